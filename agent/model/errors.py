@@ -1,0 +1,155 @@
+"""Every error that the agent raises on purpose. Knows exit codes; knows nothing of HTTP frameworks or databases.
+
+::
+
+    AgentError                    1   something went wrong; nothing was changed beyond what is journalled
+    ├── UsageError                2   the command line asked for something that makes no sense
+    │   └── ConfigError           2   the configuration is wrong; lists every problem at once
+    ├── StoreError                1   the agent's own database
+    │   ├── StoreUnavailable      1   soft: locked, full, unreachable; try again later
+    │   ├── SchemaTooNew          1   a newer program has migrated this database
+    │   ├── LeaseHeld             1   soft: another agent is at work
+    │   └── FenceLost             1   this process held the lease once and lost it: it must not write
+    ├── OktaError                 1   Okta's Management API
+    │   ├── OktaUnreachable       1   soft: no answer, or none that can be read, after all retries
+    │   ├── OktaThrottled         1   soft: still 429 after waiting
+    │   ├── OktaDenied            1   401 or 403: the credentials or their scopes
+    │   ├── OktaNotFound          1   404
+    │   └── OktaRejected          1   any other 4xx
+    ├── DirectoryError            1   the OpsHelm side
+    │   ├── NotFound              1   no such account
+    │   ├── VersionConflict       1   soft: the account changed since it was read
+    │   ├── DirectoryUnavailable  1   soft: a remote OpsHelm is down or unreadable
+    │   └── Refused               1   a rule forbids this write; nothing was changed but its journal row
+    ├── Frozen                    1   this run may change nothing; says why
+    └── HeldBack                  4   the guard holds it; a person decides
+"""
+
+from typing import ClassVar
+
+from agent.model.codes import HeldCode, RefusalCode
+
+
+class AgentError(Exception):
+    """Base of all. ``detail`` is one line for an operator: what, numbers, effect, next step; never a secret."""
+
+    code: ClassVar[str] = "error"
+    exit_code: ClassVar[int] = 1
+    #: The daemon logs, counts and tries again at the next tick.
+    soft: ClassVar[bool] = False
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail)
+        self.detail = detail
+
+
+class UsageError(AgentError):
+    code = "usage"
+    exit_code = 2
+
+
+class ConfigError(UsageError):
+    """``problems`` are lines such as ``config/agent.toml:12 okta.tokn: unknown key``; never a value."""
+
+    code = "config"
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
+
+
+class StoreError(AgentError):
+    code = "store"
+
+
+class StoreUnavailable(StoreError):
+    code = "store_unavailable"
+    soft = True
+
+
+class SchemaTooNew(StoreError):
+    code = "schema_too_new"
+
+
+class LeaseHeld(StoreError):
+    code = "lease_held"
+    soft = True
+
+
+class FenceLost(StoreError):
+    code = "fence_lost"
+
+
+class OktaError(AgentError):
+    """``status`` is the HTTP status (0: no answer), ``okta_code`` such as E0000007 or ""."""
+
+    code = "okta"
+
+    def __init__(self, detail: str, *, status: int = 0, okta_code: str = "") -> None:
+        super().__init__(detail)
+        self.status = status
+        self.okta_code = okta_code
+
+
+class OktaUnreachable(OktaError):
+    code = "okta_unreachable"
+    soft = True
+
+
+class OktaThrottled(OktaError):
+    code = "okta_throttled"
+    soft = True
+
+
+class OktaDenied(OktaError):
+    code = "okta_denied"
+
+
+class OktaNotFound(OktaError):
+    code = "okta_not_found"
+
+
+class OktaRejected(OktaError):
+    code = "okta_rejected"
+
+
+class DirectoryError(AgentError):
+    code = "directory"
+
+
+class NotFound(DirectoryError):
+    code = "not_found"
+
+
+class VersionConflict(DirectoryError):
+    code = "version_conflict"
+    soft = True
+
+
+class DirectoryUnavailable(DirectoryError):
+    code = "directory_unavailable"
+    soft = True
+
+
+class Refused(DirectoryError):
+    """``reason`` says which rule; ``retry_after`` (seconds) is set where waiting helps (429)."""
+
+    code = "refused"
+
+    def __init__(self, reason: RefusalCode, detail: str, *, retry_after: int | None = None) -> None:
+        super().__init__(detail)
+        self.reason = reason
+        self.retry_after = retry_after
+
+
+class Frozen(AgentError):
+    code = "frozen"
+
+
+class HeldBack(AgentError):
+    code = "held"
+    exit_code = 4
+
+    def __init__(self, reason: HeldCode, detail: str) -> None:
+        super().__init__(detail)
+        self.reason = reason

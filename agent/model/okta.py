@@ -1,0 +1,78 @@
+"""Okta's objects, as far as the agent reads them. Decoded leniently: a status unknown to us is a string like any other.
+
+Sources: Okta's API reference for applications' users, users and applications.
+"""
+
+from datetime import datetime
+from typing import Any
+
+from msgspec import Struct, field
+
+
+class Credentials(Struct, frozen=True, kw_only=True, rename="camel"):
+    user_name: str | None = None
+
+
+class OktaUser(Struct, frozen=True, kw_only=True, rename="camel"):
+    """The central profile. ``profile`` holds login, email, firstName, lastName and what the org added."""
+
+    id: str
+    status: str = ""
+    transitioning_to_status: str | None = None
+    created: datetime | None = None
+    status_changed: datetime | None = None
+    last_updated: datetime | None = None
+    profile: dict[str, Any] = field(default_factory=dict)
+
+
+class Embedded(Struct, frozen=True, kw_only=True):
+    user: OktaUser | None = None
+
+
+class AppUser(Struct, frozen=True, kw_only=True, rename="camel"):
+    """The per-app profile that Okta makes on assignment. ``id`` is the Okta user's; ``external_id`` the directory's."""
+
+    id: str
+    external_id: str | None = None
+    status: str = ""
+    sync_state: str | None = None
+    scope: str | None = None
+    created: datetime | None = None
+    last_updated: datetime | None = None
+    status_changed: datetime | None = None
+    last_sync: datetime | None = None
+    #: Both null for apps without provisioning.
+    credentials: Credentials | None = None
+    profile: dict[str, Any] | None = None
+    embedded: Embedded | None = field(default=None, name="_embedded")
+
+    @property
+    def user_name(self) -> str:
+        return (self.credentials.user_name if self.credentials else None) or ""
+
+
+class Person(Struct, frozen=True, kw_only=True):
+    """One Okta user and, if assigned to the app, its app user. ``okta_user`` None: its status was not read or is unknown."""
+
+    okta_id: str
+    app_user: AppUser | None = None
+    okta_user: OktaUser | None = None
+
+
+class UserNameTemplate(Struct, frozen=True, kw_only=True, rename="camel"):
+    template: str | None = None
+    type: str | None = None
+
+
+class AppCredentials(Struct, frozen=True, kw_only=True, rename="camel"):
+    user_name_template: UserNameTemplate | None = None
+
+
+class App(Struct, frozen=True, kw_only=True, rename="camel"):
+    id: str
+    name: str | None = None
+    label: str = ""
+    status: str = ""
+    sign_on_mode: str | None = None
+    features: list[str] = field(default_factory=list)
+    credentials: AppCredentials | None = None

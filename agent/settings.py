@@ -1,0 +1,272 @@
+"""Every setting, validated once; secrets are masked when shown.
+
+Sources, strongest first: explicit overrides, environment (``OPSHELM_OKTA__ORG_URL``), secrets directory
+(``OPSHELM_SECRETS_DIR``, files named ``okta__api_token``), the TOML file, defaults. Does not open databases or reach Okta.
+"""
+
+from datetime import timedelta
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+#: Seconds, "90s", "15m", "1h" or "2d" in the file and the environment.
+Duration = timedelta
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+class OktaSettings(Section):
+    """Where Okta is and how the agent signs in there. Without org_url the agent is a receiver alone."""
+
+    org_url: str | None = None
+    """Address of the org, such as https://example.okta.com. Plain http only on loopback."""
+    app_id: str | None = None
+    """Id of the OpsHelm application in Okta (0oa…)."""
+    api_token: SecretStr | None = None
+    """API token (SSWS). Prefer client_id and private_key: a token dies with the person who made it."""
+    client_id: str | None = None
+    """Client id of an OAuth service app; needs private_key."""
+    private_key: SecretStr | None = None
+    """Private key of the OAuth service app, PEM or JWK."""
+    key_id: str | None = None
+    """kid of the private key, where the app has several."""
+    scopes: tuple[str, ...] = ("okta.apps.read", "okta.users.read", "okta.logs.read")
+    """OAuth scopes to ask for; imports need okta.apps.manage and okta.users.manage too."""
+    dpop: bool = False
+    """Bind tokens with DPoP. Costs 135 ms of CPU a request; only where the org demands it."""
+    hook_secret: SecretStr | None = None
+    """The Authorization value that Okta's event hook sends."""
+    proxy: str | None = None
+    """HTTP proxy towards Okta."""
+    ca_file: str | None = None
+    """Certificate authorities to trust towards Okta, PEM; the system's when unset."""
+    connect_timeout: Duration = timedelta(seconds=10)
+    """For each try."""
+    read_timeout: Duration = timedelta(seconds=60)
+    """For each try: the longest silence in an answer."""
+    max_retries: Annotated[int, Field(ge=0, le=20)] = 5
+    """For reads that met a 429, 5xx or a network error."""
+    max_wait: Duration = timedelta(minutes=15)
+    """The longest that one run waits for Okta's limits in all; then it ends as incomplete."""
+    budget_share: Annotated[float, Field(gt=0, le=1)] = 0.8
+    """Share of what Okta's rate-limit headers say is left that the agent uses before it waits."""
+
+    @property
+    def configured(self) -> bool:
+        return bool(self.org_url)
+
+
+class DirectorySettings(Section):
+    """The OpsHelm side."""
+
+    backend: Literal["sql", "scim"] = "sql"
+    """sql: the embedded directory; scim: a remote OpsHelm with a SCIM 2.0 endpoint."""
+    base_url: str | None = None
+    """SCIM base address of the remote OpsHelm, with backend = "scim"."""
+    api_key: SecretStr | None = None
+    """API key of the remote OpsHelm."""
+    owners: tuple[str, ...] = ()
+    """userNames of the account's owners, where the remote shows no roles."""
+    ca_file: str | None = None
+    """Certificate authorities to trust towards the remote, PEM."""
+    max_per_second: Annotated[float, Field(gt=0)] = 25.0
+    """Calls a second to the remote."""
+    concurrency: Annotated[int, Field(ge=1, le=64)] = 4
+    """Calls to the remote at the same time."""
+    timeout: Duration = timedelta(seconds=30)
+    """For each call to the remote."""
+    page_size: Annotated[int, Field(ge=1, le=1000)] = 100
+    """Accounts per page when the remote is listed."""
+
+
+class DatabaseSettings(Section):
+    url: str = "sqlite:///opshelm-agent.db"
+    """sqlite:///PATH or postgresql://…; several agents need PostgreSQL."""
+    pool_size: Annotated[int, Field(ge=1, le=100)] = 10
+    """Connections to PostgreSQL."""
+    busy_timeout: Duration = timedelta(seconds=10)
+    """How long a write waits for a lock before it answers 429."""
+
+
+class ServerSettings(Section):
+    host: str = "0.0.0.0"  # noqa: S104 - Okta must reach it; the admin port is the one kept on loopback
+    """Address that Okta reaches: /scim/v2 and /hooks/okta."""
+    port: Annotated[int, Field(ge=0, le=65535)] = 8765
+    """Port of the receiver."""
+    admin_host: str = "127.0.0.1"
+    """Address of the status page, metrics and health."""
+    admin_port: Annotated[int, Field(ge=0, le=65535)] = 8766
+    """Port of the status page, metrics and health."""
+    public_url: str | None = None
+    """The receiver's address as Okta sees it, such as https://scim.example.com; never taken from the Host header."""
+    trusted_proxies: tuple[str, ...] = ()
+    """Addresses of the proxies whose X-Forwarded-For is believed, for the log."""
+
+
+class ReceiverSettings(Section):
+    username_is_email: bool = True
+    """OpsHelm's rule: a userName is an e-mail address and equals the primary e-mail."""
+    ascii_usernames: bool = True
+    """Refuse userNames with characters outside ASCII (look-alikes)."""
+    max_waiting: Annotated[int, Field(ge=1)] = 1000
+    """Writes that may wait at once; more get 429."""
+
+
+class ScheduleSettings(Section):
+    reconcile: Duration | None = timedelta(hours=1)
+    """How often the daemon sweeps; "off" for never."""
+    events: Duration | None = timedelta(seconds=30)
+    """How often the System Log is read; "off" for never."""
+    apply: bool = True
+    """Whether the daemon applies what passes the guard; false: it only stores plans."""
+    health_interval: Duration = timedelta(seconds=60)
+    """How often the daemon seals the journal and looks for overdue alarms."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _off(cls, values: dict[str, object]) -> dict[str, object]:
+        return {k: None if k in ("reconcile", "events") and v in ("off", "") else v for k, v in values.items()}
+
+
+class ReconcileSettings(Section):
+    settle: Duration = timedelta(minutes=5)
+    """How long a STAGED app user is left to Okta's own push."""
+    fresh: Duration = timedelta(minutes=5)
+    """Creates and reactivations whose row is older are re-read from Okta first."""
+    syncing: Duration = timedelta(minutes=15)
+    """How long SYNCING is taken to mean that Okta's own push is under way."""
+    page_size: Annotated[int, Field(ge=1, le=500)] = 500
+    """App users per page."""
+    batch: Annotated[int, Field(ge=1, le=5000)] = 500
+    """Actions in one transaction."""
+    lease_ttl: Duration = timedelta(seconds=60)
+    """A lease whose heartbeat hasn't changed for this long may be taken over."""
+
+
+class PolicySettings(Section):
+    suspended: Literal["keep", "deactivate"] = "keep"
+    """What a suspended Okta user means for OpsHelm."""
+    owner_identity: Literal["refuse", "allow"] = "refuse"
+    """Whether a push may change an owner's userName or primary e-mail."""
+
+
+class GuardSettings(Section):
+    """Strictly more than a limit trips. Numbers from the limits that similar tools ship; see docs/guard.md."""
+
+    deactivations_percent: Annotated[float, Field(ge=0, le=100)] = 10.0
+    """Deactivations per run, of the population; at least deactivations_floor, at most deactivations_cap."""
+    deactivations_floor: Annotated[int, Field(ge=0)] = 5
+    """Deactivations per run that always pass (with 20 people or more)."""
+    deactivations_cap: Annotated[int, Field(ge=0)] = 200
+    """Deactivations per run that never pass unseen."""
+    window_percent: Annotated[float, Field(ge=0, le=100)] = 20.0
+    """Deactivations in 24 h, push and reconcile together."""
+    window_floor: Annotated[int, Field(ge=0)] = 5
+    """Deactivations in 24 h that always pass, if half the population is more."""
+    window_cap: Annotated[int, Field(ge=0)] = 400
+    """Deactivations in 24 h that never pass unseen."""
+    push_percent: Annotated[float, Field(ge=0, le=100)] = 10.0
+    """Pushed deactivations in 60 min."""
+    push_floor: Annotated[int, Field(ge=0)] = 3
+    """Pushed deactivations in 60 min that always pass, if half the population is more."""
+    push_cap: Annotated[int, Field(ge=0)] = 100
+    """Pushed deactivations in 60 min that never pass unseen."""
+    push_mode: Literal["hold", "alarm"] = "hold"
+    """hold: 429 over the limit, Okta retries; alarm: let it through and raise an alarm."""
+    identity_percent: Annotated[float, Field(ge=0, le=100)] = 2.0
+    """userName and e-mail changes per run."""
+    identity_floor: Annotated[int, Field(ge=0)] = 3
+    """userName and e-mail changes per run that always pass."""
+    creates_percent: Annotated[float, Field(ge=0)] = 20.0
+    """Creates and reactivations per run."""
+    creates_floor: Annotated[int, Field(ge=0)] = 20
+    """Creates and reactivations per run that always pass."""
+    source_drop_percent: Annotated[float, Field(ge=0, le=100)] = 20.0
+    """How much smaller than the last good sweep the source may be."""
+    source_drop_floor: Annotated[int, Field(ge=0)] = 5
+    """How many people may be missing from it in any case."""
+    disproved_percent: Annotated[float, Field(ge=0, le=100)] = 10.0
+    """Absences that turned out wrong, of those asked; over it the whole sweep is wrong."""
+    disproved_floor: Annotated[int, Field(ge=1)] = 5
+    """Absences that turned out wrong before the percentage counts."""
+    failed_percent: Annotated[float, Field(ge=0, le=100)] = 40.0
+    """Failed actions, of those tried; over it the rest of the run waits."""
+    failed_floor: Annotated[int, Field(ge=1)] = 20
+    """Failed actions before the percentage counts."""
+    plan_expiry: Duration = timedelta(hours=24)
+    """How long a held plan can be approved."""
+    held_alarm: Duration = timedelta(hours=4)
+    """A hold older than this raises an alarm."""
+
+
+class ImportSettings(Section):
+    max_per_run: Annotated[int, Field(ge=1)] = 50
+    """Accounts that one import may bring into Okta."""
+    activate: bool = False
+    """Activate the Okta users that an import creates."""
+    groups: tuple[str, ...] = ()
+    """Ids of Okta groups that imported people are added to."""
+    confirm_within: Duration = timedelta(minutes=30)
+    """A link that Okta hasn't confirmed by then raises an alarm."""
+
+
+class RetentionSettings(Section):
+    journal: Duration = timedelta(days=730)
+    """How long sealed journal blocks are kept; they are exported to export_dir before they go."""
+    export_dir: str | None = None
+    """Where sealed blocks are exported to; unset: nothing is ever deleted."""
+    runs: Duration = timedelta(days=90)
+    """How long runs, plans and findings are kept."""
+
+
+class NotifySettings(Section):
+    webhook_url: SecretStr | None = None
+    """Where alarms are sent."""
+    webhook_secret: SecretStr | None = None
+    """Signs what is sent."""
+    heartbeat_url: SecretStr | None = None
+    """Called after every good run."""
+
+
+class DashboardSettings(Section):
+    enabled: bool = True
+    """Pages for operators on the admin port."""
+    client_id: str | None = None
+    """OIDC client for sign-in."""
+    client_secret: SecretStr | None = None
+    """Its secret."""
+    admins: tuple[str, ...] = ()
+    """Logins that may approve and change."""
+
+
+class LogSettings(Section):
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    """Least level that is logged; the Okta SDK's own log stays off, it prints tokens."""
+    format: Literal["json", "text"] = "json"
+    """json for machines, text for people."""
+
+
+class Settings(BaseSettings):
+    model_config = SettingsConfigDict(
+        env_prefix="OPSHELM_", env_nested_delimiter="__", extra="forbid", frozen=True, nested_model_default_partial_update=True
+    )
+
+    okta: OktaSettings = OktaSettings()
+    directory: DirectorySettings = DirectorySettings()
+    database: DatabaseSettings = DatabaseSettings()
+    server: ServerSettings = ServerSettings()
+    receiver: ReceiverSettings = ReceiverSettings()
+    schedule: ScheduleSettings = ScheduleSettings()
+    reconcile: ReconcileSettings = ReconcileSettings()
+    policy: PolicySettings = PolicySettings()
+    guard: GuardSettings = GuardSettings()
+    mapping: dict[str, str] = {}
+    """App profile attribute → SCIM path, on top of the default mapping; "" stops comparing an attribute."""
+    imports: ImportSettings = ImportSettings()
+    retention: RetentionSettings = RetentionSettings()
+    notify: NotifySettings = NotifySettings()
+    dashboard: DashboardSettings = DashboardSettings()
+    log: LogSettings = LogSettings()

@@ -1,0 +1,375 @@
+"""The agent's tables. The schema of record is the migrations; a test holds the two together.
+
+All times are UTC, kept as microseconds since 1970 (UtcTime). JSON is kept as canonical text.
+"""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    TypeDecorator,
+    text,
+)
+
+metadata = MetaData()
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+#: SQLite gives rowids only to INTEGER columns.
+_Serial = BigInteger().with_variant(Integer, "sqlite")
+
+
+class UtcTime(TypeDecorator[datetime]):
+    """An aware datetime in, an aware UTC datetime out; naive ones are refused."""
+
+    impl = BigInteger
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Any) -> int | None:  # noqa: ARG002
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError("a naive datetime has no place in the store")
+        return (value - _EPOCH) // timedelta(microseconds=1)
+
+    def process_result_value(self, value: int | None, dialect: Any) -> datetime | None:  # noqa: ARG002
+        return None if value is None else _EPOCH + timedelta(microseconds=value)
+
+
+#: One row (id 1): the lock for every guarded write, counters, pins, brakes.
+account = Table(
+    "account",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("instance", String(36), nullable=False),
+    # Kept by the guarded write: accounts that are managed and active; active owners.
+    Column("managed_active", Integer, nullable=False, server_default="0"),
+    Column("active_owners", Integer, nullable=False, server_default="0"),
+    # The Okta org and app that this account belongs to; empty before the first apply.
+    Column("org_id", String(64)),
+    Column("app_id", String(64)),
+    Column("app_label", Text),
+    Column("pinned_at", UtcTime),
+    Column("pinned_by", Text),
+    # What users.mapped was built with.
+    Column("mapping_hash", String(64)),
+    # Set when this database is a restored copy: dry runs only until db accept-restore.
+    Column("distrust", Text),
+    Column("paused_at", UtcTime),
+    Column("paused_by", Text),
+    Column("paused_reason", Text),
+    Column("last_good_sweep", UtcTime),
+    Column("last_good_people", Integer),
+)
+
+#: The embedded directory. seq orders every listing, so that an insert never shifts a page.
+users = Table(
+    "users",
+    metadata,
+    Column("seq", _Serial, primary_key=True, autoincrement=True),
+    Column("id", String(36), nullable=False, unique=True),
+    Column("user_name", Text, nullable=False),
+    Column("user_name_key", Text, nullable=False, unique=True),
+    Column("email_key", Text, nullable=False, server_default=""),
+    Column("okta_id", String(255), unique=True),
+    Column("origin", String(8), nullable=False),
+    Column("protected", Boolean, nullable=False, server_default=text("false")),
+    Column("active", Boolean, nullable=False),
+    Column("suspended", Boolean, nullable=False, server_default=text("false")),
+    Column("hidden", Boolean, nullable=False, server_default=text("false")),
+    Column("role", String(8), nullable=False),
+    # Copies of profile values that filters ask for; the profile is the truth.
+    Column("given_name", Text),
+    Column("family_name", Text),
+    Column("display_name", Text),
+    # model.users.Profile as JSON.
+    Column("profile", Text, nullable=False),
+    # model.mapping's projection as canonical JSON; compared with sweep_rows.mapped.
+    Column("mapped", Text, nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("created", UtcTime, nullable=False),
+    Column("updated", UtcTime, nullable=False),
+    Column("deactivated", UtcTime),
+    sqlite_autoincrement=True,
+)
+
+user_emails = Table(
+    "user_emails",
+    metadata,
+    Column("user_seq", _Serial, ForeignKey("users.seq", ondelete="CASCADE"), primary_key=True),
+    Column("position", Integer, primary_key=True),
+    Column("value", Text),
+    Column("value_key", Text),
+    Column("type", Text),
+    Column("is_primary", Boolean, nullable=False, server_default=text("false")),
+)
+Index("ix_user_emails_value_key", user_emails.c.value_key)
+
+#: One row a person that a sweep saw, keyed by the run that swept.
+sweep_rows = Table(
+    "sweep_rows",
+    metadata,
+    Column("sweep", Integer, primary_key=True),
+    Column("okta_id", String(64), primary_key=True),
+    Column("external_id", Text),
+    Column("user_name", Text, nullable=False),
+    Column("user_name_key", Text, nullable=False),
+    Column("email_key", Text, nullable=False),
+    Column("wanted", String(8), nullable=False),
+    # Row of the desired-state table that decided.
+    Column("rule", Text, nullable=False),
+    Column("mapped", Text, nullable=False),
+    # Findings and what else classification needs, JSON; null for most.
+    Column("notes", Text),
+    Column("read_at", UtcTime, nullable=False),
+)
+Index("ix_sweep_rows_name", sweep_rows.c.sweep, sweep_rows.c.user_name_key)
+Index("ix_sweep_rows_external_id", sweep_rows.c.sweep, sweep_rows.c.external_id)
+
+#: A listing of a remote directory, in the columns of users that the compare statement reads.
+directory_rows = Table(
+    "directory_rows",
+    metadata,
+    Column("sweep", Integer, primary_key=True),
+    Column("id", String(255), primary_key=True),
+    Column("user_name", Text, nullable=False),
+    Column("user_name_key", Text, nullable=False),
+    Column("email_key", Text, nullable=False),
+    Column("okta_id", String(255)),
+    Column("origin", String(8), nullable=False),
+    Column("protected", Boolean, nullable=False, server_default=text("false")),
+    Column("active", Boolean, nullable=False),
+    Column("suspended", Boolean, nullable=False, server_default=text("false")),
+    Column("role", String(8), nullable=False),
+    Column("mapped", Text, nullable=False),
+    Column("version", Integer, nullable=False),
+)
+Index("ix_directory_rows_name", directory_rows.c.sweep, directory_rows.c.user_name_key)
+Index("ix_directory_rows_okta_id", directory_rows.c.sweep, directory_rows.c.okta_id)
+
+runs = Table(
+    "runs",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("kind", String(16), nullable=False),  # sweep, single, import
+    Column("trigger", String(32), nullable=False),  # cli, schedule, event, push, …
+    Column("actor", Text, nullable=False),
+    Column("dry", Boolean, nullable=False),
+    Column("scope", Text, nullable=False),  # JSON list of logins; [] for all
+    Column("started", UtcTime, nullable=False),
+    Column("ended", UtcTime),
+    Column("outcome", String(32)),
+    Column("exit_code", Integer),
+    Column("counts", Text),  # JSON
+    Column("detail", Text),
+    sqlite_autoincrement=True,
+)
+
+plans = Table(
+    "plans",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("run_id", Integer, ForeignKey("runs.id"), nullable=False),
+    Column("kind", String(16), nullable=False),  # reconcile, import
+    Column("status", String(16), nullable=False),
+    Column("checksum", String(64), nullable=False),
+    Column("format", String(8), nullable=False),
+    Column("held", String(32)),
+    Column("held_detail", Text, nullable=False, server_default=""),
+    Column("population", Integer, nullable=False),
+    Column("source_size", Integer, nullable=False),
+    Column("scope", Text, nullable=False),
+    Column("created", UtcTime, nullable=False),
+    Column("expires", UtcTime, nullable=False),
+    Column("decided_at", UtcTime),
+    Column("decided_by", Text),
+    Column("decision", Text),
+    sqlite_autoincrement=True,
+)
+
+actions = Table(
+    "actions",
+    metadata,
+    Column("plan_id", Integer, ForeignKey("plans.id", ondelete="CASCADE"), primary_key=True),
+    Column("n", Integer, primary_key=True),
+    Column("kind", String(16), nullable=False),
+    Column("state", String(10), nullable=False),
+    Column("held", String(32)),
+    Column("login", Text, nullable=False),
+    Column("directory_id", Text),
+    Column("okta_id", String(64)),
+    # model.plan.Action as JSON, as planned.
+    Column("body", Text, nullable=False),
+    Column("error", Text, nullable=False, server_default=""),
+    Column("approved", Boolean, nullable=False, server_default=text("false")),
+    Column("sent_at", UtcTime),
+    Column("done_at", UtcTime),
+)
+
+findings = Table(
+    "findings",
+    metadata,
+    Column("run_id", Integer, ForeignKey("runs.id", ondelete="CASCADE"), primary_key=True),
+    Column("n", Integer, primary_key=True),
+    Column("code", String(32), nullable=False),
+    Column("login", Text, nullable=False),
+    Column("detail", Text, nullable=False),
+    Column("directory_id", Text),
+    Column("okta_id", String(64)),
+)
+
+#: Append only. hash is over the row's own contents; blocks chain them.
+journal = Table(
+    "journal",
+    metadata,
+    Column("id", _Serial, primary_key=True, autoincrement=True),
+    Column("at", UtcTime, nullable=False),
+    Column("kind", String(8), nullable=False),  # applied, refused, intent
+    Column("verb", String(32), nullable=False),  # create, update, deactivate, …, keys create, pause, …
+    Column("actor", Text, nullable=False),
+    Column("source", String(16), nullable=False),
+    Column("directory_id", Text),
+    Column("okta_id", Text),
+    Column("request_id", Text, nullable=False, server_default=""),
+    Column("run_id", Integer),
+    Column("plan_id", Integer),
+    Column("action_n", Integer),
+    Column("reason", Text, nullable=False, server_default=""),
+    Column("before", Text),
+    Column("after", Text),
+    Column("hash", String(64), nullable=False),
+    Column("block", Integer),
+    sqlite_autoincrement=True,
+)
+Index("ix_journal_directory_id", journal.c.directory_id)
+Index("ix_journal_unsealed", journal.c.id, sqlite_where=journal.c.block.is_(None), postgresql_where=journal.c.block.is_(None))
+
+journal_blocks = Table(
+    "journal_blocks",
+    metadata,
+    Column("n", Integer, primary_key=True, autoincrement=False),
+    Column("sealed_at", UtcTime, nullable=False),
+    # JSON list of the row ids that the block holds.
+    Column("rows", Text, nullable=False),
+    Column("previous", String(64), nullable=False),
+    Column("hash", String(64), nullable=False),
+    # Set when its rows were exported and deleted.
+    Column("exported_to", Text),
+)
+
+lease = Table(
+    "lease",
+    metadata,
+    Column("name", String(32), primary_key=True),
+    Column("holder", Text),
+    Column("heartbeat", Integer, nullable=False, server_default="0"),
+    Column("fence", BigInteger, nullable=False, server_default="0"),
+)
+
+api_keys = Table(
+    "api_keys",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("name", Text, nullable=False),
+    Column("prefix", String(16), nullable=False),
+    Column("sha256", String(64), nullable=False, unique=True),
+    Column("scope", String(8), nullable=False),  # scim, metrics
+    Column("created", UtcTime, nullable=False),
+    Column("created_by", Text, nullable=False),
+    Column("expires", UtcTime),
+    Column("revoked", UtcTime),
+    # During a roll: until when the old key lives, and since when.
+    Column("grace_from", UtcTime),
+    Column("last_used", UtcTime),
+    sqlite_autoincrement=True,
+)
+
+alarms = Table(
+    "alarms",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("code", String(32), nullable=False),
+    # What it is about (plan 81, account id, key 3): one open alarm for each code and subject.
+    Column("subject", Text, nullable=False),
+    Column("detail", Text, nullable=False),
+    Column("raised", UtcTime, nullable=False),
+    Column("last_seen", UtcTime, nullable=False),
+    Column("cleared", UtcTime),
+    Column("delivered", UtcTime),
+    sqlite_autoincrement=True,
+)
+
+#: What the guard's rolling windows count: one row a deactivation, written before or with the write.
+deactivations = Table(
+    "deactivations",
+    metadata,
+    Column("id", _Serial, primary_key=True, autoincrement=True),
+    Column("at", UtcTime, nullable=False),
+    Column("source", String(16), nullable=False),
+    Column("directory_id", Text, nullable=False),
+    # Approved or announced ones are kept here but don't count.
+    Column("exempt", Boolean, nullable=False, server_default=text("false")),
+    sqlite_autoincrement=True,
+)
+Index("ix_deactivations_at", deactivations.c.at)
+
+#: Pushed deactivations that got 429, until the retry succeeds or an operator decides.
+refused_pushes = Table(
+    "refused_pushes",
+    metadata,
+    Column("directory_id", String(255), primary_key=True),
+    Column("okta_id", Text),
+    Column("login", Text, nullable=False),
+    Column("first", UtcTime, nullable=False),
+    Column("last", UtcTime, nullable=False),
+    Column("tries", Integer, nullable=False),
+    Column("rejected_at", UtcTime),
+    Column("rejected_by", Text),
+)
+
+#: Announced deactivations (guard allow).
+allowances = Table(
+    "allowances",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("directory_id", Text),  # for one person, else for anybody
+    Column("count", Integer, nullable=False),
+    Column("used", Integer, nullable=False, server_default="0"),
+    Column("created", UtcTime, nullable=False),
+    Column("expires", UtcTime, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    sqlite_autoincrement=True,
+)
+
+#: People that the reconciler should look at alone and soon: after a refused push, an event, a hook.
+attention = Table(
+    "attention",
+    metadata,
+    Column("id", _Serial, primary_key=True, autoincrement=True),
+    Column("okta_id", String(64)),
+    Column("directory_id", String(255)),
+    Column("reason", String(32), nullable=False),
+    Column("not_before", UtcTime, nullable=False),
+    Column("attempts", Integer, nullable=False, server_default="0"),
+    Column("created", UtcTime, nullable=False),
+    sqlite_autoincrement=True,
+)
+Index("ix_attention_due", attention.c.not_before)
+
+#: Where listings of changes go on: the System Log's next link.
+cursors = Table(
+    "cursors",
+    metadata,
+    Column("name", String(32), primary_key=True),
+    Column("value", Text, nullable=False),
+    Column("updated", UtcTime, nullable=False),
+)
