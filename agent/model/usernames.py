@@ -1,0 +1,59 @@
+"""What a userName and a primary e-mail may look like. Pure; does not know who else has the name (agent.directory).
+
+=====================================  ======================================================================
+rule                                   when it holds
+=====================================  ======================================================================
+not blank, at most 255 characters      always
+no control, format or separator signs  always: they hide in lists, logs and mail headers; so does any white space
+ASCII only                             ``ascii_only``, where the result is active
+an e-mail address                      ``is_email``, where the result is active
+equal to the primary e-mail (by key)   ``is_email``, where the result is active
+=====================================  ======================================================================
+
+An inactive account may carry any name: identity providers rename leavers to tombstones in the request that deactivates.
+"""
+
+import re
+import unicodedata
+
+from agent.model.codes import RefusalCode
+from agent.model.users import identity_key
+
+MAX_LENGTH = 255
+#: Any Unicode "other" (control, format, surrogate, private, unassigned) or separator.
+_HIDDEN = ("C", "Z")
+#: Deliberately plain: one @, something on both sides, no quotes or brackets. Single-label domains are real (intranets).
+_EMAIL = re.compile(r"[^@\s\"(),:;<>\[\]\\]+@[^@\s\"(),:;<>\[\]\\.]+(?:\.[^@\s\"(),:;<>\[\]\\.]+)*")
+_PLAIN = re.compile(r"[!-~]+")
+
+Problem = tuple[RefusalCode, str]
+
+
+def problem(
+    user_name: str, primary_email: str | None, *, active: bool, is_email: bool, ascii_only: bool
+) -> Problem | None:
+    """The first rule that the name breaks, as code and detail; None where all hold."""
+    if not user_name.strip():
+        return RefusalCode.BLANK, "userName is required and must not be blank."
+    if len(user_name) > MAX_LENGTH:
+        return RefusalCode.INVALID_USER_NAME, f"userName has {len(user_name)} characters; the limit is {MAX_LENGTH}."
+    if not _PLAIN.fullmatch(user_name):
+        hidden = next((c for c in user_name if unicodedata.category(c)[0] in _HIDDEN), None)
+        if hidden is not None:
+            return RefusalCode.INVALID_USER_NAME, f"userName holds the character U+{ord(hidden):04X}, which can't be seen."
+        if active and ascii_only:
+            return RefusalCode.INVALID_USER_NAME, (
+                "userName holds characters outside ASCII, which can look like others. "
+                "OpsHelm takes them only with receiver.ascii_usernames = false."
+            )
+    if not (active and is_email):
+        return None
+    if not _EMAIL.fullmatch(user_name):
+        return RefusalCode.INVALID_USER_NAME, (
+            "userName is no e-mail address. OpsHelm needs the application username format Email."
+        )
+    if identity_key(primary_email or "") != identity_key(user_name):
+        return RefusalCode.EMAIL_NOT_USER_NAME, (
+            "The primary e-mail must equal the userName. OpsHelm needs the application username format Email."
+        )
+    return None
