@@ -1,21 +1,28 @@
-"""Every setting, validated once; secrets are masked when shown.
+"""Every setting, its type, default and reason; what the file, the docs and the checks are made from. Reads no source.
 
-Sources, strongest first: explicit overrides, environment (``OPSHELM_OKTA__ORG_URL``), secrets directory
-(``OPSHELM_SECRETS_DIR``, files named ``okta__api_token``), the TOML file, defaults. Does not open databases or reach Okta.
+Settings made directly (``Settings(...)``) read neither files nor the environment; ``agent.settings.load`` does.
 """
 
 from datetime import timedelta
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-#: Seconds, "90s", "15m", "1h" or "2d" in the file and the environment.
-Duration = timedelta
+from agent.settings.values import Duration, Interval, Names, Period, Table
 
 
 class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _empty_is_unset(cls, values: Any) -> Any:
+        """``proxy = ""`` and an empty variable mean the same as leaving it out, where nothing is the default."""
+        if not isinstance(values, dict):
+            return values
+        optional = {name for name, field in cls.model_fields.items() if field.default is None}
+        return {name: value for name, value in values.items() if value != "" or name not in optional}
 
 
 class OktaSettings(Section):
@@ -33,7 +40,7 @@ class OktaSettings(Section):
     """Private key of the OAuth service app, PEM or JWK."""
     key_id: str | None = None
     """kid of the private key, where the app has several."""
-    scopes: tuple[str, ...] = ("okta.apps.read", "okta.users.read", "okta.logs.read")
+    scopes: Names = ("okta.apps.read", "okta.users.read", "okta.logs.read")
     """OAuth scopes to ask for; imports need okta.apps.manage and okta.users.manage too."""
     dpop: bool = False
     """Bind tokens with DPoP. Costs 135 ms of CPU a request; only where the org demands it."""
@@ -43,9 +50,9 @@ class OktaSettings(Section):
     """HTTP proxy towards Okta."""
     ca_file: str | None = None
     """Certificate authorities to trust towards Okta, PEM; the system's when unset."""
-    connect_timeout: Duration = timedelta(seconds=10)
+    connect_timeout: Period = timedelta(seconds=10)
     """For each try."""
-    read_timeout: Duration = timedelta(seconds=60)
+    read_timeout: Period = timedelta(seconds=60)
     """For each try: the longest silence in an answer."""
     max_retries: Annotated[int, Field(ge=0, le=20)] = 5
     """For reads that met a 429, 5xx or a network error."""
@@ -68,7 +75,7 @@ class DirectorySettings(Section):
     """SCIM base address of the remote OpsHelm, with backend = "scim"."""
     api_key: SecretStr | None = None
     """API key of the remote OpsHelm."""
-    owners: tuple[str, ...] = ()
+    owners: Names = ()
     """userNames of the account's owners, where the remote shows no roles."""
     ca_file: str | None = None
     """Certificate authorities to trust towards the remote, PEM."""
@@ -76,13 +83,15 @@ class DirectorySettings(Section):
     """Calls a second to the remote."""
     concurrency: Annotated[int, Field(ge=1, le=64)] = 4
     """Calls to the remote at the same time."""
-    timeout: Duration = timedelta(seconds=30)
+    timeout: Period = timedelta(seconds=30)
     """For each call to the remote."""
     page_size: Annotated[int, Field(ge=1, le=1000)] = 100
     """Accounts per page when the remote is listed."""
 
 
 class DatabaseSettings(Section):
+    """The agent's memory: SQLite in one file, or PostgreSQL."""
+
     url: str = "sqlite:///opshelm-agent.db"
     """sqlite:///PATH or postgresql://…; several agents need PostgreSQL."""
     pool_size: Annotated[int, Field(ge=1, le=100)] = 10
@@ -92,6 +101,8 @@ class DatabaseSettings(Section):
 
 
 class ServerSettings(Section):
+    """Where the agent listens. TLS ends at a proxy in front of it."""
+
     host: str = "0.0.0.0"  # noqa: S104 - Okta must reach it; the admin port is the one kept on loopback
     """Address that Okta reaches: /scim/v2 and /hooks/okta."""
     port: Annotated[int, Field(ge=0, le=65535)] = 8765
@@ -102,11 +113,13 @@ class ServerSettings(Section):
     """Port of the status page, metrics and health."""
     public_url: str | None = None
     """The receiver's address as Okta sees it, such as https://scim.example.com; never taken from the Host header."""
-    trusted_proxies: tuple[str, ...] = ()
+    trusted_proxies: Names = ()
     """Addresses of the proxies whose X-Forwarded-For is believed, for the log."""
 
 
 class ReceiverSettings(Section):
+    """What the SCIM receiver accepts from Okta."""
+
     username_is_email: bool = True
     """OpsHelm's rule: a userName is an e-mail address and equals the primary e-mail."""
     ascii_usernames: bool = True
@@ -116,22 +129,21 @@ class ReceiverSettings(Section):
 
 
 class ScheduleSettings(Section):
-    reconcile: Duration | None = timedelta(hours=1)
+    """What the daemon does by itself, and how often."""
+
+    reconcile: Interval = timedelta(hours=1)
     """How often the daemon sweeps; "off" for never."""
-    events: Duration | None = timedelta(seconds=30)
+    events: Interval = timedelta(seconds=30)
     """How often the System Log is read; "off" for never."""
     apply: bool = True
     """Whether the daemon applies what passes the guard; false: it only stores plans."""
-    health_interval: Duration = timedelta(seconds=60)
+    health_interval: Period = timedelta(seconds=60)
     """How often the daemon seals the journal and looks for overdue alarms."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _off(cls, values: dict[str, object]) -> dict[str, object]:
-        return {k: None if k in ("reconcile", "events") and v in ("off", "") else v for k, v in values.items()}
 
 
 class ReconcileSettings(Section):
+    """How a sweep reads and applies."""
+
     settle: Duration = timedelta(minutes=5)
     """How long a STAGED app user is left to Okta's own push."""
     fresh: Duration = timedelta(minutes=5)
@@ -142,11 +154,13 @@ class ReconcileSettings(Section):
     """App users per page."""
     batch: Annotated[int, Field(ge=1, le=5000)] = 500
     """Actions in one transaction."""
-    lease_ttl: Duration = timedelta(seconds=60)
+    lease_ttl: Period = timedelta(seconds=60)
     """A lease whose heartbeat hasn't changed for this long may be taken over."""
 
 
 class PolicySettings(Section):
+    """Where OpsHelm's customers differ in what they want."""
+
     suspended: Literal["keep", "deactivate"] = "keep"
     """What a suspended Okta user means for OpsHelm."""
     owner_identity: Literal["refuse", "allow"] = "refuse"
@@ -154,7 +168,7 @@ class PolicySettings(Section):
 
 
 class GuardSettings(Section):
-    """Strictly more than a limit trips. Numbers from the limits that similar tools ship; see docs/guard.md."""
+    """Brakes. Strictly more than a limit trips; "of the population" counts managed active accounts."""
 
     deactivations_percent: Annotated[float, Field(ge=0, le=100)] = 10.0
     """Deactivations per run, of the population; at least deactivations_floor, at most deactivations_cap."""
@@ -196,24 +210,28 @@ class GuardSettings(Section):
     """Failed actions, of those tried; over it the rest of the run waits."""
     failed_floor: Annotated[int, Field(ge=1)] = 20
     """Failed actions before the percentage counts."""
-    plan_expiry: Duration = timedelta(hours=24)
+    plan_expiry: Period = timedelta(hours=24)
     """How long a held plan can be approved."""
-    held_alarm: Duration = timedelta(hours=4)
+    held_alarm: Period = timedelta(hours=4)
     """A hold older than this raises an alarm."""
 
 
 class ImportSettings(Section):
+    """OpsHelm accounts into Okta."""
+
     max_per_run: Annotated[int, Field(ge=1)] = 50
     """Accounts that one import may bring into Okta."""
     activate: bool = False
     """Activate the Okta users that an import creates."""
-    groups: tuple[str, ...] = ()
+    groups: Names = ()
     """Ids of Okta groups that imported people are added to."""
     confirm_within: Duration = timedelta(minutes=30)
     """A link that Okta hasn't confirmed by then raises an alarm."""
 
 
 class RetentionSettings(Section):
+    """What is kept, and for how long."""
+
     journal: Duration = timedelta(days=730)
     """How long sealed journal blocks are kept; they are exported to export_dir before they go."""
     export_dir: str | None = None
@@ -223,6 +241,8 @@ class RetentionSettings(Section):
 
 
 class NotifySettings(Section):
+    """Where alarms go. Alarms are log lines and metrics in any case."""
+
     webhook_url: SecretStr | None = None
     """Where alarms are sent."""
     webhook_secret: SecretStr | None = None
@@ -232,17 +252,21 @@ class NotifySettings(Section):
 
 
 class DashboardSettings(Section):
+    """Pages for operators on the admin port."""
+
     enabled: bool = True
     """Pages for operators on the admin port."""
     client_id: str | None = None
     """OIDC client for sign-in."""
     client_secret: SecretStr | None = None
     """Its secret."""
-    admins: tuple[str, ...] = ()
+    admins: Names = ()
     """Logins that may approve and change."""
 
 
 class LogSettings(Section):
+    """The daemon's log, on standard error."""
+
     level: Literal["debug", "info", "warning", "error"] = "info"
     """Least level that is logged; the Okta SDK's own log stays off, it prints tokens."""
     format: Literal["json", "text"] = "json"
@@ -250,8 +274,17 @@ class LogSettings(Section):
 
 
 class Settings(BaseSettings):
+    """All of them. One agent serves one Okta app and one OpsHelm account."""
+
     model_config = SettingsConfigDict(
-        env_prefix="OPSHELM_", env_nested_delimiter="__", extra="forbid", frozen=True, nested_model_default_partial_update=True
+        env_prefix="OPSHELM_",
+        env_nested_delimiter="__",
+        # Lists and tables arrive as text and are read by agent.settings.values, which reports errors with the rest.
+        enable_decoding=False,
+        extra="forbid",
+        frozen=True,
+        use_attribute_docstrings=True,
+        validate_default=False,
     )
 
     okta: OktaSettings = OktaSettings()
@@ -263,10 +296,23 @@ class Settings(BaseSettings):
     reconcile: ReconcileSettings = ReconcileSettings()
     policy: PolicySettings = PolicySettings()
     guard: GuardSettings = GuardSettings()
-    mapping: dict[str, str] = {}
+    mapping: Table = {}
     """App profile attribute → SCIM path, on top of the default mapping; "" stops comparing an attribute."""
     imports: ImportSettings = ImportSettings()
     retention: RetentionSettings = RetentionSettings()
     notify: NotifySettings = NotifySettings()
     dashboard: DashboardSettings = DashboardSettings()
     log: LogSettings = LogSettings()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Only what is passed in: sources are merged in load, which knows where each value came from."""
+        del settings_cls, env_settings, dotenv_settings, file_secret_settings
+        return (init_settings,)

@@ -1,0 +1,154 @@
+"""Settings for people: every one with its value and origin, the example file, the table for the docs. Secrets are masked."""
+
+import re
+import types
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any, Literal, get_args, get_origin
+
+from msgspec import Struct
+from pydantic import SecretStr
+from pydantic.fields import FieldInfo
+
+from agent.settings.load import Loaded, Origin, variable
+from agent.settings.sections import Section, Settings
+from agent.settings.values import format_duration
+
+MASK = "********"
+
+
+class Row(Struct, frozen=True, kw_only=True):
+    """One setting. ``value`` is None where it isn't set."""
+
+    section: str
+    key: str
+    kind: str
+    default: Any
+    doc: str
+    env: str
+    secret: bool
+    value: Any = None
+    origin: Origin = Origin(kind="default")
+
+    @property
+    def name(self) -> str:
+        return f"{self.section}.{self.key}" if self.key else self.section
+
+
+def describe(loaded: Loaded) -> list[Row]:
+    """Every setting as it is now, with where it came from."""
+    rows = []
+    for name, key, field in _settings():
+        section = getattr(loaded.settings, name)
+        value = plain(getattr(section, key) if key else section)
+        origin = loaded.origins.get((name, key) if key else (name,), Origin(kind="default"))
+        if not key and value:
+            origin = next((o for k, o in loaded.origins.items() if k[0] == name), origin)
+        rows.append(_row(name, key, field, value=value, origin=origin))
+    return rows
+
+
+def all_settings() -> list[Row]:
+    return [_row(name, key, field) for name, key, field in _settings()]
+
+
+def example_file() -> str:
+    """config/agent.toml: every setting with its default and why, commented out, so that defaults can improve."""
+    lines = [
+        "# Settings of the OpsHelm Okta agent: every one, with its default. What stands here commented out is the default;",
+        "# remove the # to change it. Each can also be set in the environment (okta.org_url is OPSHELM_OKTA__ORG_URL) or, for",
+        "# secrets, as a file in the folder that OPSHELM_SECRETS_DIR names (okta__api_token). Durations: 90s, 15m, 1h, 2d.",
+    ]
+    section = ""
+    for row in all_settings():
+        if row.section != section:
+            section = row.section
+            field = Settings.model_fields[section]
+            doc = row.doc if not row.key else (field.annotation.__doc__ or "" if field.annotation else "")
+            lines += ["", "", f"# {' '.join(doc.split())}", f"[{section}]"]
+        if row.key:
+            lines += ["", f"# {row.doc}", f"#{row.key} = {_toml(row)}"]
+        else:
+            lines += ['#department = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User:department"']
+    return "\n".join(lines) + "\n"
+
+
+def docs_table() -> str:
+    """The table of docs/settings.md."""
+    lines = ["| setting | kind | default | environment | what it does |", "|---|---|---|---|---|"]
+    for row in all_settings():
+        default = "" if row.default in (None, [], {}) else f"`{_toml(row)}`"
+        doc = row.doc.replace("|", "\\|")
+        lines.append(f"| `{row.name}` | {row.kind} | {default} | `{row.env}` | {doc} |")
+    return "\n".join(lines) + "\n"
+
+
+def plain(value: Any) -> Any:
+    """As JSON may show it: masked, durations as text."""
+    if isinstance(value, SecretStr):
+        return MASK
+    if isinstance(value, timedelta):
+        return format_duration(value)
+    if isinstance(value, tuple):
+        return list(value)
+    if isinstance(value, str):
+        return re.sub(r"(://[^/@\s]*?:)[^/@\s]+@", rf"\1{MASK}@", value)
+    return value
+
+
+def _settings() -> Iterator[tuple[str, str, FieldInfo]]:
+    for name, field in Settings.model_fields.items():
+        kind = field.annotation
+        if isinstance(kind, type) and issubclass(kind, Section):
+            yield from ((name, key, inner) for key, inner in kind.model_fields.items())
+        else:
+            yield name, "", field
+
+
+def _row(name: str, key: str, field: FieldInfo, *, value: Any = None, origin: Origin | None = None) -> Row:
+    default = plain(field.default)
+    if default is None and "duration" in _kind(field):
+        default = "off"
+    return Row(
+        section=name,
+        key=key,
+        kind=_kind(field),
+        default=default,
+        doc=" ".join((field.description or "").split()),
+        env=variable((name, key) if key else (name,)),
+        secret=SecretStr in (field.annotation, *get_args(field.annotation)),
+        value=value,
+        origin=origin or Origin(kind="default"),
+    )
+
+
+def _kind(field: FieldInfo) -> str:
+    kinds = (
+        get_args(field.annotation) if isinstance(field.annotation, types.UnionType) else (field.annotation,)
+    )
+    kind = kinds[0]
+    if get_origin(kind) is Literal:
+        return " or ".join(f"`{choice}`" for choice in get_args(kind))
+    if kind is timedelta:
+        return "duration or `off`" if len(kinds) > 1 else "duration"
+    names = {str: "text", int: "number", float: "number", bool: "`true` or `false`", SecretStr: "secret"}
+    if kind in names:
+        return names[kind]
+    return "table" if get_origin(kind) is dict else "list"
+
+
+def _toml(row: Row) -> str:
+    default = row.default
+    if default is None:
+        return '""'
+    if isinstance(default, bool):
+        return "true" if default else "false"
+    if isinstance(default, list):
+        return "[" + ", ".join(f'"{item}"' for item in default) + "]"
+    return (
+        f'"{default}"'
+        if isinstance(default, str)
+        else f"{default:g}"
+        if isinstance(default, float)
+        else str(default)
+    )
