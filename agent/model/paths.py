@@ -1,0 +1,142 @@
+"""SCIM paths into a profile: read one value, set one value. No filters beyond one, no lists of values, no wire format.
+
+====================================================  ==============================================================
+path                                                  the value
+====================================================  ==============================================================
+``title``                                             of the profile itself
+``name.givenName``                                    of the name
+``urn:…:enterprise:2.0:User:department``              of the enterprise extension; ``…:manager.value`` too
+``phoneNumbers[type eq "work"].value``                of the first one of that type
+``phoneNumbers[primary eq true].value``               of the one marked primary, else of the first
+====================================================  ==============================================================
+"""
+
+import re
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+import msgspec
+from msgspec import Struct, structs
+
+from agent.model.users import ENTERPRISE_URN, Address, Enterprise, Manager, MultiValue, Name, Profile
+
+EMAIL_PATH = "emails[primary eq true].value"
+
+Getter = Callable[[Profile], str | None]
+Setter = Callable[[Profile, str | None], Profile]
+
+_MANY = {"emails": MultiValue, "phoneNumbers": MultiValue, "ims": MultiValue, "photos": MultiValue, "addresses": Address}
+_PATH = re.compile(
+    r"(?:(?P<urn>urn:[A-Za-z0-9:._-]+:User):)?(?P<attr>\w+)"
+    r"(?:\[(?:(?P<primary>primary) eq true|type eq \"(?P<type>[^\"]+)\")\])?(?:\.(?P<sub>\w+))?"
+)
+
+
+class Path(Struct, frozen=True, kw_only=True):
+    text: str
+    get: Getter
+    set: Setter
+
+
+class UnknownPath(ValueError):
+    """The text is no path to a single value that a profile keeps."""
+
+
+@cache
+def parse(text: str) -> Path:
+    found = _PATH.fullmatch(text)
+    if found is None:
+        raise UnknownPath(f"{text!r} is no SCIM path such as name.givenName")
+    urn, attr, sub = found["urn"], found["attr"], found["sub"]
+    if attr in _MANY and not urn:
+        get, put = _many(text, attr, found["type"], sub or "value")
+    elif urn == ENTERPRISE_URN:
+        chain = [(Profile, ENTERPRISE_URN), (Enterprise, attr)]
+        get, put = _chain(text, chain + ([(Manager, sub)] if sub else []))
+    elif urn is None and found["primary"] is None and found["type"] is None:
+        get, put = _chain(text, [(Profile, attr), (Name, sub)] if sub else [(Profile, attr)])
+    else:
+        raise UnknownPath(f"{text!r} is not kept of a user")
+    return Path(text=text, get=get, set=put)
+
+
+def _python_name(text: str, kind: type[Struct], wire: str) -> str:
+    for known in structs.fields(kind):
+        if known.encode_name == wire:
+            return known.name
+    raise UnknownPath(f"{text!r}: there is no {wire!r}")
+
+
+def _chain(text: str, steps: list[tuple[type[Struct], str]]) -> tuple[Getter, Setter]:
+    """Nested structs, made on the way down and dropped again when nothing is left in them."""
+    names = [_python_name(text, kind, wire) for kind, wire in steps]
+    for (kind, _), name, following in zip(steps, names, [k for k, _ in steps[1:]] + [str], strict=True):
+        if not _holds(kind, name, following):
+            raise UnknownPath(f"{text!r} is no single value")
+    first, *rest = names
+
+    def get(profile: Profile) -> str | None:
+        value: Any = getattr(profile, first)
+        for name in rest:
+            if value is None:
+                return None
+            value = getattr(value, name)
+        return value or None
+
+    def put(profile: Profile, value: str | None) -> Profile:
+        return _put(profile, names, [kind for kind, _ in steps], value)
+
+    return get, put
+
+
+def _holds(kind: type[Struct], name: str, wanted: type) -> bool:
+    annotation = next(known.type for known in structs.fields(kind) if known.name == name)
+    return bool(annotation == (wanted | None))
+
+
+def _put(outer: Any, names: list[str], kinds: list[type[Struct]], value: str | None) -> Any:
+    if len(names) == 1:
+        return structs.replace(outer, **{names[0]: value})
+    inner = getattr(outer, names[0]) or kinds[1]()
+    inner = _put(inner, names[1:], kinds[1:], value)
+    return structs.replace(outer, **{names[0]: inner if msgspec.to_builtins(inner) else None})
+
+
+def _many(text: str, attr: str, of_type: str | None, sub: str) -> tuple[Getter, Setter]:
+    kind = _MANY[attr]
+    many, single = _python_name(text, Profile, attr), _python_name(text, kind, sub)
+    if sub in ("type", "primary"):
+        raise UnknownPath(f"{text!r} says which value it is, it is none")
+    wanted_type = of_type.casefold() if of_type else None
+
+    def find(values: tuple[Any, ...]) -> int | None:
+        if wanted_type is None:
+            return next((i for i, v in enumerate(values) if v.primary), 0 if values else None)
+        return next((i for i, v in enumerate(values) if (v.type or "").casefold() == wanted_type), None)
+
+    def get(profile: Profile) -> str | None:
+        values = getattr(profile, many)
+        if not values:
+            return None
+        at = find(values)
+        return None if at is None else getattr(values[at], single) or None
+
+    def put(profile: Profile, value: str | None) -> Profile:
+        values = list(getattr(profile, many))
+        at = find(tuple(values))
+        if at is None:
+            if value is None:
+                return profile
+            values.append(kind(**{single: value}, type=of_type or "work", primary=True if not values else None))
+        else:
+            values[at] = structs.replace(values[at], **{single: value})
+            if not _content(values[at]):
+                del values[at]
+        return structs.replace(profile, **{many: tuple(values)})
+
+    return get, put
+
+
+def _content(value: Any) -> set[str]:
+    return set(msgspec.to_builtins(value)) - {"type", "primary", "display"}
