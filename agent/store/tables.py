@@ -3,7 +3,7 @@
 All times are UTC, kept as microseconds since 1970 (UtcTime). JSON is kept as canonical text.
 """
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import (
@@ -21,8 +21,9 @@ from sqlalchemy import (
     text,
 )
 
+from agent.store.statement import micros, moment
+
 metadata = MetaData()
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 #: SQLite gives rowids only to INTEGER columns.
 _Serial = BigInteger().with_variant(Integer, "sqlite")
 
@@ -34,14 +35,10 @@ class UtcTime(TypeDecorator[datetime]):
     cache_ok = True
 
     def process_bind_param(self, value: datetime | None, dialect: Any) -> int | None:  # noqa: ARG002
-        if value is None:
-            return None
-        if value.tzinfo is None:
-            raise ValueError("a naive datetime has no place in the store")
-        return (value - _EPOCH) // timedelta(microseconds=1)
+        return None if value is None else micros(value)
 
     def process_result_value(self, value: int | None, dialect: Any) -> datetime | None:  # noqa: ARG002
-        return None if value is None else _EPOCH + timedelta(microseconds=value)
+        return None if value is None else moment(value)
 
 
 #: One row (id 1): the lock for every guarded write, counters, pins, brakes.
@@ -53,6 +50,8 @@ account = Table(
     # Kept by the guarded write: accounts that are managed and active; active owners.
     Column("managed_active", Integer, nullable=False, server_default="0"),
     Column("active_owners", Integer, nullable=False, server_default="0"),
+    # Accounts that SCIM shows, so that a page's total needs no count.
+    Column("visible", Integer, nullable=False, server_default="0"),
     # The Okta org and app that this account belongs to; empty before the first apply.
     Column("org_id", String(64)),
     Column("app_id", String(64)),
@@ -68,6 +67,9 @@ account = Table(
     Column("paused_reason", Text),
     Column("last_good_sweep", UtcTime),
     Column("last_good_people", Integer),
+    # The newest journal block, kept apart from the blocks: a cut-off end of the chain shows.
+    Column("journal_block", Integer, nullable=False, server_default="0"),
+    Column("journal_hash", String(64), nullable=False, server_default=""),
 )
 
 #: The embedded directory. seq orders every listing, so that an insert never shifts a page.
@@ -100,6 +102,9 @@ users = Table(
     Column("deactivated", UtcTime),
     sqlite_autoincrement=True,
 )
+
+Index("ix_users_hidden", users.c.hidden, users.c.seq)
+Index("ix_users_email_key", users.c.email_key)
 
 user_emails = Table(
     "user_emails",
@@ -317,6 +322,9 @@ deactivations = Table(
     Column("directory_id", Text, nullable=False),
     # Approved or announced ones are kept here but don't count.
     Column("exempt", Boolean, nullable=False, server_default=text("false")),
+    # Running totals, this row included: a window's count is one difference, however many rows it holds.
+    Column("counted", BigInteger, nullable=False),
+    Column("managed", BigInteger, nullable=False),
     sqlite_autoincrement=True,
 )
 Index("ix_deactivations_at", deactivations.c.at)
@@ -358,6 +366,8 @@ attention = Table(
     Column("okta_id", String(64)),
     Column("directory_id", String(255)),
     Column("reason", String(32), nullable=False),
+    # Reason and person: asking twice is asking once.
+    Column("subject", Text, nullable=False, unique=True),
     Column("not_before", UtcTime, nullable=False),
     Column("attempts", Integer, nullable=False, server_default="0"),
     Column("created", UtcTime, nullable=False),

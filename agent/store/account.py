@@ -1,0 +1,125 @@
+"""The account row: the lock that every guarded write takes first, counters, pins and brakes. No rules."""
+
+from datetime import datetime
+from typing import Any
+
+from msgspec import Struct
+from sqlalchemy import Connection, bindparam, select, update
+
+from agent.store.statement import Fixed, moment
+from agent.store.tables import account as table
+
+
+class Account(Struct, frozen=True, kw_only=True):
+    """One row, read whole."""
+
+    instance: str
+    #: Accounts that are managed and active; active owners; accounts that SCIM shows.
+    managed_active: int
+    active_owners: int
+    visible: int
+    org_id: str | None
+    app_id: str | None
+    app_label: str | None
+    pinned_at: datetime | None
+    pinned_by: str | None
+    mapping_hash: str | None
+    #: Why this database is not to be trusted (a restored copy); None when it is.
+    distrust: str | None
+    paused_at: datetime | None
+    paused_by: str | None
+    paused_reason: str | None
+    last_good_sweep: datetime | None
+    last_good_people: int | None
+    journal_block: int
+    journal_hash: str
+
+    @property
+    def pinned(self) -> bool:
+        return self.org_id is not None
+
+    @property
+    def paused(self) -> bool:
+        return self.paused_at is not None
+
+
+_TIMES = ("pinned_at", "paused_at", "last_good_sweep")
+_columns = [table.c[name] for name in Account.__struct_fields__]
+_get = Fixed(select(*_columns))
+_lock = Fixed(select(*_columns).with_for_update())
+_count = Fixed(
+    update(table).values(
+        managed_active=table.c.managed_active + bindparam("managed_active"),
+        active_owners=table.c.active_owners + bindparam("active_owners"),
+        visible=table.c.visible + bindparam("visible"),
+    )
+)
+_visible = Fixed(select(table.c.visible))
+
+
+def get(conn: Connection) -> Account:
+    return _read(_get(conn).fetchone())
+
+
+def lock(conn: Connection) -> Account:
+    """The row, locked until the transaction ends (a SQLite write transaction is that lock already)."""
+    return _read(_lock(conn).fetchone())
+
+
+def _read(row: Any) -> Account:
+    values: dict[str, Any] = dict(zip(Account.__struct_fields__, row, strict=True))
+    for name in _TIMES:
+        if values[name] is not None:
+            values[name] = moment(values[name])
+    return Account(**values)
+
+
+def visible(conn: Connection) -> int:
+    """How many accounts SCIM shows."""
+    return int(_visible(conn).fetchone()[0])
+
+
+def count(conn: Connection, *, managed_active: int = 0, active_owners: int = 0, visible: int = 0) -> None:
+    """Add to the counters; called by the guarded write alone."""
+    if managed_active or active_owners or visible:
+        _count(conn, managed_active=managed_active, active_owners=active_owners, visible=visible)
+
+
+def _set(conn: Connection, **values: Any) -> None:
+    conn.execute(update(table).values(**values))
+
+
+def pin(conn: Connection, *, org_id: str, app_id: str, app_label: str, actor: str, now: datetime) -> None:
+    """From now on this account belongs to that org and app."""
+    _set(conn, org_id=org_id, app_id=app_id, app_label=app_label, pinned_at=now, pinned_by=actor)
+
+
+def set_app_label(conn: Connection, label: str) -> None:
+    _set(conn, app_label=label)
+
+
+def pause(conn: Connection, *, actor: str, reason: str, now: datetime) -> None:
+    _set(conn, paused_at=now, paused_by=actor, paused_reason=reason)
+
+
+def resume(conn: Connection) -> None:
+    _set(conn, paused_at=None, paused_by=None, paused_reason=None)
+
+
+def set_distrust(conn: Connection, why: str | None) -> None:
+    _set(conn, distrust=why)
+
+
+def set_mapping_hash(conn: Connection, value: str) -> None:
+    _set(conn, mapping_hash=value)
+
+
+def good_sweep(conn: Connection, *, at: datetime, people: int) -> None:
+    """A complete sweep that may be compared with; ``people`` is how many it saw."""
+    _set(conn, last_good_sweep=at, last_good_people=people)
+
+
+def set_journal_head(conn: Connection, *, block: int, digest: str) -> None:
+    _set(conn, journal_block=block, journal_hash=digest)
+
+

@@ -1,0 +1,83 @@
+"""Engines for the two databases. Opens files and sockets; knows no schema."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Engine, NullPool, create_engine, event
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError
+
+from agent.model.errors import ConfigError, StoreUnavailable
+from agent.settings import DatabaseSettings
+
+_CONNECT_SECONDS = 10
+
+
+def engine(settings: DatabaseSettings) -> Engine:
+    """An engine for the setting's address; nothing is connected yet."""
+    try:
+        url = make_url(settings.url)
+    except ArgumentError as exc:
+        raise ConfigError(["database.url: not an address such as sqlite:///PATH or postgresql://HOST/NAME"]) from exc
+    backend = url.get_backend_name()
+    if backend == "sqlite":
+        return _sqlite(url, settings)
+    if backend == "postgresql":
+        return _postgresql(url, settings)
+    raise ConfigError([f"database.url: {backend} is not supported; use sqlite or postgresql"])
+
+
+def sqlite_path(settings: DatabaseSettings) -> Path | None:
+    """The database file, where it is one."""
+    url = make_url(settings.url)
+    return Path(url.database) if url.get_backend_name() == "sqlite" and url.database else None
+
+
+def _sqlite(url: URL, settings: DatabaseSettings) -> Engine:
+    if not url.database or url.database == ":memory:":
+        raise ConfigError(["database.url: name a file (sqlite:///PATH); the agent's memory must outlive the process"])
+    _make_private(Path(url.database))
+    made = create_engine(
+        url.set(drivername="sqlite+pysqlite"),
+        poolclass=NullPool,
+        # BEGIN and COMMIT are ours alone: the driver's own would make readers wait and split group commits.
+        isolation_level="AUTOCOMMIT",
+        connect_args={"check_same_thread": False, "timeout": settings.busy_timeout.total_seconds()},
+    )
+    event.listen(made, "connect", _set_pragmas)
+    return made
+
+
+def _make_private(path: Path) -> None:
+    """The file holds personal data and key hashes: nobody but its owner reads it. Its WAL gets the same mode."""
+    try:
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+    except OSError as exc:
+        detail = f"The database {path} can't be opened: {exc.strerror}. Check database.url and who may write there."
+        raise StoreUnavailable(detail) from exc
+
+
+def _set_pragmas(connection: Any, record: Any) -> None:  # noqa: ARG001 - SQLAlchemy's signature
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "cache_size=-16000", "temp_store=MEMORY"):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _postgresql(url: URL, settings: DatabaseSettings) -> Engine:
+    lock_timeout = int(settings.busy_timeout.total_seconds() * 1000)
+    return create_engine(
+        url.set(drivername="postgresql+psycopg"),
+        pool_size=settings.pool_size,
+        max_overflow=2,
+        # A read on a connection that died meanwhile is not worth an error.
+        pool_pre_ping=True,
+        connect_args={
+            "connect_timeout": _CONNECT_SECONDS,
+            "application_name": "opshelm-agent",
+            "options": f"-c lock_timeout={lock_timeout} -c timezone=UTC",
+            # A server that vanished without a word must not keep the writer for hours.
+            "keepalives_idle": 30,
+            "keepalives_interval": 10,
+            "keepalives_count": 3,
+        },
+    )

@@ -1,0 +1,300 @@
+"""The one door to the database: consistent reads, and write transactions that share a commit. Knows no table.
+
+Reads: on SQLite a connection of its own with a snapshot (cheap enough for an event loop); on PostgreSQL a pooled one,
+repeatable read. Writes: one writer thread takes what waits, up to a bound, into one transaction and answers after COMMIT.
+
+==========================================  ==========================================================================
+a work …                                    then
+==========================================  ==========================================================================
+answers                                     the caller gets the answer once it is committed
+answers ``Raised(error)``                   what it wrote is committed, and the caller gets the error
+raises an AgentError                        it has written nothing; the others of the transaction are not disturbed
+raises anything else                        all is rolled back, and every work of the transaction runs once more, alone
+meets a lost connection or a unique race    alone, it runs once more: the second run sees what the other one wrote
+==========================================  ==========================================================================
+
+A COMMIT whose answer was lost is not guessed at: PostgreSQL is asked what became of that transaction's id, and only an
+aborted one runs again. A failed fsync is fatal: nothing more is served, and ``on_fatal`` is called so that the process ends.
+"""
+
+import queue
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager, suppress
+from typing import Any, Literal, NamedTuple, TypeVar
+
+from sqlalchemy import Connection, Engine
+
+from agent.model.errors import AgentError, StoreError, StoreUnavailable
+from agent.settings import DatabaseSettings
+from agent.store import connect, schema
+from agent.store.failures import DATABASE_ERRORS, Failure, classify, connection_lost, translate
+from agent.store.statement import driver
+
+T = TypeVar("T")
+
+#: Works in one transaction: enough to share an fsync widely, few enough that the first one doesn't wait long.
+MAX_BATCH = 256
+#: How long PostgreSQL may take to say what became of a transaction whose COMMIT was not answered.
+_VERDICT_SECONDS = 10.0
+
+
+class Raised(NamedTuple):
+    """A work's answer: commit what was written, then raise the error to the caller."""
+
+    error: AgentError
+
+
+class _Job(NamedTuple):
+    work: Callable[[Connection], Any]
+    future: "Future[Any]"
+
+
+class _Outcome(NamedTuple):
+    value: Any = None
+    error: BaseException | None = None
+
+
+class _WroteAndRaised(Exception):
+    """A work broke the rule that what raises has not written."""
+
+
+class Store:
+    """One per process. Thread-safe. A work may run more than once, so it has no effect outside the database."""
+
+    def __init__(self, engine: Engine, settings: DatabaseSettings) -> None:
+        self.engine = engine
+        self.settings = settings
+        self.dialect: Literal["sqlite", "postgresql"] = "sqlite" if engine.name == "sqlite" else "postgresql"
+        self.reads_block = self.dialect == "postgresql"
+        self.fatal: StoreError | None = None
+        #: Called once, from the writer's thread, when the process must stop.
+        self.on_fatal: Callable[[StoreError], None] | None = None
+        self._readers: deque[Connection] = deque()
+        self._snapshots = engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+        self._queue: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._closed = False
+        self._closing = threading.Lock()
+        self._writer: Connection | None = None
+        self._thread = threading.Thread(target=self._serve, name="store-writer", daemon=True)
+        self._thread.start()
+
+    @classmethod
+    def open(cls, settings: DatabaseSettings, *, migrate: bool = True) -> "Store":
+        """Connect and bring the schema up to date; SchemaTooNew where a newer program was here."""
+        engine = connect.engine(settings)
+        try:
+            schema.prepare(engine, migrate=migrate)
+        except DATABASE_ERRORS as exc:
+            engine.dispose()
+            raise translate(exc) from exc
+        except BaseException:
+            engine.dispose()
+            raise
+        return cls(engine, settings)
+
+    def close(self) -> None:
+        """Finish what waits, then let go of every connection."""
+        with self._closing:
+            if self._closed:
+                return
+            self._closed = True
+            self._queue.put(None)
+        self._thread.join()
+        while self._readers:
+            self._readers.pop().close()
+        self.engine.dispose()
+
+    # Reads
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """One snapshot for all statements inside. Not for writing; keep it short, and never across an await."""
+        try:
+            if self.dialect == "sqlite":
+                yield from self._read_sqlite()
+            else:
+                with self._snapshots.connect() as conn:
+                    yield conn
+        except DATABASE_ERRORS as exc:
+            raise translate(exc) from exc
+
+    def _read_sqlite(self) -> Iterator[Connection]:
+        try:
+            conn = self._readers.pop()
+        except IndexError:
+            conn = self.engine.connect()
+        raw = driver(conn)
+        try:
+            raw.execute("BEGIN")
+            yield conn
+        finally:
+            if raw.in_transaction:
+                raw.execute("ROLLBACK")
+            if self._closed:
+                conn.close()
+            else:
+                self._readers.append(conn)
+
+    # Writes
+
+    def submit(self, work: Callable[[Connection], T]) -> "Future[T]":
+        """Run ``work`` in a write transaction; the Future is done after COMMIT."""
+        future: Future[T] = Future()
+        with self._closing:
+            if self.fatal is not None or self._closed:
+                future.set_exception(self.fatal or StoreUnavailable("The agent is stopping. Nothing was changed; try again later."))
+            else:
+                self._queue.put(_Job(work, future))
+        return future
+
+    def write(self, work: Callable[[Connection], T]) -> T:
+        """``submit`` and wait. Not from within a work."""
+        if threading.current_thread() is self._thread:
+            raise RuntimeError("a work can't wait for another one")
+        return self.submit(work).result()
+
+    def waiting(self) -> int:
+        """Works that wait for the writer."""
+        return self._queue.qsize()
+
+    def _serve(self) -> None:
+        while (first := self._queue.get()) is not None:
+            batch = [first]
+            while len(batch) < MAX_BATCH:
+                try:
+                    job = self._queue.get_nowait()
+                except queue.Empty:
+                    break
+                if job is None:
+                    self._queue.put(None)
+                    break
+                batch.append(job)
+            self._run(batch)
+            # Neither the last work nor its answer is to live until the next one comes.
+            del first, batch
+        self._disconnect()
+
+    def _run(self, jobs: list[_Job]) -> None:
+        if self.fatal is not None:
+            return _answer(jobs, [_Outcome(error=self.fatal)] * len(jobs))
+        try:
+            return _answer(jobs, self._transaction(jobs))
+        except StoreError as exc:
+            return _answer(jobs, [_Outcome(error=exc)] * len(jobs))
+        except Exception as exc:  # noqa: BLE001 - whatever it was, each caller gets an answer
+            failure = classify(exc)[0] if isinstance(exc, DATABASE_ERRORS) else Failure.BUG
+            if failure in (Failure.LATER, Failure.FATAL):
+                error = self._unavailable(exc, failure)
+                return _answer(jobs, [_Outcome(error=error)] * len(jobs))
+        for job in jobs:
+            _answer([job], [self._alone(job)])
+        return None
+
+    def _alone(self, job: _Job) -> _Outcome:
+        for last in (False, True):
+            try:
+                return self._transaction([job])[0]
+            except DATABASE_ERRORS as exc:
+                failure = classify(exc)[0]
+                if failure is Failure.RETRY and not last:
+                    continue
+                return _Outcome(error=self._unavailable(exc, failure))
+            except Exception as exc:  # noqa: BLE001 - a mistake in the work belongs to its caller
+                return _Outcome(error=exc)
+        raise AssertionError("unreachable")
+
+    def _unavailable(self, exc: Exception, failure: Failure) -> StoreError:
+        error = translate(exc)
+        error.__cause__ = exc
+        if failure is Failure.FATAL and self.fatal is None:
+            self.fatal = error
+            if self.on_fatal is not None:
+                self.on_fatal(error)
+        return error
+
+    def _transaction(self, jobs: list[_Job]) -> list[_Outcome]:
+        conn = self._connect()
+        raw = driver(conn)
+        try:
+            if self.dialect == "sqlite":
+                raw.execute("BEGIN IMMEDIATE")
+            outcomes = [self._member(conn, raw, job) for job in jobs]
+            xid = self._transaction_id(raw)
+        except BaseException:
+            self._roll_back(raw)
+            raise
+        try:
+            raw.commit()
+        except BaseException:
+            if not self._committed(raw, xid):
+                raise
+        return outcomes
+
+    def _connect(self) -> Connection:
+        if self._writer is None:
+            try:
+                self._writer = self.engine.connect()
+            except DATABASE_ERRORS as exc:
+                raise translate(exc) from exc
+        return self._writer
+
+    def _member(self, conn: Connection, raw: Any, job: _Job) -> _Outcome:
+        before = raw.total_changes if self.dialect == "sqlite" else 0
+        try:
+            value = job.work(conn)
+        except AgentError as exc:
+            if self.dialect == "sqlite" and raw.total_changes != before:
+                raise _WroteAndRaised(f"{exc.code} was raised after a write") from exc
+            return _Outcome(error=exc)
+        return _Outcome(error=value.error) if isinstance(value, Raised) else _Outcome(value)
+
+    def _roll_back(self, raw: Any) -> None:
+        with suppress(*DATABASE_ERRORS):
+            raw.rollback()
+        if self.dialect == "postgresql" and connection_lost(raw):
+            self._disconnect()
+
+    def _disconnect(self) -> None:
+        conn, self._writer = self._writer, None
+        if conn is None:
+            return
+        with suppress(*DATABASE_ERRORS):
+            if self.dialect == "postgresql" and connection_lost(driver(conn)):
+                conn.invalidate()
+            conn.close()
+
+    def _transaction_id(self, raw: Any) -> str | None:
+        if self.dialect == "sqlite":
+            return None
+        found = raw.execute("SELECT pg_current_xact_id_if_assigned()::text").fetchone()
+        return found[0] if found else None
+
+    def _committed(self, raw: Any, xid: str | None) -> bool:
+        """After a COMMIT that raised: whether it took effect. False means that it certainly did not."""
+        lost = self.dialect == "postgresql" and connection_lost(raw)
+        self._roll_back(raw)
+        if not lost or xid is None:
+            return False
+        deadline = time.monotonic() + _VERDICT_SECONDS
+        while time.monotonic() < deadline:
+            with suppress(*DATABASE_ERRORS), self.engine.connect() as conn:
+                status = driver(conn).execute("SELECT pg_xact_status(%s::xid8)", [xid]).fetchone()[0]
+                if status != "in progress":
+                    return bool(status == "committed")
+            time.sleep(0.05)
+        raise StoreUnavailable(
+            "The connection to the database was lost while it committed, and it is not back to say whether it did. "
+            "Look at the account before you repeat the change."
+        )
+
+
+def _answer(jobs: list[_Job], outcomes: list[_Outcome]) -> None:
+    for job, outcome in zip(jobs, outcomes, strict=True):
+        if outcome.error is not None:
+            job.future.set_exception(outcome.error)
+        else:
+            job.future.set_result(outcome.value)

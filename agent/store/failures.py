@@ -1,0 +1,113 @@
+"""Database errors in the agent's words. Knows which mean: try later, run it again, or stop the process."""
+
+import sqlite3
+from enum import Enum
+from typing import Any
+
+import psycopg
+from sqlalchemy import exc
+
+from agent.model.errors import StoreError, StoreUnavailable
+
+
+class Failure(Enum):
+    """What a failed transaction means for the one who ran it."""
+
+    #: Nothing was written; the whole transaction may run once more at once.
+    RETRY = "retry"
+    #: Nothing was written; waiting helps.
+    LATER = "later"
+    #: What the disk holds is unknown: the process must stop (a failed fsync can't be retried).
+    FATAL = "fatal"
+    #: A mistake in the program or a constraint that a check should have caught.
+    BUG = "bug"
+
+
+DATABASE_ERRORS = (exc.SQLAlchemyError, sqlite3.Error, psycopg.Error)
+
+_FATAL_NAMES = ("SQLITE_IOERR_FSYNC", "SQLITE_IOERR_DIR_FSYNC", "SQLITE_CORRUPT", "SQLITE_NOTADB")
+_LATER_NAMES = {
+    "SQLITE_BUSY": "the database is locked by another process",
+    "SQLITE_LOCKED": "the database is locked",
+    "SQLITE_FULL": "the disk is full",
+    "SQLITE_IOERR": "the disk answers with an I/O error",
+    "SQLITE_READONLY": "the database file is read-only",
+    "SQLITE_CANTOPEN": "the database file can't be opened",
+    "SQLITE_PERM": "the database file may not be accessed",
+    "SQLITE_NOMEM": "there is no memory left",
+    "SQLITE_INTERRUPT": "the statement was interrupted",
+}
+#: serialization failure, deadlock, unique race: another transaction won; a second run sees its result.
+_RETRY_STATES = ("40001", "40P01", "23505")
+_LATER_STATES = {
+    "55P03": "another agent holds a lock for too long",
+    "57014": "a statement ran into its time limit",
+    "53": "the database server is out of resources",
+    "58": "the database server has a system error",
+    "57": "the database server is shutting down or starting up",
+    "08": "the connection to the database was lost",
+    "25006": "the database is read-only (a standby?)",
+}
+_FATAL_STATES = ("XX001", "XX002")
+
+
+def original(error: BaseException) -> BaseException:
+    """The driver's error inside SQLAlchemy's."""
+    return error.orig if isinstance(error, exc.DBAPIError) and error.orig is not None else error
+
+
+def classify(error: BaseException) -> tuple[Failure, str]:
+    """What to do, and what happened in words for an operator."""
+    cause = original(error)
+    if isinstance(cause, sqlite3.Error):
+        return _classify_sqlite(cause)
+    if isinstance(cause, psycopg.Error):
+        return _classify_postgresql(cause)
+    if isinstance(error, exc.TimeoutError):
+        return Failure.LATER, "all connections to the database are in use"
+    if isinstance(error, exc.SQLAlchemyError) and getattr(error, "connection_invalidated", False):
+        return Failure.RETRY, "the connection to the database was lost"
+    return Failure.BUG, str(cause)
+
+
+def _classify_sqlite(cause: sqlite3.Error) -> tuple[Failure, str]:
+    name = getattr(cause, "sqlite_errorname", "") or ""
+    if name.startswith(_FATAL_NAMES):
+        return Failure.FATAL, f"the disk did not keep what was written ({name})"
+    for prefix, words in _LATER_NAMES.items():
+        if name.startswith(prefix):
+            return Failure.LATER, f"{words} ({name})"
+    if name.startswith("SQLITE_CONSTRAINT"):
+        return Failure.RETRY, str(cause)
+    return Failure.BUG, str(cause)
+
+
+def _classify_postgresql(cause: psycopg.Error) -> tuple[Failure, str]:
+    state = cause.sqlstate or ""
+    if state in _RETRY_STATES:
+        return Failure.RETRY, f"another transaction was faster ({state})"
+    if state in _FATAL_STATES:
+        return Failure.FATAL, f"the database is damaged ({state})"
+    for prefix, words in _LATER_STATES.items():
+        if state.startswith(prefix):
+            # A server that went away may be back already, or another one may have taken over.
+            again = state.startswith(("57P", "08"))
+            return (Failure.RETRY if again else Failure.LATER), f"{words} ({state})"
+    if isinstance(cause, psycopg.OperationalError) or not state:
+        return Failure.RETRY, "the connection to the database was lost"
+    return Failure.BUG, f"{cause} ({state})"
+
+
+def translate(error: BaseException) -> StoreError:
+    """The error for callers. Mind: details never hold a connection URL or parameters."""
+    failure, words = classify(error)
+    if failure is Failure.BUG:
+        return StoreError(f"the database refused a statement: {words}. Nothing was changed. This is a bug.")
+    if failure is Failure.FATAL:
+        return StoreUnavailable(f"The database failed: {words}. The agent stops; check the disk, then start it again.")
+    return StoreUnavailable(f"The database can't be used just now: {words}. Nothing was changed; try again later.")
+
+
+def connection_lost(raw: Any) -> bool:
+    """Whether a psycopg connection is beyond use."""
+    return bool(getattr(raw, "broken", False) or getattr(raw, "closed", False))

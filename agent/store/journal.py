@@ -1,0 +1,60 @@
+"""The journal: append only, in the same transaction as the change, or the change doesn't happen. Sealing is in seal.py.
+
+A row's hash covers its own contents but for its id and block; blocks chain rows (seal.py).
+"""
+
+import hashlib
+from datetime import datetime
+from enum import StrEnum
+
+import msgspec
+from msgspec import Struct
+from sqlalchemy import Connection, bindparam, insert
+
+from agent.store.statement import Fixed, micros
+from agent.store.tables import journal as table
+
+
+class Kind(StrEnum):
+    APPLIED = "applied"
+    #: An authenticated attempt that a rule refused.
+    REFUSED = "refused"
+    #: Written before something outside this database is changed.
+    INTENT = "intent"
+
+
+class Entry(Struct, frozen=True, kw_only=True):
+    """One row to be. ``before`` and ``after`` are JSON text; never a secret in any field."""
+
+    kind: Kind
+    #: create, update, deactivate, reactivate, link, remove, role, …; keys create, pause, guard allow, …
+    verb: str
+    #: "key:3 okta-prod", "run 81", "operator root@host".
+    actor: str
+    source: str
+    directory_id: str | None = None
+    okta_id: str | None = None
+    request_id: str = ""
+    run_id: int | None = None
+    plan_id: int | None = None
+    action_n: int | None = None
+    reason: str = ""
+    before: str | None = None
+    after: str | None = None
+
+
+_encode = msgspec.json.Encoder().encode
+_fields = Entry.__struct_fields__
+_insert = Fixed(insert(table).values({name: bindparam(name) for name in ("at", *_fields, "hash")}))
+
+
+def row_hash(at: int, *values: str | int | None) -> str:
+    """SHA-256 over the row's contents in the order of Entry's fields."""
+    return hashlib.sha256(_encode((at, values))).hexdigest()
+
+
+def append(conn: Connection, entry: Entry, now: datetime) -> None:
+    """Write one row."""
+    at = micros(now)
+    values = msgspec.structs.asdict(entry)
+    _insert(conn, at=at, hash=row_hash(at, *values.values()), **values)
