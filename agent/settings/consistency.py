@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 
+from agent.model.paths import EMAIL_PATH, UnknownPath, parse
 from agent.settings.sections import (
     DatabaseSettings,
     DirectorySettings,
@@ -25,7 +26,7 @@ def inconsistencies(sections: dict[str, Any]) -> list[Problem]:
     """``sections`` holds those that are valid in themselves."""
     checks: dict[str, Callable[[Any], Iterator[tuple[str, str]]]] = {
         "okta": _okta, "directory": _directory, "database": _database, "server": _server, "guard": _guard,
-        "notify": _notify, "retention": _retention,
+        "notify": _notify, "mapping": _mapping, "retention": _retention,
     }  # fmt: skip
     return [
         ((name, key) if key else (name,), message)
@@ -82,7 +83,7 @@ def _database(database: DatabaseSettings) -> Iterator[tuple[str, str]]:
     elif scheme.split("+")[0] == "postgresql":
         if scheme not in ("postgresql", "postgresql+psycopg"):
             yield "url", "must begin with postgresql://; the driver is psycopg"
-        elif not rest.split("?")[0].rpartition("/")[2]:
+        elif not rest.split("?")[0].partition("/")[2]:
             yield "url", form
     else:
         yield "url", form
@@ -112,6 +113,20 @@ def _notify(notify: NotifySettings) -> Iterator[tuple[str, str]]:
         secret: SecretStr | None = getattr(notify, key)
         if secret:
             yield from _url(key, secret.get_secret_value())
+
+
+def _mapping(mapping: dict[str, str]) -> Iterator[tuple[str, str]]:
+    for attribute, path in mapping.items():
+        try:
+            if path == EMAIL_PATH:
+                yield attribute, "the primary e-mail follows the user name and can't be mapped"
+            elif path:
+                parse(path)
+        except UnknownPath:
+            yield (
+                attribute,
+                'is no SCIM path that the agent keeps, such as "title" or "name.givenName"; "" leaves it out',
+            )
 
 
 def _retention(retention: RetentionSettings) -> Iterator[tuple[str, str]]:

@@ -1,0 +1,171 @@
+"""What all commands share: --config and --output before or after the name, examples in the help, one answer on stdout."""
+
+import getpass
+import os
+import socket
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from agent.model.errors import UsageError
+
+if TYPE_CHECKING:
+    from agent.settings import Loaded, Settings
+    from agent.store.engine import Store
+
+FORMAT_VERSION = "1.0"
+
+
+class Invocation:
+    """One call of the command line: where its settings are and how it answers. Talk goes to stderr, the answer to stdout."""
+
+    def __init__(self) -> None:
+        self.config: str | None = None
+        self.output = "text"
+        self._loaded: Loaded | None = None
+
+    @property
+    def json(self) -> bool:
+        return self.output == "json"
+
+    @property
+    def loaded(self) -> "Loaded":
+        if self._loaded is None:
+            from agent.settings import load
+
+            self._loaded = load(self.config)
+        return self._loaded
+
+    @property
+    def settings(self) -> "Settings":
+        return self.loaded.settings
+
+    @contextmanager
+    def store(self) -> "Iterator[Store]":
+        from agent.bootstrap import open_store
+
+        store = open_store(self.settings)
+        try:
+            yield store
+        finally:
+            store.close()
+
+    def answer(self, kind: str, body: dict[str, Any], text: str | Callable[[], str]) -> None:
+        """The command's result: one JSON document, or what a person reads."""
+        if self.json:
+            click.echo(encode({"format_version": FORMAT_VERSION, "kind": kind, **body}))
+        else:
+            click.echo(text if isinstance(text, str) else text(), nl=True)
+
+    def say(self, text: str) -> None:
+        """Talk on the way; never part of the answer."""
+        click.echo(text, err=True)
+
+
+def encode(document: Any) -> str:
+    import msgspec
+
+    return msgspec.json.format(msgspec.json.encode(document), indent=2).decode()
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+def operator() -> str:
+    """Who the journal names for what is done here: ``operator root@host``."""
+    try:
+        user = getpass.getuser()
+    except (OSError, KeyError):  # a container's uid without a name
+        user = f"uid{os.getuid()}"
+    return f"operator {user}@{socket.gethostname()}"
+
+
+def interactive() -> bool:
+    return sys.stdout.isatty()
+
+
+def _set_config(ctx: click.Context, _param: click.Parameter, value: str | None) -> None:
+    invocation = ctx.ensure_object(Invocation)
+    if value is not None:
+        invocation.config = value
+
+
+def _set_output(ctx: click.Context, _param: click.Parameter, value: str | None) -> None:
+    invocation = ctx.ensure_object(Invocation)
+    if value is not None:
+        invocation.output = value
+
+
+def shared_options() -> list[click.Parameter]:
+    return [
+        click.Option(
+            ["--config"], metavar="FILE", callback=_set_config, expose_value=False, is_eager=True,
+            help="Settings file; else OPSHELM_CONFIG, ./agent.toml, config/agent.toml, /etc/opshelm-agent/agent.toml.",
+        ),
+        click.Option(
+            ["--output"], type=click.Choice(["text", "json"]), callback=_set_output, expose_value=False, is_eager=True,
+            help="text for people (default), json for programs: one document on stdout.",
+        ),
+    ]  # fmt: skip
+
+
+class Command(click.Command):
+    """A command with the shared options and with examples below its help."""
+
+    def __init__(self, *args: Any, examples: Sequence[str] = (), **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.examples = tuple(examples)
+        self.params += shared_options()
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        if self.examples:
+            with formatter.section("Examples"):
+                for example in self.examples:
+                    formatter.write(f"{'':>{formatter.current_indent}}{example}\n")
+        super().format_epilog(ctx, formatter)
+
+
+class Group(click.Group):
+    """A group of such commands."""
+
+    command_class = Command
+    group_class = type
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.params += shared_options()
+
+
+command: Callable[..., Callable[[Callable[..., Any]], Command]] = lambda *args, **kwargs: click.command(  # noqa: E731
+    *args, cls=Command, **kwargs
+)
+group: Callable[..., Callable[[Callable[..., Any]], Group]] = lambda *args, **kwargs: click.group(  # noqa: E731
+    *args, cls=Group, **kwargs
+)
+pass_invocation = click.make_pass_decorator(Invocation, ensure=True)
+
+
+class DurationType(click.ParamType[Any, Any]):
+    """``90s``, ``15m``, ``2h``, ``1d``."""
+
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        from agent.settings.values import parse_duration
+
+        try:
+            return parse_duration(value)
+        except ValueError as exc:
+            self.fail(str(exc), param, ctx)
+
+
+def require_reason(reason: str) -> str:
+    """A reason ends in the journal; an empty one helps nobody."""
+    if not reason.strip():
+        raise UsageError("--reason must say why; it is kept in the journal")
+    return reason.strip()

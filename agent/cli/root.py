@@ -1,0 +1,101 @@
+"""The root of the command line: which module holds which command, and how errors end. Imports a command on its use."""
+
+import errno
+import itertools
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+import click
+
+from agent import __version__
+from agent.cli.command import FORMAT_VERSION, Group, encode
+from agent.model.errors import AgentError
+
+#: In the order in which somebody meets them.
+COMMANDS = {
+    "demo": "demo:demo",
+    "serve": "serve:serve",
+    "check": "check:check",
+    "config": "config:config",
+    "keys": "keys:keys",
+    "reconcile": "reconcile:reconcile",
+    "plans": "plans:plans",
+    "runs": "plans:runs",
+    "findings": "plans:findings",
+    "explain": "explain:explain",
+    "users": "users:users",
+    "owner": "users:owner",
+    "guard": "brakes:guard",
+    "pause": "brakes:pause",
+    "resume": "brakes:resume",
+    "pins": "brakes:pins",
+    "journal": "journal:journal",
+    "db": "database:db",
+    "simulate": "simulate:simulate",
+}
+
+EPILOG = """Exit codes: 0 done; 1 error, frozen, incomplete, paused or the lease is held elsewhere; 2 usage or configuration;
+3 a dry run found drift and 4 something is held (dry runs: with --detailed-exitcode only); 5 some actions failed."""
+
+
+class LazyGroup(Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        if cmd_name not in COMMANDS:
+            return None
+        module, _, name = COMMANDS[cmd_name].partition(":")
+        found: click.Command = getattr(import_module(f"agent.cli.{module}"), name)
+        return found
+
+
+@click.command(cls=LazyGroup, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="opshelm-agent")
+def cli() -> None:
+    """Makes Okta's SCIM integration with OpsHelm whole: receives pushes, repairs drift, imports accounts.
+
+    Try it with nothing set up: opshelm-agent demo
+    """
+
+
+def run(args: Sequence[str]) -> int:
+    """Run one command; the exit code. Errors that the agent raises on purpose become one line; a traceback is a bug."""
+    try:
+        code = cli.main(list(args), prog_name="opshelm-agent", standalone_mode=False)
+        sys.stdout.flush()
+    except AgentError as exc:
+        return _fail(args, exc.code, exc.detail, exc.exit_code)
+    except click.exceptions.NoArgsIsHelpError as exc:
+        exc.show()
+        return exc.exit_code
+    except click.ClickException as exc:
+        if not _wants_json(args):
+            exc.show()
+            return exc.exit_code
+        return _fail(args, "usage", exc.format_message(), exc.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        return _fail(args, "interrupted", "interrupted", 130)
+    except OSError as exc:
+        if exc.errno != errno.EPIPE:
+            raise
+        # Whoever read our output has gone; Python would complain once more at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    return code if isinstance(code, int) else 0
+
+
+def _fail(args: Sequence[str], code: str, detail: str, exit_code: int) -> int:
+    if _wants_json(args):
+        click.echo(
+            encode({"format_version": FORMAT_VERSION, "kind": "error", "code": code, "detail": detail})
+        )
+    click.echo("\n".join(f"error: {line}" for line in detail.splitlines() or [code]), err=True)
+    return exit_code
+
+
+def _wants_json(args: Sequence[str]) -> bool:
+    """Asked of the raw arguments, because the parser may be what failed."""
+    return "--output=json" in args or any(pair == ("--output", "json") for pair in itertools.pairwise(args))

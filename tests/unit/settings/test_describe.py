@@ -1,0 +1,65 @@
+"""The example file, the docs table and config show are made from the classes and can't drift from them."""
+
+import tomllib
+from pathlib import Path
+
+from agent.settings import Loaded, Origin, Settings
+from agent.settings.describe import MASK, all_settings, describe, docs_table, example_file
+
+ROOT = Path(__file__).parents[3]
+
+
+def uncommented() -> str:
+    lines = example_file().splitlines()
+    return "\n".join(
+        line.removeprefix("#") if line.startswith("#") and not line.startswith("# ") else line
+        for line in lines
+    )
+
+
+def test_the_example_file_is_the_one_in_config() -> None:
+    assert (ROOT / "config" / "agent.toml").read_text(encoding="utf-8") == example_file()
+
+
+def test_the_example_file_as_it_is_changes_nothing() -> None:
+    assert Settings(**tomllib.loads(example_file())) == Settings()
+
+
+def test_the_example_file_holds_every_setting_with_its_default() -> None:
+    values = tomllib.loads(uncommented())
+    values["mapping"] = {}
+    assert Settings(**values) == Settings()
+    listed = {(section, key) for section, keys in values.items() for key in keys}
+    assert listed == {(row.section, row.key) for row in all_settings() if row.key}
+
+
+def test_the_docs_hold_the_table() -> None:
+    assert docs_table() in (ROOT / "docs" / "settings.md").read_text(encoding="utf-8")
+
+
+def test_every_setting_says_what_it_does() -> None:
+    assert [row.name for row in all_settings() if not row.doc.endswith((".", "?", ")"))] == []
+
+
+def test_secrets_and_passwords_in_addresses_are_masked() -> None:
+    settings = Settings(
+        okta={"api_token": "s3cret", "proxy": "http://user:s3cret@proxy.example.com"},
+        database={"url": "postgresql://agent:s3cret@db.example.com/agent"},
+        notify={"webhook_url": "https://hooks.example.com/s3cret"},
+    )
+    rows = {row.name: row for row in describe(Loaded(settings=settings, file=None, origins={}))}
+    assert rows["okta.api_token"].value == MASK
+    assert rows["database.url"].value == f"postgresql://agent:{MASK}@db.example.com/agent"
+    assert all("s3cret" not in str(row.value) for row in rows.values())
+
+
+def test_each_value_tells_where_it_came_from() -> None:
+    origins = {
+        ("server", "port"): Origin(kind="file", place="agent.toml:3"),
+        ("mapping", "x"): Origin(kind="environment"),
+    }
+    settings = Settings(server={"port": 1}, mapping={"x": "title"})
+    rows = {row.name: row for row in describe(Loaded(settings=settings, file=None, origins=origins))}
+    assert rows["server.port"].origin == Origin(kind="file", place="agent.toml:3")
+    assert rows["mapping"].origin.kind == "environment"
+    assert rows["server.host"].origin.kind == "default"
