@@ -1,0 +1,111 @@
+"""Filters as a small tree of our own. Parses the form that Okta sends itself; scim2-models parses all others.
+
+Every attribute in a tree is one that users have: an unknown one is refused, never dropped. The tree says nothing about
+SQL (agent.directory.filter_sql).
+"""
+
+import re
+from datetime import datetime
+from typing import Literal
+
+from msgspec import Struct
+
+from agent.scim.errors import ScimError, invalid_filter
+from agent.scim.schema import Target, resolve
+
+MAX_LENGTH = 2048
+MAX_DEPTH = 20
+
+Op = Literal["eq", "ne", "co", "sw", "ew", "gt", "ge", "lt", "le"]
+Value = str | bool | int | float | datetime | None
+
+
+class Compare(Struct, frozen=True):
+    target: Target
+    op: Op
+    value: Value
+
+
+class Present(Struct, frozen=True):
+    target: Target
+
+
+class Not(Struct, frozen=True):
+    term: "Filter"
+
+
+class Both(Struct, frozen=True):
+    """All of the terms."""
+
+    terms: tuple["Filter", ...]
+
+
+class Either(Struct, frozen=True):
+    """Any of the terms."""
+
+    terms: tuple["Filter", ...]
+
+
+class Select(Struct, frozen=True):
+    """``emails[…]``: one value for which the term holds. Inside, a Target's attribute is the multi-valued one."""
+
+    target: Target
+    term: "Filter"
+
+
+Filter = Compare | Present | Not | Both | Either | Select
+
+#: Okta's check for existence. A value with an escape goes to the full grammar.
+_SIMPLE = re.compile(r'\s*(userName|externalId|id)\s+eq\s+"([^"\\\x00-\x1f]*)"\s*', re.IGNORECASE | re.ASCII)
+_QUOTED = re.compile(r'"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)', re.DOTALL)
+
+
+def parse(text: str) -> Filter:
+    if len(text.encode(errors="replace")) > MAX_LENGTH:
+        raise invalid_filter(f"The filter is longer than {MAX_LENGTH} bytes.")
+    return _simple(text) or _general(text)
+
+
+def _simple(text: str) -> Filter | None:
+    match = _SIMPLE.fullmatch(text)
+    if match is None:
+        return None
+    target = resolve(match[1])
+    assert target is not None
+    return Compare(target, "eq", match[2])
+
+
+def _general(text: str) -> Filter:
+    if not text.strip():
+        raise invalid_filter("The filter is empty.")
+    if "\x00" in text:
+        raise invalid_filter("The filter holds a NUL.")
+    _check_depth(text)
+    from agent.scim import library
+
+    found = library.parse_filter(text)
+    if _holds_surrogate(found):
+        raise ScimError(400, "The filter holds half a surrogate pair, which is no text.", "invalidFilter")
+    return found
+
+
+def _check_depth(text: str) -> None:
+    depth = 0
+    for char in _QUOTED.sub("", text):
+        if char in "([":
+            depth += 1
+            if depth > MAX_DEPTH:
+                raise invalid_filter(f"The filter nests deeper than {MAX_DEPTH} levels.")
+        elif char in ")]":
+            depth -= 1
+
+
+def _holds_surrogate(term: Filter) -> bool:
+    match term:
+        case Compare(value=str() as value):
+            return any("\ud800" <= c <= "\udfff" or c == "\x00" for c in value)
+        case Not(term=inner) | Select(term=inner):
+            return _holds_surrogate(inner)
+        case Both(terms=terms) | Either(terms=terms):
+            return any(map(_holds_surrogate, terms))
+    return False

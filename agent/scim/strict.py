@@ -1,0 +1,74 @@
+"""JSON objects, read strictly: what two parsers could read differently is refused. Knows no schema.
+
+Refused: text that is no UTF-8 (UTF-16 too), a byte-order mark, trailing text, the same key twice, NaN and Infinity, lone
+surrogates, NUL, nesting over MAX_DEPTH, numbers too long to be true.
+"""
+
+import json
+import re
+from typing import Any, NoReturn
+
+from agent.scim.errors import ScimError, invalid_syntax, invalid_value
+
+MAX_DEPTH = 32
+#: Matches an unterminated string too: a pattern that could fail here would scan a hostile body once for each quote.
+_STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)', re.DOTALL)
+_NOT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    # SCIM's names have no case, so "active" and "Active" are the same key.
+    if len({key.lower() for key, _ in pairs}) != len(pairs):
+        raise invalid_syntax("The body holds the same key twice in one object.")
+    return dict(pairs)
+
+
+def _no_constant(_: str) -> NoReturn:
+    raise invalid_syntax("NaN and Infinity are not JSON.")
+
+
+_decoder = json.JSONDecoder(object_pairs_hook=_once, parse_constant=_no_constant)
+
+
+def decode(body: bytes) -> dict[str, Any]:
+    """The one JSON object that the body is."""
+    _check_depth(body)
+    try:
+        text = body.decode()
+        value = _decoder.decode(text)
+    except ScimError:
+        raise
+    except (ValueError, RecursionError) as exc:
+        raise invalid_syntax("The body is not valid JSON in UTF-8.") from exc
+    if not isinstance(value, dict):
+        raise invalid_syntax("The body must be one JSON object.")
+    # Only an escape can bring in what UTF-8 and the parser refuse.
+    if "\\u" in text:
+        _check_text(value)
+    return value
+
+
+def _check_depth(body: bytes) -> None:
+    if body.count(b"[") + body.count(b"{") <= MAX_DEPTH:
+        return
+    depth = 0
+    for bracket in _STRING.sub(b"", body).translate(None, _NOT_BRACKETS):
+        if bracket in b"[{":
+            depth += 1
+            if depth > MAX_DEPTH:
+                raise invalid_syntax(f"The body nests deeper than {MAX_DEPTH} levels.")
+        else:
+            depth -= 1
+
+
+def _check_text(value: Any) -> None:
+    if isinstance(value, str):
+        if "\x00" in value or any("\ud800" <= c <= "\udfff" for c in value):
+            raise invalid_value("The body holds a NUL or half a surrogate pair, which is no text.")
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            _check_text(key)
+            _check_text(item)
+    elif isinstance(value, list):
+        for item in value:
+            _check_text(item)
