@@ -49,6 +49,8 @@ class HeldCode(StrEnum):
     EMPTY_SOURCE = "empty_source"
     SOURCE_DROP = "source_drop"
     FAILED_ACTIONS = "failed_actions"
+    #: The listing left out people whom Okta, asked directly, still has: it was wrong.
+    ABSENCE_DISPROVED = "absence_disproved"
     DISTRUST = "distrust"
     # classes of actions
     DEACTIVATIONS_PER_RUN = "deactivations_per_run"

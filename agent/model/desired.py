@@ -91,7 +91,12 @@ def user_status(user: OktaUser | None) -> str:
 
 def desire(app_user: AppUser | None, okta_status: str, now: datetime, rules: Rules) -> Desired:
     """``okta_status`` as ``user_status`` gives it. A sweep passes ACTIVE for whoever is on none of its status lists."""
-    if app_user is not None and okta_status in LIVE and app_user.status in ASSIGNED and app_user.sync_state != "SYNCING":
+    if (
+        app_user is not None
+        and okta_status in LIVE
+        and app_user.status in ASSIGNED
+        and app_user.sync_state != "SYNCING"
+    ):
         return _USUAL
     if okta_status == "DEPROVISIONED":
         return Desired(wanted=Wanted.INACTIVE, row=Row.DEPROVISIONED)
@@ -113,9 +118,16 @@ def _assigned(app_user: AppUser, okta_status: str, now: datetime, rules: Rules) 
         due = (app_user.last_updated or now) + rules.syncing
         if due > now:
             return Desired(
-                wanted=Wanted.LEAVE, row=Row.SYNCING, finding=FindingCode.SYNCING, due=due, detail="Okta's own push is under way"
+                wanted=Wanted.LEAVE,
+                row=Row.SYNCING,
+                finding=FindingCode.SYNCING,
+                due=due,
+                detail="Okta's own push is under way",
             )
-        note = (FindingCode.SYNCING_TOO_LONG, f"SYNCING since {app_user.last_updated:%Y-%m-%d %H:%M} UTC; Okta's push seems stuck")
+        note = (
+            FindingCode.SYNCING_TOO_LONG,
+            f"SYNCING since {app_user.last_updated:%Y-%m-%d %H:%M} UTC; Okta's push seems stuck",
+        )
     if status in ENDED:
         return Desired(wanted=Wanted.INACTIVE, row=Row.APP_USER_ENDED, finding=note[0], detail=note[1])
     if okta_status == "STAGED":
@@ -127,7 +139,9 @@ def _assigned(app_user: AppUser, okta_status: str, now: datetime, rules: Rules) 
     return Desired(wanted=Wanted.ACTIVE, row=Row.LIVE, finding=note[0], detail=note[1])
 
 
-def _staged(app_user: AppUser, okta_status: str, now: datetime, rules: Rules, note: tuple[FindingCode | None, str]) -> Desired:
+def _staged(
+    app_user: AppUser, okta_status: str, now: datetime, rules: Rules, note: tuple[FindingCode | None, str]
+) -> Desired:
     if okta_status == "SUSPENDED":
         return _leave(Row.STAGED_SUSPENDED, "the app user is STAGED and the Okta user SUSPENDED")
     due = (app_user.last_updated or now) + rules.settle

@@ -15,10 +15,19 @@ from agent.model.okta import AppUser
 from agent.model.paths import EMAIL_PATH, UnknownPath, parse
 from agent.model.users import ENTERPRISE_URN, Profile
 
-_CORE = "displayName nickName profileUrl title userType preferredLanguage locale timezone".split()
-_NAME = "givenName familyName middleName honorificPrefix honorificSuffix".split()
-_ENTERPRISE = "employeeNumber costCenter organization division department".split()
-_ADDRESS = "streetAddress locality region postalCode country".split()
+_CORE = [
+    "displayName",
+    "nickName",
+    "profileUrl",
+    "title",
+    "userType",
+    "preferredLanguage",
+    "locale",
+    "timezone",
+]
+_NAME = ["givenName", "familyName", "middleName", "honorificPrefix", "honorificSuffix"]
+_ENTERPRISE = ["employeeNumber", "costCenter", "organization", "division", "department"]
+_ADDRESS = ["streetAddress", "locality", "region", "postalCode", "country"]
 
 #: Okta's SCIM app profile. Its own schema sends phone and address to the one marked primary.
 DEFAULT: dict[str, str] = {
@@ -88,7 +97,9 @@ class Mapping:
                 values[path] = _text(value) or ""
         return _encode(values).decode(), cleared
 
-    def differences(self, current: str, wanted: str, cleared: int) -> dict[str, tuple[str | None, str | None]]:
+    def differences(
+        self, current: str, wanted: str, cleared: int
+    ) -> dict[str, tuple[str | None, str | None]]:
         """Path → (before, after), of two projections."""
         have, want = _decode(current), _decode(wanted)
         found: dict[str, tuple[str | None, str | None]] = {

@@ -26,7 +26,13 @@ EMAIL_PATH = "emails[primary eq true].value"
 Getter = Callable[[Profile], str | None]
 Setter = Callable[[Profile, str | None], Profile]
 
-_MANY = {"emails": MultiValue, "phoneNumbers": MultiValue, "ims": MultiValue, "photos": MultiValue, "addresses": Address}
+_MANY: dict[str, type[Struct]] = {
+    "emails": MultiValue,
+    "phoneNumbers": MultiValue,
+    "ims": MultiValue,
+    "photos": MultiValue,
+    "addresses": Address,
+}
 _PATH = re.compile(
     r"(?:(?P<urn>urn:[A-Za-z0-9:._-]+:User):)?(?P<attr>\w+)"
     r"(?:\[(?:(?P<primary>primary) eq true|type eq \"(?P<type>[^\"]+)\")\])?(?:\.(?P<sub>\w+))?"
@@ -52,7 +58,7 @@ def parse(text: str) -> Path:
     if attr in _MANY and not urn:
         get, put = _many(text, attr, found["type"], sub or "value")
     elif urn == ENTERPRISE_URN:
-        chain = [(Profile, ENTERPRISE_URN), (Enterprise, attr)]
+        chain: list[tuple[type[Struct], str]] = [(Profile, ENTERPRISE_URN), (Enterprise, attr)]
         get, put = _chain(text, chain + ([(Manager, sub)] if sub else []))
     elif urn is None and found["primary"] is None and found["type"] is None:
         get, put = _chain(text, [(Profile, attr), (Name, sub)] if sub else [(Profile, attr)])
@@ -85,7 +91,8 @@ def _chain(text: str, steps: list[tuple[type[Struct], str]]) -> tuple[Getter, Se
         return value or None
 
     def put(profile: Profile, value: str | None) -> Profile:
-        return _put(profile, names, [kind for kind, _ in steps], value)
+        changed: Profile = _put(profile, names, [kind for kind, _ in steps], value)
+        return changed
 
     return get, put
 
@@ -128,7 +135,9 @@ def _many(text: str, attr: str, of_type: str | None, sub: str) -> tuple[Getter, 
         if at is None:
             if value is None:
                 return profile
-            values.append(kind(**{single: value}, type=of_type or "work", primary=True if not values else None))
+            values.append(
+                kind(**{single: value}, type=of_type or "work", primary=True if not values else None)
+            )
         else:
             values[at] = structs.replace(values[at], **{single: value})
             if not _content(values[at]):

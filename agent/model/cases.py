@@ -1,0 +1,445 @@
+"""One person, both sides: what to do. Pure: takes what the compare statement found, gives actions, held actions, findings.
+
+Pairs are joined by the link first (``bound``: the account holds this Okta user id; ``named``: the app user's externalId
+is the account's id), then by userName key (``holder``). Never by e-mail alone. ``CaseRow`` names the rows in this order:
+
+=====================  ==================================================  ==========================================
+Okta wants             the directory has                                   action
+=====================  ==================================================  ==========================================
+active                 nothing                                             create
+active                 linked, active, equal                               in step
+active                 linked, active, differs                             update
+active                 linked, inactive                                    reactivate
+active                 named, not yet bound, same userName key             link, owners too
+active                 unbound, same userName and e-mail key,              link; what it still needs is a
+                       no owner, not protected                             second action
+active                 unbound, same userName, anything else               held link_needs_decision
+active                 externalId names one, userName another              held identity_conflict
+active                 bound to a different Okta user id                   held name_reuse
+active, twins          any                                                 both held identity_conflict
+active, renamed, free  linked                                              update
+active, cycle          linked                                              one rename_cycle (``agent.model.order``)
+active, taken/invalid  linked                                              held name_taken, name_invalid
+identity of an owner   linked                                              held owner_identity
+pending                any                                                 nothing yet
+inactive               linked, active                                      deactivate
+inactive               local, active, same userName                        nothing; finding left_but_local
+inactive               nothing, or inactive                                nothing
+absent (``absence``)   see agent.model.absence
+any                    protected                                           nothing; finding
+leave alone            any                                                 nothing, counted and listed
+=====================  ==================================================  ==========================================
+"""
+
+from datetime import datetime
+from enum import StrEnum
+
+from msgspec import Struct
+
+from agent.model import usernames
+from agent.model.codes import ActionKind, FindingCode, HeldCode
+from agent.model.desired import Row, Wanted
+from agent.model.mapping import Mapping, decode
+from agent.model.order import Names
+from agent.model.paths import EMAIL_PATH
+from agent.model.plan import Action, Change, Finding
+from agent.model.users import Origin, Role
+
+
+class CaseRow(StrEnum):
+    CREATE = "not_in_directory"
+    IN_STEP = "in_step"
+    UPDATE = "differs"
+    REACTIVATE = "linked_inactive"
+    LINK_NAMED = "named_by_okta"
+    LINK_SAME = "same_name_and_email"
+    LINK_DECISION = "same_name_only"
+    CONFLICT = "two_accounts_claimed"
+    OTHER_OKTA_ID = "bound_to_another"
+    TWINS = "one_name_twice_in_okta"
+    RENAME = "renamed"
+    CYCLE = "renamed_in_a_cycle"
+    TAKEN = "new_name_taken_or_invalid"
+    OWNER = "identity_of_an_owner"
+    PENDING = "pending"
+    DEACTIVATE = "left"
+    LEFT_BUT_LOCAL = "left_but_local"
+    NOTHING = "nothing_to_do"
+    PROTECTED = "protected"
+    LEAVE = "leave_alone"
+
+
+class Want(Struct, frozen=True, kw_only=True):
+    """The Okta side of a pair: one app user, projected."""
+
+    okta_id: str
+    external_id: str | None
+    user_name: str
+    user_name_key: str
+    email: str
+    email_key: str
+    wanted: Wanted
+    row: Row
+    mapped: str
+    cleared: int
+    read_at: datetime
+    #: Okta's own last push went wrong.
+    sync_error: bool = False
+
+    @property
+    def names_somebody(self) -> bool:
+        return self.wanted in (Wanted.ACTIVE, Wanted.KEEP)
+
+
+class Account(Struct, frozen=True, kw_only=True):
+    """The directory side of a pair: the columns that decide."""
+
+    id: str
+    user_name: str
+    user_name_key: str
+    email_key: str
+    okta_id: str | None
+    origin: Origin
+    protected: bool
+    active: bool
+    suspended: bool
+    role: Role
+    mapped: str
+    version: int
+
+    @property
+    def managed(self) -> bool:
+        return self.origin is Origin.LINKED or (self.origin is Origin.OKTA and self.okta_id is not None)
+
+
+class Candidate(Struct, frozen=True, kw_only=True):
+    want: Want
+    bound: Account | None = None
+    named: Account | None = None
+    holder: Account | None = None
+    #: Another app user that is wanted has the same userName key.
+    twin: bool = False
+
+    @property
+    def linked(self) -> Account | None:
+        """The account that certainly is this person's: bound, or managed and named and not bound to anybody."""
+        if self.bound is not None:
+            return self.bound
+        if self.named is not None and self.named.okta_id is None and self.named.managed:
+            return self.named
+        return None
+
+
+class NameRules(Struct, frozen=True, kw_only=True):
+    is_email: bool = True
+    ascii_only: bool = True
+
+
+class Case(Struct, frozen=True, kw_only=True):
+    row: CaseRow
+    actions: tuple[Action, ...] = ()
+    findings: tuple[Finding, ...] = ()
+
+
+class Classifier(Struct, frozen=True, kw_only=True):
+    mapping: Mapping
+    rules: NameRules
+    #: Which renames can happen; from a first pass over all candidates.
+    names: Names
+
+    def classify(self, c: Candidate) -> Case:
+        want = c.want
+        if want.wanted is Wanted.LEAVE:
+            return Case(row=CaseRow.LEAVE)
+        if want.wanted is Wanted.PENDING:
+            return Case(row=CaseRow.PENDING)
+        if want.wanted is Wanted.INACTIVE:
+            return _inactive(c)
+        if c.twin:
+            return self._twin(c)
+        account = c.linked
+        if account is not None:
+            return self._linked(c, account)
+        return Case(row=CaseRow.NOTHING) if want.wanted is Wanted.KEEP else self._unbound(c)
+
+    def _unbound(self, c: Candidate) -> Case:
+        """Nothing in the directory is certainly this person's."""
+        want, named, holder = c.want, c.named, c.holder
+        if named is not None and named.okta_id is not None:
+            return _other_okta_id(c, named)
+        if named is not None and holder is not None and holder.id != named.id:
+            detail = (
+                f"Okta's externalId names {named.user_name}, its userName {holder.user_name}: two accounts"
+            )
+            return _held(c, CaseRow.CONFLICT, ActionKind.LINK, named, HeldCode.IDENTITY_CONFLICT, detail)
+        if named is not None:
+            if named.user_name_key == want.user_name_key:
+                return self._link(c, named, CaseRow.LINK_NAMED)
+            detail = f"Okta's externalId names the local account {named.user_name}, under another userName"
+            return _held(
+                c, CaseRow.LINK_DECISION, ActionKind.LINK, named, HeldCode.LINK_NEEDS_DECISION, detail
+            )
+        if holder is None or self.names.frees(holder.id):
+            return self._create(c)
+        if holder.okta_id is not None:
+            return _other_okta_id(c, holder)
+        if holder.protected:
+            return _protected(c, holder)
+        if holder.role is not Role.OWNER and holder.email_key == want.email_key:
+            return self._link(c, holder, CaseRow.LINK_SAME)
+        why = (
+            "it is an owner's"
+            if holder.role is Role.OWNER
+            else f"its primary e-mail is {holder.email_key or 'empty'}"
+        )
+        detail = f"the account {holder.user_name} has this userName, but {why}: users link {holder.user_name} --okta-id {want.okta_id}"
+        return _held(c, CaseRow.LINK_DECISION, ActionKind.LINK, holder, HeldCode.LINK_NEEDS_DECISION, detail)
+
+    def _create(self, c: Candidate) -> Case:
+        want = c.want
+        values: dict[str, str | bool] = {
+            "userName": want.user_name,
+            "active": True,
+            "externalId": want.okta_id,
+        }
+        if want.email:
+            values[EMAIL_PATH] = want.email
+        values.update(decode(want.mapped))
+        changes = {path: Change(before=None, after=value) for path, value in values.items()}
+        action = _action(ActionKind.CREATE, want, None, changes, CaseRow.CREATE)
+        wrong = self._name_problem(want)
+        return _case(
+            c, CaseRow.TAKEN if wrong else CaseRow.CREATE, _hold(action, HeldCode.NAME_INVALID, wrong)
+        )
+
+    def _link(self, c: Candidate, account: Account, row: CaseRow) -> Case:
+        if account.protected:
+            return _protected(c, account)
+        link = _link_action(c.want, account, row)
+        return _case(c, row, link, *self._rest(c, account))
+
+    def _rest(self, c: Candidate, account: Account) -> tuple[Action, ...]:
+        """What a linked account still needs: nothing, an update or a reactivation."""
+        want = c.want
+        changes = self._changes(want, account)
+        kind, row = ActionKind.UPDATE, CaseRow.UPDATE
+        if not account.active and want.wanted is Wanted.ACTIVE:
+            kind, row = ActionKind.REACTIVATE, CaseRow.REACTIVATE
+            changes = {"active": Change(before=False, after=True), **changes}
+        if not changes:
+            return ()
+        renamed = "userName" in changes
+        row = CaseRow.RENAME if renamed else row
+        action = _action(kind, want, account, changes, row)
+        identity = renamed or EMAIL_PATH in changes
+        if identity and account.role is Role.OWNER:
+            detail = f"would change the userName or e-mail of the owner {account.user_name}"
+            return (_held_action(action, CaseRow.OWNER, HeldCode.OWNER_IDENTITY, detail),)
+        wrong = self._name_problem(want) if identity or kind is ActionKind.REACTIVATE else ""
+        if wrong:
+            return (_held_action(action, CaseRow.TAKEN, HeldCode.NAME_INVALID, wrong),)
+        if renamed and self.names.blocked(account.id):
+            detail = f"{want.user_name} is the userName of another account that keeps it"
+            return (_held_action(action, CaseRow.TAKEN, HeldCode.NAME_TAKEN, detail),)
+        if renamed and self.names.in_cycle(account.id):
+            return self._besides_cycle(action)
+        return (action,)
+
+    def _besides_cycle(self, action: Action) -> tuple[Action, ...]:
+        """The cycle's own action brings userName and e-mail; this one the rest."""
+        rest = {
+            path: change for path, change in action.changes.items() if path not in ("userName", EMAIL_PATH)
+        }
+        return (_replace(action, changes=rest, rule=CaseRow.UPDATE.value),) if rest else ()
+
+    def _linked(self, c: Candidate, account: Account) -> Case:
+        if account.protected:
+            rest = self._rest(c, account)
+            return _protected(c, account) if rest else Case(row=CaseRow.PROTECTED)
+        first = (
+            ()
+            if account.okta_id and account.managed
+            else (_link_action(c.want, account, CaseRow.LINK_NAMED),)
+        )
+        if c.want.wanted is Wanted.KEEP:
+            first = ()
+        actions = (*first, *self._rest(c, account))
+        if not actions:
+            cycled = self.names.in_cycle(account.id)
+            return Case(row=CaseRow.CYCLE if cycled else CaseRow.IN_STEP)
+        return _case(c, CaseRow(actions[-1].rule), *actions)
+
+    def _twin(self, c: Candidate) -> Case:
+        account = c.linked
+        kind = ActionKind.UPDATE if account else ActionKind.CREATE
+        changes = self._changes(c.want, account) if account else {}
+        action = _action(kind, c.want, account, changes, CaseRow.TWINS)
+        detail = f"two people in Okta have the userName {c.want.user_name}"
+        return _case(c, CaseRow.TWINS, _hold(action, HeldCode.IDENTITY_CONFLICT, detail))
+
+    def _changes(self, want: Want, account: Account) -> dict[str, Change]:
+        """Only what differs; userName and e-mail by key."""
+        changes: dict[str, Change] = {}
+        if want.user_name_key != account.user_name_key:
+            changes["userName"] = Change(before=account.user_name, after=want.user_name)
+        if want.email_key and want.email_key != account.email_key:
+            changes[EMAIL_PATH] = Change(before=account.email_key or None, after=want.email)
+        if want.mapped != account.mapped:
+            pairs = self.mapping.differences(account.mapped, want.mapped, want.cleared)
+            changes.update(
+                {path: Change(before=before, after=after) for path, (before, after) in pairs.items()}
+            )
+        return changes
+
+    def _name_problem(self, want: Want) -> str:
+        found = usernames.problem(
+            want.user_name,
+            want.email,
+            active=True,
+            is_email=self.rules.is_email,
+            ascii_only=self.rules.ascii_only,
+        )
+        return found[1] if found else ""
+
+
+def wants_rename(c: Candidate, rules: NameRules) -> bool:
+    """First pass: a linked account whose userName shall change and, as far as this person goes, may."""
+    account = c.linked
+    if (
+        account is None
+        or not c.want.names_somebody
+        or c.twin
+        or account.protected
+        or account.role is Role.OWNER
+    ):
+        return False
+    if account.user_name_key == c.want.user_name_key:
+        return False
+    return not usernames.problem(
+        c.want.user_name, c.want.email, active=True, is_email=rules.is_email, ascii_only=rules.ascii_only
+    )
+
+
+def _inactive(c: Candidate) -> Case:
+    account = c.linked or c.named
+    if account is None or (account.okta_id not in (None, c.want.okta_id)):
+        account = c.holder
+    if account is None or account.okta_id not in (None, c.want.okta_id):
+        return Case(row=CaseRow.NOTHING)
+    ended = not account.active and not (account.suspended and c.want.row is not Row.SUSPENDED)
+    if ended:
+        return Case(row=CaseRow.NOTHING)
+    if account.protected:
+        return _protected(c, account)
+    if account is not c.linked:
+        detail = f"left in Okta ({c.want.row.value}), but the account is local and stays active"
+        finding = _finding(FindingCode.LEFT_BUT_LOCAL, c.want, account, detail)
+        return Case(row=CaseRow.LEFT_BUT_LOCAL, findings=(finding,))
+    first = () if account.managed else (_link_action(c.want, account, CaseRow.LINK_NAMED),)
+    suspended = c.want.row is Row.SUSPENDED
+    return _case(
+        c,
+        CaseRow.DEACTIVATE,
+        *first,
+        deactivation(account, c.want.okta_id, c.want.row.value, suspended=suspended),
+    )
+
+
+def deactivation(account: Account, okta_id: str | None, proof: str, *, suspended: bool = False) -> Action:
+    """``suspended``: for no other reason than policy.suspended. An inactive suspended account only loses its role."""
+    if account.active:
+        changes = {"active": Change(before=True, after=False)}
+    else:
+        changes = {"suspended": Change(before=True, after=False)}
+    return Action(
+        n=0, kind=ActionKind.DEACTIVATE, login=account.user_name, directory_id=account.id, okta_id=okta_id or account.okta_id,
+        changes=changes, rule=CaseRow.DEACTIVATE.value, version=account.version, proof=proof, suspended=suspended,
+    )  # fmt: skip
+
+
+def adoption(account: Account, okta_id: str) -> Action:
+    """The account's externalId turned out to be an Okta user id of this org."""
+    changes = {"origin": Change(before=account.origin.value, after=Origin.LINKED.value)}
+    return Action(
+        n=0, kind=ActionKind.LINK, login=account.user_name, directory_id=account.id, okta_id=okta_id, changes=changes,
+        rule=CaseRow.LINK_NAMED.value, version=account.version,
+    )  # fmt: skip
+
+
+def _link_action(want: Want, account: Account, row: CaseRow) -> Action:
+    if account.okta_id == want.okta_id:
+        return adoption(account, want.okta_id)
+    return _action(
+        ActionKind.LINK, want, account, {"externalId": Change(before=None, after=want.okta_id)}, row
+    )
+
+
+def _other_okta_id(c: Candidate, account: Account) -> Case:
+    same_name = account.user_name_key == c.want.user_name_key
+    code = HeldCode.NAME_REUSE if same_name else HeldCode.EXTERNAL_ID_CHANGED
+    detail = (
+        f"the account {account.user_name} belongs to the Okta user {account.okta_id}, not to {c.want.okta_id}: "
+        f"users release-name {account.user_name}, or users link {account.user_name} --okta-id {c.want.okta_id}"
+    )
+    return _held(c, CaseRow.OTHER_OKTA_ID, ActionKind.LINK, account, code, detail)
+
+
+def _protected(c: Candidate, account: Account) -> Case:
+    finding = _finding(
+        FindingCode.PROTECTED,
+        c.want,
+        account,
+        "differs from Okta; the account is protected and left as it is",
+    )
+    return Case(row=CaseRow.PROTECTED, findings=(finding,))
+
+
+def _held(
+    c: Candidate, row: CaseRow, kind: ActionKind, account: Account, code: HeldCode, detail: str
+) -> Case:
+    changes = {"externalId": Change(before=account.okta_id, after=c.want.okta_id)}
+    return _case(c, row, _hold(_action(kind, c.want, account, changes, row), code, detail))
+
+
+def _case(c: Candidate, row: CaseRow, *actions: Action) -> Case:
+    if not c.want.sync_error or not actions:
+        return Case(row=row, actions=actions)
+    finding = _finding(
+        FindingCode.SYNC_ERROR, c.want, c.linked, "Okta's own push failed; see Tasks in the Admin Console"
+    )
+    return Case(row=row, actions=actions, findings=(finding,))
+
+
+def _action(
+    kind: ActionKind, want: Want, account: Account | None, changes: dict[str, Change], row: CaseRow
+) -> Action:
+    return Action(
+        n=0, kind=kind, login=account.user_name if account else want.user_name,
+        directory_id=account.id if account else None, okta_id=want.okta_id, changes=changes, rule=row.value,
+        version=account.version if account else None,
+    )  # fmt: skip
+
+
+def _hold(action: Action, code: HeldCode, detail: str) -> Action:
+    return _replace(action, held=code, held_detail=detail) if detail else action
+
+
+def _held_action(action: Action, row: CaseRow, code: HeldCode, detail: str) -> Action:
+    return _replace(action, rule=row.value, held=code, held_detail=detail)
+
+
+def _replace(action: Action, **changes: object) -> Action:
+    from msgspec.structs import replace
+
+    return replace(action, **changes)
+
+
+def _finding(code: FindingCode, want: Want, account: Account | None, detail: str) -> Finding:
+    login = account.user_name if account else want.user_name
+    return Finding(
+        code=code,
+        login=login,
+        detail=detail,
+        directory_id=account.id if account else None,
+        okta_id=want.okta_id,
+    )

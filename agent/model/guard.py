@@ -1,0 +1,399 @@
+"""Hold a plan that would change too much. No IO, no clock: a plan, the limits and the facts in; the plan with its holds out.
+
+Strictly more than a limit trips. In this order; a run that is held does nothing at all, a class that is held lets the
+others go on:
+
+=====================  ===========================================================  =====================
+held                   when                                                         what
+=====================  ===========================================================  =====================
+distrust               the database is a restored copy                              the run
+absence_disproved      over 10 % and at least 5 of the absences asked were wrong    the run; no override
+first_run              nothing is pinned yet and there is something to do           the run
+empty_source           Okta listed nobody while somebody is managed                 the run
+source_drop            over 20 % and over 5 fewer people than the last good sweep   the run
+failed_actions         the last run stopped because too much failed                 the run, for an hour
+count_exceeded         more would be done than the typed count                      the run
+rejected, failing      an operator said no; it failed lately                        the action
+push_burst             its push got 429 and the window is still full                the action
+last_owner             no active owner would be left                                the action
+deactivations_per_run  agent.model.limits                                           the deactivations
+deactivations_24h      agent.model.limits                                           the deactivations
+identity_changes       over max(3, 2 %)                                             those
+creates_per_run        over max(20, 20 %)                                           those
+=====================  ===========================================================  =====================
+
+Whatever needs a held action is held with it.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import Protocol
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from agent.model import limits as windows
+from agent.model.codes import ActionKind, HeldCode
+from agent.model.paths import EMAIL_PATH
+from agent.model.plan import Action, Plan
+
+Identity = tuple[str, str, str]
+
+#: Holds of a class or a moment: approving the action lifts them.
+APPROVABLE = frozenset(
+    {
+        HeldCode.DEACTIVATIONS_PER_RUN,
+        HeldCode.DEACTIVATIONS_24H,
+        HeldCode.IDENTITY_CHANGES,
+        HeldCode.CREATES_PER_RUN,
+        HeldCode.PUSH_BURST,
+        HeldCode.COUNT_EXCEEDED,
+        HeldCode.FAILING,
+        HeldCode.FAILED_ACTIONS,
+    }
+)
+#: Lifted only for an action that was named one by one.
+ONE_BY_ONE = frozenset({HeldCode.OWNER_IDENTITY})
+#: Runs that an approval lifts; the first two need the typed count.
+APPROVABLE_RUNS = frozenset(
+    {HeldCode.FIRST_RUN, HeldCode.EMPTY_SOURCE, HeldCode.SOURCE_DROP, HeldCode.COUNT_EXCEEDED}
+)
+NEED_COUNT = frozenset({HeldCode.FIRST_RUN, HeldCode.EMPTY_SOURCE})
+_BOUNDED = frozenset({ActionKind.LINK, ActionKind.CREATE, ActionKind.REACTIVATE, ActionKind.DEACTIVATE})
+_REVIEW = "Review: opshelm-agent plans list"
+
+
+class GuardLimits(windows.Limits, Protocol):
+    """The guard settings (agent.settings.GuardSettings fulfils it)."""
+
+    @property
+    def identity_percent(self) -> float: ...
+    @property
+    def identity_floor(self) -> int: ...
+    @property
+    def creates_percent(self) -> float: ...
+    @property
+    def creates_floor(self) -> int: ...
+    @property
+    def source_drop_percent(self) -> float: ...
+    @property
+    def source_drop_floor(self) -> int: ...
+    @property
+    def disproved_percent(self) -> float: ...
+    @property
+    def disproved_floor(self) -> int: ...
+    @property
+    def push_mode(self) -> str: ...
+
+
+class Facts(Struct, frozen=True, kw_only=True):
+    """What the store knows when the plan is judged."""
+
+    #: False: a single reconcile.
+    sweep: bool
+    pinned: bool
+    managed_active: int = 0
+    active_owners: int = 0
+    #: Deactivations that count, in 24 h and in 60 min.
+    day: int = 0
+    hour: int = 0
+    last_good_people: int | None = None
+    distrust: str = ""
+    #: Why the last run stopped, while its hour lasts.
+    quarantine: str = ""
+    asked: int = 0
+    disproved: int = 0
+    #: Accounts whose pushed deactivation got 429; whom an operator rejected; active owners among the plan's accounts.
+    refused: frozenset[str] = frozenset()
+    rejected: frozenset[str] = frozenset()
+    owners: frozenset[str] = frozenset()
+    #: What guard allow announced: for anybody, and for single accounts.
+    announced: int = 0
+    announced_for: frozenset[str] = frozenset()
+    #: Person (agent.model.plan.Action.identity[1]) → until when and why it waits.
+    failing: dict[str, str] = {}
+
+
+class Grant(Struct, frozen=True, kw_only=True):
+    """What a person has typed or approved for this one run."""
+
+    lifted: frozenset[HeldCode] = frozenset()
+    #: Bounds links, creates, reactivations and deactivations together.
+    count: int | None = None
+    approved: frozenset[Identity] = frozenset()
+    #: Named one by one; lifts ONE_BY_ONE too.
+    named: frozenset[Identity] = frozenset()
+
+
+NO_GRANT = Grant()
+_DEACTIVATION_LIMITS = frozenset({HeldCode.DEACTIVATIONS_PER_RUN, HeldCode.DEACTIVATIONS_24H})
+
+
+def typed(*, first_run: int | None = None, allow_empty: int | None = None) -> Grant:
+    """What ``--first-run N`` and ``--allow-empty N`` lift."""
+    counts = [n for n in (first_run, allow_empty) if n is not None]
+    lifted: set[HeldCode] = set()
+    if first_run is not None:
+        lifted |= {HeldCode.FIRST_RUN, HeldCode.CREATES_PER_RUN, *_DEACTIVATION_LIMITS}
+    if allow_empty is not None:
+        lifted |= {HeldCode.EMPTY_SOURCE, HeldCode.SOURCE_DROP, *_DEACTIVATION_LIMITS}
+    return Grant(lifted=frozenset(lifted), count=min(counts) if counts else None)
+
+
+def judge(plan: Plan, limits: GuardLimits, facts: Facts, grant: Grant = NO_GRANT) -> Plan:
+    """The same plan with everything marked that may not be done."""
+    actions = _needs(
+        _classes(
+            _singles(_unhold(plan.actions, grant), limits, facts, plan, grant), limits, facts, plan, grant
+        )
+    )
+    judged = replace(plan, actions=actions)
+    held = run_hold(judged, limits, facts, grant)
+    return replace(judged, held=held[0], held_detail=held[1]) if held else judged
+
+
+def exempt(action: Action, grant: Grant) -> bool:
+    """Approved or announced: it doesn't fill the windows and they don't stop it."""
+    return bool(grant.lifted & _DEACTIVATION_LIMITS) or action.identity in grant.approved
+
+
+def run_hold(plan: Plan, limits: GuardLimits, facts: Facts, grant: Grant) -> tuple[HeldCode, str] | None:
+    """The first reason to do nothing at all."""
+    if facts.distrust:
+        return (
+            HeldCode.DISTRUST,
+            f"{facts.distrust} Nothing is changed until: opshelm-agent db accept-restore",
+        )
+    if facts.sweep and is_disproved(facts.asked, facts.disproved, limits):
+        return HeldCode.ABSENCE_DISPROVED, (
+            f"{facts.disproved} of {facts.asked} people missing from Okta's listing are assigned after all: the listing was "
+            "wrong. Nothing was changed; the next run lists again"
+        )
+    for code, detail in (_first_run(plan, facts), source_hold(plan.source_size, limits, facts)):
+        if code is not None and code not in grant.lifted:
+            return code, detail
+    if facts.quarantine and HeldCode.FAILED_ACTIONS not in grant.lifted:
+        return HeldCode.FAILED_ACTIONS, facts.quarantine
+    todo = sum(1 for action in plan.actions if action.held is None and action.kind in _BOUNDED)
+    if grant.count is not None and todo > grant.count:
+        return HeldCode.COUNT_EXCEEDED, (
+            f"{todo} people would be linked, created, reactivated or deactivated; {grant.count} were allowed. "
+            f"Nothing was changed. {_REVIEW}"
+        )
+    return None
+
+
+def is_disproved(asked: int, disproved: int, limits: GuardLimits) -> bool:
+    return disproved >= limits.disproved_floor and disproved > asked * limits.disproved_percent / 100
+
+
+def source_hold(people: int, limits: GuardLimits, facts: Facts) -> tuple[HeldCode | None, str]:
+    """Empty source and source drop: known before anybody is asked."""
+    if not facts.sweep:
+        return None, ""
+    if people == 0 and facts.managed_active:
+        return HeldCode.EMPTY_SOURCE, (
+            f"Okta listed nobody, while {facts.managed_active} accounts are managed. Nothing was changed. If it is meant: "
+            f"opshelm-agent reconcile --apply --allow-empty {facts.managed_active}"
+        )
+    before = facts.last_good_people or 0
+    missing = before - people
+    if missing > limits.source_drop_floor and missing > before * limits.source_drop_percent / 100:
+        return HeldCode.SOURCE_DROP, (
+            f"Okta listed {people} people, {missing} ({missing / before:.1%}) fewer than the {before} of the last good sweep; "
+            f"the limit is {limits.source_drop_percent:g} %. Nothing was changed. {_REVIEW}"
+        )
+    return None, ""
+
+
+def _first_run(plan: Plan, facts: Facts) -> tuple[HeldCode | None, str]:
+    if facts.pinned or not plan.actions:
+        return None, ""
+    counts = {kind: sum(1 for a in plan.actions if a.kind is kind and a.held is None) for kind in _BOUNDED}
+    text = ", ".join(f"{counts[kind]} {kind.value}" for kind in sorted(_BOUNDED) if counts[kind])
+    if not facts.sweep:
+        return HeldCode.FIRST_RUN, (
+            "No org is pinned yet, so nothing is applied. Start with the whole: opshelm-agent reconcile --apply"
+        )
+    total = sum(counts.values())
+    return HeldCode.FIRST_RUN, (
+        f"The first run waits for a look ({text or 'updates only'}). Nothing was changed. If it is meant: "
+        f"opshelm-agent reconcile --apply --first-run {total}, or plans approve with --count {total}"
+    )
+
+
+def _unhold(actions: Iterable[Action], grant: Grant) -> list[Action]:
+    return [
+        replace(a, held=None, held_detail="") if a.held in ONE_BY_ONE and a.identity in grant.named else a
+        for a in actions
+    ]
+
+
+def _singles(
+    actions: list[Action], limits: GuardLimits, facts: Facts, plan: Plan, grant: Grant
+) -> list[Action]:
+    owners_left = facts.active_owners
+    full = limits.push_mode == "hold" and facts.hour >= windows.push_limit(plan.population, limits)
+    judged = []
+    for action in actions:
+        hold = (
+            None
+            if action.held
+            else _single(action, facts, full=full, approved=action.identity in grant.approved)
+        )
+        if (
+            hold is None
+            and action.held is None
+            and ends_access(action)
+            and action.directory_id in facts.owners
+        ):
+            if owners_left <= 1:
+                hold = (
+                    HeldCode.LAST_OWNER,
+                    (
+                        f"{action.login} is the last active owner; promote another first: "
+                        f"opshelm-agent owner handover --to LOGIN --deactivate {action.login}"
+                    ),
+                )
+            else:
+                owners_left -= 1
+        judged.append(replace(action, held=hold[0], held_detail=hold[1]) if hold else action)
+    return judged
+
+
+def _single(action: Action, facts: Facts, *, full: bool, approved: bool) -> tuple[HeldCode, str] | None:
+    account = action.directory_id or ""
+    if ends_access(action) and account in facts.rejected:
+        return (
+            HeldCode.REJECTED,
+            "an operator rejected this deactivation (guard reject); change it in Okta or guard allow --user",
+        )
+    if approved:
+        return None
+    waiting = facts.failing.get(action.identity[1])
+    if waiting:
+        return HeldCode.FAILING, waiting
+    if (
+        ends_access(action)
+        and full
+        and account in facts.refused
+        and account not in facts.announced_for
+        and not facts.announced
+    ):
+        return HeldCode.PUSH_BURST, (
+            "the push of this deactivation was stopped by the guard, and its window is still full: guard show"
+        )
+    return None
+
+
+def _classes(
+    actions: list[Action], limits: GuardLimits, facts: Facts, plan: Plan, grant: Grant
+) -> list[Action]:
+    people = plan.population
+    for concerns, rules in (
+        (ends_access, _deactivation_rules(limits, facts, people)),
+        (
+            changes_identity,
+            [
+                (
+                    HeldCode.IDENTITY_CHANGES,
+                    0,
+                    _at_least(people, limits.identity_percent, limits.identity_floor),
+                )
+            ],
+        ),
+        (
+            gives_access,
+            [(HeldCode.CREATES_PER_RUN, 0, _at_least(people, limits.creates_percent, limits.creates_floor))],
+        ),
+    ):
+        actions = _class(actions, concerns, rules, facts, plan, grant)
+    return actions
+
+
+def _deactivation_rules(limits: GuardLimits, facts: Facts, people: int) -> list[tuple[HeldCode, int, int]]:
+    day = (HeldCode.DEACTIVATIONS_24H, facts.day, windows.window_limit(people, limits))
+    if facts.sweep:
+        return [(HeldCode.DEACTIVATIONS_PER_RUN, 0, windows.run_limit(people, limits)), day]
+    if limits.push_mode == "hold":
+        return [(HeldCode.PUSH_BURST, facts.hour, windows.push_limit(people, limits)), day]
+    return [day]
+
+
+def _class(
+    actions: list[Action],
+    concerns: Callable[[Action], bool],
+    rules: list[tuple[HeldCode, int, int]],
+    facts: Facts,
+    plan: Plan,
+    grant: Grant,
+) -> list[Action]:
+    """Hold all of one class where they and what was done before are more than a limit."""
+    if not facts.sweep and concerns is not ends_access:
+        return actions  # a single reconcile has no limit per run
+    counted = [a for a in actions if a.held is None and concerns(a) and not _lifted(a, facts, grant)]
+    size = sum(weight(a) for a in counted)
+    if concerns is ends_access:
+        size = max(0, size - facts.announced)
+    for code, before, limit in rules:
+        if size and code not in grant.lifted and before + size > limit:
+            detail = _numbers(code, size, before, limit, plan.population)
+            held = {a.n for a in counted}
+            return [replace(a, held=code, held_detail=detail) if a.n in held else a for a in actions]
+    return actions
+
+
+def _lifted(action: Action, facts: Facts, grant: Grant) -> bool:
+    return action.identity in grant.approved or (
+        ends_access(action) and action.directory_id in facts.announced_for
+    )
+
+
+def _numbers(code: HeldCode, size: int, before: int, limit: int, people: int) -> str:
+    what = {
+        HeldCode.DEACTIVATIONS_PER_RUN: ("would be deactivated", "the limit of one run"),
+        HeldCode.DEACTIVATIONS_24H: ("would be deactivated", "the limit of 24 hours"),
+        HeldCode.PUSH_BURST: ("would be deactivated", "the limit of 60 minutes"),
+        HeldCode.IDENTITY_CHANGES: ("would get another userName or e-mail", "the limit of one run"),
+        HeldCode.CREATES_PER_RUN: ("would be created or reactivated", "the limit of one run"),
+    }[code]
+    already = f", {before} were before" if before else ""
+    share = f" ({size / people:.1%})" if people else ""
+    return f"{size} of {people} people{share} {what[0]}{already}; {what[1]} is {limit}. None of them was changed. {_REVIEW}"
+
+
+def _at_least(people: int, percent: float, floor: int) -> int:
+    return max(floor, windows.share(people, percent))
+
+
+def _needs(actions: Iterable[Action]) -> tuple[Action, ...]:
+    held: dict[int, Action] = {}
+    judged = []
+    for action in actions:
+        first = next((held[n] for n in action.needs if n in held), None)
+        if action.held is None and first is not None:
+            detail = f"waits for action {first.n} ({first.login}): {first.held_detail}"
+            action = replace(action, held=first.held, held_detail=detail)  # noqa: PLW2901
+        if action.held is not None:
+            held[action.n] = action
+        judged.append(action)
+    return tuple(judged)
+
+
+def ends_access(action: Action) -> bool:
+    return action.kind is ActionKind.DEACTIVATE and "active" in action.changes
+
+
+def gives_access(action: Action) -> bool:
+    return action.kind in (ActionKind.CREATE, ActionKind.REACTIVATE)
+
+
+def changes_identity(action: Action) -> bool:
+    if action.kind is ActionKind.RENAME_CYCLE:
+        return True
+    return action.kind is not ActionKind.CREATE and (
+        "userName" in action.changes or EMAIL_PATH in action.changes
+    )
+
+
+def weight(action: Action) -> int:
+    return len(action.cycle) or 1
