@@ -1,0 +1,94 @@
+"""From pairs to a plan's actions: renames resolved over all people, each pair classified, everything put in order. Pure.
+
+Knows the whole set, where agent.model.cases knows one person. Does not judge (agent.model.guard).
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from agent.model.absence import Proof, classify_absent
+from agent.model.cases import Account, Candidate, CaseRow, Classifier, NameRules, wants_rename
+from agent.model.codes import ActionKind, HeldCode
+from agent.model.mapping import Mapping
+from agent.model.order import ordered, resolve
+from agent.model.paths import EMAIL_PATH
+from agent.model.plan import Action, Change, Finding
+
+
+class Outline(Struct, frozen=True, kw_only=True):
+    """What a plan will hold, before the guard."""
+
+    actions: tuple[Action, ...]
+    findings: tuple[Finding, ...]
+    #: Row of the case table → people.
+    rows: dict[str, int]
+
+
+def outline(
+    candidates: Sequence[Candidate], absences: Iterable[tuple[Account, Proof]], mapping: Mapping, rules: NameRules
+) -> Outline:
+    candidates = _claimed_once(candidates)
+    renaming = {c.linked.id: c for c in candidates if c.linked is not None and wants_rename(c, rules)}
+    names = resolve({account: c.holder.id if c.holder else None for account, c in renaming.items()})
+    classifier = Classifier(mapping=mapping, rules=rules, names=names)
+    cases = [classifier.classify(c) for c in candidates]
+    cases += [classify_absent(account, proof) for account, proof in absences]
+    actions = [action for case in cases for action in case.actions]
+    actions += [_cycle(cycle, renaming, rules) for cycle in names.cycles]
+    holders = {c.want.okta_id: c.holder.id for c in candidates if c.holder is not None}
+    return Outline(
+        actions=ordered(_unambiguous(actions), names, holders),
+        findings=tuple(finding for case in cases for finding in case.findings),
+        rows=dict(Counter(case.row.value for case in cases)),
+    )
+
+
+def _claimed_once(candidates: Sequence[Candidate]) -> Sequence[Candidate]:
+    """Two app users that name the same account are twins as well."""
+    claims = Counter(c.linked.id for c in candidates if c.linked is not None and c.want.names_somebody)
+    if not any(n > 1 for n in claims.values()):
+        return candidates
+    return [
+        replace(c, twin=True) if c.linked is not None and c.want.names_somebody and claims[c.linked.id] > 1 else c
+        for c in candidates
+    ]
+
+
+def _cycle(cycle: tuple[str, ...], renaming: dict[str, Candidate], rules: NameRules) -> Action:
+    """Everybody in the ring at once; ``changes`` name each member's userName."""
+    members = [(renaming[account].linked, renaming[account].want) for account in cycle]
+    changes: dict[str, Change] = {}
+    first, first_want = members[0]
+    assert first is not None
+    for account, want in members:
+        assert account is not None
+        at = "userName" if account is first else f"{account.user_name}: userName"
+        changes[at] = Change(before=account.user_name, after=want.user_name)
+    if rules.is_email:
+        changes[EMAIL_PATH] = Change(before=first.email_key or None, after=first_want.email)
+    return Action(
+        n=0, kind=ActionKind.RENAME_CYCLE, login=first.user_name, directory_id=first.id, okta_id=first_want.okta_id,
+        changes=changes, rule=CaseRow.CYCLE.value, version=first.version,
+        cycle=tuple((account.id, account.version, want.user_name) for account, want in members if account is not None),
+    )  # fmt: skip
+
+
+def _unambiguous(actions: list[Action]) -> list[Action]:
+    """Two people who would end up with one account, or two accounts made under one name: nobody gets it."""
+    claims: dict[str, set[str | None]] = {}
+    for action in actions:
+        if action.directory_id is not None and action.kind is not ActionKind.DEACTIVATE:
+            claims.setdefault(action.directory_id, set()).add(action.okta_id)
+    torn = {account for account, people in claims.items() if len(people) > 1}
+    if not torn:
+        return actions
+    detail = "two people in Okta claim this account"
+    return [
+        replace(a, held=HeldCode.IDENTITY_CONFLICT, held_detail=detail) if a.directory_id in torn and a.held is None else a
+        for a in actions
+    ]
+
+
