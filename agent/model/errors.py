@@ -92,8 +92,14 @@ class OktaError(AgentError):
 
 
 class OktaUnreachable(OktaError):
+    """``maybe_done``: the call was a write whose answer was lost, so Okta may have done it; look before you try again."""
+
     code = "okta_unreachable"
     soft = True
+
+    def __init__(self, detail: str, *, status: int = 0, okta_code: str = "", maybe_done: bool = False) -> None:
+        super().__init__(detail, status=status, okta_code=okta_code)
+        self.maybe_done = maybe_done
 
 
 class OktaThrottled(OktaError):

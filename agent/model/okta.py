@@ -4,9 +4,12 @@ Sources: Okta's API reference for applications' users, users and applications.
 """
 
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any
 
-from msgspec import Struct, field
+from msgspec import Meta, Struct, field
+
+#: A moment without a time zone can't be compared with any other; whoever carries one is unreadable.
+Moment = Annotated[datetime, Meta(tz=True)]
 
 
 class Credentials(Struct, frozen=True, kw_only=True, rename="camel"):
@@ -19,9 +22,9 @@ class OktaUser(Struct, frozen=True, kw_only=True, rename="camel"):
     id: str
     status: str = ""
     transitioning_to_status: str | None = None
-    created: datetime | None = None
-    status_changed: datetime | None = None
-    last_updated: datetime | None = None
+    created: Moment | None = None
+    status_changed: Moment | None = None
+    last_updated: Moment | None = None
     profile: dict[str, Any] = field(default_factory=dict)
 
 
@@ -37,10 +40,10 @@ class AppUser(Struct, frozen=True, kw_only=True, rename="camel"):
     status: str = ""
     sync_state: str | None = None
     scope: str | None = None
-    created: datetime | None = None
-    last_updated: datetime | None = None
-    status_changed: datetime | None = None
-    last_sync: datetime | None = None
+    created: Moment | None = None
+    last_updated: Moment | None = None
+    status_changed: Moment | None = None
+    last_sync: Moment | None = None
     #: Both null for apps without provisioning.
     credentials: Credentials | None = None
     profile: dict[str, Any] | None = None
@@ -76,3 +79,45 @@ class App(Struct, frozen=True, kw_only=True, rename="camel"):
     sign_on_mode: str | None = None
     features: list[str] = field(default_factory=list)
     credentials: AppCredentials | None = None
+
+
+class LogTarget(Struct, frozen=True, kw_only=True, rename="camel"):
+    id: str = ""
+    type: str = ""
+    alternate_id: str | None = None
+
+
+class LogOutcome(Struct, frozen=True, kw_only=True):
+    result: str | None = None
+    reason: str | None = None
+
+
+class LogEvent(Struct, frozen=True, kw_only=True, rename="camel"):
+    """One event of the System Log; an event hook delivers the same. It only names people to look at."""
+
+    uuid: str
+    event_type: str = ""
+    published: Moment | None = None
+    outcome: LogOutcome | None = None
+    target: list[LogTarget] | None = None
+
+
+class HookEvents(Struct, frozen=True, kw_only=True):
+    items: list[str] = field(default_factory=list)
+
+
+class HookConfig(Struct, frozen=True, kw_only=True):
+    uri: str = ""
+
+
+class HookChannel(Struct, frozen=True, kw_only=True):
+    config: HookConfig = HookConfig()
+
+
+class EventHook(Struct, frozen=True, kw_only=True, rename="camel"):
+    id: str
+    name: str = ""
+    status: str = ""
+    verification_status: str = ""
+    events: HookEvents = HookEvents()
+    channel: HookChannel = HookChannel()

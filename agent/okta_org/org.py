@@ -1,0 +1,305 @@
+"""One Okta org, for plain synchronous code. Owns an event loop in a thread of its own; safe to use from many threads.
+
+Every method raises an ``OktaError`` or gives a whole answer. Listings are iterators of pages: whoever sees one end without an
+error has seen all of it. What waits for Okta's limits waits inside; ``on_wait`` says so, on the loop's thread, and must not
+call back into this object. Does not decide anything about people.
+"""
+
+import asyncio
+import contextlib
+import random
+import threading
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
+from concurrent.futures import Future
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from agent.model.errors import ConfigError, OktaNotFound, OktaRejected, OktaUnreachable
+from agent.model.okta import App, AppUser, EventHook, LogEvent, OktaUser, Person
+from agent.okta_org import calls
+from agent.okta_org.call import Call, Reply
+from agent.okta_org.caller import CONCURRENT, Caller, Credentials
+from agent.okta_org.limits import Allowance, Budget, Limits
+from agent.okta_org.links import Trail, on_this_org
+
+if TYPE_CHECKING:
+    from agent.okta_org.sdk import Sdk
+    from agent.settings import OktaSettings
+
+T = TypeVar("T")
+
+
+class OktaOrg:
+    def __init__(
+        self,
+        settings: "OktaSettings",
+        *,
+        credentials: Credentials | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        wall: Callable[[], float] = time.time,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        jitter: Callable[[], float] = random.random,
+    ) -> None:
+        self._settings = settings
+        #: Told of every wait: seconds, and the bucket waited for.
+        self.on_wait: Callable[[float, str], None] = lambda _seconds, _bucket: None
+        self._limits = Limits(
+            settings.budget_share,
+            clock=clock,
+            wall=wall,
+            sleep=sleep,
+            jitter=jitter,
+            on_wait=self._tell,
+        )
+        self._own = threading.local()
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="okta", daemon=True)
+        self._thread.start()
+        try:
+            self._sdk: Sdk = self._wait(_open(settings))
+        except BaseException:
+            self._stop()
+            raise
+        self._caller = Caller(
+            self._sdk, self._limits, max_retries=settings.max_retries, credentials=credentials
+        )
+
+    @classmethod
+    def connect(cls, settings: "OktaSettings", *, credentials: Credentials | None = None) -> "OktaOrg":
+        """Check the settings and load the SDK; the first call to Okta comes later. ``credentials`` reads the secrets anew."""
+        return cls(settings, credentials=credentials)
+
+    def close(self) -> None:
+        if not self._loop.is_closed():
+            self._wait(self._wind_up())
+            self._stop()
+
+    def __enter__(self) -> "OktaOrg":
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self.close()
+
+    # --- limits
+
+    @contextlib.contextmanager
+    def run(self) -> Iterator[Allowance]:
+        """Within it all calls of this thread share ``okta.max_wait``. Outside, each call and each listing has its own."""
+        allowance = self._own.allowance = Allowance(self._settings.max_wait.total_seconds())
+        try:
+            yield allowance
+        finally:
+            self._own.allowance = None
+
+    def budget(self) -> dict[str, Budget]:
+        return self._limits.snapshot()
+
+    def clock_skew(self) -> float | None:
+        """Seconds that Okta's clock is ahead of this machine's, to a second or so; None before the first answer."""
+        return self._limits.skew
+
+    # --- the org and the app
+
+    def org_id(self) -> str:
+        answer = self._fetch(calls.org())
+        if isinstance(answer.get("id"), str) and answer["id"]:
+            return str(answer["id"])
+        raise OktaUnreachable("Okta's answer doesn't say which org it is.")
+
+    def app(self, app_id: str | None = None) -> App:
+        return self._fetch(calls.app(app_id or self._app_id))
+
+    def app_schema(self) -> dict[str, Any]:
+        return self._fetch(calls.app_schema(self._app_id))
+
+    def whoami(self) -> OktaUser | None:
+        """The person whose API token this is; None for an OAuth app, which is nobody's."""
+        return None if self._settings.api_token is None else self._fetch(calls.whoami())
+
+    def token_scopes(self) -> frozenset[str] | None:
+        """What Okta granted to the OAuth app; None with an API token, which has its owner's rights."""
+        return self._wait(self._sdk.scopes())
+
+    # --- people, read
+
+    def app_user_pages(self, limit: int = 500) -> Iterator[list[AppUser]]:
+        return self._pages(calls.app_users(self._app_id, limit))
+
+    def users_with_status_pages(self, status: str) -> Iterator[list[OktaUser]]:
+        return self._pages(calls.users_with_status(status))
+
+    def users_deprovisioned_since(self, since: datetime) -> Iterator[list[OktaUser]]:
+        return self._pages(calls.users_deprovisioned_since(since))
+
+    def person(self, okta_id: str) -> Person:
+        """One direct read. ``app_user`` is None only where Okta says 404 of it while the app itself still answers."""
+        return self._wait(self._person(okta_id, self._allowance()))
+
+    def people(self, okta_ids: Sequence[str]) -> Iterator[Person]:
+        """The same for many, up to eight at a time, in the order of ``okta_ids``."""
+        allowance = self._allowance()
+        ahead: deque[Future[Person]] = deque()
+        try:
+            for okta_id in okta_ids:
+                ahead.append(self._submit(self._person(okta_id, allowance)))
+                if len(ahead) >= CONCURRENT:
+                    yield ahead.popleft().result()
+            while ahead:
+                yield ahead.popleft().result()
+        finally:
+            for future in ahead:
+                future.cancel()
+
+    def user(self, id_or_login: str) -> OktaUser | None:
+        return self._wait(self._user(id_or_login, self._allowance()))
+
+    def find_users_by(self, *, login: str | None = None, email: str | None = None) -> list[OktaUser]:
+        """By login or by primary e-mail, case ignored, the deactivated too.
+
+        Okta's search lags behind its own writes and the other two ways don't, but a filter minds case: so both are asked.
+        """
+        attribute, value = ("profile.login", login) if login is not None else ("profile.email", email or "")
+        found: dict[str, OktaUser] = {}
+        for call in (
+            calls.users(search=calls.equals(attribute, value)),
+            calls.users(filter=calls.equals(attribute, value)),
+        ):
+            found |= {user.id: user for page in self._pages(call) for user in page}
+        return list(found.values())
+
+    # --- people, written
+
+    def create_user(self, profile: dict[str, Any], *, activate: bool, groups: Sequence[str] = ()) -> OktaUser:
+        """``OktaRejected``: refused. ``OktaUnreachable`` with ``maybe_done``: look for the login before anything else."""
+        return self._fetch(calls.create_user(profile, activate=activate, groups=tuple(groups)))
+
+    def assign(self, okta_id: str, user_name: str, profile: dict[str, Any] | None = None) -> AppUser:
+        """Assign to the app. ``profile`` may hold nothing that Okta maps (E0000075)."""
+        return self._fetch(calls.assign(self._app_id, okta_id, user_name, profile))
+
+    def activate_user(self, okta_id: str, *, send_email: bool = True) -> None:
+        self._fetch(calls.activate_user(okta_id, send_email=send_email))
+
+    def add_to_group(self, group_id: str, okta_id: str) -> None:
+        self._fetch(calls.add_to_group(group_id, okta_id))
+
+    # --- events
+
+    def log_events(
+        self,
+        *,
+        since: datetime | None = None,
+        cursor: str | None = None,
+        filter: str = "",  # noqa: A002 - Okta's own name
+        limit: int = 1000,
+    ) -> tuple[list[LogEvent], str | None]:
+        """One page of the System Log, and where the next one begins. The cursor comes even with an empty page: keep it."""
+        call = calls.log_events(since, filter, limit)
+        if cursor is not None:
+            call = calls.continued(call, on_this_org(self._sdk.org_url, cursor, call))
+        reply = self._reply(call)
+        return reply.value, reply.next[0] if reply.next else cursor
+
+    def event_hooks(self) -> list[EventHook]:
+        return self._fetch(calls.event_hooks())
+
+    def create_event_hook(self, url: str, secret: str, events: Sequence[str], name: str) -> EventHook:
+        return self._fetch(calls.create_event_hook(url, secret, tuple(events), name))
+
+    def verify_event_hook(self, hook_id: str) -> EventHook:
+        return self._fetch(calls.verify_event_hook(hook_id))
+
+    # --- inside
+
+    def _tell(self, seconds: float, bucket: str) -> None:
+        self.on_wait(seconds, bucket)  # looked up late: it is set after connecting
+
+    @property
+    def _app_id(self) -> str:
+        if not self._settings.app_id:
+            raise ConfigError(["okta.app_id: missing; it is the id of the OpsHelm app in Okta (0oa…)"])
+        return self._settings.app_id
+
+    def _allowance(self) -> Allowance:
+        own: Allowance | None = getattr(self._own, "allowance", None)
+        return own or Allowance(self._settings.max_wait.total_seconds())
+
+    def _fetch(self, call: Call[T]) -> T:
+        return self._reply(call).value
+
+    def _reply(self, call: Call[T], allowance: Allowance | None = None) -> Reply[T]:
+        return self._wait(self._caller.fetch(call, allowance or self._allowance()))
+
+    def _pages(self, first: Call[list[T]]) -> Iterator[list[T]]:
+        allowance, trail = self._allowance(), Trail(self._sdk.org_url, first)
+        call: Call[list[T]] | None = first
+        while call is not None:
+            reply = self._reply(call, allowance)
+            # Before the page is used: a page whose cursor is refused is no page of a complete listing.
+            call = trail.following(call, reply.next)
+            yield reply.value
+
+    async def _user(self, id_or_login: str, allowance: Allowance) -> OktaUser | None:
+        try:
+            return (await self._caller.fetch(calls.user(id_or_login), allowance)).value
+        except OktaNotFound:
+            return None
+
+    async def _person(self, okta_id: str, allowance: Allowance) -> Person:
+        app_id = self._app_id
+        try:
+            app_user = (await self._caller.fetch(calls.app_user(app_id, okta_id), allowance)).value
+        except OktaNotFound:
+            await self._prove_app(app_id, allowance)
+            return Person(okta_id=okta_id, okta_user=await self._user(okta_id, allowance))
+        if app_user.id != okta_id:
+            raise OktaUnreachable(f"Okta answered about {app_user.id} when asked about {okta_id}.")
+        embedded = app_user.embedded.user if app_user.embedded else None
+        return Person(
+            okta_id=okta_id, app_user=app_user, okta_user=embedded or await self._user(okta_id, allowance)
+        )
+
+    async def _prove_app(self, app_id: str, allowance: Allowance) -> None:
+        """A 404 for a person means something only while the app answers: else everybody would look absent."""
+        try:
+            await self._caller.fetch(calls.app(app_id), allowance)
+        except OktaNotFound as error:
+            raise OktaRejected(
+                f"Okta has no app {app_id}, so nobody's absence from it means anything. Check okta.app_id.",
+                status=404,
+                okta_code=error.okta_code,
+            ) from error
+
+    def _submit(self, work: Coroutine[Any, Any, T]) -> "Future[T]":
+        if self._loop.is_closed():
+            work.close()
+            raise OktaUnreachable("The connection to Okta has been closed.")
+        return asyncio.run_coroutine_threadsafe(work, self._loop)
+
+    def _wait(self, work: Coroutine[Any, Any, T]) -> T:
+        future = self._submit(work)
+        try:
+            return future.result()
+        except BaseException:
+            future.cancel()  # Ctrl-C in the caller must not leave the call running
+            raise
+
+    async def _wind_up(self) -> None:
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in others:
+            task.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
+        await self._sdk.close()
+
+    def _stop(self) -> None:
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+
+async def _open(settings: "OktaSettings") -> "Sdk":
+    from agent.okta_org.sdk import Sdk
+
+    return await Sdk.open(settings)
