@@ -16,6 +16,7 @@ emails           rows of user_emails; other lists (and emails by ``display``) ou
 A comparison with a list holds if one of its values satisfies it; ``ne`` if none of them is equal.
 """
 
+import operator
 from collections.abc import Callable
 from typing import Any, Literal
 
@@ -59,6 +60,7 @@ _COLUMNS = {
 }
 #: Columns and parts that hold identity keys already.
 _KEYED = ("userName", "emails.value")
+_ORDER = {"gt": operator.gt, "ge": operator.ge, "lt": operator.lt, "le": operator.le}
 _EMAIL_COLUMNS = {"value": "value_key", "type": "type", "primary": "is_primary"}
 
 #: One attribute as an expression of the row, or of one value of a list, that a term is asked about.
@@ -184,33 +186,27 @@ class _Builder:
     ) -> tuple[str, ColumnElement[Any]]:
         """Both sides in the form that the attribute is compared in."""
         if str(target) in _KEYED:
-            keyed = identity_key(value)
-            return keyed, self._bytewise(expression)
+            return identity_key(value), expression
         if target.leaf.case_exact:
-            return value, self._bytewise(expression)
-        return value.lower(), self._bytewise(func.lower(expression))
-
-    def _bytewise(self, expression: ColumnElement[Any]) -> ColumnElement[Any]:
-        """Ordered by code point on both databases, whatever language PostgreSQL was set up for."""
-        return expression if self.sqlite else expression.collate("C")
+            return value, expression
+        return value.lower(), func.lower(expression)
 
     def _holds(self, op: str, expression: ColumnElement[Any], value: Any) -> Condition:
-        match op:
-            case "eq":
-                return expression == value
-            case "gt":
-                return expression > value
-            case "ge":
-                return expression >= value
-            case "lt":
-                return expression < value
-            case "le":
-                return expression <= value
+        if op == "eq":
+            equal: Condition = expression == value
+            return equal
+        if op in _ORDER:
+            # By code point on both databases, whatever language PostgreSQL was set up for.
+            bytewise = isinstance(value, str) and not self.sqlite
+            ordered: Condition = _ORDER[op](expression.collate("C") if bytewise else expression, value)
+            return ordered
         find, size = (func.instr if self.sqlite else func.strpos), len(value)
         if op == "co" or not size:
-            return find(expression, value) > 0
+            contains: Condition = find(expression, value) > 0
+            return contains
         if op == "sw":
-            return func.substr(expression, 1, size) == value
+            starts: Condition = func.substr(expression, 1, size) == value
+            return starts
         tail = func.substr(expression, func.length(expression) - size + 1, size)
         return and_(func.length(expression) >= size, tail == value)
 
