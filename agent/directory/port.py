@@ -22,6 +22,8 @@ class Draft(Struct, frozen=True, kw_only=True):
     profile: Profile
     active: bool = True
     okta_id: str | None = None
+    #: False: the request doesn't mention ``active`` (which then repeats what the account has).
+    active_said: bool = True
 
 
 class WriteContext(Struct, frozen=True, kw_only=True):

@@ -45,7 +45,7 @@ class Entry(Struct, frozen=True, kw_only=True):
 
 _encode = msgspec.json.Encoder().encode
 _fields = Entry.__struct_fields__
-_insert = Fixed(insert(table).values({name: bindparam(name) for name in ("at", *_fields, "hash")}))
+_insert = Fixed(insert(table).inline().values({name: bindparam(name) for name in ("at", *_fields, "hash")}))
 
 
 def row_hash(at: int, *values: str | int | None) -> str:
@@ -56,5 +56,5 @@ def row_hash(at: int, *values: str | int | None) -> str:
 def append(conn: Connection, entry: Entry, now: datetime) -> None:
     """Write one row."""
     at = micros(now)
-    values = msgspec.structs.asdict(entry)
+    values = {**msgspec.structs.asdict(entry), "kind": entry.kind.value}
     _insert(conn, at=at, hash=row_hash(at, *values.values()), **values)

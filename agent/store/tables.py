@@ -132,6 +132,8 @@ sweep_rows = Table(
     # Row of the desired-state table that decided.
     Column("rule", Text, nullable=False),
     Column("mapped", Text, nullable=False),
+    # Bit n: the mapping's n-th path was said to be empty (model.mapping).
+    Column("cleared", BigInteger, nullable=False, server_default="0"),
     # Findings and what else classification needs, JSON; null for most.
     Column("notes", Text),
     Column("read_at", UtcTime, nullable=False),
@@ -312,6 +314,15 @@ alarms = Table(
     sqlite_autoincrement=True,
 )
 
+Index(
+    "ix_alarms_open",
+    alarms.c.code,
+    alarms.c.subject,
+    unique=True,
+    sqlite_where=alarms.c.cleared.is_(None),
+    postgresql_where=alarms.c.cleared.is_(None),
+)
+
 #: What the guard's rolling windows count: one row a deactivation, written before or with the write.
 deactivations = Table(
     "deactivations",
@@ -328,6 +339,17 @@ deactivations = Table(
     sqlite_autoincrement=True,
 )
 Index("ix_deactivations_at", deactivations.c.at)
+
+#: Pushed changes of userName or primary e-mail: too many of them are an alarm.
+identity_changes = Table(
+    "identity_changes",
+    metadata,
+    Column("id", _Serial, primary_key=True, autoincrement=True),
+    Column("at", UtcTime, nullable=False),
+    Column("directory_id", Text, nullable=False),
+    sqlite_autoincrement=True,
+)
+Index("ix_identity_changes_at", identity_changes.c.at)
 
 #: Pushed deactivations that got 429, until the retry succeeds or an operator decides.
 refused_pushes = Table(

@@ -48,6 +48,14 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id"),
         sqlite_autoincrement=True,
     )
+    op.create_index(
+        "ix_alarms_open",
+        "alarms",
+        ["code", "subject"],
+        unique=True,
+        sqlite_where=sa.text("cleared IS NULL"),
+        postgresql_where=sa.text("cleared IS NULL"),
+    )
     op.create_table(
         "allowances",
         sa.Column("id", sa.Integer(), autoincrement=True, nullable=False),
@@ -132,6 +140,15 @@ def upgrade() -> None:
     )
     op.create_index("ix_directory_rows_name", "directory_rows", ["sweep", "user_name_key"], unique=False)
     op.create_index("ix_directory_rows_okta_id", "directory_rows", ["sweep", "okta_id"], unique=False)
+    op.create_table(
+        "identity_changes",
+        sa.Column("id", _SERIAL, autoincrement=True, nullable=False),
+        sa.Column("at", sa.BigInteger(), nullable=False),
+        sa.Column("directory_id", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("id"),
+        sqlite_autoincrement=True,
+    )
+    op.create_index("ix_identity_changes_at", "identity_changes", ["at"], unique=False)
     op.create_table(
         "journal",
         sa.Column("id", _SERIAL, autoincrement=True, nullable=False),
@@ -221,6 +238,7 @@ def upgrade() -> None:
         sa.Column("wanted", sa.String(length=8), nullable=False),
         sa.Column("rule", sa.Text(), nullable=False),
         sa.Column("mapped", sa.Text(), nullable=False),
+        sa.Column("cleared", sa.BigInteger(), server_default="0", nullable=False),
         sa.Column("notes", sa.Text(), nullable=True),
         sa.Column("read_at", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("sweep", "okta_id"),

@@ -1,0 +1,206 @@
+"""The one guarded write: every change to the directory goes through it, whoever makes it.
+
+``check`` asks everything and writes nothing; ``carry_out`` writes the account, its e-mails, the counters, the window's row
+and the journal's row, in one transaction. The account row is locked before anything else on every write, so that lock
+order is one, and two at once can't race past the last owner, a limit or a name.
+
+Order of the checks: fence → rules of one account (rules.py: protected, ownership, binding, owner's identity, names) →
+uniqueness → last owner → windows. What raises Refused has written nothing; refusals.py then keeps the attempt.
+"""
+
+from collections.abc import Collection
+from datetime import datetime, timedelta
+
+from msgspec import Struct
+from msgspec.structs import replace
+from sqlalchemy import Connection
+
+from agent.directory import burst, journalled, rows, rules
+from agent.directory.policy import Policy
+from agent.directory.port import WriteContext
+from agent.model.codes import RefusalCode, Source
+from agent.model.errors import Refused
+from agent.model.limits import share
+from agent.model.users import DirectoryUser, Role
+from agent.store import account, alarms, attention, journal, lease, windows
+from agent.store.account import Account
+
+
+class Ready(Struct, frozen=True, kw_only=True):
+    """A change that passed every check, and how it is to be counted."""
+
+    before: DirectoryUser | None
+    after: DirectoryUser
+    verb: str
+    context: WriteContext
+    #: None: this is no deactivation.
+    verdict: burst.Verdict | None
+    #: A push touched an inactive bound account: Okta is asked whether it is still the same person.
+    confirm: bool
+
+
+def write(
+    conn: Connection,
+    *,
+    before: DirectoryUser | None,
+    after: DirectoryUser,
+    context: WriteContext,
+    now: datetime,
+    policy: Policy,
+    locked: Account | None = None,
+    revives: bool = False,
+) -> DirectoryUser:
+    """Check, then carry out; answers the account as it is now. ``before == after``: nothing is written."""
+    if before == after:
+        if context.source is Source.PUSH and after.active:
+            windows.settle(conn, after.id)
+        return after
+    row = locked or account.lock(conn)
+    ready = check(conn, row, before=before, after=after, context=context, now=now, policy=policy, revives=revives)
+    return carry_out(conn, ready, now, policy)
+
+
+def check(
+    conn: Connection,
+    row: Account,
+    *,
+    before: DirectoryUser | None,
+    after: DirectoryUser,
+    context: WriteContext,
+    now: datetime,
+    policy: Policy,
+    revives: bool = False,
+    beside: Collection[str] = (),
+    owners_gained: int = 0,
+) -> Ready:
+    """Refused, FenceLost or what may be done. ``beside``: accounts that give up their names in the same transaction."""
+    if context.fence is not None:
+        lease.check(conn, context.fence)
+    rules.check(before, after, context, policy, revives=revives)
+    _unique(conn, before, after, beside)
+    _last_owner(row, before, after, owners_gained)
+    ends = before is not None and before.active and not after.active
+    verdict = burst.check(conn, row, before, context, now, policy) if ends and before is not None else None
+    return Ready(
+        before=before,
+        after=_next(before, after, now),
+        verb=journalled.verb(before, after),
+        context=context,
+        verdict=verdict,
+        confirm=_needs_confirmation(before, context, revives=revives),
+    )
+
+
+def carry_out(conn: Connection, ready: Ready, now: datetime, policy: Policy) -> DirectoryUser:
+    """Write a change that was checked in this very transaction."""
+    before, after, context = ready.before, ready.after, ready.context
+    if before is None:
+        rows.insert_user(conn, after, policy.mapping)
+    else:
+        rows.update_user(conn, after, policy.mapping, emails=before.profile.emails != after.profile.emails)
+    account.count(
+        conn,
+        managed_active=_managed_active(after) - _managed_active(before),
+        active_owners=_active_owner(after) - _active_owner(before),
+        visible=_visible(after) - _visible(before),
+    )
+    if ready.verdict is not None and before is not None:
+        _count_deactivation(conn, before, ready.verdict, context, now)
+    elif context.source is Source.PUSH and before is not None:
+        if after.active:
+            windows.settle(conn, after.id)
+        if rules.identity_changes(before, after):
+            _count_identity_change(conn, after, now, policy)
+    if ready.confirm:
+        asked = attention.CONFIRM_REUSE
+        attention.add(conn, reason=asked, okta_id=after.okta_id, directory_id=after.id, not_before=now, now=now)
+    journal.append(conn, journalled.entry(journal.Kind.APPLIED, ready.verb, before, after, context), now)
+    return after
+
+
+def _next(before: DirectoryUser | None, after: DirectoryUser, now: datetime) -> DirectoryUser:
+    if before is None:
+        return after
+    # Never older than before, whatever the clock did: clients compare lastModified.
+    return replace(after, version=before.version + 1, updated=max(now, before.updated + timedelta(microseconds=1)))
+
+
+def _needs_confirmation(before: DirectoryUser | None, context: WriteContext, *, revives: bool) -> bool:
+    # A POST with the account's own externalId is no question: Okta said who it means.
+    touched = before is not None and not before.active and before.okta_id is not None
+    return touched and context.source is Source.PUSH and not revives
+
+
+def _unique(conn: Connection, before: DirectoryUser | None, after: DirectoryUser, beside: Collection[str]) -> None:
+    mine = (after.id, *beside)
+    if before is None or before.user_name_key != after.user_name_key:
+        other = rows.one(rows.by_key(conn, key=after.user_name_key))
+        if other is not None and other.id not in mine:
+            raise Refused(
+                RefusalCode.UNIQUENESS,
+                f"The userName {after.user_name} is taken by another OpsHelm account. Nothing was changed.",
+            )
+    if after.okta_id is not None and (before is None or before.okta_id != after.okta_id):
+        other = rows.one(rows.by_okta_id(conn, okta_id=after.okta_id))
+        if other is not None and other.id not in mine:
+            raise Refused(
+                RefusalCode.UNIQUENESS,
+                f"The externalId {after.okta_id} belongs to another OpsHelm account. Nothing was changed.",
+            )
+    appears = after.active and (before is None or not before.active or before.email_key != after.email_key)
+    if appears and after.email_key:
+        taken = rows.by_active_email(conn, key=after.email_key).fetchall()
+        if any(row[0] not in mine for row in taken):
+            raise Refused(
+                RefusalCode.EMAIL_TAKEN,
+                f"The e-mail address {after.profile.primary_email} is the primary one of another active OpsHelm account. "
+                "Nothing was changed. Give one of the two another address, then retry the task.",
+            )
+
+
+def _last_owner(row: Account, before: DirectoryUser | None, after: DirectoryUser, owners_gained: int) -> None:
+    loses = _active_owner(before) and not _active_owner(after)
+    if loses and before is not None and row.active_owners + owners_gained <= 1:
+        raise Refused(
+            RefusalCode.LAST_OWNER,
+            f"{before.user_name} is the last active owner of this OpsHelm account, so nothing was changed. Without an owner "
+            "nobody could manage it. Make another person owner in OpsHelm, then retry the task; or an operator runs: "
+            f"opshelm-agent owner handover --to OTHER --deactivate {before.user_name}",
+        )
+
+
+def _count_deactivation(
+    conn: Connection, user: DirectoryUser, verdict: burst.Verdict, context: WriteContext, now: datetime
+) -> None:
+    if verdict.announced:
+        windows.use_allowance(conn, user.id, now)
+    windows.record(
+        conn, directory_id=user.id, source=context.source.value, exempt=verdict.exempt, managed=user.managed, now=now
+    )
+    windows.settle(conn, user.id)
+    for code, detail in verdict.alarms:
+        alarms.raise_alarm(conn, code, "guard", detail, now)
+
+
+def _count_identity_change(conn: Connection, user: DirectoryUser, now: datetime, policy: Policy) -> None:
+    windows.identity_change(conn, user.id, now)
+    population = windows.counts(conn, now).population
+    limit = max(policy.guard.identity_floor, share(population, policy.guard.identity_percent))
+    if windows.identity_changes_in_day(conn, now, limit + 1) > limit:
+        detail = (
+            f"Pushes changed the userName or e-mail of over {limit} of {population} people within 24 hours. They were "
+            "applied. Check the app's username format and attribute mapping in Okta."
+        )
+        alarms.raise_alarm(conn, "identity_changes", "guard", detail, now)
+
+
+def _managed_active(user: DirectoryUser | None) -> bool:
+    return user is not None and user.managed and user.active
+
+
+def _active_owner(user: DirectoryUser | None) -> bool:
+    return user is not None and user.active and user.role is Role.OWNER
+
+
+def _visible(user: DirectoryUser | None) -> bool:
+    return user is not None and not user.hidden

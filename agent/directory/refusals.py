@@ -1,0 +1,41 @@
+"""What remains of an attempt that a rule refused: its journal row, and who is to look at it. Writes nothing else."""
+
+from datetime import datetime
+
+from sqlalchemy import Connection
+
+from agent.directory import journalled
+from agent.directory.port import WriteContext
+from agent.model.codes import RefusalCode, Source
+from agent.model.errors import Refused
+from agent.model.users import DirectoryUser
+from agent.store import alarms, attention, journal, windows
+
+_BURST = (RefusalCode.PUSH_BURST, RefusalCode.DEACTIVATIONS_24H)
+
+
+def keep(
+    conn: Connection,
+    refused: Refused,
+    *,
+    before: DirectoryUser | None,
+    after: DirectoryUser | None,
+    context: WriteContext,
+    now: datetime,
+) -> None:
+    """Journal the attempt (``after`` is what it wanted) and see to what follows from it."""
+    verb = "update" if after is None else journalled.verb(before, after)
+    reason = f"{refused.reason.value}: {refused.detail}"
+    journal.append(conn, journalled.entry(journal.Kind.REFUSED, verb, before, after, context, reason), now)
+    if before is None:
+        return
+    if refused.reason is RefusalCode.LAST_OWNER:
+        alarms.raise_alarm(conn, "last_owner", before.id, refused.detail, now)
+    if context.source is not Source.PUSH:
+        return
+    if refused.reason in _BURST:
+        windows.refuse(conn, directory_id=before.id, okta_id=before.okta_id, login=before.user_name, now=now)
+        alarms.raise_alarm(conn, refused.reason.value, "guard", refused.detail, now)
+    elif refused.reason is RefusalCode.LOCAL_ACCOUNT and after is not None and not (after.active or after.hidden):
+        why = attention.LOCAL_DEACTIVATE
+        attention.add(conn, reason=why, okta_id=after.okta_id, directory_id=before.id, not_before=now, now=now)

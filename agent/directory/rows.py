@@ -1,0 +1,149 @@
+"""Directory users as rows of the embedded directory, both ways. The statements of the hot path; no rules."""
+
+from typing import Any
+
+import msgspec
+from sqlalchemy import BigInteger, Connection, bindparam, delete, false, insert, select, true, type_coerce, update
+
+from agent.model.mapping import Mapping
+from agent.model.users import DirectoryUser, Origin, Profile, Role, identity_key
+from agent.store.statement import Fixed, micros, moment
+from agent.store.tables import UtcTime, user_emails, users
+
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(Profile).decode
+_ROLES = {role.value: role for role in Role}
+_ORIGINS = {origin.value: origin for origin in Origin}
+
+#: What a DirectoryUser is read from, in order; select these where a statement has a shape of its own.
+COLUMNS = [
+    users.c[name]
+    for name in (
+        "seq", "id", "user_name", "profile", "active", "created", "updated", "okta_id", "role", "origin",
+        "protected", "suspended", "hidden", "deactivated", "version",
+    )
+]  # fmt: skip
+#: The same for Connection.execute: times stay as the driver gives them, as decode wants them.
+RAW = [type_coerce(column, BigInteger) if isinstance(column.type, UtcTime) else column for column in COLUMNS]
+
+by_id = Fixed(select(*COLUMNS).where(users.c.id == bindparam("id")))
+by_key = Fixed(select(*COLUMNS).where(users.c.user_name_key == bindparam("key")))
+by_okta_id = Fixed(select(*COLUMNS).where(users.c.okta_id == bindparam("okta_id")))
+_after = Fixed(select(*COLUMNS).where(users.c.seq > bindparam("seq")).order_by(users.c.seq).limit(bindparam("count")))
+_page = Fixed(
+    select(*COLUMNS)
+    .where(
+        # The index on (hidden, seq) counts off what comes before the page; the rows themselves are not touched.
+        users.c.seq.in_(
+            select(users.c.seq).where(users.c.hidden == false()).order_by(users.c.seq)
+            .limit(bindparam("count")).offset(bindparam("offset"))
+        )
+    )
+    .order_by(users.c.seq)
+)  # fmt: skip
+#: Ids of active accounts that have this primary e-mail; two are enough to know.
+by_active_email = Fixed(
+    select(users.c.id).where(users.c.email_key == bindparam("key"), users.c.active == true()).limit(3)
+)
+
+_VALUES = (
+    "user_name", "user_name_key", "email_key", "okta_id", "origin", "protected", "active", "suspended", "hidden", "role",
+    "given_name", "family_name", "display_name", "profile", "mapped", "version", "updated", "deactivated",
+)  # fmt: skip
+_insert = Fixed(
+    insert(users).values({name: bindparam(name) for name in ("id", "created", *_VALUES)}).returning(users.c.seq)
+)
+_update = Fixed(
+    update(users).where(users.c.id == bindparam("key_id")).values({name: bindparam(name) for name in _VALUES})
+    .returning(users.c.seq)
+)  # fmt: skip
+_EMAIL = ("user_seq", "position", "value", "value_key", "type", "is_primary")
+_insert_email = Fixed(insert(user_emails).inline().values({name: bindparam(name) for name in _EMAIL}))
+_delete_emails = Fixed(delete(user_emails).where(user_emails.c.user_seq == bindparam("seq")))
+
+
+def decode(row: Any) -> DirectoryUser:
+    """A row of COLUMNS, as the driver gave it."""
+    return DirectoryUser(
+        id=row[1],
+        user_name=row[2],
+        profile=_decode(row[3]),
+        active=bool(row[4]),
+        created=moment(row[5]),
+        updated=moment(row[6]),
+        okta_id=row[7],
+        role=_ROLES[row[8]],
+        origin=_ORIGINS[row[9]],
+        protected=bool(row[10]),
+        suspended=bool(row[11]),
+        hidden=bool(row[12]),
+        deactivated=None if row[13] is None else moment(row[13]),
+        version=row[14],
+    )
+
+
+def one(cursor: Any) -> DirectoryUser | None:
+    row = cursor.fetchone()
+    return None if row is None else decode(row)
+
+
+def after(conn: Connection, seq: int, count: int) -> tuple[int, list[DirectoryUser]]:
+    """The next accounts behind ``seq``, hidden ones too, and where to go on."""
+    rows = _after(conn, seq=seq, count=count).fetchall()
+    return (rows[-1][0] if rows else seq), [decode(row) for row in rows]
+
+
+def page(conn: Connection, offset: int, count: int) -> list[DirectoryUser]:
+    """One page of what SCIM shows."""
+    return [decode(row) for row in _page(conn, offset=offset, count=count).fetchall()]
+
+
+def insert_user(conn: Connection, user: DirectoryUser, mapping: Mapping) -> None:
+    row = _insert(conn, id=user.id, created=micros(user.created), **_values(user, mapping)).fetchone()
+    _write_emails(conn, row[0], user)
+
+
+def update_user(conn: Connection, user: DirectoryUser, mapping: Mapping, *, emails: bool) -> None:
+    """Write all columns; the e-mails where they changed."""
+    row = _update(conn, key_id=user.id, **_values(user, mapping)).fetchone()
+    if emails:
+        _delete_emails(conn, seq=row[0])
+        _write_emails(conn, row[0], user)
+
+
+def _values(user: DirectoryUser, mapping: Mapping) -> dict[str, Any]:
+    profile = user.profile
+    name = profile.name
+    return {
+        "user_name": user.user_name,
+        "user_name_key": user.user_name_key,
+        "email_key": user.email_key,
+        "okta_id": user.okta_id,
+        "origin": user.origin.value,
+        "protected": user.protected,
+        "active": user.active,
+        "suspended": user.suspended,
+        "hidden": user.hidden,
+        "role": user.role.value,
+        "given_name": name.given_name if name else None,
+        "family_name": name.family_name if name else None,
+        "display_name": profile.display_name,
+        "profile": _encode(profile).decode(),
+        "mapped": mapping.project(user.user_name, profile),
+        "version": user.version,
+        "updated": micros(user.updated),
+        "deactivated": None if user.deactivated is None else micros(user.deactivated),
+    }
+
+
+def _write_emails(conn: Connection, seq: int, user: DirectoryUser) -> None:
+    for position, email in enumerate(user.profile.emails):
+        _insert_email(
+            conn,
+            user_seq=seq,
+            position=position,
+            value=email.value,
+            value_key=None if email.value is None else identity_key(email.value),
+            type=email.type,
+            is_primary=bool(email.primary),
+        )

@@ -1,0 +1,143 @@
+"""The rules that one account and one request decide alone. Pure; raises Refused. Rules that need the database: guarded.py.
+
+The order is that of the checks. ``detail`` is shown as it is in Okta's task list: what, effect, next step.
+
+==============================================  =================================================================
+rule                                            who is refused
+==============================================  =================================================================
+hidden accounts don't exist for SCIM            push
+a protected account is not changed              push, reconcile, import
+a local account is changed by linking it alone  reconcile, import
+a push that links keeps names and active        push
+a local account is not removed                  push (DELETE)
+a bound externalId stays                        push; reconcile unless a person approved it
+an owner's userName and e-mail stay             push (unless policy), reconcile unless a person approved it
+roles are given by people                       push, reconcile, import
+userName and e-mail follow OpsHelm's rules      all, where they change or the account becomes active
+==============================================  =================================================================
+"""
+
+from agent.directory.policy import Policy
+from agent.directory.port import WriteContext
+from agent.directory.transition import OKTA
+from agent.model import usernames
+from agent.model.codes import RefusalCode, Source
+from agent.model.errors import Refused
+from agent.model.users import DirectoryUser, Origin, Role
+
+
+def check(
+    before: DirectoryUser | None, after: DirectoryUser, context: WriteContext, policy: Policy, *, revives: bool = False
+) -> None:
+    """All rules of the table; the database is not asked. ``revives``: a POST that found this inactive account."""
+    if before is not None and context.source in OKTA:
+        if before.hidden and context.source is Source.PUSH and not revives:
+            raise Refused(RefusalCode.HIDDEN, "There is no such user.")
+        _protected(before)
+        _ownership(before, after, context)
+        _binding(before, after, context)
+        _owner_identity(before, after, context, policy)
+    _role(before, after, context)
+    _names(before, after, policy)
+
+
+def identity_changes(before: DirectoryUser, after: DirectoryUser) -> bool:
+    """userName or primary e-mail differs by more than case."""
+    return before.user_name_key != after.user_name_key or before.email_key != after.email_key
+
+
+def _protected(before: DirectoryUser) -> None:
+    if before.protected:
+        raise Refused(
+            RefusalCode.PROTECTED,
+            f"{before.user_name} is protected in OpsHelm. Nothing was changed. To let Okta manage this account, "
+            f"an OpsHelm operator runs: opshelm-agent users unprotect {before.user_name}",
+        )
+
+
+def _ownership(before: DirectoryUser, after: DirectoryUser, context: WriteContext) -> None:
+    if context.source is Source.PUSH:
+        if before.origin is Origin.LOCAL:
+            _push_on_local(before, after)
+        return
+    if not before.managed and (not after.managed or _more_than_link(before, after)):
+        raise Refused(
+            RefusalCode.LOCAL_ACCOUNT,
+            f"{before.user_name} is a local OpsHelm account; the agent doesn't change it. "
+            f"To link it to Okta: opshelm-agent users link {before.user_name} --okta-id ID",
+        )
+
+
+def _more_than_link(before: DirectoryUser, after: DirectoryUser) -> bool:
+    return (before.user_name, before.profile, before.active) != (after.user_name, after.profile, after.active)
+
+
+def _push_on_local(before: DirectoryUser, after: DirectoryUser) -> None:
+    name = before.user_name
+    if after.hidden:
+        raise Refused(
+            RefusalCode.LOCAL_ACCOUNT,
+            f"{name} is a local OpsHelm account that Okta did not create; it can't be deleted over SCIM. Nothing was changed.",
+        )
+    if not after.active:
+        raise Refused(
+            RefusalCode.LOCAL_ACCOUNT,
+            f"{name} is a local OpsHelm account that was never linked to Okta, so this first push may not deactivate it. "
+            f"Nothing was changed. If the person has left, an OpsHelm operator runs: opshelm-agent users deactivate {name}",
+        )
+    if identity_changes(before, after):
+        raise Refused(
+            RefusalCode.LOCAL_ACCOUNT,
+            f"{name} is a local OpsHelm account. The push that links it must keep its userName and primary e-mail "
+            f"({before.profile.primary_email or 'none'}). Nothing was changed. Check that Okta matched the right account; "
+            "if so, make both sides equal, then retry the task.",
+        )
+
+
+def _binding(before: DirectoryUser, after: DirectoryUser, context: WriteContext) -> None:
+    if before.okta_id is not None and after.okta_id != before.okta_id and not (context.exempt and context.source is not Source.PUSH):
+        raise Refused(
+            RefusalCode.NAME_REUSE,
+            f"{before.user_name} in OpsHelm belongs to another Okta user ({before.okta_id}). Nothing was changed. "
+            f"If a new person got this name, an OpsHelm operator runs: opshelm-agent users release-name {before.user_name}. "
+            f"If it is the same person with a new Okta user: opshelm-agent users link {before.user_name} "
+            f"--okta-id {after.okta_id}. Then retry the task.",
+        )
+
+
+def _owner_identity(before: DirectoryUser, after: DirectoryUser, context: WriteContext, policy: Policy) -> None:
+    if before.role is not Role.OWNER or not identity_changes(before, after) or context.exempt:
+        return
+    if context.source is Source.PUSH and policy.policy.owner_identity == "allow":
+        return
+    raise Refused(
+        RefusalCode.OWNER_IDENTITY,
+        f"{before.user_name} owns this OpsHelm account, so its userName and primary e-mail are not changed from Okta. "
+        "Nothing was changed. An owner changes them in OpsHelm, or takes the owner role away first; then retry the task.",
+    )
+
+
+def _role(before: DirectoryUser | None, after: DirectoryUser, context: WriteContext) -> None:
+    gained = after.role is Role.OWNER and (before is None or before.role is not Role.OWNER)
+    if gained and context.source in OKTA:
+        raise Refused(RefusalCode.INVALID_VALUE, "Only an owner gives the owner role, in OpsHelm; Okta can't.")
+
+
+def _names(before: DirectoryUser | None, after: DirectoryUser, policy: Policy) -> None:
+    unchanged = (
+        before is not None
+        and before.user_name == after.user_name
+        and before.email_key == after.email_key
+        and (before.active or not after.active)
+    )
+    if unchanged:
+        return
+    found = usernames.problem(
+        after.user_name,
+        after.profile.primary_email,
+        active=after.active,
+        is_email=policy.receiver.username_is_email,
+        ascii_only=policy.receiver.ascii_usernames,
+    )
+    if found is not None:
+        raise Refused(*found)

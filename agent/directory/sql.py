@@ -1,0 +1,193 @@
+"""The embedded directory: OpsHelm's user table in the agent's own database. Rules are in guarded.py; filters in filter_sql.py."""
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, false, func, select
+
+from agent.directory import guarded, refusals, rows, transition
+from agent.directory.policy import Policy
+from agent.directory.port import Draft, Page, WriteContext, Written
+from agent.model.codes import RefusalCode, Source
+from agent.model.errors import NotFound, Refused, VersionConflict
+from agent.model.users import DirectoryUser, identity_key
+from agent.settings import Settings
+from agent.store import account
+from agent.store.engine import Raised, Store
+from agent.store.tables import users
+
+#: Accounts per page of ``everyone``.
+_PAGE = 500
+
+
+class SqlDirectory:
+    """Fulfils agent.directory.port.Directory. Thread-safe, as the store is."""
+
+    def __init__(self, store: Store, settings: Settings) -> None:
+        self.store = store
+        self.policy = Policy.of(settings)
+        self.reads_block = store.reads_block
+
+    # Reads
+
+    def get(self, user_id: str) -> DirectoryUser | None:
+        with self.store.read() as conn:
+            return rows.one(rows.by_id(conn, id=user_id))
+
+    def find(self, *, user_name_key: str | None = None, okta_id: str | None = None) -> DirectoryUser | None:
+        """By one identity, never by a fallback of one for another; hidden accounts too."""
+        if (user_name_key is None) == (okta_id is None):
+            raise TypeError("find takes exactly one of user_name_key and okta_id")
+        with self.store.read() as conn:
+            if okta_id is not None:
+                return rows.one(rows.by_okta_id(conn, okta_id=okta_id))
+            return rows.one(rows.by_key(conn, key=user_name_key))
+
+    def search(self, where: Any | None, start_index: int, count: int, *, include_hidden: bool = False) -> Page:
+        """``start_index`` counts from 1; what is below it, or a negative count, is taken as 1 and 0."""
+        offset, limit = max(start_index, 1) - 1, max(count, 0)
+        with self.store.read() as conn:
+            if where is None and not include_hidden:
+                found = rows.page(conn, offset, limit) if limit else []
+                return Page(total=account.visible(conn), users=found)
+            return _search(conn, where, offset, limit, include_hidden=include_hidden)
+
+    def everyone(self) -> Iterator[Sequence[DirectoryUser]]:
+        seq = 0
+        while True:
+            with self.store.read() as conn:
+                seq, found = rows.after(conn, seq, _PAGE)
+            if not found:
+                return
+            yield found
+
+    # Writes
+
+    def create(self, draft: Draft, context: WriteContext, now: datetime) -> "Future[Written]":
+        return self.store.submit(lambda conn: self.create_in(conn, draft, context, now))
+
+    def modify(
+        self,
+        user_id: str,
+        change: Callable[[DirectoryUser], Draft],
+        context: WriteContext,
+        now: datetime,
+        *,
+        expected_version: int | None = None,
+    ) -> "Future[Written]":
+        def wanted(before: DirectoryUser) -> DirectoryUser:
+            return transition.modified(before, change(before), context, now)
+
+        return self.change(user_id, wanted, context, now, expected_version=expected_version)
+
+    def remove(
+        self, user_id: str, context: WriteContext, now: datetime, *, expected_version: int | None = None
+    ) -> "Future[Written]":
+        def wanted(before: DirectoryUser) -> DirectoryUser:
+            return transition.removed(before, context, now)
+
+        return self.change(user_id, wanted, context, now, expected_version=expected_version)
+
+    def change(
+        self,
+        user_id: str,
+        wanted: Callable[[DirectoryUser], DirectoryUser],
+        context: WriteContext,
+        now: datetime,
+        *,
+        expected_version: int | None = None,
+    ) -> "Future[Written]":
+        """Any change to one account: ``wanted`` is pure and says what it becomes."""
+        return self.store.submit(lambda conn: self.change_in(conn, user_id, wanted, context, now, expected_version))
+
+    def change_in(
+        self,
+        conn: Connection,
+        user_id: str,
+        wanted: Callable[[DirectoryUser], DirectoryUser],
+        context: WriteContext,
+        now: datetime,
+        expected_version: int | None = None,
+    ) -> Written | Raised:
+        """``change`` inside a transaction that is open already."""
+        row = account.lock(conn)
+        before = rows.one(rows.by_id(conn, id=user_id))
+        if before is None or (before.hidden and context.source is Source.PUSH):
+            raise NotFound("There is no such user.")
+        after: DirectoryUser | None = None
+        try:
+            if expected_version is not None and before.version != expected_version:
+                raise VersionConflict(f"The account has changed since version {expected_version}; it is at {before.version}.")
+            after = wanted(before)
+            written = guarded.write(
+                conn, before=before, after=after, context=context, now=now, policy=self.policy, locked=row
+            )
+        except Refused as refused:
+            refusals.keep(conn, refused, before=before, after=after, context=context, now=now)
+            return Raised(refused)
+        return Written(user=written, changed=written.version != before.version)
+
+    def create_in(self, conn: Connection, draft: Draft, context: WriteContext, now: datetime) -> Written | Raised:
+        """``create`` inside a transaction that is open already."""
+        row = account.lock(conn)
+        before, after = None, None
+        try:
+            before = _revivable(conn, draft)
+            if before is None:
+                after = transition.created(draft, context, now)
+            else:
+                after = transition.revived(before, draft, context, now)
+            written = guarded.write(
+                conn, before=before, after=after, context=context, now=now, policy=self.policy, locked=row,
+                revives=before is not None,
+            )  # fmt: skip
+        except Refused as refused:
+            wish = after or transition.created(draft, context, now)
+            refusals.keep(conn, refused, before=before, after=wish, context=context, now=now)
+            return Raised(refused)
+        return Written(user=written, changed=True, created=True)
+
+
+def _revivable(conn: Connection, draft: Draft) -> DirectoryUser | None:
+    """The inactive account that a POST means; None where nothing is in its way; Refused where somebody else is.
+
+    =====================================  ================================  =========================
+    same externalId                        same userName                     then
+    =====================================  ================================  =========================
+    none                                   none                              create
+    inactive                               the same account, or none         revive, and rename
+    active, or inactive                    another account                   uniqueness
+    active                                 any                               uniqueness
+    none, neither side has one             removed over SCIM                 revive
+    none                                   any other                         uniqueness
+    =====================================  ================================  =========================
+    """
+    same_id = None if draft.okta_id is None else rows.one(rows.by_okta_id(conn, okta_id=draft.okta_id))
+    same_name = rows.one(rows.by_key(conn, key=identity_key(draft.user_name)))
+    if same_id is not None:
+        if same_id.active:
+            raise Refused(RefusalCode.UNIQUENESS, f"The externalId {draft.okta_id} has an active OpsHelm account already.")
+        if same_name is None or same_name.id == same_id.id:
+            return same_id
+    elif same_name is None:
+        return None
+    elif same_name.hidden and same_name.okta_id is None and draft.okta_id is None:
+        return same_name
+    raise Refused(
+        RefusalCode.UNIQUENESS, f"The userName {draft.user_name} is taken by another OpsHelm account. Nothing was changed."
+    )
+
+
+def _search(conn: Connection, where: Any | None, offset: int, limit: int, *, include_hidden: bool) -> Page:
+    from agent.directory import filter_sql
+
+    conditions = [] if include_hidden else [users.c.hidden == false()]
+    if where is not None:
+        conditions.append(filter_sql.compile(where))
+    total = conn.execute(select(func.count()).select_from(users).where(*conditions)).scalar_one()
+    if not limit or offset >= total:
+        return Page(total=total, users=[])
+    statement = select(*rows.RAW).where(*conditions).order_by(users.c.seq).limit(limit).offset(offset)
+    return Page(total=total, users=[rows.decode(row) for row in conn.execute(statement)])

@@ -1,0 +1,49 @@
+"""Alarms: raised by any part, one open row for each code and subject. Delivery is agent.notify's; the log line the caller's."""
+
+from datetime import datetime
+
+from msgspec import Struct
+from sqlalchemy import Connection, insert, select, update
+
+from agent.store.tables import alarms as table
+
+
+class Alarm(Struct, frozen=True, kw_only=True):
+    id: int
+    code: str
+    #: What it is about: "plan 81", an account's id, "key 3", "guard".
+    subject: str
+    detail: str
+    raised: datetime
+    last_seen: datetime
+    cleared: datetime | None
+    delivered: datetime | None
+
+
+def raise_alarm(conn: Connection, code: str, subject: str, detail: str, now: datetime) -> bool:
+    """Open it, or refresh the one that is open; True if it is new."""
+    mine = (table.c.code == code, table.c.subject == subject, table.c.cleared.is_(None))
+    if conn.execute(update(table).where(*mine).values(detail=detail, last_seen=now)).rowcount:
+        return False
+    conn.execute(insert(table).values(code=code, subject=subject, detail=detail, raised=now, last_seen=now))
+    return True
+
+
+def clear(conn: Connection, code: str, subject: str, now: datetime) -> bool:
+    """It is over; True if it was open."""
+    mine = (table.c.code == code, table.c.subject == subject, table.c.cleared.is_(None))
+    return bool(conn.execute(update(table).where(*mine).values(cleared=now)).rowcount)
+
+
+def open_alarms(conn: Connection) -> list[Alarm]:
+    rows = conn.execute(select(table).where(table.c.cleared.is_(None)).order_by(table.c.raised, table.c.id))
+    return [Alarm(**row._asdict()) for row in rows]
+
+
+def undelivered(conn: Connection) -> list[Alarm]:
+    rows = conn.execute(select(table).where(table.c.delivered.is_(None)).order_by(table.c.id))
+    return [Alarm(**row._asdict()) for row in rows]
+
+
+def delivered(conn: Connection, ids: list[int], now: datetime) -> None:
+    conn.execute(update(table).where(table.c.id.in_(ids)).values(delivered=now))

@@ -1,0 +1,155 @@
+"""The lease: one holder at a time, for one run or one seal. Many receivers need none.
+
+Taken over when its heartbeat has not changed for ``ttl`` on the taker's own monotonic clock, so that no two clocks are ever
+compared. Each taking raises the fencing number; every write of a run checks it in its own transaction, so that a holder
+that was frozen past its time writes nothing when it wakes.
+"""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+
+from sqlalchemy import Connection, insert, select, update
+
+from agent.model.errors import AgentError, FenceLost, LeaseHeld, StoreError
+from agent.store.engine import Store
+from agent.store.statement import Fixed
+from agent.store.tables import lease as table
+
+RECONCILE = "reconcile"
+SEAL = "seal"
+
+# Shared lock: nobody takes over between this check and the commit that relies on it.
+_fence = Fixed(select(table.c.fence, table.c.holder).with_for_update(read=True))
+
+
+class Lease:
+    """A lease that is held. Use it as a context manager, or release it."""
+
+    def __init__(self, store: Store, name: str, holder: str, fence: int, ttl: timedelta) -> None:
+        self.name = name
+        self.holder = holder
+        self.fence = fence
+        self._store = store
+        self._every = ttl.total_seconds() / 3
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._beat, name=f"lease-{name}", daemon=True)
+        self._thread.start()
+
+    def heartbeat(self) -> None:
+        """Say that the holder is alive; FenceLost if somebody else has taken over."""
+        fence = self.fence
+
+        def work(conn: Connection) -> None:
+            check(conn, fence)
+            conn.execute(update(table).where(table.c.name == self.name).values(heartbeat=table.c.heartbeat + 1))
+
+        self._store.write(work)
+
+    def release(self) -> None:
+        """Let go at once; the fencing number stays spent."""
+        self._stop.set()
+        if self._thread is not threading.current_thread():
+            self._thread.join()
+        mine = (table.c.name == self.name, table.c.fence == self.fence)
+        self._store.write(lambda conn: conn.execute(update(table).where(*mine).values(holder=None)).rowcount)
+
+    def __enter__(self) -> "Lease":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
+
+    def _beat(self) -> None:
+        while not self._stop.wait(self._every):
+            try:
+                self.heartbeat()
+            except FenceLost:
+                return
+            except StoreError:
+                # The database may be back at the next beat; if not in time, the fence protects.
+                continue
+
+
+def check(conn: Connection, fence: int) -> None:
+    """FenceLost unless the lease with this fencing number is still held. Fencing numbers are unique over all leases."""
+    for number, holder in _fence(conn).fetchall():
+        if number == fence and holder is not None:
+            return
+    raise FenceLost("Another agent took over this run's lease while it stood still. It changed nothing more.")
+
+
+class _Seen:
+    """What a waiter has seen of the holder's heartbeat, on its own clock."""
+
+    def __init__(self) -> None:
+        self.mark: tuple[int, int] | None = None
+        self.since = 0.0
+
+
+def acquire(
+    store: Store,
+    name: str,
+    holder: str,
+    ttl: timedelta,
+    *,
+    wait: float = 0.0,
+    waiting: Callable[[str], None] | None = None,
+    pause: float = 0.5,
+) -> Lease | None:
+    """The lease, or None where another holds it after ``wait`` seconds. ``waiting`` is told the holder, once."""
+    seen = _Seen()
+    deadline = time.monotonic() + wait
+    told = False
+    while True:
+        taken = store.write(lambda conn: _take(conn, name, holder, seen, ttl.total_seconds()))
+        if isinstance(taken, int):
+            return Lease(store, name, holder, taken, ttl)
+        if time.monotonic() >= deadline:
+            return None
+        if waiting is not None and not told:
+            waiting(taken)
+            told = True
+        time.sleep(min(pause, max(0.01, deadline - time.monotonic())))
+
+
+@contextmanager
+def held(store: Store, name: str, holder: str, ttl: timedelta, *, wait: float = 0.0) -> Iterator[Lease]:
+    """``acquire`` for a ``with`` statement; LeaseHeld where it is held elsewhere."""
+    lease = acquire(store, name, holder, ttl, wait=wait)
+    if lease is None:
+        raise LeaseHeld(f"Another agent is at work ({current_holder(store, name) or 'just done'}). Nothing was changed; try again later.")
+    try:
+        yield lease
+    finally:
+        try:
+            lease.release()
+        except AgentError:
+            # It runs out by itself.
+            pass
+
+
+def current_holder(store: Store, name: str) -> str | None:
+    with store.read() as conn:
+        return conn.execute(select(table.c.holder).where(table.c.name == name)).scalar()
+
+
+def _take(conn: Connection, name: str, holder: str, seen: _Seen, ttl: float) -> int | str:
+    """The new fencing number, or who holds it."""
+    rows = {row.name: row for row in conn.execute(select(table).with_for_update())}
+    mine = rows.get(name)
+    if mine is not None and mine.holder is not None:
+        mark = (mine.fence, mine.heartbeat)
+        if seen.mark != mark:
+            seen.mark, seen.since = mark, time.monotonic()
+        if time.monotonic() - seen.since < ttl:
+            return str(mine.holder)
+    fence = 1 + max((row.fence for row in rows.values()), default=0)
+    if mine is None:
+        conn.execute(insert(table).values(name=name, holder=holder, fence=fence))
+    else:
+        changed = update(table).where(table.c.name == name, table.c.fence == mine.fence)
+        conn.execute(changed.values(holder=holder, fence=fence, heartbeat=mine.heartbeat + 1))
+    return fence

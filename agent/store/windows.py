@@ -1,0 +1,209 @@
+"""What the guard's rolling windows count: deactivations, announced ones (allowances) and pushes that got 429. No limits.
+
+Each row of ``deactivations`` carries running totals, so that a window's count is one difference, however long the list.
+A row written while the clock was ahead is pulled back to now before anything is counted behind it.
+"""
+
+from datetime import datetime, timedelta
+
+from msgspec import Struct
+from sqlalchemy import Connection, bindparam, delete, func, insert, or_, select, update
+
+from agent.store.statement import Fixed, micros, moment
+from agent.store.tables import account, allowances, deactivations, identity_changes, refused_pushes
+
+#: The window that the population and the daily limit look back.
+DAY = timedelta(hours=24)
+#: The window of pushed bursts.
+HOUR = timedelta(minutes=60)
+
+_totals = (deactivations.c.counted, deactivations.c.managed)
+_newest = Fixed(select(deactivations.c.at, *_totals).order_by(deactivations.c.id.desc()).limit(1))
+_until = Fixed(
+    select(*_totals).where(deactivations.c.at <= bindparam("at"))
+    .order_by(deactivations.c.at.desc(), deactivations.c.id.desc()).limit(1)
+)  # fmt: skip
+_pull_back = Fixed(update(deactivations).where(deactivations.c.at > bindparam("now")).values(at=bindparam("to")))
+_insert = Fixed(
+    insert(deactivations).inline().values(
+        {name: bindparam(name) for name in ("at", "source", "directory_id", "exempt", "counted", "managed")}
+    )
+)  # fmt: skip
+_managed_active = Fixed(select(account.c.managed_active))
+
+
+class Counts(Struct, frozen=True, kw_only=True):
+    """``population``: managed active accounts plus managed ones deactivated within the last 24 hours."""
+
+    population: int
+    last_hour: int
+    last_day: int
+
+
+def counts(conn: Connection, now: datetime, *, managed_active: int | None = None) -> Counts:
+    """All that the limits are computed from. Rows from the future count as happening now."""
+    newest = _newest(conn).fetchone()
+    if managed_active is None:
+        managed_active = int(_managed_active(conn).fetchone()[0])
+    if newest is None:
+        return Counts(population=managed_active, last_hour=0, last_day=0)
+    hour = _until(conn, at=micros(now - HOUR)).fetchone() or (0, 0)
+    day = _until(conn, at=micros(now - DAY)).fetchone() or (0, 0)
+    return Counts(
+        population=managed_active + newest[2] - day[1],
+        last_hour=newest[1] - hour[0],
+        last_day=newest[1] - day[0],
+    )
+
+
+def record(conn: Connection, *, directory_id: str, source: str, exempt: bool, managed: bool, now: datetime) -> None:
+    """One deactivation. Call it in the transaction of the write; exempt ones don't fill the windows."""
+    at = micros(now)
+    newest = _newest(conn).fetchone() or (0, 0, 0)
+    if newest[0] > at:
+        _pull_back(conn, now=at, to=at)
+    _insert(
+        conn,
+        at=at,
+        source=source,
+        directory_id=directory_id,
+        exempt=exempt,
+        counted=newest[1] + (not exempt),
+        managed=newest[2] + bool(managed),
+    )
+
+
+def forget(conn: Connection, before: datetime) -> None:
+    """Drop rows that no window reaches, all but the newest (the totals go on from it)."""
+    newest = select(deactivations.c.id).order_by(deactivations.c.id.desc()).limit(1).scalar_subquery()
+    last_before = (
+        select(deactivations.c.id).where(deactivations.c.at <= before)
+        .order_by(deactivations.c.at.desc(), deactivations.c.id.desc()).limit(1).scalar_subquery()
+    )  # fmt: skip
+    conn.execute(delete(deactivations).where(deactivations.c.id < last_before, deactivations.c.id < newest))
+
+
+def identity_change(conn: Connection, directory_id: str, now: datetime) -> None:
+    """One pushed change of userName or primary e-mail."""
+    conn.execute(insert(identity_changes).values(at=now, directory_id=directory_id))
+
+
+def identity_changes_in_day(conn: Connection, now: datetime, at_most: int) -> int:
+    """How many there were in 24 hours; counts no further than ``at_most``."""
+    recent = select(identity_changes.c.id).where(identity_changes.c.at > now - DAY).limit(at_most).subquery()
+    return conn.execute(select(func.count()).select_from(recent)).scalar_one()
+
+
+# Allowances
+
+
+class Allowance(Struct, frozen=True, kw_only=True):
+    """An announced number of deactivations; ``directory_id`` None: of anybody."""
+
+    id: int
+    directory_id: str | None
+    count: int
+    used: int
+    created: datetime
+    expires: datetime
+    actor: str
+    reason: str
+
+
+_open_allowance = Fixed(
+    select(allowances.c.id)
+    .where(
+        allowances.c.expires > bindparam("now"),
+        allowances.c.used < allowances.c.count,
+        or_(allowances.c.directory_id == bindparam("directory_id"), allowances.c.directory_id.is_(None)),
+    )
+    # The person's own first, then the one that ends first.
+    .order_by(allowances.c.directory_id.is_(None), allowances.c.expires, allowances.c.id)
+    .limit(1)
+)
+_use = Fixed(update(allowances).where(allowances.c.id == bindparam("key")).values(used=allowances.c.used + 1))
+
+
+def allow(
+    conn: Connection, *, count: int, until: datetime, actor: str, reason: str, now: datetime, directory_id: str | None = None
+) -> int:
+    """Announce deactivations; answers the allowance's id."""
+    values = {"count": count, "expires": until, "actor": actor, "reason": reason, "created": now}
+    made = conn.execute(insert(allowances).values(directory_id=directory_id, **values).returning(allowances.c.id))
+    return int(made.scalar_one())
+
+
+def allowed(conn: Connection, directory_id: str, now: datetime) -> bool:
+    """Whether an allowance is open for this person."""
+    return _open_allowance(conn, now=micros(now), directory_id=directory_id).fetchone() is not None
+
+
+def use_allowance(conn: Connection, directory_id: str, now: datetime) -> bool:
+    """Take one from an open allowance, if there is any."""
+    found = _open_allowance(conn, now=micros(now), directory_id=directory_id).fetchone()
+    if found is None:
+        return False
+    _use(conn, key=found[0])
+    return True
+
+
+def open_allowances(conn: Connection, now: datetime) -> list[Allowance]:
+    live = allowances.c.expires > now
+    rows = conn.execute(select(allowances).where(live, allowances.c.used < allowances.c.count).order_by(allowances.c.id))
+    return [Allowance(**row._asdict()) for row in rows]
+
+
+# Refused pushes
+
+
+class RefusedPush(Struct, frozen=True, kw_only=True):
+    """A person whose pushed deactivation got 429 and is not done yet."""
+
+    directory_id: str
+    okta_id: str | None
+    login: str
+    first: datetime
+    last: datetime
+    tries: int
+    #: An operator said no: the retry gets 409.
+    rejected_at: datetime | None
+    rejected_by: str | None
+
+
+_refused = Fixed(select(refused_pushes.c.rejected_at).where(refused_pushes.c.directory_id == bindparam("directory_id")))
+_try_again = Fixed(
+    update(refused_pushes).where(refused_pushes.c.directory_id == bindparam("key"))
+    .values(last=bindparam("at"), tries=refused_pushes.c.tries + 1)
+)  # fmt: skip
+_settle = Fixed(delete(refused_pushes).where(refused_pushes.c.directory_id == bindparam("directory_id")))
+
+
+def refuse(conn: Connection, *, directory_id: str, okta_id: str | None, login: str, now: datetime) -> None:
+    """List the person as waiting, or count one more try."""
+    if _try_again(conn, key=directory_id, at=micros(now)).rowcount:
+        return
+    values = {"okta_id": okta_id, "login": login, "first": now, "last": now, "tries": 1}
+    conn.execute(insert(refused_pushes).values(directory_id=directory_id, **values))
+
+
+def rejected_at(conn: Connection, directory_id: str) -> datetime | None:
+    """When an operator rejected this person's deactivation; None where nobody did."""
+    row = _refused(conn, directory_id=directory_id).fetchone()
+    return None if row is None or row[0] is None else moment(row[0])
+
+
+def settle(conn: Connection, directory_id: str) -> None:
+    """The person's deactivation is done, or no longer wanted."""
+    _settle(conn, directory_id=directory_id)
+
+
+def refused(conn: Connection) -> list[RefusedPush]:
+    rows = conn.execute(select(refused_pushes).order_by(refused_pushes.c.first))
+    return [RefusedPush(**row._asdict()) for row in rows]
+
+
+def reject(conn: Connection, directory_id: str, *, actor: str, now: datetime) -> bool:
+    """Refuse the retries of this person's deactivation for good; False where none waits."""
+    mine = refused_pushes.c.directory_id == directory_id
+    done = conn.execute(update(refused_pushes).where(mine).values(rejected_at=now, rejected_by=actor))
+    return bool(done.rowcount)
