@@ -11,6 +11,9 @@ from msgspec import Meta, Struct, field
 #: A moment without a time zone can't be compared with any other; whoever carries one is unreadable.
 Moment = Annotated[datetime, Meta(tz=True)]
 
+#: What tells one from another can't be empty.
+Identity = Annotated[str, Meta(min_length=1)]
+
 
 class Credentials(Struct, frozen=True, kw_only=True, rename="camel"):
     user_name: str | None = None
@@ -19,7 +22,7 @@ class Credentials(Struct, frozen=True, kw_only=True, rename="camel"):
 class OktaUser(Struct, frozen=True, kw_only=True, rename="camel"):
     """The central profile. ``profile`` holds login, email, firstName, lastName and what the org added."""
 
-    id: str
+    id: Identity
     status: str = ""
     transitioning_to_status: str | None = None
     created: Moment | None = None
@@ -35,7 +38,7 @@ class Embedded(Struct, frozen=True, kw_only=True):
 class AppUser(Struct, frozen=True, kw_only=True, rename="camel"):
     """The per-app profile that Okta makes on assignment. ``id`` is the Okta user's; ``external_id`` the directory's."""
 
-    id: str
+    id: Identity
     external_id: str | None = None
     status: str = ""
     sync_state: str | None = None
@@ -72,7 +75,7 @@ class AppCredentials(Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class App(Struct, frozen=True, kw_only=True, rename="camel"):
-    id: str
+    id: Identity
     name: str | None = None
     label: str = ""
     status: str = ""
@@ -95,7 +98,7 @@ class LogOutcome(Struct, frozen=True, kw_only=True):
 class LogEvent(Struct, frozen=True, kw_only=True, rename="camel"):
     """One event of the System Log; an event hook delivers the same. It only names people to look at."""
 
-    uuid: str
+    uuid: Identity
     event_type: str = ""
     published: Moment | None = None
     outcome: LogOutcome | None = None
@@ -115,7 +118,7 @@ class HookChannel(Struct, frozen=True, kw_only=True):
 
 
 class EventHook(Struct, frozen=True, kw_only=True, rename="camel"):
-    id: str
+    id: Identity
     name: str = ""
     status: str = ""
     verification_status: str = ""

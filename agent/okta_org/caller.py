@@ -15,10 +15,9 @@ from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-import msgspec
-
 from agent.model.errors import AgentError, OktaDenied, OktaError, OktaThrottled, OktaUnreachable
 from agent.okta_org.call import Answer, Call, Headers, Reply
+from agent.okta_org.decode import UNDECODABLE
 from agent.okta_org.failures import failure, unreadable
 from agent.okta_org.limits import Allowance, Limits
 
@@ -99,7 +98,7 @@ class Caller:
         if 200 <= answer.status < 300:
             try:
                 return Reply(value=call.decode(answer.body), next=answer.next)
-            except msgspec.DecodeError:
+            except UNDECODABLE:
                 return _Failed(unreadable(call, answer), {})
         if answer.status == 429:
             self._limits.refuse(call.bucket, answer.headers)

@@ -27,6 +27,7 @@ from agent.model.errors import (
     OktaUnreachable,
 )
 from agent.okta_org.call import Answer, Call
+from agent.okta_org.decode import UNDECODABLE
 
 #: What Okta's codes mean for whoever must act; Okta's own words stand beside it.
 EXPLAINED = {
@@ -114,7 +115,7 @@ def _unusable(call: Call[Any], said: str) -> str:
 def _read(body: bytes) -> _Body | None:
     try:
         return _body.decode(body)
-    except msgspec.DecodeError:
+    except UNDECODABLE:
         return None
 
 

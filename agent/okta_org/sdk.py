@@ -1,6 +1,6 @@
 """The SDK's own executor, used below its models: it signs (API token, OAuth, DPoP), we read.
 
-The only module that imports okta and aiohttp; it is itself imported on connecting, for it costs 0.4 s and 60 MB.
+Only this module and ``access`` import okta and aiohttp; they are imported on connecting, for that costs 0.4 s and 60 MB.
 Everything that the SDK may answer or raise comes out as an ``Answer`` or as an error of the model; no text of the SDK's or
 of aiohttp's errors is passed on, for those hold headers and proxy addresses with their secrets.
 
@@ -10,35 +10,26 @@ environment.
 """
 
 import json
-import logging
-import ssl
 import time
 from collections.abc import Callable
-from ipaddress import ip_address
 from typing import Any
 from urllib.parse import urlsplit
 
 import aiohttp
 from okta.cache.no_op_cache import NoOpCache
-from okta.config.config_setter import ConfigSetter
-from okta.config.config_validator import ConfigValidator
 from okta.errors.http_error import HTTPError
 from okta.errors.okta_api_error import OktaAPIError
 from okta.http_client import HTTPClient
-from okta.jwt import JWT
 from okta.request_executor import RequestExecutor
 
-from agent import __version__
-from agent.model.errors import ConfigError, OktaDenied, OktaError, OktaThrottled, OktaUnreachable
+from agent.model.errors import OktaDenied, OktaError, OktaThrottled, OktaUnreachable
+from agent.okta_org.access import org_url, sdk_config, silence, timeout, trust
 from agent.okta_org.call import Answer, Call
 from agent.okta_org.caller import CONCURRENT, Untrusted
 from agent.settings import OktaSettings
 
 _TOKEN_PATH = "/oauth2/v1/token"  # noqa: S105 - an address, not a secret
-_WRONG_KEY = "okta.private_key: not a private RSA key in PEM or JWK form"
 _CREDENTIALS = ("api_token", "client_id", "private_key", "key_id", "scopes", "dpop")
-#: An answer may take this many times the longest silence; else one byte a minute would hold a run for ever.
-_WHOLE_ANSWER = 10
 
 
 class Sdk:
@@ -55,9 +46,9 @@ class Sdk:
     async def open(cls, settings: OktaSettings) -> "Sdk":
         silence()
         session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(ssl=_trust(settings), limit=CONCURRENT),
+            connector=aiohttp.TCPConnector(ssl=trust(settings), limit=CONCURRENT),
             cookie_jar=aiohttp.DummyCookieJar(),
-            timeout=_timeout(settings),
+            timeout=timeout(settings),
         )
         try:
             return cls(settings, session)
@@ -107,7 +98,7 @@ class Sdk:
         return self._settings.api_token is None
 
     def _sign_with(self, settings: OktaSettings) -> Any:
-        config = _config(settings, self.org_url)
+        config = sdk_config(settings, self.org_url)
         return RequestExecutor(
             config, NoOpCache(), lambda built: _OneHost(built, self._session, settings.proxy, self._note)
         )
@@ -139,13 +130,6 @@ class Sdk:
         if request is None:
             raise _token_failure(error) from None
         return dict(request)
-
-
-class _Config(ConfigSetter):  # type: ignore[misc]
-    """The SDK's defaults and ours; nothing from its environment variables or from okta.yaml files lying about."""
-
-    def _update_config(self) -> None:
-        self._apply_default_values()
 
 
 class _OneHost(HTTPClient):  # type: ignore[misc]
@@ -184,108 +168,6 @@ class _OneHost(HTTPClient):  # type: ignore[misc]
             body.decode(errors="replace") if response.status >= 400 else body,
             None,
         )
-
-
-def silence() -> None:
-    """The SDK's log prints the Authorization header at DEBUG. ``disabled`` alone is undone by a later dictConfig."""
-    log = logging.getLogger("okta-sdk-python")
-    log.disabled = True
-    log.propagate = False
-    log.setLevel(logging.CRITICAL + 1)
-    log.addFilter(_never)
-
-
-def _never(_record: logging.LogRecord) -> bool:
-    return False
-
-
-def org_url(settings: OktaSettings) -> str:
-    """Scheme and host of the org, checked: a token must not go out in the clear."""
-    url = (settings.org_url or "").strip().rstrip("/")
-    parts = urlsplit(url)
-    if not url or not parts.hostname:
-        raise ConfigError(["okta.org_url: missing; it looks like https://example.okta.com"])
-    if parts.username or parts.path or parts.query or parts.fragment:
-        raise ConfigError(["okta.org_url: only scheme and host, such as https://example.okta.com"])
-    if parts.scheme != "https" and not (parts.scheme == "http" and _loopback(parts.hostname)):
-        raise ConfigError(["okta.org_url: must begin with https://; plain http is for loopback alone"])
-    return url
-
-
-def _loopback(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
-def _config(settings: OktaSettings, url: str) -> dict[str, Any]:
-    client: dict[str, Any] = {
-        "orgUrl": url,
-        "userAgent": f"opshelm-okta-agent/{__version__}",
-        "rateLimit": {"maxRetries": 0},
-    }
-    if settings.api_token:
-        client |= {"authorizationMode": "SSWS", "token": settings.api_token.get_secret_value().strip()}
-    elif settings.client_id and settings.private_key:
-        client |= {
-            "authorizationMode": "PrivateKey",
-            "clientId": settings.client_id,
-            "privateKey": _private_key(settings.private_key.get_secret_value()),
-            "scopes": list(settings.scopes),
-            "dpopEnabled": settings.dpop,
-        }
-        if settings.key_id:
-            client["kid"] = settings.key_id
-    else:
-        raise ConfigError(["okta: needs api_token, or client_id and private_key"])
-    setter = _Config()
-    testing = {"testingDisableHttpsCheck": url.startswith("http://")}
-    setter._apply_config({"client": client, "testing": testing})  # noqa: SLF001 - its only way but for the environment
-    config: dict[str, Any] = setter._prune_config(setter.get_config())  # noqa: SLF001
-    try:
-        ConfigValidator(config)
-    except ValueError:
-        raise ConfigError(
-            ["okta: the SDK refuses org_url, token or client_id; is -admin in org_url?"]
-        ) from None
-    return config
-
-
-def _private_key(text: str) -> str | dict[str, str]:
-    """A PEM or a JWK in the one form of each that the SDK reads; never a path, which it would open."""
-    text = text.strip().replace("\\n", "\n")
-    if not text.startswith(("{", "-----BEGIN")):
-        raise ConfigError([_WRONG_KEY])
-    try:
-        # The SDK's own reading of JWKs fails on lists (key_ops) and on true.
-        key = (
-            {k: v for k, v in json.loads(text).items() if isinstance(v, str)}
-            if text.startswith("{")
-            else text
-        )
-        JWT.get_PEM_JWK(key)
-    except Exception:  # noqa: BLE001 - three libraries' errors, which may quote the key
-        raise ConfigError([_WRONG_KEY]) from None
-    return key
-
-
-def _trust(settings: OktaSettings) -> ssl.SSLContext:
-    try:
-        return ssl.create_default_context(cafile=settings.ca_file)
-    except OSError as error:
-        raise ConfigError(
-            [f"okta.ca_file: can't be read as PEM certificates ({type(error).__name__})"]
-        ) from error
-
-
-def _timeout(settings: OktaSettings) -> aiohttp.ClientTimeout:
-    silence_s = settings.read_timeout.total_seconds()
-    return aiohttp.ClientTimeout(
-        total=settings.connect_timeout.total_seconds() + _WHOLE_ANSWER * silence_s,
-        connect=settings.connect_timeout.total_seconds(),
-        sock_read=silence_s,
-    )
 
 
 def _answer(response: Any, body: Any) -> Answer:

@@ -1,0 +1,83 @@
+import json
+
+import pytest
+
+from agent.model.okta import AppUser, OktaUser
+from agent.okta_org import UNREADABLE, decode
+
+pages = decode.page(AppUser, decode.app_user)
+users = decode.page(OktaUser, decode.okta_user)
+
+
+def app_user(number: int, **more: object) -> dict:
+    return {
+        "id": f"00u{number}",
+        "externalId": f"d{number}",
+        "status": "PROVISIONED",
+        "credentials": {"userName": f"p{number}@example.com"},
+        "profile": {"givenName": None, "tags": ["a"]},
+        **more,
+    }
+
+
+def body(*people: object) -> bytes:
+    return json.dumps(people).encode()
+
+
+def test_words_unknown_to_us_pass_as_they_are():
+    [found] = pages(body(app_user(1, status="FUTURE", syncState="NEWER", scope="TEAM", brandNew={"x": 1})))
+    assert (found.status, found.sync_state, found.scope) == ("FUTURE", "NEWER", "TEAM")
+
+
+def test_nulls_in_profiles_are_kept_because_null_means_cleared():
+    [found] = pages(body(app_user(1)))
+    assert found.profile == {"givenName": None, "tags": ["a"]}
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        {"status": None},
+        {"status": 7},
+        {"lastUpdated": "yesterday"},
+        {"lastUpdated": "2026-01-01T00:00:00"},
+        {"profile": [1]},
+        {"scope": {}},
+        {"_embedded": {"user": {"id": 5}}},
+        {"_embedded": {"user": {"status": "ACTIVE"}}},
+    ],
+)
+def test_one_unreadable_person_does_not_cost_the_page(broken):
+    first, bad, last = pages(body(app_user(1), app_user(2, **broken), app_user(3)))
+    assert (first.status, last.status) == ("PROVISIONED", "PROVISIONED")
+    assert bad.status == UNREADABLE
+    assert (bad.id, bad.external_id, bad.user_name) == ("00u2", "d2", "p2@example.com")
+
+
+def test_unreadable_names_of_an_unreadable_person_are_left_out():
+    [bad] = pages(body(app_user(1, status=[], externalId=3, credentials={"userName": []})))
+    assert (bad.status, bad.external_id, bad.user_name) == (UNREADABLE, None, "")
+
+
+@pytest.mark.parametrize("nameless", [{"id": None}, {"id": ""}, {"id": 7}])
+def test_a_person_without_an_id_makes_the_page_unreadable(nameless):
+    """They could not be told from somebody absent."""
+    with pytest.raises(decode.UNDECODABLE):
+        pages(body(app_user(1), app_user(2, **nameless)))
+
+
+@pytest.mark.parametrize(
+    "text", [b"", b"[", b"{}", b'[{"id":"00u1"', b"<html>", b"null", b'["x"]', b'[{"id":"\xff"}]']
+)
+def test_what_is_no_page_is_refused(text):
+    with pytest.raises(decode.UNDECODABLE):
+        pages(text)
+
+
+def test_an_unreadable_okta_user_keeps_its_login():
+    [bad] = users(body({"id": "00u1", "status": {}, "profile": {"login": "p@example.com"}}))
+    assert (bad.id, bad.status, bad.profile) == ("00u1", UNREADABLE, {"login": "p@example.com"})
+
+
+def test_an_empty_page_is_a_page():
+    assert pages(b" [] ") == []
