@@ -1,0 +1,68 @@
+"""``opshelm-agent simulate``: the simulated Okta org alone, for rehearsals. Starts nothing of the agent itself."""
+
+import click
+
+
+@click.command()
+@click.option(
+    "--port", default=8768, show_default=True, type=click.IntRange(0, 65535), help="Port on loopback."
+)
+@click.option(
+    "--users", default=200, show_default=True, type=click.IntRange(0), help="People assigned to the app."
+)
+@click.option("--seed", default=1, show_default=True, help="Same seed, same people.")
+@click.option(
+    "--app-style",
+    type=click.Choice(["oin", "wizard"]),
+    default="oin",
+    show_default=True,
+    help="Catalogue apps deactivate by PATCH, wizard apps by PUT.",
+)
+@click.option(
+    "--scim-url", help="Where to push, such as http://127.0.0.1:8765/scim/v2; without it nothing is pushed."
+)
+@click.option("--scim-key", help="The API key for --scim-url.")
+@click.option("--app-id", help="Instead of the simulation's own app id.")
+@click.option("--token", help="Instead of the simulation's own API token.")
+@click.option(
+    "--rate-limit", type=click.IntRange(1), help="Calls a minute on the apps bucket; default: headers only."
+)
+@click.option("--print-env", is_flag=True, help="Print the export lines that point the agent here, and exit.")
+def simulate(  # noqa: PLR0917 - click passes them by name
+    port: int,
+    users: int,
+    seed: int,
+    app_style: str,
+    scim_url: str | None,
+    scim_key: str | None,
+    app_id: str | None,
+    token: str | None,
+    rate_limit: int | None,
+    print_env: bool,
+) -> None:
+    """Serve a simulated Okta org with one app and N people, on loopback."""
+    if (scim_url is None) != (scim_key is None):
+        raise click.UsageError("--scim-url and --scim-key belong together.")
+    from agent.simulator import APP_ID, TOKEN, OrgSettings, environment, serve
+
+    settings = OrgSettings(
+        users=users,
+        seed=seed,
+        app_style=app_style,
+        app_id=app_id or APP_ID,
+        token=token or TOKEN,
+        scim_url=scim_url,
+        scim_key=scim_key,
+        rate_limit=rate_limit,
+    )
+    host = "127.0.0.1"
+    if print_env:
+        click.echo("\n".join(environment(settings, host, port)))
+        return
+    click.echo(f"A simulated Okta org with {users} people at http://{host}:{port}. Ctrl-C ends it.", err=True)
+    try:
+        serve(settings, host, port)
+    except OSError as exc:
+        raise click.ClickException(
+            f"Port {port} can't be used: {exc.strerror}. Choose another with --port."
+        ) from exc

@@ -1,0 +1,213 @@
+"""/api/v1/apps: the app, its users, its groups. One org has one app."""
+
+from typing import Any
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from agent.simulator import ids, paging, render
+from agent.simulator.entities import AppUser
+from agent.simulator.errors import OktaError, invalid, not_found
+from agent.simulator.org import Org
+from agent.simulator.replies import empty, json_body, org_of, page, raw, reply
+
+_encode = msgspec.json.encode
+_READ_ONLY = {"id", "created", "lastUpdated", "status", "features", "_links", "_embedded", "orn"}
+
+
+def app_json(org: Org) -> dict[str, Any]:
+    """The app as it is, with links to what belongs to it."""
+    href = f"{org.base}/api/v1/apps/{org.settings.app_id}"
+    other = "deactivate" if org.app.get("status") == "ACTIVE" else "activate"
+    links = {
+        "appLinks": [{"name": "login", "href": f"{org.base}/home/opshelm", "type": "text/html"}],
+        "groups": {"href": f"{href}/groups"},
+        "logo": [{"name": "medium", "href": f"{org.base}/assets/img/logos/opshelm.png", "type": "image/png"}],
+        "users": {"href": f"{href}/users"},
+        other: {"href": f"{href}/lifecycle/{other}"},
+    }
+    return {**org.app, "_links": links}
+
+
+def require_app(request: Request) -> Org:
+    """The org, if the path names its app."""
+    org, app_id = org_of(request), request.path_params["app_id"]
+    if app_id != org.settings.app_id or org.app_deleted:
+        raise not_found(app_id, "AppInstance")
+    return org
+
+
+async def list_apps(request: Request) -> Response:
+    org, query = org_of(request), request.query_params
+    limit, after = paging.limit_of(query, 20, 200), paging.cursor_of(query)
+    shown = not org.app_deleted and str(org.app["label"]).lower().startswith(query.get("q", "").lower())
+    rows = [app_json(org)] if shown else []
+    found, following = paging.cut(rows, after, limit)
+    return page(request, [_encode(one) for one in found], limit, following)
+
+
+async def get_app(request: Request) -> Response:
+    return reply(app_json(require_app(request)))
+
+
+async def replace_app(request: Request) -> Response:
+    """PUT. ``features`` and the other read-only fields are ignored, as Okta ignores them."""
+    org = require_app(request)
+    body = await json_body(request)
+    if not body.get("label"):
+        raise invalid("label", "label: The field cannot be left blank")
+    org.app.update({name: value for name, value in body.items() if name not in _READ_ONLY})
+    org.app["lastUpdated"] = ids.now()
+    org.log.add("application.lifecycle.update", app=True)
+    return reply(app_json(org))
+
+
+async def delete_app(request: Request) -> Response:
+    org = require_app(request)
+    if org.app.get("status") == "ACTIVE":
+        raise OktaError("E0000056", causes=["The application must be deactivated before deletion."])
+    org.app_deleted = True
+    org.log.add("application.lifecycle.delete", app=True)
+    return empty()
+
+
+async def app_lifecycle(request: Request) -> Response:
+    org, verb = require_app(request), request.path_params["verb"]
+    if verb not in ("activate", "deactivate"):
+        raise OktaError("E0000008")
+    org.app["status"] = "ACTIVE" if verb == "activate" else "INACTIVE"
+    org.app["lastUpdated"] = ids.now()
+    org.log.add(f"application.lifecycle.{verb}", app=True)
+    return reply({})
+
+
+async def list_app_users(request: Request) -> Response:
+    """The listing that a sweep reads; what is wrong with it, the control API says."""
+    org, query = require_app(request), request.query_params
+    limit, after = paging.limit_of(query, 50, 500), paging.cursor_of(query)
+    start = query.get("q", "").casefold()
+    shows = org.listing.shows
+
+    def wanted(one: AppUser) -> bool:
+        return shows(one) and (not start or _begins(one, start))
+
+    found, following = paging.cut(org.listing.rows(after, limit), after, limit, wanted)
+    expand = query.get("expand") == "user"
+    base, app_id = org.base, org.settings.app_id
+    return page(
+        request, [render.app_user(one, base, app_id, expand=expand) for one in found], limit, following
+    )
+
+
+async def assign_user(request: Request) -> Response:
+    org = require_app(request)
+    body = await json_body(request)
+    if not body.get("id"):
+        raise invalid("id", "id: The field cannot be left blank")
+    if body.get("scope", "USER") not in ("USER", "GROUP"):
+        raise invalid("scope", "scope: The value must be USER or GROUP")
+    app_user = org.assignments.assign(org.find(str(body["id"])), body)
+    return _app_user(org, app_user)
+
+
+async def get_app_user(request: Request) -> Response:
+    org = require_app(request)
+    app_user = org.assignments.find(request.path_params["id"])
+    return _app_user(org, app_user, expand=request.query_params.get("expand") == "user")
+
+
+async def update_app_user(request: Request) -> Response:
+    org = require_app(request)
+    app_user = org.assignments.find(request.path_params["id"])
+    org.assignments.update(app_user, await json_body(request))
+    return _app_user(org, app_user)
+
+
+async def unassign_user(request: Request) -> Response:
+    org = require_app(request)
+    org.assignments.unassign(org.assignments.find(request.path_params["id"]))
+    return empty()
+
+
+async def list_app_groups(request: Request) -> Response:
+    org, query = require_app(request), request.query_params
+    limit, after = paging.limit_of(query, 20, 200), paging.cursor_of(query)
+    found, following = paging.cut(list(org.assignments.app_groups), after, limit)
+    expand = query.get("expand") == "group"
+    return page(
+        request, [_encode(_assignment(org, group_id, expand=expand)) for group_id in found], limit, following
+    )
+
+
+async def app_group(request: Request) -> Response:
+    """GET, PUT and DELETE of one group's assignment."""
+    org, group_id = require_app(request), request.path_params["group_id"]
+    assignments = org.assignments
+    if request.method == "PUT":
+        assignments.assign_group(assignments.group(group_id), await json_body(request, required=False))
+    elif request.method == "DELETE":
+        assignments.unassign_group(group_id)
+        return empty()
+    elif group_id not in assignments.app_groups:
+        raise not_found(group_id, "AppGroupAssignment")
+    return reply(_assignment(org, group_id, expand=request.query_params.get("expand") == "group"))
+
+
+async def feature(request: Request) -> Response:
+    """The features call serves a handful of Okta's own integrations; for any other app it answers this."""
+    require_app(request)
+    if request.path_params.get("name", "USER_PROVISIONING") not in (
+        "USER_PROVISIONING",
+        "INBOUND_PROVISIONING",
+    ):
+        raise not_found(request.path_params["name"], "PublicAppFeatureSetName")
+    raise invalid("feature", "Provisioning is not supported.")
+
+
+async def connection(request: Request) -> Response:
+    """The provisioning connection, like the features, isn't served for a custom SCIM app."""
+    require_app(request)
+    if request.method == "POST":
+        await json_body(request)
+    raise invalid("connection", "Provisioning is not supported.")
+
+
+def _assignment(org: Org, group_id: str, *, expand: bool) -> dict[str, Any]:
+    assigned = org.assignments.app_groups[group_id]
+    body = render.group_assignment(group_id, assigned, org.base, org.settings.app_id)
+    if expand:
+        body["_embedded"] = {"group": render.group(org.assignments.group(group_id), org.base)}
+    return body
+
+
+def _app_user(org: Org, app_user: AppUser, *, expand: bool = False) -> Response:
+    return raw(render.app_user(app_user, org.base, org.settings.app_id, expand=expand))
+
+
+def _begins(app_user: AppUser, start: str) -> bool:
+    profile = app_user.user.profile
+    words = (app_user.user_name, profile.get("firstName"), profile.get("lastName"), profile.get("email"))
+    return any(str(word or "").casefold().startswith(start) for word in words)
+
+
+_APP = "/api/v1/apps/{app_id}"
+ROUTES = [
+    Route("/api/v1/apps", list_apps, methods=["GET"]),
+    Route(_APP, get_app, methods=["GET"]),
+    Route(_APP, replace_app, methods=["PUT"]),
+    Route(_APP, delete_app, methods=["DELETE"]),
+    Route(f"{_APP}/lifecycle/{{verb}}", app_lifecycle, methods=["POST"]),
+    Route(f"{_APP}/users", list_app_users, methods=["GET"]),
+    Route(f"{_APP}/users", assign_user, methods=["POST"]),
+    Route(f"{_APP}/users/{{id}}", get_app_user, methods=["GET"]),
+    Route(f"{_APP}/users/{{id}}", update_app_user, methods=["POST"]),
+    Route(f"{_APP}/users/{{id}}", unassign_user, methods=["DELETE"]),
+    Route(f"{_APP}/groups", list_app_groups, methods=["GET"]),
+    Route(f"{_APP}/groups/{{group_id}}", app_group, methods=["GET", "PUT", "DELETE"]),
+    Route(f"{_APP}/features", feature, methods=["GET"]),
+    Route(f"{_APP}/features/{{name}}", feature, methods=["GET", "PUT"]),
+    Route(f"{_APP}/connections/default", connection, methods=["GET", "POST"]),
+    Route(f"{_APP}/connections/default/lifecycle/{{verb}}", connection, methods=["POST"]),
+]

@@ -1,0 +1,103 @@
+"""/api/v1/eventHooks: made ACTIVE and UNVERIFIED; nothing is delivered before the challenge was answered."""
+
+from typing import Any
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from agent.simulator import ids, render
+from agent.simulator.entities import Hook
+from agent.simulator.errors import OktaError, invalid, not_found
+from agent.simulator.org import Org
+from agent.simulator.replies import empty, json_body, org_of, page, reply
+from agent.simulator.syslog import NOT_FOR_HOOKS
+
+_encode = msgspec.json.encode
+
+
+async def list_hooks(request: Request) -> Response:
+    org = org_of(request)
+    return page(request, [_encode(_body(org, hook)) for hook in org.hooks.values()], 200, None)
+
+
+async def create_hook(request: Request) -> Response:
+    org = org_of(request)
+    now = ids.now()
+    hook = Hook(id=org.ids.new("who"), created=now, last_updated=now, **_fields(await json_body(request)))
+    org.hooks[hook.id] = hook
+    return reply(_body(org, hook))
+
+
+async def one_hook(request: Request) -> Response:
+    """GET, PUT (a new address must be verified anew) and DELETE (only when INACTIVE)."""
+    org, hook = _find(request)
+    if request.method == "DELETE":
+        if hook.status == "ACTIVE":
+            raise invalid("eventHook", "The event hook must be deactivated before deletion.")
+        del org.hooks[hook.id]
+        return empty()
+    if request.method == "PUT":
+        fields = _fields(await json_body(request))
+        if fields["uri"] != hook.uri:
+            hook.verification = "UNVERIFIED"
+        for name, value in fields.items():
+            setattr(hook, name, value)
+        hook.last_updated = ids.now()
+    return reply(_body(org, hook))
+
+
+async def lifecycle(request: Request) -> Response:
+    org, hook = _find(request)
+    verb = request.path_params["verb"]
+    if verb == "verify":
+        await org.hook_delivery.verify(hook)
+    elif verb in ("activate", "deactivate"):
+        hook.status, hook.last_updated = ("ACTIVE" if verb == "activate" else "INACTIVE"), ids.now()
+    else:
+        raise OktaError("E0000008")
+    return reply(_body(org, hook))
+
+
+def _find(request: Request) -> tuple[Org, Hook]:
+    org, hook_id = org_of(request), request.path_params["id"]
+    hook = org.hooks.get(hook_id)
+    if hook is None:
+        raise not_found(hook_id, "EventHook")
+    return org, hook
+
+
+def _fields(body: dict[str, Any]) -> dict[str, Any]:
+    """The settable fields of a hook; raises for what Okta would refuse."""
+    config = (body.get("channel") or {}).get("config") or {}
+    items = (body.get("events") or {}).get("items") or []
+    scheme = config.get("authScheme") or {}
+    if not body.get("name") or not config.get("uri") or not items:
+        raise invalid(
+            "eventHook", "name, events.items and channel.config.uri: The field cannot be left blank"
+        )
+    refused = sorted(NOT_FOR_HOOKS.intersection(items))
+    if refused:
+        raise invalid("events", *(f"events: {name} is not eligible for event hooks" for name in refused))
+    return {
+        "name": body["name"],
+        "description": body.get("description"),
+        "items": list(items),
+        "uri": config["uri"],
+        "headers": [one for one in config.get("headers") or () if one],
+        "auth_key": scheme.get("key") or "Authorization",
+        "auth_value": scheme.get("value") or "",
+    }
+
+
+def _body(org: Org, hook: Hook) -> dict[str, Any]:
+    return render.hook(hook, org.base, org.admin.id)
+
+
+ROUTES = [
+    Route("/api/v1/eventHooks", list_hooks, methods=["GET"]),
+    Route("/api/v1/eventHooks", create_hook, methods=["POST"]),
+    Route("/api/v1/eventHooks/{id}", one_hook, methods=["GET", "PUT", "DELETE"]),
+    Route("/api/v1/eventHooks/{id}/lifecycle/{verb}", lifecycle, methods=["POST"]),
+]

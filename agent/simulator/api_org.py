@@ -1,0 +1,125 @@
+"""What an org says about itself: its id, the app's user schema, the profile mappings."""
+
+from typing import Any
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from agent.simulator import render, schema
+from agent.simulator.api_apps import require_app
+from agent.simulator.errors import not_found
+from agent.simulator.org import Org
+from agent.simulator.replies import json_body, org_of, page, reply
+
+_encode = msgspec.json.encode
+_TO_APP, _TO_USER = "prm0simulated0toapp0", "prm0simulated0touser"
+
+
+async def well_known(request: Request) -> Response:
+    """GET /.well-known/okta-organization, without a token."""
+    org = org_of(request)
+    return reply({"id": org.id, "pipeline": "idx", "_links": {"organization": {"href": org.base}}})
+
+
+async def app_schema(request: Request) -> Response:
+    """GET /meta/schemas/apps/{id}/default."""
+    org = require_app(request)
+    href = f"{org.base}/api/v1/meta/schemas/apps/{org.settings.app_id}/default"
+    properties = {attribute.name: _property(attribute) for attribute in schema.ATTRIBUTES}
+    everything = {"allOf": [{"$ref": "#/definitions/custom"}, {"$ref": "#/definitions/base"}]}
+    user_name = {
+        "title": "Username", "type": "string", "required": True, "scope": "NONE", "maxLength": 100,
+        "permissions": [{"principal": "SELF", "action": "READ_ONLY"}],
+    }  # fmt: skip
+    return reply(
+        {
+            "id": href,
+            "$schema": "http://json-schema.org/draft-04/schema#",
+            "name": f"{org.app['label']} User",
+            "title": f"{org.app['label']} User",
+            "lastUpdated": org.app["lastUpdated"],
+            "created": org.app["created"],
+            "definitions": {
+                "custom": {"id": "#custom", "type": "object", "properties": properties, "required": []},
+                "base": {
+                    "id": "#base", "type": "object", "properties": {"userName": user_name}, "required": ["userName"],
+                },
+            },
+            "type": "object",
+            "properties": {"profile": everything},
+        }
+    )  # fmt: skip
+
+
+async def list_mappings(request: Request) -> Response:
+    """GET /mappings?sourceId=&targetId=: the two between the org's users and the app."""
+    org, query = org_of(request), request.query_params
+    found = [
+        {name: value for name, value in one.items() if name != "properties"}
+        for one in (_mapping(org, _TO_APP), _mapping(org, _TO_USER))
+        if query.get("sourceId") in (None, one["source"]["id"])
+        and query.get("targetId") in (None, one["target"]["id"])
+    ]
+    return page(request, [_encode(one) for one in found], 20, None)
+
+
+async def one_mapping(request: Request) -> Response:
+    """GET; POST would change an expression, which this org's mapping doesn't have: it answers what is there."""
+    org, mapping_id = org_of(request), request.path_params["id"]
+    if mapping_id not in (_TO_APP, _TO_USER):
+        raise not_found(mapping_id, "ProfileMapping")
+    if request.method == "POST":
+        await json_body(request)
+    return reply(_mapping(org, mapping_id))
+
+
+def _property(attribute: schema.Attribute) -> dict[str, Any]:
+    return {
+        "title": attribute.title,
+        "type": "string",
+        "externalName": attribute.external_name,
+        "externalNamespace": attribute.namespace,
+        "required": attribute.required,
+        "scope": "NONE",
+        "mutability": "READ_WRITE",
+        "master": {"type": "PROFILE_MASTER"},
+        "permissions": [{"principal": "SELF", "action": "READ_ONLY"}],
+    }
+
+
+def _mapping(org: Org, mapping_id: str) -> dict[str, Any]:
+    base, app_id = org.base, org.settings.app_id
+    user_end = {
+        "id": render.TYPE_ID, "name": "user", "type": "user",
+        "_links": {"self": {"href": f"{base}/api/v1/meta/types/user/{render.TYPE_ID}"}},
+    }  # fmt: skip
+    app_end = {
+        "id": app_id, "name": org.app["name"], "type": "appuser",
+        "_links": {"self": {"href": f"{base}/api/v1/apps/{app_id}"}},
+    }  # fmt: skip
+    to_app = mapping_id == _TO_APP
+    mapped = [attribute for attribute in schema.ATTRIBUTES if attribute.source]
+    properties = {
+        (attribute.name if to_app else str(attribute.source)): {
+            "expression": f"user.{attribute.source}" if to_app else f"appuser.{attribute.name}",
+            "pushStatus": "PUSH" if to_app else "DONT_PUSH",
+        }
+        for attribute in mapped
+    }
+    return {
+        "id": mapping_id,
+        "source": user_end if to_app else app_end,
+        "target": app_end if to_app else user_end,
+        "properties": properties,
+        "_links": {"self": {"href": f"{base}/api/v1/mappings/{mapping_id}"}},
+    }
+
+
+ROUTES = [
+    Route("/.well-known/okta-organization", well_known, methods=["GET"]),
+    Route("/api/v1/meta/schemas/apps/{app_id}/default", app_schema, methods=["GET"]),
+    Route("/api/v1/mappings", list_mappings, methods=["GET"]),
+    Route("/api/v1/mappings/{id}", one_mapping, methods=["GET", "POST"]),
+]

@@ -1,0 +1,240 @@
+"""The control API, ``/simulator/…``: what a real org's API has no call for. JSON in and out, without a token."""
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from agent.simulator import api_apps, imports, oracle, render, storm
+from agent.simulator.entities import AppUser, User
+from agent.simulator.errors import OktaError, invalid
+from agent.simulator.org import Org
+from agent.simulator.provisioning import MODES
+from agent.simulator.replies import empty, json_body, org_of, raw, reply
+
+_encode = msgspec.json.encode
+_USER_FIELDS = {
+    "status": "status", "created": "created", "activated": "activated", "statusChanged": "status_changed",
+    "lastUpdated": "last_updated", "passwordChanged": "password_changed",
+}  # fmt: skip
+_APP_USER_FIELDS = {
+    "status": "status", "syncState": "sync_state", "externalId": "external_id", "scope": "scope", "created": "created",
+    "lastUpdated": "last_updated", "statusChanged": "status_changed", "lastSync": "last_sync",
+}  # fmt: skip
+_PROVISIONING = {"mode", "loss", "scim_url", "scim_key", "time_scale", "external_id", "push_waiting"}
+
+
+async def set_provisioning(request: Request) -> Response:
+    """``mode``, ``loss``; also where pushes go, how fast they are retried, and what a PUT's externalId is.
+
+    ``push_waiting`` true then sends whoever has no account yet, as an administrator's forced sync does.
+    """
+    org, body = org_of(request), await json_body(request)
+    engine = org.provisioning
+    _only(body, _PROVISIONING, "provisioning")
+    if body.get("mode", engine.mode) not in MODES or body.get("external_id", "echo") not in ("echo", "own"):
+        raise invalid("provisioning", f"mode: one of {', '.join(MODES)}; external_id: echo or own")
+    engine.mode = body.get("mode", engine.mode)
+    engine.loss = float(body.get("loss", engine.loss))
+    engine.time_scale = float(body.get("time_scale", engine.time_scale))
+    engine.external_id = body.get("external_id", engine.external_id)
+    engine.client.url = body.get("scim_url", engine.client.url)
+    engine.client.key = body.get("scim_key", engine.client.key)
+    pushed = engine.push_waiting() if body.get("push_waiting") else 0
+    return reply({"mode": engine.mode, "loss": engine.loss, "scim_url": engine.client.url, "queued": pushed})
+
+
+async def pushes(request: Request) -> Response:
+    """What was sent and answered, oldest first; ``since`` leaves out what had a lower or the same number."""
+    client = org_of(request).provisioning.client
+    since = int(request.query_params.get("since", "0"))
+    return reply({"sent": client.sent, "pushes": [one for one in client.pushes if one["n"] > since]})
+
+
+async def tasks(request: Request) -> Response:
+    return reply({"tasks": list(org_of(request).provisioning.tasks.values())})
+
+
+async def retry_tasks(request: Request) -> Response:
+    """All of them, or those in ``ids``."""
+    body = await json_body(request, required=False)
+    return reply({"retried": org_of(request).provisioning.retry(body.get("ids"))})
+
+
+async def wait_idle(request: Request) -> Response:
+    """Answers when no push and no hook delivery is under way; 504 after ``timeout`` seconds."""
+    org = org_of(request)
+    timeout = float(request.query_params.get("timeout", "30"))
+    try:
+        async with asyncio.timeout(timeout):
+            await org.provisioning.quiet()
+            await org.hook_delivery.quiet()
+    except TimeoutError:
+        return reply({"idle": False}, 504)
+    return reply({"idle": True})
+
+
+async def set_faults(request: Request) -> Response:
+    try:
+        body = msgspec.json.decode(await request.body())
+    except msgspec.DecodeError:
+        raise OktaError("E0000003") from None
+    org_of(request).faults.configure(body)
+    return empty()
+
+
+async def get_faults(request: Request) -> Response:
+    """The list as it stands, with what is left of each ``times``."""
+    return reply(org_of(request).faults.listed)
+
+
+async def set_listing(request: Request) -> Response:
+    org_of(request).listing.configure(await json_body(request))
+    return empty()
+
+
+async def set_search(request: Request) -> Response:
+    """``{"lag": true}``: search answers with the people of this moment until the lag is ended."""
+    org, body = org_of(request), await json_body(request)
+    _only(body, {"lag"}, "search")
+    org.stale = {} if body.get("lag") else None
+    return empty()
+
+
+async def set_oauth(request: Request) -> Response:
+    org_of(request).oauth.configure(await json_body(request))
+    return empty()
+
+
+async def set_limits(request: Request) -> Response:
+    """``{"apps": N}``: enforced from now on; null: headers only."""
+    body = await json_body(request)
+    _only(body, {"apps"}, "limits")
+    org_of(request).limits.enforced = body.get("apps")
+    return empty()
+
+
+async def set_org(request: Request) -> Response:
+    """``{"id": …}``: what ``/.well-known/okta-organization`` says."""
+    org, body = org_of(request), await json_body(request)
+    _only(body, {"id"}, "org")
+    org.id = str(body["id"])
+    return empty()
+
+
+async def set_app(request: Request) -> Response:
+    """Any raw field of the app, as it is."""
+    org = org_of(request)
+    org.app.update(await json_body(request))
+    for app_user in org.assignments.app_users.values():
+        app_user.rendered = None
+    return reply(api_apps.app_json(org))
+
+
+async def set_app_user(request: Request) -> Response:
+    """Any raw field. ``profile`` is merged, ``without`` lists profile keys to leave out. Nothing is pushed."""
+    org = org_of(request)
+    app_user = org.assignments.find(request.path_params["id"])
+    body = await json_body(request)
+    if "profile" in body:
+        app_user.own = {**(app_user.own or {}), **body.pop("profile")}
+    app_user.without = frozenset(body.pop("without", app_user.without))
+    name = (body.get("credentials") or {}).get("userName")
+    if name:
+        app_user.user_name, app_user.own_name = name, True
+        del body["credentials"]
+    _set_fields(app_user, body, _APP_USER_FIELDS)
+    app_user.rendered = None
+    return raw(render.app_user(app_user, org.base, org.settings.app_id))
+
+
+async def set_user(request: Request) -> Response:
+    """Any raw field; ``profile`` is merged, null takes a value away. Nothing is pushed, no lifecycle rule is asked."""
+    org = org_of(request)
+    user = org.find(request.path_params["id"])
+    body = await json_body(request)
+    org.touch(user)
+    if "profile" in body:
+        merged = {**user.profile, **body.pop("profile")}
+        org.put_profile(
+            user, {name: value for name, value in merged.items() if value is not None}, push=False
+        )
+    _set_fields(user, body, _USER_FIELDS)
+    return reply(render.user(user, org.base, single=True))
+
+
+async def make_events(request: Request) -> Response:
+    return reply(storm.make(org_of(request), await json_body(request)))
+
+
+async def run_import(request: Request) -> Response:
+    return reply(await imports.run(org_of(request), await json_body(request, required=False)))
+
+
+async def state(request: Request) -> Response:
+    """Every person with what the app should hold. ``settle`` (seconds), ``suspended=deactivate``, ``expected=false``."""
+    org, query = org_of(request), request.query_params
+    now = datetime.now(UTC)
+    settle = timedelta(seconds=float(query.get("settle", "300")))
+    off = query.get("suspended") == "deactivate"
+    expected = query.get("expected") != "false"
+    people = []
+    for user in org.users.values():
+        app_user = org.assignments.app_users.get(user.id)
+        want = oracle.wanted(user, app_user, now, settle=settle, suspended_off=off)
+        people.append(_encode(_person(org, user, app_user, want, expected=expected)))
+    return raw(b'{"people":[' + b",".join(people) + b"]}")
+
+
+def _person(org: Org, user: User, app_user: AppUser | None, want: str, *, expected: bool) -> dict[str, Any]:
+    shown = None if app_user is None else render.app_user_dict(app_user, org.base, org.settings.app_id)
+    person = {
+        "okta_id": user.id,
+        "login": user.profile.get("login"),
+        "user_status": (user.raw or {}).get("status", user.status),
+        "app_user": shown,
+        "wanted": want,
+    }
+    if expected:
+        person["expected"] = {} if app_user is None else oracle.expected(app_user)
+    return person
+
+
+def _set_fields(one: User | AppUser, body: dict[str, Any], known: dict[str, str]) -> None:
+    for name, value in body.items():
+        if name in known:
+            setattr(one, known[name], value)
+        else:
+            one.raw = {**(one.raw or {}), name: value}
+
+
+def _only(body: dict[str, Any], known: set[str], subject: str) -> None:
+    unknown = sorted(set(body) - known)
+    if unknown:
+        raise invalid(subject, *(f"{name}: unknown field" for name in unknown))
+
+
+ROUTES = [
+    Route("/simulator/provisioning", set_provisioning, methods=["PUT"]),
+    Route("/simulator/pushes", pushes, methods=["GET"]),
+    Route("/simulator/tasks", tasks, methods=["GET"]),
+    Route("/simulator/tasks/retry", retry_tasks, methods=["POST"]),
+    Route("/simulator/idle", wait_idle, methods=["GET"]),
+    Route("/simulator/faults", set_faults, methods=["PUT"]),
+    Route("/simulator/faults", get_faults, methods=["GET"]),
+    Route("/simulator/listing", set_listing, methods=["PUT"]),
+    Route("/simulator/search", set_search, methods=["PUT"]),
+    Route("/simulator/oauth", set_oauth, methods=["PUT"]),
+    Route("/simulator/limits", set_limits, methods=["PUT"]),
+    Route("/simulator/org", set_org, methods=["PUT"]),
+    Route("/simulator/app", set_app, methods=["PUT"]),
+    Route("/simulator/app-users/{id}", set_app_user, methods=["PUT"]),
+    Route("/simulator/users/{id}", set_user, methods=["PUT"]),
+    Route("/simulator/events", make_events, methods=["POST"]),
+    Route("/simulator/import", run_import, methods=["POST"]),
+    Route("/simulator/state", state, methods=["GET"]),
+]

@@ -1,0 +1,101 @@
+"""The things that a simulated org holds. Slots and shared strings, for there may be a million of each."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+#: Okta user statuses in which Okta provisions, and in which a person may sign in sooner or later.
+LIVE = frozenset({"ACTIVE", "PROVISIONED", "PASSWORD_EXPIRED", "RECOVERY", "LOCKED_OUT"})
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class User:
+    """The central profile. ``profile`` leaves out what has no value."""
+
+    id: str
+    status: str
+    profile: dict[str, Any]
+    created: str
+    last_updated: str
+    status_changed: str | None = None
+    activated: str | None = None
+    password_changed: str | None = None
+    has_password: bool = False
+    #: Raw fields set through the control API, shown as they are.
+    raw: dict[str, Any] | None = None
+    #: Place in the org's listing; also the paging cursor.
+    row: int = 0
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class AppUser:
+    """The per-app profile of one assigned user. Its profile is computed from the user's, but for ``own``."""
+
+    user: User
+    scope: str
+    status: str
+    sync_state: str
+    user_name: str
+    created: str
+    last_updated: str
+    status_changed: str
+    last_sync: str | None = None
+    external_id: str | None = None
+    #: credentials.userName was given at the assignment: it doesn't follow the app's username format.
+    own_name: bool = False
+    #: Profile values that win over the mapping.
+    own: dict[str, Any] | None = None
+    #: Profile keys left out altogether (control API).
+    without: frozenset[str] = frozenset()
+    raw: dict[str, Any] | None = None
+    row: int = 0
+    #: The rendered JSON; None after a change.
+    rendered: bytes | None = None
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class Group:
+    id: str
+    name: str
+    description: str | None
+    type: str
+    created: str
+    last_updated: str
+    last_membership_updated: str
+    members: set[str] = field(default_factory=set)
+
+    @property
+    def everyone(self) -> bool:
+        """The built-in group whose members are all users."""
+        return self.type == "BUILT_IN"
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class Hook:
+    id: str
+    name: str
+    description: str | None
+    items: list[str]
+    uri: str
+    headers: list[dict[str, str]]
+    auth_key: str
+    #: Sent verbatim with each delivery, shown nowhere.
+    auth_value: str = field(repr=False)
+    created: str
+    last_updated: str
+    status: str = "ACTIVE"
+    verification: str = "UNVERIFIED"
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class Task:
+    """A push that failed for good and waits for an administrator's Retry."""
+
+    id: str
+    okta_id: str
+    login: str
+    kind: str
+    error: str
+    attempts: int
+    created: str
+    external_id: str | None = None
+    user_name: str = ""

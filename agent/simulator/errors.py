@@ -1,0 +1,80 @@
+"""Okta's error answers. One exception; the web layer turns it into the body that Okta sends. Knows no HTTP library."""
+
+import secrets
+from collections.abc import Sequence
+from typing import Any
+
+#: Code → (status, summary). ``{0}`` is filled by the caller.
+CATALOGUE: dict[str, tuple[int, str]] = {
+    "E0000001": (400, "Api validation failed: {0}"),
+    "E0000003": (400, "The request body was not well-formed."),
+    "E0000004": (401, "Authentication failed"),
+    "E0000006": (403, "You do not have permission to perform the requested action"),
+    "E0000007": (404, "Not found: Resource not found: {0}"),
+    "E0000008": (404, "The requested path was not found"),
+    "E0000009": (500, "Internal Server Error"),
+    "E0000010": (503, "Service is in read only mode"),
+    "E0000011": (401, "Invalid token provided"),
+    "E0000016": (403, "Activation failed because the user is already active"),
+    "E0000022": (405, "The endpoint does not support the provided HTTP method"),
+    "E0000023": (403, "Operation failed because user profile is mastered under another system"),
+    "E0000029": (400, "Invalid paging request."),
+    "E0000031": (400, "Invalid search criteria."),
+    "E0000032": (403, "Unlock is not allowed for this user."),
+    "E0000038": (403, "This operation is not allowed in the user's current status."),
+    "E0000046": (403, "Deactivate application for user forbidden."),
+    "E0000047": (429, "API call exceeded rate limit due to too many requests."),
+    "E0000056": (403, "Delete application forbidden."),
+    "E0000060": (501, "Unsupported operation."),
+    "E0000075": (
+        403,
+        "Cannot modify the {0} attribute because it has a field mapping and profile push is enabled.",
+    ),
+}
+#: What a fault without a body answers, by status.
+BY_STATUS = {
+    400: "E0000003",
+    401: "E0000011",
+    403: "E0000006",
+    404: "E0000008",
+    405: "E0000022",
+    429: "E0000047",
+    501: "E0000060",
+    503: "E0000010",
+}
+
+
+class OktaError(Exception):
+    """An error that Okta answers with; ``causes`` are the texts of errorCauses."""
+
+    def __init__(self, code: str, subject: str = "", causes: Sequence[str] = ()) -> None:
+        self.code = code
+        self.status, summary = CATALOGUE[code]
+        self.summary = summary.format(subject)
+        self.causes = tuple(causes)
+        super().__init__(f"{code}: {self.summary}")
+
+    def body(self) -> dict[str, Any]:
+        """The answer's JSON."""
+        return error_body(self.code, self.summary, self.causes)
+
+
+def error_body(code: str, summary: str, causes: Sequence[str] = ()) -> dict[str, Any]:
+    """An error answer's JSON; the id is new each time, as Okta's is."""
+    return {
+        "errorCode": code,
+        "errorSummary": summary,
+        "errorLink": code,
+        "errorId": f"oae{secrets.token_urlsafe(16)}",
+        "errorCauses": [{"errorSummary": cause} for cause in causes],
+    }
+
+
+def not_found(resource: str, kind: str) -> OktaError:
+    """E0000007 in Okta's words: kind is User, AppInstance, AppUser, UserGroup, …"""
+    return OktaError("E0000007", f"{resource} ({kind})")
+
+
+def invalid(subject: str, *causes: str) -> OktaError:
+    """E0000001 with its causes."""
+    return OktaError("E0000001", subject, causes)

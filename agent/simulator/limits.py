@@ -1,0 +1,65 @@
+"""Okta's rate limits: which bucket a call falls into, and the three headers that tell the client how it stands.
+
+Only the apps bucket is ever enforced, and only when a limit is asked for. Without one the headers show a fresh window.
+"""
+
+import re
+import time
+from dataclasses import dataclass
+
+_WINDOW = 60.0
+#: Path pattern → bucket, calls a minute (a token's half of a Workforce org's limits); the first that fits.
+_BUCKETS: tuple[tuple[re.Pattern[str], str, int], ...] = tuple(
+    (re.compile(pattern), name, limit)
+    for pattern, name, limit in (
+        (r"/api/v1/apps/[^/]+$", "app", 250),
+        (r"/api/v1/apps(/|$)", "apps", 50),
+        (r"/api/v1/users/[^/]+$", "user", 1000),
+        (r"/api/v1/users$", "users", 300),
+        (r"/api/v1/groups/[^/]+$", "group", 500),
+        (r"/api/v1/groups(/|$)", "groups", 250),
+        (r"/api/v1/logs$", "logs", 60),
+        (r"/oauth2/", "oauth", 240),
+        (r"", "other", 600),
+    )
+)
+
+
+@dataclass(slots=True)
+class Standing:
+    """What the headers of one answer say. ``allowed`` False: this call is over the limit."""
+
+    limit: int
+    remaining: int
+    reset: int
+    allowed: bool
+
+    def headers(self) -> list[tuple[bytes, bytes]]:
+        return [
+            (b"x-rate-limit-limit", str(self.limit).encode()),
+            (b"x-rate-limit-remaining", str(self.remaining).encode()),
+            (b"x-rate-limit-reset", str(self.reset).encode()),
+        ]
+
+
+class Limits:
+    """``enforced`` calls per ``window`` seconds on the apps bucket; a window begins with its first call."""
+
+    def __init__(self, enforced: int | None, window: float = _WINDOW) -> None:
+        self.enforced = enforced
+        self._window = window
+        self._used = 0
+        self._ends = 0.0
+
+    def count(self, path: str) -> Standing:
+        """Count one call."""
+        name, limit = next((name, limit) for pattern, name, limit in _BUCKETS if pattern.match(path))
+        now = time.time()
+        if name != "apps" or self.enforced is None:
+            return Standing(limit, limit - 1, int(now + self._window), allowed=True)
+        if now >= self._ends:
+            self._ends, self._used = now + self._window, 0
+        allowed = self._used < self.enforced
+        self._used += allowed
+        # Rounded up: a client that waits until then must find the new window.
+        return Standing(self.enforced, self.enforced - self._used, int(self._ends) + 1, allowed=allowed)

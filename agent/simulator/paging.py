@@ -1,0 +1,63 @@
+"""Pages as Okta cuts them: a limit, an opaque cursor, and ``link`` headers, self then next, each a line of its own."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
+from urllib.parse import urlencode
+
+from agent.simulator.errors import OktaError, invalid
+
+T = TypeVar("T")
+Links = list[tuple[bytes, bytes]]
+
+
+def limit_of(query: Mapping[str, str], default: int, maximum: int) -> int:
+    """The page size; outside 1..maximum it is Okta's validation error."""
+    text = query.get("limit")
+    if text is None:
+        return default
+    if not text.isdigit() or not 1 <= int(text) <= maximum:
+        raise invalid("limit", f"limit: The value must be between 1 and {maximum}")
+    return int(text)
+
+
+def cursor_of(query: Mapping[str, str]) -> int:
+    """The row after which the page begins; -1 without a cursor; E0000029 for one that no page has given."""
+    text = query.get("after")
+    if text is None:
+        return -1
+    try:
+        return int(text.removeprefix("000u"), 16)
+    except ValueError:
+        raise OktaError("E0000029") from None
+
+
+def cut(
+    rows: Sequence[T | None], after: int, limit: int, wanted: Callable[[T], bool] | None = None
+) -> tuple[list[T], int | None]:
+    """Up to ``limit`` rows behind ``after`` that are wanted, and the cursor of the next page if there is one."""
+    page: list[T] = []
+    last = after
+    for at in range(after + 1, len(rows)):
+        one = rows[at]
+        if one is None or (wanted is not None and not wanted(one)):
+            continue
+        if len(page) == limit:
+            return page, last
+        page.append(one)
+        last = at
+    return page, None
+
+
+def links(url: str, query: Mapping[str, str], limit: int, following: int | str | None) -> Links:
+    """The two ``link`` headers; self stands on the last page too."""
+    kept = {name: value for name, value in query.items() if name not in ("after", "limit")}
+    here = {"after": query["after"]} if "after" in query else {}
+    found = [_link(url, {**here, "limit": limit, **kept}, "self")]
+    if following is not None:
+        after = f"000u{following:012x}" if isinstance(following, int) else following
+        found.append(_link(url, {"after": after, "limit": limit, **kept}, "next"))
+    return found
+
+
+def _link(url: str, query: dict[str, Any], relation: str) -> tuple[bytes, bytes]:
+    return b"link", f'<{url}?{urlencode(query)}>; rel="{relation}"'.encode()

@@ -1,0 +1,167 @@
+"""Starts an org: in a thread beside a test or the demo, or in the foreground for ``simulate``."""
+
+import contextlib
+import logging
+import socket
+import threading
+from collections.abc import Iterator
+from typing import Any, Self
+
+import httpx
+import uvicorn
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from agent.simulator.org import Org, OrgSettings
+from agent.simulator.web import build
+
+_log = logging.getLogger(__name__)
+
+
+class SimulatedOrg:
+    """A running org. ``url``, ``app_id``, ``token`` and ``port`` are what a client needs; the rest is the control API."""
+
+    def __init__(self, org: Org, server: uvicorn.Server, listener: socket.socket) -> None:
+        self._org = org
+        self._server = server
+        self._thread = threading.Thread(
+            target=server.run, args=([listener],), name="simulated-org", daemon=True
+        )
+        self.url = org.base
+        self.app_id = org.settings.app_id
+        self.token = org.settings.token
+        self.port: int = listener.getsockname()[1]
+        self._http = httpx.Client(base_url=self.url, timeout=120, trust_env=False)
+
+    @classmethod
+    def start(cls, *, port: int = 0, host: str = "127.0.0.1", **settings: Any) -> Self:
+        """Serve a new org in a thread; ``settings`` are those of OrgSettings. Usable as a context manager."""
+        org = Org(OrgSettings(**settings))
+        server, listener = _prepare(org, host, port)
+        running = cls(org, server, listener)
+        running._thread.start()
+        running.call("GET", "/simulator/tasks")  # Answers once the server accepts connections.
+        return running
+
+    def stop(self) -> None:
+        """Stops listening and gives up what is still queued."""
+        self._http.close()
+        self._server.should_exit = True
+        self._thread.join(timeout=30)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    # -- the control API ---------------------------------------------------------------------------------------------
+
+    def call(self, method: str, path: str, body: Any = None) -> Any:
+        """One control call; its JSON, or None. An answer that is no success raises httpx.HTTPStatusError."""
+        answer = self._http.request(method, path, json=body)
+        answer.raise_for_status()
+        return answer.json() if answer.content else None
+
+    def provisioning(self, **fields: Any) -> Any:
+        """mode, loss, scim_url, scim_key, time_scale, external_id, push_waiting."""
+        return self.call("PUT", "/simulator/provisioning", fields)
+
+    def faults(self, *faults: dict[str, Any]) -> None:
+        self.call("PUT", "/simulator/faults", list(faults))
+
+    def listing(self, **fields: Any) -> None:
+        self.call("PUT", "/simulator/listing", fields)
+
+    def set_app(self, **fields: Any) -> Any:
+        return self.call("PUT", "/simulator/app", fields)
+
+    def set_app_user(self, okta_id: str, **fields: Any) -> Any:
+        return self.call("PUT", f"/simulator/app-users/{okta_id}", fields)
+
+    def set_user(self, okta_id: str, **fields: Any) -> Any:
+        return self.call("PUT", f"/simulator/users/{okta_id}", fields)
+
+    def state(self, query: str = "") -> list[dict[str, Any]]:
+        """The people, with what is wanted of each."""
+        people: list[dict[str, Any]] = self.call("GET", f"/simulator/state?{query}")["people"]
+        return people
+
+    def pushes(self, since: int = 0) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = self.call("GET", f"/simulator/pushes?since={since}")["pushes"]
+        return found
+
+    def tasks(self) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = self.call("GET", "/simulator/tasks")["tasks"]
+        return found
+
+    def retry_tasks(self) -> int:
+        return int(self.call("POST", "/simulator/tasks/retry")["retried"])
+
+    def import_accounts(self, **fields: Any) -> Any:
+        return self.call("POST", "/simulator/import", fields)
+
+    def events(self, **fields: Any) -> Any:
+        return self.call("POST", "/simulator/events", fields)
+
+    def wait_idle(self, timeout: float = 30.0) -> None:
+        """Until no push and no hook delivery is under way; TimeoutError if that takes too long."""
+        answer = self._http.get(f"/simulator/idle?timeout={timeout}", timeout=timeout + 10)
+        if answer.status_code == httpx.codes.GATEWAY_TIMEOUT:
+            raise TimeoutError(f"The simulated org was still pushing after {timeout} s")
+        answer.raise_for_status()
+
+    # -- Okta's own API, as an administrator uses it -------------------------------------------------------------------
+
+    def api(self, method: str, path: str, body: Any = None) -> Any:
+        """One call of Okta's API with the API token, below /api/v1; its JSON, or None."""
+        headers = {"Authorization": f"SSWS {self.token}"}
+        answer = self._http.request(method, f"/api/v1{path}", json=body, headers=headers)
+        answer.raise_for_status()
+        return answer.json() if answer.content else None
+
+
+def serve(settings: OrgSettings, host: str, port: int) -> None:
+    """Serve in the foreground until SIGINT or SIGTERM."""
+    server, listener = _prepare(Org(settings), host, port)
+    server.run([listener])
+
+
+def _prepare(org: Org, host: str, port: int) -> tuple[uvicorn.Server, socket.socket]:
+    """Bind first, so that the org knows its address and a port in use is an OSError at once."""
+    listener = socket.create_server((host, port))
+    shown = "127.0.0.1" if host in ("", "0.0.0.0") else host  # noqa: S104 - compared, not bound
+    org.base = f"http://{shown}:{listener.getsockname()[1]}"
+    config = uvicorn.Config(
+        _Lifespan(build(org), org), log_level="error", access_log=False, server_header=False, http="httptools",
+        loop="asyncio", lifespan="on", timeout_graceful_shutdown=1,
+    )  # fmt: skip
+    return uvicorn.Server(config), listener
+
+
+class _Lifespan:
+    """Starts the first pushes when the loop runs, ends the engine before it stops."""
+
+    def __init__(self, app: ASGIApp, org: Org) -> None:
+        self._app = app
+        self._org = org
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "lifespan":
+            await self._app(scope, receive, send)
+            return
+        await receive()
+        if self._org.provisioning.enabled:
+            self._org.provisioning.push_waiting()
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        with contextlib.suppress(Exception):
+            await self._org.hook_delivery.close()
+            await self._org.provisioning.close()
+        await send({"type": "lifespan.shutdown.complete"})
+
+
+def environment(settings: OrgSettings, host: str, port: int) -> Iterator[str]:
+    """The ``export`` lines that point the agent at this org."""
+    yield f"export OPSHELM_OKTA__ORG_URL=http://{host}:{port}"
+    yield f"export OPSHELM_OKTA__APP_ID={settings.app_id}"
+    yield f"export OPSHELM_OKTA__API_TOKEN={settings.token}"
