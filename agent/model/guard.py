@@ -141,14 +141,21 @@ def typed(*, first_run: int | None = None, allow_empty: int | None = None) -> Gr
 
 def judge(plan: Plan, limits: GuardLimits, facts: Facts, grant: Grant = NO_GRANT) -> Plan:
     """The same plan with everything marked that may not be done."""
-    actions = _needs(
-        _classes(
-            _singles(_unhold(plan.actions, grant), limits, facts, plan, grant), limits, facts, plan, grant
-        )
-    )
-    judged = replace(plan, actions=actions)
+    lifted = grant.lifted | _lifted_with_the_run(plan, limits, facts)
+    actions = _singles(_unhold(plan.actions, grant), limits, facts, plan, grant)
+    actions = _classes(actions, limits, facts, plan, replace(grant, lifted=lifted))
+    judged = replace(plan, actions=_needs(actions))
     held = run_hold(judged, limits, facts, grant)
     return replace(judged, held=held[0], held_detail=held[1]) if held else judged
+
+
+def _lifted_with_the_run(plan: Plan, limits: GuardLimits, facts: Facts) -> frozenset[HeldCode]:
+    """The run is held, and whoever lets it go lifts these limits too: show what would be done then."""
+    if facts.sweep and not facts.pinned:
+        return typed(first_run=0).lifted
+    if source_hold(plan.source_size, limits, facts)[0] is HeldCode.EMPTY_SOURCE:
+        return _DEACTIVATION_LIMITS
+    return frozenset()
 
 
 def exempt(action: Action, grant: Grant) -> bool:
@@ -319,7 +326,7 @@ def _deactivation_rules(limits: GuardLimits, facts: Facts, people: int) -> list[
     return [day]
 
 
-def _class(
+def _class(  # noqa: PLR0917 - all that a rule looks at
     actions: list[Action],
     concerns: Callable[[Action], bool],
     rules: list[tuple[HeldCode, int, int]],

@@ -28,7 +28,10 @@ class Outline(Struct, frozen=True, kw_only=True):
 
 
 def outline(
-    candidates: Sequence[Candidate], absences: Iterable[tuple[Account, Proof]], mapping: Mapping, rules: NameRules
+    candidates: Sequence[Candidate],
+    absences: Iterable[tuple[Account, Proof]],
+    mapping: Mapping,
+    rules: NameRules,
 ) -> Outline:
     candidates = _claimed_once(candidates)
     renaming = {c.linked.id: c for c in candidates if c.linked is not None and wants_rename(c, rules)}
@@ -52,7 +55,9 @@ def _claimed_once(candidates: Sequence[Candidate]) -> Sequence[Candidate]:
     if not any(n > 1 for n in claims.values()):
         return candidates
     return [
-        replace(c, twin=True) if c.linked is not None and c.want.names_somebody and claims[c.linked.id] > 1 else c
+        replace(c, twin=True)
+        if c.linked is not None and c.want.names_somebody and claims[c.linked.id] > 1
+        else c
         for c in candidates
     ]
 
@@ -87,8 +92,8 @@ def _unambiguous(actions: list[Action]) -> list[Action]:
         return actions
     detail = "two people in Okta claim this account"
     return [
-        replace(a, held=HeldCode.IDENTITY_CONFLICT, held_detail=detail) if a.directory_id in torn and a.held is None else a
+        replace(a, held=HeldCode.IDENTITY_CONFLICT, held_detail=detail)
+        if a.directory_id in torn and a.held is None
+        else a
         for a in actions
     ]
-
-

@@ -1,0 +1,61 @@
+"""Pairs in plain values: the two sides of one person, made short for the table tests."""
+
+from datetime import UTC, datetime
+
+from agent.model.cases import Account, Candidate, NameRules, Want
+from agent.model.desired import Row, Wanted
+from agent.model.mapping import Mapping
+from agent.model.planning import Outline, outline
+from agent.model.users import Origin, Role, identity_key
+
+NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+MAPPING = Mapping()
+OKTA_ID = "00u" + "1" * 17
+
+
+def account(
+    name: str = "ann@example.com", *, key: str = "", okta_id: str | None = None, origin: Origin | None = None,
+    email: str | None = None, active: bool = True, suspended: bool = False, owner: bool = False, protected: bool = False,
+    mapped: str = "{}", version: int = 3,
+) -> Account:  # fmt: skip
+    """Managed when it has an Okta id, local when not, unless said otherwise."""
+    return Account(
+        id=key or f"id-{name}", user_name=name, user_name_key=identity_key(name), email_key=identity_key(email or name),
+        okta_id=okta_id, origin=origin or (Origin.OKTA if okta_id else Origin.LOCAL), protected=protected, active=active,
+        suspended=suspended, role=Role.OWNER if owner else Role.MEMBER, mapped=mapped, version=version,
+    )  # fmt: skip
+
+
+def want(
+    name: str = "ann@example.com", wanted: Wanted = Wanted.ACTIVE, *, okta_id: str = OKTA_ID, external_id: str | None = None,
+    email: str | None = None, mapped: str = "{}", cleared: int = 0, row: Row = Row.LIVE, sync_error: bool = False,
+) -> Want:  # fmt: skip
+    return Want(
+        okta_id=okta_id, external_id=external_id, user_name=name, user_name_key=identity_key(name), email=email or name,
+        email_key=identity_key(email or name), wanted=wanted, row=row, mapped=mapped, cleared=cleared, read_at=NOW,
+        sync_error=sync_error,
+    )  # fmt: skip
+
+
+def join(wants: list[Want], accounts: list[Account]) -> list[Candidate]:
+    """What the compare statement does, for a handful of people."""
+    names = [w.user_name_key for w in wants if w.names_somebody]
+    return [
+        Candidate(
+            want=w,
+            bound=next((a for a in accounts if a.okta_id == w.okta_id), None),
+            named=next((a for a in accounts if a.id == w.external_id), None),
+            holder=next((a for a in accounts if a.user_name_key == w.user_name_key), None),
+            twin=w.names_somebody and names.count(w.user_name_key) > 1,
+        )
+        for w in wants
+    ]
+
+
+def plan(wants: list[Want], accounts: list[Account], rules: NameRules | None = None) -> Outline:
+    return outline(join(wants, accounts), [], MAPPING, rules or NameRules())
+
+
+def short(outlined: Outline) -> list[tuple[str, str, str | None]]:
+    """(kind, login, held) of each action, in order."""
+    return [(a.kind.value, a.login, a.held.value if a.held else None) for a in outlined.actions]
