@@ -40,6 +40,8 @@ def allow(
     number = windows.allow(
         conn, count=count, until=until, actor=actor, reason=reason, now=now, directory_id=directory_id
     )
+    if directory_id is not None and windows.rejected_at(conn, directory_id):
+        windows.settle(conn, directory_id)  # an earlier no is taken back: Okta's retry is a push like any other
     waiting = [push for push in windows.refused(conn) if directory_id in (None, push.directory_id) and not push.rejected_at]
     for push in waiting[:count]:
         attention.add(

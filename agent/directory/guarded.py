@@ -132,30 +132,36 @@ def _needs_confirmation(before: DirectoryUser | None, context: WriteContext, *, 
 
 
 def _unique(conn: Connection, before: DirectoryUser | None, after: DirectoryUser, beside: Collection[str]) -> None:
-    mine = (after.id, *beside)
-    if before is None or before.user_name_key != after.user_name_key:
-        other = rows.one(rows.by_key(conn, key=after.user_name_key))
-        if other is not None and other.id not in mine:
-            raise Refused(
-                RefusalCode.UNIQUENESS,
-                f"The userName {after.user_name} is taken by another OpsHelm account. Nothing was changed.",
-            )
-    if after.okta_id is not None and (before is None or before.okta_id != after.okta_id):
-        other = rows.one(rows.by_okta_id(conn, okta_id=after.okta_id))
-        if other is not None and other.id not in mine:
-            raise Refused(
-                RefusalCode.UNIQUENESS,
-                f"The externalId {after.okta_id} belongs to another OpsHelm account. Nothing was changed.",
-            )
+    """Nobody else has the userName, the externalId or, if active, the primary e-mail. One look for all that changed."""
+    key = after.user_name_key if before is None or before.user_name_key != after.user_name_key else None
+    okta_id = after.okta_id if before is None or before.okta_id != after.okta_id else None
     appears = after.active and (before is None or not before.active or before.email_key != after.email_key)
-    if appears and after.email_key:
-        taken = rows.by_active_email(conn, key=after.email_key).fetchall()
-        if any(row[0] not in mine for row in taken):
-            raise Refused(
-                RefusalCode.EMAIL_TAKEN,
-                f"The e-mail address {after.profile.primary_email} is the primary one of another active OpsHelm account. "
-                "Nothing was changed. Give one of the two another address, then retry the task.",
-            )
+    email_key = (after.email_key or None) if appears else None
+    if key is None and okta_id is None and email_key is None:
+        return
+    mine = (after.id, *beside)
+    found = rows.holders(conn, key=key, okta_id=okta_id, email_key=email_key).fetchall()
+    others = [row for row in found if row[0] not in mine]
+    if not others:
+        return
+    if any(row[1] == key for row in others):
+        raise name_taken(after.user_name)
+    if okta_id is not None and any(row[2] == okta_id for row in others):
+        raise Refused(
+            RefusalCode.UNIQUENESS,
+            f"The externalId {okta_id} belongs to another OpsHelm account. Nothing was changed.",
+        )
+    raise Refused(
+        RefusalCode.EMAIL_TAKEN,
+        f"The e-mail address {after.profile.primary_email} is the primary one of another active OpsHelm account. "
+        "Nothing was changed. Give one of the two another address, then retry the task.",
+    )
+
+
+def name_taken(user_name: str) -> Refused:
+    return Refused(
+        RefusalCode.UNIQUENESS, f"The userName {user_name} is taken by another OpsHelm account. Nothing was changed."
+    )
 
 
 def _last_owner(row: Account, before: DirectoryUser | None, after: DirectoryUser, owners_gained: int) -> None:

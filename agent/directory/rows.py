@@ -3,7 +3,7 @@
 from typing import Any
 
 import msgspec
-from sqlalchemy import BigInteger, Connection, bindparam, delete, false, insert, select, true, type_coerce, update
+from sqlalchemy import BigInteger, Connection, and_, bindparam, delete, false, insert, or_, select, true, type_coerce, update
 
 from agent.model.mapping import Mapping
 from agent.model.users import DirectoryUser, Origin, Profile, Role, identity_key
@@ -41,9 +41,21 @@ _page = Fixed(
     )
     .order_by(users.c.seq)
 )  # fmt: skip
-#: Ids of active accounts that have this primary e-mail; two are enough to know.
-by_active_email = Fixed(
-    select(users.c.id).where(users.c.email_key == bindparam("key"), users.c.active == true()).limit(3)
+#: Who has one of these identities, in one look: id, userName key, externalId.
+holders = Fixed(
+    select(users.c.id, users.c.user_name_key, users.c.okta_id)
+    .where(
+        or_(
+            users.c.user_name_key == bindparam("key"),
+            users.c.okta_id == bindparam("okta_id"),
+            and_(users.c.email_key == bindparam("email_key"), users.c.active == true()),
+        )
+    )
+    .limit(16)
+)
+#: The accounts of one person: by externalId or by userName key.
+by_identity = Fixed(
+    select(*COLUMNS).where(or_(users.c.user_name_key == bindparam("key"), users.c.okta_id == bindparam("okta_id")))
 )
 
 _VALUES = (

@@ -164,8 +164,10 @@ def _revivable(conn: Connection, draft: Draft) -> DirectoryUser | None:
     none                                   any other                         uniqueness
     =====================================  ================================  =========================
     """
-    same_id = None if draft.okta_id is None else rows.one(rows.by_okta_id(conn, okta_id=draft.okta_id))
-    same_name = rows.one(rows.by_key(conn, key=identity_key(draft.user_name)))
+    key = identity_key(draft.user_name)
+    found = [rows.decode(row) for row in rows.by_identity(conn, key=key, okta_id=draft.okta_id).fetchall()]
+    same_id = next((user for user in found if draft.okta_id is not None and user.okta_id == draft.okta_id), None)
+    same_name = next((user for user in found if user.user_name_key == key), None)
     if same_id is not None:
         if same_id.active:
             raise Refused(RefusalCode.UNIQUENESS, f"The externalId {draft.okta_id} has an active OpsHelm account already.")
@@ -175,9 +177,7 @@ def _revivable(conn: Connection, draft: Draft) -> DirectoryUser | None:
         return None
     elif same_name.hidden and same_name.okta_id is None and draft.okta_id is None:
         return same_name
-    raise Refused(
-        RefusalCode.UNIQUENESS, f"The userName {draft.user_name} is taken by another OpsHelm account. Nothing was changed."
-    )
+    raise guarded.name_taken(draft.user_name)
 
 
 def _search(conn: Connection, where: Any | None, offset: int, limit: int, *, include_hidden: bool) -> Page:

@@ -1,0 +1,170 @@
+"""API keys: 256 random bits, shown once, kept as SHA-256. Two live during a roll. Knows no HTTP."""
+
+import hashlib
+import hmac
+import secrets
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any
+
+from msgspec import Struct
+from sqlalchemy import Connection, bindparam, insert, select, update
+
+from agent.model.errors import UsageError
+from agent.store import alarms, journal
+from agent.store.statement import Fixed, moment
+from agent.store.tables import api_keys as table
+
+#: Marks the key as ours for secret scanners.
+PREFIX = "oha_"
+_SHOWN = len(PREFIX) + 6
+#: Slack for clocks that differ between hosts.
+SLACK = timedelta(seconds=60)
+#: The last use is written at most this often.
+TOUCH_EVERY = timedelta(minutes=1)
+
+
+class Scope(StrEnum):
+    SCIM = "scim"
+    METRICS = "metrics"
+
+
+class ApiKey(Struct, frozen=True, kw_only=True):
+    """A key without its secret. ``prefix`` is what may be shown of it."""
+
+    id: int
+    name: str
+    prefix: str
+    sha256: str
+    scope: Scope
+    created: datetime
+    created_by: str
+    expires: datetime | None
+    revoked: datetime | None
+    #: Since when it only lives on beside its successor; ``expires`` is the end of the grace then.
+    grace_from: datetime | None
+    last_used: datetime | None
+
+    def valid(self, now: datetime) -> bool:
+        return self.revoked is None and (self.expires is None or now < self.expires + SLACK)
+
+    @property
+    def actor(self) -> str:
+        """How the journal names it."""
+        return f"key:{self.id} {self.name}"
+
+    def late_in_grace(self, now: datetime) -> bool:
+        """Used in the last quarter of its grace: somebody still has not changed over."""
+        if self.grace_from is None or self.expires is None:
+            return False
+        return now > self.expires - (self.expires - self.grace_from) / 4
+
+
+_columns = [table.c[name] for name in ApiKey.__struct_fields__]
+_TIMES = ("created", "expires", "revoked", "grace_from", "last_used")
+_find = Fixed(select(*_columns).where(table.c.sha256 == bindparam("sha256")))
+
+
+def digest(secret: str) -> str:
+    return hashlib.sha256(secret.encode()).hexdigest()
+
+
+def create(
+    conn: Connection,
+    *,
+    name: str,
+    actor: str,
+    now: datetime,
+    scope: Scope = Scope.SCIM,
+    expires: datetime | None = None,
+) -> tuple[ApiKey, str]:
+    """A new key and its secret, which is not kept. UsageError where the name has a live key already."""
+    if _live(conn, name, now):
+        raise UsageError(f"There is a live key {name!r} already. Roll it (keys roll {name}), or choose another name.")
+    return _make(conn, name=name, scope=scope, expires=expires, actor=actor, now=now, verb="keys create")
+
+
+def find(conn: Connection, sha256: str) -> ApiKey | None:
+    """The key with this digest, valid or not."""
+    row = _find(conn, sha256=sha256).fetchone()
+    if row is None:
+        return None
+    values: dict[str, Any] = dict(zip(ApiKey.__struct_fields__, row, strict=True))
+    for name in _TIMES:
+        if values[name] is not None:
+            values[name] = moment(values[name])
+    key = ApiKey(**{**values, "scope": Scope(values["scope"])})
+    # The index found it; comparing again in constant time costs nothing and needs no trust in collations.
+    return key if hmac.compare_digest(key.sha256.encode(), sha256.encode()) else None
+
+
+def list_all(conn: Connection) -> list[ApiKey]:
+    rows = conn.execute(select(*_columns).order_by(table.c.id))
+    return [ApiKey(**{**row._asdict(), "scope": Scope(row.scope)}) for row in rows]
+
+
+def roll(conn: Connection, *, name: str, grace: timedelta, actor: str, now: datetime) -> tuple[ApiKey, str]:
+    """A successor; the key that lives now goes on for ``grace``."""
+    live = _live(conn, name, now)
+    if not live:
+        raise UsageError(f"There is no live key {name!r}. See: keys list")
+    old = live[-1]
+    end = now + grace
+    for key in live:
+        # At most two live: an older one that was still in its grace ends now.
+        ends = end if key is old else now - SLACK
+        shortened = ends if key.expires is None else min(ends, key.expires)
+        conn.execute(update(table).where(table.c.id == key.id).values(expires=shortened, grace_from=now))
+    return _make(conn, name=name, scope=old.scope, expires=None, actor=actor, now=now, verb="keys roll")
+
+
+def revoke(conn: Connection, *, name: str, actor: str, now: datetime, key_id: int | None = None) -> int:
+    """End all live keys of that name (or the one with this id) at once; answers how many."""
+    live = [key for key in _live(conn, name, now) if key_id is None or key.id == key_id]
+    if not live:
+        raise UsageError(f"There is no live key {name!r}. See: keys list")
+    for key in live:
+        conn.execute(update(table).where(table.c.id == key.id).values(revoked=now))
+        _journal(conn, "keys revoke", key, actor, now)
+    return len(live)
+
+
+def touch(conn: Connection, key: ApiKey, now: datetime) -> None:
+    """It was used. Call it only where ``key.last_used`` is older than TOUCH_EVERY."""
+    conn.execute(update(table).where(table.c.id == key.id).values(last_used=now))
+    if key.late_in_grace(now):
+        detail = (
+            f"The old key {key.prefix}… of {key.name!r} is still in use and ends at {key.expires:%Y-%m-%d %H:%M} UTC. "
+            "Put the new key into Okta's API integration before then."
+        )
+        alarms.raise_alarm(conn, "old_key_in_use", f"key {key.id}", detail, now)
+
+
+def _live(conn: Connection, name: str, now: datetime) -> list[ApiKey]:
+    return [key for key in list_all(conn) if key.name == name and key.valid(now)]
+
+
+def _make(
+    conn: Connection, *, name: str, scope: Scope, expires: datetime | None, actor: str, now: datetime, verb: str
+) -> tuple[ApiKey, str]:
+    secret = PREFIX + secrets.token_urlsafe(32)
+    values = {
+        "name": name,
+        "prefix": secret[:_SHOWN],
+        "sha256": digest(secret),
+        "scope": scope.value,
+        "created": now,
+        "created_by": actor,
+        "expires": expires,
+    }
+    made = conn.execute(insert(table).values(**values).returning(table.c.id)).scalar_one()
+    key = ApiKey(**{**values, "scope": scope, "id": int(made)}, revoked=None, grace_from=None, last_used=None)
+    _journal(conn, verb, key, actor, now)
+    return key, secret
+
+
+def _journal(conn: Connection, verb: str, key: ApiKey, actor: str, now: datetime) -> None:
+    entry = journal.Entry(
+        kind=journal.Kind.APPLIED, verb=verb, actor=actor, source="cli", reason=f"{key.actor} ({key.prefix}…, {key.scope})"
+    )
+    journal.append(conn, entry, now)

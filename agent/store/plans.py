@@ -1,0 +1,218 @@
+"""Plans as they were made, and what became of each action. Judging and applying are the reconciler's.
+
+An action goes pending → sent → done, or stale / failed / held / rejected. ``sent`` is written before a change is made
+outside this database; a restart reads back what is still ``sent`` before it does anything.
+"""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+from msgspec.structs import replace
+from sqlalchemy import Connection, bindparam, delete, insert, select, update
+
+from agent.model.codes import ActionState, HeldCode, PlanStatus
+from agent.model.plan import Action, Plan
+from agent.store import findings as found
+from agent.store.statement import Fixed, micros
+from agent.store.tables import actions, plans
+
+_decode_action = msgspec.json.Decoder(Action).decode
+_encode = msgspec.json.Encoder().encode
+_mark = Fixed(
+    update(actions)
+    .where(actions.c.plan_id == bindparam("key_plan"), actions.c.n == bindparam("key_n"))
+    .values({name: bindparam(name) for name in ("state", "error", "sent_at", "done_at")})
+)
+_ENDED = (ActionState.DONE, ActionState.STALE, ActionState.FAILED, ActionState.REJECTED)
+
+
+class StoredPlan(Struct, frozen=True, kw_only=True):
+    """A plan with its id and fate. The plan's actions carry their present state and error."""
+
+    id: int
+    run_id: int
+    #: reconcile or import.
+    kind: str
+    status: PlanStatus
+    #: Over what was planned; it never changes with the states.
+    checksum: str
+    expires: datetime
+    plan: Plan
+    #: Numbers of the actions that a person approved one by one.
+    approved: frozenset[int] = frozenset()
+    decided_at: datetime | None = None
+    decided_by: str | None = None
+    #: What was decided: approve, reject and why.
+    decision: str | None = None
+
+
+class SentAction(Struct, frozen=True, kw_only=True):
+    """An action whose outcome nobody recorded: the process died between sending and knowing."""
+
+    plan_id: int
+    action: Action
+    sent_at: datetime | None
+
+
+def save(
+    conn: Connection, *, run_id: int, kind: str, plan: Plan, expires: datetime, status: PlanStatus = PlanStatus.READY
+) -> int:
+    """Store a plan, all of it, before anything happens; answers its id."""
+    values = {
+        "run_id": run_id,
+        "kind": kind,
+        "status": status.value,
+        "checksum": plan.checksum,
+        "format": plan.format,
+        "held": None if plan.held is None else plan.held.value,
+        "held_detail": plan.held_detail,
+        "population": plan.population,
+        "source_size": plan.source_size,
+        "scope": _encode(list(plan.scope)).decode(),
+        "created": plan.created,
+        "expires": expires,
+    }
+    plan_id = int(conn.execute(insert(plans).values(**values).returning(plans.c.id)).scalar_one())
+    if plan.actions:
+        conn.execute(insert(actions), [_row(plan_id, action) for action in plan.actions])
+    if plan.findings:
+        found.save(conn, run_id, plan.findings)
+    return plan_id
+
+
+def get(conn: Connection, plan_id: int) -> StoredPlan | None:
+    row = conn.execute(select(plans).where(plans.c.id == plan_id)).first()
+    return None if row is None else _read(conn, row)
+
+
+def recent(conn: Connection, limit: int, *, kind: str | None = None) -> list[StoredPlan]:
+    """Newest first."""
+    wanted = [] if kind is None else [plans.c.kind == kind]
+    rows = conn.execute(select(plans).where(*wanted).order_by(plans.c.id.desc()).limit(limit)).all()
+    return [_read(conn, row) for row in rows]
+
+
+def with_status(conn: Connection, *statuses: PlanStatus) -> list[StoredPlan]:
+    """Oldest first."""
+    wanted = plans.c.status.in_([status.value for status in statuses])
+    return [_read(conn, row) for row in conn.execute(select(plans).where(wanted).order_by(plans.c.id)).all()]
+
+
+def open_held(conn: Connection) -> list[StoredPlan]:
+    """Plans that wait for a person, oldest first; expired ones too, until set_status says so."""
+    return with_status(conn, PlanStatus.HELD)
+
+
+def set_status(conn: Connection, plan_id: int, status: PlanStatus) -> None:
+    conn.execute(update(plans).where(plans.c.id == plan_id).values(status=status.value))
+
+
+def decide(
+    conn: Connection, plan_id: int, *, actor: str, decision: str, now: datetime, approve: Iterable[int] | None = None
+) -> None:
+    """Keep who decided what; ``approve`` names the actions (None: as the decision says, none marked)."""
+    values = {"decided_at": now, "decided_by": actor, "decision": decision}
+    conn.execute(update(plans).where(plans.c.id == plan_id).values(**values))
+    numbers = [] if approve is None else list(approve)
+    if numbers:
+        mine = (actions.c.plan_id == plan_id, actions.c.n.in_(numbers))
+        conn.execute(update(actions).where(*mine).values(approved=True))
+
+
+def mark(
+    conn: Connection, plan_id: int, ns: Sequence[int], state: ActionState, now: datetime, *, error: str = ""
+) -> None:
+    """Set the state of these actions; ``sent`` and the ends are stamped."""
+    at = micros(now)
+    times = {"sent_at": at if state is ActionState.SENT else None, "done_at": at if state in _ENDED else None}
+    rows = [{"key_plan": plan_id, "key_n": n, "state": state.value, "error": error, **times} for n in ns]
+    _mark.many(conn, rows)
+
+
+def mark_each(conn: Connection, plan_id: int, outcomes: Iterable[tuple[int, ActionState, str]], now: datetime) -> None:
+    """``mark`` for many with an outcome and error each."""
+    at = micros(now)
+    rows = [
+        {
+            "key_plan": plan_id,
+            "key_n": n,
+            "state": state.value,
+            "error": error,
+            "sent_at": at if state is ActionState.SENT else None,
+            "done_at": at if state in _ENDED else None,
+        }
+        for n, state, error in outcomes
+    ]
+    _mark.many(conn, rows)
+
+
+def hold(conn: Connection, plan_id: int, n: int, held: HeldCode, error: str) -> None:
+    """An action that a rule refused while applying waits for a person from now on."""
+    mine = (actions.c.plan_id == plan_id, actions.c.n == n)
+    conn.execute(update(actions).where(*mine).values(state=ActionState.HELD.value, held=held.value, error=error))
+
+
+def sent_actions(conn: Connection) -> list[SentAction]:
+    """What a process that died has left: read it back before anything else is done."""
+    rows = conn.execute(
+        select(actions).where(actions.c.state == ActionState.SENT.value).order_by(actions.c.plan_id, actions.c.n)
+    )
+    return [SentAction(plan_id=row.plan_id, action=_action(row), sent_at=row.sent_at) for row in rows]
+
+
+def forget(conn: Connection, before: datetime) -> int:
+    """Delete plans made before that wait for nobody."""
+    open_states = (PlanStatus.HELD.value, PlanStatus.READY.value)
+    old = delete(plans).where(plans.c.created < before, plans.c.status.not_in(open_states))
+    return conn.execute(old).rowcount
+
+
+def _row(plan_id: int, action: Action) -> dict[str, Any]:
+    return {
+        "plan_id": plan_id,
+        "n": action.n,
+        "kind": action.kind.value,
+        "state": action.state.value,
+        "held": None if action.held is None else action.held.value,
+        "login": action.login,
+        "directory_id": action.directory_id,
+        "okta_id": action.okta_id,
+        "body": _encode(action).decode(),
+        "error": action.error,
+    }
+
+
+def _action(row: Any) -> Action:
+    held = None if row.held is None else HeldCode(row.held)
+    return replace(_decode_action(row.body), state=ActionState(row.state), error=row.error, held=held)
+
+
+def _read(conn: Connection, row: Any) -> StoredPlan:
+    stored = conn.execute(select(actions).where(actions.c.plan_id == row.id).order_by(actions.c.n)).all()
+    plan = Plan(
+        actions=tuple(_action(action) for action in stored),
+        population=row.population,
+        source_size=row.source_size,
+        created=row.created,
+        scope=tuple(msgspec.json.decode(row.scope, type=list[str])),
+        findings=found.of_run(conn, row.run_id),
+        held=None if row.held is None else HeldCode(row.held),
+        held_detail=row.held_detail,
+        format=row.format,
+    )
+    return StoredPlan(
+        id=row.id,
+        run_id=row.run_id,
+        kind=row.kind,
+        status=PlanStatus(row.status),
+        checksum=row.checksum,
+        expires=row.expires,
+        plan=plan,
+        approved=frozenset(action.n for action in stored if action.approved),
+        decided_at=row.decided_at,
+        decided_by=row.decided_by,
+        decision=row.decision,
+    )

@@ -1,0 +1,87 @@
+"""Runs: one row for each execution, with its start, end, counts and outcome."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+from sqlalchemy import Connection, delete, insert, select, update
+
+from agent.store.tables import runs as table
+
+
+class Run(Struct, frozen=True, kw_only=True):
+    id: int
+    #: sweep, single or import.
+    kind: str
+    #: cli, schedule, event, push, …
+    trigger: str
+    actor: str
+    dry: bool
+    #: Logins that a single run was asked for; empty for all.
+    scope: tuple[str, ...]
+    started: datetime
+    #: None while it runs, or where the process died.
+    ended: datetime | None
+    outcome: str | None
+    exit_code: int | None
+    counts: dict[str, int]
+    detail: str
+
+
+def start(
+    conn: Connection, *, kind: str, trigger: str, actor: str, dry: bool, now: datetime, scope: Sequence[str] = ()
+) -> int:
+    values = {"kind": kind, "trigger": trigger, "actor": actor, "dry": dry, "scope": _text(list(scope)), "started": now}
+    return int(conn.execute(insert(table).values(**values).returning(table.c.id)).scalar_one())
+
+
+def finish(
+    conn: Connection,
+    run_id: int,
+    *,
+    outcome: str,
+    exit_code: int,
+    counts: Mapping[str, int],
+    now: datetime,
+    detail: str = "",
+) -> None:
+    values = {"outcome": outcome, "exit_code": exit_code, "counts": _text(dict(counts)), "detail": detail, "ended": now}
+    conn.execute(update(table).where(table.c.id == run_id).values(**values))
+
+
+def get(conn: Connection, run_id: int) -> Run | None:
+    row = conn.execute(select(table).where(table.c.id == run_id)).first()
+    return None if row is None else _read(row)
+
+
+def recent(conn: Connection, limit: int) -> list[Run]:
+    """Newest first."""
+    return [_read(row) for row in conn.execute(select(table).order_by(table.c.id.desc()).limit(limit))]
+
+
+def unfinished(conn: Connection) -> list[Run]:
+    """Runs without an end: at work, or left by a process that died."""
+    return [_read(row) for row in conn.execute(select(table).where(table.c.ended.is_(None)).order_by(table.c.id))]
+
+
+def forget(conn: Connection, before: datetime) -> int:
+    """Delete runs that ended before, with their findings; those that have a plan go with it (plans.forget first)."""
+    from agent.store.tables import plans
+
+    planned = select(plans.c.run_id)
+    old = delete(table).where(table.c.started < before, table.c.ended.is_not(None), table.c.id.not_in(planned))
+    return conn.execute(old).rowcount
+
+
+def _text(value: Any) -> str:
+    return msgspec.json.encode(value, order="deterministic").decode()
+
+
+def _read(row: Any) -> Run:
+    values = row._asdict()
+    values["scope"] = tuple(msgspec.json.decode(values["scope"], type=list[str]))
+    values["counts"] = msgspec.json.decode(values["counts"] or "{}", type=dict[str, int])
+    values["detail"] = values["detail"] or ""
+    return Run(**values)
