@@ -29,6 +29,10 @@ class ScimError(Refused):
         super().__init__(RefusalCode.INVALID_VALUE, detail, retry_after=retry_after)
         self.status = status
         self.scim_type = scim_type
+        #: For a 405: what is allowed instead.
+        self.allow: tuple[str, ...] = ()
+        #: The journal knows of it already, or is not to.
+        self.journalled = False
 
     @property
     def body(self) -> bytes:

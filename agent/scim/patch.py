@@ -4,14 +4,15 @@ Okta sends one form, a replace of ``active``; it is read here. scim2-models carr
 the user, and what comes out is read as strictly as the body of a PUT.
 """
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Protocol
 
 from msgspec import Struct
 
 from agent.model.users import ENTERPRISE_URN, DirectoryUser, Profile
 from agent.scim import body, render
 from agent.scim.errors import ScimError, invalid_path, invalid_syntax, invalid_value, mutability, no_target
+from agent.scim.schema import CORE_URN
 
 MAX_OPERATIONS = 100
 _OPS = ("add", "replace", "remove")
@@ -24,7 +25,13 @@ class Outcome(Struct, frozen=True, kw_only=True):
     okta_id: str | None
 
 
-Change = Callable[[DirectoryUser], Outcome]
+class Change(Protocol):
+    """What a PATCH does to an account; pure."""
+
+    #: Whether it says anything about ``active``.
+    says_active: bool
+
+    def __call__(self, user: DirectoryUser) -> Outcome: ...
 
 
 def read(value: Mapping[str, Any]) -> Change:
@@ -34,11 +41,13 @@ def read(value: Mapping[str, Any]) -> Change:
         return _Switch(active)
     from agent.scim import library
 
-    return _Patched(library.read_patch(operations))
+    return _Patched(library.read_patch(operations), says_active=any(map(_says_active, operations)))
 
 
 class _Switch:
     """Nothing but ``active``."""
+
+    says_active = True
 
     def __init__(self, active: bool) -> None:
         self.active = active
@@ -50,8 +59,9 @@ class _Switch:
 
 
 class _Patched:
-    def __init__(self, patch: Any) -> None:
+    def __init__(self, patch: Any, *, says_active: bool) -> None:
         self.patch = patch
+        self.says_active = says_active
 
     def __call__(self, user: DirectoryUser) -> Outcome:
         from agent.scim import library
@@ -121,6 +131,11 @@ def _value(value: Any, path: str | None) -> Any:
 
 def _names_manager(path: str) -> bool:
     return path.lower() in ("manager", f"{ENTERPRISE_URN}:manager".lower())
+
+
+def _says_active(operation: Mapping[str, Any]) -> bool:
+    paths = [operation["path"]] if "path" in operation else list(operation["value"])
+    return any(path.lower().removeprefix(CORE_URN.lower() + ":") == "active" for path in paths)
 
 
 def _switch(operations: list[dict[str, Any]]) -> bool | None:

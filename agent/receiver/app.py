@@ -1,0 +1,241 @@
+"""The receiver's ASGI app: authenticate → route → handle → answer. Everything under /scim/v2 needs a key, discovery too.
+
+The path is taken as it was sent, never decoded and never tidied up, so there is one spelling of every address: what is
+encoded or doubled is authenticated like everything else and then not found. Bodies are read after the key was checked.
+"""
+
+import asyncio
+import itertools
+import secrets
+import time
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from urllib.parse import unquote
+
+import structlog
+
+from agent.directory.port import Directory, WriteContext
+from agent.model.codes import Source
+from agent.model.errors import AgentError
+from agent.receiver import metrics
+from agent.receiver.auth import ApiKey, Authenticator, Keys
+from agent.receiver.messages import CLOSE, Receive, Request, Response, Scope, Send
+from agent.receiver.refusals import Refusals, translate
+from agent.receiver.users import Users
+from agent.scim import discovery
+from agent.scim.errors import ScimError, error_body
+from agent.scim.render import page
+from agent.settings import Settings
+
+ROOT = "/scim/v2"
+ASGI = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+_READS = ("GET", "HEAD")
+_VERBS = {"POST": "create", "PUT": "update", "PATCH": "update", "DELETE": "remove"}
+_NO_GROUPS = "OpsHelm has no groups; turn Group Push off."
+
+log = structlog.get_logger("agent.receiver")
+
+
+def base_url(settings: Settings) -> str:
+    """The SCIM root's address as Okta sees it: from the settings, never from a request."""
+    server = settings.server
+    if server.public_url:
+        return server.public_url.rstrip("/").removesuffix(ROOT) + ROOT
+    host = "localhost" if server.host in ("", "0.0.0.0", "::") else server.host  # noqa: S104 - compared, not bound
+    return f"http://{f'[{host}]' if ':' in host else host}:{server.port}{ROOT}"
+
+
+def build(
+    directory: Directory, keys: Keys, refusals: Refusals, settings: Settings, *, hooks: ASGI | None = None
+) -> ASGI:
+    """The app for ``server.port``. ``hooks`` answers /hooks/okta, which has a secret of its own."""
+    return Receiver(directory, keys, refusals, settings, hooks)
+
+
+class Receiver:
+    def __init__(
+        self, directory: Directory, keys: Keys, refusals: Refusals, settings: Settings, hooks: ASGI | None
+    ) -> None:
+        base = base_url(settings)
+        self._auth = Authenticator(keys, blocking=directory.reads_block, monotonic=time.monotonic)
+        self._refusals = refusals
+        self._hooks = hooks
+        self._users = Users(directory, base, settings.receiver.max_waiting)
+        self._config = discovery.service_provider_config(base)
+        self._listings = {"Schemas": discovery.schemas(base), "ResourceTypes": discovery.resource_types(base)}
+        self._ids = itertools.count(1)
+        self._prefix = secrets.token_hex(6)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await _lifespan(receive, send)
+            return
+        if scope["type"] != "http":
+            return
+        path: str = scope.get("raw_path", scope["path"].encode()).decode("latin-1").partition("?")[0]
+        if path == "/hooks/okta" and self._hooks is not None:
+            await self._hooks(scope, receive, send)
+            return
+        started = time.perf_counter()
+        request_id = f"{self._prefix}-{next(self._ids):x}"
+        response = await self._answer(scope, path, receive, request_id)
+        method = scope["method"] if scope["method"] in _VERBS or scope["method"] in _READS else "other"
+        metrics.REQUESTS.labels(method, str(response.status)).inc()
+        metrics.SECONDS.labels(method).observe(time.perf_counter() - started)
+        await response.send(send, request_id)
+
+    async def _answer(self, scope: Scope, path: str, receive: Receive, request_id: str) -> Response:
+        if path == "/healthz":
+            return Response(200, b'{"status":"ok"}')
+        if path != ROOT and not path.startswith(ROOT + "/"):
+            return Response(404, error_body(404, f"There is nothing here; SCIM is at {ROOT}."))
+        caller: ApiKey | None = None
+        request: Request | None = None
+        try:
+            request = Request(scope, _parts(path), request_id)
+            caller = await self._auth.identify(request)
+            return await self._route(request, caller, receive)
+        except Exception as exc:
+            error = translate(exc, scope["method"])
+            if error is None:
+                log.exception("request failed", request_id=request_id, method=scope["method"])
+                error = ScimError(
+                    500, f"The agent failed unexpectedly; see its log for request {request_id}."
+                )
+            if request is not None and caller is not None and scope["method"] not in _READS:
+                await self._note(request, caller, error)
+            return _error(error)
+
+    async def _route(self, request: Request, caller: ApiKey, receive: Receive) -> Response:
+        match request.parts:
+            case ["Users"]:
+                if request.method in _READS:
+                    return await self._users.search(request)
+                _allow(request, "GET", "POST")
+                return await self._users.post(request, _context(request, caller), receive)
+            case ["Users", ".search"] | [".search"] | ["Bulk"] | ["Me"]:
+                raise ScimError(
+                    501, f"{'/'.join(request.parts)} is not supported; see ServiceProviderConfig."
+                )
+            case ["Users", user_id]:
+                return await self._user(request, user_id, caller, receive)
+            case ["Groups", *rest]:
+                return self._groups(request, rest)
+            case ["ServiceProviderConfig"]:
+                _discovery(request)
+                return Response(200, self._config)
+            case [("Schemas" | "ResourceTypes") as name, *rest] if len(rest) < 2:
+                _discovery(request)
+                return self._document(name, rest)
+        raise ScimError(404, "There is nothing at this address.")
+
+    async def _user(self, request: Request, user_id: str, caller: ApiKey, receive: Receive) -> Response:
+        if request.method in _READS:
+            return await self._users.get(request, user_id)
+        _allow(request, "GET", "PUT", "PATCH", "DELETE")
+        context = _context(request, caller)
+        match request.method:
+            case "PUT":
+                return await self._users.put(request, user_id, context, receive)
+            case "PATCH":
+                return await self._users.patch(request, user_id, context, receive)
+        return await self._users.delete(request, user_id, context)
+
+    def _groups(self, request: Request, rest: list[str]) -> Response:
+        if request.method not in _READS:
+            raise ScimError(501, _NO_GROUPS)
+        if rest:
+            raise ScimError(404, _NO_GROUPS)
+        return Response(200, page((), total=0, start_index=1, count=0))
+
+    def _document(self, name: str, rest: list[str]) -> Response:
+        documents = self._listings[name]
+        if not rest:
+            return Response(200, discovery.listed(list(documents.values())))
+        wanted = unquote(rest[0]).lower()
+        for key, document in documents.items():
+            if key.lower() == wanted:
+                return Response(200, document)
+        raise ScimError(404, f"There is no such document in {name}.")
+
+    async def _note(self, request: Request, caller: ApiKey, error: ScimError) -> None:
+        """One journal row for what was refused before the directory, which keeps its own, was asked."""
+        log.info(
+            "request refused",
+            request_id=request.id,
+            method=request.method,
+            status=error.status,
+            key=caller.id,
+        )
+        if error.journalled or error.status == 429:
+            return
+        target = request.parts[1] if len(request.parts) == 2 and request.parts[0] == "Users" else None
+        try:
+            await asyncio.wrap_future(
+                self._refusals.record(
+                    verb=_VERBS.get(request.method, "other"),
+                    directory_id=target[:255] if target else None,
+                    reason=f"{error.status} {error.scim_type or ''}: {error.detail}",
+                    context=_context(request, caller),
+                    now=datetime.now(UTC),
+                )
+            )
+        except AgentError as exc:
+            log.error("refused attempt not journalled", request_id=request.id, code=exc.code)  # noqa: TRY400 - no traceback
+
+
+def _parts(path: str) -> list[str]:
+    """The segments under the root. One trailing slash is nothing; an empty segment is one that no route has."""
+    return path[len(ROOT) + 1 :].removesuffix("/").split("/")
+
+
+def _context(request: Request, caller: ApiKey) -> WriteContext:
+    return WriteContext(actor=f"key:{caller.id} {caller.name}", source=Source.PUSH, request_id=request.id)
+
+
+def _allow(request: Request, *methods: str) -> None:
+    if request.method not in methods:
+        error = ScimError(405, f"{request.method} is not allowed here.")
+        error.allow = ("GET", "HEAD", *methods[1:])
+        raise error
+
+
+def _discovery(request: Request) -> None:
+    if request.method not in _READS:
+        _allow(request, "GET")
+    # RFC 7644 §4: a filter on these is refused, or it would seem to have been applied.
+    if "filter" in request.parameters:
+        raise ScimError(403, "These documents can't be filtered.")
+
+
+def _error(error: ScimError) -> Response:
+    headers = []
+    if error.status == 401:
+        headers.append((b"www-authenticate", b'Bearer realm="OpsHelm SCIM"'))
+    if error.retry_after is not None:
+        headers.append((b"retry-after", b"%d" % error.retry_after))
+    if error.allow:
+        headers.append((b"allow", ", ".join(error.allow).encode()))
+    if error.status in (401, 413, 415, 431):
+        # The body may still be on its way, and nobody will read it.
+        headers.append(CLOSE)
+    return Response(error.status, error.body, headers)
+
+
+async def _lifespan(receive: Receive, send: Send) -> None:
+    """Load the filter grammar while nobody waits for it."""
+    while True:
+        message = await receive()
+        if message["type"] == "lifespan.startup":
+            await asyncio.to_thread(_warm_up)
+            await send({"type": "lifespan.startup.complete"})
+        elif message["type"] == "lifespan.shutdown":
+            await send({"type": "lifespan.shutdown.complete"})
+            return
+
+
+def _warm_up() -> None:
+    from agent.scim import library
+
+    library.warm_up()

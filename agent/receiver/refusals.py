@@ -1,0 +1,83 @@
+"""Errors as answers: which rule or fault has which status. Words come from whoever refused; no traceback leaves here.
+
+=========================================================  =====================================================
+refused by                                                 answer
+=========================================================  =====================================================
+uniqueness, an e-mail that is taken                        409 uniqueness
+another owner of the name, a rule about the account        409
+a local account                                            409; 403 for a DELETE
+a limit on deactivations                                   429 with Retry-After: Okta comes back by itself
+a value                                                    400 invalidValue
+no such user (for SCIM)                                    404
+a lost race with If-Match                                  412
+the database or a remote OpsHelm, just now                 429 with Retry-After: 60 (Okta retries nothing else)
+=========================================================  =====================================================
+"""
+
+from concurrent.futures import Future
+from datetime import datetime
+from typing import Any, Protocol
+
+from agent.directory.port import WriteContext
+from agent.model.codes import RefusalCode
+from agent.model.errors import DirectoryUnavailable, NotFound, Refused, StoreUnavailable, VersionConflict
+from agent.scim.errors import ScimError
+
+#: What can't be done just now is worth another try after this many seconds.
+RETRY_AFTER = 60
+#: A limit opens again bit by bit.
+RETRY_LIMIT = 300
+
+_STATUSES: dict[RefusalCode, tuple[int, str | None]] = {
+    RefusalCode.UNIQUENESS: (409, "uniqueness"),
+    RefusalCode.EMAIL_TAKEN: (409, "uniqueness"),
+    # POST's way of saying that the name is somebody's; clients look for this word on a 409.
+    RefusalCode.NAME_REUSE: (409, "uniqueness"),
+    RefusalCode.PROTECTED: (409, None),
+    RefusalCode.LAST_OWNER: (409, None),
+    RefusalCode.OWNER_IDENTITY: (409, None),
+    RefusalCode.LOCAL_ACCOUNT: (409, None),
+    RefusalCode.REJECTED: (409, None),
+    RefusalCode.PUSH_BURST: (429, None),
+    RefusalCode.DEACTIVATIONS_24H: (429, None),
+    RefusalCode.INVALID_USER_NAME: (400, "invalidValue"),
+    RefusalCode.EMAIL_NOT_USER_NAME: (400, "invalidValue"),
+    RefusalCode.INVALID_VALUE: (400, "invalidValue"),
+    RefusalCode.BLANK: (400, "invalidValue"),
+    RefusalCode.HIDDEN: (404, None),
+}
+NO_SUCH_USER = "There is no such user."
+
+
+class Refusals(Protocol):
+    """Where the receiver writes down what it refused before the directory was asked: one journal row of kind refused."""
+
+    def record(
+        self, *, verb: str, directory_id: str | None, reason: str, context: WriteContext, now: datetime
+    ) -> "Future[Any]": ...
+
+
+def translate(exc: Exception, method: str) -> ScimError | None:
+    """The SCIM error for an error of the layers below; None for one that nobody foresaw."""
+    match exc:
+        case ScimError():
+            return exc
+        case Refused():
+            status, scim_type = _STATUSES[exc.reason]
+            if exc.reason is RefusalCode.LOCAL_ACCOUNT and method == "DELETE":
+                status = 403
+            retry = (exc.retry_after or RETRY_LIMIT) if status == 429 else None
+            return ScimError(status, exc.detail, scim_type, retry_after=retry)
+        case NotFound():
+            return ScimError(404, NO_SUCH_USER)
+        case VersionConflict():
+            return ScimError(412, "The user has changed since that version; read it again.")
+        case StoreUnavailable():
+            return unavailable("OpsHelm's agent can't reach its database just now.")
+        case DirectoryUnavailable():
+            return unavailable("OpsHelm can't be reached just now.")
+    return None
+
+
+def unavailable(what: str) -> ScimError:
+    return ScimError(429, f"{what} Nothing was changed; please try again later.", retry_after=RETRY_AFTER)

@@ -1,0 +1,203 @@
+"""The /Users resource: what each method does with a request and the directory. Knows no rule about accounts."""
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import Future
+from datetime import UTC, datetime
+from typing import TypeVar
+
+from agent.directory.port import Directory, Draft, WriteContext, Written
+from agent.model.users import DirectoryUser, identity_key
+from agent.receiver.messages import Receive, Request, Response, read_body
+from agent.receiver.metrics import WAITING
+from agent.receiver.refusals import NO_SUCH_USER, translate
+from agent.scim import body, filter, patch, projection, render, strict  # noqa: A004 - our module, not the builtin
+from agent.scim.discovery import MAX_RESULTS
+from agent.scim.errors import ScimError, invalid_value
+
+T = TypeVar("T")
+
+DEFAULT_COUNT = 100
+_BUSY_SECONDS = 30
+
+
+class Users:
+    """``base`` is the public address of the SCIM root; ``max_waiting`` bounds the writes that wait for their commit."""
+
+    def __init__(self, directory: Directory, base: str, max_waiting: int) -> None:
+        self._directory = directory
+        self._base = base
+        self._max_waiting = max_waiting
+        self._waiting = 0
+
+    async def get(self, request: Request, user_id: str) -> Response:
+        shown = self._projection(request)
+        user = await self._read(lambda: self._directory.get(user_id))
+        if user is None or user.hidden:
+            raise ScimError(404, NO_SUCH_USER)
+        seen = request.headers.get(b"if-none-match")
+        if seen is not None and _matches(seen, user.version):
+            return Response(304, b"", ((b"etag", render.etag(user).encode()),))
+        return self._one(200, user, shown)
+
+    async def search(self, request: Request) -> Response:
+        shown = self._projection(request)
+        start = max(1, request.number("startIndex", 1))
+        count = min(max(0, request.number("count", DEFAULT_COUNT)), MAX_RESULTS)
+        text = request.parameters.get("filter")
+        where = None if text is None else filter.parse(text)
+        total, found = await self._read(lambda: self._search(where, start, count))
+        resources = [render.user(user, self._base) for user in found]
+        if shown is not None:
+            resources = [shown.apply(resource) for resource in resources]
+        return Response(200, render.page(resources, total=total, start_index=start, count=len(resources)))
+
+    async def post(self, request: Request, context: WriteContext, receive: Receive) -> Response:
+        shown = self._projection(request)
+        said = self._body(await read_body(request, receive))
+        draft = Draft(
+            user_name=said.user_name,
+            profile=said.profile,
+            active=said.active is not False,
+            okta_id=said.okta_id,
+            active_said=said.active is not None,
+        )
+        written = await self._write(lambda now: self._directory.create(draft, context, now), "POST")
+        return self._one(201, written.user, shown)
+
+    async def put(self, request: Request, user_id: str, context: WriteContext, receive: Receive) -> Response:
+        shown = self._projection(request)
+        said = self._body(await read_body(request, receive))
+
+        def change(user: DirectoryUser) -> Draft:
+            return Draft(
+                user_name=said.user_name,
+                profile=said.profile,
+                active=user.active if said.active is None else said.active,
+                okta_id=said.okta_id,
+                active_said=said.active is not None,
+            )
+
+        return self._one(200, await self._modify(request, user_id, change, context), shown)
+
+    async def patch(
+        self, request: Request, user_id: str, context: WriteContext, receive: Receive
+    ) -> Response:
+        shown = self._projection(request)
+        apply = patch.read(strict.decode(await read_body(request, receive)))
+
+        def change(user: DirectoryUser) -> Draft:
+            after = apply(user)
+            return Draft(
+                user_name=after.user_name,
+                profile=after.profile,
+                active=after.active,
+                okta_id=after.okta_id,
+                active_said=apply.says_active,
+            )
+
+        return self._one(200, await self._modify(request, user_id, change, context), shown)
+
+    async def delete(self, request: Request, user_id: str, context: WriteContext) -> Response:
+        version = await self._expected(request, user_id)
+        await self._write(
+            lambda now: self._directory.remove(user_id, context, now, expected_version=version), "DELETE"
+        )
+        return Response(204)
+
+    def _body(self, raw: bytes) -> body.Body:
+        value = strict.decode(raw)
+        body.check_schemas(value)
+        said = body.read(value)
+        if not said.user_name:
+            raise invalid_value("userName is required.")
+        return said
+
+    async def _modify(
+        self, request: Request, user_id: str, change: Callable[[DirectoryUser], Draft], context: WriteContext
+    ) -> DirectoryUser:
+        version = await self._expected(request, user_id)
+        written = await self._write(
+            lambda now: self._directory.modify(user_id, change, context, now, expected_version=version),
+            request.method,
+        )
+        return written.user
+
+    async def _expected(self, request: Request, user_id: str) -> int | None:
+        """The version that If-Match allows; None where any is right. A tag that we never gave is a lost race."""
+        tags = request.headers.get(b"if-match")
+        if tags is None:
+            return None
+        user = await self._read(lambda: self._directory.get(user_id))
+        if user is None or user.hidden:
+            raise ScimError(404, NO_SUCH_USER)
+        if tags.strip() == b"*":
+            return None
+        if not _matches(tags, user.version):
+            raise ScimError(412, "The user has changed since that version; read it again.")
+        return user.version
+
+    def _search(self, where: filter.Filter | None, start: int, count: int) -> tuple[int, list[DirectoryUser]]:
+        if isinstance(where, filter.Compare) and where.op == "eq" and isinstance(where.value, str):
+            found, sought = self._single(str(where.target), where.value)
+            if sought:
+                users = [found] if found is not None and not found.hidden else []
+                return len(users), users[start - 1 :][:count]
+        page = self._directory.search(where, start, count)
+        return page.total, list(page.users)
+
+    def _single(self, path: str, value: str) -> tuple[DirectoryUser | None, bool]:
+        """Unique attributes are looked up, not searched."""
+        match path:
+            case "userName":
+                return self._directory.find(user_name_key=identity_key(value)), True
+            case "externalId":
+                return self._directory.find(okta_id=value), True
+            case "id":
+                return self._directory.get(value), True
+        return None, False
+
+    async def _read(self, read: Callable[[], T]) -> T:
+        return await asyncio.to_thread(read) if self._directory.reads_block else read()
+
+    async def _write(self, submit: Callable[[datetime], "Future[Written]"], method: str) -> Written:
+        if self._waiting >= self._max_waiting:
+            busy = ScimError(
+                429, f"{self._waiting} writes are waiting. Nothing was changed.", retry_after=_BUSY_SECONDS
+            )
+            busy.journalled = True  # a row for each would add to the very load that it tells of
+            raise busy
+        self._waiting += 1
+        WAITING.set(self._waiting)
+        try:
+            return await asyncio.wrap_future(submit(datetime.now(UTC)))
+        except Exception as exc:
+            error = translate(exc, method)
+            if error is None:
+                raise
+            error.journalled = True
+            raise error from exc
+        finally:
+            self._waiting -= 1
+            WAITING.set(self._waiting)
+
+    def _projection(self, request: Request) -> projection.Projection | None:
+        if not request.scope["query_string"]:
+            return None
+        parameters = request.parameters
+        return projection.read(parameters.get("attributes"), parameters.get("excludedattributes"))
+
+    def _one(self, status: int, user: DirectoryUser, shown: projection.Projection | None) -> Response:
+        rendered = render.user(user, self._base)
+        if shown is not None:
+            rendered = shown.apply(rendered)
+        headers = [(b"etag", render.etag(user).encode())]
+        if status == 201:
+            headers.append((b"location", render.location(user, self._base).encode()))
+        return Response(status, rendered, headers)
+
+
+def _matches(tags: bytes, version: int) -> bool:
+    """Whether a list of entity tags names the version; weak and strong alike, since bodies are never sliced."""
+    own = b'"%d"' % version
+    return tags.strip() == b"*" or any(tag.strip().removeprefix(b"W/") == own for tag in tags.split(b","))
