@@ -144,6 +144,8 @@ class Store:
     def submit(self, work: Callable[[Connection], T]) -> "Future[T]":
         """Run ``work`` in a write transaction; the Future is done after COMMIT."""
         future: Future[T] = Future()
+        # Running from the start: who stops waiting (a client that went away) can't cancel what may be half done.
+        future.set_running_or_notify_cancel()
         with self._closing:
             if self.fatal is not None or self._closed:
                 future.set_exception(self.fatal or StoreUnavailable("The agent is stopping. Nothing was changed; try again later."))
