@@ -40,8 +40,8 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB
 
 from agent.model.users import ENTERPRISE_URN, identity_key
-from agent.scim.filter import Both, Compare, Either, Filter, Not, Present, Select
 from agent.scim.schema import Target
+from agent.scim.terms import Both, Compare, Either, Filter, Not, Present, Select
 from agent.store.tables import user_emails, users
 
 Dialect = Literal["sqlite", "postgresql"]

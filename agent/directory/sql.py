@@ -185,7 +185,7 @@ def _search(conn: Connection, where: Any | None, offset: int, limit: int, *, inc
 
     conditions = [] if include_hidden else [users.c.hidden == false()]
     if where is not None:
-        conditions.append(filter_sql.compile(where))
+        conditions.append(filter_sql.where(where, conn.dialect.name))
     total = conn.execute(select(func.count()).select_from(users).where(*conditions)).scalar_one()
     if not limit or offset >= total:
         return Page(total=total, users=[])

@@ -7,6 +7,7 @@ encoded or doubled is authenticated like everything else and then not found. Bod
 import asyncio
 import itertools
 import secrets
+import threading
 import time
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
@@ -18,14 +19,17 @@ from agent.directory.port import Directory, WriteContext
 from agent.model.codes import Source
 from agent.model.errors import AgentError
 from agent.receiver import metrics
-from agent.receiver.auth import ApiKey, Authenticator, Keys
+from agent.receiver.auth import Authenticator, Keys
 from agent.receiver.messages import CLOSE, Receive, Request, Response, Scope, Send
 from agent.receiver.refusals import Refusals, translate
+from agent.receiver.stored import StoredKeys, StoredRefusals
 from agent.receiver.users import Users
 from agent.scim import discovery
 from agent.scim.errors import ScimError, error_body
 from agent.scim.render import page
 from agent.settings import Settings
+from agent.store.engine import Store
+from agent.store.keys import ApiKey
 
 ROOT = "/scim/v2"
 ASGI = Callable[[Scope, Receive, Send], Awaitable[None]]
@@ -46,11 +50,11 @@ def base_url(settings: Settings) -> str:
     return f"http://{f'[{host}]' if ':' in host else host}:{server.port}{ROOT}"
 
 
-def build(
-    directory: Directory, keys: Keys, refusals: Refusals, settings: Settings, *, hooks: ASGI | None = None
-) -> ASGI:
+def build(directory: Directory, store: Store, settings: Settings, *, hooks: ASGI | None = None) -> ASGI:
     """The app for ``server.port``. ``hooks`` answers /hooks/okta, which has a secret of its own."""
-    return Receiver(directory, keys, refusals, settings, hooks)
+    # The filter grammar takes most of a second to load: now, not when the first client needs it.
+    threading.Thread(target=_warm_up, name="scim-grammar", daemon=True).start()
+    return Receiver(directory, StoredKeys(store), StoredRefusals(store), settings, hooks)
 
 
 class Receiver:
@@ -68,9 +72,6 @@ class Receiver:
         self._prefix = secrets.token_hex(6)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "lifespan":
-            await _lifespan(receive, send)
-            return
         if scope["type"] != "http":
             return
         path: str = scope.get("raw_path", scope["path"].encode()).decode("latin-1").partition("?")[0]
@@ -191,7 +192,7 @@ def _parts(path: str) -> list[str]:
 
 
 def _context(request: Request, caller: ApiKey) -> WriteContext:
-    return WriteContext(actor=f"key:{caller.id} {caller.name}", source=Source.PUSH, request_id=request.id)
+    return WriteContext(actor=caller.actor, source=Source.PUSH, request_id=request.id)
 
 
 def _allow(request: Request, *methods: str) -> None:
@@ -221,18 +222,6 @@ def _error(error: ScimError) -> Response:
         # The body may still be on its way, and nobody will read it.
         headers.append(CLOSE)
     return Response(error.status, error.body, headers)
-
-
-async def _lifespan(receive: Receive, send: Send) -> None:
-    """Load the filter grammar while nobody waits for it."""
-    while True:
-        message = await receive()
-        if message["type"] == "lifespan.startup":
-            await asyncio.to_thread(_warm_up)
-            await send({"type": "lifespan.startup.complete"})
-        elif message["type"] == "lifespan.shutdown":
-            await send({"type": "lifespan.shutdown.complete"})
-            return
 
 
 def _warm_up() -> None:

@@ -10,7 +10,7 @@ import hashlib
 import hmac
 import re
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any, Protocol
 
 import structlog
@@ -18,41 +18,24 @@ import structlog
 from agent.receiver.messages import Request
 from agent.receiver.metrics import UNAUTHORIZED
 from agent.scim.errors import ScimError
+from agent.store.keys import TOUCH_EVERY, ApiKey, Scope
 
 CACHE_SECONDS = 2.0
 #: Wrong keys from one address in FLOOD_SECONDS before the database isn't asked for it any more.
 FLOOD_LIMIT = 100
 FLOOD_SECONDS = 60.0
 _MAX_ADDRESSES = 10_000
-_TOUCH_EVERY = timedelta(minutes=1)
 _KEY = re.compile(rb"(?:[Bb][Ee][Aa][Rr][Ee][Rr] +)?(oha_[A-Za-z0-9_-]{20,100})")
 
 log = structlog.get_logger("agent.receiver")
 
 
-class ApiKey(Protocol):
-    """What the receiver reads of a key (agent.store.keys)."""
-
-    @property
-    def id(self) -> int: ...
-    @property
-    def name(self) -> str: ...
-    @property
-    def sha256(self) -> str: ...
-    @property
-    def scope(self) -> str: ...
-    @property
-    def expires(self) -> datetime | None: ...
-    @property
-    def revoked(self) -> datetime | None: ...
-
-
 class Keys(Protocol):
     def find(self, sha256: str) -> ApiKey | None:
-        """The key with this digest, whatever its state. May block where the directory's reads do."""
+        """The key with this digest, valid or not. May block where the directory's reads do."""
         ...
 
-    def touch(self, key_id: int, now: datetime) -> Any:
+    def touch(self, key: ApiKey, now: datetime) -> Any:
         """Note the use; doesn't wait for the write."""
         ...
 
@@ -98,10 +81,10 @@ class Authenticator:
         return self._keys.find(digest.hex())
 
     def _touch(self, key: ApiKey, now: datetime) -> None:
-        last = self._touched.get(key.id)
-        if last is None or now - last >= _TOUCH_EVERY:
+        last = self._touched.get(key.id, key.last_used)
+        if last is None or now - last >= TOUCH_EVERY:
             self._touched[key.id] = now
-            self._keys.touch(key.id, now)
+            self._keys.touch(key, now)
 
     def _flooded(self, peer: str, moment: float) -> bool:
         count, until = self._strangers.get(peer, (0, 0.0))
@@ -132,8 +115,5 @@ class Authenticator:
 
 def _valid(key: ApiKey, digest: bytes, now: datetime) -> bool:
     return (
-        hmac.compare_digest(bytes.fromhex(key.sha256), digest)
-        and key.scope == "scim"
-        and key.revoked is None
-        and (key.expires is None or now < key.expires)
+        hmac.compare_digest(bytes.fromhex(key.sha256), digest) and key.scope is Scope.SCIM and key.valid(now)
     )

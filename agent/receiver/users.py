@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import TypeVar
 
 from agent.directory.port import Directory, Draft, WriteContext, Written
+from agent.model.errors import Refused
 from agent.model.users import DirectoryUser, identity_key
 from agent.receiver.messages import Receive, Request, Response, read_body
 from agent.receiver.metrics import WAITING
@@ -14,6 +15,7 @@ from agent.receiver.refusals import NO_SUCH_USER, translate
 from agent.scim import body, filter, patch, projection, render, strict  # noqa: A004 - our module, not the builtin
 from agent.scim.discovery import MAX_RESULTS
 from agent.scim.errors import ScimError, invalid_value
+from agent.scim.terms import Compare, Filter
 
 T = TypeVar("T")
 
@@ -137,8 +139,8 @@ class Users:
             raise ScimError(412, "The user has changed since that version; read it again.")
         return user.version
 
-    def _search(self, where: filter.Filter | None, start: int, count: int) -> tuple[int, list[DirectoryUser]]:
-        if isinstance(where, filter.Compare) and where.op == "eq" and isinstance(where.value, str):
+    def _search(self, where: Filter | None, start: int, count: int) -> tuple[int, list[DirectoryUser]]:
+        if isinstance(where, Compare) and where.op == "eq" and isinstance(where.value, str):
             found, sought = self._single(str(where.target), where.value)
             if sought:
                 users = [found] if found is not None and not found.hidden else []
@@ -175,7 +177,8 @@ class Users:
             error = translate(exc, method)
             if error is None:
                 raise
-            error.journalled = True
+            # The directory keeps its own row of what its rules refuse.
+            error.journalled = isinstance(exc, Refused)
             raise error from exc
         finally:
             self._waiting -= 1

@@ -1,59 +1,13 @@
-"""Filters as a small tree of our own. Parses the form that Okta sends itself; scim2-models parses all others.
-
-Every attribute in a tree is one that users have: an unknown one is refused, never dropped. The tree says nothing about
-SQL (agent.directory.filter_sql).
-"""
+"""Filters, from text to agent.scim.terms. Reads the form that Okta sends itself; scim2-models reads all others."""
 
 import re
-from datetime import datetime
-from typing import Literal
-
-from msgspec import Struct
 
 from agent.scim.errors import ScimError, invalid_filter
-from agent.scim.schema import Target, resolve
+from agent.scim.schema import resolve
+from agent.scim.terms import Both, Compare, Either, Filter, Not, Select
 
 MAX_LENGTH = 2048
 MAX_DEPTH = 20
-
-Op = Literal["eq", "ne", "co", "sw", "ew", "gt", "ge", "lt", "le"]
-Value = str | bool | int | float | datetime | None
-
-
-class Compare(Struct, frozen=True):
-    target: Target
-    op: Op
-    value: Value
-
-
-class Present(Struct, frozen=True):
-    target: Target
-
-
-class Not(Struct, frozen=True):
-    term: "Filter"
-
-
-class Both(Struct, frozen=True):
-    """All of the terms."""
-
-    terms: tuple["Filter", ...]
-
-
-class Either(Struct, frozen=True):
-    """Any of the terms."""
-
-    terms: tuple["Filter", ...]
-
-
-class Select(Struct, frozen=True):
-    """``emails[…]``: one value for which the term holds. Inside, a Target's attribute is the multi-valued one."""
-
-    target: Target
-    term: "Filter"
-
-
-Filter = Compare | Present | Not | Both | Either | Select
 
 #: Okta's check for existence. A value with an escape goes to the full grammar.
 _SIMPLE = re.compile(r'\s*(userName|externalId|id)\s+eq\s+"([^"\\\x00-\x1f]*)"\s*', re.IGNORECASE | re.ASCII)

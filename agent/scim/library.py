@@ -37,8 +37,8 @@ from scim2_models.path import Present as LibraryPresent
 
 from agent.model.users import ENTERPRISE_URN
 from agent.scim.errors import ScimError, invalid_filter, invalid_path, mutability
-from agent.scim.filter import Both, Compare, Either, Filter, Not, Op, Present, Select, Value
 from agent.scim.schema import CORE_URN, Target, resolve
+from agent.scim.terms import Both, Compare, Either, Filter, Not, Op, Present, Select, Value
 
 
 class Name(ComplexAttribute):

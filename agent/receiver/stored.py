@@ -1,0 +1,43 @@
+"""What the receiver keeps in the agent's store beside the directory: the use of keys, and what it refused by itself."""
+
+from concurrent.futures import Future
+from datetime import datetime
+
+from agent.directory.port import WriteContext
+from agent.store import journal, keys
+from agent.store.engine import Store
+
+
+class StoredKeys:
+    """Fulfils agent.receiver.auth.Keys."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def find(self, sha256: str) -> keys.ApiKey | None:
+        with self._store.read() as conn:
+            return keys.find(conn, sha256)
+
+    def touch(self, key: keys.ApiKey, now: datetime) -> "Future[None]":
+        return self._store.submit(lambda conn: keys.touch(conn, key, now))
+
+
+class StoredRefusals:
+    """Fulfils agent.receiver.refusals.Refusals."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def record(
+        self, *, verb: str, directory_id: str | None, reason: str, context: WriteContext, now: datetime
+    ) -> "Future[None]":
+        entry = journal.Entry(
+            kind=journal.Kind.REFUSED,
+            verb=verb,
+            actor=context.actor,
+            source=context.source.value,
+            directory_id=directory_id,
+            request_id=context.request_id,
+            reason=reason,
+        )
+        return self._store.submit(lambda conn: journal.append(conn, entry, now))
