@@ -118,46 +118,47 @@ user_emails = Table(
 )
 Index("ix_user_emails_value_key", user_emails.c.value_key)
 
-#: One row a person that a sweep saw, keyed by the run that swept.
+#: One row a person that a sweep saw (model.cases.Want), keyed by the run that swept. Only the key is an index: the
+#: compare statement goes through the rows once and looks into the directory.
 sweep_rows = Table(
     "sweep_rows",
     metadata,
-    Column("sweep", Integer, primary_key=True),
+    Column("sweep", Integer, primary_key=True, autoincrement=False),
     Column("okta_id", String(64), primary_key=True),
     Column("external_id", Text),
     Column("user_name", Text, nullable=False),
     Column("user_name_key", Text, nullable=False),
+    Column("email", Text, nullable=False),
     Column("email_key", Text, nullable=False),
     Column("wanted", String(8), nullable=False),
     # Row of the desired-state table that decided.
-    Column("rule", Text, nullable=False),
+    Column("row", String(40), nullable=False),
     Column("mapped", Text, nullable=False),
     # Bit n: the mapping's n-th path was said to be empty (model.mapping).
-    Column("cleared", BigInteger, nullable=False, server_default="0"),
-    # Findings and what else classification needs, JSON; null for most.
-    Column("notes", Text),
+    Column("cleared", BigInteger, nullable=False),
+    Column("sync_error", Boolean, nullable=False),
     Column("read_at", UtcTime, nullable=False),
+    sqlite_with_rowid=False,
 )
-Index("ix_sweep_rows_name", sweep_rows.c.sweep, sweep_rows.c.user_name_key)
-Index("ix_sweep_rows_external_id", sweep_rows.c.sweep, sweep_rows.c.external_id)
 
 #: A listing of a remote directory, in the columns of users that the compare statement reads.
 directory_rows = Table(
     "directory_rows",
     metadata,
-    Column("sweep", Integer, primary_key=True),
+    Column("sweep", Integer, primary_key=True, autoincrement=False),
     Column("id", String(255), primary_key=True),
     Column("user_name", Text, nullable=False),
     Column("user_name_key", Text, nullable=False),
     Column("email_key", Text, nullable=False),
     Column("okta_id", String(255)),
     Column("origin", String(8), nullable=False),
-    Column("protected", Boolean, nullable=False, server_default=text("false")),
+    Column("protected", Boolean, nullable=False),
     Column("active", Boolean, nullable=False),
-    Column("suspended", Boolean, nullable=False, server_default=text("false")),
+    Column("suspended", Boolean, nullable=False),
     Column("role", String(8), nullable=False),
     Column("mapped", Text, nullable=False),
     Column("version", Integer, nullable=False),
+    sqlite_with_rowid=False,
 )
 Index("ix_directory_rows_name", directory_rows.c.sweep, directory_rows.c.user_name_key)
 Index("ix_directory_rows_okta_id", directory_rows.c.sweep, directory_rows.c.okta_id)
@@ -405,3 +406,56 @@ cursors = Table(
     Column("value", Text, nullable=False),
     Column("updated", UtcTime, nullable=False),
 )
+
+#: What a remote OpsHelm can't keep of an account, one row for each that the agent has linked, marked or written.
+remote_links = Table(
+    "remote_links",
+    metadata,
+    Column("directory_id", String(255), primary_key=True),
+    # Wins over the externalId at the remote.
+    Column("okta_id", String(255), unique=True),
+    # Unlinked by an operator: the externalId at the remote binds nothing.
+    Column("detached", Boolean, nullable=False, server_default=text("false")),
+    Column("origin", String(8), nullable=False),
+    Column("protected", Boolean, nullable=False, server_default=text("false")),
+    Column("suspended", Boolean, nullable=False, server_default=text("false")),
+    Column("hidden", Boolean, nullable=False, server_default=text("false")),
+    Column("deactivated", UtcTime),
+    # The agent's own last write and what a read showed after it; outweighs a listing that lags behind.
+    Column("user_name_key", Text, nullable=False, server_default=""),
+    Column("written", UtcTime),
+    Column("state", Text),
+)
+Index("ix_remote_links_written", remote_links.c.written)
+Index("ix_remote_links_name", remote_links.c.user_name_key)
+
+#: Accounts that the remote's own roles call owners, as the last whole listing showed them.
+remote_owners = Table(
+    "remote_owners",
+    metadata,
+    Column("directory_id", String(255), primary_key=True),
+    Column("user_name", Text, nullable=False),
+)
+
+#: One row for each call that changes the remote, written before it; counts as done until its outcome is known.
+intents = Table(
+    "intents",
+    metadata,
+    Column("id", _Serial, primary_key=True, autoincrement=True),
+    Column("at", UtcTime, nullable=False),
+    Column("holder", String(36), nullable=False),  # the process that made the call
+    Column("state", String(8), nullable=False),  # open, done, undone
+    Column("ended", UtcTime),
+    Column("directory_id", String(255)),  # null for a create
+    Column("okta_id", String(255)),
+    Column("user_name_key", Text, nullable=False),
+    # A deactivation's row in deactivations; null for other calls, and once it was given back.
+    Column("window_id", BigInteger),
+    # It takes an active owner away.
+    Column("ends_owner", Boolean, nullable=False, server_default=text("false")),
+    # Before, after, how it was judged and who asked, JSON.
+    Column("body", Text, nullable=False),
+    sqlite_autoincrement=True,
+)
+Index("ix_intents_state", intents.c.state, intents.c.id)
+Index("ix_intents_directory_id", intents.c.directory_id)

@@ -73,6 +73,27 @@ def record(conn: Connection, *, directory_id: str, source: str, exempt: bool, ma
     )
 
 
+def newest_id(conn: Connection) -> int | None:
+    """The row that ``record`` has just written, in the same transaction."""
+    return conn.execute(select(func.max(deactivations.c.id))).scalar()
+
+
+def give_back(conn: Connection, row_id: int) -> None:
+    """The deactivation turned out not to be done: it counts nowhere any more. Call it with the account row locked."""
+    row = conn.execute(select(deactivations).where(deactivations.c.id == row_id)).first()
+    if row is None:
+        return
+    before = conn.execute(
+        select(*_totals).where(deactivations.c.id < row_id).order_by(deactivations.c.id.desc()).limit(1)
+    ).first() or (0, 0)
+    counted, managed = row.counted - before[0], row.managed - before[1]
+    conn.execute(
+        update(deactivations).where(deactivations.c.id >= row_id)
+        .values(counted=deactivations.c.counted - counted, managed=deactivations.c.managed - managed)
+    )  # fmt: skip
+    conn.execute(delete(deactivations).where(deactivations.c.id == row_id))
+
+
 def forget(conn: Connection, before: datetime) -> None:
     """Drop rows that no window reaches, all but the newest (the totals go on from it)."""
     newest = select(deactivations.c.id).order_by(deactivations.c.id.desc()).limit(1).scalar_subquery()

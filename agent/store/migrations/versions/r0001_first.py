@@ -123,20 +123,21 @@ def upgrade() -> None:
     op.create_index("ix_deactivations_at", "deactivations", ["at"], unique=False)
     op.create_table(
         "directory_rows",
-        sa.Column("sweep", sa.Integer(), nullable=False),
+        sa.Column("sweep", sa.Integer(), autoincrement=False, nullable=False),
         sa.Column("id", sa.String(length=255), nullable=False),
         sa.Column("user_name", sa.Text(), nullable=False),
         sa.Column("user_name_key", sa.Text(), nullable=False),
         sa.Column("email_key", sa.Text(), nullable=False),
         sa.Column("okta_id", sa.String(length=255), nullable=True),
         sa.Column("origin", sa.String(length=8), nullable=False),
-        sa.Column("protected", sa.Boolean(), server_default=sa.text("(false)"), nullable=False),
+        sa.Column("protected", sa.Boolean(), nullable=False),
         sa.Column("active", sa.Boolean(), nullable=False),
-        sa.Column("suspended", sa.Boolean(), server_default=sa.text("(false)"), nullable=False),
+        sa.Column("suspended", sa.Boolean(), nullable=False),
         sa.Column("role", sa.String(length=8), nullable=False),
         sa.Column("mapped", sa.Text(), nullable=False),
         sa.Column("version", sa.Integer(), nullable=False),
         sa.PrimaryKeyConstraint("sweep", "id"),
+        sqlite_with_rowid=False,
     )
     op.create_index("ix_directory_rows_name", "directory_rows", ["sweep", "user_name_key"], unique=False)
     op.create_index("ix_directory_rows_okta_id", "directory_rows", ["sweep", "okta_id"], unique=False)
@@ -229,22 +230,22 @@ def upgrade() -> None:
     )
     op.create_table(
         "sweep_rows",
-        sa.Column("sweep", sa.Integer(), nullable=False),
+        sa.Column("sweep", sa.Integer(), autoincrement=False, nullable=False),
         sa.Column("okta_id", sa.String(length=64), nullable=False),
         sa.Column("external_id", sa.Text(), nullable=True),
         sa.Column("user_name", sa.Text(), nullable=False),
         sa.Column("user_name_key", sa.Text(), nullable=False),
+        sa.Column("email", sa.Text(), nullable=False),
         sa.Column("email_key", sa.Text(), nullable=False),
         sa.Column("wanted", sa.String(length=8), nullable=False),
-        sa.Column("rule", sa.Text(), nullable=False),
+        sa.Column("row", sa.String(length=40), nullable=False),
         sa.Column("mapped", sa.Text(), nullable=False),
-        sa.Column("cleared", sa.BigInteger(), server_default="0", nullable=False),
-        sa.Column("notes", sa.Text(), nullable=True),
+        sa.Column("cleared", sa.BigInteger(), nullable=False),
+        sa.Column("sync_error", sa.Boolean(), nullable=False),
         sa.Column("read_at", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("sweep", "okta_id"),
+        sqlite_with_rowid=False,
     )
-    op.create_index("ix_sweep_rows_external_id", "sweep_rows", ["sweep", "external_id"], unique=False)
-    op.create_index("ix_sweep_rows_name", "sweep_rows", ["sweep", "user_name_key"], unique=False)
     op.create_table(
         "users",
         sa.Column("seq", _SERIAL, autoincrement=True, nullable=False),

@@ -1,0 +1,12 @@
+"""A remote OpsHelm, or any SCIM 2.0 service provider, as the directory.
+
+transport  calls with time-outs, retries and a rate budget         the only place here that knows httpx
+provider   what the remote says it can do
+wire       one account in, however sloppy the server
+listing    everybody, page by page, trusted no further than it is consistent
+lookup     one account by id, userName or externalId
+change     the smallest body for a change, and what a read must show afterwards
+judge      the rules and limits of every write, over what the store knows
+writer     intent, call, read-back, outcome
+directory  the port on top of these
+"""

@@ -1,0 +1,28 @@
+"""Calls a second towards the remote, shared by all threads of the process. Spaces calls evenly; knows no answers."""
+
+import threading
+import time
+from collections.abc import Callable
+
+
+class Budget:
+    def __init__(
+        self, per_second: float, *, clock: Callable[[], float] = time.monotonic, sleep: Callable[[float], None] = time.sleep
+    ) -> None:
+        self._gap = 1.0 / per_second
+        self._clock = clock
+        self._sleep = sleep
+        self._lock = threading.Lock()
+        self._next = 0.0
+        #: Seconds that calls have waited here in all.
+        self.waited = 0.0
+
+    def wait(self) -> None:
+        """Return when the caller may send one call."""
+        with self._lock:
+            now = self._clock()
+            turn = max(now, self._next)
+            self._next = turn + self._gap
+            self.waited += turn - now
+        if turn > now:
+            self._sleep(turn - now)

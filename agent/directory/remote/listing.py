@@ -1,0 +1,200 @@
+"""Everybody at the remote, page by page. Trusts a listing no further than it agrees with itself; changes nothing.
+
+=========================================================  =====================================================
+what a listing shows                                       then
+=========================================================  =====================================================
+pages shorter or longer than asked for                     go on behind what came
+an account that came already                               left out, reported
+an account that can't be read                              left out, reported; its page counts
+a page without any new account, a cursor that came before  ListingUnreliable
+``totalResults`` gets smaller                              ListingUnreliable
+it ends before ``totalResults`` accounts have come         ListingUnreliable
+more pages or accounts than can be                         ListingUnreliable
+=========================================================  =====================================================
+
+Index paging reads pages ahead in parallel as long as they have the first one's length, and one after the other from where
+that ends. Cursor paging (RFC 9865) goes one page at a time.
+"""
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Executor, Future
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from agent.directory.remote import wire
+from agent.directory.remote.provider import Provider
+from agent.directory.remote.transport import Transport
+from agent.directory.remote.wire import Account
+from agent.model.errors import DirectoryUnavailable, ListingUnreliable, Unreadable
+
+#: More accounts than any OpsHelm has; a server that never ends ends here.
+MAX_ACCOUNTS = 5_000_000
+
+_top = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_list = msgspec.json.Decoder(list[msgspec.Raw] | None).decode
+_any = msgspec.json.Decoder().decode
+
+
+class Problem(Struct, frozen=True, kw_only=True):
+    """One account that the listing could not use."""
+
+    id: str
+    login: str
+    detail: str
+    duplicate: bool = False
+
+
+class Chunk(Struct, frozen=True, kw_only=True):
+    """One page as it came. ``total`` None: not said (cursor paging may leave it out)."""
+
+    total: int | None
+    raws: Sequence[msgspec.Raw]
+    next_cursor: str | None = None
+
+
+class Listing:
+    """One listing; iterate it once. ``problems`` is complete when the iteration has ended."""
+
+    def __init__(self, transport: Transport, provider: Provider, executor: Executor, *, page_size: int, ahead: int) -> None:
+        self._transport = transport
+        self._provider = provider
+        self._executor = executor
+        self._size = provider.page_size(page_size)
+        self._ahead = ahead
+        self._seen: set[str] = set()
+        self._total = 0
+        self._received = 0
+        self.problems: list[Problem] = []
+        self._unreadable = 0
+
+    def __iter__(self) -> Iterator[list[Account]]:
+        chunks = self._by_cursor() if self._provider.cursor else self._by_index()
+        for chunk in chunks:
+            yield self._accept(chunk)
+        have = len(self._seen) + self._unreadable
+        if have < self._total:
+            raise self._unreliable(f"ended after {have} of {self._total} accounts")
+
+    def saw(self, user_id: str) -> bool:
+        return user_id in self._seen
+
+    # Pages
+
+    def _by_cursor(self) -> Iterator[Chunk]:
+        cursor, used = "", set[str]()
+        while True:
+            chunk = self._page({"cursor": cursor, "count": self._size})
+            yield chunk
+            if chunk.next_cursor is None:
+                return
+            if chunk.next_cursor in used or not chunk.raws:
+                raise self._unreliable("goes round in a circle: a cursor came twice, or with an empty page")
+            used.add(chunk.next_cursor)
+            cursor = chunk.next_cursor
+
+    def _by_index(self) -> Iterator[Chunk]:
+        first = self._at(1)
+        yield first
+        length = len(first.raws)
+        if length == 0 or self._received >= self._total:
+            return
+        yield from self._read_ahead(length)
+        while self._received < self._total:
+            chunk = self._at(self._received + 1)
+            if not chunk.raws:
+                return
+            yield chunk
+
+    def _read_ahead(self, length: int) -> Iterator[Chunk]:
+        """Pages of equal length, several at a time; ends behind the first one of another length."""
+        starts = iter(range(1 + length, self._total + 1, length))
+        waiting: deque[Future[Chunk]] = deque()
+        try:
+            while True:
+                while len(waiting) < self._ahead and (start := next(starts, None)) is not None:
+                    waiting.append(self._executor.submit(self._at, start))
+                if not waiting:
+                    return
+                chunk = waiting.popleft().result()
+                yield chunk
+                if len(chunk.raws) != length:
+                    return
+        finally:
+            for future in waiting:
+                future.cancel()
+
+    def _at(self, start: int) -> Chunk:
+        return self._page({"startIndex": start, "count": self._size})
+
+    def _page(self, params: dict[str, str | int]) -> Chunk:
+        answer = self._transport.read("/Users", params)
+        if answer.status == 400 and "cursor" in params:
+            raise self._unreliable("lost its place: the remote no longer takes its own cursor")
+        if answer.status != 200:
+            raise DirectoryUnavailable(f"The remote OpsHelm at {self._transport.host} answered a listing with {answer.status}.")
+        try:
+            return read_page(answer.content)
+        except (msgspec.DecodeError, UnicodeDecodeError) as exc:
+            raise self._unreliable("holds a page that is no SCIM list") from exc
+
+    # Accounts
+
+    def _accept(self, chunk: Chunk) -> list[Account]:
+        if chunk.total is not None:
+            if chunk.total < self._total:
+                raise self._unreliable(f"shrank from {self._total} to {chunk.total} accounts while it was read")
+            self._total = chunk.total
+        self._received += len(chunk.raws)
+        if self._received > MAX_ACCOUNTS:
+            raise self._unreliable(f"has more than {MAX_ACCOUNTS} accounts, or no end")
+        before = len(self._seen) + self._unreadable
+        found = [account for raw in chunk.raws if (account := self._decode(raw)) is not None]
+        if chunk.raws and len(self._seen) + self._unreadable == before:
+            raise self._unreliable("repeats a page: the remote does not page as SCIM says")
+        return found
+
+    def _decode(self, raw: msgspec.Raw) -> Account | None:
+        try:
+            account = wire.decode(raw)
+        except Unreadable as exc:
+            user_id, login = wire.rough_identity(raw)
+            if user_id and user_id in self._seen:
+                return None
+            if user_id:
+                self._seen.add(user_id)
+            else:
+                self._unreadable += 1
+            self.problems.append(Problem(id=user_id, login=login, detail=exc.detail))
+            return None
+        if account.id in self._seen:
+            detail = "the remote listed this account twice"
+            self.problems.append(Problem(id=account.id, login=account.user_name, detail=detail, duplicate=True))
+            return None
+        self._seen.add(account.id)
+        return account
+
+    def _unreliable(self, problem: str) -> ListingUnreliable:
+        return ListingUnreliable(
+            f"The listing of the remote OpsHelm at {self._transport.host} {problem}. Nothing was changed by it."
+        )
+
+
+def read_page(content: bytes) -> Chunk:
+    """Top-level names in any case, counts as numbers or text."""
+    names = {key.lower(): raw for key, raw in _top(content).items()}
+    raws = _list(names["resources"]) or [] if "resources" in names else []
+    total = _count(names.get("totalresults"))
+    if total is None and "nextcursor" not in names and "resources" not in names:
+        raise msgspec.DecodeError("neither Resources nor totalResults")
+    cursor = _any(names["nextcursor"]) if "nextcursor" in names else None
+    return Chunk(total=total, raws=raws, next_cursor=cursor if isinstance(cursor, str) and cursor else None)
+
+
+def _count(raw: Any) -> int | None:
+    value = None if raw is None else _any(raw)
+    if isinstance(value, str) and value.strip().isdigit():
+        return int(value)
+    return value if isinstance(value, int) and not isinstance(value, bool) else None

@@ -1,0 +1,297 @@
+"""Calls to the remote: one client, time-outs, retries, a rate budget. Knows HTTP; knows nothing of users.
+
+==============================================  ======================  =================================================
+what happened                                   a read                  a write
+==============================================  ======================  =================================================
+never sent (no connection)                      tried again             tried again
+429                                             tried again             tried again: the remote says that it did nothing
+5xx, no answer, one cut short, a 200 that       tried again             AnswerLost: the caller looks before it sends again
+is no JSON object
+a certificate that isn't trusted                DirectoryUnavailable    DirectoryUnavailable
+401; a redirect to another host                 DirectoryUnavailable    DirectoryUnavailable
+any other answer                                the answer              the answer
+==============================================  ======================  =================================================
+
+Retry-After is kept, as seconds or as a date, as long as the caller's patience lasts. The key is sent in a header alone and
+is in no error and no log line; addresses are not logged either, for a filter holds a userName.
+"""
+
+import logging
+import ssl
+import time
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any
+from urllib.parse import urljoin, urlsplit
+
+import httpx
+import msgspec
+import stamina
+from msgspec import Struct
+
+from agent.directory.remote.budget import Budget
+from agent.model.errors import AnswerLost, ConfigError, DirectoryUnavailable
+from agent.settings import DirectorySettings
+from agent.settings.consistency import is_loopback
+
+SCIM_JSON = "application/scim+json"
+#: A page of 1,000 accounts has about 2 MB.
+MAX_ANSWER = 64 * 1024 * 1024
+#: How long a sweep goes on trying one call, and how long somebody who waits for an answer does: Okta gives up after 60 s.
+PATIENT = 180.0
+HURRIED = 25.0
+_ATTEMPTS = 12
+_MAX_REDIRECTS = 3
+_RETRIED = frozenset({429, 500, 502, 503, 504})
+
+# Both would log addresses, and one of them every header of an answer.
+for _name in ("httpx", "httpcore"):
+    logging.getLogger(_name).setLevel(logging.WARNING)
+
+
+class Answer(Struct, frozen=True, kw_only=True):
+    """``status`` as it came; ``content`` is the whole body."""
+
+    status: int
+    content: bytes
+    etag: str | None = None
+
+    @property
+    def ok(self) -> bool:
+        return 200 <= self.status < 300
+
+    def json(self) -> dict[str, Any]:
+        """The body as an object; {} where it is none."""
+        try:
+            value = msgspec.json.decode(self.content)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            return {}
+        return value if isinstance(value, dict) else {}
+
+
+class _Again(Exception):
+    """Worth another try. ``error`` is what the caller gets when there is none."""
+
+    def __init__(self, error: DirectoryUnavailable, after: float | None = None) -> None:
+        super().__init__(error.detail)
+        self.error = error
+        self.after = after
+
+
+class Transport:
+    """Thread-safe. Close it."""
+
+    def __init__(self, settings: DirectorySettings, *, first_wait: float = 0.2) -> None:
+        assert settings.base_url is not None
+        assert settings.api_key is not None
+        self.base_url = settings.base_url.rstrip("/")
+        self.host = urlsplit(self.base_url).netloc
+        self.seconds = settings.timeout.total_seconds()
+        self.budget = Budget(settings.max_per_second)
+        #: When the remote's certificate ends; None without TLS or before the first call.
+        self.certificate_ends: datetime | None = None
+        self._first_wait = first_wait
+        loopback = is_loopback(urlsplit(self.base_url).hostname or "")
+        self._client = httpx.Client(
+            headers={
+                "Authorization": f"Bearer {settings.api_key.get_secret_value()}",
+                "Accept": f"{SCIM_JSON}, application/json;q=0.9",
+                "User-Agent": "opshelm-agent",
+            },
+            verify=_trust(settings.ca_file),
+            timeout=httpx.Timeout(self.seconds, connect=min(10.0, self.seconds), pool=PATIENT),
+            limits=httpx.Limits(
+                max_connections=settings.concurrency, max_keepalive_connections=settings.concurrency, keepalive_expiry=30
+            ),
+            follow_redirects=False,
+            # A proxy of the environment is for the world outside; the key must not go there on the way to ourselves.
+            trust_env=not loopback,
+        )
+
+    def close(self) -> None:
+        self._client.close()
+
+    def read(self, path: str, params: Mapping[str, str | int] | None = None, *, patience: float = PATIENT) -> Answer:
+        """A GET, tried again while it may help. Answers anything but 401, 429 and 5xx."""
+        return self._patiently(lambda: self._read_once(path, params), patience)
+
+    def write(
+        self,
+        method: str,
+        path: str,
+        body: Mapping[str, Any] | None = None,
+        *,
+        if_match: str | None = None,
+        patience: float = PATIENT,
+        last_look: Callable[[], None] | None = None,
+    ) -> Answer:
+        """``last_look`` is called right before each sending; what it raises stops the call."""
+        content = None if body is None else msgspec.json.encode(body)
+        headers = {} if content is None else {"Content-Type": SCIM_JSON}
+        if if_match is not None:
+            headers["If-Match"] = if_match
+
+        def once() -> Answer:
+            self.budget.wait()
+            if last_look is not None:
+                last_look()
+            answer, after = self._exchange(method, path, content=content, headers=headers, writes=True)
+            if answer.status == 429:
+                raise _Again(self._unavailable("asks to wait (429)"), after)
+            if answer.status >= 500 and answer.status != 501:
+                raise self._lost(f"answered {answer.status}")
+            if 300 <= answer.status < 400:
+                raise self._unavailable(f"answered a write with a redirect ({answer.status}). Check directory.base_url")
+            return answer
+
+        return self._patiently(once, patience)
+
+    # One try
+
+    def _read_once(self, path: str, params: Mapping[str, str | int] | None) -> Answer:
+        for _ in range(_MAX_REDIRECTS):
+            self.budget.wait()
+            answer, after = self._exchange("GET", path, params=params)
+            if answer.status not in (301, 302, 303, 307, 308):
+                break
+            path, params = self._same_host(path, answer.content.decode()), None
+        else:
+            raise self._unavailable("redirects in a circle. Check directory.base_url")
+        if answer.status in _RETRIED:
+            raise _Again(self._unavailable(f"answered {answer.status}"), after)
+        if answer.status == 200 and not answer.content.lstrip()[:1] == b"{":
+            raise _Again(self._unavailable("answered 200 with something that is no JSON object"))
+        return answer
+
+    def _exchange(
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Mapping[str, str | int] | None = None,
+        content: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+        writes: bool = False,
+    ) -> tuple[Answer, float | None]:
+        """The answer and its Retry-After. Of a redirect, ``content`` is where it leads."""
+        url = path if path.startswith(("http://", "https://")) else self.base_url + path
+        deadline = time.monotonic() + self.seconds
+        try:
+            with self._client.stream(method, url, params=params, content=content, headers=headers) as response:
+                self._note_certificate(response)
+                body = self._body(response, deadline)
+        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as exc:
+            raise self._unreached(exc) from exc
+        except httpx.HTTPError as exc:
+            problem = f"gave no whole answer ({type(exc).__name__})"
+            raise (self._lost(problem) if writes else _Again(self._unavailable(problem))) from exc
+        if response.status_code == 401:
+            raise self._unavailable("refuses the agent's key (401). Set directory.api_key to a key that is valid there")
+        if response.is_redirect:
+            body = response.headers.get("location", "").encode()
+        etag = response.headers.get("etag")
+        return Answer(status=response.status_code, content=body, etag=etag), _retry_after(response)
+
+    def _body(self, response: httpx.Response, deadline: float) -> bytes:
+        chunks: list[bytes] = []
+        size = 0
+        for chunk in response.iter_bytes():
+            size += len(chunk)
+            if size > MAX_ANSWER:
+                raise httpx.ReadError(f"more than {MAX_ANSWER} bytes")
+            # The client's time-out is between two pieces; a server that drips must not hold the agent for ever.
+            if time.monotonic() > deadline:
+                raise httpx.ReadTimeout("the whole call took too long")
+            chunks.append(chunk)
+        return b"".join(chunks)
+
+    def _same_host(self, path: str, location: str) -> str:
+        target = urljoin(self.base_url + path, location)
+        here, there = urlsplit(self.base_url), urlsplit(target)
+        if (here.scheme, here.netloc) != (there.scheme, there.netloc):
+            raise self._unavailable(
+                "redirects to another host. The key is not sent there; set directory.base_url to the final address"
+            )
+        return target
+
+    def _note_certificate(self, response: httpx.Response) -> None:
+        if self.certificate_ends is not None:
+            return
+        stream = response.extensions.get("network_stream")
+        peer = stream.get_extra_info("ssl_object") if stream is not None else None
+        found = peer.getpeercert() if peer is not None else None
+        if found and "notAfter" in found:
+            self.certificate_ends = datetime.fromtimestamp(ssl.cert_time_to_seconds(str(found["notAfter"])), UTC)
+
+    # Trying again
+
+    def _patiently(self, once: Callable[[], Answer], patience: float) -> Answer:
+        deadline = time.monotonic() + patience
+
+        def wait(exc: Exception) -> bool | float:
+            if not isinstance(exc, _Again):
+                return False
+            return exc.after if exc.after is not None and time.monotonic() + exc.after < deadline else exc.after is None
+
+        retries = stamina.retry_context(
+            on=wait, attempts=_ATTEMPTS, timeout=patience, wait_initial=self._first_wait, wait_max=20.0,
+            wait_jitter=self._first_wait,
+        )  # fmt: skip
+        try:
+            for attempt in retries:
+                with attempt:
+                    return once()
+        except _Again as again:
+            raise again.error from again
+        raise AssertionError("unreachable")
+
+    # What went wrong
+
+    def _unreached(self, exc: Exception) -> Exception:
+        certificate = _certificate_problem(exc)
+        if certificate:
+            return self._unavailable(
+                f"shows a certificate that isn't trusted: {certificate}. Nothing was sent. Renew it there, or set "
+                "directory.ca_file to the authority that signed it"
+            )
+        return _Again(self._unavailable(f"can't be reached ({type(exc).__name__})"))
+
+    def _unavailable(self, problem: str) -> DirectoryUnavailable:
+        return DirectoryUnavailable(f"The remote OpsHelm at {self.host} {problem}.")
+
+    def _lost(self, problem: str) -> AnswerLost:
+        return AnswerLost(f"The remote OpsHelm at {self.host} {problem}; whether it did what was asked is not known.")
+
+
+def _trust(ca_file: str | None) -> ssl.SSLContext | bool:
+    if ca_file is None:
+        return True
+    try:
+        return ssl.create_default_context(cafile=ca_file)
+    except (OSError, ssl.SSLError) as exc:
+        raise ConfigError([f"directory.ca_file: no certificates in PEM form ({type(exc).__name__})"]) from exc
+
+
+def _certificate_problem(exc: BaseException | None) -> str:
+    while exc is not None:
+        if isinstance(exc, ssl.SSLCertVerificationError):
+            return exc.verify_message
+        exc = exc.__cause__ or exc.__context__
+    return ""
+
+
+def _retry_after(response: httpx.Response) -> float | None:
+    """Seconds to wait; a date is taken against the remote's own Date, so that no two clocks are compared."""
+    text = response.headers.get("retry-after", "").strip()
+    if not text:
+        return None
+    if text.isdigit():
+        return float(text)
+    try:
+        until = parsedate_to_datetime(text)
+        sent = response.headers.get("date")
+        now = parsedate_to_datetime(sent) if sent else datetime.now(UTC)
+        return max(0.0, (until - now).total_seconds())
+    except (ValueError, TypeError):
+        return None

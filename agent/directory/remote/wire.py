@@ -1,0 +1,171 @@
+"""One account of the remote in: strict decoding first, then a lenient look at what sloppy servers send. Writes nothing.
+
+Tolerated: numeric ids, numbers where strings belong, booleans as strings, missing ``schemas``, attribute names in another
+case, null for anything. An account that is still not readable is Unreadable, by itself; its page is not.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from agent.model.errors import Unreadable
+from agent.model.users import Profile
+from agent.scim import body
+from agent.scim.errors import ScimError
+
+#: For accounts that have no ``meta``.
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+#: What the store's columns hold.
+MAX_ID = 255
+_OWNER = "owner"
+
+
+class Account(Struct, frozen=True, kw_only=True):
+    """One account as the remote has it; what the store adds is in agent.directory.remote.merge."""
+
+    id: str
+    user_name: str
+    profile: Profile
+    active: bool
+    okta_id: str | None = None
+    created: datetime = EPOCH
+    updated: datetime = EPOCH
+    etag: str | None = None
+    #: None: the account shows no roles.
+    owner: bool | None = None
+
+    @property
+    def version(self) -> int:
+        """Equal exactly where the contents are: a remote's own versions are not numbers, if it has any."""
+        contents = msgspec.json.encode((self.user_name, self.active, self.okta_id, self.owner, self.profile))
+        return 1 + int.from_bytes(hashlib.blake2b(contents, digest_size=4).digest(), "big") % 0x7FFF_FFFE
+
+
+class _Meta(Struct, rename="camel"):
+    created: str | None = None
+    last_modified: str | None = None
+    version: str | None = None
+
+
+class _Head(Struct, rename="camel"):
+    id: str
+    user_name: str
+    active: bool = True
+    external_id: str | None = None
+    meta: _Meta | None = None
+    roles: Any = None
+
+
+_head = msgspec.json.Decoder(_Head).decode
+_profile = msgspec.json.Decoder(Profile).decode
+_any = msgspec.json.Decoder().decode
+
+
+def decode(raw: bytes | msgspec.Raw) -> Account:
+    """Unreadable where it is no account that the agent could work with."""
+    if b"\\u0000" not in bytes(raw):
+        try:
+            head, profile = _head(raw), _profile(raw)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            return _lenient(raw)
+        meta = head.meta or _Meta()
+        return _checked(
+            Account(
+                id=head.id, user_name=head.user_name, profile=profile, active=head.active, okta_id=head.external_id or None,
+                created=_moment(meta.created), updated=_moment(meta.last_modified or meta.created), etag=meta.version,
+                owner=_is_owner(head.roles),
+            )
+        )  # fmt: skip
+    return _lenient(raw)
+
+
+def rough_identity(raw: bytes | msgspec.Raw) -> tuple[str, str]:
+    """Id and userName of an unreadable account, as far as they can be told."""
+    try:
+        value = _any(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return "", ""
+    if not isinstance(value, dict):
+        return "", ""
+    names = {key.lower(): item for key, item in value.items()}
+    return tuple(str(names[n]) if isinstance(names.get(n), str | int) else "" for n in ("id", "username"))  # type: ignore[return-value]
+
+
+def _lenient(raw: bytes | msgspec.Raw) -> Account:
+    try:
+        value = _any(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError) as exc:
+        raise Unreadable("an account that is no JSON") from exc
+    if not isinstance(value, dict):
+        raise Unreadable("an account that is no JSON object")
+    names = {key.lower(): item for key, item in value.items()}
+    meta = names.get("meta")
+    meta = {key.lower(): item for key, item in meta.items()} if isinstance(meta, dict) else {}
+    try:
+        read = body.read(_texts({key: item for key, item in value.items() if item is not None}))
+    except (ScimError, msgspec.ValidationError) as exc:
+        raise Unreadable(str(exc)) from exc
+    created = _moment(meta.get("created"))
+    return _checked(
+        Account(
+            id=_text(names.get("id")) or "",
+            user_name=read.user_name,
+            profile=read.profile,
+            active=read.active is not False,
+            okta_id=read.okta_id,
+            created=created,
+            updated=_moment(meta.get("lastmodified")) if meta.get("lastmodified") else created,
+            etag=_text(meta.get("version")),
+            owner=_is_owner(names.get("roles")),
+        )
+    )
+
+
+def _checked(account: Account) -> Account:
+    for name, value in (("id", account.id), ("userName", account.user_name)):
+        if not value.strip():
+            raise Unreadable(f"{name} is missing")
+    for name, text in (("id", account.id), ("userName", account.user_name), ("externalId", account.okta_id or "")):
+        if len(text) > MAX_ID:
+            raise Unreadable(f"{name} has more than {MAX_ID} characters")
+    return account
+
+
+def _texts(value: Any) -> Any:
+    """Numbers as the strings that they should have been; NUL, which no database keeps, refuses the account."""
+    if isinstance(value, Mapping):
+        return {key: _texts(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_texts(item) for item in value]
+    if isinstance(value, str) and "\x00" in value:
+        raise Unreadable("a value holds a NUL")
+    return _text(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
+
+
+def _text(value: Any) -> str | None:
+    return None if value is None or isinstance(value, dict | list | bool) else str(value)
+
+
+def _moment(value: Any) -> datetime:
+    if not isinstance(value, str):
+        return EPOCH
+    try:
+        found = datetime.fromisoformat(value)
+    except ValueError:
+        return EPOCH
+    return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
+
+
+def _is_owner(roles: Any) -> bool | None:
+    """Whether a role is called owner; None where no roles are shown."""
+    if not isinstance(roles, list) or not roles:
+        return None
+    for role in roles:
+        texts = role.values() if isinstance(role, dict) else (role,)
+        if any(isinstance(text, str) and text.casefold() == _OWNER for text in texts):
+            return True
+    return False

@@ -1,0 +1,236 @@
+"""THE compare: the pairs of Okta and the directory that may need something, found by the database. Judging is model.cases'.
+
+Pairs are joined by the link first (``bound``: the account holds the Okta user id; ``named``: the app user's externalId is
+the account's id), then by userName key (``holder``). A pair that is certainly in step is not answered:
+
+===================  ==================================================================================================
+wanted               not answered when
+===================  ==================================================================================================
+active, keep         bound, active, managed; userName key, e-mail key and mapped attributes are equal; the app user's
+                     externalId names nobody else
+inactive             none of the three accounts is active or only suspended
+pending, leave       always
+===================  ==================================================================================================
+
+App users that share a userName key with another that is wanted are answered in any case (``twin``).
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    Connection,
+    FromClause,
+    Select,
+    and_,
+    bindparam,
+    case,
+    exists,
+    func,
+    literal_column,
+    or_,
+    select,
+    true,
+    type_coerce,
+)
+
+from agent.model.cases import Account, Candidate, Want
+from agent.model.desired import Row, Wanted
+from agent.model.users import Origin, Role
+from agent.store.statement import Fixed, moment
+from agent.store.tables import directory_rows, sweep_rows, users
+
+#: Rows taken from the database at once, so that memory stays flat.
+_ROWS = 500
+_WANT = (
+    "okta_id", "external_id", "user_name", "user_name_key", "email", "email_key", "wanted", "row", "mapped", "cleared",
+    "sync_error", "read_at",
+)  # fmt: skip
+_ACCOUNT = (
+    "id", "user_name", "user_name_key", "email_key", "okta_id", "origin", "protected", "active", "suspended", "role",
+    "mapped", "version",
+)  # fmt: skip
+_SOMEBODY = (Wanted.ACTIVE.value, Wanted.KEEP.value)
+_WANTED = {wanted.value: wanted for wanted in Wanted}
+_ROW = {row.value: row for row in Row}
+_ORIGIN = {origin.value: origin for origin in Origin}
+_ROLE = {role.value: role for role in Role}
+
+_s = sweep_rows.alias("s")
+_sweep = bindparam("sweep", type_=sweep_rows.c.sweep.type)
+
+
+def differing(conn: Connection, sweep: int, *, remote: bool = False) -> Iterator[Candidate]:
+    """Every app user of the sweep that may need something, each with the up to three accounts that it may mean.
+
+    ``remote``: compare with directory_rows of the same sweep instead of the embedded directory. The order is that of the
+    Okta ids. ``conn`` is in use until the iterator is done; read from a snapshot (``Store.read``).
+    """
+    right = "directory_rows" if remote else "users"
+    twins = {row[0] for row in _twin_keys(conn, sweep=sweep).fetchall()}
+    for row in _stream(_differing[right](conn, sweep=sweep)):
+        yield _candidate(row, twins)
+    for key in sorted(twins):
+        for row in _twins[right](conn, sweep=sweep, key=key).fetchall():
+            yield _candidate(row, twins)
+
+
+def absent(conn: Connection, sweep: int, *, remote: bool = False) -> Iterator[Account]:
+    """Accounts that no app user of the sweep means, and that a leaver's could be.
+
+    Managed ones that are active (or inactive only because of a suspension), and local ones whose externalId nobody has
+    confirmed yet; whether that has the shape of an Okta id is the caller's to see. An unbound account also counts as
+    meant by its userName; a bound one does not (somebody else may have got the name).
+    """
+    for row in _stream(_absent["directory_rows" if remote else "users"](conn, sweep=sweep)):
+        yield _account(row, 0)
+
+
+def _stream(cursor: Any) -> Iterator[Any]:
+    while rows := cursor.fetchmany(_ROWS):
+        yield from rows
+
+
+def _candidate(row: Any, twins: set[str]) -> Candidate:
+    start = len(_WANT)
+    width = len(_ACCOUNT)
+    want = _want(row)
+    return Candidate(
+        want=want,
+        bound=None if row[start] is None else _account(row, start),
+        named=None if row[start + width] is None else _account(row, start + width),
+        holder=None if row[start + 2 * width] is None else _account(row, start + 2 * width),
+        twin=want.user_name_key in twins and want.wanted.value in _SOMEBODY,
+    )
+
+
+def _want(row: Any) -> Want:
+    return Want(
+        okta_id=row[0],
+        external_id=row[1],
+        user_name=row[2],
+        user_name_key=row[3],
+        email=row[4],
+        email_key=row[5],
+        wanted=_WANTED[row[6]],
+        row=_ROW[row[7]],
+        mapped=row[8],
+        cleared=row[9],
+        sync_error=bool(row[10]),
+        read_at=moment(row[11]),
+    )
+
+
+def _account(row: Any, start: int) -> Account:
+    (
+        key, user_name, user_name_key, email_key, okta_id, origin, protected, active, suspended, role, mapped, version,
+    ) = row[start : start + len(_ACCOUNT)]  # fmt: skip
+    return Account(
+        id=key,
+        user_name=user_name,
+        user_name_key=user_name_key,
+        email_key=email_key,
+        okta_id=okta_id,
+        origin=_ORIGIN[origin],
+        protected=bool(protected),
+        active=bool(active),
+        suspended=bool(suspended),
+        role=_ROLE[role],
+        mapped=mapped,
+        version=version,
+    )
+
+
+def _wants() -> list[Any]:
+    return [type_coerce(_s.c[name], BigInteger) if name == "read_at" else _s.c[name] for name in _WANT]
+
+
+def _accounts(*sides: FromClause) -> list[Any]:
+    return [side.c[name].label(f"{side.name}_{name}") for side in sides for name in _ACCOUNT]  # type: ignore[attr-defined]
+
+
+def _pairs(right: Any) -> tuple[Select[Any], FromClause, FromClause, FromClause]:
+    bound, named, holder = right.alias("b"), right.alias("n"), right.alias("h")
+
+    def mine(side: FromClause) -> Any:
+        return side.c.sweep == _sweep if right is directory_rows else true()
+
+    joined = (
+        _s.outerjoin(bound, and_(bound.c.okta_id == _s.c.okta_id, mine(bound)))
+        .outerjoin(named, and_(named.c.id == _s.c.external_id, mine(named)))
+        .outerjoin(holder, and_(holder.c.user_name_key == _s.c.user_name_key, mine(holder)))
+    )
+    statement = select(*_wants(), *_accounts(bound, named, holder)).select_from(joined).where(_s.c.sweep == _sweep)
+    return statement, bound, named, holder
+
+
+def _in_step(bound: FromClause) -> Any:
+    """1 where nothing can differ. It reads the sweep's row and the bound account alone: the other two joins are spared."""
+    equal = and_(
+        _s.c.wanted.in_([literal_column(f"'{wanted}'") for wanted in _SOMEBODY]),
+        bound.c.active == true(),
+        bound.c.origin != literal_column("'local'"),
+        bound.c.user_name_key == _s.c.user_name_key,
+        bound.c.email_key == _s.c.email_key,
+        bound.c.mapped == _s.c.mapped,
+        or_(_s.c.external_id.is_(None), _s.c.external_id == bound.c.id),
+    )
+    return case((equal, literal_column("1")), else_=literal_column("0"))
+
+
+def _differing_in(right: Any) -> Select[Any]:
+    statement, bound, named, holder = _pairs(right)
+    lives = or_(*(or_(side.c.active == true(), side.c.suspended == true()) for side in (bound, named, holder)))
+    is_open = case(
+        (_s.c.wanted != literal_column("'inactive'"), literal_column("1")),
+        (lives, literal_column("1")),
+        else_=literal_column("0"),
+    )
+    told = [literal_column(f"'{wanted}'") for wanted in (*_SOMEBODY, Wanted.INACTIVE.value)]
+    return statement.where(
+        _s.c.wanted.in_(told), _in_step(bound) == literal_column("0"), is_open == literal_column("1")
+    ).order_by(_s.c.okta_id)
+
+
+def _twins_in(right: Any) -> Select[Any]:
+    """Those of a twin key that differing leaves out."""
+    statement, bound, _, _ = _pairs(right)
+    return statement.where(
+        _s.c.user_name_key == bindparam("key", type_=_s.c.user_name_key.type), _in_step(bound) == literal_column("1")
+    )
+
+
+def _absent_in(right: Any) -> Select[Any]:
+    account = right.alias("a")
+    seen = exists(select(_s.c.okta_id).where(_s.c.sweep == _sweep, _s.c.okta_id == account.c.okta_id))
+    named = select(_s.c.external_id).where(_s.c.sweep == _sweep, _s.c.external_id.is_not(None))
+    called = select(_s.c.user_name_key).where(_s.c.sweep == _sweep)
+    managed = or_(
+        account.c.origin == literal_column("'linked'"),
+        account.c.okta_id.is_not(None),  # okta: managed once bound; local: not confirmed yet
+    )
+    return (
+        select(*_accounts(account))
+        .where(
+            *([account.c.sweep == _sweep] if right is directory_rows else []),
+            managed,
+            or_(account.c.active == true(), account.c.suspended == true()),
+            ~seen,
+            account.c.id.not_in(named),
+            or_(account.c.okta_id.is_not(None), account.c.user_name_key.not_in(called)),
+        )
+        .order_by(account.c.user_name_key)
+    )
+
+
+_twin_keys = Fixed(
+    select(_s.c.user_name_key)
+    .where(_s.c.sweep == _sweep, _s.c.wanted.in_([literal_column(f"'{wanted}'") for wanted in _SOMEBODY]))
+    .group_by(_s.c.user_name_key)
+    .having(func.count() > literal_column("1"))
+)
+_sides: dict[str, Any] = {"users": users, "directory_rows": directory_rows}
+_differing = {name: Fixed(_differing_in(side)) for name, side in _sides.items()}
+_twins = {name: Fixed(_twins_in(side)) for name, side in _sides.items()}
+_absent = {name: Fixed(_absent_in(side)) for name, side in _sides.items()}

@@ -1,0 +1,96 @@
+"""What the store keeps of accounts at a remote OpsHelm: links and marks, the agent's last writes, owners. No rules."""
+
+from collections.abc import Collection, Sequence
+from datetime import datetime
+
+from msgspec import Struct
+from sqlalchemy import Connection, delete, insert, select, update
+
+from agent.store.account import get
+from agent.store.tables import account, remote_links, remote_owners
+
+
+class Link(Struct, frozen=True, kw_only=True):
+    directory_id: str
+    okta_id: str | None = None
+    detached: bool = False
+    origin: str
+    protected: bool = False
+    suspended: bool = False
+    hidden: bool = False
+    deactivated: datetime | None = None
+    user_name_key: str = ""
+    written: datetime | None = None
+    #: model.users.DirectoryUser as JSON.
+    state: str | None = None
+
+
+_columns = [remote_links.c[name] for name in Link.__struct_fields__]
+
+
+def get_link(conn: Connection, directory_id: str) -> Link | None:
+    row = conn.execute(select(*_columns).where(remote_links.c.directory_id == directory_id)).first()
+    return None if row is None else Link(**row._asdict())
+
+
+def of(conn: Connection, directory_ids: Collection[str]) -> dict[str, Link]:
+    rows = conn.execute(select(*_columns).where(remote_links.c.directory_id.in_(directory_ids)))
+    return {row.directory_id: Link(**row._asdict()) for row in rows}
+
+
+def by_okta_id(conn: Connection, okta_id: str) -> Link | None:
+    row = conn.execute(select(*_columns).where(remote_links.c.okta_id == okta_id)).first()
+    return None if row is None else Link(**row._asdict())
+
+
+def by_written_name(conn: Connection, user_name_key: str) -> list[Link]:
+    """Accounts that had this userName when the agent last wrote them."""
+    rows = conn.execute(select(*_columns).where(remote_links.c.user_name_key == user_name_key))
+    return [Link(**row._asdict()) for row in rows]
+
+
+def written_since(conn: Connection, since: datetime) -> list[Link]:
+    rows = conn.execute(select(*_columns).where(remote_links.c.written >= since))
+    return [Link(**row._asdict()) for row in rows]
+
+
+def hidden_ids(conn: Connection) -> list[str]:
+    return list(conn.execute(select(remote_links.c.directory_id).where(remote_links.c.hidden)).scalars())
+
+
+def put(conn: Connection, link: Link) -> None:
+    """Insert or replace; call it with the account row locked."""
+    values = {name: getattr(link, name) for name in Link.__struct_fields__}
+    mine = remote_links.c.directory_id == link.directory_id
+    if not conn.execute(update(remote_links).where(mine).values(values)).rowcount:
+        conn.execute(insert(remote_links).values(values))
+
+
+# Owners and counters, as a whole listing showed them
+
+
+class Owner(Struct, frozen=True):
+    directory_id: str
+    user_name: str
+
+
+def owners(conn: Connection) -> list[Owner]:
+    rows = conn.execute(select(remote_owners.c.directory_id, remote_owners.c.user_name).order_by(remote_owners.c.directory_id))
+    return [Owner(*row) for row in rows]
+
+
+def set_owners(conn: Connection, found: Sequence[Owner]) -> None:
+    conn.execute(delete(remote_owners))
+    if found:
+        conn.execute(
+            insert(remote_owners), [{"directory_id": o.directory_id, "user_name": o.user_name} for o in found]
+        )
+
+
+def set_counters(conn: Connection, *, managed_active: int, active_owners: int, visible: int) -> None:
+    """What a whole listing counted; writes go on from there."""
+    now = get(conn)
+    if (now.managed_active, now.active_owners, now.visible) != (managed_active, active_owners, visible):
+        conn.execute(
+            update(account).values(managed_active=managed_active, active_owners=active_owners, visible=visible)
+        )
