@@ -50,6 +50,8 @@ class Sdk:
             cookie_jar=aiohttp.DummyCookieJar(),
             timeout=timeout(settings),
         )
+        # aiohttp would send GET, PUT and DELETE again by itself when the line breaks; trying again is the caller's to decide.
+        session._retry_connection = False  # noqa: SLF001 - no argument sets it
         try:
             return cls(settings, session)
         except BaseException:

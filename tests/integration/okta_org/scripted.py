@@ -39,13 +39,17 @@ class Say:
     hang_up: bool = False
     json: bool = True
 
-    def bytes(self) -> bytes:
+    def encoded(self) -> bytes:
         return self.body if isinstance(self.body, bytes) else json.dumps(self.body).encode()
 
     def head(self, length: int) -> bytes:
         kind = [("Content-Type", "application/json")] if self.json else [("Content-Type", "text/html")]
         lines = [*kind, *self.headers, ("Content-Length", str(length))]
-        return f"HTTP/1.1 {self.status} X\r\n".encode() + "".join(f"{k}: {v}\r\n" for k, v in lines).encode() + b"\r\n"
+        return (
+            f"HTTP/1.1 {self.status} X\r\n".encode()
+            + "".join(f"{k}: {v}\r\n" for k, v in lines).encode()
+            + b"\r\n"
+        )
 
 
 Rule = Callable[[Asked], Say]
@@ -135,7 +139,7 @@ class Scripted:
         await asyncio.sleep(3600 if say.delay is None else say.delay)
         if say.hang_up:
             return False
-        body = say.bytes()
+        body = say.encoded()
         writer.write(say.head(len(body)) + body[: say.cut_after])
         await writer.drain()
         return say.cut_after is None
