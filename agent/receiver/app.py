@@ -104,7 +104,7 @@ class Receiver:
                 error = ScimError(
                     500, f"The agent failed unexpectedly; see its log for request {request_id}."
                 )
-            if request is not None and caller is not None and scope["method"] not in _READS:
+            if request is not None and caller is not None and _writes(request):
                 await self._note(request, caller, error)
             return _error(error)
 
@@ -197,17 +197,25 @@ def _context(request: Request, caller: ApiKey) -> WriteContext:
 
 def _allow(request: Request, *methods: str) -> None:
     if request.method not in methods:
-        error = ScimError(405, f"{request.method} is not allowed here.")
-        error.allow = ("GET", "HEAD", *methods[1:])
-        raise error
+        raise _not_allowed(request, *methods)
+
+
+def _not_allowed(request: Request, *methods: str) -> ScimError:
+    error = ScimError(405, f"{request.method} is not allowed here.")
+    error.allow = (*methods, "HEAD") if "GET" in methods else methods
+    return error
 
 
 def _discovery(request: Request) -> None:
     if request.method not in _READS:
-        _allow(request, "GET")
+        raise _not_allowed(request, "GET")
     # RFC 7644 §4: a filter on these is refused, or it would seem to have been applied.
     if "filter" in request.parameters:
         raise ScimError(403, "These documents can't be filtered.")
+
+
+def _writes(request: Request) -> bool:
+    return request.method not in _READS and request.parts[-1] != ".search"
 
 
 def _error(error: ScimError) -> Response:

@@ -12,7 +12,7 @@ from agent.model.users import DirectoryUser, identity_key
 from agent.receiver.messages import Receive, Request, Response, read_body
 from agent.receiver.metrics import WAITING
 from agent.receiver.refusals import NO_SUCH_USER, translate
-from agent.scim import body, filter, patch, projection, render, strict  # noqa: A004 - our module, not the builtin
+from agent.scim import body, filter, patch, projection, render, search_request, strict  # noqa: A004 - our module, not the builtin
 from agent.scim.discovery import MAX_RESULTS
 from agent.scim.errors import ScimError, invalid_value
 from agent.scim.terms import Compare, Filter
@@ -43,10 +43,28 @@ class Users:
         return self._one(200, user, shown)
 
     async def search(self, request: Request) -> Response:
-        shown = self._projection(request)
-        start = max(1, request.number("startIndex", 1))
-        count = min(max(0, request.number("count", DEFAULT_COUNT)), MAX_RESULTS)
-        text = request.parameters.get("filter")
+        return await self._listed(
+            text=request.parameters.get("filter"),
+            start=request.number("startIndex", 1),
+            count=request.number("count", DEFAULT_COUNT),
+            shown=self._projection(request),
+        )
+
+    async def dot_search(self, request: Request, receive: Receive) -> Response:
+        """The same search with its parameters in a body (RFC 7644 §3.4.3), under the same limits."""
+        value = strict.decode(await read_body(request, receive))
+        wish = search_request.read(value)
+        return await self._listed(
+            text=wish.filter,
+            start=wish.start_index,
+            count=DEFAULT_COUNT if wish.count is None else wish.count,
+            shown=projection.read(wish.attributes, wish.excluded_attributes),
+        )
+
+    async def _listed(
+        self, *, text: str | None, start: int, count: int, shown: projection.Projection | None
+    ) -> Response:
+        start, count = max(1, start), min(max(0, count), MAX_RESULTS)
         where = None if text is None else filter.parse(text)
         total, found = await self._read(lambda: self._search(where, start, count))
         resources = [render.user(user, self._base) for user in found]
