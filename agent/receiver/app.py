@@ -115,10 +115,11 @@ class Receiver:
                     return await self._users.search(request)
                 _allow(request, "GET", "POST")
                 return await self._users.post(request, _context(request, caller), receive)
-            case ["Users", ".search"] | [".search"] | ["Bulk"] | ["Me"]:
-                raise ScimError(
-                    501, f"{'/'.join(request.parts)} is not supported; see ServiceProviderConfig."
-                )
+            case ["Users", ".search"] | [".search"]:
+                _allow(request, "POST")
+                return await self._users.dot_search(request, receive)
+            case ["Bulk" | "Me" as name]:
+                raise ScimError(501, f"{name} is not supported; see ServiceProviderConfig.")
             case ["Users", user_id]:
                 return await self._user(request, user_id, caller, receive)
             case ["Groups", *rest]:
