@@ -87,7 +87,7 @@ def check(
         verb=journalled.verb(before, after),
         context=context,
         verdict=verdict,
-        confirm=_needs_confirmation(before, context, revives=revives),
+        confirm=needs_confirmation(before, context, revives=revives),
     )
 
 
@@ -100,17 +100,17 @@ def carry_out(conn: Connection, ready: Ready, now: datetime, policy: Policy) -> 
         rows.update_user(conn, after, policy.mapping, emails=before.profile.emails != after.profile.emails)
     account.count(
         conn,
-        managed_active=_managed_active(after) - _managed_active(before),
-        active_owners=_active_owner(after) - _active_owner(before),
+        managed_active=managed_active(after) - managed_active(before),
+        active_owners=active_owner(after) - active_owner(before),
         visible=_visible(after) - _visible(before),
     )
     if ready.verdict is not None and before is not None:
-        _count_deactivation(conn, before, ready.verdict, context, now)
+        count_deactivation(conn, before, ready.verdict, context, now)
     elif context.source is Source.PUSH and before is not None:
         if after.active:
             windows.settle(conn, after.id)
         if rules.identity_changes(before, after):
-            _count_identity_change(conn, after, now, policy)
+            count_identity_change(conn, after, now, policy)
     if ready.confirm:
         asked = attention.CONFIRM_REUSE
         attention.add(conn, reason=asked, okta_id=after.okta_id, directory_id=after.id, not_before=now, now=now)
@@ -125,7 +125,7 @@ def _next(before: DirectoryUser | None, after: DirectoryUser, now: datetime) -> 
     return replace(after, version=before.version + 1, updated=max(now, before.updated + timedelta(microseconds=1)))
 
 
-def _needs_confirmation(before: DirectoryUser | None, context: WriteContext, *, revives: bool) -> bool:
+def needs_confirmation(before: DirectoryUser | None, context: WriteContext, *, revives: bool) -> bool:
     # A POST with the account's own externalId is no question: Okta said who it means.
     touched = before is not None and not before.active and before.okta_id is not None
     return touched and context.source is Source.PUSH and not revives
@@ -165,7 +165,7 @@ def name_taken(user_name: str) -> Refused:
 
 
 def _last_owner(row: Account, before: DirectoryUser | None, after: DirectoryUser, owners_gained: int) -> None:
-    loses = _active_owner(before) and not _active_owner(after)
+    loses = active_owner(before) and not active_owner(after)
     if loses and before is not None and row.active_owners + owners_gained <= 1:
         raise Refused(
             RefusalCode.LAST_OWNER,
@@ -175,7 +175,7 @@ def _last_owner(row: Account, before: DirectoryUser | None, after: DirectoryUser
         )
 
 
-def _count_deactivation(
+def count_deactivation(
     conn: Connection, user: DirectoryUser, verdict: burst.Verdict, context: WriteContext, now: datetime
 ) -> None:
     if verdict.announced:
@@ -188,7 +188,7 @@ def _count_deactivation(
         alarms.raise_alarm(conn, code, "guard", detail, now)
 
 
-def _count_identity_change(conn: Connection, user: DirectoryUser, now: datetime, policy: Policy) -> None:
+def count_identity_change(conn: Connection, user: DirectoryUser, now: datetime, policy: Policy) -> None:
     windows.identity_change(conn, user.id, now)
     population = windows.counts(conn, now).population
     limit = max(policy.guard.identity_floor, share(population, policy.guard.identity_percent))
@@ -200,11 +200,11 @@ def _count_identity_change(conn: Connection, user: DirectoryUser, now: datetime,
         alarms.raise_alarm(conn, "identity_changes", "guard", detail, now)
 
 
-def _managed_active(user: DirectoryUser | None) -> bool:
+def managed_active(user: DirectoryUser | None) -> bool:
     return user is not None and user.managed and user.active
 
 
-def _active_owner(user: DirectoryUser | None) -> bool:
+def active_owner(user: DirectoryUser | None) -> bool:
     return user is not None and user.active and user.role is Role.OWNER
 
 

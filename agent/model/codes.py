@@ -114,6 +114,7 @@ class RefusalCode(StrEnum):
     EMAIL_TAKEN = "email_taken"  # 409 uniqueness
     INVALID_VALUE = "invalid_value"  # 400 invalidValue
     BLANK = "blank"  # 400 invalidValue: a required attribute is missing
+    OWNERS_UNKNOWN = "owners_unknown"  # 429: nobody knows who the owners of a remote OpsHelm are
     HIDDEN = "hidden"  # 404 to SCIM
 
 

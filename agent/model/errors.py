@@ -20,6 +20,10 @@
     │   ├── NotFound              1   no such account
     │   ├── VersionConflict       1   soft: the account changed since it was read
     │   ├── DirectoryUnavailable  1   soft: a remote OpsHelm is down or unreadable
+    │   │   ├── AnswerLost        1   soft: a write was sent, and whether it was done is not known
+    │   │   ├── NotDone           1   soft: it said that it did, and a read shows that it did not
+    │   │   └── ListingUnreliable 1   soft: its listing contradicts itself; what is missing in it proves nothing
+    │   ├── Unreadable            1   one account of the remote is not what SCIM says; the others are
     │   └── Refused               1   a rule forbids this write; nothing was changed but its journal row
     ├── Frozen                    1   this run may change nothing; says why
     └── HeldBack                  4   the guard holds it; a person decides
@@ -135,6 +139,22 @@ class VersionConflict(DirectoryError):
 class DirectoryUnavailable(DirectoryError):
     code = "directory_unavailable"
     soft = True
+
+
+class AnswerLost(DirectoryUnavailable):
+    code = "answer_lost"
+
+
+class NotDone(DirectoryUnavailable):
+    code = "not_done"
+
+
+class ListingUnreliable(DirectoryUnavailable):
+    code = "listing_unreliable"
+
+
+class Unreadable(DirectoryError):
+    code = "unreadable"
 
 
 class Refused(DirectoryError):

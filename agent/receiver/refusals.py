@@ -20,7 +20,16 @@ from typing import Any, Protocol
 
 from agent.directory.port import WriteContext
 from agent.model.codes import RefusalCode
-from agent.model.errors import DirectoryUnavailable, NotFound, Refused, StoreUnavailable, VersionConflict
+from agent.model.errors import (
+    AnswerLost,
+    DirectoryUnavailable,
+    NotDone,
+    NotFound,
+    Refused,
+    StoreUnavailable,
+    Unreadable,
+    VersionConflict,
+)
 from agent.scim.errors import ScimError
 
 #: What can't be done just now is worth another try after this many seconds.
@@ -40,6 +49,7 @@ _STATUSES: dict[RefusalCode, tuple[int, str | None]] = {
     RefusalCode.REJECTED: (409, None),
     RefusalCode.PUSH_BURST: (429, None),
     RefusalCode.DEACTIVATIONS_24H: (429, None),
+    RefusalCode.OWNERS_UNKNOWN: (429, None),
     RefusalCode.INVALID_USER_NAME: (400, "invalidValue"),
     RefusalCode.EMAIL_NOT_USER_NAME: (400, "invalidValue"),
     RefusalCode.INVALID_VALUE: (400, "invalidValue"),
@@ -74,8 +84,13 @@ def translate(exc: Exception, method: str) -> ScimError | None:
             return ScimError(412, "The user has changed since that version; read it again.")
         case StoreUnavailable():
             return unavailable("OpsHelm's agent can't reach its database just now.")
+        case AnswerLost() | NotDone():
+            # Something may have been changed: the directory looks again before it sends anything more.
+            return ScimError(429, exc.detail, retry_after=RETRY_AFTER)
         case DirectoryUnavailable():
             return unavailable("OpsHelm can't be reached just now.")
+        case Unreadable():
+            return ScimError(409, exc.detail)
     return None
 
 

@@ -21,6 +21,8 @@ class Kind(StrEnum):
     REFUSED = "refused"
     #: Written before something outside this database is changed.
     INTENT = "intent"
+    #: An intent that was not carried out: the remote said no, or a read showed that nothing happened.
+    FAILED = "failed"
 
 
 class Entry(Struct, frozen=True, kw_only=True):

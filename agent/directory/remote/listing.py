@@ -99,10 +99,13 @@ class Listing:
         first = self._at(1)
         yield first
         length = len(first.raws)
-        if length == 0 or self._received >= self._total:
+        counted = first.total is not None
+        if length == 0 or (counted and self._received >= self._total):
             return
-        yield from self._read_ahead(length)
-        while self._received < self._total:
+        if counted:
+            yield from self._read_ahead(length)
+        # Without a total only an empty page is the end.
+        while not counted or self._received < self._total:
             chunk = self._at(self._received + 1)
             if not chunk.raws:
                 return

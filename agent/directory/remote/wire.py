@@ -4,7 +4,6 @@ Tolerated: numeric ids, numbers where strings belong, booleans as strings, missi
 case, null for anything. An account that is still not readable is Unreadable, by itself; its page is not.
 """
 
-import hashlib
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -37,12 +36,6 @@ class Account(Struct, frozen=True, kw_only=True):
     etag: str | None = None
     #: None: the account shows no roles.
     owner: bool | None = None
-
-    @property
-    def version(self) -> int:
-        """Equal exactly where the contents are: a remote's own versions are not numbers, if it has any."""
-        contents = msgspec.json.encode((self.user_name, self.active, self.okta_id, self.owner, self.profile))
-        return 1 + int.from_bytes(hashlib.blake2b(contents, digest_size=4).digest(), "big") % 0x7FFF_FFFE
 
 
 class _Meta(Struct, rename="camel"):

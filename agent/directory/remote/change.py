@@ -1,0 +1,179 @@
+"""The smallest body that makes an account what it is wanted to be, and what a read must show afterwards. Pure.
+
+The raw resource is the base: what changes is laid over it, so that a PUT gives back whatever else the remote keeps, and a
+PATCH names only what differs. Lists (e-mails, …) are replaced whole, each value with the remote's own extra keys.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from agent.model.users import ENTERPRISE_URN, DirectoryUser, identity_key
+from agent.scim import render
+from agent.scim.schema import CORE_URN
+
+PATCH_URN = "urn:ietf:params:scim:api:messages:2.0:PatchOp"
+#: Set by the server; not sent back.
+_READ_ONLY = ("meta", "groups", "password")
+#: Read-backs of these decide; a remote may drop or reshape what it doesn't keep of the rest.
+_ESSENTIAL = ("userName", "active")
+
+
+def plain(user: DirectoryUser, *, external_id: bool) -> dict[str, Any]:
+    """The user as SCIM has it. Without ``external_id`` the remote's own stays out of it."""
+    value = render.plain(user)
+    del value["schemas"]
+    if not external_id:
+        value.pop("externalId", None)
+    return value
+
+
+def creation(user: DirectoryUser) -> dict[str, Any]:
+    """The body of a POST."""
+    schemas = [CORE_URN] if user.profile.enterprise is None else [CORE_URN, ENTERPRISE_URN]
+    return {"schemas": schemas, **plain(user, external_id=True)}
+
+
+def overlay(raw: Mapping[str, Any], before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]:
+    """``raw`` with everything that differs between ``before`` and ``after`` (both as ``plain`` gives them)."""
+    result = dict(raw)
+    for name in dict.fromkeys((*before, *after)):
+        old, new = before.get(name), after.get(name)
+        if old == new:
+            continue
+        key = _key(result, name)
+        merged = _merge(result.get(key), old, new)
+        if merged is None:
+            result.pop(key, None)
+        else:
+            result[key] = merged
+    if ENTERPRISE_URN in after and not _has_schema(result, ENTERPRISE_URN):
+        result["schemas"] = [*_schemas(result), ENTERPRISE_URN]
+    return result
+
+
+def replacement(wanted: Mapping[str, Any]) -> dict[str, Any]:
+    """The body of a PUT."""
+    body = {key: value for key, value in wanted.items() if key.lower() not in _READ_ONLY}
+    if not _schemas(body):
+        body["schemas"] = [CORE_URN]
+    return body
+
+
+def patch(raw: Mapping[str, Any], wanted: Mapping[str, Any]) -> dict[str, Any]:
+    """The body of a PATCH from ``raw`` to ``wanted``."""
+    operations: list[dict[str, Any]] = []
+    for key in dict.fromkeys((*raw, *wanted)):
+        if key.lower() in ("schemas", "id", *_READ_ONLY) or raw.get(key) == wanted.get(key):
+            continue
+        old, new = raw.get(key), wanted.get(key)
+        if isinstance(new, dict) or (isinstance(old, dict) and new is None):
+            operations += _parts(key, old if isinstance(old, dict) else {}, new or {})
+        else:
+            operations.append(_operation(key, old, new))
+    return {"schemas": [PATCH_URN], "Operations": operations}
+
+
+def unfulfilled(
+    before: Mapping[str, Any] | None, after: Mapping[str, Any], found: Mapping[str, Any], *, essential: bool = False
+) -> list[str]:
+    """Names of what was to change and, as ``found`` shows, did not. ``essential``: userName and active alone."""
+    names = [name for name in dict.fromkeys((*(before or {}), *after)) if before is None or before.get(name) != after.get(name)]
+    if essential:
+        names = [name for name in names if name in _ESSENTIAL]
+    missing: list[str] = []
+    for name in names:
+        old, new, now = (before or {}).get(name), after.get(name), found.get(name)
+        if isinstance(new or old, dict) and isinstance(now or {}, dict):
+            missing += [f"{name}.{sub}" for sub in _open_parts(old or {}, new or {}, now or {})]
+        elif not _same(name, new, now):
+            missing.append(name)
+    return missing
+
+
+def _open_parts(old: Mapping[str, Any], new: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    subs = [sub for sub in dict.fromkeys((*old, *new)) if old.get(sub) != new.get(sub)]
+    return [sub for sub in subs if not _same(sub, new.get(sub), now.get(sub))]
+
+
+def _same(name: str, wanted: Any, found: Any) -> bool:
+    if name == "userName":
+        return identity_key(str(wanted or "")) == identity_key(str(found or ""))
+    if isinstance(wanted, list) or isinstance(found, list):
+        # Order and extra keys are the remote's business.
+        return all(any(_holds(item, other) for other in found or ()) for item in wanted or ()) and len(wanted or ()) == len(
+            found or ()
+        )
+    if isinstance(wanted, dict):
+        return _holds(wanted, found)
+    return (wanted or None) == (found or None) if not isinstance(wanted, bool) else wanted is found
+
+
+def _holds(wanted: Any, found: Any) -> bool:
+    """``found`` has all that ``wanted`` says; text without regard to case, for remotes fold e-mail addresses."""
+    if isinstance(wanted, dict):
+        return isinstance(found, dict) and all(_holds(v, found.get(k)) for k, v in wanted.items() if v is not False)
+    if isinstance(wanted, str) and isinstance(found, str):
+        return identity_key(wanted) == identity_key(found)
+    return bool(wanted == found)
+
+
+def _key(raw: Mapping[str, Any], name: str) -> str:
+    """The key that the remote itself uses."""
+    return name if name in raw else next((key for key in raw if key.lower() == name.lower()), name)
+
+
+def _merge(base: Any, old: Any, new: Any) -> Any:
+    if isinstance(new, list):
+        return _merge_list(base if isinstance(base, list) else [], new)
+    if isinstance(new, dict) or isinstance(old, dict):
+        value = dict(base) if isinstance(base, dict) else {}
+        for sub in dict.fromkeys((*(old or {}), *(new or {}))):
+            before, after = (old or {}).get(sub), (new or {}).get(sub)
+            if before == after:
+                continue
+            key = _key(value, sub)
+            if after is None:
+                value.pop(key, None)
+            else:
+                value[key] = _merge(value.get(key), before, after)
+        return value or None
+    return new
+
+
+def _merge_list(base: list[Any], new: list[Any]) -> list[Any] | None:
+    """Each new value on top of the one that it replaces: the same value, else the first unused of its type."""
+    left = [item for item in base if isinstance(item, dict)]
+    merged = []
+    for item in new:
+        same = next((b for b in left if b.get("value") is not None and b.get("value") == item.get("value")), None)
+        if same is None:
+            same = next((b for b in left if (b.get("type") or "") == (item.get("type") or "")), None)
+        if same is not None:
+            left.remove(same)
+        known = ("primary", "display", *item)
+        merged.append({**{k: v for k, v in (same or {}).items() if k not in known}, **item})
+    return merged or None
+
+
+def _parts(key: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> list[dict[str, Any]]:
+    joint = ":" if key.lower().startswith("urn:") else "."
+    return [
+        _operation(f"{key}{joint}{sub}", old.get(sub), new.get(sub))
+        for sub in dict.fromkeys((*old, *new))
+        if old.get(sub) != new.get(sub)
+    ]
+
+
+def _operation(path: str, old: Any, new: Any) -> dict[str, Any]:
+    if new is None:
+        return {"op": "remove", "path": path}
+    return {"op": "add" if old is None else "replace", "path": path, "value": new}
+
+
+def _schemas(value: Mapping[str, Any]) -> list[Any]:
+    found = value.get(_key(value, "schemas"))
+    return list(found) if isinstance(found, list) else []
+
+
+def _has_schema(value: Mapping[str, Any], urn: str) -> bool:
+    return any(isinstance(found, str) and found.lower() == urn.lower() for found in _schemas(value))
