@@ -202,21 +202,21 @@ def _twins_in(right: Any) -> Select[Any]:
 
 
 def _absent_in(right: Any) -> Select[Any]:
-    account = right.alias("a")
-    seen = exists(select(_s.c.okta_id).where(_s.c.sweep == _sweep, _s.c.okta_id == account.c.okta_id))
+    account, inner = right.alias("a"), right.alias("i")
+    key = "id" if right is directory_rows else "seq"
+    mine = [inner.c.sweep == _sweep] if right is directory_rows else []
+    seen = exists(select(_s.c.okta_id).where(_s.c.sweep == _sweep, _s.c.okta_id == inner.c.okta_id))
     named = select(_s.c.external_id).where(_s.c.sweep == _sweep, _s.c.external_id.is_not(None))
     called = select(_s.c.user_name_key).where(_s.c.sweep == _sweep)
-    managed = or_(
-        account.c.origin == literal_column("'linked'"),
-        account.c.okta_id.is_not(None),  # okta: managed once bound; local: not confirmed yet
-    )
+    # Two indexes in the same order; the rows themselves are read for the few that are left.
+    not_seen = select(inner.c[key]).where(*mine, inner.c.okta_id.is_not(None), ~seen)
+    unbound = select(inner.c[key]).where(*mine, inner.c.okta_id.is_(None), inner.c.origin == literal_column("'linked'"))
     return (
         select(*_accounts(account))
         .where(
             *([account.c.sweep == _sweep] if right is directory_rows else []),
-            managed,
+            or_(account.c[key].in_(not_seen), account.c[key].in_(unbound)),
             or_(account.c.active == true(), account.c.suspended == true()),
-            ~seen,
             account.c.id.not_in(named),
             or_(account.c.okta_id.is_not(None), account.c.user_name_key.not_in(called)),
         )

@@ -1,0 +1,69 @@
+"""Lets go of what is old: sealed journal blocks once they are exported, runs, plans. Nothing unexported is deleted.
+
+A deleted block keeps its number, ids and hash, so that the chain stays whole and the exported file can be proven.
+"""
+
+import os
+from datetime import datetime
+from pathlib import Path
+
+import msgspec
+from sqlalchemy import Connection, delete, select, update
+
+from agent.model.errors import StoreError
+from agent.settings import RetentionSettings
+from agent.store import plans, runs, seal
+from agent.store.engine import Store
+from agent.store.tables import journal, journal_blocks
+
+
+def keep_within(store: Store, settings: RetentionSettings, now: datetime) -> int:
+    """Export and delete old blocks, delete old runs and plans; answers how many blocks went."""
+    store.write(lambda conn: plans.forget(conn, now - settings.runs))
+    store.write(lambda conn: runs.forget(conn, now - settings.runs))
+    if settings.export_dir is None:
+        return 0
+    folder = Path(settings.export_dir)
+    with store.read() as conn:
+        blocks = _old_blocks(conn, now - settings.journal)
+    for number in blocks:
+        with store.read() as conn:
+            file = _export(conn, folder, number)
+        store.write(lambda conn, number=number, file=file: _drop(conn, number, str(file)))  # type: ignore[misc]
+    return len(blocks)
+
+
+def _old_blocks(conn: Connection, before: datetime) -> list[int]:
+    old = select(journal_blocks.c.n).where(journal_blocks.c.sealed_at < before, journal_blocks.c.exported_to.is_(None))
+    return list(conn.execute(old.order_by(journal_blocks.c.n)).scalars())
+
+
+def _export(conn: Connection, folder: Path, number: int) -> Path:
+    """One file a block, complete on the disk before its rows may go."""
+    file = folder / f"journal-{number:08d}.jsonl"
+    partial = file.with_suffix(".partial")
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as out:
+            for row in seal.export(conn, block=number):
+                out.write(msgspec.json.encode(row) + b"\n")
+            out.flush()
+            os.fsync(out.fileno())
+        partial.replace(file)
+        _sync(folder)
+    except OSError as exc:
+        raise StoreError(f"Block {number} of the journal can't be exported to {folder}: {exc.strerror}. Nothing was deleted.") from exc
+    return file
+
+
+def _sync(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _drop(conn: Connection, number: int, file: str) -> None:
+    conn.execute(delete(journal).where(journal.c.block == number))
+    conn.execute(update(journal_blocks).where(journal_blocks.c.n == number).values(exported_to=file))
