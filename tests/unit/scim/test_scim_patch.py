@@ -1,0 +1,193 @@
+"""PATCH: every form that identity providers send does what its sender means, and the fast path does what scim2-models does."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agent.model.users import ENTERPRISE_URN, DirectoryUser, MultiValue, Name, Profile
+from agent.scim import library, patch
+from agent.scim.errors import ScimError
+from agent.scim.schema import CORE_URN
+
+AT = datetime(2026, 1, 1, tzinfo=UTC)
+USER = DirectoryUser(
+    id="1",
+    user_name="a@example.com",
+    okta_id="00u1",
+    active=True,
+    created=AT,
+    updated=AT,
+    profile=Profile(
+        name=Name(given_name="Ann", family_name="Other"),
+        display_name="Ann Other",
+        emails=(
+            MultiValue(value="a@example.com", type="work", primary=True),
+            MultiValue(value="h@example.com", type="home"),
+        ),
+    ),
+)
+
+
+def operation(op: str, path: str | None = None, *value: Any) -> dict[str, Any]:
+    return {"op": op} | ({} if path is None else {"path": path}) | ({"value": value[0]} if value else {})
+
+
+def outcome(*operations: dict[str, Any], user: DirectoryUser = USER) -> patch.Outcome:
+    return patch.read({"Operations": list(operations)})(user)
+
+
+def after(*operations: dict[str, Any]) -> dict[str, Any]:
+    found = outcome(*operations)
+    shown: dict[str, Any] = msgspec.to_builtins(found.profile)
+    return shown | {"userName": found.user_name, "active": found.active, "externalId": found.okta_id}
+
+
+BEFORE = {
+    "name": {"givenName": "Ann", "familyName": "Other"},
+    "displayName": "Ann Other",
+    "emails": (
+        {"value": "a@example.com", "type": "work", "primary": True},
+        {"value": "h@example.com", "type": "home"},
+    ),
+    "userName": "a@example.com",
+    "active": True,
+    "externalId": "00u1",
+}
+WORK, HOME = BEFORE["emails"]
+OTHER = {"value": "o@example.com", "type": "other"}
+
+FORMS: list[tuple[list[dict[str, Any]], dict[str, Any]]] = [
+    ([operation("replace", None, {"active": False})], {"active": False}),
+    ([operation("Replace", "active", "False")], {"active": False}),
+    ([operation("REPLACE", "ACTIVE", False)], {"active": False}),
+    ([operation("add", None, {"Active": "true"})], {}),
+    ([operation("replace", CORE_URN + ":active", False)], {"active": False}),
+    ([operation("replace", None, {CORE_URN + ":active": False})], {"active": False}),
+    ([operation("replace", None, {"active": False, "userName": "x-a@example.com"})], {"active": False, "userName": "x-a@example.com"}),
+    ([operation("replace", "displayName", "New")], {"displayName": "New"}),
+    ([operation("replace", "displayName", None)], {"displayName": ...}),
+    ([operation("replace", "displayName", "")], {"displayName": ...}),
+    ([operation("remove", "displayName")], {"displayName": ...}),
+    ([operation("replace", None, {"name.givenName": "B"})], {"name": {"givenName": "B", "familyName": "Other"}}),
+    ([operation("replace", "name", {"givenName": "B"})], {"name": {"givenName": "B", "familyName": "Other"}}),
+    ([operation("replace", 'emails[type eq "work"].value', "n@example.com")], {"emails": ({**WORK, "value": "n@example.com"}, HOME)}),
+    ([operation("replace", "emails[primary eq true].value", "n@example.com")], {"emails": ({**WORK, "value": "n@example.com"}, HOME)}),
+    ([operation("replace", 'emails[type eq "other"].value', "o@example.com")], {"emails": (WORK, HOME, OTHER)}),
+    ([operation("add", "emails", [{"value": "o@example.com", "type": "other"}])], {"emails": (WORK, HOME, OTHER)}),
+    ([operation("add", "emails", [{"value": "o@example.com", "primary": True}])],
+     {"emails": ({**WORK, "primary": False}, HOME, {"value": "o@example.com", "primary": True})}),
+    ([operation("add", "emails", [WORK])], {}),
+    ([operation("remove", 'emails[type eq "home"]')], {"emails": (WORK,)}),
+    ([operation("remove", "emails", [{"value": "h@example.com"}])], {"emails": (WORK,)}),
+    ([operation("replace", "emails", [OTHER])], {"emails": (OTHER,)}),
+    ([operation("replace", f"{ENTERPRISE_URN}:department", "D")], {ENTERPRISE_URN: {"department": "D"}}),
+    ([operation("replace", None, {f"{ENTERPRISE_URN}:department": "D"})], {ENTERPRISE_URN: {"department": "D"}}),
+    ([operation("add", None, {ENTERPRISE_URN: {"manager": "boss"}})], {ENTERPRISE_URN: {"manager": {"value": "boss"}}}),
+    ([operation("add", f"{ENTERPRISE_URN}:manager", "boss")], {ENTERPRISE_URN: {"manager": {"value": "boss"}}}),
+    ([operation("replace", f"{ENTERPRISE_URN}:manager.value", "boss")], {ENTERPRISE_URN: {"manager": {"value": "boss"}}}),
+    ([operation("add", None, {"id": "x", "meta": {"version": "x"}, "groups": [], "password": "x", "roles": [{"value": "owner"}], "isAdmin": True})], {}),
+    ([operation("replace", None, {"__proto__.isAdmin": True, "__class__": {"role": "owner"}})], {}),
+    ([operation("replace", "title", "T"), operation("replace", "title", "U")], {"title": "U"}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("operations", "changes"), FORMS, ids=lambda part: str(part)[:60])
+def test_forms(operations: list[dict[str, Any]], changes: dict[str, Any]) -> None:
+    wanted = {name: value for name, value in (BEFORE | changes).items() if value is not ...}
+    assert after(*operations) == wanted
+
+
+BAD: list[tuple[Any, str]] = [
+    (None, "invalidSyntax"),
+    ([], "invalidSyntax"),
+    ({"op": "replace"}, "invalidSyntax"),
+    (["x"], "invalidSyntax"),
+    ([operation("move", "active", False)], "invalidSyntax"),
+    ([{"path": "active", "value": False}], "invalidSyntax"),
+    ([operation("replace", "displayName", "x")] * 101, "tooMany"),
+    ([operation("replace", "active")], "invalidValue"),
+    ([operation("replace", "active", {"x": 1})], "invalidValue"),
+    ([operation("replace", "active", None)], "invalidValue"),
+    ([operation("replace", None, {"active": None})], "invalidValue"),
+    ([operation("replace", None, "x")], "invalidValue"),
+    ([operation("replace", "displayName", 5)], "invalidValue"),
+    ([operation("replace", "emails", "x")], "invalidValue"),
+    (
+        [operation("add", "emails", [{"value": "x", "primary": True}, {"value": "y", "primary": True}])],
+        "invalidValue",
+    ),
+    ([operation("remove")], "noTarget"),
+    ([operation("replace", 'emails[type co "zzz"].value', "x")], "noTarget"),
+    ([operation("remove", "userName")], "mutability"),
+    ([operation("remove", "active")], "mutability"),
+    ([operation("remove", "externalId")], "mutability"),
+    ([operation("replace", None, {"externalId": None})], "mutability"),
+    ([operation("replace", "userName", None)], "mutability"),
+    ([operation("replace", "userName", "")], "mutability"),
+    ([operation("replace", "id", "x")], "mutability"),
+    ([operation("replace", "meta.created", "x")], "mutability"),
+    ([operation("replace", "nope.deep", "x")], "invalidPath"),
+    ([operation("replace", "roles", [{"value": "owner"}])], "invalidPath"),
+    ([operation("add", "groups", [{"value": "owners"}])], "invalidPath"),
+    ([operation("replace", "password", "x")], "invalidPath"),
+    ([operation("replace", "__class__", "x")], "invalidPath"),
+    ([operation("replace", 'emails[type eq "work"].foo', "x")], "invalidPath"),
+    ([operation("replace", 'emails[foo eq "work"].value', "x")], "invalidPath"),
+    ([operation("replace", 'emails[type eq "work', "x")], "invalidPath"),
+    ([operation("replace", "urn:example:title", "x")], "invalidPath"),
+    ([{"op": "replace", "path": 5, "value": "x"}], "invalidPath"),
+]
+
+
+@pytest.mark.parametrize(("operations", "scim_type"), BAD, ids=lambda part: str(part)[:60])
+def test_what_cannot_be_meant_is_refused(operations: Any, scim_type: str) -> None:
+    with pytest.raises(ScimError) as caught:
+        patch.read({} if operations is None else {"Operations": operations})(USER)
+    assert (caught.value.status, caught.value.scim_type) == (400, scim_type)
+    assert "pydantic" not in caught.value.detail
+
+
+def test_all_operations_happen_or_none() -> None:
+    with pytest.raises(ScimError):
+        outcome(operation("replace", "title", "T"), operation("replace", "emails", "x"))
+
+
+def test_what_changes_nothing_gives_back_an_equal_profile() -> None:
+    found = outcome(operation("replace", "displayName", "Ann Other"))
+    assert found.profile == USER.profile
+
+
+@pytest.mark.parametrize(
+    ("operations", "says"),
+    [
+        ([operation("replace", None, {"active": True})], True),
+        ([operation("replace", None, {"active": True, "title": "x"})], True),
+        ([operation("replace", CORE_URN + ":active", True)], True),
+        ([operation("replace", "title", "x")], False),
+        ([operation("replace", None, {"title": "x"})], False),
+        ([operation("remove", "title")], False),
+    ],
+)
+def test_whether_a_patch_says_anything_about_active(operations: list[dict[str, Any]], says: bool) -> None:
+    assert patch.read({"Operations": operations}).says_active is says
+
+
+@given(
+    st.sampled_from(["replace", "Replace", "add", "ADD"]),
+    st.sampled_from([None, "active", "Active"]),
+    st.sampled_from([True, False, "true", "false", "True", "FALSE"]),
+    st.booleans(),
+)
+def test_the_fast_path_does_what_scim2_models_does(
+    op: str, path: str | None, value: Any, active: bool
+) -> None:
+    sent = operation(op, path, value if path else {"active": value})
+    user = msgspec.structs.replace(USER, active=active)
+    fast = patch.read({"Operations": [sent]})
+    assert isinstance(fast, patch._Switch)
+    slow = patch._Patched(library.read_patch([patch._operation(sent)]), says_active=True)
+    assert fast(user) == slow(user)
