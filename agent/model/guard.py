@@ -146,7 +146,17 @@ def judge(plan: Plan, limits: GuardLimits, facts: Facts, grant: Grant = NO_GRANT
     actions = _classes(actions, limits, facts, plan, replace(grant, lifted=lifted))
     judged = replace(plan, actions=_needs(actions))
     held = run_hold(judged, limits, facts, grant)
-    return replace(judged, held=held[0], held_detail=held[1]) if held else judged
+    if held:
+        return replace(judged, held=held[0], held_detail=held[1])
+    return replace(judged, actions=tuple(_proven(action) for action in judged.actions))
+
+
+def _proven(action: Action) -> Action:
+    """Nobody loses access unproven, whatever the limits say."""
+    if action.held is not None or not ends_access(action) or action.proof is not None:
+        return action
+    detail = "Okta was not asked whether this person is gone"
+    return replace(action, held=HeldCode.ABSENCE_NOT_PROVABLE, held_detail=detail)
 
 
 def _lifted_with_the_run(plan: Plan, limits: GuardLimits, facts: Facts) -> frozenset[HeldCode]:

@@ -23,14 +23,9 @@ CHANGES = {
 
 
 def some(kind: ActionKind, count: int, start: int = 1, **more: Any) -> list[Action]:
+    changes = more.get("changes", CHANGES.get(kind, {}))
     return [
-        Action(
-            n=n,
-            kind=kind,
-            login=f"p{n}",
-            directory_id=f"id{n}",
-            changes=more.get("changes", CHANGES.get(kind, {})),
-        )
+        Action(n=n, kind=kind, login=f"p{n}", directory_id=f"id{n}", proof=more.get("proof", "gone"), changes=changes)
         for n in range(start, start + count)
     ]
 
@@ -251,3 +246,7 @@ def test_details_say_numbers_effect_and_next_step() -> None:
         "12 of 40 people (30.0%) would be deactivated; the limit of one run is 5. None of them was changed. "
         "Review: opshelm-agent plans list"
     )
+
+
+def test_nobody_is_deactivated_unproven() -> None:
+    assert holds(judged(some(ActionKind.DEACTIVATE, 1, proof=None))) == {"absence_not_provable": 1}

@@ -1,0 +1,118 @@
+"""Plans in the store: which one a run keeps, and what a person may still do with it. Decides nothing about people.
+
+A later run whose held set is the same keeps the old plan and its age: else a hold would never grow old and be loud.
+"""
+
+from datetime import datetime
+from typing import Any
+
+from agent.model.codes import ActionState, HeldCode, PlanStatus
+from agent.model.errors import HeldBack, NotFound, UsageError
+from agent.model.guard import APPROVABLE, APPROVABLE_RUNS, NEED_COUNT, ONE_BY_ONE, Grant, Identity, typed
+from agent.model.plan import PLAN_FORMAT, Action, Plan
+from agent.settings import Settings
+from agent.store import plans
+from agent.store.plans import StoredPlan
+
+KIND = "reconcile"
+HeldSet = frozenset[tuple[str, Identity]]
+_OPEN = (PlanStatus.READY, PlanStatus.HELD)
+
+
+def keep(conn: Any, run_id: int, plan: Plan, settings: Settings, now: datetime) -> StoredPlan:
+    """Store the plan, or find the open one that waits for the same; answers what is in the store."""
+    expire(conn, now)
+    mine = held_set(plan)
+    known = [stored for stored in plans.open_held(conn) if stored.kind == KIND and stored.plan.scope == plan.scope]
+    same = next((stored for stored in known if held_set(stored.plan) == mine), None) if mine else None
+    if same is not None and not _doable(plan):
+        return same
+    for stored in known:
+        if stored is not same:
+            plans.set_status(conn, stored.id, PlanStatus.STALE)
+    status = PlanStatus.HELD if mine and same is None else PlanStatus.READY
+    expires = now + settings.guard.plan_expiry
+    plan_id = plans.save(conn, run_id=run_id, kind=KIND, plan=plan, expires=expires, status=status)
+    return existing(conn, plan_id)
+
+
+def held_set(plan: Plan) -> HeldSet:
+    """What waits for a person: all of a plan that is held, else its held actions."""
+    if plan.held is not None:
+        return frozenset((plan.held.value, action.identity) for action in plan.actions)
+    waiting = (ActionState.PENDING, ActionState.HELD)
+    return frozenset((a.held.value, a.identity) for a in plan.actions if a.held is not None and a.state in waiting)
+
+
+def _doable(plan: Plan) -> bool:
+    return plan.held is None and any(action.held is None for action in plan.actions)
+
+
+def expire(conn: Any, now: datetime) -> None:
+    for stored in plans.with_status(conn, *_OPEN):
+        if stored.expires <= now and stored.kind == KIND:
+            plans.set_status(conn, stored.id, PlanStatus.EXPIRED)
+
+
+def close(conn: Any, plan_id: int) -> StoredPlan:
+    """After an apply: what still waits keeps the plan open."""
+    stored = existing(conn, plan_id)
+    status = PlanStatus.HELD if stored.status is PlanStatus.HELD and held_set(stored.plan) else PlanStatus.APPLIED
+    plans.set_status(conn, plan_id, status)
+    return existing(conn, plan_id)
+
+
+def existing(conn: Any, plan_id: int) -> StoredPlan:
+    stored = plans.get(conn, plan_id)
+    if stored is None:
+        raise NotFound(f"There is no plan {plan_id}. See: opshelm-agent plans list")
+    return stored
+
+
+def usable(stored: StoredPlan, checksum: str, now: datetime) -> None:
+    """Raises unless this very plan may still be applied or approved."""
+    if stored.kind != KIND:
+        raise UsageError(f"Plan {stored.id} is an import: opshelm-agent import apply {stored.id}")
+    if stored.checksum != checksum:
+        raise UsageError(f"The checksum is not that of plan {stored.id}. Look again: opshelm-agent plans show {stored.id}")
+    if stored.plan.format.partition(".")[0] != PLAN_FORMAT.partition(".")[0]:
+        raise UsageError(f"Plan {stored.id} was made by another version ({stored.plan.format}). Make a new one: reconcile")
+    if stored.status in _OPEN and stored.expires <= now:
+        raise UsageError(f"Plan {stored.id} expired at {stored.expires:%Y-%m-%d %H:%M} UTC. Make a new one: opshelm-agent reconcile")
+    if stored.status not in _OPEN:
+        raise UsageError(f"Plan {stored.id} is {stored.status.value}; a plan is applied once. Make a new one: opshelm-agent reconcile")
+
+
+def chosen(stored: StoredPlan, *, approve: bool, only: frozenset[int] | None) -> list[Action]:
+    """The actions that a person wants done. Raises HeldBack for what no approval lifts."""
+    pending = [a for a in stored.plan.actions if a.state in (ActionState.PENDING, ActionState.HELD)]
+    if only is not None:
+        unknown = only - {a.n for a in pending}
+        if unknown:
+            raise UsageError(f"Plan {stored.id} has no open action {', '.join(map(str, sorted(unknown)))}")
+        picked = [a for a in pending if a.n in only]
+        final = next((a for a in picked if a.held is not None and a.held not in APPROVABLE | ONE_BY_ONE), None)
+        if final is not None and final.held is not None:
+            raise HeldBack(final.held, f"Action {final.n} can't be approved: {final.held_detail}")
+        return picked
+    if not approve:
+        return [a for a in pending if a.held is None]
+    return [a for a in pending if a.held is None or a.held in APPROVABLE]
+
+
+def grant_for(stored: StoredPlan, picked: list[Action], *, approve: bool, named: bool, count: int | None) -> Grant:
+    """What the decision lifts. Raises HeldBack where it lifts too little to be worth starting."""
+    if not approve:
+        return Grant(count=count)
+    held = stored.plan.held
+    if held is not None and held not in APPROVABLE_RUNS:
+        raise HeldBack(held, f"Plan {stored.id} can't be approved: {stored.plan.held_detail}")
+    if held in NEED_COUNT and count is None:
+        raise HeldBack(held or HeldCode.FIRST_RUN, f"Plan {stored.id} needs --count N. {stored.plan.held_detail}")
+    lifted = frozenset({held} if held else ())
+    if held is HeldCode.FIRST_RUN:
+        lifted |= typed(first_run=count).lifted
+    elif held is HeldCode.EMPTY_SOURCE:
+        lifted |= typed(allow_empty=count).lifted
+    identities = frozenset(action.identity for action in picked)
+    return Grant(lifted=lifted, count=count, approved=identities, named=identities if named else frozenset())

@@ -1,0 +1,156 @@
+"""Reads both sides and makes a plan: a sweep of everybody, or a few people directly. Judges with the guard, applies nothing."""
+
+from collections import Counter
+from collections.abc import Callable, Iterable
+from datetime import datetime
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from agent.directory.port import Directory
+from agent.model import limits as windows
+from agent.model.absence import Answer, Proof, concerns
+from agent.model.cases import Account, Candidate, Want
+from agent.model.codes import ActionKind, Source
+from agent.model.errors import OktaUnreachable
+from agent.model.guard import Facts, Grant, judge, source_hold
+from agent.model.plan import Finding, Plan
+from agent.model.planning import Outline, outline
+from agent.model.users import Role
+from agent.okta_org.org import OktaOrg
+from agent.reconcile import facts as gathered
+from agent.reconcile.preflight import Binding
+from agent.reconcile.progress import Progress
+from agent.reconcile.projecting import Projector
+from agent.reconcile.proving import SAMPLE, Proofs, prove
+from agent.reconcile.single import Asked, SingleReader, not_disproved
+from agent.reconcile.sweeping import Sweeper
+from agent.settings import Settings
+from agent.store import account as account_row
+from agent.store import compare, staging
+from agent.store.engine import Store
+
+
+_NOBODY_ASKED = Proof(answer=Answer.NOT_ASKED, detail="the account is protected")
+
+
+class Draft(Struct, frozen=True, kw_only=True):
+    """A plan before the guard, with all that judging and applying need."""
+
+    plan: Plan
+    facts: Facts
+    source: Source
+    #: Okta user id → what was read, of those whose row may be too old to create or reactivate by.
+    wants: dict[str, Want]
+    #: Okta user id → when to look again.
+    due: dict[str, datetime]
+    counts: dict[str, int]
+    #: When the listing began, and how many people it saw; None for a single reconcile.
+    swept_at: datetime | None = None
+
+
+class Planner(Struct, frozen=True, kw_only=True):
+    store: Store
+    directory: Directory
+    okta: OktaOrg
+    settings: Settings
+    projector: Projector
+    clock: Callable[[], datetime]
+
+    def sweep(self, run_id: int, binding: Binding, grant: Grant, progress: Progress) -> Draft:
+        with self.store.read() as conn:
+            row = account_row.get(conn)
+        sweeper = Sweeper(
+            store=self.store, okta=self.okta, projector=self.projector,
+            page_size=self.settings.reconcile.page_size, clock=self.clock,
+        )  # fmt: skip
+        swept = sweeper.sweep(run_id, row, binding, progress)
+        progress.step("comparing")
+        candidates, absent = self._compare(run_id, swept.people)
+        proofs = self._prove(absent, swept.people, grant, progress)
+        outlined = outline(candidates, proofs.answers, self.projector.mapping, self.projector.names)
+        findings = (*binding.findings, *swept.findings, *outlined.findings)
+        counts = {"people": swept.people, **_findings(findings), **swept.counts}
+        counts.pop("read")
+        return self._draft(
+            outlined, candidates, [account for account, _ in proofs.answers], findings, swept.due, counts,
+            people=swept.people, swept_at=swept.started, proofs=proofs,
+        )  # fmt: skip
+
+    def single(self, asked: Asked, binding: Binding, progress: Progress) -> Draft:
+        progress.step("reading people")
+        reader = SingleReader(directory=self.directory, okta=self.okta, projector=self.projector, clock=self.clock)
+        found = reader.read(asked)
+        absences = not_disproved(found.absences)
+        outlined = outline(found.candidates, absences, self.projector.mapping, self.projector.names)
+        findings = (*binding.findings, *found.findings, *outlined.findings)
+        counts = {"people": found.people, **_findings(findings)}
+        accounts = [account for account, _ in absences]
+        return self._draft(outlined, found.candidates, accounts, findings, found.due, counts, scope=asked.logins)
+
+    def judged(self, draft: Draft, grant: Grant) -> Plan:
+        return judge(draft.plan, self.settings.guard, draft.facts, grant)
+
+    def _compare(self, sweep: int, people: int) -> tuple[list[Candidate], list[Account]]:
+        with self.store.read() as conn:
+            # The rows must all still be there: a listing with holes looks like people who left.
+            if staging.people(conn, sweep) != people:
+                raise OktaUnreachable("The rows of this sweep were removed while it ran. Nothing was changed.")
+            candidates = list(compare.differing(conn, sweep))
+            absent = [account for account in compare.absent(conn, sweep) if concerns(account)]
+        return candidates, absent
+
+    def _prove(self, absent: list[Account], people: int, grant: Grant, progress: Progress) -> Proofs:
+        guard = self.settings.guard
+        to_prove = [account for account in absent if not account.protected]
+        answers = prove(
+            to_prove, self.okta, self.projector, guard, self.clock(), progress,
+            at_most=self._ask_at_most(len(to_prove), people, grant),
+        )  # fmt: skip
+        answers.answers += [(account, _NOBODY_ASKED) for account in absent if account.protected]
+        return answers
+
+    def _ask_at_most(self, absent: int, people: int, grant: Grant) -> int | None:
+        """None: everybody. Where all of it will be held anyway, a sample tells whether the listing is wrong."""
+        with self.store.read() as conn:
+            facts, population = gathered.gather(conn, self.clock(), sweep=True)
+        held, _ = source_hold(people, self.settings.guard, facts)
+        if held is not None and held not in grant.lifted:
+            return SAMPLE
+        if grant.count is not None and absent > grant.count:
+            return SAMPLE
+        if grant.lifted or grant.approved or facts.announced or facts.announced_for:
+            return None
+        return SAMPLE if absent > max(SAMPLE, windows.run_limit(population, self.settings.guard)) else None
+
+    def _draft(
+        self, outlined: Outline, candidates: list[Candidate], accounts: list[Account], findings: tuple[Finding, ...],
+        due: dict[str, datetime], counts: dict[str, int], *, scope: tuple[str, ...] = (), people: int = 0,
+        swept_at: datetime | None = None, proofs: Proofs | None = None,
+    ) -> Draft:  # fmt: skip
+        sweep = swept_at is not None
+        now = self.clock()
+        with self.store.read() as conn:
+            facts, population = gathered.gather(conn, now, sweep=sweep, owners=_owners(candidates, accounts))
+        if proofs is not None:
+            facts = replace(facts, asked=proofs.asked, disproved=proofs.disproved)
+            counts = {**counts, "asked": proofs.asked, "disproved": proofs.disproved}
+        wanted = {a.okta_id for a in outlined.actions if a.kind in (ActionKind.CREATE, ActionKind.REACTIVATE)}
+        plan = Plan(
+            actions=outlined.actions, population=population, source_size=people, created=now, scope=scope,
+            findings=findings,
+        )  # fmt: skip
+        return Draft(
+            plan=plan, facts=facts, source=Source.SWEEP if sweep else Source.SINGLE,
+            wants={c.want.okta_id: c.want for c in candidates if c.want.okta_id in wanted}, due=due, counts=counts,
+            swept_at=swept_at,
+        )  # fmt: skip
+
+
+def _owners(candidates: Iterable[Candidate], accounts: Iterable[Account]) -> frozenset[str]:
+    sides = [side for c in candidates for side in (c.bound, c.named, c.holder) if side is not None]
+    return frozenset(a.id for a in (*sides, *accounts) if a.active and a.role is Role.OWNER)
+
+
+def _findings(findings: Iterable[Finding]) -> dict[str, int]:
+    return dict(Counter(finding.code.value for finding in findings))

@@ -1,0 +1,84 @@
+"""Ask Okta about people whom a listing left out, one by one. Decides nothing but what each answer proves.
+
+Asking stops as soon as the listing is known to be wrong. Where the run is held in any case only a sample is asked, since
+10,000 questions take hours of Okta's limits; who was not asked is asked before anything is done to them.
+"""
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+
+from msgspec import Struct
+
+from agent.model.absence import Answer, Proof
+from agent.model.cases import Account
+from agent.model.desired import Row, Wanted
+from agent.model.guard import GuardLimits, is_disproved
+from agent.model.okta import Person
+from agent.okta_org.org import OktaOrg
+from agent.reconcile.progress import Progress
+from agent.reconcile.projecting import Projector
+
+#: A minute of Okta's default limit for one token.
+SAMPLE = 50
+
+
+class Proofs(Struct, kw_only=True):
+    answers: list[tuple[Account, Proof]]
+    asked: int = 0
+    disproved: int = 0
+
+
+def prove(
+    accounts: Sequence[Account],
+    okta: OktaOrg,
+    projector: Projector,
+    limits: GuardLimits,
+    now: datetime,
+    progress: Progress,
+    *,
+    at_most: int | None = None,
+) -> Proofs:
+    """``at_most``: ask no more than a sample, the rest is NOT_ASKED."""
+    to_ask = list(accounts) if at_most is None else list(accounts[:at_most])
+    found = Proofs(answers=[])
+    for account, person in _answers(to_ask, okta):
+        proof = answer(account, person, projector, now)
+        found.answers.append((account, proof))
+        found.asked += 1
+        found.disproved += proof.answer is Answer.PRESENT
+        progress.step("asking Okta about missing people", found.asked, len(to_ask))
+        # Certain already, whatever the rest would say.
+        if is_disproved(len(to_ask), found.disproved, limits):
+            break
+    rest = Proof(answer=Answer.NOT_ASKED, detail="not asked yet: the run is held")
+    found.answers += [(account, rest) for account in accounts[found.asked :]]
+    return found
+
+
+def _answers(accounts: Sequence[Account], okta: OktaOrg) -> Iterator[tuple[Account, Person | None]]:
+    """None: no Okta id is kept, and no Okta user has the login."""
+    people = okta.people([a.okta_id for a in accounts if a.okta_id is not None])
+    for account in accounts:
+        if account.okta_id is not None:
+            yield account, next(people)
+            continue
+        user = okta.user(account.user_name)
+        yield account, None if user is None else okta.person(user.id)
+
+
+def answer(account: Account, person: Person | None, projector: Projector, now: datetime) -> Proof:
+    if person is None:
+        detail = f"no Okta id is kept for {account.user_name}, and no Okta user has this login"
+        return Proof(answer=Answer.UNPROVABLE, detail=detail)
+    okta_id = person.okta_id
+    desired = projector.absent(person, now)
+    if desired.wanted is Wanted.INACTIVE:
+        detail = f"Okta says {desired.row.value} at {now:%H:%M:%S} UTC"
+        return Proof(answer=Answer.ENDED, detail=detail, okta_id=okta_id, suspended=desired.row is Row.SUSPENDED)
+    if person.app_user is not None:
+        return Proof(answer=Answer.PRESENT, detail=f"its app user is {person.app_user.status}", okta_id=okta_id)
+    if desired.wanted is Wanted.LEAVE:
+        return Proof(answer=Answer.UNDECIDED, detail=desired.detail, okta_id=okta_id)
+    if person.okta_user is None:
+        return Proof(answer=Answer.NO_SUCH_USER, detail=f"404 for the Okta user at {now:%H:%M:%S} UTC", okta_id=okta_id)
+    return Proof(answer=Answer.GONE, detail=f"404 for the app user at {now:%H:%M:%S} UTC", okta_id=okta_id)

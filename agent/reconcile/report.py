@@ -1,0 +1,83 @@
+"""How a run ended: its outcome, the exit code, and what it counted. No IO.
+
+Of several things that happened the first in this table names the outcome and the exit code:
+
+================  =========  ===========================================================
+outcome           exit code  when
+================  =========  ===========================================================
+error             1          something unexpected; the detail says what
+lease_held        1          another agent was at work
+frozen            1          this run may change nothing (app, org, pins, features)
+incomplete        1          the listing was not complete, or Okta could not be asked
+disproved         1          the listing left out people whom Okta still has
+paused            1          an operator paused applies
+stopped           1          the process was asked to end; what was begun is done
+held              4          the run, or some of its actions, wait for a person
+partial           5          some actions failed
+applied           0          everything that was planned is done
+drift             0          a dry run found something to do (3 with --detailed-exitcode)
+in_step           0          nothing to do
+================  =========  ===========================================================
+"""
+
+from collections.abc import Iterable
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from msgspec import Struct
+
+from agent.model.codes import ActionState
+from agent.model.plan import Action, Finding
+
+if TYPE_CHECKING:
+    from agent.store.plans import StoredPlan
+
+
+class Outcome(StrEnum):
+    ERROR = "error"
+    LEASE_HELD = "lease_held"
+    FROZEN = "frozen"
+    INCOMPLETE = "incomplete"
+    DISPROVED = "disproved"
+    PAUSED = "paused"
+    STOPPED = "stopped"
+    HELD = "held"
+    PARTIAL = "partial"
+    APPLIED = "applied"
+    DRIFT = "drift"
+    IN_STEP = "in_step"
+
+
+EXIT_CODES = {Outcome.HELD: 4, Outcome.PARTIAL: 5, Outcome.APPLIED: 0, Outcome.DRIFT: 0, Outcome.IN_STEP: 0}
+
+
+def exit_code(outcome: Outcome, *, dry: bool = False) -> int:
+    """A dry run that holds something is no failure; --detailed-exitcode tells it by ``drift`` and ``held``."""
+    if dry and outcome is Outcome.HELD:
+        return 0
+    return EXIT_CODES.get(outcome, 1)
+
+
+class RunReport(Struct, frozen=True, kw_only=True):
+    run_id: int | None
+    outcome: Outcome
+    exit_code: int
+    counts: dict[str, int] = {}
+    #: For people: why, with numbers and the next command.
+    detail: str = ""
+    plan: "StoredPlan | None" = None
+    findings: tuple[Finding, ...] = ()
+    #: For --detailed-exitcode.
+    drift: bool = False
+    held: bool = False
+    dry: bool = True
+
+
+def counts_of(actions: Iterable[Action]) -> dict[str, int]:
+    """How many actions of each kind and of each state that they ended in."""
+    found: dict[str, int] = {}
+    for action in actions:
+        found[action.kind.value] = found.get(action.kind.value, 0) + 1
+        state = "held" if action.held is not None and action.state is ActionState.PENDING else action.state.value
+        found[state] = found.get(state, 0) + 1
+    return found

@@ -1,0 +1,159 @@
+"""A few people read directly: those that were asked for, and whoever has the names that they want, along the chain.
+
+A direct read needs no sweep: Okta says of each person what is true now. Reads Okta and the directory, writes nothing.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from agent.directory.port import Directory
+from agent.model.absence import Answer, Proof, concerns
+from agent.model.cases import Account, Candidate
+from agent.model.errors import NotFound
+from agent.model.mapping import Mapping
+from agent.model.okta import Person
+from agent.model.plan import Finding
+from agent.model.users import DirectoryUser, identity_key
+from agent.okta_org.org import OktaOrg
+from agent.reconcile.projecting import Projector
+from agent.reconcile.proving import answer
+
+#: A longer chain of names is no rename any more.
+LONGEST_CHAIN = 50
+
+
+class Asked(Struct, frozen=True, kw_only=True):
+    """Whom to look at: by what a person typed, or by id as an event names them."""
+
+    logins: tuple[str, ...] = ()
+    okta_ids: tuple[str, ...] = ()
+    directory_ids: tuple[str, ...] = ()
+
+
+class Found(Struct, kw_only=True):
+    candidates: list[Candidate] = []
+    absences: list[tuple[Account, Proof]] = []
+    findings: list[Finding] = []
+    #: Okta user id → when to look again.
+    due: dict[str, datetime] = {}
+    people: int = 0
+
+
+class SingleReader(Struct, frozen=True, kw_only=True):
+    directory: Directory
+    okta: OktaOrg
+    projector: Projector
+    clock: Callable[[], datetime]
+
+    def read(self, asked: Asked) -> Found:
+        found = Found()
+        people: dict[str, Candidate | None] = {}
+        without: list[DirectoryUser] = []
+        waiting = self._first(asked, without)
+        while waiting and len(people) < LONGEST_CHAIN + len(asked.okta_ids) + len(asked.directory_ids):
+            okta_id = waiting.pop(0)
+            if okta_id in people:
+                continue
+            candidate = self._person(self.okta.person(okta_id), found)
+            people[okta_id] = candidate
+            if candidate is not None and candidate.want.names_somebody:
+                waiting += self._chain(candidate)
+        found.candidates = _twins([c for c in people.values() if c is not None])
+        for user in without:
+            account = as_account(user, self.projector.mapping)
+            if concerns(account):
+                found.absences.append((account, answer(account, None, self.projector, self.clock())))
+        found.people = len(people)
+        return found
+
+    def _first(self, asked: Asked, without: list[DirectoryUser]) -> list[str]:
+        """Okta user ids of those who were asked for; ``without``: accounts of which Okta knows nobody."""
+        ids = list(asked.okta_ids)
+        for login in asked.logins:
+            ids += self._by_login(login, self.directory.find(user_name_key=identity_key(login)), without, typed=True)
+        for directory_id in asked.directory_ids:
+            user = self.directory.get(directory_id)
+            if user is not None:
+                ids += self._by_login(user.user_name, user, without, typed=False)
+        return ids
+
+    def _by_login(
+        self, login: str, user: DirectoryUser | None, without: list[DirectoryUser], *, typed: bool
+    ) -> Iterable[str]:
+        if user is not None and user.okta_id is not None:
+            return [user.okta_id]
+        known = self.okta.user(login)
+        if known is not None:
+            return [known.id]
+        if user is None and typed:
+            raise NotFound(f"Neither OpsHelm nor Okta knows {login}. Check the spelling; give a userName or an Okta login.")
+        if user is not None:
+            without.append(user)
+        return []
+
+    def _person(self, person: Person, found: Found) -> Candidate | None:
+        now = self.clock()
+        projected = self.projector.read(person, now)
+        if projected is None:
+            self._absent(person, found, now)
+            return None
+        want, desired, finding = projected
+        if finding is not None:
+            found.findings.append(finding)
+        if desired.due is not None:
+            found.due[want.okta_id] = desired.due
+        mapping = self.projector.mapping
+        return Candidate(
+            want=want,
+            bound=_maybe(self.directory.find(okta_id=want.okta_id), mapping),
+            named=_maybe(self.directory.get(want.external_id), mapping) if want.external_id else None,
+            holder=_maybe(self.directory.find(user_name_key=want.user_name_key), mapping),
+        )
+
+    def _absent(self, person: Person, found: Found, now: datetime) -> None:
+        user = self.directory.find(okta_id=person.okta_id)
+        if user is None and person.okta_user is not None:
+            login = str(person.okta_user.profile.get("login") or "")
+            named = self.directory.find(user_name_key=identity_key(login)) if login else None
+            user = named if named is not None and named.okta_id is None else None
+        if user is None:
+            return
+        account = as_account(user, self.projector.mapping)
+        if concerns(account):
+            found.absences.append((account, answer(account, person, self.projector, now)))
+
+    def _chain(self, candidate: Candidate) -> list[str]:
+        """Who has the wanted name, if it is somebody else's."""
+        holder = candidate.holder
+        if holder is None or holder.okta_id in (None, candidate.want.okta_id):
+            return []
+        return [str(holder.okta_id)]
+
+
+def not_disproved(absences: Sequence[tuple[Account, Proof]]) -> list[tuple[Account, Proof]]:
+    """A direct read that finds the person assigned is no disproved listing: there was none."""
+    return [(account, proof) for account, proof in absences if proof.answer is not Answer.PRESENT]
+
+
+def as_account(user: DirectoryUser, mapping: Mapping) -> Account:
+    return Account(
+        id=user.id, user_name=user.user_name, user_name_key=user.user_name_key, email_key=user.email_key,
+        okta_id=user.okta_id, origin=user.origin, protected=user.protected, active=user.active,
+        suspended=user.suspended, role=user.role, mapped=mapping.project(user.user_name, user.profile),
+        version=user.version,
+    )  # fmt: skip
+
+
+def _maybe(user: DirectoryUser | None, mapping: Mapping) -> Account | None:
+    return None if user is None else as_account(user, mapping)
+
+
+def _twins(candidates: list[Candidate]) -> list[Candidate]:
+    names = [c.want.user_name_key for c in candidates if c.want.names_somebody]
+    return [
+        replace(c, twin=True) if c.want.names_somebody and names.count(c.want.user_name_key) > 1 else c
+        for c in candidates
+    ]
