@@ -59,9 +59,12 @@ def simulate(  # noqa: PLR0917 - click passes them by name
     if print_env:
         click.echo("\n".join(environment(settings, host, port)))
         return
-    click.echo(f"A simulated Okta org with {users} people at http://{host}:{port}. Ctrl-C ends it.", err=True)
+
+    def ready(url: str) -> None:
+        click.echo(f"A simulated Okta org with {users} people at {url}. Ctrl-C ends it.", err=True)
+
     try:
-        serve(settings, host, port)
+        serve(settings, host, port, ready)
     except OSError as exc:
         raise click.ClickException(
             f"Port {port} can't be used: {exc.strerror}. Choose another with --port."

@@ -191,7 +191,9 @@ async def state(request: Request) -> Response:
 
 
 def _person(org: Org, user: User, app_user: AppUser | None, want: str, *, expected: bool) -> dict[str, Any]:
-    shown = None if app_user is None else render.app_user_dict(app_user, org.base, org.settings.app_id)
+    shown = (
+        None if app_user is None else msgspec.Raw(render.app_user(app_user, org.base, org.settings.app_id))
+    )
     person = {
         "okta_id": user.id,
         "login": user.profile.get("login"),

@@ -12,7 +12,7 @@ _FIRST = (
     "Mia Milan Mina Nadia Naomi Nico Nina Noah Nora Olga Oliver Omar Oscar Paula Pedro Petra Priya Rafael Raj Rania "
     "Rosa Ruben Ruth Samir Sara Sean Selma Simon Sofia Stefan Tara Tariq Teresa Theo Tomas Uma Vera Victor Wanda Wei "
     "Yara Yusuf Zoe"
-).split()  # noqa: SIM905 - a list of words reads better
+)
 _LAST = (
     "Abebe Adler Ahmed Akande Almeida Andersen Arslan Bakker Banerjee Barros Bauer Becker Bello Berg Bianchi Blake "
     "Bosch Brandt Brown Bruun Campos Castro Chen Cohen Costa Cruz Dahl Das Davies Diaz Dubois Duarte Eriksen Evans "
@@ -22,7 +22,7 @@ _LAST = (
     "Novak Okafor Okoye Oliveira Olsen Ortiz Osman Owen Park Patel Pereira Perez Petrov Popov Quinn Ramos Rao Reyes "
     "Ricci Rivera Romano Rossi Roy Sahin Sanchez Santos Sato Schmidt Silva Singh Smith Sousa Suzuki Takeda Tan Torres "
     "Toth Varga Vega Vidal Vogel Wagner Walker Wang Weber White Wolf Wong Wright Yamada Yilmaz Young Zhang Zimmer"
-).split()  # noqa: SIM905 - a list of words reads better
+)
 _DEPARTMENTS = {
     "Engineering": ("Software Engineer", "Staff Engineer", "Engineering Manager", "QA Engineer"),
     "Operations": ("Site Reliability Engineer", "Operations Lead", "Incident Manager"),
@@ -40,9 +40,10 @@ _PLACES = (("Berlin", "DE"), ("London", "GB"), ("New York", "US"), ("Madrid", "E
 def people(count: int, seed: int) -> Iterator[dict[str, Any]]:
     """``count`` Okta user profiles: unique logins, equal to the e-mail; attributes without a value are left out."""
     draw = random.Random(f"people {seed}")  # noqa: S311 - names, not secrets
+    first_names, last_names = _FIRST.split(), _LAST.split()
     departments = list(_DEPARTMENTS.items())
     for number in range(1, count + 1):
-        first, last = draw.choice(_FIRST), draw.choice(_LAST)
+        first, last = draw.choice(first_names), draw.choice(last_names)
         department, titles = draw.choice(departments)
         city, country = draw.choice(_PLACES)
         login = f"{first}.{last}{number}@example.com".lower()

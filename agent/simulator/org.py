@@ -309,11 +309,9 @@ def _new_app(settings: OrgSettings) -> dict[str, Any]:
             "signing": {},
         },
         "settings": {
-            "app": {},
             "notifications": {
                 "vpn": {"network": {"connection": "DISABLED"}, "message": None, "helpUrl": None}
             },
-            "manualProvisioning": False,
             "implicitAssignment": False,
             "notes": {"admin": None, "enduser": None},
             "signOn": {"redirectUrl": None, "loginUrl": "https://opshelm.example.com/login"},

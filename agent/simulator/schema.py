@@ -100,11 +100,12 @@ BY_NAME = {attribute.name: attribute for attribute in ATTRIBUTES}
 MAPPED = frozenset(attribute.name for attribute in ATTRIBUTES if attribute.source)
 
 #: Every attribute that Okta's user profile has from the start; others are "not defined in profile".
-USER_ATTRIBUTES = frozenset(
+_USER_ATTRIBUTES = (
     "login email secondEmail firstName lastName middleName honorificPrefix honorificSuffix title displayName nickName "
     "profileUrl primaryPhone mobilePhone streetAddress city state zipCode countryCode postalAddress preferredLanguage "
-    "locale timezone userType employeeNumber costCenter organization division department managerId manager".split()  # noqa: SIM905 - a list of words reads better
+    "locale timezone userType employeeNumber costCenter organization division department managerId manager"
 )
+USER_ATTRIBUTES = frozenset(_USER_ATTRIBUTES.split())
 
 _SOURCES = tuple((attribute.name, attribute.source, attribute.default) for attribute in ATTRIBUTES)
 

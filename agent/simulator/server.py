@@ -1,20 +1,26 @@
 """Starts an org: in a thread beside a test or the demo, or in the foreground for ``simulate``."""
 
+import asyncio
 import contextlib
-import logging
+import gc
+import signal
 import socket
+import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Self
 
 import httpx
+import msgspec
 import uvicorn
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from agent.simulator import render
 from agent.simulator.org import Org, OrgSettings
 from agent.simulator.web import build
 
-_log = logging.getLogger(__name__)
+#: Smaller orgs render a page in milliseconds.
+_WARM_FROM = 5_000
 
 
 class SimulatedOrg:
@@ -60,7 +66,7 @@ class SimulatedOrg:
         """One control call; its JSON, or None. An answer that is no success raises httpx.HTTPStatusError."""
         answer = self._http.request(method, path, json=body)
         answer.raise_for_status()
-        return answer.json() if answer.content else None
+        return msgspec.json.decode(answer.content) if answer.content else None
 
     def provisioning(self, **fields: Any) -> Any:
         """mode, loss, scim_url, scim_key, time_scale, external_id, push_waiting."""
@@ -117,13 +123,19 @@ class SimulatedOrg:
         headers = {"Authorization": f"SSWS {self.token}"}
         answer = self._http.request(method, f"/api/v1{path}", json=body, headers=headers)
         answer.raise_for_status()
-        return answer.json() if answer.content else None
+        return msgspec.json.decode(answer.content) if answer.content else None
 
 
-def serve(settings: OrgSettings, host: str, port: int) -> None:
-    """Serve in the foreground until SIGINT or SIGTERM."""
-    server, listener = _prepare(Org(settings), host, port)
-    server.run([listener])
+def serve(settings: OrgSettings, host: str, port: int, ready: Callable[[str], None]) -> None:
+    """Serve in the foreground until SIGINT or SIGTERM; ``ready`` is told the address once it is bound."""
+    org = Org(settings)
+    server, listener = _prepare(org, host, port)
+    gc.freeze()  # The people stay for good: no use in walking over a million of them again and again.
+    ready(org.base)
+    # uvicorn stops cleanly and then raises the signal again; being told to end is no failure.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    with contextlib.suppress(KeyboardInterrupt):
+        server.run([listener])
 
 
 def _prepare(org: Org, host: str, port: int) -> tuple[uvicorn.Server, socket.socket]:
@@ -152,12 +164,23 @@ class _Lifespan:
         await receive()
         if self._org.provisioning.enabled:
             self._org.provisioning.push_waiting()
+        warming = asyncio.create_task(_warm(self._org))
         await send({"type": "lifespan.startup.complete"})
         await receive()
+        warming.cancel()
         with contextlib.suppress(Exception):
             await self._org.hook_delivery.close()
             await self._org.provisioning.close()
         await send({"type": "lifespan.shutdown.complete"})
+
+
+async def _warm(org: Org) -> None:
+    """Render the app users of a large org between the calls, so that the first sweep is as fast as the next."""
+    people = list(org.assignments.app_users.values())
+    for start in range(0, len(people) if len(people) >= _WARM_FROM else 0, 20):
+        for app_user in people[start : start + 20]:
+            render.app_user(app_user, org.base, org.settings.app_id)
+        await asyncio.sleep(0)
 
 
 def environment(settings: OrgSettings, host: str, port: int) -> Iterator[str]:
