@@ -56,7 +56,9 @@ def write(
             windows.settle(conn, after.id)
         return after
     row = locked or account.lock(conn)
-    ready = check(conn, row, before=before, after=after, context=context, now=now, policy=policy, revives=revives)
+    ready = check(
+        conn, row, before=before, after=after, context=context, now=now, policy=policy, revives=revives
+    )
     return carry_out(conn, ready, now, policy)
 
 
@@ -113,7 +115,9 @@ def carry_out(conn: Connection, ready: Ready, now: datetime, policy: Policy) -> 
             count_identity_change(conn, after, now, policy)
     if ready.confirm:
         asked = attention.CONFIRM_REUSE
-        attention.add(conn, reason=asked, okta_id=after.okta_id, directory_id=after.id, not_before=now, now=now)
+        attention.add(
+            conn, reason=asked, okta_id=after.okta_id, directory_id=after.id, not_before=now, now=now
+        )
     journal.append(conn, journalled.entry(journal.Kind.APPLIED, ready.verb, before, after, context), now)
     return after
 
@@ -122,7 +126,9 @@ def _next(before: DirectoryUser | None, after: DirectoryUser, now: datetime) -> 
     if before is None:
         return after
     # Never older than before, whatever the clock did: clients compare lastModified.
-    return replace(after, version=before.version + 1, updated=max(now, before.updated + timedelta(microseconds=1)))
+    return replace(
+        after, version=before.version + 1, updated=max(now, before.updated + timedelta(microseconds=1))
+    )
 
 
 def needs_confirmation(before: DirectoryUser | None, context: WriteContext, *, revives: bool) -> bool:
@@ -131,7 +137,9 @@ def needs_confirmation(before: DirectoryUser | None, context: WriteContext, *, r
     return touched and context.source is Source.PUSH and not revives
 
 
-def _unique(conn: Connection, before: DirectoryUser | None, after: DirectoryUser, beside: Collection[str]) -> None:
+def _unique(
+    conn: Connection, before: DirectoryUser | None, after: DirectoryUser, beside: Collection[str]
+) -> None:
     """Nobody else has the userName, the externalId or, if active, the primary e-mail. One look for all that changed."""
     key = after.user_name_key if before is None or before.user_name_key != after.user_name_key else None
     okta_id = after.okta_id if before is None or before.okta_id != after.okta_id else None
@@ -160,19 +168,27 @@ def _unique(conn: Connection, before: DirectoryUser | None, after: DirectoryUser
 
 def name_taken(user_name: str) -> Refused:
     return Refused(
-        RefusalCode.UNIQUENESS, f"The userName {user_name} is taken by another OpsHelm account. Nothing was changed."
+        RefusalCode.UNIQUENESS,
+        f"The userName {user_name} is taken by another OpsHelm account. Nothing was changed.",
     )
 
 
 def _last_owner(row: Account, before: DirectoryUser | None, after: DirectoryUser, owners_gained: int) -> None:
     loses = active_owner(before) and not active_owner(after)
     if loses and before is not None and row.active_owners + owners_gained <= 1:
-        raise Refused(
-            RefusalCode.LAST_OWNER,
-            f"{before.user_name} is the last active owner of this OpsHelm account, so nothing was changed. Without an owner "
-            "nobody could manage it. Make another person owner in OpsHelm, then retry the task; or an operator runs: "
+        raise last_owner(
+            before,
+            "Make another person owner in OpsHelm, then retry the task; or an operator runs: "
             f"opshelm-agent owner handover --to OTHER --deactivate {before.user_name}",
         )
+
+
+def last_owner(user: DirectoryUser, what_to_do: str) -> Refused:
+    return Refused(
+        RefusalCode.LAST_OWNER,
+        f"{user.user_name} is the last active owner of this OpsHelm account, so nothing was changed. Without an owner "
+        f"nobody could manage it. {what_to_do}",
+    )
 
 
 def count_deactivation(
@@ -181,7 +197,12 @@ def count_deactivation(
     if verdict.announced:
         windows.use_allowance(conn, user.id, now)
     windows.record(
-        conn, directory_id=user.id, source=context.source.value, exempt=verdict.exempt, managed=user.managed, now=now
+        conn,
+        directory_id=user.id,
+        source=context.source.value,
+        exempt=verdict.exempt,
+        managed=user.managed,
+        now=now,
     )
     windows.settle(conn, user.id)
     for code, detail in verdict.alarms:

@@ -50,7 +50,11 @@ def verb(before: DirectoryUser | None, after: DirectoryUser) -> str:
         ("deactivate", before.active and not after.active),
         ("reactivate", after.active and not before.active),
         ("role", before.role is not after.role),
-        ("link", (after.managed and not before.managed) or (before.origin is Origin.LOCAL) > (after.origin is Origin.LOCAL)),
+        (
+            "link",
+            (after.managed and not before.managed)
+            or (before.origin is Origin.LOCAL) > (after.origin is Origin.LOCAL),
+        ),
         ("unlink", before.managed and not after.managed),
         ("protect", after.protected and not before.protected),
         ("unprotect", before.protected and not after.protected),
@@ -59,7 +63,12 @@ def verb(before: DirectoryUser | None, after: DirectoryUser) -> str:
 
 
 def entry(
-    kind: Kind, verb: str, before: DirectoryUser | None, after: DirectoryUser | None, context: WriteContext, reason: str = ""
+    kind: Kind,
+    verb: str,
+    before: DirectoryUser | None,
+    after: DirectoryUser | None,
+    context: WriteContext,
+    reason: str = "",
 ) -> Entry:
     who = after or before
     return Entry(
@@ -80,5 +89,10 @@ def entry(
 
 
 def _linked_by_push(before: DirectoryUser | None, after: DirectoryUser | None, context: WriteContext) -> str:
-    links = before is not None and after is not None and before.origin is Origin.LOCAL and after.origin is Origin.LINKED
+    links = (
+        before is not None
+        and after is not None
+        and before.origin is Origin.LOCAL
+        and after.origin is Origin.LINKED
+    )
     return "linked by push" if links and context.source is Source.PUSH else ""

@@ -65,9 +65,13 @@ class Directory(Protocol):
 
     def get(self, user_id: str) -> DirectoryUser | None: ...
 
-    def find(self, *, user_name_key: str | None = None, okta_id: str | None = None) -> DirectoryUser | None: ...
+    def find(
+        self, *, user_name_key: str | None = None, okta_id: str | None = None
+    ) -> DirectoryUser | None: ...
 
-    def search(self, where: Any | None, start_index: int, count: int, *, include_hidden: bool = False) -> Page:
+    def search(
+        self, where: Any | None, start_index: int, count: int, *, include_hidden: bool = False
+    ) -> Page:
         """One page in the stable order. ``where`` is an agent.scim.filter expression or None for all."""
         ...
 
@@ -94,6 +98,8 @@ class Directory(Protocol):
         """
         ...
 
-    def remove(self, user_id: str, context: WriteContext, now: datetime, *, expected_version: int | None = None) -> "Future[Written]":
+    def remove(
+        self, user_id: str, context: WriteContext, now: datetime, *, expected_version: int | None = None
+    ) -> "Future[Written]":
         """A SCIM DELETE: deactivate and hide."""
         ...

@@ -3,7 +3,20 @@
 from typing import Any
 
 import msgspec
-from sqlalchemy import BigInteger, Connection, and_, bindparam, delete, false, insert, or_, select, true, type_coerce, update
+from sqlalchemy import (
+    BigInteger,
+    Connection,
+    and_,
+    bindparam,
+    delete,
+    false,
+    insert,
+    or_,
+    select,
+    true,
+    type_coerce,
+    update,
+)
 
 from agent.model.mapping import Mapping
 from agent.model.users import DirectoryUser, Origin, Profile, Role, identity_key
@@ -29,7 +42,9 @@ RAW = [type_coerce(column, BigInteger) if isinstance(column.type, UtcTime) else 
 by_id = Fixed(select(*COLUMNS).where(users.c.id == bindparam("id")))
 by_key = Fixed(select(*COLUMNS).where(users.c.user_name_key == bindparam("key")))
 by_okta_id = Fixed(select(*COLUMNS).where(users.c.okta_id == bindparam("okta_id")))
-_after = Fixed(select(*COLUMNS).where(users.c.seq > bindparam("seq")).order_by(users.c.seq).limit(bindparam("count")))
+_after = Fixed(
+    select(*COLUMNS).where(users.c.seq > bindparam("seq")).order_by(users.c.seq).limit(bindparam("count"))
+)
 _page = Fixed(
     select(*COLUMNS)
     .where(
@@ -55,7 +70,9 @@ holders = Fixed(
 )
 #: The accounts of one person: by externalId or by userName key.
 by_identity = Fixed(
-    select(*COLUMNS).where(or_(users.c.user_name_key == bindparam("key"), users.c.okta_id == bindparam("okta_id")))
+    select(*COLUMNS).where(
+        or_(users.c.user_name_key == bindparam("key"), users.c.okta_id == bindparam("okta_id"))
+    )
 )
 
 _VALUES = (
@@ -63,7 +80,9 @@ _VALUES = (
     "given_name", "family_name", "display_name", "profile", "mapped", "version", "updated", "deactivated",
 )  # fmt: skip
 _insert = Fixed(
-    insert(users).values({name: bindparam(name) for name in ("id", "created", *_VALUES)}).returning(users.c.seq)
+    insert(users)
+    .values({name: bindparam(name) for name in ("id", "created", *_VALUES)})
+    .returning(users.c.seq)
 )
 _update = Fixed(
     update(users).where(users.c.id == bindparam("key_id")).values({name: bindparam(name) for name in _VALUES})

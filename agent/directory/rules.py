@@ -27,7 +27,12 @@ from agent.model.users import DirectoryUser, Origin, Role
 
 
 def check(
-    before: DirectoryUser | None, after: DirectoryUser, context: WriteContext, policy: Policy, *, revives: bool = False
+    before: DirectoryUser | None,
+    after: DirectoryUser,
+    context: WriteContext,
+    policy: Policy,
+    *,
+    revives: bool = False,
 ) -> None:
     """All rules of the table; the database is not asked. ``revives``: a POST that found this inactive account."""
     if before is not None and context.source in OKTA:
@@ -42,7 +47,7 @@ def check(
 
 
 def identity_changes(before: DirectoryUser, after: DirectoryUser) -> bool:
-    """userName or primary e-mail differs by more than case."""
+    """UserName or primary e-mail differs by more than case."""
     return before.user_name_key != after.user_name_key or before.email_key != after.email_key
 
 
@@ -95,7 +100,11 @@ def _push_on_local(before: DirectoryUser, after: DirectoryUser) -> None:
 
 
 def _binding(before: DirectoryUser, after: DirectoryUser, context: WriteContext) -> None:
-    if before.okta_id is not None and after.okta_id != before.okta_id and not (context.exempt and context.source is not Source.PUSH):
+    if (
+        before.okta_id is not None
+        and after.okta_id != before.okta_id
+        and not (context.exempt and context.source is not Source.PUSH)
+    ):
         raise Refused(
             RefusalCode.NAME_REUSE,
             f"{before.user_name} in OpsHelm belongs to another Okta user ({before.okta_id}). Nothing was changed. "
@@ -105,7 +114,9 @@ def _binding(before: DirectoryUser, after: DirectoryUser, context: WriteContext)
         )
 
 
-def _owner_identity(before: DirectoryUser, after: DirectoryUser, context: WriteContext, policy: Policy) -> None:
+def _owner_identity(
+    before: DirectoryUser, after: DirectoryUser, context: WriteContext, policy: Policy
+) -> None:
     if before.role is not Role.OWNER or not identity_changes(before, after) or context.exempt:
         return
     if context.source is Source.PUSH and policy.policy.owner_identity == "allow":
@@ -120,7 +131,9 @@ def _owner_identity(before: DirectoryUser, after: DirectoryUser, context: WriteC
 def _role(before: DirectoryUser | None, after: DirectoryUser, context: WriteContext) -> None:
     gained = after.role is Role.OWNER and (before is None or before.role is not Role.OWNER)
     if gained and context.source in OKTA:
-        raise Refused(RefusalCode.INVALID_VALUE, "Only an owner gives the owner role, in OpsHelm; Okta can't.")
+        raise Refused(
+            RefusalCode.INVALID_VALUE, "Only an owner gives the owner role, in OpsHelm; Okta can't."
+        )
 
 
 def _names(before: DirectoryUser | None, after: DirectoryUser, policy: Policy) -> None:

@@ -5,7 +5,7 @@ from concurrent.futures import Future
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, false, func, select
+from sqlalchemy import ColumnElement, Connection, false, func, select
 
 from agent.directory import guarded, refusals, rows, transition
 from agent.directory.policy import Policy
@@ -45,14 +45,21 @@ class SqlDirectory:
                 return rows.one(rows.by_okta_id(conn, okta_id=okta_id))
             return rows.one(rows.by_key(conn, key=user_name_key))
 
-    def search(self, where: Any | None, start_index: int, count: int, *, include_hidden: bool = False) -> Page:
+    def search(
+        self, where: Any | None, start_index: int, count: int, *, include_hidden: bool = False
+    ) -> Page:
         """``start_index`` counts from 1; what is below it, or a negative count, is taken as 1 and 0."""
         offset, limit = max(start_index, 1) - 1, max(count, 0)
         with self.store.read() as conn:
             if where is None and not include_hidden:
                 found = rows.page(conn, offset, limit) if limit else []
                 return Page(total=account.visible(conn), users=found)
-            return _search(conn, where, offset, limit, include_hidden=include_hidden)
+            shown = [] if include_hidden else [users.c.hidden == false()]
+            if where is not None:
+                from agent.directory import filter_sql
+
+                shown.append(filter_sql.where(where, self.store.dialect))
+            return _search(conn, shown, offset, limit)
 
     def everyone(self) -> Iterator[Sequence[DirectoryUser]]:
         seq = 0
@@ -100,7 +107,9 @@ class SqlDirectory:
         expected_version: int | None = None,
     ) -> "Future[Written]":
         """Any change to one account: ``wanted`` is pure and says what it becomes."""
-        return self.store.submit(lambda conn: self.change_in(conn, user_id, wanted, context, now, expected_version))
+        return self.store.submit(
+            lambda conn: self.change_in(conn, user_id, wanted, context, now, expected_version)
+        )
 
     def change_in(
         self,
@@ -119,7 +128,9 @@ class SqlDirectory:
         after: DirectoryUser | None = None
         try:
             if expected_version is not None and before.version != expected_version:
-                raise VersionConflict(f"The account has changed since version {expected_version}; it is at {before.version}.")
+                raise VersionConflict(
+                    f"The account has changed since version {expected_version}; it is at {before.version}."
+                )
             after = wanted(before)
             written = guarded.write(
                 conn, before=before, after=after, context=context, now=now, policy=self.policy, locked=row
@@ -129,7 +140,9 @@ class SqlDirectory:
             return Raised(refused)
         return Written(user=written, changed=written.version != before.version)
 
-    def create_in(self, conn: Connection, draft: Draft, context: WriteContext, now: datetime) -> Written | Raised:
+    def create_in(
+        self, conn: Connection, draft: Draft, context: WriteContext, now: datetime
+    ) -> Written | Raised:
         """``create`` inside a transaction that is open already."""
         row = account.lock(conn)
         before, after = None, None
@@ -166,11 +179,16 @@ def _revivable(conn: Connection, draft: Draft) -> DirectoryUser | None:
     """
     key = identity_key(draft.user_name)
     found = [rows.decode(row) for row in rows.by_identity(conn, key=key, okta_id=draft.okta_id).fetchall()]
-    same_id = next((user for user in found if draft.okta_id is not None and user.okta_id == draft.okta_id), None)
+    same_id = next(
+        (user for user in found if draft.okta_id is not None and user.okta_id == draft.okta_id), None
+    )
     same_name = next((user for user in found if user.user_name_key == key), None)
     if same_id is not None:
         if same_id.active:
-            raise Refused(RefusalCode.UNIQUENESS, f"The externalId {draft.okta_id} has an active OpsHelm account already.")
+            raise Refused(
+                RefusalCode.UNIQUENESS,
+                f"The externalId {draft.okta_id} has an active OpsHelm account already.",
+            )
         if same_name is None or same_name.id == same_id.id:
             return same_id
     elif same_name is None:
@@ -180,12 +198,7 @@ def _revivable(conn: Connection, draft: Draft) -> DirectoryUser | None:
     raise guarded.name_taken(draft.user_name)
 
 
-def _search(conn: Connection, where: Any | None, offset: int, limit: int, *, include_hidden: bool) -> Page:
-    from agent.directory import filter_sql
-
-    conditions = [] if include_hidden else [users.c.hidden == false()]
-    if where is not None:
-        conditions.append(filter_sql.where(where, conn.dialect.name))
+def _search(conn: Connection, conditions: list[ColumnElement[bool]], offset: int, limit: int) -> Page:
     total = conn.execute(select(func.count()).select_from(users).where(*conditions)).scalar_one()
     if not limit or offset >= total:
         return Page(total=total, users=[])

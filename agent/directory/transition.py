@@ -60,7 +60,9 @@ def _origin(before: DirectoryUser, draft: Draft, context: WriteContext) -> Origi
     return Origin.LINKED if links else before.origin
 
 
-def switched(user: DirectoryUser, active: bool, context: WriteContext, now: datetime, *, said: bool = True) -> DirectoryUser:
+def switched(
+    user: DirectoryUser, active: bool, context: WriteContext, now: datetime, *, said: bool = True
+) -> DirectoryUser:
     """``user`` with ``active`` as wanted, and what follows from that."""
     if active and not user.active:
         return replace(user, active=True, suspended=False, hidden=False, deactivated=None)
@@ -80,4 +82,9 @@ def revived(before: DirectoryUser, draft: Draft, context: WriteContext, now: dat
 
 def removed(before: DirectoryUser, context: WriteContext, now: datetime) -> DirectoryUser:
     """A SCIM DELETE."""
-    return replace(switched(before, active=False, context=context, now=now), hidden=True, suspended=False, role=Role.MEMBER)
+    return replace(
+        switched(before, active=False, context=context, now=now),
+        hidden=True,
+        suspended=False,
+        role=Role.MEMBER,
+    )

@@ -121,5 +121,3 @@ def good_sweep(conn: Connection, *, at: datetime, people: int) -> None:
 
 def set_journal_head(conn: Connection, *, block: int, digest: str) -> None:
     _set(conn, journal_block=block, journal_hash=digest)
-
-

@@ -13,6 +13,8 @@ LOCAL_DEACTIVATE = "local_deactivate"
 CONFIRM_REUSE = "confirm_reuse"
 #: A refused push that an operator has allowed since.
 ALLOWED = "allowed"
+#: A push failed because the remote OpsHelm did not answer.
+REMOTE_DOWN = "remote_down"
 #: The System Log or a hook named the person.
 EVENT = "event"
 
@@ -45,7 +47,9 @@ def add(
 
 
 def due(conn: Connection, now: datetime, limit: int) -> list[Attention]:
-    rows = conn.execute(select(*_columns).where(table.c.not_before <= now).order_by(table.c.not_before).limit(limit))
+    rows = conn.execute(
+        select(*_columns).where(table.c.not_before <= now).order_by(table.c.not_before).limit(limit)
+    )
     return [Attention(**row._asdict()) for row in rows]
 
 

@@ -161,7 +161,9 @@ def _pairs(right: Any) -> tuple[Select[Any], FromClause, FromClause, FromClause]
         .outerjoin(named, and_(named.c.id == _s.c.external_id, mine(named)))
         .outerjoin(holder, and_(holder.c.user_name_key == _s.c.user_name_key, mine(holder)))
     )
-    statement = select(*_wants(), *_accounts(bound, named, holder)).select_from(joined).where(_s.c.sweep == _sweep)
+    statement = (
+        select(*_wants(), *_accounts(bound, named, holder)).select_from(joined).where(_s.c.sweep == _sweep)
+    )
     return statement, bound, named, holder
 
 
@@ -181,13 +183,15 @@ def _in_step(bound: FromClause) -> Any:
 
 def _differing_in(right: Any) -> Select[Any]:
     statement, bound, named, holder = _pairs(right)
-    lives = or_(*(or_(side.c.active == true(), side.c.suspended == true()) for side in (bound, named, holder)))
+    lives = or_(
+        *(or_(side.c.active == true(), side.c.suspended == true()) for side in (bound, named, holder))
+    )
     is_open = case(
         (_s.c.wanted != literal_column("'inactive'"), literal_column("1")),
         (lives, literal_column("1")),
         else_=literal_column("0"),
     )
-    told = [literal_column(f"'{wanted}'") for wanted in (*_SOMEBODY, Wanted.INACTIVE.value)]
+    told: list[Any] = [literal_column(f"'{wanted}'") for wanted in (*_SOMEBODY, Wanted.INACTIVE.value)]
     return statement.where(
         _s.c.wanted.in_(told), _in_step(bound) == literal_column("0"), is_open == literal_column("1")
     ).order_by(_s.c.okta_id)
@@ -197,7 +201,8 @@ def _twins_in(right: Any) -> Select[Any]:
     """Those of a twin key that differing leaves out."""
     statement, bound, _, _ = _pairs(right)
     return statement.where(
-        _s.c.user_name_key == bindparam("key", type_=_s.c.user_name_key.type), _in_step(bound) == literal_column("1")
+        _s.c.user_name_key == bindparam("key", type_=_s.c.user_name_key.type),
+        _in_step(bound) == literal_column("1"),
     )
 
 
@@ -210,7 +215,9 @@ def _absent_in(right: Any) -> Select[Any]:
     called = select(_s.c.user_name_key).where(_s.c.sweep == _sweep)
     # Two indexes in the same order; the rows themselves are read for the few that are left.
     not_seen = select(inner.c[key]).where(*mine, inner.c.okta_id.is_not(None), ~seen)
-    unbound = select(inner.c[key]).where(*mine, inner.c.okta_id.is_(None), inner.c.origin == literal_column("'linked'"))
+    unbound = select(inner.c[key]).where(
+        *mine, inner.c.okta_id.is_(None), inner.c.origin == literal_column("'linked'")
+    )
     return (
         select(*_accounts(account))
         .where(

@@ -74,7 +74,9 @@ class Store:
         #: Called once, from the writer's thread, when the process must stop.
         self.on_fatal: Callable[[StoreError], None] | None = None
         self._readers: deque[Connection] = deque()
-        self._snapshots = engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+        self._snapshots = engine.execution_options(
+            isolation_level="REPEATABLE READ", postgresql_readonly=True
+        )
         self._queue: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._closed = False
         self._closing = threading.Lock()
@@ -141,19 +143,22 @@ class Store:
 
     # Writes
 
-    def submit(self, work: Callable[[Connection], T]) -> "Future[T]":
+    def submit(self, work: Callable[[Connection], T | Raised]) -> "Future[T]":
         """Run ``work`` in a write transaction; the Future is done after COMMIT."""
         future: Future[T] = Future()
         # Running from the start: who stops waiting (a client that went away) can't cancel what may be half done.
         future.set_running_or_notify_cancel()
         with self._closing:
             if self.fatal is not None or self._closed:
-                future.set_exception(self.fatal or StoreUnavailable("The agent is stopping. Nothing was changed; try again later."))
+                future.set_exception(
+                    self.fatal
+                    or StoreUnavailable("The agent is stopping. Nothing was changed; try again later.")
+                )
             else:
                 self._queue.put(_Job(work, future))
         return future
 
-    def write(self, work: Callable[[Connection], T]) -> T:
+    def write(self, work: Callable[[Connection], T | Raised]) -> T:
         """``submit`` and wait. Not from within a work."""
         if threading.current_thread() is self._thread:
             raise RuntimeError("a work can't wait for another one")

@@ -104,8 +104,12 @@ def translate(error: BaseException) -> StoreError:
     if failure is Failure.BUG:
         return StoreError(f"the database refused a statement: {words}. Nothing was changed. This is a bug.")
     if failure is Failure.FATAL:
-        return StoreUnavailable(f"The database failed: {words}. The agent stops; check the disk, then start it again.")
-    return StoreUnavailable(f"The database can't be used just now: {words}. Nothing was changed; try again later.")
+        return StoreUnavailable(
+            f"The database failed: {words}. The agent stops; check the disk, then start it again."
+        )
+    return StoreUnavailable(
+        f"The database can't be used just now: {words}. Nothing was changed; try again later."
+    )
 
 
 def connection_lost(raw: Any) -> bool:

@@ -21,7 +21,9 @@ class Found(Struct, frozen=True, kw_only=True):
 
 def save(conn: Connection, run_id: int, findings: Sequence[Finding]) -> None:
     """Add to what the run has."""
-    start = conn.execute(select(func.coalesce(func.max(table.c.n), 0)).where(table.c.run_id == run_id)).scalar_one()
+    start = conn.execute(
+        select(func.coalesce(func.max(table.c.n), 0)).where(table.c.run_id == run_id)
+    ).scalar_one()
     rows = [
         {
             "run_id": run_id,
@@ -52,5 +54,9 @@ def latest(conn: Connection) -> Found | None:
 
 def _read(row: Any) -> Finding:
     return Finding(
-        code=FindingCode(row.code), login=row.login, detail=row.detail, directory_id=row.directory_id, okta_id=row.okta_id
+        code=FindingCode(row.code),
+        login=row.login,
+        detail=row.detail,
+        directory_id=row.directory_id,
+        okta_id=row.okta_id,
     )

@@ -80,7 +80,9 @@ def create(
 ) -> tuple[ApiKey, str]:
     """A new key and its secret, which is not kept. UsageError where the name has a live key already."""
     if _live(conn, name, now):
-        raise UsageError(f"There is a live key {name!r} already. Roll it (keys roll {name}), or choose another name.")
+        raise UsageError(
+            f"There is a live key {name!r} already. Roll it (keys roll {name}), or choose another name."
+        )
     return _make(conn, name=name, scope=scope, expires=expires, actor=actor, now=now, verb="keys create")
 
 
@@ -145,10 +147,17 @@ def _live(conn: Connection, name: str, now: datetime) -> list[ApiKey]:
 
 
 def _make(
-    conn: Connection, *, name: str, scope: Scope, expires: datetime | None, actor: str, now: datetime, verb: str
+    conn: Connection,
+    *,
+    name: str,
+    scope: Scope,
+    expires: datetime | None,
+    actor: str,
+    now: datetime,
+    verb: str,
 ) -> tuple[ApiKey, str]:
     secret = PREFIX + secrets.token_urlsafe(32)
-    values = {
+    values: dict[str, Any] = {
         "name": name,
         "prefix": secret[:_SHOWN],
         "sha256": digest(secret),
@@ -165,6 +174,10 @@ def _make(
 
 def _journal(conn: Connection, verb: str, key: ApiKey, actor: str, now: datetime) -> None:
     entry = journal.Entry(
-        kind=journal.Kind.APPLIED, verb=verb, actor=actor, source="cli", reason=f"{key.actor} ({key.prefix}…, {key.scope})"
+        kind=journal.Kind.APPLIED,
+        verb=verb,
+        actor=actor,
+        source="cli",
+        reason=f"{key.actor} ({key.prefix}…, {key.scope})",
     )
     journal.append(conn, entry, now)

@@ -8,7 +8,7 @@ that was frozen past its time writes nothing when it wakes.
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 
 from sqlalchemy import Connection, insert, select, update
@@ -44,7 +44,9 @@ class Lease:
 
         def work(conn: Connection) -> None:
             check(conn, fence)
-            conn.execute(update(table).where(table.c.name == self.name).values(heartbeat=table.c.heartbeat + 1))
+            conn.execute(
+                update(table).where(table.c.name == self.name).values(heartbeat=table.c.heartbeat + 1)
+            )
 
         self._store.write(work)
 
@@ -81,6 +83,15 @@ def check(conn: Connection, fence: int) -> None:
     raise FenceLost("Another agent took over this run's lease while it stood still. It changed nothing more.")
 
 
+def look(conn: Connection, fence: int) -> None:
+    """``check`` without the lock, for a read: before a call to another system, which no transaction holds together."""
+    row = conn.execute(select(table.c.holder).where(table.c.fence == fence)).first()
+    if row is None or row.holder is None:
+        raise FenceLost(
+            "Another agent took over this run's lease while it stood still. It changed nothing more."
+        )
+
+
 class _Seen:
     """What a waiter has seen of the holder's heartbeat, on its own clock."""
 
@@ -104,7 +115,7 @@ def acquire(
     deadline = time.monotonic() + wait
     told = False
     while True:
-        taken = store.write(lambda conn: _take(conn, name, holder, seen, ttl.total_seconds()))
+        taken: int | str = store.write(lambda conn: _take(conn, name, holder, seen, ttl.total_seconds()))
         if isinstance(taken, int):
             return Lease(store, name, holder, taken, ttl)
         if time.monotonic() >= deadline:
@@ -120,15 +131,15 @@ def held(store: Store, name: str, holder: str, ttl: timedelta, *, wait: float = 
     """``acquire`` for a ``with`` statement; LeaseHeld where it is held elsewhere."""
     lease = acquire(store, name, holder, ttl, wait=wait)
     if lease is None:
-        raise LeaseHeld(f"Another agent is at work ({current_holder(store, name) or 'just done'}). Nothing was changed; try again later.")
+        raise LeaseHeld(
+            f"Another agent is at work ({current_holder(store, name) or 'just done'}). Nothing was changed; try again later."
+        )
     try:
         yield lease
     finally:
-        try:
+        # Where it can't be released it runs out by itself.
+        with suppress(AgentError):
             lease.release()
-        except AgentError:
-            # It runs out by itself.
-            pass
 
 
 def current_holder(store: Store, name: str) -> str | None:

@@ -34,7 +34,9 @@ def keep_within(store: Store, settings: RetentionSettings, now: datetime) -> int
 
 
 def _old_blocks(conn: Connection, before: datetime) -> list[int]:
-    old = select(journal_blocks.c.n).where(journal_blocks.c.sealed_at < before, journal_blocks.c.exported_to.is_(None))
+    old = select(journal_blocks.c.n).where(
+        journal_blocks.c.sealed_at < before, journal_blocks.c.exported_to.is_(None)
+    )
     return list(conn.execute(old.order_by(journal_blocks.c.n)).scalars())
 
 
@@ -52,7 +54,9 @@ def _export(conn: Connection, folder: Path, number: int) -> Path:
         partial.replace(file)
         _sync(folder)
     except OSError as exc:
-        raise StoreError(f"Block {number} of the journal can't be exported to {folder}: {exc.strerror}. Nothing was deleted.") from exc
+        raise StoreError(
+            f"Block {number} of the journal can't be exported to {folder}: {exc.strerror}. Nothing was deleted."
+        ) from exc
     return file
 
 

@@ -12,7 +12,7 @@ from agent.model.errors import SchemaTooNew, StoreUnavailable
 from agent.store.statement import driver
 
 #: Oldest first. A test holds this together with the files in migrations/versions.
-REVISIONS = ("0001", "0002")
+REVISIONS = ("0001", "0002", "0003")
 #: Any number, the same in all agents; PostgreSQL's advisory locks are numbers.
 MIGRATION_LOCK = 0x0A6E_4D16
 
@@ -23,7 +23,9 @@ def prepare(engine: Engine, *, migrate: bool = True) -> None:
         if _is_current(conn):
             return
         if not migrate:
-            raise StoreUnavailable("The database has an old schema. Start the agent's daemon, or any command that writes, first.")
+            raise StoreUnavailable(
+                "The database has an old schema. Start the agent's daemon, or any command that writes, first."
+            )
         raw = driver(conn)
         if engine.name == "sqlite":
             # Rebuilding a table must not fire its children's foreign keys; the pragma has no effect inside a transaction.
@@ -31,7 +33,9 @@ def prepare(engine: Engine, *, migrate: bool = True) -> None:
             raw.execute("BEGIN IMMEDIATE")
         else:
             raw.rollback()
-            raw.execute("SELECT set_config('lock_timeout', '0', true), pg_advisory_xact_lock(%s)", [MIGRATION_LOCK])
+            raw.execute(
+                "SELECT set_config('lock_timeout', '0', true), pg_advisory_xact_lock(%s)", [MIGRATION_LOCK]
+            )
         try:
             if not _is_current(conn):
                 _upgrade(conn)
@@ -69,4 +73,6 @@ def _upgrade(conn: Connection) -> None:
     command.upgrade(config, "head")
     found = conn.execute(text("SELECT count(*) FROM account")).scalar_one()
     if not found:
-        conn.execute(text("INSERT INTO account (id, instance) VALUES (1, :instance)"), {"instance": str(uuid4())})
+        conn.execute(
+            text("INSERT INTO account (id, instance) VALUES (1, :instance)"), {"instance": str(uuid4())}
+        )

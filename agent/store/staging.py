@@ -14,7 +14,6 @@ from agent.store.statement import driver, micros
 from agent.store.tables import directory_rows, sweep_rows
 
 
-
 def add_sweep_rows(conn: Connection, sweep: int, wants: Iterable[Want]) -> None:
     """One page of app users, projected. ``want.wanted`` and ``want.row`` are kept as their values."""
     _add(conn, sweep_rows, [_sweep_row(sweep, want) for want in wants])
@@ -32,8 +31,12 @@ def people(conn: Connection, sweep: int) -> int:
 
 def counted(conn: Connection, sweep: int) -> dict[str, int]:
     """How many of them for each wanted state."""
-    groups = select(sweep_rows.c.wanted, func.count()).where(sweep_rows.c.sweep == sweep).group_by(sweep_rows.c.wanted)
-    return {wanted: count for wanted, count in conn.execute(groups)}
+    groups = (
+        select(sweep_rows.c.wanted, func.count())
+        .where(sweep_rows.c.sweep == sweep)
+        .group_by(sweep_rows.c.wanted)
+    )
+    return {row[0]: row[1] for row in conn.execute(groups)}
 
 
 def clear(conn: Connection, sweep: int, *, at_most: int = 20_000) -> int:

@@ -258,7 +258,12 @@ journal = Table(
     sqlite_autoincrement=True,
 )
 Index("ix_journal_directory_id", journal.c.directory_id)
-Index("ix_journal_unsealed", journal.c.id, sqlite_where=journal.c.block.is_(None), postgresql_where=journal.c.block.is_(None))
+Index(
+    "ix_journal_unsealed",
+    journal.c.id,
+    sqlite_where=journal.c.block.is_(None),
+    postgresql_where=journal.c.block.is_(None),
+)
 
 journal_blocks = Table(
     "journal_blocks",
@@ -459,3 +464,29 @@ intents = Table(
 )
 Index("ix_intents_state", intents.c.state, intents.c.id)
 Index("ix_intents_directory_id", intents.c.directory_id)
+
+#: Accounts on their way into Okta, one row each: written before the first call to Okta, kept when it is linked.
+imports = Table(
+    "imports",
+    metadata,
+    Column("directory_id", String(255), primary_key=True),
+    Column("login", Text, nullable=False),
+    # model.matching.ImportState: intended, created, linking, linked, ended.
+    Column("state", String(8), nullable=False),
+    # Null until Okta has said it, or a look at Okta has found it.
+    Column("okta_id", String(64)),
+    # The agent made the Okta user.
+    Column("made", Boolean, nullable=False, server_default=text("false")),
+    # Okta provisions at activation; as the last look at Okta found it.
+    Column("waits", Boolean, nullable=False, server_default=text("false")),
+    Column("plan_id", Integer),
+    Column("intended", UtcTime, nullable=False),
+    # Since when Okta should have linked it.
+    Column("linking_since", UtcTime),
+    # The last direct look at Okta, for those that are overdue.
+    Column("asked", UtcTime),
+    Column("ended", UtcTime),
+    # Why it ended without a link.
+    Column("error", Text, nullable=False, server_default=""),
+)
+Index("ix_imports_state", imports.c.state)

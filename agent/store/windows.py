@@ -23,7 +23,9 @@ _until = Fixed(
     select(*_totals).where(deactivations.c.at <= bindparam("at"))
     .order_by(deactivations.c.at.desc(), deactivations.c.id.desc()).limit(1)
 )  # fmt: skip
-_pull_back = Fixed(update(deactivations).where(deactivations.c.at > bindparam("now")).values(at=bindparam("to")))
+_pull_back = Fixed(
+    update(deactivations).where(deactivations.c.at > bindparam("now")).values(at=bindparam("to"))
+)
 _insert = Fixed(
     insert(deactivations).inline().values(
         {name: bindparam(name) for name in ("at", "source", "directory_id", "exempt", "counted", "managed")}
@@ -56,7 +58,9 @@ def counts(conn: Connection, now: datetime, *, managed_active: int | None = None
     )
 
 
-def record(conn: Connection, *, directory_id: str, source: str, exempt: bool, managed: bool, now: datetime) -> None:
+def record(
+    conn: Connection, *, directory_id: str, source: str, exempt: bool, managed: bool, now: datetime
+) -> None:
     """One deactivation. Call it in the transaction of the write; exempt ones don't fill the windows."""
     at = micros(now)
     newest = _newest(conn).fetchone() or (0, 0, 0)
@@ -146,11 +150,20 @@ _use = Fixed(update(allowances).where(allowances.c.id == bindparam("key")).value
 
 
 def allow(
-    conn: Connection, *, count: int, until: datetime, actor: str, reason: str, now: datetime, directory_id: str | None = None
+    conn: Connection,
+    *,
+    count: int,
+    until: datetime,
+    actor: str,
+    reason: str,
+    now: datetime,
+    directory_id: str | None = None,
 ) -> int:
     """Announce deactivations; answers the allowance's id."""
     values = {"count": count, "expires": until, "actor": actor, "reason": reason, "created": now}
-    made = conn.execute(insert(allowances).values(directory_id=directory_id, **values).returning(allowances.c.id))
+    made = conn.execute(
+        insert(allowances).values(directory_id=directory_id, **values).returning(allowances.c.id)
+    )
     return int(made.scalar_one())
 
 
@@ -170,7 +183,9 @@ def use_allowance(conn: Connection, directory_id: str, now: datetime) -> bool:
 
 def open_allowances(conn: Connection, now: datetime) -> list[Allowance]:
     live = allowances.c.expires > now
-    rows = conn.execute(select(allowances).where(live, allowances.c.used < allowances.c.count).order_by(allowances.c.id))
+    rows = conn.execute(
+        select(allowances).where(live, allowances.c.used < allowances.c.count).order_by(allowances.c.id)
+    )
     return [Allowance(**row._asdict()) for row in rows]
 
 
@@ -191,7 +206,9 @@ class RefusedPush(Struct, frozen=True, kw_only=True):
     rejected_by: str | None
 
 
-_refused = Fixed(select(refused_pushes.c.rejected_at).where(refused_pushes.c.directory_id == bindparam("directory_id")))
+_refused = Fixed(
+    select(refused_pushes.c.rejected_at).where(refused_pushes.c.directory_id == bindparam("directory_id"))
+)
 _try_again = Fixed(
     update(refused_pushes).where(refused_pushes.c.directory_id == bindparam("key"))
     .values(last=bindparam("at"), tries=refused_pushes.c.tries + 1)
