@@ -129,17 +129,29 @@ class Acts:
                 raise UsageError(f"{to.user_name} is inactive and can't be an owner.")
             promoted, ended = replace(to, role=Role.OWNER), self._ended(gone)
             gained = int(to.role is not Role.OWNER)
-            checked = {"context": self._context, "now": self._now, "policy": self._directory.policy}
             try:
-                first = guarded.check(conn, row, before=to, after=promoted, **checked) if gained else None
-                second = guarded.check(conn, row, before=gone, after=ended, owners_gained=gained, **checked)
+                first = self._check(conn, row, to, promoted) if gained else None
+                second = self._check(conn, row, gone, ended, owners_gained=gained)
             except Refused as refused:
                 return self._refused(conn, refused, gone, ended)
             policy = self._directory.policy
             owner = guarded.carry_out(conn, first, self._now, policy) if first else to
             return owner, guarded.carry_out(conn, second, self._now, policy)
 
-        return self._directory.store.write(work)  # type: ignore[return-value] # Raised never comes out of the store
+        return self._directory.store.write(work)
+
+    def _check(
+        self,
+        conn: Connection,
+        row: account.Account,
+        before: DirectoryUser,
+        after: DirectoryUser,
+        owners_gained: int = 0,
+    ) -> guarded.Ready:
+        return guarded.check(
+            conn, row, before=before, after=after, context=self._context, now=self._now,
+            policy=self._directory.policy, owners_gained=owners_gained,
+        )  # fmt: skip
 
     def _ended(self, before: DirectoryUser) -> DirectoryUser:
         if not before.active and not before.suspended:
@@ -150,7 +162,7 @@ class Acts:
         return self._directory.change(user_id, wanted, self._context, self._now).result().user
 
     def _run(self, work: Callable[[Connection], DirectoryUser | Raised]) -> DirectoryUser:
-        return self._directory.store.write(work)  # type: ignore[return-value] # Raised never comes out of the store
+        return self._directory.store.write(work)
 
     def _refused(
         self, conn: Connection, refused: Refused, before: DirectoryUser | None, after: DirectoryUser

@@ -15,7 +15,6 @@ from agent.settings.sections import (
     GuardSettings,
     NotifySettings,
     OktaSettings,
-    RetentionSettings,
     ServerSettings,
 )
 
@@ -26,7 +25,7 @@ def inconsistencies(sections: dict[str, Any]) -> list[Problem]:
     """``sections`` holds those that are valid in themselves."""
     checks: dict[str, Callable[[Any], Iterator[tuple[str, str]]]] = {
         "okta": _okta, "directory": _directory, "database": _database, "server": _server, "guard": _guard,
-        "notify": _notify, "mapping": _mapping, "retention": _retention,
+        "notify": _notify, "mapping": _mapping,
     }  # fmt: skip
     return [
         ((name, key) if key else (name,), message)
@@ -127,11 +126,6 @@ def _mapping(mapping: dict[str, str]) -> Iterator[tuple[str, str]]:
                 attribute,
                 'is no SCIM path that the agent keeps, such as "title" or "name.givenName"; "" leaves it out',
             )
-
-
-def _retention(retention: RetentionSettings) -> Iterator[tuple[str, str]]:
-    if retention.export_dir and not Path(retention.export_dir).is_dir():
-        yield "export_dir", "no such folder"
 
 
 def _file(key: str, path: str | None) -> Iterator[tuple[str, str]]:

@@ -172,7 +172,6 @@ x = "{SECRET}"
         ('[directory]\nbackend = "scim"\n', 'directory.base_url: missing, but directory.backend is "scim"'),
         ('[directory]\nbackend = "ldap"\n', "directory.backend: must be 'sql' or 'scim'"),
         ('[directory]\nca_file = "nowhere.pem"\n', "agent.toml:2 directory.ca_file: no such file"),
-        ('[retention]\nexport_dir = "nowhere"\n', "retention.export_dir: no such folder"),
         ('[okta]\napp_id = "0oa1"\n', "okta.org_url: missing, but okta.app_id is set"),
         (okta(app_id=""), "okta.app_id: missing"),
         (okta(api_token=""), "okta.api_token: missing; set okta.api_token, or okta.client_id with okta.private_key"),

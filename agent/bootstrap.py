@@ -1,0 +1,117 @@
+"""Composition root: the one place that knows all concrete classes. Opens and closes; decides nothing.
+
+Imports are inside the functions: a command loads only what it uses, and Okta's SDK takes a while.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from agent.model.errors import ConfigError
+from agent.settings import Settings
+
+if TYPE_CHECKING:
+    from agent.directory.operator import Acts
+    from agent.directory.sql import SqlDirectory
+    from agent.okta_org.org import OktaOrg
+    from agent.reconcile import Reconciler
+    from agent.store.engine import Store
+
+
+def clock() -> datetime:
+    return datetime.now(UTC)
+
+
+def open_store(settings: Settings) -> "Store":
+    """Connect and migrate."""
+    from agent.store.engine import Store
+
+    return Store.open(settings.database)
+
+
+def open_directory(settings: Settings, store: "Store") -> "SqlDirectory":
+    from agent.directory.sql import SqlDirectory
+
+    if settings.directory.backend != "sql":
+        raise ConfigError(['directory.backend: this version has the embedded directory only; set "sql"'])
+    return SqlDirectory(store, settings)
+
+
+def open_okta(settings: Settings, *, secrets: Callable[[], Settings] | None = None) -> "OktaOrg":
+    """``secrets`` is asked for the settings anew when Okta no longer takes the credentials."""
+    from agent.okta_org.org import OktaOrg
+
+    if not settings.okta.configured:
+        raise ConfigError(
+            ["okta.org_url: missing; this needs Okta. Set okta.org_url, okta.app_id and okta.api_token"]
+        )
+    return OktaOrg.connect(settings.okta, credentials=None if secrets is None else lambda: secrets().okta)
+
+
+def operator_acts(settings: Settings, store: "Store", *, actor: str, reason: str, now: datetime) -> "Acts":
+    from agent.directory.operator import Acts
+
+    return Acts(open_directory(settings, store), actor=actor, reason=reason, now=now)
+
+
+class Agent:
+    """All parts of one process. ``okta`` and ``reconciler`` are None without [okta]."""
+
+    def __init__(self, settings: Settings, store: "Store", okta: "OktaOrg | None") -> None:
+        self.settings = settings
+        self.store = store
+        self.directory = open_directory(settings, store)
+        self.okta = okta
+        self.reconciler = self._make_reconciler()
+
+    def _make_reconciler(self) -> "Reconciler | None":
+        if self.okta is None:
+            return None
+        from agent.reconcile import Reconciler
+
+        return Reconciler(self.store, self.directory, self.okta, self.settings, clock)
+
+    def need_reconciler(self) -> "Reconciler":
+        assert self.reconciler is not None  # open_agent has insisted on Okta
+        return self.reconciler
+
+    def receiver(self) -> Any:
+        """The ASGI app that Okta pushes to."""
+        from agent.receiver.app import build
+
+        return build(self.directory, self.store, self.settings)
+
+    def renew(self, settings: Settings) -> None:
+        """Take changed settings on. Call it while no run is under way; requests that are under way keep the old ones."""
+        from agent.directory.policy import Policy
+
+        reconnect = settings.okta != self.settings.okta
+        self.settings = settings
+        self.directory.policy = Policy.of(settings)
+        if reconnect:
+            old, self.okta = self.okta, open_okta(settings) if settings.okta.configured else None
+            if old is not None:
+                old.close()
+        self.reconciler = self._make_reconciler()
+
+    def close(self) -> None:
+        if self.okta is not None:
+            self.okta.close()
+
+
+@contextmanager
+def open_agent(
+    settings: Settings, *, need_okta: bool = True, secrets: Callable[[], Settings] | None = None
+) -> Iterator[Agent]:
+    """Open everything, and close it in the other order. The database first: what is wrong there is said at once."""
+    store = open_store(settings)
+    try:
+        okta = open_okta(settings, secrets=secrets) if need_okta or settings.okta.configured else None
+        agent = Agent(settings, store, okta)
+        try:
+            yield agent
+        finally:
+            agent.close()
+    finally:
+        store.close()

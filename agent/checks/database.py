@@ -1,0 +1,49 @@
+"""Checks on what the agent keeps: schema, brakes, keys, owners, the lease."""
+
+from collections.abc import Iterator
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from agent.checks.check import Check, fail, ok, warn
+from agent.settings import Settings
+from agent.store import account, keys, lease
+
+if TYPE_CHECKING:
+    from agent.store.engine import Store
+
+
+def checks(store: "Store", settings: Settings, now: datetime) -> Iterator[Check]:
+    yield ok("database", f"{store.dialect}, schema up to date")
+    with store.read() as conn:
+        row = account.get(conn)
+        found = keys.list_all(conn)
+    yield from _brakes(row)
+    scim = [key for key in found if key.scope is keys.Scope.SCIM and key.valid(now)]
+    if scim:
+        yield ok("keys", f"{len(scim)} live for Okta")
+    else:
+        yield warn("keys", "Okta has no key to push with", "opshelm-agent keys create okta")
+    if settings.directory.backend == "sql":
+        yield _owners(row)
+    holder = lease.current_holder(store, lease.RECONCILE)
+    yield ok("lease", f"held by {holder}" if holder else "free")
+
+
+def _brakes(row: account.Account) -> Iterator[Check]:
+    if row.distrust:
+        yield fail(
+            "restore", row.distrust, "look at a dry run, then: opshelm-agent db accept-restore --reason …"
+        )
+    if row.paused:
+        yield warn(
+            "pause", f"applies are paused by {row.paused_by}: {row.paused_reason}", "opshelm-agent resume"
+        )
+
+
+def _owners(row: account.Account) -> Check:
+    if row.active_owners >= 2:
+        return ok("owners", f"{row.active_owners} active")
+    fix = "opshelm-agent users add LOGIN --owner, and users protect LOGIN for an emergency account"
+    if row.active_owners == 1:
+        return warn("owners", "only one active owner: their deactivation would be refused", fix)
+    return warn("owners", "no active owner is known", fix)

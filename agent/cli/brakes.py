@@ -1,0 +1,202 @@
+"""``guard``, ``pause``, ``resume``, ``pins``: the brakes."""
+
+from datetime import timedelta
+from typing import Any
+
+import click
+
+from agent.cli.command import (
+    DurationType,
+    Invocation,
+    command,
+    group,
+    now,
+    operator,
+    pass_invocation,
+    require_reason,
+)
+
+_REASON = "Why; kept in the journal."
+
+
+@group("guard")
+def guard() -> None:
+    """The limits on deactivations: how full they are, announcing more, refusing for good."""
+
+
+@guard.command("show", examples=["opshelm-agent guard show", "opshelm-agent guard show --output json"])
+@pass_invocation
+def show(invocation: Invocation) -> None:
+    """Limits and how full they are, announcements, refused pushes, what is held."""
+    from agent.cli import guard_view
+    from agent.dashboard import status
+
+    at = now()
+    with invocation.store() as store, store.read() as conn:
+        found = status.read(conn, invocation.settings.guard, at)
+    invocation.answer("guard", {"guard": guard_view.as_json(found)}, lambda: guard_view.as_text(found))
+
+
+@guard.command(
+    "allow",
+    examples=[
+        'opshelm-agent guard allow --count 40 --for 2h --reason "office in Oslo closes, ticket 4711"',
+        'opshelm-agent guard allow --user ann@example.com --reason "left today"',
+    ],
+)
+@click.option("--count", type=click.IntRange(1, 100_000), help="How many deactivations, of anybody.")
+@click.option("--user", metavar="LOGIN", help="Of this person alone.")
+@click.option(
+    "--for",
+    "lasts",
+    type=DurationType(),
+    default="2h",
+    show_default=True,
+    help="Until it lapses; at most 7d.",
+)
+@click.option("--reason", required=True, help=_REASON)
+@pass_invocation
+def allow(invocation: Invocation, count: int | None, user: str | None, lasts: timedelta, reason: str) -> None:
+    """Announce deactivations: they pass the limits and don't fill them. Refused pushes are looked at again at once."""
+    from agent.cli.people import find
+    from agent.directory import brakes
+
+    if (count is None) == (user is None):
+        raise click.UsageError("give either --count N or --user LOGIN")
+    at = now()
+    until = brakes.allowance_end(at, lasts)
+    text = require_reason(reason)
+    with invocation.store() as store:
+        person = find(invocation, store, user) if user else None
+        number = store.write(
+            lambda conn: brakes.allow(
+                conn, count=count or 1, until=until, actor=operator(), source="cli", reason=text, now=at,
+                directory_id=person.id if person else None, okta_id=person.okta_id if person else None,
+            )
+        )  # fmt: skip
+    whom = person.user_name if person else "anybody"
+    invocation.answer(
+        "allowance",
+        {"allowance": {"id": number, "count": count or 1, "user": user, "until": until}},
+        f"Announced: {count or 1:,} deactivations of {whom} until {until:%Y-%m-%d %H:%M}Z.",
+    )
+
+
+@guard.command(
+    "reject",
+    examples=['opshelm-agent guard reject --user ann@example.com --reason "group removed by mistake"'],
+)
+@click.option("--user", metavar="LOGIN", required=True)
+@click.option("--reason", required=True, help=_REASON)
+@pass_invocation
+def reject(invocation: Invocation, user: str, reason: str) -> None:
+    """Refuse a waiting pushed deactivation for good: Okta's retry gets 409. Then correct the person in Okta."""
+    from agent.cli.people import find
+    from agent.directory import brakes
+
+    at, text = now(), require_reason(reason)
+    with invocation.store() as store:
+        person = find(invocation, store, user)
+        store.write(
+            lambda conn: brakes.reject(
+                conn, directory_id=person.id, actor=operator(), source="cli", reason=text, now=at
+            )
+        )
+    invocation.answer(
+        "rejected",
+        {"user": person.user_name, "directory_id": person.id},
+        f"Rejected. Okta's retry for {person.user_name} gets 409; correct the assignment in Okta.",
+    )
+
+
+@command("pause", examples=['opshelm-agent pause --reason "Okta migration tonight"'])
+@click.option("--reason", required=True, help=_REASON)
+@pass_invocation
+def pause(invocation: Invocation, reason: str) -> None:
+    """Stop the agent's own applies. The receiver goes on: what Okta pushes is done."""
+    from agent.directory import brakes
+
+    at, text = now(), require_reason(reason)
+    with invocation.store() as store:
+        store.write(lambda conn: brakes.pause(conn, actor=operator(), source="cli", reason=text, now=at))
+    invocation.answer(
+        "paused",
+        {"paused": True, "reason": text},
+        "Paused. Pushes are still applied. End: opshelm-agent resume",
+    )
+
+
+@command("resume", examples=["opshelm-agent resume"])
+@pass_invocation
+def resume(invocation: Invocation) -> None:
+    """Let the agent apply again."""
+    from agent.directory import brakes
+
+    at = now()
+    with invocation.store() as store:
+        store.write(lambda conn: brakes.resume(conn, actor=operator(), source="cli", now=at))
+    invocation.answer("paused", {"paused": False}, "Resumed. The next run applies what passes the guard.")
+
+
+@group("pins")
+def pins() -> None:
+    """The Okta org and app that this account belongs to."""
+
+
+@pins.command("show", examples=["opshelm-agent pins show"])
+@pass_invocation
+def show_pins(invocation: Invocation) -> None:
+    """What is pinned. The first apply pins; a run against anything else changes nothing."""
+    from agent.cli.render import clean, when
+    from agent.store import account
+
+    with invocation.store() as store, store.read() as conn:
+        row = account.get(conn)
+    body: dict[str, Any] = {
+        "org_id": row.org_id, "app_id": row.app_id, "app_label": row.app_label,
+        "pinned_at": row.pinned_at, "pinned_by": row.pinned_by,
+    }  # fmt: skip
+    text = (
+        f"org {row.org_id}\napp {row.app_id} {clean(row.app_label or '')}\npinned {when(row.pinned_at)} by {row.pinned_by}"
+        if row.pinned
+        else "Nothing is pinned yet. The first apply pins: opshelm-agent reconcile, then plans approve ID --count N"
+    )
+    invocation.answer("pins", {"pins": body if row.pinned else None}, text)
+
+
+@pins.command("accept", examples=['opshelm-agent pins accept --reason "moved to the new org, change 4711"'])
+@click.option("--reason", required=True, help=_REASON)
+@pass_invocation
+def accept_pins(invocation: Invocation, reason: str) -> None:
+    """After a planned move: pin the org and app that the settings name, as Okta shows them now."""
+    from agent.bootstrap import open_okta
+    from agent.directory import brakes
+
+    at, text = now(), require_reason(reason)
+    with open_okta(invocation.settings) as okta, invocation.store() as store:
+        org_id, app = okta.org_id(), okta.app()
+        before = store.write(
+            lambda conn: brakes.accept_pins(
+                conn,
+                org_id=org_id,
+                app_id=app.id,
+                app_label=app.label,
+                actor=operator(),
+                source="cli",
+                reason=text,
+                now=at,
+            )
+        )
+    invocation.answer(
+        "pins",
+        {
+            "pins": {
+                "org_id": org_id,
+                "app_id": app.id,
+                "app_label": app.label,
+                "pinned_at": at,
+                "pinned_by": operator(),
+            }
+        },
+        f"org {before.org_id or 'none'} → {org_id}\napp {before.app_id or 'none'} → {app.id}",
+    )

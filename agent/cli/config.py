@@ -1,0 +1,68 @@
+"""``config show`` and ``config example``."""
+
+import click
+
+from agent.cli.command import Invocation, group, interactive, pass_invocation
+
+
+@group("config")
+def config() -> None:
+    """What the agent is set to, and a file to start from."""
+
+
+@config.command(
+    "show",
+    examples=[
+        "opshelm-agent config show",
+        "opshelm-agent config show --origin",
+        "opshelm-agent config show --output json",
+    ],
+)
+@click.option("--origin", is_flag=True, help="Say for each value where it came from.")
+@pass_invocation
+def show(invocation: Invocation, origin: bool) -> None:
+    """Every setting as it holds now, secrets masked. Fails (2) with every mistake when the settings are wrong."""
+    from agent.cli.render import table
+    from agent.settings.describe import describe
+
+    rows = describe(invocation.loaded)
+    columns = ["setting", "value", *(["origin", "place"] if origin else [])]
+    cells = [
+        [row.name, _text(row.value), *([row.origin.kind, row.origin.place] if origin else [])] for row in rows
+    ]
+    body = {
+        "file": str(invocation.loaded.file) if invocation.loaded.file else None,
+        "settings": [
+            {
+                "name": row.name,
+                "value": row.value,
+                "origin": row.origin.kind,
+                "place": row.origin.place,
+                "env": row.env,
+            }
+            for row in rows
+        ],
+    }
+    invocation.answer("config", body, lambda: table(columns, cells, "", rich=interactive()))
+
+
+@config.command("example", examples=["opshelm-agent config example > agent.toml"])
+@pass_invocation
+def example(invocation: Invocation) -> None:
+    """A settings file with every setting, its default and why."""
+    from agent.settings.describe import example_file
+
+    text = example_file()
+    invocation.answer("config_example", {"text": text}, text.rstrip("\n"))
+
+
+def _text(value: object) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
+    if isinstance(value, dict):
+        return ", ".join(f"{key} = {path}" for key, path in value.items())
+    return str(value)

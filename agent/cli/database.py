@@ -1,0 +1,42 @@
+"""``db``: copies of the agent's database."""
+
+from pathlib import Path
+
+import click
+
+from agent.cli.command import Invocation, group, now, operator, pass_invocation, require_reason
+
+
+@group("db")
+def db() -> None:
+    """Back the agent's database up, and come back from a copy."""
+
+
+@db.command("backup", examples=["opshelm-agent db backup /backup/agent-monday.db"])
+@click.argument("target", metavar="FILE", type=click.Path(dir_okay=False, path_type=Path))
+@pass_invocation
+def backup(invocation: Invocation, target: Path) -> None:
+    """A consistent copy while the agent runs (SQLite). The copy is stamped: an agent started on it distrusts itself."""
+    from agent.store.backup import backup as copy
+
+    with invocation.store() as store:
+        copy(store, target)
+    invocation.answer("backup", {"file": str(target)}, f"Copied to {target}. It is stamped as a copy.")
+
+
+@db.command(
+    "accept-restore",
+    examples=['opshelm-agent db accept-restore --reason "disk lost, restored Monday\'s copy"'],
+)
+@click.option("--reason", required=True, help="Why; kept in the journal.")
+@pass_invocation
+def accept_restore(invocation: Invocation, reason: str) -> None:
+    """Trust a restored copy again, after a dry run showed what it would do."""
+    from agent.directory import brakes
+
+    at, text = now(), require_reason(reason)
+    with invocation.store() as store:
+        why = store.write(
+            lambda conn: brakes.accept_restore(conn, actor=operator(), source="cli", reason=text, now=at)
+        )
+    invocation.answer("restore", {"accepted": True, "was": why}, "Accepted. The next run may apply again.")

@@ -1,0 +1,91 @@
+"""``demo``: the whole agent against a simulated Okta org, in a temporary folder. Nothing leaves this machine."""
+
+from typing import TYPE_CHECKING
+
+import click
+
+from agent.cli.command import Invocation, command, pass_invocation
+
+if TYPE_CHECKING:
+    from agent.cli.demo_stage import Stage
+
+
+@command(
+    "demo", examples=["opshelm-agent demo", "opshelm-agent demo --once", "opshelm-agent demo --port 8765"]
+)
+@click.option("--once", is_flag=True, help="End by itself, with exit code 0 when all went as it should.")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=0,
+    help="Port of the receiver; any free one if not given.",
+)
+@click.option(
+    "--admin-port", type=click.IntRange(0, 65535), default=0, help="Port of the status page; any free one."
+)
+@click.option(
+    "--users",
+    "people",
+    type=click.IntRange(50, 5000),
+    default=200,
+    show_default=True,
+    help="People in the org.",
+)
+@click.option("--seed", type=int, default=1, show_default=True, help="Another seed, other people.")
+@pass_invocation
+def demo(invocation: Invocation, *, once: bool, port: int, admin_port: int, people: int, seed: int) -> int:
+    """See it work: a simulated Okta org pushes, both sides drift apart, the agent finds and repairs it.
+
+    Needs no Okta, no settings, no network. Takes about 20 seconds, then stays until Ctrl-C so that you can look around.
+    """
+    from agent.cli.demo_play import play
+    from agent.cli.demo_stage import open_stage
+
+    say = Narrator(invocation)
+    with open_stage(people=people, seed=seed, port=port, admin_port=admin_port, say=say) as stage:
+        result = play(stage, say)
+        _addresses(stage, say)
+        body = {
+            "demo": {
+                **result,
+                "status_page": stage.admin,
+                "scim": stage.scim,
+                "okta": stage.org.url,
+                "settings": stage.config,
+            }
+        }
+        if once:
+            invocation.answer("demo", body, "That was the demo.")
+            return 0
+        if invocation.json:
+            invocation.answer("demo", body, "")
+        stage.stay(say)
+    return 0
+
+
+def _addresses(stage: "Stage", say: "Narrator") -> None:
+    say.title("Look around")
+    say(f"status page      {stage.admin}")
+    say(f"metrics          {stage.admin}/metrics")
+    say(f"SCIM receiver    {stage.scim}")
+    say(f"simulated Okta   {stage.org.url}")
+    say("commands         put this in front of any of them, in another terminal:")
+    say(f"                 opshelm-agent --config {stage.config} plans list")
+
+
+class Narrator:
+    """What the demo says: on stdout for people, on stderr where stdout is for a program."""
+
+    def __init__(self, invocation: Invocation) -> None:
+        self._err = invocation.json
+
+    def __call__(self, text: str = "") -> None:
+        for line in text.splitlines() or [""]:
+            click.echo(f"  {line}" if line else "", err=self._err)
+
+    def title(self, text: str) -> None:
+        click.echo("", err=self._err)
+        click.secho(text, bold=True, err=self._err)
+
+    def command(self, text: str) -> None:
+        click.secho(f"  $ opshelm-agent {text}", fg="cyan", err=self._err)

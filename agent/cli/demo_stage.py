@@ -1,0 +1,125 @@
+"""The demo's stage: a temporary folder, a simulated org, and the agent's daemon, all in this process. Tells no story."""
+
+import os
+import signal
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from socket import socket
+from typing import TYPE_CHECKING
+
+from agent.bootstrap import Agent, open_agent
+from agent.daemon import Service, address
+from agent.daemon.web import listen
+from agent.model.errors import AgentError
+from agent.settings import load
+from agent.simulator import SimulatedOrg
+from agent.store import keys
+
+if TYPE_CHECKING:
+    from agent.reconcile import Reconciler
+
+Say = Callable[[str], None]
+#: After the story the clock runs, so that a visitor's own changes are repaired while they watch.
+_SWEEP_EVERY = "20s"
+
+
+class Stage:
+    """Everything that runs. ``act`` puts a person's name under what the demo does."""
+
+    def __init__(self, org: SimulatedOrg, agent: Agent, service: Service, config: Path) -> None:
+        self.org = org
+        self.agent = agent
+        self.service = service
+        self.config = str(config)
+        self.admin = service.admin_address
+        self.scim = f"{service.address}/scim/v2"
+
+    @property
+    def reconciler(self) -> "Reconciler":
+        return self.agent.need_reconciler()
+
+    def stay(self, say: Say) -> None:
+        """Until Ctrl-C or SIGTERM; the daemon's clock runs from now on."""
+        over = threading.Event()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: over.set())
+        self.service.clock.start()
+        say("")
+        say(f"The agent now sweeps every {_SWEEP_EVERY}. Ctrl-C ends the demo and removes its folder.")
+        over.wait()
+
+
+@contextmanager
+def open_stage(*, people: int, seed: int, port: int, admin_port: int, say: Say) -> Iterator[Stage]:
+    with tempfile.TemporaryDirectory(prefix="opshelm-demo-") as folder, _own_environment():
+        public, admin = listen("127.0.0.1", port, "--port"), listen("127.0.0.1", admin_port, "--admin-port")
+        say(f"A folder for it all: {folder}")
+        with SimulatedOrg.start(users=people, seed=seed, time_scale=0.01) as org:
+            say(f"A simulated Okta org with {people} people in it: {org.url}")
+            config = Path(folder) / "agent.toml"
+            config.write_text(_settings(org, folder, address(public), address(admin)), encoding="utf-8")
+            with open_agent(load(config).settings) as agent, _running(agent, public, admin) as service:
+                say(f"The agent's SCIM receiver: {service.address}/scim/v2")
+                yield Stage(org, agent, service, config)
+
+
+@contextmanager
+def _running(agent: Agent, public: socket, admin: socket) -> Iterator[Service]:
+    service = Service(agent, public, admin)
+    thread = threading.Thread(target=lambda: service.run(clock=False, signals=False), name="daemon")
+    thread.start()
+    service.started.wait()
+    try:
+        yield service
+    finally:
+        service.stop()
+        thread.join()
+
+
+@contextmanager
+def _own_environment() -> Iterator[None]:
+    """A visitor's real settings have no part in the demo."""
+    before = {name: os.environ.pop(name) for name in list(os.environ) if name.startswith("OPSHELM_")}
+    try:
+        yield
+    finally:
+        os.environ.update(before)
+
+
+def _settings(org: SimulatedOrg, folder: str, receiver: str, admin: str) -> str:
+    port, admin_port = (url.rpartition(":")[2] for url in (receiver, admin))
+    return f"""# Made by opshelm-agent demo.
+[okta]
+org_url = "{org.url}"
+app_id = "{org.app_id}"
+api_token = "{org.token}"
+
+[database]
+url = "sqlite:///{folder}/agent.db"
+
+[server]
+host = "127.0.0.1"
+port = {port}
+admin_port = {admin_port}
+
+[schedule]
+reconcile = "{_SWEEP_EVERY}"
+"""
+
+
+def new_key(agent: Agent) -> str:
+    now = datetime.now(UTC)
+    made: tuple[object, str] = agent.store.write(
+        lambda conn: keys.create(conn, name="okta", actor="operator demo", now=now)
+    )
+    return made[1]
+
+
+def expect(condition: object, what: str) -> None:
+    """The demo is a promise: if it goes otherwise, it says so and fails."""
+    if not condition:
+        raise AgentError(f"The demo did not go as it should: {what}. Please report this.")

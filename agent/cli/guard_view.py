@@ -1,0 +1,68 @@
+"""``guard show`` as text and JSON. Reads nothing itself."""
+
+from typing import Any
+
+from agent.cli.render import clean, when
+from agent.dashboard.status import Status
+
+
+def as_json(status: Status) -> dict[str, Any]:
+    account, counts = status.account, status.counts
+    return {
+        "population": counts.population,
+        "limits": {
+            "per_run": status.run_limit,
+            "day": {"used": counts.last_day, "limit": status.day_limit},
+            "hour": {"used": counts.last_hour, "limit": status.hour_limit},
+        },
+        "paused": {"at": account.paused_at, "by": account.paused_by, "reason": account.paused_reason} if account.paused else None,
+        "distrust": account.distrust,
+        "allowances": [
+            {"id": a.id, "directory_id": a.directory_id, "count": a.count, "used": a.used, "expires": a.expires, "reason": a.reason}
+            for a in status.allowances
+        ],
+        "refused_pushes": [
+            {
+                "login": push.login, "directory_id": push.directory_id, "okta_id": push.okta_id, "first": push.first,
+                "last": push.last, "tries": push.tries, "rejected_at": push.rejected_at, "rejected_by": push.rejected_by,
+            }
+            for push in status.refused
+        ],
+        "held_plans": [
+            {"id": p.id, "held": p.plan.held, "actions": len(p.plan.actions), "checksum": p.checksum, "expires": p.expires}
+            for p in status.held_plans
+        ],
+    }  # fmt: skip
+
+
+def as_text(status: Status) -> str:
+    account, counts = status.account, status.counts
+    lines = [
+        f"population              {counts.population:,} managed people",
+        f"deactivations per run   up to {status.run_limit:,}",
+        f"in 24 hours             {counts.last_day:,} of {status.day_limit:,}",
+        f"in 60 minutes (pushed)  {counts.last_hour:,} of {status.hour_limit:,}",
+    ]
+    if account.paused:
+        lines.append(
+            f"PAUSED by {account.paused_by} since {when(account.paused_at)}: {clean(account.paused_reason or '')}"
+        )
+    if account.distrust:
+        lines.append(
+            f"RESTORED COPY: {clean(account.distrust)}. End: opshelm-agent db accept-restore --reason …"
+        )
+    lines += [
+        f"announced: {a.count - a.used:,} more until {when(a.expires)}"
+        f"{f' for account {a.directory_id}' if a.directory_id else ''} ({clean(a.reason)})"
+        for a in status.allowances
+    ]
+    lines += [
+        f"refused push: {clean(push.login)}, {push.tries} tries since {when(push.first)}"
+        f"{f', rejected by {push.rejected_by}' if push.rejected_at else ''}"
+        for push in status.refused
+    ]
+    lines += [
+        f"held plan {p.id}{f' ({p.plan.held.value})' if p.plan.held else ''}: opshelm-agent plans show {p.id}"
+        for p in status.held_plans
+    ]
+    return "\n".join(lines)

@@ -1,0 +1,152 @@
+"""``keys``: what Okta and Prometheus sign in with."""
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from agent.cli.command import DurationType, Invocation, group, interactive, now, operator, pass_invocation
+
+if TYPE_CHECKING:
+    from agent.store.keys import ApiKey
+
+
+@group("keys")
+def keys() -> None:
+    """API keys: for Okta's provisioning (scim) and for Prometheus (metrics)."""
+
+
+@keys.command(
+    "create",
+    examples=[
+        "opshelm-agent keys create okta",
+        "opshelm-agent keys create prometheus --scope metrics",
+        "opshelm-agent keys create okta --expires 365d --output json",
+    ],
+)
+@click.argument("name")
+@click.option("--scope", type=click.Choice(["scim", "metrics"]), default="scim", show_default=True)
+@click.option(
+    "--expires", type=DurationType(), help="How long it lives, such as 365d; for ever if not given."
+)
+@pass_invocation
+def create(invocation: Invocation, name: str, scope: str, expires: timedelta | None) -> None:
+    """Make a key and show it, once. On stdout stands the key and nothing else."""
+    from agent.store import keys as store_keys
+
+    at = now()
+    with invocation.store() as store:
+        key, secret = store.write(
+            lambda conn: store_keys.create(
+                conn,
+                name=name,
+                scope=store_keys.Scope(scope),
+                expires=at + expires if expires else None,
+                actor=operator(),
+                now=at,
+            )
+        )
+    _show_secret(invocation, key, secret)
+
+
+@keys.command("list", examples=["opshelm-agent keys list"])
+@pass_invocation
+def list_keys(invocation: Invocation) -> None:
+    """All keys: prefix, scope, last use. The keys themselves are not kept."""
+    from agent.cli.render import table, when
+    from agent.store import keys as store_keys
+
+    at = now()
+    with invocation.store() as store, store.read() as conn:
+        found = store_keys.list_all(conn)
+    cells = [
+        [
+            k.id,
+            k.name,
+            k.prefix,
+            k.scope.value,
+            _state(k, at),
+            when(k.created),
+            when(k.expires),
+            when(k.last_used),
+        ]
+        for k in found
+    ]
+    columns = ["id", "name", "prefix", "scope", "state", "created", "expires", "last used"]
+    invocation.answer(
+        "keys",
+        {"keys": [_json(key, at) for key in found]},
+        lambda: table(
+            columns, cells, "No keys. Okta needs one: opshelm-agent keys create okta", rich=interactive()
+        ),
+    )
+
+
+@keys.command("roll", examples=["opshelm-agent keys roll okta", "opshelm-agent keys roll okta --grace 7d"])
+@click.argument("name")
+@click.option(
+    "--grace", type=DurationType(), default="24h", show_default=True, help="How long the old key still works."
+)
+@pass_invocation
+def roll(invocation: Invocation, name: str, grace: timedelta) -> None:
+    """Make a new key of that name; the old one goes on for the grace time, and its use near the end is an alarm."""
+    from agent.store import keys as store_keys
+
+    at = now()
+    with invocation.store() as store:
+        key, secret = store.write(
+            lambda conn: store_keys.roll(conn, name=name, grace=grace, actor=operator(), now=at)
+        )
+    _show_secret(invocation, key, secret)
+
+
+@keys.command("revoke", examples=["opshelm-agent keys revoke okta", "opshelm-agent keys revoke okta --id 3"])
+@click.argument("name")
+@click.option("--id", "key_id", metavar="N", type=int, help="Only this one of the keys with that name.")
+@pass_invocation
+def revoke(invocation: Invocation, name: str, key_id: int | None) -> None:
+    """End a key at once; every process refuses it within 5 s."""
+    from agent.store import keys as store_keys
+
+    at = now()
+    with invocation.store() as store:
+        ended = store.write(
+            lambda conn: store_keys.revoke(conn, name=name, key_id=key_id, actor=operator(), now=at)
+        )
+    invocation.answer(
+        "revoked", {"name": name, "keys": ended}, f"Revoked {ended} key{'s' if ended > 1 else ''} {name}."
+    )
+
+
+def _show_secret(invocation: Invocation, key: "ApiKey", secret: str) -> None:
+    body = {
+        "id": key.id,
+        "name": key.name,
+        "key": secret,
+        "prefix": key.prefix,
+        "scope": key.scope.value,
+        "expires_at": key.expires,
+    }
+    invocation.answer("key", body, secret)
+
+
+def _state(key: "ApiKey", at: Any) -> str:
+    if key.revoked is not None:
+        return "revoked"
+    if not key.valid(at):
+        return "expired"
+    return "alive" if key.grace_from is None else "in its grace"
+
+
+def _json(key: "ApiKey", at: Any) -> dict[str, Any]:
+    return {
+        "id": key.id,
+        "name": key.name,
+        "prefix": key.prefix,
+        "scope": key.scope.value,
+        "state": _state(key, at),
+        "created_at": key.created,
+        "created_by": key.created_by,
+        "expires_at": key.expires,
+        "last_used_at": key.last_used,
+    }

@@ -1,0 +1,292 @@
+"""``plans``, ``runs``, ``findings``: what the agent wants to do, did, and noticed."""
+
+import csv
+import io
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from agent.cli.command import (
+    Invocation,
+    command,
+    group,
+    interactive,
+    now,
+    operator,
+    pass_invocation,
+    require_reason,
+)
+
+if TYPE_CHECKING:
+    from agent.store.plans import StoredPlan
+    from agent.store.runs import Run
+
+_CHECKSUM = click.option(
+    "--checksum", metavar="SHA", required=True, help="As plans show prints it: what you have reviewed."
+)
+_DETAILED = click.option(
+    "--detailed-exitcode", is_flag=True, help="3 for drift and 4 for holds after a dry run too."
+)
+
+
+@group("plans")
+def plans() -> None:
+    """Stored plans: review, apply, approve what is held, reject."""
+
+
+@plans.command(
+    "list", examples=["opshelm-agent plans list", "opshelm-agent plans list --limit 100 --output json"]
+)
+@click.option("--limit", type=click.IntRange(1, 10_000), default=20, show_default=True)
+@pass_invocation
+def list_plans(invocation: Invocation, limit: int) -> None:
+    """The newest plans first."""
+    from agent.cli.render import table, when
+    from agent.store import plans as store_plans
+
+    with invocation.store() as store, store.read() as conn:
+        found = store_plans.recent(conn, limit)
+    cells = [
+        [
+            p.id,
+            p.status.value,
+            p.plan.held or "",
+            len(p.plan.actions),
+            when(p.plan.created),
+            when(p.expires),
+            p.checksum,
+        ]
+        for p in found
+    ]
+    columns = ["plan", "status", "held", "actions", "created", "expires", "checksum"]
+    empty = "No plans yet. Make one: opshelm-agent reconcile"
+    invocation.answer(
+        "plans",
+        {"plans": [_plan_row(p) for p in found]},
+        lambda: table(columns, cells, empty, rich=interactive()),
+    )
+
+
+def _plan_row(stored: "StoredPlan") -> dict[str, Any]:
+    plan = stored.plan
+    return {
+        "id": stored.id, "run_id": stored.run_id, "kind": stored.kind, "status": stored.status.value, "held": plan.held,
+        "actions": len(plan.actions), "population": plan.population, "created": plan.created, "expires": stored.expires,
+        "checksum": stored.checksum,
+    }  # fmt: skip
+
+
+@plans.command("show", examples=["opshelm-agent plans show 81", "opshelm-agent plans show 81 --output json"])
+@click.argument("plan_id", metavar="ID", type=int)
+@pass_invocation
+def show_plan(invocation: Invocation, plan_id: int) -> None:
+    """All of one plan: deactivations first, each attribute before and after, what is held and why."""
+    stored = _get_plan(invocation, plan_id)
+    invocation.answer("plan", {"plan": _plan_document(stored)}, lambda: plan_text(invocation, stored))
+
+
+@plans.command("apply", examples=["opshelm-agent plans apply 81 --checksum 5f3a…"])
+@click.argument("plan_id", metavar="ID", type=int)
+@_CHECKSUM
+@pass_invocation
+def apply_plan(invocation: Invocation, plan_id: int, checksum: str) -> int:
+    """Carry out a stored plan: read again, plan again, do what both want; what has moved is stale and skipped."""
+    return _carry_out(invocation, plan_id, checksum, only=None, count=None, approve=False)
+
+
+@plans.command(
+    "approve",
+    examples=[
+        "opshelm-agent plans approve 81 --checksum 5f3a… --count 204",
+        "opshelm-agent plans approve 81 --checksum 5f3a… --action 3 --action 7",
+    ],
+)
+@click.argument("plan_id", metavar="ID", type=int)
+@_CHECKSUM
+@click.option(
+    "--action", "actions", metavar="N", type=int, multiple=True, help="Only this action; may be repeated."
+)
+@click.option(
+    "--count",
+    type=click.IntRange(0),
+    help="At most this many links, creates, reactivations and deactivations.",
+)
+@pass_invocation
+def approve_plan(
+    invocation: Invocation, plan_id: int, checksum: str, actions: tuple[int, ...], count: int | None
+) -> int:
+    """Let what is held pass, once, and apply it. A first run needs --count: it pins the Okta org and app."""
+    return _carry_out(invocation, plan_id, checksum, only=list(actions) or None, count=count, approve=True)
+
+
+def _carry_out(
+    invocation: Invocation,
+    plan_id: int,
+    checksum: str,
+    *,
+    only: Sequence[int] | None,
+    count: int | None,
+    approve: bool,
+) -> int:
+    from agent.bootstrap import open_agent
+    from agent.cli.progress import Progress
+    from agent.cli.reconcile import answer_run
+
+    with open_agent(invocation.settings) as agent:
+        with Progress() as progress:
+            report = agent.need_reconciler().apply_plan(
+                plan_id,
+                checksum,
+                only=only,
+                count=count,
+                approve=approve,
+                actor=operator(),
+                progress=progress,
+            )
+        return answer_run(invocation, report, dry=False, detailed=True)
+
+
+@plans.command(
+    "reject", examples=['opshelm-agent plans reject 81 --reason "wrong group in Okta, being corrected"']
+)
+@click.argument("plan_id", metavar="ID", type=int)
+@click.option("--reason", required=True, help="Why; kept in the journal.")
+@pass_invocation
+def reject_plan(invocation: Invocation, plan_id: int, reason: str) -> None:
+    """Say no to a plan. It can't be applied any more; a later run that wants the same makes a new one."""
+    from agent.directory import brakes
+
+    at, text = now(), require_reason(reason)
+    with invocation.store() as store:
+        store.write(
+            lambda conn: brakes.reject_plan(
+                conn, plan_id, actor=operator(), source="cli", reason=text, now=at
+            )
+        )
+    invocation.answer("plan", {"plan": {"id": plan_id, "status": "rejected"}}, f"Plan {plan_id} is rejected.")
+
+
+@group("runs")
+def runs() -> None:
+    """What ran, when, and how it ended."""
+
+
+@runs.command("list", examples=["opshelm-agent runs list"])
+@click.option("--limit", type=click.IntRange(1, 10_000), default=20, show_default=True)
+@pass_invocation
+def list_runs(invocation: Invocation, limit: int) -> None:
+    """The newest runs first."""
+    from agent.cli.render import table, when
+    from agent.store import runs as store_runs
+
+    with invocation.store() as store, store.read() as conn:
+        found = store_runs.recent(conn, limit)
+    columns = ["run", "kind", "trigger", "started", "ended", "outcome", "exit", "counts"]
+    cells = [
+        [r.id, f"{r.kind}{' (dry)' if r.dry else ''}", r.trigger, when(r.started), when(r.ended), r.outcome, r.exit_code, _counts(r)]
+        for r in found
+    ]  # fmt: skip
+    invocation.answer(
+        "runs",
+        {"runs": [run_document(r) for r in found]},
+        lambda: table(columns, cells, "No runs yet.", rich=interactive()),
+    )
+
+
+@runs.command("show", examples=["opshelm-agent runs show 12"])
+@click.argument("run_id", metavar="ID", type=int)
+@pass_invocation
+def show_run(invocation: Invocation, run_id: int) -> None:
+    """One run with its counts and what it said."""
+    from agent.cli.render import clean, when
+    from agent.model.errors import NotFound
+    from agent.store import runs as store_runs
+
+    with invocation.store() as store, store.read() as conn:
+        run = store_runs.get(conn, run_id)
+    if run is None:
+        raise NotFound(f"There is no run {run_id}. See: opshelm-agent runs list")
+    text = (
+        f"Run {run.id}: {run.kind}{' (dry run)' if run.dry else ''}, {run.outcome or 'not ended'}\n"
+        f"by {run.actor} ({run.trigger}), {when(run.started)} – {when(run.ended) or 'now'}\n"
+        f"{_counts(run)}\n{clean(run.detail or '')}"
+    )
+    invocation.answer("run", {"run": run_document(run)}, text.rstrip())
+
+
+@command("findings", examples=["opshelm-agent findings", "opshelm-agent findings --csv > findings.csv"])
+@click.option("--csv", "as_csv", is_flag=True, help="As CSV, safe to open in a spreadsheet.")
+@pass_invocation
+def findings(invocation: Invocation, as_csv: bool) -> None:
+    """What the last run noticed and did not act on. docs/codes.md says what each code means."""
+    from agent.cli.render import finding_json, findings_text
+    from agent.store import findings as store_findings
+
+    with invocation.store() as store, store.read() as conn:
+        latest = store_findings.latest(conn)
+    found = latest.findings if latest else ()
+    text = _csv([finding_json(f) for f in found]) if as_csv else findings_text(found) or "No findings."
+    invocation.answer(
+        "findings",
+        {"run_id": latest.run_id if latest else None, "findings": [finding_json(f) for f in found]},
+        text,
+    )
+
+
+def _csv(rows: Sequence[dict[str, Any]]) -> str:
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    columns = ["code", "login", "detail", "directory_id", "okta_id"]
+    writer.writerow(columns)
+    writer.writerows([spreadsheet_safe(str(row[name] or "")) for name in columns] for row in rows)
+    return out.getvalue().rstrip("\n")
+
+
+def spreadsheet_safe(cell: str) -> str:
+    """A cell that a spreadsheet would run as a formula gets a quote in front."""
+    return f"'{cell}" if cell.startswith(("=", "+", "-", "@", "\t", "\r")) else cell
+
+
+def _get_plan(invocation: Invocation, plan_id: int) -> "StoredPlan":
+    from agent.model.errors import NotFound
+    from agent.store import plans as store_plans
+
+    with invocation.store() as store, store.read() as conn:
+        stored = store_plans.get(conn, plan_id)
+    if stored is None:
+        raise NotFound(f"There is no plan {plan_id}. See: opshelm-agent plans list")
+    return stored
+
+
+def _plan_document(stored: "StoredPlan") -> dict[str, Any]:
+    from agent.cli.render import plan_json
+
+    return plan_json(stored.plan, plan_id=stored.id, status=stored.status.value)
+
+
+def plan_text(invocation: Invocation, stored: "StoredPlan", shown_actions: int | None = None) -> str:
+    from agent.cli import render
+    from agent.model.limits import run_limit
+
+    guard = invocation.settings.guard
+    return render.plan_text(
+        stored.plan,
+        plan_id=stored.id,
+        status=stored.status.value,
+        percent_limit=guard.deactivations_percent,
+        people_limit=run_limit(stored.plan.population, guard),
+        shown_actions=shown_actions,
+    )
+
+
+def run_document(run: "Run") -> dict[str, Any]:
+    return {
+        "id": run.id, "kind": run.kind, "trigger": run.trigger, "actor": run.actor, "dry": run.dry, "scope": run.scope,
+        "started": run.started, "ended": run.ended, "outcome": run.outcome, "exit_code": run.exit_code,
+        "counts": run.counts, "detail": run.detail,
+    }  # fmt: skip
+
+
+def _counts(run: "Run") -> str:
+    return ", ".join(f"{n:,} {what}" for what, n in (run.counts or {}).items() if n)

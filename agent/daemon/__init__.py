@@ -1,0 +1,116 @@
+"""The daemon: web servers, clock, signals. Holds no rules: the clock drives the reconciler, the receiver is its own app."""
+
+import asyncio
+import signal
+import socket
+import threading
+from collections.abc import Callable
+from contextlib import ExitStack, closing
+
+import structlog
+
+from agent.bootstrap import Agent, open_agent
+from agent.daemon import logs
+from agent.daemon.clock import Clock
+from agent.daemon.reload import Reload
+from agent.daemon.web import WebServers, listen
+from agent.model.errors import StoreError
+from agent.settings import Loaded, Settings
+
+_log = structlog.get_logger("agent.daemon")
+
+
+def serve(loaded: Loaded, *, config: str | None = None) -> int:
+    """Serve until SIGTERM or SIGINT; the exit code. ``config`` is where settings are read again from."""
+    logs.configure(loaded.settings.log)
+    with ExitStack() as stack:
+        server = loaded.settings.server
+        public = stack.enter_context(closing(listen(server.host, server.port, "server.port")))
+        admin = stack.enter_context(
+            closing(listen(server.admin_host, server.admin_port, "server.admin_port"))
+        )
+        settings = with_ports(loaded.settings, public, admin)
+        reload = Reload(loaded, config)
+        agent = stack.enter_context(open_agent(settings, need_okta=False, secrets=reload.secrets))
+        return Service(agent, public, admin, reload).run()
+
+
+def with_ports(settings: Settings, public: socket.socket, admin: socket.socket) -> Settings:
+    """Port 0 takes any free one; from here on the settings say which."""
+    ports = {"port": public.getsockname()[1], "admin_port": admin.getsockname()[1]}
+    return settings.model_copy(update={"server": settings.server.model_copy(update=ports)})
+
+
+class Service:
+    """One running daemon. ``run`` blocks; ``stop`` may be called from any thread."""
+
+    def __init__(
+        self, agent: Agent, public: socket.socket, admin: socket.socket, reload: Reload | None = None
+    ) -> None:
+        from agent.dashboard.app import build as build_admin
+
+        self.agent = agent
+        self.address = address(public)
+        self.admin_address = address(admin)
+        self.exit_code = 0
+        self.started = threading.Event()
+        self.clock = Clock(agent, reload)
+        proxies = agent.settings.server.trusted_proxies
+        apps = [(agent.receiver(), public), (build_admin(agent.store, agent.settings, self.address), admin)]
+        self._web = WebServers(apps, proxies)
+        self._loop: asyncio.AbstractEventLoop | None = None
+        agent.store.on_fatal = self._fatal
+
+    def run(self, *, clock: bool = True, signals: bool = True) -> int:
+        """Serve until ``stop``, then let a running apply finish its batch."""
+        asyncio.run(self._serve(clock=clock, signals=signals))
+        return self.exit_code
+
+    def stop(self) -> None:
+        self.clock.ask_to_stop()
+        loop = self._loop
+        if loop is not None and not loop.is_closed():
+            loop.call_soon_threadsafe(self._web.stop)
+
+    async def _serve(self, *, clock: bool, signals: bool) -> None:
+        self._loop = asyncio.get_running_loop()
+        if signals:
+            self._handle_signals()
+        if clock:
+            self.clock.start()
+        _log.info(
+            "serving",
+            receiver=f"{self.address}/scim/v2",
+            admin=self.admin_address,
+            okta=self.agent.okta is not None,
+        )
+        if self.agent.okta is None:
+            _log.warning("no [okta] section: serving the receiver alone, nothing is reconciled")
+        self.started.set()
+        try:
+            await self._web.serve()
+        finally:
+            await asyncio.to_thread(self.clock.stop)
+            _log.info("stopped", exit_code=self.exit_code)
+
+    def _handle_signals(self) -> None:
+        handlers: dict[signal.Signals, Callable[[], None]] = {
+            signal.SIGTERM: self.stop,
+            signal.SIGINT: self.stop,
+            signal.SIGHUP: self.clock.look_for_changes,
+        }
+        for number, handler in handlers.items():
+            asyncio.get_running_loop().add_signal_handler(number, handler)
+
+    def _fatal(self, error: StoreError) -> None:
+        """The database can't be trusted any more (a failed fsync): better to stop than to acknowledge what isn't kept."""
+        _log.critical("the database failed; stopping", code=error.code, detail=error.detail)
+        self.exit_code = 1
+        self.stop()
+
+
+def address(listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    if host in ("0.0.0.0", "::"):  # noqa: S104 - compared, not bound
+        host = "127.0.0.1"
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

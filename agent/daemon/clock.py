@@ -1,0 +1,139 @@
+"""The daemon's clock: when to sweep, when to look at single people, when to seal and to look after what waits.
+
+APScheduler only tells the time; what must not happen twice is guarded by leases in the database. Nothing that a job
+raises may end the daemon: agent errors are logged in one line, anything else with its traceback, and the next tick comes.
+"""
+
+import threading
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import structlog
+from apscheduler.executors.pool import ThreadPoolExecutor
+from apscheduler.schedulers.background import BackgroundScheduler
+
+from agent.bootstrap import Agent
+from agent.daemon.housekeeping import Housekeeping
+from agent.daemon.reload import Reload
+from agent.model.errors import AgentError
+from agent.settings import Settings
+
+_log = structlog.get_logger("agent.daemon")
+#: How often the queue of people to look at is asked; one indexed read when nobody waits.
+_LOOK_EVERY = timedelta(seconds=2)
+#: The first sweep comes soon after the start: what happened while nothing ran is repaired first.
+_FIRST_SWEEP = timedelta(seconds=2)
+#: A late tick is still one: the library would drop it after a second.
+_JOB: dict[str, Any] = {"coalesce": True, "max_instances": 1, "misfire_grace_time": None}
+
+
+class Clock:
+    """``start``, then ``ask_to_stop`` (does not wait) and ``stop`` (waits for what is under way)."""
+
+    def __init__(self, agent: Agent, reload: Reload | None) -> None:
+        self._agent = agent
+        self._reload = reload
+        self._stopping = threading.Event()
+        self._housekeeping = Housekeeping(agent.store, lambda: agent.settings)
+        self._scheduler: Any = BackgroundScheduler(
+            timezone=UTC,
+            job_defaults=_JOB,
+            # One thread for the reconciler: a sweep and a look at single people are never at the same time.
+            executors={"reconcile": ThreadPoolExecutor(1), "default": ThreadPoolExecutor(1)},
+        )
+
+    def start(self) -> None:
+        schedule = self._agent.settings.schedule
+        self._every("housekeeping", self._housekeeping.tick, schedule.health_interval, "default")
+        self._every("reload", self._look_for_changes, schedule.health_interval, "reconcile")
+        self._schedule(self._agent.settings)
+        self._scheduler.start()
+
+    def look_for_changes(self) -> None:
+        """Now (SIGHUP), as soon as no run is under way."""
+        if self._scheduler.running:
+            self._scheduler.add_job(
+                self._guarded, args=["reload", self._look_for_changes], executor="reconcile"
+            )
+
+    def ask_to_stop(self) -> None:
+        """A running apply finishes its batch; no other job begins."""
+        self._stopping.set()
+        if self._agent.reconciler is not None:
+            self._agent.reconciler.stop()
+
+    def stop(self) -> None:
+        self.ask_to_stop()
+        if self._scheduler.running:
+            self._scheduler.shutdown(wait=True)
+        self._housekeeping.last()
+
+    def _schedule(self, settings: Settings) -> None:
+        """Jobs that follow the settings; called again when they change."""
+        for name in ("sweep", "look"):
+            if self._scheduler.get_job(name):
+                self._scheduler.remove_job(name)
+        if self._agent.reconciler is None:
+            return
+        self._every("look", self._look, _LOOK_EVERY, "reconcile")
+        if settings.schedule.reconcile is not None:
+            self._every("sweep", self._sweep, settings.schedule.reconcile, "reconcile", first=_FIRST_SWEEP)
+
+    def _every(
+        self,
+        name: str,
+        work: Callable[[], None],
+        period: timedelta,
+        executor: str,
+        first: timedelta | None = None,
+    ) -> None:
+        self._scheduler.add_job(
+            self._guarded,
+            "interval",
+            seconds=period.total_seconds(),
+            args=[name, work],
+            id=name,
+            executor=executor,
+            next_run_time=datetime.now(UTC) + (period if first is None else first),
+        )
+
+    def _guarded(self, name: str, work: Callable[[], None]) -> None:
+        if self._stopping.is_set():
+            return
+        try:
+            work()
+        except AgentError as exc:
+            _log.warning("job failed", job=name, code=exc.code, detail=exc.detail, soft=exc.soft)
+        except Exception:  # noqa: BLE001 - the next tick must come
+            _log.exception("job failed unexpectedly", job=name)
+
+    def _sweep(self) -> None:
+        reconciler, settings = self._agent.reconciler, self._agent.settings
+        if reconciler is not None:
+            report = reconciler.run(apply=settings.schedule.apply, trigger="schedule", actor="daemon", wait=0)
+            log_run(report)
+
+    def _look(self) -> None:
+        reconciler = self._agent.reconciler
+        report = None if reconciler is None else reconciler.look(apply=self._agent.settings.schedule.apply)
+        if report is not None:
+            log_run(report)
+
+    def _look_for_changes(self) -> None:
+        settings = None if self._reload is None else self._reload.changed()
+        if settings is not None:
+            self._agent.renew(settings)
+            self._schedule(settings)
+
+
+def log_run(report: Any) -> None:
+    """One line for a run; held and failed ones are warnings."""
+    say = _log.info if report.exit_code == 0 else _log.warning
+    say(
+        "run ended",
+        run_id=report.run_id,
+        outcome=str(report.outcome),
+        exit_code=report.exit_code,
+        **report.counts,
+    )

@@ -1,0 +1,95 @@
+"""What the daemon does beside running: seal the journal, alarm on what waits too long, say new alarms in the log.
+
+Every agent on a database does this; sealing is guarded by its own lease, and raising an alarm twice is raising it once.
+"""
+
+import socket
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from os import getpid
+from typing import TYPE_CHECKING, Any
+
+import structlog
+
+from agent.model.errors import LeaseHeld
+from agent.settings import Settings
+from agent.store import account, alarms, lease, plans, retention, seal, windows
+
+if TYPE_CHECKING:
+    from agent.store.engine import Store
+
+_log = structlog.get_logger("agent.daemon")
+HOLDER = f"{socket.gethostname()}:{getpid()}"
+#: No good sweep for so many intervals is an alarm.
+_MISSED = 3
+_RETENTION_EVERY = timedelta(hours=1)
+
+
+class Housekeeping:
+    def __init__(self, store: "Store", settings: Callable[[], Settings]) -> None:
+        self._store = store
+        self._settings = settings
+        self._since = datetime.now(UTC)
+        #: When retention last ran; soon after the start for the first time.
+        self._kept = self._since
+        #: Alarms that this process has said already.
+        self._said: set[int] = set()
+
+    def tick(self) -> None:
+        now = datetime.now(UTC)
+        self._seal(now)
+        self._store.write(lambda conn: self._watch(conn, now))
+        if now - self._kept >= _RETENTION_EVERY:
+            self._kept = now
+            gone = retention.keep_within(self._store, self._settings().retention, now)
+            if gone:
+                _log.info("journal blocks exported and deleted", blocks=gone)
+        self._say_alarms()
+
+    def last(self) -> None:
+        """At the end of the process: nothing is left unsealed that need not be."""
+        self._seal(datetime.now(UTC))
+
+    def _seal(self, now: datetime) -> None:
+        ttl = self._settings().reconcile.lease_ttl
+        try:
+            with lease.held(self._store, lease.SEAL, HOLDER, ttl) as held:
+                block = seal.seal(self._store, now, fence=held.fence)
+        except LeaseHeld:
+            return
+        if block is not None:
+            # The head outside the database is what makes a cut-off end noticeable.
+            _log.info("journal sealed", block=block.n, rows=len(block.rows), head=block.hash)
+
+    def _watch(self, conn: Any, now: datetime) -> None:
+        settings = self._settings()
+        windows.forget(conn, now - timedelta(days=7))
+        for stored in plans.open_held(conn):
+            waits = now - stored.plan.created
+            if waits > settings.guard.held_alarm:
+                hours = waits.total_seconds() / 3600
+                detail = (
+                    f"Plan {stored.id} has been held for {hours:.0f} h. Leavers in it still have access. "
+                    f"Review: opshelm-agent plans show {stored.id}"
+                )
+                alarms.raise_alarm(conn, "held", f"plan {stored.id}", detail, now)
+        self._watch_sweeps(conn, settings, now)
+
+    def _watch_sweeps(self, conn: Any, settings: Settings, now: datetime) -> None:
+        every = settings.schedule.reconcile
+        if every is None or not settings.okta.configured:
+            return
+        last = account.get(conn).last_good_sweep
+        if now - max(last or self._since, self._since) > _MISSED * every:
+            detail = "No good sweep for three intervals; drift is not repaired. See: opshelm-agent runs list"
+            alarms.raise_alarm(conn, "sweep_overdue", "sweep", detail, now)
+        elif last is not None:
+            alarms.clear(conn, "sweep_overdue", "sweep", now)
+
+    def _say_alarms(self) -> None:
+        with self._store.read() as conn:
+            found = alarms.open_alarms(conn)
+        for alarm in found:
+            if alarm.id not in self._said:
+                _log.warning("alarm", code=alarm.code, alarm_id=alarm.id, about=alarm.subject)
+        self._said = {alarm.id for alarm in found}

@@ -1,0 +1,113 @@
+"""Prometheus metrics that are read from the store when they are asked for. No names, ids or addresses in labels."""
+
+from collections.abc import Callable, Iterator
+
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from agent.dashboard.status import Status
+from agent.model.codes import ActionKind
+
+_PREFIX = "opshelm_agent_"
+
+
+class StatusCollector(Collector):
+    """``read`` answers how things stand now, or None while the database can't be read."""
+
+    def __init__(self, read: Callable[[], Status | None]) -> None:
+        self._read = read
+
+    def describe(self) -> Iterator[Metric]:
+        """Nothing is read while it is registered."""
+        return iter(())
+
+    def collect(self) -> Iterator[Metric]:
+        status = self._read()
+        yield _gauge("up", "1 while the database can be read.", float(status is not None))
+        if status is None:
+            return
+        yield from _sweeps(status)
+        yield from _drift(status)
+        account, counts = status.account, status.counts
+        yield _gauge("managed_active", "Active accounts that Okta manages.", account.managed_active)
+        yield _gauge(
+            "active_owners",
+            "Active owners; with one left nobody can be deactivated who is it.",
+            account.active_owners,
+        )
+        yield _gauge("paused", "1 while applies are paused.", float(account.paused))
+        yield _gauge(
+            "distrust",
+            "1 while this database is a restored copy that nobody has accepted.",
+            float(bool(account.distrust)),
+        )
+        yield _gauge("refused_pushes", "Pushed deactivations that got 429 and wait.", len(status.refused))
+        yield _gauge("attention_waiting", "People that are to be looked at alone.", status.waiting_people)
+        limits = GaugeMetricFamily(
+            f"{_PREFIX}deactivations", "Deactivations in the guard's windows.", labels=["window", "what"]
+        )
+        limits.add_metric(["24h", "counted"], counts.last_day)
+        limits.add_metric(["24h", "limit"], status.day_limit)
+        limits.add_metric(["60m", "counted"], counts.last_hour)
+        limits.add_metric(["60m", "limit"], status.hour_limit)
+        yield limits
+        yield _gauge(
+            "journal_head_block", "Number of the newest sealed journal block.", account.journal_block
+        )
+        head = GaugeMetricFamily(
+            f"{_PREFIX}journal_head",
+            "Always 1; the label is the journal's head, to compare from outside.",
+            labels=["hash"],
+        )
+        head.add_metric([account.journal_hash], 1)
+        yield head
+        alarms = GaugeMetricFamily(f"{_PREFIX}alarms_open", "Open alarms by code.", labels=["code"])
+        for code in sorted({alarm.code for alarm in status.alarms}):
+            alarms.add_metric([code], sum(alarm.code == code for alarm in status.alarms))
+        yield alarms
+
+
+def _sweeps(status: Status) -> Iterator[Metric]:
+    last = status.account.last_good_sweep
+    if last is not None:
+        yield _gauge("last_good_sweep_timestamp_seconds", "When the last good sweep ended.", last.timestamp())
+        yield _gauge(
+            "last_good_sweep_age_seconds", "Age of the last good sweep.", (status.at - last).total_seconds()
+        )
+        yield _gauge("last_good_sweep_people", "People that it saw.", status.account.last_good_people or 0)
+    run = status.last_run
+    if run is not None and run.ended is not None:
+        outcome = GaugeMetricFamily(
+            f"{_PREFIX}last_run", "Always 1; how the last run ended.", labels=["outcome", "exit_code"]
+        )
+        outcome.add_metric([run.outcome or "", str(run.exit_code)], 1)
+        yield outcome
+        yield _gauge("last_run_timestamp_seconds", "When it ended.", run.ended.timestamp())
+        yield _gauge("last_run_seconds", "How long it took.", (run.ended - run.started).total_seconds())
+
+
+def _drift(status: Status) -> Iterator[Metric]:
+    if status.drift is not None:
+        drift = GaugeMetricFamily(
+            f"{_PREFIX}drift", "What the newest plan has left to do, by kind.", labels=["kind"]
+        )
+        for kind in ActionKind:
+            drift.add_metric([kind.value], status.drift.get(kind, 0))
+        yield drift
+        yield _gauge(
+            "leavers_active", "People whose access should have ended and hasn't.", status.leavers_active
+        )
+    held = GaugeMetricFamily(
+        f"{_PREFIX}held", "Runs and actions that wait for a person, by code.", labels=["code"]
+    )
+    for code, count in sorted(status.held.items()):
+        held.add_metric([code.value], count)
+    yield held
+    ages = [(status.at - stored.plan.created).total_seconds() for stored in status.held_plans]
+    yield _gauge(
+        "held_oldest_age_seconds", "Age of the oldest held plan; 0 without one.", max(ages, default=0.0)
+    )
+
+
+def _gauge(name: str, doc: str, value: float) -> GaugeMetricFamily:
+    return GaugeMetricFamily(_PREFIX + name, doc, value=value)
