@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import timedelta
+from typing import NamedTuple
 
 from sqlalchemy import Connection, insert, select, update
 
@@ -92,6 +93,12 @@ def look(conn: Connection, fence: int) -> None:
         )
 
 
+class _Taken(NamedTuple):
+    #: None: it is held by ``holder``.
+    fence: int | None
+    holder: str
+
+
 class _Seen:
     """What a waiter has seen of the holder's heartbeat, on its own clock."""
 
@@ -112,16 +119,20 @@ def acquire(
 ) -> Lease | None:
     """The lease, or None where another holds it after ``wait`` seconds. ``waiting`` is told the holder, once."""
     seen = _Seen()
+
+    def take(conn: Connection) -> _Taken:
+        return _take(conn, name, holder, seen, ttl.total_seconds())
+
     deadline = time.monotonic() + wait
     told = False
     while True:
-        taken: int | str = store.write(lambda conn: _take(conn, name, holder, seen, ttl.total_seconds()))
-        if isinstance(taken, int):
-            return Lease(store, name, holder, taken, ttl)
+        taken = store.write(take)
+        if taken.fence is not None:
+            return Lease(store, name, holder, taken.fence, ttl)
         if time.monotonic() >= deadline:
             return None
         if waiting is not None and not told:
-            waiting(taken)
+            waiting(taken.holder)
             told = True
         time.sleep(min(pause, max(0.01, deadline - time.monotonic())))
 
@@ -147,8 +158,7 @@ def current_holder(store: Store, name: str) -> str | None:
         return conn.execute(select(table.c.holder).where(table.c.name == name)).scalar()
 
 
-def _take(conn: Connection, name: str, holder: str, seen: _Seen, ttl: float) -> int | str:
-    """The new fencing number, or who holds it."""
+def _take(conn: Connection, name: str, holder: str, seen: _Seen, ttl: float) -> _Taken:
     rows = {row.name: row for row in conn.execute(select(table).with_for_update())}
     mine = rows.get(name)
     if mine is not None and mine.holder is not None:
@@ -156,11 +166,11 @@ def _take(conn: Connection, name: str, holder: str, seen: _Seen, ttl: float) -> 
         if seen.mark != mark:
             seen.mark, seen.since = mark, time.monotonic()
         if time.monotonic() - seen.since < ttl:
-            return str(mine.holder)
+            return _Taken(None, mine.holder)
     fence = 1 + max((row.fence for row in rows.values()), default=0)
     if mine is None:
         conn.execute(insert(table).values(name=name, holder=holder, fence=fence))
     else:
         changed = update(table).where(table.c.name == name, table.c.fence == mine.fence)
         conn.execute(changed.values(holder=holder, fence=fence, heartbeat=mine.heartbeat + 1))
-    return fence
+    return _Taken(fence, holder)
