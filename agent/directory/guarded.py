@@ -17,7 +17,7 @@ from sqlalchemy import Connection
 
 from agent.directory import burst, journalled, rows, rules
 from agent.directory.policy import Policy
-from agent.directory.port import WriteContext
+from agent.directory.port import Draft, WriteContext
 from agent.model.codes import RefusalCode, Source
 from agent.model.errors import Refused
 from agent.model.limits import share
@@ -164,6 +164,34 @@ def _unique(
         f"The e-mail address {after.profile.primary_email} is the primary one of another active OpsHelm account. "
         "Nothing was changed. Give one of the two another address, then retry the task.",
     )
+
+
+def revivable(draft: Draft, same_id: DirectoryUser | None, same_name: DirectoryUser | None) -> DirectoryUser | None:
+    """The inactive account that a POST means; None where nothing is in its way; Refused where somebody else is.
+
+    =====================================  ================================  =========================
+    same externalId                        same userName                     then
+    =====================================  ================================  =========================
+    none                                   none                              create
+    inactive                               the same account, or none         revive, and rename
+    active, or inactive                    another account                   uniqueness
+    active                                 any                               uniqueness
+    none, neither side has one             removed over SCIM                 revive
+    none                                   any other                         uniqueness
+    =====================================  ================================  =========================
+    """
+    if same_id is not None:
+        if same_id.active:
+            raise Refused(
+                RefusalCode.UNIQUENESS, f"The externalId {draft.okta_id} has an active OpsHelm account already."
+            )
+        if same_name is None or same_name.id == same_id.id:
+            return same_id
+    elif same_name is None:
+        return None
+    elif same_name.hidden and same_name.okta_id is None and draft.okta_id is None:
+        return same_name
+    raise name_taken(draft.user_name)
 
 
 def name_taken(user_name: str) -> Refused:

@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, Connection, false, func, select
 from agent.directory import guarded, refusals, rows, transition
 from agent.directory.policy import Policy
 from agent.directory.port import Draft, Page, WriteContext, Written
-from agent.model.codes import RefusalCode, Source
+from agent.model.codes import Source
 from agent.model.errors import NotFound, Refused, VersionConflict
 from agent.model.users import DirectoryUser, identity_key
 from agent.settings import Settings
@@ -164,38 +164,12 @@ class SqlDirectory:
 
 
 def _revivable(conn: Connection, draft: Draft) -> DirectoryUser | None:
-    """The inactive account that a POST means; None where nothing is in its way; Refused where somebody else is.
-
-    =====================================  ================================  =========================
-    same externalId                        same userName                     then
-    =====================================  ================================  =========================
-    none                                   none                              create
-    inactive                               the same account, or none         revive, and rename
-    active, or inactive                    another account                   uniqueness
-    active                                 any                               uniqueness
-    none, neither side has one             removed over SCIM                 revive
-    none                                   any other                         uniqueness
-    =====================================  ================================  =========================
-    """
+    """The inactive account that a POST means, as guarded.revivable says."""
     key = identity_key(draft.user_name)
     found = [rows.decode(row) for row in rows.by_identity(conn, key=key, okta_id=draft.okta_id).fetchall()]
-    same_id = next(
-        (user for user in found if draft.okta_id is not None and user.okta_id == draft.okta_id), None
-    )
+    same_id = next((user for user in found if draft.okta_id is not None and user.okta_id == draft.okta_id), None)
     same_name = next((user for user in found if user.user_name_key == key), None)
-    if same_id is not None:
-        if same_id.active:
-            raise Refused(
-                RefusalCode.UNIQUENESS,
-                f"The externalId {draft.okta_id} has an active OpsHelm account already.",
-            )
-        if same_name is None or same_name.id == same_id.id:
-            return same_id
-    elif same_name is None:
-        return None
-    elif same_name.hidden and same_name.okta_id is None and draft.okta_id is None:
-        return same_name
-    raise guarded.name_taken(draft.user_name)
+    return guarded.revivable(draft, same_id, same_name)
 
 
 def _search(conn: Connection, conditions: list[ColumnElement[bool]], offset: int, limit: int) -> Page:

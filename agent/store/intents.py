@@ -93,7 +93,7 @@ def open_for(
 
 
 def newest(conn: Connection) -> int:
-    return conn.execute(select(func.coalesce(func.max(table.c.id), 0))).scalar_one()
+    return int(conn.execute(select(func.coalesce(func.max(table.c.id), 0))).scalar_one())
 
 
 def owners_ending(conn: Connection, *, after: int) -> set[str]:

@@ -7,7 +7,11 @@ from collections.abc import Callable
 
 class Budget:
     def __init__(
-        self, per_second: float, *, clock: Callable[[], float] = time.monotonic, sleep: Callable[[float], None] = time.sleep
+        self,
+        per_second: float,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._gap = 1.0 / per_second
         self._clock = clock

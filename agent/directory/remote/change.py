@@ -7,6 +7,9 @@ PATCH names only what differs. Lists (e-mails, …) are replaced whole, each val
 from collections.abc import Mapping
 from typing import Any
 
+import msgspec
+
+from agent.directory.remote.wire import Account
 from agent.model.users import ENTERPRISE_URN, DirectoryUser, identity_key
 from agent.scim import render
 from agent.scim.schema import CORE_URN
@@ -25,6 +28,12 @@ def plain(user: DirectoryUser, *, external_id: bool) -> dict[str, Any]:
     if not external_id:
         value.pop("externalId", None)
     return value
+
+
+def plain_account(account: Account) -> dict[str, Any]:
+    """The same of an account as the remote has it."""
+    value: dict[str, Any] = msgspec.to_builtins(account.profile)
+    return {**value, "userName": account.user_name, "active": account.active}
 
 
 def creation(user: DirectoryUser) -> dict[str, Any]:
@@ -74,10 +83,18 @@ def patch(raw: Mapping[str, Any], wanted: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def unfulfilled(
-    before: Mapping[str, Any] | None, after: Mapping[str, Any], found: Mapping[str, Any], *, essential: bool = False
+    before: Mapping[str, Any] | None,
+    after: Mapping[str, Any],
+    found: Mapping[str, Any],
+    *,
+    essential: bool = False,
 ) -> list[str]:
     """Names of what was to change and, as ``found`` shows, did not. ``essential``: userName and active alone."""
-    names = [name for name in dict.fromkeys((*(before or {}), *after)) if before is None or before.get(name) != after.get(name)]
+    names = [
+        name
+        for name in dict.fromkeys((*(before or {}), *after))
+        if before is None or before.get(name) != after.get(name)
+    ]
     if essential:
         names = [name for name in names if name in _ESSENTIAL]
     missing: list[str] = []
@@ -100,9 +117,9 @@ def _same(name: str, wanted: Any, found: Any) -> bool:
         return identity_key(str(wanted or "")) == identity_key(str(found or ""))
     if isinstance(wanted, list) or isinstance(found, list):
         # Order and extra keys are the remote's business.
-        return all(any(_holds(item, other) for other in found or ()) for item in wanted or ()) and len(wanted or ()) == len(
-            found or ()
-        )
+        return all(any(_holds(item, other) for other in found or ()) for item in wanted or ()) and len(
+            wanted or ()
+        ) == len(found or ())
     if isinstance(wanted, dict):
         return _holds(wanted, found)
     return (wanted or None) == (found or None) if not isinstance(wanted, bool) else wanted is found
@@ -111,7 +128,9 @@ def _same(name: str, wanted: Any, found: Any) -> bool:
 def _holds(wanted: Any, found: Any) -> bool:
     """``found`` has all that ``wanted`` says; text without regard to case, for remotes fold e-mail addresses."""
     if isinstance(wanted, dict):
-        return isinstance(found, dict) and all(_holds(v, found.get(k)) for k, v in wanted.items() if v is not False)
+        return isinstance(found, dict) and all(
+            _holds(v, found.get(k)) for k, v in wanted.items() if v is not False
+        )
     if isinstance(wanted, str) and isinstance(found, str):
         return identity_key(wanted) == identity_key(found)
     return bool(wanted == found)
@@ -145,7 +164,9 @@ def _merge_list(base: list[Any], new: list[Any]) -> list[Any] | None:
     left = [item for item in base if isinstance(item, dict)]
     merged = []
     for item in new:
-        same = next((b for b in left if b.get("value") is not None and b.get("value") == item.get("value")), None)
+        same = next(
+            (b for b in left if b.get("value") is not None and b.get("value") == item.get("value")), None
+        )
         if same is None:
             same = next((b for b in left if (b.get("type") or "") == (item.get("type") or "")), None)
         if same is not None:

@@ -58,7 +58,9 @@ class Chunk(Struct, frozen=True, kw_only=True):
 class Listing:
     """One listing; iterate it once. ``problems`` is complete when the iteration has ended."""
 
-    def __init__(self, transport: Transport, provider: Provider, executor: Executor, *, page_size: int, ahead: int) -> None:
+    def __init__(
+        self, transport: Transport, provider: Provider, executor: Executor, *, page_size: int, ahead: int
+    ) -> None:
         self._transport = transport
         self._provider = provider
         self._executor = executor
@@ -137,7 +139,9 @@ class Listing:
         if answer.status == 400 and "cursor" in params:
             raise self._unreliable("lost its place: the remote no longer takes its own cursor")
         if answer.status != 200:
-            raise DirectoryUnavailable(f"The remote OpsHelm at {self._transport.host} answered a listing with {answer.status}.")
+            raise DirectoryUnavailable(
+                f"The remote OpsHelm at {self._transport.host} answered a listing with {answer.status}."
+            )
         try:
             return read_page(answer.content)
         except (msgspec.DecodeError, UnicodeDecodeError) as exc:
@@ -148,7 +152,9 @@ class Listing:
     def _accept(self, chunk: Chunk) -> list[Account]:
         if chunk.total is not None:
             if chunk.total < self._total:
-                raise self._unreliable(f"shrank from {self._total} to {chunk.total} accounts while it was read")
+                raise self._unreliable(
+                    f"shrank from {self._total} to {chunk.total} accounts while it was read"
+                )
             self._total = chunk.total
         self._received += len(chunk.raws)
         if self._received > MAX_ACCOUNTS:
@@ -174,7 +180,9 @@ class Listing:
             return None
         if account.id in self._seen:
             detail = "the remote listed this account twice"
-            self.problems.append(Problem(id=account.id, login=account.user_name, detail=detail, duplicate=True))
+            self.problems.append(
+                Problem(id=account.id, login=account.user_name, detail=detail, duplicate=True)
+            )
             return None
         self._seen.add(account.id)
         return account

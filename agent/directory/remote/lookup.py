@@ -40,7 +40,9 @@ def by_id(transport: Transport, user_id: str, *, patience: float = PATIENT) -> R
     try:
         account = wire.decode(answer.content)
     except Unreadable as exc:
-        raise Unreadable(f"The account {user_id} of the remote OpsHelm can't be read: {exc.detail}. It is left as it is.") from exc
+        raise Unreadable(
+            f"The account {user_id} of the remote OpsHelm can't be read: {exc.detail}. It is left as it is."
+        ) from exc
     if account.id != user_id:
         raise DirectoryUnavailable(
             f"The remote OpsHelm at {transport.host} was asked for one account and answered with another. Nothing was changed."
@@ -69,11 +71,17 @@ class Finder:
     def by_okta_id(self, okta_id: str, *, patience: float = PATIENT) -> Account | None:
         return self._one("externalId", okta_id, lambda a: a.okta_id == okta_id, patience)
 
-    def _one(self, attribute: str, value: str, fits: Callable[[Account], bool], patience: float) -> Account | None:
+    def _one(
+        self, attribute: str, value: str, fits: Callable[[Account], bool], patience: float
+    ) -> Account | None:
         if self.no_filter:
             return self._scan(fits)
         # json.dumps quotes as RFC 7644 wants it.
-        params = {"filter": f"{attribute} eq {json.dumps(value, ensure_ascii=False)}", "startIndex": 1, "count": 10}
+        params: dict[str, str | int] = {
+            "filter": f"{attribute} eq {json.dumps(value, ensure_ascii=False)}",
+            "startIndex": 1,
+            "count": 10,
+        }
         answer = self._transport.read("/Users", params, patience=patience)
         if answer.status in (400, 403, 404, 501):
             # RFC 7644 §3.4.2: too many results, or no filtering at all.
@@ -110,4 +118,6 @@ class Finder:
 
 def _refused(transport: Transport, what: str, status: int) -> DirectoryUnavailable:
     hint = " The key may lack rights there." if status == 403 else ""
-    return DirectoryUnavailable(f"The remote OpsHelm at {transport.host} answered {what} with {status}.{hint}")
+    return DirectoryUnavailable(
+        f"The remote OpsHelm at {transport.host} answered {what} with {status}.{hint}"
+    )

@@ -28,7 +28,11 @@ _encode = msgspec.json.Encoder().encode
 
 def join(account: Account, link: Link | None, owner_keys: Collection[str]) -> DirectoryUser:
     """``owner_keys``: directory.owners as identity keys."""
-    owner = account.owner if account.owner is not None else bool(owner_keys) and identity_key(account.user_name) in owner_keys
+    owner = (
+        account.owner
+        if account.owner is not None
+        else bool(owner_keys) and identity_key(account.user_name) in owner_keys
+    )
     role = Role.OWNER if owner else Role.MEMBER
     if link is None:
         user = DirectoryUser(
@@ -48,7 +52,16 @@ def join(account: Account, link: Link | None, owner_keys: Collection[str]) -> Di
 
 def version(user: DirectoryUser) -> int:
     """Equal exactly where contents are: a remote's own versions are no numbers, if it has any."""
-    parts = (user.user_name, user.active, user.okta_id, user.role, user.origin, user.protected, user.suspended, user.hidden)
+    parts = (
+        user.user_name,
+        user.active,
+        user.okta_id,
+        user.role,
+        user.origin,
+        user.protected,
+        user.suspended,
+        user.hidden,
+    )
     digest = hashlib.blake2b(_encode((parts, user.profile)), digest_size=4).digest()
     return 1 + int.from_bytes(digest, "big") % 0x7FFF_FFFE
 

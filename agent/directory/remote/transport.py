@@ -102,7 +102,9 @@ class Transport:
             verify=_trust(settings.ca_file),
             timeout=httpx.Timeout(self.seconds, connect=min(10.0, self.seconds), pool=PATIENT),
             limits=httpx.Limits(
-                max_connections=settings.concurrency, max_keepalive_connections=settings.concurrency, keepalive_expiry=30
+                max_connections=settings.concurrency,
+                max_keepalive_connections=settings.concurrency,
+                keepalive_expiry=30,
             ),
             follow_redirects=False,
             # A proxy of the environment is for the world outside; the key must not go there on the way to ourselves.
@@ -112,7 +114,9 @@ class Transport:
     def close(self) -> None:
         self._client.close()
 
-    def read(self, path: str, params: Mapping[str, str | int] | None = None, *, patience: float = PATIENT) -> Answer:
+    def read(
+        self, path: str, params: Mapping[str, str | int] | None = None, *, patience: float = PATIENT
+    ) -> Answer:
         """A GET, tried again while it may help. Answers anything but 401, 429 and 5xx."""
         return self._patiently(lambda: self._read_once(path, params), patience)
 
@@ -142,7 +146,9 @@ class Transport:
             if answer.status >= 500 and answer.status != 501:
                 raise self._lost(f"answered {answer.status}")
             if 300 <= answer.status < 400:
-                raise self._unavailable(f"answered a write with a redirect ({answer.status}). Check directory.base_url")
+                raise self._unavailable(
+                    f"answered a write with a redirect ({answer.status}). Check directory.base_url"
+                )
             return answer
 
         return self._patiently(once, patience)
@@ -178,7 +184,9 @@ class Transport:
         url = path if path.startswith(("http://", "https://")) else self.base_url + path
         deadline = time.monotonic() + self.seconds
         try:
-            with self._client.stream(method, url, params=params, content=content, headers=headers) as response:
+            with self._client.stream(
+                method, url, params=params, content=content, headers=headers
+            ) as response:
                 self._note_certificate(response)
                 body = self._body(response, deadline)
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as exc:
@@ -187,7 +195,9 @@ class Transport:
             problem = f"gave no whole answer ({type(exc).__name__})"
             raise (self._lost(problem) if writes else _Again(self._unavailable(problem))) from exc
         if response.status_code == 401:
-            raise self._unavailable("refuses the agent's key (401). Set directory.api_key to a key that is valid there")
+            raise self._unavailable(
+                "refuses the agent's key (401). Set directory.api_key to a key that is valid there"
+            )
         if response.is_redirect:
             body = response.headers.get("location", "").encode()
         etag = response.headers.get("etag")
@@ -222,7 +232,9 @@ class Transport:
         peer = stream.get_extra_info("ssl_object") if stream is not None else None
         found = peer.getpeercert() if peer is not None else None
         if found and "notAfter" in found:
-            self.certificate_ends = datetime.fromtimestamp(ssl.cert_time_to_seconds(str(found["notAfter"])), UTC)
+            self.certificate_ends = datetime.fromtimestamp(
+                ssl.cert_time_to_seconds(str(found["notAfter"])), UTC
+            )
 
     # Trying again
 
@@ -232,7 +244,11 @@ class Transport:
         def wait(exc: Exception) -> bool | float:
             if not isinstance(exc, _Again):
                 return False
-            return exc.after if exc.after is not None and time.monotonic() + exc.after < deadline else exc.after is None
+            return (
+                exc.after
+                if exc.after is not None and time.monotonic() + exc.after < deadline
+                else exc.after is None
+            )
 
         retries = stamina.retry_context(
             on=wait, attempts=_ATTEMPTS, timeout=patience, wait_initial=self._first_wait, wait_max=20.0,
@@ -261,7 +277,9 @@ class Transport:
         return DirectoryUnavailable(f"The remote OpsHelm at {self.host} {problem}.")
 
     def _lost(self, problem: str) -> AnswerLost:
-        return AnswerLost(f"The remote OpsHelm at {self.host} {problem}; whether it did what was asked is not known.")
+        return AnswerLost(
+            f"The remote OpsHelm at {self.host} {problem}; whether it did what was asked is not known."
+        )
 
 
 def _trust(ca_file: str | None) -> ssl.SSLContext | bool:

@@ -122,7 +122,11 @@ def _checked(account: Account) -> Account:
     for name, value in (("id", account.id), ("userName", account.user_name)):
         if not value.strip():
             raise Unreadable(f"{name} is missing")
-    for name, text in (("id", account.id), ("userName", account.user_name), ("externalId", account.okta_id or "")):
+    for name, text in (
+        ("id", account.id),
+        ("userName", account.user_name),
+        ("externalId", account.okta_id or ""),
+    ):
         if len(text) > MAX_ID:
             raise Unreadable(f"{name} has more than {MAX_ID} characters")
     return account

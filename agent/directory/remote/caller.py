@@ -1,0 +1,217 @@
+"""Carry out one change at the remote, and be sure of it. Judges nothing, writes nothing to the store.
+
+==========================================  ==========================================================================
+what the remote does                        then
+==========================================  ==========================================================================
+says yes, and a read shows it               the account as read
+says yes, and a read doesn't show it        NotDone (of a push: userName and active decide, for a remote may drop or
+                                            reshape what it doesn't keep of the rest)
+says no                                     Refusal: its own status, scimType and words
+says 412                                    Moved: the account changed since it was read
+knows no PATCH (405, 501)                   PUT of the whole resource as it was read, with the changes laid over it
+gives no answer                             the account is read: done → as above; not done → sent once more; can't be
+                                            read → AnswerLost
+gives no answer to a create                 looked up by externalId, then by userName, before anything is sent again
+==========================================  ==========================================================================
+"""
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from agent.directory.remote import change, lookup, wire
+from agent.directory.remote.lookup import Finder, Resource
+from agent.directory.remote.provider import Provider
+from agent.directory.remote.transport import Answer, Transport
+from agent.model.errors import AnswerLost, DirectoryError, DirectoryUnavailable, NotDone, NotFound, Unreadable
+from agent.model.users import DirectoryUser, identity_key
+from agent.scim.errors import ScimError
+
+#: How long a lost answer is read back for whoever waits.
+READ_BACK = 30.0
+#: What a remote that stores first and answers later may need until its own reads show a write.
+_LAG = (0.0, 0.2, 0.8)
+
+
+class Moved(DirectoryError):
+    """412: somebody else changed the account between the read and the write."""
+
+    code = "moved"
+    soft = True
+
+
+class Refusal(ScimError):
+    """The remote's own no; ``detail`` is kept, for whoever pushed is to read it."""
+
+    code = "remote_refused"
+
+
+class Caller:
+    def __init__(self, transport: Transport, finder: Finder, provider: Callable[[], Provider]) -> None:
+        self._transport = transport
+        self._finder = finder
+        self._provider = provider
+        #: Set once the remote has refused the method.
+        self._no_patch = False
+
+    def update(
+        self, resource: Resource, before: Mapping[str, Any], after: Mapping[str, Any], *,
+        patience: float, essential: bool, last_look: Callable[[], None],
+    ) -> Resource:  # fmt: skip
+        """From ``before`` to ``after`` (as change.plain gives them); the account as read afterwards."""
+        user_id = resource.account.id
+        for last in (False, True):
+            try:
+                answer = self._send(resource, before, after, patience, last_look)
+            except AnswerLost as lost:
+                found = self._read_back(user_id, lost)
+                if not self._open(before, after, found, essential=essential):
+                    return found
+                if last:
+                    raise NotDone(f"{lost.detail} A read shows that it did not, twice.") from lost
+                resource = found
+                continue
+            _check(answer)
+            return self._confirmed(user_id, before, after, essential=essential)
+        raise AssertionError("unreachable")
+
+    def create(self, wanted: DirectoryUser, *, patience: float, last_look: Callable[[], None]) -> Resource:
+        body = change.creation(wanted)
+        for last in (False, True):
+            try:
+                answer = self._transport.write("POST", "/Users", body, patience=patience, last_look=last_look)
+            except AnswerLost as lost:
+                found = self._created(wanted, lost)
+                if found is not None:
+                    return found
+                if last:
+                    raise NotDone(f"{lost.detail} A search shows no such account, twice.") from lost
+                continue
+            if answer.status == 409 and last:
+                # The first sending may have arrived after all, behind our look.
+                found = self._created(wanted, None)
+                if found is not None:
+                    return found
+            _check(answer)
+            return self._made(wanted, answer)
+        raise AssertionError("unreachable")
+
+    def find_created(self, wanted: DirectoryUser) -> Resource | None:
+        """The account that a create made or may have made."""
+        return self._created(wanted, None)
+
+    def is_done(
+        self, before: Mapping[str, Any], after: Mapping[str, Any], found: Resource, *, essential: bool
+    ) -> bool:
+        return not self._open(before, after, found, essential=essential)
+
+    # Sending
+
+    def _send(
+        self, resource: Resource, before: Mapping[str, Any], after: Mapping[str, Any], patience: float, last_look: Callable[[], None]
+    ) -> Answer:  # fmt: skip
+        path = lookup.path_of(resource.account.id)
+        wanted = change.overlay(resource.raw, before, after)
+        more: dict[str, Any] = {"if_match": resource.etag, "patience": patience, "last_look": last_look}
+        if self._provider().patch and not self._no_patch:
+            answer = self._transport.write("PATCH", path, change.patch(resource.raw, wanted), **more)
+            if answer.status not in (405, 501):
+                return answer
+            self._no_patch = True
+        return self._transport.write("PUT", path, change.replacement(wanted), **more)
+
+    # Reading back
+
+    def _confirmed(
+        self, user_id: str, before: Mapping[str, Any], after: Mapping[str, Any], *, essential: bool
+    ) -> Resource:
+        missing: list[str] = []
+        for pause in _LAG:
+            time.sleep(pause)
+            found = self._read(user_id)
+            missing = self._open(before, after, found, essential=essential)
+            if not missing:
+                return found
+        raise NotDone(
+            f"The remote OpsHelm at {self._transport.host} said that it had made the change, but a read shows the old "
+            f"{', '.join(missing)}. The change counts as failed."
+        )
+
+    def _read(self, user_id: str) -> Resource:
+        try:
+            found = lookup.by_id(self._transport, user_id, patience=READ_BACK)
+        except DirectoryUnavailable as exc:
+            raise AnswerLost(f"The change was sent, and reading it back failed: {exc.detail}") from exc
+        if found is None:
+            raise NotFound("There is no such user.")
+        return found
+
+    def _read_back(self, user_id: str, lost: AnswerLost) -> Resource:
+        try:
+            return self._read(user_id)
+        except DirectoryUnavailable as exc:
+            raise lost from exc
+
+    def _open(
+        self, before: Mapping[str, Any], after: Mapping[str, Any], found: Resource, *, essential: bool
+    ) -> list[str]:
+        now = change.plain_account(found.account)
+        # Whether the remote keeps an externalId is its own affair; the link is in the store.
+        wanted = {key: value for key, value in after.items() if key != "externalId"}
+        return change.unfulfilled(before, wanted, now, essential=essential)
+
+    # Creating
+
+    def _made(self, wanted: DirectoryUser, answer: Answer) -> Resource:
+        try:
+            user_id = wire.decode(answer.content).id
+        except Unreadable:
+            user_id, _ = wire.rough_identity(answer.content)
+        for pause in _LAG:
+            time.sleep(pause)
+            found = self._read_created(user_id) if user_id else self._created(wanted, None)
+            if found is not None:
+                return found
+        raise NotDone(
+            f"The remote OpsHelm at {self._transport.host} said that it had made the account, but it can't be found there. "
+            "The change counts as failed."
+        )
+
+    def _read_created(self, user_id: str) -> Resource | None:
+        try:
+            return lookup.by_id(self._transport, user_id, patience=READ_BACK)
+        except DirectoryUnavailable as exc:
+            raise AnswerLost(f"The account was made, and reading it back failed: {exc.detail}") from exc
+
+    def _created(self, wanted: DirectoryUser, lost: AnswerLost | None) -> Resource | None:
+        """By externalId, then by userName; somebody else's account of that name is not taken for it."""
+        try:
+            account = self._finder.by_okta_id(wanted.okta_id, patience=READ_BACK) if wanted.okta_id else None
+            if account is None:
+                account = self._finder.by_user_name(wanted.user_name, patience=READ_BACK)
+            found = None if account is None else lookup.by_id(self._transport, account.id, patience=READ_BACK)
+        except DirectoryUnavailable as exc:
+            raise (lost or AnswerLost(f"Whether the account was made can't be read: {exc.detail}")) from exc
+        if found is None:
+            return None
+        same_name = identity_key(found.account.user_name) == wanted.user_name_key
+        foreign = found.account.okta_id is not None and found.account.okta_id != wanted.okta_id
+        return found if same_name and not foreign else None
+
+
+def _check(answer: Answer) -> None:
+    if answer.ok:
+        return
+    if answer.status == 412:
+        raise Moved("The account changed at the remote OpsHelm since it was read.")
+    if answer.status in (404, 410):
+        raise NotFound("There is no such user.")
+    names = {key.lower(): value for key, value in answer.json().items()}
+    detail, scim_type = names.get("detail"), names.get("scimtype")
+    text = (
+        detail
+        if isinstance(detail, str) and detail
+        else f"The remote OpsHelm refused this with {answer.status}."
+    )
+    status = answer.status if 400 <= answer.status < 500 else 409
+    raise Refusal(status, text, scim_type if isinstance(scim_type, str) else None)

@@ -1,0 +1,205 @@
+"""A remote OpsHelm as the directory: the port's verbs on top of reader and writer. Thread-safe. Close it.
+
+Reads go to the remote each time; nothing is remembered that could lie. Writes run in a few threads of their own, as many as
+``directory.concurrency`` allows, and answer a Future.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from datetime import UTC, datetime
+from typing import Any
+from uuid import uuid4
+
+import msgspec
+
+from agent.directory import transition
+from agent.directory.policy import Policy
+from agent.directory.port import Draft, Page, WriteContext, Written
+from agent.directory.remote import filter_text
+from agent.directory.remote.caller import Caller
+from agent.directory.remote.ledger import Ledger
+from agent.directory.remote.listing import Problem, read_page
+from agent.directory.remote.owners import Owners
+from agent.directory.remote.provider import Provider
+from agent.directory.remote.reading import Reader
+from agent.directory.remote.transport import HURRIED, Transport
+from agent.directory.remote.unfinished import Unfinished
+from agent.directory.remote.wire import decode
+from agent.directory.remote.writer import Writer
+from agent.model.codes import FindingCode
+from agent.model.errors import DirectoryUnavailable, Unreadable
+from agent.model.plan import Finding
+from agent.model.users import DirectoryUser
+from agent.scim.errors import ScimError
+from agent.scim.terms import Compare
+from agent.settings import Settings
+from agent.store import links
+from agent.store.engine import Store
+
+
+def _utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+class RemoteDirectory:
+    """Fulfils agent.directory.port.Directory. ``clock`` is for what has no ``now`` of its own: listings."""
+
+    reads_block = True
+
+    def __init__(
+        self,
+        store: Store,
+        settings: Settings,
+        *,
+        clock: Callable[[], datetime] = _utc_now,
+        first_wait: float = 0.2,
+    ) -> None:
+        self.store = store
+        self.policy = Policy.of(settings)
+        self.transport = Transport(settings.directory, first_wait=first_wait)
+        threads = settings.directory.concurrency
+        self._pages = ThreadPoolExecutor(threads, thread_name_prefix="remote-pages")
+        self._writes = ThreadPoolExecutor(threads, thread_name_prefix="remote-writes")
+        self.reader = Reader(store, self.transport, settings.directory, self._pages, clock)
+        caller = Caller(self.transport, self.reader.finder, self.reader.provider)
+        ledger = Ledger(store, self.policy, str(uuid4()))
+        self.owners = Owners(store, settings.directory.owners, self.reader.by_id, self.reader.by_user_name)
+        self._unfinished = Unfinished(self.reader, caller, ledger)
+        self._writer = Writer(self.reader, caller, ledger, self.owners, self._unfinished)
+        #: What the last whole listing could not use.
+        self.findings: tuple[Finding, ...] = ()
+
+    def close(self) -> None:
+        self._writes.shutdown(wait=True)
+        self._pages.shutdown(wait=True, cancel_futures=True)
+        self.transport.close()
+
+    # Reads
+
+    @property
+    def owners_known(self) -> bool:
+        """False: deactivations are held, for nobody can tell who the last owner is. Known at the earliest after a listing."""
+        return self.owners.known
+
+    def provider(self) -> Provider:
+        return self.reader.provider()
+
+    def get(self, user_id: str) -> DirectoryUser | None:
+        return self.reader.by_id(user_id, patience=HURRIED)
+
+    def find(self, *, user_name_key: str | None = None, okta_id: str | None = None) -> DirectoryUser | None:
+        """By one identity, never by a fallback of one for another; hidden accounts too."""
+        if (user_name_key is None) == (okta_id is None):
+            raise TypeError("find takes exactly one of user_name_key and okta_id")
+        if okta_id is not None:
+            return self.reader.by_okta_id(okta_id, patience=HURRIED)
+        assert user_name_key is not None
+        return self.reader.by_user_name(user_name_key, patience=HURRIED)
+
+    def search(
+        self, where: Any | None, start_index: int, count: int, *, include_hidden: bool = False
+    ) -> Page:
+        """The remote's own page, in its own order; what the agent hides is left out of it and of the total."""
+        known = self._identity(where)
+        if known is not None:
+            users = [user for user in known if include_hidden or not user.hidden]
+            return Page(total=len(users), users=users[max(start_index, 1) - 1 :][: max(count, 0)])
+        params: dict[str, str | int] = {"startIndex": max(start_index, 1), "count": max(count, 0)}
+        if where is not None:
+            params["filter"] = filter_text.write(where)
+        answer = self.transport.read("/Users", params, patience=HURRIED)
+        if answer.status == 400 and where is not None:
+            raise ScimError(400, "The remote OpsHelm can't search by this filter.", "invalidFilter")
+        if answer.status != 200:
+            raise DirectoryUnavailable(
+                f"The remote OpsHelm at {self.transport.host} answered a listing with {answer.status}."
+            )
+        chunk = read_page(answer.content)
+        users = [user for raw in chunk.raws if (user := self._readable(raw)) is not None]
+        hidden = 0
+        if not include_hidden:
+            users = [user for user in users if not user.hidden]
+            with self.store.read() as conn:
+                hidden = len(links.hidden_ids(conn)) if where is None else 0
+        return Page(total=max(len(users), (chunk.total or 0) - hidden), users=users)
+
+    def everyone(self) -> Iterator[Sequence[DirectoryUser]]:
+        """All accounts; ends with an error unless the listing is whole. Then ``findings`` says what it left out."""
+        return self.reader.everyone(self._report)
+
+    # Writes
+
+    def create(self, draft: Draft, context: WriteContext, now: datetime) -> "Future[Written]":
+        return self._writes.submit(self._writer.create, draft, context, now)
+
+    def modify(
+        self,
+        user_id: str,
+        change: Callable[[DirectoryUser], Draft],
+        context: WriteContext,
+        now: datetime,
+        *,
+        expected_version: int | None = None,
+    ) -> "Future[Written]":
+        def wanted(before: DirectoryUser) -> DirectoryUser:
+            return transition.modified(before, change(before), context, now)
+
+        return self.change(user_id, wanted, context, now, expected_version=expected_version)
+
+    def remove(
+        self, user_id: str, context: WriteContext, now: datetime, *, expected_version: int | None = None
+    ) -> "Future[Written]":
+        def wanted(before: DirectoryUser) -> DirectoryUser:
+            return transition.removed(before, context, now)
+
+        return self.change(user_id, wanted, context, now, expected_version=expected_version)
+
+    def change(
+        self,
+        user_id: str,
+        wanted: Callable[[DirectoryUser], DirectoryUser],
+        context: WriteContext,
+        now: datetime,
+        *,
+        expected_version: int | None = None,
+    ) -> "Future[Written]":
+        """Any change to one account: ``wanted`` is pure and says what it becomes."""
+        return self._writes.submit(
+            self._writer.change, user_id, wanted, context, now, expected_version=expected_version
+        )
+
+    def read_back(self, now: datetime) -> int:
+        """What was under way when an agent stopped; answers how many calls are still in doubt. First thing of a run."""
+        return self._unfinished.read_back(now)
+
+    # Inside
+
+    def _identity(self, where: Any | None) -> list[DirectoryUser] | None:
+        """Okta's own searches, answered over links and recent writes too; None for any other."""
+        if not isinstance(where, Compare) or where.op != "eq" or not isinstance(where.value, str):
+            return None
+        match str(where.target):
+            case "userName":
+                user = self.reader.by_user_name(where.value, patience=HURRIED)
+            case "externalId":
+                user = self.reader.by_okta_id(where.value, patience=HURRIED)
+            case "id":
+                user = self.get(where.value)
+            case _:
+                return None
+        return [] if user is None else [user]
+
+    def _readable(self, raw: msgspec.Raw) -> DirectoryUser | None:
+        try:
+            return self.reader.join(decode(raw))
+        except Unreadable:
+            return None
+
+    def _report(self, problems: list[Problem]) -> None:
+        self.findings = tuple(
+            Finding(
+                code=FindingCode.DUPLICATE_LISTED if problem.duplicate else FindingCode.UNREADABLE,
+                login=problem.login or "?", detail=problem.detail, directory_id=problem.id or None,
+            )
+            for problem in problems
+        )  # fmt: skip

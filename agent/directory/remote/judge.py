@@ -1,0 +1,78 @@
+"""The checks of every write to a remote, over what the agent's store knows. Writes nothing; the same rules as for sql.
+
+Order: fence → rules of one account → a call under way → the externalId's uniqueness → owners → the guard's windows.
+The userName and e-mail of others are the remote's to defend: only it sees all of them at once.
+"""
+
+from datetime import datetime
+
+from msgspec import Struct
+from sqlalchemy import Connection
+
+from agent.directory import burst, guarded, rules
+from agent.directory.policy import Policy
+from agent.directory.port import WriteContext
+from agent.directory.remote.owners import Others
+from agent.model.codes import RefusalCode
+from agent.model.errors import Refused, UsageError
+from agent.model.users import DirectoryUser
+from agent.store import account, intents, lease, links
+
+
+class Case(Struct, frozen=True, kw_only=True):
+    """One write to be judged. ``others``: None where no owner is taken away."""
+
+    before: DirectoryUser | None
+    after: DirectoryUser
+    context: WriteContext
+    revives: bool = False
+    owners_known: bool = True
+    others: Others | None = None
+
+
+def ends(case: Case) -> bool:
+    return case.before is not None and case.before.active and not case.after.active
+
+
+def check(conn: Connection, case: Case, now: datetime, policy: Policy) -> burst.Verdict | None:
+    """Refused, FenceLost, or how a deactivation is to be counted (None: it is none). Locks the account row."""
+    before, after, context = case.before, case.after, case.context
+    row = account.lock(conn)
+    if context.fence is not None:
+        lease.check(conn, context.fence)
+    if before is not None and before.active and after.active and before.role is not after.role:
+        raise UsageError(
+            "Roles are given in OpsHelm itself; SCIM can't change them. An owner does it in OpsHelm's dashboard."
+        )
+    rules.check(before, after, context, policy, revives=case.revives)
+    _unique(conn, before, after)
+    if not ends(case) or before is None:
+        return None
+    _owners(conn, case, before)
+    return burst.check(conn, row, before, context, now, policy)
+
+
+def _unique(conn: Connection, before: DirectoryUser | None, after: DirectoryUser) -> None:
+    if after.okta_id is None or (before is not None and before.okta_id == after.okta_id):
+        return
+    bound = links.by_okta_id(conn, after.okta_id)
+    if bound is not None and bound.directory_id != after.id:
+        raise Refused(
+            RefusalCode.UNIQUENESS,
+            f"The externalId {after.okta_id} belongs to another OpsHelm account. Nothing was changed.",
+        )
+
+
+def _owners(conn: Connection, case: Case, before: DirectoryUser) -> None:
+    if not case.owners_known:
+        raise Refused(
+            RefusalCode.OWNERS_UNKNOWN,
+            f"{before.user_name} stays active for now: OpsHelm shows no roles over SCIM, so nobody can tell whether this is "
+            "its last owner. An OpsHelm operator sets directory.owners to the owners' userNames.",
+            retry_after=burst.RETRY_AFTER,
+        )
+    if case.others is None:
+        return
+    left = case.others.ids - intents.owners_ending(conn, after=case.others.mark)
+    if not left:
+        raise guarded.last_owner(before, "Make another person owner in OpsHelm, then retry the task.")

@@ -1,0 +1,243 @@
+"""What the store writes around a call to the remote: before it, the intent; after it, the outcome. Makes no call.
+
+======================  =============================================================================================
+moment                  in one transaction
+======================  =============================================================================================
+before the call         the checks; the journal's row of intent; a deactivation counts in the windows and as an owner less
+it was done             the account as read back: link, marks, counters; the journal's row ``applied``
+it was not done         the counts are given back; the journal's row ``refused`` (the remote said no) or ``failed``
+not known               nothing: the intent stays open, counts as done, and is read back later
+nothing to call         checks, link, journal: for what only the store keeps (a link, a protection)
+======================  =============================================================================================
+"""
+
+from datetime import datetime
+
+import msgspec
+from msgspec import Struct
+from sqlalchemy import Connection
+
+from agent.directory import guarded, journalled, refusals, rules
+from agent.directory.burst import Verdict
+from agent.directory.policy import Policy
+from agent.directory.port import WriteContext
+from agent.directory.remote import judge, merge
+from agent.directory.remote.judge import Case
+from agent.model.codes import Source
+from agent.model.errors import FenceLost, Refused
+from agent.model.users import DirectoryUser
+from agent.store import account, attention, intents, journal, lease, links, windows
+from agent.store.engine import Raised, Store
+
+
+class Body(Struct, frozen=True, kw_only=True):
+    """What an intent keeps: enough to read it back and to write its outcome after a restart."""
+
+    before: DirectoryUser | None
+    after: DirectoryUser
+    context: WriteContext
+    exempt: bool = True
+    confirm: bool = False
+    #: The externalId is to be written at the remote, not in the store alone.
+    external_id: bool = False
+
+
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(Body).decode
+
+
+def body_of(intent: intents.Intent) -> Body:
+    return _decode(intent.body)
+
+
+class Ledger:
+    def __init__(self, store: Store, policy: Policy, holder: str) -> None:
+        self.store = store
+        self.policy = policy
+        self.holder = holder
+
+    # Before the call
+
+    def begin(self, case: Case, now: datetime, *, external_id: bool) -> int:
+        """The intent's number; Refused or FenceLost where the call must not be made."""
+
+        def work(conn: Connection) -> int | Raised:
+            try:
+                verdict = judge.check(conn, case, now, self.policy)
+            except Refused as refused:
+                return _kept(conn, refused, case, now)
+            return self._begin(conn, case, verdict, now, external_id=external_id)
+
+        return self.store.write(work)
+
+    def _begin(
+        self, conn: Connection, case: Case, verdict: Verdict | None, now: datetime, *, external_id: bool
+    ) -> int:
+        before, after, context = case.before, case.after, case.context
+        window_id = None
+        if verdict is not None and before is not None:
+            guarded.count_deactivation(conn, before, verdict, context, now)
+            window_id = windows.newest_id(conn)
+            _count_end(conn, before, -1)
+        confirm = guarded.needs_confirmation(before, context, revives=case.revives)
+        body = Body(
+            before=before, after=after, context=context, exempt=verdict is None or verdict.exempt, confirm=confirm,
+            external_id=external_id,
+        )  # fmt: skip
+        journal.append(conn, _entry(journal.Kind.INTENT, before, after, context), now)
+        return intents.begin(
+            conn, now=now, holder=self.holder, directory_id=None if before is None else before.id, okta_id=after.okta_id,
+            user_name_key=after.user_name_key, window_id=window_id, body=_encode(body).decode(),
+            ends_owner=judge.ends(case) and guarded.active_owner(before),
+        )  # fmt: skip
+
+    def last_look(self, intent_id: int, fence: int | None) -> None:
+        """Right before sending: a process that stood still must not carry out what was given up meanwhile."""
+        with self.store.read() as conn:
+            if not intents.is_open(conn, intent_id):
+                raise FenceLost(
+                    "This change was read back and given up while the agent stood still. Nothing more was sent."
+                )
+            if fence is not None:
+                lease.look(conn, fence)
+
+    # After it
+
+    def done(self, intent_id: int, body: Body, found: DirectoryUser, now: datetime) -> DirectoryUser:
+        """``found`` is the account as it is now; answers it."""
+
+        def work(conn: Connection) -> DirectoryUser:
+            account.lock(conn)
+            intent = intents.get(conn, intent_id)
+            window_id = None if intent is None else intent.window_id
+            if intent is not None and intent.state == intents.DONE:
+                return found
+            ended = body.before is not None and body.before.active and not found.active
+            if body.before is not None and ended and intent is not None and intent.state == intents.UNDONE:
+                # Somebody gave it back too early: it counts after all.
+                source = body.context.source.value
+                windows.record(
+                    conn,
+                    directory_id=found.id,
+                    source=source,
+                    exempt=body.exempt,
+                    managed=body.before.managed,
+                    now=now,
+                )
+                window_id = windows.newest_id(conn)
+                _count_end(conn, body.before, -1)
+            intents.end(conn, intent_id, intents.DONE, now, directory_id=found.id, window_id=window_id)
+            self._settle(conn, body.before, found, body.context, now, ended=ended, confirm=body.confirm)
+            return found
+
+        return self.store.write(work)
+
+    def undone(self, intent_id: int, body: Body, reason: str, now: datetime, *, refused: bool) -> None:
+        def work(conn: Connection) -> None:
+            account.lock(conn)
+            intent = intents.get(conn, intent_id)
+            if intent is None or intent.state != intents.OPEN:
+                return
+            if intent.window_id is not None and body.before is not None:
+                windows.give_back(conn, intent.window_id)
+                _count_end(conn, body.before, 1)
+            intents.end(conn, intent_id, intents.UNDONE, now)
+            kind = journal.Kind.REFUSED if refused else journal.Kind.FAILED
+            journal.append(conn, _entry(kind, body.before, body.after, body.context, reason), now)
+
+        self.store.write(work)
+
+    def keep(self, case: Case, now: datetime) -> DirectoryUser:
+        """A change that the remote has no part in."""
+
+        def work(conn: Connection) -> DirectoryUser | Raised:
+            try:
+                judge.check(conn, case, now, self.policy)
+            except Refused as refused:
+                return _kept(conn, refused, case, now)
+            assert case.before is not None
+            confirm = guarded.needs_confirmation(case.before, case.context, revives=case.revives)
+            self._settle(
+                conn, case.before, case.after, case.context, now, ended=False, confirm=confirm, called=False
+            )
+            return case.after
+
+        return self.store.write(work)
+
+    def unchanged(self, user: DirectoryUser, context: WriteContext) -> None:
+        if context.source is Source.PUSH and user.active:
+            with self.store.read() as conn:
+                waits = any(push.directory_id == user.id for push in windows.refused(conn))
+            if waits:
+                self.store.write(lambda conn: windows.settle(conn, user.id))
+
+    def refused_before(self, refused: Refused, case: Case, now: datetime) -> None:
+        """An attempt that a pure rule refused before anything was judged: journalled like the others."""
+        self.store.write(lambda conn: refusals.keep(
+            conn, refused, before=case.before, after=case.after, context=case.context, now=now
+        ))  # fmt: skip
+
+    def look_later(
+        self, *, okta_id: str | None, directory_id: str | None, not_before: datetime, now: datetime
+    ) -> None:
+        """The remote is down: whoever's push failed is reconciled once it answers again."""
+        self.store.write(lambda conn: attention.add(
+            conn, reason=attention.REMOTE_DOWN, okta_id=okta_id, directory_id=directory_id, not_before=not_before, now=now
+        ))  # fmt: skip
+
+    def _settle(
+        self, conn: Connection, before: DirectoryUser | None, after: DirectoryUser, context: WriteContext, now: datetime,
+        *, ended: bool, confirm: bool, called: bool = True,
+    ) -> None:  # fmt: skip
+        old = links.get_link(conn, after.id)
+        detached = after.okta_id is None and (
+            (old is not None and old.detached) or (before is not None and before.okta_id is not None)
+        )
+        link = merge.link_of(after, detached=detached, written=now if called else None)
+        if not called and old is not None:
+            link = msgspec.structs.replace(link, written=old.written, state=old.state)
+        links.put(conn, link)
+        # Its end was counted with the intent.
+        counted = (
+            None if before is None else msgspec.structs.replace(before, active=False) if ended else before
+        )
+        account.count(
+            conn,
+            managed_active=guarded.managed_active(after) - guarded.managed_active(counted),
+            active_owners=guarded.active_owner(after) - guarded.active_owner(counted),
+            visible=(not after.hidden) - (before is not None and not before.hidden),
+        )
+        if context.source is Source.PUSH and before is not None and not ended:
+            if after.active:
+                windows.settle(conn, after.id)
+            if rules.identity_changes(before, after):
+                guarded.count_identity_change(conn, after, now, self.policy)
+        if confirm:
+            why = attention.CONFIRM_REUSE
+            attention.add(
+                conn, reason=why, okta_id=after.okta_id, directory_id=after.id, not_before=now, now=now
+            )
+        journal.append(conn, _entry(journal.Kind.APPLIED, before, after, context), now)
+
+
+def _count_end(conn: Connection, user: DirectoryUser, sign: int) -> None:
+    account.count(
+        conn,
+        managed_active=sign * guarded.managed_active(user),
+        active_owners=sign * guarded.active_owner(user),
+    )
+
+
+def _kept(conn: Connection, refused: Refused, case: Case, now: datetime) -> Raised:
+    refusals.keep(conn, refused, before=case.before, after=case.after, context=case.context, now=now)
+    return Raised(refused)
+
+
+def _entry(
+    kind: journal.Kind,
+    before: DirectoryUser | None,
+    after: DirectoryUser,
+    context: WriteContext,
+    reason: str = "",
+) -> journal.Entry:
+    return journalled.entry(kind, journalled.verb(before, after), before, after, context, reason)

@@ -1,0 +1,207 @@
+"""Accounts of the remote as directory users: single ones, and everybody. Writes only what a whole listing has shown."""
+
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timedelta
+
+import structlog
+from msgspec.structs import replace
+from sqlalchemy import Connection
+
+from agent.directory import guarded
+from agent.directory.remote import lookup, merge, provider
+from agent.directory.remote.listing import Listing, Problem
+from agent.directory.remote.lookup import Finder, Resource
+from agent.directory.remote.provider import Provider
+from agent.directory.remote.transport import PATIENT, Transport
+from agent.directory.remote.wire import Account
+from agent.model.users import DirectoryUser, Role, identity_key
+from agent.settings import DirectorySettings
+from agent.store import links
+from agent.store.engine import Store
+from agent.store.links import Link, Owner
+
+#: How long the agent's own last write outweighs a listing that shows something older.
+LAG = timedelta(minutes=10)
+
+log = structlog.get_logger("agent.directory.remote")
+
+
+class Reader:
+    """Thread-safe but for ``everyone``, which one thread iterates. ``clock`` gives aware UTC times."""
+
+    def __init__(
+        self,
+        store: Store,
+        transport: Transport,
+        settings: DirectorySettings,
+        pages: ThreadPoolExecutor,
+        clock: Callable[[], datetime],
+    ) -> None:
+        self._store = store
+        self._transport = transport
+        self._settings = settings
+        self._pages = pages
+        self._clock = clock
+        self._keys = frozenset(map(identity_key, settings.owners))
+        self._provider: Provider | None = None
+        self._asking = threading.Lock()
+        self.finder = Finder(transport, lambda: iter(self.listing()))
+        self._listed = False
+
+    def provider(self) -> Provider:
+        """Asked for once in the life of the process."""
+        with self._asking:
+            if self._provider is None:
+                self._provider = provider.read(self._transport.read("/ServiceProviderConfig"))
+            return self._provider
+
+    # One
+
+    def resource(self, user_id: str, *, patience: float = PATIENT) -> Resource | None:
+        return lookup.by_id(self._transport, user_id, patience=patience)
+
+    def join(self, account: Account) -> DirectoryUser:
+        with self._store.read() as conn:
+            link = links.get_link(conn, account.id)
+        return merge.join(account, link, self._keys)
+
+    def join_as(self, account: Account, intended: DirectoryUser) -> DirectoryUser:
+        """``account`` as read after a write, with what the store is about to keep of it."""
+        detached = intended.okta_id is None and account.okta_id is not None
+        return merge.join(account, merge.link_of(intended, detached=detached), self._keys)
+
+    def by_id(self, user_id: str, *, patience: float = PATIENT) -> DirectoryUser | None:
+        found = self.resource(user_id, patience=patience)
+        return None if found is None else self.join(found.account)
+
+    def by_okta_id(self, okta_id: str, *, patience: float = PATIENT) -> DirectoryUser | None:
+        """The link first; an account whose link says another Okta id isn't this one, whatever the remote keeps."""
+        with self._store.read() as conn:
+            link = links.by_okta_id(conn, okta_id)
+        if link is not None:
+            return self.by_id(link.directory_id, patience=patience)
+        account = self.finder.by_okta_id(okta_id, patience=patience)
+        user = None if account is None else self.join(account)
+        return user if user is not None and user.okta_id == okta_id else None
+
+    def by_user_name(self, user_name: str, *, patience: float = PATIENT) -> DirectoryUser | None:
+        account = self.finder.by_user_name(user_name, patience=patience)
+        if account is not None:
+            return self.join(account)
+        # A search may lag behind the agent's own writes; a read by id doesn't.
+        key = identity_key(user_name)
+        with self._store.read() as conn:
+            recent = [link for link in links.by_written_name(conn, key) if self._recent(link)]
+        for link in recent:
+            user = self.by_id(link.directory_id, patience=patience)
+            if user is not None and user.user_name_key == key:
+                return user
+        return None
+
+    # All
+
+    def listing(self) -> Listing:
+        settings = self._settings
+        return Listing(
+            self._transport,
+            self.provider(),
+            self._pages,
+            page_size=settings.page_size,
+            ahead=settings.concurrency,
+        )
+
+    def everyone(self, report: Callable[[list[Problem]], None]) -> Iterator[list[DirectoryUser]]:
+        """All accounts; ListingUnreliable or DirectoryUnavailable where they can't all be told. ``report`` comes last."""
+        listing = self.listing()
+        recent = self._recent_links()
+        count = _Count()
+        for page in listing:
+            users = [self._newer(user, recent) for user in self._join_all(page)]
+            count.add(users, page)
+            yield users
+        late = [
+            user
+            for link in recent.values()
+            if not listing.saw(link.directory_id) and (user := merge.written_state(link))
+        ]
+        if late:
+            count.add(late, [])
+            yield late
+        self._keep(count)
+        report(listing.problems)
+
+    def know_owners(self) -> None:
+        """List everybody once where roles are shown and no listing has told who the owners are."""
+        with self._store.read() as conn:
+            known = bool(links.owners(conn))
+        if not known and not self._keys and not self._listed:
+            for _ in self.everyone(lambda _: None):
+                pass
+
+    def _join_all(self, page: list[Account]) -> list[DirectoryUser]:
+        with self._store.read() as conn:
+            known = links.of(conn, [account.id for account in page])
+        return [merge.join(account, known.get(account.id), self._keys) for account in page]
+
+    def _recent_links(self) -> dict[str, Link]:
+        with self._store.read() as conn:
+            return {
+                link.directory_id: link
+                for link in links.written_since(conn, self._clock() - LAG)
+                if link.state
+            }
+
+    def _recent(self, link: Link) -> bool:
+        return link.written is not None and link.written >= self._clock() - LAG
+
+    def _newer(self, listed: DirectoryUser, recent: dict[str, Link]) -> DirectoryUser:
+        """The agent's own write, where the list doesn't show it yet; the list, where somebody wrote after that."""
+        link = recent.get(listed.id)
+        if link is None:
+            return listed
+        own = merge.written_state(link)
+        if own is None or own.version == listed.version or listed.updated > own.updated:
+            return listed
+        # What the store keeps may have changed since, without a call.
+        marks = {name: getattr(listed, name) for name in ("okta_id", "origin", "protected")}
+        mixed = replace(own, **marks)
+        return replace(mixed, version=merge.version(mixed))
+
+    def _keep(self, count: "_Count") -> None:
+        owners = [Owner(user_id, name) for user_id, name in count.owners.items()]
+
+        def work(conn: Connection) -> None:
+            if count.shows_roles:
+                links.set_owners(conn, owners)
+            links.set_counters(
+                conn,
+                managed_active=count.managed_active,
+                active_owners=count.active_owners,
+                visible=count.visible,
+            )
+
+        self._store.write(work)
+        self._listed = True
+        log.info(
+            "remote listed", accounts=count.visible, managed=count.managed_active, roles=count.shows_roles
+        )
+
+
+class _Count:
+    """What a whole listing shows of the account."""
+
+    def __init__(self) -> None:
+        self.managed_active = self.active_owners = self.visible = 0
+        self.owners: dict[str, str] = {}
+        self.shows_roles = False
+
+    def add(self, users: list[DirectoryUser], accounts: list[Account]) -> None:
+        self.shows_roles = self.shows_roles or any(account.owner for account in accounts)
+        for user in users:
+            self.managed_active += guarded.managed_active(user)
+            self.active_owners += guarded.active_owner(user)
+            self.visible += not user.hidden
+            if user.role is Role.OWNER:
+                self.owners[user.id] = user.user_name

@@ -1,0 +1,133 @@
+"""Calls whose outcome is not known: read back before anything else is sent for that account. Sends nothing itself.
+
+========================================  ============================================================================
+a read shows                              then
+========================================  ============================================================================
+that the change is there                  done, whoever made the call
+that it isn't, and the call is old        not done: its counts are given back
+that it isn't, and it may still arrive    whoever wants to write that account waits; it goes on counting as done
+nothing, for the remote is down           as before
+========================================  ============================================================================
+"""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+
+from msgspec.structs import replace
+
+from agent.directory.port import Draft
+from agent.directory.remote import change
+from agent.directory.remote.caller import READ_BACK, Caller
+from agent.directory.remote.ledger import Body, Ledger, body_of
+from agent.directory.remote.lookup import Resource
+from agent.directory.remote.reading import Reader
+from agent.directory.remote.transport import PATIENT
+from agent.model.codes import Source
+from agent.model.errors import DirectoryError, DirectoryUnavailable
+from agent.model.users import DirectoryUser, identity_key
+from agent.store import intents
+from agent.store.intents import Intent
+
+#: Longer than any call of a living process may still be under way.
+GRACE = timedelta(seconds=PATIENT + 2 * READ_BACK)
+#: A call of this very process that got no answer: how long the remote may still be at it.
+OWN_GRACE = timedelta(seconds=READ_BACK)
+_NOT_THERE = "A later read showed that this call changed nothing."
+
+
+class Unfinished:
+    def __init__(self, reader: Reader, caller: Caller, ledger: Ledger) -> None:
+        self._reader = reader
+        self._caller = caller
+        self._ledger = ledger
+        self._mine: set[int] = set()
+        self._guard = threading.Lock()
+
+    @contextmanager
+    def running(self, intent_id: int) -> Iterator[None]:
+        """While this process is at it, nobody here reads it back."""
+        with self._guard:
+            self._mine.add(intent_id)
+        try:
+            yield
+        finally:
+            with self._guard:
+                self._mine.discard(intent_id)
+
+    def done(self, intent_id: int, found: DirectoryUser, now: datetime) -> DirectoryUser:
+        return self._ledger.done(intent_id, self._body(intent_id), found, now)
+
+    def undone(self, intent_id: int, reason: str, now: datetime, *, refused: bool) -> None:
+        self._ledger.undone(intent_id, self._body(intent_id), reason, now, refused=refused)
+
+    def read_back(self, now: datetime) -> int:
+        """Every open intent, as after a restart; answers how many stay open."""
+        with self._ledger.store.read() as conn:
+            waiting = intents.open_intents(conn)
+        left = 0
+        for intent in waiting:
+            if intent.id in self._mine:
+                continue
+            try:
+                left += not self._judge(intent, self._find(intent), now)
+            except DirectoryUnavailable:
+                left += 1
+        self._ledger.store.write(lambda conn: intents.forget(conn, now))
+        return left
+
+    def settle(self, resource: Resource, now: datetime) -> None:
+        """Open intents on an account that was read just now; DirectoryUnavailable where one may still arrive."""
+        with self._ledger.store.read() as conn:
+            waiting = intents.open_for(conn, directory_id=resource.account.id)
+        for intent in waiting:
+            if intent.id not in self._mine and not self._judge(intent, resource, now):
+                raise _under_way()
+
+    def settle_creates(self, draft: Draft, now: datetime) -> None:
+        """Open creates of this person."""
+        key = identity_key(draft.user_name)
+        with self._ledger.store.read() as conn:
+            waiting = intents.open_for(conn, directory_id=None, okta_id=draft.okta_id, user_name_key=key)
+        for intent in waiting:
+            if intent.id in self._mine or not self._judge(intent, self._find(intent), now):
+                raise _under_way()
+
+    def _find(self, intent: Intent) -> Resource | None:
+        if intent.directory_id is not None:
+            return self._reader.resource(intent.directory_id, patience=READ_BACK)
+        return self._caller.find_created(body_of(intent).after)
+
+    def _judge(self, intent: Intent, found: Resource | None, now: datetime) -> bool:
+        """Whether the outcome is known now."""
+        body = body_of(intent)
+        if found is not None and self._happened(body, found):
+            intended = replace(body.after, id=found.account.id)
+            self._ledger.done(intent.id, body, self._reader.join_as(found.account, intended), now)
+            return True
+        mine = intent.holder == self._ledger.holder and intent.id not in self._mine
+        if now - intent.at < (OWN_GRACE if mine else GRACE):
+            return False
+        self._ledger.undone(intent.id, body, _NOT_THERE, now, refused=False)
+        return True
+
+    def _happened(self, body: Body, found: Resource) -> bool:
+        if body.before is None:
+            return True
+        old = change.plain(body.before, external_id=False)
+        new = change.plain(body.after, external_id=body.external_id)
+        return self._caller.is_done(old, new, found, essential=body.context.source is Source.PUSH)
+
+    def _body(self, intent_id: int) -> Body:
+        with self._ledger.store.read() as conn:
+            intent = intents.get(conn, intent_id)
+        if intent is None:
+            raise DirectoryError(f"The intent {intent_id} is gone from the store. Nothing more was done.")
+        return body_of(intent)
+
+
+def _under_way() -> DirectoryUnavailable:
+    return DirectoryUnavailable(
+        "Another change of this account is under way. Nothing was changed; try again later."
+    )

@@ -1,0 +1,250 @@
+"""One guarded write to the remote: read → judge → intent → call → read back → outcome. In the thread of its caller.
+
+Two writes to one account take turns in this process; across processes an open intent of another one makes the second wait
+(DirectoryUnavailable), and If-Match decides where the remote has versions. No lock of the database is held over a call.
+What is left: a process that stands still between its last look and the socket, at a remote without versions.
+"""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+
+from msgspec.structs import replace
+
+from agent.directory import guarded, transition
+from agent.directory.port import Draft, WriteContext, Written
+from agent.directory.remote import change, judge, merge
+from agent.directory.remote.caller import Caller, Moved
+from agent.directory.remote.judge import Case
+from agent.directory.remote.ledger import Ledger
+from agent.directory.remote.lookup import Resource
+from agent.directory.remote.owners import Owners
+from agent.directory.remote.reading import Reader
+from agent.directory.remote.transport import HURRIED, PATIENT
+from agent.directory.remote.unfinished import Unfinished
+from agent.model.codes import Source
+from agent.model.errors import (
+    AgentError,
+    AnswerLost,
+    DirectoryUnavailable,
+    NotDone,
+    NotFound,
+    Refused,
+    StoreError,
+    VersionConflict,
+)
+from agent.model.users import DirectoryUser, identity_key
+
+Wanted = Callable[[DirectoryUser], DirectoryUser]
+
+#: Who waits for an answer: Okta gives a push 60 s.
+_HURRIED = (Source.PUSH, Source.CLI, Source.DASHBOARD)
+_RACES = 3
+#: When a person whose push met a remote that was down is looked at.
+_LOOK_LATER = timedelta(seconds=60)
+
+
+class Writer:
+    def __init__(
+        self, reader: Reader, caller: Caller, ledger: Ledger, owners: Owners, unfinished: Unfinished
+    ) -> None:
+        self._reader = reader
+        self._caller = caller
+        self._ledger = ledger
+        self._owners = owners
+        self._unfinished = unfinished
+        self._turns = _Turns()
+
+    def change(
+        self, user_id: str, wanted: Wanted, context: WriteContext, now: datetime, *,
+        expected_version: int | None = None, revives: bool = False,
+    ) -> Written:  # fmt: skip
+        with self._turns.of(user_id), self._looked_at_later(context, now, directory_id=user_id):
+            for _ in range(_RACES):
+                resource = self._reader.resource(user_id, patience=_patience(context))
+                if resource is None:
+                    raise NotFound("There is no such user.")
+                self._unfinished.settle(resource, now)
+                case = self._case(
+                    resource, wanted, context, now, expected_version=expected_version, revives=revives
+                )
+                try:
+                    return self._write(case, resource, now)
+                except Moved:
+                    if expected_version is not None:
+                        break
+            raise VersionConflict(
+                "The account keeps changing at the remote OpsHelm. Nothing was changed; try again later."
+            )
+
+    def create(self, draft: Draft, context: WriteContext, now: datetime) -> Written:
+        key = identity_key(draft.user_name)
+        with self._turns.of(f"name {key}"), self._looked_at_later(context, now, okta_id=draft.okta_id):
+            self._unfinished.settle_creates(draft, now)
+            wish = transition.created(draft, context, now)
+            try:
+                known = self._revivable(draft, _patience(context))
+            except Refused as refused:
+                self._ledger.refused_before(refused, Case(before=None, after=wish, context=context), now)
+                raise
+            if known is not None:
+
+                def revived(before: DirectoryUser) -> DirectoryUser:
+                    return transition.revived(before, draft, context, now)
+
+                written = self.change(known.id, revived, context, now, revives=True)
+                return replace(written, changed=True, created=True)
+            return self._create(Case(before=None, after=wish, context=context), now)
+
+    # One change
+
+    def _case(
+        self, resource: Resource, wanted: Wanted, context: WriteContext, now: datetime, *,
+        expected_version: int | None, revives: bool,
+    ) -> Case:  # fmt: skip
+        before = self._reader.join(resource.account)
+        case = Case(before=before, after=before, context=context, revives=revives)
+        if before.hidden and context.source is Source.PUSH and not revives:
+            raise NotFound("There is no such user.")
+        if expected_version is not None and before.version != expected_version:
+            raise VersionConflict(
+                f"The account has changed since version {expected_version}; it is at {before.version}."
+            )
+        try:
+            after = wanted(before)
+        except Refused as refused:
+            self._ledger.refused_before(refused, case, now)
+            raise
+        case = replace(case, after=after)
+        if not judge.ends(case):
+            return case
+        known = self._owners.known or resource.account.owner is not None
+        if not (known and guarded.active_owner(before)):
+            return replace(case, owners_known=known)
+        self._reader.know_owners()
+        return replace(case, others=self._owners.besides(before))
+
+    def _write(self, case: Case, resource: Resource, now: datetime) -> Written:
+        before, after = case.before, case.after
+        assert before is not None
+        if before == after:
+            self._ledger.unchanged(before, case.context)
+            return Written(user=before, changed=False)
+        external_id = resource.account.okta_id is None and after.okta_id not in (None, before.okta_id)
+        old, new = change.plain(before, external_id=False), change.plain(after, external_id=external_id)
+        if old == new:
+            return Written(user=self._ledger.keep(replace(case, after=_versioned(after)), now), changed=True)
+        intent_id = self._ledger.begin(case, now, external_id=external_id)
+        with self._unfinished.running(intent_id):
+            clock = time.monotonic()
+
+            def last_look() -> None:
+                self._ledger.last_look(intent_id, case.context.fence)
+
+            def call() -> Resource:
+                return self._caller.update(
+                    resource, old, new, patience=_patience(case.context), essential=case.context.source is Source.PUSH,
+                    last_look=last_look,
+                )  # fmt: skip
+
+            found = self._outcome(intent_id, call, now)
+            ended = now + timedelta(seconds=time.monotonic() - clock)
+            user = self._finished(intent_id, found, after, ended)
+        return Written(user=user, changed=True)
+
+    def _create(self, case: Case, now: datetime) -> Written:
+        wish = case.after
+        intent_id = self._ledger.begin(case, now, external_id=wish.okta_id is not None)
+        with self._unfinished.running(intent_id):
+            clock = time.monotonic()
+
+            def call() -> Resource:
+                return self._caller.create(
+                    wish, patience=_patience(case.context),
+                    last_look=lambda: self._ledger.last_look(intent_id, case.context.fence),
+                )  # fmt: skip
+
+            found = self._outcome(intent_id, call, now)
+            ended = now + timedelta(seconds=time.monotonic() - clock)
+            user = self._finished(intent_id, found, replace(wish, id=found.account.id), ended)
+        if user.active is not wish.active:
+            raise NotDone(
+                f"The remote OpsHelm made the account, but active is {str(user.active).lower()} there."
+            )
+        return Written(user=user, changed=True, created=True)
+
+    def _outcome(self, intent_id: int, call: Callable[[], Resource], now: datetime) -> Resource:
+        try:
+            return call()
+        except (AnswerLost, StoreError):
+            # Not known, or this process may say nothing more: the intent counts until it is read back.
+            raise
+        except AgentError as exc:
+            refused = isinstance(exc, Refused)
+            self._unfinished.undone(intent_id, exc.detail, now, refused=refused)
+            raise
+
+    def _finished(
+        self, intent_id: int, found: Resource, after: DirectoryUser, now: datetime
+    ) -> DirectoryUser:
+        return self._unfinished.done(intent_id, self._reader.join_as(found.account, after), now)
+
+    # A POST
+
+    def _revivable(self, draft: Draft, patience: float) -> DirectoryUser | None:
+        same_id = None if draft.okta_id is None else self._reader.by_okta_id(draft.okta_id, patience=patience)
+        same_name = self._reader.by_user_name(draft.user_name, patience=patience)
+        return guarded.revivable(draft, same_id, same_name)
+
+    @contextmanager
+    def _looked_at_later(
+        self,
+        context: WriteContext,
+        now: datetime,
+        *,
+        okta_id: str | None = None,
+        directory_id: str | None = None,
+    ) -> Iterator[None]:
+        """Whoever's push fails because the remote is down is reconciled when it answers again."""
+        try:
+            yield
+        except DirectoryUnavailable:
+            if context.source is Source.PUSH and (okta_id or directory_id):
+                self._ledger.look_later(
+                    okta_id=okta_id, directory_id=directory_id, not_before=now + _LOOK_LATER, now=now
+                )
+            raise
+
+
+class _Turns:
+    """One lock for each account that is being written; they vanish when nobody waits."""
+
+    def __init__(self) -> None:
+        self._guard = threading.Lock()
+        self._locks: dict[str, tuple[threading.RLock, int]] = {}
+
+    @contextmanager
+    def of(self, key: str) -> Iterator[None]:
+        with self._guard:
+            lock, users = self._locks.get(key, (threading.RLock(), 0))
+            self._locks[key] = (lock, users + 1)
+        try:
+            with lock:
+                yield
+        finally:
+            with self._guard:
+                lock, users = self._locks[key]
+                if users == 1:
+                    del self._locks[key]
+                else:
+                    self._locks[key] = (lock, users - 1)
+
+
+def _patience(context: WriteContext) -> float:
+    return HURRIED if context.source in _HURRIED else PATIENT
+
+
+def _versioned(user: DirectoryUser) -> DirectoryUser:
+    return replace(user, version=merge.version(user))
