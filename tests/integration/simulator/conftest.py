@@ -31,6 +31,7 @@ class ScimServer:
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+            disable_nagle_algorithm = True
 
             def log_message(self, *_: Any) -> None:
                 pass
@@ -93,7 +94,7 @@ class ScimServer:
                 },
             )
         if method == "PUT":
-            self.users[user_id] = body
+            self.users[user_id] = dict(body)
         elif method == "PATCH":
             for operation in body["Operations"]:
                 self.users[user_id].update(operation["value"])
