@@ -19,21 +19,40 @@ HeldSet = frozenset[tuple[str, Identity]]
 _OPEN = (PlanStatus.READY, PlanStatus.HELD)
 
 
-def keep(conn: Any, run_id: int, plan: Plan, settings: Settings, now: datetime) -> StoredPlan:
-    """Store the plan, or find the open one that waits for the same; answers what is in the store."""
-    expire(conn, now)
-    mine = held_set(plan)
-    known = [stored for stored in plans.open_held(conn) if stored.kind == KIND and stored.plan.scope == plan.scope]
-    same = next((stored for stored in known if held_set(stored.plan) == mine), None) if mine else None
+def keep(
+    conn: Any, run_id: int, plan: Plan, settings: Settings, now: datetime
+) -> tuple[StoredPlan, StoredPlan | None]:
+    """Store the plan unless an older open one waits for exactly the same.
+
+    Answers this run's plan, and the older one whose held set is the same (then the held actions are approved there).
+    """
+    same = supersede(conn, plan, now)
     if same is not None and not _doable(plan):
-        return same
-    for stored in known:
-        if stored is not same:
-            plans.set_status(conn, stored.id, PlanStatus.STALE)
+        return same, same
+    mine = held_set(plan)
     status = PlanStatus.HELD if mine and same is None else PlanStatus.READY
+    if plan.held is HeldCode.ABSENCE_DISPROVED:
+        status = PlanStatus.STALE  # the listing was wrong, so is what follows from it
     expires = now + settings.guard.plan_expiry
     plan_id = plans.save(conn, run_id=run_id, kind=KIND, plan=plan, expires=expires, status=status)
-    return existing(conn, plan_id)
+    return existing(conn, plan_id), same
+
+
+def supersede(conn: Any, plan: Plan, now: datetime) -> StoredPlan | None:
+    """End the open plans that this one replaces; answers the one that waits for the same and therefore stays."""
+    expire(conn, now)
+    if plan.held is HeldCode.ABSENCE_DISPROVED:
+        return None
+    mine = held_set(plan)
+    same = None
+    for stored in plans.open_held(conn):
+        if stored.kind != KIND or stored.plan.scope != plan.scope:
+            continue
+        if same is None and mine and held_set(stored.plan) == mine:
+            same = stored
+        else:
+            plans.set_status(conn, stored.id, PlanStatus.STALE)
+    return same
 
 
 def held_set(plan: Plan) -> HeldSet:

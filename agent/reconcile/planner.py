@@ -77,7 +77,7 @@ class Planner(Struct, frozen=True, kw_only=True):
             people=swept.people, swept_at=swept.started, proofs=proofs,
         )  # fmt: skip
 
-    def single(self, asked: Asked, binding: Binding, progress: Progress) -> Draft:
+    def single(self, asked: Asked, binding: Binding, scope: tuple[str, ...], progress: Progress) -> Draft:
         progress.step("reading people")
         reader = SingleReader(directory=self.directory, okta=self.okta, projector=self.projector, clock=self.clock)
         found = reader.read(asked)
@@ -86,7 +86,7 @@ class Planner(Struct, frozen=True, kw_only=True):
         findings = (*binding.findings, *found.findings, *outlined.findings)
         counts = {"people": found.people, **_findings(findings)}
         accounts = [account for account, _ in absences]
-        return self._draft(outlined, found.candidates, accounts, findings, found.due, counts, scope=asked.logins)
+        return self._draft(outlined, found.candidates, accounts, findings, found.due, counts, scope=scope)
 
     def judged(self, draft: Draft, grant: Grant) -> Plan:
         return judge(draft.plan, self.settings.guard, draft.facts, grant)

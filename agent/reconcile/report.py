@@ -22,15 +22,11 @@ in_step           0          nothing to do
 
 from collections.abc import Iterable
 from enum import StrEnum
-from typing import TYPE_CHECKING
-
 from msgspec import Struct
 
 from agent.model.codes import ActionState
 from agent.model.plan import Action, Finding
-
-if TYPE_CHECKING:
-    from agent.store.plans import StoredPlan
+from agent.store.plans import StoredPlan
 
 
 class Outcome(StrEnum):
@@ -65,7 +61,9 @@ class RunReport(Struct, frozen=True, kw_only=True):
     counts: dict[str, int] = {}
     #: For people: why, with numbers and the next command.
     detail: str = ""
-    plan: "StoredPlan | None" = None
+    plan: StoredPlan | None = None
+    #: The older plan that waits for a person with the same held actions; approve that one.
+    waiting: StoredPlan | None = None
     findings: tuple[Finding, ...] = ()
     #: For --detailed-exitcode.
     drift: bool = False

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from agent.model.cases import Want
 from agent.model.codes import FindingCode
@@ -49,7 +49,7 @@ class Sweep(Struct, kw_only=True):
     started: datetime
     people: int = 0
     findings: list[Finding] = []
-    counts: Counter[str] = Counter()
+    counts: Counter[str] = field(default_factory=Counter)
     #: Okta user id → when to look again (pending, syncing).
     due: dict[str, datetime] = {}
 

@@ -1,0 +1,355 @@
+"""Compare Okta with the directory and act on what is read now: sweep → compare → plan → guard → apply.
+
+One object serves the command line, the daemon's clock and events. A dry run takes no lease and changes nothing but its own
+rows. Reading is planner.py's, judging agent.model.guard's, writing applying.py's; here they are put in order.
+"""
+
+import threading
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Any
+
+from msgspec.structs import replace
+
+from agent.directory.sql import SqlDirectory
+from agent.model.codes import ActionState, HeldCode
+from agent.model.guard import NO_GRANT, Grant, typed
+from agent.model.plan import Action, Plan
+from agent.okta_org.org import OktaOrg
+from agent.reconcile import facts, keeping, preflight
+from agent.reconcile.applying import Applier, Job, Result
+from agent.reconcile.planner import Draft, Planner
+from agent.reconcile.preflight import Binding
+from agent.reconcile.progress import Progress, Silent
+from agent.reconcile.projecting import Projector
+from agent.reconcile.recovering import recover
+from agent.reconcile.report import Outcome, RunReport, counts_of
+from agent.reconcile.running import Ending, Frame, Order
+from agent.reconcile.single import Asked
+from agent.settings import Settings
+from agent.store import account, alarms, attention, plans, runs, staging
+from agent.store.engine import Store
+from agent.store.plans import StoredPlan
+
+#: The reason of attention rows for people whose own push gets time to settle.
+SETTLE = "settle"
+
+
+class Reconciler:
+    def __init__(
+        self, store: Store, directory: SqlDirectory, okta: OktaOrg, settings: Settings, clock: Callable[[], datetime]
+    ) -> None:
+        self.store = store
+        self.settings = settings
+        self.clock = clock
+        #: Set it to let the running batch finish and end the run.
+        self.stop = threading.Event()
+        self._directory = directory
+        self._okta = okta
+        projector = Projector.of(settings)
+        self.planner = Planner(
+            store=store, directory=directory, okta=okta, settings=settings, projector=projector, clock=clock
+        )
+        self._applier = Applier(
+            store=store, directory=directory, okta=okta, settings=settings, projector=projector, clock=clock,
+            stop=self.stop,
+        )  # fmt: skip
+        self._frame = Frame(store=store, okta=okta, clock=clock, lease_ttl=settings.reconcile.lease_ttl)
+
+    def run(
+        self,
+        *,
+        apply: bool,
+        users: Sequence[str] = (),
+        first_run: int | None = None,
+        allow_empty: int | None = None,
+        wait: float = 60,
+        trigger: str = "cli",
+        actor: str = "agent",
+        progress: Progress | None = None,
+    ) -> RunReport:
+        """Everybody, or ``users`` alone. Without ``apply`` the plan is only made, stored and answered."""
+        asked = Asked(logins=tuple(users)) if users else None
+        order = _order(asked, trigger=trigger, actor=actor, dry=not apply, wait=wait)
+        grant = typed(first_run=first_run, allow_empty=allow_empty)
+        return self.look(order, asked, grant, progress or Silent())
+
+    def look(
+        self,
+        order: Order,
+        asked: Asked | None,
+        grant: Grant = NO_GRANT,
+        progress: Progress | None = None,
+        *,
+        unlimited: frozenset[str] = frozenset(),
+    ) -> RunReport:
+        """``run`` for whoever knows ids. ``unlimited``: Okta user ids whose deactivation no limit stops."""
+        talk = progress or Silent()
+
+        def work(run_id: int, fence: int) -> Ending:
+            binding, draft = self._read(run_id, order, asked, grant, talk)
+            if unlimited:
+                ours = frozenset(a.identity for a in draft.plan.actions if a.okta_id in unlimited)
+                return self._decide(run_id, fence, order, binding, draft, replace(grant, approved=ours), talk)
+            return self._decide(run_id, fence, order, binding, draft, grant, talk)
+
+        return self._frame.run(order, talk, work)
+
+    def apply_plan(
+        self,
+        plan_id: int,
+        checksum: str,
+        *,
+        only: Sequence[int] | None = None,
+        count: int | None = None,
+        approve: bool = False,
+        actor: str = "agent",
+        wait: float = 60,
+        progress: Progress | None = None,
+    ) -> RunReport:
+        """Read again, plan again, carry out what the stored plan and the new one have in common; the rest is stale."""
+        talk = progress or Silent()
+        with self.store.read() as conn:
+            stored = keeping.existing(conn, plan_id)
+        keeping.usable(stored, checksum, self.clock())
+        named = None if only is None else frozenset(only)
+        picked = keeping.chosen(stored, approve=approve, only=named)
+        grant = keeping.grant_for(stored, picked, approve=approve, named=named is not None, count=count)
+        asked = Asked(logins=stored.plan.scope) if stored.plan.scope else None
+        order = _order(asked, trigger="approve" if approve else "plan", actor=actor, dry=False, wait=wait)
+
+        def work(run_id: int, fence: int) -> Ending:
+            with self.store.read() as conn:
+                # It may have been applied while this one waited for the lease.
+                keeping.usable(keeping.existing(conn, plan_id), checksum, self.clock())
+            binding, draft = self._read(run_id, order, asked, grant, talk)
+            return self._carry_out(run_id, fence, order, binding, stored, picked, draft, grant, talk)
+
+        return self._frame.run(order, talk, work)
+
+    # --- reading
+
+    def _read(
+        self, run_id: int, order: Order, asked: Asked | None, grant: Grant, progress: Progress
+    ) -> tuple[Binding, Draft]:
+        if not order.dry:
+            recover(self.store, self._directory, run_id, self.clock())
+        with self.store.read() as conn:
+            row = account.get(conn)
+        progress.step("asking Okta which org and app this is")
+        binding = preflight.check(self._okta, row)
+        if asked is not None:
+            return binding, self.planner.single(asked, binding, order.scope, progress)
+        try:
+            return binding, self.planner.sweep(run_id, binding, grant, progress)
+        finally:
+            self._clear_staging(run_id)
+
+    def _clear_staging(self, run_id: int) -> None:
+        """Only while no older run may still read its rows."""
+        with self.store.read() as conn:
+            if any(run.id < run_id for run in runs.unfinished(conn)):
+                return
+        while self.store.write(lambda conn: staging.clear(conn, run_id)):
+            pass
+
+    # --- deciding
+
+    def _decide(
+        self, run_id: int, fence: int, order: Order, binding: Binding, draft: Draft, grant: Grant, progress: Progress
+    ) -> Ending:
+        plan = self.planner.judged(draft, grant)
+        stored, waiting = self._store(run_id, plan, draft, order)
+        base = Ending(
+            outcome=Outcome.IN_STEP, counts=draft.counts | counts_of(plan.actions), plan=stored, waiting=waiting,
+            findings=draft.plan.findings, drift=bool(plan.actions), held=_holds(plan),
+        )  # fmt: skip
+        if plan.held is HeldCode.ABSENCE_DISPROVED:
+            return replace(base, outcome=Outcome.DISPROVED, detail=plan.held_detail)
+        if plan.held is None:
+            self._note_good_sweep(draft, dry=order.dry)
+        if order.dry:
+            outcome = Outcome.HELD if base.held else Outcome.DRIFT if base.drift else Outcome.IN_STEP
+            return replace(base, outcome=outcome, detail=_held_detail(plan, waiting))
+        if plan.held is not None:
+            return replace(base, outcome=Outcome.HELD, detail=plan.held_detail)
+        paused = self._paused()
+        if paused:
+            return replace(base, outcome=Outcome.PAUSED, detail=paused)
+        self._pin(binding, draft, order.actor)
+        self._look_again(draft)
+        if stored is None or stored is waiting:
+            return replace(base, outcome=Outcome.HELD if base.held else Outcome.IN_STEP, detail=_held_detail(plan, waiting))
+        job = Job(
+            run_id=run_id, plan_id=stored.id, actions=plan.actions, source=draft.source, actor=_actor(run_id, order),
+            fence=fence, grant=grant, wants=draft.wants,
+        )  # fmt: skip
+        return self._apply(job, base, progress)
+
+    def _carry_out(
+        self, run_id: int, fence: int, order: Order, binding: Binding, stored: StoredPlan, picked: list[Action],
+        draft: Draft, grant: Grant, progress: Progress,
+    ) -> Ending:  # fmt: skip
+        """The intersection by kind, person, before and after, judged anew, under the stored plan's numbers."""
+        common, moved = _intersection(picked, draft.plan.actions)
+        plan = self.planner.judged(replace(draft, plan=replace(draft.plan, actions=common)), grant)
+        base = Ending(
+            outcome=Outcome.IN_STEP, counts=draft.counts | counts_of(plan.actions), plan=stored,
+            findings=draft.plan.findings, drift=bool(plan.actions), held=_holds(plan),
+        )  # fmt: skip
+        if plan.held is not None:
+            outcome = Outcome.DISPROVED if plan.held is HeldCode.ABSENCE_DISPROVED else Outcome.HELD
+            return replace(base, outcome=outcome, detail=plan.held_detail)
+        paused = self._paused()
+        if paused:
+            return replace(base, outcome=Outcome.PAUSED, detail=paused)
+        self._decided(stored, picked, moved, order)
+        self._note_good_sweep(draft, dry=False)
+        self._pin(binding, draft, order.actor)
+        self._look_again(draft)
+        job = Job(
+            run_id=run_id, plan_id=stored.id, actions=plan.actions, source=draft.source, actor=_actor(run_id, order),
+            fence=fence, grant=grant, wants=draft.wants,
+        )  # fmt: skip
+        return self._apply(job, base, progress)
+
+    # --- applying
+
+    def _apply(self, job: Job, base: Ending, progress: Progress) -> Ending:
+        result = self._applier.apply(job, progress)
+        now = self.clock()
+        stored = self.store.write(lambda conn: self._closed(conn, job, result, now))
+        held = base.held or result.held > 0
+        return replace(
+            base, outcome=_outcome(result, held=held), detail=result.left or _held_detail(stored.plan, base.waiting),
+            counts=base.counts | counts_of(stored.plan.actions), plan=stored, held=held,
+        )  # fmt: skip
+
+    def _closed(self, conn: Any, job: Job, result: Result, now: datetime) -> StoredPlan:
+        subject = (facts.TOO_MANY_FAILED, facts.SUBJECT)
+        if result.too_many_failed:
+            alarms.raise_alarm(conn, *subject, result.too_many_failed, now)
+        elif result.done:
+            alarms.clear(conn, *subject, now)
+        if result.paused or result.stopped:
+            return keeping.existing(conn, job.plan_id)
+        return keeping.close(conn, job.plan_id)
+
+    def _store(
+        self, run_id: int, plan: Plan, draft: Draft, order: Order
+    ) -> tuple[StoredPlan | None, StoredPlan | None]:
+        """The plan of this run, and the older one that waits with the same held actions."""
+        if plan.held is HeldCode.COUNT_EXCEEDED:
+            plan = self.planner.judged(draft, NO_GRANT)  # so that an approval knows what it lifts
+        now = self.clock()
+        if not plan.actions and plan.held is None and order.trigger != "cli":
+            self.store.write(lambda conn: keeping.supersede(conn, plan, now))
+            return None, None
+        bare = replace(plan, findings=(), actions=tuple(_as_held(action) for action in plan.actions))
+        return self.store.write(lambda conn: keeping.keep(conn, run_id, bare, self.settings, now))
+
+    def _decided(self, stored: StoredPlan, picked: list[Action], moved: list[int], order: Order) -> None:
+        now = self.clock()
+        numbers = [action.n for action in picked]
+
+        def work(conn: Any) -> None:
+            decision = "approve" if order.trigger == "approve" else "apply"
+            approve = numbers if order.trigger == "approve" else None
+            plans.decide(conn, stored.id, actor=order.actor, decision=decision, now=now, approve=approve)
+            plans.mark(conn, stored.id, moved, ActionState.STALE, now, error="it has moved since the plan was made")
+
+        self.store.write(work)
+
+    # --- the account row
+
+    def _paused(self) -> str:
+        with self.store.read() as conn:
+            row = account.get(conn)
+        if not row.paused:
+            return ""
+        return (
+            f"Applies are paused by {row.paused_by} since {row.paused_at:%Y-%m-%d %H:%M} UTC ({row.paused_reason}). "
+            "Nothing was changed. Resume: opshelm-agent resume"
+        )
+
+    def _pin(self, binding: Binding, draft: Draft, actor: str) -> None:
+        """The first apply that a person let go, or that has nothing to do; never a single reconcile."""
+        if draft.facts.pinned or draft.swept_at is None:
+            return
+        now, app = self.clock(), binding.app
+        self.store.write(
+            lambda conn: account.pin(
+                conn, org_id=binding.org_id, app_id=app.id, app_label=app.label, actor=actor, now=now
+            )
+        )
+
+    def _note_good_sweep(self, draft: Draft, *, dry: bool) -> None:
+        """A dry run before the pins says nothing about the org that this account will belong to."""
+        swept = draft.swept_at
+        if swept is None or (dry and not draft.facts.pinned):
+            return
+        self.store.write(lambda conn: account.good_sweep(conn, at=swept, people=draft.plan.source_size))
+
+    def _look_again(self, draft: Draft) -> None:
+        """Whose own push gets time is looked at alone when that time is over."""
+        if not draft.due:
+            return
+        now = self.clock()
+
+        def work(conn: Any) -> None:
+            for okta_id, due in draft.due.items():
+                attention.add(conn, reason=SETTLE, okta_id=okta_id, not_before=due, now=now)
+
+        self.store.write(work)
+
+
+def _order(asked: Asked | None, *, trigger: str, actor: str, dry: bool, wait: float) -> Order:
+    scope = () if asked is None else (*asked.logins, *asked.okta_ids, *asked.directory_ids)
+    kind = "sweep" if asked is None else "single"
+    return Order(kind=kind, trigger=trigger, actor=actor, dry=dry, scope=scope, wait=wait)
+
+
+def _actor(run_id: int, order: Order) -> str:
+    return f"run {run_id} ({order.actor})"
+
+
+def _holds(plan: Plan) -> bool:
+    return (plan.held is not None) or any(action.held is not None for action in plan.actions)
+
+
+def _as_held(action: Action) -> Action:
+    return replace(action, state=ActionState.HELD) if action.held is not None else action
+
+
+def _held_detail(plan: Plan, waiting: StoredPlan | None) -> str:
+    if plan.held is not None:
+        return plan.held_detail
+    held = sum(1 for action in plan.actions if action.held is not None)
+    if not held:
+        return ""
+    where = f" in plan {waiting.id}: opshelm-agent plans show {waiting.id}" if waiting else ""
+    return f"{held} actions wait for a person{where}"
+
+
+def _outcome(result: Result, *, held: bool) -> Outcome:
+    if result.paused:
+        return Outcome.PAUSED
+    if result.stopped:
+        return Outcome.STOPPED
+    if held:
+        return Outcome.HELD
+    if result.failed:
+        return Outcome.PARTIAL
+    return Outcome.APPLIED if result.done or result.stale else Outcome.IN_STEP
+
+
+def _intersection(picked: Sequence[Action], fresh: Sequence[Action]) -> tuple[tuple[Action, ...], list[int]]:
+    """The fresh actions that were picked, under their old numbers; and the old numbers of what has moved."""
+    new = {action.identity: action for action in fresh}
+    common: dict[int, Action] = {}
+    for action in sorted((a for a in picked if a.identity in new), key=lambda a: new[a.identity].n):
+        mine = new[action.identity]
+        if all(n in common for n in mine.needs):
+            common[mine.n] = replace(mine, n=action.n, needs=tuple(common[n].n for n in mine.needs))
+    done = {action.n for action in common.values()}
+    return tuple(common.values()), [action.n for action in picked if action.n not in done]

@@ -1,0 +1,116 @@
+"""A whole world in one process: the simulated org over HTTP, a SQLite store, the embedded directory, the reconciler."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agent.directory.operator import Acts
+from agent.directory.port import Draft, WriteContext
+from agent.directory.sql import SqlDirectory
+from agent.model.codes import Source
+from agent.model.mapping import apply
+from agent.model.users import DirectoryUser, identity_key
+from agent.okta_org.org import OktaOrg
+from agent.reconcile import Reconciler, RunReport
+from agent.settings import DatabaseSettings, OktaSettings, Settings
+from agent.simulator.server import SimulatedOrg
+from agent.store.engine import Store
+
+RAISED = {
+    "deactivations_percent": 100.0, "deactivations_floor": 10_000, "deactivations_cap": 10_000, "window_percent": 100.0,
+    "window_floor": 10_000, "window_cap": 10_000, "push_percent": 100.0, "push_floor": 10_000, "push_cap": 10_000,
+    "identity_floor": 10_000, "creates_floor": 10_000,
+}  # fmt: skip
+
+
+class World:
+    """``org`` is Okta; ``directory`` is OpsHelm; ``reconcile`` is the agent. ``ahead`` moves the agent's clock."""
+
+    def __init__(self, org: SimulatedOrg, okta: OktaOrg, store: Store, **sections: Any) -> None:
+        self.org, self.okta, self.store = org, okta, store
+        self.ahead = timedelta()
+        self.configure(**sections)
+
+    def configure(self, **sections: Any) -> None:
+        okta = OktaSettings(org_url=self.org.url, app_id=self.org.app_id, api_token=self.org.token)
+        self.settings = Settings(okta=okta, **sections)
+        self.directory = SqlDirectory(self.store, self.settings)
+        self.reconciler = Reconciler(self.store, self.directory, self.okta, self.settings, self.now)
+
+    def now(self) -> datetime:
+        return datetime.now(UTC) + self.ahead
+
+    def reconcile(self, *users: str, apply: bool = True, **more: Any) -> RunReport:
+        return self.reconciler.run(apply=apply, users=users, wait=0, actor="test", **more)
+
+    def people(self) -> list[dict[str, Any]]:
+        return self.org.state()
+
+    def first_run(self) -> None:
+        """Everybody in Okta gets an account; the pins are set."""
+        report = self.reconcile(first_run=1_000_000)
+        assert report.outcome in ("applied", "in_step"), report
+
+    def account(self, login: str) -> DirectoryUser:
+        user = self.directory.find(user_name_key=identity_key(login))
+        assert user is not None, login
+        return user
+
+    def accounts(self) -> dict[str, DirectoryUser]:
+        return {user.user_name: user for page in self.directory.everyone() for user in page}
+
+    def acts(self) -> Acts:
+        return Acts(self.directory, actor="operator", reason="test", now=self.now())
+
+    def change(self, login: str, **values: Any) -> DirectoryUser:
+        """Somebody changes the account in OpsHelm behind Okta's back. ``active`` and SCIM paths."""
+        user = self.account(login)
+        active = values.pop("active", user.active)
+        name = values.pop("userName", user.user_name)
+        context = WriteContext(actor="somebody", source=Source.CLI, exempt=True)
+
+        def wanted(before: DirectoryUser) -> Draft:
+            return Draft(user_name=name, profile=apply(before.profile, values), active=active)
+
+        return self.directory.modify(user.id, wanted, context, self.now()).result().user
+
+    def local(self, login: str, **acts: Any) -> DirectoryUser:
+        return self.acts().add(login, **acts)
+
+    def sql(self, statement: str, **values: Any) -> Any:
+        from sqlalchemy import text
+
+        return self.store.write(lambda conn: conn.execute(text(statement), values))
+
+    def state_of(self, login: str) -> dict[str, Any]:
+        return next(person for person in self.people() if person["login"] == login)
+
+    def journal_rows(self) -> int:
+        from sqlalchemy import text
+
+        with self.store.read() as conn:
+            return int(conn.execute(text("select count(*) from journal")).scalar_one())
+
+
+@pytest.fixture
+def make_world(tmp_path: Path) -> Iterator[Any]:
+    opened: list[Any] = []
+
+    def make(users: int = 8, *, seed: int = 1, **sections: Any) -> World:
+        org = SimulatedOrg.start(users=users, seed=seed)
+        opened.append(org.stop)
+        org.provisioning(mode="off")
+        okta = OktaOrg.connect(OktaSettings(org_url=org.url, app_id=org.app_id, api_token=org.token))
+        opened.append(okta.close)
+        store = Store.open(DatabaseSettings(url=f"sqlite:///{tmp_path}/agent-{len(opened)}.db"))
+        opened.append(store.close)
+        return World(org, okta, store, **{"guard": RAISED, **sections})
+
+    yield make
+    for close in reversed(opened):
+        close()
+
+
