@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from agent.directory.operator import Acts
     from agent.directory.sql import SqlDirectory
     from agent.okta_org.org import OktaOrg
-    from agent.reconcile import Reconciler
+    from agent.reconcile.reconciler import Reconciler
     from agent.store.engine import Store
 
 
@@ -68,7 +68,7 @@ class Agent:
     def _make_reconciler(self) -> "Reconciler | None":
         if self.okta is None:
             return None
-        from agent.reconcile import Reconciler
+        from agent.reconcile.reconciler import Reconciler
 
         return Reconciler(self.store, self.directory, self.okta, self.settings, clock)
 

@@ -21,7 +21,7 @@ _REASON = "Why; kept in the journal."
 
 @group("guard")
 def guard() -> None:
-    """The limits on deactivations: how full they are, announcing more, refusing for good."""
+    """Limits on deactivations: look, announce more, refuse."""
 
 
 @guard.command("show", examples=["opshelm-agent guard show", "opshelm-agent guard show --output json"])

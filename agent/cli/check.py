@@ -21,9 +21,10 @@ if TYPE_CHECKING:
 )
 @pass_invocation
 def check(invocation: Invocation, health: bool) -> int:
-    """Settings, database, keys, owners, Okta's credentials and app, pins, clock, receiver, lease: ok, warn or fail.
+    """Look whether everything is set up right.
 
-    A line each, with the fix. Exit code 1 if anything fails; warnings are 0. Changes nothing.
+    Settings, database, keys, owners, Okta's credentials and app, pins, clock, receiver, lease: ok, warn or fail, a
+    line each, with the fix. Exit code 1 if anything fails; warnings are 0. Changes nothing.
     """
     from agent.checks.check import failed
 

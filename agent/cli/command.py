@@ -38,7 +38,15 @@ class Invocation:
             from agent.settings import load
 
             self._loaded = load(self.config)
+            self.quiet_logs()
         return self._loaded
+
+    def quiet_logs(self) -> None:
+        """What the parts log while a command runs: warnings, on stderr, so that stdout holds the answer alone."""
+        from agent import logs
+        from agent.settings import LogSettings
+
+        logs.configure(LogSettings(level="warning", format="text"))
 
     @property
     def settings(self) -> "Settings":
@@ -59,7 +67,12 @@ class Invocation:
         if self.json:
             click.echo(encode({"format_version": FORMAT_VERSION, "kind": kind, **body}))
         else:
-            click.echo(text if isinstance(text, str) else text(), nl=True)
+            self._print(text if isinstance(text, str) else text())
+
+    def _print(self, text: str) -> None:
+        from agent.cli.render import painted
+
+        click.echo(painted(text) if interactive() and "NO_COLOR" not in os.environ else text)
 
     def say(self, text: str) -> None:
         """Talk on the way; never part of the answer."""

@@ -9,7 +9,7 @@ from agent.cli.command import Invocation, group, now, operator, pass_invocation,
 
 @group("db")
 def db() -> None:
-    """Back the agent's database up, and come back from a copy."""
+    """Copies of the agent's database."""
 
 
 @db.command("backup", examples=["opshelm-agent db backup /backup/agent-monday.db"])

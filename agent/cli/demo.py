@@ -8,6 +8,7 @@ from agent.cli.command import Invocation, command, pass_invocation
 
 if TYPE_CHECKING:
     from agent.cli.demo_stage import Stage
+    from agent.cli.narrator import Narrator
 
 
 @command(
@@ -34,14 +35,18 @@ if TYPE_CHECKING:
 @click.option("--seed", type=int, default=1, show_default=True, help="Another seed, other people.")
 @pass_invocation
 def demo(invocation: Invocation, *, once: bool, port: int, admin_port: int, people: int, seed: int) -> int:
-    """See it work: a simulated Okta org pushes, both sides drift apart, the agent finds and repairs it.
+    """See all of it work, with a simulated Okta org.
+
+    The org pushes, both sides drift apart, the agent finds it and repairs it.
 
     Needs no Okta, no settings, no network. Takes about 20 seconds, then stays until Ctrl-C so that you can look around.
     """
     from agent.cli.demo_play import play
     from agent.cli.demo_stage import open_stage
+    from agent.cli.narrator import Narrator
 
-    say = Narrator(invocation)
+    invocation.quiet_logs()
+    say = Narrator(err=invocation.json)
     with open_stage(people=people, seed=seed, port=port, admin_port=admin_port, say=say) as stage:
         result = play(stage, say)
         _addresses(stage, say)
@@ -71,21 +76,3 @@ def _addresses(stage: "Stage", say: "Narrator") -> None:
     say(f"simulated Okta   {stage.org.url}")
     say("commands         put this in front of any of them, in another terminal:")
     say(f"                 opshelm-agent --config {stage.config} plans list")
-
-
-class Narrator:
-    """What the demo says: on stdout for people, on stderr where stdout is for a program."""
-
-    def __init__(self, invocation: Invocation) -> None:
-        self._err = invocation.json
-
-    def __call__(self, text: str = "") -> None:
-        for line in text.splitlines() or [""]:
-            click.echo(f"  {line}" if line else "", err=self._err)
-
-    def title(self, text: str) -> None:
-        click.echo("", err=self._err)
-        click.secho(text, bold=True, err=self._err)
-
-    def command(self, text: str) -> None:
-        click.secho(f"  $ opshelm-agent {text}", fg="cyan", err=self._err)

@@ -3,28 +3,26 @@
 import time
 from collections import Counter
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from msgspec.structs import replace
 
 from agent.cli import render
 from agent.cli.demo_stage import Stage, expect, new_key
+from agent.cli.narrator import Narrator
 from agent.directory.operator import Acts
 from agent.directory.port import Draft, WriteContext
 from agent.model.codes import Source
 from agent.model.limits import run_limit
 from agent.model.users import DirectoryUser, Role
-
-if TYPE_CHECKING:
-    from agent.cli.demo import Narrator
-    from agent.reconcile import RunReport
+from agent.reconcile.report import RunReport
 
 _CREATED, _LEFT, _CHANGED = 4, 5, 6
 #: What a long plan shows of each kind.
 _SHOWN = 14
 
 
-def play(stage: Stage, say: "Narrator") -> dict[str, Any]:
+def play(stage: Stage, say: Narrator) -> dict[str, Any]:
     """All acts; what happened, in numbers."""
     started = time.monotonic()
     pushed = _pushes(stage, say)
@@ -39,7 +37,7 @@ def play(stage: Stage, say: "Narrator") -> dict[str, Any]:
 # Act 1
 
 
-def _pushes(stage: Stage, say: "Narrator") -> int:
+def _pushes(stage: Stage, say: Narrator) -> int:
     say.title("1. Okta pushes its people to the receiver")
     say("Before anything, OpsHelm has two accounts of its own: an owner and a shared one for emergencies.")
     acts = _acts(stage, "before Okta")
@@ -68,7 +66,7 @@ def _pushes(stage: Stage, say: "Narrator") -> int:
 # Act 2
 
 
-def _drift_in_okta(stage: Stage, say: "Narrator") -> None:
+def _drift_in_okta(stage: Stage, say: Narrator) -> None:
     say.title("2. Then the two sides drift apart")
     say("Okta's pushes get lost for a while; Okta itself thinks that all went well. Meanwhile, in Okta:")
     org = stage.org
@@ -104,7 +102,7 @@ def _drift_in_okta(stage: Stage, say: "Narrator") -> None:
     org.provisioning(mode="on")
 
 
-def _drift_in_opshelm(stage: Stage, say: "Narrator") -> None:
+def _drift_in_opshelm(stage: Stage, say: Narrator) -> None:
     say("And on the OpsHelm side, where nobody in Okta looks:")
     managed = [user for user in _everyone(stage) if user.managed]
     acts = _acts(stage, "by hand")
@@ -131,7 +129,7 @@ def _edit_title(stage: Stage, user: DirectoryUser) -> None:
 # Acts 3 to 5
 
 
-def _look(stage: Stage, say: "Narrator") -> dict[str, int]:
+def _look(stage: Stage, say: Narrator) -> dict[str, int]:
     say.title("3. The agent looks, and changes nothing")
     say.command("reconcile")
     report = _run(stage, apply=False)
@@ -141,7 +139,7 @@ def _look(stage: Stage, say: "Narrator") -> dict[str, int]:
     return dict(Counter(action.kind.value for action in report.plan.plan.actions))
 
 
-def _repair(stage: Stage, say: "Narrator") -> None:
+def _repair(stage: Stage, say: Narrator) -> None:
     say.title("4. It repairs")
     say("The very first apply pins this Okta org and app, and a person has to say yes to it:")
     say.command("reconcile --apply")
@@ -153,14 +151,14 @@ def _repair(stage: Stage, say: "Narrator") -> None:
     count = len(stored.plan.actions)
     say.command(f"plans approve {stored.id} --checksum {stored.checksum[:12]}… --count {count}")
     done = stage.reconciler.apply_plan(
-        stored.id, stored.checksum, only=None, count=count, actor="operator demo"
+        stored.id, stored.checksum, approve=True, count=count, actor="operator demo"
     )
     counts = ", ".join(f"{n} {what}" for what, n in done.counts.items() if n)
     say(f"Run {done.run_id}: {done.outcome} ({counts})")
     expect(done.exit_code == 0, f"the apply ended with {done.outcome}: {done.detail}")
 
 
-def _look_again(stage: Stage, say: "Narrator") -> None:
+def _look_again(stage: Stage, say: Narrator) -> None:
     say.title("5. A second look finds nothing")
     say.command("reconcile")
     report = _run(stage, apply=False)
@@ -174,11 +172,11 @@ def _look_again(stage: Stage, say: "Narrator") -> None:
     say(f"Local accounts, untouched: {', '.join(local)}. Owner: {', '.join(owners)}.")
 
 
-def _run(stage: Stage, *, apply: bool) -> "RunReport":
+def _run(stage: Stage, *, apply: bool) -> RunReport:
     return stage.reconciler.run(apply=apply, trigger="demo", actor="operator demo", wait=10)
 
 
-def _show(stage: Stage, say: "Narrator", report: "RunReport") -> None:
+def _show(stage: Stage, say: Narrator, report: RunReport) -> None:
     if report.plan is None:
         say(report.detail)
         return

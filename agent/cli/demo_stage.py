@@ -20,7 +20,7 @@ from agent.simulator import SimulatedOrg
 from agent.store import keys
 
 if TYPE_CHECKING:
-    from agent.reconcile import Reconciler
+    from agent.reconcile.reconciler import Reconciler
 
 Say = Callable[[str], None]
 #: After the story the clock runs, so that a visitor's own changes are repaired while they watch.

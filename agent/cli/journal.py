@@ -9,7 +9,7 @@ from agent.cli.command import Invocation, group, pass_invocation
 
 @group("journal")
 def journal() -> None:
-    """Every change and every refused attempt, in a chain of hashes."""
+    """Every change and every refused attempt, sealed."""
 
 
 @journal.command(

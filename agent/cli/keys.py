@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @group("keys")
 def keys() -> None:
-    """API keys: for Okta's provisioning (scim) and for Prometheus (metrics)."""
+    """API keys for Okta (scim) and Prometheus (metrics)."""
 
 
 @keys.command(

@@ -82,6 +82,8 @@ def _plan_row(stored: "StoredPlan") -> dict[str, Any]:
 @pass_invocation
 def show_plan(invocation: Invocation, plan_id: int) -> None:
     """All of one plan: deactivations first, each attribute before and after, what is held and why."""
+    from agent.cli.answers import plan_text
+
     stored = _get_plan(invocation, plan_id)
     invocation.answer("plan", {"plan": _plan_document(stored)}, lambda: plan_text(invocation, stored))
 
@@ -130,8 +132,8 @@ def _carry_out(
     approve: bool,
 ) -> int:
     from agent.bootstrap import open_agent
+    from agent.cli.answers import answer_run
     from agent.cli.progress import Progress
-    from agent.cli.reconcile import answer_run
 
     with open_agent(invocation.settings) as agent:
         with Progress() as progress:
@@ -219,7 +221,10 @@ def show_run(invocation: Invocation, run_id: int) -> None:
 @click.option("--csv", "as_csv", is_flag=True, help="As CSV, safe to open in a spreadsheet.")
 @pass_invocation
 def findings(invocation: Invocation, as_csv: bool) -> None:
-    """What the last run noticed and did not act on. docs/codes.md says what each code means."""
+    """What the last sweep noticed and did not act on.
+
+    docs/codes.md says what each code means.
+    """
     from agent.cli.render import finding_json, findings_text
     from agent.store import findings as store_findings
 
@@ -263,21 +268,6 @@ def _plan_document(stored: "StoredPlan") -> dict[str, Any]:
     from agent.cli.render import plan_json
 
     return plan_json(stored.plan, plan_id=stored.id, status=stored.status.value)
-
-
-def plan_text(invocation: Invocation, stored: "StoredPlan", shown_actions: int | None = None) -> str:
-    from agent.cli import render
-    from agent.model.limits import run_limit
-
-    guard = invocation.settings.guard
-    return render.plan_text(
-        stored.plan,
-        plan_id=stored.id,
-        status=stored.status.value,
-        percent_limit=guard.deactivations_percent,
-        people_limit=run_limit(stored.plan.population, guard),
-        shown_actions=shown_actions,
-    )
 
 
 def run_document(run: "Run") -> dict[str, Any]:

@@ -20,7 +20,16 @@ _SYMBOLS = {
     ActionKind.OKTA_ASSIGN: "+",
 }
 #: Deactivations first: they are what an operator must not overlook.
-_ORDER = [ActionKind.DEACTIVATE, *(kind for kind in ActionKind if kind is not ActionKind.DEACTIVATE)]
+_ORDER = [
+    ActionKind.DEACTIVATE,
+    ActionKind.CREATE,
+    ActionKind.REACTIVATE,
+    ActionKind.LINK,
+    ActionKind.UPDATE,
+    ActionKind.RENAME_CYCLE,
+    ActionKind.OKTA_CREATE,
+    ActionKind.OKTA_ASSIGN,
+]
 _WORDS = {
     ActionKind.RENAME_CYCLE: "rename in a circle",
     ActionKind.OKTA_CREATE: "create in Okta",
@@ -70,6 +79,19 @@ def shown(value: Any) -> str:
 def clean(text: str) -> str:
     """Control and format characters from outside must not reach a terminal."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+_COLOURS = {"-": "31", "+": "32", "~": "33", "=": "36", "!": "35"}
+
+
+def painted(text: str) -> str:
+    """The same with colour for the lines of actions; for a terminal. The symbols say it without."""
+
+    def line(text: str) -> str:
+        colour = _COLOURS.get(text[:1]) if text[1:2] == " " else None
+        return f"\x1b[{colour}m{text}\x1b[0m" if colour else text
+
+    return "\n".join(map(line, text.split("\n")))
 
 
 def summary(plan: Plan, percent_limit: float, people_limit: int) -> str:

@@ -28,7 +28,10 @@ _WHY = click.option("--reason", default="", help="Why; kept in the journal.")
 
 @group("users")
 def users() -> None:
-    """OpsHelm accounts as the agent knows them. LOGIN is a userName, or with --id the directory's id."""
+    """OpsHelm accounts as the agent knows them.
+
+    LOGIN is a userName, or with --id the directory's id.
+    """
 
 
 @users.command(

@@ -9,8 +9,8 @@ from contextlib import ExitStack, closing
 
 import structlog
 
+from agent import logs
 from agent.bootstrap import Agent, open_agent
-from agent.daemon import logs
 from agent.daemon.clock import Clock
 from agent.daemon.reload import Reload
 from agent.daemon.web import WebServers, listen

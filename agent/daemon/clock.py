@@ -61,7 +61,7 @@ class Clock:
         """A running apply finishes its batch; no other job begins."""
         self._stopping.set()
         if self._agent.reconciler is not None:
-            self._agent.reconciler.stop()
+            self._agent.reconciler.stop.set()
 
     def stop(self) -> None:
         self.ask_to_stop()

@@ -1,4 +1,4 @@
-"""The daemon's log: constant texts with fixed keys, as JSON or for people, on stderr. Never names, e-mails or tokens."""
+"""The log: constant texts with fixed keys, as JSON or for people, on stderr. Never names, e-mails or tokens."""
 
 import logging
 import sys

@@ -1,0 +1,83 @@
+"""What a run or a plan says in the end: text, JSON, exit code. Decides nothing; the report has decided."""
+
+from agent.cli import render
+from agent.cli.command import Invocation
+from agent.model.limits import run_limit
+from agent.reconcile.report import RunReport
+from agent.store.plans import StoredPlan
+
+#: A longer plan is cut on a terminal; plans show has all of it.
+_SHOWN = 200
+_DRIFT = 3
+_HELD = 4
+
+
+def answer_run(invocation: Invocation, report: RunReport, *, dry: bool, detailed: bool) -> int:
+    """Print what a run did, and give its exit code."""
+    code = exit_code(report, dry=dry, detailed=detailed)
+    stored = report.plan
+    body = {
+        "run": {
+            "id": report.run_id,
+            "outcome": report.outcome,
+            "exit_code": code,
+            "counts": report.counts,
+            "detail": report.detail,
+        },
+        "plan": render.plan_json(stored.plan, plan_id=stored.id, status=stored.status.value)
+        if stored
+        else None,
+        "findings": [render.finding_json(finding) for finding in report.findings],
+    }
+    invocation.answer("run", body, lambda: _text(invocation, report, dry=dry))
+    return code
+
+
+def exit_code(report: RunReport, *, dry: bool, detailed: bool) -> int:
+    """1 before 4 before 5 before 3; a dry run tells of drift and holds only when asked to."""
+    if not dry or report.exit_code == 1:
+        return report.exit_code
+    if not detailed:
+        return 0
+    return _HELD if report.held else _DRIFT if report.drift else 0
+
+
+def _text(invocation: Invocation, report: RunReport, *, dry: bool) -> str:
+
+    parts: list[str] = []
+    if report.plan is not None:
+        parts.append(plan_text(invocation, report.plan, shown_actions=_SHOWN))
+    if report.findings:
+        parts.append("Findings:\n" + render.findings_text(report.findings, shown=20))
+    counts = ", ".join(f"{n:,} {what}" for what, n in report.counts.items() if n)
+    parts.append(f"Run {report.run_id}: {report.outcome}{f' ({counts})' if counts else ''}")
+    if report.detail:
+        parts.append(render.clean(report.detail))
+    if report.plan is not None and report.plan.plan.actions:
+        parts.append(_next_step(report, dry=dry))
+    return "\n\n".join(part for part in parts if part)
+
+
+def _next_step(report: RunReport, *, dry: bool) -> str:
+    stored = report.plan
+    assert stored is not None
+    if stored.plan.held:
+        n = len(stored.plan.actions)
+        return f"Approve: opshelm-agent plans approve {stored.id} --checksum {stored.checksum} --count {n}"
+    if dry:
+        return "Nothing was changed. Carry it out: opshelm-agent reconcile --apply"
+    if report.held:
+        return f"Approve what is held: opshelm-agent plans approve {stored.id} --checksum {stored.checksum}"
+    return ""
+
+
+def plan_text(invocation: Invocation, stored: StoredPlan, shown_actions: int | None = None) -> str:
+    guard = invocation.settings.guard
+    return render.plan_text(
+        stored.plan,
+        plan_id=stored.id,
+        status=stored.status.value,
+        percent_limit=guard.deactivations_percent,
+        people_limit=run_limit(stored.plan.population, guard),
+        shown_actions=shown_actions,
+    )

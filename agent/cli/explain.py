@@ -1,0 +1,95 @@
+"""``explain``: one person, step by step: what Okta wants, what OpsHelm has, which rule decides, what has happened."""
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from agent.cli.command import Invocation, command, operator, pass_invocation
+
+if TYPE_CHECKING:
+    from agent.model.users import DirectoryUser
+    from agent.reconcile.report import RunReport
+    from agent.store.engine import Store
+
+#: Newest journal rows that are shown.
+_ROWS = 10
+
+
+@command(
+    "explain",
+    examples=["opshelm-agent explain ann@example.com", "opshelm-agent explain ann@example.com --output json"],
+)
+@click.argument("login", metavar="LOGIN")
+@pass_invocation
+def explain(invocation: Invocation, login: str) -> int:
+    """Why one person is as they are.
+
+    Reads Okta and OpsHelm now, shows the rule that decides, what would be done and what has happened.
+
+    LOGIN is a userName in OpsHelm, else an Okta login. Changes nothing.
+    """
+    from agent.bootstrap import open_agent
+    from agent.cli.answers import exit_code
+    from agent.cli.render import action_json, finding_json
+    from agent.model.users import identity_key
+
+    with open_agent(invocation.settings) as agent:
+        report = agent.need_reconciler().run(apply=False, users=[login], trigger="explain", actor=operator())
+        user = agent.directory.find(user_name_key=identity_key(login))
+        rows = _history(agent.store, user) if user else []
+    actions = report.plan.plan.actions if report.plan else ()
+    body: dict[str, Any] = {
+        "login": login,
+        "directory": _account(user),
+        "outcome": str(report.outcome),
+        "detail": report.detail,
+        "actions": [action_json(action) for action in actions],
+        "findings": [finding_json(finding) for finding in report.findings],
+        "journal": rows,
+    }
+    code = exit_code(report, dry=True, detailed=False)
+    invocation.answer("explanation", body, lambda: _text(login, user, report, rows))
+    return code
+
+
+def _account(user: "DirectoryUser | None") -> dict[str, Any] | None:
+    from agent.cli.users import user_json
+
+    return None if user is None else user_json(user)
+
+
+def _history(store: "Store", user: "DirectoryUser") -> list[dict[str, Any]]:
+    from agent.store import seal
+
+    with store.read() as conn:
+        return list(seal.export(conn, directory_id=user.id))[-_ROWS:]
+
+
+def _text(login: str, user: "DirectoryUser | None", report: "RunReport", rows: list[dict[str, Any]]) -> str:
+    from agent.cli.render import action_lines, clean, findings_text
+    from agent.cli.users import user_text
+
+    actions = report.plan.plan.actions if report.plan else ()
+    parts = [
+        f"OpsHelm has\n{_indented(user_text(user))}" if user else f"OpsHelm has no account {clean(login)}."
+    ]
+    if actions:
+        lines = [line for action in actions for line in (*action_lines(action), f"    rule: {action.rule}")]
+        parts.append("Okta wants\n" + _indented("\n".join(lines)))
+    elif report.exit_code == 0:
+        parts.append("Okta wants\n  nothing that OpsHelm doesn't have already.")
+    if report.findings:
+        parts.append("Noticed\n" + _indented(findings_text(report.findings)))
+    if report.detail:
+        parts.append(clean(report.detail))
+    if rows:
+        history = [
+            f"{row['at'][:19]}Z  {row['kind']:<8} {row['verb']:<12} by {clean(row['actor'])}" for row in rows
+        ]
+        parts.append("Happened\n" + _indented("\n".join(history)))
+    next_step = f"Do it: opshelm-agent reconcile --user {clean(login)} --apply" if actions else ""
+    return "\n\n".join(part for part in (*parts, next_step) if part)
+
+
+def _indented(text: str) -> str:
+    return "\n".join(f"  {line}" for line in text.splitlines())
