@@ -1,5 +1,8 @@
 """Okta's objects, as far as the agent reads them. Decoded leniently: a status unknown to us is a string like any other.
 
+A sweep makes one or two of these structs for each person. They come out of JSON, so they can't be part of a cycle, and are
+kept from the garbage collector (``gc=False``): it would walk over them at every page.
+
 Sources: Okta's API reference for applications' users, users and applications.
 """
 
@@ -15,11 +18,11 @@ Moment = Annotated[datetime, Meta(tz=True)]
 Identity = Annotated[str, Meta(min_length=1)]
 
 
-class Credentials(Struct, frozen=True, kw_only=True, rename="camel"):
+class Credentials(Struct, frozen=True, kw_only=True, gc=False, rename="camel"):
     user_name: str | None = None
 
 
-class OktaUser(Struct, frozen=True, kw_only=True, rename="camel"):
+class OktaUser(Struct, frozen=True, kw_only=True, gc=False, rename="camel"):
     """The central profile. ``profile`` holds login, email, firstName, lastName and what the org added."""
 
     id: Identity
@@ -31,11 +34,11 @@ class OktaUser(Struct, frozen=True, kw_only=True, rename="camel"):
     profile: dict[str, Any] = field(default_factory=dict)
 
 
-class Embedded(Struct, frozen=True, kw_only=True):
+class Embedded(Struct, frozen=True, kw_only=True, gc=False):
     user: OktaUser | None = None
 
 
-class AppUser(Struct, frozen=True, kw_only=True, rename="camel"):
+class AppUser(Struct, frozen=True, kw_only=True, gc=False, rename="camel"):
     """The per-app profile that Okta makes on assignment. ``id`` is the Okta user's; ``external_id`` the directory's."""
 
     id: Identity

@@ -67,9 +67,6 @@ def test_oauth_tokens_and_assertions_show_nowhere(server, connect, heard, oauth)
 
 
 def test_a_hooks_secret_shows_nowhere(server, org, heard):
-    secret = "-".join(
-        ["hook", "secret", "value"]
-    )  # in one piece it would stand in the traceback's source lines
     server.say("/api/v1/eventHooks", Say(hang_up=True))
     with pytest.raises(OktaError) as caught:
         org.create_event_hook("https://x.example", HOOK_SECRET, ["a"], "n")
