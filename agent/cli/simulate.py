@@ -2,8 +2,17 @@
 
 import click
 
+from agent.cli.command import command
 
-@click.command()
+
+@command(
+    "simulate",
+    examples=[
+        "opshelm-agent simulate --users 500",
+        'eval "$(opshelm-agent simulate --print-env)"   # in another terminal: point the agent there',
+        "opshelm-agent simulate --scim-url http://127.0.0.1:8765/scim/v2 --scim-key oha_…",
+    ],
+)
 @click.option(
     "--port", default=8768, show_default=True, type=click.IntRange(0, 65535), help="Port on loopback."
 )
@@ -28,7 +37,8 @@ import click
     "--rate-limit", type=click.IntRange(1), help="Calls a minute on the apps bucket; default: headers only."
 )
 @click.option("--print-env", is_flag=True, help="Print the export lines that point the agent here, and exit.")
-def simulate(  # noqa: PLR0917 - click passes them by name
+def simulate(
+    *,
     port: int,
     users: int,
     seed: int,
@@ -40,7 +50,11 @@ def simulate(  # noqa: PLR0917 - click passes them by name
     rate_limit: int | None,
     print_env: bool,
 ) -> None:
-    """Serve a simulated Okta org with one app and N people, on loopback."""
+    """Serve a simulated Okta org on loopback, for rehearsals.
+
+    One app with N people assigned. What an administrator does is done through Okta's own API; a control API below
+    /simulator loses pushes, makes faults and cuts listings.
+    """
     if (scim_url is None) != (scim_key is None):
         raise click.UsageError("--scim-url and --scim-key belong together.")
     from agent.simulator import APP_ID, TOKEN, OrgSettings, environment, serve

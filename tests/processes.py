@@ -1,0 +1,108 @@
+"""The agent as real processes: one-shot commands and the daemon, each with a folder and an environment of its own."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+_AGENT = [sys.executable, "-m", "agent"]
+_TIMEOUT = 60
+
+
+def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
+    """This process's, without any setting of the agent."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("OPSHELM_")}
+    return {
+        **kept,
+        "PYTHONPATH": str(Path(__file__).parents[1]),
+        "PYTHONWARNINGS": "error::ResourceWarning",
+        **(extra or {}),
+    }
+
+
+def agent(
+    *args: str, cwd: Path, env: Mapping[str, str] | None = None, timeout: float = _TIMEOUT
+) -> subprocess.CompletedProcess[str]:
+    """Run one command to its end."""
+    return subprocess.run(
+        [*_AGENT, *args],
+        cwd=cwd,
+        env=environment(env),
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
+    )
+
+
+def document(done: subprocess.CompletedProcess[str]) -> Any:
+    """The one JSON document on stdout."""
+    return json.loads(done.stdout)
+
+
+class Daemon:
+    """``serve`` as a process. Entering waits until it serves; leaving stops it. ``events`` are its log lines."""
+
+    def __init__(self, cwd: Path, env: Mapping[str, str] | None = None) -> None:
+        ports = {
+            "OPSHELM_SERVER__PORT": "0",
+            "OPSHELM_SERVER__ADMIN_PORT": "0",
+            "OPSHELM_SERVER__HOST": "127.0.0.1",
+        }
+        self.process = subprocess.Popen(
+            [*_AGENT, "serve"], cwd=cwd, env=environment({**ports, **(env or {})}),
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        self.events: list[dict[str, Any]] = []
+        self._seen = threading.Condition()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def __enter__(self) -> Self:
+        serving = self.wait_for("serving")
+        self.url, self.admin = serving["receiver"], serving["admin"]
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
+    ) -> None:
+        if self.process.poll() is None:
+            self.stop()
+        assert self.process.stdout
+        self.process.stdout.close()
+
+    def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
+        self.process.send_signal(number)
+        code = self.process.wait(_TIMEOUT)
+        self._reader.join(_TIMEOUT)
+        return code
+
+    def wait_for(self, event: str, count: int = 1) -> dict[str, Any]:
+        """The ``count``th log line with this text."""
+        with self._seen:
+            self._seen.wait_for(lambda: len(self._found(event)) >= count or self._ended, _TIMEOUT)
+            found = self._found(event)
+        assert len(found) >= count, f"no {event!r} in {self.events}"
+        return found[count - 1]
+
+    _ended = False
+
+    def _found(self, event: str) -> list[dict[str, Any]]:
+        return [line for line in self.events if line["event"] == event]
+
+    def _read(self) -> None:
+        assert self.process.stderr
+        with self.process.stderr as lines:
+            for line in lines:
+                with self._seen:
+                    self.events.append(json.loads(line) if line.startswith("{") else {"event": line.rstrip()})
+                    self._seen.notify_all()
+        with self._seen:
+            self._ended = True
+            self._seen.notify_all()

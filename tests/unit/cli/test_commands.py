@@ -1,0 +1,93 @@
+"""The set of commands, their help, and what all of them share."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import click
+import pytest
+
+from agent.cli.root import cli, run
+
+#: Design of the command line; a name that is missing here or there is a mistake.
+COMMANDS = """
+check; config example; config show; db accept-restore; db backup; demo; explain; findings; guard allow; guard reject;
+guard show; journal export; journal verify; keys create; keys list; keys revoke; keys roll; owner handover; pause;
+pins accept; pins show; plans apply; plans approve; plans list; plans reject; plans show; reconcile; resume; runs list;
+runs show; serve; simulate; users add; users deactivate; users link; users list; users protect; users release-name;
+users role; users show; users unlink; users unprotect
+"""
+
+
+def leaves() -> Iterator[tuple[str, click.Command]]:
+    context = click.Context(cli)
+    for name in cli.list_commands(context):
+        found = cli.get_command(context, name)
+        if isinstance(found, click.Group):
+            yield from ((f"{name} {inner}", command) for inner, command in found.commands.items())
+        elif found is not None:
+            yield name, found
+
+
+LEAVES = dict(leaves())
+
+
+def test_the_commands_are_those_of_the_design() -> None:
+    wanted = {" ".join(name.split()) for name in COMMANDS.replace("\n", " ").split(";")}
+    assert {name for name in LEAVES if not name.startswith("import")} == wanted
+
+
+@pytest.mark.parametrize("name", LEAVES)
+def test_every_command_helps_with_examples(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run([*name.split(), "--help"]) == 0
+    out = capsys.readouterr().out
+    assert "Usage: opshelm-agent" in out
+    assert "--output" in out
+    assert "Examples:" in out or "\nExample:" in out
+
+
+@pytest.mark.parametrize("name", cli.list_commands(click.Context(cli)))
+def test_every_short_help_fits_a_narrow_terminal(name: str) -> None:
+    found = cli.get_command(click.Context(cli), name)
+    assert found is not None
+    assert not found.get_short_help_str(62).endswith("..."), found.help
+
+
+def test_a_misspelt_command_gets_a_suggestion(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["recncile"]) == 2
+    assert "Did you mean 'reconcile'?" in capsys.readouterr().err
+
+
+def test_a_misspelt_option_gets_a_suggestion(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["reconcile", "--aply"]) == 2
+    assert "--apply" in capsys.readouterr().err
+
+
+def test_a_usage_error_is_one_document_where_json_is_wanted(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["plans", "show", "x", "--output", "json"]) == 2
+    found = json.loads(capsys.readouterr().out)
+    assert (found["format_version"], found["kind"], found["code"]) == ("1.0", "error", "usage")
+    assert "'x' is not a valid integer" in found["detail"]
+
+
+def test_without_arguments_it_helps(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run([]) == 2
+    assert "Commands:" in capsys.readouterr().err
+
+
+def test_the_exit_codes_stand_in_the_help(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["--help"]) == 0
+    out = capsys.readouterr().out
+    assert "Exit codes:" in out
+    assert all(f"{code} " in out for code in range(6))
+
+
+def test_help_loads_nothing_heavy() -> None:
+    program = (
+        "import sys\nfrom agent.cli.root import run\nrun(['--help'])\n"
+        "print([m for m in ('pydantic', 'sqlalchemy', 'starlette', 'okta', 'structlog', 'rich', 'httpx', 'alembic')"
+        " if m in sys.modules], file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stderr.strip() == "[]"
