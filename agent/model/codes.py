@@ -71,6 +71,13 @@ class HeldCode(StrEnum):
     ABSENCE_NOT_PROVABLE = "absence_not_provable"
     OWNERS_UNKNOWN = "owners_unknown"
     REJECTED = "rejected"
+    # imports
+    #: Names agree and the address doesn't, or several Okta users fit: is it the same person?
+    PARTIAL_MATCH = "partial_match"
+    #: The Okta user is DEPROVISIONED, SUSPENDED, STAGED or in no known state.
+    OKTA_STATUS = "okta_status"
+    #: A protected account would refuse the push that links it.
+    PROTECTED = "protected"
     #: It failed at the last tries; tried again after 10 min, doubling to 24 h.
     FAILING = "failing"
 

@@ -161,11 +161,17 @@ class OktaOrg:
         Okta's search lags behind its own writes and the other two ways don't, but a filter minds case: so both are asked.
         """
         attribute, value = ("profile.login", login) if login is not None else ("profile.email", email or "")
+        return self._found(calls.equals(attribute, value))
+
+    def find_users_named(self, first: str, last: str) -> list[OktaUser]:
+        """The same by first and last name."""
+        return self._found(
+            f"{calls.equals('profile.firstName', first)} and {calls.equals('profile.lastName', last)}"
+        )
+
+    def _found(self, term: str) -> list[OktaUser]:
         found: dict[str, OktaUser] = {}
-        for call in (
-            calls.users(search=calls.equals(attribute, value)),
-            calls.users(filter=calls.equals(attribute, value)),
-        ):
+        for call in (calls.users(search=term), calls.users(filter=term)):
             found |= {user.id: user for page in self._pages(call) for user in page}
         return list(found.values())
 

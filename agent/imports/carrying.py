@@ -1,0 +1,203 @@
+"""Carries one account into Okta: look, write the wish down, call, write the outcome down. Never a second Okta user.
+
+::
+
+    create   look for the login        found, and it is ours → created; found otherwise → stale
+             wish stored, call         answered → created
+                                       "already exists", no answer, 5xx → look again, at most three calls
+                                       any other refusal → failed, with Okta's words and what they mean
+    assign   read the app user         there, with this userName → assigned; with another → failed
+             wish stored, call         as above
+
+A login is unique in an Okta org, also while a lost call may still be under way there: a second call for the same login is
+refused by Okta itself, and the look that follows finds what the first one has made.
+"""
+
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+from agent.imports.keeping import Keeper, profile_of
+from agent.imports.planning import Group
+from agent.imports.survey import find_by_login
+from agent.model.codes import ActionState
+from agent.model.crash_points import crash_point
+from agent.model.desired import LIVE, user_status
+from agent.model.errors import OktaError, OktaNotFound, OktaRejected, OktaThrottled, OktaUnreachable
+from agent.model.matching import Match
+from agent.model.okta import AppUser, OktaUser, Person
+from agent.model.plan import Action
+from agent.model.users import identity_key
+from agent.okta_org.org import OktaOrg
+from agent.settings import ImportSettings
+
+T = TypeVar("T")
+
+#: Calls for one step; between them waits of 1 and 2 seconds.
+_CALLS = 3
+_TAKEN = "already exists"
+
+
+class Failed(Exception):
+    """The import of one account ends here. What became of ``action`` is stored; ``trouble``: Okta, not the person."""
+
+    def __init__(self, action: Action, why: str, *, trouble: bool = False) -> None:
+        super().__init__(why)
+        self.action, self.why, self.trouble = action, why, trouble
+
+
+class Carrier:
+    def __init__(
+        self,
+        okta: OktaOrg,
+        keeper: Keeper,
+        settings: ImportSettings,
+        *,
+        pause: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._okta, self._keeper, self._settings, self._pause = okta, keeper, settings, pause
+
+    def carry(self, group: Group, match: Match) -> None:
+        """All that is still to be done for one account; Failed where that is not possible."""
+        okta_id, fresh = (match.okta.id if match.okta else None), False
+        create = group.create
+        if create is not None and create.state is not ActionState.DONE:
+            if okta_id is None:
+                okta_id, fresh = self._create(create)
+            else:
+                self._keeper.created(create, okta_id, how="found: an import that didn't end had made it")
+        assert okta_id is not None
+        if group.assign.state is not ActionState.DONE:
+            # Groups may have assigned a new user at once; nobody else can have.
+            known = None if fresh and not self._settings.groups else self._read(group.assign, okta_id)
+            self._assign(
+                group.assign, okta_id, known, made=create is not None or match.made, decided=match.decided
+            )
+
+    # create
+
+    def _create(self, action: Action) -> tuple[str, bool]:
+        """The new Okta user's id, and whether Okta has answered so at once."""
+        if self._look(action) is not None:
+            why = f"Okta has a user {action.login} by now. Plan again: opshelm-agent import plan --user {action.login}"
+            self._keeper.ended((action,), ActionState.STALE, why)
+            raise Failed(action, why)
+        self._keeper.intend(action, None)
+        crash_point("import.intended")
+        activate = action.changes["status"].after == "active"
+        groups = action.changes["groups"].after if "groups" in action.changes else ()
+        profile = profile_of(action)
+        for number in range(1, _CALLS + 1):
+            answer = self._call(
+                action, None, lambda: self._okta.create_user(profile, activate=activate, groups=groups)
+            )
+            if answer is not None:
+                crash_point("import.create_answered")
+                self._keeper.created(action, answer.id, how="")
+                crash_point("import.created")
+                return answer.id, True
+            found = self._look(action)
+            if found is not None:
+                self._keeper.created(action, found.id, how="found after an answer was lost")
+                return found.id, False
+            self._wait(number)
+        raise self._no_answer(action)
+
+    def _look(self, action: Action) -> OktaUser | None:
+        found = self._ask(
+            action, lambda: find_by_login(self._okta, str(action.changes["profile.login"].after))
+        )
+        return found[0] if found else None
+
+    # assign
+
+    def _read(self, action: Action, okta_id: str) -> Person:
+        return self._ask(action, lambda: self._okta.person(okta_id))
+
+    def _assign(
+        self, action: Action, okta_id: str, person: Person | None, *, made: bool, decided: bool
+    ) -> None:
+        if person is not None:
+            if person.app_user is not None:
+                return self._there(action, person, person.app_user, how="Okta had assigned it already")
+            self._usable(action, person, made=made or decided)
+        self._keeper.intend(action, okta_id)
+        crash_point("import.assign_intended")
+        for number in range(1, _CALLS + 1):
+            answer = self._call(action, okta_id, lambda: self._okta.assign(okta_id, action.login))
+            if answer is not None:
+                crash_point("import.assign_answered")
+                # A new user's status is known: it is what was asked for.
+                waits = made and not self._settings.activate if person is None else _waits(person)
+                self._keeper.assigned(action, okta_id, waits=waits, how="")
+                crash_point("import.assigned")
+                return None
+            person = self._read(action, okta_id)
+            if person.app_user is not None:
+                return self._there(action, person, person.app_user, how="found after an answer was lost")
+            self._wait(number)
+        raise self._no_answer(action)
+
+    def _there(self, action: Action, person: Person, app_user: AppUser, *, how: str) -> None:
+        if identity_key(app_user.user_name) == identity_key(action.login):
+            self._keeper.assigned(action, person.okta_id, waits=_waits(person), how=how)
+            return
+        why = (
+            f"The Okta user {person.okta_id} has the app already, as {app_user.user_name or 'nobody'}; Okta would not look for "
+            f"{action.login}. Change the app username of that assignment in Okta, then import again."
+        )
+        self._keeper.refused(action, person.okta_id, why, nothing_made=False)
+        raise Failed(action, why)
+
+    def _usable(self, action: Action, person: Person, *, made: bool) -> None:
+        status = user_status(person.okta_user)
+        if status in LIVE or (made and status in ("STAGED", "SUSPENDED")):
+            return
+        why = f"The Okta user {person.okta_id} is {status or 'gone'} by now."
+        self._keeper.ended((action,), ActionState.STALE, why)
+        raise Failed(action, why)
+
+    # calls
+
+    def _call(self, action: Action, okta_id: str | None, call: Callable[[], T]) -> T | None:
+        """One write; None where a look has to say what became of it."""
+        try:
+            return call()
+        except OktaUnreachable:
+            return None
+        except OktaThrottled:
+            raise
+        except OktaError as error:
+            if isinstance(error, OktaRejected) and _TAKEN in error.detail:
+                return None
+            trouble = not isinstance(error, OktaRejected | OktaNotFound)
+            self._keeper.refused(action, okta_id, error.detail, nothing_made=okta_id is None)
+            raise Failed(action, error.detail, trouble=trouble) from error
+
+    def _ask(self, action: Action, ask: Callable[[], T]) -> T:
+        """One read. It has been tried as often as the settings say already."""
+        try:
+            return ask()
+        except OktaThrottled:
+            raise
+        except OktaError as error:
+            why = f"{error.detail} What became of this account is not known; the next import looks first."
+            self._keeper.unknown(action, why)
+            raise Failed(action, why, trouble=True) from error
+
+    def _wait(self, number: int) -> None:
+        if number < _CALLS:
+            self._pause(float(2 ** (number - 1)))
+
+    def _no_answer(self, action: Action) -> Failed:
+        why = (
+            f"Okta did not answer {_CALLS} calls, and has nothing to show for them. Import it again later: "
+            f"opshelm-agent import plan --user {action.login}"
+        )
+        self._keeper.unknown(action, why)
+        return Failed(action, why, trouble=True)
+
+
+def _waits(person: Person) -> bool:
+    """Okta provisions at activation."""
+    return user_status(person.okta_user) in ("STAGED", "SUSPENDED")

@@ -1,0 +1,338 @@
+"""The import as its users see it: list, plan, apply. Puts the parts together; rules are in matching, planning and carrying.
+
+An apply is bound to its stored plan: once, within its time, unchanged, and what the plan says is only done where a new
+plan, made of a fresh look at both sides, would say the same. An apply that did not end (a crash, a pause, Okta's limit)
+may be started again; what is done stays done, and what was under way is looked for first.
+"""
+
+import os
+import socket
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from msgspec import Struct
+
+from agent.directory.port import Directory
+from agent.imports import linking, preflight
+from agent.imports.carrying import Carrier, Failed
+from agent.imports.keeping import Keeper
+from agent.imports.planning import Choice, Group, choose, decisions_of, groups, moved, plan_of, too_many
+from agent.imports.progress import Progress, Silent
+from agent.imports.report import ImportReport, Outcome, counts_of, outcome_of
+from agent.imports.survey import Assigned, Survey, Surveyor
+from agent.model.codes import ActionState, HeldCode, PlanStatus
+from agent.model.crash_points import crash_point
+from agent.model.errors import AgentError, Frozen, HeldBack, NotFound, OktaError, UsageError
+from agent.model.matching import Match
+from agent.model.plan import PLAN_FORMAT
+from agent.okta_org.org import OktaOrg
+from agent.settings import Settings
+from agent.store import account, imports, lease, plans, runs
+from agent.store.engine import Store
+from agent.store.plans import StoredPlan
+
+KIND = "import"
+#: So many accounts in a row that Okta gave no usable answer for end the run.
+_TROUBLES = 3
+
+
+class Importer:
+    def __init__(
+        self,
+        store: Store,
+        directory: Directory,
+        okta: OktaOrg,
+        settings: Settings,
+        clock: Callable[[], datetime],
+    ) -> None:
+        self._store, self._directory, self._okta = store, directory, okta
+        self._settings, self._clock = settings, clock
+        self._surveyor = Surveyor(store, directory, okta, settings)
+
+    def survey(self, progress: Progress | None = None) -> Survey:
+        """Every account that Okta's app doesn't know, sorted; also confirms what is linked by now."""
+        found = self._surveyor.everybody(progress or Silent())
+        linking.confirm(self._store, self._directory, self._clock(), found.assigned)
+        return found
+
+    def watch(self) -> int:
+        """For the daemon: confirm links, raise alarms for those that take too long."""
+        return linking.watch(self._store, self._directory, self._okta, self._settings.imports, self._clock())
+
+    # plan
+
+    def plan(self, choice: Choice, *, actor: str, progress: Progress | None = None) -> ImportReport:
+        """Look, sort, choose, store. Changes nothing else."""
+        self._preflight()
+        say = progress or Silent()
+        found = self._surveyor.chosen(choice.named, say) if choice.named else self._surveyor.everybody(say)
+        if choice.named:
+            _refuse_others(choice.named, found, self._directory)
+        now = self._clock()
+        plan = plan_of(choose(found.matches, choice), choice, self._settings, people=found.people, now=now)
+        expires = now + self._settings.guard.plan_expiry
+        status = PlanStatus.HELD if plan.held else PlanStatus.READY
+
+        def work(conn: Any) -> tuple[int, StoredPlan | None]:
+            run_id = runs.start(
+                conn, kind=KIND, trigger="cli", actor=actor, dry=True, now=now, scope=plan.scope
+            )
+            stored = None
+            if plan.actions:
+                plan_id = plans.save(
+                    conn, run_id=run_id, kind=KIND, plan=plan, expires=expires, status=status
+                )
+                stored = plans.get(conn, plan_id)
+            outcome = Outcome.PLANNED if plan.actions else Outcome.NOTHING
+            counts = counts_of(plan.actions)
+            runs.finish(
+                conn, run_id, outcome=outcome, exit_code=0, counts=counts, now=now, detail=plan.held_detail
+            )
+            return run_id, stored
+
+        run_id, stored = self._store.write(work)
+        crash_point("import.planned")
+        outcome = Outcome.PLANNED if stored else Outcome.NOTHING
+        return ImportReport(
+            run_id=run_id,
+            outcome=outcome,
+            plan=stored,
+            counts=counts_of(plan.actions),
+            detail=plan.held_detail,
+        )
+
+    # apply
+
+    def apply(
+        self, plan_id: int, *, actor: str, wait: float = 60.0, progress: Progress | None = None
+    ) -> ImportReport:
+        """Carry a stored plan out; raises what forbids it before anything is done."""
+        self._not_paused()
+        self._applicable(plan_id)
+        holder = f"{socket.gethostname()}:{os.getpid()}"
+        ttl = self._settings.reconcile.lease_ttl
+        with lease.held(self._store, lease.RECONCILE, holder, ttl, wait=wait) as held:
+            # Under the lease once more: another apply may have ended while this one waited.
+            stored = self._applicable(plan_id)
+            self._not_paused()
+            self._preflight()
+            return self._apply(stored, actor, held.fence, progress or Silent())
+
+    def _apply(self, stored: StoredPlan, actor: str, fence: int, progress: Progress) -> ImportReport:
+        def begin(conn: Any) -> int:
+            now = self._clock()
+            return runs.start(
+                conn, kind=KIND, trigger="cli", actor=actor, dry=False, now=now, scope=stored.plan.scope
+            )
+
+        run_id = self._store.write(begin)
+        keeper = Keeper(
+            self._store, plan_id=stored.id, run_id=run_id, actor=actor, fence=fence, clock=self._clock
+        )
+        detail = ""
+        stopped: Outcome | None = None
+        try:
+            detail = self._carry_out(stored, keeper, progress)
+            stopped = Outcome.PAUSED if detail else None
+        except OktaError as error:
+            stopped, detail = Outcome.INCOMPLETE, error.detail
+        except AgentError as error:
+            self._finish(stored, run_id, Outcome.INCOMPLETE, error.detail)
+            raise
+        crash_point("import.done")
+        return self._finish(stored, run_id, stopped, detail)
+
+    def _carry_out(self, stored: StoredPlan, keeper: Keeper, progress: Progress) -> str:
+        """Account by account; the reason why it stopped, or ""."""
+        todo = [group for group in groups(stored.plan) if not _ended(group)]
+        with self._okta.run():
+            found = _Fresh(self._surveyor.chosen(_only(decisions_of(stored.plan), todo), progress))
+            carrier = Carrier(self._okta, keeper, self._settings.imports)
+            troubles = 0
+            for number, group in enumerate(todo, 1):
+                paused = self._paused()
+                if paused:
+                    return paused
+                try:
+                    self._one(group, found, keeper, carrier, named=bool(stored.plan.scope))
+                    troubles = 0
+                except Failed as failed:
+                    later = [a for a in group.actions if a.n > failed.action.n]
+                    keeper.ended(
+                        later, ActionState.FAILED, f"action {failed.action.n} before it was not done"
+                    )
+                    troubles = troubles + 1 if failed.trouble else 0
+                    if troubles >= _TROUBLES:
+                        raise OktaError(
+                            f"{failed.why} So it went {troubles} times in a row; the rest was not tried."
+                        ) from failed
+                progress.step("accounts brought into Okta", number, len(todo))
+        return ""
+
+    def _one(self, group: Group, found: "_Fresh", keeper: Keeper, carrier: Carrier, *, named: bool) -> None:
+        match = found.matches.get(group.directory_id)
+        if match is None:
+            settled = found.assigned.get(group.directory_id)
+            okta_id = settled.app_user.id if settled else self._linked(group)
+            if okta_id is not None and _under_way(group):
+                _settle(group, okta_id, keeper, waits=settled is not None and settled.waits)
+            else:
+                open_ones = [a for a in group.actions if a.state is not ActionState.DONE]
+                keeper.ended(open_ones, ActionState.STALE, _why_not(group, settled, self._directory))
+            return
+        why = moved(group, match, self._settings, named=named)
+        if why:
+            keeper.ended(
+                [a for a in group.actions if a.state is not ActionState.DONE], ActionState.STALE, why
+            )
+            return
+        carrier.carry(group, match)
+
+    def _linked(self, group: Group) -> str | None:
+        """The Okta user's id, if the account is linked by now."""
+        account_ = self._directory.get(group.directory_id)
+        if account_ is None or not account_.managed:
+            return None
+        with self._store.read() as conn:
+            row = imports.get(conn, group.directory_id)
+        return (row.okta_id if row else None) or account_.okta_id
+
+    def _finish(self, stored: StoredPlan, run_id: int, stopped: Outcome | None, detail: str) -> ImportReport:
+        now = self._clock()
+        linking.confirm(self._store, self._directory, now)
+
+        def work(conn: Any) -> tuple[StoredPlan, Outcome]:
+            ended = plans.get(conn, stored.id)
+            assert ended is not None
+            outcome = outcome_of(ended.plan.actions, stopped)
+            if stopped is None:
+                states = {a.state for a in ended.plan.actions if a.held is None}
+                plans.set_status(
+                    conn, stored.id, PlanStatus.STALE if states == {ActionState.STALE} else PlanStatus.APPLIED
+                )
+            report = ImportReport(run_id=run_id, outcome=outcome)
+            runs.finish(
+                conn, run_id, outcome=outcome, exit_code=report.exit_code, counts=counts_of(ended.plan.actions), now=now,
+                detail=detail,
+            )  # fmt: skip
+            return plans.get(conn, stored.id) or ended, outcome
+
+        ended, outcome = self._store.write(work)
+        counts = counts_of(ended.plan.actions)
+        return ImportReport(run_id=run_id, outcome=outcome, plan=ended, counts=counts, detail=detail)
+
+    # brakes
+
+    def _applicable(self, plan_id: int) -> StoredPlan:
+        """The plan, if it may still be applied."""
+        with self._store.read() as conn:
+            stored = plans.get(conn, plan_id)
+        if stored is None or stored.kind != KIND:
+            what = "no plan" if stored is None else f"a {stored.kind} plan and no import plan"
+            raise NotFound(f"There is {what} {plan_id}. Make one: opshelm-agent import plan --all")
+        again = "Make a new one: opshelm-agent import plan …"
+        if (
+            stored.plan.format.split(".")[0] != PLAN_FORMAT.split(".")[0]
+            or stored.plan.checksum != stored.checksum
+        ):
+            raise Frozen(f"Plan {plan_id} is not what was stored when it was made. Nothing was done. {again}")
+        if stored.plan.held is not None:
+            raise HeldBack(stored.plan.held, stored.plan.held_detail)
+        if stored.status is not PlanStatus.READY:
+            raise Frozen(f"Plan {plan_id} is {stored.status.value} already; a plan is applied once. {again}")
+        if self._clock() >= stored.expires:
+            self._store.write(lambda conn: plans.set_status(conn, plan_id, PlanStatus.EXPIRED))
+            raise Frozen(
+                f"Plan {plan_id} has expired ({stored.expires:%Y-%m-%d %H:%M} UTC). Nothing was done. {again}"
+            )
+        wanted, limit = len(groups(stored.plan)), self._settings.imports.max_per_run
+        if wanted > limit:
+            raise HeldBack(HeldCode.COUNT_EXCEEDED, too_many(wanted, limit))
+        return stored
+
+    def _preflight(self) -> None:
+        with self._store.read() as conn:
+            row = account.get(conn)
+        preflight.check(self._okta, row)
+
+    def _paused(self) -> str:
+        with self._store.read() as conn:
+            row = account.get(conn)
+        if not row.paused:
+            return ""
+        return f"Paused by {row.paused_by}: {row.paused_reason}. The rest was not done. Go on: opshelm-agent resume, then apply again."
+
+    def _not_paused(self) -> None:
+        why = self._paused()
+        if why:
+            raise Frozen(why)
+
+
+class _Fresh(Struct):
+    """A survey by directory id."""
+
+    matches: dict[str, Match]
+    assigned: dict[str, Assigned]
+
+    def __init__(self, survey: Survey) -> None:
+        self.matches = {match.account.id: match for match in survey.matches}
+        self.assigned = {one.account.id: one for one in survey.assigned}
+
+
+def _ended(group: Group) -> bool:
+    return all(a.state not in (ActionState.PENDING, ActionState.SENT) for a in group.actions)
+
+
+def _under_way(group: Group) -> bool:
+    """An apply that did not end had begun with it."""
+    return any(a.state in (ActionState.SENT, ActionState.DONE) for a in group.actions)
+
+
+def _only(decisions: Mapping[str, str], todo: Sequence[Group]) -> dict[str, str]:
+    wanted = {group.directory_id for group in todo}
+    return {directory_id: decision for directory_id, decision in decisions.items() if directory_id in wanted}
+
+
+def _settle(group: Group, okta_id: str, keeper: Keeper, *, waits: bool) -> None:
+    """The call that was under way has been done."""
+    how = "found: done before the import was interrupted"
+    if group.create is not None and group.create.state is not ActionState.DONE:
+        keeper.created(group.create, okta_id, how=how)
+    if group.assign.state is not ActionState.DONE:
+        keeper.assigned(group.assign, okta_id, waits=waits, how=how)
+
+
+def _why_not(group: Group, settled: Assigned | None, directory: Directory) -> str:
+    if settled is not None:
+        return f"Okta's app has it by now, as the Okta user {settled.app_user.id}"
+    found = directory.get(group.directory_id)
+    if found is None or found.hidden:
+        return "the account is gone from OpsHelm"
+    return (
+        "the account is inactive by now"
+        if not found.active
+        else "the account is managed by now: it is linked"
+    )
+
+
+def _refuse_others(named: Mapping[str, str], found: Survey, directory: Directory) -> None:
+    """Who was named must be somebody who can be imported; all problems at once."""
+    matched = {match.account.id for match in found.matches}
+    assigned = {one.account.id: one for one in found.assigned}
+    problems = []
+    for directory_id in named:
+        if directory_id in matched:
+            continue
+        account_ = directory.get(directory_id)
+        login = account_.user_name if account_ else directory_id
+        if directory_id in assigned:
+            problems.append(
+                f"{login}: Okta's app has it already, as the Okta user {assigned[directory_id].app_user.id}"
+            )
+        elif account_ is not None and not account_.active:
+            problems.append(f"{login}: inactive in OpsHelm; an assignment would reactivate it")
+        else:
+            problems.append(f"{login}: managed by Okta already")
+    if problems:
+        raise UsageError("\n".join(problems))

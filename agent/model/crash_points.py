@@ -1,0 +1,38 @@
+"""Places where a test may end the process as kill -9 does. Does nothing unless OPSHELM_CRASH_AT names the place.
+
+``OPSHELM_CRASH_AT=import.created`` ends it at the first time that place is reached, ``import.created:40`` at the 40th.
+"""
+
+import os
+import signal
+from collections import Counter
+
+VARIABLE = "OPSHELM_CRASH_AT"
+
+#: Every place, and what is true there.
+CRASH_POINTS = {
+    "import.planned": "the plan is stored, nothing else has happened",
+    "import.intended": "the wish to create is stored, Okta has not been asked",
+    "import.create_answered": "Okta has created the user, the agent has not stored it",
+    "import.created": "the new Okta user's id is stored",
+    "import.assign_intended": "the wish to assign is stored, Okta has not been asked",
+    "import.assign_answered": "Okta has assigned the user, the agent has not stored it",
+    "import.assigned": "the assignment is stored",
+    "import.done": "every action has its end, the run has not",
+}
+
+_reached: Counter[str] = Counter()
+
+
+def crash_point(name: str) -> None:
+    """End this process here, without any clean-up, if a test asked for it."""
+    wanted = os.environ.get(VARIABLE)
+    if wanted is None:
+        return
+    if name not in CRASH_POINTS:
+        raise LookupError(f"{name} is no crash point")
+    place, _, times = wanted.partition(":")
+    if place == name:
+        _reached[name] += 1
+        if _reached[name] == int(times or 1):
+            os.kill(os.getpid(), signal.SIGKILL)
