@@ -11,6 +11,11 @@ VARIABLE = "OPSHELM_CRASH_AT"
 
 #: Every place, and what is true there.
 CRASH_POINTS = {
+    "sweep.page": "one page of the listing was read, its rows may be stored",
+    "apply.planned": "the plan is stored, this batch is pending",
+    "apply.sent": "this batch is marked as sent, nothing of it is written",
+    "apply.written": "this batch is written in a transaction that is not committed",
+    "apply.done": "this batch is committed, the run has no end",
     "import.planned": "the plan is stored, nothing else has happened",
     "import.intended": "the wish to create is stored, Okta has not been asked",
     "import.create_answered": "Okta has created the user, the agent has not stored it",

@@ -16,6 +16,7 @@ from agent.directory.port import WriteContext
 from agent.directory.sql import SqlDirectory
 from agent.model.cases import Want
 from agent.model.codes import ActionKind, ActionState, HeldCode, Source
+from agent.model.crash_points import crash_point
 from agent.model.guard import Grant, ends_access, exempt
 from agent.model.plan import Action
 from agent.okta_org.org import OktaOrg
@@ -38,8 +39,6 @@ class Job(Struct, frozen=True, kw_only=True):
     fence: int
     grant: Grant
     wants: dict[str, Want] = {}
-    #: Okta user ids whose deactivation no limit stops: somebody came back under their name.
-    unlimited: frozenset[str] = frozenset()
 
 
 class Result(Struct, kw_only=True):
@@ -72,9 +71,15 @@ class Applier(Struct, frozen=True, kw_only=True):
             if self._must_end(result):
                 break
             ready = self._ready(job, batch, finished, result)
-            for ended in writer.write(job.plan_id, ready, lambda a: self._context(job, a), self.clock()) if ready else ():
+            crash_point("apply.planned")
+            for ended in (
+                writer.write(job.plan_id, ready, lambda a: self._context(job, a), self.clock())
+                if ready
+                else ()
+            ):
                 finished[ended.n] = ended.state
                 _count(result, ended)
+            crash_point("apply.done")
             progress.step("applying", len(finished), len(todo))
             if self._fails_too_often(result):
                 self._hold_rest(job, [a for a in todo if a.n not in finished], result)
@@ -83,7 +88,10 @@ class Applier(Struct, frozen=True, kw_only=True):
 
     def _must_end(self, result: Result) -> bool:
         if self.stop.is_set():
-            result.stopped, result.left = True, "The process was asked to stop; the rest waits for the next run."
+            result.stopped, result.left = (
+                True,
+                "The process was asked to stop; the rest waits for the next run.",
+            )
         else:
             with self.store.read() as conn:
                 row = account.get(conn)
@@ -139,7 +147,7 @@ class Applier(Struct, frozen=True, kw_only=True):
     def _context(self, job: Job, action: Action) -> WriteContext:
         return WriteContext(
             actor=job.actor, source=job.source, run_id=job.run_id, plan_id=job.plan_id, action_n=action.n,
-            reason=action.proof or action.rule, exempt=exempt(action, job.grant) or action.okta_id in job.unlimited,
+            reason=action.proof or action.rule, exempt=exempt(action, job.grant),
             fence=job.fence, suspended=action.suspended,
         )  # fmt: skip
 
@@ -148,9 +156,7 @@ class Applier(Struct, frozen=True, kw_only=True):
         tried = result.done + result.failed
         if result.failed < guard.failed_floor or result.failed <= tried * guard.failed_percent / 100:
             return False
-        result.too_many_failed = (
-            f"{result.failed} of {tried} actions failed; the limit is {guard.failed_percent:g} % and {guard.failed_floor}."
-        )
+        result.too_many_failed = f"{result.failed} of {tried} actions failed; the limit is {guard.failed_percent:g} % and {guard.failed_floor}."
         return True
 
     def _hold_rest(self, job: Job, rest: Sequence[Action], result: Result) -> None:
@@ -178,5 +184,3 @@ def _count(result: Result, ended: Ended) -> None:
 
 def _essence(want: Want) -> tuple[object, ...]:
     return want.wanted, want.user_name_key, want.email_key, want.mapped, want.cleared
-
-

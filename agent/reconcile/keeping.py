@@ -60,7 +60,9 @@ def held_set(plan: Plan) -> HeldSet:
     if plan.held is not None:
         return frozenset((plan.held.value, action.identity) for action in plan.actions)
     waiting = (ActionState.PENDING, ActionState.HELD)
-    return frozenset((a.held.value, a.identity) for a in plan.actions if a.held is not None and a.state in waiting)
+    return frozenset(
+        (a.held.value, a.identity) for a in plan.actions if a.held is not None and a.state in waiting
+    )
 
 
 def _doable(plan: Plan) -> bool:
@@ -76,7 +78,9 @@ def expire(conn: Any, now: datetime) -> None:
 def close(conn: Any, plan_id: int) -> StoredPlan:
     """After an apply: what still waits keeps the plan open."""
     stored = existing(conn, plan_id)
-    status = PlanStatus.HELD if stored.status is PlanStatus.HELD and held_set(stored.plan) else PlanStatus.APPLIED
+    status = (
+        PlanStatus.HELD if stored.status is PlanStatus.HELD and held_set(stored.plan) else PlanStatus.APPLIED
+    )
     plans.set_status(conn, plan_id, status)
     return existing(conn, plan_id)
 
@@ -93,13 +97,21 @@ def usable(stored: StoredPlan, checksum: str, now: datetime) -> None:
     if stored.kind != KIND:
         raise UsageError(f"Plan {stored.id} is an import: opshelm-agent import apply {stored.id}")
     if stored.checksum != checksum:
-        raise UsageError(f"The checksum is not that of plan {stored.id}. Look again: opshelm-agent plans show {stored.id}")
+        raise UsageError(
+            f"The checksum is not that of plan {stored.id}. Look again: opshelm-agent plans show {stored.id}"
+        )
     if stored.plan.format.partition(".")[0] != PLAN_FORMAT.partition(".")[0]:
-        raise UsageError(f"Plan {stored.id} was made by another version ({stored.plan.format}). Make a new one: reconcile")
+        raise UsageError(
+            f"Plan {stored.id} was made by another version ({stored.plan.format}). Make a new one: reconcile"
+        )
     if stored.status in _OPEN and stored.expires <= now:
-        raise UsageError(f"Plan {stored.id} expired at {stored.expires:%Y-%m-%d %H:%M} UTC. Make a new one: opshelm-agent reconcile")
+        raise UsageError(
+            f"Plan {stored.id} expired at {stored.expires:%Y-%m-%d %H:%M} UTC. Make a new one: opshelm-agent reconcile"
+        )
     if stored.status not in _OPEN:
-        raise UsageError(f"Plan {stored.id} is {stored.status.value}; a plan is applied once. Make a new one: opshelm-agent reconcile")
+        raise UsageError(
+            f"Plan {stored.id} is {stored.status.value}; a plan is applied once. Make a new one: opshelm-agent reconcile"
+        )
 
 
 def chosen(stored: StoredPlan, *, approve: bool, only: frozenset[int] | None) -> list[Action]:
@@ -110,7 +122,9 @@ def chosen(stored: StoredPlan, *, approve: bool, only: frozenset[int] | None) ->
         if unknown:
             raise UsageError(f"Plan {stored.id} has no open action {', '.join(map(str, sorted(unknown)))}")
         picked = [a for a in pending if a.n in only]
-        final = next((a for a in picked if a.held is not None and a.held not in APPROVABLE | ONE_BY_ONE), None)
+        final = next(
+            (a for a in picked if a.held is not None and a.held not in APPROVABLE | ONE_BY_ONE), None
+        )
         if final is not None and final.held is not None:
             raise HeldBack(final.held, f"Action {final.n} can't be approved: {final.held_detail}")
         return picked
@@ -119,7 +133,9 @@ def chosen(stored: StoredPlan, *, approve: bool, only: frozenset[int] | None) ->
     return [a for a in pending if a.held is None or a.held in APPROVABLE]
 
 
-def grant_for(stored: StoredPlan, picked: list[Action], *, approve: bool, named: bool, count: int | None) -> Grant:
+def grant_for(
+    stored: StoredPlan, picked: list[Action], *, approve: bool, named: bool, count: int | None
+) -> Grant:
     """What the decision lifts. Raises HeldBack where it lifts too little to be worth starting."""
     if not approve:
         return Grant(count=count)
@@ -127,7 +143,9 @@ def grant_for(stored: StoredPlan, picked: list[Action], *, approve: bool, named:
     if held is not None and held not in APPROVABLE_RUNS:
         raise HeldBack(held, f"Plan {stored.id} can't be approved: {stored.plan.held_detail}")
     if held in NEED_COUNT and count is None:
-        raise HeldBack(held or HeldCode.FIRST_RUN, f"Plan {stored.id} needs --count N. {stored.plan.held_detail}")
+        raise HeldBack(
+            held or HeldCode.FIRST_RUN, f"Plan {stored.id} needs --count N. {stored.plan.held_detail}"
+        )
     lifted = frozenset({held} if held else ())
     if held is HeldCode.FIRST_RUN:
         lifted |= typed(first_run=count).lifted

@@ -30,7 +30,6 @@ from agent.store import account as account_row
 from agent.store import compare, staging
 from agent.store.engine import Store
 
-
 _NOBODY_ASKED = Proof(answer=Answer.NOT_ASKED, detail="the account is protected")
 
 
@@ -79,7 +78,9 @@ class Planner(Struct, frozen=True, kw_only=True):
 
     def single(self, asked: Asked, binding: Binding, scope: tuple[str, ...], progress: Progress) -> Draft:
         progress.step("reading people")
-        reader = SingleReader(directory=self.directory, okta=self.okta, projector=self.projector, clock=self.clock)
+        reader = SingleReader(
+            directory=self.directory, okta=self.okta, projector=self.projector, clock=self.clock
+        )
         found = reader.read(asked)
         absences = not_disproved(found.absences)
         outlined = outline(found.candidates, absences, self.projector.mapping, self.projector.names)
@@ -95,7 +96,9 @@ class Planner(Struct, frozen=True, kw_only=True):
         with self.store.read() as conn:
             # The rows must all still be there: a listing with holes looks like people who left.
             if staging.people(conn, sweep) != people:
-                raise OktaUnreachable("The rows of this sweep were removed while it ran. Nothing was changed.")
+                raise OktaUnreachable(
+                    "The rows of this sweep were removed while it ran. Nothing was changed."
+                )
             candidates = list(compare.differing(conn, sweep))
             absent = [account for account in compare.absent(conn, sweep) if concerns(account)]
         return candidates, absent

@@ -27,7 +27,9 @@ class Projector(Struct, frozen=True, kw_only=True):
         reconcile = settings.reconcile
         return cls(
             mapping=Mapping(settings.mapping),
-            rules=Rules(settle=reconcile.settle, syncing=reconcile.syncing, suspended=settings.policy.suspended),
+            rules=Rules(
+                settle=reconcile.settle, syncing=reconcile.syncing, suspended=settings.policy.suspended
+            ),
             names=NameRules(
                 is_email=settings.receiver.username_is_email, ascii_only=settings.receiver.ascii_usernames
             ),

@@ -13,10 +13,10 @@ from msgspec.structs import replace
 
 from agent.directory.sql import SqlDirectory
 from agent.model.codes import ActionState, HeldCode
-from agent.model.guard import NO_GRANT, Grant, typed
+from agent.model.guard import NO_GRANT, Grant, Identity, ends_access, typed
 from agent.model.plan import Action, Plan
 from agent.okta_org.org import OktaOrg
-from agent.reconcile import facts, keeping, preflight
+from agent.reconcile import facts, keeping, preflight, watching
 from agent.reconcile.applying import Applier, Job, Result
 from agent.reconcile.planner import Draft, Planner
 from agent.reconcile.preflight import Binding
@@ -37,7 +37,12 @@ SETTLE = "settle"
 
 class Reconciler:
     def __init__(
-        self, store: Store, directory: SqlDirectory, okta: OktaOrg, settings: Settings, clock: Callable[[], datetime]
+        self,
+        store: Store,
+        directory: SqlDirectory,
+        okta: OktaOrg,
+        settings: Settings,
+        clock: Callable[[], datetime],
     ) -> None:
         self.store = store
         self.settings = settings
@@ -72,28 +77,34 @@ class Reconciler:
         asked = Asked(logins=tuple(users)) if users else None
         order = _order(asked, trigger=trigger, actor=actor, dry=not apply, wait=wait)
         grant = typed(first_run=first_run, allow_empty=allow_empty)
-        return self.look(order, asked, grant, progress or Silent())
-
-    def look(
-        self,
-        order: Order,
-        asked: Asked | None,
-        grant: Grant = NO_GRANT,
-        progress: Progress | None = None,
-        *,
-        unlimited: frozenset[str] = frozenset(),
-    ) -> RunReport:
-        """``run`` for whoever knows ids. ``unlimited``: Okta user ids whose deactivation no limit stops."""
         talk = progress or Silent()
 
         def work(run_id: int, fence: int) -> Ending:
             binding, draft = self._read(run_id, order, asked, grant, talk)
-            if unlimited:
-                ours = frozenset(a.identity for a in draft.plan.actions if a.okta_id in unlimited)
-                return self._decide(run_id, fence, order, binding, draft, replace(grant, approved=ours), talk)
             return self._decide(run_id, fence, order, binding, draft, grant, talk)
 
         return self._frame.run(order, talk, work)
+
+    def look(self, *, apply: bool, trigger: str = "event", actor: str = "daemon") -> RunReport | None:
+        """The people who are due to be looked at alone; None where nobody is, or nothing may be applied yet."""
+        now = self.clock()
+        with self.store.read() as conn:
+            row = account.get(conn)
+            due = watching.due(conn, now) if row.pinned and not (apply and row.paused) else None
+        if due is None:
+            return None
+        order = _order(due.asked, trigger=trigger, actor=actor, dry=not apply, wait=0)
+        talk = Silent()
+
+        def work(run_id: int, fence: int) -> Ending:
+            binding, draft = self._read(run_id, order, due.asked, NO_GRANT, talk)
+            plan = replace(draft.plan, findings=(*draft.plan.findings, *due.findings))
+            grant = Grant(approved=_departures(plan, due.unlimited))
+            return self._decide(run_id, fence, order, binding, replace(draft, plan=plan), grant, talk)
+
+        report = self._frame.run(order, talk, work)
+        self.store.write(lambda conn: watching.settle(conn, due.rows, report.outcome, self.clock()))
+        return report
 
     def apply_plan(
         self,
@@ -156,7 +167,14 @@ class Reconciler:
     # --- deciding
 
     def _decide(
-        self, run_id: int, fence: int, order: Order, binding: Binding, draft: Draft, grant: Grant, progress: Progress
+        self,
+        run_id: int,
+        fence: int,
+        order: Order,
+        binding: Binding,
+        draft: Draft,
+        grant: Grant,
+        progress: Progress,
     ) -> Ending:
         plan = self.planner.judged(draft, grant)
         stored, waiting = self._store(run_id, plan, draft, order)
@@ -179,7 +197,11 @@ class Reconciler:
         self._pin(binding, draft, order.actor)
         self._look_again(draft)
         if stored is None or stored is waiting:
-            return replace(base, outcome=Outcome.HELD if base.held else Outcome.IN_STEP, detail=_held_detail(plan, waiting))
+            return replace(
+                base,
+                outcome=Outcome.HELD if base.held else Outcome.IN_STEP,
+                detail=_held_detail(plan, waiting),
+            )
         job = Job(
             run_id=run_id, plan_id=stored.id, actions=plan.actions, source=draft.source, actor=_actor(run_id, order),
             fence=fence, grant=grant, wants=draft.wants,
@@ -256,7 +278,9 @@ class Reconciler:
             decision = "approve" if order.trigger == "approve" else "apply"
             approve = numbers if order.trigger == "approve" else None
             plans.decide(conn, stored.id, actor=order.actor, decision=decision, now=now, approve=approve)
-            plans.mark(conn, stored.id, moved, ActionState.STALE, now, error="it has moved since the plan was made")
+            plans.mark(
+                conn, stored.id, moved, ActionState.STALE, now, error="it has moved since the plan was made"
+            )
 
         self.store.write(work)
 
@@ -301,6 +325,10 @@ class Reconciler:
                 attention.add(conn, reason=SETTLE, okta_id=okta_id, not_before=due, now=now)
 
         self.store.write(work)
+
+
+def _departures(plan: Plan, people: frozenset[str]) -> frozenset[Identity]:
+    return frozenset(a.identity for a in plan.actions if ends_access(a) and a.okta_id in people)
 
 
 def _order(asked: Asked | None, *, trigger: str, actor: str, dry: bool, wait: float) -> Order:

@@ -22,6 +22,7 @@ in_step           0          nothing to do
 
 from collections.abc import Iterable
 from enum import StrEnum
+
 from msgspec import Struct
 
 from agent.model.codes import ActionState
@@ -76,6 +77,8 @@ def counts_of(actions: Iterable[Action]) -> dict[str, int]:
     found: dict[str, int] = {}
     for action in actions:
         found[action.kind.value] = found.get(action.kind.value, 0) + 1
-        state = "held" if action.held is not None and action.state is ActionState.PENDING else action.state.value
+        state = (
+            "held" if action.held is not None and action.state is ActionState.PENDING else action.state.value
+        )
         found[state] = found.get(state, 0) + 1
     return found

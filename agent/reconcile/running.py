@@ -10,7 +10,16 @@ from datetime import datetime, timedelta
 
 from msgspec import Struct
 
-from agent.model.errors import AgentError, Frozen, HeldBack, LeaseHeld, NotFound, OktaError, StoreError, UsageError
+from agent.model.errors import (
+    AgentError,
+    Frozen,
+    HeldBack,
+    LeaseHeld,
+    NotFound,
+    OktaError,
+    StoreError,
+    UsageError,
+)
 from agent.model.plan import Finding
 from agent.okta_org.org import OktaOrg
 from agent.reconcile.progress import Progress
@@ -88,7 +97,9 @@ class Frame(Struct, frozen=True, kw_only=True):
         except HeldBack as error:
             return Ending(outcome=Outcome.HELD, detail=error.detail, held=True)
         except OktaError as error:
-            return Ending(outcome=Outcome.INCOMPLETE, detail=f"{error.detail} Nothing was changed after that.")
+            return Ending(
+                outcome=Outcome.INCOMPLETE, detail=f"{error.detail} Nothing was changed after that."
+            )
         except StoreError as error:
             if error.soft:
                 raise
@@ -109,7 +120,13 @@ class Frame(Struct, frozen=True, kw_only=True):
         now = self.clock()
         return self.store.write(
             lambda conn: runs.start(
-                conn, kind=order.kind, trigger=order.trigger, actor=order.actor, dry=order.dry, scope=order.scope, now=now
+                conn,
+                kind=order.kind,
+                trigger=order.trigger,
+                actor=order.actor,
+                dry=order.dry,
+                scope=order.scope,
+                now=now,
             )
         )
 
@@ -144,5 +161,3 @@ def _let_go(held: Lease) -> None:
         held.release()
     except (StoreError, LeaseHeld):
         return  # it runs out by itself
-
-

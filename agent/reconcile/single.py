@@ -73,7 +73,9 @@ class SingleReader(Struct, frozen=True, kw_only=True):
         """Okta user ids of those who were asked for; ``without``: accounts of which Okta knows nobody."""
         ids = list(asked.okta_ids)
         for login in asked.logins:
-            ids += self._by_login(login, self.directory.find(user_name_key=identity_key(login)), without, typed=True)
+            ids += self._by_login(
+                login, self.directory.find(user_name_key=identity_key(login)), without, typed=True
+            )
         for directory_id in asked.directory_ids:
             user = self.directory.get(directory_id)
             if user is not None:
@@ -89,7 +91,9 @@ class SingleReader(Struct, frozen=True, kw_only=True):
         if known is not None:
             return [known.id]
         if user is None and typed:
-            raise NotFound(f"Neither OpsHelm nor Okta knows {login}. Check the spelling; give a userName or an Okta login.")
+            raise NotFound(
+                f"Neither OpsHelm nor Okta knows {login}. Check the spelling; give a userName or an Okta login."
+            )
         if user is not None:
             without.append(user)
         return []

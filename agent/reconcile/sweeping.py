@@ -15,6 +15,7 @@ from msgspec import Struct, field
 
 from agent.model.cases import Want
 from agent.model.codes import FindingCode
+from agent.model.crash_points import crash_point
 from agent.model.desired import user_status
 from agent.model.errors import Frozen, OktaRejected
 from agent.model.okta import AppUser
@@ -72,12 +73,15 @@ class Sweeper(Struct, frozen=True, kw_only=True):
             if writing is not None:
                 writing.result()
             writing = self.store.submit(partial(_keep, sweep_id, rows))
+            crash_point("sweep.page")
             found.counts["read"] += len(page)
             progress.step(f"reading people{self._budget()}", found.counts["read"])
         if writing is not None:
             writing.result()
         if usable_app(self.okta).id != binding.app.id:
-            raise Frozen("The app changed while it was listed. Nothing was changed; the next run lists again.")
+            raise Frozen(
+                "The app changed while it was listed. Nothing was changed; the next run lists again."
+            )
         return self._closed(found)
 
     def _rows(self, page: list[AppUser], statuses: dict[str, str], found: Sweep) -> list[Want]:

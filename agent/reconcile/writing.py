@@ -14,6 +14,7 @@ from agent.directory import ring, transition
 from agent.directory.port import WriteContext, Written
 from agent.directory.sql import SqlDirectory
 from agent.model.codes import ActionKind, ActionState, HeldCode, RefusalCode
+from agent.model.crash_points import crash_point
 from agent.model.errors import AgentError, FenceLost, NotFound, Refused, StoreError, VersionConflict
 from agent.model.plan import Action
 from agent.reconcile.drafts import draft
@@ -35,7 +36,9 @@ _HELD = {
     RefusalCode.BLANK: HeldCode.NAME_INVALID,
 }
 #: Somebody else was quicker, or the account is no longer ours: the next plan sees it.
-_STALE = frozenset({RefusalCode.UNIQUENESS, RefusalCode.PROTECTED, RefusalCode.LOCAL_ACCOUNT, RefusalCode.HIDDEN})
+_STALE = frozenset(
+    {RefusalCode.UNIQUENESS, RefusalCode.PROTECTED, RefusalCode.LOCAL_ACCOUNT, RefusalCode.HIDDEN}
+)
 
 
 class Ended(Struct, frozen=True, kw_only=True):
@@ -56,11 +59,14 @@ class Writer:
         self._directory = directory
         self._versions: dict[str, int] = {}
 
-    def write(self, plan_id: int, actions: Sequence[Action], context_of: ContextOf, now: datetime) -> list[Ended]:
+    def write(
+        self, plan_id: int, actions: Sequence[Action], context_of: ContextOf, now: datetime
+    ) -> list[Ended]:
         """All of them in one transaction, after a first one that says they are under way."""
         store = self._directory.store
         numbers = [action.n for action in actions]
         store.write(lambda conn: plans.mark(conn, plan_id, numbers, ActionState.SENT, now))
+        crash_point("apply.sent")
         ended, versions = store.write(lambda conn: self._all(conn, plan_id, actions, context_of, now))
         self._versions.update(versions)
         return ended
@@ -80,6 +86,7 @@ class Writer:
                 ended.append(after_undone(action.n, first))
             if ended[-1].state is not ActionState.DONE:
                 undone.add(action.n)
+        crash_point("apply.written")
         plans.mark_each(conn, plan_id, [(e.n, e.state, e.error) for e in ended if e.held is None], now)
         for e in ended:
             if e.held is not None:
