@@ -16,7 +16,7 @@ _TIMEOUT = 60
 
 
 def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
-    """This process's, without any setting of the agent."""
+    """The environment of the tests, without any setting of the agent."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("OPSHELM_")}
     return {
         **kept,
