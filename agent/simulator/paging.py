@@ -55,6 +55,7 @@ def links(url: str, query: Mapping[str, str], limit: int, following: int | str |
     found = [_link(url, {**here, "limit": limit, **kept}, "self")]
     if following is not None:
         after = f"000u{following:012x}" if isinstance(following, int) else following
+        kept.pop("since", None)  # a cursor says where to go on; Okta refuses both together
         found.append(_link(url, {"after": after, "limit": limit, **kept}, "next"))
     return found
 

@@ -3,13 +3,10 @@ from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
-from scripted import Scripted
+from scripted import APP, TOKEN, Scripted
 
 from agent.okta_org import OktaOrg
 from agent.settings import OktaSettings
-
-APP = "0oaOPSHELM1"
-TOKEN = "00Secret-api-token-value"
 
 
 class Waits(list[float]):

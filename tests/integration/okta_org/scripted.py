@@ -10,6 +10,9 @@ from collections import defaultdict, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+APP = "0oaOPSHELM1"
+TOKEN = "00Secret-api-token-value"
+
 
 @dataclass
 class Asked:

@@ -4,8 +4,7 @@ import math
 from email.utils import formatdate
 
 import pytest
-from conftest import APP
-from scripted import Say, links, okta_error
+from scripted import APP, Say, links, okta_error
 
 from agent.model.errors import OktaThrottled
 

@@ -6,12 +6,11 @@ import threading
 from urllib.parse import parse_qs
 
 import pytest
-from conftest import APP, TOKEN
 from Cryptodome.PublicKey import RSA
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from jwcrypto.jwk import JWK
-from scripted import Say, okta_error
+from scripted import APP, TOKEN, Say, okta_error
 
 from agent.model.errors import ConfigError, OktaDenied, OktaThrottled, OktaUnreachable
 from agent.settings import OktaSettings

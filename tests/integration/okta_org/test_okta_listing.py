@@ -1,8 +1,7 @@
 """Listings over real HTTP: complete, or an error. Each trap of the SDK's own listing has its test here."""
 
 import pytest
-from conftest import APP
-from scripted import Say, links, okta_error
+from scripted import APP, Say, links, okta_error
 
 from agent.model.errors import (
     OktaDenied,

@@ -3,8 +3,7 @@
 import threading
 
 import pytest
-from conftest import APP
-from scripted import Say, links, okta_error
+from scripted import APP, Say, links, okta_error
 from test_okta_listing import person
 
 from agent.model.errors import AgentError, OktaDenied, OktaRejected, OktaUnreachable, UsageError

@@ -5,8 +5,7 @@ import logging.config
 import traceback
 
 import pytest
-from conftest import APP, TOKEN
-from scripted import Say, okta_error
+from scripted import APP, TOKEN, Say, okta_error
 from test_okta_credentials import TOKEN_PATH, granted, oauth, pem  # noqa: F401 - fixtures
 
 from agent.model.errors import OktaError

@@ -7,11 +7,10 @@ from ipaddress import ip_address
 from json import JSONDecodeError
 
 import pytest
-from conftest import APP, TOKEN
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from scripted import Say, Scripted, okta_error
+from scripted import APP, TOKEN, Say, Scripted, okta_error
 
 from agent.model.errors import ConfigError, OktaRejected, OktaUnreachable
 from agent.okta_org import calls

@@ -1,8 +1,7 @@
 """The few ways in which Okta is written to: refused, done, or unknown, and never sent twice."""
 
 import pytest
-from conftest import APP
-from scripted import Say, okta_error
+from scripted import APP, Say, okta_error
 from test_okta_listing import person
 
 from agent.model.errors import OktaDenied, OktaRejected, OktaUnreachable
