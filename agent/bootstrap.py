@@ -14,6 +14,7 @@ from agent.settings import Settings
 if TYPE_CHECKING:
     from agent.directory.operator import Acts
     from agent.directory.sql import SqlDirectory
+    from agent.imports import Importer
     from agent.okta_org.org import OktaOrg
     from agent.reconcile.reconciler import Reconciler
     from agent.store.engine import Store
@@ -75,6 +76,13 @@ class Agent:
     def need_reconciler(self) -> "Reconciler":
         assert self.reconciler is not None  # open_agent has insisted on Okta
         return self.reconciler
+
+    def importer(self) -> "Importer":
+        """OpsHelm accounts into Okta."""
+        from agent.imports import Importer
+
+        assert self.okta is not None  # open_agent has insisted on Okta
+        return Importer(self.store, self.directory, self.okta, self.settings, clock)
 
     def receiver(self) -> Any:
         """The ASGI app that Okta pushes to."""

@@ -41,9 +41,11 @@ _TAKEN = "already exists"
 class Failed(Exception):
     """The import of one account ends here. What became of ``action`` is stored; ``trouble``: Okta, not the person."""
 
-    def __init__(self, action: Action, why: str, *, trouble: bool = False) -> None:
+    def __init__(
+        self, action: Action, why: str, *, trouble: bool = False, state: ActionState = ActionState.FAILED
+    ) -> None:
         super().__init__(why)
-        self.action, self.why, self.trouble = action, why, trouble
+        self.action, self.why, self.trouble, self.state = action, why, trouble, state
 
 
 class Carrier:
@@ -80,8 +82,7 @@ class Carrier:
         """The new Okta user's id, and whether Okta has answered so at once."""
         if self._look(action) is not None:
             why = f"Okta has a user {action.login} by now. Plan again: opshelm-agent import plan --user {action.login}"
-            self._keeper.ended((action,), ActionState.STALE, why)
-            raise Failed(action, why)
+            raise self._stale(action, why)
         self._keeper.intend(action, None)
         crash_point("import.intended")
         activate = action.changes["status"].after == "active"
@@ -154,8 +155,7 @@ class Carrier:
         if status in LIVE or (made and status in ("STAGED", "SUSPENDED")):
             return
         why = f"The Okta user {person.okta_id} is {status or 'gone'} by now."
-        self._keeper.ended((action,), ActionState.STALE, why)
-        raise Failed(action, why)
+        raise self._stale(action, why)
 
     # calls
 
@@ -184,6 +184,10 @@ class Carrier:
             why = f"{error.detail} What became of this account is not known; the next import looks first."
             self._keeper.unknown(action, why)
             raise Failed(action, why, trouble=True) from error
+
+    def _stale(self, action: Action, why: str) -> Failed:
+        self._keeper.ended((action,), ActionState.STALE, why)
+        return Failed(action, why, state=ActionState.STALE)
 
     def _wait(self, number: int) -> None:
         if number < _CALLS:

@@ -7,7 +7,8 @@ may be started again; what is done stays done, and what was under way is looked 
 
 import os
 import socket
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
 
@@ -52,7 +53,9 @@ class Importer:
 
     def survey(self, progress: Progress | None = None) -> Survey:
         """Every account that Okta's app doesn't know, sorted; also confirms what is linked by now."""
-        found = self._surveyor.everybody(progress or Silent())
+        say = progress or Silent()
+        with self._waits_shown(say):
+            found = self._surveyor.everybody(say)
         linking.confirm(self._store, self._directory, self._clock(), found.assigned)
         return found
 
@@ -64,9 +67,12 @@ class Importer:
 
     def plan(self, choice: Choice, *, actor: str, progress: Progress | None = None) -> ImportReport:
         """Look, sort, choose, store. Changes nothing else."""
-        self._preflight()
         say = progress or Silent()
-        found = self._surveyor.chosen(choice.named, say) if choice.named else self._surveyor.everybody(say)
+        with self._waits_shown(say):
+            self._preflight()
+            found = (
+                self._surveyor.chosen(choice.named, say) if choice.named else self._surveyor.everybody(say)
+            )
         if choice.named:
             _refuse_others(choice.named, found, self._directory)
         now = self._clock()
@@ -75,6 +81,7 @@ class Importer:
         status = PlanStatus.HELD if plan.held else PlanStatus.READY
 
         def work(conn: Any) -> tuple[int, StoredPlan | None]:
+            _expire(conn, now)
             run_id = runs.start(
                 conn, kind=KIND, trigger="cli", actor=actor, dry=True, now=now, scope=plan.scope
             )
@@ -116,12 +123,15 @@ class Importer:
             # Under the lease once more: another apply may have ended while this one waited.
             stored = self._applicable(plan_id)
             self._not_paused()
-            self._preflight()
-            return self._apply(stored, actor, held.fence, progress or Silent())
+            say = progress or Silent()
+            with self._waits_shown(say):
+                self._preflight()
+                return self._apply(stored, actor, held.fence, say)
 
     def _apply(self, stored: StoredPlan, actor: str, fence: int, progress: Progress) -> ImportReport:
         def begin(conn: Any) -> int:
             now = self._clock()
+            _end_dead(conn, now)
             return runs.start(
                 conn, kind=KIND, trigger="cli", actor=actor, dry=False, now=now, scope=stored.plan.scope
             )
@@ -146,28 +156,25 @@ class Importer:
     def _carry_out(self, stored: StoredPlan, keeper: Keeper, progress: Progress) -> str:
         """Account by account; the reason why it stopped, or ""."""
         todo = [group for group in groups(stored.plan) if not _ended(group)]
-        with self._okta.run():
-            found = _Fresh(self._surveyor.chosen(_only(decisions_of(stored.plan), todo), progress))
-            carrier = Carrier(self._okta, keeper, self._settings.imports)
-            troubles = 0
-            for number, group in enumerate(todo, 1):
-                paused = self._paused()
-                if paused:
-                    return paused
-                try:
-                    self._one(group, found, keeper, carrier, named=bool(stored.plan.scope))
-                    troubles = 0
-                except Failed as failed:
-                    later = [a for a in group.actions if a.n > failed.action.n]
-                    keeper.ended(
-                        later, ActionState.FAILED, f"action {failed.action.n} before it was not done"
-                    )
-                    troubles = troubles + 1 if failed.trouble else 0
-                    if troubles >= _TROUBLES:
-                        raise OktaError(
-                            f"{failed.why} So it went {troubles} times in a row; the rest was not tried."
-                        ) from failed
-                progress.step("accounts brought into Okta", number, len(todo))
+        found = _Fresh(self._surveyor.chosen(_only(decisions_of(stored.plan), todo), progress))
+        carrier = Carrier(self._okta, keeper, self._settings.imports)
+        troubles = 0
+        for number, group in enumerate(todo, 1):
+            paused = self._paused()
+            if paused:
+                return paused
+            try:
+                self._one(group, found, keeper, carrier, named=bool(stored.plan.scope))
+                troubles = 0
+            except Failed as failed:
+                later = [a for a in group.actions if a.n > failed.action.n]
+                keeper.ended(later, failed.state, f"action {failed.action.n} before it was not done")
+                troubles = troubles + 1 if failed.trouble else 0
+                if troubles >= _TROUBLES:
+                    raise OktaError(
+                        f"{failed.why} So it went {troubles} times in a row; the rest was not tried."
+                    ) from failed
+            progress.step("accounts brought into Okta", number, len(todo))
         return ""
 
     def _one(self, group: Group, found: "_Fresh", keeper: Keeper, carrier: Carrier, *, named: bool) -> None:
@@ -222,6 +229,16 @@ class Importer:
         counts = counts_of(ended.plan.actions)
         return ImportReport(run_id=run_id, outcome=outcome, plan=ended, counts=counts, detail=detail)
 
+    @contextmanager
+    def _waits_shown(self, progress: Progress) -> Iterator[None]:
+        """One allowance of waiting for Okta's limits, and every wait is said."""
+        before, self._okta.on_wait = self._okta.on_wait, progress.wait
+        try:
+            with self._okta.run():
+                yield
+        finally:
+            self._okta.on_wait = before
+
     # brakes
 
     def _applicable(self, plan_id: int) -> StoredPlan:
@@ -267,6 +284,20 @@ class Importer:
         why = self._paused()
         if why:
             raise Frozen(why)
+
+
+def _expire(conn: Any, now: datetime) -> None:
+    for stored in plans.with_status(conn, PlanStatus.READY, PlanStatus.HELD):
+        if stored.kind == KIND and stored.expires <= now:
+            plans.set_status(conn, stored.id, PlanStatus.EXPIRED)
+
+
+def _end_dead(conn: Any, now: datetime) -> None:
+    """Runs of processes that died; the lease says that none of them is at work."""
+    for run in runs.unfinished(conn):
+        if run.kind == KIND:
+            detail = "The process died during this run. Its plan can be applied again."
+            runs.finish(conn, run.id, outcome="error", exit_code=1, counts={}, now=now, detail=detail)
 
 
 class _Fresh(Struct):

@@ -19,7 +19,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from agent.imports.profile import okta_profile
-from agent.model.codes import ActionKind, HeldCode
+from agent.model.codes import ActionKind, ActionState, HeldCode
 from agent.model.matching import Apart, Match, MatchClass
 from agent.model.plan import Action, Change, Plan
 from agent.settings import Settings
@@ -84,7 +84,7 @@ def drafts(match: Match, settings: Settings, first: int = 1) -> list[Action]:
     create = replace(base, kind=ActionKind.OKTA_CREATE, changes=_creation(match, settings))
     if match.held is not None:
         kind = create if match.kind is MatchClass.NONE else base
-        return [replace(kind, held=match.held, held_detail=match.held_detail)]
+        return [replace(kind, held=match.held, held_detail=match.held_detail, state=ActionState.HELD)]
     if match.kind is MatchClass.EXACT:
         return [base]
     return [create, replace(base, n=first + 1, needs=(first,))]

@@ -1,0 +1,262 @@
+"""What ``import`` says: text, JSON, CSV. Takes what the import found and did; decides nothing."""
+
+import csv
+import io
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from agent.cli import render
+from agent.model.codes import ActionKind
+from agent.model.plan import Plan
+
+if TYPE_CHECKING:
+    from agent.imports import ImportReport
+    from agent.imports.survey import Assigned, Survey
+    from agent.model.matching import Match
+    from agent.settings import ImportSettings
+    from agent.store.plans import StoredPlan
+
+_COLUMNS = (
+    "login",
+    "class",
+    "apart",
+    "held",
+    "reason",
+    "held_detail",
+    "okta_id",
+    "okta_login",
+    "okta_status",
+    "directory_id",
+)
+NOBODY = "Nobody to import: Okta's app knows every active OpsHelm account."
+
+
+def clock() -> datetime:
+    return datetime.now(UTC)
+
+
+# list
+
+
+def survey_json(
+    survey: "Survey", kind: str | None, now: datetime, settings: "ImportSettings"
+) -> dict[str, Any]:
+    accounts = [_match(match) for match in survey.matches if kind in (None, match.kind.value)]
+    linking = [_assigned(one, now, settings) for one in survey.assigned]
+    unassigned = [
+        {
+            "login": one.account.user_name,
+            "directory_id": one.account.id,
+            "okta_id": one.account.okta_id,
+            "okta_status": one.status,
+        }
+        for one in survey.unassigned
+    ]
+    counts = Counter(account["class"] for account in accounts)
+    return {
+        "accounts": accounts,
+        "linking": linking,
+        "unassigned": unassigned,
+        "counts": {
+            **{name: counts[name] for name in ("exact", "partial", "none")},
+            "apart": sum(account["apart"] is not None for account in accounts),
+            "held": sum(account["held"] is not None for account in accounts),
+            "linking": len(linking),
+            "unassigned": len(unassigned),
+        },
+    }
+
+
+def _match(match: "Match") -> dict[str, Any]:
+    okta = match.okta
+    return {
+        "login": match.account.user_name,
+        "directory_id": match.account.id,
+        "class": match.kind.value,
+        "reason": match.reason,
+        "apart": match.apart.value if match.apart else None,
+        "held": match.held.value if match.held else None,
+        "held_detail": match.held_detail,
+        "okta_id": okta.id if okta else None,
+        "okta_login": okta.profile.get("login") if okta else None,
+        "okta_status": okta.status if okta else None,
+        "candidates": [user.id for user in match.candidates],
+    }
+
+
+def _assigned(one: "Assigned", now: datetime, settings: "ImportSettings") -> dict[str, Any]:
+    age = (now - one.since).total_seconds() if one.since else None
+    state = "linked" if one.confirmed else "linking, awaits activation" if one.waits else "linking"
+    late = state == "linking" and age is not None and age > settings.confirm_within.total_seconds()
+    return {
+        "login": one.account.user_name,
+        "directory_id": one.account.id,
+        "okta_id": one.app_user.id,
+        "state": state,
+        "since": one.since,
+        "age_seconds": None if age is None else int(age),
+        "late": late,
+        "imported": one.row is not None,
+    }
+
+
+def survey_text(document: dict[str, Any], *, rich: bool) -> str:
+    accounts = document["accounts"]
+    plain = [a for a in accounts if a["apart"] is None and a["held"] is None]
+    parts = [
+        _section(f"{name} – {meaning}", [a for a in plain if a["class"] == name], rich=rich)
+        for name, meaning in (("exact", "to be assigned"), ("none", "to be created and assigned"))
+    ]
+    apart = [a for a in accounts if a["apart"] is not None and a["held"] is None]
+    held = [a for a in accounts if a["held"] is not None]
+    parts.append(_section("apart – only with --user", apart, rich=rich, why="apart"))
+    parts.append(_held(held))
+    parts.append(_linking(document["linking"], rich=rich))
+    parts.append(_unassigned(document["unassigned"], rich=rich))
+    counts = ", ".join(f"{n:,} {name}" for name, n in document["counts"].items() if n)
+    nobody = "" if accounts else NOBODY
+    step = "Next: opshelm-agent import plan --all" if plain else ""
+    return "\n\n".join(part for part in (*parts, nobody, counts, step) if part)
+
+
+def _section(title: str, accounts: Sequence[dict[str, Any]], *, rich: bool, why: str = "") -> str:
+    if not accounts:
+        return ""
+    columns = ["login", *([why] if why else []), "reason"]
+    rows = [[account[column] for column in columns] for account in accounts]
+    return f"{title}: {len(accounts):,}\n{render.table(columns, rows, '', rich=rich)}"
+
+
+def _held(accounts: Sequence[dict[str, Any]]) -> str:
+    if not accounts:
+        return ""
+    lines = [f"held – a person decides: {len(accounts):,}"]
+    for account in accounts:
+        lines.append(f"! {render.clean(account['login'])}  ({account['class']}, {account['held']})")
+        lines.append(f"    {render.clean(account['held_detail'])}")
+    return "\n".join(lines)
+
+
+def _linking(rows: Sequence[dict[str, Any]], *, rich: bool) -> str:
+    if not rows:
+        return ""
+    cells = [
+        [
+            row["login"],
+            row["state"] + (" – LATE" if row["late"] else ""),
+            _age(row["age_seconds"]),
+            row["okta_id"],
+        ]
+        for row in rows
+    ]
+    return f"assigned in Okta: {len(rows):,}\n{render.table(['login', 'state', 'age', 'okta id'], cells, '', rich=rich)}"
+
+
+def _unassigned(rows: Sequence[dict[str, Any]], *, rich: bool) -> str:
+    if not rows:
+        return ""
+    cells = [[row["login"], row["okta_status"], row["okta_id"]] for row in rows]
+    title = f"managed, but not assigned in Okta (reconcile deactivates them; assign them in Okta to keep them): {len(rows):,}"
+    return f"{title}\n{render.table(['login', 'Okta status', 'okta id'], cells, '', rich=rich)}"
+
+
+def _age(seconds: int | None) -> str:
+    if seconds is None:
+        return ""
+    if seconds < 3600:
+        return f"{seconds // 60} min"
+    return f"{seconds // 3600} h" if seconds < 172_800 else f"{seconds // 86_400} d"
+
+
+def survey_csv(document: dict[str, Any]) -> str:
+    """With an empty column ``decide``: an Okta user's id, or "new", for import plan --csv."""
+    from agent.cli.plans import spreadsheet_safe
+
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow([*_COLUMNS, "decide"])
+    for account in document["accounts"]:
+        writer.writerow([*(spreadsheet_safe(str(account[name] or "")) for name in _COLUMNS), ""])
+    return out.getvalue()
+
+
+# plan and apply
+
+
+def plan_json(stored: "StoredPlan") -> dict[str, Any]:
+    document = render.plan_json(stored.plan, plan_id=stored.id, status=stored.status.value)
+    return {**document, "kind": stored.kind, "expires": stored.expires}
+
+
+def run_json(report: "ImportReport", exit_code: int) -> dict[str, Any]:
+    return {
+        "id": report.run_id, "outcome": report.outcome.value, "exit_code": exit_code, "counts": report.counts,
+        "detail": report.detail,
+    }  # fmt: skip
+
+
+def planned_text(report: "ImportReport", *, shown: int) -> str:
+    stored = report.plan
+    if stored is None:
+        return NOBODY if not report.detail else render.clean(report.detail)
+    plan = stored.plan
+    lines = [
+        f"Plan {stored.id} – {stored.status.value}",
+        "",
+        *_lines(plan, shown, stored.id),
+        "",
+        summary(plan),
+    ]
+    if plan.held is not None:
+        lines.append(f"Held ({plan.held.value}): {render.clean(plan.held_detail)}")
+    elif any(action.held is None for action in plan.actions):
+        lines.append(
+            f"Nothing was done. Carry it out, until {render.when(stored.expires)}: opshelm-agent import apply {stored.id}"
+        )
+    return "\n".join(lines)
+
+
+def applied_text(report: "ImportReport", *, shown: int) -> str:
+    stored = report.plan
+    assert stored is not None
+    told = [a for a in stored.plan.actions if a.held or a.error]
+    lines = [line for action in told[:shown] for line in render.action_lines(action)]
+    if len(told) > shown:
+        lines.append(f"… and {len(told) - shown:,} more: opshelm-agent plans show {stored.id}")
+    counts = ", ".join(f"{n:,} {what}" for what, n in report.counts.items() if n)
+    lines.append(f"Run {report.run_id}, plan {stored.id}: {report.outcome.value} ({counts})")
+    if report.detail:
+        lines.append(render.clean(report.detail))
+    if report.outcome.value in ("incomplete", "paused"):
+        lines.append(f"Go on: opshelm-agent import apply {stored.id}")
+    else:
+        lines.append(
+            "Okta links each account at its own push; those created STAGED after their activation: opshelm-agent import list"
+        )
+    return "\n".join(lines)
+
+
+def _lines(plan: Plan, shown: int, plan_id: int) -> Iterable[str]:
+    todo = sorted(plan.actions, key=lambda action: (action.held is not None, action.n))
+    for action in todo[:shown]:
+        yield from render.action_lines(action)
+    if len(todo) > shown:
+        yield f"… and {len(todo) - shown:,} more: opshelm-agent plans show {plan_id}"
+
+
+def summary(plan: Plan) -> str:
+    """``12 create in Okta (STAGED), 40 assign in Okta, 2 held``."""
+    counts = Counter(action.kind for action in plan.actions if action.held is None)
+    first = next((a for a in plan.actions if a.kind is ActionKind.OKTA_CREATE and a.held is None), None)
+    status = f" ({first.changes['status'].after})" if first else ""
+    held = sum(action.held is not None for action in plan.actions)
+    parts = [
+        f"{counts[ActionKind.OKTA_CREATE]:,} create in Okta{status}"
+        if counts[ActionKind.OKTA_CREATE]
+        else "",
+        f"{counts[ActionKind.OKTA_ASSIGN]:,} assign in Okta" if counts[ActionKind.OKTA_ASSIGN] else "",
+        f"{held:,} held" if held else "",
+    ]
+    return ", ".join(part for part in parts if part)

@@ -1,0 +1,164 @@
+"""``import``: OpsHelm accounts into Okta. list looks, plan writes down what would be done, apply does it."""
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from agent.cli.command import Invocation, group, interactive, operator, pass_invocation
+
+if TYPE_CHECKING:
+    from agent.imports import ImportReport
+
+#: A longer plan is cut on a terminal; plans show has all of it.
+_SHOWN = 200
+_PLANNED = 3
+_HELD = 4
+
+
+@group("import")
+def imports() -> None:
+    """Bring OpsHelm accounts that Okta doesn't know into Okta: match, create, assign. docs/import.md has the rules."""
+
+
+@imports.command(
+    "list",
+    examples=[
+        "opshelm-agent import list",
+        "opshelm-agent import list --class none",
+        "opshelm-agent import list --csv > accounts.csv   # choose in a spreadsheet, then: import plan --csv accounts.csv",
+    ],
+)
+@click.option("--class", "kind", type=click.Choice(["exact", "partial", "none"]), help="Only this class.")
+@click.option("--csv", "as_csv", is_flag=True, help="As CSV, safe to open in a spreadsheet.")
+@pass_invocation
+def list_imports(invocation: Invocation, kind: str | None, as_csv: bool) -> None:
+    """Sort every OpsHelm account that Okta's app doesn't know, with the reason; changes nothing."""
+    from agent.bootstrap import open_agent
+    from agent.cli import import_answers
+    from agent.cli.progress import Progress
+
+    with open_agent(invocation.settings) as agent:
+        with Progress() as progress:
+            survey = agent.importer().survey(progress)
+        now = import_answers.clock()
+    document = import_answers.survey_json(survey, kind, now, invocation.settings.imports)
+    if as_csv and not invocation.json:
+        click.echo(import_answers.survey_csv(document), nl=False)
+        return
+    invocation.answer("imports", document, lambda: import_answers.survey_text(document, rich=interactive()))
+
+
+@imports.command(
+    "plan",
+    examples=[
+        "opshelm-agent import plan --all",
+        "opshelm-agent import plan --class exact --limit 50",
+        "opshelm-agent import plan --user ann@example.com --user bob@example.com",
+        "opshelm-agent import plan --user ann@example.com --okta-id 00u1abcd2EFGH3ijk4x7   # this Okta user it is",
+        "opshelm-agent import plan --csv accounts.csv",
+    ],
+)
+@click.option("--all", "everybody", is_flag=True, help="Exact and none; not those listed apart or held.")
+@click.option("--class", "kind", type=click.Choice(["exact", "none"]), help="Only this class.")
+@click.option(
+    "--user",
+    "users",
+    metavar="LOGIN",
+    multiple=True,
+    help="This account, whatever its class; may be repeated.",
+)
+@click.option(
+    "--csv",
+    "csv_file",
+    type=click.File("r", encoding="utf-8-sig"),
+    help="Chosen accounts: column login, perhaps decide.",
+)
+@click.option("--okta-id", metavar="ID", help="With one --user: it is this Okta user.")
+@click.option(
+    "--create", is_flag=True, help="With one --user: it is none of those Okta users; make a new one."
+)
+@click.option(
+    "--limit", type=click.IntRange(1), help="At most so many accounts; the others wait for the next import."
+)
+@click.option(
+    "--detailed-exitcode", is_flag=True, help="3 if there is something to do, 4 if something is held."
+)
+@pass_invocation
+def plan_import(
+    invocation: Invocation,
+    everybody: bool,
+    kind: str | None,
+    users: tuple[str, ...],
+    csv_file: Any,
+    okta_id: str | None,
+    create: bool,
+    limit: int | None,
+    detailed_exitcode: bool,
+) -> int:
+    """Make and store a plan. Nothing is written to Okta before import apply."""
+    from agent.bootstrap import open_agent
+    from agent.cli.import_choice import Chosen, chosen
+    from agent.cli.progress import Progress
+
+    if (okta_id or create) and (len(users) != 1 or csv_file or (okta_id and create)):
+        raise click.UsageError("--okta-id ID or --create goes with exactly one --user")
+    said = Chosen(
+        everybody=everybody,
+        kind=kind,
+        users=users,
+        csv=csv_file,
+        decision=okta_id or ("new" if create else ""),
+    )
+    if sum((everybody, bool(kind), bool(users or csv_file))) != 1:
+        raise click.UsageError("say whom: --all, --class, or --user and --csv")
+    with open_agent(invocation.settings) as agent:
+        choice = chosen(said, agent.directory, limit)
+        with Progress() as progress:
+            report = agent.importer().plan(choice, actor=operator(), progress=progress)
+    return _answer_plan(invocation, report, detailed=detailed_exitcode)
+
+
+def _answer_plan(invocation: Invocation, report: "ImportReport", *, detailed: bool) -> int:
+    from agent.cli import import_answers
+
+    stored = report.plan
+    body = {
+        "plan": import_answers.plan_json(stored) if stored else None,
+        "run": import_answers.run_json(report, 0),
+    }
+    invocation.answer("plan", body, lambda: import_answers.planned_text(report, shown=_SHOWN))
+    if not detailed or stored is None:
+        return 0
+    held = stored.plan.held is not None or any(action.held is not None for action in stored.plan.actions)
+    return _HELD if held else _PLANNED
+
+
+@imports.command("apply", examples=["opshelm-agent import apply 81"])
+@click.argument("plan_id", metavar="PLAN", type=int)
+@click.option(
+    "--wait",
+    metavar="S",
+    type=click.FloatRange(0),
+    default=60.0,
+    show_default=True,
+    help="For another agent's run.",
+)
+@pass_invocation
+def apply_import(invocation: Invocation, plan_id: int, wait: float) -> int:
+    """Carry out a stored plan: read again, plan again, create and assign what both want; the rest is stale.
+
+    Once, within 24 hours. An apply that was interrupted can be started again: it looks before it does anything twice.
+    """
+    from agent.bootstrap import open_agent
+    from agent.cli import import_answers
+    from agent.cli.progress import Progress
+
+    with open_agent(invocation.settings) as agent, Progress() as progress:
+        report = agent.importer().apply(plan_id, actor=operator(), wait=wait, progress=progress)
+    stored = report.plan
+    body = {
+        "run": import_answers.run_json(report, report.exit_code),
+        "plan": import_answers.plan_json(stored) if stored else None,
+    }
+    invocation.answer("run", body, lambda: import_answers.applied_text(report, shown=_SHOWN))
+    return report.exit_code
