@@ -73,29 +73,28 @@ class SingleReader(Struct, frozen=True, kw_only=True):
         """Okta user ids of those who were asked for; ``without``: accounts of which Okta knows nobody."""
         ids = list(asked.okta_ids)
         for login in asked.logins:
-            ids += self._by_login(
-                login, self.directory.find(user_name_key=identity_key(login)), without, typed=True
-            )
+            # A stored plan's scope may name accounts by their id.
+            user = self.directory.find(user_name_key=identity_key(login)) or self.directory.get(login)
+            ids += self._by_login(user.user_name if user else login, user, without)
         for directory_id in asked.directory_ids:
             user = self.directory.get(directory_id)
             if user is not None:
-                ids += self._by_login(user.user_name, user, without, typed=False)
+                ids += self._by_login(user.user_name, user, without)
         return ids
 
     def _by_login(
-        self, login: str, user: DirectoryUser | None, without: list[DirectoryUser], *, typed: bool
+        self, login: str, user: DirectoryUser | None, without: list[DirectoryUser]
     ) -> Iterable[str]:
         if user is not None and user.okta_id is not None:
             return [user.okta_id]
         known = self.okta.user(login)
         if known is not None:
             return [known.id]
-        if user is None and typed:
+        if user is None:
             raise NotFound(
                 f"Neither OpsHelm nor Okta knows {login}. Check the spelling; give a userName or an Okta login."
             )
-        if user is not None:
-            without.append(user)
+        without.append(user)
         return []
 
     def _person(self, person: Person, found: Found) -> Candidate | None:

@@ -1,11 +1,10 @@
 """A whole world in one process: the simulated org over HTTP, a SQLite store, the embedded directory, the reconciler."""
 
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
-
-import pytest
 
 from agent.directory.operator import Acts
 from agent.directory.port import Draft, WriteContext
@@ -32,6 +31,7 @@ class World:
     def __init__(self, org: SimulatedOrg, okta: OktaOrg, store: Store, **sections: Any) -> None:
         self.org, self.okta, self.store = org, okta, store
         self.ahead = timedelta()
+        self._taken = 0
         self.configure(**sections)
 
     def configure(self, **sections: Any) -> None:
@@ -45,6 +45,21 @@ class World:
 
     def reconcile(self, *users: str, apply: bool = True, **more: Any) -> RunReport:
         return self.reconciler.run(apply=apply, users=users, wait=0, actor="test", **more)
+
+    def take(self) -> dict[str, Any]:
+        """A person whom no other test of this world has touched."""
+        person = self.people()[self._taken]
+        self._taken += 1
+        return person
+
+    def actions_for(self, report: RunReport, okta_id: str) -> list[tuple[str, str | None]]:
+        """(kind, held) of this person's actions in the report's plan."""
+        assert report.plan is not None, report
+        mine = [a for a in report.plan.plan.actions if a.okta_id == okta_id]
+        return [(a.kind.value, a.held.value if a.held else None) for a in mine]
+
+    def findings_for(self, report: RunReport, okta_id: str) -> set[str]:
+        return {f.code.value for f in report.findings if f.okta_id == okta_id}
 
     def people(self) -> list[dict[str, Any]]:
         return self.org.state()
@@ -95,22 +110,14 @@ class World:
             return int(conn.execute(text("select count(*) from journal")).scalar_one())
 
 
-@pytest.fixture
-def make_world(tmp_path: Path) -> Iterator[Any]:
-    opened: list[Any] = []
-
-    def make(users: int = 8, *, seed: int = 1, **sections: Any) -> World:
-        org = SimulatedOrg.start(users=users, seed=seed)
-        opened.append(org.stop)
+@contextmanager
+def world(folder: Path, users: int = 8, *, seed: int = 1, url: str = "", **sections: Any) -> Iterator[World]:
+    """``url``: another database than a SQLite file in the folder."""
+    with ExitStack() as stack:
+        org = stack.enter_context(SimulatedOrg.start(users=users, seed=seed))
         org.provisioning(mode="off")
-        okta = OktaOrg.connect(OktaSettings(org_url=org.url, app_id=org.app_id, api_token=org.token))
-        opened.append(okta.close)
-        store = Store.open(DatabaseSettings(url=f"sqlite:///{tmp_path}/agent-{len(opened)}.db"))
-        opened.append(store.close)
-        return World(org, okta, store, **{"guard": RAISED, **sections})
-
-    yield make
-    for close in reversed(opened):
-        close()
-
-
+        settings = OktaSettings(org_url=org.url, app_id=org.app_id, api_token=org.token)
+        okta = stack.enter_context(OktaOrg.connect(settings))
+        store = Store.open(DatabaseSettings(url=url or f"sqlite:///{folder}/agent.db"))
+        stack.callback(store.close)
+        yield World(org, okta, store, **{"guard": RAISED, **sections})
