@@ -16,6 +16,7 @@ from agent.okta_org.org import OktaOrg
 from agent.reconcile import Reconciler, RunReport
 from agent.settings import DatabaseSettings, OktaSettings, Settings
 from agent.simulator.server import SimulatedOrg
+from agent.store import account
 from agent.store.engine import Store
 
 RAISED = {
@@ -68,6 +69,13 @@ class World:
         """Everybody in Okta gets an account; the pins are set."""
         report = self.reconcile(first_run=1_000_000)
         assert report.outcome in ("applied", "in_step"), report
+
+    def pin(self) -> None:
+        """As the first apply does, without applying anything."""
+        org_id, now = self.okta.org_id(), self.now()
+        self.store.write(
+            lambda conn: account.pin(conn, org_id=org_id, app_id=self.org.app_id, app_label="", actor="test", now=now)
+        )
 
     def account(self, login: str) -> DirectoryUser:
         user = self.directory.find(user_name_key=identity_key(login))

@@ -130,7 +130,15 @@ def chosen(stored: StoredPlan, *, approve: bool, only: frozenset[int] | None) ->
         return picked
     if not approve:
         return [a for a in pending if a.held is None]
-    return [a for a in pending if a.held is None or a.held in APPROVABLE]
+    picked = [a for a in pending if a.held is None or a.held in APPROVABLE]
+    if pending and not picked and stored.plan.held is None:
+        first = pending[0]
+        raise HeldBack(
+            first.held or HeldCode.LINK_NEEDS_DECISION,
+            f"Nothing in plan {stored.id} can be approved as a whole; its actions need a decision each (--action N, or what "
+            f"the detail says). Action {first.n}: {first.held_detail}",
+        )
+    return picked
 
 
 def grant_for(
