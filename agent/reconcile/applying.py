@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
@@ -26,6 +26,10 @@ from agent.reconcile.writing import Ended, Writer, after_undone
 from agent.settings import Settings
 from agent.store import account, plans
 from agent.store.engine import Store
+
+if TYPE_CHECKING:
+    from agent.directory.remote.directory import RemoteDirectory
+    from agent.reconcile.calling import CallingWriter
 
 
 class Job(Struct, frozen=True, kw_only=True):
@@ -55,7 +59,7 @@ class Result(Struct, kw_only=True):
 
 class Applier(Struct, frozen=True, kw_only=True):
     store: Store
-    directory: SqlDirectory
+    directory: "SqlDirectory | RemoteDirectory"
     okta: OktaOrg
     settings: Settings
     projector: Projector
@@ -64,10 +68,10 @@ class Applier(Struct, frozen=True, kw_only=True):
 
     def apply(self, job: Job, progress: Progress) -> Result:
         result = Result()
-        writer = Writer(self.directory)
+        writer = self._writer()
         finished: dict[int, ActionState] = {}
         todo = [action for action in job.actions if action.held is None]
-        for batch in _batches(todo, self.settings.reconcile.batch):
+        for batch in _batches(todo, writer.batch):
             if self._must_end(result):
                 break
             ready = self._ready(job, batch, finished, result)
@@ -85,6 +89,13 @@ class Applier(Struct, frozen=True, kw_only=True):
                 self._hold_rest(job, [a for a in todo if a.n not in finished], result)
                 break
         return result
+
+    def _writer(self) -> "Writer | CallingWriter":
+        if isinstance(self.directory, SqlDirectory):
+            return Writer(self.directory, self.settings.reconcile.batch)
+        from agent.reconcile.calling import CallingWriter
+
+        return CallingWriter(self.directory)
 
     def _must_end(self, result: Result) -> bool:
         if self.stop.is_set():

@@ -3,18 +3,20 @@
 from collections import Counter
 from collections.abc import Callable, Iterable
 from datetime import datetime
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 from msgspec.structs import replace
 
-from agent.directory.port import Directory
+from agent.directory.sql import SqlDirectory
 from agent.model import limits as windows
 from agent.model.absence import Answer, Proof, concerns
 from agent.model.cases import Account, Candidate, Want
-from agent.model.codes import ActionKind, Source
+from agent.model.codes import ActionKind, HeldCode, Source
 from agent.model.errors import OktaUnreachable
-from agent.model.guard import Facts, Grant, judge, source_hold
-from agent.model.plan import Finding, Plan
+from agent.model.guard import Facts, Grant, ends_access, judge, source_hold
+from agent.model.plan import Action, Finding, Plan
 from agent.model.planning import Outline, outline
 from agent.model.users import Role
 from agent.okta_org.org import OktaOrg
@@ -23,13 +25,20 @@ from agent.reconcile.preflight import Binding
 from agent.reconcile.progress import Progress
 from agent.reconcile.projecting import Projector
 from agent.reconcile.proving import SAMPLE, Proofs, prove
-from agent.reconcile.single import Asked, SingleReader, not_disproved
+from agent.reconcile.single import Asked, SingleReader, as_account, not_disproved
 from agent.reconcile.sweeping import Sweeper
 from agent.settings import Settings
 from agent.store import account as account_row
 from agent.store import compare, staging
 from agent.store.engine import Store
 
+if TYPE_CHECKING:
+    from agent.directory.remote.directory import RemoteDirectory
+
+_OWNERS_UNKNOWN = (
+    "OpsHelm shows no roles over SCIM, so nobody can tell whether this is its last owner: set directory.owners to the "
+    "owners' userNames"
+)
 _NOBODY_ASKED = Proof(answer=Answer.NOT_ASKED, detail="the account is protected")
 
 
@@ -50,7 +59,7 @@ class Draft(Struct, frozen=True, kw_only=True):
 
 class Planner(Struct, frozen=True, kw_only=True):
     store: Store
-    directory: Directory
+    directory: "SqlDirectory | RemoteDirectory"
     okta: OktaOrg
     settings: Settings
     projector: Projector
@@ -64,11 +73,12 @@ class Planner(Struct, frozen=True, kw_only=True):
             page_size=self.settings.reconcile.page_size, clock=self.clock,
         )  # fmt: skip
         swept = sweeper.sweep(run_id, row, binding, progress)
+        listed = self._list_directory(run_id, progress)
         progress.step("comparing")
         candidates, absent = self._compare(run_id, swept.people)
         proofs = self._prove(absent, swept.people, grant, progress)
         outlined = outline(candidates, proofs.answers, self.projector.mapping, self.projector.names)
-        findings = (*binding.findings, *swept.findings, *outlined.findings)
+        findings = (*binding.findings, *swept.findings, *listed, *outlined.findings)
         counts = {"people": swept.people, **_findings(findings), **swept.counts}
         counts.pop("read")
         return self._draft(
@@ -92,6 +102,22 @@ class Planner(Struct, frozen=True, kw_only=True):
     def judged(self, draft: Draft, grant: Grant) -> Plan:
         return judge(draft.plan, self.settings.guard, draft.facts, grant)
 
+    def _list_directory(self, sweep: int, progress: Progress) -> tuple[Finding, ...]:
+        """A remote directory into its staging rows; the embedded one is compared where it is."""
+        if isinstance(self.directory, SqlDirectory):
+            return ()
+        read, writing = 0, None
+        for page in self.directory.everyone():
+            accounts = [as_account(user, self.projector.mapping) for user in page]
+            if writing is not None:
+                writing.result()
+            writing = self.store.submit(partial(_keep, sweep, accounts))
+            read += len(page)
+            progress.step("reading OpsHelm", read)
+        if writing is not None:
+            writing.result()
+        return self.directory.findings
+
     def _compare(self, sweep: int, people: int) -> tuple[list[Candidate], list[Account]]:
         with self.store.read() as conn:
             # The rows must all still be there: a listing with holes looks like people who left.
@@ -99,8 +125,9 @@ class Planner(Struct, frozen=True, kw_only=True):
                 raise OktaUnreachable(
                     "The rows of this sweep were removed while it ran. Nothing was changed."
                 )
-            candidates = list(compare.differing(conn, sweep))
-            absent = [account for account in compare.absent(conn, sweep) if concerns(account)]
+            remote = not isinstance(self.directory, SqlDirectory)
+            candidates = list(compare.differing(conn, sweep, remote=remote))
+            absent = [account for account in compare.absent(conn, sweep, remote=remote) if concerns(account)]
         return candidates, absent
 
     def _prove(self, absent: list[Account], people: int, grant: Grant, progress: Progress) -> Proofs:
@@ -126,6 +153,17 @@ class Planner(Struct, frozen=True, kw_only=True):
             return None
         return SAMPLE if absent > max(SAMPLE, windows.run_limit(population, self.settings.guard)) else None
 
+    def _without_owners(self, actions: tuple[Action, ...]) -> tuple[Action, ...]:
+        """Where nobody can tell who the owners are, no deactivation is let go: it might be the last one's."""
+        if isinstance(self.directory, SqlDirectory) or self.directory.owners_known:
+            return actions
+        return tuple(
+            replace(action, held=HeldCode.OWNERS_UNKNOWN, held_detail=_OWNERS_UNKNOWN)
+            if action.held is None and ends_access(action)
+            else action
+            for action in actions
+        )
+
     def _draft(
         self, outlined: Outline, candidates: list[Candidate], accounts: list[Account], findings: tuple[Finding, ...],
         due: dict[str, datetime], counts: dict[str, int], *, scope: tuple[str, ...] = (), people: int = 0,
@@ -140,7 +178,7 @@ class Planner(Struct, frozen=True, kw_only=True):
             counts = {**counts, "asked": proofs.asked, "disproved": proofs.disproved}
         wanted = {a.okta_id for a in outlined.actions if a.kind in (ActionKind.CREATE, ActionKind.REACTIVATE)}
         plan = Plan(
-            actions=outlined.actions, population=population, source_size=people, created=now, scope=scope,
+            actions=self._without_owners(outlined.actions), population=population, source_size=people, created=now, scope=scope,
             findings=findings,
         )  # fmt: skip
         return Draft(
@@ -148,6 +186,10 @@ class Planner(Struct, frozen=True, kw_only=True):
             wants={c.want.okta_id: c.want for c in candidates if c.want.okta_id in wanted}, due=due, counts=counts,
             swept_at=swept_at,
         )  # fmt: skip
+
+
+def _keep(sweep: int, accounts: list[Account], conn: Any) -> None:
+    staging.add_directory_rows(conn, sweep, accounts)
 
 
 def _owners(candidates: Iterable[Candidate], accounts: Iterable[Account]) -> frozenset[str]:

@@ -7,7 +7,7 @@ rows. Reading is planner.py's, judging agent.model.guard's, writing applying.py'
 import threading
 from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
 
@@ -31,6 +31,9 @@ from agent.store import account, alarms, attention, plans, runs, staging
 from agent.store.engine import Store
 from agent.store.plans import StoredPlan
 
+if TYPE_CHECKING:
+    from agent.directory.remote.directory import RemoteDirectory
+
 #: The reason of attention rows for people whose own push gets time to settle.
 SETTLE = "settle"
 
@@ -39,7 +42,7 @@ class Reconciler:
     def __init__(
         self,
         store: Store,
-        directory: SqlDirectory,
+        directory: "SqlDirectory | RemoteDirectory",
         okta: OktaOrg,
         settings: Settings,
         clock: Callable[[], datetime],
@@ -144,6 +147,9 @@ class Reconciler:
         self, run_id: int, order: Order, asked: Asked | None, grant: Grant, progress: Progress
     ) -> tuple[Binding, Draft]:
         if not order.dry:
+            if not isinstance(self._directory, SqlDirectory):
+                progress.step("reading back calls whose answer was lost")
+                self._directory.read_back(self.clock())
             recover(self.store, self._directory, run_id, self.clock())
         with self.store.read() as conn:
             row = account.get(conn)

@@ -12,6 +12,7 @@ from msgspec import Struct
 
 from agent.model.errors import (
     AgentError,
+    DirectoryUnavailable,
     Frozen,
     HeldBack,
     LeaseHeld,
@@ -96,7 +97,7 @@ class Frame(Struct, frozen=True, kw_only=True):
             return Ending(outcome=Outcome.FROZEN, detail=error.detail)
         except HeldBack as error:
             return Ending(outcome=Outcome.HELD, detail=error.detail, held=True)
-        except OktaError as error:
+        except (OktaError, DirectoryUnavailable) as error:
             return Ending(
                 outcome=Outcome.INCOMPLETE, detail=f"{error.detail} Nothing was changed after that."
             )

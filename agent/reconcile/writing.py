@@ -34,6 +34,7 @@ _HELD = {
     RefusalCode.INVALID_USER_NAME: HeldCode.NAME_INVALID,
     RefusalCode.EMAIL_NOT_USER_NAME: HeldCode.NAME_INVALID,
     RefusalCode.BLANK: HeldCode.NAME_INVALID,
+    RefusalCode.OWNERS_UNKNOWN: HeldCode.OWNERS_UNKNOWN,
 }
 #: Somebody else was quicker, or the account is no longer ours: the next plan sees it.
 _STALE = frozenset(
@@ -55,8 +56,9 @@ def after_undone(n: int, first: int) -> Ended:
 class Writer:
     """For the embedded directory. Keeps which versions its own writes made, so that a second action of a person fits."""
 
-    def __init__(self, directory: SqlDirectory) -> None:
+    def __init__(self, directory: SqlDirectory, batch: int) -> None:
         self._directory = directory
+        self.batch = batch
         self._versions: dict[str, int] = {}
 
     def write(
@@ -100,12 +102,8 @@ class Writer:
             written = self._write(conn, action, context, now, versions)
         except (StoreError, FenceLost):
             raise
-        except (VersionConflict, NotFound) as error:
-            return Ended(n=action.n, state=ActionState.STALE, error=error.detail)
-        except Refused as error:
-            return _refused(action, error)
         except AgentError as error:
-            return Ended(n=action.n, state=ActionState.FAILED, error=f"{error.code}: {error.detail}")
+            return outcome(action, error)
         for done in written:
             versions[done.user.id] = done.user.version
         return Ended(n=action.n, state=ActionState.DONE)
@@ -141,6 +139,15 @@ def _value(written: Written | Raised) -> Written:
     if isinstance(written, Raised):
         raise written.error
     return written
+
+
+def outcome(action: Action, error: AgentError) -> Ended:
+    """What an error that concerns this action alone makes of it."""
+    if isinstance(error, VersionConflict | NotFound):
+        return Ended(n=action.n, state=ActionState.STALE, error=error.detail)
+    if isinstance(error, Refused):
+        return _refused(action, error)
+    return Ended(n=action.n, state=ActionState.FAILED, error=f"{error.code}: {error.detail}")
 
 
 def _refused(action: Action, refused: Refused) -> Ended:

@@ -57,7 +57,8 @@ class RemoteDirectory:
         self.store = store
         self.policy = Policy.of(settings)
         self.transport = Transport(settings.directory, first_wait=first_wait)
-        threads = settings.directory.concurrency
+        #: Calls that may be under way at the same time.
+        self.concurrency = threads = settings.directory.concurrency
         self._pages = ThreadPoolExecutor(threads, thread_name_prefix="remote-pages")
         self._writes = ThreadPoolExecutor(threads, thread_name_prefix="remote-writes")
         self.reader = Reader(store, self.transport, settings.directory, self._pages, clock)
@@ -167,6 +168,20 @@ class RemoteDirectory:
         return self._writes.submit(
             self._writer.change, user_id, wanted, context, now, expected_version=expected_version
         )
+
+    def change_now(
+        self, user_id: str, change: Callable[[DirectoryUser], Draft], context: WriteContext, now: datetime
+    ) -> Written:
+        """``modify`` in the caller's own thread, for one of several writes of a task in ``run``."""
+
+        def wanted(before: DirectoryUser) -> DirectoryUser:
+            return transition.modified(before, change(before), context, now)
+
+        return self._writer.change(user_id, wanted, context, now)
+
+    def run(self, task: Callable[[], Written]) -> "Future[Written]":
+        """Several writes, one after the other, as one of the writes that are under way."""
+        return self._writes.submit(task)
 
     def read_back(self, now: datetime) -> int:
         """What was under way when an agent stopped; answers how many calls are still in doubt. First thing of a run."""
