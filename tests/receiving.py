@@ -11,6 +11,7 @@ from typing import Any
 
 import httpx
 import uvicorn
+from sqlalchemy import Connection, delete, update
 
 from agent.directory.port import Draft
 from agent.directory.sql import SqlDirectory
@@ -19,6 +20,7 @@ from agent.receiver.app import build
 from agent.settings import Settings
 from agent.store import keys
 from agent.store.engine import Store
+from agent.store.tables import account, metadata
 
 CORE = "urn:ietf:params:scim:schemas:core:2.0:User"
 ENTERPRISE = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User"
@@ -87,6 +89,18 @@ class Served:
             )
             return [tuple(row) for row in rows]
 
+    def empty(self) -> None:
+        """Nobody in the directory and nothing in the journal; the keys stay."""
+        counters = ("managed_active", "active_owners", "visible")
+
+        def work(conn: Connection) -> None:
+            for table in reversed(metadata.sorted_tables):
+                if table.name not in ("account", "api_keys"):
+                    conn.execute(delete(table))
+            conn.execute(update(account).values(dict.fromkeys(counters, 0)))
+
+        self.store.write(work)
+
     def close(self) -> None:
         self.client.close()
         self.stranger.close()
@@ -129,8 +143,8 @@ def served(database_url: str, **sections: dict[str, Any]) -> Iterator[Served]:
         store.close()
 
 
-def sqlite_url(folder: Path) -> str:
+def sqlite_in(folder: Path) -> str:
     return f"sqlite:///{folder / 'agent.db'}"
 
 
-__all__ = ["Draft", "Origin", "Profile", "Role", "Served", "running", "served", "sqlite_url"]
+__all__ = ["Draft", "Origin", "Profile", "Role", "Served", "running", "served", "sqlite_in"]

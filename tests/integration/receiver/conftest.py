@@ -1,29 +1,34 @@
-"""The receiver on both databases."""
+"""One receiver for each kind of database and module, emptied before each test."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from databases import postgres_server
-from receiving import Served, served, sqlite_url
+from receiving import Served, served, sqlite_in
 
 
-@pytest.fixture(scope="session")
-def new_postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], str]]:
-    with postgres_server(tmp_path_factory.mktemp("pg")) as create:
-        yield create
+@pytest.fixture(scope="module")
+def sqlite_served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    with served(sqlite_in(Path(tmp_path_factory.mktemp("db")))) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def postgresql_served(request: pytest.FixtureRequest) -> Iterator[Served]:
+    with served(request.getfixturevalue("new_postgres")()) as running:
+        yield running
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    if request.param == "sqlite":
-        return sqlite_url(tmp_path)
-    create: Callable[[], str] = request.getfixturevalue("new_postgres")
-    return create()
+def receiver(request: pytest.FixtureRequest) -> Served:
+    """With the defaults, once for each kind of database."""
+    running: Served = request.getfixturevalue(f"{request.param}_served")
+    running.empty()
+    return running
 
 
 @pytest.fixture
-def receiver(database_url: str) -> Iterator[Served]:
-    """With the defaults."""
-    with served(database_url) as running:
-        yield running
+def sqlite_receiver(sqlite_served: Served) -> Served:
+    """For what does not depend on the database."""
+    sqlite_served.empty()
+    return sqlite_served

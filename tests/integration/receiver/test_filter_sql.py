@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from receiving import sqlite_url
+from receiving import sqlite_in
 from scim2_models import ScimFilter, ScimPolicy
 
 from agent.directory.port import Draft, WriteContext
@@ -199,7 +199,7 @@ def directory(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[SqlDirectory]:
     if request.param == "sqlite":
-        url = sqlite_url(Path(tmp_path_factory.mktemp("db")))
+        url = sqlite_in(Path(tmp_path_factory.mktemp("db")))
     else:
         url = request.getfixturevalue("new_postgres")()
     settings = Settings(
