@@ -12,8 +12,6 @@ from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
 
-from msgspec import Struct
-
 from agent.directory.port import Directory
 from agent.imports import linking, preflight
 from agent.imports.carrying import Carrier, Failed
@@ -300,15 +298,12 @@ def _end_dead(conn: Any, now: datetime) -> None:
             runs.finish(conn, run.id, outcome="error", exit_code=1, counts={}, now=now, detail=detail)
 
 
-class _Fresh(Struct):
+class _Fresh:
     """A survey by directory id."""
 
-    matches: dict[str, Match]
-    assigned: dict[str, Assigned]
-
     def __init__(self, survey: Survey) -> None:
-        self.matches = {match.account.id: match for match in survey.matches}
-        self.assigned = {one.account.id: one for one in survey.assigned}
+        self.matches: dict[str, Match] = {match.account.id: match for match in survey.matches}
+        self.assigned: dict[str, Assigned] = {one.account.id: one for one in survey.assigned}
 
 
 def _ended(group: Group) -> bool:

@@ -278,14 +278,13 @@ def _protected(match: Match, _people: People, _known: Knowledge) -> _Problem:
 
 
 def _name_problem(match: Match, _people: People, known: Knowledge) -> _Problem:
-    account = match.account
-    is_email = known.rules.is_email or match.kind is MatchClass.NONE
+    account, rules = match.account, known.rules
+    email = account.profile.primary_email
+    if match.kind is MatchClass.NONE and not rules.is_email:
+        # OpsHelm takes any userName then; Okta still wants an e-mail address as a login.
+        rules, email = replace(rules, is_email=True), account.user_name
     found = usernames.problem(
-        account.user_name,
-        account.profile.primary_email,
-        active=True,
-        is_email=is_email,
-        ascii_only=known.rules.ascii_only,
+        account.user_name, email, active=True, is_email=rules.is_email, ascii_only=rules.ascii_only
     )
     return None if found is None else (HeldCode.NAME_INVALID, found[1])
 
