@@ -13,6 +13,7 @@ from agent.settings import Settings
 
 if TYPE_CHECKING:
     from agent.directory.operator import Acts
+    from agent.directory.remote.directory import RemoteDirectory
     from agent.directory.sql import SqlDirectory
     from agent.imports import Importer
     from agent.okta_org.org import OktaOrg
@@ -31,12 +32,19 @@ def open_store(settings: Settings) -> "Store":
     return Store.open(settings.database)
 
 
-def open_directory(settings: Settings, store: "Store") -> "SqlDirectory":
+def open_directory(settings: Settings, store: "Store") -> "SqlDirectory | RemoteDirectory":
+    """The OpsHelm side: the embedded directory, or a remote one over SCIM. Nothing is called yet."""
+    if settings.directory.backend == "scim":
+        return open_remote(settings, store)
     from agent.directory.sql import SqlDirectory
 
-    if settings.directory.backend != "sql":
-        raise ConfigError(['directory.backend: this version has the embedded directory only; set "sql"'])
     return SqlDirectory(store, settings)
+
+
+def open_remote(settings: Settings, store: "Store") -> "RemoteDirectory":
+    from agent.directory.remote.directory import RemoteDirectory
+
+    return RemoteDirectory(store, settings)
 
 
 def open_okta(settings: Settings, *, secrets: Callable[[], Settings] | None = None) -> "OktaOrg":
@@ -52,8 +60,14 @@ def open_okta(settings: Settings, *, secrets: Callable[[], Settings] | None = No
 
 def operator_acts(settings: Settings, store: "Store", *, actor: str, reason: str, now: datetime) -> "Acts":
     from agent.directory.operator import Acts
+    from agent.directory.sql import SqlDirectory
 
-    return Acts(open_directory(settings, store), actor=actor, reason=reason, now=now)
+    directory = open_directory(settings, store)
+    if isinstance(directory, SqlDirectory):
+        return Acts(directory, actor=actor, reason=reason, now=now)
+    from agent.directory.remote.operator import RemoteActs
+
+    return RemoteActs(directory, actor=actor, reason=reason, now=now)
 
 
 class Agent:
@@ -92,11 +106,9 @@ class Agent:
 
     def renew(self, settings: Settings) -> None:
         """Take changed settings on. Call it while no run is under way; requests that are under way keep the old ones."""
-        from agent.directory.policy import Policy
-
         reconnect = settings.okta != self.settings.okta
         self.settings = settings
-        self.directory.policy = Policy.of(settings)
+        self.directory.renew(settings)
         if reconnect:
             old, self.okta = self.okta, open_okta(settings) if settings.okta.configured else None
             if old is not None:
@@ -106,6 +118,7 @@ class Agent:
     def close(self) -> None:
         if self.okta is not None:
             self.okta.close()
+        self.directory.close()
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """``check``: is everything set up as OpsHelm and Okta need it?"""
 
 from collections.abc import Iterator
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import click
@@ -10,6 +11,7 @@ from agent.cli.command import Invocation, command, now, pass_invocation
 if TYPE_CHECKING:
     from agent.checks.check import Check
     from agent.store.account import Account
+    from agent.store.engine import Store
 
 
 @command(
@@ -54,6 +56,7 @@ def _all(invocation: Invocation) -> "Iterator[Check]":
     try:
         with invocation.store() as store:
             yield from database.checks(store, settings, now())
+            yield from _remote(invocation, store)
             with store.read() as conn:
                 row = account.get(conn)
     except AgentError as exc:
@@ -61,6 +64,16 @@ def _all(invocation: Invocation) -> "Iterator[Check]":
         return
     yield from _okta(invocation, row)
     yield from daemon.checks(settings.server)
+
+
+def _remote(invocation: Invocation, store: "Store") -> "Iterator[Check]":
+    if invocation.settings.directory.backend != "scim":
+        return
+    from agent.bootstrap import open_remote
+    from agent.checks import remote
+
+    with closing(open_remote(invocation.settings, store)) as directory:
+        yield from remote.checks(directory, now())
 
 
 def _okta(invocation: Invocation, row: "Account") -> "Iterator[Check]":

@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from agent.cli import render
 from agent.cli.demo_stage import Stage, expect, new_key
 from agent.cli.narrator import Narrator
+from agent.bootstrap import operator_acts
 from agent.directory.operator import Acts
 from agent.directory.port import Draft, WriteContext
 from agent.model.codes import Source
@@ -148,7 +149,7 @@ def _repair(stage: Stage, say: Narrator) -> None:
     expect(stored is not None and report.exit_code == 4, "the first run was not held")
     assert stored is not None
     say(f"Run {report.run_id}: {report.outcome}. {render.clean(stored.plan.held_detail)}")
-    count = len(stored.plan.actions)
+    count = render.bounded(stored.plan)
     say.command(f"plans approve {stored.id} --checksum {stored.checksum[:12]}… --count {count}")
     done = stage.reconciler.apply_plan(
         stored.id, stored.checksum, approve=True, count=count, actor="operator demo"
@@ -194,7 +195,9 @@ def _show(stage: Stage, say: Narrator, report: RunReport) -> None:
 
 
 def _acts(stage: Stage, reason: str) -> Acts:
-    return Acts(stage.agent.directory, actor="operator demo", reason=reason, now=datetime.now(UTC))
+    return operator_acts(
+        stage.agent.settings, stage.agent.store, actor="operator demo", reason=reason, now=datetime.now(UTC)
+    )
 
 
 def _everyone(stage: Stage) -> list[DirectoryUser]:

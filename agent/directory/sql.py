@@ -30,6 +30,13 @@ class SqlDirectory:
         self.policy = Policy.of(settings)
         self.reads_block = store.reads_block
 
+    def renew(self, settings: Settings) -> None:
+        """Take changed settings on; they hold from the next write on."""
+        self.policy = Policy.of(settings)
+
+    def close(self) -> None:
+        """Nothing of its own is open; the store is its caller's."""
+
     # Reads
 
     def get(self, user_id: str) -> DirectoryUser | None:

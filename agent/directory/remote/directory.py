@@ -55,25 +55,46 @@ class RemoteDirectory:
         first_wait: float = 0.2,
     ) -> None:
         self.store = store
-        self.policy = Policy.of(settings)
-        self.transport = Transport(settings.directory, first_wait=first_wait)
+        self._clock = clock
+        self._first_wait = first_wait
+        self._holder = str(uuid4())
+        #: What the last whole listing could not use.
+        self.findings: tuple[Finding, ...] = ()
+        self._open(settings)
+
+    def _open(self, settings: Settings) -> None:
+        self._settings = settings.directory
+        self.transport = Transport(settings.directory, first_wait=self._first_wait)
         #: Calls that may be under way at the same time.
         self.concurrency = threads = settings.directory.concurrency
         self._pages = ThreadPoolExecutor(threads, thread_name_prefix="remote-pages")
         self._writes = ThreadPoolExecutor(threads, thread_name_prefix="remote-writes")
-        self.reader = Reader(store, self.transport, settings.directory, self._pages, clock)
+        self.reader = Reader(self.store, self.transport, settings.directory, self._pages, self._clock)
         caller = Caller(self.transport, self.reader.finder, self.reader.provider)
-        ledger = Ledger(store, self.policy, str(uuid4()))
-        self.owners = Owners(store, settings.directory.owners, self.reader.by_id, self.reader.by_user_name)
-        self._unfinished = Unfinished(self.reader, caller, ledger)
-        self._writer = Writer(self.reader, caller, ledger, self.owners, self._unfinished)
-        #: What the last whole listing could not use.
-        self.findings: tuple[Finding, ...] = ()
+        self._ledger = Ledger(self.store, Policy.of(settings), self._holder)
+        self.owners = Owners(
+            self.store, settings.directory.owners, self.reader.by_id, self.reader.by_user_name
+        )
+        self._unfinished = Unfinished(self.reader, caller, self._ledger)
+        self._writer = Writer(self.reader, caller, self._ledger, self.owners, self._unfinished)
+
+    def renew(self, settings: Settings) -> None:
+        """Take changed settings on, such as a new key; what is under way ends with the old ones."""
+        self._ledger.policy = Policy.of(settings)
+        if settings.directory != self._settings and settings.directory.backend == "scim":
+            pages, writes = self._pages, self._writes
+            self._open(settings)
+            writes.shutdown(wait=True)
+            pages.shutdown(wait=True)
 
     def close(self) -> None:
         self._writes.shutdown(wait=True)
         self._pages.shutdown(wait=True, cancel_futures=True)
         self.transport.close()
+
+    @property
+    def policy(self) -> Policy:
+        return self._ledger.policy
 
     # Reads
 

@@ -19,6 +19,7 @@ is in no error and no log line; addresses are not logged either, for a filter ho
 import logging
 import ssl
 import time
+import weakref
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -110,6 +111,9 @@ class Transport:
             # A proxy of the environment is for the world outside; the key must not go there on the way to ourselves.
             trust_env=not loopback,
         )
+
+        # A one-shot command just ends.
+        weakref.finalize(self, self._client.close)
 
     def close(self) -> None:
         self._client.close()
