@@ -14,6 +14,7 @@ import msgspec
 from agent.simulator import ids
 from agent.simulator.entities import Hook
 from agent.simulator.errors import invalid
+from agent.simulator.scim_client import trusted
 from agent.simulator.syslog import NOT_FOR_HOOKS, Event
 
 if TYPE_CHECKING:
@@ -103,7 +104,7 @@ class HookDelivery:
 
     def _client(self) -> httpx.AsyncClient:
         if self._http is None:
-            self._http = httpx.AsyncClient(timeout=TIMEOUT, trust_env=False)
+            self._http = httpx.AsyncClient(timeout=TIMEOUT, trust_env=False, verify=trusted())
         return self._http
 
 

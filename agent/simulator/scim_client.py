@@ -4,6 +4,8 @@ Sorts answers into: done, throttled (429, tried again), failed (a person must re
 """
 
 import contextlib
+import functools
+import ssl
 from collections import deque
 from typing import Any
 from urllib.parse import quote
@@ -24,6 +26,12 @@ _HEADERS = {
     "Accept-Charset": "utf-8",
     "Content-Type": "application/scim+json; charset=utf-8",
 }
+
+
+@functools.cache
+def trusted() -> ssl.SSLContext:
+    """The usual certificate authorities, read once: every new client would read them again."""
+    return httpx.create_ssl_context()
 
 
 class PushFailed(Exception):
@@ -110,7 +118,7 @@ class ScimClient:
         self, method: str, path: str, body: Any, about: dict[str, Any], accept: tuple[int, ...] = (200,)
     ) -> tuple[int, Any]:
         if self._http is None:
-            self._http = httpx.AsyncClient(timeout=TIMEOUT, trust_env=False)
+            self._http = httpx.AsyncClient(timeout=TIMEOUT, trust_env=False, verify=trusted())
         key = self.key or ""
         headers = {**_HEADERS, "Authorization": key if " " in key else f"Bearer {key}"}
         content = None if body is None else msgspec.json.encode(body)

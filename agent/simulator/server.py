@@ -17,6 +17,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from agent.simulator import render
 from agent.simulator.org import Org, OrgSettings
+from agent.simulator.scim_client import trusted
 from agent.simulator.web import build
 
 #: Smaller orgs render a page in milliseconds.
@@ -36,7 +37,7 @@ class SimulatedOrg:
         self.app_id = org.settings.app_id
         self.token = org.settings.token
         self.port: int = listener.getsockname()[1]
-        self._http = httpx.Client(base_url=self.url, timeout=120, trust_env=False)
+        self._http = httpx.Client(base_url=self.url, timeout=120, trust_env=False, verify=trusted())
 
     @classmethod
     def start(cls, *, port: int = 0, host: str = "127.0.0.1", **settings: Any) -> Self:
@@ -140,7 +141,7 @@ def serve(settings: OrgSettings, host: str, port: int, ready: Callable[[str], No
 
 def _prepare(org: Org, host: str, port: int) -> tuple[uvicorn.Server, socket.socket]:
     """Bind first, so that the org knows its address and a port in use is an OSError at once."""
-    listener = socket.create_server((host, port))
+    listener = _listener(host, port)
     shown = "127.0.0.1" if host in ("", "0.0.0.0") else host  # noqa: S104 - compared, not bound
     org.base = f"http://{shown}:{listener.getsockname()[1]}"
     config = uvicorn.Config(
@@ -148,6 +149,20 @@ def _prepare(org: Org, host: str, port: int) -> tuple[uvicorn.Server, socket.soc
         loop="asyncio", lifespan="on", timeout_graceful_shutdown=1,
     )  # fmt: skip
     return uvicorn.Server(config), listener
+
+
+def _listener(host: str, port: int) -> socket.socket:
+    # With the protocol named: asyncio switches Nagle's algorithm off for such sockets only, and an answer of two
+    # writes would otherwise wait 40 ms for the client's acknowledgement.
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+        listener.listen(2048)
+    except OSError:
+        listener.close()
+        raise
+    return listener
 
 
 class _Lifespan:

@@ -225,6 +225,7 @@ def test_a_group_gives_and_takes_the_app(pushing: SimulatedOrg, scim: Any) -> No
     assert (refused.status_code, refused.json()["errorCode"]) == (403, "E0000046")
     pushing.api("POST", f"/users/{okta_id}/lifecycle/deactivate")
     pushing.api("POST", f"/users/{okta_id}/lifecycle/activate")
+    pushing.wait_idle()
     assert app_user(pushing, okta_id)["scope"] == "GROUP", "group assignments come back with the person"
     pushing.api("DELETE", f"/groups/{group}/users/{okta_id}")
     pushing.wait_idle()
