@@ -98,9 +98,9 @@ def postgres_url(postgres_databases: Databases) -> Iterator[str]:
     postgres_databases.give_back(url)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def new_postgres(postgres_databases: Databases) -> Iterator[Callable[[], str]]:
-    """The same, as many as are asked for."""
+    """The same, as many as are asked for, until the end of the session."""
     taken: list[str] = []
 
     def take() -> str:
