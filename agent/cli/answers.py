@@ -62,7 +62,7 @@ def _next_step(report: RunReport, *, dry: bool) -> str:
     stored = report.plan
     assert stored is not None
     if stored.plan.held:
-        n = len(stored.plan.actions)
+        n = render.bounded(stored.plan)
         return f"Approve: opshelm-agent plans approve {stored.id} --checksum {stored.checksum} --count {n}"
     if dry:
         return "Nothing was changed. Carry it out: opshelm-agent reconcile --apply"

@@ -74,5 +74,4 @@ def _addresses(stage: "Stage", say: "Narrator") -> None:
     say(f"metrics          {stage.admin}/metrics")
     say(f"SCIM receiver    {stage.scim}")
     say(f"simulated Okta   {stage.org.url}")
-    say("commands         put this in front of any of them, in another terminal:")
-    say(f"                 opshelm-agent --config {stage.config} plans list")
+    say(f"commands         opshelm-agent --config {stage.config} plans list   (in another terminal)")

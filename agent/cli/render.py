@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
-from agent.model.codes import ActionKind, ActionState, HeldCode
+from agent.model.codes import ActionKind, ActionState
 from agent.model.plan import Action, Finding, Plan
 
 _SYMBOLS = {
@@ -200,8 +200,9 @@ def finding_json(finding: Finding) -> dict[str, Any]:
     }
 
 
-def held_codes(plan: Plan) -> list[HeldCode]:
-    return [code for code in (plan.held, *(action.held for action in plan.actions)) if code]
+def bounded(plan: Plan) -> int:
+    """What --count, --first-run and --allow-empty bound: everything but updates."""
+    return sum(action.kind not in (ActionKind.UPDATE, ActionKind.RENAME_CYCLE) for action in plan.actions)
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[object]], empty: str, *, rich: bool = False) -> str:

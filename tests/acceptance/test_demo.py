@@ -1,0 +1,46 @@
+"""``demo`` as a process: it tells its story and ends well, and otherwise stays to be looked at until Ctrl-C."""
+
+import signal
+import subprocess
+import sys
+import urllib.request
+from pathlib import Path
+
+from processes import agent, document, environment
+
+
+def test_once_ends_by_itself_with_one_document(tmp_path: Path) -> None:
+    done = agent("demo", "--once", "--output", "json", cwd=tmp_path, timeout=120)
+    assert done.returncode == 0, done.stderr
+    found = document(done)["demo"]
+    assert found["pushed"] == 200
+    assert set(found["drift"]) == {"create", "update", "reactivate", "deactivate"}
+    assert "No changes. OpsHelm is as Okta wants it." in done.stderr
+    assert "Traceback" not in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_it_stays_with_a_status_page_until_ctrl_c(tmp_path: Path) -> None:
+    env = environment(
+        {
+            "TMPDIR": str(tmp_path),
+            "OPSHELM_OKTA__ORG_URL": "https://not-this-one.example.com",
+            "PYTHONUNBUFFERED": "1",
+        }
+    )
+    with subprocess.Popen(
+        [sys.executable, "-m", "agent", "demo", "--users", "50"],
+        cwd=tmp_path, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    ) as process:  # fmt: skip
+        assert process.stdout
+        said = []
+        for line in process.stdout:
+            said.append(line)
+            if "Ctrl-C" in line:
+                break
+        page = next(line for line in said if line.strip().startswith("status page")).split()[-1]
+        with urllib.request.urlopen(page, timeout=30) as answer:
+            assert "In step with Okta" in answer.read().decode()
+        process.send_signal(signal.SIGINT)
+        assert process.wait(60) == 0
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith("opshelm-demo")] == []
