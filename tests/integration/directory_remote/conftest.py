@@ -1,0 +1,87 @@
+"""The contract's places, and one remote of each kind for the session; every test makes people of its own names."""
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from remotes import Remote, node_missing, ours, scim2_server, scimmy
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from places import Place, RemotePlace, SqlPlace, remote_place  # noqa: E402
+from worlds import ROOMY  # noqa: E402
+
+from agent.settings import DatabaseSettings, GuardSettings  # noqa: E402
+from agent.store.engine import Store  # noqa: E402
+
+
+@pytest.fixture
+def sqlite_store(sqlite_url: str) -> Iterator[Store]:
+    store = Store.open(DatabaseSettings(url=sqlite_url))
+    yield store
+    store.close()
+
+
+@pytest.fixture
+def ours_remote(tmp_path: Path, sqlite_template: Path) -> Iterator[Remote]:
+    with ours(tmp_path / "remote", sqlite_template) as remote:
+        yield remote
+
+
+@pytest.fixture(scope="session")
+def scim2_process() -> Iterator[Remote]:
+    with scim2_server() as remote:
+        yield remote
+
+
+@pytest.fixture
+def scim2_remote(scim2_process: Remote) -> Remote:
+    """Nobody in it."""
+    while found := scim2_process.client.get("/Users").json().get("Resources"):
+        for user in found:
+            scim2_process.client.delete(f"/Users/{user['id']}")
+    return scim2_process
+
+
+@pytest.fixture(scope="session")
+def scimmy_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    missing = node_missing()
+    if missing:
+        pytest.skip(f"unmet need: {missing}")
+    return tmp_path_factory.mktemp("scimmy")
+
+
+@pytest.fixture
+def scimmy_remote(scimmy_folder: Path) -> Iterator[Remote]:
+    with scimmy(scimmy_folder) as remote:
+        yield remote
+
+
+KINDS = ["sql", "ours", "scim2", pytest.param("scimmy", marks=pytest.mark.slow)]
+
+
+@pytest.fixture(params=KINDS)
+def place(request: pytest.FixtureRequest, sqlite_store: Store) -> Iterator[Place]:
+    """With limits that no test meets by accident."""
+    yield from _place(request, sqlite_store, ROOMY)
+
+
+@pytest.fixture(params=KINDS)
+def guarded_place(request: pytest.FixtureRequest, sqlite_store: Store) -> Iterator[Place]:
+    """With the limits as they are by default."""
+    yield from _place(request, sqlite_store, GuardSettings())
+
+
+def _place(request: pytest.FixtureRequest, store: Store, guard: GuardSettings) -> Iterator[Place]:
+    if request.param == "sql":
+        yield SqlPlace(store, guard)
+        return
+    with remote_place(store, request.getfixturevalue(f"{request.param}_remote"), guard) as found:
+        yield found
+
+
+@pytest.fixture
+def scim2_place(sqlite_store: Store, scim2_remote: Remote) -> Iterator[RemotePlace]:
+    with remote_place(sqlite_store, scim2_remote) as found:
+        yield found

@@ -1,0 +1,152 @@
+"""Where the contract of a directory is tried: the embedded one, and remote ones behind the same port."""
+
+from collections.abc import Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+from msgspec.structs import replace
+from remotes import Remote
+from sqlalchemy import text
+from worlds import ROOMY
+
+from agent.directory import guarded
+from agent.directory.operator import Acts
+from agent.directory.port import Draft, WriteContext, Written
+from agent.directory.remote.directory import RemoteDirectory
+from agent.directory.remote.operator import RemoteActs
+from agent.directory.sql import SqlDirectory
+from agent.model.codes import Source
+from agent.model.users import DirectoryUser, MultiValue, Name, Origin, Profile, Role
+from agent.settings import DirectorySettings, GuardSettings, Settings
+from agent.store.engine import Store
+
+#: directory.owners of every place; nobody has these names until a test makes them.
+OWNERS = ("owner1@example.com", "owner2@example.com")
+
+
+def email(name: str) -> Profile:
+    return Profile(
+        name=Name(given_name="Ann", family_name="Lee"), emails=(MultiValue(value=name, type="work", primary=True),)
+    )
+
+
+def draft(name: str, *, okta: str | None = None, active: bool = True, **profile: Any) -> Draft:
+    return Draft(user_name=name, profile=replace(email(name), **profile), active=active, okta_id=okta)
+
+
+class Place:
+    """A directory, its store, and what people do on the OpsHelm side behind the agent's back."""
+
+    directory: SqlDirectory | RemoteDirectory
+    store: Store
+
+    def __init__(self) -> None:
+        self.now = datetime.now(UTC)
+
+    def context(self, source: Source = Source.PUSH, **more: Any) -> WriteContext:
+        return WriteContext(actor="tester", source=source, **more)
+
+    def post(self, name: str, *, okta: str | None = None, source: Source = Source.PUSH, **more: Any) -> Written:
+        return self.directory.create(draft(name, okta=okta, **more), self.context(source), self.now).result(30)
+
+    def begin_change(
+        self, user: DirectoryUser, *, source: Source = Source.PUSH, version: int | None = None, fence: int | None = None, **changes: Any
+    ) -> "Future[Written]":  # fmt: skip
+        def wanted(before: DirectoryUser) -> Draft:
+            own = {name: value for name, value in changes.items() if name in ("user_name", "active", "okta_id")}
+            profile = {name: value for name, value in changes.items() if name not in own}
+            if "user_name" in own:
+                profile["emails"] = (MultiValue(value=own["user_name"], type="work", primary=True),)
+            base = Draft(user_name=before.user_name, profile=replace(before.profile, **profile), active=before.active)
+            return replace(base, **own)
+
+        return self.directory.modify(
+            user.id, wanted, self.context(source, fence=fence), self.now, expected_version=version
+        )
+
+    def change(self, user: DirectoryUser, **more: Any) -> Written:
+        return self.begin_change(user, **more).result(30)
+
+    def get(self, user: DirectoryUser) -> DirectoryUser:
+        found = self.directory.get(user.id)
+        assert found is not None
+        return found
+
+    def local(self, name: str) -> DirectoryUser:
+        raise NotImplementedError
+
+    def owner(self, name: str) -> DirectoryUser:
+        """``name`` is one of OWNERS."""
+        raise NotImplementedError
+
+    def acts(self) -> Acts:
+        raise NotImplementedError
+
+    def journal(self, kind: str) -> list[str]:
+        with self.store.read() as conn:
+            return [row[0] for row in conn.execute(text("select verb from journal where kind = :k order by id"), {"k": kind})]
+
+
+class SqlPlace(Place):
+    def __init__(self, store: Store, guard: GuardSettings) -> None:
+        super().__init__()
+        self.store = store
+        self.directory: SqlDirectory = SqlDirectory(store, Settings(guard=guard))
+
+    def local(self, name: str, role: Role = Role.MEMBER) -> DirectoryUser:
+        user = DirectoryUser(
+            id=f"id-{name}", user_name=name, profile=email(name), active=True, created=self.now, updated=self.now,
+            origin=Origin.LOCAL, role=role,
+        )  # fmt: skip
+        return self.store.write(
+            lambda conn: guarded.write(
+                conn, before=None, after=user, context=self.context(Source.CLI), now=self.now, policy=self.directory.policy
+            )
+        )
+
+    def owner(self, name: str) -> DirectoryUser:
+        user = self.local(name, Role.OWNER)
+        return self.change(user, okta_id=f"00u{name[:8]}").user
+
+    def acts(self) -> Acts:
+        return Acts(self.directory, actor="operator", reason="test", now=self.now)
+
+
+class RemotePlace(Place):
+    def __init__(self, store: Store, remote: Remote, guard: GuardSettings, **directory: Any) -> None:
+        super().__init__()
+        self.store = store
+        self.remote = remote
+        self.settings = remote_settings(remote, guard, **directory)
+        self.directory: RemoteDirectory = RemoteDirectory(store, self.settings, first_wait=0.01)
+
+    def local(self, name: str) -> DirectoryUser:
+        made = self.remote.post(name, name={"givenName": "Ann", "familyName": "Lee"})
+        found = self.directory.get(made["id"])
+        assert found is not None
+        return found
+
+    def owner(self, name: str) -> DirectoryUser:
+        return self.post(name, okta=f"00u{name[:8]}").user
+
+    def acts(self) -> Acts:
+        return RemoteActs(self.directory, actor="operator", reason="test", now=self.now)
+
+
+def remote_settings(remote: Remote, guard: GuardSettings = ROOMY, **directory: Any) -> Settings:
+    values = {
+        "backend": "scim", "base_url": remote.url, "api_key": remote.key, "owners": OWNERS, "max_per_second": 100_000.0,
+        "page_size": 7,
+    }  # fmt: skip
+    return Settings(directory=DirectorySettings(**(values | directory)), guard=guard)
+
+
+@contextmanager
+def remote_place(store: Store, remote: Remote, guard: GuardSettings = ROOMY, **directory: Any) -> Iterator[RemotePlace]:
+    place = RemotePlace(store, remote, guard, **directory)
+    try:
+        yield place
+    finally:
+        place.directory.close()
