@@ -57,9 +57,9 @@ def supersede(conn: Any, plan: Plan, now: datetime) -> StoredPlan | None:
 
 def held_set(plan: Plan) -> HeldSet:
     """What waits for a person: all of a plan that is held, else its held actions."""
-    if plan.held is not None:
-        return frozenset((plan.held.value, action.identity) for action in plan.actions)
     waiting = (ActionState.PENDING, ActionState.HELD)
+    if plan.held is not None:
+        return frozenset((plan.held.value, a.identity) for a in plan.actions if a.state in waiting)
     return frozenset(
         (a.held.value, a.identity) for a in plan.actions if a.held is not None and a.state in waiting
     )

@@ -250,7 +250,7 @@ class Reconciler:
         held = base.held or result.held > 0
         return replace(
             base, outcome=_outcome(result, held=held), detail=result.left or _held_detail(stored.plan, base.waiting),
-            counts=base.counts | counts_of(stored.plan.actions), plan=stored, held=held,
+            counts=_without_states(base.counts) | counts_of(stored.plan.actions), plan=stored, held=held,
         )  # fmt: skip
 
     def _closed(self, conn: Any, job: Job, result: Result, now: datetime) -> StoredPlan:
@@ -363,6 +363,11 @@ def _held_detail(plan: Plan, waiting: StoredPlan | None) -> str:
         return ""
     where = f" in plan {waiting.id}: opshelm-agent plans show {waiting.id}" if waiting else ""
     return f"{held} actions wait for a person{where}"
+
+
+def _without_states(counts: dict[str, int]) -> dict[str, int]:
+    """What the actions were in before they were applied says nothing any more."""
+    return {name: count for name, count in counts.items() if name not in frozenset(ActionState)}
 
 
 def _outcome(result: Result, *, held: bool) -> Outcome:

@@ -90,7 +90,11 @@ def test_named_by_okta_with_the_same_user_name_is_linked_owners_too(w: World, ow
     w.org.set_app_user(person["okta_id"], externalId=local.id)
     assert only(w, person) == [("link", None), ("update", None)]
     linked = w.account(person["login"])
-    assert (linked.origin, linked.okta_id, linked.role is Role.OWNER) == (Origin.LINKED, person["okta_id"], owner)
+    assert (linked.origin, linked.okta_id, linked.role is Role.OWNER) == (
+        Origin.LINKED,
+        person["okta_id"],
+        owner,
+    )
 
 
 def test_same_user_name_and_e_mail_is_linked_and_reactivated_in_one_plan(w: World) -> None:
@@ -136,7 +140,10 @@ def test_two_app_users_with_one_user_name_are_both_held(w: World) -> None:
     one, two = given(w), w.take()
     rename(w, two, one["login"].upper())
     found = applied(w, one, two)
-    assert found == {one["okta_id"]: [("update", "identity_conflict")], two["okta_id"]: [("create", "identity_conflict")]}
+    assert found == {
+        one["okta_id"]: [("update", "identity_conflict")],
+        two["okta_id"]: [("create", "identity_conflict")],
+    }
 
 
 def test_a_rename_to_a_free_name_takes_the_e_mail_along(w: World) -> None:
@@ -215,7 +222,10 @@ def test_inactive_and_local_is_only_a_finding(w: World) -> None:
     w.local(person["login"])
     w.org.set_app_user(person["okta_id"], status="INACTIVE")
     report = w.reconcile(person["okta_id"])
-    assert (w.actions_for(report, person["okta_id"]), w.findings_for(report, person["okta_id"])) == ([], {"left_but_local"})
+    assert (w.actions_for(report, person["okta_id"]), w.findings_for(report, person["okta_id"])) == (
+        [],
+        {"left_but_local"},
+    )
     assert w.account(person["login"]).active
 
 
@@ -242,7 +252,9 @@ def test_absent_without_an_okta_id_is_looked_up_by_login(w: World) -> None:
     w.sql("update users set origin = 'linked' where id = :id", id=unknown.id)
     w.sql("update account set managed_active = managed_active + 1")
     report = w.reconcile("nobody-knows@example.org")
-    assert [(a.kind.value, a.held.value) for a in report.plan.plan.actions] == [("deactivate", "absence_not_provable")]
+    assert [(a.kind.value, a.held.value) for a in report.plan.plan.actions] == [
+        ("deactivate", "absence_not_provable")
+    ]
     w.sql("update users set origin = 'local' where id = :id", id=unknown.id)
     w.sql("update account set managed_active = managed_active - 1")
 
@@ -269,7 +281,10 @@ def test_a_protected_account_is_only_a_finding(w: World, gone: bool) -> None:
     if gone:
         w.org.set_app_user(person["okta_id"], status="INACTIVE")
     report = w.reconcile(person["okta_id"])
-    assert (w.actions_for(report, person["okta_id"]), w.findings_for(report, person["okta_id"])) == ([], {"protected"})
+    assert (w.actions_for(report, person["okta_id"]), w.findings_for(report, person["okta_id"])) == (
+        [],
+        {"protected"},
+    )
 
 
 def test_a_whole_sweep_finds_the_same_and_then_nothing_but_what_is_held(tmp_path: Path) -> None:

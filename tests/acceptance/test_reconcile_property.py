@@ -26,7 +26,9 @@ def unassign(w: World, _: random.Random, person: dict[str, Any], __: list[dict[s
 
 
 def ended(w: World, rnd: random.Random, person: dict[str, Any], _: list[dict[str, Any]]) -> None:
-    w.org.set_app_user(person["okta_id"], status=rnd.choice(["INACTIVE", "SUSPENDED", "REVOKED", "DEPROVISIONED"]))
+    w.org.set_app_user(
+        person["okta_id"], status=rnd.choice(["INACTIVE", "SUSPENDED", "REVOKED", "DEPROVISIONED"])
+    )
 
 
 def left_alone(w: World, rnd: random.Random, person: dict[str, Any], _: list[dict[str, Any]]) -> None:
@@ -38,13 +40,18 @@ def suspended(w: World, _: random.Random, person: dict[str, Any], __: list[dict[
 
 
 def profile(w: World, rnd: random.Random, person: dict[str, Any], _: list[dict[str, Any]]) -> None:
-    keys = rnd.sample(["title", "displayName", "nickName", "department", "primaryPhone", "country", "managerValue"], 3)
+    keys = rnd.sample(
+        ["title", "displayName", "nickName", "department", "primaryPhone", "country", "managerValue"], 3
+    )
     values = {key: rnd.choice(["Changed in Okta", None, ""]) for key in keys}
     w.org.set_app_user(person["okta_id"], profile=values)
 
 
 def changed_here(w: World, rnd: random.Random, person: dict[str, Any], _: list[dict[str, Any]]) -> None:
-    w.change(person["login"], **{rnd.choice(["title", "name.familyName", "locale"]): rnd.choice(["Changed here", None])})
+    w.change(
+        person["login"],
+        **{rnd.choice(["title", "name.familyName", "locale"]): rnd.choice(["Changed here", None])},
+    )
 
 
 def switched_off(w: World, _: random.Random, person: dict[str, Any], __: list[dict[str, Any]]) -> None:
@@ -69,7 +76,11 @@ def renamed(w: World, rnd: random.Random, person: dict[str, Any], _: list[dict[s
 def shifted(w: World, _: random.Random, person: dict[str, Any], ring: list[dict[str, Any]]) -> None:
     """Everybody in the ring gets the next one's name; without its last member it is a chain with a free end."""
     for one, following in zip(ring, [*ring[1:], ring[0]], strict=True):
-        w.org.set_app_user(one["okta_id"], credentials={"userName": following["login"]}, profile={"email": following["login"]})
+        w.org.set_app_user(
+            one["okta_id"],
+            credentials={"userName": following["login"]},
+            profile={"email": following["login"]},
+        )
 
 
 def taken(w: World, _: random.Random, person: dict[str, Any], __: list[dict[str, Any]]) -> str:
@@ -143,7 +154,11 @@ def differences(w: World, held: dict[str, str]) -> list[str]:
             continue
         for path, value in person["expected"].items():
             have = value_of(user, path)
-            same = identity_key(have or "") == identity_key(value or "") if path == "userName" else (have or None) == value
+            same = (
+                identity_key(have or "") == identity_key(value or "")
+                if path == "userName"
+                else (have or None) == value
+            )
             if not same:
                 found.append(f"{person['login']} {path}: {have!r} instead of {value!r}")
     return found
@@ -168,14 +183,24 @@ def check(folder: Path, seed: int, users: int, drifts: int) -> None:
         rows = w.journal_rows()
         again = w.reconcile()
         assert again.plan is not None
-        assert {a.okta_id for a in again.plan.plan.actions if a.state.value not in ("done", "stale")} == set(held)
+        assert {a.okta_id for a in again.plan.plan.actions if a.state.value not in ("done", "stale")} == set(
+            held
+        )
         assert w.journal_rows() == rows
 
 
 # A seed says nothing when it is smaller, so there is no shrinking.
-@settings(max_examples=5, deadline=None, derandomize=True, phases=[Phase.generate], suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=5,
+    deadline=None,
+    derandomize=True,
+    phases=[Phase.generate],
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
 @given(seed=st.integers(1, 10**6))
-def test_one_reconcile_brings_any_drift_in_step_but_for_what_is_held(tmp_path_factory: pytest.TempPathFactory, seed: int) -> None:
+def test_one_reconcile_brings_any_drift_in_step_but_for_what_is_held(
+    tmp_path_factory: pytest.TempPathFactory, seed: int
+) -> None:
     check(tmp_path_factory.mktemp("drift"), seed, users=60, drifts=45)
 
 
