@@ -41,6 +41,8 @@ _TRAIL = {
     ActionState.FAILED: "FAILED",
     ActionState.REJECTED: "rejected",
 }
+#: Kinds that make something: there is no before to show.
+_NEW = (ActionKind.CREATE, ActionKind.OKTA_CREATE, ActionKind.OKTA_ASSIGN)
 NO_CHANGES = "No changes. OpsHelm is as Okta wants it."
 
 
@@ -56,7 +58,7 @@ def action_lines(action: Action) -> Iterator[str]:
     """``- deactivate ann@example.com``, then each attribute before → after."""
     symbol = "!" if action.held else _SYMBOLS[action.kind]
     trail = _TRAIL.get(action.state, "")
-    yield f"{symbol} {word(action.kind):<12}{clean(action.login)}{f'  ({trail})' if trail else ''}"
+    yield f"{symbol} {word(action.kind):<11} {clean(action.login)}{f'  ({trail})' if trail else ''}"
     if action.held:
         detail = f": {clean(action.held_detail)}" if action.held_detail else ""
         yield f"    held {action.held.value}{detail}   [action {action.n}]"
@@ -66,9 +68,7 @@ def action_lines(action: Action) -> Iterator[str]:
         yield f"    because: {clean(action.proof)}"
     width = max((len(path) for path in action.changes), default=0)
     for path, change in action.changes.items():
-        before = (
-            "" if change.before is None and action.kind is ActionKind.CREATE else f"{shown(change.before)} → "
-        )
+        before = "" if change.before is None and action.kind in _NEW else f"{shown(change.before)} → "
         yield f"    {path:<{width}}  {before}{shown(change.after)}"
 
 
