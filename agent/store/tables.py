@@ -138,7 +138,6 @@ sweep_rows = Table(
     Column("cleared", BigInteger, nullable=False),
     Column("sync_error", Boolean, nullable=False),
     Column("read_at", UtcTime, nullable=False),
-    sqlite_with_rowid=False,
 )
 
 #: A listing of a remote directory, in the columns of users that the compare statement reads.

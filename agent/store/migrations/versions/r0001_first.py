@@ -244,7 +244,6 @@ def upgrade() -> None:
         sa.Column("sync_error", sa.Boolean(), nullable=False),
         sa.Column("read_at", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("sweep", "okta_id"),
-        sqlite_with_rowid=False,
     )
     op.create_table(
         "users",
