@@ -5,7 +5,7 @@ and the journal's row, in one transaction. The account row is locked before anyt
 order is one, and two at once can't race past the last owner, a limit or a name.
 
 Order of the checks: fence → rules of one account (rules.py: protected, ownership, binding, owner's identity, names) →
-uniqueness → last owner → windows. What raises Refused has written nothing; refusals.py then keeps the attempt.
+uniqueness → primary e-mail → last owner → windows. What raises Refused has written nothing; refusals.py then keeps the attempt.
 """
 
 from collections.abc import Collection
@@ -80,6 +80,7 @@ def check(
         lease.check(conn, context.fence)
     rules.check(before, after, context, policy, revives=revives)
     _unique(conn, before, after, beside)
+    rules.primary_email(before, after, policy)
     _last_owner(row, before, after, owners_gained)
     ends = before is not None and before.active and not after.active
     verdict = burst.check(conn, row, before, context, now, policy) if ends and before is not None else None

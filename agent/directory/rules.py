@@ -137,20 +137,35 @@ def _role(before: DirectoryUser | None, after: DirectoryUser, context: WriteCont
 
 
 def _names(before: DirectoryUser | None, after: DirectoryUser, policy: Policy) -> None:
-    unchanged = (
+    if not _same_names(before, after):
+        user_name(after.user_name, policy, active=after.active)
+
+
+def user_name(name: str, policy: Policy, *, active: bool) -> None:
+    """The rules that the name alone can break; asked before anybody is looked for who has it."""
+    receiver = policy.receiver
+    found = usernames.form_problem(
+        name, active=active, is_email=receiver.username_is_email, ascii_only=receiver.ascii_usernames
+    )
+    if found is not None:
+        raise Refused(*found)
+
+
+def primary_email(before: DirectoryUser | None, after: DirectoryUser, policy: Policy) -> None:
+    """The primary e-mail equals the userName; asked last, for a name that is somebody else's is the better answer."""
+    if _same_names(before, after):
+        return
+    email = after.profile.primary_email
+    is_email = policy.receiver.username_is_email
+    found = usernames.email_problem(after.user_name, email, active=after.active, is_email=is_email)
+    if found is not None:
+        raise Refused(*found)
+
+
+def _same_names(before: DirectoryUser | None, after: DirectoryUser) -> bool:
+    return (
         before is not None
         and before.user_name == after.user_name
         and before.email_key == after.email_key
         and (before.active or not after.active)
     )
-    if unchanged:
-        return
-    found = usernames.problem(
-        after.user_name,
-        after.profile.primary_email,
-        active=after.active,
-        is_email=policy.receiver.username_is_email,
-        ascii_only=policy.receiver.ascii_usernames,
-    )
-    if found is not None:
-        raise Refused(*found)

@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, false, func, select
 
-from agent.directory import guarded, refusals, rows, transition
+from agent.directory import guarded, refusals, rows, rules, transition
 from agent.directory.policy import Policy
 from agent.directory.port import Draft, Page, WriteContext, Written
 from agent.model.codes import Source
@@ -154,6 +154,7 @@ class SqlDirectory:
         row = account.lock(conn)
         before, after = None, None
         try:
+            rules.user_name(draft.user_name, self.policy, active=draft.active)
             before = _revivable(conn, draft)
             if before is None:
                 after = transition.created(draft, context, now)

@@ -33,26 +33,43 @@ def problem(
     user_name: str, primary_email: str | None, *, active: bool, is_email: bool, ascii_only: bool
 ) -> Problem | None:
     """The first rule that the name breaks, as code and detail; None where all hold."""
+    found = form_problem(user_name, active=active, is_email=is_email, ascii_only=ascii_only)
+    return found or email_problem(user_name, primary_email, active=active, is_email=is_email)
+
+
+def form_problem(user_name: str, *, active: bool, is_email: bool, ascii_only: bool) -> Problem | None:
+    """The rules that the name alone can break."""
     if not user_name.strip():
         return RefusalCode.BLANK, "userName is required and must not be blank."
     if len(user_name) > MAX_LENGTH:
-        return RefusalCode.INVALID_USER_NAME, f"userName has {len(user_name)} characters; the limit is {MAX_LENGTH}."
+        return (
+            RefusalCode.INVALID_USER_NAME,
+            f"userName has {len(user_name)} characters; the limit is {MAX_LENGTH}.",
+        )
     if not _PLAIN.fullmatch(user_name):
         hidden = next((c for c in user_name if unicodedata.category(c)[0] in _HIDDEN), None)
         if hidden is not None:
-            return RefusalCode.INVALID_USER_NAME, f"userName holds the character U+{ord(hidden):04X}, which can't be seen."
+            return (
+                RefusalCode.INVALID_USER_NAME,
+                f"userName holds the character U+{ord(hidden):04X}, which can't be seen.",
+            )
         if active and ascii_only:
             return RefusalCode.INVALID_USER_NAME, (
                 "userName holds characters outside ASCII, which can look like others. "
                 "OpsHelm takes them only with receiver.ascii_usernames = false."
             )
-    if not (active and is_email):
-        return None
-    if not _EMAIL.fullmatch(user_name):
+    if active and is_email and not _EMAIL.fullmatch(user_name):
         return RefusalCode.INVALID_USER_NAME, (
             "userName is no e-mail address. OpsHelm needs the application username format Email."
         )
-    if identity_key(primary_email or "") != identity_key(user_name):
+    return None
+
+
+def email_problem(
+    user_name: str, primary_email: str | None, *, active: bool, is_email: bool
+) -> Problem | None:
+    """The rule about the name and the primary e-mail together."""
+    if active and is_email and identity_key(primary_email or "") != identity_key(user_name):
         return RefusalCode.EMAIL_NOT_USER_NAME, (
             "The primary e-mail must equal the userName. OpsHelm needs the application username format Email."
         )

@@ -46,6 +46,7 @@ def check(conn: Connection, case: Case, now: datetime, policy: Policy) -> burst.
         )
     rules.check(before, after, context, policy, revives=case.revives)
     _unique(conn, before, after)
+    rules.primary_email(before, after, policy)
     if not ends(case) or before is None:
         return None
     _owners(conn, case, before)
