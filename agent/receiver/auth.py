@@ -51,7 +51,7 @@ class Authenticator:
         self._strangers: dict[str, tuple[int, float]] = {}
 
     async def identify(self, request: Request) -> ApiKey:
-        """The key of the request, or a 401 (429 for a stranger who keeps trying)."""
+        """The key of the request, or a 401 (429 for a key that isn't looked up in a flood)."""
         match = (
             _KEY.fullmatch(request.headers.get(b"authorization", b""))
             if request.authorizations == 1
@@ -65,7 +65,9 @@ class Authenticator:
         if known is not None and moment < known[1]:
             return known[0]
         if known is None and self._flooded(request.peer, moment):
-            raise self._stranger(request.peer)
+            self._stranger(request.peer)
+            # It might be a good one, so not 401, which Okta takes as final; it just isn't looked up now.
+            raise ScimError(429, "Too many requests with a wrong API key.", retry_after=int(FLOOD_SECONDS))
         key = await self._look_up(digest)
         now = datetime.now(UTC)
         if key is None or not _valid(key, digest, now):
@@ -103,14 +105,9 @@ class Authenticator:
         self._strangers[peer] = (count, until)
         if count <= FLOOD_LIMIT:
             log.warning("request without a valid key", peer=peer)
-            return ScimError(401, "A valid API key is needed: Authorization: Bearer KEY.")
-        if count == FLOOD_LIMIT + 1:
-            log.warning(
-                "many requests without a valid key; no longer logged one by one", peer=peer, count=count
-            )
-        return ScimError(
-            429, "Too many requests without a valid API key.", retry_after=int(until - moment) + 1
-        )
+        elif count == FLOOD_LIMIT + 1:
+            log.warning("many requests without a valid key; no longer logged one by one", peer=peer)
+        return ScimError(401, "A valid API key is needed: Authorization: Bearer KEY.")
 
 
 def _valid(key: ApiKey, digest: bytes, now: datetime) -> bool:
