@@ -3,7 +3,7 @@
 It imports nothing of the agent. ``SimulatedOrg.start(...)`` serves one in a thread; ``serve`` in the foreground.
 """
 
-from agent.simulator.org import APP_ID, TOKEN, OrgSettings
 from agent.simulator.server import SimulatedOrg, environment, serve
+from agent.simulator.state import APP_ID, TOKEN, OrgSettings
 
 __all__ = ["APP_ID", "TOKEN", "OrgSettings", "SimulatedOrg", "environment", "serve"]

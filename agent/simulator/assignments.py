@@ -3,24 +3,24 @@
 Decides what the app user looks like and tells the provisioning engine; sends nothing itself.
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from agent.simulator import ids, render, schema
 from agent.simulator.entities import LIVE, AppUser, Group, User
 from agent.simulator.errors import OktaError, invalid, not_found
+from agent.simulator.provisioning import Provisioning
+from agent.simulator.state import State
 from agent.simulator.syslog import group_target
-
-if TYPE_CHECKING:
-    from agent.simulator.org import Org
 
 
 class Assignments:
     """The app's users and groups. ``rows`` keeps the order of the listing; a removed one leaves a hole."""
 
-    def __init__(self, org: "Org") -> None:
+    def __init__(self, org: State, provisioning: Provisioning) -> None:
         self._org = org
-        self.app_users: dict[str, AppUser] = {}
-        self.rows: list[AppUser | None] = []
+        self._provisioning = provisioning
+        self.app_users = org.app_users
+        self.rows = org.app_rows
         self.groups: dict[str, Group] = {}
         #: Group id → lastUpdated, priority, profile of its assignment to the app.
         self.app_groups: dict[str, dict[str, Any]] = {}
@@ -108,7 +108,7 @@ class Assignments:
         del self.app_users[app_user.user.id]
         self.rows[app_user.row] = None
         self._org.log.add("application.user_membership.remove", app_user=app_user)
-        self._org.provisioning.removed(app_user)
+        self._provisioning.removed(app_user)
 
     def follow(self, user: User, before: dict[str, Any], *, push: bool) -> None:
         """After a change of the Okta user: the app user's name and profile follow the mapping."""
@@ -135,7 +135,7 @@ class Assignments:
         app_user.rendered = None
         self._org.log.add("application.user_membership.update", app_user=app_user)
         if push:
-            self._org.provisioning.changed(app_user)
+            self._provisioning.changed(app_user)
 
     def _provision(self, app_user: AppUser) -> None:
         """A new assignment: pushed when Okta may, else it waits (STAGED) or is a sign-on assignment (ACTIVE)."""
@@ -144,7 +144,7 @@ class Assignments:
         app_user.status, app_user.sync_state = "STAGED", "OUT_OF_SYNC"
         app_user.rendered = None
         if app_user.user.status in LIVE and self._org.app_active:
-            self._org.provisioning.assigned(app_user)
+            self._provisioning.assigned(app_user)
 
     def _user_name(self, user: User) -> str:
         template = ((self._org.app.get("credentials") or {}).get("userNameTemplate") or {}).get("template")

@@ -6,7 +6,7 @@ Okta's rules: three seconds for an answer, one retry after a time-out or a 5xx, 
 import asyncio
 import secrets
 import uuid
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import httpx
 import msgspec
@@ -15,10 +15,8 @@ from agent.simulator import ids
 from agent.simulator.entities import Hook
 from agent.simulator.errors import invalid
 from agent.simulator.scim_client import trusted
+from agent.simulator.state import State
 from agent.simulator.syslog import NOT_FOR_HOOKS, Event
-
-if TYPE_CHECKING:
-    from agent.simulator.org import Org
 
 TIMEOUT = 3.0
 #: Events in one delivery.
@@ -28,7 +26,7 @@ _BATCH = 100
 class HookDelivery:
     """Sends in the background; ``quiet`` tells when all of it has been answered or given up."""
 
-    def __init__(self, org: "Org") -> None:
+    def __init__(self, org: State) -> None:
         self._org = org
         self._http: httpx.AsyncClient | None = None
         self._sending: set[asyncio.Task[None]] = set()

@@ -1,14 +1,12 @@
 """Ways in which a listing of app users can be wrong, while each single read stays true (control API)."""
 
 import random
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from zlib import crc32
 
 from agent.simulator.entities import AppUser
 from agent.simulator.errors import invalid
-
-if TYPE_CHECKING:
-    from agent.simulator.org import Org
+from agent.simulator.state import State
 
 _KNOWN = {"drop", "drop_ids", "empty", "churn"}
 #: One of so many people of a page moves over the page's edge when the listing churns.
@@ -18,7 +16,7 @@ _CHURN = 20
 class Listing:
     """``drop`` leaves a fixed share out, the same people each time; ``churn`` moves people between the pages."""
 
-    def __init__(self, org: "Org") -> None:
+    def __init__(self, org: State) -> None:
         self._org = org
         self._drop = 0.0
         self._drop_ids: frozenset[str] = frozenset()
@@ -38,7 +36,7 @@ class Listing:
 
     def rows(self, after: int, limit: int) -> list[AppUser | None]:
         """The rows that this page is cut from."""
-        true = self._org.assignments.rows
+        true = self._org.app_rows
         if self._empty:
             return []
         if self._churned is None:
@@ -50,7 +48,7 @@ class Listing:
                 shown, coming = self._draw.randrange(after + 1), self._draw.randrange(after + 1, len(true))
                 rows = self._churned
                 rows[shown], rows[coming] = rows[coming], rows[shown]
-        return [None if one is None or self._org.assignments.app_users.get(one.user.id) is not one else one
+        return [None if one is None or self._org.app_users.get(one.user.id) is not one else one
                 for one in self._churned]  # fmt: skip
 
     def shows(self, app_user: AppUser) -> bool:

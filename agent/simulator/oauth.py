@@ -9,14 +9,12 @@ import hmac
 import secrets
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jwt
 
 from agent.simulator.errors import OktaError, invalid
-
-if TYPE_CHECKING:
-    from agent.simulator.org import Org
+from agent.simulator.state import State
 
 TOKEN_PATH = "/oauth2/v1/token"  # noqa: S105
 LIFETIME = 3600
@@ -58,7 +56,7 @@ class Refused(Exception):
 class OAuth:
     """Clients and their tokens."""
 
-    org: "Org"
+    org: State
     clients: dict[str, Client] = field(default_factory=dict)
     grants: dict[str, Grant] = field(default_factory=dict)
     _used: set[str] = field(default_factory=set)

@@ -3,91 +3,36 @@
 Assignments and groups are in ``assignments``; pushes in ``provisioning``. Everything here runs on the server's loop.
 """
 
-import random
-from dataclasses import dataclass
 from typing import Any
 
 from agent.simulator import ids, names, schema
 from agent.simulator.assignments import Assignments
-from agent.simulator.entities import AppUser, Hook, User
+from agent.simulator.entities import AppUser, User
 from agent.simulator.errors import OktaError, invalid, not_found
 from agent.simulator.faults import Faults
 from agent.simulator.hooks import HookDelivery
-from agent.simulator.ids import Ids
 from agent.simulator.limits import Limits
 from agent.simulator.listing import Listing
 from agent.simulator.oauth import OAuth
 from agent.simulator.provisioning import Provisioning
-from agent.simulator.syslog import SystemLog
+from agent.simulator.state import PAST, OrgSettings, State
 
-APP_ID = "0oaOPSHELMSIM0000001"
-TOKEN = "simulated-token"  # noqa: S105 - the documented token of a simulation
-#: What an org whose app pushes everything has switched on.
-FEATURES = [
-    "PUSH_NEW_USERS",
-    "PUSH_PROFILE_UPDATES",
-    "PUSH_USER_DEACTIVATION",
-    "REACTIVATE_USERS",
-    "IMPORT_NEW_USERS",
-]
 _REQUIRED = ("login", "email", "firstName", "lastName")
-#: People of a new org are this old, so that none of them counts as just changed.
-_PAST = "2026-01-05T08:00:00.000Z"
 
 
-@dataclass(kw_only=True, slots=True)
-class OrgSettings:
-    """How an org is made. ``time_scale`` shortens Okta's waits between retries: 0.01 makes 3 s of five minutes."""
-
-    users: int = 0
-    seed: int = 1
-    app_style: str = "oin"
-    app_id: str = APP_ID
-    token: str = TOKEN
-    scim_url: str | None = None
-    scim_key: str | None = None
-    #: Calls per window on the apps bucket; None: headers only.
-    rate_limit: int | None = None
-    #: Okta's window is a minute; tests shorten it.
-    rate_window: float = 60.0
-    time_scale: float = 1.0
-
-
-class Org:
-    """One org with one app. ``base`` is its address, known once the server listens."""
+class Org(State):
+    """The state with everything that works on it."""
 
     def __init__(self, settings: OrgSettings) -> None:
-        self.settings = settings
-        self.base = ""
-        self.draw = random.Random(f"org {settings.seed}")  # noqa: S311 - repeatable on purpose
-        self.ids = Ids(settings.seed)
-        self.id = self.ids.new("00o")
-        #: Whom the API token belongs to; in no listing.
-        self.admin = _new_admin(self.ids.new("00u"))
-        self.users: dict[str, User] = {}
-        self.logins: dict[str, User] = {}
-        self.rows: list[User | None] = []
-        #: Search answers from here while its index lags: users as they were, None for those it doesn't know yet.
-        self.stale: dict[str, User | None] | None = None
-        self.hooks: dict[str, Hook] = {}
-        self.app = _new_app(settings)
-        self.app_deleted = False
-        self.log = SystemLog(self.draw, settings.app_id, lambda: str(self.app["label"]), self.admin.id)
+        super().__init__(settings)
         self.limits = Limits(settings.rate_limit, settings.rate_window)
         self.faults = Faults()
         self.oauth = OAuth(self)
         self.provisioning = Provisioning(self)
         self.hook_delivery = HookDelivery(self)
-        self.assignments = Assignments(self)
+        self.assignments = Assignments(self, self.provisioning)
         self.listing = Listing(self)
         self._populate(settings.users, settings.seed)
-
-    @property
-    def app_active(self) -> bool:
-        return bool(self.app.get("status") == "ACTIVE") and not self.app_deleted
-
-    def has_feature(self, name: str) -> bool:
-        return name in (self.app.get("features") or ())
 
     def find(self, id_or_login: str) -> User:
         """By id, login, or short login (the part before the @, where it is unique); else 404 in Okta's words."""
@@ -148,7 +93,7 @@ class Org:
         if self.stale is not None and user.id not in self.stale:
             self.stale[user.id] = _copy(user)
         user.last_updated = ids.now()
-        app_user = self.assignments.app_users.get(user.id)
+        app_user = self.app_users.get(user.id)
         if app_user is not None:
             app_user.rendered = None
 
@@ -169,7 +114,7 @@ class Org:
         """Deprovisioned from the app, unless the app is inactive: then Okta leaves the assignment as it is."""
         self.require_not_deprovisioned(user)
         self._set_status(user, "DEPROVISIONED", "deactivate")
-        app_user = self.assignments.app_users.get(user.id)
+        app_user = self.app_users.get(user.id)
         if app_user is not None and self.app_active:
             self.assignments.remove(app_user)
 
@@ -202,7 +147,7 @@ class Org:
             self.deactivate(user)
             return
         self.touch(user)
-        app_user = self.assignments.app_users.get(user.id)
+        app_user = self.app_users.get(user.id)
         if app_user is not None:
             self.assignments.remove(app_user)
         self.assignments.forget(user)
@@ -210,10 +155,6 @@ class Org:
         self.logins.pop(str(user.profile.get("login", "")).lower(), None)
         self.rows[user.row] = None
         self.log.add("user.lifecycle.delete.completed", user=user)
-
-    def require_not_deprovisioned(self, user: User) -> None:
-        if user.status == "DEPROVISIONED":
-            raise OktaError("E0000038")
 
     # -- inside ------------------------------------------------------------------------------------------------------
 
@@ -241,25 +182,16 @@ class Org:
         pushed = self.provisioning.enabled
         for profile in names.people(count, seed):
             user = User(
-                id=self.ids.new("00u"), status="ACTIVE", profile=profile, created=_PAST, last_updated=_PAST,
-                status_changed=_PAST, activated=_PAST, password_changed=_PAST, has_password=True,
+                id=self.ids.new("00u"), status="ACTIVE", profile=profile, created=PAST, last_updated=PAST,
+                status_changed=PAST, activated=PAST, password_changed=PAST, has_password=True,
             )  # fmt: skip
             self._insert(user)
             app_user = AppUser(
                 user=user, scope="USER", status="STAGED" if pushed else "PROVISIONED",
-                sync_state="SYNCING" if pushed else "SYNCHRONIZED", user_name=profile["email"], created=_PAST,
-                last_updated=_PAST, status_changed=_PAST, last_sync=None if pushed else _PAST,
+                sync_state="SYNCING" if pushed else "SYNCHRONIZED", user_name=profile["email"], created=PAST,
+                last_updated=PAST, status_changed=PAST, last_sync=None if pushed else PAST,
             )  # fmt: skip
             self.assignments.insert(app_user)
-
-
-def _new_admin(okta_id: str) -> User:
-    login = "admin@example.com"
-    profile = {"login": login, "email": login, "firstName": "Simulated", "lastName": "Admin"}
-    return User(
-        id=okta_id, status="ACTIVE", profile=profile, created=_PAST, last_updated=_PAST, status_changed=_PAST,
-        activated=_PAST, password_changed=_PAST, has_password=True,
-    )  # fmt: skip
 
 
 def _copy(user: User) -> User:
@@ -280,40 +212,3 @@ def _valid_profile(raw: Any, subject: str) -> dict[str, Any]:
     if "@" not in str(profile["login"]):
         raise invalid("login", "login: Username must be in the form of an email address")
     return profile
-
-
-def _new_app(settings: OrgSettings) -> dict[str, Any]:
-    """The app as an administrator of a well set-up org has made it; raw JSON, for the control API may change all."""
-    oin = settings.app_style == "oin"
-    return {
-        "id": settings.app_id,
-        "orn": f"orn:okta:idp:simulated:apps:opshelm:{settings.app_id}",
-        "name": "opshelm" if oin else "simulated_opshelm_1",
-        "label": "OpsHelm",
-        "status": "ACTIVE",
-        "lastUpdated": _PAST,
-        "created": _PAST,
-        "accessibility": {"selfService": False, "errorRedirectUrl": None, "loginRedirectUrl": None},
-        "visibility": {
-            "autoLaunch": False,
-            "autoSubmitToolbar": False,
-            "hide": {"iOS": False, "web": False},
-            "appLinks": {"login": True},
-        },
-        "features": list(FEATURES),
-        "signOnMode": "AUTO_LOGIN",
-        "credentials": {
-            "scheme": "EDIT_USERNAME_AND_PASSWORD",
-            "userNameTemplate": {"template": "${source.email}", "type": "BUILT_IN"},
-            "revealPassword": False,
-            "signing": {},
-        },
-        "settings": {
-            "notifications": {
-                "vpn": {"network": {"connection": "DISABLED"}, "message": None, "helpUrl": None}
-            },
-            "implicitAssignment": False,
-            "notes": {"admin": None, "enduser": None},
-            "signOn": {"redirectUrl": None, "loginUrl": "https://opshelm.example.com/login"},
-        },
-    }

@@ -15,14 +15,12 @@ A DELETE is never sent. Pushes of one person go out in order; of different peopl
 import asyncio
 from collections import deque
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from agent.simulator import ids, scim_body
 from agent.simulator.entities import LIVE, AppUser, Task
 from agent.simulator.scim_client import PushFailed, ScimClient, Throttled
-
-if TYPE_CHECKING:
-    from agent.simulator.org import Org
+from agent.simulator.state import State
 
 #: Okta gives up after ten tries; the task then waits for a person.
 MAX_ATTEMPTS = 10
@@ -44,7 +42,7 @@ class Push:
 class Provisioning:
     """Queues and sends pushes. ``mode`` off and lossy drop them, in a way that looks successful to Okta."""
 
-    def __init__(self, org: "Org") -> None:
+    def __init__(self, org: State) -> None:
         settings = org.settings
         self._org = org
         self.client = ScimClient()
@@ -101,7 +99,7 @@ class Provisioning:
         """Send what no push has told the app yet: everybody without an externalId whom Okta would provision."""
         waiting = [
             app_user
-            for app_user in self._org.assignments.app_users.values()
+            for app_user in self._org.app_users.values()
             if app_user.external_id is None
             and app_user.user.status in LIVE
             and app_user.user.id not in self._queues
@@ -201,8 +199,6 @@ class Provisioning:
         )
         self.tasks[task.id], self._failed[task.id] = task, push
         status = "STAGED" if push.kind == "assign" else app_user.status
-        if push.kind == "assign":
-            app_user.external_id = None
         _mark(app_user, status, "ERROR", synced=False)
         self._event(f"application.provision.user.{_EVENTS[push.kind]}", push, reason)
 
@@ -211,7 +207,7 @@ class Provisioning:
     async def _send(self, push: Push, attempt: int) -> None:
         app_user = push.app_user
         about = {**_about(push.kind, app_user), "attempt": attempt}
-        current = self._org.assignments.app_users.get(app_user.user.id) is app_user
+        current = self._org.app_users.get(app_user.user.id) is app_user
         if push.kind == "deactivate":
             if app_user.external_id is not None:
                 await self._switch(app_user.external_id, active=False, about=about)
