@@ -1,6 +1,6 @@
 """For tests: a directory with its clock, and short ways to push, reconcile and look."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from itertools import count
 from typing import Any
@@ -8,16 +8,16 @@ from typing import Any
 import msgspec
 import pytest
 from msgspec.structs import replace
-from sqlalchemy import select
+from sqlalchemy import Connection, func, select
 
-from agent.directory import guarded
+from agent.directory import guarded, rows
 from agent.directory.port import Draft, WriteContext, Written
 from agent.directory.sql import SqlDirectory
 from agent.model.codes import RefusalCode, Source
 from agent.model.errors import Refused
 from agent.model.users import DirectoryUser, MultiValue, Origin, Profile, Role
 from agent.settings import GuardSettings, Settings
-from agent.store import account, alarms, attention, windows
+from agent.store import account, alarms, attention, seal, windows
 from agent.store.engine import Store
 from agent.store.tables import journal
 
@@ -180,3 +180,29 @@ class World:
 
 def after_of(row: Any) -> dict[str, Any]:
     return dict(msgspec.json.decode(row.after))
+
+
+def assert_whole(store: Store) -> None:
+    """What must hold at any moment: counters tell the truth, identities are unique, the journal has every write."""
+    with store.read() as conn:
+        found = [user for _, page in _pages(conn) for user in page]
+        row = account.get(conn)
+        applied = conn.execute(select(func.count()).where(journal.c.kind == "applied")).scalar_one()
+        problems = seal.verify(conn).problems
+    assert row.managed_active == sum(user.managed and user.active for user in found)
+    assert row.active_owners == sum(user.role is Role.OWNER and user.active for user in found)
+    assert row.visible == sum(not user.hidden for user in found)
+    assert len({user.user_name_key for user in found}) == len(found)
+    bound = [user.okta_id for user in found if user.okta_id is not None]
+    assert len(set(bound)) == len(bound)
+    assert applied == sum(user.version for user in found)
+    assert problems == []
+
+
+def _pages(conn: Connection) -> Iterator[tuple[int, list[DirectoryUser]]]:
+    seq = 0
+    while True:
+        seq, found = rows.after(conn, seq, 500)
+        if not found:
+            return
+        yield seq, found

@@ -1,0 +1,71 @@
+"""A copy is consistent, private, and distrusts itself."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from sqlalchemy import insert, select
+
+from agent.model.errors import StoreError, UsageError
+from agent.settings import DatabaseSettings
+from agent.store import account
+from agent.store.backup import backup
+from agent.store.engine import Store
+from agent.store.tables import cursors, lease
+
+NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
+
+
+def note(store: Store, name: str) -> None:
+    store.write(lambda conn: conn.execute(insert(cursors).values(name=name, value="x", updated=NOW)).close())
+
+
+def test_a_copy_has_everything_and_distrusts_itself(sqlite_store: Store, tmp_path: Path) -> None:
+    note(sqlite_store, "one")
+    sqlite_store.write(
+        lambda conn: conn.execute(insert(lease).values(name="reconcile", holder="a", fence=3)).close()
+    )
+    target = tmp_path / "copy.db"
+    backup(sqlite_store, target, NOW)
+    note(sqlite_store, "two")
+    copy = Store.open(DatabaseSettings(url=f"sqlite:///{target}"))
+    with copy.read() as conn:
+        assert set(conn.execute(select(cursors.c.name)).scalars()) == {"one"}
+        assert account.get(conn).distrust == "this database is a copy of 2026-11-24 12:00:00 UTC"
+        assert conn.execute(select(lease.c.holder, lease.c.fence)).one() == (None, 3)
+    copy.close()
+    with sqlite_store.read() as conn:
+        assert account.get(conn).distrust is None
+
+
+def test_a_copy_is_one_private_file(sqlite_store: Store, tmp_path: Path) -> None:
+    folder = tmp_path / "backups"
+    folder.mkdir()
+    backup(sqlite_store, folder / "copy.db", NOW)
+    (copy,) = folder.iterdir()
+    assert copy.stat().st_mode & 0o077 == 0
+
+
+def test_a_backup_overwrites_nothing(sqlite_store: Store, tmp_path: Path) -> None:
+    (tmp_path / "there").write_text("x")
+    with pytest.raises(UsageError, match="exists already"):
+        backup(sqlite_store, tmp_path / "there", NOW)
+
+
+def test_a_backup_that_fails_leaves_nothing_behind(sqlite_store: Store, tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="failed"):
+        backup(sqlite_store, tmp_path / "no" / "copy.db", NOW)
+
+
+def test_postgresql_is_sent_to_its_own_tools(postgres_url: str, tmp_path: Path) -> None:
+    store = Store.open(DatabaseSettings(url=postgres_url))
+    with pytest.raises(UsageError, match="pg_dump"):
+        backup(store, tmp_path / "copy.db", NOW)
+    store.close()
+
+
+def test_distrust_is_lifted_by_hand(sqlite_store: Store) -> None:
+    sqlite_store.write(lambda conn: account.set_distrust(conn, "a copy"))
+    sqlite_store.write(lambda conn: account.set_distrust(conn, None))
+    with sqlite_store.read() as conn:
+        assert account.get(conn).distrust is None

@@ -1,0 +1,165 @@
+"""Runs, plans, actions and findings come back as they went in, and actions tell what became of them."""
+
+from datetime import UTC, datetime, timedelta
+
+from agent.model.codes import ActionKind, ActionState, FindingCode, HeldCode, PlanStatus
+from agent.model.plan import Action, Change, Finding, Plan
+from agent.store import findings, plans, runs
+from agent.store.engine import Store
+
+NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
+LATER = NOW + timedelta(minutes=1)
+
+
+def action(n: int, **fields) -> Action:
+    values = {
+        "n": n, "kind": ActionKind.UPDATE, "login": f"p{n}@example.com", "directory_id": f"user-{n}",
+        "okta_id": f"00u{n}", "changes": {"title": Change(before="a", after=None)}, "version": n,
+    }  # fmt: skip
+    return Action(**{**values, **fields})
+
+
+def plan(*actions: Action, **fields) -> Plan:
+    found = (Finding(code=FindingCode.PENDING, login="x@example.com", detail="wait"),)
+    return Plan(
+        **{"actions": actions, "population": 9, "source_size": 8, "created": NOW, "findings": found, **fields}
+    )
+
+
+def run(store: Store, **fields) -> int:
+    values = {"kind": "sweep", "trigger": "cli", "actor": "operator", "dry": False, "now": NOW}
+    return store.write(lambda conn: runs.start(conn, **{**values, **fields}))
+
+
+def save(store: Store, planned: Plan, **fields) -> int:
+    run_id = run(store)
+    values = {"run_id": run_id, "kind": "reconcile", "plan": planned, "expires": NOW + timedelta(days=1)}
+    return store.write(lambda conn: plans.save(conn, **{**values, **fields}))
+
+
+def get(store: Store, plan_id: int) -> plans.StoredPlan:
+    with store.read() as conn:
+        found = plans.get(conn, plan_id)
+    assert found is not None
+    return found
+
+
+def test_a_plan_comes_back_as_it_went_in(store: Store) -> None:
+    cycle = (("user-3", 3, "p4@example.com"), ("user-4", 4, "p3@example.com"))
+    planned = plan(
+        action(1),
+        action(2, kind=ActionKind.CREATE, directory_id=None, version=None),
+        action(3, kind=ActionKind.RENAME_CYCLE, cycle=cycle),
+        action(4, held=HeldCode.NAME_TAKEN, held_detail="taken", state=ActionState.HELD),
+        scope=("x@example.com",),
+        held=HeldCode.FIRST_RUN,
+        held_detail="first",
+    )
+    stored = get(store, save(store, planned, status=PlanStatus.HELD))
+    assert stored.plan == planned
+    assert (stored.checksum, stored.status) == (planned.checksum, PlanStatus.HELD)
+
+
+def test_states_do_not_change_the_checksum(store: Store) -> None:
+    plan_id = save(store, plan(action(1), action(2)))
+    store.write(lambda conn: plans.mark(conn, plan_id, [1], ActionState.DONE, NOW))
+    stored = get(store, plan_id)
+    assert stored.plan.checksum == stored.checksum
+
+
+def test_what_is_sent_and_not_ended_is_read_back(store: Store) -> None:
+    plan_id = save(store, plan(action(1), action(2), action(3)))
+    store.write(lambda conn: plans.mark(conn, plan_id, [1, 2, 3], ActionState.SENT, NOW))
+    outcomes = [(1, ActionState.DONE, ""), (3, ActionState.FAILED, "no")]
+    store.write(lambda conn: plans.mark_each(conn, plan_id, outcomes, LATER))
+    with store.read() as conn:
+        (sent,) = plans.sent_actions(conn)
+    assert (sent.plan_id, sent.action.n, sent.sent_at) == (plan_id, 2, NOW)
+    states = [(a.state, a.error) for a in get(store, plan_id).plan.actions]
+    assert states == [(ActionState.DONE, ""), (ActionState.SENT, ""), (ActionState.FAILED, "no")]
+
+
+def test_an_action_refused_while_applying_waits_for_a_person(store: Store) -> None:
+    plan_id = save(store, plan(action(1)))
+    store.write(lambda conn: plans.hold(conn, plan_id, 1, HeldCode.LAST_OWNER, "the last owner"))
+    (held,) = get(store, plan_id).plan.actions
+    assert (held.state, held.held, held.error) == (ActionState.HELD, HeldCode.LAST_OWNER, "the last owner")
+
+
+def test_decisions_are_kept(store: Store) -> None:
+    plan_id = save(store, plan(action(1), action(2)), status=PlanStatus.HELD)
+    store.write(
+        lambda conn: plans.decide(conn, plan_id, actor="ann", decision="approve", now=NOW, approve=[2])
+    )
+    stored = get(store, plan_id)
+    assert (stored.decided_by, stored.decision, stored.decided_at, stored.approved) == (
+        "ann",
+        "approve",
+        NOW,
+        {2},
+    )
+
+
+def test_held_plans_are_listed_oldest_first_and_all_newest_first(store: Store) -> None:
+    one = save(store, plan(action(1)), status=PlanStatus.HELD)
+    two = save(store, plan(action(1)))
+    three = save(store, plan(action(1)), status=PlanStatus.HELD)
+    with store.read() as conn:
+        assert [stored.id for stored in plans.open_held(conn)] == [one, three]
+        assert [stored.id for stored in plans.recent(conn, 2)] == [three, two]
+    store.write(lambda conn: plans.set_status(conn, one, PlanStatus.EXPIRED))
+    with store.read() as conn:
+        assert [stored.id for stored in plans.open_held(conn)] == [three]
+
+
+def test_a_run_has_a_start_and_an_end(store: Store) -> None:
+    run_id = run(store, scope=("a@example.com",), kind="single")
+    with store.read() as conn:
+        assert [found.id for found in runs.unfinished(conn)] == [run_id]
+    store.write(
+        lambda conn: runs.finish(
+            conn, run_id, outcome="applied", exit_code=0, counts={"create": 2}, now=LATER
+        )
+    )
+    with store.read() as conn:
+        found = runs.get(conn, run_id)
+        assert found is not None
+        assert (found.scope, found.counts, found.ended, found.dry) == (
+            ("a@example.com",),
+            {"create": 2},
+            LATER,
+            False,
+        )
+        assert runs.unfinished(conn) == []
+        assert [recent.id for recent in runs.recent(conn, 5)] == [run_id]
+
+
+def test_the_latest_findings_are_those_of_the_last_sweep_that_ended(store: Store) -> None:
+    for number, kind in ((1, "sweep"), (2, "single")):
+        run_id = run(store, kind=kind)
+        found = [Finding(code=FindingCode.PENDING, login=f"{number}@example.com", detail="d")]
+        store.write(lambda conn, r=run_id, f=found: findings.save(conn, r, f))
+        store.write(
+            lambda conn, r=run_id: runs.finish(conn, r, outcome="ok", exit_code=0, counts={}, now=NOW)
+        )
+    run(store)
+    with store.read() as conn:
+        latest = findings.latest(conn)
+    assert latest is not None
+    assert [f.login for f in latest.findings] == ["1@example.com"]
+
+
+def test_old_runs_and_plans_go_but_not_what_waits(store: Store) -> None:
+    held, done = save(store, plan(action(1)), status=PlanStatus.HELD), save(store, plan(action(1)))
+    store.write(lambda conn: plans.set_status(conn, done, PlanStatus.APPLIED))
+    with store.read() as conn:
+        started = [found.id for found in runs.unfinished(conn)]
+    for run_id in started:
+        store.write(
+            lambda conn, r=run_id: runs.finish(conn, r, outcome="ok", exit_code=0, counts={}, now=NOW)
+        )
+    store.write(lambda conn: plans.forget(conn, LATER))
+    store.write(lambda conn: runs.forget(conn, LATER))
+    with store.read() as conn:
+        assert [stored.id for stored in plans.recent(conn, 9)] == [held]
+        assert len(runs.recent(conn, 9)) == 1
