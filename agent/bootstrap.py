@@ -58,11 +58,12 @@ def open_okta(settings: Settings, *, secrets: Callable[[], Settings] | None = No
     return OktaOrg.connect(settings.okta, credentials=None if secrets is None else lambda: secrets().okta)
 
 
-def operator_acts(settings: Settings, store: "Store", *, actor: str, reason: str, now: datetime) -> "Acts":
+def operator_acts(
+    directory: "SqlDirectory | RemoteDirectory", *, actor: str, reason: str, now: datetime
+) -> "Acts":
     from agent.directory.operator import Acts
     from agent.directory.sql import SqlDirectory
 
-    directory = open_directory(settings, store)
     if isinstance(directory, SqlDirectory):
         return Acts(directory, actor=actor, reason=reason, now=now)
     from agent.directory.remote.operator import RemoteActs

@@ -66,9 +66,9 @@ def allow(invocation: Invocation, count: int | None, user: str | None, lasts: ti
     at = now()
     until = brakes.allowance_end(at, lasts)
     text = require_reason(reason)
-    with invocation.store() as store:
-        person = find(invocation, store, user) if user else None
-        number = store.write(
+    with invocation.directory() as directory:
+        person = find(directory, user) if user else None
+        number = directory.store.write(
             lambda conn: brakes.allow(
                 conn, count=count or 1, until=until, actor=operator(), source="cli", reason=text, now=at,
                 directory_id=person.id if person else None, okta_id=person.okta_id if person else None,
@@ -95,9 +95,9 @@ def reject(invocation: Invocation, user: str, reason: str) -> None:
     from agent.directory import brakes
 
     at, text = now(), require_reason(reason)
-    with invocation.store() as store:
-        person = find(invocation, store, user)
-        store.write(
+    with invocation.directory() as directory:
+        person = find(directory, user)
+        directory.store.write(
             lambda conn: brakes.reject(
                 conn, directory_id=person.id, actor=operator(), source="cli", reason=text, now=at
             )

@@ -14,6 +14,8 @@ import click
 from agent.model.errors import UsageError
 
 if TYPE_CHECKING:
+    from agent.directory.remote.directory import RemoteDirectory
+    from agent.directory.sql import SqlDirectory
     from agent.settings import Loaded, Settings
     from agent.store.engine import Store
 
@@ -61,6 +63,18 @@ class Invocation:
             yield store
         finally:
             store.close()
+
+    @contextmanager
+    def directory(self) -> "Iterator[SqlDirectory | RemoteDirectory]":
+        """With its store, ``directory.store``."""
+        from agent.bootstrap import open_directory
+
+        with self.store() as store:
+            directory = open_directory(self.settings, store)
+            try:
+                yield directory
+            finally:
+                directory.close()
 
     def answer(self, kind: str, body: dict[str, Any], text: str | Callable[[], str]) -> None:
         """The command's result: one JSON document, or what a person reads."""

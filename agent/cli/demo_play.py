@@ -7,10 +7,10 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from agent.bootstrap import operator_acts
 from agent.cli import render
 from agent.cli.demo_stage import Stage, expect, new_key
 from agent.cli.narrator import Narrator
-from agent.bootstrap import operator_acts
 from agent.directory.operator import Acts
 from agent.directory.port import Draft, WriteContext
 from agent.model.codes import Source
@@ -195,9 +195,7 @@ def _show(stage: Stage, say: Narrator, report: RunReport) -> None:
 
 
 def _acts(stage: Stage, reason: str) -> Acts:
-    return operator_acts(
-        stage.agent.settings, stage.agent.store, actor="operator demo", reason=reason, now=datetime.now(UTC)
-    )
+    return operator_acts(stage.agent.directory, actor="operator demo", reason=reason, now=datetime.now(UTC))
 
 
 def _everyone(stage: Stage) -> list[DirectoryUser]:

@@ -29,8 +29,11 @@ def as_json(status: Status) -> dict[str, Any]:
             for push in status.refused
         ],
         "held_plans": [
-            {"id": p.id, "held": p.plan.held, "actions": len(p.plan.actions), "checksum": p.checksum, "expires": p.expires}
-            for p in status.held_plans
+            {
+                "id": plan.id, "held": plan.held, "actions": plan.actions, "deactivations": plan.deactivations,
+                "checksum": plan.checksum, "created": plan.created, "expires": plan.expires,
+            }
+            for plan in status.held_plans
         ],
     }  # fmt: skip
 
@@ -62,7 +65,7 @@ def as_text(status: Status) -> str:
         for push in status.refused
     ]
     lines += [
-        f"held plan {p.id}{f' ({p.plan.held.value})' if p.plan.held else ''}: opshelm-agent plans show {p.id}"
+        f"held plan {p.id}{f' ({p.held.value})' if p.held else ''}: opshelm-agent plans show {p.id}"
         for p in status.held_plans
     ]
     return "\n".join(lines)

@@ -17,7 +17,10 @@ _HELD = 4
 
 @group("import")
 def imports() -> None:
-    """Bring OpsHelm accounts that Okta doesn't know into Okta: match, create, assign. docs/import.md has the rules."""
+    """Bring OpsHelm accounts that Okta lacks into Okta.
+
+    Match, create, assign. docs/import.md has the rules.
+    """
 
 
 @imports.command(

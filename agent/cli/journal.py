@@ -31,9 +31,9 @@ def export(invocation: Invocation, *, user: str | None, after: int, as_csv: bool
     from agent.cli.people import find
     from agent.store import seal
 
-    with invocation.store() as store:
-        person = find(invocation, store, user) if user else None
-        with store.read() as conn:
+    with invocation.directory() as directory:
+        person = find(directory, user) if user else None
+        with directory.store.read() as conn:
             rows = seal.export(conn, after=after, directory_id=person.id if person else None)
             if invocation.json:
                 invocation.answer("journal", {"rows": list(rows)}, "")

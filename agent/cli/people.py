@@ -1,22 +1,14 @@
 """Find the one account that a command names. LOGIN is a userName and nothing else; --id takes the directory's id."""
 
-from typing import TYPE_CHECKING
-
 import click
 
-from agent.cli.command import Invocation
+from agent.directory.port import Directory
 from agent.model.errors import NotFound
 from agent.model.users import DirectoryUser, identity_key
 
-if TYPE_CHECKING:
-    from agent.store.engine import Store
 
-
-def find(invocation: Invocation, store: "Store", login: str, *, by_id: bool = False) -> DirectoryUser:
+def find(directory: Directory, login: str, *, by_id: bool = False) -> DirectoryUser:
     """Raises NotFound. Ids and names are never looked up in place of one another."""
-    from agent.bootstrap import open_directory
-
-    directory = open_directory(invocation.settings, store)
     person = directory.get(login) if by_id else directory.find(user_name_key=identity_key(login))
     if person is None:
         what = "id" if by_id else "userName"

@@ -18,8 +18,9 @@ from agent.cli.people import by_id_option, find
 
 if TYPE_CHECKING:
     from agent.directory.operator import Acts
+    from agent.directory.remote.directory import RemoteDirectory
+    from agent.directory.sql import SqlDirectory
     from agent.model.users import DirectoryUser
-    from agent.store.engine import Store
 
 _LOGIN = click.argument("login", metavar="LOGIN")
 _REASON = click.option("--reason", required=True, help="Why; kept in the journal.")
@@ -48,7 +49,6 @@ def users() -> None:
 @pass_invocation
 def list_users(invocation: Invocation, local: bool, owners: bool, inactive: bool) -> None:
     """All accounts, in the order in which they came."""
-    from agent.bootstrap import open_directory
     from agent.cli.render import table
     from agent.model.users import Role
 
@@ -57,8 +57,7 @@ def list_users(invocation: Invocation, local: bool, owners: bool, inactive: bool
             (local and user.managed) or (owners and user.role is not Role.OWNER) or (inactive and user.active)
         )
 
-    with invocation.store() as store:
-        directory = open_directory(invocation.settings, store)
+    with invocation.directory() as directory:
         found = [user for page in directory.everyone() for user in page if wanted(user)]
     columns = ["userName", "state", "role", "managed", "protected", "Okta id", "id"]
     cells = [
@@ -88,8 +87,8 @@ def list_users(invocation: Invocation, local: bool, owners: bool, inactive: bool
 @pass_invocation
 def show(invocation: Invocation, login: str, by_id: bool) -> None:
     """One account with all that the directory keeps of it."""
-    with invocation.store() as store:
-        user = find(invocation, store, login, by_id=by_id)
+    with invocation.directory() as directory:
+        user = find(directory, login, by_id=by_id)
     invocation.answer("user", {"user": user_json(user)}, lambda: user_text(user))
 
 
@@ -255,24 +254,24 @@ def owner() -> None:
 def handover(invocation: Invocation, successor: str, leaver: str, reason: str) -> None:
     """Promote one person and deactivate another in one transaction: how the last owner leaves."""
     text = require_reason(reason)
-    with invocation.store() as store:
-        to, gone = find(invocation, store, successor), find(invocation, store, leaver)
-        promoted, ended = _acts(invocation, store, text).handover(to.id, gone.id)
+    with invocation.directory() as directory:
+        to, gone = find(directory, successor), find(directory, leaver)
+        promoted, ended = _acts(directory, text).handover(to.id, gone.id)
     body = {"owner": user_json(promoted), "deactivated": user_json(ended)}
     invocation.answer(
         "handover", body, f"{promoted.user_name} is owner now; {ended.user_name} is deactivated."
     )
 
 
-def _acts(invocation: Invocation, store: "Store", reason: str) -> "Acts":
+def _acts(directory: "SqlDirectory | RemoteDirectory", reason: str) -> "Acts":
     from agent.bootstrap import operator_acts
 
-    return operator_acts(invocation.settings, store, actor=operator(), reason=reason, now=now())
+    return operator_acts(directory, actor=operator(), reason=reason, now=now())
 
 
 def _act(invocation: Invocation, act: "Callable[[Acts], DirectoryUser]", reason: str, done: str) -> None:
-    with invocation.store() as store:
-        user = act(_acts(invocation, store, reason.strip()))
+    with invocation.directory() as directory:
+        user = act(_acts(directory, reason.strip()))
     invocation.answer("user", {"user": user_json(user)}, f"{done}: {_line(user)}")
 
 
@@ -285,9 +284,9 @@ def _act_on(
     reason: str,
     done: str,
 ) -> None:
-    with invocation.store() as store:
-        found = find(invocation, store, login, by_id=by_id)
-        user = act(_acts(invocation, store, reason.strip()), found)
+    with invocation.directory() as directory:
+        found = find(directory, login, by_id=by_id)
+        user = act(_acts(directory, reason.strip()), found)
     invocation.answer("user", {"user": user_json(user)}, f"{done}: {_line(user)}")
 
 

@@ -48,6 +48,7 @@ class Service:
         self, agent: Agent, public: socket.socket, admin: socket.socket, reload: Reload | None = None
     ) -> None:
         from agent.dashboard.app import build as build_admin
+        from agent.dashboard.metrics import OktaCollector
 
         self.agent = agent
         self.address = address(public)
@@ -56,7 +57,9 @@ class Service:
         self.started = threading.Event()
         self.clock = Clock(agent, reload)
         proxies = agent.settings.server.trusted_proxies
-        apps = [(agent.receiver(), public), (build_admin(agent.store, agent.settings, self.address), admin)]
+        collector = OktaCollector(lambda: None if agent.okta is None else agent.okta.budget())
+        pages = build_admin(agent.store, agent.settings, self.address, (collector,))
+        apps = [(agent.receiver(), public), (pages, admin)]
         self._web = WebServers(apps, proxies)
         self._loop: asyncio.AbstractEventLoop | None = None
         agent.store.on_fatal = self._fatal

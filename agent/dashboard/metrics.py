@@ -1,14 +1,28 @@
 """Prometheus metrics that are read from the store when they are asked for. No names, ids or addresses in labels."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from typing import Protocol
 
-from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from agent.dashboard.status import Status
 from agent.model.codes import ActionKind
 
 _PREFIX = "opshelm_agent_"
+
+
+class OktaBudget(Protocol):
+    """What is shown of a bucket (agent.okta_org.limits.Budget fulfils it)."""
+
+    @property
+    def limit(self) -> int | None: ...
+    @property
+    def remaining(self) -> int | None: ...
+    @property
+    def waited(self) -> float: ...
+    @property
+    def refused(self) -> int: ...
 
 
 class StatusCollector(Collector):
@@ -51,6 +65,12 @@ class StatusCollector(Collector):
         limits.add_metric(["60m", "counted"], counts.last_hour)
         limits.add_metric(["60m", "limit"], status.hour_limit)
         yield limits
+        if status.slowest_action is not None:
+            seconds = status.slowest_action.total_seconds()
+            yield _gauge(
+                "last_apply_seconds", "From the last applied plan to its last finished action.", seconds
+            )
+        yield _gauge("lease_held", "1 while a run holds the lease.", float(status.lease_holder is not None))
         yield _gauge(
             "journal_head_block", "Number of the newest sealed journal block.", account.journal_block
         )
@@ -65,6 +85,35 @@ class StatusCollector(Collector):
         for code in sorted({alarm.code for alarm in status.alarms}):
             alarms.add_metric([code], sum(alarm.code == code for alarm in status.alarms))
         yield alarms
+
+
+class OktaCollector(Collector):
+    """Okta's limits as its own headers told them. ``budgets`` answers None while there is no Okta."""
+
+    def __init__(self, budgets: Callable[[], Mapping[str, OktaBudget] | None]) -> None:
+        self._budgets = budgets
+
+    def describe(self) -> Iterator[Metric]:
+        return iter(())
+
+    def collect(self) -> Iterator[Metric]:
+        found = self._budgets() or {}
+        left = GaugeMetricFamily(
+            f"{_PREFIX}okta_remaining", "Calls left in Okta's window.", labels=["bucket"]
+        )
+        limit = GaugeMetricFamily(f"{_PREFIX}okta_limit", "Calls in Okta's window.", labels=["bucket"])
+        waited = CounterMetricFamily(
+            f"{_PREFIX}okta_waited_seconds", "Time spent waiting for Okta's limits.", labels=["bucket"]
+        )
+        refused = CounterMetricFamily(f"{_PREFIX}okta_refused", "Answers with status 429.", labels=["bucket"])
+        for bucket, budget in sorted(found.items()):
+            if budget.remaining is not None:
+                left.add_metric([bucket], budget.remaining)
+            if budget.limit is not None:
+                limit.add_metric([bucket], budget.limit)
+            waited.add_metric([bucket], budget.waited)
+            refused.add_metric([bucket], budget.refused)
+        yield from (left, limit, waited, refused)
 
 
 def _sweeps(status: Status) -> Iterator[Metric]:
@@ -103,7 +152,7 @@ def _drift(status: Status) -> Iterator[Metric]:
     for code, count in sorted(status.held.items()):
         held.add_metric([code.value], count)
     yield held
-    ages = [(status.at - stored.plan.created).total_seconds() for stored in status.held_plans]
+    ages = [(status.at - stored.created).total_seconds() for stored in status.held_plans]
     yield _gauge(
         "held_oldest_age_seconds", "Age of the oldest held plan; 0 without one.", max(ages, default=0.0)
     )

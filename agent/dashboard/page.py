@@ -4,7 +4,6 @@ from html import escape
 
 from agent import __version__
 from agent.dashboard.status import Status
-from agent.model.codes import ActionKind
 
 STYLE = """
 :root { color-scheme: light dark; font: 16px/1.5 system-ui, sans-serif; }
@@ -93,6 +92,7 @@ def _facts(status: Status, receiver: str) -> list[tuple[str, ...]]:
         ("Last good sweep", swept),
         ("Left to do", drift),
         ("Leavers still active", f"{status.leavers_active:,}"),
+        ("Lease", status.lease_holder or "free"),
         ("Managed active accounts", f"{account.managed_active:,}"),
         ("Active owners", f"{account.active_owners:,}"),
         ("Deactivations in 24 h", f"{counts.last_day:,} of {status.day_limit:,}"),
@@ -104,13 +104,12 @@ def _waiting(status: Status) -> list[tuple[str, ...]]:
     rows: list[tuple[str, ...]] = [
         (
             (
-                f"plan {stored.id}: {stored.plan.held.value if stored.plan.held else 'actions'}, "
-                f"{sum(a.kind is ActionKind.DEACTIVATE for a in stored.plan.actions):,} deactivations of "
-                f"{len(stored.plan.actions):,} actions"
+                f"plan {plan.id}: {plan.held.value if plan.held else 'actions'}, "
+                f"{plan.deactivations:,} deactivations of {plan.actions:,} actions"
             ),
-            f"opshelm-agent plans show {stored.id}",
+            f"opshelm-agent plans show {plan.id}",
         )
-        for stored in status.held_plans
+        for plan in status.held_plans
     ]
     if status.refused:
         rows.append((f"{len(status.refused):,} refused pushes", "opshelm-agent guard show"))

@@ -1,21 +1,20 @@
 """How things stand, as one value: for the status page, the metrics and ``guard show``. Reads the store; judges nothing."""
 
 from collections import Counter
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from msgspec import Struct
 
-from agent.model.codes import ActionKind, ActionState, HeldCode
+from agent.model.codes import ActionKind, HeldCode
 from agent.model.limits import push_limit, run_limit, window_limit
-from agent.model.plan import Action
 from agent.settings import GuardSettings
-from agent.store import account, alarms, attention, keys, plans, windows
+from agent.store import account, alarms, attention, keys, lease, overview, windows
 from agent.store import runs as store_runs
 
-_OPEN = (ActionState.PENDING, ActionState.HELD, ActionState.SENT, ActionState.FAILED)
 #: Outcomes of a sweep that has seen everybody and made a plan.
 _WHOLE = ("held", "partial", "applied", "drift", "in_step", "paused", "stopped")
+_APPLIED = ("applied", "partial", "held")
 #: Runs that the page lists.
 _RECENT = 20
 
@@ -30,7 +29,7 @@ class Status(Struct, frozen=True, kw_only=True):
     hour_limit: int
     allowances: list[windows.Allowance]
     refused: list[windows.RefusedPush]
-    held_plans: list[plans.StoredPlan]
+    held_plans: list[overview.Header]
     runs: list[store_runs.Run]
     alarms: list[alarms.Alarm]
     #: What the last sweep left undone, by kind; None where no sweep has ended well yet.
@@ -38,6 +37,10 @@ class Status(Struct, frozen=True, kw_only=True):
     held: dict[HeldCode, int]
     waiting_people: int
     scim_keys: int
+    #: The process whose run is under way.
+    lease_holder: str | None
+    #: Of the last sweep that applied: from its plan to its last finished action.
+    slowest_action: timedelta | None
 
     @property
     def leavers_active(self) -> int:
@@ -52,13 +55,15 @@ class Status(Struct, frozen=True, kw_only=True):
 def read(conn: Any, guard: GuardSettings, now: datetime) -> Status:
     row = account.get(conn)
     counts = windows.counts(conn, now, managed_active=row.managed_active)
-    recent = store_runs.recent(conn, _RECENT)
-    held_plans = plans.open_held(conn)
-    open_actions = _open_actions(conn, recent, held_plans)
-    held = Counter(action.held for action in open_actions if action.held)
-    for stored in held_plans:
-        if stored.plan.held:
-            held[stored.plan.held] += 1
+    swept = overview.last_run(conn, "sweep", _WHOLE)
+    applied = overview.last_run(conn, "sweep", _APPLIED)
+    held_plans = overview.held_plans(conn)
+    drift: Counter[ActionKind] = Counter()
+    held: Counter[HeldCode] = Counter(plan.held for plan in held_plans if plan.held)
+    for some in overview.open_actions(conn, swept.id if swept else None):
+        drift[some.kind] += some.count
+        if some.held:
+            held[some.held] += some.count
     return Status(
         at=now,
         account=row,
@@ -69,20 +74,12 @@ def read(conn: Any, guard: GuardSettings, now: datetime) -> Status:
         allowances=windows.open_allowances(conn, now),
         refused=windows.refused(conn),
         held_plans=held_plans,
-        runs=recent,
+        runs=store_runs.recent(conn, _RECENT),
         alarms=alarms.open_alarms(conn),
-        drift=dict(Counter(action.kind for action in open_actions)) if row.last_good_sweep else None,
+        drift=dict(drift) if swept else None,
         held=dict(held),
         waiting_people=attention.waiting(conn),
         scim_keys=sum(key.scope is keys.Scope.SCIM and key.valid(now) for key in keys.list_all(conn)),
+        lease_holder=overview.lease_holder(conn, lease.RECONCILE),
+        slowest_action=overview.slowest_action(conn, applied.id) if applied else None,
     )
-
-
-def _open_actions(
-    conn: Any, recent: list[store_runs.Run], held_plans: list[plans.StoredPlan]
-) -> list[Action]:
-    """What the last whole sweep left undone, and whatever else is held. A run with nothing to do stores no plan."""
-    swept = next((run for run in recent if run.kind == "sweep" and run.outcome in _WHOLE), None)
-    mine = [stored for stored in plans.recent(conn, 1) if swept is not None and stored.run_id == swept.id]
-    known = {stored.id: stored for stored in (*mine, *held_plans)}
-    return [action for stored in known.values() for action in stored.plan.actions if action.state in _OPEN]

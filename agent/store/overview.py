@@ -1,0 +1,91 @@
+"""Counts over runs, plans and actions, for whoever shows how things stand. No plan is loaded whole: one may have a million actions."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from msgspec import Struct
+from sqlalchemy import Connection, case, func, or_, select
+
+from agent.model.codes import ActionKind, ActionState, HeldCode, PlanStatus
+from agent.store import runs
+from agent.store.tables import UtcTime, actions, lease, plans
+from agent.store.tables import runs as runs_table
+
+_OPEN = (ActionState.PENDING, ActionState.HELD, ActionState.SENT, ActionState.FAILED)
+
+
+class Header(Struct, frozen=True, kw_only=True):
+    """A plan without its actions."""
+
+    id: int
+    kind: str
+    held: HeldCode | None
+    checksum: str
+    created: datetime
+    expires: datetime
+    actions: int
+    deactivations: int
+
+
+class OpenActions(Struct, frozen=True, kw_only=True):
+    kind: ActionKind
+    held: HeldCode | None
+    count: int
+
+
+def held_plans(conn: Connection) -> list[Header]:
+    """Plans that wait for a person, oldest first."""
+    leaves = func.count(case((actions.c.kind == ActionKind.DEACTIVATE.value, 1)))
+    rows = conn.execute(
+        select(
+            plans.c.id, plans.c.kind, plans.c.held, plans.c.checksum, plans.c.created, plans.c.expires,
+            func.count(actions.c.n).label("actions"), leaves.label("deactivations"),
+        )
+        .join_from(plans, actions, actions.c.plan_id == plans.c.id, isouter=True)
+        .where(plans.c.status == PlanStatus.HELD.value)
+        .group_by(*[plans.c[name] for name in ("id", "kind", "held", "checksum", "created", "expires")])
+        .order_by(plans.c.id)
+    )  # fmt: skip
+    return [Header(**{**row._asdict(), "held": _held(row.held)}) for row in rows]
+
+
+def last_run(conn: Connection, kind: str, outcomes: Sequence[str]) -> runs.Run | None:
+    """The newest run of this kind that ended in one of these ways."""
+    wanted = (runs_table.c.kind == kind, runs_table.c.outcome.in_(outcomes))
+    newest = conn.execute(select(func.max(runs_table.c.id)).where(*wanted)).scalar()
+    return None if newest is None else runs.get(conn, newest)
+
+
+def open_actions(conn: Connection, run_id: int | None) -> list[OpenActions]:
+    """What that run's plan left undone, and whatever else waits for a person, counted."""
+    mine = plans.c.status == PlanStatus.HELD.value
+    if run_id is not None:
+        mine = or_(mine, plans.c.run_id == run_id)
+    rows = conn.execute(
+        select(actions.c.kind, actions.c.held, func.count())
+        .join_from(actions, plans, actions.c.plan_id == plans.c.id)
+        .where(mine, actions.c.state.in_([state.value for state in _OPEN]))
+        .group_by(actions.c.kind, actions.c.held)
+    )
+    return [OpenActions(kind=ActionKind(kind), held=_held(held), count=count) for kind, held, count in rows]
+
+
+def slowest_action(conn: Connection, run_id: int) -> timedelta | None:
+    """From the making of that run's plan to its last finished action."""
+    last = func.max(actions.c.done_at, type_=UtcTime())
+    row = conn.execute(
+        select(plans.c.created, last)
+        .join_from(plans, actions, actions.c.plan_id == plans.c.id)
+        .where(plans.c.run_id == run_id, actions.c.state == ActionState.DONE.value)
+        .group_by(plans.c.created)
+    ).first()
+    return None if row is None or row[1] is None else row[1] - row[0]
+
+
+def lease_holder(conn: Connection, name: str) -> str | None:
+    return conn.execute(select(lease.c.holder).where(lease.c.name == name)).scalar()
+
+
+def _held(value: Any) -> HeldCode | None:
+    return None if value is None else HeldCode(value)

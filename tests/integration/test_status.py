@@ -1,0 +1,142 @@
+"""How things stand: counted from runs, plans and windows, on both databases, as page and as metrics."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from prometheus_client import CollectorRegistry, generate_latest
+
+from agent.dashboard import page, status
+from agent.dashboard.metrics import OktaCollector, StatusCollector
+from agent.model.codes import ActionKind, ActionState, HeldCode, PlanStatus
+from agent.model.plan import Action, Plan
+from agent.okta_org.limits import Budget
+from agent.settings import GuardSettings
+from agent.store import account, alarms, plans, runs
+from agent.store.engine import Store
+
+NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
+SECRET_NAME = "ann.secret@example.com"
+
+
+def sweep(store: Store, outcome: str, plan: Plan | None, state: PlanStatus = PlanStatus.READY) -> int:
+    """A run with its plan; the plan's id."""
+
+    def work(conn: Any) -> int:
+        run = runs.start(
+            conn, kind="sweep", trigger="cli", actor="test", dry=False, now=NOW - timedelta(minutes=5)
+        )
+        stored = (
+            0
+            if plan is None
+            else plans.save(conn, run_id=run, kind="reconcile", plan=plan, expires=NOW, status=state)
+        )
+        runs.finish(conn, run, outcome=outcome, exit_code=0, counts={"people": 9}, now=NOW)
+        account.good_sweep(conn, at=NOW - timedelta(minutes=4), people=9)
+        return stored
+
+    return store.write(work)
+
+
+def plan(*kinds: ActionKind, held: HeldCode | None = None) -> Plan:
+    actions = tuple(Action(n=n, kind=kind, login=SECRET_NAME) for n, kind in enumerate(kinds, 1))
+    return Plan(actions=actions, population=9, source_size=9, created=NOW - timedelta(hours=2), held=held)
+
+
+def read(store: Store) -> status.Status:
+    with store.read() as conn:
+        return status.read(conn, GuardSettings(), NOW)
+
+
+def metrics(store: Store) -> str:
+    registry = CollectorRegistry()
+    registry.register(StatusCollector(lambda: read(store)))
+    return generate_latest(registry).decode()
+
+
+def test_before_the_first_sweep_drift_is_unknown_and_not_zero(store: Store) -> None:
+    found = read(store)
+    assert found.drift is None
+    assert "Drift unknown" in page.render(found, "http://127.0.0.1:8765")
+    assert "opshelm_agent_drift" not in metrics(store)
+
+
+def test_what_a_sweep_left_undone_is_drift(store: Store) -> None:
+    plan_id = sweep(store, "partial", plan(ActionKind.DEACTIVATE, ActionKind.UPDATE, ActionKind.CREATE))
+    store.write(lambda conn: plans.mark(conn, plan_id, [2], ActionState.DONE, NOW))
+    found = read(store)
+    assert found.drift == {ActionKind.DEACTIVATE: 1, ActionKind.CREATE: 1}
+    assert found.leavers_active == 1
+    assert found.slowest_action == timedelta(hours=2)
+    text = metrics(store)
+    assert 'opshelm_agent_drift{kind="deactivate"} 1.0' in text
+    assert 'opshelm_agent_drift{kind="update"} 0.0' in text
+    assert "opshelm_agent_leavers_active 1.0" in text
+    assert "opshelm_agent_last_good_sweep_age_seconds 240.0" in text
+    assert "2 differ" in page.render(found, "")
+
+
+def test_a_later_sweep_with_nothing_to_do_ends_the_drift(store: Store) -> None:
+    sweep(store, "drift", plan(ActionKind.UPDATE))
+    sweep(store, "in_step", None)
+    found = read(store)
+    assert found.drift == {}
+    assert "In step with Okta" in page.render(found, "")
+
+
+def test_a_sweep_that_failed_says_nothing_about_drift(store: Store) -> None:
+    sweep(store, "drift", plan(ActionKind.UPDATE))
+    sweep(store, "incomplete", None)
+    assert read(store).drift == {ActionKind.UPDATE: 1}
+
+
+def test_a_held_plan_is_counted_with_its_age_until_it_is_decided(store: Store) -> None:
+    plan_id = sweep(store, "held", plan(ActionKind.DEACTIVATE, held=HeldCode.FIRST_RUN), PlanStatus.HELD)
+    sweep(store, "in_step", None)
+    (header,) = read(store).held_plans
+    assert (header.id, header.held, header.actions, header.deactivations) == (
+        plan_id,
+        HeldCode.FIRST_RUN,
+        1,
+        1,
+    )
+    text = metrics(store)
+    assert 'opshelm_agent_held{code="first_run"} 1.0' in text
+    assert "opshelm_agent_held_oldest_age_seconds 7200.0" in text
+    assert f"opshelm-agent plans show {plan_id}" in page.render(read(store), "")
+    store.write(lambda conn: plans.set_status(conn, plan_id, PlanStatus.REJECTED))
+    assert read(store).held_plans == []
+    assert "opshelm_agent_held_oldest_age_seconds 0.0" in metrics(store)
+
+
+def test_nobody_is_named_on_the_page_or_in_the_metrics(store: Store) -> None:
+    sweep(store, "held", plan(ActionKind.DEACTIVATE, held=HeldCode.FIRST_RUN), PlanStatus.HELD)
+    store.write(
+        lambda conn: alarms.raise_alarm(conn, "last_owner", "id-1", f"{SECRET_NAME} is the last owner", NOW)
+    )
+    shown = page.render(read(store), "") + metrics(store)
+    assert "last_owner" in shown
+    assert SECRET_NAME not in shown
+
+
+def test_a_pause_is_on_the_page_escaped(store: Store) -> None:
+    store.write(lambda conn: account.pause(conn, actor="operator x", reason="<b>move</b>", now=NOW))
+    shown = page.render(read(store), "")
+    assert "Applies are paused by operator x" in shown
+    assert "&lt;b&gt;move&lt;/b&gt;" in shown
+
+
+def test_a_database_that_can_not_be_read_is_a_metric() -> None:
+    registry = CollectorRegistry()
+    registry.register(StatusCollector(lambda: None))
+    assert generate_latest(registry).decode().splitlines()[-1] == "opshelm_agent_up 0.0"
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_oktas_limits_are_shown_as_far_as_they_are_known(known: bool) -> None:
+    registry = CollectorRegistry()
+    budget = Budget(limit=50, remaining=12, waited=3.5, refused=1) if known else Budget()
+    registry.register(OktaCollector(lambda: {"apps": budget}))
+    text = generate_latest(registry).decode()
+    assert ('opshelm_agent_okta_remaining{bucket="apps"} 12.0' in text) is known
+    assert f'opshelm_agent_okta_waited_seconds_total{{bucket="apps"}} {3.5 if known else 0.0}' in text
