@@ -90,8 +90,11 @@ def _postgresql(url: URL, settings: DatabaseSettings) -> Engine:
         connect_args={
             "connect_timeout": _CONNECT_SECONDS,
             "application_name": "opshelm-agent",
-            "options": f"-c lock_timeout={lock_timeout} -c timezone=UTC",
-            # A server that vanished without a word must not keep the writer for hours.
+            "options": (
+                f"-c lock_timeout={lock_timeout} -c timezone=UTC -c tcp_keepalives_idle=30 "
+                "-c tcp_keepalives_interval=10 -c tcp_keepalives_count=3"
+            ),
+            # Either side may vanish without a word: a dead writer must not keep the account's lock for hours.
             "keepalives_idle": 30,
             "keepalives_interval": 10,
             "keepalives_count": 3,

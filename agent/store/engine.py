@@ -34,6 +34,8 @@ from agent.store import connect, schema
 from agent.store.failures import DATABASE_ERRORS, Failure, classify, connection_lost, translate
 from agent.store.statement import driver
 
+_END_TRANSACTION = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_xid = %s::xid8::xid"
+
 T = TypeVar("T")
 
 #: Works in one transaction: enough to share an fsync widely, few enough that the first one doesn't wait long.
@@ -292,6 +294,8 @@ class Store:
                 status = driver(conn).execute("SELECT pg_xact_status(%s::xid8)", [xid]).fetchone()[0]
                 if status != "in progress":
                     return bool(status == "committed")
+                # The server has not noticed that the connection is gone; it would keep the account's lock.
+                driver(conn).execute(_END_TRANSACTION, [xid])
             time.sleep(0.05)
         raise StoreUnavailable(
             "The connection to the database was lost while it committed, and it is not back to say whether it did. "
