@@ -58,7 +58,8 @@ def test_the_org_id_is_not_taken_from_where_a_redirect_leads(server, org):
         org.org_id()
 
 
-def test_cookies_are_not_kept(server, org):
+def test_cookies_are_not_kept(server, connect):
+    org = connect(org_url=f"http://localhost:{server.port}")  # a jar would refuse those of a bare address anyway
     server.rule(APP_PATH, lambda _asked: Say(body=APP_BODY, headers=[("Set-Cookie", "JSESSIONID=1; Path=/")]))
     org.app()
     org.app()
@@ -238,6 +239,7 @@ def test_nothing_comes_from_the_sdks_environment_or_files(server, connect, monke
         "OKTA_CLIENT_ORGURL": "https://elsewhere.example",
         "OKTA_CLIENT_TOKEN": "other",
         "OKTA_CLIENT_RATELIMIT_MAXRETRIES": "many",
+        "OKTA_CLIENT_REQUESTTIMEOUT": "soon",
         "OKTA_CLIENT_PROXY_HOST": "elsewhere.example",
         "HTTP_PROXY": "http://elsewhere.example",
         "HTTPS_PROXY": "http://elsewhere.example",
