@@ -16,7 +16,7 @@ from apscheduler.schedulers.background import BackgroundScheduler
 from agent.bootstrap import Agent
 from agent.daemon.housekeeping import Housekeeping
 from agent.daemon.reload import Reload
-from agent.model.errors import AgentError
+from agent.model.errors import AgentError, DirectoryError
 from agent.settings import Settings
 
 _log = structlog.get_logger("agent.daemon")
@@ -71,12 +71,13 @@ class Clock:
 
     def _schedule(self, settings: Settings) -> None:
         """Jobs that follow the settings; called again when they change."""
-        for name in ("sweep", "look"):
+        for name in ("sweep", "look", "imports"):
             if self._scheduler.get_job(name):
                 self._scheduler.remove_job(name)
         if self._agent.reconciler is None:
             return
         self._every("look", self._look, _LOOK_EVERY, "reconcile")
+        self._every("imports", self._watch_imports, settings.schedule.health_interval, "reconcile")
         if settings.schedule.reconcile is not None:
             self._every("sweep", self._sweep, settings.schedule.reconcile, "reconcile", first=_FIRST_SWEEP)
 
@@ -104,7 +105,9 @@ class Clock:
         try:
             work()
         except AgentError as exc:
-            _log.warning("job failed", job=name, code=exc.code, detail=exc.detail, soft=exc.soft)
+            # What is wrong with one account names a person; the journal and the run have it.
+            detail = "" if isinstance(exc, DirectoryError) else exc.detail
+            _log.warning("job failed", job=name, code=exc.code, detail=detail, soft=exc.soft)
         except Exception:  # noqa: BLE001 - the next tick must come
             _log.exception("job failed unexpectedly", job=name)
 
@@ -119,6 +122,10 @@ class Clock:
         report = None if reconciler is None else reconciler.look(apply=self._agent.settings.schedule.apply)
         if report is not None:
             log_run(report)
+
+    def _watch_imports(self) -> None:
+        """Which imported accounts are linked by now, and which should be."""
+        self._agent.importer().watch()
 
     def _look_for_changes(self) -> None:
         settings = None if self._reload is None else self._reload.changed()

@@ -13,7 +13,7 @@ import structlog
 
 from agent.model.errors import LeaseHeld
 from agent.settings import Settings
-from agent.store import account, alarms, lease, plans, retention, seal, windows
+from agent.store import account, alarms, lease, overview, retention, seal, windows
 
 if TYPE_CHECKING:
     from agent.store.engine import Store
@@ -22,6 +22,7 @@ _log = structlog.get_logger("agent.daemon")
 HOLDER = f"{socket.gethostname()}:{getpid()}"
 #: No good sweep for so many intervals is an alarm.
 _MISSED = 3
+_HELD = "held"
 _RETENTION_EVERY = timedelta(hours=1)
 
 
@@ -64,16 +65,23 @@ class Housekeeping:
     def _watch(self, conn: Any, now: datetime) -> None:
         settings = self._settings()
         windows.forget(conn, now - timedelta(days=7))
-        for stored in plans.open_held(conn):
-            waits = now - stored.plan.created
-            if waits > settings.guard.held_alarm:
-                hours = waits.total_seconds() / 3600
-                detail = (
-                    f"Plan {stored.id} has been held for {hours:.0f} h. Leavers in it still have access. "
-                    f"Review: opshelm-agent plans show {stored.id}"
-                )
-                alarms.raise_alarm(conn, "held", f"plan {stored.id}", detail, now)
+        self._watch_holds(conn, settings, now)
         self._watch_sweeps(conn, settings, now)
+
+    def _watch_holds(self, conn: Any, settings: Settings, now: datetime) -> None:
+        waiting = overview.held_plans(conn)
+        for plan in waiting:
+            waits = now - plan.created
+            if waits > settings.guard.held_alarm:
+                detail = (
+                    f"Plan {plan.id} has been held for {waits.total_seconds() / 3600:.0f} h. Leavers in it still have "
+                    f"access. Review: opshelm-agent plans show {plan.id}"
+                )
+                alarms.raise_alarm(conn, _HELD, _subject(plan.id), detail, now)
+        still = {_subject(plan.id) for plan in waiting}
+        for alarm in alarms.open_alarms(conn):
+            if alarm.code == _HELD and alarm.subject not in still:
+                alarms.clear(conn, _HELD, alarm.subject, now)
 
     def _watch_sweeps(self, conn: Any, settings: Settings, now: datetime) -> None:
         every = settings.schedule.reconcile
@@ -93,3 +101,7 @@ class Housekeeping:
             if alarm.id not in self._said:
                 _log.warning("alarm", code=alarm.code, alarm_id=alarm.id, about=alarm.subject)
         self._said = {alarm.id for alarm in found}
+
+
+def _subject(plan_id: int) -> str:
+    return f"plan {plan_id}"
