@@ -13,7 +13,7 @@ from agent.directory.sql import SqlDirectory
 from agent.model import limits as windows
 from agent.model.absence import Answer, Proof, concerns
 from agent.model.cases import Account, Candidate, Want
-from agent.model.codes import ActionKind, HeldCode, Source
+from agent.model.codes import ActionKind, FindingCode, HeldCode, Source
 from agent.model.errors import OktaUnreachable
 from agent.model.guard import Facts, Grant, ends_access, judge, source_hold
 from agent.model.plan import Action, Finding, Plan
@@ -21,6 +21,7 @@ from agent.model.planning import Outline, outline
 from agent.model.users import Role
 from agent.okta_org.org import OktaOrg
 from agent.reconcile import facts as gathered
+from agent.reconcile.candidates import NAMED, import_candidates
 from agent.reconcile.preflight import Binding
 from agent.reconcile.progress import Progress
 from agent.reconcile.projecting import Projector
@@ -29,7 +30,7 @@ from agent.reconcile.single import Asked, SingleReader, as_account, not_disprove
 from agent.reconcile.sweeping import Sweeper
 from agent.settings import Settings
 from agent.store import account as account_row
-from agent.store import compare, staging
+from agent.store import compare, imports, staging
 from agent.store.engine import Store
 
 if TYPE_CHECKING:
@@ -78,9 +79,12 @@ class Planner(Struct, frozen=True, kw_only=True):
         candidates, absent = self._compare(run_id, swept.people)
         proofs = self._prove(absent, swept.people, grant, progress)
         outlined = outline(candidates, proofs.answers, self.projector.mapping, self.projector.names)
-        findings = (*binding.findings, *swept.findings, *listed, *outlined.findings)
+        local, importable = self._importable(run_id)
+        findings = (*binding.findings, *swept.findings, *listed, *outlined.findings, *importable)
         counts = {"people": swept.people, **_findings(findings), **swept.counts}
         counts.pop("read")
+        if local:
+            counts[FindingCode.IMPORT_CANDIDATE.value] = local
         return self._draft(
             outlined, candidates, [account for account, _ in proofs.answers], findings, swept.due, counts,
             people=swept.people, swept_at=swept.started, proofs=proofs,
@@ -129,6 +133,13 @@ class Planner(Struct, frozen=True, kw_only=True):
             candidates = list(compare.differing(conn, sweep, remote=remote))
             absent = [account for account in compare.absent(conn, sweep, remote=remote) if concerns(account)]
         return candidates, absent
+
+    def _importable(self, sweep: int) -> tuple[int, tuple[Finding, ...]]:
+        """Local accounts that Okta's app doesn't have: for import, never for this run."""
+        remote = not isinstance(self.directory, SqlDirectory)
+        with self.store.read() as conn:
+            total, first = imports.candidates(conn, sweep, NAMED, remote=remote)
+        return total, import_candidates(total, first)
 
     def _prove(self, absent: list[Account], people: int, grant: Grant, progress: Progress) -> Proofs:
         guard = self.settings.guard

@@ -13,9 +13,10 @@ from collections.abc import Collection
 from datetime import datetime
 
 from msgspec import Struct
-from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy import Connection, false, func, insert, select, true, update
 
 from agent.model.matching import ImportState
+from agent.store.tables import directory_rows, sweep_rows, users
 from agent.store.tables import imports as table
 
 OPEN = (ImportState.INTENDED, ImportState.CREATED, ImportState.LINKING)
@@ -129,6 +130,41 @@ def ended(conn: Connection, directory_id: str, error: str, now: datetime) -> Non
 def failed(conn: Connection, directory_id: str, error: str) -> None:
     """Not done, and open: the next import looks before it tries again."""
     _set(conn, directory_id, error=error)
+
+
+class Candidate(Struct, frozen=True, kw_only=True):
+    id: str
+    user_name: str
+
+
+def candidates(
+    conn: Connection, sweep: int, limit: int, *, remote: bool = False
+) -> tuple[int, list[Candidate]]:
+    """How many active local accounts no app user of the sweep means, and the first ``limit`` of them by userName.
+
+    ``remote``: of the sweep's directory_rows instead of the embedded directory.
+    """
+    side = directory_rows if remote else users
+    named = select(sweep_rows.c.external_id).where(
+        sweep_rows.c.sweep == sweep, sweep_rows.c.external_id.is_not(None)
+    )
+    called = select(sweep_rows.c.user_name_key).where(sweep_rows.c.sweep == sweep)
+    unmanaged = (side.c.origin == "local") | ((side.c.origin == "okta") & side.c.okta_id.is_(None))
+    mine = [side.c.sweep == sweep] if remote else [users.c.hidden == false()]
+    found = (
+        select(side.c.id, side.c.user_name)
+        .where(
+            *mine,
+            side.c.active == true(),
+            unmanaged,
+            side.c.id.not_in(named),
+            side.c.user_name_key.not_in(called),
+        )
+        .order_by(side.c.user_name_key)
+    )
+    total = conn.execute(select(func.count()).select_from(found.subquery())).scalar_one()
+    first = conn.execute(found.limit(limit)) if total else ()
+    return total, [Candidate(id=row.id, user_name=row.user_name) for row in first]
 
 
 def _set(conn: Connection, directory_id: str, **values: object) -> None:
