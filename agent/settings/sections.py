@@ -51,11 +51,11 @@ class OktaSettings(Section):
     ca_file: str | None = None
     """Certificate authorities to trust towards Okta, PEM; the system's when unset."""
     connect_timeout: Period = timedelta(seconds=10)
-    """For each try."""
+    """For each try: how long Okta may take to accept a connection."""
     read_timeout: Period = timedelta(seconds=60)
     """For each try: the longest silence in an answer."""
     max_retries: Annotated[int, Field(ge=0, le=20)] = 5
-    """For reads that met a 429, 5xx or a network error."""
+    """Tries after the first, for reads that met a 429, a 5xx or a network error; writes are not repeated blindly."""
     max_wait: Duration = timedelta(minutes=15)
     """The longest that one run waits for Okta's limits in all; then it ends as incomplete."""
     budget_share: Annotated[float, Field(gt=0, le=1)] = 0.8
@@ -80,7 +80,7 @@ class DirectorySettings(Section):
     ca_file: str | None = None
     """Certificate authorities to trust towards the remote, PEM."""
     max_per_second: Annotated[float, Field(gt=0)] = 25.0
-    """Calls a second to the remote."""
+    """Calls a second to the remote, over all; lower it where the remote answers 429."""
     concurrency: Annotated[int, Field(ge=1, le=64)] = 4
     """Calls to the remote at the same time."""
     timeout: Period = timedelta(seconds=30)
@@ -95,7 +95,7 @@ class DatabaseSettings(Section):
     url: str = "sqlite:///opshelm-agent.db"
     """sqlite:///PATH or postgresql://…; several agents need PostgreSQL."""
     pool_size: Annotated[int, Field(ge=1, le=100)] = 10
-    """Connections to PostgreSQL."""
+    """Connections to PostgreSQL, at most."""
     busy_timeout: Duration = timedelta(seconds=10)
     """How long a write waits for a lock before it answers 429."""
 
@@ -151,9 +151,9 @@ class ReconcileSettings(Section):
     syncing: Duration = timedelta(minutes=15)
     """How long SYNCING is taken to mean that Okta's own push is under way."""
     page_size: Annotated[int, Field(ge=1, le=500)] = 500
-    """App users per page."""
+    """App users per page; 500 is the most that Okta gives."""
     batch: Annotated[int, Field(ge=1, le=5000)] = 500
-    """Actions in one transaction."""
+    """Actions in one transaction; a stop or a pause is looked at between two."""
     lease_ttl: Period = timedelta(seconds=60)
     """A lease whose heartbeat hasn't changed for this long may be taken over."""
 
@@ -171,19 +171,19 @@ class GuardSettings(Section):
     """Brakes. Strictly more than a limit trips; "of the population" counts managed active accounts."""
 
     deactivations_percent: Annotated[float, Field(ge=0, le=100)] = 10.0
-    """Deactivations per run, of the population; at least deactivations_floor, at most deactivations_cap."""
+    """Deactivations per run, of the population, between floor and cap. Directory tools ship 5 to 20 %."""
     deactivations_floor: Annotated[int, Field(ge=0)] = 5
-    """Deactivations per run that always pass (with 20 people or more)."""
+    """Deactivations per run that always pass with 20 people or more, so that a small firm's leavers do."""
     deactivations_cap: Annotated[int, Field(ge=0)] = 200
-    """Deactivations per run that never pass unseen."""
+    """Deactivations per run that never pass unseen: 10 % of 20,000 people is still a disaster."""
     window_percent: Annotated[float, Field(ge=0, le=100)] = 20.0
-    """Deactivations in 24 h, push and reconcile together."""
+    """Deactivations in 24 h, push and reconcile together: stops what bleeds slowly, run by run."""
     window_floor: Annotated[int, Field(ge=0)] = 5
     """Deactivations in 24 h that always pass, if half the population is more."""
     window_cap: Annotated[int, Field(ge=0)] = 400
     """Deactivations in 24 h that never pass unseen."""
     push_percent: Annotated[float, Field(ge=0, le=100)] = 10.0
-    """Pushed deactivations in 60 min."""
+    """Pushed deactivations in 60 min: one wrong group in Okta must not lock out a company."""
     push_floor: Annotated[int, Field(ge=0)] = 3
     """Pushed deactivations in 60 min that always pass, if half the population is more."""
     push_cap: Annotated[int, Field(ge=0)] = 100
@@ -191,17 +191,17 @@ class GuardSettings(Section):
     push_mode: Literal["hold", "alarm"] = "hold"
     """hold: 429 over the limit, Okta retries; alarm: let it through and raise an alarm."""
     identity_percent: Annotated[float, Field(ge=0, le=100)] = 2.0
-    """userName and e-mail changes per run."""
+    """userName and e-mail changes per run: more look like a wrong username format in Okta."""
     identity_floor: Annotated[int, Field(ge=0)] = 3
     """userName and e-mail changes per run that always pass."""
     creates_percent: Annotated[float, Field(ge=0)] = 20.0
-    """Creates and reactivations per run."""
+    """Creates and reactivations per run: more look like the app assigned to a wrong group."""
     creates_floor: Annotated[int, Field(ge=0)] = 20
     """Creates and reactivations per run that always pass."""
     source_drop_percent: Annotated[float, Field(ge=0, le=100)] = 20.0
-    """How much smaller than the last good sweep the source may be."""
+    """How much smaller than the last good sweep the source may be; Okta's own import stops at 20 % too."""
     source_drop_floor: Annotated[int, Field(ge=0)] = 5
-    """How many people may be missing from it in any case."""
+    """How many people may be missing from it in any case: a percentage says little of a few."""
     disproved_percent: Annotated[float, Field(ge=0, le=100)] = 10.0
     """Absences that turned out wrong, of those asked; over it the whole sweep is wrong."""
     disproved_floor: Annotated[int, Field(ge=1)] = 5
