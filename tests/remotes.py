@@ -93,11 +93,12 @@ SCIMMY.Resources.declare(SCIMMY.Resources.User)
     return kept;
   })
   .egress(async (resource) => {
-    if (!resource.id) return [...users.values()];
+    if (!resource.id) return resource.filter ? resource.filter.match([...users.values()]) : [...users.values()];
     if (!users.has(resource.id)) throw new SCIMMY.Types.Error(404, null, "no such user");
     return users.get(resource.id);
   })
   .degress(async (resource) => { users.delete(resource.id); });
+SCIMMY.Resources.User.extend(SCIMMY.Schemas.EnterpriseUser, false);
 SCIMMY.Config.set({patch: true, filter: true, bulk: false, etag: false});
 const app = express();
 app.use("/scim", new SCIMMYRouters({type: "bearer", handler: (request) => {
@@ -117,7 +118,7 @@ def node_missing() -> str:
 def scimmy(folder: Path) -> Iterator[Remote]:
     """Installed with npm into ``folder``; takes ten seconds the first time."""
     if not (folder / "node_modules").is_dir():
-        packages = ["scimmy@1", "scimmy-routers@1", "express@5"]
+        packages = ["scimmy@1", "scimmy-routers@1", "express@4"]
         subprocess.run(
             ["npm", "install", "--no-audit", "--no-fund", "--prefix", str(folder), *packages],
             check=True, capture_output=True, timeout=300,
