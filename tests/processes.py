@@ -91,6 +91,20 @@ class Daemon:
         assert len(found) >= count, f"no {event!r} in {self.events}"
         return found[count - 1]
 
+    def wait_for_outcome(self, outcome: str, after: str | None = None) -> dict[str, Any]:
+        """The first ``run ended`` with this outcome, or the first behind the last one with the outcome ``after``."""
+
+        def found() -> dict[str, Any] | None:
+            ended = self._found("run ended")
+            start = max((n + 1 for n, line in enumerate(ended) if line["outcome"] == after), default=0)
+            return next((line for line in ended[start:] if line["outcome"] == outcome), None)
+
+        with self._seen:
+            self._seen.wait_for(lambda: found() is not None or self._ended, _TIMEOUT)
+            line = found()
+        assert line is not None, f"no run ended {outcome!r} in {self.events}"
+        return line
+
     _ended = False
 
     def _found(self, event: str) -> list[dict[str, Any]]:
