@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from remotes import Remote, node_missing, ours, scim2_server, scimmy
+from sloppy import KEY, Sloppy, sloppy_server
 
 sys.path.insert(0, str(Path(__file__).parent))
 
@@ -85,3 +86,17 @@ def _place(request: pytest.FixtureRequest, store: Store, guard: GuardSettings) -
 def scim2_place(sqlite_store: Store, scim2_remote: Remote) -> Iterator[RemotePlace]:
     with remote_place(sqlite_store, scim2_remote) as found:
         yield found
+
+
+@pytest.fixture
+def sloppy() -> Iterator[Sloppy]:
+    with sloppy_server() as server:
+        yield server
+
+
+@pytest.fixture
+def sloppy_place(sqlite_store: Store, sloppy: Sloppy) -> Iterator[RemotePlace]:
+    """The agent in front of a server that does what the test says."""
+    with remote_place(sqlite_store, Remote(sloppy.url, KEY)) as found:
+        yield found
+        found.remote.client.close()

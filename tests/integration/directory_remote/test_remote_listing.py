@@ -1,0 +1,226 @@
+"""How far a remote's listing is trusted, and what sloppy servers may get wrong without harm."""
+
+from typing import Any
+
+import pytest
+from places import RemotePlace, draft
+from sloppy import CORE, Body, Call, Reply, Sloppy, error
+from worlds import okta_id
+
+from agent.model.codes import FindingCode
+from agent.model.errors import DirectoryUnavailable, ListingUnreliable
+from agent.model.users import Role
+
+
+def names(place: RemotePlace) -> list[str]:
+    return [user.user_name for page in place.directory.everyone() for user in page]
+
+
+def people(sloppy: Sloppy, count: int) -> list[str]:
+    for n in range(count):
+        sloppy.add(f"person{n}@example.com")
+    return [f"person{n}@example.com" for n in range(count)]
+
+
+def test_a_page_shorter_than_asked_for_skips_nobody(sloppy_place: RemotePlace, sloppy: Sloppy) -> None:
+    expected = people(sloppy, 20)
+    sloppy.page_cap = 3
+    assert names(sloppy_place) == expected
+
+
+def test_pages_of_changing_length_skip_nobody(sloppy_place: RemotePlace, sloppy: Sloppy) -> None:
+    expected = people(sloppy, 30)
+
+    def shorten(server: Sloppy, call: Call) -> None:
+        server.page_cap = 2 if call.query.get("startIndex") == "15" else 7
+
+    sloppy.scripted = shorten
+    assert names(sloppy_place) == expected
+
+
+def test_a_listing_by_cursor_ends_with_the_last_cursor(sloppy_place: RemotePlace, sloppy: Sloppy) -> None:
+    expected = people(sloppy, 20)
+    sloppy.config["pagination"] = {"cursor": True, "index": False, "maxPageSize": 6}
+    assert names(sloppy_place) == expected
+    cursors = [call.query["cursor"] for call in sloppy.calls if "cursor" in call.query]
+    assert cursors == ["", "7", "13", "19"]
+
+
+def test_a_cursor_that_comes_twice_makes_the_listing_unreliable(sloppy_place: RemotePlace, sloppy: Sloppy) -> None:
+    people(sloppy, 20)
+    sloppy.config["pagination"] = {"cursor": True}
+
+    def circle(body: Body) -> Body:
+        return body | {"nextCursor": "8"}
+
+    sloppy.shape_list = circle
+    with pytest.raises(ListingUnreliable, match="circle|repeats"):
+        names(sloppy_place)
+
+
+def test_a_cursor_that_the_remote_no_longer_takes_makes_the_listing_unreliable(
+    sloppy_place: RemotePlace, sloppy: Sloppy
+) -> None:
+    people(sloppy, 20)
+    sloppy.config["pagination"] = {"cursor": True}
+    sloppy.scripted = lambda _, call: error(400, "expiredCursor") if call.query.get("cursor") else None
+    with pytest.raises(ListingUnreliable, match="lost its place"):
+        names(sloppy_place)
+
+
+def test_a_shrinking_total_makes_the_listing_unreliable(sloppy_place: RemotePlace, sloppy: Sloppy) -> None:
+    people(sloppy, 30)
+
+    def shrink(body: Body) -> Body:
+        return body | {"totalResults": 30 if body["startIndex"] < 20 else 25}
+
+    sloppy.shape_list = shrink
+    with pytest.raises(ListingUnreliable, match="shrank from 30 to 25"):
+        names(sloppy_place)
+
+
+def test_a_server_that_ignores_the_index_is_no_listing(sloppy_place: RemotePlace, sloppy: Sloppy) -> None:
+    people(sloppy, 30)
+
+    def first_page(server: Sloppy, call: Call) -> Reply | None:
+        if "startIndex" not in call.query:
+            return None
+        return server.apply(Call("GET", "/Users", {"count": "7"}, call.headers, {}))
+
+    sloppy.scripted = first_page
+    with pytest.raises(ListingUnreliable, match="repeats a page"):
+        names(sloppy_place)
+
+
+def test_a_listing_that_ends_before_its_total_is_no_listing(sloppy_place: RemotePlace, sloppy: Sloppy) -> None:
+    people(sloppy, 10)
+    sloppy.shape_list = lambda body: body | {"totalResults": 11}
+    with pytest.raises(ListingUnreliable, match="ended after 10 of 11"):
+        names(sloppy_place)
+
+
+def test_an_empty_page_with_a_total_is_no_empty_directory(sloppy_place: RemotePlace, sloppy: Sloppy) -> None:
+    sloppy.shape_list = lambda body: body | {"totalResults": 5, "Resources": []}
+    with pytest.raises(ListingUnreliable, match="ended after 0 of 5"):
+        names(sloppy_place)
+
+
+def test_a_listing_without_totals_goes_on_to_the_empty_page(sloppy_place: RemotePlace, sloppy: Sloppy) -> None:
+    expected = people(sloppy, 20)
+
+    def no_total(body: Body) -> Body:
+        del body["totalResults"]
+        return body
+
+    sloppy.shape_list = no_total
+    assert names(sloppy_place) == expected
+
+
+def test_an_account_that_comes_twice_counts_once_and_is_reported(sloppy_place: RemotePlace, sloppy: Sloppy) -> None:
+    expected = people(sloppy, 10)
+
+    def inserted(server: Sloppy, call: Call) -> None:
+        # Somebody new at the front, between two pages, moves the others by one.
+        if call.query.get("startIndex") == "8" and len(server.users) == 10:
+            server.add("new@example.com")
+            server.users = {"u000011": server.users.pop("u000011"), **server.users}
+
+    sloppy.scripted = inserted
+    sloppy.page_cap = 7
+    with pytest.raises(ListingUnreliable):
+        # 11 are there and the first one was never shown: not whole.
+        names(sloppy_place)
+    sloppy.scripted = None
+    assert names(sloppy_place) == ["new@example.com", *expected]
+    assert sloppy_place.directory.findings == ()
+    first = sloppy.users["u000001"]
+    sloppy.shape_list = lambda body: body | {"Resources": [*body["Resources"], first]} if body["startIndex"] > 7 else body
+    assert names(sloppy_place) == ["new@example.com", *expected]
+    assert {f.code for f in sloppy_place.directory.findings} == {FindingCode.DUPLICATE_LISTED}
+
+
+BAD: list[Body] = [
+    {"userName": "bad@example.com", "id": None},
+    {"userName": "", "id": "x"},
+    {"userName": "bad@example.com", "id": "x", "emails": "bad@example.com"},
+    {"userName": "bad@example.com", "id": "x", "name": ["Bad"]},
+    {"userName": "bad@example.com", "id": "x", "title": {"a": 1}},
+    {"userName": "bad@example.com", "id": "x" * 300},
+    {"userName": "bad@example.com", "id": "x", "title": "a\x00b"},
+]
+
+
+@pytest.mark.parametrize("bad", BAD, ids=lambda bad: str(sorted(bad))[:40])
+def test_one_bad_account_is_left_out_and_reported_and_its_page_counts(
+    sloppy_place: RemotePlace, sloppy: Sloppy, bad: Body
+) -> None:
+    expected = people(sloppy, 10)
+    sloppy.users["bad"] = {"schemas": [CORE], **bad}
+    assert names(sloppy_place) == expected
+    (finding,) = sloppy_place.directory.findings
+    assert finding.code is FindingCode.UNREADABLE
+    assert finding.login == (bad["userName"] or "?")
+
+
+def test_a_sloppy_server_is_read_all_the_same(sloppy_place: RemotePlace, sloppy: Sloppy) -> None:
+    """Text totals, lower-case ``resources``, no schemas, numeric ids, switches as text, another case of names."""
+    people(sloppy, 10)
+    sloppy.users["u000002"]["active"] = False
+
+    def user(body: Body) -> Body:
+        body = {key.lower() if key != "userName" else key: value for key, value in body.items()}
+        del body["schemas"]
+        email = [{"value": e["value"], "primary": "true"} for e in body["emails"]]
+        return body | {"id": int(body["id"][1:]), "active": str(body["active"]), "externalid": 77, "emails": email}
+
+    def page(body: Body) -> Body:
+        return {"totalresults": str(body["totalResults"]), "resources": body["Resources"]}
+
+    sloppy.shape_user, sloppy.shape_list = user, page
+    listed = [found for found_page in sloppy_place.directory.everyone() for found in found_page]
+    assert [u.id for u in listed] == [str(n) for n in range(1, 11)]
+    assert [u.active for u in listed] == [True, False, *[True] * 8]
+    assert {u.okta_id for u in listed} == {"77"}
+    assert listed[0].profile.primary_email == "person0@example.com"
+
+
+def test_an_answer_about_another_account_is_an_error(sloppy_place: RemotePlace, sloppy: Sloppy) -> None:
+    people(sloppy, 2)
+    sloppy.scripted = lambda server, call: (
+        Reply(200, server.users["u000002"]) if call.path == "/Users/u000001" else None
+    )
+    with pytest.raises(DirectoryUnavailable, match="answered with another"):
+        sloppy_place.directory.get("u000001")
+
+
+def test_a_remote_that_ignores_filters_does_not_answer_with_a_stranger(
+    sloppy_place: RemotePlace, sloppy: Sloppy
+) -> None:
+    people(sloppy, 30)
+    sloppy.filters = False
+    directory = sloppy_place.directory
+    assert directory.find(user_name_key="nobody@example.com") is None
+    found = directory.find(user_name_key="person29@example.com")
+    assert found is not None
+    assert found.id == "u000030"
+    made = directory.create(draft("new@example.com", okta=okta_id(1)), sloppy_place.context(), sloppy_place.now)
+    assert made.result(30).created
+
+
+def test_roles_of_the_remote_say_who_owns_it(sloppy_place: RemotePlace, sloppy: Sloppy) -> None:
+    people(sloppy, 3)
+    sloppy.users["u000002"]["roles"] = [{"value": "Owner", "primary": True}]
+    sloppy.users["u000003"]["roles"] = ["member"]
+    roles = [user.role for page in sloppy_place.directory.everyone() for user in page]
+    assert roles == [Role.MEMBER, Role.OWNER, Role.MEMBER]
+    assert sloppy_place.directory.owners_known
+
+
+def test_names_in_any_script_and_ids_with_signs_are_read(sloppy_place: RemotePlace, sloppy: Sloppy) -> None:
+    odd: dict[str, Any] = {"id": "a/b ?#", "userName": 'zoë"\\@example.com', "displayName": "张伟 \U0001f600"}
+    sloppy.users[odd["id"]] = {**odd, "active": True, "meta": {"version": 'W/"1"'}}
+    (user,) = [user for page in sloppy_place.directory.everyone() for user in page]
+    assert sloppy_place.directory.get("a/b ?#") == user
+    assert sloppy_place.directory.find(user_name_key=user.user_name_key) == user
+    changed = sloppy_place.change(user, okta_id=okta_id(1), title="Clerk")
+    assert (changed.user.profile.title, sloppy.users["a/b ?#"]["title"]) == ("Clerk", "Clerk")
