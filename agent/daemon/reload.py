@@ -45,6 +45,9 @@ class Reload:
         if not sections:
             return None
         late = [name for name in sections if name not in LIVE]
+        backend = self.current.directory.backend
+        if settings.directory.backend != backend:
+            late.append("directory.backend")
         if late:
             _log.warning("these settings changed and need a restart", sections=late)
         self.current = settings
@@ -52,9 +55,15 @@ class Reload:
         if not live:
             return None
         _log.info("settings were read again", sections=live)
-        return settings
+        return _with_backend(settings, backend)
 
     def secrets(self) -> Settings:
         """For Okta's client, when it is refused: the newest credentials that make sense."""
         self.changed()
         return self.current
+
+
+def _with_backend(settings: Settings, backend: str) -> Settings:
+    """Another directory altogether is not taken on under the feet of those who use this one."""
+    directory = settings.directory.model_copy(update={"backend": backend})
+    return settings.model_copy(update={"directory": directory})

@@ -1,0 +1,56 @@
+"""Progress on stderr: one moving line on a terminal, else a line every 10 s; nothing remains of it."""
+
+import io
+import sys
+
+import pytest
+
+from agent.cli import progress
+from agent.cli.progress import Progress
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Seconds, to be set by the test."""
+    now = [100.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    return now
+
+
+def test_on_a_terminal_one_line_moves_and_is_gone_in_the_end(
+    monkeypatch: pytest.MonkeyPatch, clock: list[float]
+) -> None:
+    out = Terminal()
+    monkeypatch.setattr(sys, "stderr", out)
+    with Progress() as shown:
+        clock[0] += 2
+        shown.step("people read", 1200, 8400)
+        shown.wait(14, "apps")
+    lines = out.getvalue().split("\r")
+    assert lines[0] == "people read 1,200/8,400 · 600/s"
+    assert "waiting 14 s for Okta's limit (apps)" in lines
+    assert lines[-1] == ""
+    assert "\n" not in out.getvalue()
+
+
+def test_without_a_terminal_a_line_comes_every_ten_seconds(
+    monkeypatch: pytest.MonkeyPatch, clock: list[float]
+) -> None:
+    out = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", out)
+    with Progress() as shown:
+        for _ in range(25):
+            clock[0] += 1
+            shown.step("people read", int(clock[0]), None)
+    assert out.getvalue() == "people read 110 · 11/s\npeople read 120 · 6/s\n"
+
+
+def test_short_work_says_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    with Progress() as shown:
+        shown.step("people read", 5, 5)
+    assert capsys.readouterr().err == ""
