@@ -119,12 +119,14 @@ class World:
 
 
 @contextmanager
-def world(folder: Path, users: int = 8, *, seed: int = 1, url: str = "", **sections: Any) -> Iterator[World]:
+def world(
+    folder: Path, users: int = 8, *, seed: int = 1, url: str = "", retries: int = 5, **sections: Any
+) -> Iterator[World]:
     """``url``: another database than a SQLite file in the folder."""
     with ExitStack() as stack:
         org = stack.enter_context(SimulatedOrg.start(users=users, seed=seed))
         org.provisioning(mode="off")
-        settings = OktaSettings(org_url=org.url, app_id=org.app_id, api_token=org.token)
+        settings = OktaSettings(org_url=org.url, app_id=org.app_id, api_token=org.token, max_retries=retries)
         okta = stack.enter_context(OktaOrg.connect(settings))
         store = Store.open(DatabaseSettings(url=url or f"sqlite:///{folder}/agent.db"))
         stack.callback(store.close)

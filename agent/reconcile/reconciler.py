@@ -23,7 +23,7 @@ from agent.reconcile.preflight import Binding
 from agent.reconcile.progress import Progress, Silent
 from agent.reconcile.projecting import Projector
 from agent.reconcile.recovering import recover
-from agent.reconcile.report import Outcome, RunReport, counts_of
+from agent.reconcile.report import STATE_COUNTS, Outcome, RunReport, counts_of
 from agent.reconcile.running import Ending, Frame, Order
 from agent.reconcile.single import Asked
 from agent.settings import Settings
@@ -367,7 +367,7 @@ def _held_detail(plan: Plan, waiting: StoredPlan | None) -> str:
 
 def _without_states(counts: dict[str, int]) -> dict[str, int]:
     """What the actions were in before they were applied says nothing any more."""
-    return {name: count for name, count in counts.items() if name not in frozenset(ActionState)}
+    return {name: count for name, count in counts.items() if name not in STATE_COUNTS}
 
 
 def _outcome(result: Result, *, held: bool) -> Outcome:

@@ -72,6 +72,11 @@ class RunReport(Struct, frozen=True, kw_only=True):
     dry: bool = True
 
 
+#: How counts call the states; "pending" there are people whom Okta's own push gets time for.
+_STATES = {state: "planned" if state is ActionState.PENDING else state.value for state in ActionState}
+STATE_COUNTS = frozenset(_STATES.values())
+
+
 def counts_of(actions: Iterable[Action]) -> dict[str, int]:
     """How many actions of each kind and of each state that they ended in."""
     found: dict[str, int] = {}

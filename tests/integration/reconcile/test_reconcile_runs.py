@@ -17,7 +17,7 @@ PAGE = "/api/v1/apps/*/users"
 
 @pytest.fixture
 def w(make_world: Make) -> World:
-    made = make_world(users=12, guard={"deactivations_floor": 100}, reconcile={"page_size": 4, "batch": 2})
+    made = make_world(users=12, retries=0, guard={"deactivations_floor": 100}, reconcile={"page_size": 4, "batch": 2})
     made.first_run()
     return made
 
