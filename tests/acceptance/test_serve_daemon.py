@@ -1,19 +1,24 @@
 """``serve`` as a process: what it listens to, how it starts, changes, and stops."""
 
+# ruff: noqa: F811 - fixtures are arguments by the same name
+
 import http.client
 import json
 import signal
 import socket
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from processes import Daemon, agent, document
+from commanding import command, document, folder, migrated  # noqa: F401 - fixtures
+from processes import Daemon, agent
 
 from agent.simulator import SimulatedOrg
+
+Command = Callable[..., tuple[int, str, str]]
 
 
 def get(url: str, **headers: str) -> tuple[int, str]:
@@ -111,22 +116,22 @@ def test_a_head_that_is_too_long_gets_431(alone: tuple[Daemon, Path]) -> None:
     connection.close()
 
 
-def test_check_sees_the_daemon(alone: tuple[Daemon, Path]) -> None:
-    daemon, folder = alone
-    env = {
-        "OPSHELM_SERVER__PORT": str(urlsplit(daemon.url).port),
-        "OPSHELM_SERVER__ADMIN_PORT": str(urlsplit(daemon.admin).port),
-    }
-    done = agent("check", "--output", "json", cwd=folder, env=env)
-    states = {one["name"]: one["state"] for one in document(done)["checks"]}
-    assert done.returncode == 0
+def test_check_sees_the_daemon(
+    alone: tuple[Daemon, Path], command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    daemon, _ = alone
+    monkeypatch.setenv("OPSHELM_SERVER__PORT", str(urlsplit(daemon.url).port))
+    monkeypatch.setenv("OPSHELM_SERVER__ADMIN_PORT", str(urlsplit(daemon.admin).port))
+    code, out, _ = command("check", "--output", "json")
+    states = {one["name"]: one["state"] for one in json.loads(out)["checks"]}
+    assert code == 0
     assert (states["database"], states["receiver"], states["okta"], states["owners"]) == (
         "ok",
         "ok",
         "warn",
         "warn",
     )
-    assert agent("check", "--health", cwd=folder, env=env).returncode == 0
+    assert command("check", "--health")[0] == 0
 
 
 def test_settings_are_read_again_and_wrong_ones_change_nothing(tmp_path: Path) -> None:
