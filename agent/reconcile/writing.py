@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from agent.directory import ring, transition
 from agent.directory.port import WriteContext, Written
@@ -18,7 +19,7 @@ from agent.model.crash_points import crash_point
 from agent.model.errors import AgentError, FenceLost, NotFound, Refused, StoreError, VersionConflict
 from agent.model.plan import Action
 from agent.reconcile.drafts import draft
-from agent.store import plans
+from agent.store import lease, plans
 from agent.store.engine import Raised
 
 ContextOf = Callable[[Action], WriteContext]
@@ -53,6 +54,11 @@ def after_undone(n: int, first: int) -> Ended:
     return Ended(n=n, state=ActionState.STALE, error=f"action {first}, which must come first, was not done")
 
 
+def _holds_lease(conn: Any, fence: int | None) -> None:
+    if fence is not None:
+        lease.check(conn, fence)
+
+
 class Writer:
     """For the embedded directory. Keeps which versions its own writes made, so that a second action of a person fits."""
 
@@ -67,15 +73,37 @@ class Writer:
         """All of them in one transaction, after a first one that says they are under way."""
         store = self._directory.store
         numbers = [action.n for action in actions]
-        store.write(lambda conn: plans.mark(conn, plan_id, numbers, ActionState.SENT, now))
+        fence = context_of(actions[0]).fence
+
+        def sent(conn: Any) -> None:
+            _holds_lease(conn, fence)
+            plans.mark(conn, plan_id, numbers, ActionState.SENT, now)
+
+        store.write(sent)
         crash_point("apply.sent")
-        ended, versions = store.write(lambda conn: self._all(conn, plan_id, actions, context_of, now))
+        if store.dialect == "sqlite":
+            # Nobody can take the lease while this transaction has the write lock: one look is as good as one for each.
+            unfenced = {action.n: replace(context_of(action), fence=None) for action in actions}
+            ended, versions = store.write(
+                lambda conn: self._all(conn, plan_id, actions, lambda a: unfenced[a.n], now, fence)
+            )
+        else:
+            ended, versions = store.write(
+                lambda conn: self._all(conn, plan_id, actions, context_of, now, fence)
+            )
         self._versions.update(versions)
         return ended
 
     def _all(
-        self, conn: Any, plan_id: int, actions: Sequence[Action], context_of: ContextOf, now: datetime
+        self,
+        conn: Any,
+        plan_id: int,
+        actions: Sequence[Action],
+        context_of: ContextOf,
+        now: datetime,
+        fence: int | None,
     ) -> tuple[list[Ended], dict[str, int]]:
+        _holds_lease(conn, fence)
         # Runs again from the start when the transaction is tried again: nothing outside the database is touched.
         versions: dict[str, int] = {}
         ended: list[Ended] = []
