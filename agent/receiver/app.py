@@ -81,9 +81,7 @@ class Receiver:
         started = time.perf_counter()
         request_id = f"{self._prefix}-{next(self._ids):x}"
         response = await self._answer(scope, path, receive, request_id)
-        method = scope["method"] if scope["method"] in _VERBS or scope["method"] in _READS else "other"
-        metrics.REQUESTS.labels(method, str(response.status)).inc()
-        metrics.SECONDS.labels(method).observe(time.perf_counter() - started)
+        metrics.answered(scope["method"], response.status, time.perf_counter() - started)
         await response.send(send, request_id)
 
     async def _answer(self, scope: Scope, path: str, receive: Receive, request_id: str) -> Response:

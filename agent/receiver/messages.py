@@ -75,7 +75,9 @@ def _parameters(query: bytes) -> dict[str, str]:
     for pair in pairs:
         name, _, value = pair.partition(b"=")
         try:
-            key, text = (unquote_plus(part.decode(), errors="strict") for part in (name, value))
+            key, text = name.decode(), unquote_plus(value.decode(), errors="strict")
+            if "%" in key:
+                key = unquote_plus(key, errors="strict")
         except UnicodeDecodeError as exc:
             raise invalid_syntax("The query is not UTF-8.") from exc
         key = key.lower()

@@ -12,4 +12,20 @@ SECONDS = Histogram(
     ["method"],
     buckets=(0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 60),
 )
+_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
+#: Looked up on every request, so the labelled children are kept; both keys come from small closed sets.
+_requests: dict[tuple[str, int], Counter] = {}
+_seconds = {method: SECONDS.labels(method) for method in (*_METHODS, "other")}
+
+
+def answered(method: str, status: int, seconds: float) -> None:
+    """Count one answer."""
+    known = method if method in _METHODS else "other"
+    counter = _requests.get((known, status))
+    if counter is None:
+        counter = _requests[known, status] = REQUESTS.labels(known, str(status))
+    counter.inc()
+    _seconds[known].observe(seconds)
+
+
 WAITING = Gauge("opshelm_agent_receiver_writes_waiting", "Writes that wait for their commit.")
