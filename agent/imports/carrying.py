@@ -13,7 +13,6 @@ A login is unique in an Okta org, also while a lost call may still be under way 
 refused by Okta itself, and the look that follows finds what the first one has made.
 """
 
-import time
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -55,7 +54,7 @@ class Carrier:
         keeper: Keeper,
         settings: ImportSettings,
         *,
-        pause: Callable[[float], None] = time.sleep,
+        pause: Callable[[float], None],
     ) -> None:
         self._okta, self._keeper, self._settings, self._pause = okta, keeper, settings, pause
 

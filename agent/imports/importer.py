@@ -7,6 +7,7 @@ may be started again; what is done stays done, and what was under way is looked 
 
 import os
 import socket
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
@@ -47,6 +48,8 @@ class Importer:
     ) -> None:
         self._store, self._directory, self._okta = store, directory, okta
         self._settings, self._clock = settings, clock
+        #: Between two calls for one step; replace it to wait otherwise.
+        self.pause: Callable[[float], None] = time.sleep
         self._surveyor = Surveyor(store, directory, okta, settings)
 
     def survey(self, progress: Progress | None = None) -> Survey:
@@ -155,7 +158,7 @@ class Importer:
         """Account by account; the reason why it stopped, or ""."""
         todo = [group for group in groups(stored.plan) if not _ended(group)]
         found = _Fresh(self._surveyor.chosen(_only(decisions_of(stored.plan), todo), progress))
-        carrier = Carrier(self._okta, keeper, self._settings.imports)
+        carrier = Carrier(self._okta, keeper, self._settings.imports, pause=self.pause)
         troubles = 0
         for number, group in enumerate(todo, 1):
             paused = self._paused()
