@@ -26,7 +26,7 @@ from agent.reconcile.preflight import Binding
 from agent.reconcile.progress import Progress
 from agent.reconcile.projecting import Projector
 from agent.reconcile.proving import SAMPLE, Proofs, prove
-from agent.reconcile.single import Asked, SingleReader, as_account, not_disproved
+from agent.reconcile.single import Asked, Found, SingleReader, as_account, not_disproved
 from agent.reconcile.sweeping import Sweeper
 from agent.settings import Settings
 from agent.store import account as account_row
@@ -92,10 +92,15 @@ class Planner(Struct, frozen=True, kw_only=True):
 
     def single(self, asked: Asked, binding: Binding, scope: tuple[str, ...], progress: Progress) -> Draft:
         progress.step("reading people")
+        return self.single_of(self.read(asked), binding, scope)
+
+    def read(self, asked: Asked) -> Found:
         reader = SingleReader(
             directory=self.directory, okta=self.okta, projector=self.projector, clock=self.clock
         )
-        found = reader.read(asked)
+        return reader.read(asked)
+
+    def single_of(self, found: Found, binding: Binding, scope: tuple[str, ...]) -> Draft:
         absences = not_disproved(found.absences)
         outlined = outline(found.candidates, absences, self.projector.mapping, self.projector.names)
         findings = (*binding.findings, *found.findings, *outlined.findings)

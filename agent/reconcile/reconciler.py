@@ -16,8 +16,9 @@ from agent.model.codes import ActionState, HeldCode
 from agent.model.guard import NO_GRANT, Grant, Identity, ends_access, typed
 from agent.model.plan import Action, Plan
 from agent.okta_org.org import OktaOrg
-from agent.reconcile import facts, keeping, preflight, watching
+from agent.reconcile import explaining, facts, keeping, preflight, watching
 from agent.reconcile.applying import Applier, Job, Result
+from agent.reconcile.explaining import Explanation
 from agent.reconcile.planner import Draft, Planner
 from agent.reconcile.preflight import Binding
 from agent.reconcile.progress import Progress, Silent
@@ -140,6 +141,11 @@ class Reconciler:
             return self._carry_out(run_id, fence, order, binding, stored, picked, draft, grant, talk)
 
         return self._frame.run(order, talk, work)
+
+    def explain(self, login: str) -> Explanation:
+        """One person step by step, from both sides to what would happen now. Stores and changes nothing."""
+        with self._okta.run():
+            return explaining.explain(login, self._okta, self.planner, self.store)
 
     # --- reading
 

@@ -91,7 +91,9 @@ def test_deactivations_over_the_limit_are_held_and_the_rest_goes_on(make_world: 
     assert (later.waiting.id, later.counts["done"]) == (report.plan.id, 1)
     assert w.reconcile().plan.id == report.plan.id
     # One by one, then the rest.
-    one = w.reconciler.apply_plan(report.plan.id, report.plan.checksum, approve=True, only=[report.plan.plan.actions[0].n])
+    one = w.reconciler.apply_plan(
+        report.plan.id, report.plan.checksum, approve=True, only=[report.plan.plan.actions[0].n]
+    )
     assert (one.outcome, active(w), one.plan.status) == ("applied", 39, PlanStatus.HELD)
     rest = w.reconciler.apply_plan(report.plan.id, report.plan.checksum, approve=True)
     assert (rest.outcome, active(w), rest.plan.status) == ("applied", 34, PlanStatus.APPLIED)
@@ -170,7 +172,11 @@ def test_a_few_people_left_out_are_skipped_and_reported(make_world: Make) -> Non
     unassign(w, people[20:], 1)
     report = w.reconcile()
     assert (report.outcome, report.exit_code, active(w)) == ("applied", 0, 29)
-    assert (report.counts["asked"], report.counts["disproved"], report.counts["absence_disproved"]) == (5, 4, 4)
+    assert (report.counts["asked"], report.counts["disproved"], report.counts["absence_disproved"]) == (
+        5,
+        4,
+        4,
+    )
 
 
 def test_people_whose_push_got_429_are_held_while_the_window_is_full(make_world: Make) -> None:
@@ -180,11 +186,15 @@ def test_people_whose_push_got_429_are_held_while_the_window_is_full(make_world:
     for person in (one, two):
         w.org.set_app_user(person["okta_id"], status="INACTIVE")
     w.store.write(
-        lambda conn: windows.record(conn, directory_id="x", source="push", exempt=False, managed=True, now=w.now())
+        lambda conn: windows.record(
+            conn, directory_id="x", source="push", exempt=False, managed=True, now=w.now()
+        )
     )
     refused = w.account(two["login"])
     w.store.write(
-        lambda conn: windows.refuse(conn, directory_id=refused.id, okta_id=two["okta_id"], login=two["login"], now=w.now())
+        lambda conn: windows.refuse(
+            conn, directory_id=refused.id, okta_id=two["okta_id"], login=two["login"], now=w.now()
+        )
     )
     report = w.reconcile()
     assert w.actions_for(report, two["okta_id"]) == [("deactivate", "push_burst")]

@@ -17,7 +17,9 @@ PAGE = "/api/v1/apps/*/users"
 
 @pytest.fixture
 def w(make_world: Make) -> World:
-    made = make_world(users=12, retries=0, guard={"deactivations_floor": 100}, reconcile={"page_size": 4, "batch": 2})
+    made = make_world(
+        users=12, retries=0, guard={"deactivations_floor": 100}, reconcile={"page_size": 4, "batch": 2}
+    )
     made.first_run()
     return made
 
@@ -35,7 +37,11 @@ def changed(w: World, logins: list[str]) -> int:
 
 @pytest.mark.parametrize(
     ("fields", "says"),
-    [({"status": "INACTIVE"}, "INACTIVE"), ({"features": ["PROFILE_MASTERING"]}, "PROFILE_MASTERING"), ({"id": "0oaOTHER"}, "pins accept")],
+    [
+        ({"status": "INACTIVE"}, "INACTIVE"),
+        ({"features": ["PROFILE_MASTERING"]}, "PROFILE_MASTERING"),
+        ({"id": "0oaOTHER"}, "pins accept"),
+    ],
 )
 def test_a_run_that_may_change_nothing_says_why(w: World, fields: dict, says: str) -> None:
     drift(w, 1)
@@ -54,9 +60,13 @@ def test_another_org_behind_the_address_is_frozen_and_a_new_label_is_a_finding(w
     assert w.reconcile().outcome == "frozen"
 
 
-@pytest.mark.parametrize("fault", [{"status": 500}, {"status": 200, "body": "<html>"}, {"cut_after": 200}, {"status": 403}])
+@pytest.mark.parametrize(
+    "fault", [{"status": 500}, {"status": 200, "body": "<html>"}, {"cut_after": 200}, {"status": 403}]
+)
 @pytest.mark.parametrize("page", [1, 3])
-def test_a_page_that_fails_makes_the_run_incomplete_and_changes_nothing(w: World, fault: dict, page: int) -> None:
+def test_a_page_that_fails_makes_the_run_incomplete_and_changes_nothing(
+    w: World, fault: dict, page: int
+) -> None:
     drift(w, 1)
     rows = w.journal_rows()
     passing = [{"method": "GET", "path": PAGE, "times": page - 1, "delay_s": 0}] if page > 1 else []
@@ -70,7 +80,10 @@ def test_a_page_that_fails_makes_the_run_incomplete_and_changes_nothing(w: World
 
 def test_an_app_that_is_gone_at_the_end_of_the_listing_freezes_the_run(w: World) -> None:
     app = f"/api/v1/apps/{w.org.app_id}"
-    w.org.faults({"method": "GET", "path": app, "times": 1, "delay_s": 0}, {"method": "GET", "path": app, "times": None, "status": 404})
+    w.org.faults(
+        {"method": "GET", "path": app, "times": 1, "delay_s": 0},
+        {"method": "GET", "path": app, "times": None, "status": 404},
+    )
     report = w.reconcile()
     assert report.outcome in ("frozen", "incomplete")
     assert report.exit_code == 1
@@ -123,7 +136,9 @@ def test_a_lost_lease_writes_nothing_more(w: World, monkeypatch: pytest.MonkeyPa
     assert changed(w, logins) == 4
 
 
-def test_an_account_that_changed_between_plan_and_apply_is_stale(w: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_account_that_changed_between_plan_and_apply_is_stale(
+    w: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     one, two = drift(w, 2)
     write = Writer.write
 
@@ -143,7 +158,9 @@ def test_what_a_dead_process_had_sent_is_read_back(w: World, happened: bool) -> 
     [login] = drift(w, 1)
     stored = w.reconcile(apply=False).plan
     now = w.now()
-    run_id = w.store.write(lambda conn: runs.start(conn, kind="sweep", trigger="cli", actor="x", dry=False, now=now))
+    run_id = w.store.write(
+        lambda conn: runs.start(conn, kind="sweep", trigger="cli", actor="x", dry=False, now=now)
+    )
     w.store.write(lambda conn: plans.mark(conn, stored.id, [1], ActionState.SENT, now))
     if happened:
         w.change(login, title=stored.plan.actions[0].changes["title"].after)
@@ -159,7 +176,11 @@ def fail_emails(w: World, logins: list[str]) -> None:
     """Their wanted addresses are those of other active accounts, which no plan can know before it writes."""
     for n, login in enumerate(logins):
         w.local(f"in-the-way-{n}@example.org")
-        w.sql("update users set email_key = :mail where user_name = :name", mail=f"new.{login}", name=f"in-the-way-{n}@example.org")
+        w.sql(
+            "update users set email_key = :mail where user_name = :name",
+            mail=f"new.{login}",
+            name=f"in-the-way-{n}@example.org",
+        )
         person = w.state_of(login)
         w.org.set_app_user(person["okta_id"], credentials={"userName": f"new.{login}"})
 
@@ -169,7 +190,12 @@ def test_a_failed_action_ends_partial_and_waits_ten_minutes_then_twenty(w: World
     fail_emails(w, [login])
     w.change(other, title="Changed")
     first = w.reconcile()
-    assert (first.outcome, first.exit_code, first.counts["failed"], first.counts["done"]) == ("partial", 5, 1, 1)
+    assert (first.outcome, first.exit_code, first.counts["failed"], first.counts["done"]) == (
+        "partial",
+        5,
+        1,
+        1,
+    )
     held = w.reconcile()
     assert (held.outcome, [a.held.value for a in held.plan.plan.actions]) == ("held", ["failing"])
     w.ahead = timedelta(minutes=10, seconds=5)
@@ -194,7 +220,9 @@ def test_too_many_failures_stop_the_run_for_an_hour(make_world: Make) -> None:
     assert w.reconcile().counts["failed"] >= 3
 
 
-def test_old_rows_are_read_again_before_somebody_is_created(make_world: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_old_rows_are_read_again_before_somebody_is_created(
+    make_world: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
     w = make_world(users=3)
     one, two, three = w.people()
     plan = w.reconciler.planner
@@ -249,7 +277,9 @@ def test_who_could_not_be_asked_about_stays_due(w: World) -> None:
 
 
 def test_somebody_else_under_an_old_name_is_deactivated_outside_the_limits(make_world: Make) -> None:
-    w = make_world(users=12, guard={"push_floor": 0, "push_percent": 0, "window_floor": 0, "window_percent": 0})
+    w = make_world(
+        users=12, guard={"push_floor": 0, "push_percent": 0, "window_floor": 0, "window_percent": 0}
+    )
     w.first_run()
     one = w.people()[0]
     w.org.api("DELETE", f"/apps/{w.org.app_id}/users/{one['okta_id']}")
@@ -276,3 +306,21 @@ def test_who_is_pending_is_looked_at_when_the_settle_time_is_over(w: World) -> N
     w.ahead = timedelta(minutes=4, seconds=10)
     assert w.reconciler.look(apply=True).outcome == "applied"
     assert changed(w, [person["login"]]) == 0
+
+
+def test_explain_tells_what_each_step_found_and_changes_nothing(w: World) -> None:
+    one, gone = w.people()[:2]
+    w.change(one["login"], title="Changed")
+    w.org.api("DELETE", f"/apps/{w.org.app_id}/users/{gone['okta_id']}")
+    rows = w.journal_rows()
+    told = {step.name: (step.status.value, step.detail) for step in w.reconciler.explain(one["login"]).steps}
+    assert told["assignment"][0] == told["match"][0] == told["guard"][0] == "success"
+    assert "assigned_and_live" in told["rule"][1]
+    assert "title" in told["difference"][1]
+    assert told["result"] == ("success", "would update")
+    left = {step.name: step.detail for step in w.reconciler.explain(gone["login"]).steps}
+    assert "not_assigned" in left["assignment"]
+    assert left["result"] == "would deactivate"
+    w.org.set_app(status="INACTIVE")
+    assert w.reconciler.explain(one["login"]).steps[0].status.value == "failure"
+    assert w.journal_rows() == rows
