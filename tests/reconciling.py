@@ -74,7 +74,9 @@ class World:
         """As the first apply does, without applying anything."""
         org_id, now = self.okta.org_id(), self.now()
         self.store.write(
-            lambda conn: account.pin(conn, org_id=org_id, app_id=self.org.app_id, app_label="", actor="test", now=now)
+            lambda conn: account.pin(
+                conn, org_id=org_id, app_id=self.org.app_id, app_label="", actor="test", now=now
+            )
         )
 
     def account(self, login: str) -> DirectoryUser:

@@ -25,7 +25,14 @@ CHANGES = {
 def some(kind: ActionKind, count: int, start: int = 1, **more: Any) -> list[Action]:
     changes = more.get("changes", CHANGES.get(kind, {}))
     return [
-        Action(n=n, kind=kind, login=f"p{n}", directory_id=f"id{n}", proof=more.get("proof", "gone"), changes=changes)
+        Action(
+            n=n,
+            kind=kind,
+            login=f"p{n}",
+            directory_id=f"id{n}",
+            proof=more.get("proof", "gone"),
+            changes=changes,
+        )
         for n in range(start, start + count)
     ]
 
