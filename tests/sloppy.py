@@ -105,7 +105,7 @@ class Sloppy:
         return self._write(call, found)
 
     def _list(self, call: Call) -> Reply:
-        everybody = [u for u in (self.users if self.stale is None else self.stale).values()]
+        everybody = list((self.users if self.stale is None else self.stale).values())
         match = _FILTER.fullmatch(call.query.get("filter", ""))
         if match and self.filters:
             value = json.loads(f'"{match[2]}"').lower()
@@ -188,7 +188,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
         if reply.cut == 0:
             return
-        self.send_response(reply.status)
+        self.send_response_only(reply.status)
         for name, value in reply.headers.items():
             self.send_header(name.replace("_", "-"), value)
         self.send_header("Content-Type", "application/scim+json")

@@ -164,8 +164,8 @@ class Reader:
         own = merge.written_state(link)
         if own is None or own.version == listed.version or listed.updated > own.updated:
             return listed
-        # What the store keeps may have changed since, without a call.
-        marks = {name: getattr(listed, name) for name in ("okta_id", "origin", "protected")}
+        # What the store keeps, and roles, change without a call of the agent.
+        marks = {name: getattr(listed, name) for name in ("okta_id", "origin", "protected", "role")}
         mixed = replace(own, **marks)
         return replace(mixed, version=merge.version(mixed))
 

@@ -10,11 +10,17 @@ from sloppy import KEY, Sloppy, sloppy_server
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from places import Place, RemotePlace, SqlPlace, remote_place  # noqa: E402
-from worlds import ROOMY  # noqa: E402
+from places import Place, RemotePlace, SqlPlace, remote_place
+from worlds import ROOMY
 
-from agent.settings import DatabaseSettings, GuardSettings  # noqa: E402
-from agent.store.engine import Store  # noqa: E402
+from agent.settings import DatabaseSettings, GuardSettings
+from agent.store.engine import Store
+
+
+@pytest.fixture(autouse=True)
+def _no_lag(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Remotes here show a write at once; a read-back that doesn't find it needs no second of patience."""
+    monkeypatch.setattr("agent.directory.remote.caller._LAG", (0.0, 0.01))
 
 
 @pytest.fixture

@@ -28,7 +28,8 @@ OWNERS = ("owner1@example.com", "owner2@example.com")
 
 def email(name: str) -> Profile:
     return Profile(
-        name=Name(given_name="Ann", family_name="Lee"), emails=(MultiValue(value=name, type="work", primary=True),)
+        name=Name(given_name="Ann", family_name="Lee"),
+        emails=(MultiValue(value=name, type="work", primary=True),),
     )
 
 
@@ -48,18 +49,26 @@ class Place:
     def context(self, source: Source = Source.PUSH, **more: Any) -> WriteContext:
         return WriteContext(actor="tester", source=source, **more)
 
-    def post(self, name: str, *, okta: str | None = None, source: Source = Source.PUSH, **more: Any) -> Written:
-        return self.directory.create(draft(name, okta=okta, **more), self.context(source), self.now).result(30)
+    def post(
+        self, name: str, *, okta: str | None = None, source: Source = Source.PUSH, **more: Any
+    ) -> Written:
+        return self.directory.create(draft(name, okta=okta, **more), self.context(source), self.now).result(
+            30
+        )
 
     def begin_change(
         self, user: DirectoryUser, *, source: Source = Source.PUSH, version: int | None = None, fence: int | None = None, **changes: Any
     ) -> "Future[Written]":  # fmt: skip
         def wanted(before: DirectoryUser) -> Draft:
-            own = {name: value for name, value in changes.items() if name in ("user_name", "active", "okta_id")}
+            own = {
+                name: value for name, value in changes.items() if name in ("user_name", "active", "okta_id")
+            }
             profile = {name: value for name, value in changes.items() if name not in own}
             if "user_name" in own:
                 profile["emails"] = (MultiValue(value=own["user_name"], type="work", primary=True),)
-            base = Draft(user_name=before.user_name, profile=replace(before.profile, **profile), active=before.active)
+            base = Draft(
+                user_name=before.user_name, profile=replace(before.profile, **profile), active=before.active
+            )
             return replace(base, **own)
 
         return self.directory.modify(
@@ -86,7 +95,12 @@ class Place:
 
     def journal(self, kind: str) -> list[str]:
         with self.store.read() as conn:
-            return [row[0] for row in conn.execute(text("select verb from journal where kind = :k order by id"), {"k": kind})]
+            return [
+                row[0]
+                for row in conn.execute(
+                    text("select verb from journal where kind = :k order by id"), {"k": kind}
+                )
+            ]
 
 
 class SqlPlace(Place):
@@ -102,7 +116,12 @@ class SqlPlace(Place):
         )  # fmt: skip
         return self.store.write(
             lambda conn: guarded.write(
-                conn, before=None, after=user, context=self.context(Source.CLI), now=self.now, policy=self.directory.policy
+                conn,
+                before=None,
+                after=user,
+                context=self.context(Source.CLI),
+                now=self.now,
+                policy=self.directory.policy,
             )
         )
 
@@ -144,7 +163,9 @@ def remote_settings(remote: Remote, guard: GuardSettings = ROOMY, **directory: A
 
 
 @contextmanager
-def remote_place(store: Store, remote: Remote, guard: GuardSettings = ROOMY, **directory: Any) -> Iterator[RemotePlace]:
+def remote_place(
+    store: Store, remote: Remote, guard: GuardSettings = ROOMY, **directory: Any
+) -> Iterator[RemotePlace]:
     place = RemotePlace(store, remote, guard, **directory)
     try:
         yield place

@@ -1,0 +1,295 @@
+"""Calls to a remote: what is tried again, how long, with which certificate, and that the key goes nowhere else."""
+
+import ipaddress
+import logging
+import ssl
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+from sloppy import KEY, Reply, Sloppy, sloppy_server
+
+from agent.checks import remote as checks
+from agent.checks.check import State
+from agent.directory.remote.transport import Transport
+from agent.model.errors import AnswerLost, ConfigError, DirectoryUnavailable
+from agent.settings import DirectorySettings
+
+
+@contextmanager
+def transport(url: str, **settings: object) -> Iterator[Transport]:
+    values = {"backend": "scim", "base_url": url, "api_key": KEY, "max_per_second": 100_000.0}
+    made = Transport(DirectorySettings(**(values | settings)), first_wait=0.01)
+    try:
+        yield made
+    finally:
+        made.close()
+
+
+def times(count: int, reply: Reply):
+    """``reply`` for the first ``count`` calls, then the server's own answers."""
+    left = [reply] * count
+    return lambda _server, _call: left.pop() if left else None
+
+
+BAD = [
+    Reply(500), Reply(502, raw=b"<html>"), Reply(503), Reply(504), Reply(429), Reply(200, raw=b"<html>hello"), Reply(200, raw=b""),
+    Reply(cut=0), Reply(200, {"a": "b" * 100}, cut=20),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("bad", BAD, ids=lambda r: f"{r.status} {r.content[:6].decode()} {r.cut}")
+def test_a_read_is_tried_again(sloppy: Sloppy, bad: Reply) -> None:
+    sloppy.scripted = times(2, bad)
+    with transport(sloppy.url) as calls:
+        assert calls.read("/ServiceProviderConfig").json()["patch"] == {"supported": True}
+    assert len(sloppy.calls) == 3
+
+
+def test_a_read_ends_with_the_callers_patience(sloppy: Sloppy) -> None:
+    sloppy.scripted = lambda *_: Reply(503)
+    with transport(sloppy.url) as calls, pytest.raises(DirectoryUnavailable, match="503"):
+        calls.read("/Users", patience=0.2)
+    assert len(sloppy.calls) > 1
+
+
+@pytest.mark.parametrize("date", [False, True], ids=["seconds", "date"])
+def test_retry_after_is_kept(sloppy: Sloppy, date: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    sent = datetime(2030, 1, 1, tzinfo=UTC)
+    text = format_datetime(sent + timedelta(seconds=7), usegmt=True) if date else "7"
+    # The server's own Date decides, not this machine's clock.
+    headers = {"Retry-After": text, "Date": format_datetime(sent, usegmt=True)}
+    sloppy.scripted = times(1, Reply(429, **headers))
+    slept: list[float] = []
+    with transport(sloppy.url) as calls:
+        monkeypatch.setattr(time, "sleep", slept.append)
+        assert calls.read("/ServiceProviderConfig").ok
+    assert slept == [7.0]
+
+
+def test_a_wait_beyond_the_patience_is_not_begun(sloppy: Sloppy) -> None:
+    sloppy.scripted = lambda *_: Reply(429, **{"Retry-After": "3600"})
+    with transport(sloppy.url) as calls, pytest.raises(DirectoryUnavailable, match="429"):
+        calls.read("/Users", patience=5)
+    assert len(sloppy.calls) == 1
+
+
+def test_a_write_is_sent_again_only_when_it_certainly_was_not_done(sloppy: Sloppy) -> None:
+    with transport(sloppy.url) as calls:
+        sloppy.scripted = times(2, Reply(429))
+        assert calls.write("POST", "/Users", {"userName": "ann@example.com"}).status == 201
+        assert sloppy.count("POST") == 3
+        for bad in (Reply(500), Reply(503), Reply(cut=0), Reply(200, {"a": 1}, cut=3)):
+            sloppy.calls.clear()
+            sloppy.scripted = times(9, bad)
+            with pytest.raises(AnswerLost):
+                calls.write("POST", "/Users", {"userName": "bob@example.com"})
+            assert sloppy.count("POST") == 1
+
+
+def test_a_server_that_is_not_there_is_unavailable() -> None:
+    with (
+        transport("http://127.0.0.1:1") as calls,
+        pytest.raises(DirectoryUnavailable, match="can't be reached"),
+    ):
+        calls.write("POST", "/Users", {}, patience=0.1)
+
+
+def test_a_dripping_answer_ends_with_the_time_out(sloppy: Sloppy) -> None:
+    import socket
+
+    listener = socket.create_server(("127.0.0.1", 0))
+    stop = threading.Event()
+
+    def drip() -> None:
+        while not stop.is_set():
+            try:
+                peer, _ = listener.accept()
+            except OSError:
+                return
+            with peer:
+                peer.recv(65536)
+                peer.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n")
+                try:
+                    while not stop.wait(0.02):
+                        peer.sendall(b" ")
+                except OSError:
+                    continue
+
+    thread = threading.Thread(target=drip, daemon=True)
+    thread.start()
+    try:
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        with transport(url, timeout=timedelta(seconds=0.3)) as calls, pytest.raises(DirectoryUnavailable):
+            calls.read("/Users", patience=0.1)
+    finally:
+        stop.set()
+        listener.close()
+        thread.join()
+
+
+def test_the_key_is_not_sent_to_another_host(sloppy: Sloppy) -> None:
+    with sloppy_server() as other:
+        sloppy.scripted = lambda *_: Reply(302, Location=f"{other.url}/Users")
+        with transport(sloppy.url) as calls, pytest.raises(DirectoryUnavailable, match="another host"):
+            calls.read("/Users")
+        assert other.calls == []
+
+
+def test_a_redirect_on_the_same_host_is_followed_for_reads_alone(sloppy: Sloppy) -> None:
+    sloppy.scripted = lambda _, call: (
+        Reply(307, Location="/ServiceProviderConfig") if call.path == "/Config" else None
+    )
+    with transport(sloppy.url) as calls:
+        assert calls.read("/Config").ok
+        with pytest.raises(DirectoryUnavailable, match="redirect"):
+            calls.write("POST", "/Config", {})
+
+
+def test_a_wrong_key_is_said_so_and_not_tried_again(sloppy: Sloppy) -> None:
+    with (
+        transport(sloppy.url, api_key="wrong") as calls,
+        pytest.raises(DirectoryUnavailable, match="refuses the agent's key"),
+    ):
+        calls.read("/Users")
+    assert len(sloppy.calls) == 1
+
+
+def test_neither_key_nor_names_are_in_logs_and_errors(
+    sloppy: Sloppy, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    sloppy.scripted = lambda _, call: Reply(503) if "filter" in call.query else None
+    with transport(sloppy.url) as calls:
+        calls.read("/ServiceProviderConfig")
+        with pytest.raises(DirectoryUnavailable) as caught:
+            calls.read("/Users", {"filter": 'userName eq "ann@example.com"'}, patience=0.1)
+    said = f"{caplog.text} {caught.value!r} {caught.value.__cause__!r}"
+    assert KEY not in said
+    assert "ann@example.com" not in said
+    assert not [record for record in caplog.records if record.name.startswith("http")]
+
+
+# F-40: certificates
+
+
+class Authority:
+    """A certificate authority of our own, and certificates that it signs."""
+
+    def __init__(self, folder: Path, name: str) -> None:
+        self.folder = folder
+        self.key = ec.generate_private_key(ec.SECP256R1())
+        self.name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+        now = datetime.now(UTC)
+        certificate = (
+            x509.CertificateBuilder()
+            .subject_name(self.name).issuer_name(self.name).public_key(self.key.public_key()).serial_number(1)
+            .not_valid_before(now - timedelta(days=1)).not_valid_after(now + timedelta(days=100))
+            .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+            .add_extension(x509.SubjectKeyIdentifier.from_public_key(self.key.public_key()), critical=False)
+            .add_extension(_key_usage(), critical=True)
+            .sign(self.key, hashes.SHA256())
+        )  # fmt: skip
+        self.file = folder / f"{name}.pem"
+        self.file.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+
+    def server(self, *, ends: timedelta = timedelta(days=90), host: str = "127.0.0.1") -> ssl.SSLContext:
+        key = ec.generate_private_key(ec.SECP256R1())
+        now = datetime.now(UTC)
+        names: list[x509.GeneralName] = (
+            [x509.IPAddress(ipaddress.ip_address(host))] if host[0].isdigit() else [x509.DNSName(host)]
+        )
+        certificate = (
+            x509.CertificateBuilder()
+            .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, host)])).issuer_name(self.name)
+            .public_key(key.public_key()).serial_number(x509.random_serial_number())
+            .not_valid_before(now - timedelta(days=300)).not_valid_after(now + ends)
+            .add_extension(x509.SubjectAlternativeName(names), critical=False)
+            .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(self.key.public_key()), critical=False)
+            .sign(self.key, hashes.SHA256())
+        )  # fmt: skip
+        file = self.folder / "server.pem"
+        file.write_bytes(
+            key.private_bytes(
+                serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+            )
+            + certificate.public_bytes(serialization.Encoding.PEM)
+        )
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(file)
+        return context
+
+
+def _key_usage() -> x509.KeyUsage:
+    names = (
+        "digital_signature", "content_commitment", "key_encipherment", "data_encipherment", "key_agreement", "encipher_only",
+        "decipher_only",
+    )  # fmt: skip
+    return x509.KeyUsage(**dict.fromkeys(names, False), key_cert_sign=True, crl_sign=True)
+
+
+@pytest.fixture
+def authority(tmp_path: Path) -> Authority:
+    return Authority(tmp_path, "ours")
+
+
+def test_f40_a_private_authority_is_trusted_when_it_is_named(authority: Authority) -> None:
+    with (
+        sloppy_server(authority.server()) as server,
+        transport(server.url, ca_file=str(authority.file)) as calls,
+    ):
+        assert calls.read("/ServiceProviderConfig").ok
+        assert calls.certificate_ends is not None
+        (check,) = checks._certificate(calls.certificate_ends, datetime.now(UTC))
+        assert check.state is State.OK
+
+
+def test_f40_the_end_of_a_certificate_is_warned_of_in_time(authority: Authority) -> None:
+    context = authority.server(ends=timedelta(days=13))
+    with sloppy_server(context) as server, transport(server.url, ca_file=str(authority.file)) as calls:
+        calls.read("/ServiceProviderConfig")
+        (check,) = checks._certificate(calls.certificate_ends, datetime.now(UTC))
+        assert check.state is State.WARN
+        assert "12 days" in check.detail
+
+
+@pytest.mark.parametrize(
+    ("server", "trusts", "problem"),
+    [
+        ({"ends": timedelta(days=-1)}, "ours", "expired"),
+        ({"host": "elsewhere.example.com"}, "ours", "not valid for|mismatch"),
+        ({}, "other", "unable to get local issuer|signature failure|self-signed"),
+        ({}, None, "unable to get local issuer|self-signed"),
+    ],
+    ids=["expired", "another name", "another authority", "no authority named"],
+)
+def test_f40_a_certificate_that_is_not_right_ends_the_call_unsent(
+    authority: Authority, tmp_path: Path, server: dict, trusts: str | None, problem: str
+) -> None:
+    files = {"ours": authority.file, "other": Authority(tmp_path, "other").file, None: None}
+    ca_file = str(files[trusts]) if trusts else None
+    with sloppy_server(authority.server(**server)) as remote, transport(remote.url, ca_file=ca_file) as calls:
+        with pytest.raises(DirectoryUnavailable, match=f"certificate that isn't trusted: .*({problem})"):
+            calls.read("/Users")
+        with pytest.raises(DirectoryUnavailable, match="certificate"):
+            calls.write("POST", "/Users", {"userName": "ann@example.com"})
+        assert remote.calls == []
+
+
+def test_f40_a_ca_file_without_certificates_is_a_wrong_setting(tmp_path: Path) -> None:
+    file = tmp_path / "ca.pem"
+    file.write_text("nothing here")
+    with (
+        pytest.raises(ConfigError, match=r"directory\.ca_file"),
+        transport("https://127.0.0.1:1", ca_file=str(file)),
+    ):
+        pass
