@@ -10,14 +10,16 @@ from typing import Any
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from agent.model.errors import Unreadable
-from agent.model.users import Profile
+from agent.model.users import Enterprise, Name, Profile
 from agent.scim import body
 from agent.scim.errors import ScimError
 
 #: For accounts that have no ``meta``.
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_NO_NAME, _NO_ENTERPRISE = Name(), Enterprise()
 #: What the store's columns hold.
 MAX_ID = 255
 _OWNER = "owner"
@@ -68,7 +70,7 @@ def decode(raw: bytes | msgspec.Raw) -> Account:
         meta = head.meta or _Meta()
         return _checked(
             Account(
-                id=head.id, user_name=head.user_name, profile=profile, active=head.active, okta_id=head.external_id or None,
+                id=head.id, user_name=head.user_name, profile=_tidy(profile), active=head.active, okta_id=head.external_id or None,
                 created=_moment(meta.created), updated=_moment(meta.last_modified or meta.created), etag=meta.version,
                 owner=_is_owner(head.roles),
             )
@@ -130,6 +132,15 @@ def _checked(account: Account) -> Account:
         if len(text) > MAX_ID:
             raise Unreadable(f"{name} has more than {MAX_ID} characters")
     return account
+
+
+def _tidy(profile: Profile) -> Profile:
+    """Without parts that hold nothing, such as remotes leave behind when each value in them was removed."""
+    if profile.name == _NO_NAME:
+        profile = replace(profile, name=None)
+    if profile.enterprise == _NO_ENTERPRISE:
+        profile = replace(profile, enterprise=None)
+    return profile
 
 
 def _texts(value: Any) -> Any:
