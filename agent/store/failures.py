@@ -25,7 +25,12 @@ class Failure(Enum):
 
 DATABASE_ERRORS = (exc.SQLAlchemyError, sqlite3.Error, psycopg.Error)
 
-_FATAL_NAMES = ("SQLITE_IOERR_FSYNC", "SQLITE_IOERR_DIR_FSYNC", "SQLITE_CORRUPT", "SQLITE_NOTADB")
+_FATAL_NAMES = {
+    "SQLITE_IOERR_FSYNC": "the disk did not keep what was written",
+    "SQLITE_IOERR_DIR_FSYNC": "the disk did not keep what was written",
+    "SQLITE_CORRUPT": "the file is damaged",
+    "SQLITE_NOTADB": "the file that database.url names is no SQLite database",
+}
 _LATER_NAMES = {
     "SQLITE_BUSY": "the database is locked by another process",
     "SQLITE_LOCKED": "the database is locked",
@@ -72,8 +77,9 @@ def classify(error: BaseException) -> tuple[Failure, str]:
 
 def _classify_sqlite(cause: sqlite3.Error) -> tuple[Failure, str]:
     name = getattr(cause, "sqlite_errorname", "") or ""
-    if name.startswith(_FATAL_NAMES):
-        return Failure.FATAL, f"the disk did not keep what was written ({name})"
+    for prefix, words in _FATAL_NAMES.items():
+        if name.startswith(prefix):
+            return Failure.FATAL, f"{words} ({name})"
     for prefix, words in _LATER_NAMES.items():
         if name.startswith(prefix):
             return Failure.LATER, f"{words} ({name})"
@@ -105,7 +111,7 @@ def translate(error: BaseException) -> StoreError:
         return StoreError(f"the database refused a statement: {words}. Nothing was changed. This is a bug.")
     if failure is Failure.FATAL:
         return StoreUnavailable(
-            f"The database failed: {words}. The agent stops; check the disk, then start it again."
+            f"The database failed: {words}. The agent stops; check the file and its disk, then start it again."
         )
     return StoreUnavailable(
         f"The database can't be used just now: {words}. Nothing was changed; try again later."
