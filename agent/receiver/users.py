@@ -12,6 +12,7 @@ from agent.model.users import DirectoryUser, identity_key
 from agent.receiver.messages import Receive, Request, Response, read_body
 from agent.receiver.metrics import WAITING
 from agent.receiver.refusals import NO_SUCH_USER, translate
+from agent.receiver.waiting import Waiting
 from agent.scim import body, filter, patch, projection, render, search_request, strict  # noqa: A004 - our module, not the builtin
 from agent.scim.discovery import MAX_RESULTS
 from agent.scim.errors import ScimError, invalid_value
@@ -31,6 +32,7 @@ class Users:
         self._base = base
         self._max_waiting = max_waiting
         self._waiting = 0
+        self._wakeups: Waiting | None = None
 
     async def get(self, request: Request, user_id: str) -> Response:
         shown = self._projection(request)
@@ -190,7 +192,7 @@ class Users:
         self._waiting += 1
         WAITING.set(self._waiting)
         try:
-            return await asyncio.wrap_future(submit(datetime.now(UTC)))
+            return await self._waiter().wait(submit(datetime.now(UTC)))
         except Exception as exc:
             error = translate(exc, method)
             if error is None:
@@ -201,6 +203,11 @@ class Users:
         finally:
             self._waiting -= 1
             WAITING.set(self._waiting)
+
+    def _waiter(self) -> Waiting:
+        if self._wakeups is None:
+            self._wakeups = Waiting(asyncio.get_running_loop())
+        return self._wakeups
 
     def _projection(self, request: Request) -> projection.Projection | None:
         if not request.scope["query_string"]:
