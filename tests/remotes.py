@@ -47,7 +47,11 @@ class Remote:
         return found
 
     def patch(self, user_id: str, **values: Any) -> None:
-        operations = [{"op": "replace", "path": path, "value": value} for path, value in values.items()]
+        """``None`` removes."""
+        operations = [
+            {"op": "remove", "path": path} if value is None else {"op": "replace", "path": path, "value": value}
+            for path, value in values.items()
+        ]
         body = {"schemas": ["urn:ietf:params:scim:api:messages:2.0:PatchOp"], "Operations": operations}
         answer = self.client.patch(f"/Users/{user_id}", json=body, headers={"Content-Type": "application/scim+json"})
         assert answer.status_code in (200, 204), answer.text
