@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from agent.simulator.org import Org
 
 _PAGE = 100
+_KEYS = {"confirm", "activate", "match", "partial"}
 
 
 class Unreadable(Exception):
@@ -29,16 +30,19 @@ class Unreadable(Exception):
 
 
 async def run(org: "Org", body: dict[str, Any]) -> dict[str, Any]:
-    """``confirm``: which classes to confirm (exact, partial, none); ``activate``: new people ACTIVE, not STAGED."""
-    if set(body) - {"confirm", "activate"}:
-        raise invalid("import", "import: an object with the keys confirm and activate is expected")
+    """``confirm``: which classes to confirm (exact, partial, none); ``activate``: new people ACTIVE, not STAGED.
+
+    The app's import rules: ``match``, USERNAME or EMAIL (either, if it isn't said), and ``partial``, whether names count.
+    """
+    if set(body) - _KEYS or body.get("match") not in (None, "USERNAME", "EMAIL"):
+        raise invalid("import", f"import: an object with the keys {', '.join(sorted(_KEYS))} is expected")
     confirm = set(body.get("confirm") or ())
     try:
         accounts = await _read(org)
     except (Unreadable, PushFailed, Throttled) as exc:
         org.log.add("application.provision.user.import", app=True, failure=str(exc))
         return {"outcome": "FAILURE", "error": str(exc), "scanned": 0}
-    result = _match(org, accounts)
+    result = _match(org, accounts, body.get("match"), partial=body.get("partial", True) is True)
     confirmed = []
     for kind in ("exact", "partial", "none"):
         if kind in confirm:
@@ -65,7 +69,9 @@ async def _read(org: "Org") -> list[dict[str, Any]]:
             raise Unreadable(f"the list ended after {len(accounts)} of {page['totalResults']} accounts")
 
 
-def _match(org: "Org", accounts: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+def _match(
+    org: "Org", accounts: list[dict[str, Any]], criterion: str | None, *, partial: bool
+) -> dict[str, list[dict[str, Any]]]:
     linked_ids = {one.external_id for one in org.assignments.app_users.values() if one.external_id}
     emails, full_names = _indexes(org)
     result: dict[str, list[dict[str, Any]]] = {
@@ -86,13 +92,12 @@ def _match(org: "Org", accounts: list[dict[str, Any]]) -> dict[str, list[dict[st
             "login": None,
             "account": account,
         }
-        user = (
-            org.logins.get(user_name.lower())
-            or emails.get(_email(account))
-            or emails.get(user_name.casefold())
-        )
-        kind = "exact"
-        if user is None:
+        user, kind = None, "exact"
+        if criterion != "EMAIL":
+            user = org.logins.get(user_name.lower())
+        if user is None and criterion != "USERNAME":
+            user = emails.get(_email(account)) or emails.get(user_name.casefold())
+        if user is None and partial:
             user, kind = full_names.get(full), "partial"
         if entry["id"] in linked_ids:
             kind = "linked"
