@@ -29,12 +29,27 @@ from agent.store.imports import Import
 ALARM = "import_linking"
 #: Direct looks at Okta in one round: the limit of the apps bucket is for others too.
 _AT_ONCE = 20
+#: Accounts read in one round: a remote OpsHelm has its limits too.
+_READ_AT_ONCE = 100
 
 
-def confirm(store: Store, directory: Directory, now: datetime, seen: tuple[Assigned, ...] = ()) -> int:
-    """Mark what is linked by now: the directory says so, or Okta did in ``seen``. Asks Okta nothing; how many are new."""
+def confirm(
+    store: Store,
+    directory: Directory,
+    now: datetime,
+    seen: tuple[Assigned, ...] = (),
+    *,
+    at_most: int | None = None,
+) -> int:
+    """Mark what is linked by now: the directory says so, or Okta did in ``seen``. Asks Okta nothing; how many are new.
+
+    ``at_most``: only so many, others at another minute.
+    """
     with store.read() as conn:
         waiting = imports.open_rows(conn)
+    if at_most is not None and len(waiting) > at_most:
+        start = int(now.timestamp() // 60) * at_most % len(waiting)
+        waiting = (waiting[start:] + waiting[:start])[:at_most]
     said = {one.account.id for one in seen if one.confirmed}
     found = [row.directory_id for row in waiting if row.directory_id in said or _managed(directory, row)]
     if found:
@@ -44,7 +59,7 @@ def confirm(store: Store, directory: Directory, now: datetime, seen: tuple[Assig
 
 def watch(store: Store, directory: Directory, okta: OktaOrg, settings: ImportSettings, now: datetime) -> int:
     """Confirm, then ask Okta about those that are overdue; how many alarms are open for this."""
-    confirm(store, directory, now)
+    confirm(store, directory, now, at_most=_READ_AT_ONCE)
     with store.read() as conn:
         late = imports.overdue(conn, now - settings.confirm_within, _AT_ONCE)
     for row in late:

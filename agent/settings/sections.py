@@ -224,7 +224,7 @@ class ImportSettings(Section):
     activate: bool = False
     """Activate the Okta users that an import creates."""
     groups: Names = ()
-    """Ids of Okta groups that imported people are added to."""
+    """Ids of Okta groups that the Okta users made by an import are put into."""
     confirm_within: Duration = timedelta(minutes=30)
     """A link that Okta hasn't confirmed by then raises an alarm."""
 

@@ -137,3 +137,20 @@ def test_okta_is_asked_once_in_a_while_about_each(b: Box) -> None:
     for _ in range(3):
         b.importer.watch()
     assert b.calls("GET", "/api/v1/apps/*/users/*") == 1
+
+
+def test_a_round_reads_some_accounts_and_the_next_rounds_the_others(
+    b: Box, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("agent.imports.linking._READ_AT_ONCE", 2)
+    for n in range(5):
+        b.account(f"p{n}@example.com")
+        b.okta_user(f"p{n}@example.com")
+    b.org.provisioning(mode="off")
+    b.apply(b.plan())
+    for n in range(5):
+        b.acts().link(b.read(f"p{n}@example.com").id, b.person(f"p{n}@example.com")["okta_id"])
+    for minutes in range(5):
+        b.ahead = timedelta(minutes=minutes)
+        b.importer.watch()
+    assert {b.row(f"p{n}@example.com").state for n in range(5)} == {ImportState.LINKED}
