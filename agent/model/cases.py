@@ -394,7 +394,7 @@ def _protected(c: Candidate, account: Account) -> Case:
     return Case(row=CaseRow.PROTECTED, findings=(finding,))
 
 
-def _held(  # noqa: PLR0917 - one line of the table
+def _held(
     c: Candidate, row: CaseRow, kind: ActionKind, account: Account, code: HeldCode, detail: str
 ) -> Case:
     changes = {"externalId": Change(before=account.okta_id, after=c.want.okta_id)}

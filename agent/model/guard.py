@@ -336,7 +336,7 @@ def _deactivation_rules(limits: GuardLimits, facts: Facts, people: int) -> list[
     return [day]
 
 
-def _class(  # noqa: PLR0917 - all that a rule looks at
+def _class(
     actions: list[Action],
     concerns: Callable[[Action], bool],
     rules: list[tuple[HeldCode, int, int]],
