@@ -58,11 +58,11 @@ class World:
     def context(self, source: Source = Source.PUSH, **more: Any) -> WriteContext:
         return WriteContext(actor="tester", source=source, **more)
 
-    def draft(self, name: str, *, okta: str | None = None, active: bool = True, **profile: Any) -> Draft:
+    def draft(self, name: str, /, *, okta: str | None = None, active: bool = True, **profile: Any) -> Draft:
         values = {"emails": (MultiValue(value=name, type="work", primary=True),), **profile}
         return Draft(user_name=name, profile=Profile(**values), active=active, okta_id=okta)
 
-    def post(self, name: str, *, okta: str | None = None, active: bool = True, **profile: Any) -> Written:
+    def post(self, name: str, /, *, okta: str | None = None, active: bool = True, **profile: Any) -> Written:
         wanted = self.draft(name, okta=okta, active=active, **profile)
         return self.directory.create(wanted, self.context(), self.now).result(10)
 

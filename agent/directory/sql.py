@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, false, func, select
 
-from agent.directory import guarded, refusals, rows, rules, transition
+from agent.directory import guarded, refusals, remap, rows, rules, transition
 from agent.directory.policy import Policy
 from agent.directory.port import Draft, Page, WriteContext, Written
 from agent.model.codes import Source
@@ -28,11 +28,13 @@ class SqlDirectory:
     def __init__(self, store: Store, settings: Settings) -> None:
         self.store = store
         self.policy = Policy.of(settings)
+        remap.follow(store, self.policy.mapping)
         self.reads_block = store.reads_block
 
     def renew(self, settings: Settings) -> None:
         """Take changed settings on; they hold from the next write on."""
         self.policy = Policy.of(settings)
+        remap.follow(self.store, self.policy.mapping)
 
     def close(self) -> None:
         """Nothing of its own is open; the store is its caller's."""
