@@ -8,33 +8,28 @@ may be started again; what is done stays done, and what was under way is looked 
 import os
 import socket
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
 
 from agent.directory.port import Directory
 from agent.imports import linking, preflight
-from agent.imports.carrying import Carrier, Failed
+from agent.imports.applying import Applier
 from agent.imports.keeping import Keeper
-from agent.imports.planning import Choice, Group, choose, decisions_of, groups, moved, plan_of, too_many
+from agent.imports.planning import Choice, choose, plan_of
+from agent.imports.preflight import KIND, paused_by
 from agent.imports.progress import Progress, Silent
 from agent.imports.report import ImportReport, Outcome, counts_of, outcome_of
-from agent.imports.survey import Assigned, Survey, Surveyor
-from agent.model.codes import ActionState, HeldCode, PlanStatus
+from agent.imports.survey import Survey, Surveyor
+from agent.model.codes import ActionState, PlanStatus
 from agent.model.crash_points import crash_point
-from agent.model.errors import AgentError, Frozen, HeldBack, NotFound, OktaError, UsageError
-from agent.model.matching import Match
-from agent.model.plan import PLAN_FORMAT
+from agent.model.errors import AgentError, Frozen, OktaError, UsageError
 from agent.okta_org.org import OktaOrg
 from agent.settings import Settings
-from agent.store import account, imports, lease, plans, runs
+from agent.store import account, lease, plans, runs
 from agent.store.engine import Store
 from agent.store.plans import StoredPlan
-
-KIND = "import"
-#: So many accounts in a row that Okta gave no usable answer for end the run.
-_TROUBLES = 3
 
 
 class Importer:
@@ -141,10 +136,13 @@ class Importer:
         keeper = Keeper(
             self._store, plan_id=stored.id, run_id=run_id, actor=actor, fence=fence, clock=self._clock
         )
+        applier = Applier(
+            self._store, self._directory, self._okta, self._settings, self._surveyor, self.pause
+        )
         detail = ""
         stopped: Outcome | None = None
         try:
-            detail = self._carry_out(stored, keeper, progress)
+            detail = applier.carry_out(stored, keeper, progress)
             stopped = Outcome.PAUSED if detail else None
         except OktaError as error:
             stopped, detail = Outcome.INCOMPLETE, error.detail
@@ -153,58 +151,6 @@ class Importer:
             raise
         crash_point("import.done")
         return self._finish(stored, run_id, stopped, detail)
-
-    def _carry_out(self, stored: StoredPlan, keeper: Keeper, progress: Progress) -> str:
-        """Account by account; the reason why it stopped, or ""."""
-        todo = [group for group in groups(stored.plan) if not _ended(group)]
-        found = _Fresh(self._surveyor.chosen(_only(decisions_of(stored.plan), todo), progress))
-        carrier = Carrier(self._okta, keeper, self._settings.imports, pause=self.pause)
-        troubles = 0
-        for number, group in enumerate(todo, 1):
-            paused = self._paused()
-            if paused:
-                return paused
-            try:
-                self._one(group, found, keeper, carrier, named=bool(stored.plan.scope))
-                troubles = 0
-            except Failed as failed:
-                later = [a for a in group.actions if a.n > failed.action.n]
-                keeper.ended(later, failed.state, f"action {failed.action.n} before it was not done")
-                troubles = troubles + 1 if failed.trouble else 0
-                if troubles >= _TROUBLES:
-                    raise OktaError(
-                        f"{failed.why} So it went {troubles} times in a row; the rest was not tried."
-                    ) from failed
-            progress.step("accounts brought into Okta", number, len(todo))
-        return ""
-
-    def _one(self, group: Group, found: "_Fresh", keeper: Keeper, carrier: Carrier, *, named: bool) -> None:
-        match = found.matches.get(group.directory_id)
-        if match is None:
-            settled = found.assigned.get(group.directory_id)
-            okta_id = settled.app_user.id if settled else self._linked(group)
-            if okta_id is not None and _under_way(group):
-                _settle(group, okta_id, keeper, waits=settled is not None and settled.waits)
-            else:
-                open_ones = [a for a in group.actions if a.state is not ActionState.DONE]
-                keeper.ended(open_ones, ActionState.STALE, _why_not(group, settled, self._directory))
-            return
-        why = moved(group, match, self._settings, named=named)
-        if why:
-            keeper.ended(
-                [a for a in group.actions if a.state is not ActionState.DONE], ActionState.STALE, why
-            )
-            return
-        carrier.carry(group, match)
-
-    def _linked(self, group: Group) -> str | None:
-        """The Okta user's id, if the account is linked by now."""
-        account_ = self._directory.get(group.directory_id)
-        if account_ is None or not account_.managed:
-            return None
-        with self._store.read() as conn:
-            row = imports.get(conn, group.directory_id)
-        return (row.okta_id if row else None) or account_.okta_id
 
     def _finish(self, stored: StoredPlan, run_id: int, stopped: Outcome | None, detail: str) -> ImportReport:
         now = self._clock()
@@ -243,46 +189,21 @@ class Importer:
     # brakes
 
     def _applicable(self, plan_id: int) -> StoredPlan:
-        """The plan, if it may still be applied."""
         with self._store.read() as conn:
             stored = plans.get(conn, plan_id)
-        if stored is None or stored.kind != KIND:
-            what = "no plan" if stored is None else f"a {stored.kind} plan and no import plan"
-            raise NotFound(f"There is {what} {plan_id}. Make one: opshelm-agent import plan --all")
-        again = "Make a new one: opshelm-agent import plan …"
-        if (
-            stored.plan.format.split(".")[0] != PLAN_FORMAT.split(".")[0]
-            or stored.plan.checksum != stored.checksum
-        ):
-            raise Frozen(f"Plan {plan_id} is not what was stored when it was made. Nothing was done. {again}")
-        if stored.plan.held is not None:
-            raise HeldBack(stored.plan.held, stored.plan.held_detail)
-        if stored.status is not PlanStatus.READY:
-            raise Frozen(f"Plan {plan_id} is {stored.status.value} already; a plan is applied once. {again}")
-        if self._clock() >= stored.expires:
+        try:
+            return preflight.applicable(stored, plan_id, self._clock(), self._settings.imports.max_per_run)
+        except preflight.Expired:
             self._store.write(lambda conn: plans.set_status(conn, plan_id, PlanStatus.EXPIRED))
-            raise Frozen(
-                f"Plan {plan_id} has expired ({stored.expires:%Y-%m-%d %H:%M} UTC). Nothing was done. {again}"
-            )
-        wanted, limit = len(groups(stored.plan)), self._settings.imports.max_per_run
-        if wanted > limit:
-            raise HeldBack(HeldCode.COUNT_EXCEEDED, too_many(wanted, limit))
-        return stored
+            raise
 
     def _preflight(self) -> None:
         with self._store.read() as conn:
             row = account.get(conn)
         preflight.check(self._okta, row)
 
-    def _paused(self) -> str:
-        with self._store.read() as conn:
-            row = account.get(conn)
-        if not row.paused:
-            return ""
-        return f"Paused by {row.paused_by}: {row.paused_reason}. The rest was not done. Go on: opshelm-agent resume, then apply again."
-
     def _not_paused(self) -> None:
-        why = self._paused()
+        why = paused_by(self._store)
         if why:
             raise Frozen(why)
 
@@ -299,50 +220,6 @@ def _end_dead(conn: Any, now: datetime) -> None:
         if run.kind == KIND:
             detail = "The process died during this run. Its plan can be applied again."
             runs.finish(conn, run.id, outcome="error", exit_code=1, counts={}, now=now, detail=detail)
-
-
-class _Fresh:
-    """A survey by directory id."""
-
-    def __init__(self, survey: Survey) -> None:
-        self.matches: dict[str, Match] = {match.account.id: match for match in survey.matches}
-        self.assigned: dict[str, Assigned] = {one.account.id: one for one in survey.assigned}
-
-
-def _ended(group: Group) -> bool:
-    return all(a.state not in (ActionState.PENDING, ActionState.SENT) for a in group.actions)
-
-
-def _under_way(group: Group) -> bool:
-    """An apply that did not end had begun with it."""
-    return any(a.state in (ActionState.SENT, ActionState.DONE) for a in group.actions)
-
-
-def _only(decisions: Mapping[str, str], todo: Sequence[Group]) -> dict[str, str]:
-    wanted = {group.directory_id for group in todo}
-    return {directory_id: decision for directory_id, decision in decisions.items() if directory_id in wanted}
-
-
-def _settle(group: Group, okta_id: str, keeper: Keeper, *, waits: bool) -> None:
-    """The call that was under way has been done."""
-    how = "found: done before the import was interrupted"
-    if group.create is not None and group.create.state is not ActionState.DONE:
-        keeper.created(group.create, okta_id, how=how)
-    if group.assign.state is not ActionState.DONE:
-        keeper.assigned(group.assign, okta_id, waits=waits, how=how)
-
-
-def _why_not(group: Group, settled: Assigned | None, directory: Directory) -> str:
-    if settled is not None:
-        return f"Okta's app has it by now, as the Okta user {settled.app_user.id}"
-    found = directory.get(group.directory_id)
-    if found is None or found.hidden:
-        return "the account is gone from OpsHelm"
-    return (
-        "the account is inactive by now"
-        if not found.active
-        else "the account is managed by now: it is linked"
-    )
 
 
 def _refuse_others(named: Mapping[str, str], found: Survey, directory: Directory) -> None:

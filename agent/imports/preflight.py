@@ -1,4 +1,4 @@
-"""May accounts be brought into this Okta app? Reads Okta and the account row; writes nothing.
+"""The brakes of an import: may accounts be brought into this Okta app, and may this plan be applied? Writes nothing.
 
 =================================================  ============================================================
 what is found                                      then
@@ -13,10 +13,25 @@ the app doesn't create users (PUSH_NEW_USERS off)  frozen: Okta would never look
 ``list`` looks at no brake; ``plan`` and ``apply`` look at all of them, ``apply`` at the pause too.
 """
 
-from agent.model.errors import Frozen, OktaNotFound
+from datetime import datetime
+
+from agent.imports.planning import groups, too_many
+from agent.model.codes import HeldCode, PlanStatus
+from agent.model.errors import Frozen, HeldBack, NotFound, OktaNotFound
 from agent.model.okta import App
+from agent.model.plan import PLAN_FORMAT
 from agent.okta_org.org import OktaOrg
+from agent.store import account as account_row
 from agent.store.account import Account
+from agent.store.engine import Store
+from agent.store.plans import StoredPlan
+
+#: Of runs and of plans.
+KIND = "import"
+
+
+class Expired(Frozen):
+    """The plan's time is over."""
 
 
 def check(okta: OktaOrg, account: Account) -> App:
@@ -62,3 +77,38 @@ def _problem(app: App) -> str:
             "and nothing would be linked. Turn Create Users on: Provisioning, To App."
         )
     return ""
+
+
+def paused_by(store: Store) -> str:
+    """Who paused applies, and how to go on; "" where nobody did."""
+    with store.read() as conn:
+        row = account_row.get(conn)
+    if not row.paused:
+        return ""
+    return (
+        f"Paused by {row.paused_by}: {row.paused_reason}. The rest was not done. "
+        "Go on: opshelm-agent resume, then apply again."
+    )
+
+
+def applicable(stored: StoredPlan | None, plan_id: int, now: datetime, limit: int) -> StoredPlan:
+    """The plan, if it may still be applied: it is an import's, unchanged, not held, not used, in time, within the limit."""
+    if stored is None or stored.kind != KIND:
+        what = "no plan" if stored is None else f"a {stored.kind} plan and no import plan"
+        raise NotFound(f"There is {what} {plan_id}. Make one: opshelm-agent import plan --all")
+    again = "Make a new one: opshelm-agent import plan …"
+    same_format = stored.plan.format.split(".")[0] == PLAN_FORMAT.split(".")[0]
+    if not same_format or stored.plan.checksum != stored.checksum:
+        raise Frozen(f"Plan {plan_id} is not what was stored when it was made. Nothing was done. {again}")
+    if stored.plan.held is not None:
+        raise HeldBack(stored.plan.held, stored.plan.held_detail)
+    if stored.status is not PlanStatus.READY:
+        raise Frozen(f"Plan {plan_id} is {stored.status.value} already; a plan is applied once. {again}")
+    if now >= stored.expires:
+        raise Expired(
+            f"Plan {plan_id} has expired ({stored.expires:%Y-%m-%d %H:%M} UTC). Nothing was done. {again}"
+        )
+    wanted = len(groups(stored.plan))
+    if wanted > limit:
+        raise HeldBack(HeldCode.COUNT_EXCEEDED, too_many(wanted, limit))
+    return stored

@@ -71,7 +71,7 @@ class HeldCode(StrEnum):
     ABSENCE_NOT_PROVABLE = "absence_not_provable"
     OWNERS_UNKNOWN = "owners_unknown"
     REJECTED = "rejected"
-    # imports
+    # on the way into Okta
     #: Names agree and the address doesn't, or several Okta users fit: is it the same person?
     PARTIAL_MATCH = "partial_match"
     #: The Okta user is DEPROVISIONED, SUSPENDED, STAGED or in no known state.
