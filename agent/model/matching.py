@@ -27,7 +27,7 @@ link_needs_decision                                the primary e-mails differ: O
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 
 from msgspec import Struct, field
@@ -37,6 +37,7 @@ from agent.model import usernames
 from agent.model.codes import HeldCode
 from agent.model.desired import LIVE, user_status
 from agent.model.okta import AppUser, OktaUser
+from agent.model.people import People, addresses, email_key, full_name, login_key
 from agent.model.users import DirectoryUser, Role, identity_key
 
 #: A decision that says: a new Okta user, although others have that name.
@@ -96,43 +97,6 @@ class Rules(Struct, frozen=True, kw_only=True):
     ascii_only: bool = True
 
 
-class Wishes:
-    """By which keys Okta users are of interest; whoever has none of them can be forgotten at once."""
-
-    def __init__(self, accounts: Iterable[DirectoryUser]) -> None:
-        self.addresses: set[str] = set()
-        self.names: set[tuple[str, str]] = set()
-        self.ids: set[str] = set()
-        for account in accounts:
-            self.addresses |= addresses(account)
-            self.names |= {name for name in (full_name(account),) if name}
-            self.ids |= {account.okta_id} if account.okta_id else set()
-
-    def wants(self, user: OktaUser) -> bool:
-        return (
-            user.id in self.ids
-            or login_key(user) in self.addresses
-            or email_key(user) in self.addresses
-            or okta_name(user) in self.names
-        )
-
-
-class People:
-    """Okta users by what they are matched by."""
-
-    def __init__(self, users: Iterable[OktaUser]) -> None:
-        self.by_id = {user.id: user for user in users}
-        self.by_login: dict[str, list[OktaUser]] = {}
-        self.by_email: dict[str, list[OktaUser]] = {}
-        self.by_name: dict[tuple[str, str], list[OktaUser]] = {}
-        for user in self.by_id.values():
-            self.by_login.setdefault(login_key(user), []).append(user)
-            self.by_email.setdefault(email_key(user), []).append(user)
-            name = okta_name(user)
-            if name is not None:
-                self.by_name.setdefault(name, []).append(user)
-
-
 class Knowledge(Struct, frozen=True, kw_only=True):
     """What is known beside the accounts and the Okta users."""
 
@@ -143,27 +107,6 @@ class Knowledge(Struct, frozen=True, kw_only=True):
     made: Mapping[str, str] = field(default_factory=dict)
     #: Directory id → an Okta user's id, or NEW.
     decisions: Mapping[str, str] = field(default_factory=dict)
-
-
-def login_key(user: OktaUser) -> str:
-    return identity_key(str(user.profile.get("login") or ""))
-
-
-def email_key(user: OktaUser) -> str:
-    return identity_key(str(user.profile.get("email") or ""))
-
-
-def okta_name(user: OktaUser) -> tuple[str, str] | None:
-    return _name(user.profile.get("firstName"), user.profile.get("lastName"))
-
-
-def full_name(account: DirectoryUser) -> tuple[str, str] | None:
-    name = account.profile.name
-    return None if name is None else _name(name.given_name, name.family_name)
-
-
-def addresses(account: DirectoryUser) -> set[str]:
-    return {key for key in (account.user_name_key, account.email_key) if key}
 
 
 def importable(account: DirectoryUser) -> bool:
@@ -378,11 +321,6 @@ def _claims(found: list[Match]) -> list[Match]:
                 match = replace(match, held=HeldCode.IDENTITY_CONFLICT, held_detail=detail)  # noqa: PLW2901 - the match, judged
         result.append(match)
     return result
-
-
-def _name(first: object, last: object) -> tuple[str, str] | None:
-    key = identity_key(str(first or "")), identity_key(str(last or ""))
-    return key if all(key) else None
 
 
 def _who(user: OktaUser) -> str:

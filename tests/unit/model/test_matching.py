@@ -8,19 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.model.codes import HeldCode
-from agent.model.matching import (
-    NEW,
-    Apart,
-    Knowledge,
-    Match,
-    MatchClass,
-    People,
-    Rules,
-    Wishes,
-    importable,
-    match_all,
-)
+from agent.model.matching import NEW, Apart, Knowledge, Match, MatchClass, Rules, importable, match_all
 from agent.model.okta import AppUser, Credentials, OktaUser
+from agent.model.people import People, Wishes
 from agent.model.users import DirectoryUser, MultiValue, Name, Origin, Profile, Role
 
 NOW = datetime(2026, 11, 24, tzinfo=UTC)
