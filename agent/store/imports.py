@@ -162,9 +162,11 @@ def candidates(
         )
         .order_by(side.c.user_name_key)
     )
-    total = conn.execute(select(func.count()).select_from(found.subquery())).scalar_one()
-    first = conn.execute(found.limit(limit)) if total else ()
-    return total, [Candidate(id=row.id, user_name=row.user_name) for row in first]
+    # One scan where they are few, as they usually are.
+    first = [Candidate(id=row.id, user_name=row.user_name) for row in conn.execute(found.limit(limit + 1))]
+    if len(first) <= limit:
+        return len(first), first
+    return conn.execute(select(func.count()).select_from(found.subquery())).scalar_one(), first[:limit]
 
 
 def _set(conn: Connection, directory_id: str, **values: object) -> None:
