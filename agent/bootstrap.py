@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from agent.directory.sql import SqlDirectory
     from agent.imports import Importer
     from agent.okta_org.org import OktaOrg
+    from agent.reconcile.events import SystemLog
     from agent.reconcile.reconciler import Reconciler
     from agent.store.engine import Store
 
@@ -99,11 +100,22 @@ class Agent:
         assert self.okta is not None  # open_agent has insisted on Okta
         return Importer(self.store, self.directory, self.okta, self.settings, clock)
 
-    def receiver(self) -> Any:
-        """The ASGI app that Okta pushes to."""
+    def receiver(self, queued: Callable[[], None] = lambda: None) -> Any:
+        """The ASGI app that Okta pushes to. ``queued`` is called when an event hook has named somebody."""
         from agent.receiver.app import build
+        from agent.receiver.hooks import Hooks
 
-        return build(self.directory, self.store, self.settings)
+        return build(
+            self.directory, self.store, self.settings, hooks=Hooks(self.store, lambda: self.settings, queued)
+        )
+
+    def system_log(self, stopping: Callable[[], bool]) -> "SystemLog | None":
+        """What polls Okta's events; None without [okta]."""
+        if self.okta is None:
+            return None
+        from agent.reconcile.events import SystemLog
+
+        return SystemLog(self.store, self.okta, self.settings, clock, stopping)
 
     def renew(self, settings: Settings) -> None:
         """Take changed settings on. Call it while no run is under way; requests that are under way keep the old ones."""

@@ -59,7 +59,7 @@ class Service:
         proxies = agent.settings.server.trusted_proxies
         collector = OktaCollector(lambda: None if agent.okta is None else agent.okta.budget())
         pages = build_admin(agent.store, agent.settings, self.address, (collector,))
-        apps = [(agent.receiver(), public), (pages, admin)]
+        apps = [(agent.receiver(self.clock.wake), public), (pages, admin)]
         self._web = WebServers(apps, proxies)
         self._loop: asyncio.AbstractEventLoop | None = None
         agent.store.on_fatal = self._fatal

@@ -7,10 +7,11 @@ raises may end the daemon: agent errors are logged in one line, anything else wi
 import threading
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import structlog
 from apscheduler.executors.pool import ThreadPoolExecutor
+from apscheduler.jobstores.base import JobLookupError
 from apscheduler.schedulers.background import BackgroundScheduler
 
 from agent.bootstrap import Agent
@@ -19,9 +20,16 @@ from agent.daemon.reload import Reload
 from agent.model.errors import AgentError, DirectoryError
 from agent.settings import Settings
 
+if TYPE_CHECKING:
+    from agent.reconcile.events import SystemLog
+
 _log = structlog.get_logger("agent.daemon")
 #: How often the queue of people to look at is asked; one indexed read when nobody waits.
 _LOOK_EVERY = timedelta(seconds=2)
+#: Looks one after the other; the next tick goes on, so that a sweep that is due gets its turn.
+_LOOKS = 20
+#: Instances of the look: one under way, a tick, and one that a hook asks for.
+_LOOK_AT_ONCE = 3
 #: The first sweep comes soon after the start: what happened while nothing ran is repaired first.
 _FIRST_SWEEP = timedelta(seconds=2)
 #: A late tick is still one: the library would drop it after a second.
@@ -40,8 +48,16 @@ class Clock:
             timezone=UTC,
             job_defaults=_JOB,
             # One thread for the reconciler: a sweep and a look at single people are never at the same time.
-            executors={"reconcile": ThreadPoolExecutor(1), "default": ThreadPoolExecutor(1)},
+            executors={
+                "reconcile": ThreadPoolExecutor(1),
+                "default": ThreadPoolExecutor(1),
+                # The log is read while a sweep runs: whoever it names is looked at right after.
+                "events": ThreadPoolExecutor(1),
+            },
         )
+        self._log_reader: SystemLog | None = None
+        #: A look was asked for that has not begun.
+        self._woken = threading.Event()
 
     def start(self) -> None:
         schedule = self._agent.settings.schedule
@@ -57,6 +73,16 @@ class Clock:
                 self._guarded, args=["reload", self._look_for_changes], executor="reconcile"
             )
 
+    def wake(self) -> None:
+        """Somebody is to be looked at: now, or as soon as the run that is under way has ended. From any thread."""
+        if self._woken.is_set() or not self._scheduler.running:
+            return
+        self._woken.set()
+        try:
+            self._scheduler.modify_job("look", next_run_time=datetime.now(UTC))
+        except JobLookupError:
+            self._woken.clear()  # the settings are being read again; the next tick comes
+
     def ask_to_stop(self) -> None:
         """A running apply finishes its batch; no other job begins."""
         self._stopping.set()
@@ -71,15 +97,18 @@ class Clock:
 
     def _schedule(self, settings: Settings) -> None:
         """Jobs that follow the settings; called again when they change."""
-        for name in ("sweep", "look", "imports"):
+        for name in ("sweep", "look", "imports", "events"):
             if self._scheduler.get_job(name):
                 self._scheduler.remove_job(name)
         if self._agent.reconciler is None:
             return
-        self._every("look", self._look, _LOOK_EVERY, "reconcile")
+        self._every("look", self._look, _LOOK_EVERY, "reconcile", at_once=_LOOK_AT_ONCE)
         self._every("imports", self._watch_imports, settings.schedule.health_interval, "reconcile")
         if settings.schedule.reconcile is not None:
             self._every("sweep", self._sweep, settings.schedule.reconcile, "reconcile", first=_FIRST_SWEEP)
+        self._log_reader = self._agent.system_log(self._stopping.is_set)
+        if settings.schedule.events is not None:
+            self._every("events", self._read_log, settings.schedule.events, "events")
 
     def _every(
         self,
@@ -88,6 +117,7 @@ class Clock:
         period: timedelta,
         executor: str,
         first: timedelta | None = None,
+        at_once: int = 1,
     ) -> None:
         self._scheduler.add_job(
             self._guarded,
@@ -97,6 +127,7 @@ class Clock:
             id=name,
             executor=executor,
             next_run_time=datetime.now(UTC) + (period if first is None else first),
+            max_instances=at_once,
         )
 
     def _guarded(self, name: str, work: Callable[[], None]) -> None:
@@ -118,10 +149,17 @@ class Clock:
             log_run(report)
 
     def _look(self) -> None:
-        reconciler = self._agent.reconciler
-        report = None if reconciler is None else reconciler.look(apply=self._agent.settings.schedule.apply)
-        if report is not None:
+        self._woken.clear()
+        for _ in range(_LOOKS):
+            reconciler = self._agent.reconciler
+            report = None if reconciler is None else reconciler.look(apply=self._agent.settings.schedule.apply)
+            if report is None or self._stopping.is_set():
+                return
             log_run(report)
+
+    def _read_log(self) -> None:
+        if self._log_reader is not None and self._log_reader.poll().anything:
+            self.wake()
 
     def _watch_imports(self) -> None:
         """Which imported accounts are linked by now, and which should be."""

@@ -29,3 +29,6 @@ def answered(method: str, status: int, seconds: float) -> None:
 
 
 WAITING = Gauge("opshelm_agent_receiver_writes_waiting", "Writes that wait for their commit.")
+
+HOOKS = Counter("opshelm_agent_hooks", "Requests at /hooks/okta by what became of them.", ["result"])
+HOOK_EVENTS = Counter("opshelm_agent_hook_events", "Events that Okta's event hook delivered.", ["result"])

@@ -28,7 +28,7 @@ from agent.reconcile.report import STATE_COUNTS, Outcome, RunReport, counts_of
 from agent.reconcile.running import Ending, Frame, Order
 from agent.reconcile.single import Asked
 from agent.settings import Settings
-from agent.store import account, alarms, attention, plans, runs, staging
+from agent.store import account, alarms, attention, lease, plans, runs, staging
 from agent.store.engine import Store
 from agent.store.plans import StoredPlan
 
@@ -82,21 +82,31 @@ class Reconciler:
         order = _order(asked, trigger=trigger, actor=actor, dry=not apply, wait=wait)
         grant = typed(first_run=first_run, allow_empty=allow_empty)
         talk = progress or Silent()
+        ahead = watching.Ahead.of(self.store, self.clock(), sweep=asked is None)
 
         def work(run_id: int, fence: int) -> Ending:
             binding, draft = self._read(run_id, order, asked, grant, talk)
             return self._decide(run_id, fence, order, binding, draft, grant, talk)
 
-        return self._frame.run(order, talk, work)
+        report = self._frame.run(order, talk, work)
+        watching.after(self.store, ahead, report, self.clock())
+        return report
 
     def look(self, *, apply: bool, trigger: str = "event", actor: str = "daemon") -> RunReport | None:
-        """The people who are due to be looked at alone; None where nobody is, or nothing may be applied yet."""
+        """The people who are due to be looked at alone, or everybody if a sweep was asked for.
+
+        None where nobody is due, nothing may be applied yet, or another agent is at work: they stay due.
+        """
         now = self.clock()
         with self.store.read() as conn:
             row = account.get(conn)
             due = watching.due(conn, now) if row.pinned and not (apply and row.paused) else None
-        if due is None:
+        if due is None or (apply and lease.busy(self.store, lease.RECONCILE, self.settings.reconcile.lease_ttl)):
             return None
+        if due.sweep:
+            report = self.run(apply=apply, trigger=trigger, actor=actor, wait=0)
+            self.store.write(lambda conn: watching.settle(conn, due.rows, report.outcome, self.clock()))
+            return report
         order = _order(due.asked, trigger=trigger, actor=actor, dry=not apply, wait=0)
         talk = Silent()
 
@@ -106,8 +116,10 @@ class Reconciler:
             grant = Grant(approved=_departures(plan, due.unlimited))
             return self._decide(run_id, fence, order, binding, replace(draft, plan=plan), grant, talk)
 
+        ahead = watching.Ahead(now=now, people=due.asked.okta_ids)
         report = self._frame.run(order, talk, work)
         self.store.write(lambda conn: watching.settle(conn, due.rows, report.outcome, self.clock()))
+        watching.after(self.store, ahead, report, self.clock())
         return report
 
     def apply_plan(

@@ -9,21 +9,25 @@ from typing import Any
 
 from msgspec import Struct
 
-from agent.model.codes import FindingCode
+from agent.model.codes import ActionState, FindingCode
 from agent.model.plan import Finding
-from agent.reconcile.report import Outcome
+from agent.reconcile.queueing import heal
+from agent.reconcile.report import Outcome, RunReport
 from agent.reconcile.single import Asked
-from agent.store import attention
+from agent.store import attention, events
 from agent.store.attention import Attention
+from agent.store.engine import Store
 
 #: People looked at together; an event storm becomes a sweep elsewhere.
 TOGETHER = 50
 FIRST_WAIT = timedelta(seconds=30)
 LONGEST_WAIT = timedelta(minutes=15)
 #: Nothing was learnt about the people: they stay due.
-_UNANSWERED = frozenset(
+UNANSWERED = frozenset(
     {Outcome.ERROR, Outcome.LEASE_HELD, Outcome.FROZEN, Outcome.INCOMPLETE, Outcome.PAUSED, Outcome.STOPPED}
 )
+#: Who is looked at again, or is left alone: nothing is healed yet.
+_NOT_YET = frozenset({FindingCode.PENDING, FindingCode.SYNCING, FindingCode.LEFT_ALONE})
 
 
 class Due(Struct, frozen=True, kw_only=True):
@@ -32,10 +36,15 @@ class Due(Struct, frozen=True, kw_only=True):
     #: Somebody else may have come under their name: deactivated outside the limits if they are gone.
     unlimited: frozenset[str]
     findings: tuple[Finding, ...]
+    #: Everybody is to be looked at instead.
+    sweep: bool = False
 
 
 def due(conn: Any, now: datetime) -> Due | None:
-    """Those who are new to the queue together; who failed before, alone, so that one person can't block the others."""
+    """A sweep if one is asked for; else those who are new to the queue together; who failed before, alone, so that one person can't block the others."""
+    sweep = attention.asked(conn, attention.SWEEP, now)
+    if sweep is not None:
+        return Due(rows=(sweep,), asked=Asked(), unlimited=frozenset(), findings=(), sweep=True)
     waiting = attention.due(conn, now, TOGETHER)
     rows = [row for row in waiting if row.attempts == 0] or waiting[:1]
     if not rows:
@@ -54,10 +63,61 @@ def due(conn: Any, now: datetime) -> Due | None:
     )
 
 
+class Ahead(Struct, frozen=True, kw_only=True):
+    """What is known before a run begins of those whom it will look at."""
+
+    now: datetime
+    #: People that it reads directly.
+    people: tuple[str, ...] = ()
+    sweep: bool = False
+    #: Looks that a sweep makes needless, as they were asked for before it began.
+    covered: tuple[Attention, ...] = ()
+
+    @classmethod
+    def of(cls, store: Store, now: datetime, *, sweep: bool) -> "Ahead":
+        if not sweep:
+            return cls(now=now)
+        with store.read() as conn:
+            waiting = attention.of(conn, (attention.EVENT, attention.SWEEP))
+        return cls(now=now, sweep=True, covered=tuple(waiting))
+
+
+def after(store: Store, ahead: Ahead, report: RunReport, now: datetime) -> None:
+    """What the run has seen to: looks that a complete sweep covers, and failed pushes of those who are right now."""
+    if report.outcome in UNANSWERED or report.outcome is Outcome.DISPROVED:
+        return
+    with store.read() as conn:
+        failing = {failure.okta_id for failure in events.open_failures(conn)}
+    healed = _right(ahead, report, failing)
+    covered = () if report.dry or _held_whole(report) else ahead.covered
+
+    def work(conn: Any) -> None:
+        attention.done(conn, covered)
+        heal(conn, sorted(healed), ahead.now, now)
+
+    if covered or healed:
+        store.write(work)
+
+
+def _right(ahead: Ahead, report: RunReport, failing: set[str]) -> set[str]:
+    """Of those with a failed push, who is as Okta wants them now."""
+    if _held_whole(report):
+        return set()
+    actions = report.plan.plan.actions if report.plan else ()
+    undone = {action.okta_id for action in actions if action.state is not ActionState.DONE}
+    later = {finding.okta_id for finding in report.findings if finding.code in _NOT_YET}
+    seen = failing if ahead.sweep else failing & {*ahead.people, *(action.okta_id for action in actions)}
+    return {okta_id for okta_id in seen if okta_id is not None} - undone - later
+
+
+def _held_whole(report: RunReport) -> bool:
+    return report.plan is not None and report.plan.plan.held is not None
+
+
 def settle(conn: Any, rows: Sequence[Attention], outcome: Outcome, now: datetime) -> None:
     """Done, or due again later: a question is asked until Okta answers."""
-    if outcome not in _UNANSWERED:
-        attention.done(conn, [row.id for row in rows])
+    if outcome not in UNANSWERED:
+        attention.done(conn, rows)
         return
     for row in rows:
         wait = min(LONGEST_WAIT, FIRST_WAIT * 2 ** min(row.attempts, 10))

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import timedelta
 from typing import NamedTuple
+from weakref import WeakKeyDictionary
 
 from sqlalchemy import Connection, insert, select, update
 
@@ -106,6 +107,20 @@ class _Seen:
         self.mark: tuple[int, int] | None = None
         self.since = 0.0
 
+    def fresh(self, mark: tuple[int, int], ttl: float) -> bool:
+        """The heartbeat has changed within ``ttl``, as far as this process has watched it."""
+        if self.mark != mark:
+            self.mark, self.since = mark, time.monotonic()
+        return time.monotonic() - self.since < ttl
+
+
+#: Kept over calls: who only tries now and then must notice a dead holder too.
+_watched: WeakKeyDictionary[Store, dict[str, _Seen]] = WeakKeyDictionary()
+
+
+def _seen(store: Store, name: str) -> _Seen:
+    return _watched.setdefault(store, {}).setdefault(name, _Seen())
+
 
 def acquire(
     store: Store,
@@ -118,7 +133,7 @@ def acquire(
     pause: float = 0.5,
 ) -> Lease | None:
     """The lease, or None where another holds it after ``wait`` seconds. ``waiting`` is told the holder, once."""
-    seen = _Seen()
+    seen = _seen(store, name)
 
     def take(conn: Connection) -> _Taken:
         return _take(conn, name, holder, seen, ttl.total_seconds())
@@ -158,15 +173,21 @@ def current_holder(store: Store, name: str) -> str | None:
         return conn.execute(select(table.c.holder).where(table.c.name == name)).scalar()
 
 
+def busy(store: Store, name: str, ttl: timedelta) -> str | None:
+    """Who holds it and is alive; None where ``acquire`` would get it. Nothing is written."""
+    with store.read() as conn:
+        row = conn.execute(select(table).where(table.c.name == name)).first()
+    if row is None or row.holder is None:
+        return None
+    alive = _seen(store, name).fresh((row.fence, row.heartbeat), ttl.total_seconds())
+    return str(row.holder) if alive else None
+
+
 def _take(conn: Connection, name: str, holder: str, seen: _Seen, ttl: float) -> _Taken:
     rows = {row.name: row for row in conn.execute(select(table).with_for_update())}
     mine = rows.get(name)
-    if mine is not None and mine.holder is not None:
-        mark = (mine.fence, mine.heartbeat)
-        if seen.mark != mark:
-            seen.mark, seen.since = mark, time.monotonic()
-        if time.monotonic() - seen.since < ttl:
-            return _Taken(None, mine.holder)
+    if mine is not None and mine.holder is not None and seen.fresh((mine.fence, mine.heartbeat), ttl):
+        return _Taken(None, mine.holder)
     fence = 1 + max((row.fence for row in rows.values()), default=0)
     if mine is None:
         conn.execute(insert(table).values(name=name, holder=holder, fence=fence))

@@ -104,7 +104,6 @@ users = Table(
 )
 
 Index("ix_users_hidden", users.c.hidden, users.c.seq)
-Index("ix_users_email_key", users.c.email_key)
 
 user_emails = Table(
     "user_emails",
@@ -115,6 +114,7 @@ user_emails = Table(
     Column("value_key", Text),
     Column("type", Text),
     Column("is_primary", Boolean, nullable=False, server_default=text("false")),
+    sqlite_with_rowid=False,
 )
 Index("ix_user_emails_value_key", user_emails.c.value_key)
 
@@ -489,3 +489,24 @@ imports = Table(
     Column("error", Text, nullable=False, server_default=""),
 )
 Index("ix_imports_state", imports.c.state)
+
+#: Event uuids (and deliveries) that were met already: Okta delivers more than once, and a hook and the log tell the same.
+events_seen = Table(
+    "events_seen",
+    metadata,
+    Column("uuid", String(64), primary_key=True),
+    Column("at", UtcTime, nullable=False),
+)
+Index("ix_events_seen_at", events_seen.c.at)
+
+#: The newest push of Okta's that failed, one row a person, in Okta's words.
+push_failures = Table(
+    "push_failures",
+    metadata,
+    Column("okta_id", String(64), primary_key=True),
+    Column("event_type", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("at", UtcTime, nullable=False),
+    # When the agent found the person as Okta wants them after that.
+    Column("healed", UtcTime),
+)

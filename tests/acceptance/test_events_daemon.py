@@ -1,0 +1,82 @@
+"""``serve`` as a process beside a simulated org whose pushes are lost: who repairs the directory, and when."""
+
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+from processes import Daemon, agent
+
+from agent.reconcile.naming import HOOK_EVENTS
+from agent.simulator import SimulatedOrg
+
+SECRET = "a hook's secret"
+
+
+@pytest.fixture
+def org() -> Iterator[SimulatedOrg]:
+    with SimulatedOrg.start(users=12) as started:
+        started.provisioning(mode="off")
+        yield started
+
+
+def env(org: SimulatedOrg, **more: str) -> dict[str, str]:
+    return {
+        "OPSHELM_OKTA__ORG_URL": org.url,
+        "OPSHELM_OKTA__APP_ID": org.app_id,
+        "OPSHELM_OKTA__API_TOKEN": org.token,
+        "OPSHELM_OKTA__HOOK_SECRET": SECRET,
+        "OPSHELM_SCHEDULE__RECONCILE": "off",
+        "OPSHELM_SCHEDULE__EVENTS": "off",
+        **more,
+    }
+
+
+def first_run(folder: Path, settings: dict[str, str]) -> None:
+    done = agent("reconcile", "--apply", "--first-run", "100", cwd=folder, env=settings)
+    assert done.returncode == 0, done.stderr
+
+
+def hook(org: SimulatedOrg, daemon: Daemon) -> None:
+    parts = urlsplit(daemon.url)
+    channel = {
+        "type": "HTTP",
+        "version": "1.0.0",
+        "config": {
+            "uri": f"{parts.scheme}://{parts.netloc}/hooks/okta",
+            "authScheme": {"type": "HEADER", "key": "Authorization", "value": SECRET},
+        },
+    }
+    events = {"type": "EVENT_TYPE", "items": list(HOOK_EVENTS)}
+    made = org.api("POST", "/eventHooks", {"name": "agent", "events": events, "channel": channel})
+    assert org.api("POST", f"/eventHooks/{made['id']}/lifecycle/verify")["verificationStatus"] == "VERIFIED"
+
+
+def repaired(daemon: Daemon, kind: str) -> int:
+    """Of the first run with such an action, how many it had."""
+    for count in range(1, 50):
+        line = daemon.wait_for("run ended", count)
+        if kind in line:
+            return int(line[kind])
+    raise AssertionError(daemon.events)
+
+
+def titles(folder: Path, login: str) -> Any:
+    with sqlite3.connect(folder / "opshelm-agent.db") as conn:
+        return conn.execute("select active, json_extract(profile, '$.title') from users where user_name = ?", [login]).fetchone()
+
+
+def test_a_hook_repairs_what_the_push_lost(org: SimulatedOrg, tmp_path: Path) -> None:
+    settings = env(org)
+    first_run(tmp_path, settings)
+    with Daemon(tmp_path, settings) as daemon:
+        hook(org, daemon)
+        someone = org.state()[0]
+        org.api("POST", f"/users/{someone['okta_id']}", {"profile": {"title": "Night shift"}})
+        assert repaired(daemon, "update") == 1
+        assert titles(tmp_path, someone["login"]) == (1, "Night shift")
+        org.api("DELETE", f"/apps/{org.app_id}/users/{someone['okta_id']}")
+        assert repaired(daemon, "deactivate") == 1
+        assert titles(tmp_path, someone["login"])[0] == 0
