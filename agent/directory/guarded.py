@@ -49,6 +49,7 @@ def write(
     policy: Policy,
     locked: Account | None = None,
     revives: bool = False,
+    holders: Collection[DirectoryUser] | None = None,
 ) -> DirectoryUser:
     """Check, then carry out; answers the account as it is now. ``before == after``: nothing is written."""
     if before == after:
@@ -57,8 +58,9 @@ def write(
         return after
     row = locked or account.lock(conn)
     ready = check(
-        conn, row, before=before, after=after, context=context, now=now, policy=policy, revives=revives
-    )
+        conn, row, before=before, after=after, context=context, now=now, policy=policy, revives=revives,
+        holders=holders,
+    )  # fmt: skip
     return carry_out(conn, ready, now, policy)
 
 
@@ -74,12 +76,16 @@ def check(
     revives: bool = False,
     beside: Collection[str] = (),
     owners_gained: int = 0,
+    holders: Collection[DirectoryUser] | None = None,
 ) -> Ready:
-    """Refused, FenceLost or what may be done. ``beside``: accounts that give up their names in the same transaction."""
+    """Refused, FenceLost or what may be done. ``beside``: accounts that give up their names in the same transaction.
+
+    ``holders``: rows.holders of the account's identities, where the caller has read them in this very transaction.
+    """
     if context.fence is not None:
         lease.check(conn, context.fence)
     rules.check(before, after, context, policy, revives=revives)
-    _unique(conn, before, after, beside)
+    _unique(conn, before, after, beside, holders)
     rules.primary_email(before, after, policy)
     _last_owner(row, before, after, owners_gained)
     ends = before is not None and before.active and not after.active
@@ -139,7 +145,11 @@ def needs_confirmation(before: DirectoryUser | None, context: WriteContext, *, r
 
 
 def _unique(
-    conn: Connection, before: DirectoryUser | None, after: DirectoryUser, beside: Collection[str]
+    conn: Connection,
+    before: DirectoryUser | None,
+    after: DirectoryUser,
+    beside: Collection[str],
+    holders: Collection[DirectoryUser] | None,
 ) -> None:
     """Nobody else has the userName, the externalId or, if active, the primary e-mail. One look for all that changed."""
     key = after.user_name_key if before is None or before.user_name_key != after.user_name_key else None
@@ -148,26 +158,27 @@ def _unique(
     email_key = (after.email_key or None) if appears else None
     if key is None and okta_id is None and email_key is None:
         return
-    mine = (after.id, *beside)
-    found = rows.holders(conn, key=key, okta_id=okta_id, email_key=email_key).fetchall()
-    others = [row for row in found if row[0] not in mine]
-    if not others:
-        return
-    if any(row[1] == key for row in others):
+    if holders is None:
+        holders = rows.holders(conn, key, okta_id, email_key)
+    others = [user for user in holders if user.id != after.id and user.id not in beside]
+    if any(user.user_name_key == key for user in others):
         raise name_taken(after.user_name)
-    if okta_id is not None and any(row[2] == okta_id for row in others):
+    if okta_id is not None and any(user.okta_id == okta_id for user in others):
         raise Refused(
             RefusalCode.UNIQUENESS,
             f"The externalId {okta_id} belongs to another OpsHelm account. Nothing was changed.",
         )
-    raise Refused(
-        RefusalCode.EMAIL_TAKEN,
-        f"The e-mail address {after.profile.primary_email} is the primary one of another active OpsHelm account. "
-        "Nothing was changed. Give one of the two another address, then retry the task.",
-    )
+    if email_key is not None and any(user.active and user.email_key == email_key for user in others):
+        raise Refused(
+            RefusalCode.EMAIL_TAKEN,
+            f"The e-mail address {after.profile.primary_email} is the primary one of another active OpsHelm account. "
+            "Nothing was changed. Give one of the two another address, then retry the task.",
+        )
 
 
-def revivable(draft: Draft, same_id: DirectoryUser | None, same_name: DirectoryUser | None) -> DirectoryUser | None:
+def revivable(
+    draft: Draft, same_id: DirectoryUser | None, same_name: DirectoryUser | None
+) -> DirectoryUser | None:
     """The inactive account that a POST means; None where nothing is in its way; Refused where somebody else is.
 
     =====================================  ================================  =========================
@@ -184,7 +195,8 @@ def revivable(draft: Draft, same_id: DirectoryUser | None, same_name: DirectoryU
     if same_id is not None:
         if same_id.active:
             raise Refused(
-                RefusalCode.UNIQUENESS, f"The externalId {draft.okta_id} has an active OpsHelm account already."
+                RefusalCode.UNIQUENESS,
+                f"The externalId {draft.okta_id} has an active OpsHelm account already.",
             )
         if same_name is None or same_name.id == same_id.id:
             return same_id

@@ -6,7 +6,6 @@ import msgspec
 from sqlalchemy import (
     BigInteger,
     Connection,
-    and_,
     bindparam,
     delete,
     false,
@@ -15,6 +14,7 @@ from sqlalchemy import (
     select,
     true,
     type_coerce,
+    union_all,
     update,
 )
 
@@ -56,22 +56,18 @@ _page = Fixed(
     )
     .order_by(users.c.seq)
 )  # fmt: skip
-#: Who has one of these identities, in one look: id, userName key, externalId.
-holders = Fixed(
-    select(users.c.id, users.c.user_name_key, users.c.okta_id)
-    .where(
-        or_(
-            users.c.user_name_key == bindparam("key"),
-            users.c.okta_id == bindparam("okta_id"),
-            and_(users.c.email_key == bindparam("email_key"), users.c.active == true()),
-        )
-    )
-    .limit(16)
-)
-#: The accounts of one person: by externalId or by userName key.
-by_identity = Fixed(
-    select(*COLUMNS).where(
-        or_(users.c.user_name_key == bindparam("key"), users.c.okta_id == bindparam("okta_id"))
+_holders = Fixed(
+    union_all(
+        select(*RAW).where(
+            or_(users.c.user_name_key == bindparam("key"), users.c.okta_id == bindparam("okta_id"))
+        ),
+        select(*RAW)
+        .select_from(user_emails.join(users, users.c.seq == user_emails.c.user_seq))
+        .where(
+            user_emails.c.value_key == bindparam("email_key"),
+            users.c.email_key == bindparam("email_key"),
+            users.c.active == true(),
+        ),
     )
 )
 
@@ -116,6 +112,13 @@ def decode(row: Any) -> DirectoryUser:
 def one(cursor: Any) -> DirectoryUser | None:
     row = cursor.fetchone()
     return None if row is None else decode(row)
+
+
+def holders(
+    conn: Connection, key: str | None, okta_id: str | None, email_key: str | None
+) -> list[DirectoryUser]:
+    """Whoever has that userName key, that externalId, or is active with that primary e-mail; in one look."""
+    return [decode(row) for row in _holders(conn, key=key, okta_id=okta_id, email_key=email_key).fetchall()]
 
 
 def after(conn: Connection, seq: int, count: int) -> tuple[int, list[DirectoryUser]]:

@@ -157,14 +157,16 @@ class SqlDirectory:
         before, after = None, None
         try:
             rules.user_name(draft.user_name, self.policy, active=draft.active)
-            before = _revivable(conn, draft)
+            email_key = identity_key(draft.profile.primary_email or "") or None
+            holders = rows.holders(conn, identity_key(draft.user_name), draft.okta_id, email_key)
+            before = _revivable(draft, holders)
             if before is None:
                 after = transition.created(draft, context, now)
             else:
                 after = transition.revived(before, draft, context, now)
             written = guarded.write(
                 conn, before=before, after=after, context=context, now=now, policy=self.policy, locked=row,
-                revives=before is not None,
+                revives=before is not None, holders=holders,
             )  # fmt: skip
         except Refused as refused:
             wish = after or transition.created(draft, context, now)
@@ -173,12 +175,11 @@ class SqlDirectory:
         return Written(user=written, changed=True, created=True)
 
 
-def _revivable(conn: Connection, draft: Draft) -> DirectoryUser | None:
+def _revivable(draft: Draft, holders: list[DirectoryUser]) -> DirectoryUser | None:
     """The inactive account that a POST means, as guarded.revivable says."""
     key = identity_key(draft.user_name)
-    found = [rows.decode(row) for row in rows.by_identity(conn, key=key, okta_id=draft.okta_id).fetchall()]
-    same_id = next((user for user in found if draft.okta_id is not None and user.okta_id == draft.okta_id), None)
-    same_name = next((user for user in found if user.user_name_key == key), None)
+    same_id = next((u for u in holders if draft.okta_id is not None and u.okta_id == draft.okta_id), None)
+    same_name = next((u for u in holders if u.user_name_key == key), None)
     return guarded.revivable(draft, same_id, same_name)
 
 

@@ -8,7 +8,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Connection
-from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
 from sqlalchemy.engine import Dialect
 from sqlalchemy.sql.expression import Executable
 
@@ -23,25 +22,27 @@ class Fixed:
 
     def __init__(self, statement: Executable) -> None:
         self._statement = statement
-        self._compiled: dict[str, tuple[str, dict[str, Any]]] = {}
+        self._compiled: dict[str, tuple[str, dict[str, Any], list[str] | None]] = {}
 
     def __call__(self, conn: Connection, **params: Any) -> Any:
         """The driver's cursor."""
-        sql, constants = self._compiled.get(conn.dialect.name) or self._compile(conn.dialect)
-        return driver(conn).execute(sql, {**constants, **params} if constants else params)
+        sql, constants, order = self._compiled.get(conn.dialect.name) or self._compile(conn.dialect)
+        values = {**constants, **params} if constants else params
+        return driver(conn).execute(sql, values if order is None else [values[name] for name in order])
 
     def many(self, conn: Connection, rows: list[dict[str, Any]]) -> None:
         """The statement once for each row."""
-        sql, constants = self._compiled.get(conn.dialect.name) or self._compile(conn.dialect)
-        cursor = driver(conn).cursor()
-        cursor.executemany(sql, [{**constants, **row} for row in rows] if constants else rows)
+        sql, constants, order = self._compiled.get(conn.dialect.name) or self._compile(conn.dialect)
+        whole = [{**constants, **row} for row in rows] if constants else rows
+        given: Any = whole if order is None else [[row[name] for name in order] for row in whole]
+        driver(conn).cursor().executemany(sql, given)
 
-    def _compile(self, dialect: Dialect) -> tuple[str, dict[str, Any]]:
-        # sqlite3 takes names too, which spares putting parameters in order.
-        chosen = SQLiteDialect_pysqlite(paramstyle="named") if dialect.name == "sqlite" else dialect
-        compiled = self._statement.compile(dialect=chosen)  # type: ignore[attr-defined]
+    def _compile(self, dialect: Dialect) -> tuple[str, dict[str, Any], list[str] | None]:
+        compiled = self._statement.compile(dialect=dialect)  # type: ignore[attr-defined]
         constants = {name: value for name, value in compiled.params.items() if value is not None}
-        self._compiled[dialect.name] = found = (str(compiled), constants)
+        # sqlite3 wants values in order, psycopg by name.
+        order = compiled.positiontup
+        self._compiled[dialect.name] = found = (str(compiled), constants, order)
         return found
 
 

@@ -274,7 +274,6 @@ def upgrade() -> None:
         sa.UniqueConstraint("user_name_key"),
         sqlite_autoincrement=True,
     )
-    op.create_index("ix_users_email_key", "users", ["email_key"], unique=False)
     op.create_index("ix_users_hidden", "users", ["hidden", "seq"], unique=False)
     op.create_table(
         "findings",
@@ -323,6 +322,7 @@ def upgrade() -> None:
         sa.Column("is_primary", sa.Boolean(), server_default=sa.text("(false)"), nullable=False),
         sa.ForeignKeyConstraint(["user_seq"], ["users.seq"], ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("user_seq", "position"),
+        sqlite_with_rowid=False,
     )
     op.create_index("ix_user_emails_value_key", "user_emails", ["value_key"], unique=False)
     op.create_table(
