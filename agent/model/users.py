@@ -148,6 +148,9 @@ class DirectoryUser(Struct, frozen=True, kw_only=True):
 
 def identity_key(text: str) -> str:
     """The form in which userNames and e-mail addresses are compared: NFKC, casefold, trimmed."""
+    if text.isascii():
+        # The same, four times as fast; nearly all are.
+        return text.lower().strip()
     return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold()).strip()
 
 
