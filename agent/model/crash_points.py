@@ -11,11 +11,17 @@ VARIABLE = "OPSHELM_CRASH_AT"
 
 #: Every place, and what is true there.
 CRASH_POINTS = {
+    "store.written": "a transaction has done all its work and is not committed",
+    "store.committed": "a transaction is committed, nobody who waits for it has been told",
+    "push.committed": "a push is committed, its answer is not sent",
     "sweep.page": "one page of the listing was read, its rows may be stored",
+    "plan.stored": "the plan is stored, nobody has decided about it",
+    "plan.decided": "a stored plan is approved and used up, nothing of it is carried out",
     "apply.planned": "the plan is stored, this batch is pending",
     "apply.sent": "this batch is marked as sent, nothing of it is written",
     "apply.written": "this batch is written in a transaction that is not committed",
     "apply.done": "this batch is committed, the run has no end",
+    "plan.closed": "every action has its end, the run has not",
     "import.planned": "the plan is stored, nothing else has happened",
     "import.intended": "the wish to create is stored, Okta has not been asked",
     "import.create_answered": "Okta has created the user, the agent has not stored it",

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import TypeVar
 
 from agent.directory.port import Directory, Draft, WriteContext, Written
+from agent.model.crash_points import crash_point
 from agent.model.errors import Refused
 from agent.model.users import DirectoryUser, identity_key
 from agent.receiver.messages import Receive, Request, Response, read_body
@@ -192,7 +193,9 @@ class Users:
         self._waiting += 1
         WAITING.set(self._waiting)
         try:
-            return await self._waiter().wait(submit(datetime.now(UTC)))
+            written = await self._waiter().wait(submit(datetime.now(UTC)))
+            crash_point("push.committed")
+            return written
         except Exception as exc:
             error = translate(exc, method)
             if error is None:

@@ -13,6 +13,7 @@ from msgspec.structs import replace
 
 from agent.directory.sql import SqlDirectory
 from agent.model.codes import ActionState, HeldCode
+from agent.model.crash_points import crash_point
 from agent.model.guard import NO_GRANT, Grant, Identity, ends_access, typed
 from agent.model.plan import Action, Plan
 from agent.okta_org.org import OktaOrg
@@ -202,6 +203,7 @@ class Reconciler:
     ) -> Ending:
         plan = self.planner.judged(draft, grant)
         stored, waiting = self._store(run_id, plan, draft, order)
+        crash_point("plan.stored")
         base = Ending(
             outcome=Outcome.IN_STEP, counts=draft.counts | counts_of(plan.actions), plan=stored, waiting=waiting,
             findings=draft.plan.findings, drift=bool(plan.actions), held=_holds(plan),
@@ -250,6 +252,7 @@ class Reconciler:
         if paused:
             return replace(base, outcome=Outcome.PAUSED, detail=paused)
         self._decided(stored, picked, moved, order)
+        crash_point("plan.decided")
         self._note_good_sweep(draft, dry=False)
         self._pin(binding, draft, order.actor)
         self._look_again(draft)
@@ -265,6 +268,7 @@ class Reconciler:
         result = self._applier.apply(job, progress)
         now = self.clock()
         stored = self.store.write(lambda conn: self._closed(conn, job, result, now))
+        crash_point("plan.closed")
         held = base.held or result.held > 0
         return replace(
             base, outcome=_outcome(result, held=held), detail=result.left or _held_detail(stored.plan, base.waiting),

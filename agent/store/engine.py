@@ -28,6 +28,7 @@ from typing import Any, Literal, NamedTuple, TypeVar
 
 from sqlalchemy import Connection, Engine
 
+from agent.model.crash_points import crash_point
 from agent.model.errors import AgentError, StoreError, StoreUnavailable
 from agent.settings import DatabaseSettings
 from agent.store import connect, schema
@@ -236,11 +237,13 @@ class Store:
         except BaseException:
             self._roll_back(raw)
             raise
+        crash_point("store.written")
         try:
             raw.commit()
         except BaseException:
             if not self._committed(raw, xid):
                 raise
+        crash_point("store.committed")
         return outcomes
 
     def _connect(self) -> Connection:
