@@ -73,13 +73,13 @@ def ordered(actions: Iterable[Action], names: Names, holders: Mapping[str, str])
     """Numbered from 1, with what each needs. ``holders``: wanted name of a create or rename → the account that has it."""
     leaving = {a.directory_id for a in actions if a.kind is ActionKind.DEACTIVATE}
 
-    def key(action: Action) -> tuple[int, int, str, int]:
+    def key(action: Action) -> tuple[int, int, str, int, str]:
         renames = "userName" in action.changes and action.kind in (ActionKind.UPDATE, ActionKind.REACTIVATE)
         rank = _RENAME_RANK if renames else _RANK[action.kind]
         if action.kind is ActionKind.LINK and action.directory_id in leaving:
             rank = -1
         depth = names.depth.get(action.directory_id or "", 0) if renames else 0
-        return rank, depth, action.login, _RANK[action.kind]
+        return rank, depth, action.login, _RANK[action.kind], action.okta_id or ""
 
     numbered = [replace(action, n=n) for n, action in enumerate(sorted(actions, key=key), 1)]
     return _with_needs(numbered, holders)

@@ -58,6 +58,8 @@ _ORIGIN = {origin.value: origin for origin in Origin}
 _ROLE = {role.value: role for role in Role}
 
 _s = sweep_rows.alias("s")
+#: The plus keeps the key's index out of it: all rows are wanted, and in the order of the key they lie all over the file.
+_whole = literal_column("+s.sweep", sweep_rows.c.sweep.type)
 _sweep = bindparam("sweep", type_=sweep_rows.c.sweep.type)
 
 
@@ -65,7 +67,7 @@ def differing(conn: Connection, sweep: int, *, remote: bool = False) -> Iterator
     """Every app user of the sweep that may need something, each with the up to three accounts that it may mean.
 
     ``remote``: compare with directory_rows of the same sweep instead of the embedded directory. The order is that of the
-    Okta ids. ``conn`` is in use until the iterator is done; read from a snapshot (``Store.read``).
+    listing, or any. ``conn`` is in use until the iterator is done; read from a snapshot (``Store.read``).
     """
     right = "directory_rows" if remote else "users"
     twins = {row[0] for row in _twin_keys(conn, sweep=sweep).fetchall()}
@@ -162,7 +164,7 @@ def _pairs(right: Any) -> tuple[Select[Any], FromClause, FromClause, FromClause]
         .outerjoin(holder, and_(holder.c.user_name_key == _s.c.user_name_key, mine(holder)))
     )
     statement = (
-        select(*_wants(), *_accounts(bound, named, holder)).select_from(joined).where(_s.c.sweep == _sweep)
+        select(*_wants(), *_accounts(bound, named, holder)).select_from(joined).where(_whole == _sweep)
     )
     return statement, bound, named, holder
 
@@ -194,7 +196,7 @@ def _differing_in(right: Any) -> Select[Any]:
     told: list[Any] = [literal_column(f"'{wanted}'") for wanted in (*_SOMEBODY, Wanted.INACTIVE.value)]
     return statement.where(
         _s.c.wanted.in_(told), _in_step(bound) == literal_column("0"), is_open == literal_column("1")
-    ).order_by(_s.c.okta_id)
+    )
 
 
 def _twins_in(right: Any) -> Select[Any]:
