@@ -106,7 +106,7 @@ def carry_out(conn: Connection, ready: Ready, now: datetime, policy: Policy) -> 
     if before is None:
         rows.insert_user(conn, after, policy.mapping)
     else:
-        rows.update_user(conn, after, policy.mapping, emails=before.profile.emails != after.profile.emails)
+        rows.update_user(conn, before, after, policy.mapping)
     account.count(
         conn,
         managed_active=managed_active(after) - managed_active(before),

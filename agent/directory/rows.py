@@ -71,19 +71,30 @@ _holders = Fixed(
     )
 )
 
-_VALUES = (
-    "user_name", "user_name_key", "email_key", "okta_id", "origin", "protected", "active", "suspended", "hidden", "role",
-    "given_name", "family_name", "display_name", "profile", "mapped", "version", "updated", "deactivated",
-)  # fmt: skip
+#: Each of these is in an index; writing one that has not changed would write its index again.
+_IDENTITY = ("user_name_key", "okta_id", "hidden")
+_PROFILE = ("user_name", "email_key", "given_name", "family_name", "display_name", "profile", "mapped")
+_STATE = ("origin", "protected", "active", "suspended", "role", "version", "updated", "deactivated")
+_VALUES = (*_IDENTITY, *_PROFILE, *_STATE)
 _insert = Fixed(
     insert(users)
     .values({name: bindparam(name) for name in ("id", "created", *_VALUES)})
     .returning(users.c.seq)
 )
-_update = Fixed(
-    update(users).where(users.c.id == bindparam("key_id")).values({name: bindparam(name) for name in _VALUES})
-    .returning(users.c.seq)
-)  # fmt: skip
+
+
+def _updating(*names: str) -> Fixed:
+    values: dict[str, Any] = {name: bindparam(name) for name in names}
+    return Fixed(update(users).where(users.c.id == bindparam("key_id")).values(values).returning(users.c.seq))
+
+
+#: By what changed: identity, profile.
+_updates = {
+    (False, False): _updating(*_STATE),
+    (False, True): _updating(*_STATE, *_PROFILE),
+    (True, False): _updating(*_STATE, *_IDENTITY),
+    (True, True): _updating(*_VALUES),
+}
 _EMAIL = ("user_seq", "position", "value", "value_key", "type", "is_primary")
 _insert_email = Fixed(insert(user_emails).inline().values({name: bindparam(name) for name in _EMAIL}))
 _delete_emails = Fixed(delete(user_emails).where(user_emails.c.user_seq == bindparam("seq")))
@@ -133,37 +144,55 @@ def page(conn: Connection, offset: int, count: int) -> list[DirectoryUser]:
 
 
 def insert_user(conn: Connection, user: DirectoryUser, mapping: Mapping) -> None:
-    row = _insert(conn, id=user.id, created=micros(user.created), **_values(user, mapping)).fetchone()
+    values = {**_identity(user), **_profile(user, mapping), **_state(user)}
+    row = _insert(conn, id=user.id, created=micros(user.created), **values).fetchone()
     _write_emails(conn, row[0], user)
 
 
-def update_user(conn: Connection, user: DirectoryUser, mapping: Mapping, *, emails: bool) -> None:
-    """Write all columns; the e-mails where they changed."""
-    row = _update(conn, key_id=user.id, **_values(user, mapping)).fetchone()
-    if emails:
+def update_user(conn: Connection, before: DirectoryUser, user: DirectoryUser, mapping: Mapping) -> None:
+    """Write what may have changed since ``before``."""
+    values = _state(user)
+    identity = (before.user_name_key, before.okta_id, before.hidden) != (
+        user.user_name_key,
+        user.okta_id,
+        user.hidden,
+    )
+    profile = before.profile != user.profile or before.user_name != user.user_name
+    if identity:
+        values |= _identity(user)
+    if profile:
+        values |= _profile(user, mapping)
+    row = _updates[identity, profile](conn, key_id=user.id, **values).fetchone()
+    if before.profile.emails != user.profile.emails:
         _delete_emails(conn, seq=row[0])
         _write_emails(conn, row[0], user)
 
 
-def _values(user: DirectoryUser, mapping: Mapping) -> dict[str, Any]:
+def _identity(user: DirectoryUser) -> dict[str, Any]:
+    return {"user_name_key": user.user_name_key, "okta_id": user.okta_id, "hidden": user.hidden}
+
+
+def _profile(user: DirectoryUser, mapping: Mapping) -> dict[str, Any]:
     profile = user.profile
     name = profile.name
     return {
         "user_name": user.user_name,
-        "user_name_key": user.user_name_key,
         "email_key": user.email_key,
-        "okta_id": user.okta_id,
-        "origin": user.origin.value,
-        "protected": user.protected,
-        "active": user.active,
-        "suspended": user.suspended,
-        "hidden": user.hidden,
-        "role": user.role.value,
         "given_name": name.given_name if name else None,
         "family_name": name.family_name if name else None,
         "display_name": profile.display_name,
         "profile": _encode(profile).decode(),
         "mapped": mapping.project(user.user_name, profile),
+    }
+
+
+def _state(user: DirectoryUser) -> dict[str, Any]:
+    return {
+        "origin": user.origin.value,
+        "protected": user.protected,
+        "active": user.active,
+        "suspended": user.suspended,
+        "role": user.role.value,
         "version": user.version,
         "updated": micros(user.updated),
         "deactivated": None if user.deactivated is None else micros(user.deactivated),

@@ -59,4 +59,4 @@ def micros(at: datetime) -> int:
 
 
 def moment(value: int) -> datetime:
-    return EPOCH + timedelta(microseconds=value)
+    return EPOCH + timedelta(0, 0, value)

@@ -7,7 +7,7 @@ A row written while the clock was ahead is pulled back to now before anything is
 from datetime import datetime, timedelta
 
 from msgspec import Struct
-from sqlalchemy import Connection, bindparam, delete, func, insert, or_, select, update
+from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
 
 from agent.store.statement import Fixed, micros, moment
 from agent.store.tables import account, allowances, deactivations, identity_changes, refused_pushes
@@ -135,16 +135,10 @@ class Allowance(Struct, frozen=True, kw_only=True):
     reason: str
 
 
-_open_allowance = Fixed(
-    select(allowances.c.id)
-    .where(
-        allowances.c.expires > bindparam("now"),
-        allowances.c.used < allowances.c.count,
-        or_(allowances.c.directory_id == bindparam("directory_id"), allowances.c.directory_id.is_(None)),
+_open_allowances = Fixed(
+    select(allowances.c.directory_id, allowances.c.expires, allowances.c.id).where(
+        allowances.c.expires > bindparam("now"), allowances.c.used < allowances.c.count
     )
-    # The person's own first, then the one that ends first.
-    .order_by(allowances.c.directory_id.is_(None), allowances.c.expires, allowances.c.id)
-    .limit(1)
 )
 _use = Fixed(update(allowances).where(allowances.c.id == bindparam("key")).values(used=allowances.c.used + 1))
 
@@ -167,17 +161,25 @@ def allow(
     return int(made.scalar_one())
 
 
+def _allowance(conn: Connection, directory_id: str, now: datetime) -> int | None:
+    """The person's own first, then the one that ends first."""
+    # There are a handful at most; sorting here is cheaper than asking the database to be ready for it.
+    found = _open_allowances(conn, now=micros(now)).fetchall()
+    usable = [(row[0] is None, row[1], row[2]) for row in found if row[0] in (None, directory_id)]
+    return min(usable)[2] if usable else None
+
+
 def allowed(conn: Connection, directory_id: str, now: datetime) -> bool:
     """Whether an allowance is open for this person."""
-    return _open_allowance(conn, now=micros(now), directory_id=directory_id).fetchone() is not None
+    return _allowance(conn, directory_id, now) is not None
 
 
 def use_allowance(conn: Connection, directory_id: str, now: datetime) -> bool:
     """Take one from an open allowance, if there is any."""
-    found = _open_allowance(conn, now=micros(now), directory_id=directory_id).fetchone()
+    found = _allowance(conn, directory_id, now)
     if found is None:
         return False
-    _use(conn, key=found[0])
+    _use(conn, key=found)
     return True
 
 
