@@ -8,6 +8,9 @@ from agent.checks.check import Check, fail, ok, warn
 from agent.settings import Settings
 from agent.store import account, keys, lease
 
+#: Intervals without a good sweep.
+_MISSED = 3
+
 if TYPE_CHECKING:
     from agent.store.engine import Store
 
@@ -18,6 +21,8 @@ def checks(store: "Store", settings: Settings, now: datetime) -> Iterator[Check]
         row = account.get(conn)
         found = keys.list_all(conn)
     yield from _brakes(row)
+    if settings.okta.configured:
+        yield _sweep(row, settings, now)
     scim = [key for key in found if key.scope is keys.Scope.SCIM and key.valid(now)]
     if scim:
         yield ok("keys", f"{len(scim)} live for Okta")
@@ -27,6 +32,17 @@ def checks(store: "Store", settings: Settings, now: datetime) -> Iterator[Check]
         yield _owners(row)
     holder = lease.current_holder(store, lease.RECONCILE)
     yield ok("lease", f"held by {holder}" if holder else "free")
+
+
+def _sweep(row: account.Account, settings: Settings, now: datetime) -> Check:
+    every = settings.schedule.reconcile
+    if row.last_good_sweep is None:
+        return warn("last sweep", "none yet", "opshelm-agent reconcile, and read what it would do")
+    age = now - row.last_good_sweep
+    detail = f"{row.last_good_sweep:%Y-%m-%d %H:%M} UTC, {row.last_good_people} people"
+    if every is not None and age > _MISSED * every:
+        return warn("last sweep", f"{detail}: drift is not repaired since", "opshelm-agent runs list")
+    return ok("last sweep", detail)
 
 
 def _brakes(row: account.Account) -> Iterator[Check]:

@@ -1,81 +1,80 @@
-"""Checks on Okta's side: credentials, the app and its settings, pins, clock. Reads only."""
+"""Checks on Okta's side: does it answer, is it the pinned app, does the app fit OpsHelm, what may the agent do. Reads only.
 
-from collections.abc import Iterator
+A thing that can't be read costs its own line, not the others.
+"""
+
+from collections.abc import Callable, Iterator
+from datetime import datetime
 from typing import TYPE_CHECKING
 
+from agent.checks import access, hook, mapping, people, requirements
 from agent.checks.check import Check, fail, ok, warn
-from agent.model.errors import AgentError, OktaDenied, OktaNotFound
+from agent.checks.people import Exceptional
+from agent.model.errors import AgentError, OktaDenied, OktaError, OktaNotFound
 from agent.model.okta import App
+from agent.settings import Settings
 
 if TYPE_CHECKING:
     from agent.okta_org.org import OktaOrg
     from agent.store.account import Account
 
-#: What OpsHelm's documentation tells to tick under To App.
-_PUSHES = {
-    "PUSH_NEW_USERS": "Create Users",
-    "PUSH_PROFILE_UPDATES": "Update User Attributes",
-    "PUSH_USER_DEACTIVATION": "Deactivate Users",
-}
-_EMAIL_TEMPLATES = ("${source.email}", "${user.email}")
 _MAX_SKEW_SECONDS = 60
 
 
-def checks(okta: "OktaOrg", account: "Account") -> Iterator[Check]:
-    try:
-        org_id, app = okta.org_id(), okta.app()
-    except OktaDenied as exc:
-        yield fail(
-            "okta", exc.detail, "check okta.api_token, or okta.client_id with okta.private_key and its scopes"
-        )
-        return
-    except OktaNotFound as exc:
-        yield fail("okta", exc.detail, "check okta.app_id: the 0oa… in the address of the app's page")
-        return
-    except AgentError as exc:
-        yield fail("okta", exc.detail, "check okta.org_url, the proxy and the network")
-        return
-    yield ok("okta", f"org {org_id} answers")
-    yield from _app(app)
-    yield _pins(org_id, app, account)
-    skew = okta.clock_skew()
-    if skew is not None and abs(skew) > _MAX_SKEW_SECONDS:
-        yield warn(
-            "clock",
-            f"this machine's clock is {abs(skew):.0f} s off Okta's",
-            "set up time synchronisation (NTP)",
-        )
-    elif skew is not None:
-        yield ok("clock", "agrees with Okta's")
+class OktaChecks:
+    """``exceptions`` is filled while the lines are made."""
+
+    def __init__(self, okta: "OktaOrg", settings: Settings, account: "Account", now: datetime) -> None:
+        self._okta = okta
+        self._settings = settings
+        self._account = account
+        self._now = now
+        self.exceptions: list[Exceptional] = []
+
+    def lines(self) -> Iterator[Check]:
+        try:
+            org_id, app = self._okta.org_id(), self._okta.app()
+        except AgentError as exc:
+            yield _unreachable(exc)
+            return
+        yield ok("okta", f"org {org_id} answers")
+        yield from requirements.checks(app)
+        yield _pins(org_id, app, self._account)
+        yield from self._each("e-mails", self._people)
+        yield from self._each("mapping", lambda: [mapping.check(self._okta.app_schema(), self._settings.mapping)])
+        yield from self._each("scopes", lambda: access.checks(self._okta, self._settings, self._now))
+        yield from self._each("event hook", lambda: [hook.check(self._okta, self._settings)])
+        yield access.rate(self._okta, self._settings, self._account)
+        yield from self._clock()
+
+    def _people(self) -> Iterator[Check]:
+        if self._settings.receiver.username_is_email:
+            read = people.read(self._okta, self._settings.reconcile.page_size)
+            self.exceptions = read.exceptions
+            yield people.check(read)
+
+    def _clock(self) -> Iterator[Check]:
+        skew = self._okta.clock_skew()
+        if skew is not None and abs(skew) > _MAX_SKEW_SECONDS:
+            detail = f"this machine's clock is {abs(skew):.0f} s off Okta's"
+            yield warn("clock", detail, "set up time synchronisation (NTP)")
+        elif skew is not None:
+            yield ok("clock", "agrees with Okta's")
+
+    def _each(self, name: str, work: "Callable[[], Iterator[Check] | list[Check]]") -> Iterator[Check]:
+        try:
+            yield from work()
+        except OktaError as exc:
+            yield access.unless(name, exc)
 
 
-def _app(app: App) -> Iterator[Check]:
-    if app.status != "ACTIVE":
-        yield fail("app", f"the app is {app.status or 'of unknown status'}", "activate the app in Okta")
-    else:
-        yield ok("app", f"{app.id} is active")
-    if "PROFILE_MASTERING" in app.features:
-        yield fail(
-            "app features",
-            "the app is a profile source; runs change nothing",
-            "turn profile sourcing off in Okta",
-        )
-    missing = [words for feature, words in _PUSHES.items() if feature not in app.features]
-    if missing:
-        yield warn(
-            "app features",
-            f"not enabled under To App: {', '.join(missing)}",
-            "Okta: app > Provisioning > To App > Edit",
-        )
-    else:
-        yield ok("app features", "create, update and deactivate are enabled")
-    template = app.credentials.user_name_template if app.credentials else None
-    if template and template.template and template.template not in _EMAIL_TEMPLATES:
-        yield warn(
-            "username format",
-            "is not Email, as OpsHelm needs it",
-            "Okta: app > Sign On > Application username format",
-        )
+def _unreachable(exc: AgentError) -> Check:
+    fix = "check okta.org_url, the proxy and the network"
+    if isinstance(exc, OktaDenied):
+        fix = "check okta.api_token, or okta.client_id with okta.private_key and its scopes"
+    elif isinstance(exc, OktaNotFound):
+        fix = "check okta.app_id: the 0oa… in the address of the app's page"
+    return fail("okta", exc.detail, fix)
 
 
 def _pins(org_id: str, app: App, account: "Account") -> Check:

@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import Any
 
 from msgspec import Struct
-from sqlalchemy import Connection, bindparam, insert, select, update
+from sqlalchemy import Connection, bindparam, delete, insert, select, update
 
 from agent.model.errors import UsageError
 from agent.store import alarms, journal
@@ -129,6 +129,12 @@ def revoke(conn: Connection, *, name: str, actor: str, now: datetime, key_id: in
         conn.execute(update(table).where(table.c.id == key.id).values(revoked=now))
         _journal(conn, "keys revoke", key, actor, now)
     return len(live)
+
+
+def drop(conn: Connection, key: ApiKey, *, actor: str, now: datetime) -> None:
+    """Revoke a key that was only made for one request, and don't list it any more; the journal keeps both."""
+    _journal(conn, "keys revoke", key, actor, now)
+    conn.execute(delete(table).where(table.c.id == key.id))
 
 
 def touch(conn: Connection, key: ApiKey, now: datetime) -> None:

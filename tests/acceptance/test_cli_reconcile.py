@@ -185,7 +185,7 @@ def test_check_is_content_with_a_good_set_up(pinned: Path, command: Command) -> 
     assert code == 0
     assert {
         states[name]
-        for name in ("settings", "database", "okta", "app", "app features", "pins", "clock", "lease")
+        for name in ("settings", "database", "okta", "app", "create users", "pins", "clock", "lease")
     } == {"ok"}
 
 

@@ -1,0 +1,66 @@
+"""Whose primary e-mail differs from the username? Everybody assigned is read from Okta; nobody is changed."""
+
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
+
+from msgspec import Struct
+
+from agent.checks.check import Check, ok, warn
+from agent.model.okta import AppUser
+from agent.model.users import identity_key
+
+if TYPE_CHECKING:
+    from agent.okta_org.org import OktaOrg
+
+#: So many are read, which takes 40 calls; the findings of a sweep name everybody.
+MOST_PEOPLE = 20_000
+#: Named in the line itself; all of them are in the JSON and the CSV.
+_SHOWN = 5
+
+
+class Exceptional(Struct, frozen=True, kw_only=True):
+    login: str
+    email: str
+    okta_id: str
+
+
+class Read(Struct, frozen=True, kw_only=True):
+    people: int
+    #: Everybody was read.
+    whole: bool
+    exceptions: list[Exceptional]
+
+
+def read(okta: "OktaOrg", page_size: int) -> Read:
+    found: list[Exceptional] = []
+    people = 0
+    for page in okta.app_user_pages(limit=page_size):
+        people += len(page)
+        found += _differing(page)
+        if people >= MOST_PEOPLE:
+            return Read(people=people, whole=False, exceptions=found)
+    return Read(people=people, whole=True, exceptions=found)
+
+
+def check(read: Read) -> Check:
+    found = read.exceptions
+    rest = "" if read.whole else f" of the first {read.people} people; for the others: opshelm-agent findings (email_differs)"
+    if not found:
+        return ok("e-mails", f"{read.people} people's primary e-mail is their username{rest}")
+    shown = ", ".join(f"{one.login} ({one.email or 'none'})" for one in found[:_SHOWN])
+    more = f" and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
+    return warn(
+        "e-mails",
+        f"{len(found)} people's primary e-mail is not their username: {shown}{more}{rest}",
+        "correct them in Okta; the list: opshelm-agent check --csv",
+    )
+
+
+def _differing(people: Iterable[AppUser]) -> Iterator[Exceptional]:
+    for person in people:
+        profile = person.profile or {}
+        if "email" not in profile:
+            continue  # the app's profile has no e-mail, so OpsHelm's follows the username
+        email = profile["email"] if isinstance(profile["email"], str) else ""
+        if identity_key(email) != identity_key(person.user_name):
+            yield Exceptional(login=person.user_name, email=email, okta_id=person.id)
