@@ -178,6 +178,8 @@ def fail_emails(w: World, logins: list[str]) -> None:
     for n, login in enumerate(logins):
         w.local(f"in-the-way-{n}@example.org")
         w.sql(statement, mail=f"new.{login}", name=f"in-the-way-{n}@example.org")
+        kept = "update user_emails set value = :mail, value_key = :mail where value_key = :name"
+        w.sql(kept, mail=f"new.{login}", name=f"in-the-way-{n}@example.org")
         person = w.state_of(login)
         w.org.set_app_user(person["okta_id"], credentials={"userName": f"new.{login}"})
 
