@@ -82,8 +82,7 @@ def counts_of(actions: Iterable[Action]) -> dict[str, int]:
     found: dict[str, int] = {}
     for action in actions:
         found[action.kind.value] = found.get(action.kind.value, 0) + 1
-        state = (
-            "held" if action.held is not None and action.state is ActionState.PENDING else action.state.value
-        )
+        waits = action.held is not None and action.state is ActionState.PENDING
+        state = "held" if waits else _STATES[action.state]
         found[state] = found.get(state, 0) + 1
     return found

@@ -300,7 +300,12 @@ def test_who_is_pending_is_looked_at_when_the_settle_time_is_over(w: World) -> N
     w.change(person["login"], title="Changed")
     recent = (w.now() - timedelta(minutes=1)).strftime("%Y-%m-%dT%H:%M:%S.000Z")
     w.org.set_app_user(person["okta_id"], status="STAGED", lastUpdated=recent)
-    assert w.reconcile().counts["pending"] == 1
+    other = w.people()[1]["login"]
+    w.change(other, title="Changed")
+    dry = w.reconcile(apply=False)
+    assert (dry.counts["pending"], dry.counts["planned"]) == (1, 1)
+    done = w.reconcile()
+    assert (done.counts["pending"], done.counts["done"], "planned" in done.counts) == (1, 1, False)
     assert waiting(w.store) == 1
     w.ahead = timedelta(minutes=4, seconds=10)
     assert w.reconciler.look(apply=True).outcome == "applied"
@@ -318,7 +323,8 @@ def test_explain_tells_what_each_step_found_and_changes_nothing(w: World) -> Non
     assert "title" in told["difference"][1]
     assert told["result"] == ("success", "would update")
     left = {step.name: step.detail for step in w.reconciler.explain(gone["login"]).steps}
-    assert "not_assigned" in left["assignment"]
+    assert "not assigned" in left["assignment"]
+    assert "absent" in left["rule"]
     assert left["result"] == "would deactivate"
     w.org.set_app(status="INACTIVE")
     assert w.reconciler.explain(one["login"]).steps[0].status.value == "failure"
