@@ -4,11 +4,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from agent.cli.command import Invocation, command, operator, pass_invocation
+from agent.cli.command import Invocation, command, pass_invocation
 
 if TYPE_CHECKING:
     from agent.model.users import DirectoryUser
-    from agent.reconcile.report import RunReport
+    from agent.reconcile.explaining import Explanation
     from agent.store.engine import Store
 
 #: Newest journal rows that are shown.
@@ -29,27 +29,25 @@ def explain(invocation: Invocation, login: str) -> int:
     LOGIN is a userName in OpsHelm, else an Okta login. Changes nothing.
     """
     from agent.bootstrap import open_agent
-    from agent.cli.answers import exit_code
     from agent.cli.render import action_json, finding_json
     from agent.model.users import identity_key
+    from agent.reconcile.report import Outcome
 
     with open_agent(invocation.settings) as agent:
-        report = agent.need_reconciler().run(apply=False, users=[login], trigger="explain", actor=operator())
+        found = agent.need_reconciler().explain(login)
         user = agent.directory.find(user_name_key=identity_key(login))
         rows = _history(agent.store, user) if user else []
-    actions = report.plan.plan.actions if report.plan else ()
     body: dict[str, Any] = {
         "login": login,
+        "outcome": str(found.outcome),
+        "steps": [{"name": step.name, "status": step.status.value, "detail": step.detail} for step in found.steps],
         "directory": _account(user),
-        "outcome": str(report.outcome),
-        "detail": report.detail,
-        "actions": [action_json(action) for action in actions],
-        "findings": [finding_json(finding) for finding in report.findings],
+        "actions": [action_json(action) for action in found.actions],
+        "findings": [finding_json(finding) for finding in found.findings],
         "journal": rows,
     }
-    code = exit_code(report, dry=True, detailed=False)
-    invocation.answer("explanation", body, lambda: _text(login, user, report, rows))
-    return code
+    invocation.answer("explanation", body, lambda: _text(login, user, found, rows))
+    return int(found.outcome is Outcome.FROZEN)
 
 
 def _account(user: "DirectoryUser | None") -> dict[str, Any] | None:
@@ -65,29 +63,27 @@ def _history(store: "Store", user: "DirectoryUser") -> list[dict[str, Any]]:
         return list(seal.export(conn, directory_id=user.id))[-_ROWS:]
 
 
-def _text(login: str, user: "DirectoryUser | None", report: "RunReport", rows: list[dict[str, Any]]) -> str:
+def _text(login: str, user: "DirectoryUser | None", found: "Explanation", rows: list[dict[str, Any]]) -> str:
     from agent.cli.render import action_lines, clean, findings_text
     from agent.cli.users import user_text
 
-    actions = report.plan.plan.actions if report.plan else ()
     parts = [
-        f"OpsHelm has\n{_indented(user_text(user))}" if user else f"OpsHelm has no account {clean(login)}."
+        "\n".join(f"{step.status.value:<8} {step.name:<11} {clean(step.detail)}" for step in found.steps),
+        f"OpsHelm has\n{_indented(user_text(user))}" if user else f"OpsHelm has no account {clean(login)}.",
     ]
-    if actions:
-        lines = [line for action in actions for line in (*action_lines(action), f"    rule: {action.rule}")]
+    if found.actions:
+        lines = [line for action in found.actions for line in (*action_lines(action), f"    rule: {action.rule}")]
         parts.append("Okta wants\n" + _indented("\n".join(lines)))
-    elif report.exit_code == 0:
+    elif found.outcome == "in_step":
         parts.append("Okta wants\n  nothing that OpsHelm doesn't have already.")
-    if report.findings:
-        parts.append("Noticed\n" + _indented(findings_text(report.findings)))
-    if report.detail:
-        parts.append(clean(report.detail))
+    if found.findings:
+        parts.append("Noticed\n" + _indented(findings_text(found.findings)))
     if rows:
         history = [
             f"{row['at'][:19]}Z  {row['kind']:<8} {row['verb']:<12} by {clean(row['actor'])}" for row in rows
         ]
         parts.append("Happened\n" + _indented("\n".join(history)))
-    next_step = f"Do it: opshelm-agent reconcile --user {clean(login)} --apply" if actions else ""
+    next_step = f"Do it: opshelm-agent reconcile --user {clean(login)} --apply" if found.actions else ""
     return "\n\n".join(part for part in (*parts, next_step) if part)
 
 

@@ -9,16 +9,21 @@ from msgspec import Struct
 
 from agent.model.absence import Proof
 from agent.model.cases import Account, Candidate, CaseRow
+from agent.model.desired import ASSIGNED, LIVE, user_status
 from agent.model.errors import Frozen
 from agent.model.guard import NO_GRANT
+from agent.model.okta import Person
 from agent.model.plan import Action, Finding, Plan
 from agent.okta_org.org import OktaOrg
 from agent.reconcile import preflight
 from agent.reconcile.planner import Planner
 from agent.reconcile.preflight import Binding
+from agent.reconcile.queueing import words
+from agent.reconcile.report import Outcome
 from agent.reconcile.single import Asked, Found
-from agent.store import account
+from agent.store import account, events
 from agent.store.engine import Store
+from agent.store.events import PushFailure
 
 
 class Status(StrEnum):
@@ -29,7 +34,7 @@ class Status(StrEnum):
 
 
 class Step(Struct, frozen=True, kw_only=True):
-    #: app, assignment, match, scope, rule, difference, guard, result.
+    #: app, assignment, okta user, push, match, scope, rule, difference, guard, result.
     name: str
     status: Status
     detail: str
@@ -37,6 +42,8 @@ class Step(Struct, frozen=True, kw_only=True):
 
 class Explanation(Struct, frozen=True, kw_only=True):
     login: str
+    #: frozen, held, drift or in_step, as a dry run would end.
+    outcome: Outcome
     steps: tuple[Step, ...]
     actions: tuple[Action, ...] = ()
     findings: tuple[Finding, ...] = ()
@@ -48,11 +55,24 @@ def explain(login: str, okta: OktaOrg, planner: Planner, store: Store) -> Explan
     try:
         binding = preflight.check(okta, row)
     except Frozen as error:
-        return Explanation(login=login, steps=(Step(name="app", status=Status.FAILURE, detail=error.detail),))
+        step = Step(name="app", status=Status.FAILURE, detail=error.detail)
+        return Explanation(login=login, outcome=Outcome.FROZEN, steps=(step,))
     found = planner.read(Asked(logins=(login,)))
     plan = planner.judged(planner.single_of(found, binding, (login,)), NO_GRANT)
-    steps = [_app(binding), *_sides(found), _difference(plan), _guard(plan), _result(plan)]
-    return Explanation(login=login, steps=tuple(steps), actions=plan.actions, findings=plan.findings)
+    with store.read() as conn:
+        failed = events.failures_of(conn, found.persons)
+    steps = [
+        _app(binding), *_okta(found), *_pushes(failed), *_sides(found), _difference(plan), _guard(plan), _result(plan),
+    ]  # fmt: skip
+    return Explanation(
+        login=login, outcome=_outcome(plan), steps=tuple(steps), actions=plan.actions, findings=plan.findings
+    )
+
+
+def _outcome(plan: Plan) -> Outcome:
+    if plan.held is not None or any(action.held is not None for action in plan.actions):
+        return Outcome.HELD
+    return Outcome.DRIFT if plan.actions else Outcome.IN_STEP
 
 
 def _app(binding: Binding) -> Step:
@@ -61,25 +81,51 @@ def _app(binding: Binding) -> Step:
     )
 
 
+def _okta(found: Found) -> list[Step]:
+    """What Okta says of the first person asked for; the others are read for their names alone."""
+    person = next(iter(found.persons.values()), None)
+    if person is None:
+        return [Step(name="okta user", status=Status.SKIPPED, detail="Okta knows nobody by this login")]
+    user = user_status(person.okta_user)
+    status = Status.SUCCESS if user in LIVE else Status.WARNING
+    return [_assignment(person), Step(name="okta user", status=status, detail=user or "not known to Okta any more")]
+
+
+def _assignment(person: Person) -> Step:
+    app_user = person.app_user
+    if app_user is None:
+        return Step(name="assignment", status=Status.WARNING, detail="not assigned to the app in Okta")
+    by = "by a group" if app_user.scope == "GROUP" else "directly" if app_user.scope == "USER" else "in an unknown way"
+    detail = (
+        f"app user {app_user.id}, assigned {by}, with the userName {app_user.user_name or '(none)'}: {app_user.status}, "
+        f"{app_user.sync_state or 'no sync state'}"
+    )
+    fine = app_user.status in ASSIGNED and app_user.sync_state != "ERROR"
+    return Step(name="assignment", status=Status.SUCCESS if fine else Status.WARNING, detail=detail)
+
+
+def _pushes(failed: dict[str, PushFailure]) -> list[Step]:
+    return [
+        Step(
+            name="push",
+            status=Status.FAILURE if one.healed is None else Status.WARNING,
+            detail=words(one) + (f"; repaired {one.healed:%Y-%m-%d %H:%M} UTC" if one.healed else ""),
+        )
+        for one in failed.values()
+    ]
+
+
 def _sides(found: Found) -> list[Step]:
     if found.candidates:
         return _assigned(found.candidates[0])
     if found.absences:
         return _absent(*found.absences[0])
-    return [
-        Step(name="assignment", status=Status.SKIPPED, detail="not assigned in Okta"),
-        Step(name="scope", status=Status.SKIPPED, detail="no account here that the agent would change"),
-    ]
+    return [Step(name="scope", status=Status.SKIPPED, detail="no account here that the agent would change")]
 
 
 def _assigned(c: Candidate) -> list[Step]:
     want = c.want
     return [
-        Step(
-            name="assignment",
-            status=Status.SUCCESS,
-            detail=f"app user {want.okta_id} with the userName {want.user_name}",
-        ),
         _match(c),
         _scope(c.bound or c.named or c.holder),
         Step(name="rule", status=Status.SUCCESS, detail=f"{want.row.value}: wanted {want.wanted.value}"),
@@ -113,12 +159,11 @@ def _scope(side: Account | None) -> Step:
 
 def _absent(side: Account, proof: Proof) -> list[Step]:
     return [
-        Step(name="assignment", status=Status.WARNING, detail=f"{proof.answer.value}: {proof.detail}"),
         _scope(side),
         Step(
             name="rule",
             status=Status.SUCCESS,
-            detail=f"{CaseRow.DEACTIVATE.value}: who is gone is inactive, once proven",
+            detail=f"{CaseRow.DEACTIVATE.value}: who is gone is inactive, once proven ({proof.answer.value}: {proof.detail})",
         ),
     ]
 

@@ -26,6 +26,7 @@ from agent.reconcile.preflight import Binding
 from agent.reconcile.progress import Progress
 from agent.reconcile.projecting import Projector
 from agent.reconcile.proving import SAMPLE, Proofs, prove
+from agent.reconcile.queueing import worded
 from agent.reconcile.single import Asked, Found, SingleReader, as_account, not_disproved
 from agent.reconcile.sweeping import Sweeper
 from agent.settings import Settings
@@ -80,7 +81,8 @@ class Planner(Struct, frozen=True, kw_only=True):
         proofs = self._prove(absent, swept.people, grant, progress)
         outlined = outline(candidates, proofs.answers, self.projector.mapping, self.projector.names)
         local, importable = self._importable(run_id)
-        findings = (*binding.findings, *swept.findings, *listed, *outlined.findings, *importable)
+        with self.store.read() as conn:
+            findings = worded(conn, (*binding.findings, *swept.findings, *listed, *outlined.findings, *importable))
         counts = {"people": swept.people, **_findings(findings), **swept.counts}
         counts.pop("read")
         if local:
@@ -103,7 +105,8 @@ class Planner(Struct, frozen=True, kw_only=True):
     def single_of(self, found: Found, binding: Binding, scope: tuple[str, ...]) -> Draft:
         absences = not_disproved(found.absences)
         outlined = outline(found.candidates, absences, self.projector.mapping, self.projector.names)
-        findings = (*binding.findings, *found.findings, *outlined.findings)
+        with self.store.read() as conn:
+            findings = worded(conn, (*binding.findings, *found.findings, *outlined.findings), found.persons)
         counts = {"people": found.people, **_findings(findings)}
         accounts = [account for account, _ in absences]
         return self._draft(outlined, found.candidates, accounts, findings, found.due, counts, scope=scope)

@@ -4,13 +4,16 @@ More people than a sweep would cost calls, or an event that names nobody in part
 twice is asking once. Reads no Okta and changes no account.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any
 
 from msgspec import Struct
+from msgspec.structs import replace
 
+from agent.model.codes import FindingCode
 from agent.model.okta import LogEvent
+from agent.model.plan import Finding
 from agent.reconcile.naming import named
 from agent.store import account, alarms, attention, events
 from agent.store.events import PushFailure
@@ -83,6 +86,23 @@ def tell(conn: Any, now: datetime) -> None:
         f"{words(left[0])}. Look: opshelm-agent explain {left[0].okta_id}; Okta lists them under Tasks"
     )
     alarms.raise_alarm(conn, PUSH_FAILED, _SUBJECT, detail, now)
+
+
+def worded(conn: Any, findings: tuple[Finding, ...], people: Collection[str] = ()) -> tuple[Finding, ...]:
+    """Failed pushes in Okta's own words; of ``people`` also those whose app user shows no error any more."""
+    named = {f.okta_id for f in findings if f.code is FindingCode.SYNC_ERROR and f.okta_id is not None}
+    known = events.failures_of(conn, named | set(people))
+    found = [
+        replace(f, detail=f"{f.detail}. {words(known[f.okta_id])}")
+        if f.code is FindingCode.SYNC_ERROR and f.okta_id in known
+        else f
+        for f in findings
+    ]
+    for okta_id in sorted(known.keys() - named):
+        if known[okta_id].healed is None:
+            detail = f"Okta's own push failed. {words(known[okta_id])}"
+            found.append(Finding(code=FindingCode.SYNC_ERROR, login="", detail=detail, okta_id=okta_id))
+    return tuple(found)
 
 
 def words(failure: PushFailure) -> str:

@@ -40,6 +40,8 @@ class Found(Struct, kw_only=True):
     #: Okta user id → when to look again.
     due: dict[str, datetime] = {}
     people: int = 0
+    #: Okta user id → as Okta said it.
+    persons: dict[str, Person] = {}
 
 
 class SingleReader(Struct, frozen=True, kw_only=True):
@@ -57,7 +59,8 @@ class SingleReader(Struct, frozen=True, kw_only=True):
             okta_id = waiting.pop(0)
             if okta_id in people:
                 continue
-            candidate = self._person(self.okta.person(okta_id), found)
+            person = found.persons[okta_id] = self.okta.person(okta_id)
+            candidate = self._person(person, found)
             people[okta_id] = candidate
             if candidate is not None and candidate.want.names_somebody:
                 waiting += self._chain(candidate)

@@ -324,7 +324,7 @@ def test_explain_tells_what_each_step_found_and_changes_nothing(w: World) -> Non
     assert told["result"] == ("success", "would update")
     left = {step.name: step.detail for step in w.reconciler.explain(gone["login"]).steps}
     assert "not assigned" in left["assignment"]
-    assert "absent" in left["rule"]
+    assert "not_assigned" in left["rule"]
     assert left["result"] == "would deactivate"
     w.org.set_app(status="INACTIVE")
     assert w.reconciler.explain(one["login"]).steps[0].status.value == "failure"
