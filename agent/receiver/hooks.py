@@ -116,7 +116,7 @@ class Hooks:
         delivery = decode(body) if len(body) <= _SMALL else await asyncio.to_thread(decode, body)
         settings = self._settings()
         if not same_org(delivery.source, settings.okta.org_url or ""):
-            self._say("event hook of another org; ignored", host=urlsplit(delivery.source).hostname or "")
+            self._say("event hook of another org; ignored", source=delivery.source[:200])
             return "foreign_source"
         if not delivery.events:
             return "empty"
@@ -159,7 +159,7 @@ class Hooks:
 def decode(body: bytes) -> Delivery:
     """A delivery; one event that can't be read doesn't cost the others."""
     try:
-        message = strict.decode(body)
+        message = strict.decode(body, cased=True)
     except ScimError:
         raise _Answer(400, "malformed") from None
     data, source = message.get("data"), message.get("source")

@@ -27,15 +27,22 @@ def _no_constant(_: str) -> NoReturn:
     raise invalid_syntax("NaN and Infinity are not JSON.")
 
 
+def _exactly_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    if len(dict(pairs)) != len(pairs):
+        raise invalid_syntax("The body holds the same key twice in one object.")
+    return dict(pairs)
+
+
 _decoder = json.JSONDecoder(object_pairs_hook=_once, parse_constant=_no_constant)
+_cased_decoder = json.JSONDecoder(object_pairs_hook=_exactly_once, parse_constant=_no_constant)
 
 
-def decode(body: bytes) -> dict[str, Any]:
-    """The one JSON object that the body is."""
+def decode(body: bytes, *, cased: bool = False) -> dict[str, Any]:
+    """The one JSON object that the body is. ``cased``: not SCIM, so keys that differ in case are two."""
     _check_depth(body)
     try:
         text = body.decode()
-        value = _decoder.decode(text)
+        value = (_cased_decoder if cased else _decoder).decode(text)
     except ScimError:
         raise
     except (ValueError, RecursionError) as exc:

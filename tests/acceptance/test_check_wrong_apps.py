@@ -15,7 +15,13 @@ __all__ = ["command", "folder", "migrated"]
 
 #: What a fresh set-up without a daemon lacks in any case.
 USUAL = {"keys", "last sweep", "owners", "pins", "receiver", "round trip", "token owner"}
-GOOD = ["PUSH_NEW_USERS", "PUSH_PROFILE_UPDATES", "PUSH_USER_DEACTIVATION", "REACTIVATE_USERS", "IMPORT_NEW_USERS"]
+GOOD = [
+    "PUSH_NEW_USERS",
+    "PUSH_PROFILE_UPDATES",
+    "PUSH_USER_DEACTIVATION",
+    "REACTIVATE_USERS",
+    "IMPORT_NEW_USERS",
+]
 
 
 @pytest.fixture(scope="module")
@@ -40,8 +46,13 @@ def reset_emails(org: SimulatedOrg) -> None:
 
 def moved_attribute(org: SimulatedOrg) -> None:
     schema = org.api("GET", f"/meta/schemas/apps/{org.app_id}/default")
-    schema["definitions"]["custom"]["properties"]["department"] |= {"externalName": "dept", "externalNamespace": CORE}
-    org.faults({"method": "GET", "path": "/api/v1/meta/schemas/*", "times": None, "status": 200, "body": schema})
+    schema["definitions"]["custom"]["properties"]["department"] |= {
+        "externalName": "dept",
+        "externalNamespace": CORE,
+    }
+    org.faults(
+        {"method": "GET", "path": "/api/v1/meta/schemas/*", "times": None, "status": 200, "body": schema}
+    )
 
 
 def owner_assigned(org: SimulatedOrg) -> None:
@@ -73,7 +84,9 @@ WRONG: dict[str, tuple[Callable[[SimulatedOrg], Any], set[tuple[str, str]]]] = {
 
 
 @pytest.fixture
-def states(org: SimulatedOrg, command: Command, monkeypatch: pytest.MonkeyPatch) -> Callable[[], tuple[int, Any]]:
+def states(
+    org: SimulatedOrg, command: Command, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[], tuple[int, Any]]:
     monkeypatch.setenv("OPSHELM_SERVER__PORT", "1")  # nothing listens there
     for name, value in (("ORG_URL", org.url), ("APP_ID", org.app_id), ("API_TOKEN", org.token)):
         monkeypatch.setenv(f"OPSHELM_OKTA__{name}", value)
@@ -104,10 +117,14 @@ def test_each_fault_is_named_and_no_other(org: SimulatedOrg, states: Any, name: 
     assert all(one["fix"] for one in answer["checks"] if one["state"] != "ok")
 
 
-def test_who_has_another_email_comes_as_csv(org: SimulatedOrg, command: Command, states: Any, folder: Path) -> None:
+def test_who_has_another_email_comes_as_csv(
+    org: SimulatedOrg, command: Command, states: Any, folder: Path
+) -> None:
     other_email(org)
     login = org.state()[0]["login"]
-    assert states()[1]["emails"] == [{"login": login, "email": "=cmd@example.org", "okta_id": org.state()[0]["okta_id"]}]
+    assert states()[1]["emails"] == [
+        {"login": login, "email": "=cmd@example.org", "okta_id": org.state()[0]["okta_id"]}
+    ]
     code, out, _ = command("check", "--csv")
     assert (code, out.splitlines()[0]) == (0, "login,email,okta_id")
     assert out.splitlines()[1].startswith(f"{login},'=cmd@example.org,00u")

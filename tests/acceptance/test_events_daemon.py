@@ -65,7 +65,9 @@ def repaired(daemon: Daemon, kind: str) -> int:
 
 def titles(folder: Path, login: str) -> Any:
     with sqlite3.connect(folder / "opshelm-agent.db") as conn:
-        return conn.execute("select active, json_extract(profile, '$.title') from users where user_name = ?", [login]).fetchone()
+        return conn.execute(
+            "select active, json_extract(profile, '$.title') from users where user_name = ?", [login]
+        ).fetchone()
 
 
 def test_a_hook_repairs_what_the_push_lost(org: SimulatedOrg, tmp_path: Path) -> None:
