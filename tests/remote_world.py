@@ -70,5 +70,5 @@ def remote_world(remote: Remote, folder: Path, users: int = 8, *, seed: int = 1,
         store = Store.open(DatabaseSettings(url=f"sqlite:///{folder}/agent.db"))
         stack.callback(store.close)
         found = RemoteWorld(remote, org, okta, store, **{"guard": RAISED, **sections})
-        stack.callback(lambda: found.directory.close())
+        stack.callback(found.directory.close)
         yield found

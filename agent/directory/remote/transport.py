@@ -41,7 +41,7 @@ SCIM_JSON = "application/scim+json"
 MAX_ANSWER = 64 * 1024 * 1024
 #: How long a sweep goes on trying one call, and how long somebody who waits for an answer does: Okta gives up after 60 s.
 PATIENT = 180.0
-HURRIED = 25.0
+HURRIED = 10.0
 _ATTEMPTS = 12
 _MAX_REDIRECTS = 3
 _RETRIED = frozenset({429, 500, 502, 503, 504})
