@@ -81,6 +81,9 @@ class Proxy:
     def __init__(self, url: str) -> None:
         self._server = make_url(url)
         self.cut: str | None = None
+        #: The next answer of the server is lost; and it was given.
+        self._mute = threading.Event()
+        self._answered = threading.Event()
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.url = self._server.set(
             host="127.0.0.1", port=self._listener.getsockname()[1], query={}
@@ -116,19 +119,23 @@ class Proxy:
                 if b"COMMIT" in data and self.cut is not None:
                     how, self.cut = self.cut, None
                     if how == "after":
-                        client.shutdown(socket.SHUT_RDWR)
+                        self._mute.set()
                         server.sendall(data)
-                        back.join(10)
+                        # Only now may the client notice: it would end a transaction that is still in progress.
+                        assert self._answered.wait(10)
+                        client.shutdown(socket.SHUT_RDWR)
                     return
                 server.sendall(data)
 
-    @staticmethod
-    def _copy(server: socket.socket, client: socket.socket) -> None:
+    def _copy(self, server: socket.socket, client: socket.socket) -> None:
         while data := _receive(server):
+            if self._mute.is_set():
+                self._mute.clear()
+                self._answered.set()
+                return
             try:
                 client.sendall(data)
             except OSError:
-                # The answer is lost; it was given, and that is what the one who waits wants to know.
                 return
 
 
