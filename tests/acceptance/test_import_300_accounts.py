@@ -157,6 +157,7 @@ def fill(imports: Import) -> dict[str, list[str]]:
     return people
 
 
+@pytest.mark.slow
 def test_300_accounts_come_into_okta_once_each(imports: Import) -> None:
     people, org = fill(imports), imports.org
     before = {person["okta_id"]: person for person in org.state()}
