@@ -1,5 +1,6 @@
 """What the store keeps of accounts at a remote OpsHelm: links and marks, the agent's last writes, owners. No rules."""
 
+import json
 from collections.abc import Collection, Sequence
 from datetime import datetime
 
@@ -7,6 +8,7 @@ from msgspec import Struct
 from sqlalchemy import Connection, delete, insert, select, update
 
 from agent.store.account import get
+from agent.store.statement import driver, moment
 from agent.store.tables import account, remote_links, remote_owners
 
 
@@ -25,6 +27,7 @@ class Link(Struct, frozen=True, kw_only=True):
     state: str | None = None
 
 
+_MARKS = "directory_id, okta_id, detached, origin, protected, suspended, hidden, deactivated"
 _columns = [remote_links.c[name] for name in Link.__struct_fields__]
 
 
@@ -34,8 +37,22 @@ def get_link(conn: Connection, directory_id: str) -> Link | None:
 
 
 def of(conn: Connection, directory_ids: Collection[str]) -> dict[str, Link]:
-    rows = conn.execute(select(*_columns).where(remote_links.c.directory_id.in_(directory_ids)))
-    return {row.directory_id: Link(**row._asdict()) for row in rows}
+    """For a page of a listing: on the driver's own cursor, and without what was written last."""
+    ids = list(directory_ids)
+    wanted: str
+    given: str | list[str]
+    if conn.dialect.name == "sqlite":
+        wanted, given = "IN (SELECT value FROM json_each(?))", json.dumps(ids)
+    else:
+        wanted, given = "= ANY(%s)", ids
+    rows = driver(conn).execute(f"SELECT {_MARKS} FROM remote_links WHERE directory_id {wanted}", [given])
+    return {
+        row[0]: Link(
+            directory_id=row[0], okta_id=row[1], detached=bool(row[2]), origin=row[3], protected=bool(row[4]),
+            suspended=bool(row[5]), hidden=bool(row[6]), deactivated=None if row[7] is None else moment(row[7]),
+        )
+        for row in rows.fetchall()
+    }  # fmt: skip
 
 
 def by_okta_id(conn: Connection, okta_id: str) -> Link | None:

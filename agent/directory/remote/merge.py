@@ -35,11 +35,7 @@ def join(account: Account, link: Link | None, owner_keys: Collection[str]) -> Di
     )
     role = Role.OWNER if owner else Role.MEMBER
     if link is None:
-        user = DirectoryUser(
-            id=account.id, user_name=account.user_name, profile=account.profile, active=account.active,
-            created=account.created, updated=account.updated, okta_id=account.okta_id, role=role, version=0,
-        )  # fmt: skip
-        return replace(user, version=version(user))
+        link = Link(directory_id=account.id, okta_id=account.okta_id, origin=Origin.LOCAL.value)
     okta_id = link.okta_id if link.okta_id is not None or link.detached else account.okta_id
     user = DirectoryUser(
         id=account.id, user_name=account.user_name, profile=account.profile, active=account.active,
