@@ -19,7 +19,7 @@ _SERVER = """
 import json, os, sys
 import agent.cli.reconcile, agent.cli.plans, agent.cli.imports, agent.cli.keys, agent.cli.answers, agent.cli.import_answers
 import agent.bootstrap, agent.reconcile.reconciler, agent.imports, agent.directory.sql, agent.okta_org.sdk, agent.checks
-import okta.api_client, okta.models, okta.configuration, aiohttp
+import agent.cli.progress, agent.logs, okta.api_client, okta.models, okta.configuration, aiohttp
 from agent.cli.root import run
 
 for line in sys.stdin:

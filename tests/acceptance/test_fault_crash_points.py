@@ -5,13 +5,23 @@ end of this page, that no registered point was left out.
 """
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from crashing import FIXES, Case, Company, company
+from crashing import Case, Company, company
+from importing import account, okta_user
+from invariants import check, no_op, settled
+from processes import Daemon
+from pushing import Pusher, login
+from reconciling import world
 from warm import Warm
 
+from agent.directory.sql import SqlDirectory
 from agent.model.crash_points import CRASH_POINTS, VARIABLE
+from agent.settings import DatabaseSettings, Settings
+from agent.store import keys, plans
+from agent.store.engine import Store
 
 KILLED = -9
 
@@ -25,7 +35,11 @@ IN_A_RUN = {
     "apply.done": (1, 4),
     "plan.closed": (1,),
 }
+#: In whatever transaction comes: every one of a run's is tried, marked slow; some of them always.
 IN_ANY_TRANSACTION = ("store.written", "store.committed")
+IN_AN_APPROVAL = ("plan.decided",)
+IN_AN_IMPORT = tuple(point for point in CRASH_POINTS if point.startswith("import."))
+IN_A_PUSH = ("store.written", "store.committed", "push.committed")
 
 
 @pytest.fixture(scope="module")
@@ -52,3 +66,149 @@ def test_f04_a_run_that_is_killed_anywhere_is_put_right_by_the_next_one(case: Ca
     done = case.run("reconcile", "--apply", **{VARIABLE: where})
     assert done.code == KILLED, f"{where} was not hit: {done.out}{done.err}"
     case.heals()
+
+
+@pytest.mark.parametrize("nth", [3, 9])
+@pytest.mark.parametrize("point", IN_ANY_TRANSACTION)
+def test_f04_a_run_that_is_killed_around_a_commit_is_put_right_by_the_next_one(
+    case: Case, point: str, nth: int
+) -> None:
+    assert case.run("reconcile", "--apply", **{VARIABLE: f"{point}:{nth}"}).code == KILLED
+    case.heals()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("point", IN_ANY_TRANSACTION)
+def test_f04_a_run_that_is_killed_around_each_of_its_commits_is_put_right(
+    drifted: Company, tmp_path: Path, point: str
+) -> None:
+    for nth in range(1, 200):
+        (tmp_path / str(nth)).mkdir()
+        case = drifted.case(tmp_path / str(nth))
+        if case.run("reconcile", "--apply", **{VARIABLE: f"{point}:{nth}"}).code != KILLED:
+            break
+        case.heals()
+    assert 10 < nth < 199, "the loop has to come to the run's last commit"
+
+
+@pytest.mark.parametrize("point", IN_AN_APPROVAL)
+def test_f04_a_killed_apply_of_a_plan_may_be_repeated_and_does_nothing_twice(case: Case, point: str) -> None:
+    plan = case.run("reconcile", "--output", "json").json()["plan"]
+    apply = ("plans", "apply", str(plan["id"]), "--checksum", plan["checksum"])
+    assert case.run(*apply, **{VARIABLE: point}).code == KILLED
+    case.heals()
+    with case.store() as store:
+        assert no_op(store, lambda: case.run(*apply)).code == 0
+    assert case.run(*apply).code == 2
+
+
+def test_f03_a_sweep_that_was_killed_left_no_plan_and_no_write(case: Case) -> None:
+    with case.store() as store:
+        before = [stored.id for stored in kept(store)]
+    assert case.run("reconcile", "--apply", **{VARIABLE: "sweep.page:3"}).code == KILLED
+    with case.store() as store:
+        assert [stored.id for stored in kept(store)] == before
+    case.heals()
+
+
+def kept(store: Store) -> list[plans.StoredPlan]:
+    with store.read() as conn:
+        return plans.recent(conn, 100)
+
+
+# Imports
+
+
+@pytest.fixture(scope="module")
+def unknown(tmp_path_factory: pytest.TempPathFactory, warm: Warm) -> Iterator[Company]:
+    """A small company; the accounts that Okta doesn't know are each case's own."""
+    folder = tmp_path_factory.mktemp("imports")
+    with world(folder, 3) as w:
+        w.pin()
+        made = Company(w.org, folder / "before.db", warm)
+        w.store.close()
+        (folder / "agent.db").rename(made.database)
+        yield made
+
+
+@pytest.mark.parametrize("point", IN_AN_IMPORT)
+def test_f05_a_killed_import_makes_no_second_okta_user(unknown: Company, tmp_path: Path, point: str) -> None:
+    case = unknown.case(tmp_path)
+    place = point.replace(".", "-").replace("_", "-")
+    names = {f"{place}-{kind}@example.com": kind for kind in ("known", "new")}
+    with case.store() as store:
+        for name in names:
+            account(SqlDirectory(store, Settings()), name)
+    okta_user(unknown.org, f"{place}-known@example.com")
+    chosen = [part for name in names for part in ("--user", name)]
+    at_once = {VARIABLE: point}
+    planning = point == "import.planned"
+    planned = case.run("import", "plan", *chosen, "--output", "json", **(at_once if planning else {}))
+    assert planned.code == (KILLED if planning else 0), planned.err
+    with case.store() as store:
+        plan_id = str(kept(store)[0].id)
+    if not planning:
+        assert case.run("import", "apply", plan_id, **at_once).code == KILLED
+        with case.store() as store:
+            check(store)
+    again = case.run("import", "apply", plan_id, "--output", "json")
+    assert again.code == 0, again.out + again.err
+    for name, kind in names.items():
+        (person,) = [p for p in unknown.org.state() if p["login"] == name]
+        assert person["app_user"] is not None
+        assert person["user_status"] == ("ACTIVE" if kind == "known" else "STAGED")
+    with case.store() as store:
+        check(store)
+        settled(store)
+
+
+# Pushes
+
+
+@pytest.fixture(scope="module")
+def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    file = tmp_path_factory.mktemp("migrated") / "agent.db"
+    Store.open(DatabaseSettings(url=f"sqlite:///{file}")).close()
+    return file
+
+
+@pytest.mark.parametrize("point", IN_A_PUSH)
+def test_f01_f02_a_receiver_that_is_killed_in_a_push_loses_nothing_it_acknowledged(
+    migrated: Path, tmp_path: Path, point: str
+) -> None:
+    database = tmp_path / "opshelm-agent.db"
+    database.write_bytes(migrated.read_bytes())
+    url = f"sqlite:///{database}"
+    key = new_key(url)
+    with Daemon(tmp_path, {VARIABLE: f"{point}:5"}) as daemon:
+        pusher = Pusher(daemon.url, key)
+        numbers = iter(range(100))
+        number = next(n for n in numbers if pusher.create(n) is None)
+        assert daemon.process.wait(30) == KILLED
+        pusher.close()
+    store = Store.open(DatabaseSettings(url=url))
+    check(store, pusher.said())
+    there = SqlDirectory(store, Settings()).find(user_name_key=login(number))
+    store.close()
+    assert number >= 2
+    assert (there is not None) == (point != "store.written")
+    with Daemon(tmp_path) as daemon:
+        again = Pusher(daemon.url, key)
+        retried = again.create(number)
+        assert retried is not None
+        assert retried.status_code == (201 if there is None else 409)
+        found = again.client.get("/Users", params={"filter": f'userName eq "{login(number)}"'}).json()
+        assert found["totalResults"] == 1
+        again.close()
+
+
+def new_key(url: str) -> str:
+    store = Store.open(DatabaseSettings(url=url))
+    _, key = store.write(lambda conn: keys.create(conn, name="okta", actor="test", now=datetime.now(UTC)))
+    store.close()
+    return key
+
+
+def test_no_registered_crash_point_is_left_out() -> None:
+    hit = {*IN_A_RUN, *IN_ANY_TRANSACTION, *IN_AN_APPROVAL, *IN_AN_IMPORT, *IN_A_PUSH}
+    assert hit == set(CRASH_POINTS)

@@ -1,0 +1,74 @@
+"""A client that pushes as Okta does and keeps what was acknowledged; for receivers that may die at any moment."""
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from threading import Lock
+from typing import Any
+
+import httpx
+from invariants import Acknowledged
+from receiving import SCIM_JSON, deactivation, okta_user
+
+#: The receiver went away: nobody knows what became of the request.
+LOST = httpx.TransportError
+
+
+def okta_id(number: int) -> str:
+    return f"00uPUSHED{number:011d}"
+
+
+def login(number: int) -> str:
+    return f"pushed{number}@example.com"
+
+
+class Pusher:
+    """``acknowledged`` grows with every 2xx, whoever sent it; ``lost`` are requests without an answer."""
+
+    def __init__(self, url: str, key: str, timeout: float = 30) -> None:
+        headers = {"Accept": SCIM_JSON, "Content-Type": SCIM_JSON, "Authorization": f"Bearer {key}"}
+        self.client = httpx.Client(base_url=url, headers=headers, timeout=timeout)
+        self.acknowledged: dict[str, int] = {}
+        self.statuses: list[int] = []
+        self.lost = 0
+        self._lock = Lock()
+
+    def send(self, method: str, path: str, body: Any = None) -> httpx.Response | None:
+        try:
+            answer = self.client.request(method, path, json=body)
+        except LOST:
+            with self._lock:
+                self.lost += 1
+            return None
+        with self._lock:
+            self.statuses.append(answer.status_code)
+            if method != "GET" and answer.status_code in (200, 201):
+                version = int(answer.headers["etag"].removeprefix("W/").strip('"'))
+                user_id = answer.json()["id"]
+                self.acknowledged[user_id] = max(version, self.acknowledged.get(user_id, 0))
+        return answer
+
+    def create(self, number: int) -> httpx.Response | None:
+        return self.send("POST", "/Users", okta_user(login(number), externalId=okta_id(number)))
+
+    def person(self, number: int) -> bool:
+        """Created, renamed twice, and every third deactivated; False as soon as an answer is lost."""
+        made = self.create(number)
+        if made is None or made.status_code != 201:
+            return made is not None
+        user = made.json()
+        path = f"/Users/{user['id']}"
+        for title in ("Mate", "Captain"):
+            if self.send("PUT", path, user | {"title": title}) is None:
+                return False
+        return number % 3 != 0 or self.send("PATCH", path, deactivation()) is not None
+
+    def crowd(self, numbers: Sequence[int], at_once: int = 8) -> None:
+        """All of them from several threads, until answers are lost."""
+        with ThreadPoolExecutor(at_once) as pool:
+            list(pool.map(self.person, numbers))
+
+    def close(self) -> None:
+        self.client.close()
+
+    def said(self) -> list[Acknowledged]:
+        return [Acknowledged(*pair) for pair in self.acknowledged.items()]
