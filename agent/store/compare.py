@@ -158,10 +158,14 @@ def _pairs(right: Any) -> tuple[Select[Any], FromClause, FromClause, FromClause]
     def mine(side: FromClause) -> Any:
         return side.c.sweep == _sweep if right is directory_rows else true()
 
+    def mine_by_index(side: FromClause) -> Any:
+        # Not usable for the primary key, whose prefix looks cheap to SQLite and is the whole listing, row by row.
+        return side.c.sweep + literal_column("0") == _sweep if right is directory_rows else true()
+
     joined = (
-        _s.outerjoin(bound, and_(bound.c.okta_id == _s.c.okta_id, mine(bound)))
+        _s.outerjoin(bound, and_(bound.c.okta_id == _s.c.okta_id, mine_by_index(bound)))
         .outerjoin(named, and_(named.c.id == _s.c.external_id, mine(named)))
-        .outerjoin(holder, and_(holder.c.user_name_key == _s.c.user_name_key, mine(holder)))
+        .outerjoin(holder, and_(holder.c.user_name_key == _s.c.user_name_key, mine_by_index(holder)))
     )
     statement = (
         select(*_wants(), *_accounts(bound, named, holder)).select_from(joined).where(_whole == _sweep)

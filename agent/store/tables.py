@@ -159,8 +159,8 @@ directory_rows = Table(
     Column("version", Integer, nullable=False),
     sqlite_with_rowid=False,
 )
-Index("ix_directory_rows_name", directory_rows.c.sweep, directory_rows.c.user_name_key)
-Index("ix_directory_rows_okta_id", directory_rows.c.sweep, directory_rows.c.okta_id)
+Index("ix_directory_rows_name", directory_rows.c.user_name_key, directory_rows.c.sweep)
+Index("ix_directory_rows_okta_id", directory_rows.c.okta_id, directory_rows.c.sweep)
 
 runs = Table(
     "runs",
