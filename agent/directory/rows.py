@@ -85,7 +85,7 @@ _insert = Fixed(
 
 def _updating(*names: str) -> Fixed:
     values: dict[str, Any] = {name: bindparam(name) for name in names}
-    return Fixed(update(users).where(users.c.id == bindparam("key_id")).values(values).returning(users.c.seq))
+    return Fixed(update(users).where(users.c.id == bindparam("key_id")).values(values))
 
 
 #: By what changed: identity, profile.
@@ -98,6 +98,7 @@ _updates = {
 _EMAIL = ("user_seq", "position", "value", "value_key", "type", "is_primary")
 _insert_email = Fixed(insert(user_emails).inline().values({name: bindparam(name) for name in _EMAIL}))
 _delete_emails = Fixed(delete(user_emails).where(user_emails.c.user_seq == bindparam("seq")))
+_seq = Fixed(select(users.c.seq).where(users.c.id == bindparam("id")))
 
 
 def decode(row: Any) -> DirectoryUser:
@@ -162,10 +163,11 @@ def update_user(conn: Connection, before: DirectoryUser, user: DirectoryUser, ma
         values |= _identity(user)
     if profile:
         values |= _profile(user, mapping)
-    row = _updates[identity, profile](conn, key_id=user.id, **values).fetchone()
+    _updates[identity, profile](conn, key_id=user.id, **values)
     if before.profile.emails != user.profile.emails:
-        _delete_emails(conn, seq=row[0])
-        _write_emails(conn, row[0], user)
+        seq = _seq(conn, id=user.id).fetchone()[0]
+        _delete_emails(conn, seq=seq)
+        _write_emails(conn, seq, user)
 
 
 def _identity(user: DirectoryUser) -> dict[str, Any]:

@@ -58,5 +58,6 @@ def row_hash(at: int, *values: str | int | None) -> str:
 def append(conn: Connection, entry: Entry, now: datetime) -> None:
     """Write one row."""
     at = micros(now)
-    values = {**msgspec.structs.asdict(entry), "kind": entry.kind.value}
+    values = msgspec.structs.asdict(entry)
+    values["kind"] = entry.kind.value
     _insert(conn, at=at, hash=row_hash(at, *values.values()), **values)

@@ -4,8 +4,10 @@ Not for statements whose shape depends on data; those go through ``Connection.ex
 times as microseconds and booleans as the driver gives them; parameters are given in the same raw form.
 """
 
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from operator import itemgetter
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection
 from sqlalchemy.engine import Dialect
@@ -15,6 +17,14 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
 
+class _Compiled(NamedTuple):
+    sql: str
+    #: What the statement itself binds, a limit for instance.
+    constants: dict[str, Any]
+    #: All values as the driver takes them: in order for sqlite3, by name for psycopg.
+    arranged: Callable[[dict[str, Any]], Any]
+
+
 class Fixed:
     """One statement with named parameters. What it raises are the driver's errors; Store translates them."""
 
@@ -22,28 +32,36 @@ class Fixed:
 
     def __init__(self, statement: Executable) -> None:
         self._statement = statement
-        self._compiled: dict[str, tuple[str, dict[str, Any], list[str] | None]] = {}
+        self._compiled: dict[str, _Compiled] = {}
 
     def __call__(self, conn: Connection, **params: Any) -> Any:
         """The driver's cursor."""
-        sql, constants, order = self._compiled.get(conn.dialect.name) or self._compile(conn.dialect)
-        values = {**constants, **params} if constants else params
-        return driver(conn).execute(sql, values if order is None else [values[name] for name in order])
+        sql, constants, arranged = self._compiled.get(conn.dialect.name) or self._compile(conn.dialect)
+        if constants:
+            params = {**constants, **params}
+        return driver(conn).execute(sql, arranged(params))
 
     def many(self, conn: Connection, rows: list[dict[str, Any]]) -> None:
         """The statement once for each row."""
-        sql, constants, order = self._compiled.get(conn.dialect.name) or self._compile(conn.dialect)
+        sql, constants, arranged = self._compiled.get(conn.dialect.name) or self._compile(conn.dialect)
         whole = [{**constants, **row} for row in rows] if constants else rows
-        given: Any = whole if order is None else [[row[name] for name in order] for row in whole]
-        driver(conn).cursor().executemany(sql, given)
+        driver(conn).cursor().executemany(sql, [arranged(row) for row in whole])
 
-    def _compile(self, dialect: Dialect) -> tuple[str, dict[str, Any], list[str] | None]:
+    def _compile(self, dialect: Dialect) -> _Compiled:
         compiled = self._statement.compile(dialect=dialect)  # type: ignore[attr-defined]
         constants = {name: value for name, value in compiled.params.items() if value is not None}
-        # sqlite3 wants values in order, psycopg by name.
-        order = compiled.positiontup
-        self._compiled[dialect.name] = found = (str(compiled), constants, order)
+        found = _Compiled(str(compiled), constants, _arranging(compiled.positiontup))
+        self._compiled[dialect.name] = found
         return found
+
+
+def _arranging(order: Sequence[str] | None) -> Callable[[dict[str, Any]], Any]:
+    if order is None:
+        return lambda values: values
+    if len(order) > 1:
+        return itemgetter(*order)
+    # Of a single name, itemgetter gives no tuple.
+    return lambda values: tuple(values[name] for name in order)
 
 
 def driver(conn: Connection) -> Any:

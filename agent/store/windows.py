@@ -5,9 +5,10 @@ A row written while the clock was ahead is pulled back to now before anything is
 """
 
 from datetime import datetime, timedelta
+from typing import Any
 
 from msgspec import Struct
-from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
+from sqlalchemy import Column, Connection, ScalarSelect, bindparam, delete, func, insert, select, update
 
 from agent.store.statement import Fixed, micros, moment
 from agent.store.tables import account, allowances, deactivations, identity_changes, refused_pushes
@@ -19,9 +20,21 @@ HOUR = timedelta(minutes=60)
 
 _totals = (deactivations.c.counted, deactivations.c.managed)
 _newest = Fixed(select(deactivations.c.at, *_totals).order_by(deactivations.c.id.desc()).limit(1))
-_until = Fixed(
-    select(*_totals).where(deactivations.c.at <= bindparam("at"))
-    .order_by(deactivations.c.at.desc(), deactivations.c.id.desc()).limit(1)
+
+
+def _until(column: Column[Any], moment: str) -> ScalarSelect[Any]:
+    """The running total of the last row up to then; NULL where there was none yet."""
+    return (
+        select(column).where(deactivations.c.at <= bindparam(moment))
+        .order_by(deactivations.c.at.desc(), deactivations.c.id.desc()).limit(1).scalar_subquery()
+    )  # fmt: skip
+
+
+_windows = Fixed(
+    select(
+        *_totals, _until(deactivations.c.counted, "hour"),
+        _until(deactivations.c.counted, "day"), _until(deactivations.c.managed, "day"),
+    ).order_by(deactivations.c.id.desc()).limit(1)
 )  # fmt: skip
 _pull_back = Fixed(
     update(deactivations).where(deactivations.c.at > bindparam("now")).values(at=bindparam("to"))
@@ -44,17 +57,14 @@ class Counts(Struct, frozen=True, kw_only=True):
 
 def counts(conn: Connection, now: datetime, *, managed_active: int | None = None) -> Counts:
     """All that the limits are computed from. Rows from the future count as happening now."""
-    newest = _newest(conn).fetchone()
     if managed_active is None:
         managed_active = int(_managed_active(conn).fetchone()[0])
-    if newest is None:
-        return Counts(population=managed_active, last_hour=0, last_day=0)
-    hour = _until(conn, at=micros(now - HOUR)).fetchone() or (0, 0)
-    day = _until(conn, at=micros(now - DAY)).fetchone() or (0, 0)
+    found = _windows(conn, hour=micros(now - HOUR), day=micros(now - DAY)).fetchone()
+    counted, managed, hour_ago, day_ago, managed_day_ago = (value or 0 for value in found or (0,) * 5)
     return Counts(
-        population=managed_active + newest[2] - day[1],
-        last_hour=newest[1] - hour[0],
-        last_day=newest[1] - day[0],
+        population=managed_active + managed - managed_day_ago,
+        last_hour=counted - hour_ago,
+        last_day=counted - day_ago,
     )
 
 
