@@ -2,12 +2,21 @@
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from threading import Lock
+from datetime import UTC, datetime
+from threading import Condition
 from typing import Any
 
 import httpx
 from invariants import Acknowledged
 from receiving import SCIM_JSON, deactivation, okta_user
+from reconciling import RAISED
+
+from agent.settings import DatabaseSettings
+from agent.store import keys
+from agent.store.engine import Store
+
+#: Limits that no test meets by accident, for a process.
+ROOMY = {f"OPSHELM_GUARD__{name.upper()}": str(limit) for name, limit in RAISED.items()}
 
 #: The receiver went away: nobody knows what became of the request.
 LOST = httpx.TransportError
@@ -30,17 +39,19 @@ class Pusher:
         self.acknowledged: dict[str, int] = {}
         self.statuses: list[int] = []
         self.lost = 0
-        self._lock = Lock()
+        self._answered = Condition()
 
     def send(self, method: str, path: str, body: Any = None) -> httpx.Response | None:
         try:
             answer = self.client.request(method, path, json=body)
         except LOST:
-            with self._lock:
+            with self._answered:
                 self.lost += 1
+                self._answered.notify_all()
             return None
-        with self._lock:
+        with self._answered:
             self.statuses.append(answer.status_code)
+            self._answered.notify_all()
             if method != "GET" and answer.status_code in (200, 201):
                 version = int(answer.headers["etag"].removeprefix("W/").strip('"'))
                 user_id = answer.json()["id"]
@@ -67,8 +78,20 @@ class Pusher:
         with ThreadPoolExecutor(at_once) as pool:
             list(pool.map(self.person, numbers))
 
+    def wait_for(self, answers: int) -> None:
+        """Until so many have come, or one is lost."""
+        with self._answered:
+            assert self._answered.wait_for(lambda: len(self.statuses) >= answers or self.lost, 60)
+
     def close(self) -> None:
         self.client.close()
 
     def said(self) -> list[Acknowledged]:
         return [Acknowledged(*pair) for pair in self.acknowledged.items()]
+
+
+def new_key(url: str) -> str:
+    store = Store.open(DatabaseSettings(url=url))
+    _, key = store.write(lambda conn: keys.create(conn, name="okta", actor="test", now=datetime.now(UTC)))
+    store.close()
+    return str(key)

@@ -5,22 +5,20 @@ end of this page, that no registered point was left out.
 """
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from crashing import Case, Company, company
 from importing import account, okta_user
 from invariants import check, no_op, settled
-from processes import Daemon
-from pushing import Pusher, login
+from pushing import Pusher, login, new_key
 from reconciling import world
 from warm import Warm
 
 from agent.directory.sql import SqlDirectory
 from agent.model.crash_points import CRASH_POINTS, VARIABLE
 from agent.settings import DatabaseSettings, Settings
-from agent.store import keys, plans
+from agent.store import plans
 from agent.store.engine import Store
 
 KILLED = -9
@@ -174,39 +172,32 @@ def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("point", IN_A_PUSH)
 def test_f01_f02_a_receiver_that_is_killed_in_a_push_loses_nothing_it_acknowledged(
-    migrated: Path, tmp_path: Path, point: str
+    warm: Warm, migrated: Path, tmp_path: Path, point: str
 ) -> None:
     database = tmp_path / "opshelm-agent.db"
     database.write_bytes(migrated.read_bytes())
     url = f"sqlite:///{database}"
     key = new_key(url)
-    with Daemon(tmp_path, {VARIABLE: f"{point}:5"}) as daemon:
-        pusher = Pusher(daemon.url, key)
-        numbers = iter(range(100))
-        number = next(n for n in numbers if pusher.create(n) is None)
-        assert daemon.process.wait(30) == KILLED
-        pusher.close()
+    daemon = warm.serve(tmp_path, {VARIABLE: f"{point}:5"})
+    pusher = Pusher(daemon.url, key)
+    number = next(n for n in range(100) if pusher.create(n) is None)
+    assert daemon.wait() == KILLED
+    pusher.close()
     store = Store.open(DatabaseSettings(url=url))
     check(store, pusher.said())
     there = SqlDirectory(store, Settings()).find(user_name_key=login(number))
     store.close()
     assert number >= 2
     assert (there is not None) == (point != "store.written")
-    with Daemon(tmp_path) as daemon:
-        again = Pusher(daemon.url, key)
-        retried = again.create(number)
-        assert retried is not None
-        assert retried.status_code == (201 if there is None else 409)
-        found = again.client.get("/Users", params={"filter": f'userName eq "{login(number)}"'}).json()
-        assert found["totalResults"] == 1
-        again.close()
-
-
-def new_key(url: str) -> str:
-    store = Store.open(DatabaseSettings(url=url))
-    _, key = store.write(lambda conn: keys.create(conn, name="okta", actor="test", now=datetime.now(UTC)))
-    store.close()
-    return key
+    daemon = warm.serve(tmp_path, {})
+    again = Pusher(daemon.url, key)
+    retried = again.create(number)
+    assert retried is not None
+    assert retried.status_code == (201 if there is None else 409)
+    found = again.client.get("/Users", params={"filter": f'userName eq "{login(number)}"'}).json()
+    assert found["totalResults"] == 1
+    again.close()
+    assert daemon.stop() == 0
 
 
 def test_no_registered_crash_point_is_left_out() -> None:

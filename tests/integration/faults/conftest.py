@@ -1,0 +1,12 @@
+"""Fault tests: one warm process for the session, from which commands and daemons are forked."""
+
+from collections.abc import Iterator
+
+import pytest
+from warm import Warm
+
+
+@pytest.fixture(scope="session")
+def warm() -> Iterator[Warm]:
+    with Warm() as process:
+        yield process
