@@ -37,6 +37,8 @@ FIRST_LOOK_BACK = timedelta(days=30)
 OVERLAP = timedelta(days=1)
 #: More findings of one kind than this are only counted.
 LISTED_FINDINGS = 10_000
+#: Rows in one transaction: each costs a sync of the disk, and the rows of a page are few.
+_WRITTEN_AT_ONCE = 2_000
 
 
 def _keep(sweep_id: int, rows: list[Want], conn: Any) -> None:
@@ -68,21 +70,26 @@ class Sweeper(Struct, frozen=True, kw_only=True):
         statuses = self._statuses(account, started)
         found = Sweep(id=sweep_id, started=started)
         writing: Future[Any] | None = None
+        rows: list[Want] = []
         for page in self.okta.app_user_pages(limit=self.page_size):
-            rows = self._rows(page, statuses, found)
-            if writing is not None:
-                writing.result()
-            writing = self.store.submit(partial(_keep, sweep_id, rows))
+            rows += self._rows(page, statuses, found)
+            if len(rows) >= _WRITTEN_AT_ONCE:
+                writing, rows = self._kept(sweep_id, rows, writing), []
             crash_point("sweep.page")
             found.counts["read"] += len(page)
             progress.step(f"reading people{self._budget()}", found.counts["read"])
-        if writing is not None:
-            writing.result()
+        self._kept(sweep_id, rows, writing).result()
         if usable_app(self.okta).id != binding.app.id:
             raise Frozen(
                 "The app changed while it was listed. Nothing was changed; the next run lists again."
             )
         return self._closed(found)
+
+    def _kept(self, sweep_id: int, rows: list[Want], before: "Future[Any] | None") -> "Future[Any]":
+        """Hand the rows to the writer, once it is done with those before: no more than two lots are in memory."""
+        if before is not None:
+            before.result()
+        return self.store.submit(partial(_keep, sweep_id, rows))
 
     def _rows(self, page: list[AppUser], statuses: dict[str, str], found: Sweep) -> list[Want]:
         now = self.clock()
