@@ -174,6 +174,7 @@ def error(status: int, detail: str = "as told") -> Reply:
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
     sloppy: Sloppy
 
     def _serve(self) -> None:

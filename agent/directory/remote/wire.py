@@ -121,16 +121,11 @@ def _lenient(raw: bytes | msgspec.Raw) -> Account:
 
 
 def _checked(account: Account) -> Account:
-    for name, value in (("id", account.id), ("userName", account.user_name)):
-        if not value.strip():
-            raise Unreadable(f"{name} is missing")
-    for name, text in (
-        ("id", account.id),
-        ("userName", account.user_name),
-        ("externalId", account.okta_id or ""),
-    ):
-        if len(text) > MAX_ID:
-            raise Unreadable(f"{name} has more than {MAX_ID} characters")
+    user_id, name, okta_id = account.id, account.user_name, account.okta_id or ""
+    if not user_id or user_id.isspace() or not name or name.isspace():
+        raise Unreadable(f"{'userName' if user_id.strip() else 'id'} is missing")
+    if len(user_id) > MAX_ID or len(name) > MAX_ID or len(okta_id) > MAX_ID:
+        raise Unreadable(f"id, userName or externalId has more than {MAX_ID} characters")
     return account
 
 
