@@ -4,7 +4,7 @@ Imports are inside the functions: a command loads only what it uses, and Okta's 
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -139,13 +139,13 @@ def open_agent(
     settings: Settings, *, need_okta: bool = True, secrets: Callable[[], Settings] | None = None
 ) -> Iterator[Agent]:
     """Open everything, and close it in the other order. The database first: what is wrong there is said at once."""
-    store = open_store(settings)
-    try:
+    with ExitStack() as stack:
+        store = open_store(settings)
+        stack.callback(store.close)
         okta = open_okta(settings, secrets=secrets) if need_okta or settings.okta.configured else None
+        if okta is not None:
+            # Closing twice is closing once: what fails from here on must not leave it open.
+            stack.callback(okta.close)
         agent = Agent(settings, store, okta)
-        try:
-            yield agent
-        finally:
-            agent.close()
-    finally:
-        store.close()
+        stack.callback(agent.close)
+        yield agent
