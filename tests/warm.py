@@ -9,6 +9,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -121,8 +122,13 @@ class Serving:
         os.kill(self.pid, number)
 
     def wait(self) -> int:
-        """Until it has ended: its exit code."""
-        return self._warm.reap(self.pid)
+        """Until it has ended: its exit code. One that does not end is killed after a while."""
+        patience = threading.Timer(_SECONDS, self.send, (signal.SIGKILL,))
+        patience.start()
+        try:
+            return self._warm.reap(self.pid)
+        finally:
+            patience.cancel()
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
         self.send(number)

@@ -56,7 +56,6 @@ def killed_under_pushes(
     threading.Event().wait(draw.random() * 0.005)
     assert daemon.stop(signal.SIGKILL) == -signal.SIGKILL
     pushing.join()
-    pusher.close()
     assert pusher.lost
     store = Store.open(DatabaseSettings(url=url))
     try:
@@ -77,7 +76,6 @@ def made_good(
         pusher.create(number)
     assert set(pusher.statuses) <= {201, 409}
     assert daemon.stop() == 0
-    pusher.close()
     store = Store.open(DatabaseSettings(url=url))
     check(store, pusher.said())
     directory = SqlDirectory(store, Settings())
