@@ -2,6 +2,7 @@
 
 from agent.cli import render
 from agent.cli.command import Invocation
+from agent.model.codes import PlanStatus
 from agent.model.limits import run_limit
 from agent.reconcile.report import RunReport
 from agent.store.plans import StoredPlan
@@ -51,7 +52,8 @@ def _text(invocation: Invocation, report: RunReport, *, dry: bool) -> str:
         parts.append("Findings:\n" + render.findings_text(report.findings, shown=20))
     counts = ", ".join(f"{n:,} {what}" for what, n in report.counts.items() if n)
     parts.append(f"Run {report.run_id}: {report.outcome}{f' ({counts})' if counts else ''}")
-    if report.detail:
+    told = report.plan.plan.held_detail if report.plan else ""
+    if report.detail and report.detail != told:
         parts.append(render.clean(report.detail))
     if report.plan is not None and report.plan.plan.actions:
         parts.append(_next_step(report, dry=dry))
@@ -61,7 +63,9 @@ def _text(invocation: Invocation, report: RunReport, *, dry: bool) -> str:
 def _next_step(report: RunReport, *, dry: bool) -> str:
     stored = report.plan
     assert stored is not None
-    if stored.plan.held:
+    if report.outcome == "disproved":
+        return ""
+    if stored.plan.held and stored.status is PlanStatus.HELD:
         n = render.bounded(stored.plan)
         return f"Approve: opshelm-agent plans approve {stored.id} --checksum {stored.checksum} --count {n}"
     if dry:

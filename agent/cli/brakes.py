@@ -87,14 +87,14 @@ def allow(invocation: Invocation, count: int | None, user: str | None, lasts: ti
     examples=['opshelm-agent guard reject --user ann@example.com --reason "group removed by mistake"'],
 )
 @click.option("--user", metavar="LOGIN", required=True)
-@click.option("--reason", required=True, help=_REASON)
+@click.option("--reason", default="", help=_REASON)
 @pass_invocation
 def reject(invocation: Invocation, user: str, reason: str) -> None:
     """Refuse a waiting pushed deactivation for good: Okta's retry gets 409. Then correct the person in Okta."""
     from agent.cli.people import find
     from agent.directory import brakes
 
-    at, text = now(), require_reason(reason)
+    at, text = now(), reason.strip()
     with invocation.directory() as directory:
         person = find(directory, user)
         directory.store.write(
@@ -110,13 +110,13 @@ def reject(invocation: Invocation, user: str, reason: str) -> None:
 
 
 @command("pause", examples=['opshelm-agent pause --reason "Okta migration tonight"'])
-@click.option("--reason", required=True, help=_REASON)
+@click.option("--reason", default="", help=_REASON)
 @pass_invocation
 def pause(invocation: Invocation, reason: str) -> None:
     """Stop the agent's own applies. The receiver goes on: what Okta pushes is done."""
     from agent.directory import brakes
 
-    at, text = now(), require_reason(reason)
+    at, text = now(), reason.strip()
     with invocation.store() as store:
         store.write(lambda conn: brakes.pause(conn, actor=operator(), source="cli", reason=text, now=at))
     invocation.answer(
@@ -165,14 +165,14 @@ def show_pins(invocation: Invocation) -> None:
 
 
 @pins.command("accept", examples=['opshelm-agent pins accept --reason "moved to the new org, change 4711"'])
-@click.option("--reason", required=True, help=_REASON)
+@click.option("--reason", default="", help=_REASON)
 @pass_invocation
 def accept_pins(invocation: Invocation, reason: str) -> None:
     """After a planned move: pin the org and app that the settings name, as Okta shows them now."""
     from agent.bootstrap import open_okta
     from agent.directory import brakes
 
-    at, text = now(), require_reason(reason)
+    at, text = now(), reason.strip()
     with open_okta(invocation.settings) as okta, invocation.store() as store:
         org_id, app = okta.org_id(), okta.app()
         before = store.write(

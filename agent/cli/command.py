@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 FORMAT_VERSION = "1.0"
 
+#: A number that the database gave. Larger ones don't fit into any of its columns, so they are a typing error.
+ROW_ID = click.IntRange(1, 2**63 - 1)
+
 
 class Invocation:
     """One call of the command line: where its settings are and how it answers. Talk goes to stderr, the answer to stdout."""

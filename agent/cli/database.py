@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from agent.cli.command import Invocation, group, now, operator, pass_invocation, require_reason
+from agent.cli.command import Invocation, group, now, operator, pass_invocation
 
 
 @group("db")
@@ -28,13 +28,13 @@ def backup(invocation: Invocation, target: Path) -> None:
     "accept-restore",
     examples=['opshelm-agent db accept-restore --reason "disk lost, restored Monday\'s copy"'],
 )
-@click.option("--reason", required=True, help="Why; kept in the journal.")
+@click.option("--reason", default="", help="Why; kept in the journal.")
 @pass_invocation
 def accept_restore(invocation: Invocation, reason: str) -> None:
     """Trust a restored copy again, after a dry run showed what it would do."""
     from agent.directory import brakes
 
-    at, text = now(), require_reason(reason)
+    at, text = now(), reason.strip()
     with invocation.store() as store:
         why = store.write(
             lambda conn: brakes.accept_restore(conn, actor=operator(), source="cli", reason=text, now=at)

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from agent.cli.command import Invocation, group, interactive, operator, pass_invocation
+from agent.cli.command import ROW_ID, Invocation, group, interactive, operator, pass_invocation
 
 if TYPE_CHECKING:
     from agent.imports import ImportReport
@@ -137,7 +137,7 @@ def _answer_plan(invocation: Invocation, report: "ImportReport", *, detailed: bo
 
 
 @imports.command("apply", examples=["opshelm-agent import apply 81"])
-@click.argument("plan_id", metavar="PLAN", type=int)
+@click.argument("plan_id", metavar="PLAN", type=ROW_ID)
 @click.option(
     "--wait",
     metavar="S",

@@ -4,7 +4,7 @@ import sys
 
 import click
 
-from agent.cli.command import Invocation, group, pass_invocation
+from agent.cli.command import ROW_ID, Invocation, group, pass_invocation
 
 
 @group("journal")
@@ -21,10 +21,10 @@ def journal() -> None:
     ],
 )
 @click.option("--user", metavar="LOGIN", help="Only rows about this account.")
-@click.option("--after", metavar="ID", type=int, default=0, help="Only rows after this one.")
+@click.option("--after", metavar="ID", type=ROW_ID, help="Only rows after this one.")
 @click.option("--csv", "as_csv", is_flag=True, help="As CSV, safe to open in a spreadsheet.")
 @pass_invocation
-def export(invocation: Invocation, *, user: str | None, after: int, as_csv: bool) -> None:
+def export(invocation: Invocation, *, user: str | None, after: int | None, as_csv: bool) -> None:
     """All rows as JSON lines, oldest first; with --output json as one document."""
     import msgspec
 
@@ -34,7 +34,7 @@ def export(invocation: Invocation, *, user: str | None, after: int, as_csv: bool
     with invocation.directory() as directory:
         person = find(directory, user) if user else None
         with directory.store.read() as conn:
-            rows = seal.export(conn, after=after, directory_id=person.id if person else None)
+            rows = seal.export(conn, after=after or 0, directory_id=person.id if person else None)
             if invocation.json:
                 invocation.answer("journal", {"rows": list(rows)}, "")
             elif as_csv:

@@ -5,7 +5,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from agent.cli.command import DurationType, Invocation, group, interactive, now, operator, pass_invocation
+from agent.cli.command import (
+    ROW_ID,
+    DurationType,
+    Invocation,
+    group,
+    interactive,
+    now,
+    operator,
+    pass_invocation,
+)
 
 if TYPE_CHECKING:
     from agent.store.keys import ApiKey
@@ -102,7 +111,7 @@ def roll(invocation: Invocation, name: str, grace: timedelta) -> None:
 
 @keys.command("revoke", examples=["opshelm-agent keys revoke okta", "opshelm-agent keys revoke okta --id 3"])
 @click.argument("name")
-@click.option("--id", "key_id", metavar="N", type=int, help="Only this one of the keys with that name.")
+@click.option("--id", "key_id", metavar="N", type=ROW_ID, help="Only this one of the keys with that name.")
 @pass_invocation
 def revoke(invocation: Invocation, name: str, key_id: int | None) -> None:
     """End a key at once; every process refuses it within 5 s."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from agent.cli.command import (
+    ROW_ID,
     Invocation,
     command,
     group,
@@ -78,7 +79,7 @@ def _plan_row(stored: "StoredPlan") -> dict[str, Any]:
 
 
 @plans.command("show", examples=["opshelm-agent plans show 81", "opshelm-agent plans show 81 --output json"])
-@click.argument("plan_id", metavar="ID", type=int)
+@click.argument("plan_id", metavar="ID", type=ROW_ID)
 @pass_invocation
 def show_plan(invocation: Invocation, plan_id: int) -> None:
     """All of one plan: deactivations first, each attribute before and after, what is held and why."""
@@ -89,7 +90,7 @@ def show_plan(invocation: Invocation, plan_id: int) -> None:
 
 
 @plans.command("apply", examples=["opshelm-agent plans apply 81 --checksum 5f3a…"])
-@click.argument("plan_id", metavar="ID", type=int)
+@click.argument("plan_id", metavar="ID", type=ROW_ID)
 @_CHECKSUM
 @pass_invocation
 def apply_plan(invocation: Invocation, plan_id: int, checksum: str) -> int:
@@ -104,10 +105,10 @@ def apply_plan(invocation: Invocation, plan_id: int, checksum: str) -> int:
         "opshelm-agent plans approve 81 --checksum 5f3a… --action 3 --action 7",
     ],
 )
-@click.argument("plan_id", metavar="ID", type=int)
+@click.argument("plan_id", metavar="ID", type=ROW_ID)
 @_CHECKSUM
 @click.option(
-    "--action", "actions", metavar="N", type=int, multiple=True, help="Only this action; may be repeated."
+    "--action", "actions", metavar="N", type=ROW_ID, multiple=True, help="Only this action; may be repeated."
 )
 @click.option(
     "--count",
@@ -152,7 +153,7 @@ def _carry_out(
 @plans.command(
     "reject", examples=['opshelm-agent plans reject 81 --reason "wrong group in Okta, being corrected"']
 )
-@click.argument("plan_id", metavar="ID", type=int)
+@click.argument("plan_id", metavar="ID", type=ROW_ID)
 @click.option("--reason", required=True, help="Why; kept in the journal.")
 @pass_invocation
 def reject_plan(invocation: Invocation, plan_id: int, reason: str) -> None:
@@ -197,7 +198,7 @@ def list_runs(invocation: Invocation, limit: int) -> None:
 
 
 @runs.command("show", examples=["opshelm-agent runs show 12"])
-@click.argument("run_id", metavar="ID", type=int)
+@click.argument("run_id", metavar="ID", type=ROW_ID)
 @pass_invocation
 def show_run(invocation: Invocation, run_id: int) -> None:
     """One run with its counts and what it said."""

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
-from agent.model.codes import ActionKind, ActionState
+from agent.model.codes import ActionKind, ActionState, PlanStatus
 from agent.model.plan import Action, Finding, Plan
 
 _SYMBOLS = {
@@ -54,12 +54,18 @@ def ordered(actions: Iterable[Action]) -> list[Action]:
     return sorted(actions, key=lambda a: (a.held is not None, _ORDER.index(a.kind), a.n))
 
 
+#: Plans on which nobody has decided yet, and the states of actions which nobody has let go or refused.
+_OPEN = (PlanStatus.READY, PlanStatus.HELD)
+_UNDECIDED = (ActionState.PENDING, ActionState.HELD)
+
+
 def action_lines(action: Action) -> Iterator[str]:
     """``- deactivate ann@example.com``, then each attribute before → after."""
-    symbol = "!" if action.held else _SYMBOLS[action.kind]
+    waits = action.held is not None and action.state in _UNDECIDED
+    symbol = "!" if waits else _SYMBOLS[action.kind]
     trail = _TRAIL.get(action.state, "")
     yield f"{symbol} {word(action.kind):<11} {clean(action.login)}{f'  ({trail})' if trail else ''}"
-    if action.held:
+    if action.held is not None and waits:
         detail = f": {clean(action.held_detail)}" if action.held_detail else ""
         yield f"    held {action.held.value}{detail}   [action {action.n}]"
     if action.error:
@@ -94,8 +100,8 @@ def painted(text: str) -> str:
     return "\n".join(map(line, text.split("\n")))
 
 
-def summary(plan: Plan, percent_limit: float, people_limit: int) -> str:
-    """``3 create, 12 update, 4 deactivate of 1,204 (0.3 %; limit 10 %) – passes``."""
+def summary(plan: Plan, percent_limit: float, people_limit: int, *, waits: bool = True) -> str:
+    """``3 create, 12 update, 4 deactivate of 1,204 (0.3 %; limit 10 %) – passes``; ``waits``: nobody has decided yet."""
     counts = Counter(action.kind for action in plan.actions)
     parts = [
         f"{counts[kind]:,} {word(kind)}"
@@ -108,12 +114,12 @@ def summary(plan: Plan, percent_limit: float, people_limit: int) -> str:
     limit = (
         f"{percent_limit:g} %"
         if plain_percent <= people_limit < plain_percent + 1
-        else f"{people_limit:,} people"
+        else f"{people_limit:,} {'person' if people_limit == 1 else 'people'}"
     )
     parts.append(f"{leavers:,} deactivate of {plan.population:,} ({share:.1f} %; limit {limit})")
-    held = [action.held for action in plan.actions if action.held]
+    held = [action.held for action in plan.actions if action.held and action.state in _UNDECIDED]
     if plan.held:
-        verdict = f"held: {plan.held.value}"
+        verdict = f"held: {plan.held.value}" if waits else f"was held: {plan.held.value}"
     elif held:
         verdict = f"{len(held):,} held ({', '.join(sorted(set(held)))}), the rest passes"
     else:
@@ -132,21 +138,23 @@ def plan_text(
 ) -> str:
     """The whole plan for a person; ``shown_actions`` cuts a long one and says so."""
     if not plan.actions:
-        return f"{NO_CHANGES}{_held_plan(plan)}"
+        return f"{NO_CHANGES}\n{_held_plan(plan)}" if plan.held else NO_CHANGES
     lines = [f"Plan {plan_id if plan_id is not None else '(not stored)'} – {status}", ""]
     todo = ordered(plan.actions)
     for action in todo[:shown_actions]:
         lines += action_lines(action)
     if shown_actions is not None and len(todo) > shown_actions:
         lines.append(f"… and {len(todo) - shown_actions:,} more: opshelm-agent plans show {plan_id}")
-    lines += ["", summary(plan, percent_limit, people_limit) + _held_plan(plan)]
-    if plan_id is not None and status in ("ready", "held"):
+    waits = status in _OPEN
+    lines += ["", summary(plan, percent_limit, people_limit, waits=waits)]
+    lines += [_held_plan(plan)] if waits and plan.held else []
+    if plan_id is not None and waits:
         lines.append(f"checksum {plan.checksum}")
     return "\n".join(lines)
 
 
 def _held_plan(plan: Plan) -> str:
-    return f"\nHeld ({plan.held.value}): {clean(plan.held_detail)}" if plan.held else ""
+    return f"Held ({plan.held}): {clean(plan.held_detail)}"
 
 
 def findings_text(findings: Sequence[Finding], shown: int | None = None) -> str:

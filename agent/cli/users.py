@@ -168,13 +168,12 @@ def link(invocation: Invocation, login: str, okta_id: str, by_id: bool, reason: 
 )
 @_LOGIN
 @by_id_option
-@_REASON
+@_WHY
 @pass_invocation
 def unlink(invocation: Invocation, login: str, by_id: bool, reason: str) -> None:
     """Make it a local account again; Okta's runs leave it alone from now on."""
-    text = require_reason(reason)
     _act_on(
-        invocation, login, by_id, act=lambda acts, user: acts.unlink(user.id), reason=text, done="Unlinked"
+        invocation, login, by_id, act=lambda acts, user: acts.unlink(user.id), reason=reason, done="Unlinked"
     )
 
 
@@ -184,17 +183,16 @@ def unlink(invocation: Invocation, login: str, by_id: bool, reason: str) -> None
 )
 @_LOGIN
 @by_id_option
-@_REASON
+@_WHY
 @pass_invocation
 def release_name(invocation: Invocation, login: str, by_id: bool, reason: str) -> None:
     """Free the userName of an inactive account for somebody new. The old account stays, under another name."""
-    text = require_reason(reason)
     _act_on(
         invocation,
         login,
         by_id,
         act=lambda acts, user: acts.release_name(user.id),
-        reason=text,
+        reason=reason,
         done="Renamed",
     )
 
@@ -221,17 +219,16 @@ def protect(invocation: Invocation, login: str, by_id: bool, reason: str) -> Non
 )
 @_LOGIN
 @by_id_option
-@_REASON
+@_WHY
 @pass_invocation
 def unprotect(invocation: Invocation, login: str, by_id: bool, reason: str) -> None:
     """Let Okta manage the account again."""
-    text = require_reason(reason)
     _act_on(
         invocation,
         login,
         by_id,
         act=lambda acts, user: acts.protect(user.id, protected=False),
-        reason=text,
+        reason=reason,
         done="Unprotected",
     )
 
@@ -249,14 +246,13 @@ def owner() -> None:
 )
 @click.option("--to", "successor", metavar="LOGIN", required=True, help="Becomes owner.")
 @click.option("--deactivate", "leaver", metavar="LOGIN", required=True, help="Is deactivated.")
-@_REASON
+@_WHY
 @pass_invocation
 def handover(invocation: Invocation, successor: str, leaver: str, reason: str) -> None:
     """Promote one person and deactivate another in one transaction: how the last owner leaves."""
-    text = require_reason(reason)
     with invocation.directory() as directory:
         to, gone = find(directory, successor), find(directory, leaver)
-        promoted, ended = _acts(directory, text).handover(to.id, gone.id)
+        promoted, ended = _acts(directory, reason.strip()).handover(to.id, gone.id)
     body = {"owner": user_json(promoted), "deactivated": user_json(ended)}
     invocation.answer(
         "handover", body, f"{promoted.user_name} is owner now; {ended.user_name} is deactivated."

@@ -59,7 +59,7 @@ def _rejected(conn: Connection, user: DirectoryUser) -> None:
             RefusalCode.REJECTED,
             f"An OpsHelm operator rejected the deactivation of {user.user_name}; the account stays active. "
             "Assign the person to the app again in Okta, or ask the operator to run: "
-            f"opshelm-agent guard allow --user {user.user_name}",
+            f"opshelm-agent guard allow --user {user.user_name} --reason …",
         )
 
 

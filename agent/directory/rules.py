@@ -88,7 +88,7 @@ def _push_on_local(before: DirectoryUser, after: DirectoryUser) -> None:
         raise Refused(
             RefusalCode.LOCAL_ACCOUNT,
             f"{name} is a local OpsHelm account that was never linked to Okta, so this first push may not deactivate it. "
-            f"Nothing was changed. If the person has left, an OpsHelm operator runs: opshelm-agent users deactivate {name}",
+            f"Nothing was changed. If the person has left, an OpsHelm operator runs: opshelm-agent users deactivate {name} --reason …",
         )
     if identity_changes(before, after):
         raise Refused(

@@ -215,11 +215,11 @@ class Reconciler:
         if order.dry:
             outcome = Outcome.HELD if base.held else Outcome.DRIFT if base.drift else Outcome.IN_STEP
             return replace(base, outcome=outcome, detail=_held_detail(plan, waiting))
-        if plan.held is not None:
-            return replace(base, outcome=Outcome.HELD, detail=plan.held_detail)
         paused = self._paused()
         if paused:
             return replace(base, outcome=Outcome.PAUSED, detail=paused)
+        if plan.held is not None:
+            return replace(base, outcome=Outcome.HELD, detail=plan.held_detail)
         self._pin(binding, draft, order.actor)
         self._look_again(draft)
         if stored is None or stored is waiting:
@@ -243,14 +243,15 @@ class Reconciler:
         plan = self.planner.judged(replace(draft, plan=replace(draft.plan, actions=common)), grant)
         base = Ending(
             outcome=Outcome.IN_STEP, counts=draft.counts | counts_of(plan.actions), plan=stored,
-            findings=draft.plan.findings, drift=bool(plan.actions), held=_holds(plan),
+            findings=draft.plan.findings, drift=bool(plan.actions), held=_holds(plan) or _passed_over(stored, order),
         )  # fmt: skip
-        if plan.held is not None:
-            outcome = Outcome.DISPROVED if plan.held is HeldCode.ABSENCE_DISPROVED else Outcome.HELD
-            return replace(base, outcome=outcome, detail=plan.held_detail)
+        if plan.held is HeldCode.ABSENCE_DISPROVED:
+            return replace(base, outcome=Outcome.DISPROVED, detail=plan.held_detail)
         paused = self._paused()
         if paused:
             return replace(base, outcome=Outcome.PAUSED, detail=paused)
+        if plan.held is not None:
+            return replace(base, outcome=Outcome.HELD, detail=plan.held_detail)
         self._decided(stored, picked, moved, order)
         crash_point("plan.decided")
         self._note_good_sweep(draft, dry=False)
@@ -271,7 +272,7 @@ class Reconciler:
         crash_point("plan.closed")
         held = base.held or result.held > 0
         return replace(
-            base, outcome=_outcome(result, held=held), detail=result.left or _held_detail(stored.plan, base.waiting),
+            base, outcome=_outcome(result, held=held), detail=result.left or _still_held(stored.plan, base.waiting),
             counts=_without_states(base.counts) | counts_of(stored.plan.actions), plan=stored, held=held,
         )  # fmt: skip
 
@@ -373,6 +374,11 @@ def _holds(plan: Plan) -> bool:
     return (plan.held is not None) or any(action.held is not None for action in plan.actions)
 
 
+def _passed_over(stored: StoredPlan, order: Order) -> bool:
+    """Applying a plan leaves what is held in it. Who approved a part knows that the rest waits."""
+    return order.trigger == "plan" and any(a.state is ActionState.HELD for a in stored.plan.actions)
+
+
 def _as_held(action: Action) -> Action:
     return replace(action, state=ActionState.HELD) if action.held is not None else action
 
@@ -380,11 +386,19 @@ def _as_held(action: Action) -> Action:
 def _held_detail(plan: Plan, waiting: StoredPlan | None) -> str:
     if plan.held is not None:
         return plan.held_detail
-    held = sum(1 for action in plan.actions if action.held is not None)
+    return _waiting(sum(1 for action in plan.actions if action.held is not None), waiting)
+
+
+def _still_held(plan: Plan, waiting: StoredPlan | None) -> str:
+    """After an apply: why the plan or an action was held before it was approved is over."""
+    return _waiting(sum(1 for action in plan.actions if action.state is ActionState.HELD), waiting)
+
+
+def _waiting(held: int, waiting: StoredPlan | None) -> str:
     if not held:
         return ""
     where = f" in plan {waiting.id}: opshelm-agent plans show {waiting.id}" if waiting else ""
-    return f"{held} actions wait for a person{where}"
+    return f"{held} {'action waits' if held == 1 else 'actions wait'} for a person{where}"
 
 
 def _without_states(counts: dict[str, int]) -> dict[str, int]:

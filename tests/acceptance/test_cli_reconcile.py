@@ -66,6 +66,8 @@ def test_the_first_apply_is_held_and_an_approval_carries_it_out(settings: Path, 
     code, out, _ = command(*approve, "--count", str(PEOPLE))
     assert code == 0, out
     assert "applied" in out
+    assert "Nothing was changed" not in out
+    assert "Approve:" not in out
     assert command(*approve, "--count", str(PEOPLE))[0] == 2  # once
     assert json.loads(command("pins", "show", "--output", "json")[1])["pins"]["app_label"]
     assert run(command, "--detailed-exitcode")[0] == 0
@@ -163,6 +165,24 @@ def test_paused_applies_end_with_1_and_dry_runs_go_on(
     assert run(command)[0] == 0
     command("resume")
     assert run(command, "--apply")[0] == 0
+
+
+def test_paused_counts_before_held(settings: Path, command: Command) -> None:
+    command("pause", "--reason", "migration")
+    code, found = run(command, "--apply")
+    assert (code, found["run"]["outcome"], found["plan"]["held"]) == (1, "paused", "first_run")
+
+
+def test_applying_a_plan_says_that_the_held_part_of_it_waits(
+    pinned: Path, command: Command, org: SimulatedOrg
+) -> None:
+    command("users", "deactivate", str(org.state()[9]["login"]), "--reason", "by hand")
+    pinned.write_text(pinned.read_text() + "[guard]\ncreates_floor = 0\ncreates_percent = 0\n")
+    plan = run(command)[1]["plan"]
+    assert [action["held"] for action in plan["actions"]] == ["creates_per_run"]
+    apply = ["plans", "apply", str(plan["id"]), "--checksum", plan["checksum"], "--output", "json"]
+    code, out, _ = command(*apply)
+    assert (code, json.loads(out)["run"]["outcome"]) == (4, "held")
 
 
 def test_another_org_freezes_until_the_pins_are_moved(pinned: Path, command: Command) -> None:

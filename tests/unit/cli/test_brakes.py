@@ -203,3 +203,15 @@ def test_a_backup_overwrites_nothing(command: Command, folder: Path) -> None:
     (folder / "copy.db").write_text("mine")
     assert command("db", "backup", str(folder / "copy.db"))[0] == 2
     assert (folder / "copy.db").read_text() == "mine"
+
+
+@pytest.mark.parametrize("command_line", ["plans show", "runs show", "import apply"])
+def test_a_number_that_no_database_gives_is_a_usage_error(command: Command, command_line: str) -> None:
+    code, _, err = command(*command_line.split(), "9" * 30)
+    assert code == 2
+    assert "is not in the range" in err
+
+
+def test_brakes_work_without_a_reason(command: Command, document: Document) -> None:
+    assert command("pause")[0] == 0  # stopping comes first
+    assert document("guard", "show")["guard"]["paused"]["reason"] == ""

@@ -27,6 +27,16 @@ def text(wanted: Plan, *, shown: int | None = None, limit: int = 121) -> str:
     )
 
 
+def test_why_a_decided_plan_was_held_is_over() -> None:
+    done = action(1, ActionKind.DEACTIVATE, held=HeldCode.DEACTIVATIONS_PER_RUN, state=ActionState.DONE)
+    decided = plan(done, held=HeldCode.FIRST_RUN, held_detail="Nothing was changed.")
+    said = render.plan_text(decided, plan_id=81, status="applied", percent_limit=10, people_limit=121)
+    assert "– was held: first_run" in said
+    assert "Nothing was changed" not in said
+    assert "- deactivate" in said
+    assert "deactivations_per_run" not in said
+
+
 def many(kind: ActionKind, count: int, start: int) -> list[Action]:
     return [action(start + n, kind) for n in range(count)]
 
@@ -43,7 +53,7 @@ def test_the_summary_has_the_denominator_and_the_limit() -> None:
 
 @pytest.mark.parametrize(
     ("population", "limit", "said"),
-    [(12, 3, "3 people"), (50, 5, "10 %"), (5000, 200, "200 people"), (0, 1, "1 people")],
+    [(12, 3, "3 people"), (50, 5, "10 %"), (5000, 200, "200 people"), (0, 1, "1 person")],
 )
 def test_where_floor_or_cap_decides_the_limit_is_told_in_people(
     population: int, limit: int, said: str
