@@ -9,12 +9,13 @@ from sqlalchemy import ColumnElement, Connection, false, func, select
 
 from agent.directory import guarded, refusals, remap, rows, rules, transition
 from agent.directory.policy import Policy
-from agent.directory.port import Draft, Page, WriteContext, Written
+from agent.directory.port import CursorPage, Draft, Page, WriteContext, Written
 from agent.model.codes import Source
 from agent.model.errors import NotFound, Refused, VersionConflict
 from agent.model.users import DirectoryUser, identity_key
 from agent.settings import Settings
 from agent.store import account
+from agent.store.account import Account
 from agent.store.engine import Raised, Store
 from agent.store.tables import users
 
@@ -69,6 +70,22 @@ class SqlDirectory:
 
                 shown.append(filter_sql.where(where, self.store.dialect))
             return _search(conn, shown, offset, limit)
+
+    def search_after(self, where: Any | None, after: int, count: int) -> CursorPage:
+        """The page behind ``after`` (0: the first) in the same order; however far in, it costs the same."""
+        limit = max(count, 0)
+        shown = [users.c.hidden == false()]
+        if where is not None:
+            from agent.directory import filter_sql
+
+            shown.append(filter_sql.where(where, self.store.dialect))
+        with self.store.read() as conn:
+            if where is None:
+                total = account.visible(conn)
+            else:
+                total = conn.execute(select(func.count()).select_from(users).where(*shown)).scalar_one()
+            found, following = _after(conn, shown, after, limit)
+        return CursorPage(total=total, users=found, next=following)
 
     def everyone(self) -> Iterator[Sequence[DirectoryUser]]:
         seq = 0
@@ -128,9 +145,10 @@ class SqlDirectory:
         context: WriteContext,
         now: datetime,
         expected_version: int | None = None,
+        locked: Account | None = None,
     ) -> Written | Raised:
-        """``change`` inside a transaction that is open already."""
-        row = account.lock(conn)
+        """``change`` inside a transaction that is open already; ``locked``: the account row as it is by now in there."""
+        row = locked or account.lock(conn)
         before = rows.one(rows.by_id(conn, id=user_id))
         if before is None or (before.hidden and context.source is Source.PUSH):
             raise NotFound("There is no such user.")
@@ -181,6 +199,14 @@ def _revivable(draft: Draft, holders: list[DirectoryUser]) -> DirectoryUser | No
     same_id = next((u for u in holders if draft.okta_id is not None and u.okta_id == draft.okta_id), None)
     same_name = next((u for u in holders if u.user_name_key == key), None)
     return guarded.revivable(draft, same_id, same_name)
+
+
+def _after(conn: Connection, conditions: list[ColumnElement[bool]], after: int, limit: int) -> tuple[list[DirectoryUser], int | None]:
+    """The accounts behind ``after``, and where the next page goes on; None at the end."""
+    statement = select(*rows.RAW).where(*conditions, users.c.seq > after).order_by(users.c.seq).limit(limit + 1)
+    found = conn.execute(statement).fetchall()
+    more = len(found) > limit > 0
+    return [rows.decode(row) for row in found[:limit]], found[limit - 1][0] if more else None
 
 
 def _search(conn: Connection, conditions: list[ColumnElement[bool]], offset: int, limit: int) -> Page:

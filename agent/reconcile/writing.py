@@ -19,7 +19,8 @@ from agent.model.crash_points import crash_point
 from agent.model.errors import AgentError, FenceLost, NotFound, Refused, StoreError, VersionConflict
 from agent.model.plan import Action
 from agent.reconcile.drafts import draft
-from agent.store import lease, plans
+from agent.store import account, lease, plans
+from agent.store.account import Account
 from agent.store.engine import Raised
 
 ContextOf = Callable[[Action], WriteContext]
@@ -41,6 +42,9 @@ _HELD = {
 _STALE = frozenset(
     {RefusalCode.UNIQUENESS, RefusalCode.PROTECTED, RefusalCode.LOCAL_ACCOUNT, RefusalCode.HIDDEN}
 )
+
+#: Changes that the counters of the account row follow.
+_COUNTED = frozenset({"active", "suspended", "externalId", "origin"})
 
 
 class Ended(Struct, frozen=True, kw_only=True):
@@ -108,10 +112,13 @@ class Writer:
         versions: dict[str, int] = {}
         ended: list[Ended] = []
         undone: set[int] = set()
+        locked = account.lock(conn)
         for action in actions:
             first = next((n for n in action.needs if n in undone), None)
             if first is None:
-                ended.append(self._one(conn, action, context_of(action), now, versions))
+                ended.append(self._one(conn, action, context_of(action), now, versions, locked))
+                if not _keeps_counters(action):
+                    locked = account.lock(conn)
             else:
                 ended.append(after_undone(action.n, first))
             if ended[-1].state is not ActionState.DONE:
@@ -124,10 +131,16 @@ class Writer:
         return ended, versions
 
     def _one(
-        self, conn: Any, action: Action, context: WriteContext, now: datetime, versions: dict[str, int]
+        self,
+        conn: Any,
+        action: Action,
+        context: WriteContext,
+        now: datetime,
+        versions: dict[str, int],
+        locked: Account,
     ) -> Ended:
         try:
-            written = self._write(conn, action, context, now, versions)
+            written = self._write(conn, action, context, now, versions, locked)
         except (StoreError, FenceLost):
             raise
         except AgentError as error:
@@ -137,30 +150,42 @@ class Writer:
         return Ended(n=action.n, state=ActionState.DONE)
 
     def _write(
-        self, conn: Any, action: Action, context: WriteContext, now: datetime, versions: dict[str, int]
+        self,
+        conn: Any,
+        action: Action,
+        context: WriteContext,
+        now: datetime,
+        versions: dict[str, int],
+        locked: Account,
     ) -> list[Written]:
-        def version(account: str, planned: int | None) -> int | None:
-            return versions.get(account, self._versions.get(account, planned))
+        def version(directory_id: str, planned: int | None) -> int | None:
+            return versions.get(directory_id, self._versions.get(directory_id, planned))
 
         directory = self._directory
         if action.kind is ActionKind.CREATE:
             return [_value(directory.create_in(conn, draft(action, None), context, now))]
         if action.kind is ActionKind.RENAME_CYCLE:
-            members = [(account, version(account, seen), name) for account, seen, name in action.cycle]
+            members = [(member, version(member, seen), name) for member, seen, name in action.cycle]
             return ring.rename_in(conn, members, context, now, directory.policy)
-        account = action.directory_id or ""
+        directory_id = action.directory_id or ""
         return [
             _value(
                 directory.change_in(
                     conn,
-                    account,
+                    directory_id,
                     lambda before: transition.modified(before, draft(action, before), context, now),
                     context,
                     now,
-                    version(account, action.version),
+                    version(directory_id, action.version),
+                    locked,
                 )
             )
         ]
+
+
+def _keeps_counters(action: Action) -> bool:
+    """Nobody becomes active, inactive, managed or an owner by it: the account row is as it was."""
+    return action.kind is ActionKind.UPDATE and not action.changes.keys() & _COUNTED
 
 
 def _value(written: Written | Raised) -> Written:
