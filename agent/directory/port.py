@@ -58,6 +58,20 @@ class Page(Struct, frozen=True, kw_only=True):
     users: Sequence[DirectoryUser]
 
 
+class CursorPage(Struct, frozen=True, kw_only=True):
+    """``next``: where the next page begins; None: this is the last one."""
+
+    total: int
+    users: Sequence[DirectoryUser]
+    next: int | None
+
+
+class PagesByCursor(Protocol):
+    """What a directory may offer besides: pages that cost the same however far in they are."""
+
+    def search_after(self, where: Any | None, after: int, count: int) -> CursorPage: ...
+
+
 class Directory(Protocol):
     """``reads_block``: reads may wait for a network; the receiver then uses its thread pool."""
 

@@ -66,7 +66,7 @@ class Receiver:
         self._refusals = refusals
         self._hooks = hooks
         self._users = Users(directory, base, settings.receiver.max_waiting)
-        self._config = discovery.service_provider_config(base)
+        self._config = discovery.service_provider_config(base, cursors=self._users.cursors)
         self._listings = {"Schemas": discovery.schemas(base), "ResourceTypes": discovery.resource_types(base)}
         self._ids = itertools.count(1)
         self._prefix = secrets.token_hex(6)

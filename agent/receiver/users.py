@@ -4,9 +4,9 @@ import asyncio
 from collections.abc import Callable
 from concurrent.futures import Future
 from datetime import UTC, datetime
-from typing import TypeVar
+from typing import TypeVar, cast
 
-from agent.directory.port import Directory, Draft, WriteContext, Written
+from agent.directory.port import Directory, Draft, PagesByCursor, WriteContext, Written
 from agent.model.crash_points import crash_point
 from agent.model.errors import Refused
 from agent.model.users import DirectoryUser, identity_key
@@ -22,6 +22,7 @@ from agent.scim.terms import Compare, Filter
 T = TypeVar("T")
 
 DEFAULT_COUNT = 100
+_CURSOR_DIGITS = 19
 _BUSY_SECONDS = 30
 
 
@@ -46,6 +47,8 @@ class Users:
         return self._one(200, user, shown)
 
     async def search(self, request: Request) -> Response:
+        if "cursor" in request.parameters:
+            return await self._by_cursor(request, request.parameters["cursor"])
         return await self._listed(
             text=request.parameters.get("filter"),
             start=request.number("startIndex", 1),
@@ -62,6 +65,31 @@ class Users:
             start=wish.start_index,
             count=DEFAULT_COUNT if wish.count is None else wish.count,
             shown=projection.read(wish.attributes, wish.excluded_attributes),
+        )
+
+    @property
+    def cursors(self) -> bool:
+        """Whether the directory can page by cursor; a remote one is paged as the remote does it."""
+        return hasattr(self._directory, "search_after")
+
+    async def _by_cursor(self, request: Request, cursor: str) -> Response:
+        """RFC 9865. A cursor is the place of the last account that was shown; it never gets old."""
+        if not self.cursors:
+            raise ScimError(400, "Pages by cursor are not supported; use startIndex.", "invalidCursor")
+        if cursor and not (cursor.isascii() and cursor.isdigit() and len(cursor) < _CURSOR_DIGITS):
+            raise ScimError(400, "The cursor is not one that this server gave.", "invalidCursor")
+        count = min(max(0, request.number("count", DEFAULT_COUNT)), MAX_RESULTS)
+        shown = self._projection(request)
+        text = request.parameters.get("filter")
+        where = None if text is None else filter.parse(text)
+        directory = cast("PagesByCursor", self._directory)
+        found = await self._read(lambda: directory.search_after(where, int(cursor or 0), count))
+        resources = [render.user(user, self._base) for user in found.users]
+        if shown is not None:
+            resources = [shown.apply(resource) for resource in resources]
+        following = None if found.next is None else str(found.next)
+        return Response(
+            200, render.cursor_page(resources, total=found.total, count=len(resources), following=following)
         )
 
     async def _listed(

@@ -17,7 +17,17 @@ _SCHEMA_URN = "urn:ietf:params:scim:schemas:core:2.0:Schema"
 _TYPE_URN = "urn:ietf:params:scim:schemas:core:2.0:ResourceType"
 
 
-def service_provider_config(base: str) -> bytes:
+_PAGINATION = {
+    "cursor": True,
+    "index": True,
+    "defaultPaginationMethod": "index",
+    "defaultPageSize": 100,
+    "maxPageSize": MAX_RESULTS,
+}
+
+
+def service_provider_config(base: str, *, cursors: bool = False) -> bytes:
+    """``cursors``: pages can be had by cursor (RFC 9865) too."""
     return msgspec.json.encode(
         {
             "schemas": [_CONFIG_URN],
@@ -27,6 +37,7 @@ def service_provider_config(base: str) -> bytes:
             "changePassword": {"supported": False},
             "sort": {"supported": False},
             "etag": {"supported": True},
+            **({"pagination": _PAGINATION} if cursors else {}),
             "authenticationSchemes": [
                 {
                     "type": "oauthbearertoken",

@@ -65,6 +65,18 @@ def page(resources: Iterable[bytes], *, total: int, start_index: int, count: int
     )
 
 
+def cursor_page(resources: Iterable[bytes], *, total: int, count: int, following: str | None) -> bytes:
+    """RFC 9865 §2: no startIndex; the last page has no nextCursor."""
+    behind = b"" if following is None else b',"nextCursor":"%b"' % following.encode()
+    return b'{"schemas":["%b"],"totalResults":%d,"itemsPerPage":%d%b,"Resources":[%b]}' % (
+        LIST_URN.encode(),
+        total,
+        count,
+        behind,
+        b",".join(resources),
+    )
+
+
 def plain(user: DirectoryUser) -> dict[str, Any]:
     """What a PATCH may work on: the user without id and meta."""
     value: dict[str, Any] = msgspec.to_builtins(user.profile)
