@@ -1,5 +1,6 @@
 """``serve`` as a process beside a simulated org whose pushes are lost: who repairs the directory, and when."""
 
+import socket
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,7 +8,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from processes import Daemon, agent
+from processes import Daemon, agent, document
 
 from agent.reconcile.naming import HOOK_EVENTS
 from agent.simulator import SimulatedOrg
@@ -82,3 +83,40 @@ def test_a_hook_repairs_what_the_push_lost(org: SimulatedOrg, tmp_path: Path) ->
         org.api("DELETE", f"/apps/{org.app_id}/users/{someone['okta_id']}")
         assert repaired(daemon, "deactivate") == 1
         assert titles(tmp_path, someone["login"])[0] == 0
+
+
+def test_polling_repairs_too_and_check_makes_and_sees_the_hook(org: SimulatedOrg, tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        port = taken.getsockname()[1]
+    settings = env(
+        org, OPSHELM_SCHEDULE__EVENTS="1s", OPSHELM_SERVER__PUBLIC_URL=f"http://127.0.0.1:{port}"
+    )
+    first_run(tmp_path, settings)
+    with Daemon(tmp_path, {**settings, "OPSHELM_SERVER__PORT": str(port)}) as daemon:
+        someone = org.state()[0]
+        org.api("POST", f"/users/{someone['okta_id']}", {"profile": {"title": "Polled"}})
+        assert repaired(daemon, "update") == 1
+        assert titles(tmp_path, someone["login"]) == (1, "Polled")
+        settings |= {"OPSHELM_SERVER__PORT": str(port), "OPSHELM_SERVER__HOST": "127.0.0.1"}
+        before = states(agent("check", "--output", "json", cwd=tmp_path, env=settings))
+        assert (before["event hook"], before["round trip"]) == ("warn", "ok")
+        made = agent("check", "--create-event-hook", "--output", "json", cwd=tmp_path, env=settings)
+        assert "VERIFIED" in made.stderr
+        assert states(made)["event hook"] == "ok"
+        assert len(org.api("GET", "/eventHooks")) == 1
+        agent("check", "--create-event-hook", cwd=tmp_path, env=settings)
+        assert len(org.api("GET", "/eventHooks")) == 1
+    listed = agent("keys", "list", "--output", "json", cwd=tmp_path, env=settings)
+    assert document(listed)["keys"] == []  # the key of the round trip is gone
+
+
+def states(done: Any) -> dict[str, str]:
+    return {one["name"]: one["state"] for one in document(done)["checks"]}
+
+
+def test_a_hook_needs_its_secret_and_the_public_address(org: SimulatedOrg, tmp_path: Path) -> None:
+    done = agent("check", "--create-event-hook", cwd=tmp_path, env=env(org))
+    assert done.returncode == 2
+    assert "server.public_url" in done.stderr
+    assert org.api("GET", "/eventHooks") == []
