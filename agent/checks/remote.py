@@ -1,7 +1,7 @@
 """Checks on a remote OpsHelm: does it answer, is the key good, what can't it do and what does the agent do instead. Reads only."""
 
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from agent.checks.check import Check, fail, ok, warn
@@ -10,9 +10,6 @@ from agent.model.errors import AgentError
 if TYPE_CHECKING:
     from agent.directory.remote.directory import RemoteDirectory
     from agent.directory.remote.provider import Provider
-
-#: Time to renew a certificate without haste.
-CERTIFICATE_NOTICE = timedelta(days=14)
 
 
 def checks(directory: "RemoteDirectory", now: datetime) -> Iterator[Check]:
@@ -63,6 +60,8 @@ def _abilities(provider: "Provider") -> Iterator[Check]:
 def _certificate(ends: datetime | None, now: datetime) -> Iterator[Check]:
     if ends is None:
         return
+    from agent.directory.remote.reading import CERTIFICATE_NOTICE
+
     left = ends - now
     if left < CERTIFICATE_NOTICE:
         yield warn(

@@ -18,12 +18,14 @@ from agent.directory.remote.transport import PATIENT, Transport
 from agent.directory.remote.wire import Account
 from agent.model.users import DirectoryUser, Role, identity_key
 from agent.settings import DirectorySettings
-from agent.store import links
+from agent.store import alarms, links
 from agent.store.engine import Store
 from agent.store.links import Link, Owner
 
 #: How long the agent's own last write outweighs a listing that shows something older.
 LAG = timedelta(minutes=10)
+#: Time to renew a certificate without haste.
+CERTIFICATE_NOTICE = timedelta(days=14)
 
 log = structlog.get_logger("agent.directory.remote")
 
@@ -183,10 +185,23 @@ class Reader:
             )
 
         self._store.write(work)
+        self._watch_certificate()
         self._listed = True
         log.info(
             "remote listed", accounts=count.visible, managed=count.managed_active, roles=count.shows_roles
         )
+
+    def _watch_certificate(self) -> None:
+        ends, now = self._transport.certificate_ends, self._clock()
+        if ends is None:
+            return
+        if ends - now < CERTIFICATE_NOTICE:
+            detail = f"The certificate of the remote OpsHelm at {self._transport.host} ends {ends:%Y-%m-%d}. Renew it there."
+            self._store.write(
+                lambda conn: alarms.raise_alarm(conn, "remote_certificate", "directory", detail, now)
+            )
+        else:
+            self._store.write(lambda conn: alarms.clear(conn, "remote_certificate", "directory", now))
 
 
 class _Count:

@@ -16,6 +16,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+from places import remote_place
+from remotes import Remote
 from sloppy import KEY, Reply, Sloppy, sloppy_server
 
 from agent.checks import remote as checks
@@ -23,6 +25,8 @@ from agent.checks.check import State
 from agent.directory.remote.transport import Transport
 from agent.model.errors import AnswerLost, ConfigError, DirectoryUnavailable
 from agent.settings import DirectorySettings
+from agent.store import alarms
+from agent.store.engine import Store
 
 
 @contextmanager
@@ -260,6 +264,19 @@ def test_f40_the_end_of_a_certificate_is_warned_of_in_time(authority: Authority)
         (check,) = checks._certificate(calls.certificate_ends, datetime.now(UTC))
         assert check.state is State.WARN
         assert "12 days" in check.detail
+
+
+@pytest.mark.parametrize("days", [13, 15])
+def test_f40_a_listing_raises_the_alarm_before_the_certificate_ends(
+    authority: Authority, sqlite_store: Store, days: int
+) -> None:
+    with sloppy_server(authority.server(ends=timedelta(days=days))) as server:
+        remote = Remote(server.url, KEY)
+        remote.client.close()
+        with remote_place(sqlite_store, remote, ca_file=str(authority.file)) as place:
+            assert list(place.directory.everyone()) == [[]]
+        with sqlite_store.read() as conn:
+            assert [alarm.code for alarm in alarms.open_alarms(conn)] == ["remote_certificate"] * (days == 13)
 
 
 @pytest.mark.parametrize(
