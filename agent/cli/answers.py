@@ -68,8 +68,9 @@ def _next_step(report: RunReport, *, dry: bool) -> str:
     if stored.plan.held and stored.status is PlanStatus.HELD:
         n = render.bounded(stored.plan)
         return f"Approve: opshelm-agent plans approve {stored.id} --checksum {stored.checksum} --count {n}"
-    if dry:
-        return "Nothing was changed. Carry it out: opshelm-agent reconcile --apply"
+    if dry and any(action.held is None for action in stored.plan.actions):
+        users = "".join(f" --user {render.clean(login)}" for login in stored.plan.scope)
+        return f"Nothing was changed. Carry it out: opshelm-agent reconcile{users} --apply"
     if report.held:
         return f"Approve what is held: opshelm-agent plans approve {stored.id} --checksum {stored.checksum}"
     return ""

@@ -15,6 +15,7 @@ from agent.cli.command import (
     operator,
     pass_invocation,
 )
+from agent.model.errors import UsageError
 
 if TYPE_CHECKING:
     from agent.store.keys import ApiKey
@@ -43,6 +44,8 @@ def create(invocation: Invocation, name: str, scope: str, expires: timedelta | N
     """Make a key and show it, once. On stdout stands the key and nothing else."""
     from agent.store import keys as store_keys
 
+    if not name.strip():
+        raise UsageError("A key needs a name, such as okta")
     at = now()
     with invocation.store() as store:
         key, secret = store.write(

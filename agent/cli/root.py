@@ -105,7 +105,9 @@ def _fail(args: Sequence[str], code: str, detail: str, exit_code: int) -> int:
         click.echo(
             encode({"format_version": FORMAT_VERSION, "kind": "error", "code": code, "detail": detail})
         )
-    click.echo("\n".join(f"error: {line}" for line in detail.splitlines() or [code]), err=True)
+    from agent.cli.render import clean  # a name in it may come from Okta or a remote
+
+    click.echo("\n".join(f"error: {clean(line)}" for line in detail.splitlines() or [code]), err=True)
     return exit_code
 
 

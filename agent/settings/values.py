@@ -19,7 +19,8 @@ def parse_duration(value: Any) -> timedelta:
     if isinstance(value, timedelta):
         duration = value
     elif isinstance(value, str) and _DURATION.fullmatch(value.strip()):
-        duration = timedelta(seconds=sum(float(n) * _UNITS[unit] for n, unit in _PART.findall(value)))
+        seconds = sum(float(n) * _UNITS[unit] for n, unit in _PART.findall(value))
+        duration = timedelta(seconds=min(seconds, 2 * _CENTURY.total_seconds()))
     elif isinstance(value, int | float | str) and not isinstance(value, bool):
         try:
             duration = timedelta(seconds=float(value))

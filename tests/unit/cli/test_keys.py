@@ -170,3 +170,20 @@ def test_findings_come_from_the_last_sweep_and_are_safe_in_a_spreadsheet(
 def test_a_cell_that_would_be_a_formula_is_text(cell: str) -> None:
     assert spreadsheet_safe(cell) == f"'{cell}"
     assert spreadsheet_safe("plain") == "plain"
+
+
+def test_a_key_without_a_name_is_refused(command: Command) -> None:
+    assert command("keys", "create", " ")[0] == 2
+    assert command("keys", "list")[1].startswith("No keys.")
+
+
+def test_what_an_error_repeats_can_t_reach_the_terminal(command: Command) -> None:
+    code, _, err = command("users", "show", "ann\u202e\x1b[31m@example.com")
+    assert code == 1
+    assert "ann\\u202e\\x1b[31m@example.com" in err
+
+
+def test_a_grace_beyond_all_calendars_is_a_usage_error(command: Command) -> None:
+    code, _, err = command("keys", "roll", "okta", "--grace", "99999999999999h")
+    assert code == 2
+    assert "100 years" in err

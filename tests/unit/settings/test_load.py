@@ -157,6 +157,7 @@ x = "{SECRET}"
         ("[schedule]\nreconcile = 0\n", "schedule.reconcile: must be more than 0"),
         ('[reconcile]\nsettle = "-5m"\n', "reconcile.settle: must be a duration such as"),
         ("[reconcile]\nsettle = -5\n", "reconcile.settle: must be between 0 and 100 years"),
+        ('[reconcile]\nsettle = "99999999999999h"\n', "reconcile.settle: must be between 0 and 100 years"),
         ("[okta]\nscopes = 7\n", "okta.scopes: must be a tuple"),
         ("[mapping]\ntitle = 7\n", "mapping.title: must be a string"),
         ('[mapping]\ntitle = "nonsense"\n', "agent.toml:2 mapping.title: is no SCIM path"),
