@@ -46,23 +46,33 @@ class Company:
 
 
 class Case:
-    """One copy of the database, in a folder of its own."""
+    """One copy of the database, in a folder of its own; ``url``: another database than that."""
 
-    def __init__(self, company: Company, folder: Path) -> None:
+    def __init__(self, company: Company, folder: Path, url: str = "") -> None:
         self.company, self.folder = company, folder
-        self.printed: list[str] = []
+        self.url = url or f"sqlite:///{folder}/opshelm-agent.db"
 
     def run(self, *args: str, **env: str) -> Done:
-        done = self.company.warm.run(*args, cwd=self.folder, env=self.company.env(**env))
-        self.printed += [done.out, done.err]
-        return done
+        return self.company.warm.run(*args, cwd=self.folder, env=self._env(env))
+
+    def start(self, *args: str, **env: str) -> int:
+        """The same without waiting for its end: the process's id. Its output is in ``background``."""
+        folder = self.folder / "background"
+        folder.mkdir()
+        return self.company.warm.start(*args, cwd=folder, env=self._env(env))
+
+    def background(self) -> str:
+        return "".join((self.folder / "background" / name).read_text() for name in ("stdout.txt", "stderr.txt"))
+
+    def _env(self, env: dict[str, str]) -> dict[str, str]:
+        return self.company.env(**{"OPSHELM_DATABASE__URL": self.url, **env})
 
     def apply(self) -> Done:
         return self.run("reconcile", "--apply", "--output", "json")
 
     @contextmanager
     def store(self) -> Iterator[Store]:
-        opened = Store.open(DatabaseSettings(url=f"sqlite:///{self.folder}/opshelm-agent.db"))
+        opened = Store.open(DatabaseSettings(url=self.url))
         try:
             yield opened
         finally:

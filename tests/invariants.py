@@ -25,7 +25,7 @@ from worlds import assert_whole
 
 from agent.store import plans, runs
 from agent.store.engine import Store
-from agent.store.tables import account, deactivations, journal, metadata, users
+from agent.store.tables import account, actions, deactivations, journal, metadata, users
 
 _BY_PEOPLE = ("cli", "dashboard")
 _ENDS = ("deactivate", "remove")
@@ -49,6 +49,9 @@ def check(store: Store, acknowledged: Iterable[Acknowledged] = ()) -> None:
         for row in rows:
             _reason(row)
             _ownership(row)
+        once = Counter((row.plan_id, row.action_n, row.directory_id) for row in rows if row.plan_id)
+        twice = [key for key, count in once.items() if count > 1 and key not in _cycles(conn)]
+        assert twice == [], "an action was carried out twice"
         _owner(conn, rows)
         _windows(conn, rows)
     assert "sessions" not in metadata.tables, "I9: check that no inactive person has one"
@@ -108,6 +111,16 @@ def _ownership(row: Any) -> None:
     assert not before["protected"], f"I3: row {row.id} changed a protected account"
     if before["origin"] == "local":
         assert row.verb == "link", f"I3: row {row.id} changed a local account"
+
+
+def _cycles(conn: Connection) -> set[tuple[int, int, str]]:
+    """Renames in a ring go through a temporary name: one action, two writes to one of its members."""
+    ring = select(actions.c.plan_id, actions.c.n, actions.c.body).where(actions.c.kind == "rename_cycle")
+    return {
+        (row.plan_id, row.n, member[0])
+        for row in conn.execute(ring)
+        for member in msgspec.json.decode(row.body)["cycle"]
+    }
 
 
 def _owner(conn: Connection, rows: list[Any]) -> None:

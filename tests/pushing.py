@@ -113,6 +113,10 @@ class Pusher:
         with self._answered:
             assert self._answered.wait_for(lambda: len(self.statuses) >= answers or self.lost, 60)
 
+    def wait_for_status(self, status: int) -> None:
+        with self._answered:
+            assert self._answered.wait_for(lambda: status in self.statuses, 60)
+
     def said(self) -> list[Acknowledged]:
         return [Acknowledged(*pair) for pair in self.acknowledged.items()]
 

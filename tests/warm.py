@@ -81,15 +81,17 @@ class Warm:
         code = self._ask(wait=True, args=args, cwd=str(cwd), env=dict(env), out=str(out), err=str(err))
         return Done(code, out.read_text(), err.read_text())
 
-    def serve(self, cwd: Path, env: Mapping[str, str]) -> "Serving":
-        """``serve``, once it serves."""
+    def start(self, *args: str, cwd: Path, env: Mapping[str, str]) -> int:
+        """The same without waiting: the process's id, for ``reap``."""
         out, err = cwd / "stdout.txt", cwd / "stderr.txt"
         err.write_text("")
+        return self._ask(wait=False, args=args, cwd=str(cwd), env=dict(env), out=str(out), err=str(err))
+
+    def serve(self, cwd: Path, env: Mapping[str, str]) -> "Serving":
+        """``serve``, once it serves."""
         ports = {"OPSHELM_SERVER__PORT": "0", "OPSHELM_SERVER__ADMIN_PORT": "0", "OPSHELM_SERVER__HOST": "127.0.0.1"}
-        pid = self._ask(
-            wait=False, args=["serve"], cwd=str(cwd), env=ports | dict(env), out=str(out), err=str(err)
-        )
-        return Serving(self, pid, err)
+        pid = self.start("serve", cwd=cwd, env=ports | dict(env))
+        return Serving(self, pid, cwd / "stderr.txt")
 
     def reap(self, pid: int) -> int:
         return self._ask(pid=pid)

@@ -55,6 +55,10 @@ def _sqlite(url: URL, settings: DatabaseSettings) -> Engine:
 
 def _make_private(path: Path) -> None:
     """The file holds personal data and key hashes: nobody but its owner reads it. Its WAL gets the same mode."""
+    if path.exists():
+        # Never opened here: closing any descriptor of a file drops all locks that this process has on it, and another
+        # process would then fold in and delete a log that is in use.
+        return
     try:
         os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
     except OSError as exc:
@@ -92,6 +96,8 @@ def _postgresql(url: URL, settings: DatabaseSettings) -> Engine:
             "application_name": "opshelm-agent",
             "options": (
                 f"-c lock_timeout={lock_timeout} -c timezone=UTC -c tcp_keepalives_idle=30 "
+                # An agent that is frozen amid a transaction must not keep the account's lock from all others.
+                f"-c idle_in_transaction_session_timeout={lock_timeout} "
                 "-c tcp_keepalives_interval=10 -c tcp_keepalives_count=3"
             ),
             # Either side may vanish without a word: a dead writer must not keep the account's lock for hours.

@@ -245,3 +245,36 @@ def test_a_failed_fsync_is_fatal_and_loses_nothing(sqlite_url: str, when: int, t
     with store.read() as conn:
         assert set(numbers) <= set(conn.execute(select(cursors.c.name)).scalars())
     store.close()
+
+
+SEEN_BY_ANOTHER = """
+import sys
+from sqlalchemy import select
+from agent.settings import DatabaseSettings
+from agent.store.engine import Store
+from agent.store.tables import cursors
+
+store = Store.open(DatabaseSettings(url=sys.argv[1]))
+with store.read() as conn:
+    print(*conn.execute(select(cursors.c.name).order_by(cursors.c.name)).scalars())
+store.close()
+"""
+
+
+def test_a_database_opened_twice_in_one_process_keeps_its_locks(sqlite_url: str) -> None:
+    """Else another process, the last one as far as it can see, deletes the log that this one goes on writing."""
+
+    def seen_by_another() -> list[str]:
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+        command = [sys.executable, "-c", SEEN_BY_ANOTHER, sqlite_url]
+        return subprocess.run(
+            command, env=environment, check=True, timeout=60, capture_output=True, text=True
+        ).stdout.split()
+
+    store = Store.open(DatabaseSettings(url=sqlite_url))
+    store.write(lambda conn: conn.execute(insert(cursors).values(name="one", value="x", updated=NOW)).close())
+    Store.open(DatabaseSettings(url=sqlite_url)).close()
+    assert seen_by_another() == ["one"]
+    store.write(lambda conn: conn.execute(insert(cursors).values(name="two", value="x", updated=NOW)).close())
+    assert seen_by_another() == ["one", "two"]
+    store.close()
