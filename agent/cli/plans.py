@@ -10,6 +10,7 @@ import click
 from agent.cli.command import (
     ROW_ID,
     Invocation,
+    asked_to_stop,
     command,
     group,
     interactive,
@@ -137,8 +138,9 @@ def _carry_out(
     from agent.cli.progress import Progress
 
     with open_agent(invocation.settings) as agent:
-        with Progress() as progress:
-            report = agent.need_reconciler().apply_plan(
+        reconciler = agent.need_reconciler()
+        with Progress() as progress, asked_to_stop(reconciler.stop):
+            report = reconciler.apply_plan(
                 plan_id,
                 checksum,
                 only=only,

@@ -1,8 +1,10 @@
 """``reconcile``: one run, dry unless --apply."""
 
+from contextlib import nullcontext
+
 import click
 
-from agent.cli.command import Invocation, command, operator, pass_invocation
+from agent.cli.command import Invocation, asked_to_stop, command, operator, pass_invocation
 
 
 @command(
@@ -68,7 +70,7 @@ def reconcile(
         raise click.UsageError("--first-run and --allow-empty go with --apply")
     with open_agent(invocation.settings) as agent:
         reconciler = agent.need_reconciler()
-        with Progress() as progress:
+        with Progress() as progress, asked_to_stop(reconciler.stop) if apply_ else nullcontext():
             report = reconciler.run(
                 apply=apply_,
                 users=users,
