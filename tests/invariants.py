@@ -57,6 +57,12 @@ def check(store: Store, acknowledged: Iterable[Acknowledged] = ()) -> None:
     assert "sessions" not in metadata.tables, "I9: check that no inactive person has one"
 
 
+def still_there(store: Store, acknowledged: Iterable[Acknowledged]) -> None:
+    """I1 alone: quick, however long the journal is."""
+    with store.read() as conn:
+        _acknowledged(conn, acknowledged)
+
+
 def settled(store: Store) -> None:
     """After the run that followed a crash: every run has its end, and no action's outcome is unknown."""
     with store.read() as conn:

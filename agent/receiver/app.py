@@ -18,7 +18,7 @@ import structlog
 from agent.directory.port import Directory, WriteContext
 from agent.model.codes import Source
 from agent.model.errors import AgentError
-from agent.receiver import metrics
+from agent.receiver import metrics, openapi
 from agent.receiver.auth import Authenticator, Keys
 from agent.receiver.messages import CLOSE, Receive, Request, Response, Scope, Send
 from agent.receiver.refusals import Refusals, translate
@@ -66,6 +66,7 @@ class Receiver:
         self._refusals = refusals
         self._hooks = hooks
         self._users = Users(directory, base, settings.receiver.max_waiting)
+        self._openapi = openapi.document(base)
         self._config = discovery.service_provider_config(base, cursors=self._users.cursors)
         self._listings = {"Schemas": discovery.schemas(base), "ResourceTypes": discovery.resource_types(base)}
         self._ids = itertools.count(1)
@@ -125,6 +126,9 @@ class Receiver:
             case ["ServiceProviderConfig"]:
                 _discovery(request)
                 return Response(200, self._config)
+            case ["openapi.json"]:
+                _discovery(request)
+                return Response(200, self._openapi)
             case [("Schemas" | "ResourceTypes") as name, *rest] if len(rest) < 2:
                 _discovery(request)
                 return self._document(name, rest)

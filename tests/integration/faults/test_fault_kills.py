@@ -6,7 +6,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from invariants import check
+from invariants import check, still_there
 from pushing import ROOMY, Pusher, login, new_key
 from warm import Warm
 
@@ -16,6 +16,8 @@ from agent.store.engine import Store
 
 #: People that are pushed between two kills, if the kill comes late: four writes for each.
 CROWD = 40
+#: All invariants take a while on a journal that has grown long; acknowledged writes are looked up after each kill.
+LOOK_EVERY = 20
 
 
 @pytest.mark.parametrize("seed", range(2))
@@ -38,7 +40,7 @@ def kills(warm: Warm, url: str, folder: Path, draw: random.Random, times: int) -
     for turn in range(times):
         numbers = range(turn * CROWD, (turn + 1) * CROWD)
         lost = killed_under_pushes(warm, url, folder, key, numbers, draw, acknowledged)
-        if turn == times - 1:
+        if turn % LOOK_EVERY == 0 or turn == times - 1:
             made_good(warm, url, folder, key, lost, acknowledged)
 
 
@@ -59,7 +61,7 @@ def killed_under_pushes(
     assert pusher.lost
     store = Store.open(DatabaseSettings(url=url))
     try:
-        check(store, pusher.said())
+        still_there(store, pusher.said())
     finally:
         store.close()
     return list(numbers)
