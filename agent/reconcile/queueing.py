@@ -110,13 +110,15 @@ def words(failure: PushFailure) -> str:
 
 
 def _keep_failures(conn: Any, failures: Sequence[Any], pushed: dict[str, datetime], now: datetime) -> None:
+    open_before = {failure.okta_id for failure in events.open_failures(conn)} if pushed else set()
     if failures:
         events.failed(
             conn,
             [PushFailure(okta_id=f.okta_id, event_type=f.event_type, reason=f.reason, at=f.at) for f in failures],
         )
-    for okta_id, at in pushed.items():
-        # A later push came through, so nothing is open; one that is met late says nothing of a newer failure.
+    # A later push came through, so nothing is open; one that is met late says nothing of a newer failure.
+    over = {okta_id: at for okta_id, at in pushed.items() if okta_id in open_before or failures}
+    for okta_id, at in over.items():
         events.heal(conn, [okta_id], at, now)
-    if failures or pushed:
+    if failures or over:
         tell(conn, now)

@@ -1,7 +1,9 @@
 """``serve`` as a process beside a simulated org whose pushes are lost: who repairs the directory, and when."""
 
+import re
 import socket
 import sqlite3
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -89,9 +91,7 @@ def test_polling_repairs_too_and_check_makes_and_sees_the_hook(org: SimulatedOrg
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         port = taken.getsockname()[1]
-    settings = env(
-        org, OPSHELM_SCHEDULE__EVENTS="1s", OPSHELM_SERVER__PUBLIC_URL=f"http://127.0.0.1:{port}"
-    )
+    settings = env(org, OPSHELM_SCHEDULE__EVENTS="1s", OPSHELM_SERVER__PUBLIC_URL=f"http://127.0.0.1:{port}")
     first_run(tmp_path, settings)
     with Daemon(tmp_path, {**settings, "OPSHELM_SERVER__PORT": str(port)}) as daemon:
         someone = org.state()[0]
@@ -120,3 +120,28 @@ def test_a_hook_needs_its_secret_and_the_public_address(org: SimulatedOrg, tmp_p
     assert done.returncode == 2
     assert "server.public_url" in done.stderr
     assert org.api("GET", "/eventHooks") == []
+
+
+def test_a_storm_at_the_hook_is_all_answered_in_time_and_costs_few_runs(
+    org: SimulatedOrg, tmp_path: Path
+) -> None:
+    settings = env(org)
+    first_run(tmp_path, settings)
+    with Daemon(tmp_path, settings) as daemon:
+        hook(org, daemon)
+        for person in org.state()[:3]:
+            org.api("POST", f"/users/{person['okta_id']}", {"profile": {"title": "Stormy"}})
+        org.wait_idle()
+        org.events(count=10_000, duplicate=0.3, shuffle=True)
+        org.wait_idle()
+        with urllib.request.urlopen(f"{daemon.admin}/metrics", timeout=30) as answer:
+            text = answer.read().decode()
+        counted = {name: float(n) for name, n in re.findall(r'hooks_total\{result="(\w+)"\} ([0-9.]+)', text)}
+        assert set(counted) - {"duplicate"} == {"verified", "queued"}
+        assert counted["queued"] > 100
+        done = agent("reconcile", "--wait", "30", "--detailed-exitcode", cwd=tmp_path, env=settings)
+        assert done.returncode == 0, done.stdout
+        assert daemon.stop() == 0
+    ended = [line for line in daemon.events if line["event"] == "run ended"]
+    assert len(ended) < 20
+    assert {line["exit_code"] for line in ended} == {0}
