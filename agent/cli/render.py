@@ -78,8 +78,15 @@ def action_lines(action: Action) -> Iterator[str]:
         yield f"    {path:<{width}}  {before}{shown(change.after)}"
 
 
+#: Longer values are cut on a screen; --output json has them whole.
+_LONGEST = 200
+
+
 def shown(value: Any) -> str:
-    return "nothing" if value is None else clean(json.dumps(value, ensure_ascii=False))
+    if value is None:
+        return "nothing"
+    text = clean(json.dumps(value, ensure_ascii=False))
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}… ({len(text):,} characters)"
 
 
 def clean(text: str) -> str:

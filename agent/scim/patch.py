@@ -12,7 +12,7 @@ from msgspec import Struct
 from agent.model.users import ENTERPRISE_URN, DirectoryUser, Profile
 from agent.scim import body, render
 from agent.scim.errors import ScimError, invalid_path, invalid_syntax, invalid_value, mutability, no_target
-from agent.scim.schema import CORE_URN
+from agent.scim.schema import CORE_URN, resolve
 
 MAX_OPERATIONS = 100
 _OPS = ("add", "replace", "remove")
@@ -99,10 +99,13 @@ def _operation(value: Any) -> dict[str, Any]:
     if op == "remove" and not path:
         raise no_target("A remove needs a path.")
     if op != "remove" and "value" not in parts:
-        raise invalid_value(f"A {op} needs a value.")
+        raise invalid_value(f"{op} needs a value.")
     if not path and op != "remove" and not isinstance(parts["value"], dict):
         raise invalid_value("Without a path, value must be an object.")
     parts["op"] = op
+    if op == "remove" and path and _is_single(path):
+        # A value says which ones of many to remove; of a single one there is nothing to choose.
+        parts.pop("value", None)
     if not path:
         parts.pop("path", None)
     if "value" in parts:
@@ -127,6 +130,11 @@ def _value(value: Any, path: str | None) -> Any:
         else:
             clean[key] = item
     return clean
+
+
+def _is_single(path: str) -> bool:
+    target = resolve(path)
+    return target is not None and not target.attribute.multi
 
 
 def _names_manager(path: str) -> bool:

@@ -160,3 +160,9 @@ def test_columns_are_aligned_and_an_empty_list_says_why() -> None:
     assert render.table(["id", "name"], [[1, "ann"], [10, None]], "none") == "id  name\n1   ann\n10"
     assert render.table(["id"], [], "No keys.") == "No keys."
     assert "ann" in render.table(["id", "name"], [[1, "ann"]], "", rich=True)
+
+
+def test_a_long_value_is_cut_on_a_screen() -> None:
+    line = render.shown("x" * 300_000)
+    assert len(line) < 300
+    assert "300,002 characters" in line
