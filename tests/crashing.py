@@ -62,7 +62,9 @@ class Case:
         return self.company.warm.start(*args, cwd=folder, env=self._env(env))
 
     def background(self) -> str:
-        return "".join((self.folder / "background" / name).read_text() for name in ("stdout.txt", "stderr.txt"))
+        return "".join(
+            (self.folder / "background" / name).read_text() for name in ("stdout.txt", "stderr.txt")
+        )
 
     def _env(self, env: dict[str, str]) -> dict[str, str]:
         return self.company.env(**{"OPSHELM_DATABASE__URL": self.url, **env})
@@ -94,7 +96,14 @@ class Case:
 
 def directory(store: Store) -> dict[str, Any]:
     """What counts of every account, without what differs from run to run (ids, times, versions)."""
-    columns = (users.c.user_name, users.c.okta_id, users.c.active, users.c.role, users.c.origin, users.c.mapped)
+    columns = (
+        users.c.user_name,
+        users.c.okta_id,
+        users.c.active,
+        users.c.role,
+        users.c.origin,
+        users.c.mapped,
+    )
     with store.read() as conn:
         return {row.user_name: tuple(row)[1:] for row in conn.execute(select(*columns))}
 
@@ -139,4 +148,3 @@ def drift(w: World, returning: list[str]) -> None:
         w.org.api("POST", f"/apps/{w.org.app_id}/users", {"id": okta_id})
     for person in people[-CHANGED:]:
         w.org.api("POST", f"/users/{person['okta_id']}", {"profile": {"title": "Captain"}})
-

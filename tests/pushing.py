@@ -21,6 +21,7 @@ from agent.store.engine import Store
 #: Limits that no test meets by accident, for a process.
 ROOMY = {f"OPSHELM_GUARD__{name.upper()}": str(limit) for name, limit in RAISED.items()}
 
+
 def okta_id(number: int) -> str:
     return f"00uPUSHED{number:011d}"
 

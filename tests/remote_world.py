@@ -61,7 +61,9 @@ class RemoteWorld(World):
 
 
 @contextmanager
-def remote_world(remote: Remote, folder: Path, users: int = 8, *, seed: int = 1, **sections: Any) -> Iterator[RemoteWorld]:
+def remote_world(
+    remote: Remote, folder: Path, users: int = 8, *, seed: int = 1, **sections: Any
+) -> Iterator[RemoteWorld]:
     with ExitStack() as stack:
         org = stack.enter_context(SimulatedOrg.start(users=users, seed=seed))
         org.provisioning(mode="off")

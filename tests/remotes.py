@@ -35,7 +35,9 @@ class Remote:
             "schemas": [CORE], "userName": name, "active": True,
             "emails": [{"value": name, "type": "work", "primary": True}],
         }  # fmt: skip
-        answer = self.client.post("/Users", json=body | more, headers={"Content-Type": "application/scim+json"})
+        answer = self.client.post(
+            "/Users", json=body | more, headers={"Content-Type": "application/scim+json"}
+        )
         assert answer.status_code == 201, answer.text
         made: dict[str, Any] = answer.json()
         return made
@@ -49,11 +51,15 @@ class Remote:
     def patch(self, user_id: str, **values: Any) -> None:
         """``None`` removes."""
         operations = [
-            {"op": "remove", "path": path} if value is None else {"op": "replace", "path": path, "value": value}
+            {"op": "remove", "path": path}
+            if value is None
+            else {"op": "replace", "path": path, "value": value}
             for path, value in values.items()
         ]
         body = {"schemas": ["urn:ietf:params:scim:api:messages:2.0:PatchOp"], "Operations": operations}
-        answer = self.client.patch(f"/Users/{user_id}", json=body, headers={"Content-Type": "application/scim+json"})
+        answer = self.client.patch(
+            f"/Users/{user_id}", json=body, headers={"Content-Type": "application/scim+json"}
+        )
         assert answer.status_code in (200, 204), answer.text
 
 
@@ -72,7 +78,13 @@ def ours(folder: Path, template: Path | None = None) -> Iterator[Remote]:
 @contextmanager
 def scim2_server() -> Iterator[Remote]:
     port = free_port()
-    command = [str(Path(sys.executable).with_name("scim2-server")), "--port", str(port), "--bearer-token", KEY]
+    command = [
+        str(Path(sys.executable).with_name("scim2-server")),
+        "--port",
+        str(port),
+        "--bearer-token",
+        KEY,
+    ]
     with _process(command, f"http://127.0.0.1:{port}/v2") as remote:
         yield remote
 
@@ -129,7 +141,9 @@ def scimmy(folder: Path) -> Iterator[Remote]:
         )  # fmt: skip
     (folder / "server.mjs").write_text(_SCIMMY)
     port = free_port()
-    with _process(["node", str(folder / "server.mjs"), str(port), KEY], f"http://127.0.0.1:{port}/scim") as remote:
+    with _process(
+        ["node", str(folder / "server.mjs"), str(port), KEY], f"http://127.0.0.1:{port}/scim"
+    ) as remote:
         yield remote
 
 

@@ -24,7 +24,9 @@ Body = dict[str, Any]
 class Call:
     """One request, and what becomes of it. ``applied`` is called by hooks that let the server do its work first."""
 
-    def __init__(self, method: str, path: str, query: dict[str, str], headers: dict[str, str], body: Body) -> None:
+    def __init__(
+        self, method: str, path: str, query: dict[str, str], headers: dict[str, str], body: Body
+    ) -> None:
         self.method, self.path, self.query, self.headers, self.body = method, path, query, headers, body
 
     @property
@@ -36,7 +38,13 @@ class Reply:
     """``raw`` instead of a JSON body; ``cut``: the connection ends after so many bytes of it (0: without any answer)."""
 
     def __init__(
-        self, status: int = 200, body: Any = None, *, raw: bytes | None = None, cut: int | None = None, **headers: str
+        self,
+        status: int = 200,
+        body: Any = None,
+        *,
+        raw: bytes | None = None,
+        cut: int | None = None,
+        **headers: str,
     ) -> None:
         self.status, self.headers, self.cut = status, headers, cut
         self.content = raw if raw is not None else b"" if body is None else json.dumps(body).encode()

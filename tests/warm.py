@@ -89,7 +89,11 @@ class Warm:
 
     def serve(self, cwd: Path, env: Mapping[str, str]) -> "Serving":
         """``serve``, once it serves."""
-        ports = {"OPSHELM_SERVER__PORT": "0", "OPSHELM_SERVER__ADMIN_PORT": "0", "OPSHELM_SERVER__HOST": "127.0.0.1"}
+        ports = {
+            "OPSHELM_SERVER__PORT": "0",
+            "OPSHELM_SERVER__ADMIN_PORT": "0",
+            "OPSHELM_SERVER__HOST": "127.0.0.1",
+        }
         pid = self.start("serve", cwd=cwd, env=ports | dict(env))
         return Serving(self, pid, cwd / "stderr.txt")
 

@@ -49,10 +49,16 @@ def checks(okta: "OktaOrg", settings: Settings, now: datetime) -> Iterator[Check
 
 def _scopes(granted: frozenset[str], settings: Settings) -> Check:
     features = needed(settings)
-    missing = {feature: [s for s in scopes if not _covers(granted, s)] for feature, scopes in features.items()}
+    missing = {
+        feature: [s for s in scopes if not _covers(granted, s)] for feature, scopes in features.items()
+    }
     said = [f"{feature} needs {', '.join(scopes)}" for feature, scopes in missing.items() if scopes]
     if said:
-        return fail("scopes", f"not granted: {'; '.join(said)}", "grant them to the OAuth app in Okta, and name them in okta.scopes")
+        return fail(
+            "scopes",
+            f"not granted: {'; '.join(said)}",
+            "grant them to the OAuth app in Okta, and name them in okta.scopes",
+        )
     more = optional(settings)
     known = {scope for scopes in (*features.values(), *more.values()) for scope in scopes}
     if granted - known:
@@ -78,8 +84,14 @@ def _log(okta: "OktaOrg", settings: Settings, now: datetime) -> Check:
     try:
         okta.log_events(since=now, limit=1)
     except OktaDenied as exc:
-        return fail("scopes", f"events: {exc.detail}", "give the token's owner an admin role that may read the System Log")
-    return ok("scopes", "an API token has its owner's rights; it reads the app, its people and the System Log")
+        return fail(
+            "scopes",
+            f"events: {exc.detail}",
+            "give the token's owner an admin role that may read the System Log",
+        )
+    return ok(
+        "scopes", "an API token has its owner's rights; it reads the app, its people and the System Log"
+    )
 
 
 def _owner(okta: "OktaOrg") -> Check:
@@ -90,7 +102,9 @@ def _owner(okta: "OktaOrg") -> Check:
     login = str(owner.profile.get("login") or owner.id)
     if okta.person(owner.id).app_user is not None:
         return fail(
-            "token owner", f"{login} is assigned to OpsHelm: when they leave, the token dies with their account", fix
+            "token owner",
+            f"{login} is assigned to OpsHelm: when they leave, the token dies with their account",
+            fix,
         )
     return warn("token owner", f"the token is that of a person, {login}, and dies with their account", fix)
 
@@ -110,7 +124,9 @@ def rate(okta: "OktaOrg", settings: Settings, account: "Account") -> Check:
         fix = "a longer schedule.reconcile, or a higher share for this token (Okta: Reports > Rate limits)"
         return warn("rate limit", f"{detail}, about {minutes:.0f} minutes", fix)
     if found.remaining is not None and found.remaining < found.limit * (1 - settings.okta.budget_share):
-        return warn("rate limit", f"{detail}; only {found.remaining} are left just now", "look who else calls Okta")
+        return warn(
+            "rate limit", f"{detail}; only {found.remaining} are left just now", "look who else calls Okta"
+        )
     return ok("rate limit", detail)
 
 

@@ -27,15 +27,21 @@ def check(okta: "OktaOrg", settings: Settings) -> Check:
     if settings.okta.hook_secret is None:
         if every is None:
             fix = f'schedule.events = "30s", or okta.hook_secret and then {_CREATE}'
-            return warn("event hook", "not set up, and the System Log is not read: changes wait for a sweep", fix)
+            return warn(
+                "event hook", "not set up, and the System Log is not read: changes wait for a sweep", fix
+            )
         return ok("event hook", f"not set up; the System Log is read every {every.total_seconds():.0f} s")
     uri = address(settings)
     if uri is None:
-        return warn("event hook", "okta.hook_secret is set, but not server.public_url", "set server.public_url")
+        return warn(
+            "event hook", "okta.hook_secret is set, but not server.public_url", "set server.public_url"
+        )
     try:
         hooks = [hook for hook in okta.event_hooks() if hook.channel.config.uri == uri]
     except OktaDenied as exc:
-        return warn("event hook", f"could not be checked: {exc.detail}", "grant okta.eventHooks.read, or look in Okta")
+        return warn(
+            "event hook", f"could not be checked: {exc.detail}", "grant okta.eventHooks.read, or look in Okta"
+        )
     return _judge(hooks, uri)
 
 
@@ -45,12 +51,18 @@ def _judge(hooks: list[EventHook], uri: str) -> Check:
     live = [hook for hook in hooks if hook.status == "ACTIVE" and hook.verification_status == "VERIFIED"]
     if not live:
         hook = hooks[0]
-        return fail("event hook", f"{hook.id} is {hook.status}, {hook.verification_status}: Okta delivers nothing", _CREATE)
+        return fail(
+            "event hook",
+            f"{hook.id} is {hook.status}, {hook.verification_status}: Okta delivers nothing",
+            _CREATE,
+        )
     subscribed = {event for hook in live for event in hook.events.items}
     missing = sorted(set(HOOK_EVENTS) - subscribed)
     if missing:
         return warn(
-            "event hook", f"does not deliver {', '.join(missing)}", "add them in Okta: Workflow > Event Hooks > the hook > Edit"
+            "event hook",
+            f"does not deliver {', '.join(missing)}",
+            "add them in Okta: Workflow > Event Hooks > the hook > Edit",
         )
     return ok("event hook", f"{live[0].id} delivers to {uri}")
 

@@ -41,7 +41,9 @@ class OktaChecks:
         yield from requirements.checks(app)
         yield _pins(org_id, app, self._account)
         yield from self._each("e-mails", self._people)
-        yield from self._each("mapping", lambda: [mapping.check(self._okta.app_schema(), self._settings.mapping)])
+        yield from self._each(
+            "mapping", lambda: [mapping.check(self._okta.app_schema(), self._settings.mapping)]
+        )
         yield from self._each("scopes", lambda: access.checks(self._okta, self._settings, self._now))
         yield from self._each("event hook", lambda: [hook.check(self._okta, self._settings)])
         yield access.rate(self._okta, self._settings, self._account)

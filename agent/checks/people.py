@@ -44,7 +44,11 @@ def read(okta: "OktaOrg", page_size: int) -> Read:
 
 def check(read: Read) -> Check:
     found = read.exceptions
-    rest = "" if read.whole else f" of the first {read.people} people; for the others: opshelm-agent findings (email_differs)"
+    rest = (
+        ""
+        if read.whole
+        else f" of the first {read.people} people; for the others: opshelm-agent findings (email_differs)"
+    )
     if not found:
         return ok("e-mails", f"{read.people} people's primary e-mail is their username{rest}")
     shown = ", ".join(f"{one.login} ({one.email or 'none'})" for one in found[:_SHOWN])

@@ -22,7 +22,12 @@ from agent.model.okta import App
 _PUSHES = (
     ("create users", "PUSH_NEW_USERS", "Create Users", "people who are assigned get no account by push"),
     ("update users", "PUSH_PROFILE_UPDATES", "Update User Attributes", "changed profiles are not pushed"),
-    ("deactivate users", "PUSH_USER_DEACTIVATION", "Deactivate Users", "who leaves keeps access until a sweep finds it"),
+    (
+        "deactivate users",
+        "PUSH_USER_DEACTIVATION",
+        "Deactivate Users",
+        "who leaves keeps access until a sweep finds it",
+    ),
 )
 _SOURCES = ("source", "user")
 EMAIL_TEMPLATES = frozenset(
@@ -74,7 +79,11 @@ def _user_name(app: App) -> Check:
 
 def _groups(app: App) -> Iterator[Check]:
     if "GROUP_PUSH" in app.features:
-        yield fail("group push", "on, but OpsHelm has no groups", "Okta: the app > Push Groups > remove every rule and group")
+        yield fail(
+            "group push",
+            "on, but OpsHelm has no groups",
+            "Okta: the app > Push Groups > remove every rule and group",
+        )
     else:
         yield ok("group push", "off")
     others = sorted(feature for feature in app.features if "GROUP" in feature and feature != "GROUP_PUSH")

@@ -37,7 +37,9 @@ class _Answer(Struct, frozen=True):
     seconds: float
 
 
-def checks(store: "Store", server: ServerSettings, now: datetime, *, actor: str, receiver_up: bool) -> Iterator[Check]:
+def checks(
+    store: "Store", server: ServerSettings, now: datetime, *, actor: str, receiver_up: bool
+) -> Iterator[Check]:
     """``receiver_up``: whether the receiver answers at its own address."""
     url = server.public_url
     if not url:
@@ -50,9 +52,17 @@ def checks(store: "Store", server: ServerSettings, now: datetime, *, actor: str,
     stranger = _get(base, "")
     if isinstance(stranger, str):
         if receiver_up:
-            yield fail("round trip", f"{base} does not answer: {stranger}", "look at the proxy, its certificate and the DNS name")
+            yield fail(
+                "round trip",
+                f"{base} does not answer: {stranger}",
+                "look at the proxy, its certificate and the DNS name",
+            )
         else:
-            yield warn("round trip", f"{base} does not answer: {stranger}", "opshelm-agent serve, and run check again")
+            yield warn(
+                "round trip",
+                f"{base} does not answer: {stranger}",
+                "opshelm-agent serve, and run check again",
+            )
         return
     if stranger.status != 401:
         yield fail(
@@ -65,7 +75,9 @@ def checks(store: "Store", server: ServerSettings, now: datetime, *, actor: str,
 
 def _with_key(store: "Store", base: str, now: datetime, actor: str) -> Check:
     try:
-        key, secret = store.write(lambda conn: keys.create(conn, name=_KEY, actor=actor, now=now, expires=now + _KEY_LIVES))
+        key, secret = store.write(
+            lambda conn: keys.create(conn, name=_KEY, actor=actor, now=now, expires=now + _KEY_LIVES)
+        )
     except UsageError:
         return warn("round trip", "another check is under way", "run check again in a minute")
     try:
@@ -80,9 +92,15 @@ def _with_key(store: "Store", base: str, now: datetime, actor: str) -> Check:
             "the proxy must pass Authorization on, and lead to an agent with this database",
         )  # fmt: skip
     if answer.status != 200 or not _is_empty_list(answer.body):
-        return fail("round trip", f"{base} answers {answer.status} and no SCIM list", "look at the proxy and the daemon's log")
+        return fail(
+            "round trip",
+            f"{base} answers {answer.status} and no SCIM list",
+            "look at the proxy and the daemon's log",
+        )
     if answer.seconds > _SLOW_SECONDS:
-        return warn("round trip", f"took {answer.seconds:.1f} s", "look what slows the proxy or the database down")
+        return warn(
+            "round trip", f"took {answer.seconds:.1f} s", "look what slows the proxy or the database down"
+        )
     return ok("round trip", f"{base} answers in {answer.seconds * 1000:.0f} ms")
 
 
@@ -112,4 +130,8 @@ def _is_empty_list(body: bytes) -> bool:
         answer = json.loads(body)
     except ValueError:
         return False
-    return isinstance(answer, dict) and _LIST in (answer.get("schemas") or ()) and answer.get("totalResults") == 0
+    return (
+        isinstance(answer, dict)
+        and _LIST in (answer.get("schemas") or ())
+        and answer.get("totalResults") == 0
+    )

@@ -40,7 +40,9 @@ def explain(invocation: Invocation, login: str) -> int:
     body: dict[str, Any] = {
         "login": login,
         "outcome": str(found.outcome),
-        "steps": [{"name": step.name, "status": step.status.value, "detail": step.detail} for step in found.steps],
+        "steps": [
+            {"name": step.name, "status": step.status.value, "detail": step.detail} for step in found.steps
+        ],
         "directory": _account(user),
         "actions": [action_json(action) for action in found.actions],
         "findings": [finding_json(finding) for finding in found.findings],
@@ -72,7 +74,9 @@ def _text(login: str, user: "DirectoryUser | None", found: "Explanation", rows: 
         f"OpsHelm has\n{_indented(user_text(user))}" if user else f"OpsHelm has no account {clean(login)}.",
     ]
     if found.actions:
-        lines = [line for action in found.actions for line in (*action_lines(action), f"    rule: {action.rule}")]
+        lines = [
+            line for action in found.actions for line in (*action_lines(action), f"    rule: {action.rule}")
+        ]
         parts.append("Okta wants\n" + _indented("\n".join(lines)))
     elif found.outcome == "in_step":
         parts.append("Okta wants\n  nothing that OpsHelm doesn't have already.")

@@ -152,7 +152,9 @@ class Clock:
         self._woken.clear()
         for _ in range(_LOOKS):
             reconciler = self._agent.reconciler
-            report = None if reconciler is None else reconciler.look(apply=self._agent.settings.schedule.apply)
+            report = (
+                None if reconciler is None else reconciler.look(apply=self._agent.settings.schedule.apply)
+            )
             if report is None or self._stopping.is_set():
                 return
             log_run(report)

@@ -201,9 +201,13 @@ def _revivable(draft: Draft, holders: list[DirectoryUser]) -> DirectoryUser | No
     return guarded.revivable(draft, same_id, same_name)
 
 
-def _after(conn: Connection, conditions: list[ColumnElement[bool]], after: int, limit: int) -> tuple[list[DirectoryUser], int | None]:
+def _after(
+    conn: Connection, conditions: list[ColumnElement[bool]], after: int, limit: int
+) -> tuple[list[DirectoryUser], int | None]:
     """The accounts behind ``after``, and where the next page goes on; None at the end."""
-    statement = select(*rows.RAW).where(*conditions, users.c.seq > after).order_by(users.c.seq).limit(limit + 1)
+    statement = (
+        select(*rows.RAW).where(*conditions, users.c.seq > after).order_by(users.c.seq).limit(limit + 1)
+    )
     found = conn.execute(statement).fetchall()
     more = len(found) > limit > 0
     return [rows.decode(row) for row in found[:limit]], found[limit - 1][0] if more else None

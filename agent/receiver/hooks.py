@@ -169,7 +169,10 @@ def decode(body: bytes) -> Delivery:
     readable = [event for event in map(_event, found) if event is not None]
     name = message.get("eventId")
     return Delivery(
-        id=name if isinstance(name, str) else "", source=source, events=readable, unreadable=len(found) - len(readable)
+        id=name if isinstance(name, str) else "",
+        source=source,
+        events=readable,
+        unreadable=len(found) - len(readable),
     )
 
 

@@ -34,7 +34,10 @@ _BODY = (*_ALWAYS, "413", "415")
 _CHANGE = (*_BODY, "403", "409", "412")
 _SHOWN = ("attributes", "excludedAttributes")
 _FILTER = {"type": "string", "maxLength": 2048}
-_COUNTS = {"startIndex": {"type": "integer"}, "count": {"type": "integer", "description": f"At most {MAX_RESULTS}."}}
+_COUNTS = {
+    "startIndex": {"type": "integer"},
+    "count": {"type": "integer", "description": f"At most {MAX_RESULTS}."},
+}
 
 
 def document(base: str) -> bytes:
@@ -133,8 +136,16 @@ def _schemas() -> dict[str, Any]:
         "required": ["op"],
         "properties": {"op": {"enum": ["add", "replace", "remove"]}, "path": {"type": "string"}, "value": {}},
     }
-    listed = {"totalResults": {"type": "integer"}, "Resources": {"type": "array", "items": {"type": "object"}}}
-    error = {"schemas": strings, "status": {"type": "string"}, "detail": {"type": "string"}, "scimType": {"type": "string"}}
+    listed = {
+        "totalResults": {"type": "integer"},
+        "Resources": {"type": "array", "items": {"type": "object"}},
+    }
+    error = {
+        "schemas": strings,
+        "status": {"type": "string"},
+        "detail": {"type": "string"},
+        "scimType": {"type": "string"},
+    }
     return {
         "User": user,
         "PatchOp": {

@@ -222,8 +222,6 @@ class Users:
         WAITING.set(self._waiting)
         try:
             written = await self._waiter().wait(submit(datetime.now(UTC)))
-            crash_point("push.committed")
-            return written
         except Exception as exc:
             error = translate(exc, method)
             if error is None:
@@ -231,6 +229,9 @@ class Users:
             # The directory keeps its own row of what its rules refuse.
             error.journalled = isinstance(exc, Refused)
             raise error from exc
+        else:
+            crash_point("push.committed")
+            return written
         finally:
             self._waiting -= 1
             WAITING.set(self._waiting)

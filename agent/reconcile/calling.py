@@ -85,7 +85,11 @@ class CallingWriter:
             return self._directory.run(partial(self._ring, action, context, now))
         account = action.directory_id or ""
         return self._directory.modify(
-            account, partial(draft, action), context, now, expected_version=self._version(account, action.version)
+            account,
+            partial(draft, action),
+            context,
+            now,
+            expected_version=self._version(account, action.version),
         )
 
     def _end(self, action: Action, call: "Future[Written]") -> Ended:
@@ -114,7 +118,10 @@ class CallingWriter:
 
     def _ring(self, action: Action, context: WriteContext, now: datetime) -> Written:
         """In the order in which names get free, the first one by way of a temporary name."""
-        names = {account: self._name_of(account, self._version(account, version)) for account, version, _ in action.cycle}
+        names = {
+            account: self._name_of(account, self._version(account, version))
+            for account, version, _ in action.cycle
+        }
         wanted = {identity_key(name): (account, name) for account, _, name in action.cycle}
         first = action.cycle[0][0]
         free = names[first]
@@ -131,7 +138,9 @@ class CallingWriter:
         if user is None:
             raise NotFound("There is no such user.")
         if version is not None and user.version != version:
-            raise VersionConflict(f"The account has changed since version {version}; it is at {user.version}.")
+            raise VersionConflict(
+                f"The account has changed since version {version}; it is at {user.version}."
+            )
         return user.user_name
 
     def _rename(self, account: str, name: str, context: WriteContext, now: datetime) -> Written:

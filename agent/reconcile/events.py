@@ -75,7 +75,12 @@ class SystemLog:
     """One for each process. ``poll`` from one thread; set ``stopping`` to end it after a page."""
 
     def __init__(
-        self, store: Store, okta: OktaOrg, settings: Settings, clock: Callable[[], datetime], stopping: Callable[[], bool] = bool
+        self,
+        store: Store,
+        okta: OktaOrg,
+        settings: Settings,
+        clock: Callable[[], datetime],
+        stopping: Callable[[], bool] = bool,
     ) -> None:
         self._store = store
         self._okta = okta
@@ -105,7 +110,9 @@ class SystemLog:
 
     # --- from the cursor on
 
-    def _follow(self, cursor: cursors.Cursor | None, row: account.Account, now: datetime, done: Polled) -> None:
+    def _follow(
+        self, cursor: cursors.Cursor | None, row: account.Account, now: datetime, done: Polled
+    ) -> None:
         at = self._position(cursor, row, now, done)
         for _ in range(MOST_PAGES):
             if at is None or self._stopping():

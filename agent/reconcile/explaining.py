@@ -88,14 +88,23 @@ def _okta(found: Found) -> list[Step]:
         return [Step(name="okta user", status=Status.SKIPPED, detail="Okta knows nobody by this login")]
     user = user_status(person.okta_user)
     status = Status.SUCCESS if user in LIVE else Status.WARNING
-    return [_assignment(person), Step(name="okta user", status=status, detail=user or "not known to Okta any more")]
+    return [
+        _assignment(person),
+        Step(name="okta user", status=status, detail=user or "not known to Okta any more"),
+    ]
 
 
 def _assignment(person: Person) -> Step:
     app_user = person.app_user
     if app_user is None:
         return Step(name="assignment", status=Status.WARNING, detail="not assigned to the app in Okta")
-    by = "by a group" if app_user.scope == "GROUP" else "directly" if app_user.scope == "USER" else "in an unknown way"
+    by = (
+        "by a group"
+        if app_user.scope == "GROUP"
+        else "directly"
+        if app_user.scope == "USER"
+        else "in an unknown way"
+    )
     detail = (
         f"app user {app_user.id}, assigned {by}, with the userName {app_user.user_name or '(none)'}: {app_user.status}, "
         f"{app_user.sync_state or 'no sync state'}"

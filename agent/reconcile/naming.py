@@ -87,7 +87,11 @@ def named(events: Iterable[LogEvent], app_id: str) -> Named:
 def _one(event: LogEvent, app_id: str, found: Named) -> None:
     kind, targets = event.event_type, event.target or ()
     apps = {target.id for target in targets if target.type == "AppInstance"}
-    people = {t.id for t in targets if t.type in ("User", "AppUser") and t.id.startswith("00u") and _OKTA_ID.fullmatch(t.id)}
+    people = {
+        t.id
+        for t in targets
+        if t.type in ("User", "AppUser") and t.id.startswith("00u") and _OKTA_ID.fullmatch(t.id)
+    }
     if kind.startswith(_EVERYBODY):
         found.everybody |= app_id in apps
     elif kind.startswith(_PERSON):

@@ -82,7 +82,9 @@ class Planner(Struct, frozen=True, kw_only=True):
         outlined = outline(candidates, proofs.answers, self.projector.mapping, self.projector.names)
         local, importable = self._importable(run_id)
         with self.store.read() as conn:
-            findings = worded(conn, (*binding.findings, *swept.findings, *listed, *outlined.findings, *importable))
+            findings = worded(
+                conn, (*binding.findings, *swept.findings, *listed, *outlined.findings, *importable)
+            )
         counts = {"people": swept.people, **_findings(findings), **swept.counts}
         counts.pop("read")
         if local:

@@ -102,7 +102,9 @@ class Reconciler:
         with self.store.read() as conn:
             row = account.get(conn)
             due = watching.due(conn, now) if row.pinned and not (apply and row.paused) else None
-        if due is None or (apply and lease.busy(self.store, lease.RECONCILE, self.settings.reconcile.lease_ttl)):
+        if due is None or (
+            apply and lease.busy(self.store, lease.RECONCILE, self.settings.reconcile.lease_ttl)
+        ):
             return None
         if due.sweep:
             report = self.run(apply=apply, trigger=trigger, actor=actor, wait=0)

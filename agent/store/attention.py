@@ -63,7 +63,9 @@ def add_events(conn: Connection, okta_ids: Collection[str], now: datetime) -> No
     for some in batched(sorted(okta_ids)):
         subjects = {f"{EVENT} {okta_id} ": okta_id for okta_id in some}
         mine = table.c.subject.in_(subjects)
-        known = conn.execute(update(table).where(mine).values(created=now).returning(table.c.subject, table.c.not_before))
+        known = conn.execute(
+            update(table).where(mine).values(created=now).returning(table.c.subject, table.c.not_before)
+        )
         waiting = {row.subject: row.not_before for row in known}
         if any(not_before > now for not_before in waiting.values()):
             conn.execute(update(table).where(mine, table.c.not_before > now).values(not_before=now))
@@ -85,14 +87,22 @@ def due(conn: Connection, now: datetime, limit: int) -> list[Attention]:
 
 def asked(conn: Connection, reason: str, now: datetime) -> Attention | None:
     """The oldest one that is due for this reason."""
-    mine = select(*_columns).where(table.c.reason == reason, table.c.not_before <= now).order_by(table.c.id).limit(1)
+    mine = (
+        select(*_columns)
+        .where(table.c.reason == reason, table.c.not_before <= now)
+        .order_by(table.c.id)
+        .limit(1)
+    )
     row = conn.execute(mine).first()
     return None if row is None else Attention(**row._asdict())
 
 
 def of(conn: Connection, reasons: Collection[str]) -> list[Attention]:
     """All that wait for these reasons, due or not."""
-    return [Attention(**row._asdict()) for row in conn.execute(select(*_columns).where(table.c.reason.in_(reasons)))]
+    return [
+        Attention(**row._asdict())
+        for row in conn.execute(select(*_columns).where(table.c.reason.in_(reasons)))
+    ]
 
 
 def waiting(conn: Connection, reason: str | None = None) -> int:

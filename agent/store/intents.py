@@ -63,7 +63,13 @@ def is_open(conn: Connection, intent_id: int) -> bool:
 
 
 def end(
-    conn: Connection, intent_id: int, state: str, now: datetime, *, directory_id: str | None = None, window_id: int | None = None
+    conn: Connection,
+    intent_id: int,
+    state: str,
+    now: datetime,
+    *,
+    directory_id: str | None = None,
+    window_id: int | None = None,
 ) -> None:
     """``window_id`` is the row that still counts for it."""
     values = {"state": state, "ended": now, "window_id": window_id}
@@ -78,7 +84,11 @@ def open_intents(conn: Connection) -> list[Intent]:
 
 
 def open_for(
-    conn: Connection, *, directory_id: str | None, okta_id: str | None = None, user_name_key: str | None = None
+    conn: Connection,
+    *,
+    directory_id: str | None,
+    okta_id: str | None = None,
+    user_name_key: str | None = None,
 ) -> list[Intent]:
     """Open intents on this account, or on an account still to be made for this person."""
     mine = [table.c.directory_id == directory_id] if directory_id is not None else []

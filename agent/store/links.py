@@ -92,7 +92,9 @@ class Owner(Struct, frozen=True):
 
 
 def owners(conn: Connection) -> list[Owner]:
-    rows = conn.execute(select(remote_owners.c.directory_id, remote_owners.c.user_name).order_by(remote_owners.c.directory_id))
+    rows = conn.execute(
+        select(remote_owners.c.directory_id, remote_owners.c.user_name).order_by(remote_owners.c.directory_id)
+    )
     return [Owner(*row) for row in rows]
 
 
@@ -109,5 +111,7 @@ def set_counters(conn: Connection, *, managed_active: int, active_owners: int, v
     now = get(conn)
     if (now.managed_active, now.active_owners, now.visible) != (managed_active, active_owners, visible):
         conn.execute(
-            update(account).values(managed_active=managed_active, active_owners=active_owners, visible=visible)
+            update(account).values(
+                managed_active=managed_active, active_owners=active_owners, visible=visible
+            )
         )

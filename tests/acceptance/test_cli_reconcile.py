@@ -105,7 +105,10 @@ def test_a_dry_run_tells_drift_only_when_asked(pinned: Path, command: Command, o
 
 def test_one_person_is_repaired_alone(pinned: Path, command: Command, org: SimulatedOrg) -> None:
     login, other = change_title(org, 4, "Pilot"), change_title(org, 5, "Pilot")
-    assert f"Carry it out: opshelm-agent reconcile --user {login} --apply" in command("reconcile", "--user", login)[1]
+    assert (
+        f"Carry it out: opshelm-agent reconcile --user {login} --apply"
+        in command("reconcile", "--user", login)[1]
+    )
     code, found = run(command, "--user", login, "--apply")
     assert (code, found["run"]["outcome"]) == (0, "applied")
     _, found = run(command)

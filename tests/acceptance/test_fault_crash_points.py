@@ -57,9 +57,7 @@ def case(drifted: Company, tmp_path: Path) -> Case:
     return drifted.case(tmp_path)
 
 
-@pytest.mark.parametrize(
-    "where", [f"{point}:{n}" for point, times in IN_A_RUN.items() for n in times]
-)
+@pytest.mark.parametrize("where", [f"{point}:{n}" for point, times in IN_A_RUN.items() for n in times])
 def test_f04_a_run_that_is_killed_anywhere_is_put_right_by_the_next_one(case: Case, where: str) -> None:
     done = case.run("reconcile", "--apply", **{VARIABLE: where})
     assert done.code == KILLED, f"{where} was not hit: {done.out}{done.err}"

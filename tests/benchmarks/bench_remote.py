@@ -73,7 +73,9 @@ def serve() -> None:
                 import msgspec
 
                 profile = apply(Profile(), {**mapping.wanted(app_user), EMAIL_PATH: app_user.user_name})
-                number = server.add(app_user.user_name, externalId=app_user.id, **msgspec.to_builtins(profile))
+                number = server.add(
+                    app_user.user_name, externalId=app_user.id, **msgspec.to_builtins(profile)
+                )
                 if len(server.users) % 100 == 0:
                     server.users[number]["title"] = "drifted"
         print(server.url, flush=True)
@@ -94,10 +96,18 @@ def _when_ready() -> None:
 def _measure(people: int, url: str) -> None:
     with tempfile.TemporaryDirectory() as folder, OktaOrg.connect(OKTA) as okta:
         directory_settings = DirectorySettings(
-            backend="scim", base_url=url, api_key=KEY, owners=("nobody@example.com",), max_per_second=100_000, page_size=1000
+            backend="scim",
+            base_url=url,
+            api_key=KEY,
+            owners=("nobody@example.com",),
+            max_per_second=100_000,
+            page_size=1000,
         )
         settings = Settings(
-            okta=OKTA, guard=RAISED, directory=directory_settings, database=DatabaseSettings(url=f"sqlite:///{folder}/a.db")
+            okta=OKTA,
+            guard=RAISED,
+            directory=directory_settings,
+            database=DatabaseSettings(url=f"sqlite:///{folder}/a.db"),
         )
         store = Store.open(settings.database)
         directory = RemoteDirectory(store, settings)

@@ -288,7 +288,12 @@ class Log:
         self.before_answer: Any = None
 
     def log_events(
-        self, *, since: datetime | None = None, cursor: str | None = None, filter: str = "", limit: int = 0  # noqa: A002 - Okta's name
+        self,
+        *,
+        since: datetime | None = None,
+        cursor: str | None = None,
+        filter: str = "",
+        limit: int = 0,  # noqa: A002 - Okta's name
     ) -> Any:
         if self.refuse is not None:
             raise self.refuse

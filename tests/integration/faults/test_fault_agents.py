@@ -178,7 +178,9 @@ def taken_over(case: Case, env: dict[str, str]) -> Any:
 
 def done(store: Store) -> int:
     with store.read() as conn:
-        return sum(action.state == "done" for stored in plans.recent(conn, 50) for action in stored.plan.actions)
+        return sum(
+            action.state == "done" for stored in plans.recent(conn, 50) for action in stored.plan.actions
+        )
 
 
 def latest(store: Store) -> Any:
@@ -273,7 +275,9 @@ def test_f34_of_the_two_last_owners_pushed_inactive_at_once_one_stays(
     for turn in range(10):
         pair = owners(store, turn)
         with ThreadPoolExecutor(2) as pool:
-            ends = list(pool.map(lambda user_id: pusher.send("PATCH", f"/Users/{user_id}", deactivation()), pair))
+            ends = list(
+                pool.map(lambda user_id: pusher.send("PATCH", f"/Users/{user_id}", deactivation()), pair)
+            )
         assert sorted(end.status for end in ends if end) == [200, 409]
         (refused,) = (end for end in ends if end and end.status == 409)
         assert "last active owner" in refused.json()["detail"]

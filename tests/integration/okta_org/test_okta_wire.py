@@ -59,7 +59,9 @@ def test_the_org_id_is_not_taken_from_where_a_redirect_leads(server, org):
 
 
 def test_cookies_are_not_kept(server, connect):
-    org = connect(org_url=f"http://localhost:{server.port}")  # a jar would refuse those of a bare address anyway
+    org = connect(
+        org_url=f"http://localhost:{server.port}"
+    )  # a jar would refuse those of a bare address anyway
     server.rule(APP_PATH, lambda _asked: Say(body=APP_BODY, headers=[("Set-Cookie", "JSESSIONID=1; Path=/")]))
     org.app()
     org.app()

@@ -75,7 +75,12 @@ def answered(receiver: Served, case: Any) -> None:
     response = case.call(base_url=receiver.url, headers={"Authorization": f"Bearer {receiver.key}"})
     if response.status_code == 400 and BELOW in response.text:
         return
-    checks = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
+    checks = [
+        not_a_server_error,
+        status_code_conformance,
+        content_type_conformance,
+        response_schema_conformance,
+    ]
     if response.status_code == 501:
         checks = checks[1:]  # as documented
     case.validate_response(response, checks=checks)

@@ -174,7 +174,9 @@ def test_what_a_dead_process_had_sent_is_read_back(w: World, happened: bool) -> 
 
 def fail_emails(w: World, logins: list[str]) -> None:
     """Their wanted addresses are those of other active accounts, which no plan can know before it writes."""
-    statement = "update users set email_key = :mail, profile = replace(profile, :name, :mail) where user_name = :name"
+    statement = (
+        "update users set email_key = :mail, profile = replace(profile, :name, :mail) where user_name = :name"
+    )
     for n, login in enumerate(logins):
         w.local(f"in-the-way-{n}@example.org")
         w.sql(statement, mail=f"new.{login}", name=f"in-the-way-{n}@example.org")

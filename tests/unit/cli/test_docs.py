@@ -53,5 +53,9 @@ def test_every_alarm_that_is_raised_has_its_row() -> None:
     for file in (ROOT / "agent").rglob("*.py"):
         source = file.read_text(encoding="utf-8")
         found |= set(re.findall(r'raise_alarm\(conn, "(\w+)"', source))
-        found |= set(re.findall(r'^(?:ALARM|TOO_MANY_FAILED|_HELD|PUSH_FAILED|UNREAD) = "(\w+)"', source, flags=re.MULTILINE))
+        found |= set(
+            re.findall(
+                r'^(?:ALARM|TOO_MANY_FAILED|_HELD|PUSH_FAILED|UNREAD) = "(\w+)"', source, flags=re.MULTILINE
+            )
+        )
     assert sorted(coded("Alarms")) == sorted(found)

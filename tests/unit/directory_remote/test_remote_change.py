@@ -16,7 +16,9 @@ NOW = datetime(2026, 11, 24, tzinfo=UTC)
 _text = st.sampled_from(["a", "b", "Zoë"])
 _maybe = st.none() | _text
 _values = st.lists(
-    st.builds(MultiValue, value=_text, type=st.sampled_from([None, "work", "home"]), primary=st.none()), max_size=3, unique=True
+    st.builds(MultiValue, value=_text, type=st.sampled_from([None, "work", "home"]), primary=st.none()),
+    max_size=3,
+    unique=True,
 ).map(tuple)
 _profiles = st.builds(
     Profile,
@@ -26,7 +28,8 @@ _profiles = st.builds(
     emails=_values,
     phone_numbers=_values,
     addresses=st.lists(st.builds(Address, locality=_text, type=st.just("work")), max_size=1).map(tuple),
-    enterprise=st.none() | st.builds(Enterprise, department=_text, manager=st.none() | st.builds(Manager, value=_text)),
+    enterprise=st.none()
+    | st.builds(Enterprise, department=_text, manager=st.none() | st.builds(Manager, value=_text)),
 )
 
 
@@ -61,7 +64,9 @@ def carried_out(raw: dict[str, Any], body: dict[str, Any]) -> dict[str, Any]:
 
 
 @given(_profiles, _profiles, st.booleans(), st.booleans())
-def test_patch_and_put_both_make_the_account_what_is_wanted(old: Profile, new: Profile, active: bool, renamed: bool) -> None:
+def test_patch_and_put_both_make_the_account_what_is_wanted(
+    old: Profile, new: Profile, active: bool, renamed: bool
+) -> None:
     before, after = user(old), user(new, "lee@example.com" if renamed else "ann@example.com", active=active)
     raw = raw_of(before, badge="B-12", roles=[{"value": "owner"}])
     was, wanted = change.plain(before, external_id=False), change.plain(after, external_id=False)
@@ -84,10 +89,15 @@ def test_what_did_not_change_is_not_sent(old: Profile, new: Profile) -> None:
     raw = raw_of(before)
     was, wanted = change.plain(before, external_id=False), change.plain(after, external_id=False)
     body = change.patch(raw, change.overlay(raw, was, wanted))
-    heads = {op["path"].rpartition(":")[2].partition(".")[0] if ":" in op["path"] else op["path"].partition(".")[0] for op in body["Operations"]}
+    heads = {
+        op["path"].rpartition(":")[2].partition(".")[0] if ":" in op["path"] else op["path"].partition(".")[0]
+        for op in body["Operations"]
+    }
     differing = {key for key in {*was, *wanted} if was.get(key) != wanted.get(key)}
     enterprise = {"department", "manager"}
-    assert {head for head in heads if head not in enterprise} == {key for key in differing if not key.startswith("urn:")}
+    assert {head for head in heads if head not in enterprise} == {
+        key for key in differing if not key.startswith("urn:")
+    }
     assert bool(heads & enterprise) is any(key.startswith("urn:") for key in differing)
 
 

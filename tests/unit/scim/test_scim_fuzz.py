@@ -71,7 +71,7 @@ def test_a_filter_is_read_or_refused_and_what_was_read_can_be_asked(text: str) -
     str(filter_sql.where(found, "postgresql"))
 
 
-@pytest.mark.parametrize("text", ["", "x", "userName", 'nope eq "a"', 'password pr', 'userName eq "a" or'])
+@pytest.mark.parametrize("text", ["", "x", "userName", 'nope eq "a"', "password pr", 'userName eq "a" or'])
 def test_what_names_nobody_is_never_everybody(text: str) -> None:
     with pytest.raises(ScimError):
         filters.parse(text)
@@ -82,7 +82,13 @@ json = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(NAMES), inner, max_size=3),
     max_leaves=8,
 )  # fmt: skip
-paths = st.none() | st.sampled_from(NAMES) | texts | st.builds("{}[{}].{}".format, st.just("emails"), comparisons, st.sampled_from(NAMES)) | json
+paths = (
+    st.none()
+    | st.sampled_from(NAMES)
+    | texts
+    | st.builds("{}[{}].{}".format, st.just("emails"), comparisons, st.sampled_from(NAMES))
+    | json
+)
 operations = st.fixed_dictionaries(
     {"op": st.sampled_from(["add", "replace", "remove", "Replace", "move", "", None])},
     optional={"path": paths, "value": json, "extra": json},
@@ -106,7 +112,9 @@ def somebody() -> DirectoryUser:
 @seed(1)
 @_quiet
 @given(bodies)
-def test_a_patch_is_carried_out_or_refused_and_touches_nothing_that_it_was_given(body: dict[str, Any]) -> None:
+def test_a_patch_is_carried_out_or_refused_and_touches_nothing_that_it_was_given(
+    body: dict[str, Any],
+) -> None:
     before = somebody()
     try:
         outcome = patch.read(body)(before)
