@@ -292,8 +292,8 @@ class Log:
         *,
         since: datetime | None = None,
         cursor: str | None = None,
-        filter: str = "",
-        limit: int = 0,  # noqa: A002 - Okta's name
+        filter: str = "",  # noqa: A002 - Okta's name
+        limit: int = 0,
     ) -> Any:
         if self.refuse is not None:
             raise self.refuse
