@@ -7,6 +7,7 @@ can't tell these two, so ``Wanted.cleared`` keeps what was said to be empty, one
 
 import hashlib
 from collections.abc import Mapping as MappingOf
+from itertools import groupby
 from typing import Any
 
 import msgspec
@@ -54,7 +55,11 @@ class Mapping:
             raise UnknownPath(f"{EMAIL_PATH!r} follows the user name; it can't be mapped")
         #: In the order of the canonical form.
         self.paths: tuple[str, ...] = tuple(sorted(by_path))
-        self._getters = [(path, parse(path).get) for path in self.paths]
+        # Neighbours in the same part of the profile together: most parts of most people are empty.
+        self._parts = [
+            (head, [(path, parse(path).get) for path in group])
+            for head, group in groupby(self.paths, lambda path: parse(path).head)
+        ]
         self._sources = [(by_path[path], path, 1 << bit) for bit, path in enumerate(self.paths)]
         #: Changes when users.mapped must be rebuilt.
         self.hash = hashlib.sha256(_encode(list(self.paths))).hexdigest()
@@ -62,10 +67,13 @@ class Mapping:
     def project(self, user_name: str, profile: Profile) -> str:  # noqa: ARG002 - names are compared by their keys
         """What the directory has, as canonical JSON."""
         values = {}
-        for path, get in self._getters:
-            value = get(profile)
-            if value:
-                values[path] = value
+        for head, getters in self._parts:
+            if not getattr(profile, head):
+                continue
+            for path, get in getters:
+                value = get(profile)
+                if value:
+                    values[path] = value
         return _encode(values).decode()
 
     def wanted(self, app_user: AppUser) -> dict[str, str | None]:
