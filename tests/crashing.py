@@ -110,7 +110,7 @@ def directory(store: Store) -> dict[str, Any]:
 
 @contextmanager
 def company(folder: Path, warm: Warm) -> Iterator[Company]:
-    with world(folder, PEOPLE) as w:
+    with world(folder, PEOPLE, window=1) as w:
         w.local("owner@example.com", owner=True)
         w.local("local@example.com")
         w.acts().protect(w.local("service@example.com").id, protected=True)

@@ -122,11 +122,12 @@ class World:
 
 @contextmanager
 def world(
-    folder: Path, users: int = 8, *, seed: int = 1, url: str = "", retries: int = 5, **sections: Any
-) -> Iterator[World]:
-    """``url``: another database than a SQLite file in the folder."""
+    folder: Path, users: int = 8, *, seed: int = 1, url: str = "", retries: int = 5, window: float = 60.0,
+    **sections: Any,
+) -> Iterator[World]:  # fmt: skip
+    """``url``: another database than a SQLite file in the folder. ``window``: seconds until Okta's limits are full again."""
     with ExitStack() as stack:
-        org = stack.enter_context(SimulatedOrg.start(users=users, seed=seed))
+        org = stack.enter_context(SimulatedOrg.start(users=users, seed=seed, rate_window=window))
         org.provisioning(mode="off")
         settings = OktaSettings(org_url=org.url, app_id=org.app_id, api_token=org.token, max_retries=retries)
         okta = stack.enter_context(OktaOrg.connect(settings))

@@ -119,7 +119,7 @@ def kept(store: Store) -> list[plans.StoredPlan]:
 def unknown(tmp_path_factory: pytest.TempPathFactory, warm: Warm) -> Iterator[Company]:
     """A small company; the accounts that Okta doesn't know are each case's own."""
     folder = tmp_path_factory.mktemp("imports")
-    with world(folder, 3) as w:
+    with world(folder, 3, window=1) as w:
         w.pin()
         made = Company(w.org, folder / "before.db", warm)
         w.store.close()

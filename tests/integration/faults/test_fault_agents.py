@@ -52,7 +52,7 @@ def test_f13_two_daemons_and_two_hundred_pushes(warm: Warm, postgres_url: str, t
 
 def two_daemons(warm: Warm, url: str, folder: Path, people: int) -> None:
     """Both are pushed to while both sweep each second: no action twice, no push lost, one account a person."""
-    with world(folder, people, url=url) as w:
+    with world(folder, people, url=url, window=1) as w:
         w.pin()
         key = new_key(url)
         env = env_of(w, url) | {"OPSHELM_SCHEDULE__RECONCILE": "1s"}
@@ -122,7 +122,7 @@ def test_f14_a_holder_that_was_frozen_past_its_lease_writes_nothing_when_it_wake
 
 
 def test_f14_the_same_on_postgresql(warm: Warm, postgres_url: str, tmp_path: Path) -> None:
-    with world(tmp_path, 30, url=postgres_url) as w:
+    with world(tmp_path, 30, url=postgres_url, window=1) as w:
         w.first_run()
         for person in w.people():
             w.org.api("POST", f"/users/{person['okta_id']}", {"profile": {"title": "Captain"}})
