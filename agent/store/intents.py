@@ -5,10 +5,12 @@ remote before one was done still has to hear of it.
 """
 
 from datetime import datetime, timedelta
+from typing import Any
 
 from msgspec import Struct
-from sqlalchemy import Connection, delete, func, insert, or_, select, update
+from sqlalchemy import Connection, bindparam, delete, func, insert, or_, select, update
 
+from agent.store.statement import Fixed, micros, moment
 from agent.store.tables import intents as table
 
 OPEN, DONE, UNDONE = "open", "done", "undone"
@@ -30,6 +32,33 @@ class Intent(Struct, frozen=True, kw_only=True):
 
 
 _columns = [table.c[name] for name in Intent.__struct_fields__]
+_VALUES = ("at", "holder", "state", "directory_id", "okta_id", "user_name_key", "window_id", "ends_owner", "body")
+_begin = Fixed(insert(table).values({name: bindparam(name) for name in _VALUES}).returning(table.c.id))
+_get = Fixed(select(*_columns).where(table.c.id == bindparam("key")))
+_state = Fixed(select(table.c.state).where(table.c.id == bindparam("key")))
+_end = Fixed(
+    update(table)
+    .where(table.c.id == bindparam("key"))
+    .values(
+        state=bindparam("to"),
+        ended=bindparam("at"),
+        window_id=bindparam("window"),
+        directory_id=func.coalesce(bindparam("account"), table.c.directory_id),
+    )
+)
+_open_for = Fixed(
+    select(*_columns)
+    .where(table.c.directory_id == bindparam("account"), table.c.state == OPEN)
+    .order_by(table.c.id)
+)
+
+
+def _read(row: Any) -> Intent:
+    """A row as the driver gave it."""
+    return Intent(
+        id=row[0], at=moment(row[1]), holder=row[2], state=row[3], ended=None if row[4] is None else moment(row[4]),
+        directory_id=row[5], okta_id=row[6], user_name_key=row[7], window_id=row[8], ends_owner=bool(row[9]), body=row[10],
+    )  # fmt: skip
 
 
 def begin(
@@ -44,38 +73,33 @@ def begin(
     ends_owner: bool,
     body: str,
 ) -> int:
-    values = {"at": now, "holder": holder, "state": OPEN, "directory_id": directory_id, "okta_id": okta_id}
-    made = conn.execute(
-        insert(table)
-        .values(user_name_key=user_name_key, window_id=window_id, ends_owner=ends_owner, body=body, **values)
-        .returning(table.c.id)
-    )
-    return int(made.scalar_one())
+    made = _begin(
+        conn, at=micros(now), holder=holder, state=OPEN, directory_id=directory_id, okta_id=okta_id,
+        user_name_key=user_name_key, window_id=window_id, ends_owner=ends_owner, body=body,
+    )  # fmt: skip
+    return int(made.fetchone()[0])
 
 
 def get(conn: Connection, intent_id: int) -> Intent | None:
-    row = conn.execute(select(*_columns).where(table.c.id == intent_id)).first()
-    return None if row is None else Intent(**row._asdict())
+    row = _get(conn, key=intent_id).fetchone()
+    return None if row is None else _read(row)
 
 
 def is_open(conn: Connection, intent_id: int) -> bool:
-    return conn.execute(select(table.c.state).where(table.c.id == intent_id)).scalar() == OPEN
+    row = _state(conn, key=intent_id).fetchone()
+    return row is not None and row[0] == OPEN
 
 
 def end(
-    conn: Connection,
-    intent_id: int,
-    state: str,
-    now: datetime,
-    *,
-    directory_id: str | None = None,
-    window_id: int | None = None,
-) -> None:
+    conn: Connection, intent_id: int, state: str, now: datetime, *, directory_id: str | None = None, window_id: int | None = None
+) -> None:  # fmt: skip
     """``window_id`` is the row that still counts for it."""
-    values = {"state": state, "ended": now, "window_id": window_id}
-    if directory_id is not None:
-        values["directory_id"] = directory_id
-    conn.execute(update(table).where(table.c.id == intent_id).values(values))
+    _end(conn, key=intent_id, to=state, at=micros(now), window=window_id, account=directory_id)
+
+
+def open_on(conn: Connection, directory_id: str) -> list[Intent]:
+    """Open intents on this account."""
+    return [_read(row) for row in _open_for(conn, account=directory_id).fetchall()]
 
 
 def open_intents(conn: Connection) -> list[Intent]:
@@ -83,22 +107,13 @@ def open_intents(conn: Connection) -> list[Intent]:
     return [Intent(**row._asdict()) for row in rows]
 
 
-def open_for(
-    conn: Connection,
-    *,
-    directory_id: str | None,
-    okta_id: str | None = None,
-    user_name_key: str | None = None,
-) -> list[Intent]:
-    """Open intents on this account, or on an account still to be made for this person."""
-    mine = [table.c.directory_id == directory_id] if directory_id is not None else []
-    if user_name_key is not None:
-        mine.append(table.c.directory_id.is_(None) & (table.c.user_name_key == user_name_key))
+def open_creates(conn: Connection, *, okta_id: str | None, user_name_key: str) -> list[Intent]:
+    """Open intents on an account still to be made for this person."""
+    mine = [table.c.user_name_key == user_name_key]
     if okta_id is not None:
-        mine.append(table.c.directory_id.is_(None) & (table.c.okta_id == okta_id))
-    if not mine:
-        return []
-    rows = conn.execute(select(*_columns).where(table.c.state == OPEN, or_(*mine)).order_by(table.c.id))
+        mine.append(table.c.okta_id == okta_id)
+    unmade = (table.c.state == OPEN, table.c.directory_id.is_(None), or_(*mine))
+    rows = conn.execute(select(*_columns).where(*unmade).order_by(table.c.id))
     return [Intent(**row._asdict()) for row in rows]
 
 

@@ -3,12 +3,13 @@
 import json
 from collections.abc import Collection, Sequence
 from datetime import datetime
+from typing import Any
 
 from msgspec import Struct
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, bindparam, delete, insert, select, update
 
 from agent.store.account import get
-from agent.store.statement import driver, moment
+from agent.store.statement import Fixed, driver, micros, moment
 from agent.store.tables import account, remote_links, remote_owners
 
 
@@ -31,9 +32,31 @@ _MARKS = "directory_id, okta_id, detached, origin, protected, suspended, hidden,
 _columns = [remote_links.c[name] for name in Link.__struct_fields__]
 
 
+_get = Fixed(select(*_columns).where(remote_links.c.directory_id == bindparam("key")))
+_by_okta_id = Fixed(select(*_columns).where(remote_links.c.okta_id == bindparam("key")))
+_REST = Link.__struct_fields__[1:]
+_update = Fixed(
+    update(remote_links)
+    .where(remote_links.c.directory_id == bindparam("key"))
+    .values({name: bindparam(f"to_{name}") for name in _REST})
+)
+_insert = Fixed(
+    insert(remote_links).inline().values({"directory_id": bindparam("key"), **{name: bindparam(f"to_{name}") for name in _REST}})
+)
+
+
+def _read(row: Any) -> Link:
+    """A row as the driver gave it."""
+    return Link(
+        directory_id=row[0], okta_id=row[1], detached=bool(row[2]), origin=row[3], protected=bool(row[4]),
+        suspended=bool(row[5]), hidden=bool(row[6]), deactivated=None if row[7] is None else moment(row[7]),
+        user_name_key=row[8], written=None if row[9] is None else moment(row[9]), state=row[10],
+    )  # fmt: skip
+
+
 def get_link(conn: Connection, directory_id: str) -> Link | None:
-    row = conn.execute(select(*_columns).where(remote_links.c.directory_id == directory_id)).first()
-    return None if row is None else Link(**row._asdict())
+    row = _get(conn, key=directory_id).fetchone()
+    return None if row is None else _read(row)
 
 
 def of(conn: Connection, directory_ids: Collection[str]) -> dict[str, Link]:
@@ -56,8 +79,8 @@ def of(conn: Connection, directory_ids: Collection[str]) -> dict[str, Link]:
 
 
 def by_okta_id(conn: Connection, okta_id: str) -> Link | None:
-    row = conn.execute(select(*_columns).where(remote_links.c.okta_id == okta_id)).first()
-    return None if row is None else Link(**row._asdict())
+    row = _by_okta_id(conn, key=okta_id).fetchone()
+    return None if row is None else _read(row)
 
 
 def by_written_name(conn: Connection, user_name_key: str) -> list[Link]:
@@ -77,10 +100,11 @@ def hidden_ids(conn: Connection) -> list[str]:
 
 def put(conn: Connection, link: Link) -> None:
     """Insert or replace; call it with the account row locked."""
-    values = {name: getattr(link, name) for name in Link.__struct_fields__}
-    mine = remote_links.c.directory_id == link.directory_id
-    if not conn.execute(update(remote_links).where(mine).values(values)).rowcount:
-        conn.execute(insert(remote_links).values(values))
+    values = {f"to_{name}": getattr(link, name) for name in _REST}
+    for name in ("to_deactivated", "to_written"):
+        values[name] = None if values[name] is None else micros(values[name])
+    if not _update(conn, key=link.directory_id, **values).rowcount:
+        _insert(conn, key=link.directory_id, **values)
 
 
 # Owners and counters, as a whole listing showed them

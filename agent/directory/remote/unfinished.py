@@ -80,7 +80,7 @@ class Unfinished:
     def settle(self, resource: Resource, now: datetime) -> None:
         """Open intents on an account that was read just now; DirectoryUnavailable where one may still arrive."""
         with self._ledger.store.read() as conn:
-            waiting = intents.open_for(conn, directory_id=resource.account.id)
+            waiting = intents.open_on(conn, resource.account.id)
         for intent in waiting:
             if intent.id not in self._mine and not self._judge(intent, resource, now):
                 raise _under_way()
@@ -89,7 +89,7 @@ class Unfinished:
         """Open creates of this person."""
         key = identity_key(draft.user_name)
         with self._ledger.store.read() as conn:
-            waiting = intents.open_for(conn, directory_id=None, okta_id=draft.okta_id, user_name_key=key)
+            waiting = intents.open_creates(conn, okta_id=draft.okta_id, user_name_key=key)
         for intent in waiting:
             if intent.id in self._mine or not self._judge(intent, self._find(intent), now):
                 raise _under_way()

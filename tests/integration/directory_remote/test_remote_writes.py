@@ -518,3 +518,31 @@ def test_a_listing_sets_the_population_that_limits_are_counted_from(
         with place.store.read() as conn:
             assert windows.counts(conn, place.now).population == 7
         place.remote.client.close()
+
+
+# Both databases
+
+
+def test_a_person_s_whole_life_on_either_database(store: Store, sloppy: Sloppy, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("agent.directory.remote.caller.READ_BACK", 0.2)
+    with remote_place(store, Remote(sloppy.url, KEY)) as place:
+        user = linked(place)
+        place.change(user, title="Clerk")
+        place.acts().protect(user.id, protected=True)
+        assert [u.protected for page in place.directory.everyone() for u in page] == [True]
+        place.acts().protect(user.id, protected=False)
+        sloppy.scripted = down_after_write(user.id, did=False)
+        with pytest.raises(AnswerLost):
+            place.change(user, active=False)
+        assert deactivations(place) == 1
+        sloppy.scripted = None
+        place.now += OWN_GRACE
+        assert place.directory.read_back(place.now) == 0
+        assert deactivations(place) == 0
+        assert not place.change(user, active=False).user.active
+        assert deactivations(place) == 1
+        assert place.post("ann@example.com", okta=okta_id(1)).user.id == user.id
+        assert place.directory.find(okta_id=okta_id(1)) == place.get(user)
+        assert place.journal("applied") == ["create", "update", "protect", "unprotect", "deactivate", "reactivate"]
+        assert place.journal("failed") == ["deactivate"]
+        place.remote.client.close()
