@@ -13,7 +13,7 @@ from agent import logs
 from agent.bootstrap import Agent, open_agent
 from agent.daemon.clock import Clock
 from agent.daemon.reload import Reload
-from agent.daemon.web import WebServers, listen
+from agent.daemon.web import LoopErrors, WebServers, listen
 from agent.model.errors import StoreError
 from agent.settings import Loaded, Settings
 
@@ -77,6 +77,7 @@ class Service:
 
     async def _serve(self, *, clock: bool, signals: bool) -> None:
         self._loop = asyncio.get_running_loop()
+        self._loop.set_exception_handler(LoopErrors())
         if signals:
             self._handle_signals()
         if clock:

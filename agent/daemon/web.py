@@ -1,11 +1,14 @@
 """uvicorn in this process: two listeners on one loop, headers capped, stopped by us. Knows no route and no setting."""
 
 import asyncio
+import errno
 import socket
+import time
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+import structlog
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
@@ -16,6 +19,11 @@ MAX_HEAD = 32_768
 _TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
 #: What runs longer when the process is asked to stop is cut off.
 _GRACE_SECONDS = 20
+#: What accept() says when the process or the system has no room for another connection.
+_NO_ROOM = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+_SAY_EVERY = 60.0
+
+_log = structlog.get_logger("agent.daemon")
 
 
 class CannotListen(AgentError):
@@ -38,6 +46,23 @@ def listen(host: str, port: int, setting: str) -> socket.socket:
         ) from exc
     listener.setblocking(False)
     return listener
+
+
+class LoopErrors:
+    """The loop's exception handler. Without room asyncio calls accept() once for each place in its backlog, two thousand
+    times a second; logged with its traceback each time, that alone kept the loop from ever answering again.
+    """
+
+    def __init__(self) -> None:
+        self._silent_until = 0.0
+
+    def __call__(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        error = context.get("exception")
+        if not isinstance(error, OSError) or error.errno not in _NO_ROOM:
+            loop.default_exception_handler(context)
+        elif time.monotonic() >= self._silent_until:
+            self._silent_until = time.monotonic() + _SAY_EVERY
+            _log.error("no room for another connection; trying again each second", reason=error.strerror)
 
 
 class CappedProtocol(HttpToolsProtocol):
