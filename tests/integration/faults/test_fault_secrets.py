@@ -63,11 +63,6 @@ def wrong(env: Mapping[str, str]) -> list[dict[str, str]]:
         },
         {**env, "OPSHELM_OKTA": json.dumps({"hook_secrets": MARKS["hook secret"]})},
         {**env, "OPSHELM_OKTA__ORG_URL": f"ftp://{MARKS['API token']}@example.com"},
-        {
-            **env,
-            "OPSHELM_DIRECTORY__BACKEND": "scim",
-            "OPSHELM_DIRECTORY__BASE_URL": "http://127.0.0.1:9/scim",
-        },
     ]
 
 
