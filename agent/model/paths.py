@@ -66,7 +66,9 @@ def parse(text: str) -> Path:
         get, put = _chain(text, [(Profile, attr), (Name, sub)] if sub else [(Profile, attr)])
     else:
         raise UnknownPath(f"{text!r} is not kept of a user")
-    return Path(text=text, head=_python_name(text, Profile, attr if urn is None else ENTERPRISE_URN), get=get, set=put)
+    return Path(
+        text=text, head=_python_name(text, Profile, attr if urn is None else ENTERPRISE_URN), get=get, set=put
+    )
 
 
 def _python_name(text: str, kind: type[Struct], wire: str) -> str:

@@ -32,7 +32,17 @@ class Intent(Struct, frozen=True, kw_only=True):
 
 
 _columns = [table.c[name] for name in Intent.__struct_fields__]
-_VALUES = ("at", "holder", "state", "directory_id", "okta_id", "user_name_key", "window_id", "ends_owner", "body")
+_VALUES = (
+    "at",
+    "holder",
+    "state",
+    "directory_id",
+    "okta_id",
+    "user_name_key",
+    "window_id",
+    "ends_owner",
+    "body",
+)
 _begin = Fixed(insert(table).values({name: bindparam(name) for name in _VALUES}).returning(table.c.id))
 _get = Fixed(select(*_columns).where(table.c.id == bindparam("key")))
 _state = Fixed(select(table.c.state).where(table.c.id == bindparam("key")))

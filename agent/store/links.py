@@ -41,7 +41,9 @@ _update = Fixed(
     .values({name: bindparam(f"to_{name}") for name in _REST})
 )
 _insert = Fixed(
-    insert(remote_links).inline().values({"directory_id": bindparam("key"), **{name: bindparam(f"to_{name}") for name in _REST}})
+    insert(remote_links)
+    .inline()
+    .values({"directory_id": bindparam("key"), **{name: bindparam(f"to_{name}") for name in _REST}})
 )
 
 

@@ -523,7 +523,9 @@ def test_a_listing_sets_the_population_that_limits_are_counted_from(
 # Both databases
 
 
-def test_a_person_s_whole_life_on_either_database(store: Store, sloppy: Sloppy, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_person_s_whole_life_on_either_database(
+    store: Store, sloppy: Sloppy, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("agent.directory.remote.caller.READ_BACK", 0.2)
     with remote_place(store, Remote(sloppy.url, KEY)) as place:
         user = linked(place)
@@ -543,6 +545,13 @@ def test_a_person_s_whole_life_on_either_database(store: Store, sloppy: Sloppy, 
         assert deactivations(place) == 1
         assert place.post("ann@example.com", okta=okta_id(1)).user.id == user.id
         assert place.directory.find(okta_id=okta_id(1)) == place.get(user)
-        assert place.journal("applied") == ["create", "update", "protect", "unprotect", "deactivate", "reactivate"]
+        assert place.journal("applied") == [
+            "create",
+            "update",
+            "protect",
+            "unprotect",
+            "deactivate",
+            "reactivate",
+        ]
         assert place.journal("failed") == ["deactivate"]
         place.remote.client.close()
