@@ -21,6 +21,9 @@ from agent.settings import DatabaseSettings, Settings
 from agent.store import plans
 from agent.store.engine import Store
 
+#: A process for each kill: minutes in all.
+pytestmark = pytest.mark.slow
+
 KILLED = -9
 
 #: Point → at which times, in one ``reconcile --apply`` of four batches and four pages.
@@ -73,7 +76,6 @@ def test_f04_a_run_that_is_killed_around_a_commit_is_put_right_by_the_next_one(
     case.heals()
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("point", IN_ANY_TRANSACTION)
 def test_f04_a_run_that_is_killed_around_each_of_its_commits_is_put_right(
     drifted: Company, tmp_path: Path, point: str

@@ -196,6 +196,7 @@ def test_who_got_a_refusal_is_reconciled_when_the_remote_answers_again(tmp_path:
 # As real processes
 
 
+@pytest.mark.slow
 def test_one_agent_serves_another_as_processes(tmp_path: Path) -> None:
     """Okta (simulated) pushes to the gateway's daemon, which passes on to a second one; commands know the remote."""
     far, near = tmp_path / "far", tmp_path / "near"
