@@ -87,6 +87,7 @@ def test_a_hook_repairs_what_the_push_lost(org: SimulatedOrg, tmp_path: Path) ->
         assert titles(tmp_path, someone["login"])[0] == 0
 
 
+@pytest.mark.slow
 def test_polling_repairs_too_and_check_makes_and_sees_the_hook(org: SimulatedOrg, tmp_path: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
@@ -122,6 +123,7 @@ def test_a_hook_needs_its_secret_and_the_public_address(org: SimulatedOrg, tmp_p
     assert org.api("GET", "/eventHooks") == []
 
 
+@pytest.mark.slow
 def test_a_storm_at_the_hook_is_all_answered_in_time_and_costs_few_runs(
     org: SimulatedOrg, tmp_path: Path
 ) -> None:
@@ -137,7 +139,8 @@ def test_a_storm_at_the_hook_is_all_answered_in_time_and_costs_few_runs(
         with urllib.request.urlopen(f"{daemon.admin}/metrics", timeout=30) as answer:
             text = answer.read().decode()
         counted = {name: float(n) for name, n in re.findall(r'hooks_total\{result="(\w+)"\} ([0-9.]+)', text)}
-        assert set(counted) - {"duplicate"} == {"verified", "queued"}
+        # Where the machine is too busy to queue in time it says so (503): Okta tries again, and the log tells it too.
+        assert set(counted) - {"duplicate", "unavailable"} == {"verified", "queued"}
         assert counted["queued"] > 100
         done = agent("reconcile", "--wait", "30", "--detailed-exitcode", cwd=tmp_path, env=settings)
         assert done.returncode == 0, done.stdout
