@@ -139,8 +139,7 @@ def test_a_storm_at_the_hook_is_all_answered_in_time_and_costs_few_runs(
         with urllib.request.urlopen(f"{daemon.admin}/metrics", timeout=30) as answer:
             text = answer.read().decode()
         counted = {name: float(n) for name, n in re.findall(r'hooks_total\{result="(\w+)"\} ([0-9.]+)', text)}
-        # Where the machine is too busy to queue in time it says so (503): Okta tries again, and the log tells it too.
-        assert set(counted) - {"duplicate", "unavailable"} == {"verified", "queued"}
+        assert set(counted) - {"duplicate"} == {"verified", "queued"}
         assert counted["queued"] > 100
         done = agent("reconcile", "--wait", "30", "--detailed-exitcode", cwd=tmp_path, env=settings)
         assert done.returncode == 0, done.stdout
