@@ -1,6 +1,7 @@
 """What all commands share: --config and --output before or after the name, examples in the help, one answer on stdout."""
 
 import getpass
+import math
 import os
 import signal
 import socket
@@ -22,6 +23,27 @@ if TYPE_CHECKING:
     from agent.store.engine import Store
 
 FORMAT_VERSION = "1.0"
+
+#: The longest that anybody waits for another agent's run. Seconds.
+_DAY = 86_400
+
+
+class SecondsType(click.FloatRange):
+    """Seconds to wait. No range can refuse "nan", which is neither below nor above anything."""
+
+    name = "number of seconds"
+
+    def __init__(self) -> None:
+        super().__init__(0, _DAY)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        seconds = float(super().convert(value, param, ctx))
+        if math.isnan(seconds):
+            self.fail(f"{value!r} is not a valid {self.name}.", param, ctx)
+        return seconds
+
+
+SECONDS = SecondsType()
 
 #: A number that the database gave. Larger ones don't fit into any of its columns, so they are a typing error.
 ROW_ID = click.IntRange(1, 2**63 - 1)

@@ -49,6 +49,10 @@ def demo(invocation: Invocation, *, once: bool, port: int, admin_port: int, peop
     say = Narrator(err=invocation.json)
     with open_stage(people=people, seed=seed, port=port, admin_port=admin_port, say=say) as stage:
         result = play(stage, say)
+        if once:
+            text = "That was the demo; nothing of it is left. Without --once it stays, so that you can look around."
+            invocation.answer("demo", {"demo": result}, text)
+            return 0
         _addresses(stage, say)
         body = {
             "demo": {
@@ -59,9 +63,6 @@ def demo(invocation: Invocation, *, once: bool, port: int, admin_port: int, peop
                 "settings": stage.config,
             }
         }
-        if once:
-            invocation.answer("demo", body, "That was the demo.")
-            return 0
         if invocation.json:
             invocation.answer("demo", body, "")
         stage.stay(say)

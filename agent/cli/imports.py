@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from agent.cli.command import ROW_ID, Invocation, group, interactive, operator, pass_invocation
+from agent.cli.command import ROW_ID, SECONDS, Invocation, group, interactive, operator, pass_invocation
 
 if TYPE_CHECKING:
     from agent.imports import ImportReport
@@ -141,7 +141,7 @@ def _answer_plan(invocation: Invocation, report: "ImportReport", *, detailed: bo
 @click.option(
     "--wait",
     metavar="S",
-    type=click.FloatRange(0),
+    type=SECONDS,
     default=60.0,
     show_default=True,
     help="For another agent's run.",

@@ -4,7 +4,7 @@ from contextlib import nullcontext
 
 import click
 
-from agent.cli.command import Invocation, asked_to_stop, command, operator, pass_invocation
+from agent.cli.command import SECONDS, Invocation, asked_to_stop, command, operator, pass_invocation
 
 
 @command(
@@ -39,7 +39,7 @@ from agent.cli.command import Invocation, asked_to_stop, command, operator, pass
 @click.option(
     "--wait",
     metavar="S",
-    type=click.FloatRange(0),
+    type=SECONDS,
     default=60.0,
     show_default=True,
     help="For another agent's run.",

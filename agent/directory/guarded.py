@@ -87,7 +87,7 @@ def check(
     rules.check(before, after, context, policy, revives=revives)
     _unique(conn, before, after, beside, holders)
     rules.primary_email(before, after, policy)
-    _last_owner(row, before, after, owners_gained)
+    _last_owner(row, before, after, context, owners_gained)
     ends = before is not None and before.active and not after.active
     verdict = burst.check(conn, row, before, context, now, policy) if ends and before is not None else None
     return Ready(
@@ -214,13 +214,21 @@ def name_taken(user_name: str) -> Refused:
     )
 
 
-def _last_owner(row: Account, before: DirectoryUser | None, after: DirectoryUser, owners_gained: int) -> None:
+def _last_owner(
+    row: Account,
+    before: DirectoryUser | None,
+    after: DirectoryUser,
+    context: WriteContext,
+    owners_gained: int,
+) -> None:
     loses = active_owner(before) and not active_owner(after)
     if loses and before is not None and row.active_owners + owners_gained <= 1:
+        handover = f"opshelm-agent owner handover --to OTHER --deactivate {before.user_name}"
         raise last_owner(
             before,
-            "Make another person owner in OpsHelm, then retry the task; or an operator runs: "
-            f"opshelm-agent owner handover --to OTHER --deactivate {before.user_name}",
+            f"Make another person owner in OpsHelm, then retry the task; or an operator runs: {handover}"
+            if context.source is Source.PUSH
+            else f"Make somebody else owner first: opshelm-agent users role OTHER owner. Or in one step: {handover}",
         )
 
 

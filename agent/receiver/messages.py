@@ -6,6 +6,7 @@ from typing import Any
 from urllib.parse import unquote_plus
 
 from agent.scim.errors import ScimError, invalid_syntax, invalid_value
+from agent.scim.search_request import LARGEST
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -17,7 +18,7 @@ MAX_BODY = 1_000_000
 MAX_HEADERS = 32_768
 #: Parameters that a SCIM query has, twice over.
 _MAX_PARAMETERS = 20
-_NUMBER = re.compile(r"-?[0-9]{1,18}")
+_NUMBER = re.compile(r"(-?)0*([0-9]+)")
 _MEDIA_TYPES = ("application/scim+json", "application/json")
 JSON = (b"content-type", b"application/scim+json")
 NO_STORE = (b"cache-control", b"no-store")
@@ -60,9 +61,13 @@ class Request:
         text = self.parameters.get(name.lower())
         if text is None:
             return default
-        if not _NUMBER.fullmatch(text):
+        found = _NUMBER.fullmatch(text)
+        if not found:
             raise invalid_value(f"{name} must be an integer.")
-        return int(text)
+        sign, digits = found.groups()
+        # However long it is: a number that large means "all", and pages have a size of their own.
+        number = int(digits) if len(digits) <= 18 else LARGEST
+        return -number if sign else number
 
 
 def _parameters(query: bytes) -> dict[str, str]:

@@ -7,7 +7,8 @@ from msgspec import Struct
 
 from agent.scim.errors import invalid_value
 
-_MAX = 10**18
+#: Beyond this a number means no more than "all" (count) or "past the end" (startIndex); every database takes it.
+LARGEST = 10**18
 
 
 class SearchRequest(Struct, frozen=True, kw_only=True):
@@ -36,9 +37,9 @@ def read(value: Mapping[str, Any]) -> SearchRequest:
 
 def _number(parts: Mapping[str, Any], name: str, default: int) -> int:
     number = parts.get(name.lower(), default)
-    if isinstance(number, bool) or not isinstance(number, int) or abs(number) >= _MAX:
+    if isinstance(number, bool) or not isinstance(number, int):
         raise invalid_value(f"{name} must be an integer.")
-    return number
+    return max(-LARGEST, min(number, LARGEST))
 
 
 def _names(parts: Mapping[str, Any], name: str) -> str | None:

@@ -64,9 +64,8 @@ def find_file(
     if named:
         path = Path(named)
         if not path.is_file():
-            raise ConfigError(
-                [f"{path} does not exist (named by {'--config' if given else 'OPSHELM_CONFIG'})"]
-            )
+            wrong = "is a folder; name the file in it" if path.is_dir() else "does not exist"
+            raise ConfigError([f"{path} {wrong} (named by {'--config' if given else 'OPSHELM_CONFIG'})"])
         return path
     return next((path for path in map(Path, SEARCHED) if path.is_file()), None)
 

@@ -36,6 +36,18 @@ def sqlite_path(settings: DatabaseSettings) -> Path | None:
     return Path(url.database) if url.get_backend_name() == "sqlite" and url.database else None
 
 
+def place(settings: DatabaseSettings) -> str:
+    """Host and port of the server, or the file: for texts, so never with user or password."""
+    url = make_url(settings.url)
+    if url.get_backend_name() == "sqlite":
+        return url.database or ""
+    hosts = url.query.get("host", url.host or "localhost")
+    if not isinstance(hosts, str):
+        return ", ".join(hosts)
+    port = url.port or url.query.get("port", "5432")
+    return f"[{hosts}]:{port}" if ":" in hosts else f"{hosts}:{port}"
+
+
 def _sqlite(url: URL, settings: DatabaseSettings) -> Engine:
     if not url.database or url.database == ":memory:":
         raise ConfigError(

@@ -32,7 +32,7 @@ from agent.model.crash_points import crash_point
 from agent.model.errors import AgentError, StoreError, StoreUnavailable
 from agent.settings import DatabaseSettings
 from agent.store import connect, schema
-from agent.store.failures import DATABASE_ERRORS, Failure, classify, connection_lost, translate
+from agent.store.failures import DATABASE_ERRORS, Failure, classify, connection_lost, translate, unopened
 from agent.store.statement import driver
 
 _END_TRANSACTION = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_xid = %s::xid8::xid"
@@ -95,7 +95,7 @@ class Store:
             schema.prepare(engine, migrate=migrate)
         except DATABASE_ERRORS as exc:
             engine.dispose()
-            raise translate(exc) from exc
+            raise unopened(exc, connect.place(settings)) from exc
         except BaseException:
             engine.dispose()
             raise

@@ -118,6 +118,29 @@ def translate(error: BaseException) -> StoreError:
     )
 
 
+def unopened(error: BaseException, place: str) -> StoreError:
+    """``translate`` at the start, where nothing was connected yet: a server that isn't there is no connection that was lost.
+
+    ``place`` is host and port. libpq's own words name host, user and database, never the password.
+    """
+    cause = original(error)
+    connecting = (
+        isinstance(error, exc.DBAPIError) and error.statement is None and not error.connection_invalidated
+    )
+    if not connecting or not isinstance(cause, psycopg.OperationalError) or cause.sqlstate:
+        return translate(error)
+    reason = str(cause).partition("\n")[0].rpartition("failed: ")[2]
+    if "FATAL:" in reason:
+        return StoreUnavailable(
+            f"PostgreSQL at {place} refuses the connection: {reason.replace('FATAL:', '').strip()}. Nothing was changed. "
+            "Check user, password and database name in database.url."
+        )
+    return StoreUnavailable(
+        f"PostgreSQL at {place} can't be reached: {reason}. Nothing was changed. Check host and port in database.url, "
+        "whether the server runs, and whether the network lets this machine through to it."
+    )
+
+
 def connection_lost(raw: Any) -> bool:
     """Whether a psycopg connection is beyond use."""
     return bool(getattr(raw, "broken", False) or getattr(raw, "closed", False))

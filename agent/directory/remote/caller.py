@@ -71,7 +71,7 @@ class Caller:
                     raise NotDone(f"{lost.detail} A read shows that it did not, twice.") from lost
                 resource = found
                 continue
-            _check(answer)
+            self._check(answer)
             return self._confirmed(user_id, before, after, essential=essential)
         raise AssertionError("unreachable")
 
@@ -92,7 +92,7 @@ class Caller:
                 found = self._created(wanted, None)
                 if found is not None:
                     return found
-            _check(answer)
+            self._check(answer)
             return self._made(wanted, answer)
         raise AssertionError("unreachable")
 
@@ -198,20 +198,17 @@ class Caller:
         foreign = found.account.okta_id is not None and found.account.okta_id != wanted.okta_id
         return found if same_name and not foreign else None
 
+    def _check(self, answer: Answer) -> None:
+        if answer.ok:
+            return
+        if answer.status == 412:
+            raise Moved("The account changed at the remote OpsHelm since it was read.")
+        if answer.status in (404, 410):
+            raise NotFound("There is no such user.")
+        names = {key.lower(): value for key, value in answer.json().items()}
+        detail, scim_type = (self._said(names.get(name)) for name in ("detail", "scimtype"))
+        text = detail or f"The remote OpsHelm refused this with {answer.status}."
+        raise Refusal(answer.status if 400 <= answer.status < 500 else 409, text, scim_type)
 
-def _check(answer: Answer) -> None:
-    if answer.ok:
-        return
-    if answer.status == 412:
-        raise Moved("The account changed at the remote OpsHelm since it was read.")
-    if answer.status in (404, 410):
-        raise NotFound("There is no such user.")
-    names = {key.lower(): value for key, value in answer.json().items()}
-    detail, scim_type = names.get("detail"), names.get("scimtype")
-    text = (
-        detail
-        if isinstance(detail, str) and detail
-        else f"The remote OpsHelm refused this with {answer.status}."
-    )
-    status = answer.status if 400 <= answer.status < 500 else 409
-    raise Refusal(status, text, scim_type if isinstance(scim_type, str) else None)
+    def _said(self, value: Any) -> str | None:
+        return self._transport.masked(value) if isinstance(value, str) and value else None

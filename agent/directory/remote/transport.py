@@ -7,13 +7,15 @@ never sent (no connection)                      tried again             tried ag
 429                                             tried again             tried again: the remote says that it did nothing
 5xx, no answer, one cut short, a 200 that       tried again             AnswerLost: the caller looks before it sends again
 is no JSON object
-a certificate that isn't trusted                DirectoryUnavailable    DirectoryUnavailable
+a certificate that isn't trusted, no TLS        DirectoryUnavailable    DirectoryUnavailable
 401; a redirect to another host                 DirectoryUnavailable    DirectoryUnavailable
+403 but to a filter; no list of accounts (404)  DirectoryUnavailable    the answer
 any other answer                                the answer              the answer
 ==============================================  ======================  =================================================
 
-Retry-After is kept, as seconds or as a date, as long as the caller's patience lasts. The key is sent in a header alone and
-is in no error and no log line; addresses are not logged either, for a filter holds a userName.
+Retry-After is kept, as seconds or as a date, as long as the caller's patience lasts. A remote that has never given a SCIM
+answer in this process may just be the wrong address: it gets ``STRANGER`` seconds at most. The key is sent in a header alone
+and is in no error and no log line; addresses are not logged either, for a filter holds a userName.
 """
 
 import logging
@@ -29,8 +31,11 @@ from urllib.parse import urljoin, urlsplit
 import httpx
 import msgspec
 import stamina
+import structlog
 from msgspec import Struct
+from stamina.instrumentation import RetryDetails, set_on_retry_hooks
 
+from agent.directory.remote import trouble
 from agent.directory.remote.budget import Budget
 from agent.model.errors import AnswerLost, ConfigError, DirectoryUnavailable
 from agent.settings import DirectorySettings
@@ -42,9 +47,18 @@ MAX_ANSWER = 64 * 1024 * 1024
 #: How long a sweep goes on trying one call, and how long somebody who waits for an answer does: Okta gives up after 60 s.
 PATIENT = 180.0
 HURRIED = 10.0
+#: For what has not answered once in the life of this process, be it that it isn't there or that it speaks no SCIM.
+STRANGER = 30.0
 _ATTEMPTS = 12
 _MAX_REDIRECTS = 3
 _RETRIED = frozenset({429, 500, 502, 503, 504})
+#: A pause that somebody who looks on would wonder about.
+_LONG_PAUSE = 1.0
+_SET_KEY = "Set OPSHELM_DIRECTORY__API_KEY (directory.api_key) to"
+_SET_ADDRESS = "Check directory.base_url: it is the SCIM base address, which often ends in /scim/v2."
+_LATER = "Try again later."
+
+log = structlog.get_logger("agent.directory.remote")
 
 # Both would log addresses, and one of them every header of an answer.
 for _name in ("httpx", "httpcore"):
@@ -72,12 +86,31 @@ class Answer(Struct, frozen=True, kw_only=True):
 
 
 class _Again(Exception):
-    """Worth another try. ``error`` is what the caller gets when there is none."""
+    """Worth another try. ``error`` is what the caller gets when there is none; ``strange``: perhaps this is no SCIM service."""
 
-    def __init__(self, error: DirectoryUnavailable, after: float | None = None) -> None:
+    def __init__(
+        self, error: DirectoryUnavailable, problem: str, *, after: float | None = None, strange: bool = False
+    ) -> None:
         super().__init__(error.detail)
         self.error = error
+        self.problem = problem
         self.after = after
+        self.strange = strange
+
+
+def _say(details: RetryDetails) -> None:
+    """A line for each pause that is long enough to be noticed."""
+    again = details.caused_by
+    if isinstance(again, _Again):
+        say = log.warning if details.wait_for >= _LONG_PAUSE else log.debug
+        say(
+            "remote OpsHelm: trying again",
+            problem=again.problem, attempt=details.retry_num + 1, wait_s=round(details.wait_for, 1),
+        )  # fmt: skip
+
+
+# In place of the library's own, which logs the whole exception at each try.
+set_on_retry_hooks([_say])
 
 
 class Transport:
@@ -92,11 +125,15 @@ class Transport:
         self.budget = Budget(settings.max_per_second)
         #: When the remote's certificate ends; None without TLS or before the first call.
         self.certificate_ends: datetime | None = None
+        #: No call is tried longer than this, whatever its caller says.
+        self.most_patience = PATIENT
+        self._known = False
+        self._key = settings.api_key.get_secret_value()
         self._first_wait = first_wait
         loopback = is_loopback(urlsplit(self.base_url).hostname or "")
         self._client = httpx.Client(
             headers={
-                "Authorization": f"Bearer {settings.api_key.get_secret_value()}",
+                "Authorization": f"Bearer {self._key}",
                 "Accept": f"{SCIM_JSON}, application/json;q=0.9",
                 "User-Agent": "opshelm-agent",
             },
@@ -118,10 +155,14 @@ class Transport:
     def close(self) -> None:
         self._client.close()
 
+    def masked(self, text: str) -> str:
+        """What the remote said, without the key: some servers repeat the headers of a call that they refuse."""
+        return text.replace(self._key, "***")
+
     def read(
         self, path: str, params: Mapping[str, str | int] | None = None, *, patience: float = PATIENT
     ) -> Answer:
-        """A GET, tried again while it may help. Answers anything but 401, 429 and 5xx."""
+        """A GET, tried again while it may help. Answers anything but 401, 403, 429 and 5xx."""
         return self._patiently(lambda: self._read_once(path, params), patience)
 
     def write(
@@ -146,12 +187,12 @@ class Transport:
                 last_look()
             answer, after = self._exchange(method, path, content=content, headers=headers, writes=True)
             if answer.status == 429:
-                raise _Again(self._unavailable("asks to wait (429)"), after)
+                raise self._again("asks to wait (429)", after=after)
             if answer.status >= 500 and answer.status != 501:
                 raise self._lost(f"answered {answer.status}")
             if 300 <= answer.status < 400:
                 raise self._unavailable(
-                    f"answered a write with a redirect ({answer.status}). Check directory.base_url"
+                    f"answered a write with a redirect ({answer.status})", _SET_ADDRESS
                 )
             return answer
 
@@ -167,12 +208,26 @@ class Transport:
                 break
             path, params = self._same_host(path, answer.content.decode()), None
         else:
-            raise self._unavailable("redirects in a circle. Check directory.base_url")
+            raise self._unavailable("redirects in a circle", _SET_ADDRESS)
         if answer.status in _RETRIED:
-            raise _Again(self._unavailable(f"answered {answer.status}"), after)
+            problem = "asks to wait (429)" if answer.status == 429 else f"answered {answer.status}"
+            raise self._again(problem, after=after)
         if answer.status == 200 and not answer.content.lstrip()[:1] == b"{":
-            raise _Again(self._unavailable("answered 200 with something that is no JSON object"))
+            raise self._again(
+                "answered 200 with something that is no JSON object", _SET_ADDRESS, strange=True
+            )
+        self._refuse(answer.status, path, searches="filter" in (params or {}))
+        self._known = self._known or answer.ok
         return answer
+
+    def _refuse(self, status: int, path: str, *, searches: bool) -> None:
+        """A search that is refused is its caller's to judge: everybody can be listed instead."""
+        if status == 403 and not searches:
+            raise self._unavailable(
+                "says that the agent's key may not read there (403)", f"{_SET_KEY} one that may read and write users."
+            )
+        if status == 404 and path == "/Users" and not searches:
+            raise self._unavailable("has no list of accounts there (404)", _SET_ADDRESS)
 
     def _exchange(
         self,
@@ -193,15 +248,13 @@ class Transport:
             ) as response:
                 self._note_certificate(response)
                 body = self._body(response, deadline)
-        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as exc:
+        except trouble.NOT_SENT as exc:
             raise self._unreached(exc) from exc
         except httpx.HTTPError as exc:
             problem = f"gave no whole answer ({type(exc).__name__})"
-            raise (self._lost(problem) if writes else _Again(self._unavailable(problem))) from exc
+            raise (self._lost(problem) if writes else self._again(problem)) from exc
         if response.status_code == 401:
-            raise self._unavailable(
-                "refuses the agent's key (401). Set directory.api_key to a key that is valid there"
-            )
+            raise self._unavailable("refuses the agent's key (401)", f"{_SET_KEY} a key that is valid there.")
         if response.is_redirect:
             body = response.headers.get("location", "").encode()
         etag = response.headers.get("etag")
@@ -225,7 +278,8 @@ class Transport:
         here, there = urlsplit(self.base_url), urlsplit(target)
         if (here.scheme, here.netloc) != (there.scheme, there.netloc):
             raise self._unavailable(
-                "redirects to another host. The key is not sent there; set directory.base_url to the final address"
+                f"redirects to another host ({self.masked(f'{there.scheme}://{there.netloc}')})",
+                "The key is not sent there; set directory.base_url to the final address.",
             )
         return target
 
@@ -243,16 +297,18 @@ class Transport:
     # Trying again
 
     def _patiently(self, once: Callable[[], Answer], patience: float) -> Answer:
-        deadline = time.monotonic() + patience
+        patience = min(patience, self.most_patience)
+        began = time.monotonic()
 
         def wait(exc: Exception) -> bool | float:
+            """A pause that would outlast the patience is not begun."""
             if not isinstance(exc, _Again):
                 return False
-            return (
-                exc.after
-                if exc.after is not None and time.monotonic() + exc.after < deadline
-                else exc.after is None
-            )
+            limit = min(patience, STRANGER) if exc.strange and not self._known else patience
+            pause = attempt.next_wait if exc.after is None else exc.after
+            if time.monotonic() - began + pause >= limit:
+                return False
+            return True if exc.after is None else exc.after
 
         retries = stamina.retry_context(
             on=wait, attempts=_ATTEMPTS, timeout=patience, wait_initial=self._first_wait, wait_max=20.0,
@@ -269,16 +325,18 @@ class Transport:
     # What went wrong
 
     def _unreached(self, exc: Exception) -> Exception:
-        certificate = _certificate_problem(exc)
-        if certificate:
-            return self._unavailable(
-                f"shows a certificate that isn't trusted: {certificate}. Nothing was sent. Renew it there, or set "
-                "directory.ca_file to the authority that signed it"
-            )
-        return _Again(self._unavailable(f"can't be reached ({type(exc).__name__})"))
+        found = trouble.unreached(exc)
+        if not found.again:
+            return self._unavailable(found.problem, found.fix)
+        return self._again(found.problem, found.fix, strange=True)
 
-    def _unavailable(self, problem: str) -> DirectoryUnavailable:
-        return DirectoryUnavailable(f"The remote OpsHelm at {self.host} {problem}.")
+    def _again(
+        self, problem: str, fix: str = _LATER, *, after: float | None = None, strange: bool = False
+    ) -> _Again:
+        return _Again(self._unavailable(problem, fix), problem, after=after, strange=strange)
+
+    def _unavailable(self, problem: str, fix: str) -> DirectoryUnavailable:
+        return DirectoryUnavailable(f"The remote OpsHelm at {self.host} {problem}. {fix}")
 
     def _lost(self, problem: str) -> AnswerLost:
         return AnswerLost(
@@ -293,14 +351,6 @@ def _trust(ca_file: str | None) -> ssl.SSLContext | bool:
         return ssl.create_default_context(cafile=ca_file)
     except (OSError, ssl.SSLError) as exc:
         raise ConfigError([f"directory.ca_file: no certificates in PEM form ({type(exc).__name__})"]) from exc
-
-
-def _certificate_problem(exc: BaseException | None) -> str:
-    while exc is not None:
-        if isinstance(exc, ssl.SSLCertVerificationError):
-            return exc.verify_message
-        exc = exc.__cause__ or exc.__context__
-    return ""
 
 
 def _retry_after(response: httpx.Response) -> float | None:

@@ -65,6 +65,8 @@ def test_the_detail_says_what_to_do(world: World) -> None:
     (owner,) = world.managed(role=Role.OWNER)
     with pytest.raises(Refused, match=r"owner handover --to OTHER --deactivate person1@example\.com"):
         world.change(owner, active=False)
+    with pytest.raises(Refused, match="retry the task"):
+        world.change(owner, active=False)
 
 
 def test_of_two_last_owners_exactly_one_goes_in_one_process(world: World) -> None:

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 
 import pytest
 from sqlalchemy import Connection, insert, select, text
+from sqlalchemy.engine import URL
 
 from agent.model.errors import FenceLost, StoreError, StoreUnavailable
 from agent.settings import DatabaseSettings
@@ -223,3 +224,13 @@ def test_a_database_that_can_not_be_opened_is_named(tmp_path) -> None:
 def test_the_file_is_its_owners_alone(tmp_path) -> None:
     Store.open(DatabaseSettings(url=f"sqlite:///{tmp_path}/agent.db")).close()
     assert (tmp_path / "agent.db").stat().st_mode & 0o077 == 0
+
+
+def test_a_server_that_refuses_says_why_and_never_the_password(postgres_server: URL) -> None:
+    url = postgres_server.set(database="no_such_database", password="s3cret")
+    settings = DatabaseSettings(url=url.render_as_string(hide_password=False))
+    with pytest.raises(
+        StoreUnavailable, match=r'refuses the connection: database "no_such_database" does not'
+    ) as caught:
+        Store.open(settings)
+    assert "s3cret" not in caught.value.detail

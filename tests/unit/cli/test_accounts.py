@@ -74,6 +74,9 @@ def test_the_last_owner_stays_whatever_the_command(command: Command, document: D
         code, _, err = command("users", *arguments)
         assert code == 1
         assert "last active owner" in err
+        assert "users role OTHER owner" in err
+        assert "owner handover --to OTHER --deactivate ann@example.com" in err
+        assert "retry the task" not in err  # that is for the admins of Okta
     assert show(document, "ann@example.com")["role"] == "owner"
 
 

@@ -71,6 +71,15 @@ def test_a_usage_error_is_one_document_where_json_is_wanted(capsys: pytest.Captu
     assert "'x' is not a valid integer" in found["detail"]
 
 
+@pytest.mark.parametrize("wait", ["nan", "inf", "-inf", "-1", "1e9", "soon"])
+@pytest.mark.parametrize("command", [["reconcile"], ["import", "apply", "1"]])
+def test_only_a_number_of_seconds_can_be_waited(
+    capsys: pytest.CaptureFixture[str], command: list[str], wait: str
+) -> None:
+    assert run([*command, "--wait", wait]) == 2
+    assert "'--wait'" in capsys.readouterr().err
+
+
 def test_without_arguments_it_helps(capsys: pytest.CaptureFixture[str]) -> None:
     assert run([]) == 2
     assert "Commands:" in capsys.readouterr().err

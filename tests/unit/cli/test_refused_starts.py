@@ -43,6 +43,16 @@ def test_a_database_that_cannot_be_opened(
     one_line(command("serve"), 1)
 
 
+def test_a_postgresql_that_cannot_be_reached(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    monkeypatch.setenv("OPSHELM_DATABASE__URL", f"postgresql://agent:s3cret@127.0.0.1:{port}/agent")
+    line = one_line(command("serve"), 1)
+    assert f"PostgreSQL at 127.0.0.1:{port} can't be reached: Connection refused." in line
+    assert "Check host and port in database.url" in line
+    assert "s3cret" not in line
+
+
 def test_a_database_file_that_is_none_is_left_as_it_is(command: Command, folder: Path) -> None:
     file = folder / "opshelm-agent.db"
     file.write_text("these are no tables" * 100)

@@ -97,6 +97,12 @@ def test_a_named_file_that_is_missing_is_said(monkeypatch: pytest.MonkeyPatch) -
     assert problems() == ["gone.toml does not exist (named by OPSHELM_CONFIG)"]
 
 
+def test_a_folder_in_the_place_of_the_file_is_called_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("folder").mkdir()
+    monkeypatch.setenv("OPSHELM_CONFIG", "folder")
+    assert problems() == ["folder is a folder; name the file in it (named by OPSHELM_CONFIG)"]
+
+
 @pytest.mark.parametrize(
     ("text", "place"),
     [
