@@ -1,7 +1,7 @@
 """What must hold between settings, and forms that a type can't say. Takes checked sections, gives problems; no sources."""
 
 import ipaddress
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -19,57 +19,107 @@ from agent.settings.sections import (
 )
 
 Problem = tuple[tuple[str, ...], str]
+#: Takes one section, gives (key, what is wrong). One thing each: a check is left out as a whole.
+Check = Callable[[Any], Iterator[tuple[str, str]]]
 
 
-def inconsistencies(sections: dict[str, Any]) -> list[Problem]:
-    """``sections`` holds those that are valid in themselves."""
-    checks: dict[str, Callable[[Any], Iterator[tuple[str, str]]]] = {
-        "okta": _okta, "directory": _directory, "database": _database, "server": _server, "guard": _guard,
-        "notify": _notify, "mapping": _mapping,
-    }  # fmt: skip
+class _Wrong(Exception):
+    """A check asked for a value that is wrong in itself."""
+
+
+class _Sound:
+    """A section as a check sees it."""
+
+    def __init__(self, section: Any, wrong: frozenset[str]) -> None:
+        self._section = section
+        self._wrong = wrong
+
+    def __getattr__(self, name: str) -> Any:
+        if name in self._wrong:
+            raise _Wrong
+        return getattr(self._section, name)
+
+
+def inconsistencies(sections: dict[str, Any], wrong: Mapping[str, frozenset[str]]) -> list[Problem]:
+    """``wrong`` names the keys of a section that are no values at all; the section then has their defaults.
+
+    What follows from such a mistake is no second one: a check that asks for such a key is left out, the others are not.
+    """
     return [
         ((name, key) if key else (name,), message)
-        for name, check in checks.items()
+        for name, checks in _CHECKS.items()
         if name in sections
-        for key, message in check(sections[name])
+        for check in checks
+        for key, message in _run(check, sections[name], wrong.get(name, frozenset()))
     ]
 
 
-def _okta(okta: OktaSettings) -> Iterator[tuple[str, str]]:
-    if not okta.org_url:
-        for key in ("app_id", "api_token", "client_id"):
-            if getattr(okta, key):
-                yield "org_url", f"missing, but okta.{key} is set"
-                break
-        return
-    yield from _url("org_url", okta.org_url, host_only=True)
-    if "-admin." in okta.org_url:
-        yield "org_url", "must be the org's own address, without -admin"
-    if not okta.app_id:
+def _run(check: Check, section: Any, wrong: frozenset[str]) -> list[tuple[str, str]]:
+    try:
+        return list(check(_Sound(section, wrong) if wrong and not isinstance(section, dict) else section))
+    except _Wrong:
+        return []
+
+
+def _okta_without_org(okta: OktaSettings) -> Iterator[tuple[str, str]]:
+    given = (key for key in ("app_id", "api_token", "client_id") if getattr(okta, key))
+    if not okta.org_url and (key := next(given, None)):
+        yield "org_url", f"missing, but okta.{key} is set"
+
+
+def _okta_org(okta: OktaSettings) -> Iterator[tuple[str, str]]:
+    if okta.org_url:
+        yield from _url("org_url", okta.org_url, host_only=True)
+        if "-admin." in okta.org_url:
+            yield "org_url", "must be the org's own address, without -admin"
+
+
+def _okta_app(okta: OktaSettings) -> Iterator[tuple[str, str]]:
+    if okta.org_url and not okta.app_id:
         yield "app_id", "missing; it is the 0oa… in the address of the app's page in Okta's admin console"
-    if okta.api_token and okta.client_id:
+
+
+def _okta_credentials(okta: OktaSettings) -> Iterator[tuple[str, str]]:
+    if okta.org_url and okta.api_token and okta.client_id:
         yield "api_token", "set together with okta.client_id; keep one"
-    if not (okta.api_token or okta.client_id):
+    if okta.org_url and not (okta.api_token or okta.client_id):
         yield "api_token", "missing; set okta.api_token, or okta.client_id with okta.private_key"
-    if okta.client_id and not okta.private_key:
+
+
+def _okta_key(okta: OktaSettings) -> Iterator[tuple[str, str]]:
+    if okta.org_url and okta.client_id and not okta.private_key:
         yield "private_key", "missing, but okta.client_id is set"
-    if okta.private_key and not okta.client_id:
+    if okta.org_url and okta.private_key and not okta.client_id:
         yield "client_id", "missing, but okta.private_key is set"
-    if okta.private_key and not okta.private_key.get_secret_value().lstrip().startswith(("-----BEGIN", "{")):
+
+
+def _okta_key_form(okta: OktaSettings) -> Iterator[tuple[str, str]]:
+    key = okta.private_key.get_secret_value().lstrip() if okta.org_url and okta.private_key else "{"
+    if not key.startswith(("-----BEGIN", "{")):
         yield "private_key", "must be a private key as PEM (-----BEGIN …) or JWK ({…})"
-    if okta.proxy:
+
+
+def _okta_proxy(okta: OktaSettings) -> Iterator[tuple[str, str]]:
+    if okta.org_url and okta.proxy:
         yield from _url("proxy", okta.proxy, loopback_only=False)
-    yield from _file("ca_file", okta.ca_file)
 
 
-def _directory(directory: DirectorySettings) -> Iterator[tuple[str, str]]:
-    if directory.backend == "scim":
-        if not directory.base_url:
-            yield "base_url", 'missing, but directory.backend is "scim"'
-        if not directory.api_key:
-            yield "api_key", 'missing, but directory.backend is "scim"'
+def _okta_ca_file(okta: OktaSettings) -> Iterator[tuple[str, str]]:
+    yield from _file("ca_file", okta.ca_file if okta.org_url else None)
+
+
+def _remote(directory: DirectorySettings) -> Iterator[tuple[str, str]]:
+    for key in ("base_url", "api_key"):
+        if directory.backend == "scim" and not getattr(directory, key):
+            yield key, 'missing, but directory.backend is "scim"'
+
+
+def _remote_address(directory: DirectorySettings) -> Iterator[tuple[str, str]]:
     if directory.base_url:
         yield from _url("base_url", directory.base_url)
+
+
+def _remote_ca_file(directory: DirectorySettings) -> Iterator[tuple[str, str]]:
     yield from _file("ca_file", directory.ca_file)
 
 
@@ -88,11 +138,17 @@ def _database(database: DatabaseSettings) -> Iterator[tuple[str, str]]:
         yield "url", form
 
 
-def _server(server: ServerSettings) -> Iterator[tuple[str, str]]:
+def _ports(server: ServerSettings) -> Iterator[tuple[str, str]]:
     if server.port and server.port == server.admin_port:
         yield "admin_port", "must differ from server.port: the admin pages are not for the internet"
+
+
+def _public_url(server: ServerSettings) -> Iterator[tuple[str, str]]:
     if server.public_url:
         yield from _url("public_url", server.public_url, loopback_only=False)
+
+
+def _proxies(server: ServerSettings) -> Iterator[tuple[str, str]]:
     for proxy in server.trusted_proxies:
         try:
             ipaddress.ip_network(proxy)
@@ -101,17 +157,21 @@ def _server(server: ServerSettings) -> Iterator[tuple[str, str]]:
             return
 
 
-def _guard(guard: GuardSettings) -> Iterator[tuple[str, str]]:
-    for name in ("deactivations", "window", "push"):
+def _limit(name: str) -> Check:
+    def check(guard: GuardSettings) -> Iterator[tuple[str, str]]:
         if getattr(guard, f"{name}_floor") > getattr(guard, f"{name}_cap"):
             yield f"{name}_floor", f"must not be more than guard.{name}_cap"
 
+    return check
 
-def _notify(notify: NotifySettings) -> Iterator[tuple[str, str]]:
-    for key in ("webhook_url", "heartbeat_url"):
+
+def _secret_url(key: str) -> Check:
+    def check(notify: NotifySettings) -> Iterator[tuple[str, str]]:
         secret: SecretStr | None = getattr(notify, key)
         if secret:
             yield from _url(key, secret.get_secret_value())
+
+    return check
 
 
 def _mapping(mapping: dict[str, str]) -> Iterator[tuple[str, str]]:
@@ -126,6 +186,19 @@ def _mapping(mapping: dict[str, str]) -> Iterator[tuple[str, str]]:
                 attribute,
                 'is no SCIM path that the agent keeps, such as "title" or "name.givenName"; "" leaves it out',
             )
+
+
+_CHECKS: dict[str, tuple[Check, ...]] = {
+    "okta": (
+        _okta_without_org, _okta_org, _okta_app, _okta_credentials, _okta_key, _okta_key_form, _okta_proxy, _okta_ca_file,
+    ),
+    "directory": (_remote, _remote_address, _remote_ca_file),
+    "database": (_database,),
+    "server": (_ports, _public_url, _proxies),
+    "guard": (_limit("deactivations"), _limit("window"), _limit("push")),
+    "notify": (_secret_url("webhook_url"), _secret_url("heartbeat_url")),
+    "mapping": (_mapping,),
+}  # fmt: skip
 
 
 def _file(key: str, path: str | None) -> Iterator[tuple[str, str]]:

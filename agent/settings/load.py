@@ -9,12 +9,13 @@ import os
 import re
 import tomllib
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 from msgspec import Struct
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 from pydantic_settings import (
     EnvSettingsSource,
@@ -178,27 +179,47 @@ def _validate(merged: Nested) -> tuple[Settings | None, list[Problem]]:
     """Section by section, so that a mistake in one doesn't hide those in another."""
     problems: list[Problem] = []
     good: dict[str, Any] = {}
+    wrong: dict[str, frozenset[str]] = {}
     for name, field in Settings.model_fields.items():
         raw = merged.pop(name, {})
-        kind = field.annotation
+        found = list(_wrong_booleans(name, raw, field.annotation))
         try:
-            if isinstance(kind, type) and issubclass(kind, Section):
-                problems += _wrong_booleans(name, raw, kind)
-                good[name] = kind.model_validate(raw)
-            else:
-                good[name] = getattr(Settings(**{name: raw}), name)
+            good[name] = _section(name, raw, field.annotation)
         except ValidationError as exc:
-            problems += [
-                _problem(name, error, kind) for error in exc.errors(include_url=False, include_input=False)
-            ]
+            errors = exc.errors(include_url=False, include_input=False)
+            found += [_problem(name, error, field.annotation) for error in errors]
+            with suppress(ValidationError):
+                good[name] = _section(name, _without(raw, found), field.annotation)
+        if found:
+            wrong[name] = frozenset(_concerned(found, field.annotation))
+            problems += found
     problems += [((name,), _unknown(name, list(Settings.model_fields), "section"), "") for name in merged]
-    problems += [(key, message, "") for key, message in inconsistencies(good)]
+    problems += [(key, message, "") for key, message in inconsistencies(good, wrong)]
     return (Settings(**good) if not problems else None), problems
 
 
-def _wrong_booleans(name: str, raw: Any, section: type[BaseModel]) -> Iterator[Problem]:
+def _section(name: str, raw: Any, kind: Any) -> Any:
+    if isinstance(kind, type) and issubclass(kind, Section):
+        return kind.model_validate(raw)
+    return getattr(Settings(**{name: raw}), name)
+
+
+def _without(raw: Any, problems: list[Problem]) -> Any:
+    """What is left of a section when its wrong keys are; nothing of one that is no table."""
+    wrong = {key[1] for key, _, _ in problems if len(key) > 1}
+    return {key: value for key, value in raw.items() if key not in wrong} if isinstance(raw, dict) else raw
+
+
+def _concerned(problems: list[Problem], kind: Any) -> Iterator[str]:
+    """The keys that are wrong, and those that a misspelt one may have meant."""
+    for key, _, _ in problems:
+        yield key[-1]
+        yield from get_close_matches(key[-1], _fields(kind), n=1, cutoff=0.6)
+
+
+def _wrong_booleans(name: str, raw: Any, section: Any) -> Iterator[Problem]:
     """``port = true`` would be read as 1."""
-    for key, value in raw.items() if isinstance(raw, dict) else ():
+    for key, value in raw.items() if isinstance(raw, dict) and _fields(section) else ():
         field = section.model_fields.get(key)
         if isinstance(value, bool) and field and field.annotation in (int, float):
             yield (name, key), "must be a number", ""

@@ -148,8 +148,30 @@ x = "{SECRET}"
         "agent.toml:6 server.port: must be an integer, unable to parse string as an integer",
         "OPSHELM_POLICY__SUSPENDED: must be 'keep' or 'deactivate'",
         "agent.toml:8 receivr: unknown section, did you mean receiver?",
+        "agent.toml:2 okta.org_url: must be the bare address, with nothing behind the host",
+        "agent.toml:1 okta.app_id: missing; it is the 0oa… in the address of the app's page in Okta's admin console",
         "OPSHELM_OKTA_API_TOKEN: unknown variable, did you mean OPSHELM_OKTA__API_TOKEN?",
     ]
+
+
+def test_a_wrong_value_hides_no_other_mistake_of_its_section_and_makes_none() -> None:
+    write(
+        okta(org_url="http://example.okta.com", client_id="0oa2") + "max_retries = 99\n"
+        "[server]\nport = 'x'\nadmin_port = 8765\npublic_url = 'scim.example.com'\n"
+        "[mapping]\ntitle = 7\ndepartment = 'nonsense'\n"
+        "[guard]\npush_floor = 'x'\nwindow_floor = 500\n"
+    )
+    assert [line.partition(" ")[2].partition(":")[0] for line in problems()] == [
+        "okta.max_retries", "server.port", "guard.push_floor", "mapping.title",
+        "okta.org_url", "okta.api_token", "okta.private_key", "server.public_url", "guard.window_floor", "mapping.department",
+    ]  # fmt: skip
+
+
+def test_what_follows_from_a_wrong_value_is_no_second_mistake() -> None:
+    write(
+        "[okta]\norg_url = 'https://example.okta.com'\napp_id = '0oa1'\nclient_id = 7\nprivate_key = '{}'\n"
+    )
+    assert problems() == ["agent.toml:4 okta.client_id: must be a string"]
 
 
 @pytest.mark.parametrize(
