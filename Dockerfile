@@ -3,15 +3,17 @@
 
 FROM python:3.11-slim AS build
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
-RUN python -m venv /opt/agent
+RUN python -m venv /opt/agent && python -m venv /opt/build
 WORKDIR /src
 # The pinned dependencies first: they change less often than the code, so the layer is kept.
-COPY requirements.txt ./
-RUN /opt/agent/bin/pip install --require-hashes --only-binary :all: -r requirements.txt
+COPY requirements.txt build-requirements.txt ./
+RUN /opt/agent/bin/pip install --require-hashes --only-binary :all: -r requirements.txt \
+    && /opt/build/bin/pip install --require-hashes --only-binary :all: -r build-requirements.txt
 COPY pyproject.toml README.md LICENSE CHANGELOG.md ./
 COPY agent ./agent
-# Only the build backend is fetched here, into a place of its own; it is not part of the image.
-RUN /opt/agent/bin/pip install --no-deps . \
+# Nothing is fetched from here on: the build backend is pinned too, in a place of its own that is not part of the image.
+RUN /opt/build/bin/pip wheel --no-index --no-deps --no-build-isolation --wheel-dir /opt/build/wheel . \
+    && /opt/agent/bin/pip install --no-index --no-deps /opt/build/wheel/*.whl \
     && /opt/agent/bin/python -m compileall -q /opt/agent/lib \
     && /opt/agent/bin/opshelm-agent --version
 

@@ -112,7 +112,27 @@ def test_the_image_runs_as_nobody_in_particular_and_checks_itself() -> None:
     assert 'CMD ["opshelm-agent", "check", "--health"]' in "\n".join(last)
     assert 'ENTRYPOINT ["opshelm-agent"]' in last
     assert 'CMD ["serve"]' in last
-    assert "--require-hashes" in "\n".join(lines)
+
+
+def test_all_that_the_image_fetches_is_pinned_by_hash() -> None:
+    text = re.sub(r"\\\n\s*", "", (ROOT / "Dockerfile").read_text(encoding="utf-8"))
+    steps = [
+        step
+        for line in text.splitlines()
+        for step in line.split("&&")
+        if re.search(r"/pip (install|wheel)", step)
+    ]
+    fetching = [step for step in steps if "--no-index" not in step]
+    assert len(steps) == 4
+    assert len(fetching) == 2
+    for step in fetching:
+        assert "--require-hashes" in step
+        assert "--only-binary :all:" in step
+        pinned = (ROOT / step.split()[-1]).read_text(encoding="utf-8")
+        packages = [line for line in re.sub(r"\\\n\s*", "", pinned).splitlines() if not line.startswith("#")]
+        assert all(re.fullmatch(r"[\w.\-]+==\S+ .*--hash=sha256:[0-9a-f]{64}", line) for line in packages)
+    # Without isolation nothing else is fetched while the package is built.
+    assert all("--no-build-isolation" in step for step in steps if "/pip wheel" in step)
 
 
 def test_everything_that_the_image_copies_is_let_through() -> None:
