@@ -12,13 +12,29 @@ def db() -> None:
     """Copies of the agent's database."""
 
 
-@db.command("backup", examples=["opshelm-agent db backup /backup/agent-monday.db"])
-@click.argument("target", metavar="FILE", type=click.Path(dir_okay=False, path_type=Path))
+@db.command(
+    "backup",
+    examples=[
+        "opshelm-agent db backup /backup/agent-monday.db",
+        '(pg_dump --clean --if-exists "$URL" && opshelm-agent db backup --stamp-sql) > agent-monday.sql   # PostgreSQL',
+    ],
+)
+@click.argument("target", metavar="[FILE]", required=False, type=click.Path(dir_okay=False, path_type=Path))
+@click.option(
+    "--stamp-sql", is_flag=True, help="Only print what stamps a PostgreSQL dump, to put at its end."
+)
 @pass_invocation
-def backup(invocation: Invocation, target: Path) -> None:
+def backup(invocation: Invocation, target: Path | None, *, stamp_sql: bool) -> None:
     """A consistent copy while the agent runs (SQLite). The copy is stamped: an agent started on it distrusts itself."""
     from agent.store.backup import backup as copy
+    from agent.store.backup import stamp_sql as statements
 
+    if (target is None) != stamp_sql:
+        raise click.UsageError("give FILE for a copy, or --stamp-sql")
+    if target is None:
+        text = statements()
+        invocation.answer("stamp", {"sql": text}, text.rstrip())
+        return
     with invocation.store() as store:
         copy(store, target)
     invocation.answer("backup", {"file": str(target)}, f"Copied to {target}. It is stamped as a copy.")

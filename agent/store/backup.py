@@ -1,6 +1,6 @@
 """Copies of a SQLite database while it is in use. Each copy is stamped: an agent started on it distrusts itself.
 
-For PostgreSQL use its own tools (docs: pg_dump); only a copy made here carries the stamp.
+PostgreSQL has its own tools; ``stamp_sql`` is what makes a dump of theirs carry the stamp.
 """
 
 import os
@@ -15,19 +15,24 @@ from agent.store.engine import Store
 
 #: Pages copied at a time; writers go on in between.
 _PAGES = 1000
+#: Who held a lease when the copy was made does not hold it now.
+_NO_HOLDER = "UPDATE lease SET holder = NULL"
 
 
 def backup(store: Store, target: Path, now: datetime | None = None) -> None:
     """A consistent copy at ``target``, which must not exist."""
     source = sqlite_path(store.settings)
     if source is None:
-        raise UsageError("db backup is for SQLite. PostgreSQL: pg_dump --format=custom, see docs/backup.md")
+        raise UsageError(
+            "db backup copies SQLite. PostgreSQL has its own tool; this makes a dump with the stamp in it: "
+            "(pg_dump --clean --if-exists DATABASE_URL && opshelm-agent db backup --stamp-sql) > FILE. See docs/backup.md"
+        )
     if target.exists():
         raise UsageError(f"{target} exists already; a backup never overwrites one.")
     partial = target.with_name(target.name + ".partial")
     try:
         os.close(os.open(partial, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600))
-        _copy(source, partial, f"a copy of {datetime.now(UTC) if now is None else now:%Y-%m-%d %H:%M:%S} UTC")
+        _copy(source, partial, _stamp(now))
         _sync(partial)
         partial.replace(target)
     except (OSError, sqlite3.Error) as exc:
@@ -35,14 +40,22 @@ def backup(store: Store, target: Path, now: datetime | None = None) -> None:
         raise StoreError(f"The backup to {target} failed: {exc}. The database itself is as it was.") from exc
 
 
+def stamp_sql(now: datetime | None = None) -> str:
+    """What stamps a PostgreSQL dump, at its end or after it was restored. A dump may leave the search path empty."""
+    return f"RESET search_path;\nUPDATE account SET distrust = '{_stamp(now)}';\n{_NO_HOLDER};\n"
+
+
+def _stamp(now: datetime | None) -> str:
+    return f"this database is a copy of {datetime.now(UTC) if now is None else now:%Y-%m-%d %H:%M:%S} UTC"
+
+
 def _copy(source: Path, target: Path, stamp: str) -> None:
     with closing(sqlite3.connect(source)) as here, closing(sqlite3.connect(target)) as there:
         here.backup(there, pages=_PAGES)
         # One plain file: no -wal that could be left behind.
         there.execute("PRAGMA journal_mode=DELETE")
-        there.execute("UPDATE account SET distrust = ?", [f"this database is {stamp}"])
-        # Who held a lease when the copy was made does not hold it now.
-        there.execute("UPDATE lease SET holder = NULL")
+        there.execute("UPDATE account SET distrust = ?", [stamp])
+        there.execute(_NO_HOLDER)
         there.commit()
 
 

@@ -3,13 +3,14 @@
 from datetime import UTC, datetime
 from pathlib import Path
 
+import psycopg
 import pytest
 from sqlalchemy import insert, select
 
 from agent.model.errors import StoreError, UsageError
 from agent.settings import DatabaseSettings
 from agent.store import account
-from agent.store.backup import backup
+from agent.store.backup import backup, stamp_sql
 from agent.store.engine import Store
 from agent.store.tables import cursors, lease
 
@@ -59,9 +60,23 @@ def test_a_backup_that_fails_leaves_nothing_behind(sqlite_store: Store, tmp_path
 
 def test_postgresql_is_sent_to_its_own_tools(postgres_url: str, tmp_path: Path) -> None:
     store = Store.open(DatabaseSettings(url=postgres_url))
-    with pytest.raises(UsageError, match="pg_dump"):
+    with pytest.raises(UsageError, match=r"pg_dump .* db backup --stamp-sql"):
         backup(store, tmp_path / "copy.db", NOW)
     store.close()
+
+
+def test_the_stamp_at_the_end_of_a_postgresql_dump_works(postgres_url: str) -> None:
+    """As pg_dump writes one: it empties the search path first, and all of it is one script for psql."""
+    with psycopg.connect(postgres_url) as conn:
+        conn.execute("INSERT INTO lease (name, holder, fence) VALUES ('reconcile', 'a', 3)")
+    dump = "SELECT pg_catalog.set_config('search_path', '', false);\n" + stamp_sql(NOW)
+    with psycopg.connect(postgres_url) as conn:
+        conn.execute(dump.encode())
+    restored = Store.open(DatabaseSettings(url=postgres_url))
+    with restored.read() as conn:
+        assert account.get(conn).distrust == "this database is a copy of 2026-11-24 12:00:00 UTC"
+        assert conn.execute(select(lease.c.holder, lease.c.fence)).one() == (None, 3)
+    restored.close()
 
 
 def test_distrust_is_lifted_by_hand(sqlite_store: Store) -> None:
