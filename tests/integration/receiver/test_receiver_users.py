@@ -4,10 +4,12 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 from receiving import ENTERPRISE, ERROR, PATCH_OP, Served, deactivation, okta_user
 
 from agent.directory.port import WriteContext
 from agent.model.codes import Source
+from agent.model.users import Role
 
 
 def patch(*operations: dict[str, Any]) -> dict[str, Any]:
@@ -303,6 +305,38 @@ def test_a_tombstone_rename_passes_together_with_the_deactivation(receiver: Serv
         patch({"op": "replace", "value": {"active": False, "userName": "283405f5 a".replace(" ", "")}}),
     )
     assert (answer.status_code, answer.json()["active"]) == (200, False)
+
+
+def test_a_push_that_does_not_speak_of_active_does_not_end_a_suspended_persons_ownership(
+    sqlite_receiver: Served,
+) -> None:
+    """Only the policy made the account inactive, so the role waits for the person; a push that says so ends it."""
+    receiver = sqlite_receiver
+    made = receiver.create("a@example.com", externalId="00u1")
+    url = f"/Users/{made['id']}"
+    suspended = WriteContext(actor="test", source=Source.CLI, suspended=True)
+    receiver.directory.change(
+        made["id"],
+        lambda before: replace(before, active=False, suspended=True, role=Role.OWNER),
+        suspended,
+        datetime.now(UTC),
+    ).result()
+    silent = okta_user("a@example.com", title="Put")
+    del silent["active"]
+    for method, body in (
+        ("PUT", silent),
+        ("PATCH", patch({"op": "replace", "path": "title", "value": "Patched"})),
+        ("PATCH", patch({"op": "replace", "value": {"nickName": "P"}})),
+    ):
+        assert receiver.send(method, url, body).json()["active"] is False
+        user = receiver.directory.get(made["id"])
+        assert user is not None
+        assert (user.suspended, user.role) == (True, Role.OWNER), body
+    for method, body in (("PUT", silent | {"active": False}), ("PATCH", deactivation())):
+        assert receiver.send(method, url, body).json()["active"] is False
+        user = receiver.directory.get(made["id"])
+        assert user is not None
+        assert (user.suspended, user.role) == (False, Role.MEMBER), body
 
 
 def test_a_local_account_is_not_deleted_over_scim(receiver: Served) -> None:

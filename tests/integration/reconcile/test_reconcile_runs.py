@@ -7,6 +7,7 @@ import pytest
 from reconciling import World
 
 from agent.model.codes import ActionState
+from agent.model.users import Role
 from agent.reconcile.writing import Writer
 from agent.store import account, attention, lease, plans, runs
 from agent.store.engine import Store
@@ -151,6 +152,34 @@ def test_an_account_that_changed_between_plan_and_apply_is_stale(
     states = {a.login: a.state for a in report.plan.plan.actions}
     assert states == {one: ActionState.STALE, two: ActionState.DONE}
     assert w.account(one).profile.nick_name == "Quick"
+
+
+def test_of_two_owners_who_leave_in_one_batch_one_stays_if_the_third_is_none_any_more(
+    make_world: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The plan saw three owners; each write counts anew, the second one after the first."""
+    w = make_world(
+        users=12, guard={"deactivations_floor": 100, "window_floor": 100}, reconcile={"batch": 500}
+    )
+    w.first_run()
+    one, two, third = w.people()[:3]
+    for person in (one, two, third):
+        w.acts().set_role(w.account(person["login"]).id, Role.OWNER)
+    for person in (one, two):
+        w.org.api("DELETE", f"/apps/{w.org.app_id}/users/{person['okta_id']}")
+    write = Writer.write
+
+    def the_third_resigns(self, *args):
+        w.acts().set_role(w.account(third["login"]).id, Role.MEMBER)
+        return write(self, *args)
+
+    monkeypatch.setattr(Writer, "write", the_third_resigns)
+    report = w.reconcile()
+    assert report.outcome == "held"
+    ended = [(a.kind.value, a.state.value, a.held and a.held.value) for a in report.plan.plan.actions]
+    assert ended == [("deactivate", "done", None), ("deactivate", "held", "last_owner")]
+    owners = [user.user_name for user in w.accounts().values() if user.active and user.role is Role.OWNER]
+    assert owners == [report.plan.plan.actions[1].login]
 
 
 @pytest.mark.parametrize("happened", [True, False])
