@@ -4,6 +4,8 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from agent.checks.check import Check, fail, ok, warn
 from agent.model.errors import AgentError
 
@@ -12,13 +14,27 @@ if TYPE_CHECKING:
     from agent.directory.remote.provider import Provider
 
 
+#: Who runs ``check`` waits for it; whether a remote comes back in a minute is not the question.
+_PATIENCE = 3.0
+
+
 def checks(directory: "RemoteDirectory", now: datetime) -> Iterator[Check]:
+    """Call it with a directory of its own: it makes that one impatient."""
+    directory.transport.most_patience = _PATIENCE
     try:
         # Discovery often needs no key; a page of accounts does.
         accounts = directory.search(None, 1, 1, include_hidden=True).total
         provider = directory.provider()
     except AgentError as exc:
-        yield fail("remote", exc.detail, "check directory.base_url, directory.api_key and the network")
+        # An error says what is wrong, and in its next sentence what to do.
+        problem, _, fix = exc.detail.partition(". ")
+        yield fail("remote", problem, fix or "check directory.base_url, directory.api_key and the network")
+        return
+    except msgspec.DecodeError:
+        yield fail(
+            "remote", f"{directory.transport.host} answers, but not with a SCIM list of accounts",
+            "check directory.base_url: it is the SCIM base address, which often ends in /scim/v2",
+        )  # fmt: skip
         return
     yield ok("remote", f"{directory.transport.host} answers; {accounts} accounts")
     yield from _abilities(provider)

@@ -207,7 +207,8 @@ class Caller:
             raise NotFound("There is no such user.")
         names = {key.lower(): value for key, value in answer.json().items()}
         detail, scim_type = (self._said(names.get(name)) for name in ("detail", "scimtype"))
-        text = detail or f"The remote OpsHelm refused this with {answer.status}."
+        rights = " The agent's key may lack the right to write users there." if answer.status == 403 else ""
+        text = detail or f"The remote OpsHelm refused this with {answer.status}.{rights}"
         raise Refusal(answer.status if 400 <= answer.status < 500 else 409, text, scim_type)
 
     def _said(self, value: Any) -> str | None:

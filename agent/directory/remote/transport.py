@@ -24,41 +24,31 @@ import time
 import weakref
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
 import httpx
 import msgspec
-import stamina
-import structlog
 from msgspec import Struct
-from stamina.instrumentation import RetryDetails, set_on_retry_hooks
 
 from agent.directory.remote import trouble
 from agent.directory.remote.budget import Budget
+from agent.directory.remote.patience import HURRIED, PATIENT, Again, patiently, retry_after
 from agent.model.errors import AnswerLost, ConfigError, DirectoryUnavailable
 from agent.settings import DirectorySettings
 from agent.settings.consistency import is_loopback
 
+__all__ = ["HURRIED", "MAX_ANSWER", "PATIENT", "SCIM_JSON", "Answer", "Transport"]
+
 SCIM_JSON = "application/scim+json"
 #: A page of 1,000 accounts has about 2 MB.
 MAX_ANSWER = 64 * 1024 * 1024
-#: How long a sweep goes on trying one call, and how long somebody who waits for an answer does: Okta gives up after 60 s.
-PATIENT = 180.0
-HURRIED = 10.0
-#: For what has not answered once in the life of this process, be it that it isn't there or that it speaks no SCIM.
-STRANGER = 30.0
-_ATTEMPTS = 12
 _MAX_REDIRECTS = 3
 _RETRIED = frozenset({429, 500, 502, 503, 504})
-#: A pause that somebody who looks on would wonder about.
-_LONG_PAUSE = 1.0
+_ACCOUNTS = "/Users"
 _SET_KEY = "Set OPSHELM_DIRECTORY__API_KEY (directory.api_key) to"
 _SET_ADDRESS = "Check directory.base_url: it is the SCIM base address, which often ends in /scim/v2."
 _LATER = "Try again later."
-
-log = structlog.get_logger("agent.directory.remote")
 
 # Both would log addresses, and one of them every header of an answer.
 for _name in ("httpx", "httpcore"):
@@ -83,34 +73,6 @@ class Answer(Struct, frozen=True, kw_only=True):
         except (msgspec.DecodeError, UnicodeDecodeError):
             return {}
         return value if isinstance(value, dict) else {}
-
-
-class _Again(Exception):
-    """Worth another try. ``error`` is what the caller gets when there is none; ``strange``: perhaps this is no SCIM service."""
-
-    def __init__(
-        self, error: DirectoryUnavailable, problem: str, *, after: float | None = None, strange: bool = False
-    ) -> None:
-        super().__init__(error.detail)
-        self.error = error
-        self.problem = problem
-        self.after = after
-        self.strange = strange
-
-
-def _say(details: RetryDetails) -> None:
-    """A line for each pause that is long enough to be noticed."""
-    again = details.caused_by
-    if isinstance(again, _Again):
-        say = log.warning if details.wait_for >= _LONG_PAUSE else log.debug
-        say(
-            "remote OpsHelm: trying again",
-            problem=again.problem, attempt=details.retry_num + 1, wait_s=round(details.wait_for, 1),
-        )  # fmt: skip
-
-
-# In place of the library's own, which logs the whole exception at each try.
-set_on_retry_hooks([_say])
 
 
 class Transport:
@@ -191,12 +153,18 @@ class Transport:
             if answer.status >= 500 and answer.status != 501:
                 raise self._lost(f"answered {answer.status}")
             if 300 <= answer.status < 400:
-                raise self._unavailable(
-                    f"answered a write with a redirect ({answer.status})", _SET_ADDRESS
-                )
+                raise self._unavailable(f"answered a write with a redirect ({answer.status})", _SET_ADDRESS)
             return answer
 
         return self._patiently(once, patience)
+
+    def _patiently(self, once: Callable[[], Answer], patience: float) -> Answer:
+        return patiently(
+            once,
+            min(patience, self.most_patience),
+            first_wait=self._first_wait,
+            is_known=lambda: self._known,
+        )
 
     # One try
 
@@ -222,11 +190,12 @@ class Transport:
 
     def _refuse(self, status: int, path: str, *, searches: bool) -> None:
         """A search that is refused is its caller's to judge: everybody can be listed instead."""
-        if status == 403 and not searches:
+        if status == 403 and path.startswith(_ACCOUNTS) and not searches:
             raise self._unavailable(
-                "says that the agent's key may not read there (403)", f"{_SET_KEY} one that may read and write users."
+                "says that the agent's key may not read there (403)",
+                f"{_SET_KEY} one that may read and write users.",
             )
-        if status == 404 and path == "/Users" and not searches:
+        if status == 404 and path == _ACCOUNTS and not searches:
             raise self._unavailable("has no list of accounts there (404)", _SET_ADDRESS)
 
     def _exchange(
@@ -240,7 +209,7 @@ class Transport:
         writes: bool = False,
     ) -> tuple[Answer, float | None]:
         """The answer and its Retry-After. Of a redirect, ``content`` is where it leads."""
-        url = path if path.startswith(("http://", "https://")) else self.base_url + path
+        url = self._url(path)
         deadline = time.monotonic() + self.seconds
         try:
             with self._client.stream(
@@ -258,7 +227,7 @@ class Transport:
         if response.is_redirect:
             body = response.headers.get("location", "").encode()
         etag = response.headers.get("etag")
-        return Answer(status=response.status_code, content=body, etag=etag), _retry_after(response)
+        return Answer(status=response.status_code, content=body, etag=etag), retry_after(response)
 
     def _body(self, response: httpx.Response, deadline: float) -> bytes:
         chunks: list[bytes] = []
@@ -273,8 +242,12 @@ class Transport:
             chunks.append(chunk)
         return b"".join(chunks)
 
+    def _url(self, path: str) -> str:
+        """``path`` below the base address, or where a redirect led."""
+        return path if path.startswith(("http://", "https://")) else self.base_url + path
+
     def _same_host(self, path: str, location: str) -> str:
-        target = urljoin(self.base_url + path, location)
+        target = urljoin(self._url(path), location)
         here, there = urlsplit(self.base_url), urlsplit(target)
         if (here.scheme, here.netloc) != (there.scheme, there.netloc):
             raise self._unavailable(
@@ -294,34 +267,6 @@ class Transport:
                 ssl.cert_time_to_seconds(str(found["notAfter"])), UTC
             )
 
-    # Trying again
-
-    def _patiently(self, once: Callable[[], Answer], patience: float) -> Answer:
-        patience = min(patience, self.most_patience)
-        began = time.monotonic()
-
-        def wait(exc: Exception) -> bool | float:
-            """A pause that would outlast the patience is not begun."""
-            if not isinstance(exc, _Again):
-                return False
-            limit = min(patience, STRANGER) if exc.strange and not self._known else patience
-            pause = attempt.next_wait if exc.after is None else exc.after
-            if time.monotonic() - began + pause >= limit:
-                return False
-            return True if exc.after is None else exc.after
-
-        retries = stamina.retry_context(
-            on=wait, attempts=_ATTEMPTS, timeout=patience, wait_initial=self._first_wait, wait_max=20.0,
-            wait_jitter=self._first_wait,
-        )  # fmt: skip
-        try:
-            for attempt in retries:
-                with attempt:
-                    return once()
-        except _Again as again:
-            raise again.error from again
-        raise AssertionError("unreachable")
-
     # What went wrong
 
     def _unreached(self, exc: Exception) -> Exception:
@@ -332,8 +277,8 @@ class Transport:
 
     def _again(
         self, problem: str, fix: str = _LATER, *, after: float | None = None, strange: bool = False
-    ) -> _Again:
-        return _Again(self._unavailable(problem, fix), problem, after=after, strange=strange)
+    ) -> Again:
+        return Again(self._unavailable(problem, fix), problem, after=after, strange=strange)
 
     def _unavailable(self, problem: str, fix: str) -> DirectoryUnavailable:
         return DirectoryUnavailable(f"The remote OpsHelm at {self.host} {problem}. {fix}")
@@ -351,19 +296,3 @@ def _trust(ca_file: str | None) -> ssl.SSLContext | bool:
         return ssl.create_default_context(cafile=ca_file)
     except (OSError, ssl.SSLError) as exc:
         raise ConfigError([f"directory.ca_file: no certificates in PEM form ({type(exc).__name__})"]) from exc
-
-
-def _retry_after(response: httpx.Response) -> float | None:
-    """Seconds to wait; a date is taken against the remote's own Date, so that no two clocks are compared."""
-    text = response.headers.get("retry-after", "").strip()
-    if not text:
-        return None
-    if text.isdigit():
-        return float(text)
-    try:
-        until = parsedate_to_datetime(text)
-        sent = response.headers.get("date")
-        now = parsedate_to_datetime(sent) if sent else datetime.now(UTC)
-        return max(0.0, (until - now).total_seconds())
-    except (ValueError, TypeError):
-        return None

@@ -1,0 +1,102 @@
+"""Trying a call again: with growing pauses or as long as the remote asks for, and for how long in all. Makes no call itself.
+
+A pause that would outlast the caller's patience is not begun. Each pause that somebody would notice is one line in the log.
+"""
+
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import TypeVar
+
+import httpx
+import stamina
+import structlog
+from stamina.instrumentation import RetryDetails, set_on_retry_hooks
+
+from agent.model.errors import DirectoryUnavailable
+
+#: How long a sweep goes on trying one call, and how long somebody who waits for an answer does: Okta gives up after 60 s.
+PATIENT = 180.0
+HURRIED = 10.0
+#: For what has not answered once in the life of this process, be it that it isn't there or that it speaks no SCIM.
+STRANGER = 30.0
+_ATTEMPTS = 12
+_LONGEST_PAUSE = 20.0
+#: A pause that somebody who looks on would wonder about.
+_NOTICED = 1.0
+
+_T = TypeVar("_T")
+
+log = structlog.get_logger("agent.directory.remote")
+
+
+class Again(Exception):
+    """Worth another try. ``error`` is what the caller gets when there is none; ``strange``: perhaps this is no SCIM service."""
+
+    def __init__(
+        self, error: DirectoryUnavailable, problem: str, *, after: float | None = None, strange: bool = False
+    ) -> None:
+        super().__init__(error.detail)
+        self.error = error
+        self.problem = problem
+        self.after = after
+        self.strange = strange
+
+
+def patiently(
+    once: Callable[[], _T], patience: float, *, first_wait: float, is_known: Callable[[], bool]
+) -> _T:
+    """``is_known``: whether the remote has answered as a SCIM service yet."""
+    began = time.monotonic()
+
+    def pause(exc: Exception) -> bool | float:
+        if not isinstance(exc, Again):
+            return False
+        limit = min(patience, STRANGER) if exc.strange and not is_known() else patience
+        wait = attempt.next_wait if exc.after is None else exc.after
+        if time.monotonic() - began + wait >= limit:
+            return False
+        return True if exc.after is None else exc.after
+
+    attempts = stamina.retry_context(
+        on=pause, attempts=_ATTEMPTS, timeout=patience, wait_initial=first_wait, wait_max=_LONGEST_PAUSE,
+        wait_jitter=first_wait,
+    )  # fmt: skip
+    try:
+        for attempt in attempts:
+            with attempt:
+                return once()
+    except Again as again:
+        raise again.error from again
+    raise AssertionError("unreachable")
+
+
+def retry_after(response: httpx.Response) -> float | None:
+    """Seconds to wait; a date is taken against the remote's own Date, so that no two clocks are compared."""
+    text = response.headers.get("retry-after", "").strip()
+    if not text:
+        return None
+    if text.isdigit():
+        return float(text)
+    try:
+        until = parsedate_to_datetime(text)
+        sent = response.headers.get("date")
+        now = parsedate_to_datetime(sent) if sent else datetime.now(UTC)
+        return max(0.0, (until - now).total_seconds())
+    except (ValueError, TypeError):
+        return None
+
+
+def _say(details: RetryDetails) -> None:
+    again = details.caused_by
+    if isinstance(again, Again):
+        say = log.warning if details.wait_for >= _NOTICED else log.debug
+        say(
+            "remote OpsHelm: trying again", problem=again.problem, attempt=details.retry_num + 1,
+            wait_s=round(details.wait_for, 1),
+        )  # fmt: skip
+
+
+# In place of the library's own, which logs the whole exception at each try.
+set_on_retry_hooks([_say])
