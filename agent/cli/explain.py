@@ -87,7 +87,9 @@ def _text(login: str, user: "DirectoryUser | None", found: "Explanation", rows: 
             f"{row['at'][:19]}Z  {row['kind']:<8} {row['verb']:<12} by {clean(row['actor'])}" for row in rows
         ]
         parts.append("Happened\n" + _indented("\n".join(history)))
-    next_step = f"Do it: opshelm-agent reconcile --user {clean(login)} --apply" if found.actions else ""
+    # What is held waits for what the steps say.
+    drift = found.outcome == "drift"
+    next_step = f"Do it: opshelm-agent reconcile --user {clean(login)} --apply" if drift else ""
     return "\n\n".join(part for part in (*parts, next_step) if part)
 
 

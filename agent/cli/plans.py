@@ -43,7 +43,7 @@ def plans() -> None:
 @click.option("--limit", type=click.IntRange(1, 10_000), default=20, show_default=True)
 @pass_invocation
 def list_plans(invocation: Invocation, limit: int) -> None:
-    """The newest plans first."""
+    """The newest plans first. Plans without anything to do are left out."""
     from agent.cli.render import table, when
     from agent.store import plans as store_plans
 
@@ -62,7 +62,7 @@ def list_plans(invocation: Invocation, limit: int) -> None:
         for p in found
     ]
     columns = ["plan", "status", "held", "actions", "created", "expires", "checksum"]
-    empty = "No plans yet. Make one: opshelm-agent reconcile"
+    empty = "No plan has anything to do. Make one: opshelm-agent reconcile"
     invocation.answer(
         "plans",
         {"plans": [_plan_row(p) for p in found]},

@@ -58,7 +58,8 @@ APPROVABLE_RUNS = frozenset(
     {HeldCode.FIRST_RUN, HeldCode.EMPTY_SOURCE, HeldCode.SOURCE_DROP, HeldCode.COUNT_EXCEEDED}
 )
 NEED_COUNT = frozenset({HeldCode.FIRST_RUN, HeldCode.EMPTY_SOURCE})
-_BOUNDED = frozenset({ActionKind.LINK, ActionKind.CREATE, ActionKind.REACTIVATE, ActionKind.DEACTIVATE})
+#: What a typed count bounds.
+BOUNDED = frozenset({ActionKind.LINK, ActionKind.CREATE, ActionKind.REACTIVATE, ActionKind.DEACTIVATE})
 _REVIEW = "Review: opshelm-agent plans list"
 
 
@@ -190,7 +191,7 @@ def run_hold(plan: Plan, limits: GuardLimits, facts: Facts, grant: Grant) -> tup
             return code, detail
     if facts.quarantine and HeldCode.FAILED_ACTIONS not in grant.lifted:
         return HeldCode.FAILED_ACTIONS, facts.quarantine
-    todo = sum(1 for action in plan.actions if action.held is None and action.kind in _BOUNDED)
+    todo = sum(1 for action in plan.actions if action.held is None and action.kind in BOUNDED)
     if grant.count is not None and todo > grant.count:
         return HeldCode.COUNT_EXCEEDED, (
             f"{todo} people would be linked, created, reactivated or deactivated; {grant.count} were allowed. "
@@ -225,8 +226,8 @@ def source_hold(people: int, limits: GuardLimits, facts: Facts) -> tuple[HeldCod
 def _first_run(plan: Plan, facts: Facts) -> tuple[HeldCode | None, str]:
     if facts.pinned or not plan.actions:
         return None, ""
-    counts = {kind: sum(1 for a in plan.actions if a.kind is kind and a.held is None) for kind in _BOUNDED}
-    text = ", ".join(f"{counts[kind]} {kind.value}" for kind in sorted(_BOUNDED) if counts[kind])
+    counts = {kind: sum(1 for a in plan.actions if a.kind is kind and a.held is None) for kind in BOUNDED}
+    text = ", ".join(f"{counts[kind]} {kind.value}" for kind in sorted(BOUNDED) if counts[kind])
     if not facts.sweep:
         return HeldCode.FIRST_RUN, (
             "No org is pinned yet, so nothing is applied. Start with the whole: opshelm-agent reconcile --apply"

@@ -3,6 +3,7 @@
 Plain data for whoever shows it. Reads Okta and the directory; stores nothing and changes nothing.
 """
 
+from datetime import datetime
 from enum import StrEnum
 
 from msgspec import Struct
@@ -15,7 +16,8 @@ from agent.model.guard import NO_GRANT
 from agent.model.okta import Person
 from agent.model.plan import Action, Finding, Plan
 from agent.okta_org.org import OktaOrg
-from agent.reconcile import preflight
+from agent.reconcile import awaiting, preflight
+from agent.reconcile.awaiting import Told
 from agent.reconcile.planner import Planner
 from agent.reconcile.preflight import Binding
 from agent.reconcile.queueing import words
@@ -34,7 +36,7 @@ class Status(StrEnum):
 
 
 class Step(Struct, frozen=True, kw_only=True):
-    #: app, assignment, okta user, push, match, scope, rule, difference, guard, result.
+    #: app, assignment, okta user, push, match, scope, rule, difference, guard, plan, result.
     name: str
     status: Status
     detail: str
@@ -49,7 +51,7 @@ class Explanation(Struct, frozen=True, kw_only=True):
     findings: tuple[Finding, ...] = ()
 
 
-def explain(login: str, okta: OktaOrg, planner: Planner, store: Store) -> Explanation:
+def explain(login: str, okta: OktaOrg, planner: Planner, store: Store, now: datetime) -> Explanation:
     with store.read() as conn:
         row = account.get(conn)
     try:
@@ -61,8 +63,10 @@ def explain(login: str, okta: OktaOrg, planner: Planner, store: Store) -> Explan
     plan = planner.judged(planner.single_of(found, binding, (login,)), NO_GRANT)
     with store.read() as conn:
         failed = events.failures_of(conn, found.persons)
+        waits = awaiting.look(conn, _names(login, found), now)
     steps = [
-        _app(binding), *_okta(found), *_pushes(failed), *_sides(found), _difference(plan), _guard(plan), _result(plan),
+        _app(binding), *_okta(found), *_pushes(failed), *_sides(found), _difference(plan), _guard(plan), *_stored(waits),
+        _result(plan),
     ]  # fmt: skip
     return Explanation(
         login=login, outcome=_outcome(plan), steps=tuple(steps), actions=plan.actions, findings=plan.findings
@@ -195,6 +199,22 @@ def _guard(plan: Plan) -> Step:
     if held is not None and held.held is not None:
         return Step(name="guard", status=Status.FAILURE, detail=f"{held.held.value}: {held.held_detail}")
     return Step(name="guard", status=Status.SUCCESS if plan.actions else Status.SKIPPED, detail="passes")
+
+
+def _names(login: str, found: Found) -> set[str]:
+    """What the actions of stored plans may call this person; whoever was read for a name alone is left out."""
+    sides = [(c.bound, c.named) for c in found.candidates[:1]] or [
+        (account, None) for account, _ in found.absences[:1]
+    ]
+    accounts = [side for pair in sides for side in pair if side is not None]
+    return {login, *list(found.persons)[:1], *(account.id for account in accounts)}
+
+
+def _stored(waits: Told | None) -> list[Step]:
+    if waits is None:
+        return []
+    status = Status.WARNING if waits.waits else Status.SKIPPED
+    return [Step(name="plan", status=status, detail=waits.detail)]
 
 
 def _result(plan: Plan) -> Step:

@@ -17,7 +17,7 @@ from agent.model.crash_points import crash_point
 from agent.model.guard import NO_GRANT, Grant, Identity, ends_access, typed
 from agent.model.plan import Action, Plan
 from agent.okta_org.org import OktaOrg
-from agent.reconcile import explaining, facts, keeping, preflight, watching
+from agent.reconcile import explaining, facts, keeping, preflight, resuming, watching
 from agent.reconcile.applying import Applier, Job, Result
 from agent.reconcile.explaining import Explanation
 from agent.reconcile.planner import Draft, Planner
@@ -26,6 +26,7 @@ from agent.reconcile.progress import Progress, Silent
 from agent.reconcile.projecting import Projector
 from agent.reconcile.recovering import recover
 from agent.reconcile.report import STATE_COUNTS, Outcome, RunReport, counts_of
+from agent.reconcile.resuming import Approval
 from agent.reconcile.running import Ending, Frame, Order
 from agent.reconcile.single import Asked
 from agent.settings import Settings
@@ -86,8 +87,11 @@ class Reconciler:
         ahead = watching.Ahead.of(self.store, self.clock(), sweep=asked is None)
 
         def work(run_id: int, fence: int) -> Ending:
-            binding, draft = self._read(run_id, order, asked, grant, talk)
-            return self._decide(run_id, fence, order, binding, draft, grant, talk)
+            approval = self._left_of_an_approval() if asked is None else resuming.NOTHING_LEFT
+            granted = replace(grant, approved=grant.approved | approval.identities)
+            binding, draft = self._read(run_id, order, asked, granted, talk)
+            ending = self._decide(run_id, fence, order, binding, draft, granted, talk, approval)
+            return replace(ending, detail=ending.detail or resuming.words(approval))
 
         report = self._frame.run(order, talk, work)
         watching.after(self.store, ahead, report, self.clock())
@@ -160,7 +164,7 @@ class Reconciler:
     def explain(self, login: str) -> Explanation:
         """One person step by step, from both sides to what would happen now. Stores and changes nothing."""
         with self._okta.run():
-            return explaining.explain(login, self._okta, self.planner, self.store)
+            return explaining.explain(login, self._okta, self.planner, self.store, self.clock())
 
     # --- reading
 
@@ -202,9 +206,10 @@ class Reconciler:
         draft: Draft,
         grant: Grant,
         progress: Progress,
+        approval: Approval = resuming.NOTHING_LEFT,
     ) -> Ending:
         plan = self.planner.judged(draft, grant)
-        stored, waiting = self._store(run_id, plan, draft, order)
+        stored, waiting = self._store(run_id, plan, draft, order, approval)
         crash_point("plan.stored")
         base = Ending(
             outcome=Outcome.IN_STEP, counts=draft.counts | counts_of(plan.actions), plan=stored, waiting=waiting,
@@ -222,7 +227,7 @@ class Reconciler:
             return replace(base, outcome=Outcome.PAUSED, detail=paused)
         if plan.held is not None:
             return replace(base, outcome=Outcome.HELD, detail=plan.held_detail)
-        self._pin(binding, draft, order.actor)
+        self._pin(binding, draft, order.actor, stored)
         self._look_again(draft)
         if stored is None or stored is waiting:
             return replace(
@@ -288,25 +293,36 @@ class Reconciler:
             return keeping.existing(conn, job.plan_id)
         return keeping.close(conn, job.plan_id)
 
+    def _left_of_an_approval(self) -> Approval:
+        with self.store.read() as conn:
+            return resuming.left(conn, self.clock(), self.settings.guard.plan_expiry)
+
     def _store(
-        self, run_id: int, plan: Plan, draft: Draft, order: Order
+        self, run_id: int, plan: Plan, draft: Draft, order: Order, approval: Approval
     ) -> tuple[StoredPlan | None, StoredPlan | None]:
         """The plan of this run, and the older one that waits with the same held actions."""
         if plan.held is HeldCode.COUNT_EXCEEDED:
             plan = self.planner.judged(draft, NO_GRANT)  # so that an approval knows what it lifts
         now = self.clock()
-        if not plan.actions and plan.held is None and order.trigger != "cli":
-            self.store.write(lambda conn: keeping.supersede(conn, plan, now))
-            return None, None
         bare = replace(plan, findings=(), actions=tuple(_as_held(action) for action in plan.actions))
-        return self.store.write(lambda conn: keeping.keep(conn, run_id, bare, self.settings, now))
+
+        def work(conn: Any) -> tuple[StoredPlan | None, StoredPlan | None]:
+            if not plan.actions and plan.held is None and order.trigger != "cli":
+                keeping.supersede(conn, plan, now)
+                resuming.hand_on(conn, approval, None)
+                return None, None
+            stored, waiting = keeping.keep(conn, run_id, bare, self.settings, now)
+            resuming.hand_on(conn, approval, stored)
+            return stored, waiting
+
+        return self.store.write(work)
 
     def _decided(self, stored: StoredPlan, picked: list[Action], moved: list[int], order: Order) -> None:
         now = self.clock()
         numbers = [action.n for action in picked]
 
         def work(conn: Any) -> None:
-            decision = "approve" if order.trigger == "approve" else "apply"
+            decision = resuming.APPROVE if order.trigger == "approve" else "apply"
             approve = numbers if order.trigger == "approve" else None
             plans.decide(conn, stored.id, actor=order.actor, decision=decision, now=now, approve=approve)
             plans.mark(
@@ -327,16 +343,24 @@ class Reconciler:
             "Nothing was changed. Resume: opshelm-agent resume"
         )
 
-    def _pin(self, binding: Binding, draft: Draft, actor: str) -> None:
-        """The first apply that a person let go, or that has nothing to do; never a single reconcile."""
+    def _pin(self, binding: Binding, draft: Draft, actor: str, let_go: StoredPlan | None = None) -> None:
+        """The first apply that a person let go, or that has nothing to do; never a single reconcile.
+
+        ``let_go``: the plan that is applied without having been held first, kept as approved together with the pins.
+        """
         if draft.facts.pinned or draft.swept_at is None:
             return
         now, app = self.clock(), binding.app
-        self.store.write(
-            lambda conn: account.pin(
-                conn, org_id=binding.org_id, app_id=app.id, app_label=app.label, actor=actor, now=now
-            )
-        )
+        numbers = [action.n for action in let_go.plan.actions if action.held is None] if let_go else []
+
+        def work(conn: Any) -> None:
+            account.pin(conn, org_id=binding.org_id, app_id=app.id, app_label=app.label, actor=actor, now=now)
+            if let_go is not None and numbers:
+                plans.decide(
+                    conn, let_go.id, actor=actor, decision=resuming.APPROVE, now=now, approve=numbers
+                )
+
+        self.store.write(work)
 
     def _note_good_sweep(self, draft: Draft, *, dry: bool) -> None:
         """A dry run before the pins says nothing about the org that this account will belong to."""

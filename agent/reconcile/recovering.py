@@ -13,6 +13,7 @@ from agent.model.plan import Action
 from agent.model.users import DirectoryUser, identity_key
 from agent.reconcile.drafts import holds
 from agent.reconcile.report import Outcome
+from agent.reconcile.resuming import DIED
 from agent.store import plans, runs
 from agent.store.engine import Store
 from agent.store.plans import SentAction
@@ -55,7 +56,7 @@ def _account(directory: Directory, action: Action) -> DirectoryUser | None:
 def _settle(conn: Any, ended: list[tuple[SentAction, bool]], now: datetime) -> None:
     for sent, happened in ended:
         state = ActionState.DONE if happened else ActionState.STALE
-        error = "" if happened else "the process died before it was done"
+        error = "" if happened else DIED
         plans.mark(conn, sent.plan_id, [sent.action.n], state, now, error=error)
 
 

@@ -76,6 +76,10 @@ class Frame(Struct, frozen=True, kw_only=True):
             return self._finish(run_id, order, Ending(outcome=Outcome.LEASE_HELD, detail=detail))
         try:
             ending = self._work(run_id, held, progress, work)
+        except (UsageError, NotFound) as error:
+            # A mistake of whoever asked is no run that failed.
+            self._forget_quietly(run_id, order, error)
+            raise
         except BaseException as error:
             detail = error.detail if isinstance(error, AgentError) else f"{type(error).__name__}: see the log"
             self._finish_quietly(run_id, order, Ending(outcome=Outcome.ERROR, detail=detail))
@@ -148,6 +152,12 @@ class Frame(Struct, frozen=True, kw_only=True):
             plan=ending.plan, waiting=ending.waiting, findings=ending.findings, drift=ending.drift, held=ending.held,
             dry=order.dry,
         )  # fmt: skip
+
+    def _forget_quietly(self, run_id: int, order: Order, error: AgentError) -> None:
+        try:
+            self.store.write(lambda conn: runs.remove(conn, run_id))
+        except StoreError:  # it has a plan by now, or the database is down
+            self._finish_quietly(run_id, order, Ending(outcome=Outcome.ERROR, detail=error.detail))
 
     def _finish_quietly(self, run_id: int, order: Order, ending: Ending) -> None:
         """On the way out with an error of its own: the next run ends this one's row if it can't be done now."""

@@ -3,8 +3,11 @@
 A direct read needs no sweep: Okta says of each person what is true now. Reads Okta and the directory, writes nothing.
 """
 
+import json
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from datetime import datetime
+from difflib import get_close_matches
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -12,7 +15,7 @@ from msgspec.structs import replace
 from agent.directory.port import Directory
 from agent.model.absence import Answer, Proof, concerns
 from agent.model.cases import Account, Candidate
-from agent.model.errors import NotFound
+from agent.model.errors import AgentError, NotFound
 from agent.model.mapping import Mapping
 from agent.model.okta import Person
 from agent.model.plan import Finding
@@ -20,9 +23,12 @@ from agent.model.users import DirectoryUser, identity_key
 from agent.okta_org.org import OktaOrg
 from agent.reconcile.projecting import Projector
 from agent.reconcile.proving import answer
+from agent.scim import filter as filters
 
 #: A longer chain of names is no rename any more.
 LONGEST_CHAIN = 50
+#: Where a misspelt name is looked for.
+_SAME_BEGINNING, _SEARCHED = 2, 1000
 
 
 class Asked(Struct, frozen=True, kw_only=True):
@@ -94,11 +100,26 @@ class SingleReader(Struct, frozen=True, kw_only=True):
         if known is not None:
             return [known.id]
         if user is None:
-            raise NotFound(
-                f"Neither OpsHelm nor Okta knows {login}. Check the spelling; give a userName or an Okta login."
-            )
+            raise NotFound(f"Neither OpsHelm nor Okta knows {login}. {self._advice(login)}")
         without.append(user)
         return []
+
+    def _advice(self, login: str) -> str:
+        """Names that are nearly this one, of those that begin like it: looking through all would take a while."""
+        names: list[str] = []
+        begin = identity_key(login)[:_SAME_BEGINNING]
+        if begin:
+            with suppress(AgentError):  # a remote that can't search has no suggestions
+                where = filters.parse(f"userName sw {json.dumps(begin)}")
+                names = [user.user_name for user in self.directory.search(where, 1, _SEARCHED).users]
+        keys = {identity_key(name): name for name in names}
+        close = get_close_matches(identity_key(login), keys, n=3, cutoff=0.8)
+        close += [key for key in keys if key.partition("@")[0] == identity_key(login) and key not in close][
+            :3
+        ]
+        if close:
+            return f"Did you mean {' or '.join(keys[key] for key in close)}?"
+        return "Check the spelling; give a userName or an Okta login."
 
     def _person(self, person: Person, found: Found) -> Candidate | None:
         now = self.clock()

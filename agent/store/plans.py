@@ -4,17 +4,17 @@ An action goes pending → sent → done, or stale / failed / held / rejected. `
 outside this database; a restart reads back what is still ``sent`` before it does anything.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
 import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
-from sqlalchemy import Connection, bindparam, delete, insert, select, update
+from sqlalchemy import Connection, bindparam, delete, exists, insert, or_, select, update
 
 from agent.model.codes import ActionState, HeldCode, PlanStatus
-from agent.model.plan import Action, Plan
+from agent.model.plan import Action, Finding, Plan
 from agent.store import findings as found
 from agent.store.statement import Fixed, micros
 from agent.store.tables import actions, plans
@@ -95,8 +95,10 @@ def get(conn: Connection, plan_id: int) -> StoredPlan | None:
 
 
 def recent(conn: Connection, limit: int, *, kind: str | None = None) -> list[StoredPlan]:
-    """Newest first."""
-    wanted = [] if kind is None else [plans.c.kind == kind]
+    """Those that want something or wait for somebody, newest first: most runs find that there is nothing to do."""
+    wanted = [or_(plans.c.held.is_not(None), exists().where(actions.c.plan_id == plans.c.id))]
+    if kind is not None:
+        wanted.append(plans.c.kind == kind)
     rows = conn.execute(select(plans).where(*wanted).order_by(plans.c.id.desc()).limit(limit)).all()
     return [_read(conn, row) for row in rows]
 
@@ -110,6 +112,30 @@ def with_status(conn: Connection, *statuses: PlanStatus) -> list[StoredPlan]:
 def open_held(conn: Connection) -> list[StoredPlan]:
     """Plans that wait for a person, oldest first; expired ones too, until set_status says so."""
     return with_status(conn, PlanStatus.HELD)
+
+
+def open_decided(conn: Connection, decision: str, *, since: datetime) -> list[StoredPlan]:
+    """Plans of which a person said this since then, and which are not at their end, oldest decision first."""
+    wanted = (
+        plans.c.status.in_([PlanStatus.READY.value, PlanStatus.HELD.value]),
+        plans.c.decision == decision,
+        plans.c.decided_at >= since,
+        plans.c.kind == "reconcile",
+    )
+    rows = conn.execute(select(plans).where(*wanted).order_by(plans.c.decided_at, plans.c.id)).all()
+    return [_read(conn, row) for row in rows]
+
+
+def about(conn: Connection, people: Collection[str], limit: int) -> list[StoredPlan]:
+    """The newest plans with an action for one of these people, by Okta id, directory id or login; with those alone."""
+    mine = or_(*(actions.c[name].in_(people) for name in ("okta_id", "directory_id", "login")))
+    ids = select(actions.c.plan_id).where(mine).distinct().order_by(actions.c.plan_id.desc()).limit(limit)
+    theirs: dict[int, list[Any]] = {plan_id: [] for plan_id in conn.execute(ids).scalars()}
+    concerned = actions.c.plan_id.in_(theirs)
+    for action in conn.execute(select(actions).where(mine, concerned).order_by(actions.c.n)):
+        theirs[action.plan_id].append(action)
+    rows = conn.execute(select(plans).where(plans.c.id.in_(theirs)).order_by(plans.c.id.desc()))
+    return [_stored(row, theirs[row.id], ()) for row in rows]
 
 
 def set_status(conn: Connection, plan_id: int, status: PlanStatus) -> None:
@@ -209,14 +235,18 @@ def _action(row: Any) -> Action:
 
 
 def _read(conn: Connection, row: Any) -> StoredPlan:
-    stored = conn.execute(select(actions).where(actions.c.plan_id == row.id).order_by(actions.c.n)).all()
+    mine = conn.execute(select(actions).where(actions.c.plan_id == row.id).order_by(actions.c.n)).all()
+    return _stored(row, mine, found.of_run(conn, row.run_id))
+
+
+def _stored(row: Any, mine: Sequence[Any], findings: tuple[Finding, ...]) -> StoredPlan:
     plan = Plan(
-        actions=tuple(_action(action) for action in stored),
+        actions=tuple(_action(action) for action in mine),
         population=row.population,
         source_size=row.source_size,
         created=row.created,
         scope=tuple(msgspec.json.decode(row.scope, type=list[str])),
-        findings=found.of_run(conn, row.run_id),
+        findings=findings,
         held=None if row.held is None else HeldCode(row.held),
         held_detail=row.held_detail,
         format=row.format,
@@ -229,7 +259,7 @@ def _read(conn: Connection, row: Any) -> StoredPlan:
         checksum=row.checksum,
         expires=row.expires,
         plan=plan,
-        approved=frozenset(action.n for action in stored if action.approved),
+        approved=frozenset(action.n for action in mine if action.approved),
         decided_at=row.decided_at,
         decided_by=row.decided_by,
         decision=row.decision,

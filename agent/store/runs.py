@@ -88,6 +88,11 @@ def unfinished(conn: Connection) -> list[Run]:
     ]
 
 
+def remove(conn: Connection, run_id: int) -> None:
+    """As if it had not been; only for one that has neither plan nor findings."""
+    conn.execute(delete(table).where(table.c.id == run_id))
+
+
 def forget(conn: Connection, before: datetime) -> int:
     """Delete runs that ended before, with their findings; those that have a plan go with it (plans.forget first)."""
     from agent.store.tables import plans

@@ -153,10 +153,37 @@ def test_explain_shows_the_rule_and_what_has_happened(
 def test_somebody_whom_neither_side_knows_is_an_error(
     pinned: Path, command: Command, arguments: list[str]
 ) -> None:
+    before = command("runs", "list")[1]
     code, _, err = command(*arguments)
     assert code == 1
     assert "nobody@example.com" in err
     assert "Traceback" not in err
+    assert command("runs", "list")[1] == before, "a typing error is no run that failed"
+
+
+@pytest.mark.parametrize("spelt", ["right", "wrong", "half"])
+def test_a_misspelt_login_gets_a_suggestion(
+    pinned: Path, command: Command, org: SimulatedOrg, spelt: str
+) -> None:
+    login = str(org.state()[2]["login"])
+    name, _, domain = login.partition("@")
+    given = {"right": login, "wrong": f"{name[:-2]}x{name[-1]}@{domain}", "half": name}[spelt]
+    code, _, err = command("reconcile", "--user", given, "--apply")
+    assert code == (0 if spelt == "right" else 1)
+    assert (f"Did you mean {login}" in err) == (spelt != "right"), err
+
+
+def test_runs_that_find_nothing_leave_no_plans_to_read_through(pinned: Path, command: Command) -> None:
+    def listed() -> list[int]:
+        return [plan["id"] for plan in json.loads(command("plans", "list", "--output", "json")[1])["plans"]]
+
+    before = listed()
+    assert len(before) == 1
+    for arguments in ([], ["--apply"]):
+        code, found = run(command, *arguments)
+        assert (code, found["run"]["outcome"], found["plan"]["actions"]) == (0, "in_step", [])
+        assert {"id", "status", "checksum", "population", "actions"} <= found["plan"].keys()
+    assert listed() == before
 
 
 def test_paused_applies_end_with_1_and_dry_runs_go_on(
@@ -187,6 +214,22 @@ def test_applying_a_plan_says_that_the_held_part_of_it_waits(
     apply = ["plans", "apply", str(plan["id"]), "--checksum", plan["checksum"], "--output", "json"]
     code, out, _ = command(*apply)
     assert (code, json.loads(out)["run"]["outcome"]) == (4, "held")
+
+
+def test_explain_names_the_plan_that_somebody_waits_in_and_the_command_that_lets_them_go(
+    pinned: Path, command: Command, org: SimulatedOrg
+) -> None:
+    login = str(org.state()[9]["login"])
+    command("users", "deactivate", login, "--reason", "by hand")
+    pinned.write_text(pinned.read_text() + "[guard]\ncreates_floor = 0\ncreates_percent = 0\n")
+    plan = run(command, "--apply")[1]["plan"]
+    code, out, _ = command("explain", login)
+    assert code == 0
+    (line,) = [line for line in out.splitlines() if line.startswith("warning  plan")]
+    assert f"plan {plan['id']} waits for a person (creates_per_run: 1 of " in line
+    approve = line.rpartition("opshelm-agent ")[2].split()
+    assert command(*approve)[0] == 0
+    assert "plan " not in command("explain", login)[1]
 
 
 def test_another_org_freezes_until_the_pins_are_moved(pinned: Path, command: Command) -> None:

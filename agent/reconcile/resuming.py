@@ -1,0 +1,82 @@
+"""An apply that was interrupted goes on under the approval that it had. Approves nothing: it finds what was, and hands it on.
+
+What a person let go (``--first-run N``, ``plans approve``) holds for those very actions, each done once, until
+``guard.plan_expiry`` after the decision – whether the process dies, is stopped or paused in between. The next sweep makes a
+plan of its own; where it wants the same action for the same person, the approval counts there. What was tried and failed,
+has moved, or was held meanwhile is not among it.
+"""
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from msgspec import Struct
+
+from agent.model.codes import ActionState, PlanStatus
+from agent.model.guard import Identity
+from agent.model.plan import Action
+from agent.store import plans
+from agent.store.plans import StoredPlan
+
+#: How a stored plan says that a person let its marked actions go.
+APPROVE = "approve"
+#: Why ``recovering`` ends an action that was sent and did not happen.
+DIED = "the process died before it was done"
+
+
+class Approval(Struct, frozen=True, kw_only=True):
+    """What is left of it."""
+
+    #: The plans that were being applied.
+    plan_ids: tuple[int, ...] = ()
+    identities: frozenset[Identity] = frozenset()
+    by: str = ""
+    at: datetime | None = None
+
+
+NOTHING_LEFT = Approval()
+
+
+def left(conn: Any, now: datetime, expiry: timedelta) -> Approval:
+    found = [
+        (stored, identities)
+        for stored in plans.open_decided(conn, APPROVE, since=now - expiry)
+        if not stored.plan.scope
+        and (identities := frozenset(a.identity for a in stored.plan.actions if _waits(stored, a)))
+    ]
+    if not found:
+        return NOTHING_LEFT
+    first = found[0][0]  # the oldest decision bounds the time of all
+    return Approval(
+        plan_ids=tuple(stored.id for stored, _ in found),
+        identities=frozenset().union(*(identities for _, identities in found)),
+        by=first.decided_by or "",
+        at=first.decided_at,
+    )
+
+
+def _waits(stored: StoredPlan, action: Action) -> bool:
+    if action.n not in stored.approved:
+        return False
+    begun = action.state is ActionState.STALE and action.error == DIED
+    return begun or action.state in (ActionState.PENDING, ActionState.SENT)
+
+
+def hand_on(conn: Any, approval: Approval, to: StoredPlan | None) -> None:
+    """The newer plan has it from now on, and no older one any more."""
+    if to is not None and approval.at is not None and to.id not in approval.plan_ids:
+        numbers = [a.n for a in to.plan.actions if a.identity in approval.identities]
+        if numbers:
+            plans.decide(conn, to.id, actor=approval.by, decision=APPROVE, now=approval.at, approve=numbers)
+    for plan_id in approval.plan_ids:
+        if to is None or plan_id != to.id:
+            plans.set_status(conn, plan_id, PlanStatus.STALE)
+
+
+def words(approval: Approval) -> str:
+    if approval.at is None:
+        return ""
+    return (
+        f"This goes on with plan {approval.plan_ids[-1]}, whose apply was interrupted; {approval.by} approved it at "
+        f"{approval.at:%Y-%m-%d %H:%M} UTC."
+    )
+
