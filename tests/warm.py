@@ -124,6 +124,13 @@ class Serving:
         lines = self._log.read_text().splitlines(keepends=True)
         return [json.loads(line) for line in lines if line.startswith("{") and line.endswith("\n")]
 
+    def wait_for_event(self, event: str, **fields: Any) -> None:
+        """Until the log has such a line."""
+        deadline = time.monotonic() + _SECONDS
+        while not any(line["event"] == event and fields.items() <= line.items() for line in self.log()):
+            assert time.monotonic() < deadline, self._log.read_text()
+            time.sleep(0.01)
+
     def send(self, number: signal.Signals) -> None:
         os.kill(self.pid, number)
 

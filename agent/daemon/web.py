@@ -3,6 +3,7 @@
 import asyncio
 import errno
 import socket
+import sys
 import time
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
@@ -13,9 +14,18 @@ import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from agent.model.errors import AgentError
+from agent.receiver.refusals import NO_MEMORY, RETRY_AFTER
+from agent.scim.errors import error_body
 
 #: Request line and headers together; Okta's are under 1 kB. The parser itself has no limit.
 MAX_HEAD = 32_768
+#: Made beforehand, for what there is no memory for. 429 is what Okta tries again by itself.
+_NO_MEMORY_BODY = error_body(429, NO_MEMORY)
+_NO_MEMORY = (
+    b"HTTP/1.1 429 Too Many Requests\r\nretry-after: %d\r\ncontent-type: application/scim+json\r\n"
+    b"content-length: %d\r\nconnection: close\r\n\r\n%b"
+    % (RETRY_AFTER, len(_NO_MEMORY_BODY), _NO_MEMORY_BODY)
+)
 _TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
 #: What runs longer when the process is asked to stop is cut off.
 _GRACE_SECONDS = 20
@@ -58,11 +68,17 @@ class LoopErrors:
 
     def __call__(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         error = context.get("exception")
-        if not isinstance(error, OSError) or error.errno not in _NO_ROOM:
+        if isinstance(error, MemoryError):
+            self._say("no memory left to read a request; its connection was dropped")
+        elif isinstance(error, OSError) and error.errno in _NO_ROOM:
+            self._say("no room for another connection; trying again each second", reason=error.strerror)
+        else:
             loop.default_exception_handler(context)
-        elif time.monotonic() >= self._silent_until:
+
+    def _say(self, what: str, **more: Any) -> None:
+        if time.monotonic() >= self._silent_until:
             self._silent_until = time.monotonic() + _SAY_EVERY
-            _log.error("no room for another connection; trying again each second", reason=error.strerror)
+            _log.error(what, **more)
 
 
 class CappedProtocol(HttpToolsProtocol):
@@ -91,14 +107,18 @@ class CappedProtocol(HttpToolsProtocol):
         super().on_headers_complete()
 
     def send_400_response(self, msg: str) -> None:
+        # Called while the parser's error is handled; what a callback of ours raised is behind it.
+        error = sys.exception()
         if self._too_long:
             self._refuse()
+        elif error is not None and isinstance(error.__context__, MemoryError):
+            self._refuse(_NO_MEMORY)
         else:
             super().send_400_response(msg)
 
-    def _refuse(self) -> None:
+    def _refuse(self, answer: bytes = _TOO_LARGE) -> None:
         if not self.transport.is_closing():
-            self.transport.write(_TOO_LARGE)
+            self.transport.write(answer)
             self.transport.close()
 
 

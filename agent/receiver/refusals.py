@@ -10,7 +10,7 @@ a limit on deactivations                                   429 with Retry-After:
 a value                                                    400 invalidValue
 no such user (for SCIM)                                    404
 a lost race with If-Match                                  412
-the database or a remote OpsHelm, just now                 429 with Retry-After: 60 (Okta retries nothing else)
+the database, a remote OpsHelm or a lack of memory, now    429 with Retry-After: 60 (Okta retries nothing else)
 =========================================================  =====================================================
 """
 
@@ -56,6 +56,7 @@ _STATUSES: dict[RefusalCode, tuple[int, str | None]] = {
     RefusalCode.BLANK: (400, "invalidValue"),
     RefusalCode.HIDDEN: (404, None),
 }
+NO_MEMORY = "OpsHelm's agent has no memory left just now; please try again later."
 NO_SUCH_USER = "There is no such user."
 
 
@@ -89,6 +90,9 @@ def translate(exc: Exception, method: str) -> ScimError | None:
             return ScimError(429, exc.detail, retry_after=RETRY_AFTER)
         case DirectoryUnavailable():
             return unavailable("OpsHelm can't be reached just now.")
+        case MemoryError():
+            # It may have been the answer that no longer fitted: this says nothing of what was changed.
+            return ScimError(429, NO_MEMORY, retry_after=RETRY_AFTER)
         case Unreadable():
             return ScimError(409, exc.detail)
     return None

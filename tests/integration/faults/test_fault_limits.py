@@ -1,23 +1,26 @@
-"""F-07, F-15, F-24, F-42, F-44, F-47: a log cut off, a clock that jumps, too many clients, no descriptors, no journal, no sweep."""
+"""F-07, F-15, F-24, F-42, F-44, F-45, F-47, F-48: a log cut off, a clock that jumps, too many clients, no descriptors, no journal, no sweep."""
 
 import random
 import resource
 import shutil
 import socket
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
 from invariants import check
 from pushing import ROOMY, Pusher, new_key
+from receiving import deactivation
 from reconciling import world
 from sqlalchemy import select
 from warm import Warm
 from worlds import World, assert_whole
 
 from agent.daemon.housekeeping import Housekeeping
+from agent.directory.operator import Acts
+from agent.directory.sql import SqlDirectory
 from agent.model.codes import RefusalCode
 from agent.model.errors import UsageError
 from agent.settings import DatabaseSettings, OktaSettings, Settings
@@ -146,6 +149,35 @@ def test_f47_no_good_sweep_for_three_intervals_is_an_alarm(sqlite_store: Store) 
     keeper._since -= timedelta(hours=3, minutes=1)
     keeper.tick()
     assert raised(sqlite_store) == {"sweep_overdue"}
+
+
+def test_f45_nobody_who_reads_metrics_or_alarms_is_waited_for(
+    warm: Warm, sqlite_url: str, tmp_path: Path
+) -> None:
+    key = new_key(sqlite_url)
+    often = {"OPSHELM_SCHEDULE__HEALTH_INTERVAL": "0.1s"}
+    daemon = warm.serve(tmp_path, ROOMY | often | {"OPSHELM_DATABASE__URL": sqlite_url})
+    parts = urlsplit(daemon.admin)
+    hung = [socket.create_connection((parts.hostname, parts.port)) for _ in range(20)]
+    for connection in hung:  # asks, and never reads what is answered; or never ends its question
+        connection.sendall(
+            b"GET /metrics HTTP/1.1\r\nHost: x\r\n" + (b"\r\n" if connection.fileno() % 2 else b"")
+        )
+    store = Store.open(DatabaseSettings(url=sqlite_url))
+    acts = Acts(SqlDirectory(store, Settings()), actor="test", reason="test", now=datetime.now(UTC))
+    owner = acts.link(acts.add("owner@example.com", owner=True).id, "00uOWNER")
+    pusher = Pusher(daemon.url, key)
+    refused = pusher.send("PATCH", f"/Users/{owner.id}", deactivation())
+    assert refused is not None
+    assert refused.status == 409
+    assert pusher.person(1)
+    daemon.wait_for_event("alarm", code="last_owner")
+    assert raised(store) == {"last_owner"}
+    for connection in hung:
+        connection.close()
+    assert daemon.stop() == 0
+    check(store, pusher.said())
+    store.close()
 
 
 def raised(store: Store) -> set[str]:

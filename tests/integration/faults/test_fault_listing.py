@@ -1,4 +1,4 @@
-"""F-18, F-19, F-20, F-25 to F-28, F-38, F-46, F-47: what a listing leaves out, and what Okta refuses, deactivates nobody.
+"""F-18, F-19, F-20, F-25 to F-30, F-36, F-38, F-46: what a listing leaves out, and what Okta refuses, deactivates nobody.
 
 One simulated org, whose listings lie while single reads stay true; the guard as it is by default.
 """
@@ -9,9 +9,12 @@ from typing import Any
 
 import pytest
 from invariants import check, no_op
+from pushing import Pusher, new_key
+from receiving import PATCH_OP, deactivation, running
 from reconciling import World, world
 
 from agent.model.codes import ActionKind
+from agent.receiver.app import build
 from agent.reconcile import RunReport
 
 PEOPLE, PAGE = 60, 20
@@ -24,6 +27,12 @@ def w(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     with world(Path(tmp_path_factory.mktemp("listing")), PEOPLE, retries=1, window=1, **GUARD) as made:
         made.first_run()
         yield made
+
+
+@pytest.fixture(scope="module")
+def pusher(w: World) -> Iterator[Pusher]:
+    with running(build(w.directory, w.store, w.settings)) as url:
+        yield Pusher(f"{url}/scim/v2", new_key(str(w.store.settings.url)))
 
 
 @pytest.fixture(autouse=True)
@@ -105,6 +114,48 @@ def test_f28_an_app_that_is_not_active_freezes_the_run(w: World, status: str) ->
         assert (report.outcome, report.exit_code) == ("frozen", 1)
     finally:
         w.org.set_app(status="ACTIVE")
+
+
+def test_f29_another_org_freezes_runs_while_pushes_go_on(w: World, pusher: Pusher) -> None:
+    person, org_id = w.people()[5], w.okta.org_id()
+    w.org.call("PUT", "/simulator/org", {"id": "00oELSEWHERE"})
+    try:
+        report = deactivates_nobody(w)
+        assert (report.outcome, "pins accept" in report.detail) == ("frozen", True)
+        answer = pusher.send("PATCH", f"/Users/{w.account(person['login']).id}", deactivation())
+        assert answer is not None
+        assert (answer.status, w.account(person["login"]).active) == (200, False)
+    finally:
+        w.org.call("PUT", "/simulator/org", {"id": org_id})
+    assert w.reconcile().outcome == "applied"
+
+
+def test_f30_a_new_username_format_renames_nobody_unseen(w: World) -> None:
+    before = w.accounts().keys()
+    for person in w.people():
+        w.org.set_app_user(person["okta_id"], credentials={"userName": f"x.{person['login']}"})
+    report = deactivates_nobody(w)
+    assert report.plan is not None
+    assert {action.held for action in report.plan.plan.actions} == {"identity_changes"}
+    assert w.accounts().keys() == before
+    for person in w.people():
+        w.org.set_app_user(person["okta_id"], credentials={"userName": person["login"]})
+
+
+def test_f36_of_two_pushes_in_the_wrong_order_the_last_counts_until_the_next_sweep(
+    w: World, pusher: Pusher
+) -> None:
+    person = w.people()[6]
+    w.org.api("POST", f"/users/{person['okta_id']}", {"profile": {"title": "Second"}})
+    user_id = w.account(person["login"]).id
+    for title in ("Second", "First"):
+        body = {"schemas": [PATCH_OP], "Operations": [{"op": "replace", "path": "title", "value": title}]}
+        answer = pusher.send("PATCH", f"/Users/{user_id}", body)
+        assert answer is not None
+        assert answer.status == 200
+    assert w.account(person["login"]).profile.title == "First"
+    assert w.reconcile().outcome == "applied"
+    assert w.account(person["login"]).profile.title == "Second"
 
 
 def test_f38_a_status_that_nobody_knows_is_left_alone_and_the_others_are_not(w: World) -> None:

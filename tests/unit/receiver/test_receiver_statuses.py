@@ -29,6 +29,7 @@ def test_a_local_account_is_forbidden_to_delete_and_a_conflict_to_change() -> No
         (Refused(RefusalCode.PUSH_BURST, "x", retry_after=17), 429, 17),
         (Refused(RefusalCode.PUSH_BURST, "x"), 429, 300),
         (StoreUnavailable("x"), 429, 60),
+        (MemoryError(), 429, 60),
         (DirectoryUnavailable("x"), 429, 60),
         (NotFound("x"), 404, None),
         (VersionConflict("x"), 412, None),
