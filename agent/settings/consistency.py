@@ -1,6 +1,7 @@
 """What must hold between settings, and forms that a type can't say. Takes checked sections, gives problems; no sources."""
 
 import ipaddress
+import socket
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -216,10 +217,24 @@ def _url(
         host, parts = None, urlsplit("")
     if not host or parts.scheme not in ("http", "https"):
         yield key, "must be an address such as https://host.example.com"
+    elif is_link_local(host):
+        yield key, "must not be a link-local address: what answers there is a cloud's metadata service"
     elif parts.scheme == "http" and loopback_only and not is_loopback(host):
         yield key, "must begin with https://; plain http is for loopback only"
     elif host_only and (parts.path.strip("/") or parts.query or parts.fragment or parts.username):
         yield key, "must be the bare address, with nothing behind the host"
+
+
+def is_link_local(host: str) -> bool:
+    """Every way to write such an address; what a name leads to is for TLS to find out, which no metadata service speaks."""
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        try:
+            address = ipaddress.ip_address(socket.inet_aton(host))  # 2852039166, 0xa9fea9fe, 169.16689662
+        except OSError:
+            return False
+    return (getattr(address, "ipv4_mapped", None) or address).is_link_local
 
 
 def is_loopback(host: str) -> bool:

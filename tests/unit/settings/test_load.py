@@ -199,6 +199,7 @@ def test_what_follows_from_a_wrong_value_is_no_second_mistake() -> None:
         ("[guard]\npush_floor = 200\n", "agent.toml:2 guard.push_floor: must not be more than guard.push_cap"),
         ('[notify]\nwebhook_url = "http://example.com/x"\n', "notify.webhook_url: must begin with https://"),
         ('[directory]\nbackend = "scim"\n', 'directory.base_url: missing, but directory.backend is "scim"'),
+        ('[directory]\nbase_url = "https://169.254.169.254/scim"\n', "directory.base_url: must not be a link-local address"),
         ('[directory]\nbackend = "ldap"\n', "directory.backend: must be 'sql' or 'scim'"),
         ('[directory]\nca_file = "nowhere.pem"\n', "agent.toml:2 directory.ca_file: no such file"),
         ('[okta]\napp_id = "0oa1"\n', "okta.org_url: missing, but okta.app_id is set"),
