@@ -85,7 +85,7 @@ def check(
     if context.fence is not None:
         lease.check(conn, context.fence)
     rules.check(before, after, context, policy, revives=revives)
-    _unique(conn, before, after, beside, holders)
+    _unique(conn, before, after, context, beside, holders)
     rules.primary_email(before, after, policy)
     _last_owner(row, before, after, context, owners_gained)
     ends = before is not None and before.active and not after.active
@@ -148,6 +148,7 @@ def _unique(
     conn: Connection,
     before: DirectoryUser | None,
     after: DirectoryUser,
+    context: WriteContext,
     beside: Collection[str],
     holders: Collection[DirectoryUser] | None,
 ) -> None:
@@ -172,7 +173,8 @@ def _unique(
         raise Refused(
             RefusalCode.EMAIL_TAKEN,
             f"The e-mail address {after.profile.primary_email} is the primary one of another active OpsHelm account. "
-            "Nothing was changed. Give one of the two another address, then retry the task.",
+            "Nothing was changed. Give one of the two another address, then "
+            + ("retry the task." if context.source is Source.PUSH else "try again."),
         )
 
 

@@ -9,7 +9,7 @@ from worlds import ROOMY, World, after_of, assert_whole, okta_id
 
 from agent.directory.sql import SqlDirectory
 from agent.model.codes import RefusalCode, Source
-from agent.model.errors import NotFound, StoreError, VersionConflict
+from agent.model.errors import NotFound, Refused, StoreError, VersionConflict
 from agent.model.users import MultiValue
 from agent.settings import ReceiverSettings, Settings
 from agent.store.tables import user_emails, users
@@ -43,6 +43,10 @@ class TestIdentities:
         loose.act(two, active=False)
         assert loose.change(one, emails=taken).changed
         assert loose.refused(lambda: loose.change(two, active=True)) is RefusalCode.EMAIL_TAKEN
+        # Okta's admins have a task to retry; operators have not.
+        for source, next_step in ((Source.PUSH, "retry the task"), (Source.CLI, "try again")):
+            with pytest.raises(Refused, match=next_step):
+                loose.change(two, active=True, source=source)
 
     def test_a_secondary_email_may_be_shared(self, world: World) -> None:
         one, two = world.managed(2)
