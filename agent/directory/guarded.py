@@ -230,7 +230,7 @@ def _last_owner(
             before,
             f"Make another person owner in OpsHelm, then retry the task; or an operator runs: {handover}"
             if context.source is Source.PUSH
-            else f"Make somebody else owner first: opshelm-agent users role OTHER owner. Or in one step: {handover}",
+            else f"Make somebody else owner first: opshelm-agent users role OTHER owner. Or, if this person leaves: {handover}",
         )
 
 
