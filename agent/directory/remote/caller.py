@@ -23,6 +23,7 @@ from agent.directory.remote import change, lookup, wire
 from agent.directory.remote.lookup import Finder, Resource
 from agent.directory.remote.provider import Provider
 from agent.directory.remote.transport import Answer, Transport
+from agent.model.crash_points import crash_point
 from agent.model.errors import AnswerLost, DirectoryError, DirectoryUnavailable, NotDone, NotFound, Unreadable
 from agent.model.users import DirectoryUser, identity_key
 from agent.scim.errors import ScimError
@@ -65,13 +66,14 @@ class Caller:
                 answer = self._send(resource, before, after, patience, last_look)
             except AnswerLost as lost:
                 found = self._read_back(user_id, lost)
-                if not self._open(before, after, found, essential=essential):
+                if self.is_done(before, after, found, essential=essential):
                     return found
                 if last:
                     raise NotDone(f"{lost.detail} A read shows that it did not, twice.") from lost
                 resource = found
                 continue
             self._check(answer)
+            crash_point("call.answered")
             return self._confirmed(user_id, before, after, essential=essential)
         raise AssertionError("unreachable")
 
@@ -93,6 +95,7 @@ class Caller:
                 if found is not None:
                     return found
             self._check(answer)
+            crash_point("call.answered")
             return self._made(wanted, answer)
         raise AssertionError("unreachable")
 
@@ -103,7 +106,12 @@ class Caller:
     def is_done(
         self, before: Mapping[str, Any], after: Mapping[str, Any], found: Resource, *, essential: bool
     ) -> bool:
-        return not self._open(before, after, found, essential=essential)
+        """Whether a call that got no answer was carried out. Of a push a remote may drop parts, but not all that it brought."""
+        missing = self._open(before, after, found, essential=False)
+        if not missing or not essential:
+            return not missing
+        nothing_came = missing == change.unfulfilled(before, _kept(after), before)
+        return not nothing_came and not self._open(before, after, found, essential=True)
 
     # Sending
 
@@ -156,9 +164,7 @@ class Caller:
         self, before: Mapping[str, Any], after: Mapping[str, Any], found: Resource, *, essential: bool
     ) -> list[str]:
         now = change.plain_account(found.account)
-        # Whether the remote keeps an externalId is its own affair; the link is in the store.
-        wanted = {key: value for key, value in after.items() if key != "externalId"}
-        return change.unfulfilled(before, wanted, now, essential=essential)
+        return change.unfulfilled(before, _kept(after), now, essential=essential)
 
     # Creating
 
@@ -213,3 +219,8 @@ class Caller:
 
     def _said(self, value: Any) -> str | None:
         return self._transport.masked(value) if isinstance(value, str) and value else None
+
+
+def _kept(after: Mapping[str, Any]) -> dict[str, Any]:
+    """Whether the remote keeps an externalId is its own affair; the link is in the store."""
+    return {key: value for key, value in after.items() if key != "externalId"}

@@ -19,7 +19,7 @@ from agent.model.errors import DirectoryUnavailable
 #: How long a sweep goes on trying one call, and how long somebody who waits for an answer does: Okta gives up after 60 s.
 PATIENT = 180.0
 HURRIED = 10.0
-#: For what has not answered once in the life of this process, be it that it isn't there or that it speaks no SCIM.
+#: For what has not answered once in the life of this process: it may be the wrong address, or down for longer.
 STRANGER = 30.0
 _ATTEMPTS = 12
 _LONGEST_PAUSE = 20.0
@@ -32,7 +32,7 @@ log = structlog.get_logger("agent.directory.remote")
 
 
 class Again(Exception):
-    """Worth another try. ``error`` is what the caller gets when there is none; ``strange``: perhaps this is no SCIM service."""
+    """Worth another try. ``error`` is what the caller gets when there is none; ``strange``: perhaps nobody is there."""
 
     def __init__(
         self, error: DirectoryUnavailable, problem: str, *, after: float | None = None, strange: bool = False

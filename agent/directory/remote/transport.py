@@ -181,9 +181,7 @@ class Transport:
             problem = "asks to wait (429)" if answer.status == 429 else f"answered {answer.status}"
             raise self._again(problem, after=after)
         if answer.status == 200 and not answer.content.lstrip()[:1] == b"{":
-            raise self._again(
-                "answered 200 with something that is no JSON object", _SET_ADDRESS, strange=True
-            )
+            raise self._again("answered 200 with something that is no JSON object", _SET_ADDRESS)
         self._refuse(answer.status, path, searches="filter" in (params or {}))
         self._known = self._known or answer.ok
         return answer
@@ -273,12 +271,11 @@ class Transport:
         found = trouble.unreached(exc)
         if not found.again:
             return self._unavailable(found.problem, found.fix)
-        return self._again(found.problem, found.fix, strange=True)
+        return self._again(found.problem, found.fix)
 
-    def _again(
-        self, problem: str, fix: str = _LATER, *, after: float | None = None, strange: bool = False
-    ) -> Again:
-        return Again(self._unavailable(problem, fix), problem, after=after, strange=strange)
+    def _again(self, problem: str, fix: str = _LATER, *, after: float | None = None) -> Again:
+        # Who says when to come again is there, and speaks our language.
+        return Again(self._unavailable(problem, fix), problem, after=after, strange=after is None)
 
     def _unavailable(self, problem: str, fix: str) -> DirectoryUnavailable:
         return DirectoryUnavailable(f"The remote OpsHelm at {self.host} {problem}. {fix}")

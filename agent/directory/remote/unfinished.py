@@ -7,6 +7,7 @@ that the change is there                  done, whoever made the call
 that it isn't, and the call is old        not done: its counts are given back
 that it isn't, and it may still arrive    whoever wants to write that account waits; it goes on counting as done
 nothing, for the remote is down           as before
+an account that can't be read             as before, until somebody repairs it there; the others are not kept waiting
 ========================================  ============================================================================
 """
 
@@ -25,7 +26,7 @@ from agent.directory.remote.lookup import Resource
 from agent.directory.remote.reading import Reader
 from agent.directory.remote.transport import PATIENT
 from agent.model.codes import Source
-from agent.model.errors import DirectoryError, DirectoryUnavailable
+from agent.model.errors import DirectoryError, DirectoryUnavailable, Unreadable
 from agent.model.users import DirectoryUser, identity_key
 from agent.store import intents
 from agent.store.intents import Intent
@@ -34,6 +35,8 @@ from agent.store.intents import Intent
 GRACE = timedelta(seconds=PATIENT + 2 * READ_BACK)
 #: A call of this very process that got no answer: how long the remote may still be at it.
 OWN_GRACE = timedelta(seconds=READ_BACK)
+#: After so many reads in a row without an answer the remote is down, and nobody waits for the others.
+_SILENT = 3
 _NOT_THERE = "A later read showed that this call changed nothing."
 
 
@@ -66,13 +69,19 @@ class Unfinished:
         """Every open intent, as after a restart; answers how many stay open."""
         with self._ledger.store.read() as conn:
             waiting = intents.open_intents(conn)
-        left = 0
+        left = silent = 0
         for intent in waiting:
             if intent.id in self._mine:
                 continue
+            if silent == _SILENT:
+                left += 1
+                continue
             try:
                 left += not self._judge(intent, self._find(intent), now)
+                silent = 0
             except DirectoryUnavailable:
+                left, silent = left + 1, silent + 1
+            except Unreadable:
                 left += 1
         self._ledger.store.write(lambda conn: intents.forget(conn, now))
         return left

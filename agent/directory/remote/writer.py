@@ -25,6 +25,7 @@ from agent.directory.remote.reading import Reader
 from agent.directory.remote.transport import HURRIED, PATIENT
 from agent.directory.remote.unfinished import Unfinished
 from agent.model.codes import Source
+from agent.model.crash_points import crash_point
 from agent.model.errors import (
     AgentError,
     AnswerLost,
@@ -176,8 +177,9 @@ class Writer:
         return Written(user=user, changed=True, created=True)
 
     def _outcome(self, intent_id: int, call: Callable[[], Resource], now: datetime) -> Resource:
+        crash_point("call.intended")
         try:
-            return call()
+            found = call()
         except (AnswerLost, StoreError):
             # Not known, or this process may say nothing more: the intent counts until it is read back.
             raise
@@ -185,6 +187,8 @@ class Writer:
             refused = isinstance(exc, Refused)
             self._unfinished.undone(intent_id, exc.detail, now, refused=refused)
             raise
+        crash_point("call.read")
+        return found
 
     def _finished(
         self, intent_id: int, found: Resource, after: DirectoryUser, now: datetime

@@ -274,11 +274,7 @@ def test_f21_somebody_elses_account_of_that_name_is_not_taken_for_the_lost_creat
     assert only["externalId"] == "somebody-else"
 
 
-@pytest.mark.parametrize("did", [True, False])
-def test_f21_a_lost_answer_to_an_update_is_read_back(
-    sloppy_place: RemotePlace, sloppy: Sloppy, did: bool
-) -> None:
-    user = linked(sloppy_place)
+def lose_first_patch(*, did: bool) -> Callable[[Sloppy, Call], Reply | None]:
     dropped: list[Call] = []
 
     def drop(server: Sloppy, call: Call) -> Reply | None:
@@ -289,11 +285,49 @@ def test_f21_a_lost_answer_to_an_update_is_read_back(
             return Reply(cut=0)
         return None
 
-    sloppy.scripted = drop
+    return drop
+
+
+@pytest.mark.parametrize("did", [True, False])
+def test_f21_a_lost_answer_to_an_update_is_read_back(
+    sloppy_place: RemotePlace, sloppy: Sloppy, did: bool
+) -> None:
+    user = linked(sloppy_place)
+    sloppy.scripted = lose_first_patch(did=did)
     changed = sloppy_place.change(user, active=False)
     assert not changed.user.active
     assert sloppy.count("PATCH") == (1 if did else 2)
     assert (deactivations(sloppy_place), open_intents(sloppy_place)) == (1, 0)
+
+
+@pytest.mark.parametrize("source", [Source.PUSH, Source.SWEEP])
+@pytest.mark.parametrize("did", [True, False])
+def test_f21_a_lost_answer_to_a_change_of_the_profile_is_read_back_too(
+    sloppy_place: RemotePlace, sloppy: Sloppy, did: bool, source: Source
+) -> None:
+    """Of a push, userName and active decide; where it brought neither, the rest has to."""
+    user = linked(sloppy_place)
+    sloppy.scripted = lose_first_patch(did=did)
+    changed = sloppy_place.change(user, source=source, title="Clerk")
+    assert (changed.user.profile.title, sloppy.users[user.id]["title"]) == ("Clerk", "Clerk")
+    assert sloppy.count("PATCH") == (1 if did else 2)
+
+
+def test_f21_a_push_whose_answer_was_lost_is_not_sent_again_for_what_the_remote_drops(
+    sloppy_place: RemotePlace, sloppy: Sloppy
+) -> None:
+    user = linked(sloppy_place)
+    lose = lose_first_patch(did=True)
+
+    def lose_and_drop(server: Sloppy, call: Call) -> Reply | None:
+        reply = lose(server, call)
+        server.users[user.id].pop("nickName", None)
+        return reply
+
+    sloppy.scripted = lose_and_drop
+    changed = sloppy_place.change(user, title="Clerk", nick_name="Annie")
+    assert (changed.user.profile.title, changed.user.profile.nick_name) == ("Clerk", None)
+    assert sloppy.count("PATCH") == 1
 
 
 def down_after_write(user_id: str, *, did: bool) -> Callable[[Sloppy, Call], Reply | None]:
@@ -329,6 +363,43 @@ def test_an_unknown_outcome_counts_until_it_is_read_back(
     assert sloppy_place.directory.read_back(later) == 0
     assert (open_intents(sloppy_place), deactivations(sloppy_place)) == (0, int(did))
     assert sloppy_place.journal("applied" if did else "failed")[-1] == "deactivate"
+
+
+def test_a_remote_that_is_down_is_not_asked_about_each_call_in_doubt(
+    sloppy_place: RemotePlace, sloppy: Sloppy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("agent.directory.remote.caller.READ_BACK", 0.05)
+    monkeypatch.setattr("agent.directory.remote.unfinished.READ_BACK", 0.05)
+    for number in range(6):
+        user = linked(sloppy_place, f"p{number}@example.com", number)
+        sloppy.scripted = down_after_write(user.id, did=True)
+        with pytest.raises(AnswerLost):
+            sloppy_place.change(user, active=False)
+        sloppy.scripted = None
+    sloppy.calls.clear()
+    sloppy.scripted = lambda *_: Reply(cut=0)
+    assert sloppy_place.directory.read_back(sloppy_place.now) == 6
+    assert len({call.path for call in sloppy.calls}) == 3
+    sloppy.scripted = None
+    assert sloppy_place.directory.read_back(sloppy_place.now) == 0
+    assert deactivations(sloppy_place) == 6
+
+
+def test_one_account_that_cannot_be_read_keeps_no_other_call_in_doubt(
+    sloppy_place: RemotePlace, sloppy: Sloppy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("agent.directory.remote.caller.READ_BACK", 0.05)
+    users = [linked(sloppy_place, f"p{number}@example.com", number) for number in range(2)]
+    for user in users:
+        sloppy.scripted = down_after_write(user.id, did=True)
+        with pytest.raises(AnswerLost):
+            sloppy_place.change(user, active=False)
+        sloppy.scripted = None
+    emails = sloppy.users[users[0].id].pop("emails")
+    sloppy.users[users[0].id]["emails"] = "nonsense"
+    assert sloppy_place.directory.read_back(sloppy_place.now) == 1
+    sloppy.users[users[0].id]["emails"] = emails
+    assert sloppy_place.directory.read_back(sloppy_place.now) == 0
 
 
 def test_another_agents_call_that_may_still_arrive_is_waited_for(
