@@ -108,7 +108,7 @@ class Finder:
         except Unreadable as exc:
             user_id, login = wire.rough_identity(raw)
             raise Unreadable(
-                f"The account {login or user_id or '?'} of the remote OpsHelm, found by {attribute}, can't be read: {exc.detail}. "
+                f"The account {self._transport.masked(login or user_id or '?')} of the remote OpsHelm, found by {attribute}, can't be read: {exc.detail}. "
                 "It is left as it is."
             ) from exc
 

@@ -12,6 +12,7 @@ from email.utils import format_datetime
 from pathlib import Path
 
 import pytest
+import structlog
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -22,6 +23,7 @@ from sloppy import KEY, Reply, Sloppy, sloppy_server
 
 from agent.checks import remote as checks
 from agent.checks.check import State
+from agent.directory.remote.patience import STRANGER
 from agent.directory.remote.transport import Transport
 from agent.model.errors import AnswerLost, ConfigError, DirectoryUnavailable
 from agent.settings import DirectorySettings
@@ -30,9 +32,9 @@ from agent.store.engine import Store
 
 
 @contextmanager
-def transport(url: str, **settings: object) -> Iterator[Transport]:
+def transport(url: str, *, first_wait: float = 0.01, **settings: object) -> Iterator[Transport]:
     values = {"backend": "scim", "base_url": url, "api_key": KEY, "max_per_second": 100_000.0}
-    made = Transport(DirectorySettings(**(values | settings)), first_wait=0.01)
+    made = Transport(DirectorySettings(**(values | settings)), first_wait=first_wait)
     try:
         yield made
     finally:
@@ -103,9 +105,121 @@ def test_a_write_is_sent_again_only_when_it_certainly_was_not_done(sloppy: Slopp
 def test_a_server_that_is_not_there_is_unavailable() -> None:
     with (
         transport("http://127.0.0.1:1") as calls,
-        pytest.raises(DirectoryUnavailable, match="can't be reached"),
+        pytest.raises(DirectoryUnavailable, match=r"can't be reached: it refuses the connection\. Check"),
     ):
         calls.write("POST", "/Users", {}, patience=0.1)
+
+
+def test_a_name_that_does_not_resolve_is_said_so() -> None:
+    with (
+        transport("http://nowhere.invalid") as calls,
+        pytest.raises(DirectoryUnavailable, match="its name doesn't resolve"),
+    ):
+        calls.read("/Users", patience=0.1)
+
+
+def test_https_to_a_plain_port_is_said_so_at_once(sloppy: Sloppy) -> None:
+    with (
+        transport(sloppy.url.replace("http:", "https:")) as calls,
+        pytest.raises(DirectoryUnavailable, match=r"speaks no TLS on that port\. Check scheme and port"),
+    ):
+        calls.read("/Users")
+
+
+class Slept:
+    """Time that passes only in pauses."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.pauses: list[float] = []
+        self.now = time.monotonic()
+        monkeypatch.setattr(time, "sleep", self._sleep)
+        monkeypatch.setattr(time, "monotonic", lambda: self.now)
+
+    def _sleep(self, seconds: float) -> None:
+        self.pauses.append(seconds)
+        self.now += seconds
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [Reply(503), Reply(200, raw=b"<html>welcome"), Reply(cut=0)],
+    ids=["503", "a web page", "no answer"],
+)
+def test_what_has_never_answered_is_given_up_sooner_than_what_has(
+    sloppy: Sloppy, bad: Reply, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slept = Slept(monkeypatch)
+    with transport(sloppy.url, first_wait=0.2) as calls:
+        sloppy.scripted = lambda *_: bad
+        with pytest.raises(DirectoryUnavailable):
+            calls.read("/ServiceProviderConfig")
+        assert 10 < sum(slept.pauses) < STRANGER
+        sloppy.scripted = None
+        assert calls.read("/ServiceProviderConfig").ok
+        sloppy.scripted = lambda *_: bad
+        slept.pauses.clear()
+        with pytest.raises(DirectoryUnavailable):
+            calls.read("/ServiceProviderConfig", patience=100)
+        assert STRANGER < sum(slept.pauses) < 100
+
+
+def test_a_pause_that_lasts_is_one_line_in_the_log(sloppy: Sloppy, monkeypatch: pytest.MonkeyPatch) -> None:
+    slept = Slept(monkeypatch)
+    sloppy.scripted = lambda *_: Reply(503)
+    with (
+        transport(sloppy.url) as calls,
+        structlog.testing.capture_logs() as said,
+        pytest.raises(DirectoryUnavailable),
+    ):
+        calls.read("/ServiceProviderConfig")
+    long = [pause for pause in slept.pauses if pause >= 1]
+    loud = [line for line in said if line["log_level"] == "warning"]
+    assert [line["wait_s"] for line in loud] == [round(pause, 1) for pause in long]
+    assert {line["problem"] for line in loud} == {"answered 503"}
+    assert len(said) == len(slept.pauses) > len(loud)
+
+
+@pytest.mark.parametrize(
+    ("status", "problem"),
+    [
+        (403, r"may not read there \(403\)\. Set OPSHELM_DIRECTORY__API_KEY"),
+        (404, r"no list of accounts there .* /scim/v2"),
+    ],
+)
+def test_a_list_that_is_refused_or_not_there_names_the_setting(
+    sloppy: Sloppy, status: int, problem: str
+) -> None:
+    sloppy.scripted = lambda *_: Reply(status, raw=b"<html>")
+    with transport(sloppy.url) as calls:
+        with pytest.raises(DirectoryUnavailable, match=problem):
+            calls.read("/Users", {"startIndex": 1})
+        # A search may be refused on its own, and nobody has to describe itself.
+        assert calls.read("/Users", {"filter": 'userName eq "a"'}).status == status
+        assert calls.read("/ServiceProviderConfig").status == status
+    assert len(sloppy.calls) == 3
+
+
+def test_check_asks_a_remote_that_is_down_for_a_few_seconds_alone(
+    sqlite_store: Store, sloppy: Sloppy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with remote_place(sqlite_store, Remote(sloppy.url, KEY)) as place:
+        sloppy.scripted = lambda *_: Reply(503)
+        slept = Slept(monkeypatch)
+        (check,) = checks.checks(place.directory, place.now)
+        assert (check.state, check.fix) == (State.FAIL, "Try again later.")
+        assert sum(slept.pauses) < 4
+        place.remote.client.close()
+
+
+def test_check_says_what_is_wrong_with_an_address_that_is_no_scim_service(
+    sqlite_store: Store, sloppy: Sloppy
+) -> None:
+    with remote_place(sqlite_store, Remote(sloppy.url, KEY)) as place:
+        sloppy.scripted = lambda *_: Reply(200, {"hello": "world"})
+        (check,) = checks.checks(place.directory, place.now)
+        assert check.state is State.FAIL
+        assert "directory.base_url" in check.fix
+        place.remote.client.close()
 
 
 def test_a_dripping_answer_ends_with_the_time_out(sloppy: Sloppy) -> None:
@@ -159,10 +273,19 @@ def test_a_redirect_on_the_same_host_is_followed_for_reads_alone(sloppy: Sloppy)
             calls.write("POST", "/Config", {})
 
 
+def test_redirects_on_the_same_host_are_followed_one_after_the_other(sloppy: Sloppy) -> None:
+    away = {"/One": "/Two", "/Two": "/ServiceProviderConfig", "/Round": "/Round"}
+    sloppy.scripted = lambda _, call: Reply(307, Location=away[call.path]) if call.path in away else None
+    with transport(sloppy.url) as calls:
+        assert calls.read("/One").ok
+        with pytest.raises(DirectoryUnavailable, match="redirects in a circle"):
+            calls.read("/Round")
+
+
 def test_a_wrong_key_is_said_so_and_not_tried_again(sloppy: Sloppy) -> None:
     with (
         transport(sloppy.url, api_key="wrong") as calls,
-        pytest.raises(DirectoryUnavailable, match="refuses the agent's key"),
+        pytest.raises(DirectoryUnavailable, match=r"refuses the agent's key.*OPSHELM_DIRECTORY__API_KEY"),
     ):
         calls.read("/Users")
     assert len(sloppy.calls) == 1
@@ -282,10 +405,10 @@ def test_f40_a_listing_raises_the_alarm_before_the_certificate_ends(
 @pytest.mark.parametrize(
     ("server", "trusts", "problem"),
     [
-        ({"ends": timedelta(days=-1)}, "ours", "expired"),
-        ({"host": "elsewhere.example.com"}, "ours", "not valid for|mismatch"),
-        ({}, "other", "unable to get local issuer|signature failure|self-signed"),
-        ({}, None, "unable to get local issuer|self-signed"),
+        ({"ends": timedelta(days=-1)}, "ours", "expired.*Renew it"),
+        ({"host": "elsewhere.example.com"}, "ours", r"(not valid for|mismatch).*directory\.base_url"),
+        ({}, "other", r"(unable to get local issuer|signature failure|self-signed).*directory\.ca_file"),
+        ({}, None, r"(unable to get local issuer|self-signed).*directory\.ca_file"),
     ],
     ids=["expired", "another name", "another authority", "no authority named"],
 )
