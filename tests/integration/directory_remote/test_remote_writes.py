@@ -1,5 +1,6 @@
 """Writes to a remote that lies, loses answers, moves, or knows no PATCH; intents before and outcomes after."""
 
+import threading
 from collections.abc import Callable
 from datetime import timedelta
 
@@ -498,17 +499,22 @@ def test_f22_a_create_that_made_nobody_is_a_failure(sloppy_place: RemotePlace, s
 
 
 def test_f22_a_slow_remote_ends_with_the_call_s_own_time_out(sqlite_store: Store, sloppy: Sloppy) -> None:
-    import threading
-
     release = threading.Event()
+    waited_for: list[Call] = []
+
+    def slow(_: Sloppy, call: Call) -> None:
+        if not release.wait(10):
+            waited_for.append(call)
+
     with remote_place(sqlite_store, Remote(sloppy.url, KEY), timeout=timedelta(seconds=0.3)) as place:
         user_id = sloppy.add("ann@example.com")
-        sloppy.scripted = lambda *_: release.wait(10) and None
+        sloppy.scripted = slow
         try:
             with pytest.raises(DirectoryUnavailable, match="no whole answer"):
                 place.directory.reader.by_id(user_id, patience=0.5)
         finally:
             release.set()
+        assert waited_for == []
         place.remote.client.close()
 
 
