@@ -1,12 +1,13 @@
 """Whose primary e-mail differs from the username? Everybody assigned is read from Okta; nobody is changed."""
 
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from msgspec import Struct
+import msgspec
+from msgspec import UNSET, Struct
 
 from agent.checks.check import Check, ok, warn
-from agent.model.okta import AppUser
+from agent.model.okta import UNDECODABLE, AppUser
 from agent.model.users import identity_key
 
 if TYPE_CHECKING:
@@ -16,6 +17,13 @@ if TYPE_CHECKING:
 MOST_PEOPLE = 20_000
 #: Named in the line itself; all of them are in the JSON and the CSV.
 _SHOWN = 5
+
+
+class _Profile(Struct):
+    email: Any = UNSET
+
+
+_profile = msgspec.json.Decoder(_Profile | None).decode
 
 
 class Exceptional(Struct, frozen=True, kw_only=True):
@@ -62,9 +70,12 @@ def check(read: Read) -> Check:
 
 def _differing(people: Iterable[AppUser]) -> Iterator[Exceptional]:
     for person in people:
-        profile = person.profile or {}
-        if "email" not in profile:
+        try:
+            profile = _profile(person.profile)
+        except UNDECODABLE:
+            continue  # a sweep reports whoever can't be read
+        if profile is None or profile.email is UNSET:
             continue  # the app's profile has no e-mail, so OpsHelm's follows the username
-        email = profile["email"] if isinstance(profile["email"], str) else ""
+        email = profile.email if isinstance(profile.email, str) else ""
         if identity_key(email) != identity_key(person.user_name):
             yield Exceptional(login=person.user_name, email=email, okta_id=person.id)

@@ -39,7 +39,7 @@ from msgspec import Struct
 from agent.model import usernames
 from agent.model.codes import ActionKind, FindingCode, HeldCode
 from agent.model.desired import Row, Wanted
-from agent.model.mapping import Mapping, decode
+from agent.model.mapping import Mapping
 from agent.model.order import Names
 from agent.model.paths import EMAIL_PATH
 from agent.model.plan import Action, Change, Finding
@@ -69,7 +69,7 @@ class CaseRow(StrEnum):
     LEAVE = "leave_alone"
 
 
-class Want(Struct, frozen=True, kw_only=True):
+class Want(Struct, frozen=True, kw_only=True, gc=False):
     """The Okta side of a pair: one app user, projected."""
 
     okta_id: str
@@ -81,7 +81,8 @@ class Want(Struct, frozen=True, kw_only=True):
     wanted: Wanted
     row: Row
     mapped: str
-    cleared: int
+    #: model.mapping.Projected.unsaid.
+    unsaid: int
     read_at: datetime
     #: Okta's own last push went wrong.
     sync_error: bool = False
@@ -91,7 +92,7 @@ class Want(Struct, frozen=True, kw_only=True):
         return self.wanted in (Wanted.ACTIVE, Wanted.KEEP)
 
 
-class Account(Struct, frozen=True, kw_only=True):
+class Account(Struct, frozen=True, kw_only=True, gc=False):
     """The directory side of a pair: the columns that decide."""
 
     id: str
@@ -204,7 +205,7 @@ class Classifier(Struct, frozen=True, kw_only=True):
         }
         if want.email:
             values[EMAIL_PATH] = want.email
-        values.update(decode(want.mapped))
+        values.update(self.mapping.values(want.mapped))
         changes = {path: Change(before=None, after=value) for path, value in values.items()}
         action = _action(ActionKind.CREATE, want, None, changes, CaseRow.CREATE)
         wrong = self._name_problem(want)
@@ -285,7 +286,7 @@ class Classifier(Struct, frozen=True, kw_only=True):
         if want.email_key and want.email_key != account.email_key:
             changes[EMAIL_PATH] = Change(before=account.email_key or None, after=want.email)
         if want.mapped != account.mapped:
-            pairs = self.mapping.differences(account.mapped, want.mapped, want.cleared)
+            pairs = self.mapping.differences(account.mapped, want.mapped, want.unsaid)
             changes.update(
                 {path: Change(before=before, after=after) for path, (before, after) in pairs.items()}
             )

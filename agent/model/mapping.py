@@ -1,19 +1,22 @@
 """Which attribute of Okta's app profile goes where in a directory profile. Pure; names (userName, e-mail) are compared apart.
 
-Both sides are projected on the same paths as canonical JSON of the values that are set, so that a string comparison
-finds the few pairs that may differ. A profile key that is absent is not compared; null or "" means cleared: the string
-can't tell these two, so ``Wanted.cleared`` keeps what was said to be empty, one bit for each path.
+Both sides are projected on the same paths, as a JSON list with a value or null for each, so that a string comparison finds
+the few pairs that may differ. A profile key that is absent is not compared; null or "" means cleared: the list can't tell
+these two, so ``Projected.unsaid`` keeps what was not said, one bit for each path.
 """
 
 import hashlib
+from collections.abc import Callable, Iterable, Sequence
 from collections.abc import Mapping as MappingOf
-from itertools import groupby
-from typing import Any
+from operator import attrgetter
+from typing import Any, NamedTuple
 
 import msgspec
+from msgspec import UNSET, UnsetType
+from msgspec.structs import astuple
 
 from agent.model.okta import AppUser
-from agent.model.paths import EMAIL_PATH, UnknownPath, parse
+from agent.model.paths import EMAIL_PATH, Path, UnknownPath, parse
 from agent.model.users import ENTERPRISE_URN, Profile
 
 _CORE = [
@@ -41,8 +44,36 @@ DEFAULT: dict[str, str] = {
     "managerDisplayName": f"{ENTERPRISE_URN}:manager.displayName",
 }
 
+#: Okta's own attribute for it; never mapped, only compared with the user name.
+_EMAIL = "email"
+#: Changes with the form of a projection, so that stored ones are rebuilt.
+_FORM = 2
+
 _encode = msgspec.json.Encoder().encode
-_decode = msgspec.json.Decoder(dict[str, str]).decode
+_decode = msgspec.json.Decoder(list[str | None]).decode
+_loosely = msgspec.json.Decoder(dict[str, Any] | None).decode
+
+Values = tuple[str | None, ...]
+
+
+class Projected(NamedTuple):
+    """What Okta wants of one person."""
+
+    #: As ``Mapping.project`` gives it for the directory's side.
+    mapped: str
+    #: Bit n: Okta's profile doesn't have the attribute of the n-th path, which is not compared.
+    unsaid: int
+    #: Okta's own e-mail attribute; None where the profile has none, or no text.
+    email: str | None
+
+
+class _Part(NamedTuple):
+    """Neighbours in a directory profile, which most people have all or nothing of."""
+
+    #: What they are in; something false where there is none.
+    reach: Callable[[Profile], Any]
+    read: Callable[[Any], Values]
+    nothing: Values
 
 
 class Mapping:
@@ -53,74 +84,73 @@ class Mapping:
         by_path = {path: attribute for attribute, path in merged.items() if path}
         if EMAIL_PATH in by_path:
             raise UnknownPath(f"{EMAIL_PATH!r} follows the user name; it can't be mapped")
-        #: In the order of the canonical form.
-        self.paths: tuple[str, ...] = tuple(sorted(by_path))
-        # Neighbours in the same part of the profile together: most parts of most people are empty.
-        self._parts = [
-            (head, [(path, parse(path).get) for path in group])
-            for head, group in groupby(self.paths, lambda path: parse(path).head)
-        ]
-        self._sources = [(by_path[path], path, 1 << bit) for bit, path in enumerate(self.paths)]
+        groups = _grouped(map(parse, by_path))
+        self._parts = [_part(paths) for paths in groups]
+        #: In the order of a projection.
+        self.paths: tuple[str, ...] = tuple(path.text for paths in groups for path in paths)
+        self._attributes = [by_path[path] for path in self.paths]
+        names = list(dict.fromkeys((*self._attributes, _EMAIL)))
+        self._email = names.index(_EMAIL)
+        kind = msgspec.defstruct(
+            "AppProfile",
+            [
+                (f"v{n}", str | None | UnsetType, msgspec.field(default=UNSET, name=name))
+                for n, name in enumerate(names)
+            ],
+            frozen=True,
+            gc=False,
+        )
+        self._strictly = msgspec.json.Decoder(kind | None).decode
+        self._names = names
+        self._nothing = (UNSET,) * len(names)
         #: Changes when users.mapped must be rebuilt.
-        self.hash = hashlib.sha256(_encode(list(self.paths))).hexdigest()
+        self.hash = hashlib.sha256(_encode([_FORM, *self.paths])).hexdigest()
 
     def project(self, user_name: str, profile: Profile) -> str:  # noqa: ARG002 - names are compared by their keys
-        """What the directory has, as canonical JSON."""
-        values = {}
-        for head, getters in self._parts:
-            if not getattr(profile, head):
-                continue
-            for path, get in getters:
-                value = get(profile)
-                if value:
-                    values[path] = value
-        return _encode(values).decode()
+        """What the directory has."""
+        values: Values = ()
+        for reach, read, nothing in self._parts:
+            part = reach(profile)
+            values += read(part) if part else nothing
+        return _text(values)
 
-    def wanted(self, app_user: AppUser) -> dict[str, str | None]:
-        """What Okta wants, path by path; None: cleared; a path that is not in it is not compared."""
-        profile = app_user.profile or {}
-        found: dict[str, str | None] = {}
-        for attribute, path, _ in self._sources:
-            if attribute in profile:
-                value = profile[attribute]
-                if not isinstance(value, list | dict):
-                    found[path] = _text(value)
-        return found
+    def project_wanted(self, app_user: AppUser) -> Projected:
+        """What Okta wants. Raises msgspec's errors and UnicodeDecodeError where the profile is no JSON object."""
+        values = self._read(app_user.profile)
+        email = values[self._email]
+        values = values[: len(self.paths)]
+        unsaid = 0
+        try:
+            mapped = _text(values)
+        except TypeError:
+            # One that is not said can't be encoded. Most orgs say all, so that this is not asked beforehand.
+            unsaid = sum(1 << bit for bit, value in enumerate(values) if value is UNSET)
+            mapped = _text(tuple(None if value is UNSET else value for value in values))
+        return Projected(mapped, unsaid, email if isinstance(email, str) else None)
 
-    def project_wanted(self, app_user: AppUser) -> tuple[str, int]:
-        """``wanted`` in two parts: canonical JSON of the values, and a bit for each path that is cleared."""
-        profile = app_user.profile
-        if not profile:
-            return "{}", 0
-        values: dict[str, str] = {}
-        cleared = 0
-        get = profile.get
-        for attribute, path, bit in self._sources:
-            value = get(attribute, self)
-            if value is None or value == "":
-                cleared |= bit
-            elif value.__class__ is str:
-                values[path] = value
-            elif value is not self and not isinstance(value, list | dict):
-                values[path] = _text(value) or ""
-        return _encode(values).decode(), cleared
-
-    def differences(
-        self, current: str, wanted: str, cleared: int
-    ) -> dict[str, tuple[str | None, str | None]]:
+    def differences(self, current: str, wanted: str, unsaid: int) -> dict[str, tuple[str | None, str | None]]:
         """Path → (before, after), of two projections."""
-        have, want = _decode(current), _decode(wanted)
-        found: dict[str, tuple[str | None, str | None]] = {
-            path: (have.get(path), value) for path, value in want.items() if have.get(path) != value
+        found = {
+            path: (have, want)
+            for bit, (path, have, want) in enumerate(
+                zip(self.paths, _decode(current), _decode(wanted), strict=True)
+            )
+            if have != want and not (want is None and unsaid >> bit & 1)
         }
-        for path in have:
-            if path not in want and cleared and cleared & (1 << self.paths.index(path)):
-                found[path] = (have[path], None)
         return dict(sorted(found.items()))
 
+    def values(self, projection: str) -> dict[str, str]:
+        """What is set in a projection, by path."""
+        pairs = zip(self.paths, _decode(projection), strict=True)
+        return {path: value for path, value in pairs if value is not None}
 
-def decode(projection: str) -> dict[str, str]:
-    return _decode(projection)
+    def _read(self, profile: msgspec.Raw) -> tuple[Any, ...]:
+        try:
+            found = self._strictly(profile)
+        except msgspec.ValidationError:
+            loose = _loosely(profile) or {}
+            return tuple(_plain(loose.get(name, UNSET)) for name in self._names)
+        return self._nothing if found is None else astuple(found)
 
 
 def apply(profile: Profile, values: MappingOf[str, Any]) -> Profile:
@@ -130,9 +160,53 @@ def apply(profile: Profile, values: MappingOf[str, Any]) -> Profile:
     return profile
 
 
-def _text(value: Any) -> str | None:
-    if value is None or value == "":
-        return None
+def _grouped(paths: Iterable[Path]) -> list[list[Path]]:
+    groups: dict[tuple[str, ...], list[Path]] = {}
+    for path in paths:
+        groups.setdefault(path.within, []).append(path)
+    return list(groups.values())
+
+
+def _part(paths: Sequence[Path]) -> _Part:
+    nothing = (None,) * len(paths)
+    within, leaves = paths[0].within, [path.leaf for path in paths]
+    if None in leaves:
+        # One of several values of the profile, which each path finds by itself.
+        getters, many = [path.get for path in paths], attrgetter(within[0])
+        return _Part(
+            reach=lambda profile: many(profile) and profile,
+            read=lambda profile: tuple([get(profile) for get in getters]),
+            nothing=nothing,
+        )
+    return _Part(reach=_reaching(within), read=_reading([str(leaf) for leaf in leaves]), nothing=nothing)
+
+
+def _reaching(within: tuple[str, ...]) -> Callable[[Profile], Any]:
+    if not within:
+        return lambda profile: profile
+    if len(within) == 1:
+        return attrgetter(within[0])
+    outer, inner = attrgetter(within[0]), _reaching(within[1:])
+    return lambda profile: (part := outer(profile)) and inner(part)
+
+
+def _reading(leaves: Sequence[str]) -> Callable[[Any], Values]:
+    get: Callable[[Any], Any] = attrgetter(*leaves)
+    # Of a single name, attrgetter gives no tuple.
+    return get if len(leaves) > 1 else lambda part: (get(part),)
+
+
+def _text(values: Values) -> str:
+    text = _encode(values)
+    if b'""' in text and "" in values:
+        text = _encode(tuple(value or None for value in values))
+    return text.decode()
+
+
+def _plain(value: Any) -> Any:
+    """Numbers and truth values as text; lists and objects are not compared."""
     if isinstance(value, bool):
         return "true" if value else "false"
-    return str(value)
+    if isinstance(value, list | dict):
+        return UNSET
+    return value if value is None or value is UNSET else str(value)

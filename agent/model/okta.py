@@ -9,13 +9,23 @@ Sources: Okta's API reference for applications' users, users and applications.
 from datetime import datetime
 from typing import Annotated, Any
 
-from msgspec import Meta, Struct, field
+import msgspec
+from msgspec import Meta, Raw, Struct, field
 
 #: A moment without a time zone can't be compared with any other; whoever carries one is unreadable.
 Moment = Annotated[datetime, Meta(tz=True)]
 
 #: What tells one from another can't be empty.
 Identity = Annotated[str, Meta(min_length=1)]
+
+
+NO_PROFILE = Raw(b"null")
+
+#: What JSON that can't be read raises; broken UTF-8 is an error of its own.
+UNDECODABLE = (msgspec.DecodeError, UnicodeDecodeError)
+
+#: Stands where Okta's own status would, of somebody who can't be read; unknown to every rule, so the person is left alone.
+UNREADABLE = "UNREADABLE"
 
 
 class Credentials(Struct, frozen=True, kw_only=True, gc=False, rename="camel"):
@@ -52,7 +62,8 @@ class AppUser(Struct, frozen=True, kw_only=True, gc=False, rename="camel"):
     last_sync: Moment | None = None
     #: Both null for apps without provisioning.
     credentials: Credentials | None = None
-    profile: dict[str, Any] | None = None
+    #: JSON, whose attributes the org decides on: model.mapping reads those that are mapped. It is a view of Okta's answer.
+    profile: Raw = NO_PROFILE
     embedded: Embedded | None = field(default=None, name="_embedded")
 
     @property

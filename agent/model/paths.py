@@ -41,8 +41,10 @@ _PATH = re.compile(
 
 class Path(Struct, frozen=True, kw_only=True):
     text: str
-    #: The profile's own attribute that it is in; nothing in that, no value.
-    head: str
+    #: The attributes from the profile to what the value is in; nothing there, no value.
+    within: tuple[str, ...]
+    #: Its attribute in there; None where ``get`` must look which of several values it is.
+    leaf: str | None
     get: Getter
     set: Setter
 
@@ -58,17 +60,13 @@ def parse(text: str) -> Path:
         raise UnknownPath(f"{text!r} is no SCIM path such as name.givenName")
     urn, attr, sub = found["urn"], found["attr"], found["sub"]
     if attr in _MANY and not urn:
-        get, put = _many(text, attr, found["type"], sub or "value")
-    elif urn == ENTERPRISE_URN:
+        return _many(text, attr, found["type"], sub or "value")
+    if urn == ENTERPRISE_URN:
         chain: list[tuple[type[Struct], str]] = [(Profile, ENTERPRISE_URN), (Enterprise, attr)]
-        get, put = _chain(text, chain + ([(Manager, sub)] if sub else []))
-    elif urn is None and found["primary"] is None and found["type"] is None:
-        get, put = _chain(text, [(Profile, attr), (Name, sub)] if sub else [(Profile, attr)])
-    else:
-        raise UnknownPath(f"{text!r} is not kept of a user")
-    return Path(
-        text=text, head=_python_name(text, Profile, attr if urn is None else ENTERPRISE_URN), get=get, set=put
-    )
+        return _chain(text, chain + ([(Manager, sub)] if sub else []))
+    if urn is None and found["primary"] is None and found["type"] is None:
+        return _chain(text, [(Profile, attr), (Name, sub)] if sub else [(Profile, attr)])
+    raise UnknownPath(f"{text!r} is not kept of a user")
 
 
 def _python_name(text: str, kind: type[Struct], wire: str) -> str:
@@ -78,7 +76,7 @@ def _python_name(text: str, kind: type[Struct], wire: str) -> str:
     raise UnknownPath(f"{text!r}: there is no {wire!r}")
 
 
-def _chain(text: str, steps: list[tuple[type[Struct], str]]) -> tuple[Getter, Setter]:
+def _chain(text: str, steps: list[tuple[type[Struct], str]]) -> Path:
     """Nested structs, made on the way down and dropped again when nothing is left in them."""
     names = [_python_name(text, kind, wire) for kind, wire in steps]
     for (kind, _), name, following in zip(steps, names, [k for k, _ in steps[1:]] + [str], strict=True):
@@ -98,7 +96,7 @@ def _chain(text: str, steps: list[tuple[type[Struct], str]]) -> tuple[Getter, Se
         changed: Profile = _put(profile, names, [kind for kind, _ in steps], value)
         return changed
 
-    return get, put
+    return Path(text=text, within=tuple(names[:-1]), leaf=names[-1], get=get, set=put)
 
 
 def _holds(kind: type[Struct], name: str, wanted: type) -> bool:
@@ -114,7 +112,7 @@ def _put(outer: Any, names: list[str], kinds: list[type[Struct]], value: str | N
     return structs.replace(outer, **{names[0]: inner if msgspec.to_builtins(inner) else None})
 
 
-def _many(text: str, attr: str, of_type: str | None, sub: str) -> tuple[Getter, Setter]:
+def _many(text: str, attr: str, of_type: str | None, sub: str) -> Path:
     kind = _MANY[attr]
     many, single = _python_name(text, Profile, attr), _python_name(text, kind, sub)
     if sub in ("type", "primary"):
@@ -148,7 +146,7 @@ def _many(text: str, attr: str, of_type: str | None, sub: str) -> tuple[Getter, 
                 del values[at]
         return structs.replace(profile, **{many: tuple(values)})
 
-    return get, put
+    return Path(text=text, within=(many,), leaf=None, get=get, set=put)
 
 
 def _content(value: Any) -> set[str]:

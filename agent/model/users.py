@@ -1,4 +1,8 @@
-"""The directory user: one OpsHelm account as the agent knows it. No wire format rules (agent.scim), no storage."""
+"""The directory user: one OpsHelm account as the agent knows it. No wire format rules (agent.scim), no storage.
+
+Listings make these by the hundred thousand. They hold nothing that could hold them, so no cycle is possible, and the garbage
+collector is kept from walking over them (``gc=False``).
+"""
 
 import unicodedata
 from datetime import datetime
@@ -30,7 +34,7 @@ class Origin(StrEnum):
     LOCAL = "local"
 
 
-class Name(Struct, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
+class Name(Struct, frozen=True, kw_only=True, omit_defaults=True, rename="camel", gc=False):
     """RFC 7643 §4.1.1 name."""
 
     formatted: str | None = None
@@ -41,7 +45,7 @@ class Name(Struct, frozen=True, kw_only=True, omit_defaults=True, rename="camel"
     honorific_suffix: str | None = None
 
 
-class MultiValue(Struct, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
+class MultiValue(Struct, frozen=True, kw_only=True, omit_defaults=True, rename="camel", gc=False):
     """One value of emails, phoneNumbers, ims or photos (RFC 7643 §2.4)."""
 
     value: str | None = None
@@ -50,7 +54,7 @@ class MultiValue(Struct, frozen=True, kw_only=True, omit_defaults=True, rename="
     primary: bool | None = None
 
 
-class Address(Struct, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
+class Address(Struct, frozen=True, kw_only=True, omit_defaults=True, rename="camel", gc=False):
     """RFC 7643 §4.1.2 addresses."""
 
     formatted: str | None = None
@@ -63,13 +67,13 @@ class Address(Struct, frozen=True, kw_only=True, omit_defaults=True, rename="cam
     primary: bool | None = None
 
 
-class Manager(Struct, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
+class Manager(Struct, frozen=True, kw_only=True, omit_defaults=True, rename="camel", gc=False):
     value: str | None = None
     ref: str | None = field(default=None, name="$ref")
     display_name: str | None = None
 
 
-class Enterprise(Struct, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
+class Enterprise(Struct, frozen=True, kw_only=True, omit_defaults=True, rename="camel", gc=False):
     """RFC 7643 §4.3 enterprise extension."""
 
     employee_number: str | None = None
@@ -80,7 +84,7 @@ class Enterprise(Struct, frozen=True, kw_only=True, omit_defaults=True, rename="
     manager: Manager | None = None
 
 
-class Profile(Struct, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
+class Profile(Struct, frozen=True, kw_only=True, omit_defaults=True, rename="camel", gc=False):
     """What SCIM keeps of a person besides id, externalId, userName, active and meta.
 
     Encoded with msgspec it is the stored form and, put between those others, the wire form. Tuples, so that a
@@ -112,7 +116,7 @@ class Profile(Struct, frozen=True, kw_only=True, omit_defaults=True, rename="cam
         return self.emails[0].value if self.emails else None
 
 
-class DirectoryUser(Struct, frozen=True, kw_only=True):
+class DirectoryUser(Struct, frozen=True, kw_only=True, gc=False):
     """One OpsHelm account. ``version`` grows by one with every change; times are aware, in UTC."""
 
     id: str

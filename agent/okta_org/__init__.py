@@ -1,6 +1,6 @@
 """Everything that talks to Okta's Management API. Importing it loads neither okta nor aiohttp; connecting does."""
 
-from agent.okta_org.decode import UNREADABLE
+from agent.model.okta import UNREADABLE
 from agent.okta_org.limits import Budget
 from agent.okta_org.org import OktaOrg
 

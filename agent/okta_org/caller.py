@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from agent.model.errors import AgentError, OktaDenied, OktaError, OktaThrottled, OktaUnreachable
+from agent.model.okta import UNDECODABLE
 from agent.okta_org.call import Answer, Call, Headers, Reply
-from agent.okta_org.decode import UNDECODABLE
 from agent.okta_org.failures import failure, unreadable
 from agent.okta_org.limits import Allowance, Limits
 

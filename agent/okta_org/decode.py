@@ -9,16 +9,10 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from agent.model.okta import AppUser, Credentials, LogEvent, OktaUser
+from agent.model.okta import UNREADABLE, AppUser, Credentials, LogEvent, OktaUser
 
 T = TypeVar("T")
 Decode = Callable[[bytes], T]
-
-#: Stands where Okta's own status would; unknown to every rule, so the person is left alone.
-UNREADABLE = "UNREADABLE"
-
-#: What a body that can't be read raises; broken UTF-8 is an error of its own.
-UNDECODABLE = (msgspec.DecodeError, UnicodeDecodeError)
 
 _raws = msgspec.json.Decoder(list[msgspec.Raw])
 

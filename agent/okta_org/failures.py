@@ -26,8 +26,8 @@ from agent.model.errors import (
     OktaThrottled,
     OktaUnreachable,
 )
+from agent.model.okta import UNDECODABLE
 from agent.okta_org.call import Answer, Call
-from agent.okta_org.decode import UNDECODABLE
 
 #: What Okta's codes mean for whoever must act; Okta's own words stand beside it.
 EXPLAINED = {

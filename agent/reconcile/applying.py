@@ -194,4 +194,4 @@ def _count(result: Result, ended: Ended) -> None:
 
 
 def _essence(want: Want) -> tuple[object, ...]:
-    return want.wanted, want.user_name_key, want.email_key, want.mapped, want.cleared
+    return want.wanted, want.user_name_key, want.email_key, want.mapped, want.unsaid

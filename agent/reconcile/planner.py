@@ -3,7 +3,6 @@
 from collections import Counter
 from collections.abc import Callable, Iterable
 from datetime import datetime
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
@@ -14,7 +13,6 @@ from agent.model import limits as windows
 from agent.model.absence import Answer, Proof, concerns
 from agent.model.cases import Account, Candidate, Want
 from agent.model.codes import ActionKind, FindingCode, HeldCode, Source
-from agent.model.errors import OktaUnreachable
 from agent.model.guard import Facts, Grant, ends_access, judge, source_hold
 from agent.model.plan import Action, Finding, Plan
 from agent.model.planning import Outline, outline
@@ -33,6 +31,7 @@ from agent.settings import Settings
 from agent.store import account as account_row
 from agent.store import compare, imports, staging
 from agent.store.engine import Store
+from agent.store.staging import Staging
 
 if TYPE_CHECKING:
     from agent.directory.remote.directory import RemoteDirectory
@@ -67,20 +66,23 @@ class Planner(Struct, frozen=True, kw_only=True):
     projector: Projector
     clock: Callable[[], datetime]
 
-    def sweep(self, run_id: int, binding: Binding, grant: Grant, progress: Progress) -> Draft:
+    def sweep(self, binding: Binding, grant: Grant, progress: Progress) -> Draft:
         with self.store.read() as conn:
             row = account_row.get(conn)
         sweeper = Sweeper(
-            store=self.store, okta=self.okta, projector=self.projector,
-            page_size=self.settings.reconcile.page_size, clock=self.clock,
-        )  # fmt: skip
-        swept = sweeper.sweep(run_id, row, binding, progress)
-        listed = self._list_directory(run_id, progress)
-        progress.step("comparing")
-        candidates, absent = self._compare(run_id, swept.people)
+            okta=self.okta,
+            projector=self.projector,
+            page_size=self.settings.reconcile.page_size,
+            clock=self.clock,
+        )
+        with staging.opened(self.store) as rows:
+            swept = sweeper.sweep(rows, row, binding, progress)
+            listed = self._list_directory(rows, progress)
+            progress.step("comparing")
+            with rows.snapshot() as conn:
+                candidates, absent, (local, importable) = self._compare(conn)
         proofs = self._prove(absent, swept.people, grant, progress)
         outlined = outline(candidates, proofs.answers, self.projector.mapping, self.projector.names)
-        local, importable = self._importable(run_id)
         with self.store.read() as conn:
             findings = worded(
                 conn, (*binding.findings, *swept.findings, *listed, *outlined.findings, *importable)
@@ -116,40 +118,26 @@ class Planner(Struct, frozen=True, kw_only=True):
     def judged(self, draft: Draft, grant: Grant) -> Plan:
         return judge(draft.plan, self.settings.guard, draft.facts, grant)
 
-    def _list_directory(self, sweep: int, progress: Progress) -> tuple[Finding, ...]:
+    def _list_directory(self, rows: Staging, progress: Progress) -> tuple[Finding, ...]:
         """A remote directory into its staging rows; the embedded one is compared where it is."""
         if isinstance(self.directory, SqlDirectory):
             return ()
-        read, writing = 0, None
+        read = 0
         for page in self.directory.everyone():
-            accounts = [as_account(user, self.projector.mapping) for user in page]
-            if writing is not None:
-                writing.result()
-            writing = self.store.submit(partial(_keep, sweep, accounts))
+            rows.add_accounts([as_account(user, self.projector.mapping) for user in page])
             read += len(page)
             progress.step("reading OpsHelm", read)
-        if writing is not None:
-            writing.result()
+        rows.close_accounts()
         return self.directory.findings
 
-    def _compare(self, sweep: int, people: int) -> tuple[list[Candidate], list[Account]]:
-        with self.store.read() as conn:
-            # The rows must all still be there: a listing with holes looks like people who left.
-            if staging.people(conn, sweep) != people:
-                raise OktaUnreachable(
-                    "The rows of this sweep were removed while it ran. Nothing was changed."
-                )
-            remote = not isinstance(self.directory, SqlDirectory)
-            candidates = list(compare.differing(conn, sweep, remote=remote))
-            absent = [account for account in compare.absent(conn, sweep, remote=remote) if concerns(account)]
-        return candidates, absent
-
-    def _importable(self, sweep: int) -> tuple[int, tuple[Finding, ...]]:
-        """Local accounts that Okta's app doesn't have: for import, never for this run."""
+    def _compare(self, conn: Any) -> tuple[list[Candidate], list[Account], tuple[int, tuple[Finding, ...]]]:
+        """Pairs that may need something, whoever may have left, and local accounts that Okta's app doesn't have."""
         remote = not isinstance(self.directory, SqlDirectory)
-        with self.store.read() as conn:
-            total, first = imports.candidates(conn, sweep, NAMED, remote=remote)
-        return total, import_candidates(total, first)
+        candidates = list(compare.differing(conn, remote=remote))
+        absent = [account for account in compare.absent(conn, remote=remote) if concerns(account)]
+        # For import, never for this run.
+        total, first = imports.candidates(conn, NAMED, remote=remote)
+        return candidates, absent, (total, import_candidates(total, first))
 
     def _prove(self, absent: list[Account], people: int, grant: Grant, progress: Progress) -> Proofs:
         guard = self.settings.guard
@@ -207,10 +195,6 @@ class Planner(Struct, frozen=True, kw_only=True):
             wants={c.want.okta_id: c.want for c in candidates if c.want.okta_id in wanted}, due=due, counts=counts,
             swept_at=swept_at,
         )  # fmt: skip
-
-
-def _keep(sweep: int, accounts: list[Account], conn: Any) -> None:
-    staging.add_directory_rows(conn, sweep, accounts)
 
 
 def _owners(candidates: Iterable[Candidate], accounts: Iterable[Account]) -> frozenset[str]:

@@ -4,12 +4,13 @@ from collections.abc import Mapping as MappingOf
 from datetime import datetime
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from agent.model.cases import NameRules, Want
 from agent.model.codes import FindingCode
 from agent.model.desired import Desired, Rules, desire, user_status
 from agent.model.mapping import Mapping
-from agent.model.okta import AppUser, Person
+from agent.model.okta import NO_PROFILE, UNDECODABLE, UNREADABLE, AppUser, Person
 from agent.model.plan import Finding
 from agent.model.users import identity_key
 from agent.settings import Settings
@@ -51,26 +52,30 @@ class Projector(Struct, frozen=True, kw_only=True):
         return desire(person.app_user, user_status(person.okta_user), now, self.rules)
 
     def _project(self, app_user: AppUser, status: str, now: datetime) -> tuple[Want, Desired, Finding | None]:
+        try:
+            projected = self.mapping.project_wanted(app_user)
+        except UNDECODABLE:
+            app_user = replace(app_user, status=UNREADABLE, profile=NO_PROFILE)
+            projected = self.mapping.project_wanted(app_user)
         wanted = desire(app_user, status, now, self.rules)
-        mapped, cleared = self.mapping.project_wanted(app_user)
         user_name = app_user.user_name
         key = identity_key(user_name)
         email, email_key = user_name, key
         finding = None
-        given = app_user.profile.get("email") if app_user.profile else None
-        if isinstance(given, str) and given != user_name:
+        given = projected.email
+        if given is not None and given != user_name:
             given_key = identity_key(given)
             if not self.names.is_email:
                 email, email_key = given, given_key
             elif given_key and given_key != key:
                 detail = f"Okta's profile.email is {given}; OpsHelm's e-mail follows the userName"
                 finding = _finding(FindingCode.EMAIL_DIFFERS, app_user, detail)
-        elif not self.names.is_email and not isinstance(given, str):
+        elif not self.names.is_email and given is None:
             email, email_key = "", ""
         want = Want(
             okta_id=app_user.id, external_id=app_user.external_id or None, user_name=user_name, user_name_key=key,
-            email=email, email_key=email_key, wanted=wanted.wanted, row=wanted.row, mapped=mapped, cleared=cleared,
-            read_at=now, sync_error=app_user.sync_state in _SYNC_ERRORS,
+            email=email, email_key=email_key, wanted=wanted.wanted, row=wanted.row, mapped=projected.mapped,
+            unsaid=projected.unsaid, read_at=now, sync_error=app_user.sync_state in _SYNC_ERRORS,
         )  # fmt: skip
         if wanted.finding is not None:
             finding = _finding(wanted.finding, app_user, wanted.detail)

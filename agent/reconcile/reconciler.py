@@ -30,7 +30,7 @@ from agent.reconcile.resuming import Approval
 from agent.reconcile.running import Ending, Frame, Order
 from agent.reconcile.single import Asked
 from agent.settings import Settings
-from agent.store import account, alarms, attention, lease, plans, runs, staging
+from agent.store import account, alarms, attention, lease, plans
 from agent.store.engine import Store
 from agent.store.plans import StoredPlan
 
@@ -182,18 +182,7 @@ class Reconciler:
         binding = preflight.check(self._okta, row)
         if asked is not None:
             return binding, self.planner.single(asked, binding, order.scope, progress)
-        try:
-            return binding, self.planner.sweep(run_id, binding, grant, progress)
-        finally:
-            self._clear_staging(run_id)
-
-    def _clear_staging(self, run_id: int) -> None:
-        """Only while no older run may still read its rows."""
-        with self.store.read() as conn:
-            if any(run.id < run_id for run in runs.unfinished(conn)):
-                return
-        while self.store.write(lambda conn: staging.clear(conn, run_id)):
-            pass
+        return binding, self.planner.sweep(binding, grant, progress)
 
     # --- deciding
 

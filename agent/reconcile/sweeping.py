@@ -1,4 +1,4 @@
-"""One full listing of the app's users into the staging table, page by page. Complete, or an error: nothing in between.
+"""One full listing of the app's users into the staging rows, page by page. Complete, or an error: nothing in between.
 
 The status lists are read first and joined while the pages come; the app is asked once more at the end, since a listing of
 an app that went away in between is none. Reads Okta, writes staging rows. Compares nothing.
@@ -6,10 +6,7 @@ an app that went away in between is none. Reads Okta, writes staging rows. Compa
 
 from collections import Counter
 from collections.abc import Callable
-from concurrent.futures import Future
 from datetime import datetime, timedelta
-from functools import partial
-from typing import Any
 
 from msgspec import Struct, field
 
@@ -24,9 +21,8 @@ from agent.okta_org.org import OktaOrg
 from agent.reconcile.preflight import Binding, usable_app
 from agent.reconcile.progress import Progress
 from agent.reconcile.projecting import Projector
-from agent.store import staging
 from agent.store.account import Account
-from agent.store.engine import Store
+from agent.store.staging import Staging
 
 #: Statuses that change what is wanted of an assigned person; all others are live. DEPROVISIONED comes by its time.
 STATUS_LISTS = ("SUSPENDED", "STAGED", "ACTIVATING")
@@ -37,18 +33,11 @@ FIRST_LOOK_BACK = timedelta(days=30)
 OVERLAP = timedelta(days=1)
 #: More findings of one kind than this are only counted.
 LISTED_FINDINGS = 10_000
-#: Rows in one transaction: each costs a sync of the disk, and the rows of a page are few.
-_WRITTEN_AT_ONCE = 2_000
-
-
-def _keep(sweep_id: int, rows: list[Want], conn: Any) -> None:
-    staging.add_sweep_rows(conn, sweep_id, rows)
 
 
 class Sweep(Struct, kw_only=True):
     """What a complete listing was."""
 
-    id: int
     started: datetime
     people: int = 0
     findings: list[Finding] = []
@@ -58,38 +47,31 @@ class Sweep(Struct, kw_only=True):
 
 
 class Sweeper(Struct, frozen=True, kw_only=True):
-    store: Store
     okta: OktaOrg
     projector: Projector
     page_size: int
     clock: Callable[[], datetime]
 
-    def sweep(self, sweep_id: int, account: Account, binding: Binding, progress: Progress) -> Sweep:
+    def sweep(self, staging: Staging, account: Account, binding: Binding, progress: Progress) -> Sweep:
         started = self.clock()
         progress.step("reading statuses")
         statuses = self._statuses(account, started)
-        found = Sweep(id=sweep_id, started=started)
-        writing: Future[Any] | None = None
-        rows: list[Want] = []
+        found = Sweep(started=started)
         for page in self.okta.app_user_pages(limit=self.page_size):
-            rows += self._rows(page, statuses, found)
-            if len(rows) >= _WRITTEN_AT_ONCE:
-                writing, rows = self._kept(sweep_id, rows, writing), []
+            staging.add_people(self._rows(page, statuses, found))
             crash_point("sweep.page")
             found.counts["read"] += len(page)
             progress.step(f"reading people{self._budget()}", found.counts["read"])
-        self._kept(sweep_id, rows, writing).result()
         if usable_app(self.okta).id != binding.app.id:
             raise Frozen(
                 "The app changed while it was listed. Nothing was changed; the next run lists again."
             )
-        return self._closed(found)
-
-    def _kept(self, sweep_id: int, rows: list[Want], before: "Future[Any] | None") -> "Future[Any]":
-        """Hand the rows to the writer, once it is done with those before: no more than two lots are in memory."""
-        if before is not None:
-            before.result()
-        return self.store.submit(partial(_keep, sweep_id, rows))
+        found.people = staging.close_people()
+        twice = found.counts["read"] - found.people
+        if twice:
+            detail = f"{twice} people were listed twice: the list changed while it was read"
+            found.findings.append(Finding(code=FindingCode.DUPLICATE_LISTED, login="", detail=detail))
+        return found
 
     def _rows(self, page: list[AppUser], statuses: dict[str, str], found: Sweep) -> list[Want]:
         now = self.clock()
@@ -117,15 +99,6 @@ class Sweeper(Struct, frozen=True, kw_only=True):
         since = account.last_good_sweep - OVERLAP if account.last_good_sweep else now - FIRST_LOOK_BACK
         for page in self.okta.users_deprovisioned_since(since):
             found.update((user.id, user_status(user)) for user in page)
-        return found
-
-    def _closed(self, found: Sweep) -> Sweep:
-        with self.store.read() as conn:
-            found.people = staging.people(conn, found.id)
-        twice = found.counts["read"] - found.people
-        if twice:
-            detail = f"{twice} people were listed twice: the list changed while it was read"
-            found.findings.append(Finding(code=FindingCode.DUPLICATE_LISTED, login="", detail=detail))
         return found
 
     def _budget(self) -> str:

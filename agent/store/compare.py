@@ -19,7 +19,6 @@ from collections.abc import Iterator
 from typing import Any
 
 from sqlalchemy import (
-    BigInteger,
     Connection,
     FromClause,
     Select,
@@ -32,19 +31,19 @@ from sqlalchemy import (
     or_,
     select,
     true,
-    type_coerce,
 )
 
 from agent.model.cases import Account, Candidate, Want
 from agent.model.desired import Row, Wanted
 from agent.model.users import Origin, Role
+from agent.store.staging import directory_rows, sweep_rows
 from agent.store.statement import Fixed, moment
-from agent.store.tables import directory_rows, sweep_rows, users
+from agent.store.tables import users
 
 #: Rows taken from the database at once, so that memory stays flat.
 _ROWS = 500
 _WANT = (
-    "okta_id", "external_id", "user_name", "user_name_key", "email", "email_key", "wanted", "row", "mapped", "cleared",
+    "okta_id", "external_id", "user_name", "user_name_key", "email", "email_key", "wanted", "row", "mapped", "unsaid",
     "sync_error", "read_at",
 )  # fmt: skip
 _ACCOUNT = (
@@ -58,34 +57,31 @@ _ORIGIN = {origin.value: origin for origin in Origin}
 _ROLE = {role.value: role for role in Role}
 
 _s = sweep_rows.alias("s")
-#: The plus keeps the key's index out of it: all rows are wanted, and in the order of the key they lie all over the file.
-_whole = literal_column("+s.sweep", sweep_rows.c.sweep.type)
-_sweep = bindparam("sweep", type_=sweep_rows.c.sweep.type)
 
 
-def differing(conn: Connection, sweep: int, *, remote: bool = False) -> Iterator[Candidate]:
+def differing(conn: Connection, *, remote: bool = False) -> Iterator[Candidate]:
     """Every app user of the sweep that may need something, each with the up to three accounts that it may mean.
 
-    ``remote``: compare with directory_rows of the same sweep instead of the embedded directory. The order is that of the
-    listing, or any. ``conn`` is in use until the iterator is done; read from a snapshot (``Store.read``).
+    ``remote``: compare with directory_rows instead of the embedded directory. The order is that of the listing, or any.
+    ``conn`` is that of ``Staging.snapshot``, and in use until the iterator is done.
     """
     right = "directory_rows" if remote else "users"
-    twins = {row[0] for row in _twin_keys(conn, sweep=sweep).fetchall()}
-    for row in _stream(_differing[right](conn, sweep=sweep)):
+    twins = {row[0] for row in _twin_keys(conn).fetchall()}
+    for row in _stream(_differing[right](conn)):
         yield _candidate(row, twins)
     for key in sorted(twins):
-        for row in _twins[right](conn, sweep=sweep, key=key).fetchall():
+        for row in _twins[right](conn, key=key).fetchall():
             yield _candidate(row, twins)
 
 
-def absent(conn: Connection, sweep: int, *, remote: bool = False) -> Iterator[Account]:
+def absent(conn: Connection, *, remote: bool = False) -> Iterator[Account]:
     """Accounts that no app user of the sweep means, and that a leaver's could be.
 
     Managed ones that are active (or inactive only because of a suspension), and local ones whose externalId nobody has
     confirmed yet; whether that has the shape of an Okta id is the caller's to see. An unbound account also counts as
     meant by its userName; a bound one does not (somebody else may have got the name).
     """
-    for row in _stream(_absent["directory_rows" if remote else "users"](conn, sweep=sweep)):
+    for row in _stream(_absent["directory_rows" if remote else "users"](conn)):
         yield _account(row, 0)
 
 
@@ -118,7 +114,7 @@ def _want(row: Any) -> Want:
         wanted=_WANTED[row[6]],
         row=_ROW[row[7]],
         mapped=row[8],
-        cleared=row[9],
+        unsaid=row[9],
         sync_error=bool(row[10]),
         read_at=moment(row[11]),
     )
@@ -145,7 +141,7 @@ def _account(row: Any, start: int) -> Account:
 
 
 def _wants() -> list[Any]:
-    return [type_coerce(_s.c[name], BigInteger) if name == "read_at" else _s.c[name] for name in _WANT]
+    return [_s.c[name] for name in _WANT]
 
 
 def _accounts(*sides: FromClause) -> list[Any]:
@@ -154,23 +150,12 @@ def _accounts(*sides: FromClause) -> list[Any]:
 
 def _pairs(right: Any) -> tuple[Select[Any], FromClause, FromClause, FromClause]:
     bound, named, holder = right.alias("b"), right.alias("n"), right.alias("h")
-
-    def mine(side: FromClause) -> Any:
-        return side.c.sweep == _sweep if right is directory_rows else true()
-
-    def mine_by_index(side: FromClause) -> Any:
-        # Not usable for the primary key, whose prefix looks cheap to SQLite and is the whole listing, row by row.
-        return side.c.sweep + literal_column("0") == _sweep if right is directory_rows else true()
-
     joined = (
-        _s.outerjoin(bound, and_(bound.c.okta_id == _s.c.okta_id, mine_by_index(bound)))
-        .outerjoin(named, and_(named.c.id == _s.c.external_id, mine(named)))
-        .outerjoin(holder, and_(holder.c.user_name_key == _s.c.user_name_key, mine_by_index(holder)))
+        _s.outerjoin(bound, bound.c.okta_id == _s.c.okta_id)
+        .outerjoin(named, named.c.id == _s.c.external_id)
+        .outerjoin(holder, holder.c.user_name_key == _s.c.user_name_key)
     )
-    statement = (
-        select(*_wants(), *_accounts(bound, named, holder)).select_from(joined).where(_whole == _sweep)
-    )
-    return statement, bound, named, holder
+    return select(*_wants(), *_accounts(bound, named, holder)).select_from(joined), bound, named, holder
 
 
 def _in_step(bound: FromClause) -> Any:
@@ -214,20 +199,18 @@ def _twins_in(right: Any) -> Select[Any]:
 
 def _absent_in(right: Any) -> Select[Any]:
     account, inner = right.alias("a"), right.alias("i")
-    key = "id" if right is directory_rows else "seq"
-    mine = [inner.c.sweep == _sweep] if right is directory_rows else []
-    seen = exists(select(_s.c.okta_id).where(_s.c.sweep == _sweep, _s.c.okta_id == inner.c.okta_id))
-    named = select(_s.c.external_id).where(_s.c.sweep == _sweep, _s.c.external_id.is_not(None))
-    called = select(_s.c.user_name_key).where(_s.c.sweep == _sweep)
+    key = "n" if right is directory_rows else "seq"
+    seen = exists(select(_s.c.okta_id).where(_s.c.okta_id == inner.c.okta_id))
+    named = select(_s.c.external_id).where(_s.c.external_id.is_not(None))
+    called = select(_s.c.user_name_key)
     # Two indexes in the same order; the rows themselves are read for the few that are left.
-    not_seen = select(inner.c[key]).where(*mine, inner.c.okta_id.is_not(None), ~seen)
+    not_seen = select(inner.c[key]).where(inner.c.okta_id.is_not(None), ~seen)
     unbound = select(inner.c[key]).where(
-        *mine, inner.c.okta_id.is_(None), inner.c.origin == literal_column("'linked'")
+        inner.c.okta_id.is_(None), inner.c.origin == literal_column("'linked'")
     )
     return (
         select(*_accounts(account))
         .where(
-            *([account.c.sweep == _sweep] if right is directory_rows else []),
             or_(account.c[key].in_(not_seen), account.c[key].in_(unbound)),
             or_(account.c.active == true(), account.c.suspended == true()),
             account.c.id.not_in(named),
@@ -239,7 +222,7 @@ def _absent_in(right: Any) -> Select[Any]:
 
 _twin_keys = Fixed(
     select(_s.c.user_name_key)
-    .where(_s.c.sweep == _sweep, _s.c.wanted.in_([literal_column(f"'{wanted}'") for wanted in _SOMEBODY]))
+    .where(_s.c.wanted.in_([literal_column(f"'{wanted}'") for wanted in _SOMEBODY]))
     .group_by(_s.c.user_name_key)
     .having(func.count() > literal_column("1"))
 )

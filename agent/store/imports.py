@@ -16,8 +16,9 @@ from msgspec import Struct
 from sqlalchemy import Connection, false, func, insert, select, true, update
 
 from agent.model.matching import ImportState
-from agent.store.tables import directory_rows, sweep_rows, users
+from agent.store.staging import directory_rows, sweep_rows
 from agent.store.tables import imports as table
+from agent.store.tables import users
 
 OPEN = (ImportState.INTENDED, ImportState.CREATED, ImportState.LINKING)
 
@@ -137,24 +138,20 @@ class Candidate(Struct, frozen=True, kw_only=True):
     user_name: str
 
 
-def candidates(
-    conn: Connection, sweep: int, limit: int, *, remote: bool = False
-) -> tuple[int, list[Candidate]]:
+def candidates(conn: Connection, limit: int, *, remote: bool = False) -> tuple[int, list[Candidate]]:
     """How many active local accounts no app user of the sweep means, and the first ``limit`` of them by userName.
 
-    ``remote``: of the sweep's directory_rows instead of the embedded directory.
+    ``remote``: of directory_rows instead of the embedded directory. ``conn`` is that of ``Staging.snapshot``.
     """
     side = directory_rows if remote else users
-    named = select(sweep_rows.c.external_id).where(
-        sweep_rows.c.sweep == sweep, sweep_rows.c.external_id.is_not(None)
-    )
-    called = select(sweep_rows.c.user_name_key).where(sweep_rows.c.sweep == sweep)
+    named = select(sweep_rows.c.external_id).where(sweep_rows.c.external_id.is_not(None))
+    called = select(sweep_rows.c.user_name_key)
     unmanaged = (side.c.origin == "local") | ((side.c.origin == "okta") & side.c.okta_id.is_(None))
-    mine = [side.c.sweep == sweep] if remote else [users.c.hidden == false()]
+    shown = [] if remote else [users.c.hidden == false()]
     found = (
         select(side.c.id, side.c.user_name)
         .where(
-            *mine,
+            *shown,
             side.c.active == true(),
             unmanaged,
             side.c.id.not_in(named),

@@ -13,7 +13,7 @@ from agent.store.statement import Fixed, driver, micros, moment
 from agent.store.tables import account, remote_links, remote_owners
 
 
-class Link(Struct, frozen=True, kw_only=True):
+class Link(Struct, frozen=True, kw_only=True, gc=False):
     directory_id: str
     okta_id: str | None = None
     detached: bool = False

@@ -1,72 +1,184 @@
 """The two listings that a sweep compares: what Okta showed, and (for a remote directory) what the directory showed.
 
-Rows are keyed by the sweep's run; a sweep that died leaves rows that nobody reads again. Comparing is in compare.py.
+They are temporary tables on a connection of their own: nobody else sees them, they wait for no other writer and make none
+wait, and they end with the sweep, however it ends. Comparing is in compare.py, over ``Staging.snapshot``.
 Somebody who is listed twice (the list moved while it was paged) counts once, as seen last.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from typing import Any
 
-from sqlalchemy import Connection, Table, delete, func, select
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Connection,
+    Identity,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    func,
+    select,
+)
+from sqlalchemy.schema import CreateIndex, CreateTable
 
 from agent.model.cases import Account, Want
+from agent.store.engine import Store
+from agent.store.failures import DATABASE_ERRORS, translate
 from agent.store.statement import driver, micros
-from agent.store.tables import directory_rows, sweep_rows
+
+_temporary = MetaData()
+
+#: One row a person that a sweep saw (model.cases.Want). ``n``: in the order of the listing.
+sweep_rows = Table(
+    "sweep_rows",
+    _temporary,
+    Column("n", Integer, Identity(), primary_key=True),
+    Column("okta_id", String(64), nullable=False),
+    Column("external_id", Text),
+    Column("user_name", Text, nullable=False),
+    Column("user_name_key", Text, nullable=False),
+    Column("email", Text, nullable=False),
+    Column("email_key", Text, nullable=False),
+    Column("wanted", String(8), nullable=False),
+    # Row of the desired-state table that decided.
+    Column("row", String(40), nullable=False),
+    Column("mapped", Text, nullable=False),
+    Column("unsaid", BigInteger, nullable=False),
+    Column("sync_error", Boolean, nullable=False),
+    Column("read_at", BigInteger, nullable=False),
+    prefixes=["TEMPORARY"],
+)
+
+#: A listing of a remote directory (model.cases.Account), in the columns of users that the compare statement reads.
+directory_rows = Table(
+    "directory_rows",
+    _temporary,
+    Column("n", Integer, Identity(), primary_key=True),
+    Column("id", String(255), nullable=False),
+    Column("user_name", Text, nullable=False),
+    Column("user_name_key", Text, nullable=False),
+    Column("email_key", Text, nullable=False),
+    Column("okta_id", String(255)),
+    Column("origin", String(8), nullable=False),
+    Column("protected", Boolean, nullable=False),
+    Column("active", Boolean, nullable=False),
+    Column("suspended", Boolean, nullable=False),
+    Column("role", String(8), nullable=False),
+    Column("mapped", Text, nullable=False),
+    Column("version", Integer, nullable=False),
+    prefixes=["TEMPORARY"],
+)
+
+# Made when all rows are there: sorting them once takes a tenth of the time of keeping them sorted.
+_KEYS = {
+    sweep_rows: [Index("ix_sweep_rows_okta_id", sweep_rows.c.okta_id)],
+    directory_rows: [
+        Index("ix_directory_rows_id", directory_rows.c.id),
+        Index("ix_directory_rows_name", directory_rows.c.user_name_key),
+        Index("ix_directory_rows_okta_id", directory_rows.c.okta_id),
+    ],
+}
 
 
-def add_sweep_rows(conn: Connection, sweep: int, wants: Iterable[Want]) -> None:
-    """One page of app users, projected. ``want.wanted`` and ``want.row`` are kept as their values."""
-    _add(conn, sweep_rows, [_sweep_row(sweep, want) for want in wants])
+class Staging:
+    """Used by one thread. Open it with ``opened``; what it raises are StoreErrors."""
+
+    def __init__(self, conn: Connection) -> None:
+        self._conn = conn
+
+    def add_people(self, wants: Iterable[Want]) -> None:
+        """One page of app users, projected."""
+        self._add(sweep_rows, [_sweep_row(want) for want in wants])
+
+    def add_accounts(self, accounts: Iterable[Account]) -> None:
+        """One page of a remote directory."""
+        self._add(directory_rows, [_directory_row(account) for account in accounts])
+
+    def close_people(self) -> int:
+        """All have come; answers how many there are."""
+        return self._closed(sweep_rows, sweep_rows.c.okta_id)
+
+    def close_accounts(self) -> int:
+        return self._closed(directory_rows, directory_rows.c.id)
+
+    @contextmanager
+    def snapshot(self) -> Iterator[Connection]:
+        """One snapshot of the database, with the listings in it, for all statements inside."""
+        with _translated():
+            raw = driver(self._conn)
+            raw.execute(
+                "BEGIN" if _is_sqlite(self._conn) else "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
+            )
+            try:
+                yield self._conn
+            finally:
+                raw.execute("ROLLBACK")
+
+    def _add(self, table: Table, rows: Sequence[tuple[Any, ...]]) -> None:
+        names = ", ".join(f'"{column.name}"' for column in table.c if column.name != "n")
+        raw = driver(self._conn)
+        with _translated():
+            if _is_sqlite(self._conn):
+                places = ", ".join("?" * (len(table.c) - 1))
+                raw.executemany(f"INSERT INTO {table.name} ({names}) VALUES ({places})", rows)
+            else:
+                with raw.cursor().copy(f"COPY {table.name} ({names}) FROM STDIN") as copy:
+                    for row in rows:
+                        copy.write_row(row)
+
+    def _closed(self, table: Table, key: Any) -> int:
+        with _translated():
+            for index in _KEYS[table]:
+                self._conn.execute(CreateIndex(index))
+            if not _is_sqlite(self._conn):
+                # Nothing else gathers statistics of a temporary table.
+                driver(self._conn).execute(f"ANALYZE {table.name}")
+            twice = select(key).group_by(key).having(func.count() > 1).limit(1)
+            if self._conn.execute(twice).first() is not None:
+                last = select(func.max(table.c.n)).group_by(key)
+                self._conn.execute(table.delete().where(table.c.n.not_in(last)))
+            return self._conn.execute(select(func.count()).select_from(table)).scalar_one()
 
 
-def add_directory_rows(conn: Connection, sweep: int, accounts: Iterable[Account]) -> None:
-    """One page of a remote directory."""
-    _add(conn, directory_rows, [_directory_row(sweep, account) for account in accounts])
+@contextmanager
+def opened(store: Store) -> Iterator[Staging]:
+    """Two empty listings, gone when the block ends."""
+    with _translated():
+        conn = store.engine.execution_options(isolation_level="AUTOCOMMIT").connect()
+    try:
+        with _translated():
+            if _is_sqlite(conn):
+                # In a file without a name: elsewhere temporary things are small, and kept in memory.
+                driver(conn).execute("PRAGMA temp_store=FILE")
+            for table in _temporary.sorted_tables:
+                conn.execute(CreateTable(table))
+        yield Staging(conn)
+    finally:
+        with suppress(*DATABASE_ERRORS):
+            # Ended, whatever state it is in: back in a pool it would bring the tables along.
+            conn.invalidate()
+            conn.close()
 
 
-def people(conn: Connection, sweep: int) -> int:
-    """How many people the sweep saw."""
-    return conn.execute(select(func.count()).where(sweep_rows.c.sweep == sweep)).scalar_one()
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except DATABASE_ERRORS as exc:
+        raise translate(exc) from exc
 
 
-def counted(conn: Connection, sweep: int) -> dict[str, int]:
-    """How many of them for each wanted state."""
-    groups = (
-        select(sweep_rows.c.wanted, func.count())
-        .where(sweep_rows.c.sweep == sweep)
-        .group_by(sweep_rows.c.wanted)
-    )
-    return {row[0]: row[1] for row in conn.execute(groups)}
+def _is_sqlite(conn: Connection) -> bool:
+    return conn.dialect.name == "sqlite"
 
 
-def clear(conn: Connection, sweep: int, *, at_most: int = 20_000) -> int:
-    """Delete rows of this sweep and of older ones; call it until it answers 0, each in its own transaction."""
-    return sum(
-        _clear(conn, table, key, sweep, at_most)
-        for table, key in ((sweep_rows, sweep_rows.c.okta_id), (directory_rows, directory_rows.c.id))
-    )
-
-
-def _clear(conn: Connection, table: Table, key: Any, sweep: int, at_most: int) -> int:
-    newest = conn.execute(select(func.max(table.c.sweep))).scalar()
-    if newest is None:
-        return 0
-    if conn.dialect.name == "sqlite" and newest <= sweep:
-        # Without a condition SQLite gives the pages back as they are, however many rows there are.
-        conn.execute(delete(table))
-        return 0
-    return conn.execute(_oldest(table, key, sweep, at_most)).rowcount
-
-
-def _oldest(table: Table, key: Any, sweep: int, at_most: int) -> Any:
-    first = select(func.min(table.c.sweep)).where(table.c.sweep <= sweep).scalar_subquery()
-    some = select(key).where(table.c.sweep == first).limit(at_most)
-    return delete(table).where(table.c.sweep == first, key.in_(some))
-
-
-def _sweep_row(sweep: int, want: Want) -> tuple[Any, ...]:
+def _sweep_row(want: Want) -> tuple[Any, ...]:
     return (
-        sweep,
         want.okta_id,
         want.external_id,
         want.user_name,
@@ -76,15 +188,14 @@ def _sweep_row(sweep: int, want: Want) -> tuple[Any, ...]:
         want.wanted.value,
         want.row.value,
         want.mapped,
-        want.cleared,
+        want.unsaid,
         want.sync_error,
         micros(want.read_at),
     )
 
 
-def _directory_row(sweep: int, account: Account) -> tuple[Any, ...]:
+def _directory_row(account: Account) -> tuple[Any, ...]:
     return (
-        sweep,
         account.id,
         account.user_name,
         account.user_name_key,
@@ -97,32 +208,4 @@ def _directory_row(sweep: int, account: Account) -> tuple[Any, ...]:
         account.role.value,
         account.mapped,
         account.version,
-    )
-
-
-def _add(conn: Connection, table: Table, rows: Sequence[tuple[Any, ...]]) -> None:
-    if not rows:
-        return
-    names = ", ".join(f'"{column.name}"' for column in table.c)
-    if conn.dialect.name == "sqlite":
-        places = ", ".join("?" * len(table.c))
-        driver(conn).executemany(f"INSERT OR REPLACE INTO {table.name} ({names}) VALUES ({places})", rows)
-    else:
-        _copy(driver(conn), table, names, rows)
-
-
-def _copy(raw: Any, table: Table, names: str, rows: Sequence[tuple[Any, ...]]) -> None:
-    """COPY can't replace, so it goes through a temporary table; the last of two equal keys wins there too."""
-    keys = [column.name for column in table.primary_key]
-    rows = list({row[:2]: row for row in rows}.values())
-    page = f"page_of_{table.name}"
-    raw.execute(f"CREATE TEMPORARY TABLE IF NOT EXISTS {page} (LIKE {table.name}) ON COMMIT DELETE ROWS")
-    raw.execute(f"TRUNCATE {page}")
-    with raw.cursor().copy(f"COPY {page} ({names}) FROM STDIN") as copy:
-        for row in rows:
-            copy.write_row(row)
-    news = ", ".join(f'"{c.name}" = excluded."{c.name}"' for c in table.c if c.name not in keys)
-    raw.execute(
-        f"INSERT INTO {table.name} ({names}) SELECT {names} FROM {page} "
-        f"ON CONFLICT ({', '.join(keys)}) DO UPDATE SET {news}"
     )

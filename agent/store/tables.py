@@ -94,7 +94,7 @@ users = Table(
     Column("display_name", Text),
     # model.users.Profile as JSON.
     Column("profile", Text, nullable=False),
-    # model.mapping's projection as canonical JSON; compared with sweep_rows.mapped.
+    # model.mapping's projection; compared with that of the sweep's row.
     Column("mapped", Text, nullable=False),
     Column("version", Integer, nullable=False),
     Column("created", UtcTime, nullable=False),
@@ -117,50 +117,6 @@ user_emails = Table(
     sqlite_with_rowid=False,
 )
 Index("ix_user_emails_value_key", user_emails.c.value_key)
-
-#: One row a person that a sweep saw (model.cases.Want), keyed by the run that swept. Only the key is an index: the
-#: compare statement goes through the rows once and looks into the directory.
-sweep_rows = Table(
-    "sweep_rows",
-    metadata,
-    Column("sweep", Integer, primary_key=True, autoincrement=False),
-    Column("okta_id", String(64), primary_key=True),
-    Column("external_id", Text),
-    Column("user_name", Text, nullable=False),
-    Column("user_name_key", Text, nullable=False),
-    Column("email", Text, nullable=False),
-    Column("email_key", Text, nullable=False),
-    Column("wanted", String(8), nullable=False),
-    # Row of the desired-state table that decided.
-    Column("row", String(40), nullable=False),
-    Column("mapped", Text, nullable=False),
-    # Bit n: the mapping's n-th path was said to be empty (model.mapping).
-    Column("cleared", BigInteger, nullable=False),
-    Column("sync_error", Boolean, nullable=False),
-    Column("read_at", UtcTime, nullable=False),
-)
-
-#: A listing of a remote directory, in the columns of users that the compare statement reads.
-directory_rows = Table(
-    "directory_rows",
-    metadata,
-    Column("sweep", Integer, primary_key=True, autoincrement=False),
-    Column("id", String(255), primary_key=True),
-    Column("user_name", Text, nullable=False),
-    Column("user_name_key", Text, nullable=False),
-    Column("email_key", Text, nullable=False),
-    Column("okta_id", String(255)),
-    Column("origin", String(8), nullable=False),
-    Column("protected", Boolean, nullable=False),
-    Column("active", Boolean, nullable=False),
-    Column("suspended", Boolean, nullable=False),
-    Column("role", String(8), nullable=False),
-    Column("mapped", Text, nullable=False),
-    Column("version", Integer, nullable=False),
-    sqlite_with_rowid=False,
-)
-Index("ix_directory_rows_name", directory_rows.c.user_name_key, directory_rows.c.sweep)
-Index("ix_directory_rows_okta_id", directory_rows.c.okta_id, directory_rows.c.sweep)
 
 runs = Table(
     "runs",

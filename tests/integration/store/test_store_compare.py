@@ -1,11 +1,13 @@
 """The compare statement: exactly the pairs that may need something, held against a plain comparison of every pair."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import delete
+from sqlalchemy import Connection, delete, inspect
 
 from agent.directory import rows
 from agent.model.cases import Account, Candidate, Want
@@ -18,6 +20,7 @@ from agent.store.tables import user_emails, users
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 MAPPING = Mapping()
+TITLE_A, TITLE_B = (MAPPING.project("", Profile(title=title)) for title in "ab")
 
 
 def okta_id(number: int) -> str:
@@ -29,7 +32,7 @@ def want(number: int, name: str = "", **fields: object) -> Want:
     values = {
         "okta_id": okta_id(number), "external_id": None, "user_name": name, "user_name_key": identity_key(name),
         "email": name, "email_key": identity_key(name), "wanted": Wanted.ACTIVE, "row": Row.LIVE,
-        "mapped": '{"title":"a"}', "cleared": 0, "read_at": NOW,
+        "mapped": TITLE_A, "unsaid": 0, "read_at": NOW,
     }  # fmt: skip
     return Want(**{**values, **fields})
 
@@ -53,26 +56,36 @@ def account_of(user: DirectoryUser) -> Account:
     )  # fmt: skip
 
 
-def fill(store: Store, wants: list[Want], people: list[DirectoryUser], sweep: int = 1) -> None:
-    def work(conn) -> None:
-        staging.add_sweep_rows(conn, sweep, wants)
-        staging.add_directory_rows(conn, sweep, [account_of(user) for user in people])
-        for user in people:
-            rows.insert_user(conn, user, MAPPING)
+class Both:
+    """Okta's listing, and the same people as a remote's listing and as accounts of the embedded directory."""
 
-    store.write(work)
+    def __init__(self, store: Store, wants: list[Want], people: list[DirectoryUser]) -> None:
+        self.store, self.wants, self.people = store, wants, people
 
+        def work(conn) -> None:
+            for user in people:
+                rows.insert_user(conn, user, MAPPING)
 
-def differing(store: Store, sweep: int = 1, *, remote: bool = False) -> dict[str, Candidate]:
-    with store.read() as conn:
-        found = list(compare.differing(conn, sweep, remote=remote))
-    assert len(found) == len({c.want.okta_id for c in found}), "nobody is answered twice"
-    return {c.want.okta_id: c for c in found}
+        store.write(work)
 
+    @contextmanager
+    def _listed(self) -> Iterator[Connection]:
+        with staging.opened(self.store) as listed:
+            listed.add_people(self.wants)
+            listed.add_accounts([account_of(user) for user in self.people])
+            assert (listed.close_people(), listed.close_accounts()) == (len(self.wants), len(self.people))
+            with listed.snapshot() as conn:
+                yield conn
 
-def absent(store: Store, sweep: int = 1, *, remote: bool = False) -> set[str]:
-    with store.read() as conn:
-        return {account.id for account in compare.absent(conn, sweep, remote=remote)}
+    def differing(self, *, remote: bool = False) -> dict[str, Candidate]:
+        with self._listed() as conn:
+            found = list(compare.differing(conn, remote=remote))
+        assert len(found) == len({c.want.okta_id for c in found}), "nobody is answered twice"
+        return {c.want.okta_id: c for c in found}
+
+    def absent(self, *, remote: bool = False) -> set[str]:
+        with self._listed() as conn:
+            return {account.id for account in compare.absent(conn, remote=remote)}
 
 
 @pytest.fixture(params=[False, True], ids=["users", "directory_rows"])
@@ -81,16 +94,16 @@ def remote(request: pytest.FixtureRequest) -> bool:
 
 
 def test_a_pair_in_step_is_not_answered(store: Store, remote: bool) -> None:
-    fill(store, [want(1), want(2, external_id="user-2")], [person(1), person(2)])
-    assert differing(store, remote=remote) == {}
-    assert absent(store, remote=remote) == set()
+    both = Both(store, [want(1), want(2, external_id="user-2")], [person(1), person(2)])
+    assert both.differing(remote=remote) == {}
+    assert both.absent(remote=remote) == set()
 
 
 def test_the_candidates_come_with_all_that_is_known(store: Store, remote: bool) -> None:
     bound, named, holder = person(1, "old@example.com"), person(2, okta_id=None), person(3, "new@example.com")
-    wanted = want(1, "new@example.com", external_id="user-2", cleared=5, sync_error=True)
-    fill(store, [wanted], [bound, named, holder])
-    (found,) = differing(store, remote=remote).values()
+    wanted = want(1, "new@example.com", external_id="user-2", unsaid=5, sync_error=True)
+    both = Both(store, [wanted], [bound, named, holder])
+    (found,) = both.differing(remote=remote).values()
     assert found == Candidate(
         want=wanted, bound=account_of(bound), named=account_of(named), holder=account_of(holder), twin=False
     )
@@ -100,7 +113,7 @@ def test_the_candidates_come_with_all_that_is_known(store: Store, remote: bool) 
     ("wanted", "user"),
     [
         (want(1), None),
-        (want(1, mapped='{"title":"b"}'), person(1)),
+        (want(1, mapped=TITLE_B), person(1)),
         (want(1, "new@example.com"), person(1)),
         (want(1, email_key="x@example.com"), person(1)),
         (want(1), person(1, active=False)),
@@ -108,7 +121,7 @@ def test_the_candidates_come_with_all_that_is_known(store: Store, remote: bool) 
         (want(1), person(1, okta_id=None)),
         (want(1), person(1, okta_id=okta_id(9))),
         (want(1, external_id="user-1"), person(1, "other@example.com", okta_id=None)),
-        (want(1, wanted=Wanted.KEEP, mapped="{}"), person(1)),
+        (want(1, wanted=Wanted.KEEP, mapped=TITLE_B), person(1)),
         (want(1, wanted=Wanted.INACTIVE), person(1)),
         (want(1, wanted=Wanted.INACTIVE), person(1, okta_id=None)),
         (want(1, wanted=Wanted.INACTIVE), person(1, active=False, suspended=True)),
@@ -117,8 +130,8 @@ def test_the_candidates_come_with_all_that_is_known(store: Store, remote: bool) 
 def test_a_pair_that_may_need_something_is_answered(
     store: Store, wanted: Want, user: DirectoryUser | None
 ) -> None:
-    fill(store, [wanted], [] if user is None else [user])
-    assert list(differing(store)) == [wanted.okta_id] == list(differing(store, remote=True))
+    both = Both(store, [wanted], [] if user is None else [user])
+    assert list(both.differing()) == [wanted.okta_id] == list(both.differing(remote=True))
 
 
 @pytest.mark.parametrize(
@@ -131,39 +144,74 @@ def test_a_pair_that_may_need_something_is_answered(
     ],
 )
 def test_what_needs_nothing_is_not_answered(store: Store, wanted: Want, user: DirectoryUser | None) -> None:
-    fill(store, [wanted], [] if user is None else [user])
-    assert differing(store) == {} == differing(store, remote=True)
+    both = Both(store, [wanted], [] if user is None else [user])
+    assert both.differing() == {} == both.differing(remote=True)
 
 
 def test_twins_are_answered_both_even_the_one_in_step(store: Store, remote: bool) -> None:
-    fill(store, [want(1), want(2, "P1@example.com"), want(3)], [person(1), person(3)])
-    found = differing(store, remote=remote)
+    both = Both(store, [want(1), want(2, "P1@example.com"), want(3)], [person(1), person(3)])
+    found = both.differing(remote=remote)
     assert {key: c.twin for key, c in found.items()} == {okta_id(1): True, okta_id(2): True}
 
 
 def test_a_twin_that_is_not_wanted_is_none(store: Store) -> None:
-    fill(store, [want(1), want(2, "p1@example.com", wanted=Wanted.INACTIVE)], [person(1)])
-    assert not any(c.twin for c in differing(store).values())
+    both = Both(store, [want(1), want(2, "p1@example.com", wanted=Wanted.INACTIVE)], [person(1)])
+    assert not any(c.twin for c in both.differing().values())
 
 
-def test_other_sweeps_are_not_seen(store: Store, remote: bool) -> None:
-    fill(store, [want(1)], [person(1)])
-    store.write(lambda conn: staging.add_sweep_rows(conn, 2, [want(2)]))
-    store.write(lambda conn: staging.add_directory_rows(conn, 2, [account_of(person(1))]))
-    assert list(differing(store, 2, remote=remote)) == [okta_id(2)]
-    assert absent(store, 2, remote=remote) == {"user-1"}
-    assert absent(store, 1, remote=remote) == set()
+def test_a_listing_is_its_sweeps_alone_and_ends_with_it(store: Store, remote: bool) -> None:
+    both = Both(store, [want(1)], [person(1)])
+    with staging.opened(store) as other:
+        other.add_people([want(2)])
+        other.add_accounts([account_of(person(1))])
+        assert both.differing(remote=remote) == {}
+        with other.snapshot() as conn:
+            assert [c.want.okta_id for c in compare.differing(conn, remote=remote)] == [okta_id(2)]
+            assert [account.id for account in compare.absent(conn, remote=remote)] == ["user-1"]
+    for _ in range(3):
+        with store.engine.connect() as conn:
+            assert not inspect(conn).has_table("sweep_rows")
+
+
+def test_a_listing_is_gone_after_an_error_too(store: Store) -> None:
+    def fails() -> None:
+        with staging.opened(store) as listed:
+            listed.add_people([want(1)])
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fails()
+    with staging.opened(store) as listed:
+        assert listed.close_people() == 0
 
 
 def test_who_is_listed_twice_counts_once_as_seen_last(store: Store) -> None:
-    store.write(
-        lambda conn: staging.add_sweep_rows(conn, 1, [want(1), want(1, "other@example.com"), want(2)])
-    )
-    store.write(lambda conn: staging.add_sweep_rows(conn, 1, [want(1, "last@example.com")]))
-    with store.read() as conn:
-        assert staging.people(conn, 1) == 2
-        assert staging.counted(conn, 1) == {"active": 2}
-    assert differing(store)[okta_id(1)].want.user_name == "last@example.com"
+    with staging.opened(store) as listed:
+        listed.add_people([want(1), want(1, "other@example.com"), want(2)])
+        listed.add_people([want(1, "last@example.com")])
+        listed.add_accounts([account_of(person(1)), account_of(person(1, "kept@example.com"))])
+        assert (listed.close_people(), listed.close_accounts()) == (2, 1)
+        with listed.snapshot() as conn:
+            found = {c.want.okta_id: c for c in compare.differing(conn, remote=True)}
+    assert found[okta_id(1)].want.user_name == "last@example.com"
+    assert found[okta_id(1)].bound.user_name == "kept@example.com"
+
+
+def test_a_sweep_writes_while_others_write(store: Store) -> None:
+    """Listings wait for no writer, and no writer waits for them."""
+    with staging.opened(store) as listed:
+        listed.add_people([want(1)])
+
+        def work(conn: Connection) -> None:
+            listed.add_people([want(2)])
+            rows.insert_user(conn, person(1), MAPPING)
+
+        store.write(work)
+        assert listed.close_people() == 2
+        with listed.snapshot() as conn:
+            assert [c.want.okta_id for c in compare.differing(conn)] == [okta_id(2)]
+            store.write(lambda conn: rows.insert_user(conn, person(2), MAPPING))
+            assert [c.want.okta_id for c in compare.differing(conn)] == [okta_id(2)]
 
 
 @pytest.mark.parametrize(
@@ -180,8 +228,8 @@ def test_who_is_listed_twice_counts_once_as_seen_last(store: Store) -> None:
     ],
 )
 def test_who_may_have_left(store: Store, remote: bool, user: DirectoryUser, *, expected: bool) -> None:
-    fill(store, [want(9)], [user])
-    assert absent(store, remote=remote) == ({user.id} if expected else set())
+    both = Both(store, [want(9)], [user])
+    assert both.absent(remote=remote) == ({user.id} if expected else set())
 
 
 @pytest.mark.parametrize(
@@ -195,26 +243,13 @@ def test_who_may_have_left(store: Store, remote: bool, user: DirectoryUser, *, e
 def test_who_is_meant_by_somebody_is_not_absent(
     store: Store, remote: bool, wanted: Want, user: DirectoryUser
 ) -> None:
-    fill(store, [wanted], [user])
-    assert absent(store, remote=remote) == set()
+    both = Both(store, [wanted], [user])
+    assert both.absent(remote=remote) == set()
 
 
 def test_a_bound_account_whose_name_somebody_else_has_is_absent(store: Store, remote: bool) -> None:
-    fill(store, [want(2, "p1@example.com")], [person(1)])
-    assert absent(store, remote=remote) == {"user-1"}
-
-
-def test_clear_goes_in_steps_and_takes_older_sweeps_along(store: Store) -> None:
-    for sweep in (1, 2, 3):
-        store.write(
-            lambda conn, sweep=sweep: staging.add_sweep_rows(conn, sweep, [want(n) for n in range(5)])
-        )
-    steps = 0
-    while store.write(lambda conn: staging.clear(conn, 2, at_most=3)):
-        steps += 1
-    assert steps == 4
-    with store.read() as conn:
-        assert [staging.people(conn, sweep) for sweep in (1, 2, 3)] == [0, 0, 5]
+    both = Both(store, [want(2, "p1@example.com")], [person(1)])
+    assert both.absent(remote=remote) == {"user-1"}
 
 
 NAMES = [f"p{n}@example.com" for n in range(4)]
@@ -225,7 +260,7 @@ WANTS = st.lists(
         st.sampled_from(NAMES),
         external_id=st.sampled_from([None, *(f"user-{n}" for n in range(5))]),
         wanted=st.sampled_from([w for w in Wanted if w is not Wanted.ABSENT]),
-        mapped=st.sampled_from(['{"title":"a"}', '{"title":"b"}']),
+        mapped=st.sampled_from([TITLE_A, TITLE_B]),
     ),
     unique_by=lambda w: w.okta_id,
     max_size=5,
@@ -250,17 +285,16 @@ def test_the_statement_agrees_with_a_plain_comparison(
     store: Store, wants: list[Want], people: list[DirectoryUser]
 ) -> None:
     def clean(conn) -> None:
-        staging.clear(conn, 1)
         conn.execute(delete(user_emails))
         conn.execute(delete(users))
 
     store.write(clean)
-    fill(store, wants, people)
+    both = Both(store, wants, people)
     accounts = [account_of(user) for user in people]
     expected = {c.want.okta_id: c for c in (_pair(w, wants, accounts) for w in wants) if _open(c)}
     for remote in (False, True):
-        assert differing(store, remote=remote) == expected
-        assert absent(store, remote=remote) == {a.id for a in accounts if _absent(a, wants)}
+        assert both.differing(remote=remote) == expected
+        assert both.absent(remote=remote) == {a.id for a in accounts if _absent(a, wants)}
 
 
 def _pair(w: Want, wants: list[Want], accounts: list[Account]) -> Candidate:

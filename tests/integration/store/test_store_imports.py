@@ -84,7 +84,7 @@ def test_who_is_overdue_counts_from_the_assignment_or_the_last_look(
 def want(okta_id: str, user_name: str, external_id: str | None = None) -> Want:
     return Want(
         okta_id=okta_id, external_id=external_id, user_name=user_name, user_name_key=user_name, email=user_name,
-        email_key=user_name, wanted=Wanted.ACTIVE, row=Row.LIVE, mapped="{}", cleared=0, read_at=NOW,
+        email_key=user_name, wanted=Wanted.ACTIVE, row=Row.LIVE, mapped="{}", unsaid=0, read_at=NOW,
     )  # fmt: skip
 
 
@@ -104,9 +104,11 @@ def test_candidates_are_active_local_accounts_that_no_app_user_means(store: Stor
     add("assigned@example.com")
     named = add("named@example.com")
     rows = [want("00u1", "assigned@example.com"), want("00u2", "other@example.com", named)]
-    write(store, staging.add_sweep_rows, 7, rows)
-    with store.read() as conn:
-        total, first = imports.candidates(conn, 7, 2)
-        everybody = imports.candidates(conn, 8, 99)[0]
+    with staging.opened(store) as listed:
+        listed.add_people(rows)
+        with listed.snapshot() as conn:
+            total, first = imports.candidates(conn, 2)
+    with staging.opened(store) as nobody, nobody.snapshot() as conn:
+        everybody = imports.candidates(conn, 99)[0]
     assert (total, [one.user_name for one in first]) == (3, ["a@example.com", "b@example.com"])
     assert everybody == 5

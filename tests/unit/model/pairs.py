@@ -1,16 +1,23 @@
 """Pairs in plain values: the two sides of one person, made short for the table tests."""
 
+import json
 from datetime import UTC, datetime
 
 from agent.model.cases import Account, Candidate, NameRules, Want
 from agent.model.desired import Row, Wanted
-from agent.model.mapping import Mapping
+from agent.model.mapping import Mapping, apply
 from agent.model.planning import Outline, outline
-from agent.model.users import Origin, Role, identity_key
+from agent.model.users import Origin, Profile, Role, identity_key
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 MAPPING = Mapping()
 OKTA_ID = "00u" + "1" * 17
+_ALL = (1 << len(MAPPING.paths)) - 1
+
+
+def _mapped(values: str) -> str:
+    """A projection, from values by path."""
+    return MAPPING.project("", apply(Profile(), json.loads(values)))
 
 
 def account(
@@ -22,7 +29,7 @@ def account(
     return Account(
         id=key or f"id-{name}", user_name=name, user_name_key=identity_key(name), email_key=identity_key(email or name),
         okta_id=okta_id, origin=origin or (Origin.OKTA if okta_id else Origin.LOCAL), protected=protected, active=active,
-        suspended=suspended, role=Role.OWNER if owner else Role.MEMBER, mapped=mapped, version=version,
+        suspended=suspended, role=Role.OWNER if owner else Role.MEMBER, mapped=_mapped(mapped), version=version,
     )  # fmt: skip
 
 
@@ -32,8 +39,8 @@ def want(
 ) -> Want:  # fmt: skip
     return Want(
         okta_id=okta_id, external_id=external_id, user_name=name, user_name_key=identity_key(name), email=email or name,
-        email_key=identity_key(email or name), wanted=wanted, row=row, mapped=mapped, cleared=cleared, read_at=NOW,
-        sync_error=sync_error,
+        email_key=identity_key(email or name), wanted=wanted, row=row, mapped=_mapped(mapped), unsaid=_ALL & ~cleared,
+        read_at=NOW, sync_error=sync_error,
     )  # fmt: skip
 
 

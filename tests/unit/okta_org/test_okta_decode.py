@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from agent.model.okta import AppUser, OktaUser
+from agent.model.okta import UNDECODABLE, AppUser, OktaUser
 from agent.okta_org import UNREADABLE, decode
 
 pages = decode.page(AppUser, decode.app_user)
@@ -31,7 +31,7 @@ def test_words_unknown_to_us_pass_as_they_are():
 
 def test_nulls_in_profiles_are_kept_because_null_means_cleared():
     [found] = pages(body(app_user(1)))
-    assert found.profile == {"givenName": None, "tags": ["a"]}
+    assert json.loads(bytes(found.profile)) == {"givenName": None, "tags": ["a"]}
 
 
 @pytest.mark.parametrize(
@@ -41,7 +41,6 @@ def test_nulls_in_profiles_are_kept_because_null_means_cleared():
         {"status": 7},
         {"lastUpdated": "yesterday"},
         {"lastUpdated": "2026-01-01T00:00:00"},
-        {"profile": [1]},
         {"scope": {}},
         {"_embedded": {"user": {"id": 5}}},
         {"_embedded": {"user": {"status": "ACTIVE"}}},
@@ -62,7 +61,7 @@ def test_unreadable_names_of_an_unreadable_person_are_left_out():
 @pytest.mark.parametrize("nameless", [{"id": None}, {"id": ""}, {"id": 7}])
 def test_a_person_without_an_id_makes_the_page_unreadable(nameless):
     """They could not be told from somebody absent."""
-    with pytest.raises(decode.UNDECODABLE):
+    with pytest.raises(UNDECODABLE):
         pages(body(app_user(1), app_user(2, **nameless)))
 
 
@@ -70,7 +69,7 @@ def test_a_person_without_an_id_makes_the_page_unreadable(nameless):
     "text", [b"", b"[", b"{}", b'[{"id":"00u1"', b"<html>", b"null", b'["x"]', b'[{"id":"\xff"}]']
 )
 def test_what_is_no_page_is_refused(text):
-    with pytest.raises(decode.UNDECODABLE):
+    with pytest.raises(UNDECODABLE):
         pages(text)
 
 
