@@ -125,7 +125,9 @@ class Staging:
         with _translated():
             if _is_sqlite(self._conn):
                 places = ", ".join("?" * (len(table.c) - 1))
+                raw.execute("BEGIN")
                 raw.executemany(f"INSERT INTO {table.name} ({names}) VALUES ({places})", rows)
+                raw.execute("COMMIT")
             else:
                 with raw.cursor().copy(f"COPY {table.name} ({names}) FROM STDIN") as copy:
                     for row in rows:
@@ -155,6 +157,8 @@ def opened(store: Store) -> Iterator[Staging]:
             if _is_sqlite(conn):
                 # In a file without a name: elsewhere temporary things are small, and kept in memory.
                 driver(conn).execute("PRAGMA temp_store=FILE")
+                # Nothing here is ever rolled back: after an error all of it is thrown away.
+                driver(conn).execute("PRAGMA temp.journal_mode=OFF")
             for table in _temporary.sorted_tables:
                 conn.execute(CreateTable(table))
         yield Staging(conn)

@@ -53,6 +53,7 @@ class Chunk(Struct, frozen=True, kw_only=True):
     total: int | None
     raws: Sequence[msgspec.Raw]
     next_cursor: str | None = None
+    nul: bool = False
 
 
 class Listing:
@@ -160,14 +161,14 @@ class Listing:
         if self._received > MAX_ACCOUNTS:
             raise self._unreliable(f"has more than {MAX_ACCOUNTS} accounts, or no end")
         before = len(self._seen) + self._unreadable
-        found = [account for raw in chunk.raws if (account := self._decode(raw)) is not None]
+        found = [account for raw in chunk.raws if (account := self._decode(raw, chunk)) is not None]
         if chunk.raws and len(self._seen) + self._unreadable == before:
             raise self._unreliable("repeats a page: the remote does not page as SCIM says")
         return found
 
-    def _decode(self, raw: msgspec.Raw) -> Account | None:
+    def _decode(self, raw: msgspec.Raw, chunk: Chunk) -> Account | None:
         try:
-            account = wire.decode(raw)
+            account = wire.decode(raw, nul=chunk.nul)
         except Unreadable as exc:
             user_id, login = wire.rough_identity(raw)
             if user_id and user_id in self._seen:
@@ -201,7 +202,10 @@ def read_page(content: bytes) -> Chunk:
     if total is None and "nextcursor" not in names and "resources" not in names:
         raise msgspec.DecodeError("neither Resources nor totalResults")
     cursor = _any(names["nextcursor"]) if "nextcursor" in names else None
-    return Chunk(total=total, raws=raws, next_cursor=cursor if isinstance(cursor, str) and cursor else None)
+    return Chunk(
+        total=total, raws=raws, next_cursor=cursor if isinstance(cursor, str) and cursor else None,
+        nul=wire.holds_nul(content),
+    )  # fmt: skip
 
 
 def _count(raw: Any) -> int | None:

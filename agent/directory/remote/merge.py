@@ -12,18 +12,18 @@ all the rest  the remote
 ============  ===================================================================================================
 """
 
-import hashlib
+import zlib
 from collections.abc import Collection
 from datetime import datetime
 
 import msgspec
-from msgspec.structs import replace
 
 from agent.directory.remote.wire import Account
 from agent.model.users import DirectoryUser, Origin, Role, identity_key
 from agent.store.links import Link
 
 _encode = msgspec.json.Encoder().encode
+_ORIGINS = {origin.value: origin for origin in Origin}
 
 
 def join(account: Account, link: Link | None, owner_keys: Collection[str]) -> DirectoryUser:
@@ -37,29 +37,26 @@ def join(account: Account, link: Link | None, owner_keys: Collection[str]) -> Di
     if link is None:
         link = Link(directory_id=account.id, okta_id=account.okta_id, origin=Origin.LOCAL.value)
     okta_id = link.okta_id if link.okta_id is not None or link.detached else account.okta_id
-    user = DirectoryUser(
-        id=account.id, user_name=account.user_name, profile=account.profile, active=account.active,
-        created=account.created, updated=account.updated, okta_id=okta_id, role=role, origin=Origin(link.origin),
-        protected=link.protected, suspended=link.suspended and not account.active,
-        hidden=link.hidden and not account.active, deactivated=None if account.active else link.deactivated, version=0,
+    name, active, profile, origin = account.user_name, account.active, account.profile, _ORIGINS[link.origin]
+    suspended, hidden = link.suspended and not active, link.hidden and not active
+    return DirectoryUser(
+        id=account.id, user_name=name, profile=profile, active=active, created=account.created, updated=account.updated,
+        okta_id=okta_id, role=role, origin=origin, protected=link.protected, suspended=suspended, hidden=hidden,
+        deactivated=None if active else link.deactivated,
+        version=_version(name, active, okta_id, role, origin, link.protected, suspended, hidden, profile),
     )  # fmt: skip
-    return replace(user, version=version(user))
 
 
 def version(user: DirectoryUser) -> int:
     """Equal exactly where contents are: a remote's own versions are no numbers, if it has any."""
-    parts = (
-        user.user_name,
-        user.active,
-        user.okta_id,
-        user.role,
-        user.origin,
-        user.protected,
-        user.suspended,
-        user.hidden,
-    )
-    digest = hashlib.blake2b(_encode((parts, user.profile)), digest_size=4).digest()
-    return 1 + int.from_bytes(digest, "big") % 0x7FFF_FFFE
+    return _version(
+        user.user_name, user.active, user.okta_id, user.role, user.origin, user.protected, user.suspended, user.hidden,
+        user.profile,
+    )  # fmt: skip
+
+
+def _version(*contents: object) -> int:
+    return 1 + zlib.crc32(_encode(contents)) % 0x7FFF_FFFE
 
 
 def link_of(user: DirectoryUser, *, detached: bool = False, written: datetime | None = None) -> Link:

@@ -25,7 +25,7 @@ MAX_ID = 255
 _OWNER = "owner"
 
 
-class Account(Struct, frozen=True, kw_only=True):
+class Account(Struct, frozen=True, kw_only=True, gc=False):
     """One account as the remote has it; what the store adds is in agent.directory.remote.merge."""
 
     id: str
@@ -40,13 +40,13 @@ class Account(Struct, frozen=True, kw_only=True):
     owner: bool | None = None
 
 
-class _Meta(Struct, rename="camel"):
-    created: str | None = None
-    last_modified: str | None = None
+class _Meta(Struct, rename="camel", gc=False):
+    created: datetime | None = None
+    last_modified: datetime | None = None
     version: str | None = None
 
 
-class _Head(Struct, rename="camel"):
+class _Head(Struct, rename="camel", gc=False):
     id: str
     user_name: str
     active: bool = True
@@ -55,19 +55,25 @@ class _Head(Struct, rename="camel"):
     roles: Any = None
 
 
+_NO_META = _Meta()
 _head = msgspec.json.Decoder(_Head).decode
 _profile = msgspec.json.Decoder(Profile).decode
 _any = msgspec.json.Decoder().decode
 
 
-def decode(raw: bytes | msgspec.Raw) -> Account:
-    """Unreadable where it is no account that the agent could work with."""
-    if b"\\u0000" not in bytes(raw):
+def holds_nul(text: bytes) -> bool:
+    """Whether any account in this JSON may hold a NUL, which no database keeps."""
+    return b"\\u0000" in text
+
+
+def decode(raw: bytes | msgspec.Raw, *, nul: bool | None = None) -> Account:
+    """Unreadable where it is no account that the agent could work with. ``nul``: ``holds_nul``, if it is known."""
+    if not (holds_nul(bytes(raw)) if nul is None else nul):
         try:
             head, profile = _head(raw), _profile(raw)
         except (msgspec.DecodeError, UnicodeDecodeError):
             return _lenient(raw)
-        meta = head.meta or _Meta()
+        meta = head.meta or _NO_META
         return _checked(
             Account(
                 id=head.id, user_name=head.user_name, profile=_tidy(profile), active=head.active, okta_id=head.external_id or None,
@@ -154,11 +160,14 @@ def _text(value: Any) -> str | None:
 
 
 def _moment(value: Any) -> datetime:
-    if not isinstance(value, str):
-        return EPOCH
-    try:
-        found = datetime.fromisoformat(value)
-    except ValueError:
+    if isinstance(value, datetime):
+        found = value
+    elif isinstance(value, str):
+        try:
+            found = datetime.fromisoformat(value)
+        except ValueError:
+            return EPOCH
+    else:
         return EPOCH
     return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
 
