@@ -43,7 +43,7 @@ from agent.model.mapping import Mapping
 from agent.model.order import Names
 from agent.model.paths import EMAIL_PATH
 from agent.model.plan import Action, Change, Finding
-from agent.model.users import Origin, Role
+from agent.model.users import DirectoryUser, Origin, Role
 
 
 class CaseRow(StrEnum):
@@ -107,6 +107,15 @@ class Account(Struct, frozen=True, kw_only=True, gc=False):
     role: Role
     mapped: str
     version: int
+
+    @classmethod
+    def of(cls, user: DirectoryUser, mapping: Mapping) -> "Account":
+        return cls(
+            id=user.id, user_name=user.user_name, user_name_key=user.user_name_key, email_key=user.email_key,
+            okta_id=user.okta_id, origin=user.origin, protected=user.protected, active=user.active,
+            suspended=user.suspended, role=user.role, mapped=mapping.project(user.user_name, user.profile),
+            version=user.version,
+        )  # fmt: skip
 
     @property
     def managed(self) -> bool:

@@ -68,10 +68,9 @@ class Projected(NamedTuple):
 
 
 class _Part(NamedTuple):
-    """Neighbours in a directory profile, which most people have all or nothing of."""
+    """One attribute of a directory profile that holds several values, and which most people have none of."""
 
-    #: What they are in; something false where there is none.
-    reach: Callable[[Profile], Any]
+    head: str
     read: Callable[[Any], Values]
     nothing: Values
 
@@ -85,9 +84,14 @@ class Mapping:
         if EMAIL_PATH in by_path:
             raise UnknownPath(f"{EMAIL_PATH!r} follows the user name; it can't be mapped")
         groups = _grouped(map(parse, by_path))
-        self._parts = [_part(paths) for paths in groups]
+        single = groups.pop(((), None), [])
+        self._parts = [_part(paths) for paths in groups.values()]
+        self._single = len(single)
+        self._heads = _reading([*(path.leaf for path in single), *(part.head for part in self._parts)])
         #: In the order of a projection.
-        self.paths: tuple[str, ...] = tuple(path.text for paths in groups for path in paths)
+        self.paths: tuple[str, ...] = tuple(
+            path.text for paths in (single, *groups.values()) for path in paths
+        )
         self._attributes = [by_path[path] for path in self.paths]
         names = list(dict.fromkeys((*self._attributes, _EMAIL)))
         self._email = names.index(_EMAIL)
@@ -108,9 +112,9 @@ class Mapping:
 
     def project(self, user_name: str, profile: Profile) -> str:  # noqa: ARG002 - names are compared by their keys
         """What the directory has."""
-        values: Values = ()
-        for reach, read, nothing in self._parts:
-            part = reach(profile)
+        found = self._heads(profile)
+        values: Values = found[: self._single]
+        for part, (_, read, nothing) in zip(found[self._single :], self._parts, strict=True):
             values += read(part) if part else nothing
         return _text(values)
 
@@ -160,37 +164,32 @@ def apply(profile: Profile, values: MappingOf[str, Any]) -> Profile:
     return profile
 
 
-def _grouped(paths: Iterable[Path]) -> list[list[Path]]:
-    groups: dict[tuple[str, ...], list[Path]] = {}
+def _grouped(paths: Iterable[Path]) -> dict[tuple[tuple[str, ...], str | None], list[Path]]:
+    """By what their values are in."""
+    groups: dict[tuple[tuple[str, ...], str | None], list[Path]] = {}
     for path in paths:
-        groups.setdefault(path.within, []).append(path)
-    return list(groups.values())
+        groups.setdefault((path.within, path.which), []).append(path)
+    return groups
 
 
 def _part(paths: Sequence[Path]) -> _Part:
+    head, *deeper = paths[0].within
     nothing = (None,) * len(paths)
-    within, leaves = paths[0].within, [path.leaf for path in paths]
-    if None in leaves:
-        # One of several values of the profile, which each path finds by itself.
-        getters, many = [path.get for path in paths], attrgetter(within[0])
-        return _Part(
-            reach=lambda profile: many(profile) and profile,
-            read=lambda profile: tuple([get(profile) for get in getters]),
-            nothing=nothing,
-        )
-    return _Part(reach=_reaching(within), read=_reading([str(leaf) for leaf in leaves]), nothing=nothing)
+    read = _reading([path.leaf for path in paths])
+    step = paths[0].pick or (attrgetter(*deeper) if deeper else None)
+    if step is None:
+        return _Part(head, read, nothing)
 
+    def read_deeper(part: Any) -> Values:
+        inner = step(part)
+        return read(inner) if inner else nothing
 
-def _reaching(within: tuple[str, ...]) -> Callable[[Profile], Any]:
-    if not within:
-        return lambda profile: profile
-    if len(within) == 1:
-        return attrgetter(within[0])
-    outer, inner = attrgetter(within[0]), _reaching(within[1:])
-    return lambda profile: (part := outer(profile)) and inner(part)
+    return _Part(head, read_deeper, nothing)
 
 
 def _reading(leaves: Sequence[str]) -> Callable[[Any], Values]:
+    if not leaves:
+        return lambda _: ()
     get: Callable[[Any], Any] = attrgetter(*leaves)
     # Of a single name, attrgetter gives no tuple.
     return get if len(leaves) > 1 else lambda part: (get(part),)

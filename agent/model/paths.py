@@ -43,10 +43,13 @@ class Path(Struct, frozen=True, kw_only=True):
     text: str
     #: The attributes from the profile to what the value is in; nothing there, no value.
     within: tuple[str, ...]
-    #: Its attribute in there; None where ``get`` must look which of several values it is.
-    leaf: str | None
+    #: Its attribute in there.
+    leaf: str
     get: Getter
     set: Setter
+    #: Where there are several: which one, in words that are equal for the same one, and how it is found among them.
+    which: str | None = None
+    pick: Callable[[tuple[Any, ...]], Any] | None = None
 
 
 class UnknownPath(ValueError):
@@ -119,34 +122,34 @@ def _many(text: str, attr: str, of_type: str | None, sub: str) -> Path:
         raise UnknownPath(f"{text!r} says which value it is, it is none")
     wanted_type = of_type.casefold() if of_type else None
 
-    def find(values: tuple[Any, ...]) -> int | None:
-        if wanted_type is None:
-            return next((i for i, v in enumerate(values) if v.primary), 0 if values else None)
-        return next((i for i, v in enumerate(values) if (v.type or "").casefold() == wanted_type), None)
+    def pick(values: tuple[Any, ...]) -> Any:
+        for value in values:
+            if value.primary if wanted_type is None else (value.type or "").casefold() == wanted_type:
+                return value
+        return values[0] if values and wanted_type is None else None
 
     def get(profile: Profile) -> str | None:
-        values = getattr(profile, many)
-        if not values:
-            return None
-        at = find(values)
-        return None if at is None else getattr(values[at], single) or None
+        found = pick(getattr(profile, many))
+        return None if found is None else getattr(found, single) or None
 
     def put(profile: Profile, value: str | None) -> Profile:
         values = list(getattr(profile, many))
-        at = find(tuple(values))
-        if at is None:
+        found = pick(tuple(values))
+        if found is None:
             if value is None:
                 return profile
             values.append(
                 kind(**{single: value}, type=of_type or "work", primary=True if not values else None)
             )
         else:
-            values[at] = structs.replace(values[at], **{single: value})
+            at = next(i for i, known in enumerate(values) if known is found)
+            values[at] = structs.replace(found, **{single: value})
             if not _content(values[at]):
                 del values[at]
         return structs.replace(profile, **{many: tuple(values)})
 
-    return Path(text=text, within=(many,), leaf=None, get=get, set=put)
+    which = "primary" if wanted_type is None else f"type {wanted_type}"
+    return Path(text=text, within=(many,), leaf=single, get=get, set=put, which=which, pick=pick)
 
 
 def _content(value: Any) -> set[str]:

@@ -25,7 +25,7 @@ from agent.reconcile.progress import Progress
 from agent.reconcile.projecting import Projector
 from agent.reconcile.proving import SAMPLE, Proofs, prove
 from agent.reconcile.queueing import worded
-from agent.reconcile.single import Asked, Found, SingleReader, as_account, not_disproved
+from agent.reconcile.single import Asked, Found, SingleReader, not_disproved
 from agent.reconcile.sweeping import Sweeper
 from agent.settings import Settings
 from agent.store import account as account_row
@@ -123,8 +123,8 @@ class Planner(Struct, frozen=True, kw_only=True):
         if isinstance(self.directory, SqlDirectory):
             return ()
         read = 0
-        for page in self.directory.everyone():
-            rows.add_accounts([as_account(user, self.projector.mapping) for user in page])
+        for page in self.directory.listed(self.projector.mapping):
+            rows.add_accounts(page)
             read += len(page)
             progress.step("reading OpsHelm", read)
         rows.close_accounts()

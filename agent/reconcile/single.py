@@ -72,7 +72,7 @@ class SingleReader(Struct, frozen=True, kw_only=True):
                 waiting += self._chain(candidate)
         found.candidates = _twins([c for c in people.values() if c is not None])
         for user in without:
-            account = as_account(user, self.projector.mapping)
+            account = Account.of(user, self.projector.mapping)
             if concerns(account):
                 found.absences.append((account, answer(account, None, self.projector, self.clock())))
         found.people = len(people)
@@ -148,7 +148,7 @@ class SingleReader(Struct, frozen=True, kw_only=True):
             user = named if named is not None and named.okta_id is None else None
         if user is None:
             return
-        account = as_account(user, self.projector.mapping)
+        account = Account.of(user, self.projector.mapping)
         if concerns(account):
             found.absences.append((account, answer(account, person, self.projector, now)))
 
@@ -165,17 +165,8 @@ def not_disproved(absences: Sequence[tuple[Account, Proof]]) -> list[tuple[Accou
     return [(account, proof) for account, proof in absences if proof.answer is not Answer.PRESENT]
 
 
-def as_account(user: DirectoryUser, mapping: Mapping) -> Account:
-    return Account(
-        id=user.id, user_name=user.user_name, user_name_key=user.user_name_key, email_key=user.email_key,
-        okta_id=user.okta_id, origin=user.origin, protected=user.protected, active=user.active,
-        suspended=user.suspended, role=user.role, mapped=mapping.project(user.user_name, user.profile),
-        version=user.version,
-    )  # fmt: skip
-
-
 def _maybe(user: DirectoryUser | None, mapping: Mapping) -> Account | None:
-    return None if user is None else as_account(user, mapping)
+    return None if user is None else Account.of(user, mapping)
 
 
 def _twins(candidates: list[Candidate]) -> list[Candidate]:

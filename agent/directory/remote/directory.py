@@ -26,8 +26,10 @@ from agent.directory.remote.transport import HURRIED, Transport
 from agent.directory.remote.unfinished import Unfinished
 from agent.directory.remote.wire import decode
 from agent.directory.remote.writer import Writer
+from agent.model.cases import Account as Listed
 from agent.model.codes import FindingCode
 from agent.model.errors import DirectoryUnavailable, Unreadable
+from agent.model.mapping import Mapping
 from agent.model.plan import Finding
 from agent.model.users import DirectoryUser
 from agent.scim.errors import ScimError
@@ -148,6 +150,10 @@ class RemoteDirectory:
     def everyone(self) -> Iterator[Sequence[DirectoryUser]]:
         """All accounts; ends with an error unless the listing is whole. Then ``findings`` says what it left out."""
         return self.reader.everyone(self._report)
+
+    def listed(self, mapping: Mapping) -> "Iterator[list[Listed]]":
+        """``everyone`` as far as a sweep compares it."""
+        return self.reader.listed(mapping, self._report)
 
     # Writes
 

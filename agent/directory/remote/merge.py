@@ -15,10 +15,14 @@ all the rest  the remote
 import zlib
 from collections.abc import Collection
 from datetime import datetime
+from typing import NamedTuple
 
 import msgspec
+from msgspec.structs import astuple
 
 from agent.directory.remote.wire import Account
+from agent.model.cases import Account as Listed
+from agent.model.mapping import Mapping
 from agent.model.users import DirectoryUser, Origin, Role, identity_key
 from agent.store.links import Link
 
@@ -26,33 +30,57 @@ _encode = msgspec.json.Encoder().encode
 _ORIGINS = {origin.value: origin for origin in Origin}
 
 
+class _Standing(NamedTuple):
+    """What decides about an account besides its names and its profile."""
+
+    okta_id: str | None
+    role: Role
+    origin: Origin
+    protected: bool
+    suspended: bool
+    hidden: bool
+
+
 def join(account: Account, link: Link | None, owner_keys: Collection[str]) -> DirectoryUser:
-    """``owner_keys``: directory.owners as identity keys."""
-    owner = (
-        account.owner
-        if account.owner is not None
-        else bool(owner_keys) and identity_key(account.user_name) in owner_keys
-    )
-    role = Role.OWNER if owner else Role.MEMBER
-    if link is None:
-        link = Link(directory_id=account.id, okta_id=account.okta_id, origin=Origin.LOCAL.value)
-    okta_id = link.okta_id if link.okta_id is not None or link.detached else account.okta_id
-    name, active, profile, origin = account.user_name, account.active, account.profile, _ORIGINS[link.origin]
-    suspended, hidden = link.suspended and not active, link.hidden and not active
+    """``owner_keys``: directory.owners as identity keys; none where the remote shows roles."""
+    standing = _standing(account, link, owner_keys)
     return DirectoryUser(
-        id=account.id, user_name=name, profile=profile, active=active, created=account.created, updated=account.updated,
-        okta_id=okta_id, role=role, origin=origin, protected=link.protected, suspended=suspended, hidden=hidden,
-        deactivated=None if active else link.deactivated,
-        version=_version(name, active, okta_id, role, origin, link.protected, suspended, hidden, profile),
+        id=account.id, user_name=account.user_name, profile=account.profile, active=account.active, created=account.created,
+        updated=account.updated, deactivated=None if account.active or link is None else link.deactivated,
+        version=_version(account.user_name, account.active, standing, account.contents), **standing._asdict(),
     )  # fmt: skip
+
+
+def listed(
+    account: Account, link: Link | None, owner_keys: Collection[str], mapping: Mapping
+) -> tuple[Listed, bool]:
+    """``join`` as far as a sweep compares it, and whether it is hidden: without a user in between, for there are many."""
+    standing = _standing(account, link, owner_keys)
+    okta_id, role, origin, protected, suspended, hidden = standing
+    return Listed(
+        id=account.id, user_name=account.user_name, user_name_key=identity_key(account.user_name),
+        email_key=identity_key(account.primary_email or ""), okta_id=okta_id, origin=origin, protected=protected,
+        active=account.active, suspended=suspended, role=role, mapped=mapping.project(account.user_name, account),
+        version=_version(account.user_name, account.active, standing, account.contents),
+    ), hidden  # fmt: skip
 
 
 def version(user: DirectoryUser) -> int:
     """Equal exactly where contents are: a remote's own versions are no numbers, if it has any."""
-    return _version(
-        user.user_name, user.active, user.okta_id, user.role, user.origin, user.protected, user.suspended, user.hidden,
-        user.profile,
-    )  # fmt: skip
+    standing = _Standing(user.okta_id, user.role, user.origin, user.protected, user.suspended, user.hidden)
+    return _version(user.user_name, user.active, standing, astuple(user.profile))
+
+
+def _standing(account: Account, link: Link | None, owner_keys: Collection[str]) -> _Standing:
+    owner = account.owner
+    if owner is None:
+        owner = bool(owner_keys) and identity_key(account.user_name) in owner_keys
+    role = Role.OWNER if owner else Role.MEMBER
+    if link is None:
+        return _Standing(account.okta_id, role, Origin.LOCAL, protected=False, suspended=False, hidden=False)
+    okta_id = link.okta_id if link.okta_id is not None or link.detached else account.okta_id
+    suspended, hidden = link.suspended and not account.active, link.hidden and not account.active
+    return _Standing(okta_id, role, _ORIGINS[link.origin], link.protected, suspended, hidden)
 
 
 def _version(*contents: object) -> int:

@@ -4,18 +4,20 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
+from typing import TypeVar
 
 import structlog
 from msgspec.structs import replace
 from sqlalchemy import Connection
 
-from agent.directory import guarded
 from agent.directory.remote import lookup, merge, provider
 from agent.directory.remote.listing import Listing, Problem
 from agent.directory.remote.lookup import Finder, Resource
 from agent.directory.remote.provider import Provider
 from agent.directory.remote.transport import PATIENT, Transport
 from agent.directory.remote.wire import Account
+from agent.model.cases import Account as Listed
+from agent.model.mapping import Mapping
 from agent.model.users import DirectoryUser, Role, identity_key
 from agent.settings import DirectorySettings
 from agent.store import alarms, links
@@ -28,6 +30,9 @@ LAG = timedelta(minutes=10)
 CERTIFICATE_NOTICE = timedelta(days=14)
 
 log = structlog.get_logger("agent.directory.remote")
+
+
+_One = TypeVar("_One", DirectoryUser, Listed)
 
 
 class Reader:
@@ -66,13 +71,13 @@ class Reader:
 
     def join(self, account: Account) -> DirectoryUser:
         with self._store.read() as conn:
-            link = links.get_link(conn, account.id)
-        return merge.join(account, link, self._keys)
+            return merge.join(account, links.get_link(conn, account.id), self._owner_keys(conn))
 
     def join_as(self, account: Account, intended: DirectoryUser) -> DirectoryUser:
         """``account`` as read after a write, with what the store is about to keep of it."""
         detached = intended.okta_id is None and account.okta_id is not None
-        return merge.join(account, merge.link_of(intended, detached=detached), self._keys)
+        with self._store.read() as conn:
+            return merge.join(account, merge.link_of(intended, detached=detached), self._owner_keys(conn))
 
     def by_id(self, user_id: str, *, patience: float = PATIENT) -> DirectoryUser | None:
         found = self.resource(user_id, patience=patience)
@@ -116,21 +121,48 @@ class Reader:
 
     def everyone(self, report: Callable[[list[Problem]], None]) -> Iterator[list[DirectoryUser]]:
         """All accounts; ListingUnreliable or DirectoryUnavailable where they can't all be told. ``report`` comes last."""
+
+        def read(account: Account, link: Link | None, owners: frozenset[str]) -> tuple[DirectoryUser, bool]:
+            user = merge.join(account, link, owners)
+            return user, user.hidden
+
+        return self._everybody(read, lambda user: user, report)
+
+    def listed(self, mapping: Mapping, report: Callable[[list[Problem]], None]) -> Iterator[list[Listed]]:
+        """``everyone`` as far as a sweep compares it."""
+
+        def read(account: Account, link: Link | None, owners: frozenset[str]) -> tuple[Listed, bool]:
+            return merge.listed(account, link, owners, mapping)
+
+        return self._everybody(read, lambda user: Listed.of(user, mapping), report)
+
+    def _everybody(
+        self,
+        read: Callable[[Account, Link | None, frozenset[str]], tuple[_One, bool]],
+        shaped: Callable[[DirectoryUser], _One],
+        report: Callable[[list[Problem]], None],
+    ) -> Iterator[list[_One]]:
+        """``read`` answers also whether the account is hidden. The end writes down what a whole listing shows."""
         listing = self.listing()
         recent = self._recent_links()
         count = _Count()
         for page in listing:
-            users = [self._newer(user, recent) for user in self._join_all(page)]
-            count.add(users, page)
-            yield users
-        late = [
-            user
-            for link in recent.values()
-            if not listing.saw(link.directory_id) and (user := merge.written_state(link))
-        ]
-        if late:
-            count.add(late, [])
-            yield late
+            known, owners = self._known(page)
+            found: list[_One] = []
+            for account in page:
+                link = known.get(account.id)
+                if account.id in recent:
+                    user = self._newer(merge.join(account, link, owners), recent)
+                    one, hidden = shaped(user), user.hidden
+                else:
+                    one, hidden = read(account, link, owners)
+                count.add(one, hidden=hidden, shown=account.owner)
+                found.append(one)
+            yield found
+        if late := self._late(listing, recent):
+            for user in late:
+                count.add(user, hidden=user.hidden, shown=None)
+            yield [shaped(user) for user in late]
         self._keep(count)
         report(listing.problems)
 
@@ -138,14 +170,26 @@ class Reader:
         """List everybody once where roles are shown and no listing has told who the owners are."""
         with self._store.read() as conn:
             known = bool(links.owners(conn))
-        if not known and not self._keys and not self._listed:
+        if not known and not self._listed:
             for _ in self.everyone(lambda _: None):
                 pass
 
-    def _join_all(self, page: list[Account]) -> list[DirectoryUser]:
+    def _known(self, page: list[Account]) -> tuple[dict[str, Link], frozenset[str]]:
+        """What the store keeps of a page, and who counts as an owner where an account shows no roles."""
         with self._store.read() as conn:
-            known = links.of(conn, [account.id for account in page])
-        return [merge.join(account, known.get(account.id), self._keys) for account in page]
+            return links.of(conn, [account.id for account in page]), self._owner_keys(conn)
+
+    def _owner_keys(self, conn: Connection) -> frozenset[str]:
+        """Of directory.owners; nobody where the remote has shown roles, for then those count."""
+        return frozenset() if self._keys and links.owners(conn) else self._keys
+
+    def _late(self, listing: Listing, recent: dict[str, Link]) -> list[DirectoryUser]:
+        """What the agent wrote itself, and the listing doesn't show yet."""
+        return [
+            user
+            for link in recent.values()
+            if not listing.saw(link.directory_id) and (user := merge.written_state(link))
+        ]
 
     def _recent_links(self) -> dict[str, Link]:
         with self._store.read() as conn:
@@ -172,24 +216,22 @@ class Reader:
         return replace(mixed, version=merge.version(mixed))
 
     def _keep(self, count: "_Count") -> None:
-        owners = [Owner(user_id, name) for user_id, name in count.owners.items()]
+        owners = [Owner(user_id, name) for user_id, name in count.shown_owners.items()]
 
         def work(conn: Connection) -> None:
-            if count.shows_roles:
+            if owners:
                 links.set_owners(conn, owners)
             links.set_counters(
                 conn,
                 managed_active=count.managed_active,
-                active_owners=count.active_owners,
+                active_owners=count.active_owners(),
                 visible=count.visible,
             )
 
         self._store.write(work)
         self._watch_certificate()
         self._listed = True
-        log.info(
-            "remote listed", accounts=count.visible, managed=count.managed_active, roles=count.shows_roles
-        )
+        log.info("remote listed", accounts=count.visible, managed=count.managed_active, roles=bool(owners))
 
     def _watch_certificate(self) -> None:
         ends, now = self._transport.certificate_ends, self._clock()
@@ -208,15 +250,24 @@ class _Count:
     """What a whole listing shows of the account."""
 
     def __init__(self) -> None:
-        self.managed_active = self.active_owners = self.visible = 0
-        self.owners: dict[str, str] = {}
-        self.shows_roles = False
+        self.managed_active = self.visible = 0
+        #: By id, of accounts that show the role of an owner.
+        self.shown_owners: dict[str, str] = {}
+        self._active: dict[str, bool] = {}
 
-    def add(self, users: list[DirectoryUser], accounts: list[Account]) -> None:
-        self.shows_roles = self.shows_roles or any(account.owner for account in accounts)
-        for user in users:
-            self.managed_active += guarded.managed_active(user)
-            self.active_owners += guarded.active_owner(user)
-            self.visible += not user.hidden
-            if user.role is Role.OWNER:
-                self.owners[user.id] = user.user_name
+    def add(self, one: DirectoryUser | Listed, *, hidden: bool, shown: bool | None) -> None:
+        """``shown``: the account shows roles, and an owner's is among them."""
+        self.managed_active += one.managed and one.active
+        self.visible += not hidden
+        if one.role is Role.OWNER:
+            self._active[one.id] = one.active
+        if shown:
+            self.shown_owners[one.id] = one.user_name
+
+    def active_owners(self) -> int:
+        """Where roles are shown, those count, and not the setting."""
+        return sum(
+            active
+            for user_id, active in self._active.items()
+            if not self.shown_owners or user_id in self.shown_owners
+        )

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 from msgspec import Struct
-from msgspec.structs import replace
+from msgspec.structs import astuple, replace
 
 from agent.model.errors import Unreadable
 from agent.model.users import Enterprise, Name, Profile
@@ -25,28 +25,18 @@ MAX_ID = 255
 _OWNER = "owner"
 
 
-class Account(Struct, frozen=True, kw_only=True, gc=False):
-    """One account as the remote has it; what the store adds is in agent.directory.remote.merge."""
-
-    id: str
-    user_name: str
-    profile: Profile
-    active: bool
-    okta_id: str | None = None
-    created: datetime = EPOCH
-    updated: datetime = EPOCH
-    etag: str | None = None
-    #: None: the account shows no roles.
-    owner: bool | None = None
-
-
 class _Meta(Struct, rename="camel", gc=False):
     created: datetime | None = None
     last_modified: datetime | None = None
     version: str | None = None
 
 
-class _Head(Struct, rename="camel", gc=False):
+class Account(Profile, frozen=True, kw_only=True, rename="camel", gc=False):
+    """One account as the remote has it, its profile's attributes among the others: so it is decoded in one go.
+
+    What the store adds is in agent.directory.remote.merge.
+    """
+
     id: str
     user_name: str
     active: bool = True
@@ -54,10 +44,40 @@ class _Head(Struct, rename="camel", gc=False):
     meta: _Meta | None = None
     roles: Any = None
 
+    @property
+    def okta_id(self) -> str | None:
+        return self.external_id or None
 
-_NO_META = _Meta()
-_head = msgspec.json.Decoder(_Head).decode
-_profile = msgspec.json.Decoder(Profile).decode
+    @property
+    def profile(self) -> Profile:
+        """A value of its own, as a directory user has it."""
+        return Profile(**dict(zip(_PROFILE, self.contents, strict=True)))
+
+    @property
+    def contents(self) -> tuple[Any, ...]:
+        """The profile's attributes alone."""
+        return astuple(self)[: len(_PROFILE)]
+
+    @property
+    def created(self) -> datetime:
+        return EPOCH if self.meta is None else _utc(self.meta.created)
+
+    @property
+    def updated(self) -> datetime:
+        return EPOCH if self.meta is None else _utc(self.meta.last_modified or self.meta.created)
+
+    @property
+    def etag(self) -> str | None:
+        return None if self.meta is None else self.meta.version
+
+    @property
+    def owner(self) -> bool | None:
+        """Whether a role is called owner; None where no roles are shown."""
+        return None if self.roles is None else _is_owner(self.roles)
+
+
+_PROFILE = Profile.__struct_fields__
+_account = msgspec.json.Decoder(Account).decode
 _any = msgspec.json.Decoder().decode
 
 
@@ -70,17 +90,9 @@ def decode(raw: bytes | msgspec.Raw, *, nul: bool | None = None) -> Account:
     """Unreadable where it is no account that the agent could work with. ``nul``: ``holds_nul``, if it is known."""
     if not (holds_nul(bytes(raw)) if nul is None else nul):
         try:
-            head, profile = _head(raw), _profile(raw)
+            return _checked(_account(raw))
         except (msgspec.DecodeError, UnicodeDecodeError):
-            return _lenient(raw)
-        meta = head.meta or _NO_META
-        return _checked(
-            Account(
-                id=head.id, user_name=head.user_name, profile=_tidy(profile), active=head.active, okta_id=head.external_id or None,
-                created=_moment(meta.created), updated=_moment(meta.last_modified or meta.created), etag=meta.version,
-                owner=_is_owner(head.roles),
-            )
-        )  # fmt: skip
+            pass
     return _lenient(raw)
 
 
@@ -107,41 +119,44 @@ def _lenient(raw: bytes | msgspec.Raw) -> Account:
     meta = names.get("meta")
     meta = {key.lower(): item for key, item in meta.items()} if isinstance(meta, dict) else {}
     try:
-        read = body.read(_texts({key: item for key, item in value.items() if item is not None}))
+        read = body.read(
+            {
+                key: _switch(item) if key.lower() == "active" else _texts(item)
+                for key, item in value.items()
+                if item is not None
+            }
+        )
     except (ScimError, msgspec.ValidationError) as exc:
         raise Unreadable(str(exc)) from exc
-    created = _moment(meta.get("created"))
     return _checked(
         Account(
+            **{name: getattr(read.profile, name) for name in _PROFILE},
             id=_text(names.get("id")) or "",
             user_name=read.user_name,
-            profile=read.profile,
             active=read.active is not False,
-            okta_id=read.okta_id,
-            created=created,
-            updated=_moment(meta.get("lastmodified")) if meta.get("lastmodified") else created,
-            etag=_text(meta.get("version")),
-            owner=_is_owner(names.get("roles")),
+            external_id=read.okta_id,
+            meta=_Meta(
+                created=_moment(meta.get("created")),
+                last_modified=_moment(meta.get("lastmodified")),
+                version=_text(meta.get("version")),
+            ),
+            roles=names.get("roles"),
         )
     )
 
 
 def _checked(account: Account) -> Account:
-    user_id, name, okta_id = account.id, account.user_name, account.okta_id or ""
+    """Without parts that hold nothing, such as remotes leave behind when each value in them was removed."""
+    user_id, name, okta_id = account.id, account.user_name, account.external_id or ""
     if not user_id or user_id.isspace() or not name or name.isspace():
         raise Unreadable(f"{'userName' if user_id.strip() else 'id'} is missing")
     if len(user_id) > MAX_ID or len(name) > MAX_ID or len(okta_id) > MAX_ID:
         raise Unreadable(f"id, userName or externalId has more than {MAX_ID} characters")
+    if account.name == _NO_NAME:
+        account = replace(account, name=None)
+    if account.enterprise == _NO_ENTERPRISE:
+        account = replace(account, enterprise=None)
     return account
-
-
-def _tidy(profile: Profile) -> Profile:
-    """Without parts that hold nothing, such as remotes leave behind when each value in them was removed."""
-    if profile.name == _NO_NAME:
-        profile = replace(profile, name=None)
-    if profile.enterprise == _NO_ENTERPRISE:
-        profile = replace(profile, enterprise=None)
-    return profile
 
 
 def _texts(value: Any) -> Any:
@@ -155,19 +170,24 @@ def _texts(value: Any) -> Any:
     return _text(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
 
 
+def _switch(value: Any) -> Any:
+    """1 and 0 for true and false; anything else is judged as it is."""
+    return value == 1 if value in (0, 1) else _texts(value)
+
+
 def _text(value: Any) -> str | None:
     return None if value is None or isinstance(value, dict | list | bool) else str(value)
 
 
-def _moment(value: Any) -> datetime:
-    if isinstance(value, datetime):
-        found = value
-    elif isinstance(value, str):
-        try:
-            found = datetime.fromisoformat(value)
-        except ValueError:
-            return EPOCH
-    else:
+def _moment(value: Any) -> datetime | None:
+    try:
+        return datetime.fromisoformat(value) if isinstance(value, str) else None
+    except ValueError:
+        return None
+
+
+def _utc(found: datetime | None) -> datetime:
+    if found is None:
         return EPOCH
     return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
 
