@@ -4,6 +4,7 @@
 a read shows                              then
 ========================================  ============================================================================
 that the change is there                  done, whoever made the call
+an inactive account that was to become so  done, whatever came of the rest; so is one that the remote has no more
 that it isn't, and the call is old        not done: its counts are given back
 that it isn't, and it may still arrive    whoever wants to write that account waits; it goes on counting as done
 nothing, for the remote is down           as before
@@ -19,7 +20,7 @@ from datetime import datetime, timedelta
 from msgspec.structs import replace
 
 from agent.directory.port import Draft
-from agent.directory.remote import change
+from agent.directory.remote import change, vanished
 from agent.directory.remote.caller import READ_BACK, Caller
 from agent.directory.remote.ledger import Body, Ledger, body_of
 from agent.directory.remote.lookup import Resource
@@ -103,6 +104,14 @@ class Unfinished:
             if intent.id in self._mine or not self._judge(intent, self._find(intent), now):
                 raise _under_way()
 
+    def inactive(self, before: DirectoryUser, after: DirectoryUser) -> Resource | DirectoryUser | None:
+        """What became of an account that was to be deactivated; None: it is active."""
+        found = self._reader.resource(before.id, patience=READ_BACK)
+        if found is None:
+            vanished.check(self._reader, before)
+            return vanished.ended(before, after)
+        return None if found.account.active else found
+
     def _find(self, intent: Intent) -> Resource | None:
         if intent.directory_id is not None:
             return self._reader.resource(intent.directory_id, patience=READ_BACK)
@@ -115,6 +124,10 @@ class Unfinished:
             intended = replace(body.after, id=found.account.id)
             self._ledger.done(intent.id, body, self._reader.join_as(found.account, intended), now)
             return True
+        if found is None and body.before is not None and _ends(body):
+            vanished.check(self._reader, body.before)
+            self._ledger.done(intent.id, body, vanished.ended(body.before, body.after), now)
+            return True
         mine = intent.holder == self._ledger.holder and intent.id not in self._mine
         if now - intent.at < (OWN_GRACE if mine else GRACE):
             return False
@@ -122,7 +135,7 @@ class Unfinished:
         return True
 
     def _happened(self, body: Body, found: Resource) -> bool:
-        if body.before is None:
+        if body.before is None or (_ends(body) and not found.account.active):
             return True
         old = change.plain(body.before, external_id=False)
         new = change.plain(body.after, external_id=body.external_id)
@@ -134,6 +147,10 @@ class Unfinished:
         if intent is None:
             raise DirectoryError(f"The intent {intent_id} is gone from the store. Nothing more was done.")
         return body_of(intent)
+
+
+def _ends(body: Body) -> bool:
+    return body.before is not None and body.before.active and not body.after.active
 
 
 def _under_way() -> DirectoryUnavailable:

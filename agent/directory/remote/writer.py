@@ -34,6 +34,7 @@ from agent.model.errors import (
     NotFound,
     Refused,
     StoreError,
+    Unreadable,
     VersionConflict,
 )
 from agent.model.users import DirectoryUser, identity_key
@@ -150,7 +151,7 @@ class Writer:
                     last_look=last_look,
                 )  # fmt: skip
 
-            found = self._outcome(intent_id, call, now)
+            found = self._outcome(intent_id, call, case, now)
             ended = now + timedelta(seconds=time.monotonic() - clock)
             user = self._finished(intent_id, found, after, ended)
         return Written(user=user, changed=True)
@@ -167,7 +168,8 @@ class Writer:
                     last_look=lambda: self._ledger.last_look(intent_id, case.context.fence),
                 )  # fmt: skip
 
-            found = self._outcome(intent_id, call, now)
+            found = self._outcome(intent_id, call, case, now)
+            assert isinstance(found, Resource)
             ended = now + timedelta(seconds=time.monotonic() - clock)
             user = self._finished(intent_id, found, replace(wish, id=found.account.id), ended)
         if user.active is not wish.active:
@@ -176,24 +178,51 @@ class Writer:
             )
         return Written(user=user, changed=True, created=True)
 
-    def _outcome(self, intent_id: int, call: Callable[[], Resource], now: datetime) -> Resource:
+    def _outcome(
+        self, intent_id: int, call: Callable[[], Resource], case: Case, now: datetime
+    ) -> Resource | DirectoryUser:
+        """The account as read after the call; a user where it is there no more, as a deactivation may make it."""
         crash_point("call.intended")
+        found: Resource | DirectoryUser | None
         try:
             found = call()
         except (AnswerLost, StoreError):
             # Not known, or this process may say nothing more: the intent counts until it is read back.
             raise
+        except Unreadable as exc:
+            raise _in_doubt(case, exc) from exc
         except AgentError as exc:
-            refused = isinstance(exc, Refused)
-            self._unfinished.undone(intent_id, exc.detail, now, refused=refused)
-            raise
+            found = self._ended(case, exc)
+            if found is None:
+                refused = isinstance(exc, Refused)
+                self._unfinished.undone(intent_id, exc.detail, now, refused=refused)
+                raise
         crash_point("call.read")
         return found
 
+    def _ended(self, case: Case, said: AgentError) -> Resource | DirectoryUser | None:
+        """A deactivation that went wrong as far as the remote says: the account, where it is inactive all the same.
+
+        None: nothing was changed. It raises where that isn't known, and the intent then stays open and counts.
+        """
+        unsent = isinstance(said, DirectoryUnavailable) and not isinstance(said, NotDone)
+        if not judge.ends(case) or case.before is None or unsent or isinstance(said, Moved):
+            return None
+        if isinstance(said, NotDone):
+            # It said yes. The reads may lag behind, so only a later one proves that it did nothing.
+            raise NotDone(
+                f"{said.detail} For the limits and the owners it counts as made until a later read shows this again."
+            ) from said
+        try:
+            return self._unfinished.inactive(case.before, case.after)
+        except (DirectoryUnavailable, Unreadable) as exc:
+            raise _in_doubt(case, exc) from exc
+
     def _finished(
-        self, intent_id: int, found: Resource, after: DirectoryUser, now: datetime
+        self, intent_id: int, found: Resource | DirectoryUser, after: DirectoryUser, now: datetime
     ) -> DirectoryUser:
-        return self._unfinished.done(intent_id, self._reader.join_as(found.account, after), now)
+        user = self._reader.join_as(found.account, after) if isinstance(found, Resource) else found
+        return self._unfinished.done(intent_id, user, now)
 
     # A POST
 
@@ -244,6 +273,19 @@ class _Turns:
                     del self._locks[key]
                 else:
                     self._locks[key] = (lock, users - 1)
+
+
+def _in_doubt(case: Case, why: AgentError) -> AnswerLost:
+    if case.before is None:
+        return AnswerLost(
+            f"An account for {case.after.user_name} was made at the remote OpsHelm, or may have been, but it can't be read "
+            f"there, so nothing can be done for this person and no second account is made. {why.detail} Once it can be read, "
+            "the agent goes on by itself."
+        )
+    return AnswerLost(
+        f"The change of {case.before.user_name} was sent, but reading it back failed, so whether it was made isn't known; "
+        f"it counts as made until it can be read. {why.detail}"
+    )
 
 
 def _patience(context: WriteContext) -> float:

@@ -482,6 +482,8 @@ def test_f22_a_yes_that_did_nothing_is_a_failure(sloppy_place: RemotePlace, slop
         sloppy_place.change(user, source=Source.SWEEP, title="Clerk")
     with pytest.raises(NotDone, match="active"):
         sloppy_place.change(user, active=False)
+    assert (deactivations(sloppy_place), open_intents(sloppy_place)) == (1, 1)
+    assert sloppy_place.directory.read_back(sloppy_place.now + OWN_GRACE) == 0
     assert sloppy_place.journal("failed") == ["update", "deactivate"]
     assert (deactivations(sloppy_place), open_intents(sloppy_place)) == (0, 0)
     assert sloppy_place.get(user).active
