@@ -109,6 +109,11 @@ def put(conn: Connection, link: Link) -> None:
         _insert(conn, key=link.directory_id, **values)
 
 
+def drop(conn: Connection, directory_id: str) -> None:
+    """Of an account that is there no more; call it with the account row locked."""
+    conn.execute(delete(remote_links).where(remote_links.c.directory_id == directory_id))
+
+
 # Owners and counters, as a whole listing showed them
 
 

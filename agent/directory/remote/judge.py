@@ -28,6 +28,8 @@ class Case(Struct, frozen=True, kw_only=True):
     revives: bool = False
     owners_known: bool = True
     others: Others | None = None
+    #: A link that holds this person's Okta id for an account that is there no more; the write drops it.
+    dead: str | None = None
 
 
 def ends(case: Case) -> bool:
@@ -45,7 +47,7 @@ def check(conn: Connection, case: Case, now: datetime, policy: Policy) -> burst.
             "Roles are given in OpsHelm itself; SCIM can't change them. An owner does it in OpsHelm's dashboard."
         )
     rules.check(before, after, context, policy, revives=case.revives)
-    _unique(conn, before, after)
+    _unique(conn, after, case.dead)
     rules.primary_email(before, after, policy)
     if not ends(case) or before is None:
         return None
@@ -53,11 +55,11 @@ def check(conn: Connection, case: Case, now: datetime, policy: Policy) -> burst.
     return burst.check(conn, row, before, context, now, policy)
 
 
-def _unique(conn: Connection, before: DirectoryUser | None, after: DirectoryUser) -> None:
-    if after.okta_id is None or (before is not None and before.okta_id == after.okta_id):
+def _unique(conn: Connection, after: DirectoryUser, dead: str | None) -> None:
+    if after.okta_id is None:
         return
     bound = links.by_okta_id(conn, after.okta_id)
-    if bound is not None and bound.directory_id != after.id:
+    if bound is not None and bound.directory_id not in (after.id, dead):
         raise Refused(
             RefusalCode.UNIQUENESS,
             f"The externalId {after.okta_id} belongs to another OpsHelm account. Nothing was changed.",

@@ -40,6 +40,8 @@ class Body(Struct, frozen=True, kw_only=True):
     confirm: bool = False
     #: The externalId is to be written at the remote, not in the store alone.
     external_id: bool = False
+    #: As in judge.Case.
+    dead: str | None = None
 
 
 _encode = msgspec.json.Encoder().encode
@@ -82,7 +84,7 @@ class Ledger:
         confirm = guarded.needs_confirmation(before, context, revives=case.revives)
         body = Body(
             before=before, after=after, context=context, exempt=verdict is None or verdict.exempt, confirm=confirm,
-            external_id=external_id,
+            external_id=external_id, dead=case.dead,
         )  # fmt: skip
         journal.append(conn, _entry(journal.Kind.INTENT, before, after, context), now)
         return intents.begin(
@@ -127,6 +129,7 @@ class Ledger:
                 window_id = windows.newest_id(conn)
                 _count_end(conn, body.before, -1)
             intents.end(conn, intent_id, intents.DONE, now, directory_id=found.id, window_id=window_id)
+            _drop(conn, body.dead, found, body.context, now)
             self._settle(conn, body.before, found, body.context, now, ended=ended, confirm=body.confirm)
             return found
 
@@ -157,12 +160,17 @@ class Ledger:
                 return _kept(conn, refused, case, now)
             assert case.before is not None
             confirm = guarded.needs_confirmation(case.before, case.context, revives=case.revives)
+            _drop(conn, case.dead, case.after, case.context, now)
             self._settle(
                 conn, case.before, case.after, case.context, now, ended=False, confirm=confirm, called=False
             )
             return case.after
 
         return self.store.write(work)
+
+    def link_of(self, okta_id: str) -> links.Link | None:
+        with self.store.read() as conn:
+            return links.by_okta_id(conn, okta_id)
 
     def unchanged(self, user: DirectoryUser, context: WriteContext) -> None:
         if context.source is Source.PUSH and user.active:
@@ -218,6 +226,24 @@ class Ledger:
                 conn, reason=why, okta_id=after.okta_id, directory_id=after.id, not_before=now, now=now
             )
         journal.append(conn, _entry(journal.Kind.APPLIED, before, after, context), now)
+
+
+def _drop(
+    conn: Connection, dead: str | None, heir: DirectoryUser, context: WriteContext, now: datetime
+) -> None:
+    """The link of an account that is there no more, so that the person's Okta id can belong to ``heir``."""
+    link = None if dead is None or dead == heir.id else links.get_link(conn, dead)
+    if link is None or link.okta_id != heir.okta_id:
+        return
+    links.drop(conn, link.directory_id)
+    user = merge.written_state(link)
+    entry = journal.Entry(
+        kind=journal.Kind.APPLIED, verb="unlink", actor=context.actor, source=context.source.value,
+        directory_id=link.directory_id, okta_id=link.okta_id, request_id=context.request_id, run_id=context.run_id,
+        plan_id=context.plan_id, action_n=context.action_n, reason="the account is gone at the remote OpsHelm",
+        before=None if user is None else journalled.view(user),
+    )  # fmt: skip
+    journal.append(conn, entry, now)
 
 
 def _count_end(conn: Connection, user: DirectoryUser, sign: int) -> None:

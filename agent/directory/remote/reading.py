@@ -87,8 +87,10 @@ class Reader:
         """The link first; an account whose link says another Okta id isn't this one, whatever the remote keeps."""
         with self._store.read() as conn:
             link = links.by_okta_id(conn, okta_id)
-        if link is not None:
-            return self.by_id(link.directory_id, patience=patience)
+        linked = None if link is None else self.by_id(link.directory_id, patience=patience)
+        if linked is not None:
+            return linked
+        # Never linked, or the account is there no more: another one may hold that externalId.
         account = self.finder.by_okta_id(okta_id, patience=patience)
         user = None if account is None else self.join(account)
         return user if user is not None and user.okta_id == okta_id else None

@@ -98,7 +98,8 @@ class Writer:
 
                 written = self.change(known.id, revived, context, now, revives=True)
                 return replace(written, changed=True, created=True)
-            return self._create(Case(before=None, after=wish, context=context), now)
+            dead = self._dead_link(wish, _patience(context))
+            return self._create(Case(before=None, after=wish, context=context, dead=dead), now)
 
     # One change
 
@@ -119,7 +120,7 @@ class Writer:
         except Refused as refused:
             self._ledger.refused_before(refused, case, now)
             raise
-        case = replace(case, after=after)
+        case = replace(case, after=after, dead=self._dead_link(after, _patience(context)))
         if not judge.ends(case):
             return case
         known = self._owners.known or resource.account.owner is not None
@@ -223,6 +224,17 @@ class Writer:
     ) -> DirectoryUser:
         user = self._reader.join_as(found.account, after) if isinstance(found, Resource) else found
         return self._unfinished.done(intent_id, user, now)
+
+    def _dead_link(self, after: DirectoryUser, patience: float) -> str | None:
+        """Another account that the store still links to this person, if the remote has it no more.
+
+        It answered a search or gave another account just before, so a 404 for that one can be believed.
+        """
+        link = None if after.okta_id is None else self._ledger.link_of(after.okta_id)
+        if link is None or link.directory_id == after.id:
+            return None
+        found = self._reader.resource(link.directory_id, patience=patience)
+        return link.directory_id if found is None else None
 
     # A POST
 
