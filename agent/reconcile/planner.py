@@ -127,8 +127,14 @@ class Planner(Struct, frozen=True, kw_only=True):
             rows.add_accounts(page)
             read += len(page)
             progress.step("reading OpsHelm", read)
-        rows.close_accounts()
-        return self.directory.findings
+        contested = [
+            Finding(
+                code=FindingCode.DUPLICATE_LISTED, login=one.user_name, directory_id=one.id, okta_id=one.okta_id,
+                detail=f"another account of OpsHelm has the externalId {one.okta_id} too, so it says nothing; correct it there",
+            )
+            for one in rows.close_accounts()
+        ]  # fmt: skip
+        return (*self.directory.findings, *contested)
 
     def _compare(self, conn: Any) -> tuple[list[Candidate], list[Account], tuple[int, tuple[Finding, ...]]]:
         """Pairs that may need something, whoever may have left, and local accounts that Okta's app doesn't have."""

@@ -7,7 +7,7 @@ Somebody who is listed twice (the list moved while it was paged) counts once, as
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import (
     BigInteger,
@@ -85,6 +85,14 @@ _KEYS = {
 }
 
 
+class Contested(NamedTuple):
+    """An account of a remote whose externalId another one has too."""
+
+    id: str
+    user_name: str
+    okta_id: str
+
+
 class Staging:
     """Used by one thread. Open it with ``opened``; what it raises are StoreErrors."""
 
@@ -103,8 +111,23 @@ class Staging:
         """All have come; answers how many there are."""
         return self._closed(sweep_rows, sweep_rows.c.okta_id)
 
-    def close_accounts(self) -> int:
-        return self._closed(directory_rows, directory_rows.c.id)
+    def close_accounts(self) -> list[Contested]:
+        """All have come. An Okta id that several claim is taken from each that no link confirms: those are answered."""
+        self._closed(directory_rows, directory_rows.c.id)
+        rows = directory_rows.c
+        with _translated():
+            several = (
+                select(rows.okta_id)
+                .where(rows.okta_id.is_not(None))
+                .group_by(rows.okta_id)
+                .having(func.count() > 1)
+            )
+            unconfirmed = (rows.okta_id.in_(several), rows.origin == "local")
+            wanted = select(rows.id, rows.user_name, rows.okta_id).where(*unconfirmed).order_by(rows.n)
+            found = [Contested(*row) for row in self._conn.execute(wanted)]
+            if found:
+                self._conn.execute(directory_rows.update().where(*unconfirmed).values(okta_id=None))
+        return found
 
     @contextmanager
     def snapshot(self) -> Iterator[Connection]:

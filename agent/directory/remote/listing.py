@@ -9,6 +9,7 @@ an account that can't be read                              left out, reported; i
 a page without any new account, a cursor that came before  ListingUnreliable
 ``totalResults`` gets smaller                              ListingUnreliable
 it ends before ``totalResults`` accounts have come         ListingUnreliable
+more have come, or a page behind the end brings new ones   ListingUnreliable
 more pages or accounts than can be                         ListingUnreliable
 =========================================================  =====================================================
 
@@ -102,10 +103,10 @@ class Listing:
         first = self._at(1)
         yield first
         length = len(first.raws)
-        counted = first.total is not None
-        if length == 0 or (counted and self._received >= self._total):
+        if length == 0:
             return
-        if counted:
+        counted = first.total is not None
+        if counted and self._received < self._total:
             yield from self._read_ahead(length)
         # Without a total only an empty page is the end.
         while not counted or self._received < self._total:
@@ -113,6 +114,24 @@ class Listing:
             if not chunk.raws:
                 return
             yield chunk
+        while (chunk := self._behind_the_end()) is not None:
+            yield chunk
+
+    def _behind_the_end(self) -> Chunk | None:
+        """Whoever was added meanwhile. A total may also be that of the page alone; then the next ones would look absent."""
+        answer = self._transport.read("/Users", {"startIndex": self._received + 1, "count": self._size})
+        if answer.status != 200:
+            return None
+        try:
+            chunk = read_page(answer.content)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            return None
+        # One that ignores where to start answers with those that came already.
+        if all(wire.rough_identity(raw)[0] in self._seen for raw in chunk.raws):
+            return None
+        if chunk.total is None or chunk.total <= self._total:
+            raise self._unreliable(f"goes on behind the {self._total} accounts that it says there are")
+        return chunk
 
     def _read_ahead(self, length: int) -> Iterator[Chunk]:
         """Pages of equal length, several at a time; ends behind the first one of another length."""
@@ -164,6 +183,9 @@ class Listing:
         found = [account for raw in chunk.raws if (account := self._decode(raw, chunk)) is not None]
         if chunk.raws and len(self._seen) + self._unreadable == before:
             raise self._unreliable("repeats a page: the remote does not page as SCIM says")
+        have = len(self._seen) + self._unreadable
+        if chunk.total is not None and have > chunk.total:
+            raise self._unreliable(f"says that there are {chunk.total} accounts, and shows {have}")
         return found
 
     def _decode(self, raw: msgspec.Raw, chunk: Chunk) -> Account | None:
@@ -202,6 +224,8 @@ def read_page(content: bytes) -> Chunk:
     if total is None and "nextcursor" not in names and "resources" not in names:
         raise msgspec.DecodeError("neither Resources nor totalResults")
     cursor = _any(names["nextcursor"]) if "nextcursor" in names else None
+    if isinstance(cursor, int) and not isinstance(cursor, bool):
+        cursor = str(cursor)
     return Chunk(
         total=total, raws=raws, next_cursor=cursor if isinstance(cursor, str) and cursor else None,
         nul=wire.holds_nul(content),

@@ -3,13 +3,15 @@
 from typing import Any
 
 import pytest
-from places import RemotePlace, draft
-from sloppy import CORE, Body, Call, Reply, Sloppy, error
+from places import RemotePlace, draft, remote_place
+from remotes import Remote
+from sloppy import CORE, KEY, Body, Call, Reply, Sloppy, error
 from worlds import okta_id
 
-from agent.model.codes import FindingCode
-from agent.model.errors import DirectoryUnavailable, ListingUnreliable
+from agent.model.codes import FindingCode, RefusalCode
+from agent.model.errors import DirectoryUnavailable, ListingUnreliable, Refused
 from agent.model.users import Role
+from agent.store.engine import Store
 
 
 def names(place: RemotePlace) -> list[str]:
@@ -241,3 +243,67 @@ def test_names_in_any_script_and_ids_with_signs_are_read(sloppy_place: RemotePla
     assert sloppy_place.directory.find(user_name_key=user.user_name_key) == user
     changed = sloppy_place.change(user, okta_id=okta_id(1), title="Clerk")
     assert (changed.user.profile.title, sloppy.users["a/b ?#"]["title"]) == ("Clerk", "Clerk")
+
+
+@pytest.mark.parametrize("total", [0, 7, 20])
+def test_a_total_that_is_less_than_what_there_is_is_no_listing(
+    sloppy_place: RemotePlace, sloppy: Sloppy, total: int
+) -> None:
+    people(sloppy, 41)
+    sloppy.page_cap = 7
+    sloppy.shape_list = lambda body: body | {"totalResults": total}
+    with pytest.raises(ListingUnreliable, match=r"goes on behind|shows"):
+        names(sloppy_place)
+
+
+def test_a_total_that_is_each_page_s_own_length_is_no_listing(
+    sloppy_place: RemotePlace, sloppy: Sloppy
+) -> None:
+    people(sloppy, 41)
+    sloppy.page_cap = 20
+    sloppy.shape_list = lambda body: body | {"totalResults": len(body["Resources"])}
+    with pytest.raises(ListingUnreliable, match=r"goes on behind|shrank"):
+        names(sloppy_place)
+
+
+def test_whoever_is_added_right_behind_the_last_page_is_listed_too(
+    sloppy_place: RemotePlace, sloppy: Sloppy
+) -> None:
+    expected = people(sloppy, 10)
+
+    def late(server: Sloppy, call: Call) -> None:
+        if call.query.get("startIndex") == "11" and len(server.users) == 10:
+            server.add("late@example.com")
+
+    sloppy.scripted = late
+    assert names(sloppy_place) == [*expected, "late@example.com"]
+
+
+def test_a_cursor_that_is_a_number_is_followed(sloppy_place: RemotePlace, sloppy: Sloppy) -> None:
+    expected = people(sloppy, 20)
+    sloppy.config["pagination"] = {"cursor": True, "maxPageSize": 6}
+
+    def number(body: Body) -> Body:
+        body.pop("totalResults", None)
+        return body | {"nextCursor": int(body["nextCursor"])} if "nextCursor" in body else body
+
+    sloppy.shape_list = number
+    assert names(sloppy_place) == expected
+
+
+@pytest.mark.parametrize("shown", [[{"value": "owner"}], ["owner"]])
+def test_where_the_remote_shows_roles_the_setting_names_no_owner(
+    sqlite_store: Store, sloppy: Sloppy, shown: Any
+) -> None:
+    """The setting names Bob; the remote says Ann. Only Ann counts, before a whole listing and after it."""
+    with remote_place(sqlite_store, Remote(sloppy.url, KEY), owners=("bob@example.com",)) as place:
+        ann = place.post("ann@example.com", okta=okta_id(1)).user
+        place.post("bob@example.com", okta=okta_id(2))
+        sloppy.users[ann.id]["roles"] = shown
+        for _ in range(2):
+            with pytest.raises(Refused) as refused:
+                place.change(ann, active=False)
+            assert refused.value.reason is RefusalCode.LAST_OWNER
+            roles = {user.user_name: user.role for page in place.directory.everyone() for user in page}
+            assert roles == {"ann@example.com": Role.OWNER, "bob@example.com": Role.MEMBER}
+        place.remote.client.close()

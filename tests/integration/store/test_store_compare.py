@@ -73,7 +73,7 @@ class Both:
         with staging.opened(self.store) as listed:
             listed.add_people(self.wants)
             listed.add_accounts([account_of(user) for user in self.people])
-            assert (listed.close_people(), listed.close_accounts()) == (len(self.wants), len(self.people))
+            assert (listed.close_people(), listed.close_accounts()) == (len(self.wants), [])
             with listed.snapshot() as conn:
                 yield conn
 
@@ -190,11 +190,25 @@ def test_who_is_listed_twice_counts_once_as_seen_last(store: Store) -> None:
         listed.add_people([want(1), want(1, "other@example.com"), want(2)])
         listed.add_people([want(1, "last@example.com")])
         listed.add_accounts([account_of(person(1)), account_of(person(1, "kept@example.com"))])
-        assert (listed.close_people(), listed.close_accounts()) == (2, 1)
+        assert (listed.close_people(), listed.close_accounts()) == (2, [])
         with listed.snapshot() as conn:
             found = {c.want.okta_id: c for c in compare.differing(conn, remote=True)}
     assert found[okta_id(1)].want.user_name == "last@example.com"
     assert found[okta_id(1)].bound.user_name == "kept@example.com"
+
+
+def test_an_okta_id_that_several_accounts_claim_binds_only_the_one_that_a_link_confirms(store: Store) -> None:
+    confirmed, claims = person(1), person(2, okta_id=okta_id(1), origin=Origin.LOCAL)
+    rivals = [person(n, okta_id=okta_id(9), origin=Origin.LOCAL) for n in (3, 4)]
+    with staging.opened(store) as listed:
+        listed.add_people([want(1), want(9)])
+        listed.close_people()
+        listed.add_accounts([account_of(user) for user in (confirmed, claims, *rivals)])
+        assert [one.id for one in listed.close_accounts()] == ["user-2", "user-3", "user-4"]
+        with listed.snapshot() as conn:
+            [found] = compare.differing(conn, remote=True)
+            assert (found.want.okta_id, found.bound) == (okta_id(9), None)
+            assert list(compare.absent(conn, remote=True)) == []
 
 
 def test_a_sweep_writes_while_others_write(store: Store) -> None:
