@@ -13,7 +13,7 @@ from agent.directory import burst, guarded, rules
 from agent.directory.policy import Policy
 from agent.directory.port import WriteContext
 from agent.directory.remote.owners import Others
-from agent.model.codes import RefusalCode
+from agent.model.codes import RefusalCode, Source
 from agent.model.errors import Refused, UsageError
 from agent.model.users import DirectoryUser
 from agent.store import account, intents, lease, links
@@ -78,4 +78,9 @@ def _owners(conn: Connection, case: Case, before: DirectoryUser) -> None:
         return
     left = case.others.ids - intents.owners_ending(conn, after=case.others.mark)
     if not left:
-        raise guarded.last_owner(before, "Make another person owner in OpsHelm, then retry the task.")
+        then = (
+            "Make another person owner in OpsHelm, then retry the task."
+            if case.context.source is Source.PUSH
+            else "Make somebody else owner in OpsHelm's dashboard first."
+        )
+        raise guarded.last_owner(before, then)

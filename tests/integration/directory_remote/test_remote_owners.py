@@ -1,0 +1,85 @@
+"""The last active owner stays, when several owners end at once at a remote, and each asker is told what helps."""
+
+from concurrent.futures import Future
+from pathlib import Path
+
+import pytest
+from places import OWNERS, RemotePlace
+from reconciling import RAISED
+from remote_world import RemoteWorld, remote_world
+from remotes import Remote
+from sloppy import KEY, Sloppy
+
+from agent.directory.port import Written
+from agent.model.codes import RefusalCode, Source
+from agent.model.errors import Refused
+
+
+def refusal(future: "Future[Written]") -> RefusalCode | None:
+    error = future.exception(30)
+    assert error is None or isinstance(error, Refused)
+    return None if error is None else error.reason
+
+
+@pytest.mark.parametrize("source", [Source.PUSH, Source.SWEEP])
+def test_of_two_owners_deactivated_at_once_one_stays(
+    sloppy_place: RemotePlace, sloppy: Sloppy, source: Source
+) -> None:
+    owners = [sloppy_place.owner(name) for name in OWNERS]
+    ends = [sloppy_place.begin_change(user, active=False, source=source) for user in owners]
+    assert sorted(map(str, map(refusal, ends))) == sorted(["None", str(RefusalCode.LAST_OWNER)])
+    assert sum(user["active"] for user in sloppy.users.values()) == 1
+
+
+@pytest.mark.parametrize(
+    ("source", "words"), [(Source.PUSH, "then retry the task"), (Source.CLI, "in OpsHelm's dashboard first")]
+)
+def test_the_last_owner_s_refusal_says_what_whoever_asked_can_do(
+    sloppy_place: RemotePlace, source: Source, words: str
+) -> None:
+    owner = sloppy_place.owner(OWNERS[0])
+    with pytest.raises(Refused) as caught:
+        sloppy_place.change(owner, active=False, source=source)
+    assert caught.value.reason is RefusalCode.LAST_OWNER
+    assert words in caught.value.detail
+    assert ("retry the task" in caught.value.detail) is (source is Source.PUSH)
+
+
+def still_active(sloppy: Sloppy, names: list[str]) -> list[str]:
+    return [
+        user["userName"] for user in sloppy.users.values() if user["userName"] in names and user["active"]
+    ]
+
+
+def ended(world: RemoteWorld, names: list[str]) -> list[tuple[str, str | None]]:
+    """What a run did with these people, whom Okta deactivated."""
+    report = world.reconcile()
+    assert report.plan is not None
+    return sorted(
+        (action.state.value, None if action.held is None else action.held.value)
+        for action in report.plan.plan.actions
+        if action.login in names
+    )
+
+
+@pytest.mark.parametrize("by_roles", [False, True])
+def test_of_two_owners_in_one_plan_the_later_is_held_and_stays(
+    tmp_path: Path, sloppy: Sloppy, by_roles: bool
+) -> None:
+    with remote_world(Remote(sloppy.url, KEY), tmp_path) as world:
+        world.first_run()
+        leavers = world.people()[:2]
+        names = [person["login"] for person in leavers]
+        world.directory.close()
+        world.configure(guard=RAISED, directory={"owners": ()} if by_roles else {"owners": tuple(names)})
+        if by_roles:
+            for user in sloppy.users.values():
+                user["roles"] = [{"value": "owner" if user["userName"] in names else "member"}]
+        for person in leavers:
+            world.org.set_user(person["okta_id"], status="DEPROVISIONED")
+        assert ended(world, names) == [("done", None), ("held", "last_owner")]
+        assert len(still_active(sloppy, names)) == 1
+        # The next run keeps the plan that waits for a person.
+        assert world.reconcile().outcome.value == "held"
+        assert len(still_active(sloppy, names)) == 1
+        world.remote.client.close()
