@@ -7,6 +7,7 @@ Somebody who is listed twice (the list moved while it was paged) counts once, as
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from sqlalchemy import (
@@ -27,6 +28,7 @@ from sqlalchemy import (
 from sqlalchemy.schema import CreateIndex, CreateTable
 
 from agent.model.cases import Account, Want
+from agent.store.connect import sqlite_path
 from agent.store.engine import Store
 from agent.store.failures import DATABASE_ERRORS, translate
 from agent.store.statement import driver, micros
@@ -178,10 +180,7 @@ def opened(store: Store) -> Iterator[Staging]:
     try:
         with _translated():
             if _is_sqlite(conn):
-                # In a file without a name: elsewhere temporary things are small, and kept in memory.
-                driver(conn).execute("PRAGMA temp_store=FILE")
-                # Nothing here is ever rolled back: after an error all of it is thrown away.
-                driver(conn).execute("PRAGMA temp.journal_mode=OFF")
+                _prepare_sqlite(driver(conn), sqlite_path(store.settings))
             for table in _temporary.sorted_tables:
                 conn.execute(CreateTable(table))
         yield Staging(conn)
@@ -190,6 +189,22 @@ def opened(store: Store) -> Iterator[Staging]:
             # Ended, whatever state it is in: back in a pool it would bring the tables along.
             conn.invalidate()
             conn.close()
+
+
+def _prepare_sqlite(raw: Any, database: Path | None) -> None:
+    """In a file without a name, where the database has its space too; elsewhere temporary things are small, and in memory."""
+    raw.execute("PRAGMA temp_store=FILE")
+    # Nothing here is ever rolled back: after an error all of it is thrown away.
+    raw.execute("PRAGMA temp.journal_mode=OFF")
+    folder = str(database.absolute().parent) if database else ""
+    # The setting is the whole process's, so it is made but once. Where it can't be made, the system's own folder does.
+    with suppress(*DATABASE_ERRORS):
+        if raw.execute("PRAGMA temp_store_directory").fetchone() != (folder,):
+            raw.execute(f"PRAGMA temp_store_directory={_quoted(folder)}")
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
 
 
 @contextmanager

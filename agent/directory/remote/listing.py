@@ -114,8 +114,8 @@ class Listing:
             if not chunk.raws:
                 return
             yield chunk
-        while (chunk := self._behind_the_end()) is not None:
-            yield chunk
+        while (more := self._behind_the_end()) is not None:
+            yield more
 
     def _behind_the_end(self) -> Chunk | None:
         """Whoever was added meanwhile. A total may also be that of the page alone; then the next ones would look absent."""

@@ -1,8 +1,10 @@
 """The compare statement: exactly the pairs that may need something, held against a plain comparison of every pair."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -209,6 +211,17 @@ def test_an_okta_id_that_several_accounts_claim_binds_only_the_one_that_a_link_c
             [found] = compare.differing(conn, remote=True)
             assert (found.want.okta_id, found.bound) == (okta_id(9), None)
             assert list(compare.absent(conn, remote=True)) == []
+
+
+def test_listings_lie_beside_the_database_without_a_name(sqlite_store: Store) -> None:
+    folder = Path(sqlite_store.engine.url.database).absolute().parent
+    with staging.opened(sqlite_store) as listed:
+        listed.add_people([want(n) for n in range(20_000)])
+        opened = [os.path.realpath(path) for path in Path("/proc/self/fd").iterdir()]
+        [file] = [file for file in opened if "etilqs_" in file]
+        assert file.startswith(f"{folder}/")
+        assert file.endswith(" (deleted)")
+        assert not [path for path in folder.iterdir() if "etilqs_" in path.name]
 
 
 def test_a_sweep_writes_while_others_write(store: Store) -> None:
