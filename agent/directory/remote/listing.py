@@ -199,7 +199,8 @@ class Listing:
                 self._seen.add(user_id)
             else:
                 self._unreadable += 1
-            self.problems.append(Problem(id=user_id, login=login, detail=exc.detail))
+            masked = self._transport.masked
+            self.problems.append(Problem(id=user_id, login=masked(login), detail=masked(exc.detail)))
             return None
         if account.id in self._seen:
             detail = "the remote listed this account twice"
