@@ -6,6 +6,7 @@ whose filter shows itself not to work, or that has none, is read whole.
 
 import json
 from collections.abc import Callable, Iterator
+from functools import partial
 from urllib.parse import quote
 
 import msgspec
@@ -13,6 +14,7 @@ from msgspec import Struct
 
 from agent.directory.remote import wire
 from agent.directory.remote.listing import read_page
+from agent.directory.remote.spelling import Spelling
 from agent.directory.remote.transport import PATIENT, Transport
 from agent.directory.remote.wire import Account
 from agent.model.errors import DirectoryUnavailable, Unreadable
@@ -58,15 +60,21 @@ class Finder:
         self._everyone = everyone
         #: Set once the remote has shown that it ignores or refuses filters.
         self.no_filter = False
+        self._spelling = Spelling(transport, everyone, partial(self._one, "userName"))
 
     def by_user_name(self, user_name: str, *, patience: float = PATIENT) -> Account | None:
-        """By key; a remote that compares exactly is asked for the text as given and for the key."""
+        """By key; a remote that minds case is asked for the text as given and for the key, and listed if both are missing."""
         key = identity_key(user_name)
         for text in dict.fromkeys((user_name, key)):
             found = self._one("userName", text, lambda a: identity_key(a.user_name) == key, patience)
             if found is not None:
                 return found
-        return None
+        # A remote without filters was read whole just now.
+        user_id = None if self.no_filter else self._spelling.find(key, patience)
+        resource = None if user_id is None else by_id(self._transport, user_id, patience=patience)
+        if resource is None or identity_key(resource.account.user_name) != key:
+            return None
+        return resource.account
 
     def by_okta_id(self, okta_id: str, *, patience: float = PATIENT) -> Account | None:
         return self._one("externalId", okta_id, lambda a: a.okta_id == okta_id, patience)
