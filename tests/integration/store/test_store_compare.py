@@ -50,12 +50,7 @@ def person(number: int, name: str = "", **fields: object) -> DirectoryUser:
 
 
 def account_of(user: DirectoryUser) -> Account:
-    return Account(
-        id=user.id, user_name=user.user_name, user_name_key=user.user_name_key, email_key=user.email_key,
-        okta_id=user.okta_id, origin=user.origin, protected=user.protected, active=user.active,
-        suspended=user.suspended, role=user.role, mapped=MAPPING.project(user.user_name, user.profile),
-        version=user.version,
-    )  # fmt: skip
+    return Account.of(user, MAPPING)
 
 
 class Both:
