@@ -82,6 +82,8 @@ class Planner(Struct, frozen=True, kw_only=True):
             with rows.snapshot() as conn:
                 candidates, absent, (local, importable) = self._compare(conn)
         proofs = self._prove(absent, swept.people, grant, progress)
+        # Said by the listing's own findings.
+        candidates, _ = self._readable(candidates)
         outlined = outline(candidates, proofs.answers, self.projector.mapping, self.projector.names)
         with self.store.read() as conn:
             findings = worded(
@@ -108,12 +110,15 @@ class Planner(Struct, frozen=True, kw_only=True):
 
     def single_of(self, found: Found, binding: Binding, scope: tuple[str, ...]) -> Draft:
         absences = not_disproved(found.absences)
-        outlined = outline(found.candidates, absences, self.projector.mapping, self.projector.names)
+        candidates, unread = self._readable(found.candidates)
+        outlined = outline(candidates, absences, self.projector.mapping, self.projector.names)
         with self.store.read() as conn:
-            findings = worded(conn, (*binding.findings, *found.findings, *outlined.findings), found.persons)
+            findings = worded(
+                conn, (*binding.findings, *found.findings, *unread, *outlined.findings), found.persons
+            )
         counts = {"people": found.people, **_findings(findings)}
         accounts = [account for account, _ in absences]
-        return self._draft(outlined, found.candidates, accounts, findings, found.due, counts, scope=scope)
+        return self._draft(outlined, candidates, accounts, findings, found.due, counts, scope=scope)
 
     def judged(self, draft: Draft, grant: Grant) -> Plan:
         return judge(draft.plan, self.settings.guard, draft.facts, grant)
@@ -135,6 +140,30 @@ class Planner(Struct, frozen=True, kw_only=True):
             for one in rows.close_accounts()
         ]  # fmt: skip
         return (*self.directory.findings, *contested)
+
+    def _readable(self, candidates: list[Candidate]) -> tuple[list[Candidate], list[Finding]]:
+        """Without those whose account is at the remote but can't be read: they aren't new, and are nobody else."""
+        if isinstance(self.directory, SqlDirectory):
+            return candidates, []
+        kept, findings = [], []
+        for one in candidates:
+            want = one.want
+            problem = (
+                None
+                if one.bound is not None
+                else self.directory.unread(want.user_name, want.okta_id, want.external_id)
+            )
+            if problem is None:
+                kept.append(one)
+                continue
+            detail = f"{problem.detail}; left as it is, and no second account is made"
+            findings.append(
+                Finding(
+                    code=FindingCode.UNREADABLE, login=want.user_name, detail=detail, okta_id=want.okta_id,
+                    directory_id=problem.id or None,
+                )
+            )  # fmt: skip
+        return kept, findings
 
     def _compare(self, conn: Any) -> tuple[list[Candidate], list[Account], tuple[int, tuple[Finding, ...]]]:
         """Pairs that may need something, whoever may have left, and local accounts that Okta's app doesn't have."""

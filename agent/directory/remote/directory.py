@@ -105,6 +105,10 @@ class RemoteDirectory:
         """False: deactivations are held, for nobody can tell who the last owner is. Known at the earliest after a listing."""
         return self.owners.known
 
+    def unread(self, user_name: str, okta_id: str, directory_id: str | None) -> Problem | None:
+        """The account of this person, where the last whole listing showed one that can't be read."""
+        return self.reader.unread.of(user_name=user_name, okta_id=okta_id, directory_id=directory_id)
+
     def provider(self) -> Provider:
         return self.reader.provider()
 

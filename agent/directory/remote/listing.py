@@ -46,6 +46,8 @@ class Problem(Struct, frozen=True, kw_only=True):
     login: str
     detail: str
     duplicate: bool = False
+    #: The externalId of one that can't be read, where there is one.
+    okta_id: str = ""
 
 
 class Chunk(Struct, frozen=True, kw_only=True):
@@ -200,7 +202,11 @@ class Listing:
             else:
                 self._unreadable += 1
             masked = self._transport.masked
-            self.problems.append(Problem(id=user_id, login=masked(login), detail=masked(exc.detail)))
+            self.problems.append(
+                Problem(
+                    id=user_id, login=masked(login), detail=masked(exc.detail), okta_id=wire.rough_external_id(raw)
+                )
+            )  # fmt: skip
             return None
         if account.id in self._seen:
             detail = "the remote listed this account twice"

@@ -15,6 +15,7 @@ from agent.directory.remote.listing import Listing, Problem
 from agent.directory.remote.lookup import Finder, Resource
 from agent.directory.remote.provider import Provider
 from agent.directory.remote.transport import PATIENT, Transport
+from agent.directory.remote.unread import Unread
 from agent.directory.remote.wire import Account
 from agent.model.cases import Account as Listed
 from agent.model.mapping import Mapping
@@ -54,7 +55,8 @@ class Reader:
         self._keys = frozenset(map(identity_key, settings.owners))
         self._provider: Provider | None = None
         self._asking = threading.Lock()
-        self.finder = Finder(transport, lambda: iter(self.listing()))
+        self.finder = Finder(transport, self._scan)
+        self.unread = Unread()
         self._listed = False
 
     def provider(self) -> Provider:
@@ -166,7 +168,20 @@ class Reader:
                 count.add(user, hidden=user.hidden, shown=None)
             yield [shaped(user) for user in late]
         self._keep(count)
+        self._note_unread(listing.problems)
         report(listing.problems)
+
+    def _scan(self) -> Iterator[list[Account]]:
+        listing = self.listing()
+        yield from listing
+        self._note_unread(listing.problems)
+
+    def _note_unread(self, problems: list[Problem]) -> None:
+        with self._store.read() as conn:
+            known = links.of(conn, [problem.id for problem in problems if problem.id])
+        self.unread.note(
+            problems, {link.directory_id: link.okta_id for link in known.values() if link.okta_id}
+        )
 
     def know_owners(self) -> None:
         """List everybody once where roles are shown and no listing has told who the owners are."""

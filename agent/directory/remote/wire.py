@@ -108,6 +108,17 @@ def rough_identity(raw: bytes | msgspec.Raw) -> tuple[str, str]:
     return tuple(str(names[n]) if isinstance(names.get(n), str | int) else "" for n in ("id", "username"))  # type: ignore[return-value]
 
 
+def rough_external_id(raw: bytes | msgspec.Raw) -> str:
+    """As ``rough_identity``; "" where there is none."""
+    try:
+        value = _any(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return ""
+    names = {key.lower(): item for key, item in value.items()} if isinstance(value, dict) else {}
+    found = names.get("externalid")
+    return found if isinstance(found, str) else ""
+
+
 def _lenient(raw: bytes | msgspec.Raw) -> Account:
     try:
         value = _any(raw)

@@ -98,6 +98,7 @@ class Writer:
 
                 written = self.change(known.id, revived, context, now, revives=True)
                 return replace(written, changed=True, created=True)
+            self._not_unread(draft, _patience(context))
             dead = self._dead_link(wish, _patience(context))
             return self._create(Case(before=None, after=wish, context=context, dead=dead), now)
 
@@ -242,6 +243,20 @@ class Writer:
         same_id = None if draft.okta_id is None else self._reader.by_okta_id(draft.okta_id, patience=patience)
         same_name = self._reader.by_user_name(draft.user_name, patience=patience)
         return guarded.revivable(draft, same_id, same_name)
+
+    def _not_unread(self, draft: Draft, patience: float) -> None:
+        """Nobody gets a second account because the first one can't be read."""
+        problem = self._reader.unread.of(user_name=draft.user_name, okta_id=draft.okta_id)
+        if problem is None:
+            return
+        if problem.id:
+            # The listing may be an hour old: it is gone, or can be read and is somebody else's; else this raises.
+            self._reader.resource(problem.id, patience=patience)
+            return
+        raise Unreadable(
+            f"OpsHelm has an account for {draft.user_name} that the agent can't read: {problem.detail}. Nothing was changed, "
+            "and no second account is made. Repair it at the remote OpsHelm."
+        )
 
     @contextmanager
     def _looked_at_later(
