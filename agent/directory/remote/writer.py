@@ -5,7 +5,6 @@ Two writes to one account take turns in this process; across processes an open i
 What is left: a process that stands still between its last look and the socket, at a remote without versions.
 """
 
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -23,6 +22,7 @@ from agent.directory.remote.lookup import Resource
 from agent.directory.remote.owners import Owners
 from agent.directory.remote.reading import Reader
 from agent.directory.remote.transport import HURRIED, PATIENT
+from agent.directory.remote.turns import Turns
 from agent.directory.remote.unfinished import Unfinished
 from agent.model.codes import Source
 from agent.model.crash_points import crash_point
@@ -57,7 +57,7 @@ class Writer:
         self._ledger = ledger
         self._owners = owners
         self._unfinished = unfinished
-        self._turns = _Turns()
+        self._turns = Turns()
 
     def change(
         self, user_id: str, wanted: Wanted, context: WriteContext, now: datetime, *,
@@ -276,30 +276,6 @@ class Writer:
                     okta_id=okta_id, directory_id=directory_id, not_before=now + _LOOK_LATER, now=now
                 )
             raise
-
-
-class _Turns:
-    """One lock for each account that is being written; they vanish when nobody waits."""
-
-    def __init__(self) -> None:
-        self._guard = threading.Lock()
-        self._locks: dict[str, tuple[threading.RLock, int]] = {}
-
-    @contextmanager
-    def of(self, key: str) -> Iterator[None]:
-        with self._guard:
-            lock, users = self._locks.get(key, (threading.RLock(), 0))
-            self._locks[key] = (lock, users + 1)
-        try:
-            with lock:
-                yield
-        finally:
-            with self._guard:
-                lock, users = self._locks[key]
-                if users == 1:
-                    del self._locks[key]
-                else:
-                    self._locks[key] = (lock, users - 1)
 
 
 def _in_doubt(case: Case, why: AgentError) -> AnswerLost:
