@@ -17,6 +17,7 @@ from apscheduler.schedulers.background import BackgroundScheduler
 from agent.bootstrap import Agent
 from agent.daemon.housekeeping import Housekeeping
 from agent.daemon.reload import Reload
+from agent.directory.sql import SqlDirectory
 from agent.model.errors import AgentError, DirectoryError
 from agent.settings import Settings
 
@@ -32,6 +33,7 @@ _LOOKS = 20
 _LOOK_AT_ONCE = 3
 #: The first sweep comes soon after the start: what happened while nothing ran is repaired first.
 _FIRST_SWEEP = timedelta(seconds=2)
+_IMPERSONAL = ("frozen", "incomplete")
 #: A late tick is still one: the library would drop it after a second.
 _JOB: dict[str, Any] = {"coalesce": True, "max_instances": 1, "misfire_grace_time": None}
 
@@ -53,6 +55,8 @@ class Clock:
                 "default": ThreadPoolExecutor(1),
                 # The log is read while a sweep runs: whoever it names is looked at right after.
                 "events": ThreadPoolExecutor(1),
+                # Waits for a remote OpsHelm, if it must.
+                "remote": ThreadPoolExecutor(1),
             },
         )
         self._log_reader: SystemLog | None = None
@@ -63,6 +67,7 @@ class Clock:
         schedule = self._agent.settings.schedule
         self._every("housekeeping", self._housekeeping.tick, schedule.health_interval, "default")
         self._every("reload", self._look_for_changes, schedule.health_interval, "reconcile")
+        self._every("read back", self._read_back, schedule.health_interval, "remote", first=timedelta(0))
         self._schedule(self._agent.settings)
         self._scheduler.start()
 
@@ -142,6 +147,12 @@ class Clock:
         except Exception:  # noqa: BLE001 - the next tick must come
             _log.exception("job failed unexpectedly", job=name)
 
+    def _read_back(self) -> None:
+        """What became of calls to a remote OpsHelm whose answer was lost, before a restart too; without them, one indexed read."""
+        directory = self._agent.directory
+        if not isinstance(directory, SqlDirectory):
+            directory.read_back(datetime.now(UTC))
+
     def _sweep(self) -> None:
         reconciler, settings = self._agent.reconciler, self._agent.settings
         if reconciler is not None:
@@ -177,10 +188,13 @@ class Clock:
 def log_run(report: Any) -> None:
     """One line for a run; held and failed ones are warnings."""
     say = _log.info if report.exit_code == 0 else _log.warning
+    # These say what is wrong with Okta or OpsHelm; the details of other outcomes may name people.
+    why = {"detail": report.detail} if str(report.outcome) in _IMPERSONAL else {}
     say(
         "run ended",
         run_id=report.run_id,
         outcome=str(report.outcome),
         exit_code=report.exit_code,
+        **why,
         **report.counts,
     )

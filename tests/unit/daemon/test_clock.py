@@ -1,0 +1,52 @@
+"""What the daemon does by itself beside reconciling, and what its log says of a run."""
+
+import threading
+from collections.abc import Iterator
+from types import SimpleNamespace
+
+import pytest
+import structlog
+from structlog.testing import capture_logs
+
+from agent.daemon.clock import Clock, log_run
+from agent.reconcile.report import Outcome, RunReport
+from agent.settings import Settings
+
+
+class RemoteReads:
+    """A remote directory as far as the clock knows it."""
+
+    def __init__(self) -> None:
+        self.read = threading.Event()
+
+    def read_back(self, now: object) -> int:
+        self.read.set()
+        return 0
+
+
+@pytest.fixture(autouse=True)
+def _plain_logs() -> Iterator[None]:
+    yield
+    structlog.reset_defaults()
+
+
+def test_calls_without_an_answer_are_read_back_at_the_start_without_okta_too() -> None:
+    directory = RemoteReads()
+    agent = SimpleNamespace(store=None, settings=Settings(), directory=directory, reconciler=None)
+    clock = Clock(agent, None)
+    clock._housekeeping = SimpleNamespace(tick=lambda: None, last=lambda: None)
+    clock.start()
+    try:
+        assert directory.read.wait(30)
+    finally:
+        clock.stop()
+
+
+@pytest.mark.parametrize(
+    ("outcome", "said"), [(Outcome.INCOMPLETE, True), (Outcome.FROZEN, True), (Outcome.PARTIAL, False)]
+)
+def test_the_log_says_why_a_run_changed_nothing_and_names_nobody(outcome: Outcome, said: bool) -> None:
+    report = RunReport(run_id=1, outcome=outcome, exit_code=1, detail="The remote OpsHelm is down.")
+    with capture_logs() as logs:
+        log_run(report)
+    assert [line.get("detail") for line in logs] == ["The remote OpsHelm is down." if said else None]
