@@ -26,7 +26,6 @@ from agent.directory.remote.ledger import Body, Ledger, body_of
 from agent.directory.remote.lookup import Resource
 from agent.directory.remote.reading import Reader
 from agent.directory.remote.transport import PATIENT
-from agent.model.codes import Source
 from agent.model.errors import DirectoryError, DirectoryUnavailable, Unreadable
 from agent.model.users import DirectoryUser, identity_key
 from agent.store import intents
@@ -139,7 +138,7 @@ class Unfinished:
             return True
         old = change.plain(body.before, external_id=False)
         new = change.plain(body.after, external_id=body.external_id)
-        return self._caller.is_done(old, new, found, essential=body.context.source is Source.PUSH)
+        return self._caller.is_done(old, new, found)
 
     def _body(self, intent_id: int) -> Body:
         with self._ledger.store.read() as conn:
