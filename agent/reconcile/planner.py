@@ -156,7 +156,7 @@ class Planner(Struct, frozen=True, kw_only=True):
             if problem is None:
                 kept.append(one)
                 continue
-            detail = f"{problem.detail}; left as it is, and no second account is made"
+            detail = f"{problem.detail.rstrip('.')}; left as it is, and no second account is made"
             findings.append(
                 Finding(
                     code=FindingCode.UNREADABLE, login=want.user_name, detail=detail, okta_id=want.okta_id,

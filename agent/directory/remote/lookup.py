@@ -43,7 +43,7 @@ def by_id(transport: Transport, user_id: str, *, patience: float = PATIENT) -> R
         account = wire.decode(answer.content)
     except Unreadable as exc:
         raise Unreadable(
-            f"The account {user_id} of the remote OpsHelm can't be read: {exc.detail}. It is left as it is."
+            f"The account {user_id} of the remote OpsHelm can't be read: {exc.detail.rstrip('.')}. It is left as it is."
         ) from exc
     if account.id != user_id:
         raise DirectoryUnavailable(
@@ -116,7 +116,7 @@ class Finder:
         except Unreadable as exc:
             user_id, login = wire.rough_identity(raw)
             raise Unreadable(
-                f"The account {self._transport.masked(login or user_id or '?')} of the remote OpsHelm, found by {attribute}, can't be read: {exc.detail}. "
+                f"The account {self._transport.masked(login or user_id or '?')} of the remote OpsHelm, found by {attribute}, can't be read: {exc.detail.rstrip('.')}. "
                 "It is left as it is."
             ) from exc
 

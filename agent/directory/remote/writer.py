@@ -254,8 +254,8 @@ class Writer:
             self._reader.resource(problem.id, patience=patience)
             return
         raise Unreadable(
-            f"OpsHelm has an account for {draft.user_name} that the agent can't read: {problem.detail}. Nothing was changed, "
-            "and no second account is made. Repair it at the remote OpsHelm."
+            f"OpsHelm has an account for {draft.user_name} that the agent can't read: {problem.detail.rstrip('.')}. Nothing was "
+            "changed, and no second account is made. Repair it at the remote OpsHelm."
         )
 
     @contextmanager
