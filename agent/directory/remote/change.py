@@ -8,22 +8,25 @@ from collections.abc import Mapping
 from typing import Any
 
 import msgspec
+from msgspec import structs
 
 from agent.directory.remote.wire import Account
-from agent.model.users import ENTERPRISE_URN, DirectoryUser, identity_key
+from agent.model.users import ENTERPRISE_URN, Address, DirectoryUser, MultiValue, identity_key
 from agent.scim import render
 from agent.scim.schema import CORE_URN
 
 PATCH_URN = "urn:ietf:params:scim:api:messages:2.0:PatchOp"
 #: Set by the server; not sent back.
 _READ_ONLY = ("meta", "groups", "password")
+#: What the agent itself keeps of an e-mail, a phone, an address: it says these or clears them.
+_OF_VALUES = frozenset(f.encode_name.lower() for kind in (MultiValue, Address) for f in structs.fields(kind))
 #: Read-backs of these decide; a remote may drop or reshape what it doesn't keep of the rest.
 _ESSENTIAL = ("userName", "active")
 
 
 def plain(user: DirectoryUser, *, external_id: bool) -> dict[str, Any]:
     """The user as SCIM has it. Without ``external_id`` the remote's own stays out of it."""
-    value = render.plain(user)
+    value = _with_lists(render.plain(user))
     del value["schemas"]
     if not external_id:
         value.pop("externalId", None)
@@ -32,8 +35,13 @@ def plain(user: DirectoryUser, *, external_id: bool) -> dict[str, Any]:
 
 def plain_account(account: Account) -> dict[str, Any]:
     """The same of an account as the remote has it."""
-    value: dict[str, Any] = msgspec.to_builtins(account.profile)
+    value = _with_lists(msgspec.to_builtins(account.profile))
     return {**value, "userName": account.user_name, "active": account.active}
+
+
+def _with_lists(value: Mapping[str, Any]) -> dict[str, Any]:
+    """Several values are a list, as they are in what the remote sends."""
+    return {key: list(item) if isinstance(item, tuple) else item for key, item in value.items()}
 
 
 def creation(user: DirectoryUser) -> dict[str, Any]:
@@ -160,20 +168,27 @@ def _merge(base: Any, old: Any, new: Any) -> Any:
 
 
 def _merge_list(base: list[Any], new: list[Any]) -> list[Any] | None:
-    """Each new value on top of the one that it replaces: the same value, else the first unused of its type."""
+    """Each new value on top of the one that it replaces: the same value, else the first of its type that is left."""
     left = [item for item in base if isinstance(item, dict)]
+    replaced: list[dict[str, Any]] = [{}] * len(new)
+    for same in (_same_value, _same_type):
+        for at, item in enumerate(new):
+            found = None if replaced[at] else next((b for b in left if same(b, item)), None)
+            if found is not None:
+                left = [b for b in left if b is not found]
+                replaced[at] = found
     merged = []
-    for item in new:
-        same = next(
-            (b for b in left if b.get("value") is not None and b.get("value") == item.get("value")), None
-        )
-        if same is None:
-            same = next((b for b in left if (b.get("type") or "") == (item.get("type") or "")), None)
-        if same is not None:
-            left.remove(same)
-        known = ("primary", "display", *item)
-        merged.append({**{k: v for k, v in (same or {}).items() if k not in known}, **item})
+    for item, old in zip(new, replaced, strict=True):
+        merged.append({**{k: v for k, v in old.items() if k.lower() not in _OF_VALUES}, **item})
     return merged or None
+
+
+def _same_value(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
+    return old.get("value") is not None and _holds(new.get("value"), old["value"])
+
+
+def _same_type(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
+    return (old.get("type") or "") == (new.get("type") or "")
 
 
 def _parts(key: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> list[dict[str, Any]]:
