@@ -47,7 +47,7 @@ DEFAULT: dict[str, str] = {
 #: Okta's own attribute for it; never mapped, only compared with the user name.
 _EMAIL = "email"
 #: Changes with the form of a projection, so that stored ones are rebuilt.
-_FORM = 2
+_FORM = 3
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(list[str | None]).decode

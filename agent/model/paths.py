@@ -7,7 +7,9 @@ path                                                  the value
 ``name.givenName``                                    of the name
 ``urn:…:enterprise:2.0:User:department``              of the enterprise extension; ``…:manager.value`` too
 ``phoneNumbers[type eq "work"].value``                of the first one of that type
-``phoneNumbers[primary eq true].value``               of the one marked primary, else of the first
+``phoneNumbers[primary eq true].value``               of the one marked primary, else of the first that isn't marked
+                                                      otherwise, and is no fax or pager number
+``emails[primary eq true].value``                     of the one marked primary, else of the first
 ====================================================  ==============================================================
 """
 
@@ -22,6 +24,8 @@ from msgspec import Struct, structs
 from agent.model.users import ENTERPRISE_URN, Address, Enterprise, Manager, MultiValue, Name, Profile
 
 EMAIL_PATH = "emails[primary eq true].value"
+#: Types of numbers that nobody means by "the phone number".
+_APART = ("fax", "pager")
 
 Getter = Callable[[Profile], str | None]
 Setter = Callable[[Profile, str | None], Profile]
@@ -122,11 +126,15 @@ def _many(text: str, attr: str, of_type: str | None, sub: str) -> Path:
         raise UnknownPath(f"{text!r} says which value it is, it is none")
     wanted_type = of_type.casefold() if of_type else None
 
+    def may_be_primary(value: Any) -> bool:
+        """Where none is marked. Of e-mails the first is, whatever it says."""
+        return many == "emails" or (value.primary is None and (value.type or "").casefold() not in _APART)
+
     def pick(values: tuple[Any, ...]) -> Any:
         for value in values:
             if value.primary if wanted_type is None else (value.type or "").casefold() == wanted_type:
                 return value
-        return values[0] if values and wanted_type is None else None
+        return next(filter(may_be_primary, values), None) if wanted_type is None else None
 
     def get(profile: Profile) -> str | None:
         found = pick(getattr(profile, many))
@@ -139,13 +147,20 @@ def _many(text: str, attr: str, of_type: str | None, sub: str) -> Path:
             if value is None:
                 return profile
             values.append(
-                kind(**{single: value}, type=of_type or "work", primary=True if not values else None)
+                kind(
+                    **{single: value},
+                    type=of_type or "work",
+                    primary=True if wanted_type is None or not values else None,
+                )
             )
         else:
             at = next(i for i, known in enumerate(values) if known is found)
             values[at] = structs.replace(found, **{single: value})
             if not _content(values[at]):
                 del values[at]
+                if wanted_type is None and pick(tuple(values)) is not None:
+                    # What is left must not be taken for the primary one that was cleared.
+                    values = [structs.replace(v, primary=False) if may_be_primary(v) else v for v in values]
         return structs.replace(profile, **{many: tuple(values)})
 
     which = "primary" if wanted_type is None else f"type {wanted_type}"
