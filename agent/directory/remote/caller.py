@@ -9,9 +9,10 @@ says yes, and a read doesn't show it        NotDone (of a push: userName and act
                                             of the rest; the log says what)
 says no                                     Refusal: its own status, scimType and words
 says 412                                    Moved: the account changed since it was read
-knows no PATCH (405, 501)                   PUT of the whole resource as it was read, with the changes laid over it
-gives no answer                             the account is read: done → as above; not done → sent once more; can't be
-                                            read → AnswerLost
+knows no PATCH (405, 501; 404, but a read   PUT of the whole resource as it was read, with the changes laid over it
+finds the account)
+gives no answer, or a 5xx                   the account is read: done → as above; not done → sent once more (after a 503
+                                            as long as patience lasts); can't be read → AnswerLost
 gives no answer to a create                 looked up by externalId, then by userName, before anything is sent again
 ==========================================  ==========================================================================
 """
@@ -66,43 +67,63 @@ class Caller:
     ) -> Resource:  # fmt: skip
         """From ``before`` to ``after`` (as change.plain gives them); the account as read afterwards."""
         user_id = resource.account.id
-        for last in (False, True):
+        sending = self._transport.resending(patience)
+        lost: AnswerLost | None = None
+        while True:
             try:
-                answer = self._send(resource, before, after, patience, last_look)
-            except AnswerLost as lost:
-                found = self._read_back(user_id, lost)
-                if self.is_done(before, after, found):
-                    return found
-                if last:
-                    raise NotDone(f"{lost.detail} A read shows that it did not, twice.") from lost
-                resource = found
-                continue
-            self._check(answer)
-            crash_point("call.answered")
-            return self._confirmed(user_id, before, after, essential=essential)
-        raise AssertionError("unreachable")
+                answer = self._send(
+                    resource, before, after, sending.patience if lost else patience, last_look
+                )
+            except AnswerLost as again:
+                lost = again
+            except DirectoryUnavailable:
+                if lost is not None:
+                    # This one was not sent, but the one before may still arrive.
+                    raise lost from None
+                raise
+            else:
+                break
+            resource = self._read_back(user_id, lost)
+            if self.is_done(before, after, resource):
+                return resource
+            if not sending.again(lost):
+                raise NotDone(
+                    f"{lost.detail} A read shows that it did not, {_times(sending.sent)}."
+                ) from lost
+        self._check(answer)
+        crash_point("call.answered")
+        return self._confirmed(user_id, before, after, essential=essential)
 
     def create(self, wanted: DirectoryUser, *, patience: float, last_look: Callable[[], None]) -> Resource:
         body = change.creation(wanted)
-        for last in (False, True):
+        sending = self._transport.resending(patience)
+        lost: AnswerLost | None = None
+        while True:
+            rest = sending.patience if lost else patience
             try:
-                answer = self._transport.write("POST", "/Users", body, patience=patience, last_look=last_look)
-            except AnswerLost as lost:
-                found = self._created(wanted, lost)
-                if found is not None:
-                    return found
-                if last:
-                    raise NotDone(f"{lost.detail} A search shows no such account, twice.") from lost
-                continue
-            if answer.status == 409 and last:
-                # The first sending may have arrived after all, behind our look.
-                found = self._created(wanted, None)
-                if found is not None:
-                    return found
-            self._check(answer)
-            crash_point("call.answered")
-            return self._made(wanted, answer)
-        raise AssertionError("unreachable")
+                answer = self._transport.write("POST", "/Users", body, patience=rest, last_look=last_look)
+            except AnswerLost as again:
+                lost = again
+            except DirectoryUnavailable:
+                if lost is not None:
+                    raise lost from None
+                raise
+            else:
+                break
+            found = self._created(wanted, lost)
+            if found is not None:
+                return found
+            if not sending.again(lost):
+                raise NotDone(
+                    f"{lost.detail} A search shows no such account, {_times(sending.sent)}."
+                ) from lost
+        # The first sending may have arrived after all, behind our look.
+        found = self._created(wanted, None) if lost and answer.status == 409 else None
+        if found is not None:
+            return found
+        self._check(answer)
+        crash_point("call.answered")
+        return self._made(wanted, answer)
 
     def find_created(self, wanted: DirectoryUser) -> Resource | None:
         """The account that a create made or may have made."""
@@ -122,10 +143,16 @@ class Caller:
         more: dict[str, Any] = {"if_match": resource.etag, "patience": patience, "last_look": last_look}
         if self._provider().patch and not self._no_patch:
             answer = self._transport.write("PATCH", path, change.patch(resource.raw, wanted), **more)
-            if answer.status not in (405, 501):
+            if not self._knows_no_patch(answer, resource.account.id, patience):
                 return answer
             self._no_patch = True
         return self._transport.write("PUT", path, change.replacement(wanted), **more)
+
+    def _knows_no_patch(self, answer: Answer, user_id: str, patience: float) -> bool:
+        """Some say 404 to a method that they don't route, for an account that they have."""
+        if answer.status in (404, 410):
+            return lookup.by_id(self._transport, user_id, patience=patience) is not None
+        return answer.status in (405, 501)
 
     # Reading back
 
@@ -236,3 +263,7 @@ class Caller:
 def _kept(after: Mapping[str, Any]) -> dict[str, Any]:
     """Whether the remote keeps an externalId is its own affair; the link is in the store."""
     return {key: value for key, value in after.items() if key != "externalId"}
+
+
+def _times(sent: int) -> str:
+    return {1: "once", 2: "twice"}.get(sent, f"{sent} times")

@@ -14,7 +14,7 @@ import stamina
 import structlog
 from stamina.instrumentation import RetryDetails, set_on_retry_hooks
 
-from agent.model.errors import DirectoryUnavailable
+from agent.model.errors import AnswerLost, DirectoryUnavailable
 
 #: How long a sweep goes on trying one call, and how long somebody who waits for an answer does: Okta gives up after 60 s.
 PATIENT = 180.0
@@ -72,12 +72,55 @@ def patiently(
     raise AssertionError("unreachable")
 
 
+class Lost(AnswerLost):
+    """A write without a good answer. ``busy``: a 503, which asks for time; ``after``: its Retry-After."""
+
+    def __init__(self, detail: str, *, busy: bool = False, after: float | None = None) -> None:
+        super().__init__(detail)
+        self.busy = busy
+        self.after = after
+
+
+class Resending:
+    """When a write that a read has shown not to be done is sent again: once more; to one that is busy, while patience lasts."""
+
+    def __init__(self, patience: float, *, first_wait: float) -> None:
+        self._until = time.monotonic() + patience
+        self._wait = first_wait
+        self._others = 0
+        self.sent = 1
+
+    @property
+    def patience(self) -> float:
+        """What is left of it for the next sending; it always gets a try."""
+        return max(0.0, self._until - time.monotonic())
+
+    def again(self, lost: AnswerLost) -> bool:
+        """Waits as long as it takes. False: it isn't sent again."""
+        busy = isinstance(lost, Lost) and lost.busy
+        wait = (lost.after if isinstance(lost, Lost) else None) or (self._wait if busy else 0.0)
+        self._others += not busy
+        if self._others > 1 or self.sent == _ATTEMPTS or (wait and time.monotonic() + wait >= self._until):
+            return False
+        say = log.warning if wait >= _NOTICED else log.debug
+        self.sent += 1
+        say(
+            "remote OpsHelm: sending a write again",
+            problem=lost.detail,
+            attempt=self.sent,
+            wait_s=round(wait, 1),
+        )
+        time.sleep(wait)
+        self._wait = min(_LONGEST_PAUSE, 2 * self._wait)
+        return True
+
+
 def retry_after(response: httpx.Response) -> float | None:
     """Seconds to wait; a date is taken against the remote's own Date, so that no two clocks are compared."""
     text = response.headers.get("retry-after", "").strip()
     if not text:
         return None
-    if text.isdigit():
+    if text.isascii() and text.isdigit():
         return float(text)
     try:
         until = parsedate_to_datetime(text)

@@ -57,6 +57,6 @@ def _true(value: Any) -> bool:
 
 def _number(value: Any) -> int | None:
     """A positive count, also one that came as text."""
-    if isinstance(value, str) and value.isdigit():
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 10:
         value = int(value)
     return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else None

@@ -5,8 +5,8 @@ what happened                                   a read                  a write
 ==============================================  ======================  =================================================
 never sent (no connection)                      tried again             tried again
 429                                             tried again             tried again: the remote says that it did nothing
-5xx, no answer, one cut short, a 200 that       tried again             AnswerLost: the caller looks before it sends again
-is no JSON object
+5xx, no answer, one cut short, a 200 that       tried again             AnswerLost: the caller looks before it sends
+is no JSON object                                                       again, after a 503 with growing pauses
 a certificate that isn't trusted, no TLS        DirectoryUnavailable    DirectoryUnavailable
 401; a redirect to another host                 DirectoryUnavailable    DirectoryUnavailable
 403 but to a filter; no list of accounts (404)  DirectoryUnavailable    the answer
@@ -33,8 +33,8 @@ from msgspec import Struct
 
 from agent.directory.remote import trouble
 from agent.directory.remote.budget import Budget
-from agent.directory.remote.patience import HURRIED, PATIENT, Again, patiently, retry_after
-from agent.model.errors import AnswerLost, ConfigError, DirectoryUnavailable
+from agent.directory.remote.patience import HURRIED, PATIENT, Again, Lost, Resending, patiently, retry_after
+from agent.model.errors import ConfigError, DirectoryUnavailable
 from agent.settings import DirectorySettings
 from agent.settings.consistency import is_loopback
 
@@ -151,12 +151,15 @@ class Transport:
             if answer.status == 429:
                 raise self._again("asks to wait (429)", after=after)
             if answer.status >= 500 and answer.status != 501:
-                raise self._lost(f"answered {answer.status}")
+                raise self._lost(f"answered {answer.status}", busy=answer.status == 503, after=after)
             if 300 <= answer.status < 400:
                 raise self._unavailable(f"answered a write with a redirect ({answer.status})", _SET_ADDRESS)
             return answer
 
         return self._patiently(once, patience)
+
+    def resending(self, patience: float) -> Resending:
+        return Resending(min(patience, self.most_patience), first_wait=self._first_wait)
 
     def _patiently(self, once: Callable[[], Answer], patience: float) -> Answer:
         return patiently(
@@ -280,10 +283,12 @@ class Transport:
     def _unavailable(self, problem: str, fix: str) -> DirectoryUnavailable:
         return DirectoryUnavailable(f"The remote OpsHelm at {self.host} {problem}. {fix}")
 
-    def _lost(self, problem: str) -> AnswerLost:
-        return AnswerLost(
-            f"The remote OpsHelm at {self.host} {problem}; whether it did what was asked is not known."
-        )
+    def _lost(self, problem: str, *, busy: bool = False, after: float | None = None) -> Lost:
+        asked = f" and asks to wait {after:.0f} s" if after else ""
+        return Lost(
+            f"The remote OpsHelm at {self.host} {problem}{asked}; whether it did what was asked is not known.",
+            busy=busy, after=after,
+        )  # fmt: skip
 
 
 def _trust(ca_file: str | None) -> ssl.SSLContext | bool:

@@ -1,6 +1,7 @@
 """What a remote's answer to a write is worth: a yes, a no, a "busy", no answer; and that pushes are held to the same."""
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import structlog
@@ -9,8 +10,9 @@ from sloppy import Call, Reply, Sloppy, error
 from worlds import okta_id
 
 from agent.model.codes import Source
-from agent.model.errors import DirectoryUnavailable, NotDone
+from agent.model.errors import AnswerLost, DirectoryUnavailable, NotDone, NotFound
 from agent.model.users import DirectoryUser
+from agent.store import intents
 
 Hook = Callable[[Sloppy, Call], Reply | None]
 
@@ -70,3 +72,95 @@ def test_what_a_remote_drops_of_a_push_is_in_the_log(sloppy_place: RemotePlace, 
     assert "Annie" not in str(said)
     with pytest.raises(NotDone, match="nickName"):
         sloppy_place.change(user, source=Source.SWEEP, nick_name="Annie")
+
+
+# Busy
+
+
+def busy(times: int, method: str, **headers: str) -> Hook:
+    left = [Reply(503, **headers)] * times
+    return lambda _, call: left.pop() if call.method == method and left else None
+
+
+@pytest.fixture
+def slept(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    pauses: list[float] = []
+    monkeypatch.setattr("agent.directory.remote.patience.time.sleep", pauses.append)
+    return pauses
+
+
+def test_a_busy_remote_is_given_time_before_a_write_is_sent_again(
+    sloppy_place: RemotePlace, sloppy: Sloppy, slept: list[float]
+) -> None:
+    user = linked(sloppy_place)
+    sloppy.scripted = busy(4, "PATCH")
+    assert sloppy_place.change(user, source=Source.SWEEP, title="Clerk").user.profile.title == "Clerk"
+    assert sloppy.count("PATCH") == 5
+    pauses = [pause for pause in slept if pause]
+    assert len(pauses) >= 4
+    assert pauses == sorted(pauses)
+    sloppy.scripted = busy(4, "POST")
+    linked(sloppy_place, "bob@example.com", 2)
+    assert len(sloppy.users) == 2
+
+
+@pytest.mark.parametrize("source", [Source.SWEEP, Source.PUSH])
+def test_a_busy_remote_says_how_long_and_is_waited_for_as_far_as_patience_goes(
+    sloppy_place: RemotePlace, sloppy: Sloppy, slept: list[float], source: Source
+) -> None:
+    user = linked(sloppy_place)
+    sloppy.scripted = busy(1, "PATCH", **{"Retry-After": "7"})
+    assert sloppy_place.change(user, source=source, title="Clerk").changed
+    assert 7.0 in slept
+    slept.clear()
+    sloppy.scripted = busy(9, "PATCH", **{"Retry-After": "600"})
+    with pytest.raises(NotDone, match="503 and asks to wait 600 s"):
+        sloppy_place.change(user, source=source, title="Chief")
+    assert max(slept, default=0) < 1
+    assert sloppy_place.journal("failed") == ["update"]
+
+
+def test_a_sending_that_fails_behind_a_lost_one_leaves_the_outcome_open(
+    sloppy_place: RemotePlace, sloppy: Sloppy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second one was never sent; the first may still arrive, so nothing is given back."""
+    user = linked(sloppy_place)
+    write = sloppy_place.directory.transport.write
+    sent: list[str] = []
+
+    def second_fails(*args: Any, **more: Any) -> Any:
+        sent.append(args[0])
+        if len(sent) == 2:
+            raise DirectoryUnavailable("can't be reached")
+        return write(*args, **more)
+
+    monkeypatch.setattr(sloppy_place.directory.transport, "write", second_fails)
+    sloppy.scripted = patches(lambda *_: Reply(cut=0))
+    with pytest.raises(AnswerLost):
+        sloppy_place.change(user, active=False)
+    with sloppy_place.store.read() as conn:
+        assert len(intents.open_intents(conn)) == 1
+
+
+# A method that isn't there
+
+
+@pytest.mark.parametrize("reply", [Reply(404, raw=b"<h1>Not Found"), error(404), error(405), error(501)])
+def test_a_patch_that_is_not_routed_becomes_a_put(
+    sloppy_place: RemotePlace, sloppy: Sloppy, reply: Reply
+) -> None:
+    user = linked(sloppy_place)
+    sloppy.users[user.id]["badge"] = "B-12"
+    sloppy.scripted = patches(lambda *_: reply)
+    sloppy_place.change(user, title="Clerk")
+    sloppy_place.change(user, title="Chief")
+    assert (sloppy.users[user.id]["title"], sloppy.users[user.id]["badge"]) == ("Chief", "B-12")
+    assert (sloppy.count("PATCH"), sloppy.count("PUT")) == (1, 2)
+
+
+def test_a_patch_of_an_account_that_is_gone_stays_a_404(sloppy_place: RemotePlace, sloppy: Sloppy) -> None:
+    user = linked(sloppy_place)
+    sloppy.scripted = patches(lambda server, _: server.users.clear() or error(404))
+    with pytest.raises(NotFound):
+        sloppy_place.change(user, title="Clerk")
+    assert sloppy.count("PUT") == 0
