@@ -64,19 +64,21 @@ class Writer:
         expected_version: int | None = None, revives: bool = False,
     ) -> Written:  # fmt: skip
         with self._turns.of(user_id), self._looked_at_later(context, now, directory_id=user_id):
+            lost_race: Case | None = None
             for _ in range(_RACES):
                 resource = self._reader.resource(user_id, patience=_patience(context))
                 if resource is None:
                     raise NotFound("There is no such user.")
                 self._unfinished.settle(resource, now)
+                if lost_race is not None and _still_planned(lost_race, self._reader.join(resource.account)):
+                    expected_version = None
                 case = self._case(
                     resource, wanted, context, now, expected_version=expected_version, revives=revives
                 )
                 try:
                     return self._write(case, resource, now)
                 except Moved:
-                    if expected_version is not None:
-                        break
+                    lost_race = case
             raise VersionConflict(
                 "The account keeps changing at the remote OpsHelm. Nothing was changed; try again later."
             )
@@ -288,6 +290,22 @@ def _in_doubt(case: Case, why: AgentError) -> AnswerLost:
     return AnswerLost(
         f"The change of {case.before.user_name} was sent, but reading it back failed, so whether it was made isn't known; "
         f"it counts as made until it can be read. {why.detail}"
+    )
+
+
+def _still_planned(case: Case, fresh: DirectoryUser) -> bool:
+    """A sweep compared these very attributes, and they are as they were. Whoever pushed named a version, and means it."""
+    if case.before is None or case.context.source in _HURRIED:
+        return False
+    old, new, now = (change.plain(u, external_id=True) for u in (case.before, case.after, fresh))
+    compared = {key for key in (*old, *new) if old.get(key) != new.get(key)} | {
+        "userName",
+        "active",
+        "externalId",
+    }
+    standing = ("role", "origin", "protected", "hidden", "suspended")
+    return all(old.get(key) == now.get(key) for key in compared) and all(
+        getattr(case.before, name) == getattr(fresh, name) for name in standing
     )
 
 

@@ -128,11 +128,12 @@ def test_if_match_makes_a_lost_race_run_again_on_fresh_data(
 ) -> None:
     user = linked(sloppy_place)
     raced = []
+    names = iter(["Annie", "Nan"])
 
     def race(server: Sloppy, call: Call) -> None:
         if call.method == "PATCH" and not raced:
             raced.append(call)
-            server.users[user.id] |= {"nickName": "Annie", "meta": {"version": 'W/"99"'}}
+            server.users[user.id] |= {"nickName": next(names), "meta": {"version": 'W/"99"'}}
 
     sloppy.scripted = race
     changed = sloppy_place.change(user, title="Clerk")
