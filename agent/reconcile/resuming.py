@@ -79,4 +79,3 @@ def words(approval: Approval) -> str:
         f"This goes on with plan {approval.plan_ids[-1]}, whose apply was interrupted; {approval.by} approved it at "
         f"{approval.at:%Y-%m-%d %H:%M} UTC."
     )
-

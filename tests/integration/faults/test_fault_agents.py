@@ -122,7 +122,7 @@ def test_f14_a_holder_that_was_frozen_past_its_lease_writes_nothing_when_it_wake
 
 
 def test_f14_the_same_on_postgresql(warm: Warm, postgres_url: str, tmp_path: Path) -> None:
-    with world(tmp_path, 30, url=postgres_url, window=1) as w:
+    with world(tmp_path, 100, url=postgres_url, window=1) as w:
         w.first_run()
         for person in w.people():
             w.org.api("POST", f"/users/{person['okta_id']}", {"profile": {"title": "Captain"}})
@@ -154,17 +154,29 @@ def frozen_in_an_apply(case: Case) -> None:
 
 
 def stopped_between_transactions(pid: int, case: Case) -> None:
-    """Frozen, and not while it holds the lock of an SQLite file: nobody could break that."""
+    """Frozen, and not while it holds the lock of an SQLite file, which nobody could break, or a transaction of PostgreSQL."""
     impatient = Store.open(DatabaseSettings(url=case.url, busy_timeout=0.05))
     try:
         while True:
             os.kill(pid, signal.SIGSTOP)
             try:
-                return impatient.write(lambda conn: None)
+                impatient.write(lambda conn: None)
+                if not amid_a_transaction(impatient):
+                    return
             except StoreUnavailable:
-                os.kill(pid, signal.SIGCONT)
+                pass
+            os.kill(pid, signal.SIGCONT)
     finally:
         impatient.close()
+
+
+def amid_a_transaction(store: Store) -> bool:
+    """Whether any other session on the PostgreSQL database is at anything."""
+    if store.dialect == "sqlite":
+        return False
+    busy = "datname = current_database() AND pid <> pg_backend_pid() AND state <> 'idle'"
+    with store.read() as conn:
+        return bool(conn.exec_driver_sql(f"SELECT count(*) FROM pg_stat_activity WHERE {busy}").scalar_one())
 
 
 def taken_over(case: Case, env: dict[str, str]) -> Any:
