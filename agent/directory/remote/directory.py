@@ -4,9 +4,12 @@ Reads go to the remote each time; nothing is remembered that could lie. Writes r
 ``directory.concurrency`` allows, and answer a Future.
 """
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextvars import copy_context
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 from uuid import uuid4
 
@@ -15,7 +18,7 @@ import msgspec
 from agent.directory import transition
 from agent.directory.policy import Policy
 from agent.directory.port import Draft, Page, WriteContext, Written
-from agent.directory.remote import filter_text
+from agent.directory.remote import deadline, filter_text
 from agent.directory.remote.caller import Caller
 from agent.directory.remote.ledger import Ledger
 from agent.directory.remote.listing import Problem, read_page
@@ -27,7 +30,7 @@ from agent.directory.remote.unfinished import Unfinished
 from agent.directory.remote.wire import decode
 from agent.directory.remote.writer import Writer
 from agent.model.cases import Account as Listed
-from agent.model.codes import FindingCode
+from agent.model.codes import FindingCode, Source
 from agent.model.errors import DirectoryUnavailable, Unreadable
 from agent.model.mapping import Mapping
 from agent.model.plan import Finding
@@ -113,16 +116,18 @@ class RemoteDirectory:
         return self.reader.provider()
 
     def get(self, user_id: str) -> DirectoryUser | None:
-        return self.reader.by_id(user_id, patience=HURRIED)
+        with deadline.within(deadline.PUSH):
+            return self.reader.by_id(user_id, patience=HURRIED)
 
     def find(self, *, user_name_key: str | None = None, okta_id: str | None = None) -> DirectoryUser | None:
         """By one identity, never by a fallback of one for another; hidden accounts too."""
         if (user_name_key is None) == (okta_id is None):
             raise TypeError("find takes exactly one of user_name_key and okta_id")
-        if okta_id is not None:
-            return self.reader.by_okta_id(okta_id, patience=HURRIED)
-        assert user_name_key is not None
-        return self.reader.by_user_name(user_name_key, patience=HURRIED)
+        with deadline.within(deadline.PUSH):
+            if okta_id is not None:
+                return self.reader.by_okta_id(okta_id, patience=HURRIED)
+            assert user_name_key is not None
+            return self.reader.by_user_name(user_name_key, patience=HURRIED)
 
     def search(
         self, where: Any | None, start_index: int, count: int, *, include_hidden: bool = False
@@ -162,7 +167,7 @@ class RemoteDirectory:
     # Writes
 
     def create(self, draft: Draft, context: WriteContext, now: datetime) -> "Future[Written]":
-        return self._writes.submit(self._writer.create, draft, context, now)
+        return self._submit(context, partial(self._writer.create, draft, context, now))
 
     def modify(
         self,
@@ -196,8 +201,9 @@ class RemoteDirectory:
         expected_version: int | None = None,
     ) -> "Future[Written]":
         """Any change to one account: ``wanted`` is pure and says what it becomes."""
-        return self._writes.submit(
-            self._writer.change, user_id, wanted, context, now, expected_version=expected_version
+        return self._submit(
+            context,
+            partial(self._writer.change, user_id, wanted, context, now, expected_version=expected_version),
         )
 
     def change_now(
@@ -219,6 +225,11 @@ class RemoteDirectory:
         return self._unfinished.read_back(now)
 
     # Inside
+
+    def _submit(self, context: WriteContext, write: Callable[[], Written]) -> "Future[Written]":
+        """What a push waits for, its turn included, ends before Okta gives it up."""
+        with deadline.within(deadline.PUSH if context.source is Source.PUSH else math.inf):
+            return self._writes.submit(copy_context().run, write)
 
     def _identity(self, where: Any | None) -> list[DirectoryUser] | None:
         """Okta's own searches, answered over links and recent writes too; None for any other."""

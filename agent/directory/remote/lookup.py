@@ -13,6 +13,7 @@ import msgspec
 from msgspec import Struct
 
 from agent.directory.remote import wire
+from agent.directory.remote.deadline import left
 from agent.directory.remote.listing import read_page
 from agent.directory.remote.spelling import Spelling
 from agent.directory.remote.transport import PATIENT, Transport
@@ -121,7 +122,16 @@ class Finder:
             ) from exc
 
     def _scan(self, fits: Callable[[Account], bool]) -> Account | None:
-        return next((account for page in self._everyone() for account in page if fits(account)), None)
+        for page in self._everyone():
+            found = next(filter(fits, page), None)
+            if found is not None:
+                return found
+            if left() <= 0:
+                raise DirectoryUnavailable(
+                    f"The remote OpsHelm at {self._transport.host} can't search, and listing everybody took too long. "
+                    "Try again later."
+                )
+        return None
 
 
 def _refused(transport: Transport, what: str, status: int) -> DirectoryUnavailable:

@@ -14,6 +14,7 @@ import stamina
 import structlog
 from stamina.instrumentation import RetryDetails, set_on_retry_hooks
 
+from agent.directory.remote.deadline import left
 from agent.model.errors import AnswerLost, DirectoryUnavailable
 
 #: How long a sweep goes on trying one call, and how long somebody who waits for an answer does: Okta gives up after 60 s.
@@ -55,7 +56,7 @@ def patiently(
             return False
         limit = min(patience, STRANGER) if exc.strange and not is_known() else patience
         wait = attempt.next_wait if exc.after is None else exc.after
-        if time.monotonic() - began + wait >= limit:
+        if time.monotonic() - began + wait >= limit or wait >= left():
             return False
         return True if exc.after is None else exc.after
 
@@ -85,7 +86,7 @@ class Resending:
     """When a write that a read has shown not to be done is sent again: once more; to one that is busy, while patience lasts."""
 
     def __init__(self, patience: float, *, first_wait: float) -> None:
-        self._until = time.monotonic() + patience
+        self._until = time.monotonic() + min(patience, left())
         self._wait = first_wait
         self._others = 0
         self.sent = 1

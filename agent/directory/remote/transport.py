@@ -20,7 +20,6 @@ and is in no error and no log line; addresses are not logged either, for a filte
 
 import logging
 import ssl
-import time
 import weakref
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
@@ -31,7 +30,7 @@ import httpx
 import msgspec
 from msgspec import Struct
 
-from agent.directory.remote import trouble
+from agent.directory.remote import deadline, trouble
 from agent.directory.remote.budget import Budget
 from agent.directory.remote.patience import HURRIED, PATIENT, Again, Lost, Resending, patiently, retry_after
 from agent.model.errors import ConfigError, DirectoryUnavailable
@@ -100,7 +99,6 @@ class Transport:
                 "User-Agent": "opshelm-agent",
             },
             verify=_trust(settings.ca_file),
-            timeout=httpx.Timeout(self.seconds, connect=min(10.0, self.seconds), pool=PATIENT),
             limits=httpx.Limits(
                 max_connections=settings.concurrency,
                 max_keepalive_connections=settings.concurrency,
@@ -111,6 +109,7 @@ class Transport:
             trust_env=not loopback,
         )
 
+        deadline.bound(self._client)
         # A one-shot command just ends.
         weakref.finalize(self, self._client.close)
 
@@ -211,13 +210,19 @@ class Transport:
     ) -> tuple[Answer, float | None]:
         """The answer and its Retry-After. Of a redirect, ``content`` is where it leads."""
         url = self._url(path)
-        deadline = time.monotonic() + self.seconds
+        seconds = min(self.seconds, deadline.left() - (deadline.READING_BACK if writes else 0.0))
+        if seconds <= 0:
+            raise self._unavailable("took too long in all; this call was not sent any more", _LATER)
+        timeout = httpx.Timeout(seconds, connect=min(10.0, seconds))
         try:
-            with self._client.stream(
-                method, url, params=params, content=content, headers=headers
-            ) as response:
+            with (
+                deadline.within(seconds),
+                self._client.stream(
+                    method, url, params=params, content=content, headers=headers, timeout=timeout
+                ) as response,
+            ):
                 self._note_certificate(response)
-                body = self._body(response, deadline)
+                body = self._body(response)
         except trouble.NOT_SENT as exc:
             raise self._unreached(exc) from exc
         except httpx.HTTPError as exc:
@@ -230,16 +235,13 @@ class Transport:
         etag = response.headers.get("etag")
         return Answer(status=response.status_code, content=body, etag=etag), retry_after(response)
 
-    def _body(self, response: httpx.Response, deadline: float) -> bytes:
+    def _body(self, response: httpx.Response) -> bytes:
         chunks: list[bytes] = []
         size = 0
         for chunk in response.iter_bytes():
             size += len(chunk)
             if size > MAX_ANSWER:
                 raise httpx.ReadError(f"more than {MAX_ANSWER} bytes")
-            # The client's time-out is between two pieces; a server that drips must not hold the agent for ever.
-            if time.monotonic() > deadline:
-                raise httpx.ReadTimeout("the whole call took too long")
             chunks.append(chunk)
         return b"".join(chunks)
 

@@ -1,8 +1,12 @@
 """Writes to one account, one after the other within this process. Says nothing of other processes (intents do)."""
 
+import math
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+from agent.directory.remote import deadline
+from agent.model.errors import DirectoryUnavailable
 
 
 class Turns:
@@ -18,8 +22,15 @@ class Turns:
             lock, users = self._locks.get(key, (threading.RLock(), 0))
             self._locks[key] = (lock, users + 1)
         try:
-            with lock:
+            rest = deadline.left()
+            if not lock.acquire(timeout=-1 if rest == math.inf else max(0.0, rest)):
+                raise DirectoryUnavailable(
+                    "Another change of this account is under way. Nothing was changed; try again later."
+                )
+            try:
                 yield
+            finally:
+                lock.release()
         finally:
             with self._guard:
                 lock, users = self._locks[key]
