@@ -44,9 +44,10 @@ def checks(directory: "RemoteDirectory", now: datetime) -> Iterator[Check]:
 
 def _abilities(provider: "Provider") -> Iterator[Check]:
     if not provider.announced:
+        why = f"ServiceProviderConfig {provider.problem}" if provider.problem else "no ServiceProviderConfig"
         yield warn(
             "remote abilities",
-            "no ServiceProviderConfig: the agent tries PATCH first, filters, and pages by index",
+            f"{why}: the agent tries PATCH first, filters, and pages by index",
             "ask who runs the remote for RFC 7644 discovery",
         )
         return

@@ -32,6 +32,14 @@ _T = TypeVar("_T")
 log = structlog.get_logger("agent.directory.remote")
 
 
+class Unusable(DirectoryUnavailable):
+    """It answers, and with nothing that can be used: 5xx, or no JSON object. ``problem``: in a few words."""
+
+    def __init__(self, detail: str, problem: str) -> None:
+        super().__init__(detail)
+        self.problem = problem
+
+
 class Again(Exception):
     """Worth another try. ``error`` is what the caller gets when there is none; ``strange``: perhaps nobody is there."""
 
@@ -46,15 +54,18 @@ class Again(Exception):
 
 
 def patiently(
-    once: Callable[[], _T], patience: float, *, first_wait: float, is_known: Callable[[], bool]
-) -> _T:
-    """``is_known``: whether the remote has answered as a SCIM service yet."""
+    once: Callable[[], _T], patience: float, *, first_wait: float, is_known: Callable[[], bool],
+    with_nonsense: float = PATIENT,
+) -> _T:  # fmt: skip
+    """``is_known``: whether the remote has answered as a SCIM service yet. ``with_nonsense``: the patience with Unusable."""
     began = time.monotonic()
 
     def pause(exc: Exception) -> bool | float:
         if not isinstance(exc, Again):
             return False
         limit = min(patience, STRANGER) if exc.strange and not is_known() else patience
+        if isinstance(exc.error, Unusable):
+            limit = min(limit, with_nonsense)
         wait = attempt.next_wait if exc.after is None else exc.after
         if time.monotonic() - began + wait >= limit or wait >= left():
             return False

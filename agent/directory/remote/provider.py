@@ -1,13 +1,24 @@
 """What the remote says it can do: its ServiceProviderConfig (RFC 7643 §5, RFC 9865), read leniently. Tries nothing out.
 
-A remote without one is taken to filter and page by index; PATCH is tried, and PUT used once it turned out not to work.
+A remote without one, or with a broken one, is taken to filter and page by index; PATCH is tried, and PUT used once it turned
+out not to work.
 """
 
+import threading
+import time
 from typing import Any
 
+import structlog
 from msgspec import Struct
 
-from agent.directory.remote.transport import Answer
+from agent.directory.remote.patience import Unusable
+from agent.directory.remote.transport import Answer, Transport
+
+#: How long 5xx or a web page in its place is tried again, and how long the agent then goes by what it assumes.
+_WITH_NONSENSE = 5.0
+_ASSUMED = 300.0
+
+log = structlog.get_logger("agent.directory.remote")
 
 
 class Provider(Struct, frozen=True, kw_only=True):
@@ -20,9 +31,36 @@ class Provider(Struct, frozen=True, kw_only=True):
     max_results: int | None = None
     cursor: bool = False
     index: bool = True
+    #: Why nothing is announced, where it isn't just missing.
+    problem: str = ""
 
     def page_size(self, wanted: int) -> int:
         return min(wanted, self.max_results) if self.max_results else wanted
+
+
+class Discovery:
+    """Asked for once in the life of the process; a broken one again after a while. Thread-safe."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+        self._asking = threading.Lock()
+        self._found: Provider | None = None
+        self._until = 0.0
+
+    def __call__(self) -> Provider:
+        with self._asking:
+            if self._found is None or (self._found.problem and time.monotonic() >= self._until):
+                self._found = self._ask()
+                self._until = time.monotonic() + _ASSUMED
+            return self._found
+
+    def _ask(self) -> Provider:
+        try:
+            return read(self._transport.read("/ServiceProviderConfig", with_nonsense=_WITH_NONSENSE))
+        except Unusable as exc:
+            # Whether the remote is down shows in what is asked for next.
+            log.warning("remote OpsHelm: its ServiceProviderConfig can't be used", problem=exc.problem)
+            return Provider(problem=exc.problem)
 
 
 def read(answer: Answer) -> Provider:

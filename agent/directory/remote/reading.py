@@ -1,6 +1,5 @@
 """Accounts of the remote as directory users: single ones, and everybody. Writes only what a whole listing has shown."""
 
-import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
@@ -10,10 +9,10 @@ import structlog
 from msgspec.structs import replace
 from sqlalchemy import Connection
 
-from agent.directory.remote import lookup, merge, provider
+from agent.directory.remote import lookup, merge
 from agent.directory.remote.listing import Listing, Problem
 from agent.directory.remote.lookup import Finder, Resource
-from agent.directory.remote.provider import Provider
+from agent.directory.remote.provider import Discovery
 from agent.directory.remote.transport import PATIENT, Transport
 from agent.directory.remote.unread import Unread
 from agent.directory.remote.wire import Account
@@ -53,18 +52,10 @@ class Reader:
         self._pages = pages
         self._clock = clock
         self._keys = frozenset(map(identity_key, settings.owners))
-        self._provider: Provider | None = None
-        self._asking = threading.Lock()
+        self.provider = Discovery(transport)
         self.finder = Finder(transport, self._scan)
         self.unread = Unread()
         self._listed = False
-
-    def provider(self) -> Provider:
-        """Asked for once in the life of the process."""
-        with self._asking:
-            if self._provider is None:
-                self._provider = provider.read(self._transport.read("/ServiceProviderConfig"))
-            return self._provider
 
     # One
 

@@ -32,7 +32,16 @@ from msgspec import Struct
 
 from agent.directory.remote import deadline, trouble
 from agent.directory.remote.budget import Budget
-from agent.directory.remote.patience import HURRIED, PATIENT, Again, Lost, Resending, patiently, retry_after
+from agent.directory.remote.patience import (
+    HURRIED,
+    PATIENT,
+    Again,
+    Lost,
+    Resending,
+    Unusable,
+    patiently,
+    retry_after,
+)
 from agent.model.errors import ConfigError, DirectoryUnavailable
 from agent.settings import DirectorySettings
 from agent.settings.consistency import is_loopback
@@ -121,10 +130,11 @@ class Transport:
         return text.replace(self._key, "***")
 
     def read(
-        self, path: str, params: Mapping[str, str | int] | None = None, *, patience: float = PATIENT
-    ) -> Answer:
+        self, path: str, params: Mapping[str, str | int] | None = None, *, patience: float = PATIENT,
+        with_nonsense: float = PATIENT,
+    ) -> Answer:  # fmt: skip
         """A GET, tried again while it may help. Answers anything but 401, 403, 429 and 5xx."""
-        return self._patiently(lambda: self._read_once(path, params), patience)
+        return self._patiently(lambda: self._read_once(path, params), patience, with_nonsense)
 
     def write(
         self,
@@ -160,12 +170,15 @@ class Transport:
     def resending(self, patience: float) -> Resending:
         return Resending(min(patience, self.most_patience), first_wait=self._first_wait)
 
-    def _patiently(self, once: Callable[[], Answer], patience: float) -> Answer:
+    def _patiently(
+        self, once: Callable[[], Answer], patience: float, with_nonsense: float = PATIENT
+    ) -> Answer:
         return patiently(
             once,
             min(patience, self.most_patience),
             first_wait=self._first_wait,
             is_known=lambda: self._known,
+            with_nonsense=with_nonsense,
         )
 
     # One try
@@ -180,10 +193,11 @@ class Transport:
         else:
             raise self._unavailable("redirects in a circle", _SET_ADDRESS)
         if answer.status in _RETRIED:
-            problem = "asks to wait (429)" if answer.status == 429 else f"answered {answer.status}"
-            raise self._again(problem, after=after)
+            if answer.status == 429:
+                raise self._again("asks to wait (429)", after=after)
+            raise self._nonsense(f"answered {answer.status}", after=after)
         if answer.status == 200 and not answer.content.lstrip()[:1] == b"{":
-            raise self._again("answered 200 with something that is no JSON object", _SET_ADDRESS)
+            raise self._nonsense("answered 200 with something that is no JSON object", _SET_ADDRESS)
         self._refuse(answer.status, path, searches="filter" in (params or {}))
         self._known = self._known or answer.ok
         return answer
@@ -281,6 +295,10 @@ class Transport:
     def _again(self, problem: str, fix: str = _LATER, *, after: float | None = None) -> Again:
         # Who says when to come again is there, and speaks our language.
         return Again(self._unavailable(problem, fix), problem, after=after, strange=after is None)
+
+    def _nonsense(self, problem: str, fix: str = _LATER, *, after: float | None = None) -> Again:
+        error = Unusable(self._unavailable(problem, fix).detail, problem)
+        return Again(error, problem, after=after, strange=after is None)
 
     def _unavailable(self, problem: str, fix: str) -> DirectoryUnavailable:
         return DirectoryUnavailable(f"The remote OpsHelm at {self.host} {problem}. {fix}")

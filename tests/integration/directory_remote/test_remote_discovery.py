@@ -1,0 +1,73 @@
+"""A remote whose ServiceProviderConfig is broken is worked with as one that has none."""
+
+import pytest
+from places import RemotePlace
+from sloppy import Call, Reply, Sloppy, error
+from worlds import okta_id
+
+from agent.checks import remote as checks
+from agent.checks.check import State
+from agent.directory.remote import provider
+from agent.model.errors import DirectoryUnavailable
+
+BROKEN = {
+    "500": Reply(500),
+    "503": Reply(503, **{"Retry-After": "600"}),
+    "a web page": Reply(200, raw=b"<html>welcome"),
+    "an array": Reply(200, []),
+    "nothing": Reply(200, raw=b""),
+}
+
+
+def broken(sloppy: Sloppy, reply: Reply) -> None:
+    sloppy.scripted = lambda _, call: reply if call.path == "/ServiceProviderConfig" else None
+
+
+@pytest.fixture(autouse=True)
+def _short(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(provider, "_WITH_NONSENSE", 0.1)
+
+
+@pytest.mark.parametrize("reply", BROKEN.values(), ids=BROKEN.keys())
+def test_people_are_listed_made_and_changed_without_a_usable_discovery(
+    sloppy_place: RemotePlace, sloppy: Sloppy, reply: Reply
+) -> None:
+    broken(sloppy, reply)
+    user = sloppy_place.post("ann@example.com", okta=okta_id(1)).user
+    assert sloppy_place.change(user, title="Clerk").user.profile.title == "Clerk"
+    assert [u.id for page in sloppy_place.directory.everyone() for u in page] == [user.id]
+    warned = [
+        check
+        for check in checks.checks(sloppy_place.directory, sloppy_place.now)
+        if check.state is State.WARN
+    ]
+    assert [check.name for check in warned] == ["remote abilities"]
+    assert "ServiceProviderConfig answered" in warned[0].detail
+
+
+def test_a_broken_discovery_is_tried_again_at_once_and_after_a_while(
+    sloppy_place: RemotePlace, sloppy: Sloppy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken(sloppy, Reply(500))
+    assert not sloppy_place.directory.provider().announced
+    tries = sloppy.count("GET", "/ServiceProviderConfig")
+    assert tries > 1
+    sloppy.scripted = None
+    assert sloppy_place.directory.provider().problem == "answered 500"
+    assert sloppy.count("GET", "/ServiceProviderConfig") == tries
+    monkeypatch.setattr(sloppy_place.directory.reader.provider, "_until", 0.0)
+    assert sloppy_place.directory.provider().announced
+    assert sloppy_place.directory.provider().announced
+    assert sloppy.count("GET", "/ServiceProviderConfig") == tries + 1
+
+
+@pytest.mark.parametrize("reply", [error(401), Reply(302, Location="https://other.example.com/")])
+def test_a_wrong_key_or_address_is_no_broken_discovery(
+    sloppy_place: RemotePlace, sloppy: Sloppy, reply: Reply
+) -> None:
+    def everywhere(_: Sloppy, call: Call) -> Reply:
+        return reply
+
+    sloppy.scripted = everywhere
+    with pytest.raises(DirectoryUnavailable):
+        sloppy_place.directory.provider()
