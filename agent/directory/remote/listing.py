@@ -241,6 +241,7 @@ def read_page(content: bytes) -> Chunk:
 
 def _count(raw: Any) -> int | None:
     value = None if raw is None else _any(raw)
-    if isinstance(value, str) and value.strip().isdigit():
-        return int(value)
+    if isinstance(value, str):
+        text = value.strip()
+        return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else None
     return value if isinstance(value, int) and not isinstance(value, bool) else None

@@ -307,3 +307,11 @@ def test_where_the_remote_shows_roles_the_setting_names_no_owner(
             roles = {user.user_name: user.role for page in place.directory.everyone() for user in page}
             assert roles == {"ann@example.com": Role.OWNER, "bob@example.com": Role.MEMBER}
         place.remote.client.close()
+
+
+@pytest.mark.parametrize("total", ["\u00b2", "9" * 5000, "many", ""])
+def test_a_total_that_is_no_number_is_none(sloppy_place: RemotePlace, sloppy: Sloppy, total: str) -> None:
+    expected = people(sloppy, 9)
+    sloppy.page_cap = 4
+    sloppy.shape_list = lambda body: body | {"totalResults": total}
+    assert names(sloppy_place) == expected
