@@ -98,7 +98,10 @@ def _load(store: Store, okta: OktaOrg, settings: Settings) -> None:
         users = []
         for app_user in page:
             number += 1
-            profile = apply(Profile(), {**mapping.values(mapping.project_wanted(app_user).mapped), EMAIL_PATH: app_user.user_name})
+            profile = apply(
+                Profile(),
+                {**mapping.values(mapping.project_wanted(app_user).mapped), EMAIL_PATH: app_user.user_name},
+            )
             users.append(
                 DirectoryUser(
                     id=f"account-{number}",

@@ -73,7 +73,13 @@ def serve() -> None:
             for app_user in page:
                 import msgspec
 
-                profile = apply(Profile(), {**mapping.values(mapping.project_wanted(app_user).mapped), EMAIL_PATH: app_user.user_name})
+                profile = apply(
+                    Profile(),
+                    {
+                        **mapping.values(mapping.project_wanted(app_user).mapped),
+                        EMAIL_PATH: app_user.user_name,
+                    },
+                )
                 number = server.add(
                     app_user.user_name, externalId=app_user.id, **msgspec.to_builtins(profile)
                 )
