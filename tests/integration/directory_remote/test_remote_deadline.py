@@ -112,7 +112,8 @@ def test_a_push_that_waits_for_others_ends_in_time_unsent(hurried: RemotePlace, 
     try:
         slow = hurried.begin_change(first, title="Clerk")
         assert stuck.reached.wait(10)
-        with pytest.raises(DirectoryUnavailable, match="took too long in all"):
+        with pytest.raises(DirectoryUnavailable, match=r"took too long in all|no whole answer"):
+            # Its turn comes when next to nothing is left: too little to begin, or to hear the answer to its read.
             hurried.change(second, title="Clerk")
         with pytest.raises(AnswerLost):
             slow.result(10)
