@@ -4,8 +4,6 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-import msgspec
-
 from agent.checks.check import Check, fail, ok, warn
 from agent.model.errors import AgentError
 
@@ -29,12 +27,6 @@ def checks(directory: "RemoteDirectory", now: datetime) -> Iterator[Check]:
         # An error says what is wrong, and in its next sentence what to do.
         problem, _, fix = exc.detail.partition(". ")
         yield fail("remote", problem, fix or "check directory.base_url, directory.api_key and the network")
-        return
-    except msgspec.DecodeError:
-        yield fail(
-            "remote", f"{directory.transport.host} answers, but not with a SCIM list of accounts",
-            "check directory.base_url: it is the SCIM base address, which often ends in /scim/v2",
-        )  # fmt: skip
         return
     yield ok("remote", f"{directory.transport.host} answers; {accounts} accounts")
     yield from _abilities(provider)

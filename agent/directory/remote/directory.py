@@ -13,32 +13,26 @@ from functools import partial
 from typing import Any
 from uuid import uuid4
 
-import msgspec
-
 from agent.directory import transition
 from agent.directory.policy import Policy
 from agent.directory.port import Draft, Page, WriteContext, Written
-from agent.directory.remote import deadline, filter_text
+from agent.directory.remote import deadline
 from agent.directory.remote.caller import Caller
 from agent.directory.remote.ledger import Ledger
-from agent.directory.remote.listing import Problem, read_page
+from agent.directory.remote.listing import Problem
 from agent.directory.remote.owners import Owners
 from agent.directory.remote.provider import Provider
 from agent.directory.remote.reading import Reader
+from agent.directory.remote.search import Search
 from agent.directory.remote.transport import HURRIED, Transport
 from agent.directory.remote.unfinished import Unfinished
-from agent.directory.remote.wire import decode
 from agent.directory.remote.writer import Writer
 from agent.model.cases import Account as Listed
 from agent.model.codes import FindingCode, Source
-from agent.model.errors import DirectoryUnavailable, Unreadable
 from agent.model.mapping import Mapping
 from agent.model.plan import Finding
 from agent.model.users import DirectoryUser
-from agent.scim.errors import ScimError
-from agent.scim.terms import Compare
 from agent.settings import Settings
-from agent.store import links
 from agent.store.engine import Store
 
 
@@ -75,6 +69,7 @@ class RemoteDirectory:
         self._pages = ThreadPoolExecutor(threads, thread_name_prefix="remote-pages")
         self._writes = ThreadPoolExecutor(threads, thread_name_prefix="remote-writes")
         self.reader = Reader(self.store, self.transport, settings.directory, self._pages, self._clock)
+        self._search = Search(self.store, self.transport, self.reader)
         caller = Caller(self.transport, self.reader.finder, self.reader.provider)
         self._ledger = Ledger(self.store, Policy.of(settings), self._holder)
         self.owners = Owners(
@@ -133,28 +128,8 @@ class RemoteDirectory:
         self, where: Any | None, start_index: int, count: int, *, include_hidden: bool = False
     ) -> Page:
         """The remote's own page, in its own order; what the agent hides is left out of it and of the total."""
-        known = self._identity(where)
-        if known is not None:
-            users = [user for user in known if include_hidden or not user.hidden]
-            return Page(total=len(users), users=users[max(start_index, 1) - 1 :][: max(count, 0)])
-        params: dict[str, str | int] = {"startIndex": max(start_index, 1), "count": max(count, 0)}
-        if where is not None:
-            params["filter"] = filter_text.write(where)
-        answer = self.transport.read("/Users", params, patience=HURRIED)
-        if answer.status == 400 and where is not None:
-            raise ScimError(400, "The remote OpsHelm can't search by this filter.", "invalidFilter")
-        if answer.status != 200:
-            raise DirectoryUnavailable(
-                f"The remote OpsHelm at {self.transport.host} answered a listing with {answer.status}."
-            )
-        chunk = read_page(answer.content)
-        users = [user for raw in chunk.raws if (user := self._readable(raw)) is not None]
-        hidden = 0
-        if not include_hidden:
-            users = [user for user in users if not user.hidden]
-            with self.store.read() as conn:
-                hidden = len(links.hidden_ids(conn)) if where is None else 0
-        return Page(total=max(len(users), (chunk.total or 0) - hidden), users=users)
+        with deadline.within(deadline.PUSH):
+            return self._search.page(where, max(start_index, 1), max(count, 0), include_hidden=include_hidden)
 
     def everyone(self) -> Iterator[Sequence[DirectoryUser]]:
         """All accounts; ends with an error unless the listing is whole. Then ``findings`` says what it left out."""
@@ -230,27 +205,6 @@ class RemoteDirectory:
         """What a push waits for, its turn included, ends before Okta gives it up."""
         with deadline.within(deadline.PUSH if context.source is Source.PUSH else math.inf):
             return self._writes.submit(copy_context().run, write)
-
-    def _identity(self, where: Any | None) -> list[DirectoryUser] | None:
-        """Okta's own searches, answered over links and recent writes too; None for any other."""
-        if not isinstance(where, Compare) or where.op != "eq" or not isinstance(where.value, str):
-            return None
-        match str(where.target):
-            case "userName":
-                user = self.reader.by_user_name(where.value, patience=HURRIED)
-            case "externalId":
-                user = self.reader.by_okta_id(where.value, patience=HURRIED)
-            case "id":
-                user = self.get(where.value)
-            case _:
-                return None
-        return [] if user is None else [user]
-
-    def _readable(self, raw: msgspec.Raw) -> DirectoryUser | None:
-        try:
-            return self.reader.join(decode(raw))
-        except Unreadable:
-            return None
 
     def _report(self, problems: list[Problem]) -> None:
         self.findings = tuple(

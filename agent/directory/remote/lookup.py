@@ -21,6 +21,9 @@ from agent.directory.remote.wire import Account
 from agent.model.errors import DirectoryUnavailable, Unreadable
 from agent.model.users import identity_key
 
+#: RFC 7644 §3.4.2: too many results, this filter can't be, or no filtering at all.
+NO_SEARCH = (400, 403, 404, 501)
+
 
 class Resource(Struct, frozen=True, kw_only=True):
     """An account with everything that the remote says about it. ``etag`` None: it has no versions."""
@@ -92,8 +95,7 @@ class Finder:
             "count": 10,
         }
         answer = self._transport.read("/Users", params, patience=patience)
-        if answer.status in (400, 403, 404, 501):
-            # RFC 7644 §3.4.2: too many results, or no filtering at all.
+        if answer.status in NO_SEARCH:
             self.no_filter = True
             return self._scan(fits)
         if answer.status != 200:
@@ -122,16 +124,17 @@ class Finder:
             ) from exc
 
     def _scan(self, fits: Callable[[Account], bool]) -> Account | None:
+        return next(filter(fits, self.everybody()), None)
+
+    def everybody(self) -> Iterator[Account]:
+        """For want of filters, as long as somebody waits for it."""
         for page in self._everyone():
-            found = next(filter(fits, page), None)
-            if found is not None:
-                return found
+            yield from page
             if left() <= 0:
                 raise DirectoryUnavailable(
                     f"The remote OpsHelm at {self._transport.host} can't search, and listing everybody took too long. "
                     "Try again later."
                 )
-        return None
 
 
 def _refused(transport: Transport, what: str, status: int) -> DirectoryUnavailable:
