@@ -20,6 +20,7 @@
     │   ├── NotFound              1   no such account
     │   ├── VersionConflict       1   soft: the account changed since it was read
     │   ├── DirectoryUnavailable  1   soft: a remote OpsHelm is down or unreadable
+    │   │   ├── KeyRefused        1   soft: it refuses the agent's key
     │   │   ├── AnswerLost        1   soft: a write was sent, and whether it was done is not known
     │   │   ├── NotDone           1   soft: it said that it did, and a read shows that it did not
     │   │   └── ListingUnreliable 1   soft: its listing contradicts itself; what is missing in it proves nothing
@@ -141,6 +142,10 @@ class VersionConflict(DirectoryError):
 class DirectoryUnavailable(DirectoryError):
     code = "directory_unavailable"
     soft = True
+
+
+class KeyRefused(DirectoryUnavailable):
+    code = "key_refused"
 
 
 class AnswerLost(DirectoryUnavailable):

@@ -23,6 +23,7 @@ from agent.model.codes import RefusalCode
 from agent.model.errors import (
     AnswerLost,
     DirectoryUnavailable,
+    KeyRefused,
     NotDone,
     NotFound,
     Refused,
@@ -88,6 +89,11 @@ def translate(exc: Exception, method: str) -> ScimError | None:
         case AnswerLost() | NotDone():
             # Something may have been changed: the directory looks again before it sends anything more.
             return ScimError(429, exc.detail, retry_after=RETRY_AFTER)
+        case KeyRefused():
+            return unavailable(
+                "OpsHelm refuses the key of its own agent (401). An OpsHelm operator gives the agent a valid one "
+                "(OPSHELM_DIRECTORY__API_KEY); the key in Okta is not the cause."
+            )
         case DirectoryUnavailable():
             return unavailable("OpsHelm can't be reached just now.")
         case MemoryError():

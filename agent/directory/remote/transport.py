@@ -42,7 +42,7 @@ from agent.directory.remote.patience import (
     patiently,
     retry_after,
 )
-from agent.model.errors import ConfigError, DirectoryUnavailable
+from agent.model.errors import ConfigError, DirectoryUnavailable, KeyRefused
 from agent.settings import DirectorySettings
 from agent.settings.consistency import is_loopback
 
@@ -243,7 +243,10 @@ class Transport:
             problem = f"gave no whole answer ({type(exc).__name__})"
             raise (self._lost(problem) if writes else self._again(problem)) from exc
         if response.status_code == 401:
-            raise self._unavailable("refuses the agent's key (401)", f"{_SET_KEY} a key that is valid there.")
+            said = self._unavailable(
+                "refuses the agent's key (401)", f"{_SET_KEY} a key that is valid there."
+            )
+            raise KeyRefused(said.detail)
         if response.is_redirect:
             body = response.headers.get("location", "").encode()
         etag = response.headers.get("etag")
