@@ -148,7 +148,7 @@ class Clock:
             _log.exception("job failed unexpectedly", job=name)
 
     def _read_back(self) -> None:
-        """What became of calls to a remote OpsHelm whose answer was lost, before a restart too; without them, one indexed read."""
+        """What became of calls to a remote OpsHelm whose answer was lost, before a restart too."""
         directory = self._agent.directory
         if not isinstance(directory, SqlDirectory):
             directory.read_back(datetime.now(UTC))

@@ -67,58 +67,36 @@ class Caller:
     ) -> Resource:  # fmt: skip
         """From ``before`` to ``after`` (as change.plain gives them); the account as read afterwards."""
         user_id = resource.account.id
-        sending = self._transport.resending(patience)
-        lost: AnswerLost | None = None
-        while True:
-            try:
-                answer = self._send(
-                    resource, before, after, sending.patience if lost else patience, last_look
-                )
-            except AnswerLost as again:
-                lost = again
-            except DirectoryUnavailable:
-                if lost is not None:
-                    # This one was not sent, but the one before may still arrive.
-                    raise lost from None
-                raise
-            else:
-                break
+
+        def send(rest: float) -> Answer:
+            return self._send(resource, before, after, rest, last_look)
+
+        def look(lost: AnswerLost) -> Resource | None:
+            nonlocal resource
             resource = self._read_back(user_id, lost)
-            if self.is_done(before, after, resource):
-                return resource
-            if not sending.again(lost):
-                raise NotDone(
-                    f"{lost.detail} A read shows that it did not, {_times(sending.sent)}."
-                ) from lost
+            return resource if self.is_done(before, after, resource) else None
+
+        answer, _ = self._answered(send, look, patience, "A read shows that it did not")
+        if isinstance(answer, Resource):
+            return answer
         self._check(answer)
         crash_point("call.answered")
         return self._confirmed(user_id, before, after, essential=essential)
 
     def create(self, wanted: DirectoryUser, *, patience: float, last_look: Callable[[], None]) -> Resource:
         body = change.creation(wanted)
-        sending = self._transport.resending(patience)
-        lost: AnswerLost | None = None
-        while True:
-            rest = sending.patience if lost else patience
-            try:
-                answer = self._transport.write("POST", "/Users", body, patience=rest, last_look=last_look)
-            except AnswerLost as again:
-                lost = again
-            except DirectoryUnavailable:
-                if lost is not None:
-                    raise lost from None
-                raise
-            else:
-                break
-            found = self._created(wanted, lost)
-            if found is not None:
-                return found
-            if not sending.again(lost):
-                raise NotDone(
-                    f"{lost.detail} A search shows no such account, {_times(sending.sent)}."
-                ) from lost
+
+        def send(rest: float) -> Answer:
+            return self._transport.write("POST", "/Users", body, patience=rest, last_look=last_look)
+
+        def look(lost: AnswerLost) -> Resource | None:
+            return self._created(wanted, lost)
+
+        answer, again = self._answered(send, look, patience, "A search shows no such account")
+        if isinstance(answer, Resource):
+            return answer
         # The first sending may have arrived after all, behind our look.
-        found = self._created(wanted, None) if lost and answer.status == 409 else None
+        found = self._created(wanted, None) if again and answer.status == 409 else None
         if found is not None:
             return found
         self._check(answer)
@@ -134,6 +112,31 @@ class Caller:
         return not self._open(before, after, found)
 
     # Sending
+
+    def _answered(
+        self, send: Callable[[float], Answer], look: Callable[[AnswerLost], Resource | None], patience: float, shown: str
+    ) -> tuple[Answer | Resource, bool]:  # fmt: skip
+        """The remote's answer, or the account where ``look`` shows it done without one; and whether it was sent again.
+
+        ``send`` is given the patience that is left; ``shown`` says what ``look`` found when it isn't done.
+        """
+        sending = self._transport.resending(patience)
+        lost: AnswerLost | None = None
+        while True:
+            try:
+                return send(sending.patience if lost else patience), lost is not None
+            except AnswerLost as again:
+                lost = again
+            except DirectoryUnavailable:
+                if lost is not None:
+                    # This one was not sent, but the one before may still arrive.
+                    raise lost from None
+                raise
+            found = look(lost)
+            if found is not None:
+                return found, sending.sent > 1
+            if not sending.again(lost):
+                raise NotDone(f"{lost.detail} {shown}, {_times(sending.sent)}.") from lost
 
     def _send(
         self, resource: Resource, before: Mapping[str, Any], after: Mapping[str, Any], patience: float, last_look: Callable[[], None]
