@@ -7,7 +7,8 @@ import msgspec
 from msgspec import UNSET, Struct
 
 from agent.checks.check import Check, ok, warn
-from agent.model.okta import UNDECODABLE, AppUser
+from agent.model.errors import UNDECODABLE
+from agent.model.okta import AppUser
 from agent.model.users import identity_key
 
 if TYPE_CHECKING:

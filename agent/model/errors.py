@@ -32,7 +32,12 @@
 
 from typing import ClassVar
 
+import msgspec
+
 from agent.model.codes import HeldCode, RefusalCode
+
+#: What JSON that can't be read raises; broken UTF-8 is an error of its own.
+UNDECODABLE = (msgspec.DecodeError, UnicodeDecodeError)
 
 
 class AgentError(Exception):

@@ -9,7 +9,6 @@ Sources: Okta's API reference for applications' users, users and applications.
 from datetime import datetime
 from typing import Annotated, Any
 
-import msgspec
 from msgspec import Meta, Raw, Struct, field
 
 #: A moment without a time zone can't be compared with any other; whoever carries one is unreadable.
@@ -20,9 +19,6 @@ Identity = Annotated[str, Meta(min_length=1)]
 
 
 NO_PROFILE = Raw(b"null")
-
-#: What JSON that can't be read raises; broken UTF-8 is an error of its own.
-UNDECODABLE = (msgspec.DecodeError, UnicodeDecodeError)
 
 #: Stands where Okta's own status would, of somebody who can't be read; unknown to every rule, so the person is left alone.
 UNREADABLE = "UNREADABLE"

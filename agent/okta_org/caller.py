@@ -15,8 +15,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from agent.model.errors import AgentError, OktaDenied, OktaError, OktaThrottled, OktaUnreachable
-from agent.model.okta import UNDECODABLE
+from agent.model.errors import UNDECODABLE, AgentError, OktaDenied, OktaError, OktaThrottled, OktaUnreachable
 from agent.okta_org.call import Answer, Call, Headers, Reply
 from agent.okta_org.failures import failure, unreadable
 from agent.okta_org.limits import Allowance, Limits

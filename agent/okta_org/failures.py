@@ -19,6 +19,7 @@ import msgspec
 from msgspec import Struct
 
 from agent.model.errors import (
+    UNDECODABLE,
     OktaDenied,
     OktaError,
     OktaNotFound,
@@ -26,7 +27,6 @@ from agent.model.errors import (
     OktaThrottled,
     OktaUnreachable,
 )
-from agent.model.okta import UNDECODABLE
 from agent.okta_org.call import Answer, Call
 
 #: What Okta's codes mean for whoever must act; Okta's own words stand beside it.

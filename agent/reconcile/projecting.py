@@ -9,8 +9,9 @@ from msgspec.structs import replace
 from agent.model.cases import NameRules, Want
 from agent.model.codes import FindingCode
 from agent.model.desired import Desired, Rules, desire, user_status
+from agent.model.errors import UNDECODABLE
 from agent.model.mapping import Mapping
-from agent.model.okta import NO_PROFILE, UNDECODABLE, UNREADABLE, AppUser, Person
+from agent.model.okta import NO_PROFILE, UNREADABLE, AppUser, Person
 from agent.model.plan import Finding
 from agent.model.users import identity_key
 from agent.settings import Settings

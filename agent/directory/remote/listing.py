@@ -29,7 +29,7 @@ from agent.directory.remote import wire
 from agent.directory.remote.provider import Provider
 from agent.directory.remote.transport import Transport
 from agent.directory.remote.wire import Account
-from agent.model.errors import DirectoryUnavailable, ListingUnreliable, Unreadable
+from agent.model.errors import UNDECODABLE, DirectoryUnavailable, ListingUnreliable, Unreadable
 
 #: More accounts than any OpsHelm has; a server that never ends ends here.
 MAX_ACCOUNTS = 5_000_000
@@ -126,7 +126,7 @@ class Listing:
             return None
         try:
             chunk = read_page(answer.content)
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except UNDECODABLE:
             return None
         # One that ignores where to start answers with those that came already.
         if all(wire.rough_identity(raw)[0] in self._seen for raw in chunk.raws):
@@ -166,7 +166,7 @@ class Listing:
             )
         try:
             return read_page(answer.content)
-        except (msgspec.DecodeError, UnicodeDecodeError) as exc:
+        except UNDECODABLE as exc:
             raise self._unreliable("holds a page that is no SCIM list") from exc
 
     # Accounts

@@ -18,7 +18,7 @@ from agent.directory.remote.listing import read_page
 from agent.directory.remote.spelling import Spelling
 from agent.directory.remote.transport import PATIENT, Transport
 from agent.directory.remote.wire import Account
-from agent.model.errors import DirectoryUnavailable, Unreadable
+from agent.model.errors import UNDECODABLE, DirectoryUnavailable, Unreadable
 from agent.model.users import identity_key
 
 #: RFC 7644 §3.4.2: too many results, this filter can't be, or no filtering at all.
@@ -102,7 +102,7 @@ class Finder:
             raise _refused(self._transport, "a search", answer.status)
         try:
             chunk = read_page(answer.content)
-        except (msgspec.DecodeError, UnicodeDecodeError) as exc:
+        except UNDECODABLE as exc:
             raise DirectoryUnavailable(
                 f"The remote OpsHelm at {self._transport.host} answered a search with something that is no SCIM list."
             ) from exc

@@ -24,7 +24,7 @@ from agent.directory.remote.lookup import NO_SEARCH
 from agent.directory.remote.reading import Reader
 from agent.directory.remote.transport import HURRIED, Transport
 from agent.directory.remote.wire import Account
-from agent.model.errors import DirectoryUnavailable, Unreadable
+from agent.model.errors import UNDECODABLE, DirectoryUnavailable, Unreadable
 from agent.model.users import DirectoryUser
 from agent.scim.errors import ScimError
 from agent.scim.terms import Compare, Filter
@@ -87,7 +87,7 @@ class Search:
             )
         try:
             return read_page(answer.content)
-        except (msgspec.DecodeError, UnicodeDecodeError) as exc:
+        except UNDECODABLE as exc:
             raise DirectoryUnavailable(
                 f"The remote OpsHelm at {self._transport.host} answers, but not with a SCIM list of accounts. "
                 "Check directory.base_url: it is the SCIM base address, which often ends in /scim/v2."

@@ -9,13 +9,11 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 
-import msgspec
-
 from agent.directory.remote import wire
 from agent.directory.remote.listing import read_page
 from agent.directory.remote.transport import Transport
 from agent.directory.remote.wire import Account
-from agent.model.errors import Unreadable
+from agent.model.errors import UNDECODABLE, Unreadable
 from agent.model.users import identity_key
 
 #: How long a listing answers for names that were not searched for before. What the agent writes itself is known anyhow.
@@ -56,7 +54,7 @@ class Spelling:
         answer = self._transport.read("/Users", {"startIndex": 1, "count": _SAMPLES}, patience=patience)
         try:
             raws = read_page(answer.content).raws
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except UNDECODABLE:
             return None
         for raw in raws:
             try:

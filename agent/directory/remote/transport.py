@@ -42,7 +42,7 @@ from agent.directory.remote.patience import (
     patiently,
     retry_after,
 )
-from agent.model.errors import ConfigError, DirectoryUnavailable, KeyRefused
+from agent.model.errors import UNDECODABLE, ConfigError, DirectoryUnavailable, KeyRefused
 from agent.settings import DirectorySettings
 from agent.settings.consistency import is_loopback
 
@@ -78,7 +78,7 @@ class Answer(Struct, frozen=True, kw_only=True):
         """The body as an object; {} where it is none."""
         try:
             value = msgspec.json.decode(self.content)
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except UNDECODABLE:
             return {}
         return value if isinstance(value, dict) else {}
 

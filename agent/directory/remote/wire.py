@@ -12,7 +12,7 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import astuple, replace
 
-from agent.model.errors import Unreadable
+from agent.model.errors import UNDECODABLE, Unreadable
 from agent.model.users import Enterprise, Name, Profile
 from agent.scim import body
 from agent.scim.errors import ScimError
@@ -91,7 +91,7 @@ def decode(raw: bytes | msgspec.Raw, *, nul: bool | None = None) -> Account:
     if not (holds_nul(bytes(raw)) if nul is None else nul):
         try:
             return _checked(_account(raw))
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except UNDECODABLE:
             pass
     return _lenient(raw)
 
@@ -100,7 +100,7 @@ def rough_identity(raw: bytes | msgspec.Raw) -> tuple[str, str]:
     """Id and userName of an unreadable account, as far as they can be told."""
     try:
         value = _any(raw)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except UNDECODABLE:
         return "", ""
     if not isinstance(value, dict):
         return "", ""
@@ -112,7 +112,7 @@ def rough_external_id(raw: bytes | msgspec.Raw) -> str:
     """As ``rough_identity``; "" where there is none."""
     try:
         value = _any(raw)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except UNDECODABLE:
         return ""
     names = {key.lower(): item for key, item in value.items()} if isinstance(value, dict) else {}
     found = names.get("externalid")
@@ -122,7 +122,7 @@ def rough_external_id(raw: bytes | msgspec.Raw) -> str:
 def _lenient(raw: bytes | msgspec.Raw) -> Account:
     try:
         value = _any(raw)
-    except (msgspec.DecodeError, UnicodeDecodeError) as exc:
+    except UNDECODABLE as exc:
         raise Unreadable("an account that is no JSON") from exc
     if not isinstance(value, dict):
         raise Unreadable("an account that is no JSON object")

@@ -2,7 +2,8 @@ import json
 
 import pytest
 
-from agent.model.okta import UNDECODABLE, AppUser, OktaUser
+from agent.model.errors import UNDECODABLE
+from agent.model.okta import AppUser, OktaUser
 from agent.okta_org import UNREADABLE, decode
 
 pages = decode.page(AppUser, decode.app_user)
