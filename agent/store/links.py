@@ -122,11 +122,14 @@ class Owner(Struct, frozen=True):
     user_name: str
 
 
+_owners = Fixed(
+    select(remote_owners.c.directory_id, remote_owners.c.user_name).order_by(remote_owners.c.directory_id)
+)
+
+
 def owners(conn: Connection) -> list[Owner]:
-    rows = conn.execute(
-        select(remote_owners.c.directory_id, remote_owners.c.user_name).order_by(remote_owners.c.directory_id)
-    )
-    return [Owner(*row) for row in rows]
+    """Asked for at every read of an account."""
+    return [Owner(*row) for row in _owners(conn).fetchall()]
 
 
 def set_owners(conn: Connection, found: Sequence[Owner]) -> None:
