@@ -159,6 +159,8 @@ def stopped_between_transactions(pid: int, case: Case) -> None:
     try:
         while True:
             os.kill(pid, signal.SIGSTOP)
+            while not at_rest(pid):
+                time.sleep(0.001)
             try:
                 impatient.write(lambda conn: None)
                 if not amid_a_transaction(impatient):
@@ -168,6 +170,15 @@ def stopped_between_transactions(pid: int, case: Case) -> None:
             os.kill(pid, signal.SIGCONT)
     finally:
         impatient.close()
+
+
+def at_rest(pid: int) -> bool:
+    """Whether each thread of a process has stopped: the signal reaches one that runs later than `kill` returns."""
+    states = [
+        task.joinpath("stat").read_text().rpartition(")")[2].split()[0]
+        for task in Path(f"/proc/{pid}/task").iterdir()
+    ]
+    return set(states) <= {"T", "t"}
 
 
 def amid_a_transaction(store: Store) -> bool:
