@@ -1,7 +1,7 @@
 """Actions into a remote directory, several calls at a time, each with its state. Knows no plan and no guard.
 
-A few actions are marked as sent, called together and marked with their ends, then the next few: a process that dies leaves
-few to read back. Actions of one account, and actions that need others, take turns. Renames in a ring go through a temporary
+A few actions are marked as sent, called together and marked with their ends, then the next few: their outcomes share a
+transaction, and a process that dies leaves few to read back. Actions of one account, and actions that need others, take turns. Renames in a ring go through a temporary
 name, one call after the other; what a failure leaves there is an ordinary rename for the next sweep.
 """
 
@@ -66,13 +66,27 @@ class CallingWriter:
         crash_point("apply.sent")
         calls = [(action, self._begin(action, context_of(action), now)) for action in actions]
         ended: list[Ended] = []
+        written: list[tuple[Action, Written]] = []
         stopped: AgentError | None = None
         for action, call in calls:
             try:
-                ended.append(self._end(action, call))
+                written.append((action, call.result()))
             except (StoreError, FenceLost) as error:
                 # It stays sent: whoever comes next reads it back. The others have their ends first.
                 stopped = error
+            except AgentError as error:
+                ended.append(outcome(action, error))
+        crash_point("wave.called")
+        endings = [store.submit(one.ending) if one.ending else None for _, one in written]
+        for (action, one), ending in zip(written, endings, strict=True):
+            try:
+                if ending is not None:
+                    ending.result()
+            except StoreError as error:
+                stopped = error
+                continue
+            self._versions[one.user.id] = one.user.version
+            ended.append(Ended(n=action.n, state=ActionState.DONE))
         self._mark(plan_id, ended, now)
         if stopped is not None:
             raise stopped
@@ -80,7 +94,7 @@ class CallingWriter:
 
     def _begin(self, action: Action, context: WriteContext, now: datetime) -> "Future[Written]":
         if action.kind is ActionKind.CREATE:
-            return self._directory.create(draft(action, None), context, now)
+            return self._directory.create(draft(action, None), context, now, later=True)
         if action.kind is ActionKind.RENAME_CYCLE:
             return self._directory.run(partial(self._ring, action, context, now))
         account = action.directory_id or ""
@@ -90,17 +104,8 @@ class CallingWriter:
             context,
             now,
             expected_version=self._version(account, action.version),
+            later=True,
         )
-
-    def _end(self, action: Action, call: "Future[Written]") -> Ended:
-        try:
-            written = call.result()
-        except (StoreError, FenceLost):
-            raise
-        except AgentError as error:
-            return outcome(action, error)
-        self._versions[written.user.id] = written.user.version
-        return Ended(n=action.n, state=ActionState.DONE)
 
     def _version(self, account: str, planned: int | None) -> int | None:
         return self._versions.get(account, planned)

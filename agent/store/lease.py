@@ -13,7 +13,7 @@ from datetime import timedelta
 from typing import NamedTuple
 from weakref import WeakKeyDictionary
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, bindparam, insert, select, update
 
 from agent.model.errors import AgentError, FenceLost, LeaseHeld, StoreError
 from agent.store.engine import Store
@@ -25,6 +25,7 @@ SEAL = "seal"
 
 # Shared lock: nobody takes over between this check and the commit that relies on it.
 _fence = Fixed(select(table.c.fence, table.c.holder).with_for_update(read=True))
+_holder = Fixed(select(table.c.holder).where(table.c.fence == bindparam("fence")))
 
 
 class Lease:
@@ -87,8 +88,8 @@ def check(conn: Connection, fence: int) -> None:
 
 def look(conn: Connection, fence: int) -> None:
     """``check`` without the lock, for a read: before a call to another system, which no transaction holds together."""
-    row = conn.execute(select(table.c.holder).where(table.c.fence == fence)).first()
-    if row is None or row.holder is None:
+    row = _holder(conn, fence=fence).fetchone()
+    if row is None or row[0] is None:
         raise FenceLost(
             "Another agent took over this run's lease while it stood still. It changed nothing more."
         )

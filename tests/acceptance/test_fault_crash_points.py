@@ -41,7 +41,7 @@ IN_ANY_TRANSACTION = ("store.written", "store.committed")
 IN_AN_APPROVAL = ("plan.decided",)
 IN_AN_IMPORT = tuple(point for point in CRASH_POINTS if point.startswith("import."))
 #: Calls to a remote directory have a page of their own, test_remote_crash_points.
-IN_A_CALL = tuple(point for point in CRASH_POINTS if point.startswith("call."))
+IN_A_CALL = tuple(point for point in CRASH_POINTS if point.startswith(("call.", "wave.")))
 IN_A_PUSH = ("store.written", "store.committed", "push.committed")
 
 

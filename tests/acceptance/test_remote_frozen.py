@@ -16,6 +16,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from msgspec.structs import replace
 from remote_crashing import LEAVER, RemoteCompany, remote_company, until_stopped
@@ -79,18 +80,20 @@ def test_f14_an_agent_that_was_frozen_in_a_call_sends_nothing_once_another_has_t
     case.is_whole()
 
 
-class Standstill:
+class Standstill(httpx.BaseTransport):
     """Stops the call between the agent's last look and the network, once, and lets others act meanwhile."""
 
     def __init__(self, world: RemoteWorld, meanwhile: Any) -> None:
         self.meanwhile = meanwhile
-        world.directory.transport._client.event_hooks["request"].append(self)
         self.done = False
+        transport: Any = world.directory.transport
+        self.route, transport._route = transport._route, self
 
-    def __call__(self, request: Any) -> None:
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
         if request.method != "GET" and not self.done:
             self.done = True
             self.meanwhile()
+        return self.route.handle_request(request)  # type: ignore[no-any-return]
 
 
 @pytest.fixture

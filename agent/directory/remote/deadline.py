@@ -1,7 +1,7 @@
 """When all must have ended: one call, however its answer drips in, and all the calls of a push. Makes no call, retries nothing.
 
 A deadline belongs to the thread and to what it calls; a deadline within another one never ends later. httpx bounds each wait
-for a piece of an answer, not all of them together, so the connections of a client are made to look at the deadline.
+for a piece of an answer, not all of them together, so the connections of a route are made to look at the deadline.
 """
 
 import math
@@ -37,13 +37,11 @@ def left() -> float:
     return _until.get() - time.monotonic()
 
 
-def bound(client: httpx.Client) -> None:
-    """Every connection that the client will make, by way of a proxy too."""
+def bound(transport: httpx.HTTPTransport) -> None:
+    """Every connection that it will make, by way of a proxy too."""
     # httpx has no public way to say how its connections are made; without these names the agent doesn't start.
-    for transport in (client._transport, *client._mounts.values()):  # noqa: SLF001
-        if isinstance(transport, httpx.HTTPTransport):
-            pool = transport._pool  # noqa: SLF001
-            pool._network_backend = _Backend(pool._network_backend)  # noqa: SLF001
+    pool = transport._pool  # noqa: SLF001
+    pool._network_backend = _Backend(pool._network_backend)  # noqa: SLF001
 
 
 class _Backend(httpcore.NetworkBackend):

@@ -141,8 +141,11 @@ class RemoteDirectory:
 
     # Writes
 
-    def create(self, draft: Draft, context: WriteContext, now: datetime) -> "Future[Written]":
-        return self._submit(context, partial(self._writer.create, draft, context, now))
+    def create(
+        self, draft: Draft, context: WriteContext, now: datetime, *, later: bool = False
+    ) -> "Future[Written]":
+        """``later``: the caller writes ``Written.ending`` itself, with those of others; until then the call counts as open."""
+        return self._submit(context, partial(self._writer.create, draft, context, now, later=later))
 
     def modify(
         self,
@@ -152,11 +155,14 @@ class RemoteDirectory:
         now: datetime,
         *,
         expected_version: int | None = None,
+        later: bool = False,
     ) -> "Future[Written]":
+        """``later``: as in ``create``."""
+
         def wanted(before: DirectoryUser) -> DirectoryUser:
             return transition.modified(before, change(before), context, now)
 
-        return self.change(user_id, wanted, context, now, expected_version=expected_version)
+        return self.change(user_id, wanted, context, now, expected_version=expected_version, later=later)
 
     def remove(
         self, user_id: str, context: WriteContext, now: datetime, *, expected_version: int | None = None
@@ -174,12 +180,13 @@ class RemoteDirectory:
         now: datetime,
         *,
         expected_version: int | None = None,
+        later: bool = False,
     ) -> "Future[Written]":
         """Any change to one account: ``wanted`` is pure and says what it becomes."""
-        return self._submit(
-            context,
-            partial(self._writer.change, user_id, wanted, context, now, expected_version=expected_version),
+        write = partial(
+            self._writer.change, user_id, wanted, context, now, expected_version=expected_version, later=later
         )
+        return self._submit(context, write)
 
     def change_now(
         self, user_id: str, change: Callable[[DirectoryUser], Draft], context: WriteContext, now: datetime

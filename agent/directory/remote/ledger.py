@@ -11,7 +11,9 @@ nothing to call         checks, link, journal: for what only the store keeps (a 
 ======================  =============================================================================================
 """
 
+from collections.abc import Callable
 from datetime import datetime
+from typing import NamedTuple
 
 import msgspec
 from msgspec import Struct
@@ -44,12 +46,20 @@ class Body(Struct, frozen=True, kw_only=True):
     dead: str | None = None
 
 
+class Intended(NamedTuple):
+    """An intent that is open."""
+
+    id: int
+    body: Body
+
+
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(Body).decode
 
 
-def body_of(intent: intents.Intent) -> Body:
-    return _decode(intent.body)
+def intended(intent: intents.Intent) -> Intended:
+    """As ``begin`` answered it, after a restart too."""
+    return Intended(intent.id, _decode(intent.body))
 
 
 class Ledger:
@@ -60,10 +70,10 @@ class Ledger:
 
     # Before the call
 
-    def begin(self, case: Case, now: datetime, *, external_id: bool) -> int:
-        """The intent's number; Refused or FenceLost where the call must not be made."""
+    def begin(self, case: Case, now: datetime, *, external_id: bool) -> Intended:
+        """Refused or FenceLost where the call must not be made."""
 
-        def work(conn: Connection) -> int | Raised:
+        def work(conn: Connection) -> Intended | Raised:
             try:
                 verdict = judge.check(conn, case, now, self.policy)
             except Refused as refused:
@@ -74,7 +84,7 @@ class Ledger:
 
     def _begin(
         self, conn: Connection, case: Case, verdict: Verdict | None, now: datetime, *, external_id: bool
-    ) -> int:
+    ) -> Intended:
         before, after, context = case.before, case.after, case.context
         window_id = None
         if verdict is not None and before is not None:
@@ -87,11 +97,12 @@ class Ledger:
             external_id=external_id, dead=case.dead,
         )  # fmt: skip
         journal.append(conn, _entry(journal.Kind.INTENT, before, after, context), now)
-        return intents.begin(
+        intent_id = intents.begin(
             conn, now=now, holder=self.holder, directory_id=None if before is None else before.id, okta_id=after.okta_id,
             user_name_key=after.user_name_key, window_id=window_id, body=_encode(body).decode(),
             ends_owner=judge.ends(case) and guarded.active_owner(before),
         )  # fmt: skip
+        return Intended(intent_id, body)
 
     def last_look(self, intent_id: int, fence: int | None) -> None:
         """Right before sending: a process that stood still must not carry out what was given up meanwhile."""
@@ -105,8 +116,15 @@ class Ledger:
 
     # After it
 
-    def done(self, intent_id: int, body: Body, found: DirectoryUser, now: datetime) -> DirectoryUser:
+    def done(self, intended: Intended, found: DirectoryUser, now: datetime) -> DirectoryUser:
         """``found`` is the account as it is now; answers it."""
+        return self.store.write(self.ending(intended, found, now))
+
+    def ending(
+        self, intended: Intended, found: DirectoryUser, now: datetime
+    ) -> Callable[[Connection], DirectoryUser]:
+        """``done`` as a work for the store: several of them share a transaction."""
+        intent_id, body = intended
 
         def work(conn: Connection) -> DirectoryUser:
             account.lock(conn)
@@ -133,9 +151,11 @@ class Ledger:
             self._settle(conn, body.before, found, body.context, now, ended=ended, confirm=body.confirm)
             return found
 
-        return self.store.write(work)
+        return work
 
-    def undone(self, intent_id: int, body: Body, reason: str, now: datetime, *, refused: bool) -> None:
+    def undone(self, intended: Intended, reason: str, now: datetime, *, refused: bool) -> None:
+        intent_id, body = intended
+
         def work(conn: Connection) -> None:
             account.lock(conn)
             intent = intents.get(conn, intent_id)

@@ -59,6 +59,18 @@ def patiently(
 ) -> _T:  # fmt: skip
     """``is_known``: whether the remote has answered as a SCIM service yet. ``with_nonsense``: the patience with Unusable."""
     began = time.monotonic()
+    try:
+        return once()
+    except Again as exc:
+        first: Again | None = exc
+
+    def tried() -> _T:
+        # Most calls need no second try, and are spared what counts them.
+        nonlocal first
+        if first is not None:
+            failed, first = first, None
+            raise failed
+        return once()
 
     def pause(exc: Exception) -> bool | float:
         if not isinstance(exc, Again):
@@ -78,7 +90,7 @@ def patiently(
     try:
         for attempt in attempts:
             with attempt:
-                return once()
+                return tried()
     except Again as again:
         raise again.error from again
     raise AssertionError("unreachable")

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import structlog
 from msgspec.structs import replace
@@ -20,8 +20,9 @@ from agent.model.cases import Account as Listed
 from agent.model.mapping import Mapping
 from agent.model.users import DirectoryUser, Role, identity_key
 from agent.settings import DirectorySettings
-from agent.store import alarms, links
+from agent.store import alarms, intents, links
 from agent.store.engine import Store
+from agent.store.intents import Intent
 from agent.store.links import Link, Owner
 
 #: How long the agent's own last write outweighs a listing that shows something older.
@@ -33,6 +34,15 @@ log = structlog.get_logger("agent.directory.remote")
 
 
 _One = TypeVar("_One", DirectoryUser, Listed)
+
+
+class Known(NamedTuple):
+    """What the store keeps of one account, as of one moment."""
+
+    link: Link | None
+    owner_keys: frozenset[str]
+    #: Calls on it whose outcome isn't known.
+    waiting: list[Intent]
 
 
 class Reader:
@@ -62,15 +72,25 @@ class Reader:
     def resource(self, user_id: str, *, patience: float = PATIENT) -> Resource | None:
         return lookup.by_id(self._transport, user_id, patience=patience)
 
+    def known(self, user_id: str) -> Known:
+        with self._store.read() as conn:
+            return Known(
+                links.get_link(conn, user_id), self._owner_keys(conn), intents.open_on(conn, user_id)
+            )
+
+    def owner_keys(self) -> frozenset[str]:
+        """Who counts as an owner where an account shows no roles."""
+        with self._store.read() as conn:
+            return self._owner_keys(conn)
+
     def join(self, account: Account) -> DirectoryUser:
         with self._store.read() as conn:
             return merge.join(account, links.get_link(conn, account.id), self._owner_keys(conn))
 
-    def join_as(self, account: Account, intended: DirectoryUser) -> DirectoryUser:
+    def join_as(self, account: Account, intended: DirectoryUser, owner_keys: frozenset[str]) -> DirectoryUser:
         """``account`` as read after a write, with what the store is about to keep of it."""
         detached = intended.okta_id is None and account.okta_id is not None
-        with self._store.read() as conn:
-            return merge.join(account, merge.link_of(intended, detached=detached), self._owner_keys(conn))
+        return merge.join(account, merge.link_of(intended, detached=detached), owner_keys)
 
     def by_id(self, user_id: str, *, patience: float = PATIENT) -> DirectoryUser | None:
         found = self.resource(user_id, patience=patience)

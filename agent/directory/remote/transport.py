@@ -21,7 +21,7 @@ and is in no error and no log line; addresses are not logged either, for a filte
 import logging
 import ssl
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urljoin, urlsplit
@@ -42,9 +42,9 @@ from agent.directory.remote.patience import (
     patiently,
     retry_after,
 )
-from agent.model.errors import UNDECODABLE, ConfigError, DirectoryUnavailable, KeyRefused
+from agent.directory.remote.route import route
+from agent.model.errors import UNDECODABLE, DirectoryUnavailable, KeyRefused
 from agent.settings import DirectorySettings
-from agent.settings.consistency import is_loopback
 
 __all__ = ["HURRIED", "MAX_ANSWER", "PATIENT", "SCIM_JSON", "Answer", "Transport"]
 
@@ -100,30 +100,18 @@ class Transport:
         self._known = False
         self._key = settings.api_key.get_secret_value()
         self._first_wait = first_wait
-        loopback = is_loopback(urlsplit(self.base_url).hostname or "")
-        self._client = httpx.Client(
-            headers={
-                "Authorization": f"Bearer {self._key}",
-                "Accept": f"{SCIM_JSON}, application/json;q=0.9",
-                "User-Agent": "opshelm-agent",
-            },
-            verify=_trust(settings.ca_file),
-            limits=httpx.Limits(
-                max_connections=settings.concurrency,
-                max_keepalive_connections=settings.concurrency,
-                keepalive_expiry=30,
-            ),
-            follow_redirects=False,
-            # A proxy of the environment is for the world outside; the key must not go there on the way to ourselves.
-            trust_env=not loopback,
-        )
-
-        deadline.bound(self._client)
+        self._headers = {
+            "Authorization": f"Bearer {self._key}",
+            "Accept": f"{SCIM_JSON}, application/json;q=0.9",
+            "Accept-Encoding": "gzip, deflate",
+            "User-Agent": "opshelm-agent",
+        }
+        self._route = route(settings)
         # A one-shot command just ends.
-        weakref.finalize(self, self._client.close)
+        weakref.finalize(self, self._route.close)
 
     def close(self) -> None:
-        self._client.close()
+        self._route.close()
 
     def masked(self, text: str) -> str:
         """What the remote said, without the key: some servers repeat the headers of a call that they refuse."""
@@ -227,16 +215,19 @@ class Transport:
         seconds = min(self.seconds, deadline.left() - (deadline.READING_BACK if writes else 0.0))
         if seconds <= 0:
             raise self._unavailable("took too long in all; this call was not sent any more", _LATER)
-        timeout = httpx.Timeout(seconds, connect=min(10.0, seconds))
+        pauses = {"connect": min(10.0, seconds), "read": seconds, "write": seconds, "pool": seconds}
+        request = httpx.Request(
+            method, url, params=params, content=content, headers={**self._headers, **(headers or {})},
+            extensions={"timeout": pauses},
+        )  # fmt: skip
         try:
-            with (
-                deadline.within(seconds),
-                self._client.stream(
-                    method, url, params=params, content=content, headers=headers, timeout=timeout
-                ) as response,
-            ):
-                self._note_certificate(response)
-                body = self._body(response)
+            with deadline.within(seconds):
+                response = self._route.handle_request(request)
+                try:
+                    self._note_certificate(response)
+                    body = self._body(response)
+                finally:
+                    response.close()
         except trouble.NOT_SENT as exc:
             raise self._unreached(exc) from exc
         except httpx.HTTPError as exc:
@@ -255,7 +246,10 @@ class Transport:
     def _body(self, response: httpx.Response) -> bytes:
         chunks: list[bytes] = []
         size = 0
-        for chunk in response.iter_bytes():
+        # Most answers are sent as they are; decoding nothing would cost as much as reading them.
+        parts = response.iter_bytes() if "content-encoding" in response.headers else response.stream
+        assert isinstance(parts, Iterable)
+        for chunk in parts:
             size += len(chunk)
             if size > MAX_ANSWER:
                 raise httpx.ReadError(f"more than {MAX_ANSWER} bytes")
@@ -312,12 +306,3 @@ class Transport:
             f"The remote OpsHelm at {self.host} {problem}{asked}; whether it did what was asked is not known.",
             busy=busy, after=after,
         )  # fmt: skip
-
-
-def _trust(ca_file: str | None) -> ssl.SSLContext | bool:
-    if ca_file is None:
-        return True
-    try:
-        return ssl.create_default_context(cafile=ca_file)
-    except (OSError, ssl.SSLError) as exc:
-        raise ConfigError([f"directory.ca_file: no certificates in PEM form ({type(exc).__name__})"]) from exc

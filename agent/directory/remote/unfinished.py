@@ -13,7 +13,7 @@ an account that can't be read             as before, until somebody repairs it t
 """
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 
@@ -22,11 +22,11 @@ from msgspec.structs import replace
 from agent.directory.port import Draft
 from agent.directory.remote import change, vanished
 from agent.directory.remote.caller import READ_BACK, Caller
-from agent.directory.remote.ledger import Body, Ledger, body_of
+from agent.directory.remote.ledger import Body, Ledger, intended
 from agent.directory.remote.lookup import Resource
 from agent.directory.remote.reading import Reader
 from agent.directory.remote.transport import PATIENT
-from agent.model.errors import DirectoryError, DirectoryUnavailable, Unreadable
+from agent.model.errors import DirectoryUnavailable, Unreadable
 from agent.model.users import DirectoryUser, identity_key
 from agent.store import intents
 from agent.store.intents import Intent
@@ -59,12 +59,6 @@ class Unfinished:
             with self._guard:
                 self._mine.discard(intent_id)
 
-    def done(self, intent_id: int, found: DirectoryUser, now: datetime) -> DirectoryUser:
-        return self._ledger.done(intent_id, self._body(intent_id), found, now)
-
-    def undone(self, intent_id: int, reason: str, now: datetime, *, refused: bool) -> None:
-        self._ledger.undone(intent_id, self._body(intent_id), reason, now, refused=refused)
-
     def read_back(self, now: datetime) -> int:
         """Every open intent, as after a restart; answers how many stay open."""
         with self._ledger.store.read() as conn:
@@ -86,13 +80,16 @@ class Unfinished:
         self._ledger.store.write(lambda conn: intents.forget(conn, now))
         return left
 
-    def settle(self, resource: Resource, now: datetime) -> None:
-        """Open intents on an account that was read just now; DirectoryUnavailable where one may still arrive."""
-        with self._ledger.store.read() as conn:
-            waiting = intents.open_on(conn, resource.account.id)
-        for intent in waiting:
-            if intent.id not in self._mine and not self._judge(intent, resource, now):
+    def settle(self, waiting: Sequence[Intent], resource: Resource, now: datetime) -> bool:
+        """Open intents on an account that was read just now: whether any were ended.
+
+        DirectoryUnavailable where one may still arrive.
+        """
+        others = [intent for intent in waiting if intent.id not in self._mine]
+        for intent in others:
+            if not self._judge(intent, resource, now):
                 raise _under_way()
+        return bool(others)
 
     def settle_creates(self, draft: Draft, now: datetime) -> None:
         """Open creates of this person."""
@@ -114,23 +111,25 @@ class Unfinished:
     def _find(self, intent: Intent) -> Resource | None:
         if intent.directory_id is not None:
             return self._reader.resource(intent.directory_id, patience=READ_BACK)
-        return self._caller.find_created(body_of(intent).after)
+        return self._caller.find_created(intended(intent).body.after)
 
     def _judge(self, intent: Intent, found: Resource | None, now: datetime) -> bool:
         """Whether the outcome is known now."""
-        body = body_of(intent)
+        call = intended(intent)
+        body = call.body
         if found is not None and self._happened(body, found):
-            intended = replace(body.after, id=found.account.id)
-            self._ledger.done(intent.id, body, self._reader.join_as(found.account, intended), now)
+            wish = replace(body.after, id=found.account.id)
+            user = self._reader.join_as(found.account, wish, self._reader.owner_keys())
+            self._ledger.done(call, user, now)
             return True
         if found is None and body.before is not None and _ends(body):
             vanished.check(self._reader, body.before)
-            self._ledger.done(intent.id, body, vanished.ended(body.before, body.after), now)
+            self._ledger.done(call, vanished.ended(body.before, body.after), now)
             return True
         mine = intent.holder == self._ledger.holder and intent.id not in self._mine
         if now - intent.at < (OWN_GRACE if mine else GRACE):
             return False
-        self._ledger.undone(intent.id, body, _NOT_THERE, now, refused=False)
+        self._ledger.undone(call, _NOT_THERE, now, refused=False)
         return True
 
     def _happened(self, body: Body, found: Resource) -> bool:
@@ -139,13 +138,6 @@ class Unfinished:
         old = change.plain(body.before, external_id=False)
         new = change.plain(body.after, external_id=body.external_id)
         return self._caller.is_done(old, new, found)
-
-    def _body(self, intent_id: int) -> Body:
-        with self._ledger.store.read() as conn:
-            intent = intents.get(conn, intent_id)
-        if intent is None:
-            raise DirectoryError(f"The intent {intent_id} is gone from the store. Nothing more was done.")
-        return body_of(intent)
 
 
 def _ends(body: Body) -> bool:

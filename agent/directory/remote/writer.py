@@ -17,10 +17,10 @@ from agent.directory.port import Draft, WriteContext, Written
 from agent.directory.remote import change, judge, merge
 from agent.directory.remote.caller import Caller, Moved
 from agent.directory.remote.judge import Case
-from agent.directory.remote.ledger import Ledger
+from agent.directory.remote.ledger import Intended, Ledger
 from agent.directory.remote.lookup import Resource
 from agent.directory.remote.owners import Owners
-from agent.directory.remote.reading import Reader
+from agent.directory.remote.reading import Known, Reader
 from agent.directory.remote.transport import HURRIED, PATIENT
 from agent.directory.remote.turns import Turns
 from agent.directory.remote.unfinished import Unfinished
@@ -38,6 +38,7 @@ from agent.model.errors import (
     VersionConflict,
 )
 from agent.model.users import DirectoryUser, identity_key
+from agent.store.links import Link
 
 Wanted = Callable[[DirectoryUser], DirectoryUser]
 
@@ -61,29 +62,32 @@ class Writer:
 
     def change(
         self, user_id: str, wanted: Wanted, context: WriteContext, now: datetime, *,
-        expected_version: int | None = None, revives: bool = False,
+        expected_version: int | None = None, revives: bool = False, later: bool = False,
     ) -> Written:  # fmt: skip
+        """``later``: the outcome is the caller's to write (``Written.ending``); until then the intent stays open."""
         with self._turns.of(user_id), self._looked_at_later(context, now, directory_id=user_id):
             lost_race: Case | None = None
             for _ in range(_RACES):
                 resource = self._reader.resource(user_id, patience=_patience(context))
                 if resource is None:
                     raise NotFound("There is no such user.")
-                self._unfinished.settle(resource, now)
-                if lost_race is not None and _still_planned(lost_race, self._reader.join(resource.account)):
+                known = self._reader.known(user_id)
+                if self._unfinished.settle(known.waiting, resource, now):
+                    known = self._reader.known(user_id)
+                if lost_race is not None and _still_planned(lost_race, _joined(resource, known)):
                     expected_version = None
                 case = self._case(
-                    resource, wanted, context, now, expected_version=expected_version, revives=revives
+                    resource, known, wanted, context, now, expected_version=expected_version, revives=revives
                 )
                 try:
-                    return self._write(case, resource, now)
+                    return self._write(case, resource, known, now, later=later)
                 except Moved:
                     lost_race = case
             raise VersionConflict(
                 "The account keeps changing at the remote OpsHelm. Nothing was changed; try again later."
             )
 
-    def create(self, draft: Draft, context: WriteContext, now: datetime) -> Written:
+    def create(self, draft: Draft, context: WriteContext, now: datetime, *, later: bool = False) -> Written:
         key = identity_key(draft.user_name)
         with self._turns.of(f"name {key}"), self._looked_at_later(context, now, okta_id=draft.okta_id):
             self._unfinished.settle_creates(draft, now)
@@ -98,19 +102,20 @@ class Writer:
                 def revived(before: DirectoryUser) -> DirectoryUser:
                     return transition.revived(before, draft, context, now)
 
-                written = self.change(known.id, revived, context, now, revives=True)
+                written = self.change(known.id, revived, context, now, revives=True, later=later)
                 return replace(written, changed=True, created=True)
             self._not_unread(draft, _patience(context))
-            dead = self._dead_link(wish, _patience(context))
-            return self._create(Case(before=None, after=wish, context=context, dead=dead), now)
+            dead = self._dead_link(wish, None, _patience(context))
+            case = Case(before=None, after=wish, context=context, dead=dead)
+            return self._create(case, now, later=later)
 
     # One change
 
     def _case(
-        self, resource: Resource, wanted: Wanted, context: WriteContext, now: datetime, *,
+        self, resource: Resource, known: Known, wanted: Wanted, context: WriteContext, now: datetime, *,
         expected_version: int | None, revives: bool,
     ) -> Case:  # fmt: skip
-        before = self._reader.join(resource.account)
+        before = _joined(resource, known)
         case = Case(before=before, after=before, context=context, revives=revives)
         if before.hidden and context.source is Source.PUSH and not revives:
             raise NotFound("There is no such user.")
@@ -123,16 +128,16 @@ class Writer:
         except Refused as refused:
             self._ledger.refused_before(refused, case, now)
             raise
-        case = replace(case, after=after, dead=self._dead_link(after, _patience(context)))
+        case = replace(case, after=after, dead=self._dead_link(after, known.link, _patience(context)))
         if not judge.ends(case):
             return case
-        known = self._owners.known or resource.account.owner is not None
-        if not (known and guarded.active_owner(before)):
-            return replace(case, owners_known=known)
+        owners_known = self._owners.known or resource.account.owner is not None
+        if not (owners_known and guarded.active_owner(before)):
+            return replace(case, owners_known=owners_known)
         self._reader.know_owners()
         return replace(case, others=self._owners.besides(before))
 
-    def _write(self, case: Case, resource: Resource, now: datetime) -> Written:
+    def _write(self, case: Case, resource: Resource, known: Known, now: datetime, *, later: bool) -> Written:
         before, after = case.before, case.after
         assert before is not None
         if before == after:
@@ -142,12 +147,12 @@ class Writer:
         old, new = change.plain(before, external_id=False), change.plain(after, external_id=external_id)
         if old == new:
             return Written(user=self._ledger.keep(replace(case, after=_versioned(after)), now), changed=True)
-        intent_id = self._ledger.begin(case, now, external_id=external_id)
-        with self._unfinished.running(intent_id):
+        intended = self._ledger.begin(case, now, external_id=external_id)
+        with self._unfinished.running(intended.id):
             clock = time.monotonic()
 
             def last_look() -> None:
-                self._ledger.last_look(intent_id, case.context.fence)
+                self._ledger.last_look(intended.id, case.context.fence)
 
             def call() -> Resource:
                 return self._caller.update(
@@ -155,35 +160,45 @@ class Writer:
                     last_look=last_look,
                 )  # fmt: skip
 
-            found = self._outcome(intent_id, call, case, now)
+            found = self._outcome(intended, call, case, now)
             ended = now + timedelta(seconds=time.monotonic() - clock)
-            user = self._finished(intent_id, found, after, ended)
-        return Written(user=user, changed=True)
+            if isinstance(found, Resource):
+                found = self._reader.join_as(found.account, after, known.owner_keys)
+            return self._written(intended, found, ended, later=later)
 
-    def _create(self, case: Case, now: datetime) -> Written:
+    def _create(self, case: Case, now: datetime, *, later: bool) -> Written:
         wish = case.after
-        intent_id = self._ledger.begin(case, now, external_id=wish.okta_id is not None)
-        with self._unfinished.running(intent_id):
+        intended = self._ledger.begin(case, now, external_id=wish.okta_id is not None)
+        with self._unfinished.running(intended.id):
             clock = time.monotonic()
 
             def call() -> Resource:
                 return self._caller.create(
                     wish, patience=_patience(case.context),
-                    last_look=lambda: self._ledger.last_look(intent_id, case.context.fence),
+                    last_look=lambda: self._ledger.last_look(intended.id, case.context.fence),
                 )  # fmt: skip
 
-            found = self._outcome(intent_id, call, case, now)
+            found = self._outcome(intended, call, case, now)
             assert isinstance(found, Resource)
             ended = now + timedelta(seconds=time.monotonic() - clock)
-            user = self._finished(intent_id, found, replace(wish, id=found.account.id), ended)
-        if user.active is not wish.active:
+            made = replace(wish, id=found.account.id)
+            user = self._reader.join_as(found.account, made, self._reader.owner_keys())
+            as_wished = user.active is wish.active
+            written = self._written(intended, user, ended, later=later and as_wished)
+        if not as_wished:
             raise NotDone(
                 f"The remote OpsHelm made the account, but active is {str(user.active).lower()} there."
             )
-        return Written(user=user, changed=True, created=True)
+        return replace(written, created=True)
+
+    def _written(self, intended: Intended, found: DirectoryUser, now: datetime, *, later: bool) -> Written:
+        ending = self._ledger.ending(intended, found, now)
+        if later:
+            return Written(user=found, changed=True, ending=ending)
+        return Written(user=self._ledger.store.write(ending), changed=True)
 
     def _outcome(
-        self, intent_id: int, call: Callable[[], Resource], case: Case, now: datetime
+        self, intended: Intended, call: Callable[[], Resource], case: Case, now: datetime
     ) -> Resource | DirectoryUser:
         """The account as read after the call; a user where it is there no more, as a deactivation may make it."""
         crash_point("call.intended")
@@ -199,7 +214,7 @@ class Writer:
             found = self._ended(case, exc)
             if found is None:
                 refused = isinstance(exc, Refused)
-                self._unfinished.undone(intent_id, exc.detail, now, refused=refused)
+                self._ledger.undone(intended, exc.detail, now, refused=refused)
                 raise
         crash_point("call.read")
         return found
@@ -222,18 +237,15 @@ class Writer:
         except (DirectoryUnavailable, Unreadable) as exc:
             raise _in_doubt(case, exc) from exc
 
-    def _finished(
-        self, intent_id: int, found: Resource | DirectoryUser, after: DirectoryUser, now: datetime
-    ) -> DirectoryUser:
-        user = self._reader.join_as(found.account, after) if isinstance(found, Resource) else found
-        return self._unfinished.done(intent_id, user, now)
-
-    def _dead_link(self, after: DirectoryUser, patience: float) -> str | None:
+    def _dead_link(self, after: DirectoryUser, own: Link | None, patience: float) -> str | None:
         """Another account that the store still links to this person, if the remote has it no more.
 
+        ``own``: what links this account; an Okta id links but one.
         It answered a search or gave another account just before, so a 404 for that one can be believed.
         """
-        link = None if after.okta_id is None else self._ledger.link_of(after.okta_id)
+        if after.okta_id is None or (own is not None and own.okta_id == after.okta_id):
+            return None
+        link = self._ledger.link_of(after.okta_id)
         if link is None or link.directory_id == after.id:
             return None
         found = self._reader.resource(link.directory_id, patience=patience)
@@ -311,6 +323,10 @@ def _still_planned(case: Case, fresh: DirectoryUser) -> bool:
 
 def _patience(context: WriteContext) -> float:
     return HURRIED if context.source in _HURRIED else PATIENT
+
+
+def _joined(resource: Resource, known: Known) -> DirectoryUser:
+    return merge.join(resource.account, known.link, known.owner_keys)
 
 
 def _versioned(user: DirectoryUser) -> DirectoryUser:

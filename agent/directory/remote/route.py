@@ -1,0 +1,55 @@
+"""The way to the remote: one pool of connections, over the proxy that the environment names for its host. Knows no calls.
+
+There is one host and nobody's cookies, so no client of httpx stands between: what it adds to each call (cookies, redirects,
+the choice of a proxy) costs as much as sending it.
+"""
+
+import ssl
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
+
+import httpx
+
+from agent.directory.remote import deadline
+from agent.model.errors import ConfigError
+from agent.settings import DirectorySettings
+from agent.settings.consistency import is_loopback
+
+#: How long a connection waits for the next call.
+_IDLE = 30.0
+
+
+def route(settings: DirectorySettings) -> httpx.HTTPTransport:
+    """Thread-safe; close it. ConfigError where directory.ca_file holds no certificates."""
+    base_url = settings.base_url or ""
+    made = httpx.HTTPTransport(
+        verify=_trust(settings.ca_file),
+        limits=httpx.Limits(
+            max_connections=settings.concurrency,
+            max_keepalive_connections=settings.concurrency,
+            keepalive_expiry=_IDLE,
+        ),
+        proxy=proxy_for(base_url),
+    )
+    deadline.bound(made)
+    return made
+
+
+def proxy_for(base_url: str) -> str | None:
+    """As HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY say. None for ourselves: the key must not go out on the way there."""
+    parts = urlsplit(base_url)
+    host = parts.hostname or ""
+    if is_loopback(host) or proxy_bypass(host):
+        return None
+    named = getproxies()
+    found = named.get(parts.scheme) or named.get("all")
+    return found if not found or "://" in found else f"http://{found}"
+
+
+def _trust(ca_file: str | None) -> ssl.SSLContext | bool:
+    if ca_file is None:
+        return True
+    try:
+        return ssl.create_default_context(cafile=ca_file)
+    except (OSError, ssl.SSLError) as exc:
+        raise ConfigError([f"directory.ca_file: no certificates in PEM form ({type(exc).__name__})"]) from exc
