@@ -164,7 +164,8 @@ class Caller:
     ) -> Resource:
         missing: list[str] = []
         for pause in _LAG:
-            time.sleep(pause)
+            if pause:
+                time.sleep(pause)
             found = self._read(user_id)
             missing = self._open(before, after, found)
             if not missing:
@@ -216,7 +217,8 @@ class Caller:
         except Unreadable:
             user_id, _ = wire.rough_identity(answer.content)
         for pause in _LAG:
-            time.sleep(pause)
+            if pause:
+                time.sleep(pause)
             found = self._read_created(user_id) if user_id else self._created(wanted, None)
             if found is not None:
                 return found

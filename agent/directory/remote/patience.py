@@ -4,12 +4,11 @@ A pause that would outlast the caller's patience is not begun. Each pause that s
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import TypeVar
 
-import httpx
 import stamina
 import structlog
 from stamina.instrumentation import RetryDetails, set_on_retry_hooks
@@ -139,16 +138,16 @@ class Resending:
         return True
 
 
-def retry_after(response: httpx.Response) -> float | None:
-    """Seconds to wait; a date is taken against the remote's own Date, so that no two clocks are compared."""
-    text = response.headers.get("retry-after", "").strip()
+def retry_after(headers: Mapping[str, str]) -> float | None:
+    """``headers`` by lower-case name. Seconds to wait; a date is taken against the remote's own Date, so that no two clocks are compared."""
+    text = headers.get("retry-after", "").strip()
     if not text:
         return None
     if text.isascii() and text.isdigit():
         return float(text)
     try:
         until = parsedate_to_datetime(text)
-        sent = response.headers.get("date")
+        sent = headers.get("date")
         now = parsedate_to_datetime(sent) if sent else datetime.now(UTC)
         return max(0.0, (until - now).total_seconds())
     except (ValueError, TypeError):

@@ -23,6 +23,7 @@ import ssl
 import weakref
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
@@ -52,6 +53,7 @@ SCIM_JSON = "application/scim+json"
 #: A page of 1,000 accounts has about 2 MB.
 MAX_ANSWER = 64 * 1024 * 1024
 _MAX_REDIRECTS = 3
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _RETRIED = frozenset({429, 500, 502, 503, 504})
 _ACCOUNTS = "/Users"
 _SET_KEY = "Set OPSHELM_DIRECTORY__API_KEY (directory.api_key) to"
@@ -100,12 +102,14 @@ class Transport:
         self._known = False
         self._key = settings.api_key.get_secret_value()
         self._first_wait = first_wait
-        self._headers = {
-            "Authorization": f"Bearer {self._key}",
-            "Accept": f"{SCIM_JSON}, application/json;q=0.9",
-            "Accept-Encoding": "gzip, deflate",
-            "User-Agent": "opshelm-agent",
-        }
+        self._headers = httpx.Headers(
+            {
+                "Authorization": f"Bearer {self._key}",
+                "Accept": f"{SCIM_JSON}, application/json;q=0.9",
+                "Accept-Encoding": "gzip, deflate",
+                "User-Agent": "opshelm-agent",
+            }
+        )
         self._route = route(settings)
         # A one-shot command just ends.
         weakref.finalize(self, self._route.close)
@@ -136,7 +140,9 @@ class Transport:
     ) -> Answer:
         """``last_look`` is called right before each sending; what it raises stops the call."""
         content = None if body is None else msgspec.json.encode(body)
-        headers = {} if content is None else {"Content-Type": SCIM_JSON}
+        headers = self._headers.copy()
+        if content is not None:
+            headers["Content-Type"] = SCIM_JSON
         if if_match is not None:
             headers["If-Match"] = if_match
 
@@ -175,7 +181,7 @@ class Transport:
         for _ in range(_MAX_REDIRECTS):
             self.budget.wait()
             answer, after = self._exchange("GET", path, params=params)
-            if answer.status not in (301, 302, 303, 307, 308):
+            if answer.status not in _REDIRECTS:
                 break
             path, params = self._same_host(path, answer.content.decode()), None
         else:
@@ -207,7 +213,7 @@ class Transport:
         *,
         params: Mapping[str, str | int] | None = None,
         content: bytes | None = None,
-        headers: Mapping[str, str] | None = None,
+        headers: httpx.Headers | None = None,
         writes: bool = False,
     ) -> tuple[Answer, float | None]:
         """The answer and its Retry-After. Of a redirect, ``content`` is where it leads."""
@@ -217,7 +223,7 @@ class Transport:
             raise self._unavailable("took too long in all; this call was not sent any more", _LATER)
         pauses = {"connect": min(10.0, seconds), "read": seconds, "write": seconds, "pool": seconds}
         request = httpx.Request(
-            method, url, params=params, content=content, headers={**self._headers, **(headers or {})},
+            method, _parsed(url), params=params, content=content, headers=headers or self._headers,
             extensions={"timeout": pauses},
         )  # fmt: skip
         try:
@@ -225,7 +231,8 @@ class Transport:
                 response = self._route.handle_request(request)
                 try:
                     self._note_certificate(response)
-                    body = self._body(response)
+                    said = _said(response)
+                    body = self._body(response, said)
                 finally:
                     response.close()
         except trouble.NOT_SENT as exc:
@@ -234,20 +241,20 @@ class Transport:
             problem = f"gave no whole answer ({type(exc).__name__})"
             raise (self._lost(problem) if writes else self._again(problem)) from exc
         if response.status_code == 401:
-            said = self._unavailable(
-                "refuses the agent's key (401)", f"{_SET_KEY} a key that is valid there."
+            raise KeyRefused(
+                self._unavailable(
+                    "refuses the agent's key (401)", f"{_SET_KEY} a key that is valid there."
+                ).detail
             )
-            raise KeyRefused(said.detail)
-        if response.is_redirect:
-            body = response.headers.get("location", "").encode()
-        etag = response.headers.get("etag")
-        return Answer(status=response.status_code, content=body, etag=etag), retry_after(response)
+        if response.status_code in _REDIRECTS:
+            body = said.get("location", "").encode()
+        return Answer(status=response.status_code, content=body, etag=said.get("etag")), retry_after(said)
 
-    def _body(self, response: httpx.Response) -> bytes:
+    def _body(self, response: httpx.Response, said: Mapping[str, str]) -> bytes:
         chunks: list[bytes] = []
         size = 0
         # Most answers are sent as they are; decoding nothing would cost as much as reading them.
-        parts = response.iter_bytes() if "content-encoding" in response.headers else response.stream
+        parts = response.iter_bytes() if "content-encoding" in said else response.stream
         assert isinstance(parts, Iterable)
         for chunk in parts:
             size += len(chunk)
@@ -306,3 +313,12 @@ class Transport:
             f"The remote OpsHelm at {self.host} {problem}{asked}; whether it did what was asked is not known.",
             busy=busy, after=after,
         )  # fmt: skip
+
+
+#: One account is read, written and read again.
+_parsed = lru_cache(maxsize=64)(httpx.URL)
+
+
+def _said(response: httpx.Response) -> dict[str, str]:
+    """Headers by lower-case name; httpx would go through all of them for each that is asked for."""
+    return {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in response.headers.raw}
