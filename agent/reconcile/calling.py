@@ -5,8 +5,9 @@ transaction, and a process that dies leaves few to read back. Actions of one acc
 name, one call after the other; what a failure leaves there is an ordinary rename for the next sweep.
 """
 
-from collections.abc import Iterator, Sequence
-from concurrent.futures import Future
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from functools import partial
 
@@ -20,11 +21,13 @@ from agent.model.paths import EMAIL_PATH
 from agent.model.plan import Action
 from agent.model.users import DirectoryUser, identity_key
 from agent.reconcile.drafts import draft
+from agent.reconcile.width import Width
 from agent.reconcile.writing import ContextOf, Ended, after_undone, outcome
 from agent.store import plans
 
-#: Actions that are marked as sent at once, for each call that may be under way at the same time.
+#: Actions that are marked as sent at once: for each call that may be under way at the same time, and at least.
 _AHEAD = 4
+_TOGETHER = 8
 
 
 class CallingWriter:
@@ -33,16 +36,16 @@ class CallingWriter:
     def __init__(self, directory: RemoteDirectory) -> None:
         self._directory = directory
         self._versions: dict[str, int] = {}
-        self._together = directory.concurrency * _AHEAD
+        self._width = Width(directory.concurrency)
         #: A run looks whether it is to stop after so many.
-        self.batch = self._together * 2
+        self.batch = directory.concurrency * _AHEAD * 2
 
     def write(
         self, plan_id: int, actions: Sequence[Action], context_of: ContextOf, now: datetime
     ) -> list[Ended]:
         ended: list[Ended] = []
         undone: set[int] = set()
-        for wave in _waves(actions, self._together):
+        for wave in _waves(actions, lambda: max(self._width.calls * _AHEAD, _TOGETHER)):
             ready = []
             for action in wave:
                 first = next((n for n in action.needs if n in undone), None)
@@ -52,60 +55,78 @@ class CallingWriter:
                     ended.append(after_undone(action.n, first))
                     undone.add(action.n)
                     self._mark(plan_id, [ended[-1]], now)
-            done = self._together_now(plan_id, ready, context_of, now)
+            done = self._together(plan_id, ready, context_of, now)
             ended += done
             undone |= {e.n for e in done if e.state is not ActionState.DONE}
         return ended
 
-    def _together_now(
+    def _together(
         self, plan_id: int, actions: Sequence[Action], context_of: ContextOf, now: datetime
     ) -> list[Ended]:
         store = self._directory.store
         numbers = [action.n for action in actions]
         store.write(lambda conn: plans.mark(conn, plan_id, numbers, ActionState.SENT, now))
         crash_point("apply.sent")
-        calls = [(action, self._begin(action, context_of(action), now)) for action in actions]
-        ended: list[Ended] = []
-        written: list[tuple[Action, Written]] = []
-        stopped: AgentError | None = None
-        for action, call in calls:
-            try:
-                written.append((action, call.result()))
-            except (StoreError, FenceLost) as error:
-                # It stays sent: whoever comes next reads it back. The others have their ends first.
-                stopped = error
-            except AgentError as error:
-                ended.append(outcome(action, error))
+        written, failed = self._called(actions, context_of, now)
         crash_point("wave.called")
-        endings = [store.submit(one.ending) if one.ending else None for _, one in written]
-        for (action, one), ending in zip(written, endings, strict=True):
+        endings = {n: store.submit(one.ending) for n, one in written.items() if one.ending is not None}
+        for n, ending in endings.items():
             try:
-                if ending is not None:
-                    ending.result()
+                ending.result()
             except StoreError as error:
-                stopped = error
-                continue
-            self._versions[one.user.id] = one.user.version
-            ended.append(Ended(n=action.n, state=ActionState.DONE))
+                failed[n] = error
+        ended: list[Ended] = []
+        stopped: AgentError | None = None
+        for action in actions:
+            wrong = failed.get(action.n)
+            if wrong is None:
+                made = written[action.n].user
+                self._versions[made.id] = made.version
+                ended.append(Ended(n=action.n, state=ActionState.DONE))
+            elif isinstance(wrong, StoreError | FenceLost):
+                # It stays sent: whoever comes next reads it back. The others have their ends first.
+                stopped = wrong
+            else:
+                ended.append(outcome(action, wrong))
         self._mark(plan_id, ended, now)
         if stopped is not None:
             raise stopped
         return ended
 
-    def _begin(self, action: Action, context: WriteContext, now: datetime) -> "Future[Written]":
+    def _called(
+        self, actions: Sequence[Action], context_of: ContextOf, now: datetime
+    ) -> tuple[dict[int, Written], dict[int, AgentError]]:
+        """What was written and what was not, by the action's number; as many calls at once as are worth it."""
+        written: dict[int, Written] = {}
+        failed: dict[int, AgentError] = {}
+        left = deque(actions)
+
+        def take() -> None:
+            while True:
+                try:
+                    action = left.popleft()
+                except IndexError:
+                    return
+                try:
+                    written[action.n] = self._call(action, context_of(action), now)
+                except AgentError as error:
+                    failed[action.n] = error
+
+        began, cpu = time.monotonic(), time.process_time()
+        for task in [self._directory.run(take) for _ in range(min(self._width.calls, len(actions)))]:
+            task.result()
+        self._width.note(time.monotonic() - began, time.process_time() - cpu)
+        return written, failed
+
+    def _call(self, action: Action, context: WriteContext, now: datetime) -> Written:
         if action.kind is ActionKind.CREATE:
-            return self._directory.create(draft(action, None), context, now, later=True)
+            return self._directory.create_now(draft(action, None), context, now, later=True)
         if action.kind is ActionKind.RENAME_CYCLE:
-            return self._directory.run(partial(self._ring, action, context, now))
+            return self._ring(action, context, now)
         account = action.directory_id or ""
-        return self._directory.modify(
-            account,
-            partial(draft, action),
-            context,
-            now,
-            expected_version=self._version(account, action.version),
-            later=True,
-        )
+        return self._directory.modify_now(
+            account, partial(draft, action), context, now, expected_version=self._version(account, action.version), later=True
+        )  # fmt: skip
 
     def _version(self, account: str, planned: int | None) -> int | None:
         return self._versions.get(account, planned)
@@ -154,19 +175,19 @@ class CallingWriter:
             profile = apply(before.profile, {EMAIL_PATH: name}) if is_email else before.profile
             return Draft(user_name=name, profile=profile, active=before.active, active_said=False)
 
-        written = self._directory.change_now(account, renamed, context, now)
+        written = self._directory.modify_now(account, renamed, context, now)
         self._versions[account] = written.user.version
         return written
 
 
-def _waves(actions: Sequence[Action], size: int) -> Iterator[list[Action]]:
-    """In order, at most ``size`` together; nothing beside what it needs, and no account twice."""
+def _waves(actions: Sequence[Action], size: Callable[[], int]) -> Iterator[list[Action]]:
+    """In order, at most ``size`` together, asked anew for each; nothing beside what it needs, and no account twice."""
     wave: list[Action] = []
     numbers: set[int] = set()
     people: set[str] = set()
     for action in actions:
         mine = {x for x in (action.directory_id, action.okta_id, *(c[0] for c in action.cycle)) if x}
-        if len(wave) == size or numbers.intersection(action.needs) or people & mine:
+        if len(wave) >= size() or numbers.intersection(action.needs) or people & mine:
             yield wave
             wave, numbers, people = [], set(), set()
         wave.append(action)

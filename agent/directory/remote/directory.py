@@ -141,11 +141,8 @@ class RemoteDirectory:
 
     # Writes
 
-    def create(
-        self, draft: Draft, context: WriteContext, now: datetime, *, later: bool = False
-    ) -> "Future[Written]":
-        """``later``: the caller writes ``Written.ending`` itself, with those of others; until then the call counts as open."""
-        return self._submit(context, partial(self._writer.create, draft, context, now, later=later))
+    def create(self, draft: Draft, context: WriteContext, now: datetime) -> "Future[Written]":
+        return self._submit(context, partial(self.create_now, draft, context, now))
 
     def modify(
         self,
@@ -155,14 +152,9 @@ class RemoteDirectory:
         now: datetime,
         *,
         expected_version: int | None = None,
-        later: bool = False,
     ) -> "Future[Written]":
-        """``later``: as in ``create``."""
-
-        def wanted(before: DirectoryUser) -> DirectoryUser:
-            return transition.modified(before, change(before), context, now)
-
-        return self.change(user_id, wanted, context, now, expected_version=expected_version, later=later)
+        write = partial(self.modify_now, user_id, change, context, now, expected_version=expected_version)
+        return self._submit(context, write)
 
     def remove(
         self, user_id: str, context: WriteContext, now: datetime, *, expected_version: int | None = None
@@ -180,25 +172,40 @@ class RemoteDirectory:
         now: datetime,
         *,
         expected_version: int | None = None,
-        later: bool = False,
     ) -> "Future[Written]":
         """Any change to one account: ``wanted`` is pure and says what it becomes."""
-        write = partial(
-            self._writer.change, user_id, wanted, context, now, expected_version=expected_version, later=later
-        )
+        write = partial(self._writer.change, user_id, wanted, context, now, expected_version=expected_version)
         return self._submit(context, write)
 
-    def change_now(
-        self, user_id: str, change: Callable[[DirectoryUser], Draft], context: WriteContext, now: datetime
+    def create_now(
+        self, draft: Draft, context: WriteContext, now: datetime, *, later: bool = False
     ) -> Written:
-        """``modify`` in the caller's own thread, for one of several writes of a task in ``run``."""
+        """``create`` in the caller's own thread, for a task in ``run``.
+
+        ``later``: the caller writes ``Written.ending`` itself, with those of others; until then the call counts as open.
+        """
+        return self._writer.create(draft, context, now, later=later)
+
+    def modify_now(
+        self,
+        user_id: str,
+        change: Callable[[DirectoryUser], Draft],
+        context: WriteContext,
+        now: datetime,
+        *,
+        expected_version: int | None = None,
+        later: bool = False,
+    ) -> Written:
+        """``modify``, as ``create_now``."""
 
         def wanted(before: DirectoryUser) -> DirectoryUser:
             return transition.modified(before, change(before), context, now)
 
-        return self._writer.change(user_id, wanted, context, now)
+        return self._writer.change(
+            user_id, wanted, context, now, expected_version=expected_version, later=later
+        )
 
-    def run(self, task: Callable[[], Written]) -> "Future[Written]":
+    def run(self, task: Callable[[], None]) -> "Future[None]":
         """Several writes, one after the other, as one of the writes that are under way."""
         return self._writes.submit(task)
 

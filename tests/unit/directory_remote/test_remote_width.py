@@ -1,0 +1,52 @@
+"""How many calls to a remote are under way at once follows from how busy the agent itself is."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agent.reconcile.width import Width
+
+#: Seconds, and seconds of CPU in them.
+NOTES = st.lists(st.tuples(st.floats(0, 100), st.floats(0, 200)), max_size=50)
+
+
+@given(st.integers(1, 64), NOTES)
+def test_it_is_at_least_one_and_at_most_what_the_setting_says(
+    most: int, notes: list[tuple[float, float]]
+) -> None:
+    width = Width(most)
+    for seconds, cpu in notes:
+        width.note(seconds, cpu)
+        assert 1 <= width.calls <= most
+
+
+@given(st.integers(1, 64), NOTES)
+def test_a_remote_that_takes_its_time_gets_as_many_as_may_be(
+    most: int, notes: list[tuple[float, float]]
+) -> None:
+    width = Width(most)
+    for seconds, cpu in notes:
+        width.note(seconds, cpu)
+    for _ in range(6):
+        width.note(1.0, 0.05)
+    assert width.calls == most
+
+
+@given(st.integers(1, 64), NOTES)
+def test_an_agent_that_is_busy_by_itself_comes_down_to_one_call_at_a_time(
+    most: int, notes: list[tuple[float, float]]
+) -> None:
+    width = Width(most)
+    for seconds, cpu in notes:
+        width.note(seconds, cpu)
+    for _ in range(64):
+        width.note(1.0, 1.0)
+    assert width.calls == 1
+
+
+def test_what_keeps_the_agent_busy_enough_stays() -> None:
+    width = Width(8)
+    width.note(1.0, 0.1)
+    assert width.calls == 2
+    for _ in range(10):
+        width.note(1.0, 0.75)
+    assert width.calls == 2
