@@ -34,7 +34,7 @@ def follow(store: Store, mapping: Mapping) -> int:
 def _page(conn: Connection, seq: int, mapping: Mapping) -> tuple[int, int]:
     account.lock(conn)
     seq, found = rows.after(conn, seq, _PAGE)
-    projected = [{"key": user.id, "mapped": mapping.project(user.user_name, user.profile)} for user in found]
+    projected = [{"key": user.id, "mapped": mapping.project(user.profile)} for user in found]
     if projected:
         _write.many(conn, projected)
     return seq, len(found)

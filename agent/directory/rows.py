@@ -187,7 +187,7 @@ def _profile(user: DirectoryUser, mapping: Mapping) -> dict[str, Any]:
         "family_name": name.family_name if name else None,
         "display_name": profile.display_name,
         "profile": _encode(profile).decode(),
-        "mapped": mapping.project(user.user_name, profile),
+        "mapped": mapping.project(profile),
     }
 
 

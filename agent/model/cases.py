@@ -43,7 +43,7 @@ from agent.model.mapping import Mapping
 from agent.model.order import Names
 from agent.model.paths import EMAIL_PATH
 from agent.model.plan import Action, Change, Finding
-from agent.model.users import DirectoryUser, Origin, Role
+from agent.model.users import DirectoryUser, Origin, Role, is_managed
 
 
 class CaseRow(StrEnum):
@@ -113,13 +113,13 @@ class Account(Struct, frozen=True, kw_only=True, gc=False):
         return cls(
             id=user.id, user_name=user.user_name, user_name_key=user.user_name_key, email_key=user.email_key,
             okta_id=user.okta_id, origin=user.origin, protected=user.protected, active=user.active,
-            suspended=user.suspended, role=user.role, mapped=mapping.project(user.user_name, user.profile),
+            suspended=user.suspended, role=user.role, mapped=mapping.project(user.profile),
             version=user.version,
         )  # fmt: skip
 
     @property
     def managed(self) -> bool:
-        return self.origin is Origin.LINKED or (self.origin is Origin.OKTA and self.okta_id is not None)
+        return is_managed(self.origin, self.okta_id)
 
 
 class Candidate(Struct, frozen=True, kw_only=True):

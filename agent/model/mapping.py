@@ -110,7 +110,7 @@ class Mapping:
         #: Changes when users.mapped must be rebuilt.
         self.hash = hashlib.sha256(_encode([_FORM, *self.paths])).hexdigest()
 
-    def project(self, user_name: str, profile: Profile) -> str:  # noqa: ARG002 - names are compared by their keys
+    def project(self, profile: Profile) -> str:
         """What the directory has."""
         found = self._heads(profile)
         values: Values = found[: self._single]

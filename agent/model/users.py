@@ -147,7 +147,11 @@ class DirectoryUser(Struct, frozen=True, kw_only=True, gc=False):
     @property
     def managed(self) -> bool:
         """Created by or linked to Okta: the reconciler may change it."""
-        return self.origin is Origin.LINKED or (self.origin is Origin.OKTA and self.okta_id is not None)
+        return is_managed(self.origin, self.okta_id)
+
+
+def is_managed(origin: Origin, okta_id: str | None) -> bool:
+    return origin is Origin.LINKED or (origin is Origin.OKTA and okta_id is not None)
 
 
 def identity_key(text: str) -> str:

@@ -27,13 +27,13 @@ from agent.directory.remote.search import Search
 from agent.directory.remote.transport import HURRIED, Transport
 from agent.directory.remote.unfinished import Unfinished
 from agent.directory.remote.writer import Writer
-from agent.model.cases import Account as Listed
 from agent.model.codes import FindingCode, Source
 from agent.model.mapping import Mapping
 from agent.model.plan import Finding
 from agent.model.users import DirectoryUser
 from agent.settings import Settings
 from agent.store.engine import Store
+from agent.store.staging import AccountRow
 
 
 def _utc_now() -> datetime:
@@ -135,7 +135,7 @@ class RemoteDirectory:
         """All accounts; ends with an error unless the listing is whole. Then ``findings`` says what it left out."""
         return self.reader.everyone(self._report)
 
-    def listed(self, mapping: Mapping) -> "Iterator[list[Listed]]":
+    def listed(self, mapping: Mapping) -> "Iterator[list[AccountRow]]":
         """``everyone`` as far as a sweep compares it."""
         return self.reader.listed(mapping, self._report)
 

@@ -33,6 +33,8 @@ from agent.model.errors import UNDECODABLE, DirectoryUnavailable, ListingUnrelia
 
 #: More accounts than any OpsHelm has; a server that never ends ends here.
 MAX_ACCOUNTS = 5_000_000
+#: Accounts that are decoded before they are worked on: as many as the processor's own cache holds.
+_AT_ONCE = 100
 
 _top = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _list = msgspec.json.Decoder(list[msgspec.Raw] | None).decode
@@ -79,7 +81,7 @@ class Listing:
     def __iter__(self) -> Iterator[list[Account]]:
         chunks = self._by_cursor() if self._provider.cursor else self._by_index()
         for chunk in chunks:
-            yield self._accept(chunk)
+            yield from self._accept(chunk)
         have = len(self._seen) + self._unreadable
         if have < self._total:
             raise self._unreliable(f"ended after {have} of {self._total} accounts")
@@ -171,7 +173,7 @@ class Listing:
 
     # Accounts
 
-    def _accept(self, chunk: Chunk) -> list[Account]:
+    def _accept(self, chunk: Chunk) -> Iterator[list[Account]]:
         if chunk.total is not None:
             if chunk.total < self._total:
                 raise self._unreliable(
@@ -182,13 +184,14 @@ class Listing:
         if self._received > MAX_ACCOUNTS:
             raise self._unreliable(f"has more than {MAX_ACCOUNTS} accounts, or no end")
         before = len(self._seen) + self._unreadable
-        found = [account for raw in chunk.raws if (account := self._decode(raw, chunk)) is not None]
+        for start in range(0, len(chunk.raws), _AT_ONCE):
+            some = chunk.raws[start : start + _AT_ONCE]
+            yield [account for raw in some if (account := self._decode(raw, chunk)) is not None]
         if chunk.raws and len(self._seen) + self._unreadable == before:
             raise self._unreliable("repeats a page: the remote does not page as SCIM says")
         have = len(self._seen) + self._unreadable
         if chunk.total is not None and have > chunk.total:
             raise self._unreliable(f"says that there are {chunk.total} accounts, and shows {have}")
-        return found
 
     def _decode(self, raw: msgspec.Raw, chunk: Chunk) -> Account | None:
         try:

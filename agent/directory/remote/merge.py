@@ -23,51 +23,61 @@ from msgspec.structs import astuple
 from agent.directory.remote.wire import Account
 from agent.model.cases import Account as Listed
 from agent.model.mapping import Mapping
-from agent.model.users import DirectoryUser, Origin, Role, identity_key
+from agent.model.users import DirectoryUser, Origin, Role, identity_key, is_managed
 from agent.store.links import Link
+from agent.store.staging import AccountRow, account_row
 
 _encode = msgspec.json.Encoder().encode
 _ORIGINS = {origin.value: origin for origin in Origin}
 
 
-class _Standing(NamedTuple):
-    """What decides about an account besides its names and its profile."""
-
-    okta_id: str | None
-    role: Role
-    origin: Origin
-    protected: bool
-    suspended: bool
-    hidden: bool
+#: What decides about an account besides its names and its profile: okta_id, role, origin, protected, suspended, hidden.
+_Standing = tuple[str | None, Role, Origin, bool, bool, bool]
 
 
 def join(account: Account, link: Link | None, owner_keys: Collection[str]) -> DirectoryUser:
     """``owner_keys``: directory.owners as identity keys; none where the remote shows roles."""
     standing = _standing(account, link, owner_keys)
+    okta_id, role, origin, protected, suspended, hidden = standing
     return DirectoryUser(
         id=account.id, user_name=account.user_name, profile=account.profile, active=account.active, created=account.created,
-        updated=account.updated, deactivated=None if account.active or link is None else link.deactivated,
-        version=_version(account.user_name, account.active, standing, account.contents), **standing._asdict(),
+        updated=account.updated, deactivated=None if account.active or link is None else link.deactivated, okta_id=okta_id,
+        role=role, origin=origin, protected=protected, suspended=suspended, hidden=hidden,
+        version=_version(account.user_name, account.active, standing, account.contents),
     )  # fmt: skip
 
 
-def listed(
-    account: Account, link: Link | None, owner_keys: Collection[str], mapping: Mapping
-) -> tuple[Listed, bool]:
-    """``join`` as far as a sweep compares it, and whether it is hidden: without a user in between, for there are many."""
+class Row(NamedTuple):
+    """One account as a sweep compares it, and what is counted of it."""
+
+    columns: AccountRow
+    managed: bool
+    owner: bool
+    hidden: bool
+
+
+def row(account: Account, link: Link | None, owner_keys: Collection[str], mapping: Mapping) -> Row:
+    """``join`` as far as a sweep compares it: without a user in between, for there are many."""
     standing = _standing(account, link, owner_keys)
     okta_id, role, origin, protected, suspended, hidden = standing
-    return Listed(
-        id=account.id, user_name=account.user_name, user_name_key=identity_key(account.user_name),
-        email_key=identity_key(account.primary_email or ""), okta_id=okta_id, origin=origin, protected=protected,
-        active=account.active, suspended=suspended, role=role, mapped=mapping.project(account.user_name, account),
-        version=_version(account.user_name, account.active, standing, account.contents),
-    ), hidden  # fmt: skip
+    user_name, active = account.user_name, account.active
+    # As staging.account_row makes it.
+    columns = (
+        account.id, user_name, identity_key(user_name), identity_key(account.primary_email or ""), okta_id, origin.value,
+        protected, active, suspended, role.value, mapping.project(account),
+        _version(user_name, active, standing, account.contents),
+    )  # fmt: skip
+    return Row(columns, is_managed(origin, okta_id), role is Role.OWNER, hidden)
+
+
+def row_of(user: DirectoryUser, mapping: Mapping) -> Row:
+    """The same of one that was read before."""
+    return Row(account_row(Listed.of(user, mapping)), user.managed, user.role is Role.OWNER, user.hidden)
 
 
 def version(user: DirectoryUser) -> int:
     """Equal exactly where contents are: a remote's own versions are no numbers, if it has any."""
-    standing = _Standing(user.okta_id, user.role, user.origin, user.protected, user.suspended, user.hidden)
+    standing = (user.okta_id, user.role, user.origin, user.protected, user.suspended, user.hidden)
     return _version(user.user_name, user.active, standing, astuple(user.profile))
 
 
@@ -77,10 +87,10 @@ def _standing(account: Account, link: Link | None, owner_keys: Collection[str]) 
         owner = bool(owner_keys) and identity_key(account.user_name) in owner_keys
     role = Role.OWNER if owner else Role.MEMBER
     if link is None:
-        return _Standing(account.okta_id, role, Origin.LOCAL, protected=False, suspended=False, hidden=False)
+        return account.okta_id, role, Origin.LOCAL, False, False, False
     okta_id = link.okta_id if link.okta_id is not None or link.detached else account.okta_id
     suspended, hidden = link.suspended and not account.active, link.hidden and not account.active
-    return _Standing(okta_id, role, _ORIGINS[link.origin], link.protected, suspended, hidden)
+    return okta_id, role, _ORIGINS[link.origin], link.protected, suspended, hidden
 
 
 def _version(*contents: object) -> int:

@@ -16,7 +16,6 @@ from agent.directory.remote.provider import Discovery
 from agent.directory.remote.transport import PATIENT, Transport
 from agent.directory.remote.unread import Unread
 from agent.directory.remote.wire import Account
-from agent.model.cases import Account as Listed
 from agent.model.mapping import Mapping
 from agent.model.users import DirectoryUser, Role, identity_key
 from agent.settings import DirectorySettings
@@ -24,16 +23,20 @@ from agent.store import alarms, intents, links
 from agent.store.engine import Store
 from agent.store.intents import Intent
 from agent.store.links import Link, Owner
+from agent.store.staging import AccountRow, directory_rows
 
 #: How long the agent's own last write outweighs a listing that shows something older.
 LAG = timedelta(minutes=10)
 #: Time to renew a certificate without haste.
 CERTIFICATE_NOTICE = timedelta(days=14)
 
+_COLUMNS = [column.name for column in directory_rows.c if column.name != "n"]
+_ID, _ACTIVE = _COLUMNS.index("id"), _COLUMNS.index("active")
+
 log = structlog.get_logger("agent.directory.remote")
 
 
-_One = TypeVar("_One", DirectoryUser, Listed)
+_One = TypeVar("_One", DirectoryUser, merge.Row)
 
 
 class Known(NamedTuple):
@@ -136,28 +139,25 @@ class Reader:
 
     def everyone(self, report: Callable[[list[Problem]], None]) -> Iterator[list[DirectoryUser]]:
         """All accounts; ListingUnreliable or DirectoryUnavailable where they can't all be told. ``report`` comes last."""
+        return self._everybody(merge.join, lambda user: user, _Count.user, report)
 
-        def read(account: Account, link: Link | None, owners: frozenset[str]) -> tuple[DirectoryUser, bool]:
-            user = merge.join(account, link, owners)
-            return user, user.hidden
-
-        return self._everybody(read, lambda user: user, report)
-
-    def listed(self, mapping: Mapping, report: Callable[[list[Problem]], None]) -> Iterator[list[Listed]]:
+    def listed(self, mapping: Mapping, report: Callable[[list[Problem]], None]) -> Iterator[list[AccountRow]]:
         """``everyone`` as far as a sweep compares it."""
 
-        def read(account: Account, link: Link | None, owners: frozenset[str]) -> tuple[Listed, bool]:
-            return merge.listed(account, link, owners, mapping)
+        def read(account: Account, link: Link | None, owners: frozenset[str]) -> merge.Row:
+            return merge.row(account, link, owners, mapping)
 
-        return self._everybody(read, lambda user: Listed.of(user, mapping), report)
+        for some in self._everybody(read, lambda user: merge.row_of(user, mapping), _Count.row, report):
+            yield [row.columns for row in some]
 
     def _everybody(
         self,
-        read: Callable[[Account, Link | None, frozenset[str]], tuple[_One, bool]],
+        read: Callable[[Account, Link | None, frozenset[str]], _One],
         shaped: Callable[[DirectoryUser], _One],
+        counted: Callable[["_Count", _One, Account | None], None],
         report: Callable[[list[Problem]], None],
     ) -> Iterator[list[_One]]:
-        """``read`` answers also whether the account is hidden. The end writes down what a whole listing shows."""
+        """The end writes down what a whole listing shows."""
         listing = self.listing()
         recent = self._recent_links()
         count = _Count()
@@ -167,17 +167,16 @@ class Reader:
             for account in page:
                 link = known.get(account.id)
                 if account.id in recent:
-                    user = self._newer(merge.join(account, link, owners), recent)
-                    one, hidden = shaped(user), user.hidden
+                    one = shaped(self._newer(merge.join(account, link, owners), recent))
                 else:
-                    one, hidden = read(account, link, owners)
-                count.add(one, hidden=hidden, shown=account.owner)
+                    one = read(account, link, owners)
+                counted(count, one, account)
                 found.append(one)
             yield found
-        if late := self._late(listing, recent):
-            for user in late:
-                count.add(user, hidden=user.hidden, shown=None)
-            yield [shaped(user) for user in late]
+        if late := [shaped(user) for user in self._late(listing, recent)]:
+            for one in late:
+                counted(count, one, None)
+            yield late
         self._keep(count)
         self._note_unread(listing.problems)
         report(listing.problems)
@@ -283,14 +282,25 @@ class _Count:
         self.shown_owners: dict[str, str] = {}
         self._active: dict[str, bool] = {}
 
-    def add(self, one: DirectoryUser | Listed, *, hidden: bool, shown: bool | None) -> None:
-        """``shown``: the account shows roles, and an owner's is among them."""
-        self.managed_active += one.managed and one.active
+    def user(self, user: DirectoryUser, account: Account | None) -> None:
+        """``account``: as listed; None for one that the listing doesn't show yet."""
+        owner = user.role is Role.OWNER
+        self._add(user.id, user.active, user.managed, owner, user.hidden, account)
+
+    def row(self, row: merge.Row, account: Account | None) -> None:
+        columns = row.columns
+        self._add(columns[_ID], columns[_ACTIVE], row.managed, row.owner, row.hidden, account)
+
+    def _add(
+        self, user_id: str, active: bool, managed: bool, owner: bool, hidden: bool, account: Account | None
+    ) -> None:
+        self.managed_active += managed and active
         self.visible += not hidden
-        if one.role is Role.OWNER:
-            self._active[one.id] = one.active
-        if shown:
-            self.shown_owners[one.id] = one.user_name
+        if owner:
+            self._active[user_id] = active
+            # A role that the account itself shows, not one of the setting.
+            if account is not None and account.owner:
+                self.shown_owners[user_id] = account.user_name
 
     def active_owners(self) -> int:
         """Where roles are shown, those count, and not the setting."""

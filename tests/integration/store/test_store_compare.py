@@ -22,7 +22,7 @@ from agent.store.tables import user_emails, users
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 MAPPING = Mapping()
-TITLE_A, TITLE_B = (MAPPING.project("", Profile(title=title)) for title in "ab")
+TITLE_A, TITLE_B = (MAPPING.project(Profile(title=title)) for title in "ab")
 
 
 def okta_id(number: int) -> str:
@@ -69,7 +69,7 @@ class Both:
     def _listed(self) -> Iterator[Connection]:
         with staging.opened(self.store) as listed:
             listed.add_people(self.wants)
-            listed.add_accounts([account_of(user) for user in self.people])
+            listed.add_accounts([staging.account_row(account_of(user)) for user in self.people])
             assert (listed.close_people(), listed.close_accounts()) == (len(self.wants), [])
             with listed.snapshot() as conn:
                 yield conn
@@ -160,7 +160,7 @@ def test_a_listing_is_its_sweeps_alone_and_ends_with_it(store: Store, remote: bo
     both = Both(store, [want(1)], [person(1)])
     with staging.opened(store) as other:
         other.add_people([want(2)])
-        other.add_accounts([account_of(person(1))])
+        other.add_accounts([staging.account_row(account_of(person(1)))])
         assert both.differing(remote=remote) == {}
         with other.snapshot() as conn:
             assert [c.want.okta_id for c in compare.differing(conn, remote=remote)] == [okta_id(2)]
@@ -186,7 +186,9 @@ def test_who_is_listed_twice_counts_once_as_seen_last(store: Store) -> None:
     with staging.opened(store) as listed:
         listed.add_people([want(1), want(1, "other@example.com"), want(2)])
         listed.add_people([want(1, "last@example.com")])
-        listed.add_accounts([account_of(person(1)), account_of(person(1, "kept@example.com"))])
+        listed.add_accounts(
+            [staging.account_row(account_of(user)) for user in (person(1), person(1, "kept@example.com"))]
+        )
         assert (listed.close_people(), listed.close_accounts()) == (2, [])
         with listed.snapshot() as conn:
             found = {c.want.okta_id: c for c in compare.differing(conn, remote=True)}
@@ -200,7 +202,7 @@ def test_an_okta_id_that_several_accounts_claim_binds_only_the_one_that_a_link_c
     with staging.opened(store) as listed:
         listed.add_people([want(1), want(9)])
         listed.close_people()
-        listed.add_accounts([account_of(user) for user in (confirmed, claims, *rivals)])
+        listed.add_accounts([staging.account_row(account_of(user)) for user in (confirmed, claims, *rivals)])
         assert [one.id for one in listed.close_accounts()] == ["user-2", "user-3", "user-4"]
         with listed.snapshot() as conn:
             [found] = compare.differing(conn, remote=True)
@@ -211,7 +213,7 @@ def test_an_okta_id_that_several_accounts_claim_binds_only_the_one_that_a_link_c
 def test_listings_lie_beside_the_database_without_a_name(sqlite_store: Store) -> None:
     folder = Path(sqlite_store.engine.url.database).absolute().parent
     with staging.opened(sqlite_store) as listed:
-        listed.add_people([want(n) for n in range(20_000)])
+        listed.add_people([want(n) for n in range(40_000)])
         opened = [os.path.realpath(path) for path in Path("/proc/self/fd").iterdir()]
         [file] = [file for file in opened if "etilqs_" in file]
         assert file.startswith(f"{folder}/")

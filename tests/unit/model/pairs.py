@@ -17,7 +17,7 @@ _ALL = (1 << len(MAPPING.paths)) - 1
 
 def _mapped(values: str) -> str:
     """A projection, from values by path."""
-    return MAPPING.project("", apply(Profile(), json.loads(values)))
+    return MAPPING.project(apply(Profile(), json.loads(values)))
 
 
 def account(

@@ -24,8 +24,8 @@ def app_user(**profile: object) -> AppUser:
 @given(values)
 def test_what_is_set_is_projected_and_clearing_it_leaves_nothing(given_values: dict[str, str]) -> None:
     profile = apply(Profile(), given_values)
-    assert MAPPING.values(MAPPING.project("x", profile)) == given_values
-    assert MAPPING.project("x", apply(profile, dict.fromkeys(given_values))) == NOTHING
+    assert MAPPING.values(MAPPING.project(profile)) == given_values
+    assert MAPPING.project(apply(profile, dict.fromkeys(given_values))) == NOTHING
 
 
 @given(values)
@@ -33,20 +33,20 @@ def test_both_sides_have_one_canonical_form(given_values: dict[str, str]) -> Non
     attributes = {path: name for name, path in DEFAULT.items()}
     okta = app_user(**{attributes[path]: value for path, value in reversed(given_values.items())})
     wanted = MAPPING.project_wanted(okta)
-    assert wanted.mapped == MAPPING.project("x", apply(Profile(), given_values))
+    assert wanted.mapped == MAPPING.project(apply(Profile(), given_values))
     said = {path for bit, path in enumerate(MAPPING.paths) if not wanted.unsaid >> bit & 1}
     assert said == set(given_values)
 
 
 def test_absent_is_not_compared_null_and_empty_mean_cleared() -> None:
     okta = app_user(title=None, nickName="", displayName="Ann")
-    have = MAPPING.project("x", apply(Profile(), {"title": "T", "locale": "en", "displayName": "Ann"}))
+    have = MAPPING.project(apply(Profile(), {"title": "T", "locale": "en", "displayName": "Ann"}))
     wanted = MAPPING.project_wanted(okta)
     assert MAPPING.differences(have, wanted.mapped, wanted.unsaid) == {"title": ("T", None)}
 
 
 def test_whoever_says_all_and_nothing_of_it_clears_all() -> None:
-    have = MAPPING.project("x", apply(Profile(), dict.fromkeys(MAPPING.paths, "x")))
+    have = MAPPING.project(apply(Profile(), dict.fromkeys(MAPPING.paths, "x")))
     for nothing in (None, ""):
         wanted = MAPPING.project_wanted(app_user(**dict.fromkeys(DEFAULT, nothing)))
         assert wanted.unsaid == 0
@@ -56,7 +56,7 @@ def test_whoever_says_all_and_nothing_of_it_clears_all() -> None:
 
 
 def test_without_a_profile_nothing_is_said() -> None:
-    have = MAPPING.project("x", apply(Profile(), dict.fromkeys(MAPPING.paths, "x")))
+    have = MAPPING.project(apply(Profile(), dict.fromkeys(MAPPING.paths, "x")))
     for nothing in (AppUser(id="00u1"), app_user()):
         wanted = MAPPING.project_wanted(nothing)
         assert (wanted.mapped, wanted.email) == (NOTHING, None)
@@ -85,7 +85,7 @@ def test_values_that_are_no_text_are_compared_as_text(given_value: object, text:
 
 def test_lists_and_objects_are_not_compared() -> None:
     okta = app_user(title=["a"], nickName={"b": 1}, locale="en")
-    have = MAPPING.project("x", apply(Profile(), {"title": "T", "nickName": "N"}))
+    have = MAPPING.project(apply(Profile(), {"title": "T", "nickName": "N"}))
     wanted = MAPPING.project_wanted(okta)
     assert MAPPING.differences(have, wanted.mapped, wanted.unsaid) == {"locale": (None, "en")}
 
