@@ -15,7 +15,8 @@ from msgspec.structs import replace
 from agent.directory.port import Directory
 from agent.model.absence import Answer, Proof, concerns
 from agent.model.cases import Account, Candidate
-from agent.model.errors import AgentError, NotFound
+from agent.model.codes import FindingCode
+from agent.model.errors import AgentError, NotFound, Unreadable
 from agent.model.mapping import Mapping
 from agent.model.okta import Person
 from agent.model.plan import Finding
@@ -57,19 +58,30 @@ class SingleReader(Struct, frozen=True, kw_only=True):
     clock: Callable[[], datetime]
 
     def read(self, asked: Asked) -> Found:
+        """Unreadable only where nobody who was asked for can be read."""
         found = Found()
         people: dict[str, Candidate | None] = {}
         without: list[DirectoryUser] = []
-        waiting = self._first(asked, without)
+        unread: list[Unreadable] = []
+        readable = 0
+        waiting = self._first(asked, without, found, unread)
         while waiting and len(people) < LONGEST_CHAIN + len(asked.okta_ids) + len(asked.directory_ids):
             okta_id = waiting.pop(0)
             if okta_id in people:
                 continue
             person = found.persons[okta_id] = self.okta.person(okta_id)
-            candidate = self._person(person, found)
-            people[okta_id] = candidate
+            people[okta_id] = None
+            try:
+                people[okta_id] = candidate = self._person(person, found)
+            except Unreadable as exc:
+                unread.append(exc)
+                found.findings.append(_unreadable(okta_id, exc, okta_id))
+                continue
+            readable += 1
             if candidate is not None and candidate.want.names_somebody:
                 waiting += self._chain(candidate)
+        if unread and not readable and not without:
+            raise unread[0]
         found.candidates = _twins([c for c in people.values() if c is not None])
         for user in without:
             account = Account.of(user, self.projector.mapping)
@@ -78,18 +90,27 @@ class SingleReader(Struct, frozen=True, kw_only=True):
         found.people = len(people)
         return found
 
-    def _first(self, asked: Asked, without: list[DirectoryUser]) -> list[str]:
+    def _first(
+        self, asked: Asked, without: list[DirectoryUser], found: Found, unread: list[Unreadable]
+    ) -> list[str]:
         """Okta user ids of those who were asked for; ``without``: accounts of which Okta knows nobody."""
         ids = list(asked.okta_ids)
-        for login in asked.logins:
-            # A stored plan's scope may name accounts by their id.
-            user = self.directory.find(user_name_key=identity_key(login)) or self.directory.get(login)
-            ids += self._by_login(user.user_name if user else login, user, without)
-        for directory_id in asked.directory_ids:
-            user = self.directory.get(directory_id)
-            if user is not None:
-                ids += self._by_login(user.user_name, user, without)
+        names = [*((name, True) for name in asked.logins), *((name, False) for name in asked.directory_ids)]
+        for name, is_login in names:
+            try:
+                ids += self._asked(name, without, is_login=is_login)
+            except Unreadable as exc:
+                unread.append(exc)
+                found.findings.append(_unreadable(name, exc, None))
         return ids
+
+    def _asked(self, name: str, without: list[DirectoryUser], *, is_login: bool) -> Iterable[str]:
+        user = self.directory.find(user_name_key=identity_key(name)) if is_login else None
+        # A stored plan's scope may name accounts by their id.
+        user = user or self.directory.get(name)
+        if user is None and not is_login:
+            return []
+        return self._by_login(user.user_name if user else name, user, without)
 
     def _by_login(
         self, login: str, user: DirectoryUser | None, without: list[DirectoryUser]
@@ -163,6 +184,10 @@ class SingleReader(Struct, frozen=True, kw_only=True):
 def not_disproved(absences: Sequence[tuple[Account, Proof]]) -> list[tuple[Account, Proof]]:
     """A direct read that finds the person assigned is no disproved listing: there was none."""
     return [(account, proof) for account, proof in absences if proof.answer is not Answer.PRESENT]
+
+
+def _unreadable(login: str, exc: Unreadable, okta_id: str | None) -> Finding:
+    return Finding(code=FindingCode.UNREADABLE, login=login, detail=exc.detail, okta_id=okta_id)
 
 
 def _maybe(user: DirectoryUser | None, mapping: Mapping) -> Account | None:

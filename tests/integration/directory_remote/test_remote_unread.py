@@ -86,6 +86,27 @@ def test_one_person_looked_at_alone_is_left_alone_too(tmp_path: Path, sloppy: Sl
         world.remote.client.close()
 
 
+def test_of_several_who_are_asked_for_the_others_are_repaired(tmp_path: Path, sloppy: Sloppy) -> None:
+    """One who can't be read ends the run only where nobody else was asked for."""
+    sloppy.add(OWNER)
+    with remote_world(Remote(sloppy.url, KEY), tmp_path) as world:
+        world.first_run()
+        unread, other = (person["login"] for person in world.people()[3:5])
+        world.ahead += LAG + timedelta(minutes=1)
+        sloppy.users[world.account(unread).id]["emails"] = "nonsense"
+        drifted = sloppy.users[world.account(other).id]
+        drifted["title"] = "Somebody else"
+        for several in ((unread, other), (other, unread)):
+            drifted["title"] = "Somebody else"
+            report = world.reconcile(*several)
+            assert (report.outcome.value, actions(report)) == ("applied", ["update"])
+            assert drifted.get("title") != "Somebody else"
+            assert ("unreadable", unread) in {(f.code.value, f.login) for f in report.findings}
+        with pytest.raises(Unreadable, match="It is left as it is"):
+            world.reconcile(unread)
+        world.remote.client.close()
+
+
 @pytest.mark.parametrize("more", [{}, {"id": None}], ids=["with an id", "without one"])
 def test_a_push_makes_no_second_account_of_one_that_cannot_be_read(
     sloppy_place: RemotePlace, sloppy: Sloppy, more: dict[str, Any]
