@@ -138,6 +138,13 @@ def owners_ending(conn: Connection, *, after: int) -> set[str]:
     return {directory_id for directory_id in rows if directory_id is not None}
 
 
+def counted(conn: Connection, *, after: int) -> list[Intent]:
+    """Deactivations that count as made: by a call that is open, or that was begun after intent ``after`` and is done."""
+    made = (table.c.state == OPEN) | ((table.c.id > after) & (table.c.state == DONE))
+    rows = conn.execute(select(*_columns).where(table.c.window_id.is_not(None), made))
+    return [Intent(**row._asdict()) for row in rows]
+
+
 def forget(conn: Connection, now: datetime) -> None:
     """Drop intents that ended over a day ago."""
     conn.execute(delete(table).where(table.c.state != OPEN, table.c.ended < now - _KEPT))

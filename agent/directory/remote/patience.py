@@ -83,7 +83,7 @@ def patiently(
         return True if exc.after is None else exc.after
 
     attempts = stamina.retry_context(
-        on=pause, attempts=_ATTEMPTS, timeout=patience, wait_initial=first_wait, wait_max=_LONGEST_PAUSE,
+        on=pause, attempts=_ATTEMPTS, timeout=None, wait_initial=first_wait, wait_max=_LONGEST_PAUSE,
         wait_jitter=first_wait,
     )  # fmt: skip
     try:

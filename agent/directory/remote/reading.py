@@ -9,7 +9,9 @@ import structlog
 from msgspec.structs import replace
 from sqlalchemy import Connection
 
+from agent.directory import guarded
 from agent.directory.remote import lookup, merge
+from agent.directory.remote.ledger import intended
 from agent.directory.remote.listing import Listing, Problem
 from agent.directory.remote.lookup import Finder, Resource
 from agent.directory.remote.provider import Discovery
@@ -159,7 +161,7 @@ class Reader:
     ) -> Iterator[list[_One]]:
         """The end writes down what a whole listing shows."""
         listing = self.listing()
-        recent = self._recent_links()
+        recent, newest = self._recently()
         count = _Count()
         for page in listing:
             known, owners = self._known(page)
@@ -177,7 +179,7 @@ class Reader:
             for one in late:
                 counted(count, one, None)
             yield late
-        self._keep(count)
+        self._keep(count, listing, newest)
         self._note_unread(listing.problems)
         report(listing.problems)
 
@@ -218,13 +220,15 @@ class Reader:
             if not listing.saw(link.directory_id) and (user := merge.written_state(link))
         ]
 
-    def _recent_links(self) -> dict[str, Link]:
+    def _recently(self) -> tuple[dict[str, Link], int]:
+        """What the agent wrote last, by account, and its newest intent."""
         with self._store.read() as conn:
-            return {
+            links_of = {
                 link.directory_id: link
                 for link in links.written_since(conn, self._clock() - LAG)
                 if link.state
             }
+            return links_of, intents.newest(conn)
 
     def _recent(self, link: Link) -> bool:
         return link.written is not None and link.written >= self._clock() - LAG
@@ -242,16 +246,25 @@ class Reader:
         mixed = replace(own, **marks)
         return replace(mixed, version=merge.version(mixed))
 
-    def _keep(self, count: "_Count") -> None:
+    def _keep(self, count: "_Count", listing: Listing, newest: int) -> None:
+        """``newest``: the intent before the listing began."""
         owners = [Owner(user_id, name) for user_id, name in count.shown_owners.items()]
 
         def work(conn: Connection) -> None:
             if owners:
                 links.set_owners(conn, owners)
+            # A call that is under way, or ended while the list was read, counts as made: the list may not show it.
+            ends = [
+                user
+                for intent in intents.counted(conn, after=newest)
+                if (user := intended(intent).body.before) is not None
+                and listing.saw(user.id)
+                and user.id not in count.inactive
+            ]
             links.set_counters(
                 conn,
-                managed_active=count.managed_active,
-                active_owners=count.active_owners(),
+                managed_active=count.managed_active - sum(map(guarded.managed_active, ends)),
+                active_owners=count.active_owners() - sum(map(guarded.active_owner, ends)),
                 visible=count.visible,
             )
 
@@ -278,6 +291,7 @@ class _Count:
 
     def __init__(self) -> None:
         self.managed_active = self.visible = 0
+        self.inactive: set[str] = set()
         #: By id, of accounts that show the role of an owner.
         self.shown_owners: dict[str, str] = {}
         self._active: dict[str, bool] = {}
@@ -295,6 +309,8 @@ class _Count:
         self, user_id: str, active: bool, managed: bool, owner: bool, hidden: bool, account: Account | None
     ) -> None:
         self.managed_active += managed and active
+        if not active:
+            self.inactive.add(user_id)
         self.visible += not hidden
         if owner:
             self._active[user_id] = active

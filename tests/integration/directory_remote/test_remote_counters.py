@@ -1,0 +1,72 @@
+"""What a listing counts of an account while deactivations are under way: each is counted once, whatever the list shows."""
+
+import pytest
+from places import RemotePlace, remote_place
+from remotes import Remote
+from sloppy import KEY, Call, Reply, Sloppy
+from worlds import okta_id
+
+from agent.directory.remote.unfinished import OWN_GRACE
+from agent.model.errors import AnswerLost
+from agent.model.users import DirectoryUser
+from agent.store import account
+from agent.store.engine import Store
+
+NAMES = ("ann@example.com", "bob@example.com", "cid@example.com")
+
+
+def people(place: RemotePlace) -> list[DirectoryUser]:
+    return [place.post(name, okta=okta_id(n)).user for n, name in enumerate(NAMES)]
+
+
+def managed_active(place: RemotePlace) -> int:
+    with place.store.read() as conn:
+        return account.get(conn).managed_active
+
+
+def listed(place: RemotePlace) -> int:
+    for _ in place.directory.everyone():
+        pass
+    return managed_active(place)
+
+
+@pytest.mark.parametrize("carried_out", [False, True])
+def test_one_in_doubt_counts_as_made_whatever_the_list_shows(
+    sloppy_place: RemotePlace, sloppy: Sloppy, carried_out: bool
+) -> None:
+    ann, *_ = people(sloppy_place)
+
+    def cut(server: Sloppy, call: Call) -> Reply | None:
+        """The answer is lost, and then nothing can be read until this is over."""
+        if call.path != f"/Users/{ann.id}":
+            return None
+        if call.method == "PATCH":
+            server.users[ann.id]["active"] = not carried_out
+            return Reply(200, cut=0)
+        return Reply(500) if sloppy.count("PATCH") else None
+
+    sloppy.scripted = cut
+    sloppy_place.directory.transport.most_patience = 0.0
+    with pytest.raises(AnswerLost):
+        sloppy_place.change(ann, active=False)
+    assert (managed_active(sloppy_place), listed(sloppy_place)) == (2, 2)
+    sloppy.scripted = None
+    assert sloppy_place.directory.read_back(sloppy_place.now + OWN_GRACE) == 0
+    truth = sum(bool(user["active"]) for user in sloppy.users.values())
+    assert (managed_active(sloppy_place), listed(sloppy_place)) == (truth, truth)
+    assert truth == (2 if carried_out else 3)
+
+
+@pytest.mark.parametrize("shown", [0, 1, 2], ids=["before its page", "on its page", "after its page"])
+def test_one_that_is_made_while_the_list_is_read_counts(
+    sqlite_store: Store, sloppy: Sloppy, shown: int
+) -> None:
+    with remote_place(sqlite_store, Remote(sloppy.url, KEY), page_size=1, concurrency=1) as place:
+        everybody = people(place)
+        pages = iter(place.directory.everyone())
+        seen = [user for _ in range(shown) for user in next(pages)]
+        place.change(everybody[1], active=False)
+        seen += [user for page in pages for user in page]
+        assert len(seen) == 3
+        assert managed_active(place) == 2
+        assert listed(place) == 2
