@@ -29,6 +29,8 @@ from agent.store.staging import AccountRow, directory_rows
 
 #: How long the agent's own last write outweighs a listing that shows something older.
 LAG = timedelta(minutes=10)
+#: More than these are not looked for one by one: a list without all of them is a list that lags.
+_LATE = 200
 #: Time to renew a certificate without haste.
 CERTIFICATE_NOTICE = timedelta(days=14)
 
@@ -213,12 +215,16 @@ class Reader:
         return frozenset() if self._keys and links.owners(conn) else self._keys
 
     def _late(self, listing: Listing, recent: dict[str, Link]) -> list[DirectoryUser]:
-        """What the agent wrote itself, and the listing doesn't show yet."""
-        return [
+        """What the agent wrote itself, and the listing doesn't show yet. Who was deleted meanwhile isn't late."""
+        unseen = [
             user
             for link in recent.values()
             if not listing.saw(link.directory_id) and (user := merge.written_state(link))
         ]
+        if len(unseen) > _LATE:
+            return unseen
+        # A remote may hide whoever is inactive; an active account that no read finds is gone.
+        return [user for user in unseen if not user.active or self.resource(user.id) is not None]
 
     def _recently(self) -> tuple[dict[str, Link], int]:
         """What the agent wrote last, by account, and its newest intent."""

@@ -30,3 +30,35 @@ def test_a_run_makes_an_account_again_that_was_deleted_at_the_remote(tmp_path: P
         assert world.account(login).managed
         assert world.reconcile().outcome.value == "in_step"
         world.remote.client.close()
+
+
+def test_an_account_that_is_deleted_right_after_the_agents_own_write_is_made_again_at_once(
+    tmp_path: Path, sloppy: Sloppy
+) -> None:
+    with remote_world(Remote(sloppy.url, KEY), tmp_path) as world:
+        login = started(world, sloppy)
+        user = sloppy.users[world.account(login).id]
+        user["title"] = "Somebody else"
+        assert world.reconcile().outcome.value == "applied"
+        del sloppy.users[user["id"]]
+        report = world.reconcile()
+        assert report.plan is not None
+        assert [action.kind.value for action in report.plan.plan.actions] == ["create"]
+        assert world.account(login).managed
+        assert world.reconcile().outcome.value == "in_step"
+        world.remote.client.close()
+
+
+def test_an_account_that_a_lagging_list_does_not_show_yet_is_not_made_again(
+    tmp_path: Path, sloppy: Sloppy
+) -> None:
+    with remote_world(Remote(sloppy.url, KEY), tmp_path) as world:
+        login = started(world, sloppy)
+        user = sloppy.users[world.account(login).id]
+        user["title"] = "Somebody else"
+        assert world.reconcile().outcome.value == "applied"
+        sloppy.stale = {user_id: one for user_id, one in sloppy.users.items() if user_id != user["id"]}
+        made = sloppy.count("POST")
+        assert world.reconcile().outcome.value == "in_step"
+        assert sloppy.count("POST") == made
+        world.remote.client.close()
