@@ -146,14 +146,16 @@ def candidates(conn: Connection, limit: int, *, remote: bool = False) -> tuple[i
     side = directory_rows if remote else users
     named = select(sweep_rows.c.external_id).where(sweep_rows.c.external_id.is_not(None))
     called = select(sweep_rows.c.user_name_key)
-    unmanaged = (side.c.origin == "local") | ((side.c.origin == "okta") & side.c.okta_id.is_(None))
+    inner, key = side.alias("i"), "n" if remote else "seq"
+    unmanaged = (inner.c.origin == "local") | ((inner.c.origin == "okta") & inner.c.okta_id.is_(None))
     shown = [] if remote else [users.c.hidden == false()]
     found = (
         select(side.c.id, side.c.user_name)
         .where(
             *shown,
             side.c.active == true(),
-            unmanaged,
+            # Few, and found by one scan: in the order of the names each account would be fetched by itself.
+            side.c[key].in_(select(inner.c[key]).where(unmanaged)),
             side.c.id.not_in(named),
             side.c.user_name_key.not_in(called),
         )
