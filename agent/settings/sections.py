@@ -82,10 +82,10 @@ class DirectorySettings(Section):
     max_per_second: Annotated[float, Field(gt=0)] = 25.0
     """Calls a second to the remote, over all; lower it where the remote answers 429."""
     concurrency: Annotated[int, Field(ge=1, le=64)] = 4
-    """Calls to the remote at the same time."""
+    """Calls to the remote at the same time, at most."""
     timeout: Period = timedelta(seconds=30)
     """For each call to the remote."""
-    page_size: Annotated[int, Field(ge=1, le=1000)] = 100
+    page_size: Annotated[int, Field(ge=1, le=1000)] = 500
     """Accounts per page when the remote is listed."""
 
 
