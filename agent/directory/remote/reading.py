@@ -15,9 +15,10 @@ from agent.directory.remote.ledger import intended
 from agent.directory.remote.listing import Listing, Problem
 from agent.directory.remote.lookup import Finder, Resource
 from agent.directory.remote.provider import Discovery
-from agent.directory.remote.transport import PATIENT, Transport
+from agent.directory.remote.transport import HURRIED, PATIENT, Transport
 from agent.directory.remote.unread import Unread
 from agent.directory.remote.wire import Account
+from agent.model.errors import DirectoryUnavailable, Unreadable
 from agent.model.mapping import Mapping
 from agent.model.users import DirectoryUser, Role, identity_key
 from agent.settings import DirectorySettings
@@ -221,10 +222,21 @@ class Reader:
             for link in recent.values()
             if not listing.saw(link.directory_id) and (user := merge.written_state(link))
         ]
-        if len(unseen) > _LATE:
-            return unseen
-        # A remote may hide whoever is inactive; an active account that no read finds is gone.
-        return [user for user in unseen if not user.active or self.resource(user.id) is not None]
+        return unseen if len(unseen) > _LATE else self._still_there(unseen)
+
+    def _still_there(self, unseen: list[DirectoryUser]) -> list[DirectoryUser]:
+        """Without those that a read says are gone. Who can't be read may well be there."""
+        there: list[DirectoryUser] = []
+        for done, user in enumerate(unseen):
+            try:
+                # A remote may hide whoever is inactive; that no read finds them says nothing.
+                if not user.active or self.resource(user.id, patience=HURRIED) is not None:
+                    there.append(user)
+            except Unreadable:
+                there.append(user)
+            except DirectoryUnavailable:
+                return [*there, *unseen[done:]]
+        return there
 
     def _recently(self) -> tuple[dict[str, Link], int]:
         """What the agent wrote last, by account, and its newest intent."""

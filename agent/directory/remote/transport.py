@@ -53,6 +53,8 @@ SCIM_JSON = "application/scim+json"
 #: A page of 1,000 accounts has about 2 MB.
 MAX_ANSWER = 64 * 1024 * 1024
 _MAX_REDIRECTS = 3
+#: Seconds until somebody has taken the connection.
+_CONNECTING = 10.0
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _RETRIED = frozenset({429, 500, 502, 503, 504})
 _ACCOUNTS = "/Users"
@@ -220,8 +222,9 @@ class Transport:
         url = self._url(path)
         seconds = min(self.seconds, deadline.left() - (deadline.READING_BACK if writes else 0.0))
         if seconds <= 0:
-            raise self._unavailable("took too long in all; this call was not sent any more", _LATER)
-        pauses = {"connect": min(10.0, seconds), "read": seconds, "write": seconds, "pool": seconds}
+            raise self._overdue()
+        connecting = min(_CONNECTING, seconds)
+        pauses = {"connect": connecting, "read": seconds, "write": seconds, "pool": seconds}
         request = httpx.Request(
             method, _parsed(url), params=params, content=content, headers=headers or self._headers,
             extensions={"timeout": pauses},
@@ -236,6 +239,8 @@ class Transport:
                 finally:
                     response.close()
         except trouble.NOT_SENT as exc:
+            if isinstance(exc, httpx.TimeoutException) and seconds < min(_CONNECTING, self.seconds):
+                raise self._overdue() from exc
             raise self._unreached(exc) from exc
         except httpx.HTTPError as exc:
             problem = f"gave no whole answer ({type(exc).__name__})"
@@ -289,6 +294,9 @@ class Transport:
             )
 
     # What went wrong
+
+    def _overdue(self) -> DirectoryUnavailable:
+        return self._unavailable("took too long in all; this call was not sent any more", _LATER)
 
     def _unreached(self, exc: Exception) -> Exception:
         found = trouble.unreached(exc)

@@ -62,6 +62,27 @@ def test_dripping_headers_end_with_the_time_out() -> None:
         listener.close()
 
 
+def test_a_connection_that_nobody_takes_is_told_apart_from_a_deadline_that_is_over() -> None:
+    """Who waits for the push has no use for advice about firewalls."""
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as full, socket.socket() as waiting:
+        address = full.getsockname()
+        waiting.connect(address)
+        settings = DirectorySettings(
+            backend="scim",
+            base_url=f"http://127.0.0.1:{address[1]}",
+            api_key=KEY,
+            timeout=timedelta(seconds=0.2),
+        )
+        calls = Transport(settings, first_wait=0.01)
+        try:
+            with pytest.raises(DirectoryUnavailable, match="no connection came about in time"):
+                calls.read("/Users", patience=0)
+            with deadline.within(0.1), pytest.raises(DirectoryUnavailable, match="took too long in all"):
+                calls.read("/Users", patience=0)
+        finally:
+            calls.close()
+
+
 class Stuck:
     """From ``set`` on, writes get no answer until the test is over; ``overslept``: the agent waited for one too long."""
 

@@ -3,9 +3,10 @@
 from datetime import timedelta
 from pathlib import Path
 
+import pytest
 from remote_world import OWNER, RemoteWorld, remote_world
 from remotes import Remote
-from sloppy import KEY, Sloppy
+from sloppy import KEY, Reply, Sloppy
 
 from agent.directory.remote.reading import LAG
 
@@ -61,4 +62,32 @@ def test_an_account_that_a_lagging_list_does_not_show_yet_is_not_made_again(
         made = sloppy.count("POST")
         assert world.reconcile().outcome.value == "in_step"
         assert sloppy.count("POST") == made
+        world.remote.client.close()
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [Reply(200, {"id": ["odd"]}), Reply(500, {"detail": "broken"}), Reply(403, {"detail": "not that one"})],
+    ids=["unreadable", "a 500", "a 403"],
+)
+def test_an_account_that_the_list_leaves_out_and_no_read_shows_ends_no_run(
+    tmp_path: Path, sloppy: Sloppy, answer: Reply
+) -> None:
+    """It may well be there: it is neither made again nor touched, and everybody else is repaired."""
+    with remote_world(Remote(sloppy.url, KEY), tmp_path) as world:
+        login = started(world, sloppy)
+        user = sloppy.users[world.account(login).id]
+        user["title"] = "Somebody else"
+        assert world.reconcile().outcome.value == "applied"
+        world.directory.transport.most_patience = 0.03
+        sloppy.stale = {user_id: one for user_id, one in sloppy.users.items() if user_id != user["id"]}
+        sloppy.scripted = lambda _, call: answer if call.path.endswith(f"/Users/{user['id']}") else None
+        other = sloppy.users[world.account(world.people()[1]["login"]).id]
+        other["title"] = "Somebody else"
+        sloppy.stale = {**sloppy.stale, other["id"]: dict(other)}
+        report = world.reconcile()
+        assert report.plan is not None
+        done = [(action.kind.value, action.state.value) for action in report.plan.plan.actions]
+        assert (report.outcome.value, done) == ("applied", [("update", "done")])
+        assert other["title"] != "Somebody else"
         world.remote.client.close()
