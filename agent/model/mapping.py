@@ -113,9 +113,11 @@ class Mapping:
     def project(self, profile: Profile) -> str:
         """What the directory has."""
         found = self._heads(profile)
-        values: Values = found[: self._single]
-        for part, (_, read, nothing) in zip(found[self._single :], self._parts, strict=True):
-            values += read(part) if part else nothing
+        at = self._single
+        values = [*found[:at]]
+        for _, read, nothing in self._parts:
+            values += read(part) if (part := found[at]) else nothing
+            at += 1
         return _text(values)
 
     def project_wanted(self, app_user: AppUser) -> Projected:
@@ -195,10 +197,10 @@ def _reading(leaves: Sequence[str]) -> Callable[[Any], Values]:
     return get if len(leaves) > 1 else lambda part: (get(part),)
 
 
-def _text(values: Values) -> str:
+def _text(values: Sequence[str | None]) -> str:
     text = _encode(values)
     if b'""' in text and "" in values:
-        text = _encode(tuple(value or None for value in values))
+        text = _encode([value or None for value in values])
     return text.decode()
 
 

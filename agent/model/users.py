@@ -150,8 +150,12 @@ class DirectoryUser(Struct, frozen=True, kw_only=True, gc=False):
         return is_managed(self.origin, self.okta_id)
 
 
+# A name of its own each: the class looks a member up at every use.
+_OKTA, _LINKED = Origin.OKTA, Origin.LINKED
+
+
 def is_managed(origin: Origin, okta_id: str | None) -> bool:
-    return origin is Origin.LINKED or (origin is Origin.OKTA and okta_id is not None)
+    return origin is _LINKED or (origin is _OKTA and okta_id is not None)
 
 
 def identity_key(text: str) -> str:

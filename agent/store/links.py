@@ -1,10 +1,10 @@
 """What the store keeps of accounts at a remote OpsHelm: links and marks, the agent's last writes, owners. No rules."""
 
-import json
 from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any
 
+import msgspec
 from msgspec import Struct
 from sqlalchemy import Connection, bindparam, delete, insert, select, update
 
@@ -67,7 +67,7 @@ def of(conn: Connection, directory_ids: Collection[str]) -> dict[str, Link]:
     wanted: str
     given: str | list[str]
     if conn.dialect.name == "sqlite":
-        wanted, given = "IN (SELECT value FROM json_each(?))", json.dumps(ids)
+        wanted, given = "IN (SELECT value FROM json_each(?))", msgspec.json.encode(ids).decode()
     else:
         wanted, given = "= ANY(%s)", ids
     rows = driver(conn).execute(f"SELECT {_MARKS} FROM remote_links WHERE directory_id {wanted}", [given])

@@ -7,6 +7,7 @@ Somebody who is listed twice (the list moved while it was paged) counts once, as
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -225,6 +226,11 @@ def _is_sqlite(conn: Connection) -> bool:
     return conn.dialect.name == "sqlite"
 
 
+#: One time for each page.
+_read_at = lru_cache(maxsize=16)(micros)
+
+
+# Of an enum's member, ``_value_`` is the attribute and ``value`` a slower way to it; these rows are many.
 def _sweep_row(want: Want) -> tuple[Any, ...]:
     return (
         want.okta_id,
@@ -233,12 +239,12 @@ def _sweep_row(want: Want) -> tuple[Any, ...]:
         want.user_name_key,
         want.email,
         want.email_key,
-        want.wanted.value,
-        want.row.value,
+        want.wanted._value_,
+        want.row._value_,
         want.mapped,
         want.unsaid,
         want.sync_error,
-        micros(want.read_at),
+        _read_at(want.read_at),
     )
 
 
@@ -249,11 +255,11 @@ def account_row(account: Account) -> AccountRow:
         account.user_name_key,
         account.email_key,
         account.okta_id,
-        account.origin.value,
+        account.origin._value_,
         account.protected,
         account.active,
         account.suspended,
-        account.role.value,
+        account.role._value_,
         account.mapped,
         account.version,
     )

@@ -29,6 +29,8 @@ from agent.store.staging import AccountRow, account_row
 
 _encode = msgspec.json.Encoder().encode
 _ORIGINS = {origin.value: origin for origin in Origin}
+# A name of its own each: the class looks a member up at every use.
+_OWNER, _MEMBER, _LOCAL = Role.OWNER, Role.MEMBER, Origin.LOCAL
 
 
 #: What decides about an account besides its names and its profile: okta_id, role, origin, protected, suspended, hidden.
@@ -63,16 +65,16 @@ def row(account: Account, link: Link | None, owner_keys: Collection[str], mappin
     user_name, active = account.user_name, account.active
     # As staging.account_row makes it.
     columns = (
-        account.id, user_name, identity_key(user_name), identity_key(account.primary_email or ""), okta_id, origin.value,
-        protected, active, suspended, role.value, mapping.project(account),
+        account.id, user_name, identity_key(user_name), identity_key(account.primary_email or ""), okta_id, origin._value_,
+        protected, active, suspended, role._value_, mapping.project(account),
         _version(user_name, active, standing, account.contents),
     )  # fmt: skip
-    return Row(columns, is_managed(origin, okta_id), role is Role.OWNER, hidden)
+    return Row(columns, is_managed(origin, okta_id), role is _OWNER, hidden)
 
 
 def row_of(user: DirectoryUser, mapping: Mapping) -> Row:
     """The same of one that was read before."""
-    return Row(account_row(Listed.of(user, mapping)), user.managed, user.role is Role.OWNER, user.hidden)
+    return Row(account_row(Listed.of(user, mapping)), user.managed, user.role is _OWNER, user.hidden)
 
 
 def version(user: DirectoryUser) -> int:
@@ -85,9 +87,9 @@ def _standing(account: Account, link: Link | None, owner_keys: Collection[str]) 
     owner = account.owner
     if owner is None:
         owner = bool(owner_keys) and identity_key(account.user_name) in owner_keys
-    role = Role.OWNER if owner else Role.MEMBER
+    role = _OWNER if owner else _MEMBER
     if link is None:
-        return account.okta_id, role, Origin.LOCAL, False, False, False
+        return account.okta_id, role, _LOCAL, False, False, False
     okta_id = link.okta_id if link.okta_id is not None or link.detached else account.okta_id
     suspended, hidden = link.suspended and not account.active, link.hidden and not account.active
     return okta_id, role, _ORIGINS[link.origin], link.protected, suspended, hidden
@@ -103,7 +105,7 @@ def link_of(user: DirectoryUser, *, detached: bool = False, written: datetime | 
         directory_id=user.id,
         okta_id=user.okta_id,
         detached=detached,
-        origin=user.origin.value,
+        origin=user.origin._value_,
         protected=user.protected,
         suspended=user.suspended,
         hidden=user.hidden,

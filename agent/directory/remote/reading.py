@@ -320,8 +320,8 @@ class _Count:
         self._add(user.id, user.active, user.managed, owner, user.hidden, account)
 
     def row(self, row: merge.Row, account: Account | None) -> None:
-        columns = row.columns
-        self._add(columns[_ID], columns[_ACTIVE], row.managed, row.owner, row.hidden, account)
+        columns, managed, owner, hidden = row
+        self._add(columns[_ID], columns[_ACTIVE], managed, owner, hidden, account)
 
     def _add(
         self, user_id: str, active: bool, managed: bool, owner: bool, hidden: bool, account: Account | None
