@@ -100,6 +100,7 @@ def test_f24_a_hundred_clients_at_once_are_all_answered(warm: Warm, sqlite_url: 
     store.close()
 
 
+@pytest.mark.slow
 def test_f42_no_descriptors_left_ends_nothing(warm: Warm, sqlite_url: str, tmp_path: Path) -> None:
     key = new_key(sqlite_url)
     daemon = warm.serve(tmp_path, ROOMY | {"OPSHELM_DATABASE__URL": sqlite_url})
