@@ -19,6 +19,7 @@ from agent.model.errors import AgentError, FenceLost, NotFound, StoreError, Vers
 from agent.model.mapping import apply
 from agent.model.paths import EMAIL_PATH
 from agent.model.plan import Action
+from agent.model.ticking import ticking
 from agent.model.users import DirectoryUser, identity_key
 from agent.reconcile.drafts import draft
 from agent.reconcile.width import Width
@@ -45,7 +46,10 @@ class CallingWriter:
     ) -> list[Ended]:
         ended: list[Ended] = []
         undone: set[int] = set()
-        for wave in _waves(actions, lambda: max(self._width.calls * _AHEAD, _TOGETHER)):
+        clock = ticking(now)
+        for wave in _waves(actions, self._size):
+            # Whoever judges how old a call is must not take it for as old as the first of the run.
+            at = clock()
             ready = []
             for action in wave:
                 first = next((n for n in action.needs if n in undone), None)
@@ -54,11 +58,16 @@ class CallingWriter:
                 else:
                     ended.append(after_undone(action.n, first))
                     undone.add(action.n)
-                    self._mark(plan_id, [ended[-1]], now)
-            done = self._together(plan_id, ready, context_of, now)
+                    self._mark(plan_id, [ended[-1]], at)
+            done = self._together(plan_id, ready, context_of, at)
             ended += done
             undone |= {e.n for e in done if e.state is not ActionState.DONE}
         return ended
+
+    def _size(self) -> int:
+        """Where all threads are at it, a push waits until one of them is done with its share."""
+        ahead = self._width.calls * _AHEAD
+        return ahead if self._width.calls == self._width.most else max(ahead, _TOGETHER)
 
     def _together(
         self, plan_id: int, actions: Sequence[Action], context_of: ContextOf, now: datetime
@@ -76,18 +85,18 @@ class CallingWriter:
             except StoreError as error:
                 failed[n] = error
         ended: list[Ended] = []
-        stopped: AgentError | None = None
+        stopped: Exception | None = None
         for action in actions:
             wrong = failed.get(action.n)
             if wrong is None:
                 made = written[action.n].user
                 self._versions[made.id] = made.version
                 ended.append(Ended(n=action.n, state=ActionState.DONE))
-            elif isinstance(wrong, StoreError | FenceLost):
+            elif isinstance(wrong, AgentError) and not isinstance(wrong, StoreError | FenceLost):
+                ended.append(outcome(action, wrong))
+            else:
                 # It stays sent: whoever comes next reads it back. The others have their ends first.
                 stopped = wrong
-            else:
-                ended.append(outcome(action, wrong))
         self._mark(plan_id, ended, now)
         if stopped is not None:
             raise stopped
@@ -95,11 +104,12 @@ class CallingWriter:
 
     def _called(
         self, actions: Sequence[Action], context_of: ContextOf, now: datetime
-    ) -> tuple[dict[int, Written], dict[int, AgentError]]:
+    ) -> tuple[dict[int, Written], dict[int, Exception]]:
         """What was written and what was not, by the action's number; as many calls at once as are worth it."""
         written: dict[int, Written] = {}
-        failed: dict[int, AgentError] = {}
+        failed: dict[int, Exception] = {}
         left = deque(actions)
+        clock, began, cpu = ticking(now), time.monotonic(), time.process_time()
 
         def take() -> None:
             while True:
@@ -108,11 +118,10 @@ class CallingWriter:
                 except IndexError:
                     return
                 try:
-                    written[action.n] = self._call(action, context_of(action), now)
-                except AgentError as error:
+                    written[action.n] = self._call(action, context_of(action), clock())
+                except Exception as error:  # noqa: BLE001 - raised once the outcomes of the others are stored
                     failed[action.n] = error
 
-        began, cpu = time.monotonic(), time.process_time()
         for task in [self._directory.run(take) for _ in range(min(self._width.calls, len(actions)))]:
             task.result()
         self._width.note(time.monotonic() - began, time.process_time() - cpu)
@@ -120,7 +129,7 @@ class CallingWriter:
 
     def _call(self, action: Action, context: WriteContext, now: datetime) -> Written:
         if action.kind is ActionKind.CREATE:
-            return self._directory.create_now(draft(action, None), context, now, later=True)
+            return self._directory.create_now(draft(action, None), context, now)
         if action.kind is ActionKind.RENAME_CYCLE:
             return self._ring(action, context, now)
         account = action.directory_id or ""

@@ -14,6 +14,7 @@ from msgspec.structs import replace
 from agent.directory.sql import SqlDirectory
 from agent.model.codes import ActionState, HeldCode
 from agent.model.crash_points import crash_point
+from agent.model.errors import Unreadable
 from agent.model.guard import NO_GRANT, Grant, Identity, ends_access, typed
 from agent.model.plan import Action, Plan
 from agent.okta_org.org import OktaOrg
@@ -112,7 +113,7 @@ class Reconciler:
             return None
         if due.sweep:
             report = self.run(apply=apply, trigger=trigger, actor=actor, wait=0)
-            self.store.write(lambda conn: watching.settle(conn, due.rows, report.outcome, self.clock()))
+            self.store.write(lambda conn: watching.settle(conn, due.rows, report, self.clock()))
             return report
         order = _order(due.asked, trigger=trigger, actor=actor, dry=not apply, wait=0)
         talk = Silent()
@@ -124,8 +125,12 @@ class Reconciler:
             return self._decide(run_id, fence, order, binding, replace(draft, plan=plan), grant, talk)
 
         ahead = watching.Ahead(now=now, people=due.asked.okta_ids)
-        report = self._frame.run(order, talk, work)
-        self.store.write(lambda conn: watching.settle(conn, due.rows, report.outcome, self.clock()))
+        try:
+            report = self._frame.run(order, talk, work)
+        except Unreadable:
+            self.store.write(lambda conn: watching.postpone(conn, due.rows, self.clock()))
+            raise
+        self.store.write(lambda conn: watching.settle(conn, due.rows, report, self.clock()))
         watching.after(self.store, ahead, report, self.clock())
         return report
 

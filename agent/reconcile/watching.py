@@ -27,7 +27,9 @@ UNANSWERED = frozenset(
     {Outcome.ERROR, Outcome.LEASE_HELD, Outcome.FROZEN, Outcome.INCOMPLETE, Outcome.PAUSED, Outcome.STOPPED}
 )
 #: Who is looked at again, or is left alone: nothing is healed yet.
-_NOT_YET = frozenset({FindingCode.PENDING, FindingCode.SYNCING, FindingCode.LEFT_ALONE})
+_NOT_YET = frozenset(
+    {FindingCode.PENDING, FindingCode.SYNCING, FindingCode.LEFT_ALONE, FindingCode.UNREADABLE}
+)
 
 
 class Due(Struct, frozen=True, kw_only=True):
@@ -114,11 +116,19 @@ def _held_whole(report: RunReport) -> bool:
     return report.plan is not None and report.plan.plan.held is not None
 
 
-def settle(conn: Any, rows: Sequence[Attention], outcome: Outcome, now: datetime) -> None:
-    """Done, or due again later: a question is asked until Okta answers."""
-    if outcome not in UNANSWERED:
-        attention.done(conn, rows)
+def settle(conn: Any, rows: Sequence[Attention], report: RunReport, now: datetime) -> None:
+    """Done, or due again later: a question is asked until Okta answers, and until the account can be read."""
+    if report.outcome in UNANSWERED:
+        postpone(conn, rows, now)
         return
+    unread = [finding for finding in report.findings if finding.code is FindingCode.UNREADABLE]
+    names = {name for finding in unread for name in (finding.okta_id, finding.login) if name}
+    left = [row for row in rows if (row.okta_id or row.directory_id) in names]
+    attention.done(conn, [row for row in rows if row not in left])
+    postpone(conn, left, now)
+
+
+def postpone(conn: Any, rows: Sequence[Attention], now: datetime) -> None:
     for row in rows:
         wait = min(LONGEST_WAIT, FIRST_WAIT * 2 ** min(row.attempts, 10))
         attention.postpone(conn, [row.id], now + wait)

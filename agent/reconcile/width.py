@@ -1,7 +1,8 @@
 """How many calls to a remote are worth having under way at once: as many as keep this process busy, and no more.
 
 A remote that answers at once is limited by the agent itself, and more threads would only wait for each other, at the cost of
-CPU; one that takes its time is asked several things at once. Judged by the CPU time that a few calls took. Starts with one.
+CPU; one that takes its time is asked several things at once. Judged by the CPU time that a few calls took. Starts with all:
+most runs are short, and a remote is rarely next door.
 """
 
 #: Share of the time in which the process was at work. Above it is busy enough, below more calls may come in between.
@@ -14,7 +15,7 @@ class Width:
 
     def __init__(self, most: int) -> None:
         self.most = most
-        self.calls = 1
+        self.calls = most
 
     def note(self, seconds: float, cpu: float) -> None:
         """``cpu``: seconds of CPU that this process used while ``seconds`` went by with ``calls`` under way."""

@@ -117,7 +117,14 @@ def _remote(directory: DirectorySettings) -> Iterator[tuple[str, str]]:
 
 def _remote_address(directory: DirectorySettings) -> Iterator[tuple[str, str]]:
     if directory.base_url:
-        yield from _url("base_url", directory.base_url)
+        wrong = list(_url("base_url", directory.base_url))
+        yield from wrong
+        parts = urlsplit("" if wrong else directory.base_url)
+        if parts.username is not None or parts.query or parts.fragment:
+            yield (
+                "base_url",
+                "must end with its path, without a user, a query or a fragment; the key is directory.api_key",
+            )
 
 
 def _remote_ca_file(directory: DirectorySettings) -> Iterator[tuple[str, str]]:

@@ -127,19 +127,23 @@ def open_creates(conn: Connection, *, okta_id: str | None, user_name_key: str) -
     return [Intent(**row._asdict()) for row in rows]
 
 
-def newest(conn: Connection) -> int:
+def mark(conn: Connection) -> int:
+    """The newest intent before all open ones: what ends after this moment has a greater id."""
+    oldest = conn.execute(select(func.min(table.c.id)).where(table.c.state == OPEN)).scalar_one()
+    if oldest is not None:
+        return int(oldest) - 1
     return int(conn.execute(select(func.coalesce(func.max(table.c.id), 0))).scalar_one())
 
 
 def owners_ending(conn: Connection, *, after: int) -> set[str]:
-    """Accounts whose ownership ends by a call that is open, or that was begun after intent ``after`` and not undone."""
+    """Accounts whose ownership ends by a call that is open, or that is behind ``after`` (see ``mark``) and done."""
     ending = (table.c.state == OPEN) | ((table.c.id > after) & (table.c.state == DONE))
     rows = conn.execute(select(table.c.directory_id).where(table.c.ends_owner, ending)).scalars()
     return {directory_id for directory_id in rows if directory_id is not None}
 
 
 def counted(conn: Connection, *, after: int) -> list[Intent]:
-    """Deactivations that count as made: by a call that is open, or that was begun after intent ``after`` and is done."""
+    """Deactivations that count as made: by a call that is open, or that is behind ``after`` (see ``mark``) and done."""
     made = (table.c.state == OPEN) | ((table.c.id > after) & (table.c.state == DONE))
     rows = conn.execute(select(*_columns).where(table.c.window_id.is_not(None), made))
     return [Intent(**row._asdict()) for row in rows]

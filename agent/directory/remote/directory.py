@@ -177,14 +177,9 @@ class RemoteDirectory:
         write = partial(self._writer.change, user_id, wanted, context, now, expected_version=expected_version)
         return self._submit(context, write)
 
-    def create_now(
-        self, draft: Draft, context: WriteContext, now: datetime, *, later: bool = False
-    ) -> Written:
-        """``create`` in the caller's own thread, for a task in ``run``.
-
-        ``later``: the caller writes ``Written.ending`` itself, with those of others; until then the call counts as open.
-        """
-        return self._writer.create(draft, context, now, later=later)
+    def create_now(self, draft: Draft, context: WriteContext, now: datetime) -> Written:
+        """``create`` in the caller's own thread, for a task in ``run``."""
+        return self._writer.create(draft, context, now)
 
     def modify_now(
         self,
@@ -196,7 +191,11 @@ class RemoteDirectory:
         expected_version: int | None = None,
         later: bool = False,
     ) -> Written:
-        """``modify``, as ``create_now``."""
+        """``modify``, as ``create_now``.
+
+        ``later``: of an ordinary update the caller writes ``Written.ending`` itself, with those of others; until then the
+        call counts as open. Any other change has none, and is written.
+        """
 
         def wanted(before: DirectoryUser) -> DirectoryUser:
             return transition.modified(before, change(before), context, now)

@@ -35,6 +35,8 @@ from agent.model.errors import UNDECODABLE, DirectoryUnavailable, ListingUnrelia
 MAX_ACCOUNTS = 5_000_000
 #: Accounts that are decoded before they are worked on: as many as the processor's own cache holds.
 _AT_ONCE = 100
+#: What is asked for once more where a larger page is refused.
+_MODEST = 100
 
 _top = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _list = msgspec.json.Decoder(list[msgspec.Raw] | None).decode
@@ -160,6 +162,10 @@ class Listing:
 
     def _page(self, params: dict[str, str | int]) -> Chunk:
         answer = self._transport.read("/Users", params)
+        if answer.status == 400 and self._size > _MODEST and self._received == 0 and not params.get("cursor"):
+            # Not every remote that refuses large pages says so beforehand.
+            self._size = _MODEST
+            return self._page({**params, "count": _MODEST})
         if answer.status == 400 and "cursor" in params:
             raise self._unreliable("lost its place: the remote no longer takes its own cursor")
         if answer.status != 200:

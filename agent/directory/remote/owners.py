@@ -14,7 +14,7 @@ from agent.store.engine import Store
 
 
 class Others(Struct, frozen=True, kw_only=True):
-    """The active owners besides one account, as just read; ``mark``: the newest intent before they were read."""
+    """The active owners besides one account, as just read; ``mark``: of the intents, from before they were read."""
 
     ids: frozenset[str]
     mark: int
@@ -41,7 +41,7 @@ class Owners:
     def besides(self, user: DirectoryUser) -> Others:
         """Read each of the others now: a role or a switch may have changed since the listing."""
         with self._store.read() as conn:
-            mark = intents.newest(conn)
+            mark = intents.mark(conn)
         listed = self._listed()
         if listed:
             found = [self._get(owner.directory_id) for owner in listed if owner.directory_id != user.id]

@@ -164,7 +164,7 @@ class Reader:
     ) -> Iterator[list[_One]]:
         """The end writes down what a whole listing shows."""
         listing = self.listing()
-        recent, newest = self._recently()
+        recent, mark = self._recently()
         count = _Count()
         for page in listing:
             known, owners = self._known(page)
@@ -182,7 +182,7 @@ class Reader:
             for one in late:
                 counted(count, one, None)
             yield late
-        self._keep(count, listing, newest)
+        self._keep(count, listing, mark)
         self._note_unread(listing.problems)
         report(listing.problems)
 
@@ -239,14 +239,14 @@ class Reader:
         return there
 
     def _recently(self) -> tuple[dict[str, Link], int]:
-        """What the agent wrote last, by account, and its newest intent."""
+        """What the agent wrote last, by account, and the mark of its intents."""
         with self._store.read() as conn:
             links_of = {
                 link.directory_id: link
                 for link in links.written_since(conn, self._clock() - LAG)
                 if link.state
             }
-            return links_of, intents.newest(conn)
+            return links_of, intents.mark(conn)
 
     def _recent(self, link: Link) -> bool:
         return link.written is not None and link.written >= self._clock() - LAG
@@ -264,8 +264,8 @@ class Reader:
         mixed = replace(own, **marks)
         return replace(mixed, version=merge.version(mixed))
 
-    def _keep(self, count: "_Count", listing: Listing, newest: int) -> None:
-        """``newest``: the intent before the listing began."""
+    def _keep(self, count: "_Count", listing: Listing, mark: int) -> None:
+        """``mark``: of the intents, from before the listing began."""
         owners = [Owner(user_id, name) for user_id, name in count.shown_owners.items()]
 
         def work(conn: Connection) -> None:
@@ -274,7 +274,7 @@ class Reader:
             # A call that is under way, or ended while the list was read, counts as made: the list may not show it.
             ends = [
                 user
-                for intent in intents.counted(conn, after=newest)
+                for intent in intents.counted(conn, after=mark)
                 if (user := intended(intent).body.before) is not None
                 and listing.saw(user.id)
                 and user.id not in count.inactive

@@ -6,7 +6,7 @@ the choice of a proxy) costs as much as sending it.
 
 import ssl
 from urllib.parse import urlsplit
-from urllib.request import getproxies, proxy_bypass
+from urllib.request import getproxies, proxy_bypass_environment  # type: ignore[attr-defined]
 
 import httpx
 
@@ -20,17 +20,19 @@ _IDLE = 30.0
 
 
 def route(settings: DirectorySettings) -> httpx.HTTPTransport:
-    """Thread-safe; close it. ConfigError where directory.ca_file holds no certificates."""
-    base_url = settings.base_url or ""
-    made = httpx.HTTPTransport(
-        verify=_trust(settings.ca_file),
-        limits=httpx.Limits(
-            max_connections=settings.concurrency,
-            max_keepalive_connections=settings.concurrency,
-            keepalive_expiry=_IDLE,
-        ),
-        proxy=proxy_for(base_url),
+    """Thread-safe; close it. ConfigError where directory.ca_file holds no certificates, or the proxy is none."""
+    limits = httpx.Limits(
+        max_connections=settings.concurrency,
+        max_keepalive_connections=settings.concurrency,
+        keepalive_expiry=_IDLE,
     )
+    trust, proxy = _trust(settings.ca_file), proxy_for(settings.base_url or "")
+    try:
+        made = httpx.HTTPTransport(verify=trust, limits=limits, proxy=proxy)
+    except (ImportError, ValueError, httpx.InvalidURL) as exc:
+        # Without the cause: it may hold a part of the proxy's password.
+        problem = f"the proxy that the environment names for it can't be used ({type(exc).__name__}); write http://HOST:PORT"
+        raise ConfigError([f"directory.base_url: {problem}, or name the host in NO_PROXY"]) from None
     deadline.bound(made)
     return made
 
@@ -39,9 +41,12 @@ def proxy_for(base_url: str) -> str | None:
     """As HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY say. None for ourselves: the key must not go out on the way there."""
     parts = urlsplit(base_url)
     host = parts.hostname or ""
-    if is_loopback(host) or proxy_bypass(host):
-        return None
+    port = parts.port or (443 if parts.scheme == "https" else 80)
     named = getproxies()
+    # Entries may have a port or, as httpx allows, a scheme.
+    exempt = ",".join(entry.strip().rpartition("://")[2] for entry in named.get("no", "").split(","))
+    if is_loopback(host) or proxy_bypass_environment(f"{host}:{port}", {"no": exempt}):
+        return None
     found = named.get(parts.scheme) or named.get("all")
     return found if not found or "://" in found else f"http://{found}"
 

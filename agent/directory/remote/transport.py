@@ -94,7 +94,7 @@ class Transport:
         assert settings.base_url is not None
         assert settings.api_key is not None
         self.base_url = settings.base_url.rstrip("/")
-        self.host = urlsplit(self.base_url).netloc
+        self.host = urlsplit(self.base_url).netloc.rpartition("@")[2]
         self.seconds = settings.timeout.total_seconds()
         self.budget = Budget(settings.max_per_second)
         #: When the remote's certificate ends; None without TLS or before the first call.
@@ -145,7 +145,8 @@ class Transport:
         headers = self._headers.copy()
         if content is not None:
             headers["Content-Type"] = SCIM_JSON
-        if if_match is not None:
+        if if_match is not None and if_match.isascii() and if_match.isprintable():
+            # Any other one is no ETag (RFC 9110 §8.8.3), and can't be said in a header.
             headers["If-Match"] = if_match
 
         def once() -> Answer:
@@ -225,10 +226,13 @@ class Transport:
             raise self._overdue()
         connecting = min(_CONNECTING, seconds)
         pauses = {"connect": connecting, "read": seconds, "write": seconds, "pool": seconds}
-        request = httpx.Request(
-            method, _parsed(url), params=params, content=content, headers=headers or self._headers,
-            extensions={"timeout": pauses},
-        )  # fmt: skip
+        try:
+            request = httpx.Request(
+                method, _parsed(url), params=params, content=content, headers=headers or self._headers,
+                extensions={"timeout": pauses},
+            )  # fmt: skip
+        except (httpx.InvalidURL, ValueError) as exc:
+            raise self._unavailable("has an address that can't be asked for", "Nothing was sent.") from exc
         try:
             with deadline.within(seconds):
                 response = self._route.handle_request(request)
@@ -273,11 +277,15 @@ class Transport:
         return path if path.startswith(("http://", "https://")) else self.base_url + path
 
     def _same_host(self, path: str, location: str) -> str:
-        target = urljoin(self._url(path), location)
-        here, there = urlsplit(self.base_url), urlsplit(target)
+        try:
+            target = urljoin(self._url(path), location)
+            here, there = urlsplit(self.base_url), urlsplit(target)
+        except ValueError as exc:
+            raise self._unavailable("redirects to what is no address", _SET_ADDRESS) from exc
         if (here.scheme, here.netloc) != (there.scheme, there.netloc):
+            where = f"{there.scheme}://{there.netloc.rpartition('@')[2]}"
             raise self._unavailable(
-                f"redirects to another host ({self.masked(f'{there.scheme}://{there.netloc}')})",
+                f"redirects to another host ({self.masked(where)})",
                 "The key is not sent there; set directory.base_url to the final address.",
             )
         return target

@@ -5,7 +5,6 @@ Two writes to one account take turns in this process; across processes an open i
 What is left: a process that stands still between its last look and the socket, at a remote without versions.
 """
 
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
@@ -37,6 +36,7 @@ from agent.model.errors import (
     Unreadable,
     VersionConflict,
 )
+from agent.model.ticking import ticking
 from agent.model.users import DirectoryUser, identity_key
 from agent.store.links import Link
 
@@ -64,7 +64,11 @@ class Writer:
         self, user_id: str, wanted: Wanted, context: WriteContext, now: datetime, *,
         expected_version: int | None = None, revives: bool = False, later: bool = False,
     ) -> Written:  # fmt: skip
-        """``later``: the outcome is the caller's to write (``Written.ending``); until then the intent stays open."""
+        """``later``: the outcome of an ordinary update is the caller's to write (``Written.ending``); its intent stays open.
+
+        What changes who is active, managed or linked is written at once: others count by it.
+        """
+        clock = ticking(now)
         with self._turns.of(user_id), self._looked_at_later(context, now, directory_id=user_id):
             lost_race: Case | None = None
             for _ in range(_RACES):
@@ -72,22 +76,25 @@ class Writer:
                 if resource is None:
                     raise NotFound("There is no such user.")
                 known = self._reader.known(user_id)
-                if self._unfinished.settle(known.waiting, resource, now):
+                # An intent is as old as itself, not as the run that it belongs to.
+                at = clock()
+                if self._unfinished.settle(known.waiting, resource, at):
                     known = self._reader.known(user_id)
                 if lost_race is not None and _still_planned(lost_race, _joined(resource, known)):
                     expected_version = None
                 case = self._case(
-                    resource, known, wanted, context, now, expected_version=expected_version, revives=revives
+                    resource, known, wanted, context, at, expected_version=expected_version, revives=revives
                 )
                 try:
-                    return self._write(case, resource, known, now, later=later)
+                    return self._write(case, resource, known, at, later=later)
                 except Moved:
                     lost_race = case
             raise VersionConflict(
                 "The account keeps changing at the remote OpsHelm. Nothing was changed; try again later."
             )
 
-    def create(self, draft: Draft, context: WriteContext, now: datetime, *, later: bool = False) -> Written:
+    def create(self, draft: Draft, context: WriteContext, now: datetime) -> Written:
+        clock = ticking(now)
         key = identity_key(draft.user_name)
         with self._turns.of(f"name {key}"), self._looked_at_later(context, now, okta_id=draft.okta_id):
             self._unfinished.settle_creates(draft, now)
@@ -102,12 +109,12 @@ class Writer:
                 def revived(before: DirectoryUser) -> DirectoryUser:
                     return transition.revived(before, draft, context, now)
 
-                written = self.change(known.id, revived, context, now, revives=True, later=later)
+                written = self.change(known.id, revived, context, now, revives=True)
                 return replace(written, changed=True, created=True)
             self._not_unread(draft, _patience(context))
             dead = self._dead_link(wish, None, _patience(context))
             case = Case(before=None, after=wish, context=context, dead=dead)
-            return self._create(case, now, later=later)
+            return self._create(case, clock())
 
     # One change
 
@@ -149,7 +156,7 @@ class Writer:
             return Written(user=self._ledger.keep(replace(case, after=_versioned(after)), now), changed=True)
         intended = self._ledger.begin(case, now, external_id=external_id)
         with self._unfinished.running(intended.id):
-            clock = time.monotonic()
+            clock = ticking(now)
 
             def last_look() -> None:
                 self._ledger.last_look(intended.id, case.context.fence)
@@ -161,16 +168,15 @@ class Writer:
                 )  # fmt: skip
 
             found = self._outcome(intended, call, case, now)
-            ended = now + timedelta(seconds=time.monotonic() - clock)
             if isinstance(found, Resource):
                 found = self._reader.join_as(found.account, after, known.owner_keys)
-            return self._written(intended, found, ended, later=later)
+            return self._written(intended, found, clock(), later=later)
 
-    def _create(self, case: Case, now: datetime, *, later: bool) -> Written:
+    def _create(self, case: Case, now: datetime) -> Written:
         wish = case.after
         intended = self._ledger.begin(case, now, external_id=wish.okta_id is not None)
         with self._unfinished.running(intended.id):
-            clock = time.monotonic()
+            clock = ticking(now)
 
             def call() -> Resource:
                 return self._caller.create(
@@ -180,22 +186,19 @@ class Writer:
 
             found = self._outcome(intended, call, case, now)
             assert isinstance(found, Resource)
-            ended = now + timedelta(seconds=time.monotonic() - clock)
             made = replace(wish, id=found.account.id)
             user = self._reader.join_as(found.account, made, self._reader.owner_keys())
-            as_wished = user.active is wish.active
-            written = self._written(intended, user, ended, later=later and as_wished)
-        if not as_wished:
+            self._ledger.done(intended, user, clock())
+        if user.active is not wish.active:
             raise NotDone(
                 f"The remote OpsHelm made the account, but active is {str(user.active).lower()} there."
             )
-        return replace(written, created=True)
+        return Written(user=user, changed=True, created=True)
 
     def _written(self, intended: Intended, found: DirectoryUser, now: datetime, *, later: bool) -> Written:
-        ending = self._ledger.ending(intended, found, now)
-        if later:
-            return Written(user=found, changed=True, ending=ending)
-        return Written(user=self._ledger.store.write(ending), changed=True)
+        if later and _ordinary(intended.body.before, found):
+            return Written(user=found, changed=True, ending=self._ledger.ending(intended, found, now))
+        return Written(user=self._ledger.done(intended, found, now), changed=True)
 
     def _outcome(
         self, intended: Intended, call: Callable[[], Resource], case: Case, now: datetime
@@ -319,6 +322,12 @@ def _still_planned(case: Case, fresh: DirectoryUser) -> bool:
     return all(old.get(key) == now.get(key) for key in compared) and all(
         getattr(case.before, name) == getattr(fresh, name) for name in standing
     )
+
+
+def _ordinary(before: DirectoryUser | None, after: DirectoryUser) -> bool:
+    """Neither the counters nor the limits follow it."""
+    names = ("user_name_key", "active", "okta_id", "origin", "protected", "suspended", "hidden", "role")
+    return before is not None and all(getattr(before, n) == getattr(after, n) for n in names)
 
 
 def _patience(context: WriteContext) -> float:

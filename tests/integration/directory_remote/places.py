@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from msgspec.structs import replace
@@ -16,6 +16,7 @@ from agent.directory.operator import Acts
 from agent.directory.port import Draft, WriteContext, Written
 from agent.directory.remote.directory import RemoteDirectory
 from agent.directory.remote.operator import RemoteActs
+from agent.directory.remote.unfinished import OWN_GRACE
 from agent.directory.sql import SqlDirectory
 from agent.model.codes import Source
 from agent.model.users import DirectoryUser, MultiValue, Name, Origin, Profile, Role
@@ -24,6 +25,8 @@ from agent.store.engine import Store
 
 #: directory.owners of every place; nobody has these names until a test makes them.
 OWNERS = ("owner1@example.com", "owner2@example.com")
+#: How long after a test's ``now`` no call of this agent's that a test made can still arrive.
+OVER = OWN_GRACE + timedelta(minutes=1)
 
 
 def email(name: str) -> Profile:

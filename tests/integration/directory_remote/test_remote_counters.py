@@ -1,12 +1,11 @@
 """What a listing counts of an account while deactivations are under way: each is counted once, whatever the list shows."""
 
 import pytest
-from places import RemotePlace, remote_place
+from places import OVER, RemotePlace, remote_place
 from remotes import Remote
 from sloppy import KEY, Call, Reply, Sloppy
 from worlds import okta_id
 
-from agent.directory.remote.unfinished import OWN_GRACE
 from agent.model.errors import AnswerLost
 from agent.model.users import DirectoryUser
 from agent.store import account
@@ -51,7 +50,7 @@ def test_one_in_doubt_counts_as_made_whatever_the_list_shows(
         sloppy_place.change(ann, active=False)
     assert (managed_active(sloppy_place), listed(sloppy_place)) == (2, 2)
     sloppy.scripted = None
-    assert sloppy_place.directory.read_back(sloppy_place.now + OWN_GRACE) == 0
+    assert sloppy_place.directory.read_back(sloppy_place.now + OVER) == 0
     truth = sum(bool(user["active"]) for user in sloppy.users.values())
     assert (managed_active(sloppy_place), listed(sloppy_place)) == (truth, truth)
     assert truth == (2 if carried_out else 3)

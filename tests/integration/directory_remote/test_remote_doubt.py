@@ -3,13 +3,12 @@
 from collections.abc import Callable
 
 import pytest
-from places import RemotePlace, remote_place
+from places import OVER, RemotePlace, remote_place
 from remotes import Remote
 from sloppy import KEY, Call, Reply, Sloppy, error
 from sqlalchemy import text
 from worlds import okta_id
 
-from agent.directory.remote.unfinished import OWN_GRACE
 from agent.model.codes import RefusalCode, Source
 from agent.model.errors import AnswerLost, DirectoryUnavailable, NotDone, Refused
 from agent.model.users import DirectoryUser
@@ -97,7 +96,7 @@ def test_a_yes_that_did_nothing_gives_its_count_back_once_nothing_can_arrive(
     assert state(sloppy_place) == (1, 1)
     with pytest.raises(DirectoryUnavailable, match="under way"):
         sloppy_place.change(user, active=False)
-    assert sloppy_place.directory.read_back(sloppy_place.now + OWN_GRACE) == 0
+    assert sloppy_place.directory.read_back(sloppy_place.now + OVER) == 0
     assert state(sloppy_place) == (0, 0)
     assert sloppy_place.journal("failed") == ["deactivate"]
 
@@ -111,7 +110,7 @@ def test_a_deactivation_of_which_the_rest_was_dropped_is_one(
     with pytest.raises(NotDone, match="title"):
         sloppy_place.change(user, source=Source.SWEEP, active=False, title="Clerk")
     assert state(sloppy_place) == (1, 1)
-    assert sloppy_place.directory.read_back(sloppy_place.now + OWN_GRACE) == 0
+    assert sloppy_place.directory.read_back(sloppy_place.now + OVER) == 0
     assert state(sloppy_place) == (0, 1)
 
 

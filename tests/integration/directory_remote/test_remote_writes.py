@@ -5,13 +5,13 @@ from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
-from places import OWNERS, RemotePlace, draft, remote_place
+from places import OVER, OWNERS, RemotePlace, draft, remote_place
 from remotes import Remote
 from sloppy import KEY, Call, Reply, Sloppy, error
 from sqlalchemy import text
 from worlds import okta_id
 
-from agent.directory.remote.unfinished import GRACE, OWN_GRACE
+from agent.directory.remote.unfinished import GRACE
 from agent.model.codes import RefusalCode, Source
 from agent.model.errors import (
     AnswerLost,
@@ -362,7 +362,7 @@ def test_an_unknown_outcome_counts_until_it_is_read_back(
     assert [(row.reason, row.directory_id) for row in waiting] == [(attention.REMOTE_DOWN, user.id)]
     sloppy.scripted = None
     assert sloppy_place.directory.read_back(sloppy_place.now) == (0 if did else 1)
-    later = sloppy_place.now + OWN_GRACE
+    later = sloppy_place.now + OVER
     assert sloppy_place.directory.read_back(later) == 0
     assert (open_intents(sloppy_place), deactivations(sloppy_place)) == (0, int(did))
     assert sloppy_place.journal("applied" if did else "failed")[-1] == "deactivate"
@@ -435,7 +435,7 @@ def test_an_owner_whose_end_is_in_doubt_counts_as_gone(
     with pytest.raises(Refused) as caught:
         sloppy_place.change(second, active=False)
     assert caught.value.reason is RefusalCode.LAST_OWNER
-    sloppy_place.now += OWN_GRACE
+    sloppy_place.now += OVER
     sloppy_place.directory.read_back(sloppy_place.now)
     assert not sloppy_place.change(second, active=False).user.active
 
@@ -485,7 +485,7 @@ def test_f22_a_yes_that_did_nothing_is_a_failure(sloppy_place: RemotePlace, slop
     with pytest.raises(NotDone, match="active"):
         sloppy_place.change(user, active=False)
     assert (deactivations(sloppy_place), open_intents(sloppy_place)) == (1, 1)
-    assert sloppy_place.directory.read_back(sloppy_place.now + OWN_GRACE) == 0
+    assert sloppy_place.directory.read_back(sloppy_place.now + OVER) == 0
     assert sloppy_place.journal("failed") == ["update", "deactivate"]
     assert (deactivations(sloppy_place), open_intents(sloppy_place)) == (0, 0)
     assert sloppy_place.get(user).active
@@ -619,7 +619,7 @@ def test_a_person_s_whole_life_on_either_database(
             place.change(user, active=False)
         assert deactivations(place) == 1
         sloppy.scripted = None
-        place.now += OWN_GRACE
+        place.now += OVER
         assert place.directory.read_back(place.now) == 0
         assert deactivations(place) == 0
         assert not place.change(user, active=False).user.active

@@ -45,6 +45,9 @@ def test_an_agent_that_is_busy_by_itself_comes_down_to_one_call_at_a_time(
 
 def test_what_keeps_the_agent_busy_enough_stays() -> None:
     width = Width(8)
+    assert width.calls == 8
+    for _ in range(7):
+        width.note(1.0, 1.0)
     width.note(1.0, 0.1)
     assert width.calls == 2
     for _ in range(10):
