@@ -1,6 +1,7 @@
 """Where the contract of a directory is tried: the embedded one, and remote ones behind the same port."""
 
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -104,6 +105,31 @@ class Place:
                     text("select verb from journal where kind = :k order by id"), {"k": kind}
                 )
             ]
+
+
+class Held:
+    """Calls of a transport that stop right before the socket: ``wait`` for one, then ``release`` all."""
+
+    def __init__(
+        self, directory: RemoteDirectory, held: Callable[[str, str, Mapping[str, Any]], bool]
+    ) -> None:
+        """``held``: by the method, the path and the parameters."""
+        self._came, self._go = threading.Event(), threading.Event()
+        exchange = directory.transport._exchange
+
+        def instead(method: str, path: str, **how: Any) -> Any:
+            if not self._go.is_set() and held(method, path, how.get("params") or {}):
+                self._came.set()
+                assert self._go.wait(30), "never released"
+            return exchange(method, path, **how)
+
+        directory.transport._exchange = instead  # type: ignore[method-assign]
+
+    def wait(self) -> None:
+        assert self._came.wait(30), "no such call"
+
+    def release(self) -> None:
+        self._go.set()
 
 
 class SqlPlace(Place):

@@ -1,7 +1,7 @@
 """What a listing counts of an account while deactivations are under way: each is counted once, whatever the list shows."""
 
 import pytest
-from places import OVER, RemotePlace, remote_place
+from places import OVER, Held, RemotePlace, remote_place
 from remotes import Remote
 from sloppy import KEY, Call, Reply, Sloppy
 from worlds import okta_id
@@ -67,5 +67,22 @@ def test_one_that_is_made_while_the_list_is_read_counts(
         place.change(everybody[1], active=False)
         seen += [user for page in pages for user in page]
         assert len(seen) == 3
+        assert managed_active(place) == 2
+        assert listed(place) == 2
+
+
+def test_one_that_is_under_way_when_the_list_begins_and_ends_after_its_page_counts(
+    sqlite_store: Store, sloppy: Sloppy
+) -> None:
+    with remote_place(sqlite_store, Remote(sloppy.url, KEY), page_size=1, concurrency=2) as place:
+        ann, *_ = people(place)
+        call = Held(place.directory, lambda method, *_: method == "PATCH")
+        change = place.begin_change(ann, active=False)
+        call.wait()
+        pages = iter(place.directory.everyone())
+        assert [user.active for user in next(pages)] == [True]
+        call.release()
+        change.result(30)
+        assert sum(len(page) for page in pages) == 2
         assert managed_active(place) == 2
         assert listed(place) == 2

@@ -91,3 +91,24 @@ def test_an_account_that_the_list_leaves_out_and_no_read_shows_ends_no_run(
         assert (report.outcome.value, done) == ("applied", [("update", "done")])
         assert other["title"] != "Somebody else"
         world.remote.client.close()
+
+
+@pytest.mark.parametrize("most", [1, 2])
+def test_of_many_whom_a_lagging_list_leaves_out_nobody_is_read_one_by_one(
+    tmp_path: Path, sloppy: Sloppy, monkeypatch: pytest.MonkeyPatch, most: int
+) -> None:
+    """They count as there: a list that is far behind must not cost a call for each, nor accounts made twice."""
+    monkeypatch.setattr("agent.directory.remote.reading._LATE", most)
+    with remote_world(Remote(sloppy.url, KEY), tmp_path) as world:
+        started(world, sloppy)
+        late = [world.account(person["login"]).id for person in world.people()[:2]]
+        for user_id in late:
+            sloppy.users[user_id]["title"] = "Somebody else"
+        assert world.reconcile().outcome.value == "applied"
+        sloppy.stale = {user_id: one for user_id, one in sloppy.users.items() if user_id not in late}
+        sloppy.calls.clear()
+        assert world.reconcile().outcome.value == "in_step"
+        read = {call.path.rpartition("/")[2] for call in sloppy.calls} & set(late)
+        assert read == (set(late) if most == 2 else set())
+        assert sloppy.count("POST") == 0
+        world.remote.client.close()

@@ -30,6 +30,30 @@ def test_a_page_shorter_than_asked_for_skips_nobody(sloppy_place: RemotePlace, s
     assert names(sloppy_place) == expected
 
 
+@pytest.mark.parametrize("cursors", [False, True])
+def test_a_page_size_that_the_remote_refuses_without_having_said_so_falls_to_100(
+    sqlite_store: Store, sloppy: Sloppy, cursors: bool
+) -> None:
+    expected = people(sloppy, 250)
+    sloppy.config = {"patch": {"supported": True}, "pagination": {"cursor": cursors}}
+
+    def modest(_: Sloppy, call: Call) -> Reply | None:
+        return error(400, "count is too large") if int(call.query.get("count", "0")) > 200 else None
+
+    sloppy.scripted = modest
+    with remote_place(sqlite_store, Remote(sloppy.url, KEY), page_size=500) as place:
+        assert names(place) == expected
+    asked = [(call.query["count"], "cursor" in call.query) for call in sloppy.calls if call.path == "/Users"]
+    assert asked[0] == ("500", cursors)
+    assert set(asked[1:]) == {("100", cursors)}
+
+
+def test_a_list_that_is_refused_at_any_page_size_is_told(sloppy_place: RemotePlace, sloppy: Sloppy) -> None:
+    sloppy.scripted = lambda _, call: error(400, "no lists today") if call.path == "/Users" else None
+    with pytest.raises(DirectoryUnavailable, match="400"):
+        names(sloppy_place)
+
+
 def test_pages_of_changing_length_skip_nobody(sloppy_place: RemotePlace, sloppy: Sloppy) -> None:
     expected = people(sloppy, 30)
 

@@ -4,15 +4,17 @@ from concurrent.futures import Future
 from pathlib import Path
 
 import pytest
-from places import OWNERS, RemotePlace
+from places import OWNERS, Held, RemotePlace, remote_place
 from reconciling import RAISED
 from remote_world import RemoteWorld, remote_world
 from remotes import Remote
 from sloppy import KEY, Sloppy
+from worlds import okta_id
 
 from agent.directory.port import Written
 from agent.model.codes import RefusalCode, Source
 from agent.model.errors import Refused
+from agent.store.engine import Store
 
 
 def refusal(future: "Future[Written]") -> RefusalCode | None:
@@ -29,6 +31,25 @@ def test_of_two_owners_deactivated_at_once_one_stays(
     ends = [sloppy_place.begin_change(user, active=False, source=source) for user in owners]
     assert sorted(map(str, map(refusal, ends))) == sorted(["None", str(RefusalCode.LAST_OWNER)])
     assert sum(user["active"] for user in sloppy.users.values()) == 1
+
+
+def test_an_owner_who_ends_while_the_others_are_read_is_no_other(sqlite_store: Store, sloppy: Sloppy) -> None:
+    """A's end was under way when B's began, and is done before B has read who is left: A was read as active."""
+    names = ("a@example.com", "b@example.com", "c@example.com")
+    with remote_place(sqlite_store, Remote(sloppy.url, KEY), owners=names) as place:
+        a, b, c = (place.post(name, okta=okta_id(n)).user for n, name in enumerate(names))
+        place.change(c, active=False)
+        ending = Held(place.directory, lambda method, path, _: method == "PATCH" and path.endswith(a.id))
+        a_ends = place.begin_change(a, active=False)
+        ending.wait()
+        reading = Held(place.directory, lambda method, _, params: names[2] in params.get("filter", ""))
+        b_ends = place.begin_change(b, active=False)
+        reading.wait()
+        ending.release()
+        assert refusal(a_ends) is None
+        reading.release()
+        assert refusal(b_ends) is RefusalCode.LAST_OWNER
+        assert still_active(sloppy, list(names)) == [names[1]]
 
 
 @pytest.mark.parametrize(

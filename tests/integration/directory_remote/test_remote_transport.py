@@ -1,6 +1,8 @@
 """Calls to a remote: what is tried again, how long, with which certificate, and that the key goes nowhere else."""
 
+import gzip
 import ipaddress
+import json
 import logging
 import ssl
 import threading
@@ -45,6 +47,34 @@ def times(count: int, reply: Reply):
     """``reply`` for the first ``count`` calls, then the server's own answers."""
     left = [reply] * count
     return lambda _server, _call: left.pop() if left else None
+
+
+@pytest.mark.parametrize("bomb", [False, True])
+def test_an_answer_may_come_compressed_and_is_only_as_large_as_what_comes_out(
+    sloppy: Sloppy, monkeypatch: pytest.MonkeyPatch, bomb: bool
+) -> None:
+    packed = gzip.compress(json.dumps({"totalResults": 0, "note": "x" * (5000 if bomb else 0)}).encode())
+    assert len(packed) < 100
+    monkeypatch.setattr("agent.directory.remote.transport.MAX_ANSWER", 1000)
+    sloppy.scripted = lambda *_: Reply(200, raw=packed, Content_Encoding="gzip")
+    with transport(sloppy.url) as calls:
+        if not bomb:
+            assert calls.read("/Users").json()["totalResults"] == 0
+            return
+        calls.most_patience = 0.0
+        with pytest.raises(DirectoryUnavailable):
+            calls.read("/Users")
+
+
+def test_an_answer_that_is_too_large_is_not_read_to_its_end(
+    sloppy: Sloppy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("agent.directory.remote.transport.MAX_ANSWER", 1000)
+    sloppy.scripted = lambda *_: Reply(200, {"note": "x" * 1000})
+    with transport(sloppy.url) as calls:
+        calls.most_patience = 0.0
+        with pytest.raises(DirectoryUnavailable):
+            calls.read("/Users")
 
 
 BAD = [

@@ -15,6 +15,7 @@ from worlds import okta_id
 from agent.directory.remote.reading import LAG
 from agent.model.errors import AnswerLost, Unreadable
 from agent.reconcile import RunReport
+from agent.store import attention, events
 
 NAME = "ann@example.com"
 
@@ -104,6 +105,55 @@ def test_of_several_who_are_asked_for_the_others_are_repaired(tmp_path: Path, sl
             assert ("unreadable", unread) in {(f.code.value, f.login) for f in report.findings}
         with pytest.raises(Unreadable, match="It is left as it is"):
             world.reconcile(unread)
+        world.remote.client.close()
+
+
+def test_who_is_due_and_cannot_be_read_stays_due_and_the_failed_push_stays_open(
+    tmp_path: Path, sloppy: Sloppy
+) -> None:
+    """Nothing is healed by a look that did not see the account."""
+    sloppy.add(OWNER)
+    with remote_world(Remote(sloppy.url, KEY), tmp_path) as world:
+        world.first_run()
+        gone, other = world.people()[1:3]
+        user = sloppy.users[world.account(gone["login"]).id]
+        now = world.now()
+
+        def failed(conn: Any) -> None:
+            push = events.PushFailure(
+                okta_id=gone["okta_id"],
+                event_type="application.provision.user.deactivate",
+                reason="timeout",
+                at=now - timedelta(minutes=1),
+            )
+            events.failed(conn, [push])
+            for person in (gone, other):
+                attention.add(
+                    conn, reason=attention.EVENT, okta_id=person["okta_id"], not_before=now, now=now
+                )
+
+        def due(after: timedelta) -> list[str | None]:
+            with world.store.read() as conn:
+                return [row.okta_id for row in attention.due(conn, world.now() + after, 10)]
+
+        def open_failures() -> int:
+            with world.store.read() as conn:
+                return len(events.open_failures(conn))
+
+        world.store.write(failed)
+        world.org.set_app_user(gone["okta_id"], status="INACTIVE")
+        sloppy.shape_user = lambda one: one | {"userName": ["odd"]} if one["id"] == user["id"] else one
+        world.reconciler.look(apply=True)
+        assert (due(timedelta(0)), due(timedelta(hours=1))) == ([], [gone["okta_id"]])
+        world.ahead += timedelta(hours=1)
+        with pytest.raises(Unreadable):
+            world.reconciler.look(apply=True)
+        assert (due(timedelta(0)), due(timedelta(hours=1))) == ([], [gone["okta_id"]])
+        assert (user["active"], open_failures()) == (True, 1)
+        sloppy.shape_user = lambda one: one
+        world.ahead += timedelta(hours=1)
+        world.reconciler.look(apply=True)
+        assert (due(timedelta(hours=1)), user["active"], open_failures()) == ([], False, 0)
         world.remote.client.close()
 
 

@@ -1,0 +1,162 @@
+"""Several calls of a run at once: what one of them meets is no matter of the others, nor of whoever pushes meanwhile."""
+
+import threading
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from places import Held
+from remote_world import OWNER, RemoteWorld, remote_world
+from remotes import Remote
+from sloppy import KEY, Reply, Sloppy
+
+from agent.directory.port import Draft, WriteContext
+from agent.directory.remote.directory import RemoteDirectory
+from agent.directory.remote.reading import LAG
+from agent.model.codes import Source
+from agent.model.users import DirectoryUser
+from agent.reconcile import RunReport
+from agent.store import account
+
+
+@pytest.fixture
+def world(tmp_path: Path, sloppy: Sloppy) -> Iterator[RemoteWorld]:
+    """Everybody is there and linked."""
+    with remote_world(Remote(sloppy.url, KEY), tmp_path) as made:
+        sloppy.add(OWNER)
+        made.first_run()
+        made.ahead += LAG + timedelta(minutes=1)
+        yield made
+        made.remote.client.close()
+
+
+def ids(world: RemoteWorld, count: int) -> list[str]:
+    return [world.account(person["login"]).id for person in world.people()[:count]]
+
+
+def states(world: RemoteWorld) -> list[str]:
+    """Of the newest plan's actions."""
+    rows = world.sql(
+        "select state from actions where plan_id = (select max(plan_id) from actions) order by n"
+    )
+    return [row[0] for row in rows]
+
+
+def still_open(world: RemoteWorld) -> int:
+    """Calls whose outcome is not stored."""
+    return int(world.sql("select count(*) from intents where state = 'open'").scalar_one())
+
+
+def managed_active(world: RemoteWorld) -> int:
+    with world.store.read() as conn:
+        return account.get(conn).managed_active
+
+
+def push(
+    world: RemoteWorld, user: DirectoryUser, *, okta_id: str | None = None, active: bool = True
+) -> DirectoryUser:
+    def wanted(before: DirectoryUser) -> Draft:
+        return Draft(user_name=before.user_name, profile=before.profile, active=active, okta_id=okta_id)
+
+    context = WriteContext(actor="key", source=Source.PUSH)
+    return world.directory.modify(user.id, wanted, context, world.now()).result(30).user
+
+
+def test_an_etag_that_no_header_can_carry_is_not_sent_back(world: RemoteWorld, sloppy: Sloppy) -> None:
+    people = ids(world, 4)
+    for user_id in people:
+        sloppy.users[user_id]["title"] = "Drifted"
+    shown = sloppy._shown
+
+    def odd(status: int, user: dict[str, object]) -> Reply:
+        reply = shown(status, user)
+        reply.headers["ETag"] = 'W/"\xe9"'
+        return reply
+
+    sloppy._shown = odd  # type: ignore[method-assign]
+    assert world.reconcile().outcome.value == "applied"
+    assert [sloppy.users[user_id].get("title") == "Drifted" for user_id in people] == [False] * 4
+    assert not any("if-match" in call.headers for call in sloppy.calls if call.method == "PATCH")
+
+
+def test_what_others_of_a_wave_did_is_kept_when_one_meets_what_nobody_foresaw(
+    world: RemoteWorld, sloppy: Sloppy
+) -> None:
+    people = ids(world, 4)
+    for user_id in people:
+        sloppy.users[user_id]["title"] = "Drifted"
+    exchange = world.directory.transport._exchange
+
+    def broken(method: str, path: str, **how: object) -> object:
+        if method == "PATCH" and path.endswith(people[1]):
+            raise ZeroDivisionError("a defect")
+        return exchange(method, path, **how)  # type: ignore[arg-type]
+
+    world.directory.transport._exchange = broken  # type: ignore[method-assign, assignment]
+    with pytest.raises(ZeroDivisionError):
+        world.reconcile()
+    assert sorted(states(world)) == ["done", "done", "done", "sent"]
+    world.directory.transport._exchange = exchange  # type: ignore[method-assign]
+    world.ahead += timedelta(minutes=10)
+    assert world.reconcile().outcome.value == "applied"
+    assert sloppy.users[people[1]]["title"] != "Drifted"
+    assert world.reconcile().outcome.value == "in_step"
+
+
+def test_an_account_that_a_run_makes_belongs_to_okta_for_whoever_pushes_before_the_run_goes_on(
+    world: RemoteWorld, sloppy: Sloppy
+) -> None:
+    """Okta links and deactivates a person between two creates of one wave; both are counted, and stay."""
+    first, second = (world.account(person["login"]) for person in world.people()[:2])
+    for user in (first, second):
+        del sloppy.users[user.id]
+    posts: list[str] = []
+
+    def later_ones(method: str, path: str, _: object) -> bool:
+        posts.extend([path] if method == "POST" else [])
+        return method == "POST" and len(posts) == 2
+
+    held, reports = Held(world.directory, later_ones), list[RunReport]()
+    run = threading.Thread(target=lambda: reports.append(world.reconcile()))
+    run.start()
+    held.wait()
+    made = next(u for u in sloppy.users.values() if u["userName"] in (first.user_name, second.user_name))
+    user = next(user for _ in range(1000) if (user := world.account(made["userName"])).managed)
+    assert push(world, user, okta_id=made["externalId"]).active
+    assert not push(world, user, active=False).active
+    held.release()
+    run.join(30)
+    assert reports[0].outcome.value == "applied"
+    truth = sum(bool(u["active"]) for u in sloppy.users.values() if u.get("externalId"))
+    assert (made["active"], managed_active(world)) == (False, truth)
+    assert world.accounts()[made["userName"]].active is False
+    assert managed_active(world) == truth
+
+
+def test_a_reactivation_of_a_wave_is_counted_while_another_is_still_under_way(
+    world: RemoteWorld, sloppy: Sloppy
+) -> None:
+    """So that a list that is read meanwhile counts it once."""
+    for user_id in ids(world, 2):
+        sloppy.users[user_id]["active"] = False
+    calls: list[str] = []
+
+    def last_one(method: str, path: str, _: object) -> bool:
+        calls.extend([path] if method == "PATCH" else [])
+        return method == "PATCH" and len(calls) == 2
+
+    held = Held(world.directory, last_one)
+    run = threading.Thread(target=world.reconcile)
+    run.start()
+    held.wait()
+    assert any(still_open(world) == 1 for _ in range(1000)), "the first one's outcome is not stored"
+    beside = RemoteDirectory(world.store, world.settings, clock=world.now, first_wait=0.01)
+    for _ in beside.everyone():
+        pass
+    beside.close()
+    held.release()
+    run.join(30)
+    assert managed_active(world) == sum(
+        bool(u["active"]) for u in sloppy.users.values() if u.get("externalId")
+    )
