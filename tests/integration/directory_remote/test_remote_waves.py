@@ -1,12 +1,13 @@
 """Several calls of a run at once: what one of them meets is no matter of the others, nor of whoever pushes meanwhile."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from places import Held
+from reconciling import RAISED
 from remote_world import OWNER, RemoteWorld, remote_world
 from remotes import Remote
 from sloppy import KEY, Reply, Sloppy
@@ -43,24 +44,27 @@ def states(world: RemoteWorld) -> list[str]:
     return [row[0] for row in rows]
 
 
-def still_open(world: RemoteWorld) -> int:
-    """Calls whose outcome is not stored."""
-    return int(world.sql("select count(*) from intents where state = 'open'").scalar_one())
-
-
 def managed_active(world: RemoteWorld) -> int:
     with world.store.read() as conn:
         return account.get(conn).managed_active
 
 
-def push(
-    world: RemoteWorld, user: DirectoryUser, *, okta_id: str | None = None, active: bool = True
-) -> DirectoryUser:
-    def wanted(before: DirectoryUser) -> Draft:
-        return Draft(user_name=before.user_name, profile=before.profile, active=active, okta_id=okta_id)
+def one_call_at_a_time(world: RemoteWorld) -> RemoteDirectory:
+    """For the run, so that its second call begins when the first one has ended; answers another process's directory."""
+    world.directory.close()
+    world.configure(directory={"concurrency": 1}, guard=RAISED)
+    return RemoteDirectory(world.store, world.settings, clock=world.now, first_wait=0.01)
 
-    context = WriteContext(actor="key", source=Source.PUSH)
-    return world.directory.modify(user.id, wanted, context, world.now()).result(30).user
+
+def second(method: str) -> Callable[[str, str, object], bool]:
+    """For ``Held``: the second call of this method."""
+    calls: list[str] = []
+
+    def held(called: str, path: str, _: object) -> bool:
+        calls.extend([path] if called == method else [])
+        return called == method and len(calls) == 2
+
+    return held
 
 
 def test_an_etag_that_no_header_can_carry_is_not_sent_back(world: RemoteWorld, sloppy: Sloppy) -> None:
@@ -108,25 +112,30 @@ def test_an_account_that_a_run_makes_belongs_to_okta_for_whoever_pushes_before_t
     world: RemoteWorld, sloppy: Sloppy
 ) -> None:
     """Okta links and deactivates a person between two creates of one wave; both are counted, and stay."""
-    first, second = (world.account(person["login"]) for person in world.people()[:2])
-    for user in (first, second):
-        del sloppy.users[user.id]
-    posts: list[str] = []
-
-    def later_ones(method: str, path: str, _: object) -> bool:
-        posts.extend([path] if method == "POST" else [])
-        return method == "POST" and len(posts) == 2
-
-    held, reports = Held(world.directory, later_ones), list[RunReport]()
+    names = [person["login"] for person in world.people()[:2]]
+    for name in names:
+        del sloppy.users[world.account(name).id]
+    beside = one_call_at_a_time(world)
+    held, reports = Held(world.directory, second("POST")), list[RunReport]()
     run = threading.Thread(target=lambda: reports.append(world.reconcile()))
     run.start()
     held.wait()
-    made = next(u for u in sloppy.users.values() if u["userName"] in (first.user_name, second.user_name))
-    user = next(user for _ in range(1000) if (user := world.account(made["userName"])).managed)
-    assert push(world, user, okta_id=made["externalId"]).active
-    assert not push(world, user, active=False).active
+    made = next(user for user in sloppy.users.values() if user["userName"] in names)
+    context = WriteContext(actor="key", source=Source.PUSH)
+
+    def push(active: bool) -> DirectoryUser:
+        def wanted(before: DirectoryUser) -> Draft:
+            assert before.managed
+            return Draft(
+                user_name=before.user_name, profile=before.profile, active=active, okta_id=before.okta_id
+            )
+
+        return beside.modify(made["id"], wanted, context, world.now()).result(30).user
+
+    assert [push(True).active, push(False).active] == [True, False]
     held.release()
     run.join(30)
+    beside.close()
     assert reports[0].outcome.value == "applied"
     truth = sum(bool(u["active"]) for u in sloppy.users.values() if u.get("externalId"))
     assert (made["active"], managed_active(world)) == (False, truth)
@@ -140,23 +149,16 @@ def test_a_reactivation_of_a_wave_is_counted_while_another_is_still_under_way(
     """So that a list that is read meanwhile counts it once."""
     for user_id in ids(world, 2):
         sloppy.users[user_id]["active"] = False
-    calls: list[str] = []
-
-    def last_one(method: str, path: str, _: object) -> bool:
-        calls.extend([path] if method == "PATCH" else [])
-        return method == "PATCH" and len(calls) == 2
-
-    held = Held(world.directory, last_one)
+    beside = one_call_at_a_time(world)
+    held = Held(world.directory, second("PATCH"))
     run = threading.Thread(target=world.reconcile)
     run.start()
     held.wait()
-    assert any(still_open(world) == 1 for _ in range(1000)), "the first one's outcome is not stored"
-    beside = RemoteDirectory(world.store, world.settings, clock=world.now, first_wait=0.01)
     for _ in beside.everyone():
         pass
-    beside.close()
     held.release()
     run.join(30)
+    beside.close()
     assert managed_active(world) == sum(
         bool(u["active"]) for u in sloppy.users.values() if u.get("externalId")
     )
