@@ -122,7 +122,7 @@ def settle(conn: Any, rows: Sequence[Attention], report: RunReport, now: datetim
         postpone(conn, rows, now)
         return
     unread = [finding for finding in report.findings if finding.code is FindingCode.UNREADABLE]
-    names = {name for finding in unread for name in (finding.okta_id, finding.login) if name}
+    names = {name for found in unread for name in (found.okta_id, found.directory_id, found.login) if name}
     left = [row for row in rows if (row.okta_id or row.directory_id) in names]
     attention.done(conn, [row for row in rows if row not in left])
     postpone(conn, left, now)

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from msgspec import Struct
-from sqlalchemy import Connection, bindparam, delete, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, bindparam, delete, func, insert, or_, select, update
 
 from agent.store.statement import Fixed, micros, moment
 from agent.store.tables import intents as table
@@ -127,25 +127,36 @@ def open_creates(conn: Connection, *, okta_id: str | None, user_name_key: str) -
     return [Intent(**row._asdict()) for row in rows]
 
 
-def mark(conn: Connection) -> int:
-    """The newest intent before all open ones: what ends after this moment has a greater id."""
-    oldest = conn.execute(select(func.min(table.c.id)).where(table.c.state == OPEN)).scalar_one()
-    if oldest is not None:
-        return int(oldest) - 1
-    return int(conn.execute(select(func.coalesce(func.max(table.c.id), 0))).scalar_one())
+class Mark(Struct, frozen=True, kw_only=True):
+    """A moment: the newest intent then, and those that were open. What ends later is newer, or one of them."""
+
+    newest: int
+    open: tuple[int, ...]
 
 
-def owners_ending(conn: Connection, *, after: int) -> set[str]:
-    """Accounts whose ownership ends by a call that is open, or that is behind ``after`` (see ``mark``) and done."""
-    ending = (table.c.state == OPEN) | ((table.c.id > after) & (table.c.state == DONE))
-    rows = conn.execute(select(table.c.directory_id).where(table.c.ends_owner, ending)).scalars()
+def mark(conn: Connection) -> Mark:
+    newest = conn.execute(select(func.coalesce(func.max(table.c.id), 0))).scalar_one()
+    return Mark(
+        newest=newest, open=tuple(conn.execute(select(table.c.id).where(table.c.state == OPEN)).scalars())
+    )
+
+
+def _counts(since: Mark) -> ColumnElement[bool]:
+    """Open, or done since then."""
+    return (table.c.state == OPEN) | (
+        (table.c.state == DONE) & ((table.c.id > since.newest) | table.c.id.in_(since.open))
+    )
+
+
+def owners_ending(conn: Connection, since: Mark) -> set[str]:
+    """Accounts whose ownership ends by a call that is open, or that was done since then."""
+    rows = conn.execute(select(table.c.directory_id).where(table.c.ends_owner, _counts(since))).scalars()
     return {directory_id for directory_id in rows if directory_id is not None}
 
 
-def counted(conn: Connection, *, after: int) -> list[Intent]:
-    """Deactivations that count as made: by a call that is open, or that is behind ``after`` (see ``mark``) and done."""
-    made = (table.c.state == OPEN) | ((table.c.id > after) & (table.c.state == DONE))
-    rows = conn.execute(select(*_columns).where(table.c.window_id.is_not(None), made))
+def counted(conn: Connection, since: Mark) -> list[Intent]:
+    """Deactivations that count as made: by a call that is open, or that was done since then."""
+    rows = conn.execute(select(*_columns).where(table.c.window_id.is_not(None), _counts(since)))
     return [Intent(**row._asdict()) for row in rows]
 
 

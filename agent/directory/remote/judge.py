@@ -76,7 +76,7 @@ def _owners(conn: Connection, case: Case, before: DirectoryUser) -> None:
         )
     if case.others is None:
         return
-    left = case.others.ids - intents.owners_ending(conn, after=case.others.mark)
+    left = case.others.ids - intents.owners_ending(conn, case.others.mark)
     if not left:
         then = (
             "Make another person owner in OpsHelm, then retry the task."

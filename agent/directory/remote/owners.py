@@ -14,10 +14,10 @@ from agent.store.engine import Store
 
 
 class Others(Struct, frozen=True, kw_only=True):
-    """The active owners besides one account, as just read; ``mark``: of the intents, from before they were read."""
+    """The active owners besides one account, as just read; ``mark``: from before they were read."""
 
     ids: frozenset[str]
-    mark: int
+    mark: intents.Mark
 
 
 class Owners:

@@ -238,8 +238,8 @@ class Reader:
                 return [*there, *unseen[done:]]
         return there
 
-    def _recently(self) -> tuple[dict[str, Link], int]:
-        """What the agent wrote last, by account, and the mark of its intents."""
+    def _recently(self) -> tuple[dict[str, Link], intents.Mark]:
+        """What the agent wrote last, by account, and the mark of this moment."""
         with self._store.read() as conn:
             links_of = {
                 link.directory_id: link
@@ -264,8 +264,8 @@ class Reader:
         mixed = replace(own, **marks)
         return replace(mixed, version=merge.version(mixed))
 
-    def _keep(self, count: "_Count", listing: Listing, mark: int) -> None:
-        """``mark``: of the intents, from before the listing began."""
+    def _keep(self, count: "_Count", listing: Listing, mark: intents.Mark) -> None:
+        """``mark``: from before the listing began."""
         owners = [Owner(user_id, name) for user_id, name in count.shown_owners.items()]
 
         def work(conn: Connection) -> None:
@@ -274,7 +274,7 @@ class Reader:
             # A call that is under way, or ended while the list was read, counts as made: the list may not show it.
             ends = [
                 user
-                for intent in intents.counted(conn, after=mark)
+                for intent in intents.counted(conn, mark)
                 if (user := intended(intent).body.before) is not None
                 and listing.saw(user.id)
                 and user.id not in count.inactive

@@ -86,3 +86,18 @@ def test_one_that_is_under_way_when_the_list_begins_and_ends_after_its_page_coun
         assert sum(len(page) for page in pages) == 2
         assert managed_active(place) == 2
         assert listed(place) == 2
+
+
+def test_one_that_was_done_and_undone_again_while_an_older_one_is_in_doubt_counts_for_nothing(
+    sloppy_place: RemotePlace, sloppy: Sloppy
+) -> None:
+    ann, bob, _ = people(sloppy_place)
+    sloppy.scripted = lambda _, call: (
+        Reply(500) if call.path == f"/Users/{ann.id}" and sloppy.count("PATCH") else None
+    )
+    sloppy_place.directory.transport.most_patience = 0.0
+    with pytest.raises(AnswerLost):
+        sloppy_place.change(ann, active=False)
+    sloppy_place.change(bob, active=False)
+    sloppy_place.change(bob, active=True)
+    assert (managed_active(sloppy_place), listed(sloppy_place)) == (2, 2)
