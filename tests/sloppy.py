@@ -114,10 +114,14 @@ class Sloppy:
 
     def _list(self, call: Call) -> Reply:
         everybody = list((self.users if self.stale is None else self.stale).values())
-        match = _FILTER.fullmatch(call.query.get("filter", ""))
+        terms = [_FILTER.fullmatch(term) for term in call.query.get("filter", "").split(" or ")]
+        match = all(terms)
         if match and self.filters:
-            value = json.loads(f'"{match[2]}"').lower()
-            everybody = [u for u in everybody if str(u.get(match[1], "")).lower() == value]
+            wanted = {(term[1], json.loads(f'"{term[2]}"').lower()) for term in terms if term}
+            if {name for name, _ in wanted} == {"id"} and self.stale is None:
+                everybody = [self.users[value] for _, value in wanted if value in self.users]
+            else:
+                everybody = [u for u in everybody if any(str(u.get(n, "")).lower() == v for n, v in wanted)]
         count = min(int(call.query.get("count", "100")), self.page_cap)
         start = int(call.query.get("cursor") or call.query.get("startIndex", "1"))
         page = everybody[start - 1 : start - 1 + count]
@@ -152,7 +156,7 @@ class Sloppy:
 
     def _shown(self, status: int, user: Body) -> Reply:
         shown = self.shape_user(dict(user))
-        tag = user["meta"].get("version") if isinstance(user.get("meta"), dict) else None
+        tag = shown["meta"].get("version") if isinstance(shown.get("meta"), dict) else None
         return Reply(status, shown, **({"ETag": tag} if tag else {}))
 
 

@@ -51,8 +51,6 @@ class Written(Struct, frozen=True, kw_only=True):
     user: DirectoryUser
     changed: bool
     created: bool = False
-    #: What the store still has to be told of it, in a write of its own; None: all is written.
-    ending: Callable[[Any], DirectoryUser] | None = None
 
 
 class Page(Struct, frozen=True, kw_only=True):

@@ -1,18 +1,18 @@
 """Actions into a remote directory, several calls at a time, each with its state. Knows no plan and no guard.
 
-A few actions are marked as sent, called together and marked with their ends, then the next few: their outcomes share a
-transaction, and a process that dies leaves few to read back. Actions of one account, and actions that need others, take turns. Renames in a ring go through a temporary
-name, one call after the other; what a failure leaves there is an ordinary rename for the next sweep.
+A few actions are marked as sent, carried out and marked with their ends, then the next few: a process that dies leaves few
+to read back. Updates and links of a wave share calls and transactions. Actions of one account, and actions that need others,
+take turns. Renames in a ring go through a temporary name, one call after the other; what a failure leaves there is an
+ordinary rename for the next sweep.
 """
 
 import time
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from functools import partial
 
 from agent.directory.port import Draft, WriteContext, Written
-from agent.directory.remote.directory import RemoteDirectory
+from agent.directory.remote.directory import Change, RemoteDirectory
 from agent.model.codes import ActionKind, ActionState
 from agent.model.crash_points import crash_point
 from agent.model.errors import AgentError, FenceLost, NotFound, StoreError, VersionConflict
@@ -22,13 +22,11 @@ from agent.model.plan import Action
 from agent.model.ticking import ticking
 from agent.model.users import DirectoryUser, identity_key
 from agent.reconcile.drafts import draft
-from agent.reconcile.width import Width
+from agent.reconcile.width import MOST_TOGETHER, Width
 from agent.reconcile.writing import ContextOf, Ended, after_undone, outcome
 from agent.store import plans
 
-#: Actions that are marked as sent at once: for each call that may be under way at the same time, and at least.
-_AHEAD = 4
-_TOGETHER = 8
+_TOGETHER = (ActionKind.UPDATE, ActionKind.LINK)
 
 
 class CallingWriter:
@@ -39,7 +37,7 @@ class CallingWriter:
         self._versions: dict[str, int] = {}
         self._width = Width(directory.concurrency)
         #: A run looks whether it is to stop after so many.
-        self.batch = directory.concurrency * _AHEAD * 2
+        self.batch = MOST_TOGETHER
 
     def write(
         self, plan_id: int, actions: Sequence[Action], context_of: ContextOf, now: datetime
@@ -47,7 +45,7 @@ class CallingWriter:
         ended: list[Ended] = []
         undone: set[int] = set()
         clock = ticking(now)
-        for wave in _waves(actions, self._size):
+        for wave in _waves(actions, lambda: self._width.together):
             # Whoever judges how old a call is must not take it for as old as the first of the run.
             at = clock()
             ready = []
@@ -64,11 +62,6 @@ class CallingWriter:
             undone |= {e.n for e in done if e.state is not ActionState.DONE}
         return ended
 
-    def _size(self) -> int:
-        """Where all threads are at it, a push waits until one of them is done with its share."""
-        ahead = self._width.calls * _AHEAD
-        return ahead if self._width.calls == self._width.most else max(ahead, _TOGETHER)
-
     def _together(
         self, plan_id: int, actions: Sequence[Action], context_of: ContextOf, now: datetime
     ) -> list[Ended]:
@@ -76,27 +69,19 @@ class CallingWriter:
         numbers = [action.n for action in actions]
         store.write(lambda conn: plans.mark(conn, plan_id, numbers, ActionState.SENT, now))
         crash_point("apply.sent")
-        written, failed = self._called(actions, context_of, now)
-        crash_point("wave.called")
-        endings = {n: store.submit(one.ending) for n, one in written.items() if one.ending is not None}
-        for n, ending in endings.items():
-            try:
-                ending.result()
-            except StoreError as error:
-                failed[n] = error
+        ends = self._called(actions, context_of, now)
         ended: list[Ended] = []
         stopped: Exception | None = None
         for action in actions:
-            wrong = failed.get(action.n)
-            if wrong is None:
-                made = written[action.n].user
-                self._versions[made.id] = made.version
+            end = ends[action.n]
+            if isinstance(end, Written):
+                self._versions[end.user.id] = end.user.version
                 ended.append(Ended(n=action.n, state=ActionState.DONE))
-            elif isinstance(wrong, AgentError) and not isinstance(wrong, StoreError | FenceLost):
-                ended.append(outcome(action, wrong))
+            elif isinstance(end, AgentError) and not isinstance(end, StoreError | FenceLost):
+                ended.append(outcome(action, end))
             else:
                 # It stays sent: whoever comes next reads it back. The others have their ends first.
-                stopped = wrong
+                stopped = end
         self._mark(plan_id, ended, now)
         if stopped is not None:
             raise stopped
@@ -104,28 +89,28 @@ class CallingWriter:
 
     def _called(
         self, actions: Sequence[Action], context_of: ContextOf, now: datetime
-    ) -> tuple[dict[int, Written], dict[int, Exception]]:
-        """What was written and what was not, by the action's number; as many calls at once as are worth it."""
-        written: dict[int, Written] = {}
-        failed: dict[int, Exception] = {}
-        left = deque(actions)
+    ) -> dict[int, Written | Exception]:
+        """What was written or why not, by the action's number; as many calls at once as are worth it."""
+        ends: dict[int, Written | Exception] = {}
         clock, began, cpu = ticking(now), time.monotonic(), time.process_time()
 
-        def take() -> None:
-            while True:
-                try:
-                    action = left.popleft()
-                except IndexError:
-                    return
-                try:
-                    written[action.n] = self._call(action, context_of(action), clock())
-                except Exception as error:  # noqa: BLE001 - raised once the outcomes of the others are stored
-                    failed[action.n] = error
+        def call(action: Action) -> None:
+            try:
+                ends[action.n] = self._call(action, context_of(action), clock())
+            except Exception as error:  # noqa: BLE001 - raised once the outcomes of the others are stored
+                ends[action.n] = error
 
-        for task in [self._directory.run(take) for _ in range(min(self._width.calls, len(actions)))]:
-            task.result()
+        together = [action for action in actions if action.kind in _TOGETHER]
+        others = [partial(call, action) for action in actions if action.kind not in _TOGETHER]
+        self._directory.side_by_side(others, self._width.calls)
+        changes = [
+            Change(a.directory_id or "", partial(draft, a), context_of(a), self._version(a.directory_id or "", a.version))
+            for a in together
+        ]  # fmt: skip
+        written = self._directory.modify_together(changes, clock(), at_once=self._width.calls)
+        ends.update(zip((action.n for action in together), written, strict=True))
         self._width.note(time.monotonic() - began, time.process_time() - cpu)
-        return written, failed
+        return ends
 
     def _call(self, action: Action, context: WriteContext, now: datetime) -> Written:
         if action.kind is ActionKind.CREATE:
@@ -134,7 +119,7 @@ class CallingWriter:
             return self._ring(action, context, now)
         account = action.directory_id or ""
         return self._directory.modify_now(
-            account, partial(draft, action), context, now, expected_version=self._version(account, action.version), later=True
+            account, partial(draft, action), context, now, expected_version=self._version(account, action.version)
         )  # fmt: skip
 
     def _version(self, account: str, planned: int | None) -> int | None:

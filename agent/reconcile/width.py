@@ -1,8 +1,10 @@
-"""How many calls to a remote are worth having under way at once: as many as keep this process busy, and no more.
+"""How many calls to a remote are worth having under way at once, and how many changes are made together.
 
-A remote that answers at once is limited by the agent itself, and more threads would only wait for each other, at the cost of
+Calls: as many as keep this process busy, and no more. A remote that answers at once is limited by the agent itself, and more threads would only wait for each other, at the cost of
 CPU; one that takes its time is asked several things at once. Judged by the CPU time that a few calls took. Starts with all:
 most runs are short, and a remote is rarely next door.
+
+Changes: more together share more, but whoever pushes one of these accounts waits for all of them. Starts with few.
 """
 
 #: Share of the time in which the process was at work. Above it is busy enough, below more calls may come in between.
@@ -10,17 +12,29 @@ _BUSY = 0.9
 _IDLE = 0.6
 
 
+#: Changes together, at the start and at the most; the seconds under which there may be more, and above which fewer.
+_FEW = 8
+MOST_TOGETHER = 32
+_QUICK = 5.0
+_LONG = 20.0
+
+
 class Width:
-    """``calls`` is between 1 and ``most``."""
+    """``calls`` is between 1 and ``most``, ``together`` between 1 and MOST_TOGETHER."""
 
     def __init__(self, most: int) -> None:
         self.most = most
         self.calls = most
+        self.together = _FEW
 
     def note(self, seconds: float, cpu: float) -> None:
-        """``cpu``: seconds of CPU that this process used while ``seconds`` went by with ``calls`` under way."""
+        """``cpu``: seconds of CPU that this process used while ``seconds`` went by with ``together`` changes made."""
         if seconds <= 0:
             return
+        if seconds < _QUICK:
+            self.together = min(2 * self.together, MOST_TOGETHER)
+        elif seconds > _LONG:
+            self.together = max(self.together // 2, 1)
         share = cpu / seconds
         if share < _IDLE:
             self.calls = min(2 * self.calls, self.most)

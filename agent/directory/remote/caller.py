@@ -66,7 +66,16 @@ class Caller:
         patience: float, essential: bool, last_look: Callable[[], None],
     ) -> Resource:  # fmt: skip
         """From ``before`` to ``after`` (as change.plain gives them); the account as read afterwards."""
+        found = self.send(resource, before, after, patience=patience, last_look=last_look)
+        return found or self.confirm(resource.account.id, before, after, essential=essential)
+
+    def send(
+        self, resource: Resource, before: Mapping[str, Any], after: Mapping[str, Any], *,
+        patience: float, last_look: Callable[[], None],
+    ) -> Resource | None:  # fmt: skip
+        """The first half of ``update``. None: the remote says yes; the account, where a read had to show what became of it."""
         user_id = resource.account.id
+        crash_point("call.intended")
 
         def send(rest: float) -> Answer:
             return self._send(resource, before, after, rest, last_look)
@@ -81,10 +90,11 @@ class Caller:
             return answer
         self._check(answer)
         crash_point("call.answered")
-        return self._confirmed(user_id, before, after, essential=essential)
+        return None
 
     def create(self, wanted: DirectoryUser, *, patience: float, last_look: Callable[[], None]) -> Resource:
         body = change.creation(wanted)
+        crash_point("call.intended")
 
         def send(rest: float) -> Answer:
             return self._transport.write("POST", "/Users", body, patience=rest, last_look=last_look)
@@ -112,6 +122,11 @@ class Caller:
         return not self._open(before, after, found)
 
     # Sending
+
+    @property
+    def patches(self) -> bool:
+        """As far as is known."""
+        return self._provider().patch and not self._no_patch
 
     def _answered(
         self, send: Callable[[float], Answer], look: Callable[[AnswerLost], Resource | None], patience: float, shown: str
@@ -144,11 +159,13 @@ class Caller:
         path = lookup.path_of(resource.account.id)
         wanted = change.overlay(resource.raw, before, after)
         more: dict[str, Any] = {"if_match": resource.etag, "patience": patience, "last_look": last_look}
-        if self._provider().patch and not self._no_patch:
+        if self.patches:
             answer = self._transport.write("PATCH", path, change.patch(resource.raw, wanted), **more)
             if not self._knows_no_patch(answer, resource.account.id, patience):
                 return answer
             self._no_patch = True
+        if not resource.whole:
+            raise Moved("The account has to be read whole before it can be replaced.")
         return self._transport.write("PUT", path, change.replacement(wanted), **more)
 
     def _knows_no_patch(self, answer: Answer, user_id: str, patience: float) -> bool:
@@ -159,9 +176,10 @@ class Caller:
 
     # Reading back
 
-    def _confirmed(
+    def confirm(
         self, user_id: str, before: Mapping[str, Any], after: Mapping[str, Any], *, essential: bool
     ) -> Resource:
+        """The second half of ``update``, after a yes: the account as a read shows it changed."""
         missing: list[str] = []
         for pause in _LAG:
             if pause:

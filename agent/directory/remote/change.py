@@ -90,6 +90,14 @@ def patch(raw: Mapping[str, Any], wanted: Mapping[str, Any]) -> dict[str, Any]:
     return {"schemas": [PATCH_URN], "Operations": operations}
 
 
+def replaces_lists(before: Mapping[str, Any], after: Mapping[str, Any]) -> bool:
+    """Whether an e-mail, a phone, … changes: its whole list is written, so all of it has to be known."""
+    return any(
+        isinstance(before.get(name) or after.get(name), list) and before.get(name) != after.get(name)
+        for name in (*before, *after)
+    )
+
+
 def unfulfilled(
     before: Mapping[str, Any] | None,
     after: Mapping[str, Any],

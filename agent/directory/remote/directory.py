@@ -5,12 +5,13 @@ Reads go to the remote each time; nothing is remembered that could lie. Writes r
 """
 
 import math
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import copy_context
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import uuid4
 
 from agent.directory import transition
@@ -25,7 +26,9 @@ from agent.directory.remote.provider import Provider
 from agent.directory.remote.reading import Reader
 from agent.directory.remote.search import Search
 from agent.directory.remote.transport import HURRIED, Transport
+from agent.directory.remote.turns import Turns
 from agent.directory.remote.unfinished import Unfinished
+from agent.directory.remote.wave import Waves, Wish
 from agent.directory.remote.writer import Writer
 from agent.model.codes import FindingCode, Source
 from agent.model.mapping import Mapping
@@ -38,6 +41,21 @@ from agent.store.staging import AccountRow
 
 def _utc_now() -> datetime:
     return datetime.now(UTC)
+
+
+class Change(NamedTuple):
+    """One of several that are made together; as for ``modify``."""
+
+    user_id: str
+    change: Callable[[DirectoryUser], Draft]
+    context: WriteContext
+    expected_version: int | None
+
+
+def _modified(
+    change: Callable[[DirectoryUser], Draft], context: WriteContext, now: datetime
+) -> Callable[[DirectoryUser], DirectoryUser]:
+    return lambda before: transition.modified(before, change(before), context, now)
 
 
 class RemoteDirectory:
@@ -68,6 +86,8 @@ class RemoteDirectory:
         self.concurrency = threads = settings.directory.concurrency
         self._pages = ThreadPoolExecutor(threads, thread_name_prefix="remote-pages")
         self._writes = ThreadPoolExecutor(threads, thread_name_prefix="remote-writes")
+        # Of their own: a push may wait for the turn of an account that a wave is at.
+        self._helpers = ThreadPoolExecutor(threads, thread_name_prefix="remote-waves")
         self.reader = Reader(self.store, self.transport, settings.directory, self._pages, self._clock)
         self._search = Search(self.store, self.transport, self.reader)
         caller = Caller(self.transport, self.reader.finder, self.reader.provider)
@@ -76,19 +96,22 @@ class RemoteDirectory:
             self.store, settings.directory.owners, self.reader.by_id, self.reader.by_user_name
         )
         self._unfinished = Unfinished(self.reader, caller, self._ledger)
-        self._writer = Writer(self.reader, caller, self._ledger, self.owners, self._unfinished)
+        turns = Turns()
+        self._writer = Writer(self.reader, caller, self._ledger, self.owners, self._unfinished, turns)
+        self._waves = Waves(self.reader, caller, self._ledger, self._unfinished, self._writer, turns)
 
     def renew(self, settings: Settings) -> None:
         """Take changed settings on, such as a new key; what is under way ends with the old ones."""
         self._ledger.policy = Policy.of(settings)
         if settings.directory != self._settings and settings.directory.backend == "scim":
-            pages, writes = self._pages, self._writes
+            pools = self._writes, self._helpers, self._pages
             self._open(settings)
-            writes.shutdown(wait=True)
-            pages.shutdown(wait=True)
+            for pool in pools:
+                pool.shutdown(wait=True)
 
     def close(self) -> None:
         self._writes.shutdown(wait=True)
+        self._helpers.shutdown(wait=True)
         self._pages.shutdown(wait=True, cancel_futures=True)
         self.transport.close()
 
@@ -189,24 +212,37 @@ class RemoteDirectory:
         now: datetime,
         *,
         expected_version: int | None = None,
-        later: bool = False,
     ) -> Written:
-        """``modify``, as ``create_now``.
+        """``modify``, as ``create_now``."""
+        wanted = _modified(change, context, now)
+        return self._writer.change(user_id, wanted, context, now, expected_version=expected_version)
 
-        ``later``: of an ordinary update the caller writes ``Written.ending`` itself, with those of others; until then the
-        call counts as open. Any other change has none, and is written.
-        """
+    def modify_together(
+        self, changes: Sequence[Change], now: datetime, *, at_once: int
+    ) -> list[Written | Exception]:
+        """``modify`` of different accounts, up to ``at_once`` calls at a time; in their order, what was written or why not."""
+        wishes = [
+            Wish(one.user_id, _modified(one.change, one.context, now), one.context, one.expected_version)
+            for one in changes
+        ]
+        return self._waves.change(wishes, now, lambda tasks: self.side_by_side(tasks, at_once))
 
-        def wanted(before: DirectoryUser) -> DirectoryUser:
-            return transition.modified(before, change(before), context, now)
+    def side_by_side(self, tasks: Sequence[Callable[[], None]], at_once: int) -> None:
+        """Up to ``at_once`` at a time, one of them in the caller's own thread. For tasks that raise nothing."""
+        left = deque(tasks)
 
-        return self._writer.change(
-            user_id, wanted, context, now, expected_version=expected_version, later=later
-        )
+        def take() -> None:
+            while True:
+                try:
+                    task = left.popleft()
+                except IndexError:
+                    return
+                task()
 
-    def run(self, task: Callable[[], None]) -> "Future[None]":
-        """Several writes, one after the other, as one of the writes that are under way."""
-        return self._writes.submit(task)
+        helpers = [self._helpers.submit(take) for _ in range(min(at_once, len(tasks)) - 1)]
+        take()
+        for helper in helpers:
+            helper.result()
 
     def read_back(self, now: datetime) -> int:
         """What was under way when an agent stopped; answers how many calls are still in doubt. First thing of a run."""

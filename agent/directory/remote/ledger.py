@@ -11,7 +11,7 @@ nothing to call         checks, link, journal: for what only the store keeps (a 
 ======================  =============================================================================================
 """
 
-from collections.abc import Callable
+from concurrent.futures import Future
 from datetime import datetime
 from typing import NamedTuple
 
@@ -70,8 +70,8 @@ class Ledger:
 
     # Before the call
 
-    def begin(self, case: Case, now: datetime, *, external_id: bool) -> Intended:
-        """Refused or FenceLost where the call must not be made."""
+    def begin(self, case: Case, now: datetime, *, external_id: bool) -> "Future[Intended]":
+        """Refused or FenceLost where the call must not be made. Several of them share a transaction, as all of these do."""
 
         def work(conn: Connection) -> Intended | Raised:
             try:
@@ -80,7 +80,7 @@ class Ledger:
                 return _kept(conn, refused, case, now)
             return self._begin(conn, case, verdict, now, external_id=external_id)
 
-        return self.store.write(work)
+        return self.store.submit(work)
 
     def _begin(
         self, conn: Connection, case: Case, verdict: Verdict | None, now: datetime, *, external_id: bool
@@ -116,14 +116,8 @@ class Ledger:
 
     # After it
 
-    def done(self, intended: Intended, found: DirectoryUser, now: datetime) -> DirectoryUser:
+    def done(self, intended: Intended, found: DirectoryUser, now: datetime) -> "Future[DirectoryUser]":
         """``found`` is the account as it is now; answers it."""
-        return self.store.write(self.ending(intended, found, now))
-
-    def ending(
-        self, intended: Intended, found: DirectoryUser, now: datetime
-    ) -> Callable[[Connection], DirectoryUser]:
-        """``done`` as a work for the store: several of them share a transaction."""
         intent_id, body = intended
 
         def work(conn: Connection) -> DirectoryUser:
@@ -151,7 +145,7 @@ class Ledger:
             self._settle(conn, body.before, found, body.context, now, ended=ended, confirm=body.confirm)
             return found
 
-        return work
+        return self.store.submit(work)
 
     def undone(self, intended: Intended, reason: str, now: datetime, *, refused: bool) -> None:
         intent_id, body = intended
@@ -170,7 +164,7 @@ class Ledger:
 
         self.store.write(work)
 
-    def keep(self, case: Case, now: datetime) -> DirectoryUser:
+    def keep(self, case: Case, now: datetime) -> "Future[DirectoryUser]":
         """A change that the remote has no part in."""
 
         def work(conn: Connection) -> DirectoryUser | Raised:
@@ -186,7 +180,7 @@ class Ledger:
             )
             return case.after
 
-        return self.store.write(work)
+        return self.store.submit(work)
 
     def link_of(self, okta_id: str) -> links.Link | None:
         with self.store.read() as conn:

@@ -31,6 +31,8 @@ class Resource(Struct, frozen=True, kw_only=True):
     account: Account
     raw: dict[str, object]
     etag: str | None
+    #: False: from a search, which may show less of it and lag behind.
+    whole: bool = True
 
 
 def path_of(user_id: str) -> str:

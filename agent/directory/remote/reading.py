@@ -1,6 +1,6 @@
 """Accounts of the remote as directory users: single ones, and everybody. Writes only what a whole listing has shown."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from typing import NamedTuple, TypeVar
@@ -11,6 +11,7 @@ from sqlalchemy import Connection
 
 from agent.directory import guarded
 from agent.directory.remote import lookup, merge
+from agent.directory.remote.batch_read import BatchRead
 from agent.directory.remote.ledger import intended
 from agent.directory.remote.listing import Listing, Problem
 from agent.directory.remote.lookup import Finder, Resource
@@ -71,6 +72,7 @@ class Reader:
         self._clock = clock
         self._keys = frozenset(map(identity_key, settings.owners))
         self.provider = Discovery(transport)
+        self.batch = BatchRead(transport, self.provider)
         self.finder = Finder(transport, self._scan)
         self.unread = Unread()
         self._listed = False
@@ -81,10 +83,16 @@ class Reader:
         return lookup.by_id(self._transport, user_id, patience=patience)
 
     def known(self, user_id: str) -> Known:
+        return self.known_of([user_id])[user_id]
+
+    def known_of(self, user_ids: Sequence[str]) -> dict[str, Known]:
+        """Of one moment."""
         with self._store.read() as conn:
-            return Known(
-                links.get_link(conn, user_id), self._owner_keys(conn), intents.open_on(conn, user_id)
-            )
+            owners = self._owner_keys(conn)
+            return {
+                user_id: Known(links.get_link(conn, user_id), owners, intents.open_on(conn, user_id))
+                for user_id in user_ids
+            }
 
     def owner_keys(self) -> frozenset[str]:
         """Who counts as an owner where an account shows no roles."""
@@ -123,7 +131,7 @@ class Reader:
         # A search may lag behind the agent's own writes; a read by id doesn't.
         key = identity_key(user_name)
         with self._store.read() as conn:
-            recent = [link for link in links.by_written_name(conn, key) if self._recent(link)]
+            recent = [link for link in links.by_written_name(conn, key) if self.recently_written(link)]
         for link in recent:
             user = self.by_id(link.directory_id, patience=patience)
             if user is not None and user.user_name_key == key:
@@ -248,7 +256,8 @@ class Reader:
             }
             return links_of, intents.mark(conn)
 
-    def _recent(self, link: Link) -> bool:
+    def recently_written(self, link: Link) -> bool:
+        """By the agent: a list or a search may still show what was there before."""
         return link.written is not None and link.written >= self._clock() - LAG
 
     def _newer(self, listed: DirectoryUser, recent: dict[str, Link]) -> DirectoryUser:

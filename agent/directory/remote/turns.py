@@ -2,8 +2,8 @@
 
 import math
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 
 from agent.directory.remote import deadline
 from agent.model.errors import DirectoryUnavailable
@@ -18,11 +18,8 @@ class Turns:
 
     @contextmanager
     def of(self, key: str) -> Iterator[None]:
-        with self._guard:
-            lock, users = self._locks.get(key, (threading.RLock(), 0))
-            self._locks[key] = (lock, users + 1)
-        try:
-            rest = deadline.left()
+        rest = deadline.left()
+        with self._lock(key) as lock:
             if not lock.acquire(timeout=-1 if rest == math.inf else max(0.0, rest)):
                 raise DirectoryUnavailable(
                     "Another change of this account is under way. Nothing was changed; try again later."
@@ -31,6 +28,26 @@ class Turns:
                 yield
             finally:
                 lock.release()
+
+    @contextmanager
+    def of_idle(self, keys: Sequence[str]) -> Iterator[frozenset[str]]:
+        """Of those that nobody is at; answers which. Waits for none, so that two can't wait for each other."""
+        with ExitStack() as held:
+            mine = set[str]()
+            for key in keys:
+                lock = held.enter_context(self._lock(key))
+                if lock.acquire(blocking=False):
+                    held.callback(lock.release)
+                    mine.add(key)
+            yield frozenset(mine)
+
+    @contextmanager
+    def _lock(self, key: str) -> Iterator[threading.RLock]:
+        with self._guard:
+            lock, users = self._locks.get(key, (threading.RLock(), 0))
+            self._locks[key] = (lock, users + 1)
+        try:
+            yield lock
         finally:
             with self._guard:
                 lock, users = self._locks[key]

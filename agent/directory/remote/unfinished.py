@@ -120,11 +120,11 @@ class Unfinished:
         if found is not None and self._happened(body, found):
             wish = replace(body.after, id=found.account.id)
             user = self._reader.join_as(found.account, wish, self._reader.owner_keys())
-            self._ledger.done(call, user, now)
+            self._ledger.done(call, user, now).result()
             return True
         if found is None and body.before is not None and _ends(body):
             vanished.check(self._reader, body.before)
-            self._ledger.done(call, vanished.ended(body.before, body.after), now)
+            self._ledger.done(call, vanished.ended(body.before, body.after), now).result()
             return True
         mine = intent.holder == self._ledger.holder and intent.id not in self._mine
         if now - intent.at < (OWN_GRACE if mine else GRACE):

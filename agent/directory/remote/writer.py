@@ -6,8 +6,10 @@ What is left: a process that stands still between its last look and the socket, 
 """
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager
 from datetime import datetime, timedelta
+from typing import TypeVar
 
 from msgspec.structs import replace
 
@@ -20,6 +22,7 @@ from agent.directory.remote.ledger import Intended, Ledger
 from agent.directory.remote.lookup import Resource
 from agent.directory.remote.owners import Owners
 from agent.directory.remote.reading import Known, Reader
+from agent.directory.remote.step import Step, joined, step_of
 from agent.directory.remote.transport import HURRIED, PATIENT
 from agent.directory.remote.turns import Turns
 from agent.directory.remote.unfinished import Unfinished
@@ -41,6 +44,7 @@ from agent.model.users import DirectoryUser, identity_key
 from agent.store.links import Link
 
 Wanted = Callable[[DirectoryUser], DirectoryUser]
+_Found = TypeVar("_Found")
 
 #: Who waits for an answer: Okta gives a push 60 s.
 _HURRIED = (Source.PUSH, Source.CLI, Source.DASHBOARD)
@@ -51,28 +55,24 @@ _LOOK_LATER = timedelta(seconds=60)
 
 class Writer:
     def __init__(
-        self, reader: Reader, caller: Caller, ledger: Ledger, owners: Owners, unfinished: Unfinished
-    ) -> None:
+        self, reader: Reader, caller: Caller, ledger: Ledger, owners: Owners, unfinished: Unfinished, turns: Turns
+    ) -> None:  # fmt: skip
         self._reader = reader
         self._caller = caller
         self._ledger = ledger
         self._owners = owners
         self._unfinished = unfinished
-        self._turns = Turns()
+        self._turns = turns
 
     def change(
         self, user_id: str, wanted: Wanted, context: WriteContext, now: datetime, *,
-        expected_version: int | None = None, revives: bool = False, later: bool = False,
+        expected_version: int | None = None, revives: bool = False, lost_race: Case | None = None,
     ) -> Written:  # fmt: skip
-        """``later``: the outcome of an ordinary update is the caller's to write (``Written.ending``); its intent stays open.
-
-        What changes who is active, managed or linked is written at once: others count by it.
-        """
+        """``lost_race``: an attempt at it that met somebody else's change."""
         clock = ticking(now)
         with self._turns.of(user_id), self._looked_at_later(context, now, directory_id=user_id):
-            lost_race: Case | None = None
             for _ in range(_RACES):
-                resource = self._reader.resource(user_id, patience=_patience(context))
+                resource = self._reader.resource(user_id, patience=patience_of(context))
                 if resource is None:
                     raise NotFound("There is no such user.")
                 known = self._reader.known(user_id)
@@ -80,13 +80,13 @@ class Writer:
                 at = clock()
                 if self._unfinished.settle(known.waiting, resource, at):
                     known = self._reader.known(user_id)
-                if lost_race is not None and _still_planned(lost_race, _joined(resource, known)):
+                if lost_race is not None and _still_planned(lost_race, joined(resource, known)):
                     expected_version = None
-                case = self._case(
+                case = self.case(
                     resource, known, wanted, context, at, expected_version=expected_version, revives=revives
                 )
                 try:
-                    return self._write(case, resource, known, at, later=later)
+                    return self._write(case, resource, known, at)
                 except Moved:
                     lost_race = case
             raise VersionConflict(
@@ -100,7 +100,7 @@ class Writer:
             self._unfinished.settle_creates(draft, now)
             wish = transition.created(draft, context, now)
             try:
-                known = self._revivable(draft, _patience(context))
+                known = self._revivable(draft, patience_of(context))
             except Refused as refused:
                 self._ledger.refused_before(refused, Case(before=None, after=wish, context=context), now)
                 raise
@@ -111,18 +111,19 @@ class Writer:
 
                 written = self.change(known.id, revived, context, now, revives=True)
                 return replace(written, changed=True, created=True)
-            self._not_unread(draft, _patience(context))
-            dead = self._dead_link(wish, None, _patience(context))
+            self._not_unread(draft, patience_of(context))
+            dead = self._dead_link(wish, None, patience_of(context))
             case = Case(before=None, after=wish, context=context, dead=dead)
             return self._create(case, clock())
 
     # One change
 
-    def _case(
+    def case(
         self, resource: Resource, known: Known, wanted: Wanted, context: WriteContext, now: datetime, *,
-        expected_version: int | None, revives: bool,
+        expected_version: int | None, revives: bool = False,
     ) -> Case:  # fmt: skip
-        before = _joined(resource, known)
+        """What is to be judged. VersionConflict, NotFound, or a Refused that is journalled."""
+        before = joined(resource, known)
         case = Case(before=before, after=before, context=context, revives=revives)
         if before.hidden and context.source is Source.PUSH and not revives:
             raise NotFound("There is no such user.")
@@ -135,7 +136,7 @@ class Writer:
         except Refused as refused:
             self._ledger.refused_before(refused, case, now)
             raise
-        case = replace(case, after=after, dead=self._dead_link(after, known.link, _patience(context)))
+        case = replace(case, after=after, dead=self._dead_link(after, known.link, patience_of(context)))
         if not judge.ends(case):
             return case
         owners_known = self._owners.known or resource.account.owner is not None
@@ -144,68 +145,66 @@ class Writer:
         self._reader.know_owners()
         return replace(case, others=self._owners.besides(before))
 
-    def _write(self, case: Case, resource: Resource, known: Known, now: datetime, *, later: bool) -> Written:
-        before, after = case.before, case.after
-        assert before is not None
-        if before == after:
-            self._ledger.unchanged(before, case.context)
-            return Written(user=before, changed=False)
-        external_id = resource.account.okta_id is None and after.okta_id not in (None, before.okta_id)
-        old, new = change.plain(before, external_id=False), change.plain(after, external_id=external_id)
-        if old == new:
-            return Written(user=self._ledger.keep(replace(case, after=_versioned(after)), now), changed=True)
-        intended = self._ledger.begin(case, now, external_id=external_id)
+    def _write(self, case: Case, resource: Resource, known: Known, now: datetime) -> Written:
+        step = step_of(case, resource, known)
+        if step.before == step.after:
+            self._ledger.unchanged(step.before, case.context)
+            return Written(user=step.before, changed=False)
+        if not step.calls:
+            return Written(user=self.kept(step, now).result(), changed=True)
+        intended = self._ledger.begin(case, now, external_id=step.external_id).result()
         with self._unfinished.running(intended.id):
             clock = ticking(now)
 
-            def last_look() -> None:
-                self._ledger.last_look(intended.id, case.context.fence)
-
             def call() -> Resource:
                 return self._caller.update(
-                    resource, old, new, patience=_patience(case.context), essential=case.context.source is Source.PUSH,
-                    last_look=last_look,
+                    resource, step.old, step.new, patience=patience_of(case.context),
+                    essential=case.context.source is Source.PUSH,
+                    last_look=lambda: self._ledger.last_look(intended.id, case.context.fence),
                 )  # fmt: skip
 
-            found = self._outcome(intended, call, case, now)
+            found = self.outcome(intended, call, case, now)
+            crash_point("call.read")
             if isinstance(found, Resource):
-                found = self._reader.join_as(found.account, after, known.owner_keys)
-            return self._written(intended, found, clock(), later=later)
+                found = self._reader.join_as(found.account, step.after, known.owner_keys)
+            return Written(user=self._ledger.done(intended, found, clock()).result(), changed=True)
+
+    def kept(self, step: Step, now: datetime) -> "Future[DirectoryUser]":
+        """What the store alone keeps of an account."""
+        return self._ledger.keep(replace(step.case, after=_versioned(step.after)), now)
 
     def _create(self, case: Case, now: datetime) -> Written:
         wish = case.after
-        intended = self._ledger.begin(case, now, external_id=wish.okta_id is not None)
+        intended = self._ledger.begin(case, now, external_id=wish.okta_id is not None).result()
         with self._unfinished.running(intended.id):
             clock = ticking(now)
 
             def call() -> Resource:
                 return self._caller.create(
-                    wish, patience=_patience(case.context),
+                    wish, patience=patience_of(case.context),
                     last_look=lambda: self._ledger.last_look(intended.id, case.context.fence),
                 )  # fmt: skip
 
-            found = self._outcome(intended, call, case, now)
+            found = self.outcome(intended, call, case, now)
+            crash_point("call.read")
             assert isinstance(found, Resource)
             made = replace(wish, id=found.account.id)
             user = self._reader.join_as(found.account, made, self._reader.owner_keys())
-            self._ledger.done(intended, user, clock())
+            self._ledger.done(intended, user, clock()).result()
         if user.active is not wish.active:
             raise NotDone(
                 f"The remote OpsHelm made the account, but active is {str(user.active).lower()} there."
             )
         return Written(user=user, changed=True, created=True)
 
-    def _written(self, intended: Intended, found: DirectoryUser, now: datetime, *, later: bool) -> Written:
-        if later and _ordinary(intended.body.before, found):
-            return Written(user=found, changed=True, ending=self._ledger.ending(intended, found, now))
-        return Written(user=self._ledger.done(intended, found, now), changed=True)
+    def outcome(
+        self, intended: Intended, call: Callable[[], _Found], case: Case, now: datetime
+    ) -> _Found | Resource | DirectoryUser:
+        """What ``call`` answers: the account as read after it; a user where it is there no more, as a deactivation may make it.
 
-    def _outcome(
-        self, intended: Intended, call: Callable[[], Resource], case: Case, now: datetime
-    ) -> Resource | DirectoryUser:
-        """The account as read after the call; a user where it is there no more, as a deactivation may make it."""
-        crash_point("call.intended")
-        found: Resource | DirectoryUser | None
+        Where it raises, what is known of the outcome is stored.
+        """
+        found: _Found | Resource | DirectoryUser | None
         try:
             found = call()
         except (AnswerLost, StoreError):
@@ -219,7 +218,6 @@ class Writer:
                 refused = isinstance(exc, Refused)
                 self._ledger.undone(intended, exc.detail, now, refused=refused)
                 raise
-        crash_point("call.read")
         return found
 
     def _ended(self, case: Case, said: AgentError) -> Resource | DirectoryUser | None:
@@ -324,18 +322,8 @@ def _still_planned(case: Case, fresh: DirectoryUser) -> bool:
     )
 
 
-def _ordinary(before: DirectoryUser | None, after: DirectoryUser) -> bool:
-    """Neither the counters nor the limits follow it."""
-    names = ("user_name_key", "active", "okta_id", "origin", "protected", "suspended", "hidden", "role")
-    return before is not None and all(getattr(before, n) == getattr(after, n) for n in names)
-
-
-def _patience(context: WriteContext) -> float:
+def patience_of(context: WriteContext) -> float:
     return HURRIED if context.source in _HURRIED else PATIENT
-
-
-def _joined(resource: Resource, known: Known) -> DirectoryUser:
-    return merge.join(resource.account, known.link, known.owner_keys)
 
 
 def _versioned(user: DirectoryUser) -> DirectoryUser:

@@ -2,9 +2,11 @@
 
 import sys
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from remote_world import OWNER, RemoteWorld, remote_world
 from remotes import Remote, node_missing, ours, scim2_server, scimmy
 from sloppy import KEY, Sloppy, sloppy_server
 
@@ -13,6 +15,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from places import Place, RemotePlace, SqlPlace, remote_place
 from worlds import ROOMY
 
+from agent.directory.remote.reading import LAG
 from agent.settings import DatabaseSettings, GuardSettings
 from agent.store.engine import Store
 
@@ -106,3 +109,14 @@ def sloppy_place(sqlite_store: Store, sloppy: Sloppy) -> Iterator[RemotePlace]:
     with remote_place(sqlite_store, Remote(sloppy.url, KEY)) as found:
         yield found
         found.remote.client.close()
+
+
+@pytest.fixture
+def world(tmp_path: Path, sloppy: Sloppy) -> Iterator[RemoteWorld]:
+    """A reconciler with that server as OpsHelm: everybody is there and linked."""
+    with remote_world(Remote(sloppy.url, KEY), tmp_path) as made:
+        sloppy.add(OWNER)
+        made.first_run()
+        made.ahead += LAG + timedelta(minutes=1)
+        yield made
+        made.remote.client.close()

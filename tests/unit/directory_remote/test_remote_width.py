@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.reconcile.width import Width
+from agent.reconcile.width import MOST_TOGETHER, Width
 
 #: Seconds, and seconds of CPU in them.
 NOTES = st.lists(st.tuples(st.floats(0, 100), st.floats(0, 200)), max_size=50)
@@ -17,6 +17,7 @@ def test_it_is_at_least_one_and_at_most_what_the_setting_says(
     for seconds, cpu in notes:
         width.note(seconds, cpu)
         assert 1 <= width.calls <= most
+        assert 1 <= width.together <= MOST_TOGETHER
 
 
 @given(st.integers(1, 64), NOTES)
@@ -53,3 +54,15 @@ def test_what_keeps_the_agent_busy_enough_stays() -> None:
     for _ in range(10):
         width.note(1.0, 0.75)
     assert width.calls == 2
+
+
+def test_a_remote_that_is_quick_gets_more_together_and_one_that_is_slow_fewer() -> None:
+    width = Width(4)
+    first = width.together
+    width.note(0.5, 0.1)
+    assert width.together == 2 * first
+    width.note(10.0, 0.1)
+    assert width.together == 2 * first
+    for _ in range(20):
+        width.note(60.0, 0.1)
+    assert width.together == 1

@@ -1,0 +1,115 @@
+"""Several accounts by id with one call, where the remote's search can do that. Whoever isn't among the answers is read alone.
+
+Worth a call only while it saves some: a remote that refuses such a filter or ignores it isn't asked again, and one that took
+long over it or gave no good answer not for a while. What comes may lag behind a read by id, and may show less of an
+account: good enough for a PATCH of what a sweep compared, and for seeing that a change was made; never for a PUT, and never
+for saying that one wasn't.
+"""
+
+import json
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+
+import msgspec
+import structlog
+
+from agent.directory.remote import wire
+from agent.directory.remote.listing import read_page
+from agent.directory.remote.lookup import Resource
+from agent.directory.remote.provider import Provider
+from agent.directory.remote.transport import HURRIED, Answer, Transport
+from agent.model.errors import UNDECODABLE, DirectoryUnavailable, Unreadable
+
+#: Bytes of a filter; many servers take addresses of 8 kB, and this agent filters of 2 kB.
+_LONGEST = 1900
+#: Seconds. One that takes longer looks at each of its accounts.
+_SLOW = 1.0
+#: How long a remote that gave no good answer isn't asked.
+_REST = 300.0
+
+log = structlog.get_logger("agent.directory.remote")
+
+
+class BatchRead:
+    """Thread-safe."""
+
+    def __init__(self, transport: Transport, provider: Callable[[], Provider]) -> None:
+        self._transport = transport
+        self._provider = provider
+        self._resting_until = 0.0
+
+    def __call__(self, user_ids: Sequence[str]) -> dict[str, Resource]:
+        """By id; perhaps not all of them, perhaps none. Raises nothing of the remote's."""
+        found: dict[str, Resource] = {}
+        for some in _filters(user_ids):
+            if len(some) > 1 and self._provider().filter and time.monotonic() >= self._resting_until:
+                found |= self._read(some)
+        return found
+
+    def _read(self, terms: dict[str, str]) -> dict[str, Resource]:
+        params: dict[str, str | int] = {
+            "filter": " or ".join(terms.values()),
+            "startIndex": 1,
+            "count": len(terms),
+        }
+        waited, began = self._transport.budget.waited, time.monotonic()
+        try:
+            answer = self._transport.read("/Users", params, patience=HURRIED, with_nonsense=0.0)
+        except DirectoryUnavailable:
+            # Reading them one by one tells what is wrong.
+            self.rest("no good answer")
+            return {}
+        took = time.monotonic() - began - (self._transport.budget.waited - waited)
+        accounts = _accounts(answer)
+        found = {one.account.id: one for one in accounts if one.account.id in terms}
+        if len(found) < len(accounts) or not found:
+            self.rest(
+                f"a search for {len(terms)} was answered {answer.status} and showed {len(found)}", math.inf
+            )
+            return {}
+        if took > _SLOW:
+            self.rest(f"a search took {took:.1f} s")
+        return found
+
+    def rest(self, why: str, seconds: float = _REST) -> None:
+        """Answer nothing for that long."""
+        now = time.monotonic()
+        if now >= self._resting_until:
+            log.info("remote OpsHelm: accounts are read one by one", why=why)
+        self._resting_until = now + seconds
+
+
+def _accounts(answer: Answer) -> list[Resource]:
+    """Those that can be read."""
+    if answer.status != 200:
+        return []
+    try:
+        page = read_page(answer.content)
+    except UNDECODABLE:
+        return []
+    found: list[Resource] = []
+    for raw in page.raws:
+        with suppress(Unreadable):
+            account = wire.decode(raw, nul=page.nul)
+            raw_object = msgspec.json.decode(raw)
+            found.append(Resource(account=account, raw=raw_object, etag=account.etag, whole=False))
+    return found
+
+
+def _filters(user_ids: Sequence[str]) -> Iterator[dict[str, str]]:
+    """Term by id, as many together as make no filter too long."""
+    some: dict[str, str] = {}
+    size = 0
+    for user_id in user_ids:
+        # json.dumps quotes as RFC 7644 wants it.
+        term = f"id eq {json.dumps(user_id, ensure_ascii=False)}"
+        length = len(term.encode(errors="replace"))
+        if some and size + length > _LONGEST:
+            yield some
+            some, size = {}, 0
+        some[user_id] = term
+        size += length + len(" or ")
+    if some:
+        yield some

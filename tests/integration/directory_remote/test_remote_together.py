@@ -1,0 +1,384 @@
+"""Updates and links of a run share calls where the remote's search allows it, and lose nothing by it where it doesn't."""
+
+import json
+import threading
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+from places import Held
+from remote_world import RemoteWorld
+from sloppy import Body, Call, Reply, Sloppy, error
+
+from agent.directory.port import Draft, WriteContext, Written
+from agent.directory.remote import batch_read
+from agent.directory.remote.directory import RemoteDirectory
+from agent.model.codes import Source
+from agent.model.users import DirectoryUser
+from agent.store import links
+
+
+def drift(world: RemoteWorld, sloppy: Sloppy, **values: Any) -> list[str]:
+    """Everybody's account is changed at the remote; answers their ids."""
+    ids = [world.account(person["login"]).id for person in world.people()]
+    for user_id in ids:
+        sloppy.users[user_id] |= {"title": "Drifted", **values}
+        meta = sloppy.users[user_id]["meta"]
+        sloppy.users[user_id]["meta"] = meta | {"version": f'W/"{int(meta["version"][3:-1]) + 1}"'}
+    sloppy.calls.clear()
+    return ids
+
+
+def is_search(call: Call) -> bool:
+    return call.path == "/Users" and " or " in call.query.get("filter", "")
+
+
+def searches(sloppy: Sloppy) -> int:
+    return sum(map(is_search, sloppy.calls))
+
+
+def reads(sloppy: Sloppy) -> int:
+    """Of single accounts."""
+    return sum(call.method == "GET" and call.path.startswith("/Users/") for call in sloppy.calls)
+
+
+def drifted(sloppy: Sloppy, ids: list[str]) -> int:
+    return sum(sloppy.users[user_id].get("title") == "Drifted" for user_id in ids)
+
+
+def shown_otherwise(shown: Callable[[Body], Body]) -> Callable[[Sloppy, Call], Reply | None]:
+    """What a search shows of an account."""
+
+    def hook(server: Sloppy, call: Call) -> Reply | None:
+        if not is_search(call):
+            return None
+        body = json.loads(server.apply(call).content)
+        return Reply(200, body | {"Resources": [shown(user) for user in body["Resources"]]})
+
+    return hook
+
+
+def test_repairs_are_read_and_read_back_together(world: RemoteWorld, sloppy: Sloppy) -> None:
+    ids = drift(world, sloppy)
+    assert world.reconcile().outcome.value == "applied"
+    assert drifted(sloppy, ids) == 0
+    assert (searches(sloppy), reads(sloppy), sloppy.count("PATCH")) == (2, 0, len(ids))
+    assert world.reconcile().outcome.value == "in_step"
+
+
+def test_links_of_a_first_run_are_confirmed_together(world: RemoteWorld, sloppy: Sloppy) -> None:
+    people = len(world.people())
+    world.sql("delete from remote_links")
+    sloppy.calls.clear()
+    report = world.reconcile()
+    assert (report.outcome.value, report.counts["link"]) == ("applied", people)
+    assert (searches(sloppy), reads(sloppy), sum(call.writes for call in sloppy.calls)) == (1, 0, 0)
+    assert world.sql("select count(*) from remote_links where origin <> 'local'").scalar_one() == people
+
+
+#: What remotes say that can't search for several accounts.
+UNABLE: dict[str, Callable[[Sloppy], Reply]] = {
+    "400": lambda _: error(400),
+    "403": lambda _: error(403),
+    "500": lambda _: error(500),
+    "a web page": lambda _: Reply(200, raw=b"<html>"),
+    "no list": lambda _: Reply(200, {"Resources": "none"}),
+    "nobody": lambda _: Reply(200, {"totalResults": 0}),
+    "wait": lambda _: Reply(429, {}, Retry_After="40"),
+    "no answer": lambda _: Reply(200, {}, cut=0),
+    "everybody": lambda server: Reply(200, {"totalResults": 9, "Resources": [*server.users.values()]}),
+}
+
+
+def test_a_remote_that_can_not_search_several_is_asked_once_and_then_for_each(
+    world: RemoteWorld, sloppy: Sloppy
+) -> None:
+    # Nothing is waited for: with a patience of nothing no call is tried twice.
+    world.directory.transport.most_patience = 0.0
+    for answer in UNABLE.values():
+        sloppy.scripted = lambda server, call, answer=answer: answer(server) if is_search(call) else None
+        world.directory.reader.batch.rest("", 0.0)
+        for asked in (1, 0):
+            ids = drift(world, sloppy)
+            world.ahead += timedelta(minutes=30)
+            assert world.reconcile().outcome.value == "applied"
+            assert (drifted(sloppy, ids), reads(sloppy), searches(sloppy)) == (0, 2 * len(ids), asked)
+
+
+def test_a_search_that_takes_long_is_not_repeated_for_a_while(
+    world: RemoteWorld, sloppy: Sloppy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batch_read, "_SLOW", -1.0)
+    ids = drift(world, sloppy)
+    assert world.reconcile().outcome.value == "applied"
+    # What it said is good all the same.
+    assert (drifted(sloppy, ids), searches(sloppy), reads(sloppy)) == (0, 1, len(ids))
+    world.directory.reader.batch.rest("", 0.0)
+    drift(world, sloppy)
+    world.ahead += timedelta(minutes=30)
+    world.reconcile()
+    assert searches(sloppy) == 1
+
+
+def test_filters_that_are_not_supported_are_not_tried(world: RemoteWorld, sloppy: Sloppy) -> None:
+    sloppy.config["filter"]["supported"] = False
+    world.directory.reader.provider._found = None
+    ids = drift(world, sloppy)
+    assert world.reconcile().outcome.value == "applied"
+    assert (drifted(sloppy, ids), searches(sloppy)) == (0, 0)
+
+
+def test_whoever_the_search_leaves_out_or_shows_unreadable_is_read_alone(
+    world: RemoteWorld, sloppy: Sloppy
+) -> None:
+    ids = drift(world, sloppy)
+
+    def shown(server: Sloppy, call: Call) -> Reply | None:
+        if not is_search(call):
+            return None
+        found = json.loads(server.apply(call).content)["Resources"]
+        some = [user | ({"userName": 7 * [1]} if user["id"] == ids[1] else {}) for user in found]
+        return Reply(200, {"Resources": [user for user in some if user["id"] != ids[0]]})
+
+    sloppy.scripted = shown
+    assert world.reconcile().outcome.value == "applied"
+    # Once before the call, once after it.
+    assert (drifted(sloppy, ids), reads(sloppy)) == (0, 4)
+
+
+def test_an_account_that_is_gone_stops_no_other_one(world: RemoteWorld, sloppy: Sloppy) -> None:
+    ids = drift(world, sloppy)
+
+    def gone(server: Sloppy, call: Call) -> Reply | None:
+        if is_search(call):
+            server.users.pop(ids[2], None)
+        return None
+
+    sloppy.scripted = gone
+    report = world.reconcile()
+    assert (report.counts["done"], report.counts["stale"]) == (len(ids) - 1, 1)
+
+
+def test_a_yes_that_did_nothing_is_no_success_whatever_the_search_says_of_the_others(
+    world: RemoteWorld, sloppy: Sloppy
+) -> None:
+    ids = drift(world, sloppy)
+    sloppy.scripted = lambda server, call: (
+        Reply(200, server.users[ids[3]]) if call.method == "PATCH" and call.path.endswith(ids[3]) else None
+    )
+    report = world.reconcile()
+    assert (report.counts["done"], report.counts["failed"]) == (len(ids) - 1, 1)
+    assert drifted(sloppy, ids) == 1
+    errors = world.sql("select error from actions where state = 'failed'").scalars().all()
+    assert ["said that it had made the change" in error for error in errors] == [True]
+
+
+def test_a_search_that_lags_behind_the_writes_makes_no_failures(world: RemoteWorld, sloppy: Sloppy) -> None:
+    ids = drift(world, sloppy)
+    before = {user_id: dict(sloppy.users[user_id]) for user_id in ids}
+    sloppy.scripted = shown_otherwise(lambda user: before[user["id"]])
+    assert world.reconcile().outcome.value == "applied"
+    assert (drifted(sloppy, ids), reads(sloppy)) == (0, len(ids))
+
+
+def test_what_the_agent_itself_wrote_just_now_is_not_undone_by_a_search_that_lags(
+    world: RemoteWorld, sloppy: Sloppy
+) -> None:
+    """At a remote without versions, where only a read by id shows the push that came after the list."""
+    sloppy.shape_user = lambda user: {k: v for k, v in user.items() if k != "meta"}
+    ids = drift(world, sloppy)
+    before = {user_id: dict(sloppy.users[user_id]) for user_id in ids}
+    pushed: list[str] = []
+    with world.store.read() as conn:
+        link = links.get_link(conn, ids[0])
+    assert link is not None
+
+    def hook(server: Sloppy, call: Call) -> Reply | None:
+        if not is_search(call):
+            return None
+        if not pushed:
+            pushed.append(ids[0])
+            server.users[ids[0]]["title"] = "Pushed"
+            world.store.write(lambda conn: links.put(conn, replace(link, written=world.now())))
+        return shown_otherwise(lambda user: before[user["id"]])(server, call)
+
+    sloppy.scripted = hook
+    report = world.reconcile()
+    assert (report.counts["done"], report.counts["stale"]) == (len(ids) - 1, 1)
+    assert sloppy.users[ids[0]]["title"] == "Pushed"
+
+
+def test_what_somebody_changes_between_the_search_and_the_call_is_kept(
+    world: RemoteWorld, sloppy: Sloppy
+) -> None:
+    ids = drift(world, sloppy)
+
+    def meanwhile(server: Sloppy, call: Call) -> Reply | None:
+        user = server.users[ids[0]]
+        if call.method == "PATCH" and "nickName" not in user:
+            server.users[ids[0]] |= {"nickName": "Annie", "meta": user["meta"] | {"version": 'W/"90"'}}
+        return None
+
+    sloppy.scripted = meanwhile
+    assert world.reconcile().outcome.value == "applied"
+    assert (drifted(sloppy, ids), sloppy.users[ids[0]].get("nickName")) == (0, "Annie")
+
+
+def test_a_remote_whose_searches_show_other_versions_than_its_writes_want_is_read_alone(
+    world: RemoteWorld, sloppy: Sloppy
+) -> None:
+    def other(user: Body) -> Body:
+        return user | {"meta": user["meta"] | {"version": "abc"}}
+
+    sloppy.scripted = shown_otherwise(other)
+    for searched in (2, 0):
+        ids = drift(world, sloppy)
+        world.ahead += timedelta(minutes=30)
+        assert world.reconcile().outcome.value == "applied"
+        assert (drifted(sloppy, ids), searches(sloppy) <= searched) == (0, True)
+
+
+def test_where_there_are_versions_a_search_without_them_is_not_enough(
+    world: RemoteWorld, sloppy: Sloppy
+) -> None:
+    ids = drift(world, sloppy)
+    sloppy.scripted = shown_otherwise(lambda user: {k: v for k, v in user.items() if k != "meta"})
+    assert world.reconcile().outcome.value == "applied"
+    assert (drifted(sloppy, ids), reads(sloppy)) == (0, len(ids))
+    assert all("if-match" in call.headers for call in sloppy.calls if call.method == "PATCH")
+
+
+@pytest.mark.parametrize("announced", [True, False], ids=["says so", "shows it"])
+def test_what_a_search_does_not_show_survives_a_put(
+    world: RemoteWorld, sloppy: Sloppy, announced: bool
+) -> None:
+    ids = drift(world, sloppy, shoeSize=43)
+
+    def hook(server: Sloppy, call: Call) -> Reply | None:
+        if call.method == "PATCH":
+            return error(501)
+        return shown_otherwise(lambda user: {k: v for k, v in user.items() if k != "shoeSize"})(server, call)
+
+    sloppy.scripted = hook
+    if announced:
+        sloppy.config["patch"]["supported"] = False
+        world.directory.reader.provider._found = None
+    assert world.reconcile().outcome.value == "applied"
+    assert drifted(sloppy, ids) == 0
+    assert [sloppy.users[user_id].get("shoeSize") for user_id in ids] == [43] * len(ids)
+    before = sloppy.calls[: next(n for n, call in enumerate(sloppy.calls) if call.writes)]
+    assert any(map(is_search, before)) is not announced
+
+
+def test_a_list_that_is_replaced_is_read_whole_first(world: RemoteWorld, sloppy: Sloppy) -> None:
+    phones = [{"value": "+1 1", "primary": True}, {"value": "+1 2", "type": "home", "label": "mother"}]
+    ids = drift(world, sloppy, phoneNumbers=phones)
+
+    def without_labels(user: Body) -> Body:
+        shown = [{k: v for k, v in phone.items() if k != "label"} for phone in user["phoneNumbers"]]
+        return user | {"phoneNumbers": shown}
+
+    sloppy.scripted = shown_otherwise(without_labels)
+    assert world.reconcile().outcome.value == "applied"
+    assert drifted(sloppy, ids) == 0
+    for user_id in ids:
+        labels = {phone["value"]: phone.get("label") for phone in sloppy.users[user_id]["phoneNumbers"]}
+        assert (labels["+1 2"], "+1 1" in labels) == ("mother", False)
+
+
+# Others, meanwhile
+
+
+def push(world: RemoteWorld, user_id: str, nick_name: str) -> "Future[Written]":
+    def wanted(before: DirectoryUser) -> Draft:
+        profile = replace(before.profile, nick_name=nick_name)
+        return Draft(user_name=before.user_name, profile=profile, active=before.active)
+
+    context = WriteContext(actor="key", source=Source.PUSH)
+    return world.directory.modify(user_id, wanted, context, world.now())
+
+
+def run_beside(world: RemoteWorld) -> tuple[threading.Thread, list[str]]:
+    outcomes: list[str] = []
+    run = threading.Thread(target=lambda: outcomes.append(world.reconcile().outcome.value))
+    run.start()
+    return run, outcomes
+
+
+@pytest.mark.parametrize("at", ["the search", "the calls"])
+def test_more_pushes_than_threads_on_accounts_of_a_wave_wait_for_it_and_hold_nothing_up(
+    world: RemoteWorld, sloppy: Sloppy, at: str
+) -> None:
+    ids = drift(world, sloppy)
+
+    def is_held(method: str, _: str, params: Mapping[str, Any]) -> bool:
+        return method == "PATCH" if at == "the calls" else " or " in params.get("filter", "")
+
+    held = Held(world.directory, is_held)
+    run, outcomes = run_beside(world)
+    held.wait()
+    pushes = [push(world, user_id, f"Nick {user_id}") for user_id in ids for _ in range(2)]
+    assert len(pushes) > world.directory.concurrency
+    assert not any(one.done() for one in pushes)
+    held.release()
+    for one in pushes:
+        one.result(30)
+    run.join(30)
+    assert (outcomes, drifted(sloppy, ids)) == (["applied"], 0)
+    assert [sloppy.users[user_id]["nickName"] for user_id in ids] == [f"Nick {user_id}" for user_id in ids]
+
+
+def test_a_wave_goes_on_without_the_account_that_a_push_is_at_and_comes_back_to_it(
+    world: RemoteWorld, sloppy: Sloppy
+) -> None:
+    ids = drift(world, sloppy)
+    pushing = threading.Event()
+
+    def is_push(method: str, path: str, _: object) -> bool:
+        return method == "PATCH" and path.endswith(ids[1]) and not pushing.is_set()
+
+    held = Held(world.directory, is_push)
+    pushed = push(world, ids[1], "Nick")
+    held.wait()
+    pushing.set()
+    run, outcomes = run_beside(world)
+    others = [user_id for user_id in ids if user_id != ids[1]]
+    while drifted(sloppy, others):
+        run.join(0.01)
+    assert drifted(sloppy, [ids[1]]) == 1
+    held.release()
+    pushed.result(30)
+    run.join(30)
+    assert sloppy.users[ids[1]]["nickName"] == "Nick"
+    # The push was quicker: what the run planned is no longer the difference, and the next one repairs it.
+    world.ahead += timedelta(minutes=30)
+    world.reconcile()
+    assert (outcomes, drifted(sloppy, ids)) == (["applied"], 0)
+
+
+def test_an_account_with_a_call_of_another_process_in_doubt_waits_and_the_others_do_not(
+    world: RemoteWorld, sloppy: Sloppy
+) -> None:
+    ids = drift(world, sloppy)
+    beside = RemoteDirectory(world.store, world.settings, clock=world.now, first_wait=0.01)
+    beside.transport.most_patience = 0.0
+
+    def lost(server: Sloppy, call: Call) -> Reply | None:
+        # Neither the call nor the look for it is answered.
+        return Reply(200, {}, cut=0) if call.path.endswith(ids[0]) else None
+
+    context = WriteContext(actor="key", source=Source.PUSH)
+
+    def wanted(before: DirectoryUser) -> Draft:
+        sloppy.scripted = lost
+        return Draft(user_name=before.user_name, profile=before.profile, active=False)
+
+    with pytest.raises(Exception, match="not known"):
+        beside.modify(ids[0], wanted, context, world.now()).result(30)
+    sloppy.scripted = None
+    report = world.reconcile()
+    beside.close()
+    assert (report.counts["done"], drifted(sloppy, ids)) == (len(ids) - 1, 1)
