@@ -58,6 +58,8 @@ _COLUMNS = {
     "meta.created": users.c.created,
     "meta.lastModified": users.c.updated,
 }
+#: Nobody shares one of these with anybody.
+_KEYS = ("id", "externalId", "userName")
 #: Columns and parts that hold identity keys already.
 _KEYED = ("userName", "emails.value")
 _ORDER = {"gt": operator.gt, "ge": operator.ge, "lt": operator.lt, "le": operator.le}
@@ -70,6 +72,26 @@ Read = Callable[[Target], ColumnElement[Any]]
 def where(term: Filter, dialect: Dialect) -> Condition:
     """The condition on ``users`` that holds for exactly those the filter names."""
     return _Builder(dialect).condition(term)
+
+
+def visible(term: Filter, dialect: Dialect) -> Condition:
+    """That an account is not hidden, beside ``where(term)``."""
+    shown = users.c.hidden == false()
+    # SQLite would take an index on (hidden, seq) for choosier than several keys, and read everybody.
+    return func.likely(shown) if dialect == "sqlite" and _names_accounts(term) else shown
+
+
+def _names_accounts(term: Filter) -> bool:
+    """Only accounts with one of a few keys can fulfil it."""
+    match term:
+        case Either(terms=terms):
+            return all(map(_names_accounts, terms))
+        case Both(terms=terms):
+            return any(map(_names_accounts, terms))
+        case Compare(target=target, op="eq"):
+            return str(target) in _KEYS
+        case _:
+            return False
 
 
 class _Builder:

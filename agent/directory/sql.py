@@ -64,17 +64,24 @@ class SqlDirectory:
             if where is None and not include_hidden:
                 found = rows.page(conn, offset, limit) if limit else []
                 return Page(total=account.visible(conn), users=found)
-            shown = [] if include_hidden else [users.c.hidden == false()]
+            shown = [] if include_hidden else [self._visible(where)]
             if where is not None:
                 from agent.directory import filter_sql
 
                 shown.append(filter_sql.where(where, self.store.dialect))
             return _search(conn, shown, offset, limit)
 
+    def _visible(self, where: Any | None) -> ColumnElement[bool]:
+        if where is None:
+            return users.c.hidden == false()
+        from agent.directory import filter_sql
+
+        return filter_sql.visible(where, self.store.dialect)
+
     def search_after(self, where: Any | None, after: int, count: int) -> CursorPage:
         """The page behind ``after`` (0: the first) in the same order; however far in, it costs the same."""
         limit = max(count, 0)
-        shown = [users.c.hidden == false()]
+        shown = [self._visible(where)]
         if where is not None:
             from agent.directory import filter_sql
 

@@ -10,7 +10,10 @@ import msgspec
 import pytest
 from receiving import sqlite_in
 from scim2_models import ScimFilter, ScimPolicy
+from sqlalchemy import select
+from sqlalchemy import text as sql_text
 
+from agent.directory import filter_sql
 from agent.directory.port import Draft, WriteContext
 from agent.directory.sql import SqlDirectory
 from agent.model.codes import Source
@@ -28,6 +31,7 @@ from agent.scim import filter as filters
 from agent.scim import library, render
 from agent.settings import Settings
 from agent.store.engine import Store
+from agent.store.tables import users
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -239,3 +243,26 @@ def test_a_filtered_page_is_cut_in_the_stable_order(directory: SqlDirectory) -> 
     names = [directory.search(where, start, 2).users for start in (1, 3, 5, 7)]
     assert [user.user_name for page in names for user in page] == [draft.user_name for draft in PEOPLE]
     assert directory.search(where, 7, 2).total == len(PEOPLE)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        " or ".join(f'id eq "u{n}"' for n in range(32)),
+        " or ".join(f'userName eq "u{n}@example.com"' for n in range(32)),
+        '(externalId eq "00u1" or id eq "u2") and active eq true',
+    ],
+    ids=["ids", "names", "either of two, and more"],
+)
+def test_accounts_that_are_named_are_looked_up_and_nobody_else_is_read(
+    sqlite_store: Store, text: str
+) -> None:
+    term = filters.parse(text)
+    wanted = select(users.c.id).where(filter_sql.visible(term, "sqlite"), filter_sql.where(term, "sqlite"))
+    statement = wanted.order_by(users.c.seq).limit(50)
+    compiled = statement.compile(sqlite_store.engine, compile_kwargs={"literal_binds": True})
+    with sqlite_store.read() as conn:
+        plan = conn.execute(sql_text(f"EXPLAIN QUERY PLAN {compiled}".replace(":", "\\:"))).all()
+    looks = [row[3] for row in plan if row[3].startswith(("SEARCH", "SCAN"))]
+    assert looks
+    assert not [look for look in looks if "hidden" in look or look.startswith("SCAN")], looks
