@@ -15,7 +15,7 @@ from contextlib import suppress
 import msgspec
 import structlog
 
-from agent.directory.remote import wire
+from agent.directory.remote import lookup, wire
 from agent.directory.remote.listing import read_page
 from agent.directory.remote.lookup import Resource
 from agent.directory.remote.provider import Provider
@@ -24,8 +24,8 @@ from agent.model.errors import UNDECODABLE, DirectoryUnavailable, Unreadable
 
 #: Bytes of a filter; many servers take addresses of 8 kB, and this agent filters of 2 kB.
 _LONGEST = 1900
-#: Seconds. One that takes longer looks at each of its accounts.
-_SLOW = 1.0
+#: Seconds. One that takes longer, twice in a row, looks at each of its accounts.
+_SLOW = 2.0
 #: How long a remote that gave no good answer isn't asked.
 _REST = 300.0
 
@@ -39,6 +39,29 @@ class BatchRead:
         self._transport = transport
         self._provider = provider
         self._resting_until = 0.0
+        self._slow = 0
+        #: Whether a read by id shows a version; None: none was tried.
+        self._versions: bool | None = None
+
+    def for_writing(self, user_ids: Sequence[str]) -> dict[str, Resource]:
+        """As below, without those that lack a version which a read by id would show: only it tells of a change meanwhile."""
+        found = self(user_ids)
+        return {
+            user_id: one
+            for user_id, one in found.items()
+            if one.etag is not None or not self._has_versions(user_id)
+        }
+
+    def _has_versions(self, user_id: str) -> bool:
+        if self._versions is None:
+            try:
+                alone = lookup.by_id(self._transport, user_id, patience=HURRIED)
+            except (DirectoryUnavailable, Unreadable):
+                return True
+            if alone is None:
+                return True
+            self._versions = alone.etag is not None
+        return self._versions or self._provider().etag
 
     def __call__(self, user_ids: Sequence[str]) -> dict[str, Resource]:
         """By id; perhaps not all of them, perhaps none. Raises nothing of the remote's."""
@@ -69,8 +92,10 @@ class BatchRead:
                 f"a search for {len(terms)} was answered {answer.status} and showed {len(found)}", math.inf
             )
             return {}
-        if took > _SLOW:
-            self.rest(f"a search took {took:.1f} s")
+        self._slow = self._slow + 1 if took > _SLOW else 0
+        if self._slow == 2:
+            self._slow = 0
+            self.rest(f"two searches took long, the last one {took:.1f} s")
         return found
 
     def rest(self, why: str, seconds: float = _REST) -> None:

@@ -107,13 +107,8 @@ class Waves:
         """By the wish's number; all but those that can't be read."""
         found: dict[int, Resource] = {}
         if self._caller.patches:
-            versions = self._reader.provider().etag
-            read = self._reader.batch([wave.wishes[n].user_id for n in mine])
-            for n in mine:
-                resource = read.get(wave.wishes[n].user_id)
-                # Without its version a change that somebody makes meanwhile would not show.
-                if resource is not None and (resource.etag is not None or not versions):
-                    found[n] = resource
+            read = self._reader.batch.for_writing([wave.wishes[n].user_id for n in mine])
+            found = {n: read[wave.wishes[n].user_id] for n in mine if wave.wishes[n].user_id in read}
 
         def read_one(n: int) -> None:
             wish = wave.wishes[n]

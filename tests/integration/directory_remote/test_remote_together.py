@@ -108,19 +108,21 @@ def test_a_remote_that_can_not_search_several_is_asked_once_and_then_for_each(
             assert (drifted(sloppy, ids), reads(sloppy), searches(sloppy)) == (0, 2 * len(ids), asked)
 
 
-def test_a_search_that_takes_long_is_not_repeated_for_a_while(
+def test_searches_that_take_long_are_not_repeated_for_a_while(
     world: RemoteWorld, sloppy: Sloppy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(batch_read, "_SLOW", -1.0)
     ids = drift(world, sloppy)
     assert world.reconcile().outcome.value == "applied"
     # What it said is good all the same.
-    assert (drifted(sloppy, ids), searches(sloppy), reads(sloppy)) == (0, 1, len(ids))
-    world.directory.reader.batch.rest("", 0.0)
-    drift(world, sloppy)
-    world.ahead += timedelta(minutes=30)
-    world.reconcile()
-    assert searches(sloppy) == 1
+    assert (drifted(sloppy, ids), searches(sloppy), reads(sloppy)) == (0, 2, 0)
+    for rest in (True, False):
+        ids = drift(world, sloppy)
+        world.ahead += timedelta(minutes=30)
+        if not rest:
+            world.directory.reader.batch.rest("", 0.0)
+        assert world.reconcile().outcome.value == "applied"
+        assert (drifted(sloppy, ids), searches(sloppy)) == (0, 0 if rest else 2)
 
 
 def test_filters_that_are_not_supported_are_not_tried(world: RemoteWorld, sloppy: Sloppy) -> None:
@@ -241,13 +243,17 @@ def test_a_remote_whose_searches_show_other_versions_than_its_writes_want_is_rea
         assert (drifted(sloppy, ids), searches(sloppy) <= searched) == (0, True)
 
 
+@pytest.mark.parametrize("announced", [True, False])
 def test_where_there_are_versions_a_search_without_them_is_not_enough(
-    world: RemoteWorld, sloppy: Sloppy
+    world: RemoteWorld, sloppy: Sloppy, announced: bool
 ) -> None:
+    sloppy.config["etag"]["supported"] = announced
+    world.directory.reader.provider._found = None
     ids = drift(world, sloppy)
     sloppy.scripted = shown_otherwise(lambda user: {k: v for k, v in user.items() if k != "meta"})
     assert world.reconcile().outcome.value == "applied"
-    assert (drifted(sloppy, ids), reads(sloppy)) == (0, len(ids))
+    # One read tells that there are versions.
+    assert (drifted(sloppy, ids), reads(sloppy)) == (0, 1 + len(ids))
     assert all("if-match" in call.headers for call in sloppy.calls if call.method == "PATCH")
 
 
