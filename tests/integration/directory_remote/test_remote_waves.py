@@ -8,7 +8,7 @@ import pytest
 from places import Held
 from reconciling import RAISED
 from remote_world import RemoteWorld
-from sloppy import Sloppy
+from sloppy import Call, Sloppy
 
 from agent.directory.port import Draft, WriteContext
 from agent.directory.remote.directory import RemoteDirectory
@@ -141,3 +141,25 @@ def test_a_reactivation_of_a_wave_is_counted_while_another_is_still_under_way(
     assert managed_active(world) == sum(
         bool(u["active"]) for u in sloppy.users.values() if u.get("externalId")
     )
+
+
+def test_a_call_is_as_old_as_itself_and_not_as_its_run(
+    world: RemoteWorld, sloppy: Sloppy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else another process would give up the last calls of a long run as soon as they are made."""
+    for person in world.people()[:2]:
+        del sloppy.users[world.account(person["login"]).id]
+    one_call_at_a_time(world).close()
+    newest = "select coalesce(max(id), 0) from intents"
+    before = world.sql(newest).scalar_one()
+    passed = timedelta()
+
+    def ten_minutes_a_post(_: Sloppy, call: Call) -> None:
+        nonlocal passed
+        passed += timedelta(minutes=10 if call.method == "POST" else 0)
+
+    sloppy.scripted = ten_minutes_a_post
+    monkeypatch.setattr("agent.reconcile.calling.ticking", lambda now: lambda: now + passed)
+    assert world.reconcile().outcome.value == "applied"
+    first, second_one = world.sql(f"select at from intents where id > {before} order by id").scalars()
+    assert (second_one - first) / 1_000_000 > 590
