@@ -74,7 +74,9 @@ class RemoteDirectory:
         self.store = store
         self._clock = clock
         self._first_wait = first_wait
-        self._holder = str(uuid4())
+        # These two know what is under way, with old settings too.
+        self._ledger = Ledger(store, Policy.of(settings), holder=str(uuid4()))
+        self._turns = Turns()
         #: What the last whole listing could not use.
         self.findings: tuple[Finding, ...] = ()
         self._open(settings)
@@ -91,14 +93,12 @@ class RemoteDirectory:
         self.reader = Reader(self.store, self.transport, settings.directory, self._pages, self._clock)
         self._search = Search(self.store, self.transport, self.reader)
         caller = Caller(self.transport, self.reader.finder, self.reader.provider)
-        self._ledger = Ledger(self.store, Policy.of(settings), self._holder)
         self.owners = Owners(
             self.store, settings.directory.owners, self.reader.by_id, self.reader.by_user_name
         )
         self._unfinished = Unfinished(self.reader, caller, self._ledger)
-        turns = Turns()
-        self._writer = Writer(self.reader, caller, self._ledger, self.owners, self._unfinished, turns)
-        self._waves = Waves(self.reader, caller, self._ledger, self._unfinished, self._writer, turns)
+        self._writer = Writer(self.reader, caller, self._ledger, self.owners, self._unfinished, self._turns)
+        self._waves = Waves(self.reader, caller, self._ledger, self._writer, self._turns)
 
     def renew(self, settings: Settings) -> None:
         """Take changed settings on, such as a new key; what is under way ends with the old ones."""

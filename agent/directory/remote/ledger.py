@@ -11,7 +11,9 @@ nothing to call         checks, link, journal: for what only the store keeps (a 
 ======================  =============================================================================================
 """
 
+from collections.abc import Iterator
 from concurrent.futures import Future
+from contextlib import contextmanager
 from datetime import datetime
 from typing import NamedTuple
 
@@ -67,6 +69,19 @@ class Ledger:
         self.store = store
         self.policy = policy
         self.holder = holder
+        self._running: set[int] = set()
+
+    @contextmanager
+    def running(self, intent_id: int) -> Iterator[None]:
+        """While this process is at it, nobody here reads it back."""
+        self._running.add(intent_id)
+        try:
+            yield
+        finally:
+            self._running.discard(intent_id)
+
+    def is_running(self, intent_id: int) -> bool:
+        return intent_id in self._running
 
     # Before the call
 

@@ -12,9 +12,7 @@ an account that can't be read             as before, until somebody repairs it t
 ========================================  ============================================================================
 """
 
-import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from msgspec.structs import replace
@@ -45,19 +43,6 @@ class Unfinished:
         self._reader = reader
         self._caller = caller
         self._ledger = ledger
-        self._mine: set[int] = set()
-        self._guard = threading.Lock()
-
-    @contextmanager
-    def running(self, intent_id: int) -> Iterator[None]:
-        """While this process is at it, nobody here reads it back."""
-        with self._guard:
-            self._mine.add(intent_id)
-        try:
-            yield
-        finally:
-            with self._guard:
-                self._mine.discard(intent_id)
 
     def read_back(self, now: datetime) -> int:
         """Every open intent, as after a restart; answers how many stay open."""
@@ -65,7 +50,7 @@ class Unfinished:
             waiting = intents.open_intents(conn)
         left = silent = 0
         for intent in waiting:
-            if intent.id in self._mine:
+            if self._ledger.is_running(intent.id):
                 continue
             if silent == _SILENT:
                 left += 1
@@ -85,7 +70,7 @@ class Unfinished:
 
         DirectoryUnavailable where one may still arrive.
         """
-        others = [intent for intent in waiting if intent.id not in self._mine]
+        others = [intent for intent in waiting if not self._ledger.is_running(intent.id)]
         for intent in others:
             if not self._judge(intent, resource, now):
                 raise _under_way()
@@ -97,7 +82,7 @@ class Unfinished:
         with self._ledger.store.read() as conn:
             waiting = intents.open_creates(conn, okta_id=draft.okta_id, user_name_key=key)
         for intent in waiting:
-            if intent.id in self._mine or not self._judge(intent, self._find(intent), now):
+            if self._ledger.is_running(intent.id) or not self._judge(intent, self._find(intent), now):
                 raise _under_way()
 
     def inactive(self, before: DirectoryUser, after: DirectoryUser) -> Resource | DirectoryUser | None:
@@ -126,7 +111,7 @@ class Unfinished:
             vanished.check(self._reader, body.before)
             self._ledger.done(call, vanished.ended(body.before, body.after), now).result()
             return True
-        mine = intent.holder == self._ledger.holder and intent.id not in self._mine
+        mine = intent.holder == self._ledger.holder and not self._ledger.is_running(intent.id)
         if now - intent.at < (OWN_GRACE if mine else GRACE):
             return False
         self._ledger.undone(call, _NOT_THERE, now, refused=False)

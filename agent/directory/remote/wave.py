@@ -23,7 +23,6 @@ from agent.directory.remote.lookup import Resource
 from agent.directory.remote.reading import Known, Reader
 from agent.directory.remote.step import Step, step_of
 from agent.directory.remote.turns import Turns
-from agent.directory.remote.unfinished import Unfinished
 from agent.directory.remote.writer import Wanted, Writer, patience_of
 from agent.model.crash_points import crash_point
 from agent.model.errors import NotFound
@@ -55,13 +54,10 @@ class _Begun(Struct, kw_only=True):
 class Waves:
     """Thread-safe."""
 
-    def __init__(
-        self, reader: Reader, caller: Caller, ledger: Ledger, unfinished: Unfinished, writer: Writer, turns: Turns
-    ) -> None:  # fmt: skip
+    def __init__(self, reader: Reader, caller: Caller, ledger: Ledger, writer: Writer, turns: Turns) -> None:
         self._reader = reader
         self._caller = caller
         self._ledger = ledger
-        self._unfinished = unfinished
         self._writer = writer
         self._turns = turns
 
@@ -98,7 +94,7 @@ class Waves:
         begun = self._begin(wave, steps)
         with ExitStack() as running:
             for one in begun:
-                running.enter_context(self._unfinished.running(one.intended.id))
+                running.enter_context(self._ledger.running(one.intended.id))
             self._call(wave, begun)
             crash_point("wave.called")
             self._end(wave, begun)

@@ -153,7 +153,7 @@ class Writer:
         if not step.calls:
             return Written(user=self.kept(step, now).result(), changed=True)
         intended = self._ledger.begin(case, now, external_id=step.external_id).result()
-        with self._unfinished.running(intended.id):
+        with self._ledger.running(intended.id):
             clock = ticking(now)
 
             def call() -> Resource:
@@ -176,7 +176,7 @@ class Writer:
     def _create(self, case: Case, now: datetime) -> Written:
         wish = case.after
         intended = self._ledger.begin(case, now, external_id=wish.okta_id is not None).result()
-        with self._unfinished.running(intended.id):
+        with self._ledger.running(intended.id):
             clock = ticking(now)
 
             def call() -> Resource:

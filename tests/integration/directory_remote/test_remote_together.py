@@ -18,6 +18,7 @@ from agent.directory.remote import batch_read
 from agent.directory.remote.directory import RemoteDirectory
 from agent.model.codes import Source
 from agent.model.users import DirectoryUser
+from agent.settings import Settings
 from agent.store import links
 
 
@@ -307,6 +308,11 @@ def push(world: RemoteWorld, user_id: str, nick_name: str) -> "Future[Written]":
     return world.directory.modify(user_id, wanted, context, world.now())
 
 
+def replace_settings(settings: Settings, **directory: Any) -> Settings:
+    changed = settings.directory.model_copy(update=directory)
+    return settings.model_copy(update={"directory": changed})
+
+
 def run_beside(world: RemoteWorld) -> tuple[threading.Thread, list[str]]:
     outcomes: list[str] = []
     run = threading.Thread(target=lambda: outcomes.append(world.reconcile().outcome.value))
@@ -335,6 +341,28 @@ def test_more_pushes_than_threads_on_accounts_of_a_wave_wait_for_it_and_hold_not
     run.join(30)
     assert (outcomes, drifted(sloppy, ids)) == (["applied"], 0)
     assert [sloppy.users[user_id]["nickName"] for user_id in ids] == [f"Nick {user_id}" for user_id in ids]
+
+
+def test_settings_that_are_renewed_under_a_wave_change_nothing_for_what_is_under_way(
+    world: RemoteWorld, sloppy: Sloppy
+) -> None:
+    ids = drift(world, sloppy)
+    held = Held(world.directory, lambda method, _, __: method == "PATCH")
+    run, outcomes = run_beside(world)
+    held.wait()
+    directory = replace_settings(world.settings, timeout=timedelta(seconds=20))
+    before = world.directory.transport
+    renewal = threading.Thread(target=world.directory.renew, args=(directory,))
+    renewal.start()
+    while world.directory.transport is before:
+        renewal.join(0.01)
+    # By way of the new settings, on an account that the wave is at.
+    pushed = push(world, ids[0], "Nick")
+    held.release()
+    for thread in (run, renewal):
+        thread.join(30)
+    assert pushed.result(30).user.profile.nick_name == "Nick"
+    assert (outcomes, drifted(sloppy, ids)) == (["applied"], 0)
 
 
 def test_a_wave_goes_on_without_the_account_that_a_push_is_at_and_comes_back_to_it(
