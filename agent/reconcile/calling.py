@@ -12,7 +12,8 @@ from datetime import datetime
 from functools import partial
 
 from agent.directory.port import Draft, WriteContext, Written
-from agent.directory.remote.directory import Change, RemoteDirectory
+from agent.directory.remote.directory import RemoteDirectory
+from agent.directory.remote.wave import Change
 from agent.model.codes import ActionKind, ActionState
 from agent.model.crash_points import crash_point
 from agent.model.errors import AgentError, FenceLost, NotFound, StoreError, VersionConflict
@@ -22,10 +23,12 @@ from agent.model.plan import Action
 from agent.model.ticking import ticking
 from agent.model.users import DirectoryUser, identity_key
 from agent.reconcile.drafts import draft
-from agent.reconcile.width import MOST_TOGETHER, Width
+from agent.reconcile.width import Width
 from agent.reconcile.writing import ContextOf, Ended, after_undone, outcome
 from agent.store import plans
 
+#: For each call that may be under way at the same time.
+_AHEAD = 8
 _TOGETHER = (ActionKind.UPDATE, ActionKind.LINK)
 
 
@@ -37,7 +40,7 @@ class CallingWriter:
         self._versions: dict[str, int] = {}
         self._width = Width(directory.concurrency)
         #: A run looks whether it is to stop after so many.
-        self.batch = MOST_TOGETHER
+        self.batch = directory.concurrency * _AHEAD
 
     def write(
         self, plan_id: int, actions: Sequence[Action], context_of: ContextOf, now: datetime
@@ -109,7 +112,7 @@ class CallingWriter:
         ]  # fmt: skip
         written = self._directory.modify_together(changes, clock(), at_once=self._width.calls)
         ends.update(zip((action.n for action in together), written, strict=True))
-        self._width.note(time.monotonic() - began, time.process_time() - cpu)
+        self._width.note(time.monotonic() - began, time.process_time() - cpu, len(actions))
         return ends
 
     def _call(self, action: Action, context: WriteContext, now: datetime) -> Written:

@@ -27,11 +27,11 @@ class Width:
         self.calls = most
         self.together = _FEW
 
-    def note(self, seconds: float, cpu: float) -> None:
-        """``cpu``: seconds of CPU that this process used while ``seconds`` went by with ``together`` changes made."""
+    def note(self, seconds: float, cpu: float, made: int) -> None:
+        """``cpu``: seconds of CPU that this process used while ``seconds`` went by and so many changes were ``made``."""
         if seconds <= 0:
             return
-        if seconds < _QUICK:
+        if seconds < _QUICK and made >= self.together:
             self.together = min(2 * self.together, MOST_TOGETHER)
         elif seconds > _LONG:
             self.together = max(self.together // 2, 1)

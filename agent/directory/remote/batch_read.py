@@ -1,9 +1,8 @@
 """Several accounts by id with one call, where the remote's search can do that. Whoever isn't among the answers is read alone.
 
 Worth a call only while it saves some: a remote that refuses such a filter or ignores it isn't asked again, and one that took
-long over it or gave no good answer not for a while. What comes may lag behind a read by id, and may show less of an
-account: good enough for a PATCH of what a sweep compared, and for seeing that a change was made; never for a PUT, and never
-for saying that one wasn't.
+long over it or gave no good answer not for a while. What comes may lag behind a read by id, and may show less of an account;
+what it is good for is agent.directory.remote.wave's to say.
 """
 
 import json
@@ -40,34 +39,12 @@ class BatchRead:
         self._provider = provider
         self._resting_until = 0.0
         self._slow = 0
-        #: Whether a read by id shows a version; None: none was tried.
-        self._versions: bool | None = None
-
-    def for_writing(self, user_ids: Sequence[str]) -> dict[str, Resource]:
-        """As below, without those that lack a version which a read by id would show: only it tells of a change meanwhile."""
-        found = self(user_ids)
-        return {
-            user_id: one
-            for user_id, one in found.items()
-            if one.etag is not None or not self._has_versions(user_id)
-        }
-
-    def _has_versions(self, user_id: str) -> bool:
-        if self._versions is None:
-            try:
-                alone = lookup.by_id(self._transport, user_id, patience=HURRIED)
-            except (DirectoryUnavailable, Unreadable):
-                return True
-            if alone is None:
-                return True
-            self._versions = alone.etag is not None
-        return self._versions or self._provider().etag
 
     def __call__(self, user_ids: Sequence[str]) -> dict[str, Resource]:
         """By id; perhaps not all of them, perhaps none. Raises nothing of the remote's."""
         found: dict[str, Resource] = {}
         for some in _filters(user_ids):
-            if len(some) > 1 and self._provider().filter and time.monotonic() >= self._resting_until:
+            if len(some) > 1 and time.monotonic() >= self._resting_until:
                 found |= self._read(some)
         return found
 
@@ -79,6 +56,8 @@ class BatchRead:
         }
         waited, began = self._transport.budget.waited, time.monotonic()
         try:
+            if not self._provider().filter:
+                return {}
             answer = self._transport.read("/Users", params, patience=HURRIED, with_nonsense=0.0)
         except DirectoryUnavailable:
             # Reading them one by one tells what is wrong.
@@ -87,11 +66,11 @@ class BatchRead:
         took = time.monotonic() - began - (self._transport.budget.waited - waited)
         accounts = _accounts(answer)
         found = {one.account.id: one for one in accounts if one.account.id in terms}
-        if len(found) < len(accounts) or not found:
-            self.rest(
-                f"a search for {len(terms)} was answered {answer.status} and showed {len(found)}", math.inf
-            )
+        if answer.status in lookup.NO_SEARCH or len(found) < len(accounts):
+            self.rest("a search for several isn't answered with these", math.inf)
             return {}
+        if not found:
+            self.rest(f"a search for {len(terms)} was answered {answer.status} and with nobody")
         self._slow = self._slow + 1 if took > _SLOW else 0
         if self._slow == 2:
             self._slow = 0
@@ -116,10 +95,11 @@ def _accounts(answer: Answer) -> list[Resource]:
         return []
     found: list[Resource] = []
     for raw in page.raws:
-        with suppress(Unreadable):
-            account = wire.decode(raw, nul=page.nul)
-            raw_object = msgspec.json.decode(raw)
-            found.append(Resource(account=account, raw=raw_object, etag=account.etag, whole=False))
+        with suppress(Unreadable, *UNDECODABLE):
+            account, said = wire.decode(raw, nul=page.nul), msgspec.json.decode(raw)
+            # Left out it would be taken for true.
+            if "active" in said:
+                found.append(Resource(account=account, raw=said, etag=account.etag, whole=False))
     return found
 
 

@@ -19,7 +19,7 @@ gives no answer to a create                 looked up by externalId, then by use
 
 import time
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import structlog
 
@@ -53,27 +53,37 @@ class Refusal(ScimError):
     code = "remote_refused"
 
 
+class Accepted(NamedTuple):
+    """The remote said yes. ``etag``: the version that it answered with, if any."""
+
+    etag: str | None
+
+
 class Caller:
     def __init__(self, transport: Transport, finder: Finder, provider: Callable[[], Provider]) -> None:
         self._transport = transport
         self._finder = finder
         self._provider = provider
         #: Set once the remote has refused the method.
-        self._no_patch = False
+        self.no_patch = False
+        #: Whether the remote has taken a PATCH.
+        self.has_patched = False
 
     def update(
         self, resource: Resource, before: Mapping[str, Any], after: Mapping[str, Any], *,
         patience: float, essential: bool, last_look: Callable[[], None],
     ) -> Resource:  # fmt: skip
         """From ``before`` to ``after`` (as change.plain gives them); the account as read afterwards."""
-        found = self.send(resource, before, after, patience=patience, last_look=last_look)
-        return found or self.confirm(resource.account.id, before, after, essential=essential)
+        said = self.send(resource, before, after, patience=patience, last_look=last_look)
+        if isinstance(said, Resource):
+            return said
+        return self.confirm(resource.account.id, before, after, essential=essential)
 
     def send(
         self, resource: Resource, before: Mapping[str, Any], after: Mapping[str, Any], *,
         patience: float, last_look: Callable[[], None],
-    ) -> Resource | None:  # fmt: skip
-        """The first half of ``update``. None: the remote says yes; the account, where a read had to show what became of it."""
+    ) -> Resource | Accepted:  # fmt: skip
+        """The first half of ``update``. The account, where a read had to show what became of it."""
         user_id = resource.account.id
         crash_point("call.intended")
 
@@ -90,7 +100,7 @@ class Caller:
             return answer
         self._check(answer)
         crash_point("call.answered")
-        return None
+        return Accepted(answer.etag or _version(answer))
 
     def create(self, wanted: DirectoryUser, *, patience: float, last_look: Callable[[], None]) -> Resource:
         body = change.creation(wanted)
@@ -126,7 +136,7 @@ class Caller:
     @property
     def patches(self) -> bool:
         """As far as is known."""
-        return self._provider().patch and not self._no_patch
+        return not self.no_patch and self._provider().patch
 
     def _answered(
         self, send: Callable[[float], Answer], look: Callable[[AnswerLost], Resource | None], patience: float, shown: str
@@ -162,8 +172,9 @@ class Caller:
         if self.patches:
             answer = self._transport.write("PATCH", path, change.patch(resource.raw, wanted), **more)
             if not self._knows_no_patch(answer, resource.account.id, patience):
+                self.has_patched = self.has_patched or answer.ok
                 return answer
-            self._no_patch = True
+            self.no_patch = True
         if not resource.whole:
             raise Moved("The account has to be read whole before it can be replaced.")
         return self._transport.write("PUT", path, change.replacement(wanted), **more)
@@ -281,6 +292,13 @@ class Caller:
 
     def _said(self, value: Any) -> str | None:
         return self._transport.masked(value) if isinstance(value, str) and value else None
+
+
+def _version(answer: Answer) -> str | None:
+    try:
+        return wire.decode(answer.content).etag
+    except Unreadable:
+        return None
 
 
 def _kept(after: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """A remote OpsHelm as the directory: the port's verbs on top of reader and writer. Thread-safe. Close it.
 
-Reads go to the remote each time; nothing is remembered that could lie. Writes run in a few threads of their own, as many as
-``directory.concurrency`` allows, and answer a Future.
+Reads go to the remote each time; nothing is remembered that could lie. Writes run in a few threads of their own, and answer
+a Future; ``directory.concurrency`` bounds the calls.
 """
 
 import math
@@ -11,7 +11,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import copy_context
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 from uuid import uuid4
 
 from agent.directory import transition
@@ -28,7 +28,7 @@ from agent.directory.remote.search import Search
 from agent.directory.remote.transport import HURRIED, Transport
 from agent.directory.remote.turns import Turns
 from agent.directory.remote.unfinished import Unfinished
-from agent.directory.remote.wave import Waves, Wish
+from agent.directory.remote.wave import Change, Waves
 from agent.directory.remote.writer import Writer
 from agent.model.codes import FindingCode, Source
 from agent.model.mapping import Mapping
@@ -38,24 +38,12 @@ from agent.settings import Settings
 from agent.store.engine import Store
 from agent.store.staging import AccountRow
 
+#: The most that directory.concurrency can be.
+_MOST_HELPERS = 64
+
 
 def _utc_now() -> datetime:
     return datetime.now(UTC)
-
-
-class Change(NamedTuple):
-    """One of several that are made together; as for ``modify``."""
-
-    user_id: str
-    change: Callable[[DirectoryUser], Draft]
-    context: WriteContext
-    expected_version: int | None
-
-
-def _modified(
-    change: Callable[[DirectoryUser], Draft], context: WriteContext, now: datetime
-) -> Callable[[DirectoryUser], DirectoryUser]:
-    return lambda before: transition.modified(before, change(before), context, now)
 
 
 class RemoteDirectory:
@@ -77,6 +65,8 @@ class RemoteDirectory:
         # These two know what is under way, with old settings too.
         self._ledger = Ledger(store, Policy.of(settings), holder=str(uuid4()))
         self._turns = Turns()
+        # Of their own: a push may wait for the turn of an account that a wave is at. Made as they are needed.
+        self._helpers = ThreadPoolExecutor(_MOST_HELPERS, thread_name_prefix="remote-waves")
         #: What the last whole listing could not use.
         self.findings: tuple[Finding, ...] = ()
         self._open(settings)
@@ -87,9 +77,8 @@ class RemoteDirectory:
         #: Calls that may be under way at the same time.
         self.concurrency = threads = settings.directory.concurrency
         self._pages = ThreadPoolExecutor(threads, thread_name_prefix="remote-pages")
-        self._writes = ThreadPoolExecutor(threads, thread_name_prefix="remote-writes")
-        # Of their own: a push may wait for the turn of an account that a wave is at.
-        self._helpers = ThreadPoolExecutor(threads, thread_name_prefix="remote-waves")
+        # More than calls, for some wait for a turn; the transport bounds the calls.
+        self._writes = ThreadPoolExecutor(4 * threads, thread_name_prefix="remote-writes")
         self.reader = Reader(self.store, self.transport, settings.directory, self._pages, self._clock)
         self._search = Search(self.store, self.transport, self.reader)
         caller = Caller(self.transport, self.reader.finder, self.reader.provider)
@@ -104,7 +93,7 @@ class RemoteDirectory:
         """Take changed settings on, such as a new key; what is under way ends with the old ones."""
         self._ledger.policy = Policy.of(settings)
         if settings.directory != self._settings and settings.directory.backend == "scim":
-            pools = self._writes, self._helpers, self._pages
+            pools = self._writes, self._pages
             self._open(settings)
             for pool in pools:
                 pool.shutdown(wait=True)
@@ -201,7 +190,7 @@ class RemoteDirectory:
         return self._submit(context, write)
 
     def create_now(self, draft: Draft, context: WriteContext, now: datetime) -> Written:
-        """``create`` in the caller's own thread, for a task in ``run``."""
+        """``create`` in the caller's own thread, for ``side_by_side``."""
         return self._writer.create(draft, context, now)
 
     def modify_now(
@@ -214,18 +203,17 @@ class RemoteDirectory:
         expected_version: int | None = None,
     ) -> Written:
         """``modify``, as ``create_now``."""
-        wanted = _modified(change, context, now)
+
+        def wanted(before: DirectoryUser) -> DirectoryUser:
+            return transition.modified(before, change(before), context, now)
+
         return self._writer.change(user_id, wanted, context, now, expected_version=expected_version)
 
     def modify_together(
         self, changes: Sequence[Change], now: datetime, *, at_once: int
     ) -> list[Written | Exception]:
         """``modify`` of different accounts, up to ``at_once`` calls at a time; in their order, what was written or why not."""
-        wishes = [
-            Wish(one.user_id, _modified(one.change, one.context, now), one.context, one.expected_version)
-            for one in changes
-        ]
-        return self._waves.change(wishes, now, lambda tasks: self.side_by_side(tasks, at_once))
+        return self._waves.change(changes, now, lambda tasks: self.side_by_side(tasks, at_once))
 
     def side_by_side(self, tasks: Sequence[Callable[[], None]], at_once: int) -> None:
         """Up to ``at_once`` at a time, one of them in the caller's own thread. For tasks that raise nothing."""

@@ -1,6 +1,6 @@
 """The checks of every write to a remote, over what the agent's store knows. Writes nothing; the same rules as for sql.
 
-Order: fence → rules of one account → a call under way → the externalId's uniqueness → owners → the guard's windows.
+Order: fence → rules of one account → the externalId's uniqueness → owners → the guard's windows.
 The userName and e-mail of others are the remote's to defend: only it sees all of them at once.
 """
 

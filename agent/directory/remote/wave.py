@@ -1,43 +1,63 @@
 """Changes of several accounts side by side: fewer calls and transactions for each than one by one, and the same guard.
 
-read together → judge each → intents → call each → read back together → outcomes. Whatever is more than an ordinary change (who
-is active, a name, a role, a mark), loses a race, or is being written by somebody else, goes through ``Writer.change`` afterwards.
-Each account's turn is kept until its outcome is stored, so no push comes in between; nothing here waits for a turn.
+read together → judge each → intents → call each → read back together → outcomes. Only what is sure to be as good as by itself
+is done so; all else goes through ``Writer.change`` afterwards, and so does whatever meets a difficulty on the way:
+
+====================  =================================================================================================
+what                  is done together where
+====================  =================================================================================================
+a link                a search shows the account with this person's externalId, so that only the store has to note it
+an ordinary update    a search shows the account with a version (ETag), and the remote knows PATCH; no list is replaced, no
+                      externalId written, and nobody's name, access, role or mark follows from it
+neither of them       the agent wrote the account just now, for a search may lag; a call on it is in doubt; somebody else is
+                      writing it
+====================  =================================================================================================
+
+Each account's turn is kept until its outcome is stored, so no push comes in between. Nothing here waits for a turn, and
+nothing keeps them for long: after ``_LATE`` seconds no further call is begun, and none is tried for more than ``_BRIEF``.
 """
 
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from datetime import datetime
 from functools import partial
 from typing import Any, NamedTuple
 
 from msgspec import Struct
 
-from agent.directory.port import WriteContext, Written
-from agent.directory.remote import change
-from agent.directory.remote.caller import Caller, Moved
+from agent.directory import transition
+from agent.directory.port import Draft, WriteContext, Written
+from agent.directory.remote import change, merge
+from agent.directory.remote.caller import Accepted, Caller, Moved
 from agent.directory.remote.judge import Case
 from agent.directory.remote.ledger import Intended, Ledger
 from agent.directory.remote.lookup import Resource
 from agent.directory.remote.reading import Known, Reader
 from agent.directory.remote.step import Step, step_of
 from agent.directory.remote.turns import Turns
-from agent.directory.remote.writer import Wanted, Writer, patience_of
+from agent.directory.remote.writer import Wanted, Writer
 from agent.model.crash_points import crash_point
-from agent.model.errors import NotFound
+from agent.model.errors import AnswerLost, DirectoryUnavailable, VersionConflict
 from agent.model.ticking import ticking
 from agent.model.users import DirectoryUser
 
 #: Carries tasks out, several at a time, and comes back when all have ended. They raise nothing.
 SideBySide = Callable[[Sequence[Callable[[], None]]], None]
 
+#: Seconds: who pushes one of these accounts waits.
+_LATE = 3.0
+_BRIEF = 2.0
+#: Intents that are stored at once. Each is to be as old as its call, or nearly.
+_AT_ONCE = 8
 
-class Wish(NamedTuple):
-    """One change of a wave; as for ``Writer.change``."""
+
+class Change(NamedTuple):
+    """One change of a wave; as for ``RemoteDirectory.modify``."""
 
     user_id: str
-    wanted: Wanted
+    change: Callable[[DirectoryUser], Draft]
     context: WriteContext
     expected_version: int | None
 
@@ -48,6 +68,7 @@ class _Begun(Struct, kw_only=True):
     n: int
     step: Step
     intended: Intended
+    said: Accepted | None = None
     found: Resource | DirectoryUser | None = None
 
 
@@ -62,132 +83,165 @@ class Waves:
         self._turns = turns
 
     def change(
-        self, wishes: Sequence[Wish], now: datetime, side_by_side: SideBySide
+        self, changes: Sequence[Change], now: datetime, side_by_side: SideBySide
     ) -> list[Written | Exception]:
         """Of different accounts; in their order, what was written or why not."""
-        wave = _Wave(wishes, now, side_by_side)
+        wave = _Wave(changes, now, side_by_side)
         try:
-            with self._turns.of_idle([wish.user_id for wish in wishes]) as mine:
-                self._together(wave, [n for n, wish in enumerate(wishes) if wish.user_id in mine])
+            with self._turns.of_idle([one.user_id for one in changes]) as mine, ExitStack() as running:
+                steps = self._steps(wave, [n for n, one in enumerate(changes) if one.user_id in mine])
+                self._keep(wave, {n: step for n, step in steps.items() if not step.calls})
+                begun = self._call(wave, [n for n in steps if steps[n].calls], steps, running)
+                self._read_back(wave, [one for one in begun if wave.goes_on(one.n)])
+                crash_point("wave.called")
+                self._end(wave, [one for one in begun if wave.goes_on(one.n)])
         except Exception as error:  # noqa: BLE001 - as of each of those that it stopped
-            wave.ends_for_all(error)
-        alone = [n for n in range(len(wishes)) if n not in wave.results]
-        wave.each(alone, lambda n: self._alone(wave, n))
-        return [wave.results[n] for n in range(len(wishes))]
+            wave.end_all(error)
+        wave.each([n for n in range(len(changes)) if n not in wave.results], partial(self._alone, wave))
+        return [wave.results[n] for n in range(len(changes))]
 
     def _alone(self, wave: "_Wave", n: int) -> None:
-        wish = wave.wishes[n]
+        one, now = wave.changes[n], wave.clock()
         wave.results[n] = self._writer.change(
-            wish.user_id, wish.wanted, wish.context, wave.clock(), expected_version=wish.expected_version,
-            lost_race=wave.lost_races.get(n),
+            one.user_id, _wanted(one, now), one.context, now, expected_version=one.expected_version,
+            lost_race=wave.alone.get(n),
         )  # fmt: skip
 
-    def _together(self, wave: "_Wave", mine: Sequence[int]) -> None:
-        resources = self._read(wave, mine)
-        known = self._reader.known_of([resource.account.id for resource in resources.values()])
+    # Before the calls
+
+    def _steps(self, wave: "_Wave", mine: Sequence[int]) -> dict[int, Step]:
+        """Of those that can be done together, by their number."""
+        read = self._reader.batch([wave.changes[n].user_id for n in mine])
+        known = self._reader.known_of(list(read))
         steps: dict[int, Step] = {}
-        for n, resource in resources.items():
-            with wave.noting(n):
-                step = self._step(wave, n, resource, known[resource.account.id])
-                if step is not None:
-                    steps[n] = step
-        begun = self._begin(wave, steps)
-        with ExitStack() as running:
-            for one in begun:
-                running.enter_context(self._ledger.running(one.intended.id))
-            self._call(wave, begun)
-            crash_point("wave.called")
-            self._end(wave, begun)
-
-    def _read(self, wave: "_Wave", mine: Sequence[int]) -> dict[int, Resource]:
-        """By the wish's number; all but those that can't be read."""
-        found: dict[int, Resource] = {}
-        if self._caller.patches:
-            read = self._reader.batch.for_writing([wave.wishes[n].user_id for n in mine])
-            found = {n: read[wave.wishes[n].user_id] for n in mine if wave.wishes[n].user_id in read}
-
-        def read_one(n: int) -> None:
-            wish = wave.wishes[n]
-            resource = self._reader.resource(wish.user_id, patience=patience_of(wish.context))
-            if resource is None:
-                raise NotFound("There is no such user.")
-            found[n] = resource
-
-        wave.each([n for n in mine if n not in found], read_one)
-        return found
+        for n in mine:
+            user_id = wave.changes[n].user_id
+            if user_id in read:
+                with wave.noting(n):
+                    step = self._step(wave, n, read[user_id], known[user_id])
+                    if step is not None:
+                        steps[n] = step
+        return steps
 
     def _step(self, wave: "_Wave", n: int, resource: Resource, known: Known) -> Step | None:
-        """None where it is to be done by itself, or nothing is left to do."""
-        wish = wave.wishes[n]
-        lags = known.link is not None and not resource.whole and self._reader.recently_written(known.link)
+        lags = known.link is not None and self._reader.recently_written(known.link)
         if known.waiting or lags:
             return None
-        case = self._writer.case(
-            resource, known, wish.wanted, wish.context, wave.clock(), expected_version=wish.expected_version
-        )
-        step = step_of(case, resource, known)
-        if step.before == step.after:
-            self._ledger.unchanged(step.before, case.context)
-            wave.results[n] = Written(user=step.before, changed=False)
+        one, now = wave.changes[n], wave.clock()
+        try:
+            case = self._writer.case(
+                resource, known, _wanted(one, now), one.context, now, expected_version=one.expected_version
+            )
+        except VersionConflict:
+            # Perhaps it is the search that shows something older, or less.
             return None
-        whole = resource.whole or not change.replaces_lists(step.old, step.new)
-        return step if whole and _ordinary(step) else None
+        step = step_of(case, resource, known)
+        return (
+            step if _ordinary(step) and (self._callable(step) if step.calls else _confirmed(step)) else None
+        )
 
-    def _begin(self, wave: "_Wave", steps: dict[int, Step]) -> list[_Begun]:
-        """Stores what only the store keeps, and the intents of the others."""
+    def _callable(self, step: Step) -> bool:
+        return (
+            self._caller.patches
+            and step.resource.etag is not None
+            and not step.external_id
+            and not change.replaces_lists(step.old, step.new)
+        )
+
+    def _keep(self, wave: "_Wave", steps: dict[int, Step]) -> None:
+        """What only the store keeps, in one transaction."""
         at = wave.clock()
-        kept = {n: self._writer.kept(step, at) for n, step in steps.items() if not step.calls}
-        intents = {
-            n: self._ledger.begin(step.case, at, external_id=step.external_id)
-            for n, step in steps.items()
-            if step.calls
-        }
+        kept = {n: self._writer.kept(step, at) for n, step in steps.items()}
         for n, user in kept.items():
             with wave.noting(n):
                 wave.results[n] = Written(user=user.result(), changed=True)
+
+    # The calls
+
+    def _call(
+        self, wave: "_Wave", numbers: list[int], steps: dict[int, Step], running: ExitStack
+    ) -> list[_Begun]:
+        """As many as may still be begun, each at the remote."""
+        begun: list[_Begun] = []
+        while numbers and not self._caller.no_patch and not (begun and wave.late()):
+            # Whether it knows PATCH is tried with one.
+            size = _AT_ONCE if self._caller.has_patched else 1
+            some, numbers = numbers[:size], numbers[size:]
+            now = self._begin(wave, {n: steps[n] for n in some})
+            for one in now:
+                running.enter_context(self._ledger.running(one.intended.id))
+            at = {one.n: one for one in now}
+            wave.each(list(at), lambda n, at=at: self._send(wave, at[n]))  # type: ignore[misc]
+            begun += now
+        return begun
+
+    def _begin(self, wave: "_Wave", steps: dict[int, Step]) -> list[_Begun]:
+        at = wave.clock()
+        intents = {n: self._ledger.begin(step.case, at, external_id=False) for n, step in steps.items()}
         begun: list[_Begun] = []
         for n, intended in intents.items():
             with wave.noting(n):
                 begun.append(_Begun(n=n, step=steps[n], intended=intended.result()))
         return begun
 
-    def _call(self, wave: "_Wave", begun: Sequence[_Begun]) -> None:
-        """Each at the remote, and read back; what failed is in the results, what lost a race in neither."""
-        at = {one.n: one for one in begun}
-        wave.each(list(at), lambda n: self._send(wave, at[n]))
-        sent = {one.n: one for one in begun if wave.goes_on(one.n)}
-        unseen = [one for one in sent.values() if one.found is None]
-        shown = self._reader.batch([one.step.resource.account.id for one in unseen])
-        for one in unseen:
-            found = shown.get(one.step.resource.account.id)
-            if found is not None and self._caller.is_done(one.step.old, one.step.new, found):
-                one.found = found
-        wave.each([one.n for one in unseen if one.found is None], lambda n: self._confirm(wave, sent[n]))
-        for one in begun:
-            if one.found is not None:
-                crash_point("call.read")
-
     def _send(self, wave: "_Wave", one: _Begun) -> None:
         step, context = one.step, one.step.case.context
+        if wave.late():
+            # Another process must not find this intent too old while its call still waits here.
+            self._ledger.undone(one.intended, "It was not sent yet.", wave.clock(), refused=False)
+            wave.alone[one.n] = None
+            return
 
-        def send() -> Resource | None:
+        def send() -> Resource | Accepted:
             return self._caller.send(
-                step.resource, step.old, step.new, patience=patience_of(context),
+                step.resource, step.old, step.new, patience=_BRIEF,
                 last_look=lambda: self._ledger.last_look(one.intended.id, context.fence),
             )  # fmt: skip
 
         try:
-            one.found = self._writer.outcome(one.intended, send, step.case, wave.clock())
+            said = self._writer.outcome(one.intended, send, step.case, wave.clock())
+        except AnswerLost:
+            raise
         except Moved:
-            wave.lost_races[one.n] = step.case
-            if not step.resource.whole and self._caller.patches:
+            wave.alone[one.n] = step.case
+            if not self._caller.no_patch:
                 # A race, or its searches show versions that its writes don't know.
                 self._reader.batch.rest("a version that a search showed was refused")
+        except DirectoryUnavailable:
+            # It was not done; by itself it may take its time.
+            wave.alone[one.n] = None
+        else:
+            if isinstance(said, Accepted):
+                one.said = said
+            else:
+                one.found = said
+
+    # After them
+
+    def _read_back(self, wave: "_Wave", sent: Sequence[_Begun]) -> None:
+        unseen = {one.n: one for one in sent if one.found is None}
+        shown = self._reader.batch([one.step.before.id for one in unseen.values()])
+        for one in unseen.values():
+            found = shown.get(one.step.before.id)
+            if found is not None and self._proves(one, found):
+                one.found = found
+        wave.each(
+            [n for n, one in unseen.items() if one.found is None], lambda n: self._confirm(wave, unseen[n])
+        )
+        for one in sent:
+            if one.found is not None:
+                crash_point("call.read")
+
+    def _proves(self, one: _Begun, found: Resource) -> bool:
+        """The search shows the version that the PATCH made, and the account exactly as it was wanted."""
+        made = None if one.said is None else one.said.etag
+        if made is None or made in (one.step.resource.etag, "") or found.etag != made:
+            return False
+        return self._joined(one, found).version == merge.version(one.step.after)
 
     def _confirm(self, wave: "_Wave", one: _Begun) -> None:
         def confirm() -> Resource:
-            user_id = one.step.resource.account.id
-            return self._caller.confirm(user_id, one.step.old, one.step.new, essential=False)
+            return self._caller.confirm(one.step.before.id, one.step.old, one.step.new, essential=False)
 
         one.found = self._writer.outcome(one.intended, confirm, one.step.case, wave.clock())
 
@@ -195,40 +249,49 @@ class Waves:
         at = wave.clock()
         endings: dict[int, Future[DirectoryUser]] = {}
         for one in begun:
-            user = one.found
-            if isinstance(user, Resource):
-                user = self._reader.join_as(user.account, one.step.after, one.step.known.owner_keys)
-            if user is not None:
+            if one.found is not None:
+                user = self._joined(one, one.found) if isinstance(one.found, Resource) else one.found
                 endings[one.n] = self._ledger.done(one.intended, user, at)
         for n, ending in endings.items():
             with wave.noting(n):
                 wave.results[n] = Written(user=ending.result(), changed=True)
 
+    def _joined(self, one: _Begun, found: Resource) -> DirectoryUser:
+        return self._reader.join_as(found.account, one.step.after, one.step.known.owner_keys)
+
 
 class _Wave:
-    """One wave as it goes on. ``results`` holds what has ended, by the wish's number."""
+    """One wave as it goes on. ``results`` holds what has ended; ``alone`` what is left, with the race that it lost, if any."""
 
-    def __init__(self, wishes: Sequence[Wish], now: datetime, side_by_side: SideBySide) -> None:
-        self.wishes = wishes
+    def __init__(self, changes: Sequence[Change], now: datetime, side_by_side: SideBySide) -> None:
+        self.changes = changes
         self.clock = ticking(now)
         self.results: dict[int, Written | Exception] = {}
-        self.lost_races: dict[int, Case] = {}
+        self.alone: dict[int, Case | None] = {}
         self._side_by_side = side_by_side
+        self._began = time.monotonic()
+
+    def late(self) -> bool:
+        return time.monotonic() - self._began > _LATE
 
     def goes_on(self, n: int) -> bool:
-        return n not in self.results and n not in self.lost_races
+        return n not in self.results and n not in self.alone
 
-    def ends_for_all(self, error: Exception) -> None:
-        """For all that have no end yet."""
-        for n in range(len(self.wishes)):
+    def end_all(self, error: Exception) -> None:
+        """That have no end yet."""
+        for n in range(len(self.changes)):
             self.results.setdefault(n, error)
 
-    def noting(self, n: int) -> "_Noting":
-        """What is raised inside is the end of this wish, and of no other one."""
-        return _Noting(self.results, n)
+    @contextmanager
+    def noting(self, n: int) -> Iterator[None]:
+        """What is raised inside is the end of this change, and of no other one."""
+        try:
+            yield
+        except Exception as error:  # noqa: BLE001 - its caller's to judge
+            self.results[n] = error
 
     def each(self, numbers: Sequence[int], task: Callable[[int], Any]) -> None:
-        """The task for each of these wishes, side by side."""
+        """The task for each of these, side by side."""
 
         def run(n: int) -> None:
             with self.noting(n):
@@ -237,22 +300,18 @@ class _Wave:
         self._side_by_side([partial(run, n) for n in numbers])
 
 
-class _Noting:
-    def __init__(self, results: dict[int, Written | Exception], n: int) -> None:
-        self._results = results
-        self._n = n
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> bool:
-        if isinstance(error, Exception):
-            self._results[self._n] = error
-            return True
-        return False
+def _wanted(one: Change, now: datetime) -> Wanted:
+    return lambda before: transition.modified(before, one.change(before), one.context, now)
 
 
 def _ordinary(step: Step) -> bool:
-    """Neither the limits nor the owners follow it, and nobody else may want its name."""
+    """There is something to do, and neither limits nor owners follow it, and nobody else may want the name."""
     names = ("user_name_key", "active", "protected", "suspended", "hidden", "role")
-    return all(getattr(step.before, name) == getattr(step.after, name) for name in names)
+    return step.before != step.after and all(
+        getattr(step.before, name) == getattr(step.after, name) for name in names
+    )
+
+
+def _confirmed(step: Step) -> bool:
+    """The remote itself says whose account it is."""
+    return step.resource.account.okta_id is not None and step.resource.account.okta_id == step.after.okta_id
