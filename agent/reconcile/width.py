@@ -1,8 +1,8 @@
 """How many calls to a remote are worth having under way at once, and how many changes are made together.
 
-Calls: as many as keep this process busy, and no more. A remote that answers at once is limited by the agent itself, and more threads would only wait for each other, at the cost of
-CPU; one that takes its time is asked several things at once. Judged by the CPU time that a few calls took. Starts with all:
-most runs are short, and a remote is rarely next door.
+Calls: as many as keep this process busy, and no more. A remote that answers at once is limited by the agent itself, and more
+threads would only wait for each other, at the cost of CPU; one that takes its time is asked several things at once. Judged by
+the CPU time that a few calls took. Starts with all: most runs are short, and a remote is rarely next door.
 
 Changes: more together share more, but whoever pushes one of these accounts waits for all of them. Starts with few.
 """
