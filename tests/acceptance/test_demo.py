@@ -6,6 +6,7 @@ import sys
 import urllib.request
 from pathlib import Path
 
+import pytest
 from processes import agent, document, environment
 
 
@@ -23,6 +24,7 @@ def test_once_ends_by_itself_with_one_document(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_it_stays_with_a_status_page_until_ctrl_c(tmp_path: Path) -> None:
     env = environment(
         {

@@ -116,6 +116,7 @@ def states(done: Any) -> dict[str, str]:
     return {one["name"]: one["state"] for one in document(done)["checks"]}
 
 
+@pytest.mark.slow
 def test_a_hook_needs_its_secret_and_the_public_address(org: SimulatedOrg, tmp_path: Path) -> None:
     done = agent("check", "--create-event-hook", cwd=tmp_path, env=env(org))
     assert done.returncode == 2

@@ -26,6 +26,7 @@ def unknown(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Company]:
         yield made
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("where", "batch"), [("apply.sent", 30), ("apply.written", 30), ("apply.done", 10)])
 def test_a_killed_first_run_is_finished_by_the_next_run(
     unknown: Company, tmp_path: Path, where: str, batch: int

@@ -134,6 +134,7 @@ def test_check_sees_the_daemon(
     assert command("check", "--health")[0] == 0
 
 
+@pytest.mark.slow
 def test_settings_are_read_again_and_wrong_ones_change_nothing(tmp_path: Path) -> None:
     file = tmp_path / "agent.toml"
     with SimulatedOrg.start(users=5) as org:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
 from commanding import command, document, folder, migrated  # noqa: F401 - fixtures
 from processes import Daemon
 
@@ -72,6 +73,7 @@ def test_pushes_arrive_and_lost_ones_are_repaired(folder: Path, command: Command
             assert key not in json.dumps(daemon.events)
 
 
+@pytest.mark.slow
 def test_a_stop_lets_the_running_batch_finish_and_leaves_nothing_in_between(
     folder: Path, command: Command
 ) -> None:

@@ -35,7 +35,7 @@ from agent.store.tables import journal
 
 #: Pushes for each person; with the two daemons' people a thousand in all.
 PUSHES = 10
-MANY, FEW = 100, 20
+PEOPLE = 100
 
 
 # Two daemons
@@ -43,20 +43,12 @@ MANY, FEW = 100, 20
 
 @pytest.mark.slow
 def test_f13_two_daemons_and_a_thousand_pushes(warm: Warm, postgres_url: str, tmp_path: Path) -> None:
-    two_daemons(warm, postgres_url, tmp_path, MANY)
-
-
-def test_f13_two_daemons_and_two_hundred_pushes(warm: Warm, postgres_url: str, tmp_path: Path) -> None:
-    two_daemons(warm, postgres_url, tmp_path, FEW)
-
-
-def two_daemons(warm: Warm, url: str, folder: Path, people: int) -> None:
     """Both are pushed to while both sweep each second: no action twice, no push lost, one account a person."""
-    with world(folder, people, url=url, window=1) as w:
+    with world(tmp_path, PEOPLE, url=postgres_url, window=1) as w:
         w.pin()
-        key = new_key(url)
-        env = env_of(w, url) | {"OPSHELM_SCHEDULE__RECONCILE": "1s"}
-        daemons = [warm.serve(made(folder / name), env) for name in ("one", "two")]
+        key = new_key(postgres_url)
+        env = env_of(w, postgres_url) | {"OPSHELM_SCHEDULE__RECONCILE": "1s"}
+        daemons = [warm.serve(made(tmp_path / name), env) for name in ("one", "two")]
         pushers = [Pusher(daemon.url, key) for daemon in daemons]
         persons = w.people()
 
@@ -64,18 +56,18 @@ def two_daemons(warm: Warm, url: str, folder: Path, people: int) -> None:
             pushed(persons[n], [pushers[n % 2], pushers[1 - n % 2]])
 
         with ThreadPoolExecutor(6) as pool:
-            list(pool.map(push, range(people)))
-        assert sum(len(pusher.statuses) for pusher in pushers) >= people * PUSHES
+            list(pool.map(push, range(PEOPLE)))
+        assert sum(len(pusher.statuses) for pusher in pushers) >= PEOPLE * PUSHES
         assert {status for pusher in pushers for status in pusher.statuses} <= {200, 201, 409}
         assert [daemon.stop() for daemon in daemons] == [0, 0]
         assert w.reconcile().outcome in ("applied", "in_step")
         check(w.store, [said for pusher in pushers for said in pusher.said()])
         settled(w.store)
         no_op(w.store, w.reconcile)
-        assert len(w.accounts()) == people
+        assert len(w.accounts()) == PEOPLE
         with w.store.read() as conn:
             created = select(func.count()).where(journal.c.verb == "create", journal.c.kind == "applied")
-            assert conn.execute(created).scalar_one() == people
+            assert conn.execute(created).scalar_one() == PEOPLE
 
 
 def pushed(person: dict[str, Any], pushers: list[Pusher]) -> None:
