@@ -198,10 +198,11 @@ def _reading(leaves: Sequence[str]) -> Callable[[Any], Values]:
 
 
 def _text(values: Sequence[str | None]) -> str:
-    text = _encode(values)
-    if b'""' in text and "" in values:
-        text = _encode([value or None for value in values])
-    return text.decode()
+    text = _encode(values).decode()
+    # Looked for in text: in bytes, Python tries it as a number first, which costs as much as the encoding.
+    if '""' in text and "" in values:
+        text = _encode([value or None for value in values]).decode()
+    return text
 
 
 def _plain(value: Any) -> Any:
