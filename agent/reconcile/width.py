@@ -12,29 +12,30 @@ _BUSY = 0.9
 _IDLE = 0.6
 
 
-#: Changes together, at the start and at the most; the seconds under which there may be more, and above which fewer.
+#: Changes together at the start; the seconds under which there may be more, and above which fewer.
 _FEW = 8
-MOST_TOGETHER = 32
-_QUICK = 5.0
-_LONG = 20.0
+_MANY = 32
+_QUICK = 1.5
+_LONG = 4.0
 
 
 class Width:
-    """``calls`` is between 1 and ``most``, ``together`` between 1 and MOST_TOGETHER."""
+    """``calls`` is between 1 and ``most``; ``together`` at least ``most``, so that as many calls find something to do."""
 
     def __init__(self, most: int) -> None:
         self.most = most
         self.calls = most
-        self.together = _FEW
+        self.most_together = max(_MANY, most)
+        self.together = max(_FEW, most)
 
     def note(self, seconds: float, cpu: float, made: int) -> None:
         """``cpu``: seconds of CPU that this process used while ``seconds`` went by and so many changes were ``made``."""
         if seconds <= 0:
             return
         if seconds < _QUICK and made >= self.together:
-            self.together = min(2 * self.together, MOST_TOGETHER)
+            self.together = min(2 * self.together, self.most_together)
         elif seconds > _LONG:
-            self.together = max(self.together // 2, 1)
+            self.together = max(self.together // 2, self.most)
         share = cpu / seconds
         if share < _IDLE:
             self.calls = min(2 * self.calls, self.most)

@@ -213,7 +213,7 @@ class RemoteDirectory:
         self, changes: Sequence[Change], now: datetime, *, at_once: int
     ) -> list[Written | Exception]:
         """``modify`` of different accounts, up to ``at_once`` calls at a time; in their order, what was written or why not."""
-        return self._waves.change(changes, now, lambda tasks: self.side_by_side(tasks, at_once))
+        return self._waves.change(changes, now, lambda tasks: self.side_by_side(tasks, at_once), at_once)
 
     def side_by_side(self, tasks: Sequence[Callable[[], None]], at_once: int) -> None:
         """Up to ``at_once`` at a time, one of them in the caller's own thread. For tasks that raise nothing."""

@@ -14,9 +14,11 @@ neither of them       the agent wrote the account just now, for a search may lag
 ====================  =================================================================================================
 
 Each account's turn is kept until its outcome is stored, so no push comes in between. Nothing here waits for a turn, and
-nothing keeps them for long: after ``_LATE`` seconds no further call is begun, and none is tried for more than ``_BRIEF``.
+nothing keeps them for long: ``_LATE`` seconds after the first call no further one is begun, and none is tried for more than
+``_BRIEF``.
 """
 
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
@@ -49,8 +51,9 @@ SideBySide = Callable[[Sequence[Callable[[], None]]], None]
 #: Seconds: who pushes one of these accounts waits.
 _LATE = 3.0
 _BRIEF = 2.0
-#: Intents that are stored at once. Each is to be as old as its call, or nearly.
-_AT_ONCE = 8
+#: Intents that are stored at once where calls take less than ``_QUICK`` seconds: each is to be as old as its call, or nearly.
+_AHEAD = 8
+_QUICK = 0.5
 
 
 class Change(NamedTuple):
@@ -83,15 +86,16 @@ class Waves:
         self._turns = turns
 
     def change(
-        self, changes: Sequence[Change], now: datetime, side_by_side: SideBySide
+        self, changes: Sequence[Change], now: datetime, side_by_side: SideBySide, at_once: int
     ) -> list[Written | Exception]:
-        """Of different accounts; in their order, what was written or why not."""
+        """Of different accounts; in their order, what was written or why not. ``at_once``: calls at a time."""
         wave = _Wave(changes, now, side_by_side)
         try:
             with self._turns.of_idle([one.user_id for one in changes]) as mine, ExitStack() as running:
                 steps = self._steps(wave, [n for n, one in enumerate(changes) if one.user_id in mine])
                 self._keep(wave, {n: step for n, step in steps.items() if not step.calls})
-                begun = self._call(wave, [n for n in steps if steps[n].calls], steps, running)
+                to_call = {n: step for n, step in steps.items() if step.calls}
+                begun = self._call(wave, to_call, running, at_once)
                 self._read_back(wave, [one for one in begun if wave.goes_on(one.n)])
                 crash_point("wave.called")
                 self._end(wave, [one for one in begun if wave.goes_on(one.n)])
@@ -158,21 +162,23 @@ class Waves:
 
     # The calls
 
-    def _call(
-        self, wave: "_Wave", numbers: list[int], steps: dict[int, Step], running: ExitStack
-    ) -> list[_Begun]:
+    def _call(self, wave: "_Wave", steps: dict[int, Step], running: ExitStack, at_once: int) -> list[_Begun]:
         """As many as may still be begun, each at the remote."""
         begun: list[_Begun] = []
+        numbers, size = list(steps), at_once
+        wave.first_call = time.monotonic()
         while numbers and not self._caller.no_patch and not (begun and wave.late()):
-            # Whether it knows PATCH is tried with one.
-            size = _AT_ONCE if self._caller.has_patched else 1
+            if not self._caller.has_patched:
+                # Whether it knows PATCH is tried with one.
+                size = 1
             some, numbers = numbers[:size], numbers[size:]
-            now = self._begin(wave, {n: steps[n] for n in some})
-            for one in now:
+            since = time.monotonic()
+            now = {one.n: one for one in self._begin(wave, {n: steps[n] for n in some})}
+            for one in now.values():
                 running.enter_context(self._ledger.running(one.intended.id))
-            at = {one.n: one for one in now}
-            wave.each(list(at), lambda n, at=at: self._send(wave, at[n]))  # type: ignore[misc]
-            begun += now
+            wave.each(list(now), lambda n, now=now: self._send(wave, now[n]))  # type: ignore[misc]
+            begun += now.values()
+            size = _AHEAD if time.monotonic() - since < _QUICK else at_once
         return begun
 
     def _begin(self, wave: "_Wave", steps: dict[int, Step]) -> list[_Begun]:
@@ -269,10 +275,10 @@ class _Wave:
         self.results: dict[int, Written | Exception] = {}
         self.alone: dict[int, Case | None] = {}
         self._side_by_side = side_by_side
-        self._began = time.monotonic()
+        self.first_call = math.inf
 
     def late(self) -> bool:
-        return time.monotonic() - self._began > _LATE
+        return time.monotonic() - self.first_call > _LATE
 
     def goes_on(self, n: int) -> bool:
         return n not in self.results and n not in self.alone
