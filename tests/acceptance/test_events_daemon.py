@@ -73,6 +73,7 @@ def titles(folder: Path, login: str) -> Any:
         ).fetchone()
 
 
+@pytest.mark.slow
 def test_a_hook_repairs_what_the_push_lost(org: SimulatedOrg, tmp_path: Path) -> None:
     settings = env(org)
     first_run(tmp_path, settings)

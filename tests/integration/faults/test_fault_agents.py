@@ -113,6 +113,7 @@ def test_f14_a_holder_that_was_frozen_past_its_lease_writes_nothing_when_it_wake
     frozen_in_an_apply(case)
 
 
+@pytest.mark.slow
 def test_f14_the_same_on_postgresql(warm: Warm, postgres_url: str, tmp_path: Path) -> None:
     with world(tmp_path, 100, url=postgres_url, window=1) as w:
         w.first_run()
@@ -247,6 +248,7 @@ def own_server() -> Iterator[Any]:
     shutil.rmtree(folder, ignore_errors=True)
 
 
+@pytest.mark.slow
 def test_f11_a_postgresql_that_is_restarted_under_pushes_loses_nothing(
     warm: Warm, own_server: Any, tmp_path: Path
 ) -> None:
