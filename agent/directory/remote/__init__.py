@@ -9,6 +9,7 @@ lookup     one account by id, userName or externalId
 search     pages and other searches of the gateway; filter_match reads a filter as the embedded directory does
 change     the smallest body for a change, and what a read must show afterwards
 judge      the rules and limits of every write, over what the store knows
-writer     intent, call, read-back, outcome
+writer     intent, call, read-back, outcome; step is what its call has to say
+wave       several such changes side by side; batch_read reads their accounts with one search
 directory  the port on top of these
 """
