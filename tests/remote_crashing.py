@@ -9,7 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,14 +18,14 @@ from reconciling import RAISED
 from remote_world import OWNER, remote_world
 from remotes import Remote
 from sloppy import KEY, Sloppy, sloppy_server
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, select, update
 from warm import Done, Warm
 
 from agent.settings import DatabaseSettings
 from agent.simulator.server import SimulatedOrg
 from agent.store import account, intents, seal
 from agent.store.engine import Store
-from agent.store.tables import deactivations, journal
+from agent.store.tables import deactivations, journal, remote_links
 from agent.store.tables import intents as intents_table
 
 JOINER, CHANGED, LEAVER = "joiner", "changed", "leaver"
@@ -110,6 +110,23 @@ class RemoteCase:
                 made = row.at - time_passes
                 change = intents_table.update().where(intents_table.c.id == row.id).values(at=made)
                 store.write(partial(_execute, change))
+
+    def drift_another(self) -> str:
+        """One more account is changed at the remote, so that a run has a wave of two; answers its id.
+
+        Long after the agent's own last write: a wave leaves whom it wrote just now to a read by id.
+        """
+        with self.store() as store:
+            long_ago = update(remote_links).where(remote_links.c.written.is_not(None))
+            long_ago = long_ago.values(written=datetime.now(UTC) - timedelta(hours=1))
+            store.write(partial(_execute, long_ago))
+        known = set(self.company.ids.values())
+        other = next(i for i, u in self.server.users.items() if u.get("externalId") and i not in known)
+        self.server.users[other] |= {
+            "title": "Drifted",
+            "meta": self.server.users[other]["meta"] | {"version": 'W/"50"'},
+        }
+        return other
 
     def user(self, who: str) -> dict[str, Any]:
         return self.server.users[self.company.ids[who]]

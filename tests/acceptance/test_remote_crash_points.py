@@ -52,16 +52,31 @@ def test_f04_a_run_that_is_killed_around_a_call_is_put_right_by_the_next_one(
     assert sum(call.writes for call in case.server.calls) == 3
 
 
-def test_f04_a_run_that_is_killed_before_its_calls_outcomes_are_stored_is_put_right_by_the_next_one(
-    case: RemoteCase,
+@pytest.mark.parametrize(
+    ("point", "nth", "sent", "in_doubt"),
+    [
+        ("call.intended", 3, 2, 1),
+        ("call.answered", 3, 3, 1),
+        ("call.intended", 4, 3, 2),
+        ("call.answered", 4, 4, 2),
+        ("call.read", 3, 4, 2),
+        ("wave.called", 1, 4, 2),
+    ],
+)
+def test_f04_a_run_that_is_killed_amid_a_wave_is_put_right_by_the_next_one(
+    case: RemoteCase, point: str, nth: int, sent: int, in_doubt: int
 ) -> None:
-    done = case.run("reconcile", "--apply", **{VARIABLE: "wave.called:1"})
-    assert done.code == KILLED, f"it was not hit: {done.out}{done.err}"
-    # The update's: those of the create and of the deactivation, which share nothing, are stored.
-    assert (case.open_intents(), sum(call.writes for call in case.server.calls)) == (1, 3)
+    """A create and a deactivation by themselves, then two updates together, the first of which tries PATCH."""
+    other = case.drift_another()
+    done = case.run("reconcile", "--apply", **{VARIABLE: f"{point}:{nth}"})
+    assert done.code == KILLED, f"{point}:{nth} was not hit: {done.out}{done.err}"
+    assert any(" or " in call.query.get("filter", "") for call in case.server.calls)
+    assert (sum(call.writes for call in case.server.calls), case.open_intents()) == (sent, in_doubt)
     case.later()
     case.heals()
-    assert sum(call.writes for call in case.server.calls) == 3
+    assert case.server.users[other].get("title") != "Drifted"
+    # What the killed process had sent was found, not sent again.
+    assert sum(call.writes for call in case.server.calls) == 4
 
 
 def test_what_may_still_be_under_way_is_left_alone_for_a_while_and_all_else_goes_on(case: RemoteCase) -> None:
