@@ -370,8 +370,9 @@ def test_a_search_that_lags_behind_the_list_hinders_no_repair(world: RemoteWorld
     assert drifted(sloppy, ids) == 0
 
 
-@pytest.mark.parametrize("junk", [b"1e999", b'"\xff"'], ids=["number", "latin-1"])
-@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize(
+    ("junk", "when"), [(b"1e999", "before"), (b'"\xff"', "after")], ids=["number", "latin-1"]
+)
 def test_an_odd_value_in_a_search_costs_no_more_than_a_read(
     world: RemoteWorld, sloppy: Sloppy, junk: bytes, when: str
 ) -> None:

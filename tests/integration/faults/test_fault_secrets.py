@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import pytest
 from invariants import no_secret
 from pushing import Pusher
 from receiving import okta_user
@@ -66,6 +67,7 @@ def wrong(env: Mapping[str, str]) -> list[dict[str, str]]:
     ]
 
 
+@pytest.mark.slow
 def test_no_secret_is_in_anything_that_the_agent_wrote(warm: Warm, tmp_path: Path) -> None:
     texts: dict[str, str] = {}
     with SimulatedOrg.start(users=6, token=MARKS["API token"]) as org:

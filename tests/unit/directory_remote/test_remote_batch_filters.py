@@ -10,6 +10,7 @@ from agent.scim.terms import Compare, Either
 IDS = st.lists(st.text(min_size=1, max_size=255), unique=True, max_size=60)
 
 
+@settings(max_examples=25)
 @given(IDS)
 def test_each_account_is_asked_for_once_and_no_filter_is_too_long_for_more_than_one(ids: list[str]) -> None:
     filters = list(batch_read._filters(ids))
@@ -20,7 +21,7 @@ def test_each_account_is_asked_for_once_and_no_filter_is_too_long_for_more_than_
         )
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=25)
 @given(
     st.lists(
         st.from_regex(r"[A-Za-z0-9\"\\\\ äß()-]{1,36}", fullmatch=True), unique=True, min_size=2, max_size=32
