@@ -36,12 +36,13 @@ from agent.directory.remote.caller import Accepted, Caller, Moved
 from agent.directory.remote.judge import Case
 from agent.directory.remote.ledger import Intended, Ledger
 from agent.directory.remote.lookup import Resource
+from agent.directory.remote.patience import Lost
 from agent.directory.remote.reading import Known, Reader
 from agent.directory.remote.step import Step, step_of
 from agent.directory.remote.turns import Turns
 from agent.directory.remote.writer import Wanted, Writer
 from agent.model.crash_points import crash_point
-from agent.model.errors import AnswerLost, DirectoryUnavailable, VersionConflict
+from agent.model.errors import AnswerLost, DirectoryUnavailable, NotDone, VersionConflict
 from agent.model.ticking import ticking
 from agent.model.users import DirectoryUser
 
@@ -213,7 +214,9 @@ class Waves:
             if not self._caller.no_patch:
                 # A race, or its searches show versions that its writes don't know.
                 self._reader.batch.rest("a version that a search showed was refused")
-        except DirectoryUnavailable:
+        except DirectoryUnavailable as error:
+            if isinstance(error, NotDone) and not _busy(error):
+                raise
             # It was not done; by itself it may take its time.
             wave.alone[one.n] = None
         else:
@@ -316,6 +319,11 @@ def _ordinary(step: Step) -> bool:
     return step.before != step.after and all(
         getattr(step.before, name) == getattr(step.after, name) for name in names
     )
+
+
+def _busy(error: NotDone) -> bool:
+    """Not done because the remote asked for time (503); anything else was sent once more already."""
+    return isinstance(error.__cause__, Lost) and error.__cause__.busy
 
 
 def _confirmed(step: Step) -> bool:

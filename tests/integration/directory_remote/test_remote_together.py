@@ -586,6 +586,20 @@ def test_an_account_that_can_not_be_written_just_now_keeps_no_push_for_another_o
     assert (outcomes, drifted(sloppy, ids)) == (["applied"], 0)
 
 
+def test_a_change_of_a_wave_that_fails_at_the_remote_is_sent_once_more_as_any_other(
+    world: RemoteWorld, sloppy: Sloppy
+) -> None:
+    ids = drift(world, sloppy)
+
+    def is_broken(call: Call) -> bool:
+        return call.method == "PATCH" and call.path.endswith(ids[0])
+
+    sloppy.scripted = lambda _, call: error(500) if is_broken(call) else None
+    report = world.reconcile()
+    assert (report.counts["done"], report.counts["failed"]) == (len(ids) - 1, 1)
+    assert sum(map(is_broken, sloppy.calls)) == 2
+
+
 def test_a_call_that_still_waits_when_another_process_gives_it_up_stops_no_run(
     world: RemoteWorld, sloppy: Sloppy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
