@@ -64,28 +64,12 @@ class SqlDirectory:
             if where is None and not include_hidden:
                 found = rows.page(conn, offset, limit) if limit else []
                 return Page(total=account.visible(conn), users=found)
-            shown = [] if include_hidden else [self._visible(where)]
-            if where is not None:
-                from agent.directory import filter_sql
-
-                shown.append(filter_sql.where(where, self.store.dialect))
-            return _search(conn, shown, offset, limit)
-
-    def _visible(self, where: Any | None) -> ColumnElement[bool]:
-        if where is None:
-            return users.c.hidden == false()
-        from agent.directory import filter_sql
-
-        return filter_sql.visible(where, self.store.dialect)
+            return _search(conn, self._conditions(where, include_hidden=include_hidden), offset, limit)
 
     def search_after(self, where: Any | None, after: int, count: int) -> CursorPage:
         """The page behind ``after`` (0: the first) in the same order; however far in, it costs the same."""
         limit = max(count, 0)
-        shown = [self._visible(where)]
-        if where is not None:
-            from agent.directory import filter_sql
-
-            shown.append(filter_sql.where(where, self.store.dialect))
+        shown = self._conditions(where)
         with self.store.read() as conn:
             if where is None:
                 total = account.visible(conn)
@@ -93,6 +77,14 @@ class SqlDirectory:
                 total = conn.execute(select(func.count()).select_from(users).where(*shown)).scalar_one()
             found, following = _after(conn, shown, after, limit)
         return CursorPage(total=total, users=found, next=following)
+
+    def _conditions(self, where: Any | None, *, include_hidden: bool = False) -> list[ColumnElement[bool]]:
+        if where is None:
+            return [] if include_hidden else [users.c.hidden == false()]
+        from agent.directory import filter_sql
+
+        named = filter_sql.where(where, self.store.dialect)
+        return [named] if include_hidden else [filter_sql.visible(where, self.store.dialect), named]
 
     def everyone(self) -> Iterator[Sequence[DirectoryUser]]:
         seq = 0

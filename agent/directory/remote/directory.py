@@ -29,7 +29,7 @@ from agent.directory.remote.transport import HURRIED, Transport
 from agent.directory.remote.turns import Turns
 from agent.directory.remote.unfinished import Unfinished
 from agent.directory.remote.wave import Change, Waves
-from agent.directory.remote.writer import Writer
+from agent.directory.remote.writer import Writer, modified
 from agent.model.codes import FindingCode, Source
 from agent.model.mapping import Mapping
 from agent.model.plan import Finding
@@ -203,10 +203,7 @@ class RemoteDirectory:
         expected_version: int | None = None,
     ) -> Written:
         """``modify``, as ``create_now``."""
-
-        def wanted(before: DirectoryUser) -> DirectoryUser:
-            return transition.modified(before, change(before), context, now)
-
+        wanted = modified(change, context, now)
         return self._writer.change(user_id, wanted, context, now, expected_version=expected_version)
 
     def modify_together(

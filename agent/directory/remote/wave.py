@@ -29,7 +29,6 @@ from typing import Any, NamedTuple
 
 from msgspec import Struct
 
-from agent.directory import transition
 from agent.directory.port import Draft, WriteContext, Written
 from agent.directory.remote import change, merge
 from agent.directory.remote.caller import Accepted, Caller, Moved
@@ -40,7 +39,7 @@ from agent.directory.remote.patience import Lost
 from agent.directory.remote.reading import Known, Reader
 from agent.directory.remote.step import Step, step_of
 from agent.directory.remote.turns import Turns
-from agent.directory.remote.writer import Wanted, Writer
+from agent.directory.remote.writer import Writer, modified
 from agent.model.crash_points import crash_point
 from agent.model.errors import AnswerLost, DirectoryUnavailable, NotDone, VersionConflict
 from agent.model.ticking import ticking
@@ -108,7 +107,7 @@ class Waves:
     def _alone(self, wave: "_Wave", n: int) -> None:
         one, now = wave.changes[n], wave.clock()
         wave.results[n] = self._writer.change(
-            one.user_id, _wanted(one, now), one.context, now, expected_version=one.expected_version,
+            one.user_id, modified(one.change, one.context, now), one.context, now, expected_version=one.expected_version,
             lost_race=wave.alone.get(n),
         )  # fmt: skip
 
@@ -135,7 +134,12 @@ class Waves:
         one, now = wave.changes[n], wave.clock()
         try:
             case = self._writer.case(
-                resource, known, _wanted(one, now), one.context, now, expected_version=one.expected_version
+                resource,
+                known,
+                modified(one.change, one.context, now),
+                one.context,
+                now,
+                expected_version=one.expected_version,
             )
         except VersionConflict:
             # Perhaps it is the search that shows something older, or less.
@@ -307,10 +311,6 @@ class _Wave:
                 task(n)
 
         self._side_by_side([partial(run, n) for n in numbers])
-
-
-def _wanted(one: Change, now: datetime) -> Wanted:
-    return lambda before: transition.modified(before, one.change(before), one.context, now)
 
 
 def _ordinary(step: Step) -> bool:

@@ -322,6 +322,11 @@ def _still_planned(case: Case, fresh: DirectoryUser) -> bool:
     )
 
 
+def modified(change: Callable[[DirectoryUser], Draft], context: WriteContext, now: datetime) -> Wanted:
+    """``change`` as ``Writer.change`` takes it."""
+    return lambda before: transition.modified(before, change(before), context, now)
+
+
 def patience_of(context: WriteContext) -> float:
     return HURRIED if context.source in _HURRIED else PATIENT
 
