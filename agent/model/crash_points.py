@@ -24,7 +24,7 @@ CRASH_POINTS = {
     "call.intended": "the intent of a call to a remote directory is stored, nothing is sent",
     "call.answered": "the remote has answered a change with yes, nobody has read it back",
     "call.read": "a change at the remote was read back, its outcome is not stored",
-    "wave.called": "the updates and links of a wave were made and read back, their outcomes are not stored",
+    "wave.called": "the updates of a wave were made and read back, their outcomes are not stored",
     "plan.closed": "every action has its end, the run has not",
     "import.planned": "the plan is stored, nothing else has happened",
     "import.intended": "the wish to create is stored, Okta has not been asked",
