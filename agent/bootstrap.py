@@ -53,15 +53,11 @@ def open_okta(settings: Settings, *, secrets: Callable[[], Settings] | None = No
     from agent.okta_org.org import OktaOrg
 
     if not settings.okta.configured:
-        raise ConfigError(
-            ["okta.org_url: missing; this needs Okta. Set okta.org_url, okta.app_id and okta.api_token"]
-        )
+        raise ConfigError(["okta.org_url: missing; this needs Okta. Set okta.org_url, okta.app_id and okta.api_token"])
     return OktaOrg.connect(settings.okta, credentials=None if secrets is None else lambda: secrets().okta)
 
 
-def operator_acts(
-    directory: "SqlDirectory | RemoteDirectory", *, actor: str, reason: str, now: datetime
-) -> "Acts":
+def operator_acts(directory: "SqlDirectory | RemoteDirectory", *, actor: str, reason: str, now: datetime) -> "Acts":
     from agent.directory.operator import Acts
     from agent.directory.sql import SqlDirectory
 
@@ -105,9 +101,7 @@ class Agent:
         from agent.receiver.app import build
         from agent.receiver.hooks import Hooks
 
-        return build(
-            self.directory, self.store, self.settings, hooks=Hooks(self.store, lambda: self.settings, queued)
-        )
+        return build(self.directory, self.store, self.settings, hooks=Hooks(self.store, lambda: self.settings, queued))
 
     def system_log(self, stopping: Callable[[], bool]) -> "SystemLog | None":
         """What polls Okta's events; None without [okta]."""

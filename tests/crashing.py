@@ -34,11 +34,15 @@ class Company:
 
     def env(self, **more: str) -> dict[str, str]:
         return {
-            "OPSHELM_OKTA__ORG_URL": self.org.url, "OPSHELM_OKTA__APP_ID": self.org.app_id,
-            "OPSHELM_OKTA__API_TOKEN": self.org.token, "OPSHELM_OKTA__BUDGET_SHARE": "1",
-            "OPSHELM_RECONCILE__LEASE_TTL": "0.3s", "OPSHELM_RECONCILE__BATCH": "4", "OPSHELM_RECONCILE__PAGE_SIZE": "10",
+            "OPSHELM_OKTA__ORG_URL": self.org.url,
+            "OPSHELM_OKTA__APP_ID": self.org.app_id,
+            "OPSHELM_OKTA__API_TOKEN": self.org.token,
+            "OPSHELM_OKTA__BUDGET_SHARE": "1",
+            "OPSHELM_RECONCILE__LEASE_TTL": "0.3s",
+            "OPSHELM_RECONCILE__BATCH": "4",
+            "OPSHELM_RECONCILE__PAGE_SIZE": "10",
             **more,
-        }  # fmt: skip
+        }
 
     def case(self, folder: Path) -> "Case":
         shutil.copyfile(self.database, folder / "opshelm-agent.db")
@@ -62,9 +66,7 @@ class Case:
         return self.company.warm.start(*args, cwd=folder, env=self._env(env))
 
     def background(self) -> str:
-        return "".join(
-            (self.folder / "background" / name).read_text() for name in ("stdout.txt", "stderr.txt")
-        )
+        return "".join((self.folder / "background" / name).read_text() for name in ("stdout.txt", "stderr.txt"))
 
     def _env(self, env: dict[str, str]) -> dict[str, str]:
         return self.company.env(**{"OPSHELM_DATABASE__URL": self.url, **env})
@@ -96,14 +98,7 @@ class Case:
 
 def directory(store: Store) -> dict[str, Any]:
     """What counts of every account, without what differs from run to run (ids, times, versions)."""
-    columns = (
-        users.c.user_name,
-        users.c.okta_id,
-        users.c.active,
-        users.c.role,
-        users.c.origin,
-        users.c.mapped,
-    )
+    columns = (users.c.user_name, users.c.okta_id, users.c.active, users.c.role, users.c.origin, users.c.mapped)
     with store.read() as conn:
         return {row.user_name: tuple(row)[1:] for row in conn.execute(select(*columns))}
 

@@ -40,13 +40,7 @@ def profile(login: str, first: str, last: str, **more: Any) -> Profile:
 
 
 def account(
-    directory: SqlDirectory,
-    login: str,
-    first: str = "",
-    last: str = "",
-    *,
-    active: bool = True,
-    email: str = "",
+    directory: SqlDirectory, login: str, first: str = "", last: str = "", *, active: bool = True, email: str = ""
 ) -> DirectoryUser:
     """A local account, as it was in OpsHelm before Okta came."""
     names = first or login.partition("@")[0].capitalize(), last or "Local"
@@ -94,12 +88,7 @@ class Box:
 
     def bind(self) -> None:
         """As the first apply of a reconcile does it."""
-        names = {
-            "org_id": self.okta.org_id(),
-            "app_id": self.org.app_id,
-            "app_label": "OpsHelm",
-            "actor": "test",
-        }
+        names = {"org_id": self.okta.org_id(), "app_id": self.org.app_id, "app_label": "OpsHelm", "actor": "test"}
         self.store.write(lambda conn: account_row.pin(conn, **names, now=self.now()))
 
     def acts(self) -> Acts:
@@ -147,9 +136,7 @@ class Box:
     def calls(self, method: str, path: str) -> int:
         """How often Okta was asked so: a fault that only delays counts them."""
         listed = self.org.call("GET", "/simulator/faults")
-        return sum(
-            COUNTED - fault["times"] for fault in listed if (fault["method"], fault["path"]) == (method, path)
-        )
+        return sum(COUNTED - fault["times"] for fault in listed if (fault["method"], fault["path"]) == (method, path))
 
     def count(self, *calls: tuple[str, str]) -> None:
         self.org.faults(*({"method": method, "path": path, "times": COUNTED} for method, path in calls))
@@ -157,16 +144,11 @@ class Box:
     def journal(self) -> list[tuple[str, str, str]]:
         """Kind, verb and source of every row that an import wrote."""
         with self.store.read() as conn:
-            rows = conn.exec_driver_sql(
-                "SELECT kind, verb, source FROM journal WHERE source = 'import' ORDER BY id"
-            )
+            rows = conn.exec_driver_sql("SELECT kind, verb, source FROM journal WHERE source = 'import' ORDER BY id")
             return [tuple(row) for row in rows]
 
     def states(self, plan: StoredPlan) -> list[tuple[str, str]]:
-        return [
-            (a.kind.value, (ActionState.HELD if a.held else a.state).value)
-            for a in self.stored(plan).plan.actions
-        ]
+        return [(a.kind.value, (ActionState.HELD if a.held else a.state).value) for a in self.stored(plan).plan.actions]
 
 
 @contextmanager
@@ -174,9 +156,7 @@ def box(folder: Path) -> Iterator[Box]:
     with ExitStack() as stack:
         org = stack.enter_context(SimulatedOrg.start(users=3, seed=6, rate_window=1.0, time_scale=0.01))
         okta = stack.enter_context(
-            OktaOrg.connect(
-                OktaSettings(org_url=org.url, app_id=org.app_id, api_token=org.token, budget_share=1)
-            )
+            OktaOrg.connect(OktaSettings(org_url=org.url, app_id=org.app_id, api_token=org.token, budget_share=1))
         )
         receiver = stack.enter_context(served(sqlite_in(folder)))
         org.provisioning(mode="on", scim_url=receiver.url, scim_key=receiver.key)

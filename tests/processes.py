@@ -31,13 +31,7 @@ def agent(
 ) -> subprocess.CompletedProcess[str]:
     """Run one command to its end."""
     return subprocess.run(
-        [*_AGENT, *args],
-        cwd=cwd,
-        env=environment(env),
-        capture_output=True,
-        text=True,
-        timeout=timeout,
-        check=False,
+        [*_AGENT, *args], cwd=cwd, env=environment(env), capture_output=True, text=True, timeout=timeout, check=False
     )
 
 
@@ -50,15 +44,15 @@ class Daemon:
     """``serve`` as a process. Entering waits until it serves; leaving stops it. ``events`` are its log lines."""
 
     def __init__(self, cwd: Path, env: Mapping[str, str] | None = None) -> None:
-        ports = {
-            "OPSHELM_SERVER__PORT": "0",
-            "OPSHELM_SERVER__ADMIN_PORT": "0",
-            "OPSHELM_SERVER__HOST": "127.0.0.1",
-        }
+        ports = {"OPSHELM_SERVER__PORT": "0", "OPSHELM_SERVER__ADMIN_PORT": "0", "OPSHELM_SERVER__HOST": "127.0.0.1"}
         self.process = subprocess.Popen(
-            [*_AGENT, "serve"], cwd=cwd, env=environment({**ports, **(env or {})}),
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        )  # fmt: skip
+            [*_AGENT, "serve"],
+            cwd=cwd,
+            env=environment({**ports, **(env or {})}),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
         self.events: list[dict[str, Any]] = []
         self._seen = threading.Condition()
         self._reader = threading.Thread(target=self._read, daemon=True)
@@ -69,9 +63,7 @@ class Daemon:
         self.url, self.admin = serving["receiver"], serving["admin"]
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None) -> None:
         if self.process.poll() is None:
             self.stop()
         assert self.process.stdout

@@ -20,10 +20,18 @@ from agent.store import account
 from agent.store.engine import Store
 
 RAISED = {
-    "deactivations_percent": 100.0, "deactivations_floor": 10_000, "deactivations_cap": 10_000, "window_percent": 100.0,
-    "window_floor": 10_000, "window_cap": 10_000, "push_percent": 100.0, "push_floor": 10_000, "push_cap": 10_000,
-    "identity_floor": 10_000, "creates_floor": 10_000,
-}  # fmt: skip
+    "deactivations_percent": 100.0,
+    "deactivations_floor": 10_000,
+    "deactivations_cap": 10_000,
+    "window_percent": 100.0,
+    "window_floor": 10_000,
+    "window_cap": 10_000,
+    "push_percent": 100.0,
+    "push_floor": 10_000,
+    "push_cap": 10_000,
+    "identity_floor": 10_000,
+    "creates_floor": 10_000,
+}
 
 
 class World:
@@ -74,9 +82,7 @@ class World:
         """As the first apply does, without applying anything."""
         org_id, now = self.okta.org_id(), self.now()
         self.store.write(
-            lambda conn: account.pin(
-                conn, org_id=org_id, app_id=self.org.app_id, app_label="", actor="test", now=now
-            )
+            lambda conn: account.pin(conn, org_id=org_id, app_id=self.org.app_id, app_label="", actor="test", now=now)
         )
 
     def account(self, login: str) -> DirectoryUser:
@@ -122,9 +128,15 @@ class World:
 
 @contextmanager
 def world(
-    folder: Path, users: int = 8, *, seed: int = 1, url: str = "", retries: int = 5, window: float = 60.0,
+    folder: Path,
+    users: int = 8,
+    *,
+    seed: int = 1,
+    url: str = "",
+    retries: int = 5,
+    window: float = 60.0,
     **sections: Any,
-) -> Iterator[World]:  # fmt: skip
+) -> Iterator[World]:
     """``url``: another database than a SQLite file in the folder. ``window``: seconds until Okta's limits are full again."""
     with ExitStack() as stack:
         org = stack.enter_context(SimulatedOrg.start(users=users, seed=seed, rate_window=window))

@@ -52,14 +52,19 @@ class RemoteCompany:
     def env(self) -> dict[str, str]:
         guard = {f"OPSHELM_GUARD__{name.upper()}": str(limit) for name, limit in RAISED.items()}
         return guard | {
-            "OPSHELM_OKTA__ORG_URL": self.org.url, "OPSHELM_OKTA__APP_ID": self.org.app_id,
-            "OPSHELM_OKTA__API_TOKEN": self.org.token, "OPSHELM_OKTA__BUDGET_SHARE": "1",
-            "OPSHELM_RECONCILE__LEASE_TTL": "0.3s", "OPSHELM_DIRECTORY__BACKEND": "scim",
-            "OPSHELM_DIRECTORY__BASE_URL": self.server.url, "OPSHELM_DIRECTORY__API_KEY": KEY,
-            "OPSHELM_DIRECTORY__OWNERS": f'["{OWNER}"]', "OPSHELM_DIRECTORY__MAX_PER_SECOND": "100000",
+            "OPSHELM_OKTA__ORG_URL": self.org.url,
+            "OPSHELM_OKTA__APP_ID": self.org.app_id,
+            "OPSHELM_OKTA__API_TOKEN": self.org.token,
+            "OPSHELM_OKTA__BUDGET_SHARE": "1",
+            "OPSHELM_RECONCILE__LEASE_TTL": "0.3s",
+            "OPSHELM_DIRECTORY__BACKEND": "scim",
+            "OPSHELM_DIRECTORY__BASE_URL": self.server.url,
+            "OPSHELM_DIRECTORY__API_KEY": KEY,
+            "OPSHELM_DIRECTORY__OWNERS": f'["{OWNER}"]',
+            "OPSHELM_DIRECTORY__MAX_PER_SECOND": "100000",
             # One call after the other, so that a number names the same one each time.
             "OPSHELM_DIRECTORY__CONCURRENCY": "1",
-        }  # fmt: skip
+        }
 
 
 class RemoteCase:
@@ -81,10 +86,7 @@ class RemoteCase:
         return (self.folder / "background" / "stdout.txt").read_text()
 
     def env(self, **more: str) -> dict[str, str]:
-        return self.company.env() | {
-            "OPSHELM_DATABASE__URL": f"sqlite:///{self.folder}/opshelm-agent.db",
-            **more,
-        }
+        return self.company.env() | {"OPSHELM_DATABASE__URL": f"sqlite:///{self.folder}/opshelm-agent.db", **more}
 
     def apply(self) -> Done:
         return self.run("reconcile", "--apply", "--output", "json")
@@ -168,10 +170,7 @@ class RemoteCase:
 
 @contextmanager
 def remote_company(folder: Path, warm: Warm) -> Iterator[RemoteCompany]:
-    with (
-        sloppy_server() as server,
-        remote_world(Remote(server.url, KEY), folder, users=PEOPLE) as w,
-    ):
+    with sloppy_server() as server, remote_world(Remote(server.url, KEY), folder, users=PEOPLE) as w:
         server.add(OWNER)
         w.first_run()
         people = w.people()
@@ -179,12 +178,7 @@ def remote_company(folder: Path, warm: Warm) -> Iterator[RemoteCompany]:
         ids = {CHANGED: w.account(changed["login"]).id, LEAVER: w.account(leaver["login"]).id}
         w.org.api("POST", f"/users/{changed['okta_id']}", {"profile": {"title": "Captain"}})
         w.org.api("DELETE", f"/apps/{w.org.app_id}/users/{leaver['okta_id']}")
-        profile = {
-            "login": "joiner@example.com",
-            "email": "joiner@example.com",
-            "firstName": "Jo",
-            "lastName": "Iner",
-        }
+        profile = {"login": "joiner@example.com", "email": "joiner@example.com", "firstName": "Jo", "lastName": "Iner"}
         joiner = w.org.api("POST", "/users?activate=true", {"profile": profile})["id"]
         w.org.api("POST", f"/apps/{w.org.app_id}/users", {"id": joiner})
         w.org.wait_idle()

@@ -31,9 +31,12 @@ class RemoteWorld(World):
     def configure(self, **sections: Any) -> None:
         okta = OktaSettings(org_url=self.org.url, app_id=self.org.app_id, api_token=self.org.token)
         values = {
-            "backend": "scim", "base_url": self.remote.url, "api_key": self.remote.key, "owners": (OWNER,),
+            "backend": "scim",
+            "base_url": self.remote.url,
+            "api_key": self.remote.key,
+            "owners": (OWNER,),
             "max_per_second": 100_000.0,
-        }  # fmt: skip
+        }
         directory = DirectorySettings(**(values | sections.pop("directory", {})))
         self.settings = Settings(okta=okta, directory=directory, **sections)
         self.directory = RemoteDirectory(self.store, self.settings, clock=self.now, first_wait=0.01)

@@ -17,9 +17,13 @@ KEY = "remote-test-key"
 CORE = "urn:ietf:params:scim:schemas:core:2.0:User"
 #: Limits of a remote of ours that no test meets by accident.
 _ROOMY = {
-    "push_floor": 100_000, "push_cap": 100_000, "window_floor": 100_000, "window_cap": 100_000, "push_percent": 100.0,
+    "push_floor": 100_000,
+    "push_cap": 100_000,
+    "window_floor": 100_000,
+    "window_cap": 100_000,
+    "push_percent": 100.0,
     "window_percent": 100.0,
-}  # fmt: skip
+}
 
 
 class Remote:
@@ -32,12 +36,12 @@ class Remote:
 
     def post(self, name: str, /, **more: Any) -> dict[str, Any]:
         body = {
-            "schemas": [CORE], "userName": name, "active": True,
+            "schemas": [CORE],
+            "userName": name,
+            "active": True,
             "emails": [{"value": name, "type": "work", "primary": True}],
-        }  # fmt: skip
-        answer = self.client.post(
-            "/Users", json=body | more, headers={"Content-Type": "application/scim+json"}
-        )
+        }
+        answer = self.client.post("/Users", json=body | more, headers={"Content-Type": "application/scim+json"})
         assert answer.status_code == 201, answer.text
         made: dict[str, Any] = answer.json()
         return made
@@ -51,15 +55,11 @@ class Remote:
     def patch(self, user_id: str, **values: Any) -> None:
         """``None`` removes."""
         operations = [
-            {"op": "remove", "path": path}
-            if value is None
-            else {"op": "replace", "path": path, "value": value}
+            {"op": "remove", "path": path} if value is None else {"op": "replace", "path": path, "value": value}
             for path, value in values.items()
         ]
         body = {"schemas": ["urn:ietf:params:scim:api:messages:2.0:PatchOp"], "Operations": operations}
-        answer = self.client.patch(
-            f"/Users/{user_id}", json=body, headers={"Content-Type": "application/scim+json"}
-        )
+        answer = self.client.patch(f"/Users/{user_id}", json=body, headers={"Content-Type": "application/scim+json"})
         assert answer.status_code in (200, 204), answer.text
 
 
@@ -78,13 +78,7 @@ def ours(folder: Path, template: Path | None = None) -> Iterator[Remote]:
 @contextmanager
 def scim2_server() -> Iterator[Remote]:
     port = free_port()
-    command = [
-        str(Path(sys.executable).with_name("scim2-server")),
-        "--port",
-        str(port),
-        "--bearer-token",
-        KEY,
-    ]
+    command = [str(Path(sys.executable).with_name("scim2-server")), "--port", str(port), "--bearer-token", KEY]
     with _process(command, f"http://127.0.0.1:{port}/v2") as remote:
         yield remote
 
@@ -137,13 +131,13 @@ def scimmy(folder: Path) -> Iterator[Remote]:
         packages = ["scimmy@1", "scimmy-routers@1", "express@4"]
         subprocess.run(
             ["npm", "install", "--no-audit", "--no-fund", "--prefix", str(folder), *packages],
-            check=True, capture_output=True, timeout=300,
-        )  # fmt: skip
+            check=True,
+            capture_output=True,
+            timeout=300,
+        )
     (folder / "server.mjs").write_text(_SCIMMY)
     port = free_port()
-    with _process(
-        ["node", str(folder / "server.mjs"), str(port), KEY], f"http://127.0.0.1:{port}/scim"
-    ) as remote:
+    with _process(["node", str(folder / "server.mjs"), str(port), KEY], f"http://127.0.0.1:{port}/scim") as remote:
         yield remote
 
 

@@ -24,9 +24,7 @@ Body = dict[str, Any]
 class Call:
     """One request, and what becomes of it. ``applied`` is called by hooks that let the server do its work first."""
 
-    def __init__(
-        self, method: str, path: str, query: dict[str, str], headers: dict[str, str], body: Body
-    ) -> None:
+    def __init__(self, method: str, path: str, query: dict[str, str], headers: dict[str, str], body: Body) -> None:
         self.method, self.path, self.query, self.headers, self.body = method, path, query, headers, body
 
     @property
@@ -38,13 +36,7 @@ class Reply:
     """``raw`` instead of a JSON body; ``cut``: the connection ends after so many bytes of it (0: without any answer)."""
 
     def __init__(
-        self,
-        status: int = 200,
-        body: Any = None,
-        *,
-        raw: bytes | None = None,
-        cut: int | None = None,
-        **headers: str,
+        self, status: int = 200, body: Any = None, *, raw: bytes | None = None, cut: int | None = None, **headers: str
     ) -> None:
         self.status, self.headers, self.cut = status, headers, cut
         self.content = raw if raw is not None else b"" if body is None else json.dumps(body).encode()
@@ -60,9 +52,12 @@ class Sloppy:
         self.calls: list[Call] = []
         self.scripted: Hook | None = None
         self.config: Body = {
-            "schemas": ["urn:ietf:params:scim:schemas:core:2.0:ServiceProviderConfig"], "patch": {"supported": True},
-            "filter": {"supported": True, "maxResults": 200}, "etag": {"supported": True}, "bulk": {"supported": False},
-        }  # fmt: skip
+            "schemas": ["urn:ietf:params:scim:schemas:core:2.0:ServiceProviderConfig"],
+            "patch": {"supported": True},
+            "filter": {"supported": True, "maxResults": 200},
+            "etag": {"supported": True},
+            "bulk": {"supported": False},
+        }
         #: The most that a page holds, whatever was asked for.
         self.page_cap = 1000
         #: The last look at a list of all accounts.
@@ -80,9 +75,13 @@ class Sloppy:
         user_id = f"u{self._next:06d}"
         self._next += 1
         body = {
-            "schemas": [CORE], "id": user_id, "userName": name, "active": True,
-            "emails": [{"value": name, "type": "work", "primary": True}], "meta": {"resourceType": "User", "version": 'W/"1"'},
-        }  # fmt: skip
+            "schemas": [CORE],
+            "id": user_id,
+            "userName": name,
+            "active": True,
+            "emails": [{"value": name, "type": "work", "primary": True}],
+            "meta": {"resourceType": "User", "version": 'W/"1"'},
+        }
         self.users[user_id] = body | more
         return user_id
 
@@ -126,9 +125,12 @@ class Sloppy:
         start = int(call.query.get("cursor") or call.query.get("startIndex", "1"))
         page = everybody[start - 1 : start - 1 + count]
         body: Body = {
-            "schemas": ["urn:ietf:params:scim:api:messages:2.0:ListResponse"], "totalResults": len(everybody),
-            "startIndex": start, "itemsPerPage": len(page), "Resources": [self.shape_user(dict(u)) for u in page],
-        }  # fmt: skip
+            "schemas": ["urn:ietf:params:scim:api:messages:2.0:ListResponse"],
+            "totalResults": len(everybody),
+            "startIndex": start,
+            "itemsPerPage": len(page),
+            "Resources": [self.shape_user(dict(u)) for u in page],
+        }
         if "cursor" in call.query and start + len(page) <= len(everybody):
             body["nextCursor"] = str(start + len(page))
         return Reply(200, body if match else self.shape_list(body))

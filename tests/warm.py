@@ -66,14 +66,12 @@ class Warm:
     def __init__(self) -> None:
         self._process = subprocess.Popen(
             [sys.executable, "-c", _SERVER], env=environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )  # fmt: skip
+        )
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None) -> None:
         self._process.communicate()
 
     def run(self, *args: str, cwd: Path, env: Mapping[str, str]) -> Done:
@@ -89,11 +87,7 @@ class Warm:
 
     def serve(self, cwd: Path, env: Mapping[str, str]) -> "Serving":
         """``serve``, once it serves."""
-        ports = {
-            "OPSHELM_SERVER__PORT": "0",
-            "OPSHELM_SERVER__ADMIN_PORT": "0",
-            "OPSHELM_SERVER__HOST": "127.0.0.1",
-        }
+        ports = {"OPSHELM_SERVER__PORT": "0", "OPSHELM_SERVER__ADMIN_PORT": "0", "OPSHELM_SERVER__HOST": "127.0.0.1"}
         pid = self.start("serve", cwd=cwd, env=ports | dict(env))
         return Serving(self, pid, cwd / "stderr.txt")
 

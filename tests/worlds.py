@@ -24,12 +24,7 @@ from agent.store.tables import journal
 START = datetime(2026, 11, 24, 12, tzinfo=UTC)
 #: Limits that no test meets by accident.
 ROOMY = GuardSettings(
-    push_floor=1000,
-    window_floor=1000,
-    push_percent=100,
-    window_percent=100,
-    push_cap=10_000,
-    window_cap=10_000,
+    push_floor=1000, window_floor=1000, push_percent=100, window_percent=100, push_cap=10_000, window_cap=10_000
 )
 
 
@@ -73,17 +68,11 @@ class World:
         context = {name: changes.pop(name) for name in ("exempt", "suspended", "fence") if name in changes}
 
         def wanted(before: DirectoryUser) -> Draft:
-            own = {
-                name: changes[name]
-                for name in ("user_name", "active", "okta_id", "active_said")
-                if name in changes
-            }
+            own = {name: changes[name] for name in ("user_name", "active", "okta_id", "active_said") if name in changes}
             profile = {name: value for name, value in changes.items() if name not in own}
             if "user_name" in own and "emails" not in profile:
                 profile["emails"] = (MultiValue(value=own["user_name"], type="work", primary=True),)
-            base = Draft(
-                user_name=before.user_name, profile=replace(before.profile, **profile), active=before.active
-            )
+            base = Draft(user_name=before.user_name, profile=replace(before.profile, **profile), active=before.active)
             return replace(base, **own)
 
         made = self.directory.modify(
@@ -134,9 +123,7 @@ class World:
 
     def act(self, user: DirectoryUser, **fields: Any) -> DirectoryUser:
         """What an operator does: any field of DirectoryUser."""
-        made = self.directory.change(
-            user.id, lambda b: replace(b, **fields), self.context(Source.CLI), self.now
-        )
+        made = self.directory.change(user.id, lambda b: replace(b, **fields), self.context(Source.CLI), self.now)
         return made.result(10).user
 
     def later(self, **duration: float) -> None:

@@ -49,9 +49,7 @@ def checks(okta: "OktaOrg", settings: Settings, now: datetime) -> Iterator[Check
 
 def _scopes(granted: frozenset[str], settings: Settings) -> Check:
     features = needed(settings)
-    missing = {
-        feature: [s for s in scopes if not _covers(granted, s)] for feature, scopes in features.items()
-    }
+    missing = {feature: [s for s in scopes if not _covers(granted, s)] for feature, scopes in features.items()}
     said = [f"{feature} needs {', '.join(scopes)}" for feature, scopes in missing.items() if scopes]
     if said:
         return fail(
@@ -63,9 +61,10 @@ def _scopes(granted: frozenset[str], settings: Settings) -> Check:
     known = {scope for scopes in (*features.values(), *more.values()) for scope in scopes}
     if granted - known:
         return warn(
-            "scopes", f"granted, but nothing here uses {', '.join(sorted(granted - known))}",
+            "scopes",
+            f"granted, but nothing here uses {', '.join(sorted(granted - known))}",
             "take them away from the OAuth app and from okta.scopes",
-        )  # fmt: skip
+        )
     used = "; ".join(f"{feature}: {', '.join(scopes)}" for feature, scopes in features.items())
     absent = [feature for feature, scopes in more.items() if not all(_covers(granted, s) for s in scopes)]
     without = f"; without those for {', '.join(absent)}" if absent else ""
@@ -85,26 +84,22 @@ def _log(okta: "OktaOrg", settings: Settings, now: datetime) -> Check:
         okta.log_events(since=now, limit=1)
     except OktaDenied as exc:
         return fail(
-            "scopes",
-            f"events: {exc.detail}",
-            "give the token's owner an admin role that may read the System Log",
+            "scopes", f"events: {exc.detail}", "give the token's owner an admin role that may read the System Log"
         )
-    return ok(
-        "scopes", "an API token has its owner's rights; it reads the app, its people and the System Log"
-    )
+    return ok("scopes", "an API token has its owner's rights; it reads the app, its people and the System Log")
 
 
 def _owner(okta: "OktaOrg") -> Check:
-    fix = "use an OAuth service app (okta.client_id, okta.private_key), or a service account that is assigned to nothing"
+    fix = (
+        "use an OAuth service app (okta.client_id, okta.private_key), or a service account that is assigned to nothing"
+    )
     owner = okta.whoami()
     if owner is None:
         return ok("token owner", "nobody's account")
     login = str(owner.profile.get("login") or owner.id)
     if okta.person(owner.id).app_user is not None:
         return fail(
-            "token owner",
-            f"{login} is assigned to OpsHelm: when they leave, the token dies with their account",
-            fix,
+            "token owner", f"{login} is assigned to OpsHelm: when they leave, the token dies with their account", fix
         )
     return warn("token owner", f"the token is that of a person, {login}, and dies with their account", fix)
 
@@ -124,9 +119,7 @@ def rate(okta: "OktaOrg", settings: Settings, account: "Account") -> Check:
         fix = "a longer schedule.reconcile, or a higher share for this token (Okta: Reports > Rate limits)"
         return warn("rate limit", f"{detail}, about {minutes:.0f} minutes", fix)
     if found.remaining is not None and found.remaining < found.limit * (1 - settings.okta.budget_share):
-        return warn(
-            "rate limit", f"{detail}; only {found.remaining} are left just now", "look who else calls Okta"
-        )
+        return warn("rate limit", f"{detail}; only {found.remaining} are left just now", "look who else calls Okta")
     return ok("rate limit", detail)
 
 

@@ -27,9 +27,7 @@ def checks(server: ServerSettings) -> Iterator[Check]:
         yield ok("receiver", "answers, and asks for a key")
     else:
         yield fail(
-            "receiver",
-            f"answered HTTP {status} to a request without a key",
-            "does another program use server.port?",
+            "receiver", f"answered HTTP {status} to a request without a key", "does another program use server.port?"
         )
 
 

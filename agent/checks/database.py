@@ -47,13 +47,9 @@ def _sweep(row: account.Account, settings: Settings, now: datetime) -> Check:
 
 def _brakes(row: account.Account) -> Iterator[Check]:
     if row.distrust:
-        yield fail(
-            "restore", row.distrust, "look at a dry run, then: opshelm-agent db accept-restore --reason …"
-        )
+        yield fail("restore", row.distrust, "look at a dry run, then: opshelm-agent db accept-restore --reason …")
     if row.paused:
-        yield warn(
-            "pause", f"applies are paused by {row.paused_by}: {row.paused_reason}", "opshelm-agent resume"
-        )
+        yield warn("pause", f"applies are paused by {row.paused_by}: {row.paused_reason}", "opshelm-agent resume")
 
 
 def _owners(row: account.Account) -> Check:

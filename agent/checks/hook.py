@@ -27,21 +27,15 @@ def check(okta: "OktaOrg", settings: Settings) -> Check:
     if settings.okta.hook_secret is None:
         if every is None:
             fix = f'schedule.events = "30s", or okta.hook_secret and then {_CREATE}'
-            return warn(
-                "event hook", "not set up, and the System Log is not read: changes wait for a sweep", fix
-            )
+            return warn("event hook", "not set up, and the System Log is not read: changes wait for a sweep", fix)
         return ok("event hook", f"not set up; the System Log is read every {every.total_seconds():.0f} s")
     uri = address(settings)
     if uri is None:
-        return warn(
-            "event hook", "okta.hook_secret is set, but not server.public_url", "set server.public_url"
-        )
+        return warn("event hook", "okta.hook_secret is set, but not server.public_url", "set server.public_url")
     try:
         hooks = [hook for hook in okta.event_hooks() if hook.channel.config.uri == uri]
     except OktaDenied as exc:
-        return warn(
-            "event hook", f"could not be checked: {exc.detail}", "grant okta.eventHooks.read, or look in Okta"
-        )
+        return warn("event hook", f"could not be checked: {exc.detail}", "grant okta.eventHooks.read, or look in Okta")
     return _judge(hooks, uri)
 
 
@@ -52,9 +46,7 @@ def _judge(hooks: list[EventHook], uri: str) -> Check:
     if not live:
         hook = hooks[0]
         return fail(
-            "event hook",
-            f"{hook.id} is {hook.status}, {hook.verification_status}: Okta delivers nothing",
-            _CREATE,
+            "event hook", f"{hook.id} is {hook.status}, {hook.verification_status}: Okta delivers nothing", _CREATE
         )
     subscribed = {event for hook in live for event in hook.events.items}
     missing = sorted(set(HOOK_EVENTS) - subscribed)
@@ -86,5 +78,6 @@ def create(okta: "OktaOrg", settings: Settings) -> EventHook:
         raise type(exc)(
             f"Okta has the event hook {found.id}, but could not verify it: {exc.detail} Does {uri} reach the running daemon, "
             f"and does the daemon have the same okta.hook_secret? Then try again: {_CREATE}",
-            status=exc.status, okta_code=exc.okta_code,
-        ) from exc  # fmt: skip
+            status=exc.status,
+            okta_code=exc.okta_code,
+        ) from exc

@@ -27,23 +27,17 @@ def check(schema: Mapping[str, Any], overrides: Mapping[str, str]) -> Check:
         if name in places and places[name] != path
     ]
     unknown = [
-        f"{name} is not in the app's profile"
-        for name in sorted(overrides)
-        if overrides[name] and name not in places
+        f"{name} is not in the app's profile" for name in sorted(overrides) if overrides[name] and name not in places
     ]
     if wrong or unknown:
         return warn(
-            "mapping", "; ".join([*wrong, *unknown]),
+            "mapping",
+            "; ".join([*wrong, *unknown]),
             "correct [mapping], or the attribute in Okta: Directory > Profile Editor > the app",
-        )  # fmt: skip
-    others = sorted(
-        name for name in places if name not in mapping and name not in _APART and not name.endswith("Type")
-    )
+        )
+    others = sorted(name for name in places if name not in mapping and name not in _APART and not name.endswith("Type"))
     more = f"; not compared: {', '.join(others)}" if others else ""
-    return ok(
-        "mapping",
-        f"{len(places.keys() & mapping.keys())} attributes are compared where Okta sends them{more}",
-    )
+    return ok("mapping", f"{len(places.keys() & mapping.keys())} attributes are compared where Okta sends them{more}")
 
 
 def _places(schema: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

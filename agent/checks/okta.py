@@ -41,9 +41,7 @@ class OktaChecks:
         yield from requirements.checks(app)
         yield _pins(org_id, app, self._account)
         yield from self._each("e-mails", self._people)
-        yield from self._each(
-            "mapping", lambda: [mapping.check(self._okta.app_schema(), self._settings.mapping)]
-        )
+        yield from self._each("mapping", lambda: [mapping.check(self._okta.app_schema(), self._settings.mapping)])
         yield from self._each("scopes", lambda: access.checks(self._okta, self._settings, self._now))
         yield from self._each("event hook", lambda: [hook.check(self._okta, self._settings)])
         yield access.rate(self._okta, self._settings, self._account)
@@ -82,9 +80,7 @@ def _unreachable(exc: AgentError) -> Check:
 def _pins(org_id: str, app: App, account: "Account") -> Check:
     if not account.pinned:
         return warn(
-            "pins",
-            "nothing is pinned yet; the first apply pins",
-            "opshelm-agent reconcile, then plans approve",
+            "pins", "nothing is pinned yet; the first apply pins", "opshelm-agent reconcile, then plans approve"
         )
     if (org_id, app.id) != (account.org_id, account.app_id):
         return fail(
@@ -93,7 +89,5 @@ def _pins(org_id: str, app: App, account: "Account") -> Check:
             "correct okta.org_url and okta.app_id, or after a planned move: opshelm-agent pins accept --reason …",
         )
     if app.label != account.app_label:
-        return warn(
-            "pins", "the app's label has changed since it was pinned", "look whether it is the right app"
-        )
+        return warn("pins", "the app's label has changed since it was pinned", "look whether it is the right app")
     return ok("pins", "org and app are the pinned ones")

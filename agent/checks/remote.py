@@ -47,21 +47,14 @@ def _abilities(provider: "Provider") -> Iterator[Check]:
         what
         for missing, what in (
             (not provider.patch, "no PATCH: accounts are written whole, as they were read just before"),
-            (
-                not provider.etag,
-                "no ETags: between the agent's read and its write somebody else's change can be lost",
-            ),
+            (not provider.etag, "no ETags: between the agent's read and its write somebody else's change can be lost"),
             (not provider.filter, "no filters: to find one person the agent lists everybody, which is slow"),
         )
         if missing
     ]
     paging = "by cursor" if provider.cursor else "by index"
     if lacks:
-        yield warn(
-            "remote abilities",
-            f"{'; '.join(lacks)}; pages {paging}",
-            "nothing has to be done; the agent copes",
-        )
+        yield warn("remote abilities", f"{'; '.join(lacks)}; pages {paging}", "nothing has to be done; the agent copes")
     else:
         yield ok("remote abilities", f"PATCH, ETags and filters; pages {paging}")
 
@@ -73,9 +66,7 @@ def _certificate(ends: datetime | None, now: datetime) -> Iterator[Check]:
 
     left = ends - now
     if left < CERTIFICATE_NOTICE:
-        yield warn(
-            "remote certificate", f"ends {ends:%Y-%m-%d}, in {left.days} days", "renew it at the remote"
-        )
+        yield warn("remote certificate", f"ends {ends:%Y-%m-%d}, in {left.days} days", "renew it at the remote")
     else:
         yield ok("remote certificate", f"valid until {ends:%Y-%m-%d}")
 

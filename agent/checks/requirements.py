@@ -60,9 +60,10 @@ def _status(app: App) -> Check:
     if app.status == "ACTIVE":
         return ok("app", f"{app.id} is active")
     return fail(
-        "app", f"the app is {app.status or 'of unknown status'}: Okta pushes nothing and runs change nothing",
+        "app",
+        f"the app is {app.status or 'of unknown status'}: Okta pushes nothing and runs change nothing",
         "Okta: Applications > the app > Activate",
-    )  # fmt: skip
+    )
 
 
 def _user_name(app: App) -> Check:
@@ -80,9 +81,7 @@ def _user_name(app: App) -> Check:
 def _groups(app: App) -> Iterator[Check]:
     if "GROUP_PUSH" in app.features:
         yield fail(
-            "group push",
-            "on, but OpsHelm has no groups",
-            "Okta: the app > Push Groups > remove every rule and group",
+            "group push", "on, but OpsHelm has no groups", "Okta: the app > Push Groups > remove every rule and group"
         )
     else:
         yield ok("group push", "off")

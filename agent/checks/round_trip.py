@@ -37,16 +37,15 @@ class _Answer(Struct, frozen=True):
     seconds: float
 
 
-def checks(
-    store: "Store", server: ServerSettings, now: datetime, *, actor: str, receiver_up: bool
-) -> Iterator[Check]:
+def checks(store: "Store", server: ServerSettings, now: datetime, *, actor: str, receiver_up: bool) -> Iterator[Check]:
     """``receiver_up``: whether the receiver answers at its own address."""
     url = server.public_url
     if not url:
         yield warn(
-            "round trip", "server.public_url is not set, so nobody knows whether Okta reaches the receiver",
+            "round trip",
+            "server.public_url is not set, so nobody knows whether Okta reaches the receiver",
             "set server.public_url to the address in Okta's API integration",
-        )  # fmt: skip
+        )
         return
     base = url.rstrip("/").removesuffix("/scim/v2")
     stranger = _get(base, "")
@@ -58,17 +57,14 @@ def checks(
                 "look at the proxy, its certificate and the DNS name",
             )
         else:
-            yield warn(
-                "round trip",
-                f"{base} does not answer: {stranger}",
-                "opshelm-agent serve, and run check again",
-            )
+            yield warn("round trip", f"{base} does not answer: {stranger}", "opshelm-agent serve, and run check again")
         return
     if stranger.status != 401:
         yield fail(
-            "round trip", f"{base}/scim/v2 answers {stranger.status} to a request without a key",
+            "round trip",
+            f"{base}/scim/v2 answers {stranger.status} to a request without a key",
             "the proxy must pass /scim/v2 on to server.port as it is",
-        )  # fmt: skip
+        )
         return
     yield _with_key(store, base, now, actor)
 
@@ -88,19 +84,16 @@ def _with_key(store: "Store", base: str, now: datetime, actor: str) -> Check:
         return fail("round trip", f"{base} does not answer: {answer}", "look at the proxy")
     if answer.status == 401:
         return fail(
-            "round trip", f"{base} refuses a good key",
+            "round trip",
+            f"{base} refuses a good key",
             "the proxy must pass Authorization on, and lead to an agent with this database",
-        )  # fmt: skip
+        )
     if answer.status != 200 or not _is_empty_list(answer.body):
         return fail(
-            "round trip",
-            f"{base} answers {answer.status} and no SCIM list",
-            "look at the proxy and the daemon's log",
+            "round trip", f"{base} answers {answer.status} and no SCIM list", "look at the proxy and the daemon's log"
         )
     if answer.seconds > _SLOW_SECONDS:
-        return warn(
-            "round trip", f"took {answer.seconds:.1f} s", "look what slows the proxy or the database down"
-        )
+        return warn("round trip", f"took {answer.seconds:.1f} s", "look what slows the proxy or the database down")
     return ok("round trip", f"{base} answers in {answer.seconds * 1000:.0f} ms")
 
 
@@ -130,8 +123,4 @@ def _is_empty_list(body: bytes) -> bool:
         answer = json.loads(body)
     except ValueError:
         return False
-    return (
-        isinstance(answer, dict)
-        and _LIST in (answer.get("schemas") or ())
-        and answer.get("totalResults") == 0
-    )
+    return isinstance(answer, dict) and _LIST in (answer.get("schemas") or ()) and answer.get("totalResults") == 0

@@ -25,9 +25,7 @@ def answer_run(invocation: Invocation, report: RunReport, *, dry: bool, detailed
             "counts": report.counts,
             "detail": report.detail,
         },
-        "plan": render.plan_json(stored.plan, plan_id=stored.id, status=stored.status.value)
-        if stored
-        else None,
+        "plan": render.plan_json(stored.plan, plan_id=stored.id, status=stored.status.value) if stored else None,
         "findings": [render.finding_json(finding) for finding in report.findings],
     }
     invocation.answer("run", body, lambda: _text(invocation, report, dry=dry))

@@ -5,16 +5,7 @@ from typing import Any
 
 import click
 
-from agent.cli.command import (
-    DurationType,
-    Invocation,
-    command,
-    group,
-    now,
-    operator,
-    pass_invocation,
-    require_reason,
-)
+from agent.cli.command import DurationType, Invocation, command, group, now, operator, pass_invocation, require_reason
 
 _REASON = "Why; kept in the journal."
 
@@ -47,12 +38,7 @@ def show(invocation: Invocation) -> None:
 @click.option("--count", type=click.IntRange(1, 100_000), help="How many deactivations, of anybody.")
 @click.option("--user", metavar="LOGIN", help="Of this person alone.")
 @click.option(
-    "--for",
-    "lasts",
-    type=DurationType(),
-    default="2h",
-    show_default=True,
-    help="Until it lapses; at most 7d.",
+    "--for", "lasts", type=DurationType(), default="2h", show_default=True, help="Until it lapses; at most 7d."
 )
 @click.option("--reason", required=True, help=_REASON)
 @pass_invocation
@@ -70,10 +56,17 @@ def allow(invocation: Invocation, count: int | None, user: str | None, lasts: ti
         person = find(directory, user) if user else None
         number = directory.store.write(
             lambda conn: brakes.allow(
-                conn, count=count or 1, until=until, actor=operator(), source="cli", reason=text, now=at,
-                directory_id=person.id if person else None, okta_id=person.okta_id if person else None,
+                conn,
+                count=count or 1,
+                until=until,
+                actor=operator(),
+                source="cli",
+                reason=text,
+                now=at,
+                directory_id=person.id if person else None,
+                okta_id=person.okta_id if person else None,
             )
-        )  # fmt: skip
+        )
     whom = person.user_name if person else "anybody"
     invocation.answer(
         "allowance",
@@ -83,8 +76,7 @@ def allow(invocation: Invocation, count: int | None, user: str | None, lasts: ti
 
 
 @guard.command(
-    "reject",
-    examples=['opshelm-agent guard reject --user ann@example.com --reason "group removed by mistake"'],
+    "reject", examples=['opshelm-agent guard reject --user ann@example.com --reason "group removed by mistake"']
 )
 @click.option("--user", metavar="LOGIN", required=True)
 @click.option("--reason", default="", help=_REASON)
@@ -120,9 +112,7 @@ def pause(invocation: Invocation, reason: str) -> None:
     with invocation.store() as store:
         store.write(lambda conn: brakes.pause(conn, actor=operator(), source="cli", reason=text, now=at))
     invocation.answer(
-        "paused",
-        {"paused": True, "reason": text},
-        "Paused. Pushes are still applied. End: opshelm-agent resume",
+        "paused", {"paused": True, "reason": text}, "Paused. Pushes are still applied. End: opshelm-agent resume"
     )
 
 
@@ -153,9 +143,12 @@ def show_pins(invocation: Invocation) -> None:
     with invocation.store() as store, store.read() as conn:
         row = account.get(conn)
     body: dict[str, Any] = {
-        "org_id": row.org_id, "app_id": row.app_id, "app_label": row.app_label,
-        "pinned_at": row.pinned_at, "pinned_by": row.pinned_by,
-    }  # fmt: skip
+        "org_id": row.org_id,
+        "app_id": row.app_id,
+        "app_label": row.app_label,
+        "pinned_at": row.pinned_at,
+        "pinned_by": row.pinned_by,
+    }
     text = (
         f"org {row.org_id}\napp {row.app_id} {clean(row.app_label or '')}\npinned {when(row.pinned_at)} by {row.pinned_by}"
         if row.pinned

@@ -27,16 +27,10 @@ if TYPE_CHECKING:
         "opshelm-agent check --health",
     ],
 )
+@click.option("--health", is_flag=True, help="Only whether the daemon is ready, for a container's health check.")
+@click.option("--csv", "as_csv", is_flag=True, help="Only the people whose e-mail is not their username, as CSV.")
 @click.option(
-    "--health", is_flag=True, help="Only whether the daemon is ready, for a container's health check."
-)
-@click.option(
-    "--csv", "as_csv", is_flag=True, help="Only the people whose e-mail is not their username, as CSV."
-)
-@click.option(
-    "--create-event-hook",
-    is_flag=True,
-    help="First make the event hook in Okta, or verify the one that is there.",
+    "--create-event-hook", is_flag=True, help="First make the event hook in Okta, or verify the one that is there."
 )
 @pass_invocation
 def check(invocation: Invocation, health: bool, as_csv: bool, create_event_hook: bool) -> int:
@@ -104,9 +98,7 @@ class _Look:
                 yield from receiver
                 yield from round_trip.checks(store, settings.server, now(), actor=operator(), receiver_up=up)
         except AgentError as exc:
-            yield fail(
-                "database", exc.detail, "check database.url, the folder's rights and that the server runs"
-            )
+            yield fail("database", exc.detail, "check database.url, the folder's rights and that the server runs")
             return
         yield from self._okta(row)
 
@@ -127,9 +119,7 @@ class _Look:
 
         if not self._settings.okta.configured:
             yield warn(
-                "okta",
-                "not set: the agent is a receiver alone",
-                "set okta.org_url, okta.app_id and okta.api_token",
+                "okta", "not set: the agent is a receiver alone", "set okta.org_url, okta.app_id and okta.api_token"
             )
             return
         try:

@@ -158,14 +158,22 @@ def _set_output(ctx: click.Context, _param: click.Parameter, value: str | None) 
 def shared_options() -> list[click.Parameter]:
     return [
         click.Option(
-            ["--config"], metavar="FILE", callback=_set_config, expose_value=False, is_eager=True,
+            ["--config"],
+            metavar="FILE",
+            callback=_set_config,
+            expose_value=False,
+            is_eager=True,
             help="Settings file; else OPSHELM_CONFIG, ./agent.toml, config/agent.toml, /etc/opshelm-agent/agent.toml.",
         ),
         click.Option(
-            ["--output"], type=click.Choice(["text", "json"]), callback=_set_output, expose_value=False, is_eager=True,
+            ["--output"],
+            type=click.Choice(["text", "json"]),
+            callback=_set_output,
+            expose_value=False,
+            is_eager=True,
             help="text for people (default), json for programs: one document on stdout.",
         ),
-    ]  # fmt: skip
+    ]
 
 
 class Command(click.Command):

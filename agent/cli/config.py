@@ -27,19 +27,11 @@ def show(invocation: Invocation, origin: bool) -> None:
 
     rows = describe(invocation.loaded)
     columns = ["setting", "value", *(["origin", "place"] if origin else [])]
-    cells = [
-        [row.name, _text(row.value), *([row.origin.kind, row.origin.place] if origin else [])] for row in rows
-    ]
+    cells = [[row.name, _text(row.value), *([row.origin.kind, row.origin.place] if origin else [])] for row in rows]
     body = {
         "file": str(invocation.loaded.file) if invocation.loaded.file else None,
         "settings": [
-            {
-                "name": row.name,
-                "value": row.value,
-                "origin": row.origin.kind,
-                "place": row.origin.place,
-                "env": row.env,
-            }
+            {"name": row.name, "value": row.value, "origin": row.origin.kind, "place": row.origin.place, "env": row.env}
             for row in rows
         ],
     }

@@ -20,9 +20,7 @@ def db() -> None:
     ],
 )
 @click.argument("target", metavar="[FILE]", required=False, type=click.Path(dir_okay=False, path_type=Path))
-@click.option(
-    "--stamp-sql", is_flag=True, help="Only print what stamps a PostgreSQL dump, to put at its end."
-)
+@click.option("--stamp-sql", is_flag=True, help="Only print what stamps a PostgreSQL dump, to put at its end.")
 @pass_invocation
 def backup(invocation: Invocation, target: Path | None, *, stamp_sql: bool) -> None:
     """A consistent copy while the agent runs (SQLite). The copy is stamped: an agent started on it distrusts itself."""
@@ -41,8 +39,7 @@ def backup(invocation: Invocation, target: Path | None, *, stamp_sql: bool) -> N
 
 
 @db.command(
-    "accept-restore",
-    examples=['opshelm-agent db accept-restore --reason "disk lost, restored Monday\'s copy"'],
+    "accept-restore", examples=['opshelm-agent db accept-restore --reason "disk lost, restored Monday\'s copy"']
 )
 @click.option("--reason", default="", help="Why; kept in the journal.")
 @pass_invocation
@@ -52,7 +49,5 @@ def accept_restore(invocation: Invocation, reason: str) -> None:
 
     at, text = now(), reason.strip()
     with invocation.store() as store:
-        why = store.write(
-            lambda conn: brakes.accept_restore(conn, actor=operator(), source="cli", reason=text, now=at)
-        )
+        why = store.write(lambda conn: brakes.accept_restore(conn, actor=operator(), source="cli", reason=text, now=at))
     invocation.answer("restore", {"accepted": True, "was": why}, "Accepted. The next run may apply again.")

@@ -11,26 +11,14 @@ if TYPE_CHECKING:
     from agent.cli.narrator import Narrator
 
 
-@command(
-    "demo", examples=["opshelm-agent demo", "opshelm-agent demo --once", "opshelm-agent demo --port 8765"]
-)
+@command("demo", examples=["opshelm-agent demo", "opshelm-agent demo --once", "opshelm-agent demo --port 8765"])
 @click.option("--once", is_flag=True, help="End by itself, with exit code 0 when all went as it should.")
 @click.option(
-    "--port",
-    type=click.IntRange(0, 65535),
-    default=0,
-    help="Port of the receiver; any free one if not given.",
+    "--port", type=click.IntRange(0, 65535), default=0, help="Port of the receiver; any free one if not given."
 )
+@click.option("--admin-port", type=click.IntRange(0, 65535), default=0, help="Port of the status page; any free one.")
 @click.option(
-    "--admin-port", type=click.IntRange(0, 65535), default=0, help="Port of the status page; any free one."
-)
-@click.option(
-    "--users",
-    "people",
-    type=click.IntRange(50, 5000),
-    default=200,
-    show_default=True,
-    help="People in the org.",
+    "--users", "people", type=click.IntRange(50, 5000), default=200, show_default=True, help="People in the org."
 )
 @click.option("--seed", type=int, default=1, show_default=True, help="Another seed, other people.")
 @pass_invocation

@@ -52,9 +52,7 @@ def _pushes(stage: Stage, say: Narrator) -> int:
     stage.org.provisioning(scim_url=stage.scim, scim_key=key, push_waiting=True)
     stage.org.wait_idle()
     took = time.monotonic() - began
-    answers = Counter(
-        f"{push['method']} {push['status']}" for push in stage.org.pushes() if push.get("status")
-    )
+    answers = Counter(f"{push['method']} {push['status']}" for push in stage.org.pushes() if push.get("status"))
     people = [user for user in _everyone(stage) if user.managed and user.active]
     say(
         f"{len(people)} people provisioned in {took:.1f} s: {', '.join(f'{n} x {what}' for what, n in answers.most_common())}"
@@ -75,13 +73,7 @@ def _drift_in_okta(stage: Stage, say: Narrator) -> None:
     org.provisioning(mode="off")
     for n in range(_CREATED):
         login = f"new.hire{n}@example.com"
-        profile = {
-            "login": login,
-            "email": login,
-            "firstName": "New",
-            "lastName": f"Hire {n}",
-            "title": "Trainee",
-        }
+        profile = {"login": login, "email": login, "firstName": "New", "lastName": f"Hire {n}", "title": "Trainee"}
         made = org.api("POST", "/users?activate=true", {"profile": profile})
         org.api("POST", f"/apps/{org.app_id}/users", {"id": made["id"]})
     say(f"- {_CREATED} new people are assigned to OpsHelm")
@@ -151,9 +143,7 @@ def _repair(stage: Stage, say: Narrator) -> None:
     say(f"Run {report.run_id}: {report.outcome}. {render.clean(stored.plan.held_detail)}")
     count = render.bounded(stored.plan)
     say.command(f"plans approve {stored.id} --checksum {stored.checksum[:12]}… --count {count}")
-    done = stage.reconciler.apply_plan(
-        stored.id, stored.checksum, approve=True, count=count, actor="operator demo"
-    )
+    done = stage.reconciler.apply_plan(stored.id, stored.checksum, approve=True, count=count, actor="operator demo")
     counts = ", ".join(f"{n} {what}" for what, n in done.counts.items() if n)
     say(f"Run {done.run_id}: {done.outcome} ({counts})")
     expect(done.exit_code == 0, f"the apply ended with {done.outcome}: {done.detail}")

@@ -16,8 +16,7 @@ _ROWS = 10
 
 
 @command(
-    "explain",
-    examples=["opshelm-agent explain ann@example.com", "opshelm-agent explain ann@example.com --output json"],
+    "explain", examples=["opshelm-agent explain ann@example.com", "opshelm-agent explain ann@example.com --output json"]
 )
 @click.argument("login", metavar="LOGIN")
 @pass_invocation
@@ -40,9 +39,7 @@ def explain(invocation: Invocation, login: str) -> int:
     body: dict[str, Any] = {
         "login": login,
         "outcome": str(found.outcome),
-        "steps": [
-            {"name": step.name, "status": step.status.value, "detail": step.detail} for step in found.steps
-        ],
+        "steps": [{"name": step.name, "status": step.status.value, "detail": step.detail} for step in found.steps],
         "directory": _account(user),
         "actions": [action_json(action) for action in found.actions],
         "findings": [finding_json(finding) for finding in found.findings],
@@ -74,18 +71,14 @@ def _text(login: str, user: "DirectoryUser | None", found: "Explanation", rows: 
         f"OpsHelm has\n{_indented(user_text(user))}" if user else f"OpsHelm has no account {clean(login)}.",
     ]
     if found.actions:
-        lines = [
-            line for action in found.actions for line in (*action_lines(action), f"    rule: {action.rule}")
-        ]
+        lines = [line for action in found.actions for line in (*action_lines(action), f"    rule: {action.rule}")]
         parts.append("Okta wants\n" + _indented("\n".join(lines)))
     elif found.outcome == "in_step":
         parts.append("Okta wants\n  nothing that OpsHelm doesn't have already.")
     if found.findings:
         parts.append("Noticed\n" + _indented(findings_text(found.findings)))
     if rows:
-        history = [
-            f"{row['at'][:19]}Z  {row['kind']:<8} {row['verb']:<12} by {clean(row['actor'])}" for row in rows
-        ]
+        history = [f"{row['at'][:19]}Z  {row['kind']:<8} {row['verb']:<12} by {clean(row['actor'])}" for row in rows]
         parts.append("Happened\n" + _indented("\n".join(history)))
     # What is held waits for what the steps say.
     drift = found.outcome == "drift"

@@ -15,27 +15,47 @@ def as_json(status: Status) -> dict[str, Any]:
             "day": {"used": counts.last_day, "limit": status.day_limit},
             "hour": {"used": counts.last_hour, "limit": status.hour_limit},
         },
-        "paused": {"at": account.paused_at, "by": account.paused_by, "reason": account.paused_reason} if account.paused else None,
+        "paused": {"at": account.paused_at, "by": account.paused_by, "reason": account.paused_reason}
+        if account.paused
+        else None,
         "distrust": account.distrust,
         "allowances": [
-            {"id": a.id, "directory_id": a.directory_id, "count": a.count, "used": a.used, "expires": a.expires, "reason": a.reason}
+            {
+                "id": a.id,
+                "directory_id": a.directory_id,
+                "count": a.count,
+                "used": a.used,
+                "expires": a.expires,
+                "reason": a.reason,
+            }
             for a in status.allowances
         ],
         "refused_pushes": [
             {
-                "login": push.login, "directory_id": push.directory_id, "okta_id": push.okta_id, "first": push.first,
-                "last": push.last, "tries": push.tries, "rejected_at": push.rejected_at, "rejected_by": push.rejected_by,
+                "login": push.login,
+                "directory_id": push.directory_id,
+                "okta_id": push.okta_id,
+                "first": push.first,
+                "last": push.last,
+                "tries": push.tries,
+                "rejected_at": push.rejected_at,
+                "rejected_by": push.rejected_by,
             }
             for push in status.refused
         ],
         "held_plans": [
             {
-                "id": plan.id, "held": plan.held, "actions": plan.actions, "deactivations": plan.deactivations,
-                "checksum": plan.checksum, "created": plan.created, "expires": plan.expires,
+                "id": plan.id,
+                "held": plan.held,
+                "actions": plan.actions,
+                "deactivations": plan.deactivations,
+                "checksum": plan.checksum,
+                "created": plan.created,
+                "expires": plan.expires,
             }
             for plan in status.held_plans
         ],
-    }  # fmt: skip
+    }
 
 
 def as_text(status: Status) -> str:
@@ -51,9 +71,7 @@ def as_text(status: Status) -> str:
             f"PAUSED by {account.paused_by} since {when(account.paused_at)}: {clean(account.paused_reason or '')}"
         )
     if account.distrust:
-        lines.append(
-            f"RESTORED COPY: {clean(account.distrust)}. End: opshelm-agent db accept-restore --reason …"
-        )
+        lines.append(f"RESTORED COPY: {clean(account.distrust)}. End: opshelm-agent db accept-restore --reason …")
     lines += [
         f"announced: {a.count - a.used:,} more until {when(a.expires)}"
         f"{f' for account {a.directory_id}' if a.directory_id else ''} ({clean(a.reason)})"

@@ -40,9 +40,7 @@ def clock() -> datetime:
 # list
 
 
-def survey_json(
-    survey: "Survey", kind: str | None, now: datetime, settings: "ImportSettings"
-) -> dict[str, Any]:
+def survey_json(survey: "Survey", kind: str | None, now: datetime, settings: "ImportSettings") -> dict[str, Any]:
     accounts = [_match(match) for match in survey.matches if kind in (None, match.kind.value)]
     linking = [_assigned(one, now, settings) for one in survey.assigned]
     unassigned = [
@@ -143,15 +141,12 @@ def _linking(rows: Sequence[dict[str, Any]], *, rich: bool) -> str:
     if not rows:
         return ""
     cells = [
-        [
-            row["login"],
-            row["state"] + (" – LATE" if row["late"] else ""),
-            _age(row["age_seconds"]),
-            row["okta_id"],
-        ]
+        [row["login"], row["state"] + (" – LATE" if row["late"] else ""), _age(row["age_seconds"]), row["okta_id"]]
         for row in rows
     ]
-    return f"assigned in Okta: {len(rows):,}\n{render.table(['login', 'state', 'age', 'okta id'], cells, '', rich=rich)}"
+    return (
+        f"assigned in Okta: {len(rows):,}\n{render.table(['login', 'state', 'age', 'okta id'], cells, '', rich=rich)}"
+    )
 
 
 def _unassigned(rows: Sequence[dict[str, Any]], *, rich: bool) -> str:
@@ -192,9 +187,12 @@ def plan_json(stored: "StoredPlan") -> dict[str, Any]:
 
 def run_json(report: "ImportReport", exit_code: int) -> dict[str, Any]:
     return {
-        "id": report.run_id, "outcome": report.outcome.value, "exit_code": exit_code, "counts": report.counts,
+        "id": report.run_id,
+        "outcome": report.outcome.value,
+        "exit_code": exit_code,
+        "counts": report.counts,
         "detail": report.detail,
-    }  # fmt: skip
+    }
 
 
 def planned_text(report: "ImportReport", *, shown: int) -> str:
@@ -202,13 +200,7 @@ def planned_text(report: "ImportReport", *, shown: int) -> str:
     if stored is None:
         return NOBODY if not report.detail else render.clean(report.detail)
     plan = stored.plan
-    lines = [
-        f"Plan {stored.id} – {stored.status.value}",
-        "",
-        *_lines(plan, shown, stored.id),
-        "",
-        summary(plan),
-    ]
+    lines = [f"Plan {stored.id} – {stored.status.value}", "", *_lines(plan, shown, stored.id), "", summary(plan)]
     if plan.held is not None:
         lines.append(f"Held ({plan.held.value}): {render.clean(plan.held_detail)}")
     elif any(action.held is None for action in plan.actions):
@@ -253,9 +245,7 @@ def summary(plan: Plan) -> str:
     status = f" ({first.changes['status'].after})" if first else ""
     held = sum(action.held is not None for action in plan.actions)
     parts = [
-        f"{counts[ActionKind.OKTA_CREATE]:,} create in Okta{status}"
-        if counts[ActionKind.OKTA_CREATE]
-        else "",
+        f"{counts[ActionKind.OKTA_CREATE]:,} create in Okta{status}" if counts[ActionKind.OKTA_CREATE] else "",
         f"{counts[ActionKind.OKTA_ASSIGN]:,} assign in Okta" if counts[ActionKind.OKTA_ASSIGN] else "",
         f"{held:,} held" if held else "",
     ]

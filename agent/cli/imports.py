@@ -64,11 +64,7 @@ def list_imports(invocation: Invocation, kind: str | None, as_csv: bool) -> None
 @click.option("--all", "everybody", is_flag=True, help="Exact and none; not those listed apart or held.")
 @click.option("--class", "kind", type=click.Choice(["exact", "none"]), help="Only this class.")
 @click.option(
-    "--user",
-    "users",
-    metavar="LOGIN",
-    multiple=True,
-    help="This account, whatever its class; may be repeated.",
+    "--user", "users", metavar="LOGIN", multiple=True, help="This account, whatever its class; may be repeated."
 )
 @click.option(
     "--csv",
@@ -77,15 +73,9 @@ def list_imports(invocation: Invocation, kind: str | None, as_csv: bool) -> None
     help="Chosen accounts: column login, perhaps decide.",
 )
 @click.option("--okta-id", metavar="ID", help="With one --user: it is this Okta user.")
-@click.option(
-    "--create", is_flag=True, help="With one --user: it is none of those Okta users; make a new one."
-)
-@click.option(
-    "--limit", type=click.IntRange(1), help="At most so many accounts; the others wait for the next import."
-)
-@click.option(
-    "--detailed-exitcode", is_flag=True, help="3 if there is something to do, 4 if something is held."
-)
+@click.option("--create", is_flag=True, help="With one --user: it is none of those Okta users; make a new one.")
+@click.option("--limit", type=click.IntRange(1), help="At most so many accounts; the others wait for the next import.")
+@click.option("--detailed-exitcode", is_flag=True, help="3 if there is something to do, 4 if something is held.")
 @pass_invocation
 def plan_import(
     invocation: Invocation,
@@ -106,11 +96,7 @@ def plan_import(
     if (okta_id or create) and (len(users) != 1 or csv_file or (okta_id and create)):
         raise click.UsageError("--okta-id ID or --create goes with exactly one --user")
     said = Chosen(
-        everybody=everybody,
-        kind=kind,
-        users=users,
-        csv=csv_file,
-        decision=okta_id or ("new" if create else ""),
+        everybody=everybody, kind=kind, users=users, csv=csv_file, decision=okta_id or ("new" if create else "")
     )
     if sum((everybody, bool(kind), bool(users or csv_file))) != 1:
         raise click.UsageError("say whom: --all, --class, or --user and --csv")
@@ -125,10 +111,7 @@ def _answer_plan(invocation: Invocation, report: "ImportReport", *, detailed: bo
     from agent.cli import import_answers
 
     stored = report.plan
-    body = {
-        "plan": import_answers.plan_json(stored) if stored else None,
-        "run": import_answers.run_json(report, 0),
-    }
+    body = {"plan": import_answers.plan_json(stored) if stored else None, "run": import_answers.run_json(report, 0)}
     invocation.answer("plan", body, lambda: import_answers.planned_text(report, shown=_SHOWN))
     if not detailed or stored is None:
         return 0
@@ -138,14 +121,7 @@ def _answer_plan(invocation: Invocation, report: "ImportReport", *, detailed: bo
 
 @imports.command("apply", examples=["opshelm-agent import apply 81"])
 @click.argument("plan_id", metavar="PLAN", type=ROW_ID)
-@click.option(
-    "--wait",
-    metavar="S",
-    type=SECONDS,
-    default=60.0,
-    show_default=True,
-    help="For another agent's run.",
-)
+@click.option("--wait", metavar="S", type=SECONDS, default=60.0, show_default=True, help="For another agent's run.")
 @pass_invocation
 def apply_import(invocation: Invocation, plan_id: int, wait: float) -> int:
     """Carry out a stored plan: read again, plan again, create and assign what both want; the rest is stale.

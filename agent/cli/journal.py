@@ -45,10 +45,7 @@ def export(invocation: Invocation, *, user: str | None, after: int | None, as_cs
 
 @journal.command(
     "verify",
-    examples=[
-        "opshelm-agent journal verify",
-        'opshelm-agent journal verify --head "12 9f3c…"   # as the log told it',
-    ],
+    examples=["opshelm-agent journal verify", 'opshelm-agent journal verify --head "12 9f3c…"   # as the log told it'],
 )
 @click.option("--head", metavar="TEXT", help="A block's number and hash from the log, to hold against.")
 @pass_invocation
@@ -59,13 +56,17 @@ def verify(invocation: Invocation, head: str | None) -> int:
     with invocation.store() as store, store.read() as conn:
         report = seal.verify(conn, head=head)
     lines = [f"wrong: {problem}" for problem in report.problems]
-    counted = f"{report.rows:,} rows in {report.blocks:,} blocks, {report.unsealed:,} not sealed yet. Head: {report.head}"
-    verdict = (
-        "The journal was changed, or the database is damaged." if report.problems else "The chain is whole."
+    counted = (
+        f"{report.rows:,} rows in {report.blocks:,} blocks, {report.unsealed:,} not sealed yet. Head: {report.head}"
     )
+    verdict = "The journal was changed, or the database is damaged." if report.problems else "The chain is whole."
     body = {
-        "ok": not report.problems, "problems": report.problems, "rows": report.rows, "blocks": report.blocks,
-        "unsealed": report.unsealed, "head": report.head,
-    }  # fmt: skip
+        "ok": not report.problems,
+        "problems": report.problems,
+        "rows": report.rows,
+        "blocks": report.blocks,
+        "unsealed": report.unsealed,
+        "head": report.head,
+    }
     invocation.answer("journal_verify", body, "\n".join([*lines, counted, verdict]))
     return int(bool(report.problems))

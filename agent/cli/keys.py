@@ -5,16 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from agent.cli.command import (
-    ROW_ID,
-    DurationType,
-    Invocation,
-    group,
-    interactive,
-    now,
-    operator,
-    pass_invocation,
-)
+from agent.cli.command import ROW_ID, DurationType, Invocation, group, interactive, now, operator, pass_invocation
 from agent.model.errors import UsageError
 
 if TYPE_CHECKING:
@@ -36,9 +27,7 @@ def keys() -> None:
 )
 @click.argument("name")
 @click.option("--scope", type=click.Choice(["scim", "metrics"]), default="scim", show_default=True)
-@click.option(
-    "--expires", type=DurationType(), help="How long it lives, such as 365d; for ever if not given."
-)
+@click.option("--expires", type=DurationType(), help="How long it lives, such as 365d; for ever if not given.")
 @pass_invocation
 def create(invocation: Invocation, name: str, scope: str, expires: timedelta | None) -> None:
     """Make a key and show it, once. On stdout stands the key and nothing else."""
@@ -72,25 +61,14 @@ def list_keys(invocation: Invocation) -> None:
     with invocation.store() as store, store.read() as conn:
         found = store_keys.list_all(conn)
     cells = [
-        [
-            k.id,
-            k.name,
-            k.prefix,
-            k.scope.value,
-            _state(k, at),
-            when(k.created),
-            when(k.expires),
-            when(k.last_used),
-        ]
+        [k.id, k.name, k.prefix, k.scope.value, _state(k, at), when(k.created), when(k.expires), when(k.last_used)]
         for k in found
     ]
     columns = ["id", "name", "prefix", "scope", "state", "created", "expires", "last used"]
     invocation.answer(
         "keys",
         {"keys": [_json(key, at) for key in found]},
-        lambda: table(
-            columns, cells, "No keys. Okta needs one: opshelm-agent keys create okta", rich=interactive()
-        ),
+        lambda: table(columns, cells, "No keys. Okta needs one: opshelm-agent keys create okta", rich=interactive()),
     )
 
 
@@ -106,9 +84,7 @@ def roll(invocation: Invocation, name: str, grace: timedelta) -> None:
 
     at = now()
     with invocation.store() as store:
-        key, secret = store.write(
-            lambda conn: store_keys.roll(conn, name=name, grace=grace, actor=operator(), now=at)
-        )
+        key, secret = store.write(lambda conn: store_keys.roll(conn, name=name, grace=grace, actor=operator(), now=at))
     _show_secret(invocation, key, secret)
 
 
@@ -122,9 +98,7 @@ def revoke(invocation: Invocation, name: str, key_id: int | None) -> None:
 
     at = now()
     with invocation.store() as store:
-        ended = store.write(
-            lambda conn: store_keys.revoke(conn, name=name, key_id=key_id, actor=operator(), now=at)
-        )
+        ended = store.write(lambda conn: store_keys.revoke(conn, name=name, key_id=key_id, actor=operator(), now=at))
     invocation.answer(
         "revoked", {"name": name, "keys": ended}, f"Revoked {ended} key{'s' if ended > 1 else ''} {name}."
     )

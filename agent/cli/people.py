@@ -16,6 +16,4 @@ def find(directory: Directory, login: str, *, by_id: bool = False) -> DirectoryU
     return person
 
 
-by_id_option = click.option(
-    "--id", "by_id", is_flag=True, help="LOGIN is the directory's id, not a userName."
-)
+by_id_option = click.option("--id", "by_id", is_flag=True, help="LOGIN is the directory's id, not a userName.")

@@ -27,9 +27,7 @@ if TYPE_CHECKING:
 _CHECKSUM = click.option(
     "--checksum", metavar="SHA", required=True, help="As plans show prints it: what you have reviewed."
 )
-_DETAILED = click.option(
-    "--detailed-exitcode", is_flag=True, help="3 for drift and 4 for holds after a dry run too."
-)
+_DETAILED = click.option("--detailed-exitcode", is_flag=True, help="3 for drift and 4 for holds after a dry run too.")
 
 
 @group("plans")
@@ -37,9 +35,7 @@ def plans() -> None:
     """Stored plans: review, apply, approve what is held, reject."""
 
 
-@plans.command(
-    "list", examples=["opshelm-agent plans list", "opshelm-agent plans list --limit 100 --output json"]
-)
+@plans.command("list", examples=["opshelm-agent plans list", "opshelm-agent plans list --limit 100 --output json"])
 @click.option("--limit", type=click.IntRange(1, 10_000), default=20, show_default=True)
 @pass_invocation
 def list_plans(invocation: Invocation, limit: int) -> None:
@@ -64,19 +60,24 @@ def list_plans(invocation: Invocation, limit: int) -> None:
     columns = ["plan", "status", "held", "actions", "created", "expires", "checksum"]
     empty = "No plan has anything to do. Make one: opshelm-agent reconcile"
     invocation.answer(
-        "plans",
-        {"plans": [_plan_row(p) for p in found]},
-        lambda: table(columns, cells, empty, rich=interactive()),
+        "plans", {"plans": [_plan_row(p) for p in found]}, lambda: table(columns, cells, empty, rich=interactive())
     )
 
 
 def _plan_row(stored: "StoredPlan") -> dict[str, Any]:
     plan = stored.plan
     return {
-        "id": stored.id, "run_id": stored.run_id, "kind": stored.kind, "status": stored.status.value, "held": plan.held,
-        "actions": len(plan.actions), "population": plan.population, "created": plan.created, "expires": stored.expires,
+        "id": stored.id,
+        "run_id": stored.run_id,
+        "kind": stored.kind,
+        "status": stored.status.value,
+        "held": plan.held,
+        "actions": len(plan.actions),
+        "population": plan.population,
+        "created": plan.created,
+        "expires": stored.expires,
         "checksum": stored.checksum,
-    }  # fmt: skip
+    }
 
 
 @plans.command("show", examples=["opshelm-agent plans show 81", "opshelm-agent plans show 81 --output json"])
@@ -108,13 +109,9 @@ def apply_plan(invocation: Invocation, plan_id: int, checksum: str) -> int:
 )
 @click.argument("plan_id", metavar="ID", type=ROW_ID)
 @_CHECKSUM
+@click.option("--action", "actions", metavar="N", type=ROW_ID, multiple=True, help="Only this action; may be repeated.")
 @click.option(
-    "--action", "actions", metavar="N", type=ROW_ID, multiple=True, help="Only this action; may be repeated."
-)
-@click.option(
-    "--count",
-    type=click.IntRange(0),
-    help="At most this many links, creates, reactivations and deactivations.",
+    "--count", type=click.IntRange(0), help="At most this many links, creates, reactivations and deactivations."
 )
 @pass_invocation
 def approve_plan(
@@ -125,13 +122,7 @@ def approve_plan(
 
 
 def _carry_out(
-    invocation: Invocation,
-    plan_id: int,
-    checksum: str,
-    *,
-    only: Sequence[int] | None,
-    count: int | None,
-    approve: bool,
+    invocation: Invocation, plan_id: int, checksum: str, *, only: Sequence[int] | None, count: int | None, approve: bool
 ) -> int:
     from agent.bootstrap import open_agent
     from agent.cli.answers import answer_run
@@ -141,20 +132,12 @@ def _carry_out(
         reconciler = agent.need_reconciler()
         with Progress() as progress, asked_to_stop(reconciler.stop):
             report = reconciler.apply_plan(
-                plan_id,
-                checksum,
-                only=only,
-                count=count,
-                approve=approve,
-                actor=operator(),
-                progress=progress,
+                plan_id, checksum, only=only, count=count, approve=approve, actor=operator(), progress=progress
             )
         return answer_run(invocation, report, dry=False, detailed=True)
 
 
-@plans.command(
-    "reject", examples=['opshelm-agent plans reject 81 --reason "wrong group in Okta, being corrected"']
-)
+@plans.command("reject", examples=['opshelm-agent plans reject 81 --reason "wrong group in Okta, being corrected"'])
 @click.argument("plan_id", metavar="ID", type=ROW_ID)
 @click.option("--reason", required=True, help="Why; kept in the journal.")
 @pass_invocation
@@ -164,11 +147,7 @@ def reject_plan(invocation: Invocation, plan_id: int, reason: str) -> None:
 
     at, text = now(), require_reason(reason)
     with invocation.store() as store:
-        store.write(
-            lambda conn: brakes.reject_plan(
-                conn, plan_id, actor=operator(), source="cli", reason=text, now=at
-            )
-        )
+        store.write(lambda conn: brakes.reject_plan(conn, plan_id, actor=operator(), source="cli", reason=text, now=at))
     invocation.answer("plan", {"plan": {"id": plan_id, "status": "rejected"}}, f"Plan {plan_id} is rejected.")
 
 
@@ -189,9 +168,18 @@ def list_runs(invocation: Invocation, limit: int) -> None:
         found = store_runs.recent(conn, limit)
     columns = ["run", "kind", "trigger", "started", "ended", "outcome", "exit", "counts"]
     cells = [
-        [r.id, f"{r.kind}{' (dry)' if r.dry else ''}", r.trigger, when(r.started), when(r.ended), r.outcome, r.exit_code, _counts(r)]
+        [
+            r.id,
+            f"{r.kind}{' (dry)' if r.dry else ''}",
+            r.trigger,
+            when(r.started),
+            when(r.ended),
+            r.outcome,
+            r.exit_code,
+            _counts(r),
+        ]
         for r in found
-    ]  # fmt: skip
+    ]
     invocation.answer(
         "runs",
         {"runs": [run_document(r) for r in found]},
@@ -236,9 +224,7 @@ def findings(invocation: Invocation, as_csv: bool) -> None:
     found = latest.findings if latest else ()
     text = _csv([finding_json(f) for f in found]) if as_csv else findings_text(found) or "No findings."
     invocation.answer(
-        "findings",
-        {"run_id": latest.run_id if latest else None, "findings": [finding_json(f) for f in found]},
-        text,
+        "findings", {"run_id": latest.run_id if latest else None, "findings": [finding_json(f) for f in found]}, text
     )
 
 
@@ -275,10 +261,19 @@ def _plan_document(stored: "StoredPlan") -> dict[str, Any]:
 
 def run_document(run: "Run") -> dict[str, Any]:
     return {
-        "id": run.id, "kind": run.kind, "trigger": run.trigger, "actor": run.actor, "dry": run.dry, "scope": run.scope,
-        "started": run.started, "ended": run.ended, "outcome": run.outcome, "exit_code": run.exit_code,
-        "counts": run.counts, "detail": run.detail,
-    }  # fmt: skip
+        "id": run.id,
+        "kind": run.kind,
+        "trigger": run.trigger,
+        "actor": run.actor,
+        "dry": run.dry,
+        "scope": run.scope,
+        "started": run.started,
+        "ended": run.ended,
+        "outcome": run.outcome,
+        "exit_code": run.exit_code,
+        "counts": run.counts,
+        "detail": run.detail,
+    }
 
 
 def _counts(run: "Run") -> str:

@@ -17,33 +17,15 @@ from agent.cli.command import SECONDS, Invocation, asked_to_stop, command, opera
         "opshelm-agent reconcile --detailed-exitcode      # 3: drift, 4: something is held",
     ],
 )
+@click.option("--apply", "apply_", is_flag=True, help="Carry out what passes the guard. Without it nothing is changed.")
 @click.option(
-    "--apply", "apply_", is_flag=True, help="Carry out what passes the guard. Without it nothing is changed."
+    "--user", "users", metavar="LOGIN", multiple=True, help="Only this person, read directly; may be repeated."
 )
+@click.option("--first-run", metavar="N", type=click.IntRange(0), help="Approve the first apply, of at most N actions.")
 @click.option(
-    "--user",
-    "users",
-    metavar="LOGIN",
-    multiple=True,
-    help="Only this person, read directly; may be repeated.",
+    "--allow-empty", metavar="N", type=click.IntRange(0), help="Okta lists (nearly) nobody: up to N deactivations."
 )
-@click.option(
-    "--first-run", metavar="N", type=click.IntRange(0), help="Approve the first apply, of at most N actions."
-)
-@click.option(
-    "--allow-empty",
-    metavar="N",
-    type=click.IntRange(0),
-    help="Okta lists (nearly) nobody: up to N deactivations.",
-)
-@click.option(
-    "--wait",
-    metavar="S",
-    type=SECONDS,
-    default=60.0,
-    show_default=True,
-    help="For another agent's run.",
-)
+@click.option("--wait", metavar="S", type=SECONDS, default=60.0, show_default=True, help="For another agent's run.")
 @click.option("--detailed-exitcode", is_flag=True, help="After a dry run: 3 for drift, 4 for holds.")
 @pass_invocation
 def reconcile(

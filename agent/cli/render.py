@@ -111,9 +111,7 @@ def summary(plan: Plan, percent_limit: float, people_limit: int, *, waits: bool 
     """``3 create, 12 update, 4 deactivate of 1,204 (0.3 %; limit 10 %) – passes``; ``waits``: nobody has decided yet."""
     counts = Counter(action.kind for action in plan.actions)
     parts = [
-        f"{counts[kind]:,} {word(kind)}"
-        for kind in ActionKind
-        if counts[kind] and kind is not ActionKind.DEACTIVATE
+        f"{counts[kind]:,} {word(kind)}" for kind in ActionKind if counts[kind] and kind is not ActionKind.DEACTIVATE
     ]
     leavers = counts[ActionKind.DEACTIVATE]
     share = 100 * leavers / plan.population if plan.population else 0.0
@@ -166,17 +164,14 @@ def _held_plan(plan: Plan) -> str:
 
 def findings_text(findings: Sequence[Finding], shown: int | None = None) -> str:
     lines = [
-        f"? {finding.code.value:<18} {clean(finding.login)}: {clean(finding.detail)}"
-        for finding in findings[:shown]
+        f"? {finding.code.value:<18} {clean(finding.login)}: {clean(finding.detail)}" for finding in findings[:shown]
     ]
     if shown is not None and len(findings) > shown:
         lines.append(f"… and {len(findings) - shown:,} more: opshelm-agent findings")
     return "\n".join(lines)
 
 
-def plan_json(
-    plan: Plan, *, plan_id: int | None, status: str, population: int | None = None
-) -> dict[str, Any]:
+def plan_json(plan: Plan, *, plan_id: int | None, status: str, population: int | None = None) -> dict[str, Any]:
     return {
         "id": plan_id,
         "status": status,

@@ -62,9 +62,7 @@ class LazyGroup(Group):
 
 
 @click.command(
-    cls=LazyGroup,
-    epilog=EPILOG,
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+    cls=LazyGroup, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110}
 )
 @click.version_option(__version__, prog_name="opshelm-agent")
 def cli() -> None:
@@ -102,9 +100,7 @@ def run(args: Sequence[str]) -> int:
 
 def _fail(args: Sequence[str], code: str, detail: str, exit_code: int) -> int:
     if _wants_json(args):
-        click.echo(
-            encode({"format_version": FORMAT_VERSION, "kind": "error", "code": code, "detail": detail})
-        )
+        click.echo(encode({"format_version": FORMAT_VERSION, "kind": "error", "code": code, "detail": detail}))
     from agent.cli.render import clean  # a name in it may come from Okta or a remote
 
     click.echo("\n".join(f"error: {clean(line)}" for line in detail.splitlines() or [code]), err=True)

@@ -13,12 +13,8 @@ from agent.cli.command import command
         "opshelm-agent simulate --scim-url http://127.0.0.1:8765/scim/v2 --scim-key oha_…",
     ],
 )
-@click.option(
-    "--port", default=8768, show_default=True, type=click.IntRange(0, 65535), help="Port on loopback."
-)
-@click.option(
-    "--users", default=200, show_default=True, type=click.IntRange(0), help="People assigned to the app."
-)
+@click.option("--port", default=8768, show_default=True, type=click.IntRange(0, 65535), help="Port on loopback.")
+@click.option("--users", default=200, show_default=True, type=click.IntRange(0), help="People assigned to the app.")
 @click.option("--seed", default=1, show_default=True, help="Same seed, same people.")
 @click.option(
     "--app-style",
@@ -27,15 +23,11 @@ from agent.cli.command import command
     show_default=True,
     help="Catalogue apps deactivate by PATCH, wizard apps by PUT.",
 )
-@click.option(
-    "--scim-url", help="Where to push, such as http://127.0.0.1:8765/scim/v2; without it nothing is pushed."
-)
+@click.option("--scim-url", help="Where to push, such as http://127.0.0.1:8765/scim/v2; without it nothing is pushed.")
 @click.option("--scim-key", help="The API key for --scim-url.")
 @click.option("--app-id", help="Instead of the simulation's own app id.")
 @click.option("--token", help="Instead of the simulation's own API token.")
-@click.option(
-    "--rate-limit", type=click.IntRange(1), help="Calls a minute on the apps bucket; default: headers only."
-)
+@click.option("--rate-limit", type=click.IntRange(1), help="Calls a minute on the apps bucket; default: headers only.")
 @click.option("--print-env", is_flag=True, help="Print the export lines that point the agent here, and exit.")
 def simulate(
     *,
@@ -80,6 +72,4 @@ def simulate(
     try:
         serve(settings, host, port, ready)
     except OSError as exc:
-        raise click.ClickException(
-            f"Port {port} can't be used: {exc.strerror}. Choose another with --port."
-        ) from exc
+        raise click.ClickException(f"Port {port} can't be used: {exc.strerror}. Choose another with --port.") from exc

@@ -5,15 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from agent.cli.command import (
-    Invocation,
-    group,
-    interactive,
-    now,
-    operator,
-    pass_invocation,
-    require_reason,
-)
+from agent.cli.command import Invocation, group, interactive, now, operator, pass_invocation, require_reason
 from agent.cli.people import by_id_option, find
 
 if TYPE_CHECKING:
@@ -37,11 +29,7 @@ def users() -> None:
 
 @users.command(
     "list",
-    examples=[
-        "opshelm-agent users list",
-        "opshelm-agent users list --local",
-        "opshelm-agent users list --owners",
-    ],
+    examples=["opshelm-agent users list", "opshelm-agent users list --local", "opshelm-agent users list --owners"],
 )
 @click.option("--local", is_flag=True, help="Only accounts that Okta doesn't manage.")
 @click.option("--owners", is_flag=True, help="Only owners.")
@@ -53,23 +41,13 @@ def list_users(invocation: Invocation, local: bool, owners: bool, inactive: bool
     from agent.model.users import Role
 
     def wanted(user: "DirectoryUser") -> bool:
-        return not (
-            (local and user.managed) or (owners and user.role is not Role.OWNER) or (inactive and user.active)
-        )
+        return not ((local and user.managed) or (owners and user.role is not Role.OWNER) or (inactive and user.active))
 
     with invocation.directory() as directory:
         found = [user for page in directory.everyone() for user in page if wanted(user)]
     columns = ["userName", "state", "role", "managed", "protected", "Okta id", "id"]
     cells = [
-        [
-            u.user_name,
-            _state(u),
-            u.role.value,
-            _managed(u),
-            "protected" if u.protected else "",
-            u.okta_id,
-            u.id,
-        ]
+        [u.user_name, _state(u), u.role.value, _managed(u), "protected" if u.protected else "", u.okta_id, u.id]
         for u in found
     ]
     invocation.answer(
@@ -79,9 +57,7 @@ def list_users(invocation: Invocation, local: bool, owners: bool, inactive: bool
     )
 
 
-@users.command(
-    "show", examples=["opshelm-agent users show ann@example.com", "opshelm-agent users show --id 7f3c…"]
-)
+@users.command("show", examples=["opshelm-agent users show ann@example.com", "opshelm-agent users show --id 7f3c…"])
 @_LOGIN
 @by_id_option
 @pass_invocation
@@ -93,8 +69,7 @@ def show(invocation: Invocation, login: str, by_id: bool) -> None:
 
 
 @users.command(
-    "add",
-    examples=["opshelm-agent users add ann@example.com --owner", "opshelm-agent users add bob@example.com"],
+    "add", examples=["opshelm-agent users add ann@example.com --owner", "opshelm-agent users add bob@example.com"]
 )
 @_LOGIN
 @click.option("--owner", is_flag=True, help="With the owner role.")
@@ -125,9 +100,7 @@ def role(invocation: Invocation, login: str, role: str, by_id: bool, reason: str
     )
 
 
-@users.command(
-    "deactivate", examples=["opshelm-agent users deactivate ann@example.com --reason 'left, never in Okta'"]
-)
+@users.command("deactivate", examples=["opshelm-agent users deactivate ann@example.com --reason 'left, never in Okta'"])
 @_LOGIN
 @by_id_option
 @_REASON
@@ -135,14 +108,7 @@ def role(invocation: Invocation, login: str, role: str, by_id: bool, reason: str
 def deactivate(invocation: Invocation, login: str, by_id: bool, reason: str) -> None:
     """End the access of one account, local ones too; it becomes a member. The last active owner stays."""
     text = require_reason(reason)
-    _act_on(
-        invocation,
-        login,
-        by_id,
-        act=lambda acts, user: acts.deactivate(user.id),
-        reason=text,
-        done="Deactivated",
-    )
+    _act_on(invocation, login, by_id, act=lambda acts, user: acts.deactivate(user.id), reason=text, done="Deactivated")
 
 
 @users.command("link", examples=["opshelm-agent users link ann@example.com --okta-id 00u1abcd2EFGH3ijk4x7"])
@@ -153,33 +119,21 @@ def deactivate(invocation: Invocation, login: str, by_id: bool, reason: str) -> 
 @pass_invocation
 def link(invocation: Invocation, login: str, okta_id: str, by_id: bool, reason: str) -> None:
     """Say that this account is that Okta user: Okta manages it from now on. Changes nothing else of it."""
-    _act_on(
-        invocation,
-        login,
-        by_id,
-        act=lambda acts, user: acts.link(user.id, okta_id),
-        reason=reason,
-        done="Linked",
-    )
+    _act_on(invocation, login, by_id, act=lambda acts, user: acts.link(user.id, okta_id), reason=reason, done="Linked")
 
 
-@users.command(
-    "unlink", examples=["opshelm-agent users unlink ann@example.com --reason 'linked to the wrong person'"]
-)
+@users.command("unlink", examples=["opshelm-agent users unlink ann@example.com --reason 'linked to the wrong person'"])
 @_LOGIN
 @by_id_option
 @_WHY
 @pass_invocation
 def unlink(invocation: Invocation, login: str, by_id: bool, reason: str) -> None:
     """Make it a local account again; Okta's runs leave it alone from now on."""
-    _act_on(
-        invocation, login, by_id, act=lambda acts, user: acts.unlink(user.id), reason=reason, done="Unlinked"
-    )
+    _act_on(invocation, login, by_id, act=lambda acts, user: acts.unlink(user.id), reason=reason, done="Unlinked")
 
 
 @users.command(
-    "release-name",
-    examples=["opshelm-agent users release-name ann@example.com --reason 'new Ann starts Monday'"],
+    "release-name", examples=["opshelm-agent users release-name ann@example.com --reason 'new Ann starts Monday'"]
 )
 @_LOGIN
 @by_id_option
@@ -187,14 +141,7 @@ def unlink(invocation: Invocation, login: str, by_id: bool, reason: str) -> None
 @pass_invocation
 def release_name(invocation: Invocation, login: str, by_id: bool, reason: str) -> None:
     """Free the userName of an inactive account for somebody new. The old account stays, under another name."""
-    _act_on(
-        invocation,
-        login,
-        by_id,
-        act=lambda acts, user: acts.release_name(user.id),
-        reason=reason,
-        done="Renamed",
-    )
+    _act_on(invocation, login, by_id, act=lambda acts, user: acts.release_name(user.id), reason=reason, done="Renamed")
 
 
 @users.command("protect", examples=["opshelm-agent users protect breakglass@example.com"])
@@ -240,9 +187,7 @@ def owner() -> None:
 
 @owner.command(
     "handover",
-    examples=[
-        "opshelm-agent owner handover --to zoe@example.com --deactivate ann@example.com --reason 'Ann left'"
-    ],
+    examples=["opshelm-agent owner handover --to zoe@example.com --deactivate ann@example.com --reason 'Ann left'"],
 )
 @click.option("--to", "successor", metavar="LOGIN", required=True, help="Becomes owner.")
 @click.option("--deactivate", "leaver", metavar="LOGIN", required=True, help="Is deactivated.")
@@ -254,9 +199,7 @@ def handover(invocation: Invocation, successor: str, leaver: str, reason: str) -
         to, gone = find(directory, successor), find(directory, leaver)
         promoted, ended = _acts(directory, reason.strip()).handover(to.id, gone.id)
     body = {"owner": user_json(promoted), "deactivated": user_json(ended)}
-    invocation.answer(
-        "handover", body, f"{promoted.user_name} is owner now; {ended.user_name} is deactivated."
-    )
+    invocation.answer("handover", body, f"{promoted.user_name} is owner now; {ended.user_name} is deactivated.")
 
 
 def _acts(directory: "SqlDirectory | RemoteDirectory", reason: str) -> "Acts":
@@ -291,15 +234,7 @@ def _line(user: "DirectoryUser") -> str:
 
 
 def _state(user: "DirectoryUser") -> str:
-    return (
-        "removed"
-        if user.hidden
-        else "active"
-        if user.active
-        else "suspended"
-        if user.suspended
-        else "inactive"
-    )
+    return "removed" if user.hidden else "active" if user.active else "suspended" if user.suspended else "inactive"
 
 
 def _managed(user: "DirectoryUser") -> str:
@@ -329,11 +264,7 @@ def user_text(user: "DirectoryUser") -> str:
         for key, value in user_json(user).items()
         if value not in (None, False, "", [], {}) and key not in ("created", "updated", "deactivated")
     }
-    facts |= {
-        "created": when(user.created),
-        "updated": when(user.updated),
-        "deactivated": when(user.deactivated),
-    }
+    facts |= {"created": when(user.created), "updated": when(user.updated), "deactivated": when(user.deactivated)}
     width = max(map(len, facts))
     return "\n".join(
         f"{key.removeprefix('urn:ietf:params:scim:schemas:extension:'):<{width}}  "

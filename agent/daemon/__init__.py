@@ -26,9 +26,7 @@ def serve(loaded: Loaded, *, config: str | None = None) -> int:
     with ExitStack() as stack:
         server = loaded.settings.server
         public = stack.enter_context(closing(listen(server.host, server.port, "server.port")))
-        admin = stack.enter_context(
-            closing(listen(server.admin_host, server.admin_port, "server.admin_port"))
-        )
+        admin = stack.enter_context(closing(listen(server.admin_host, server.admin_port, "server.admin_port")))
         settings = with_ports(loaded.settings, public, admin)
         reload = Reload(loaded, config)
         agent = stack.enter_context(open_agent(settings, need_okta=False, secrets=reload.secrets))
@@ -44,9 +42,7 @@ def with_ports(settings: Settings, public: socket.socket, admin: socket.socket) 
 class Service:
     """One running daemon. ``run`` blocks; ``stop`` may be called from any thread."""
 
-    def __init__(
-        self, agent: Agent, public: socket.socket, admin: socket.socket, reload: Reload | None = None
-    ) -> None:
+    def __init__(self, agent: Agent, public: socket.socket, admin: socket.socket, reload: Reload | None = None) -> None:
         from agent.dashboard.app import build as build_admin
         from agent.dashboard.metrics import OktaCollector
 
@@ -83,10 +79,7 @@ class Service:
         if clock:
             self.clock.start()
         _log.info(
-            "serving",
-            receiver=f"{self.address}/scim/v2",
-            admin=self.admin_address,
-            okta=self.agent.okta is not None,
+            "serving", receiver=f"{self.address}/scim/v2", admin=self.admin_address, okta=self.agent.okta is not None
         )
         if self.agent.okta is None:
             _log.warning("no [okta] section: serving the receiver alone, nothing is reconciled")

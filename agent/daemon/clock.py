@@ -74,9 +74,7 @@ class Clock:
     def look_for_changes(self) -> None:
         """Now (SIGHUP), as soon as no run is under way."""
         if self._scheduler.running:
-            self._scheduler.add_job(
-                self._guarded, args=["reload", self._look_for_changes], executor="reconcile"
-            )
+            self._scheduler.add_job(self._guarded, args=["reload", self._look_for_changes], executor="reconcile")
 
     def wake(self) -> None:
         """Somebody is to be looked at: now, or as soon as the run that is under way has ended. From any thread."""
@@ -163,9 +161,7 @@ class Clock:
         self._woken.clear()
         for _ in range(_LOOKS):
             reconciler = self._agent.reconciler
-            report = (
-                None if reconciler is None else reconciler.look(apply=self._agent.settings.schedule.apply)
-            )
+            report = None if reconciler is None else reconciler.look(apply=self._agent.settings.schedule.apply)
             if report is None or self._stopping.is_set():
                 return
             log_run(report)

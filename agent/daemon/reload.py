@@ -6,18 +6,7 @@ from agent.model.errors import ConfigError
 from agent.settings import Loaded, Settings, load
 
 #: Taken on without a restart.
-LIVE = (
-    "okta",
-    "directory",
-    "schedule",
-    "reconcile",
-    "policy",
-    "guard",
-    "receiver",
-    "mapping",
-    "imports",
-    "notify",
-)
+LIVE = ("okta", "directory", "schedule", "reconcile", "policy", "guard", "receiver", "mapping", "imports", "notify")
 
 _log = structlog.get_logger("agent.daemon")
 
@@ -39,9 +28,7 @@ class Reload:
                 _log.error("the settings are wrong; those from before go on", problems=exc.problems)
             return None
         self._reported = []
-        sections = [
-            name for name in Settings.model_fields if getattr(settings, name) != getattr(self.current, name)
-        ]
+        sections = [name for name in Settings.model_fields if getattr(settings, name) != getattr(self.current, name)]
         if not sections:
             return None
         late = [name for name in sections if name not in LIVE]

@@ -23,8 +23,7 @@ MAX_HEAD = 32_768
 _NO_MEMORY_BODY = error_body(429, NO_MEMORY)
 _NO_MEMORY = (
     b"HTTP/1.1 429 Too Many Requests\r\nretry-after: %d\r\ncontent-type: application/scim+json\r\n"
-    b"content-length: %d\r\nconnection: close\r\n\r\n%b"
-    % (RETRY_AFTER, len(_NO_MEMORY_BODY), _NO_MEMORY_BODY)
+    b"content-length: %d\r\nconnection: close\r\n\r\n%b" % (RETRY_AFTER, len(_NO_MEMORY_BODY), _NO_MEMORY_BODY)
 )
 _TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
 #: What runs longer when the process is asked to stop is cut off.
@@ -132,9 +131,7 @@ class _Server(uvicorn.Server):
 class WebServers:
     """Serves each app on its socket until ``stop``."""
 
-    def __init__(
-        self, apps: Sequence[tuple[Any, socket.socket]], trusted_proxies: Sequence[str] = ()
-    ) -> None:
+    def __init__(self, apps: Sequence[tuple[Any, socket.socket]], trusted_proxies: Sequence[str] = ()) -> None:
         self._servers = [(_Server(_config(app, trusted_proxies)), listener) for app, listener in apps]
 
     async def serve(self) -> None:

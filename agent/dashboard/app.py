@@ -76,9 +76,7 @@ class Admin:
     def metrics(self, request: Request) -> Response:
         """From this machine without a key; from elsewhere with one of scope metrics."""
         if not self._may_read_metrics(request):
-            answer = (
-                "A key of scope metrics is needed: opshelm-agent keys create prometheus --scope metrics\n"
-            )
+            answer = "A key of scope metrics is needed: opshelm-agent keys create prometheus --scope metrics\n"
             return PlainTextResponse(answer, 401, {**_HEADERS, "www-authenticate": "Bearer"})
         text = generate_latest(self.registry) + generate_latest(PROCESS)
         return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8", headers=_HEADERS)

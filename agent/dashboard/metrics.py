@@ -45,9 +45,7 @@ class StatusCollector(Collector):
         account, counts = status.account, status.counts
         yield _gauge("managed_active", "Active accounts that Okta manages.", account.managed_active)
         yield _gauge(
-            "active_owners",
-            "Active owners; with one left nobody can be deactivated who is it.",
-            account.active_owners,
+            "active_owners", "Active owners; with one left nobody can be deactivated who is it.", account.active_owners
         )
         yield _gauge("paused", "1 while applies are paused.", float(account.paused))
         yield _gauge(
@@ -67,13 +65,9 @@ class StatusCollector(Collector):
         yield limits
         if status.slowest_action is not None:
             seconds = status.slowest_action.total_seconds()
-            yield _gauge(
-                "last_apply_seconds", "From the last applied plan to its last finished action.", seconds
-            )
+            yield _gauge("last_apply_seconds", "From the last applied plan to its last finished action.", seconds)
         yield _gauge("lease_held", "1 while a run holds the lease.", float(status.lease_holder is not None))
-        yield _gauge(
-            "journal_head_block", "Number of the newest sealed journal block.", account.journal_block
-        )
+        yield _gauge("journal_head_block", "Number of the newest sealed journal block.", account.journal_block)
         head = GaugeMetricFamily(
             f"{_PREFIX}journal_head",
             "Always 1; the label is the journal's head, to compare from outside.",
@@ -98,9 +92,7 @@ class OktaCollector(Collector):
 
     def collect(self) -> Iterator[Metric]:
         found = self._budgets() or {}
-        left = GaugeMetricFamily(
-            f"{_PREFIX}okta_remaining", "Calls left in Okta's window.", labels=["bucket"]
-        )
+        left = GaugeMetricFamily(f"{_PREFIX}okta_remaining", "Calls left in Okta's window.", labels=["bucket"])
         limit = GaugeMetricFamily(f"{_PREFIX}okta_limit", "Calls in Okta's window.", labels=["bucket"])
         waited = CounterMetricFamily(
             f"{_PREFIX}okta_waited_seconds", "Time spent waiting for Okta's limits.", labels=["bucket"]
@@ -120,9 +112,7 @@ def _sweeps(status: Status) -> Iterator[Metric]:
     last = status.account.last_good_sweep
     if last is not None:
         yield _gauge("last_good_sweep_timestamp_seconds", "When the last good sweep ended.", last.timestamp())
-        yield _gauge(
-            "last_good_sweep_age_seconds", "Age of the last good sweep.", (status.at - last).total_seconds()
-        )
+        yield _gauge("last_good_sweep_age_seconds", "Age of the last good sweep.", (status.at - last).total_seconds())
         yield _gauge("last_good_sweep_people", "People that it saw.", status.account.last_good_people or 0)
     run = status.last_run
     if run is not None and run.ended is not None:
@@ -137,25 +127,17 @@ def _sweeps(status: Status) -> Iterator[Metric]:
 
 def _drift(status: Status) -> Iterator[Metric]:
     if status.drift is not None:
-        drift = GaugeMetricFamily(
-            f"{_PREFIX}drift", "What the newest plan has left to do, by kind.", labels=["kind"]
-        )
+        drift = GaugeMetricFamily(f"{_PREFIX}drift", "What the newest plan has left to do, by kind.", labels=["kind"])
         for kind in ActionKind:
             drift.add_metric([kind.value], status.drift.get(kind, 0))
         yield drift
-        yield _gauge(
-            "leavers_active", "People whose access should have ended and hasn't.", status.leavers_active
-        )
-    held = GaugeMetricFamily(
-        f"{_PREFIX}held", "Runs and actions that wait for a person, by code.", labels=["code"]
-    )
+        yield _gauge("leavers_active", "People whose access should have ended and hasn't.", status.leavers_active)
+    held = GaugeMetricFamily(f"{_PREFIX}held", "Runs and actions that wait for a person, by code.", labels=["code"])
     for code, count in sorted(status.held.items()):
         held.add_metric([code.value], count)
     yield held
     ages = [(status.at - stored.created).total_seconds() for stored in status.held_plans]
-    yield _gauge(
-        "held_oldest_age_seconds", "Age of the oldest held plan; 0 without one.", max(ages, default=0.0)
-    )
+    yield _gauge("held_oldest_age_seconds", "Age of the oldest held plan; 0 without one.", max(ages, default=0.0))
 
 
 def _gauge(name: str, doc: str, value: float) -> GaugeMetricFamily:

@@ -65,9 +65,7 @@ def _banners(status: Status) -> list[str]:
             "End: opshelm-agent resume"
         )
     if account.distrust:
-        found.append(
-            f"{account.distrust} Nothing is applied. End: opshelm-agent db accept-restore --reason …"
-        )
+        found.append(f"{account.distrust} Nothing is applied. End: opshelm-agent db accept-restore --reason …")
     if not status.scim_keys:
         found.append("Okta has no key yet: opshelm-agent keys create okta")
     return [f'<p class="banner" role="status">{escape(text)}</p>' for text in found]
@@ -75,11 +73,7 @@ def _banners(status: Status) -> list[str]:
 
 def _facts(status: Status, receiver: str) -> list[tuple[str, ...]]:
     account, counts = status.account, status.counts
-    pinned = (
-        f"org {account.org_id}, app {account.app_id}"
-        if account.pinned
-        else "not pinned yet: the first apply pins"
-    )
+    pinned = f"org {account.org_id}, app {account.app_id}" if account.pinned else "not pinned yet: the first apply pins"
     swept = (
         f"{account.last_good_sweep:%Y-%m-%d %H:%M:%S} UTC, {account.last_good_people:,} people"
         if account.last_good_sweep

@@ -36,21 +36,25 @@ def resume(conn: Connection, *, actor: str, source: str, now: datetime) -> None:
 
 
 def allow(
-    conn: Connection, *, count: int, until: datetime, actor: str, source: str, reason: str, now: datetime,
-    directory_id: str | None = None, okta_id: str | None = None,
-) -> int:  # fmt: skip
+    conn: Connection,
+    *,
+    count: int,
+    until: datetime,
+    actor: str,
+    source: str,
+    reason: str,
+    now: datetime,
+    directory_id: str | None = None,
+    okta_id: str | None = None,
+) -> int:
     """Announce deactivations, and let the reconciler look at once at whoever was refused meanwhile."""
     number = windows.allow(
         conn, count=count, until=until, actor=actor, reason=reason, now=now, directory_id=directory_id
     )
     if directory_id is not None and windows.rejected_at(conn, directory_id):
-        windows.settle(
-            conn, directory_id
-        )  # an earlier no is taken back: Okta's retry is a push like any other
+        windows.settle(conn, directory_id)  # an earlier no is taken back: Okta's retry is a push like any other
     waiting = [
-        push
-        for push in windows.refused(conn)
-        if directory_id in (None, push.directory_id) and not push.rejected_at
+        push for push in windows.refused(conn) if directory_id in (None, push.directory_id) and not push.rejected_at
     ]
     for push in waiting[:count]:
         attention.add(
@@ -63,24 +67,27 @@ def allow(
         )
     after = msgspec.json.encode({"allowance": number, "count": count, "until": until}).decode()
     _note(
-        conn, "guard allow", actor=actor, source=source, reason=reason, now=now,
-        directory_id=directory_id, okta_id=okta_id, after=after,
-    )  # fmt: skip
+        conn,
+        "guard allow",
+        actor=actor,
+        source=source,
+        reason=reason,
+        now=now,
+        directory_id=directory_id,
+        okta_id=okta_id,
+        after=after,
+    )
     return number
 
 
-def reject(
-    conn: Connection, *, directory_id: str, actor: str, source: str, reason: str, now: datetime
-) -> None:
+def reject(conn: Connection, *, directory_id: str, actor: str, source: str, reason: str, now: datetime) -> None:
     """The retries of this person's pushed deactivation get 409: somebody must correct Okta."""
     if not windows.reject(conn, directory_id, actor=actor, now=now):
         raise NotFound("No refused push of this account is waiting. See: opshelm-agent guard show")
     _note(conn, "guard reject", actor=actor, source=source, reason=reason, directory_id=directory_id, now=now)
 
 
-def reject_plan(
-    conn: Connection, plan_id: int, *, actor: str, source: str, reason: str, now: datetime
-) -> None:
+def reject_plan(conn: Connection, plan_id: int, *, actor: str, source: str, reason: str, now: datetime) -> None:
     """A person says no to a plan that waits: it can't be applied any more."""
     stored = plans.get(conn, plan_id)
     if stored is None:
@@ -93,36 +100,26 @@ def reject_plan(
     plans.mark(conn, plan_id, waiting, ActionState.REJECTED, now)
     alarms.clear(conn, "held", f"plan {plan_id}", now)
     _note(
-        conn,
-        "plan reject",
-        actor=actor,
-        source=source,
-        reason=reason,
-        plan_id=plan_id,
-        run_id=stored.run_id,
-        now=now,
+        conn, "plan reject", actor=actor, source=source, reason=reason, plan_id=plan_id, run_id=stored.run_id, now=now
     )
 
 
 def accept_pins(
-    conn: Connection,
-    *,
-    org_id: str,
-    app_id: str,
-    app_label: str,
-    actor: str,
-    source: str,
-    reason: str,
-    now: datetime,
+    conn: Connection, *, org_id: str, app_id: str, app_label: str, actor: str, source: str, reason: str, now: datetime
 ) -> account.Account:
     """From now on the account belongs to this org and app; answers the row as it was before."""
     before = account.lock(conn)
     account.pin(conn, org_id=org_id, app_id=app_id, app_label=app_label, actor=actor, now=now)
     _note(
-        conn, "pins accept", actor=actor, source=source, reason=reason, now=now,
+        conn,
+        "pins accept",
+        actor=actor,
+        source=source,
+        reason=reason,
+        now=now,
         before=msgspec.json.encode({"org_id": before.org_id, "app_id": before.app_id}).decode(),
         after=msgspec.json.encode({"org_id": org_id, "app_id": app_id}).decode(),
-    )  # fmt: skip
+    )
     return before
 
 

@@ -34,12 +34,7 @@ class Verdict(NamedTuple):
 
 
 def check(
-    conn: Connection,
-    account: Account,
-    user: DirectoryUser,
-    context: WriteContext,
-    now: datetime,
-    policy: Policy,
+    conn: Connection, account: Account, user: DirectoryUser, context: WriteContext, now: datetime, policy: Policy
 ) -> Verdict:
     """Refused, or how to count it. Writes nothing."""
     if context.exempt or context.source not in _COUNTED:
@@ -63,25 +58,16 @@ def _rejected(conn: Connection, user: DirectoryUser) -> None:
         )
 
 
-def _hour(
-    counts: windows.Counts, user: DirectoryUser, context: WriteContext, policy: Policy
-) -> list[tuple[str, str]]:
+def _hour(counts: windows.Counts, user: DirectoryUser, context: WriteContext, policy: Policy) -> list[tuple[str, str]]:
     if context.source is Source.SWEEP:
         return []  # fills this window, but has a limit of its own in the plan
     limit = push_limit(counts.population, policy.guard)
     then = counts.last_hour + 1
-    share = (
-        f"{then} of {counts.population} people would be deactivated within 60 minutes; the limit is {limit}"
-    )
+    share = f"{then} of {counts.population} people would be deactivated within 60 minutes; the limit is {limit}"
     if then > limit and _holds(context, policy):
         raise Refused(RefusalCode.PUSH_BURST, _held(user, share, context), retry_after=RETRY_AFTER)
     if then == limit + 1:
-        return [
-            (
-                "push_burst",
-                f"{share}. guard.push_mode is alarm, so it was let through. Check Okta's assignments.",
-            )
-        ]
+        return [("push_burst", f"{share}. guard.push_mode is alarm, so it was let through. Check Okta's assignments.")]
     if then == limit // 2 + 1:
         return [
             (
@@ -92,9 +78,7 @@ def _hour(
     return []
 
 
-def _day(
-    counts: windows.Counts, user: DirectoryUser, context: WriteContext, policy: Policy
-) -> list[tuple[str, str]]:
+def _day(counts: windows.Counts, user: DirectoryUser, context: WriteContext, policy: Policy) -> list[tuple[str, str]]:
     limit = window_limit(counts.population, policy.guard)
     then = counts.last_day + 1
     if then <= limit:

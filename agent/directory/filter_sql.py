@@ -111,9 +111,7 @@ class _Builder:
             case Compare(target=target) if target.attribute.multi:
                 return self._compare_list(term)
             case Present(target=target) if target.attribute.multi:
-                return self._any(
-                    target, term, lambda read: read(target).is_not(None) if target.sub else true()
-                )
+                return self._any(target, term, lambda read: read(target).is_not(None) if target.sub else true())
             case Compare():
                 return self._compare(term, self._column(term.target))
             case Present(target=target):
@@ -163,9 +161,7 @@ class _Builder:
         if self.sqlite:
             each = func.json_each(users.c.profile, f'$."{name}"').table_valued("value")
         else:
-            each = func.jsonb_array_elements(cast(users.c.profile, JSONB)[name]).table_valued(
-                column("value", JSONB)
-            )
+            each = func.jsonb_array_elements(cast(users.c.profile, JSONB)[name]).table_valued(column("value", JSONB))
         return each, lambda part: self._part(each.c.value, part), true()
 
     def _part(self, value: ColumnElement[Any], part: Target) -> ColumnElement[Any]:
@@ -188,9 +184,7 @@ class _Builder:
         if target.sub is not None:
             keys.append(target.sub.name)
         if self.sqlite:
-            return cast(
-                func.json_extract(users.c.profile, "$." + ".".join(f'"{key}"' for key in keys)), String
-            )
+            return cast(func.json_extract(users.c.profile, "$." + ".".join(f'"{key}"' for key in keys)), String)
         return func.jsonb_extract_path_text(cast(users.c.profile, JSONB), *keys, type_=String)
 
     def _compare(self, term: Compare, expression: ColumnElement[Any]) -> Condition:
@@ -203,9 +197,7 @@ class _Builder:
             return or_(expression.is_(None), expression != value)
         return and_(expression.is_not(None), self._holds(op, expression, value))
 
-    def _folded(
-        self, target: Target, value: str, expression: ColumnElement[Any]
-    ) -> tuple[str, ColumnElement[Any]]:
+    def _folded(self, target: Target, value: str, expression: ColumnElement[Any]) -> tuple[str, ColumnElement[Any]]:
         """Both sides in the form that the attribute is compared in."""
         if str(target) in _KEYED:
             return identity_key(value), expression

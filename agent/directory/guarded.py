@@ -58,9 +58,8 @@ def write(
         return after
     row = locked or account.lock(conn)
     ready = check(
-        conn, row, before=before, after=after, context=context, now=now, policy=policy, revives=revives,
-        holders=holders,
-    )  # fmt: skip
+        conn, row, before=before, after=after, context=context, now=now, policy=policy, revives=revives, holders=holders
+    )
     return carry_out(conn, ready, now, policy)
 
 
@@ -122,9 +121,7 @@ def carry_out(conn: Connection, ready: Ready, now: datetime, policy: Policy) -> 
             count_identity_change(conn, after, now, policy)
     if ready.confirm:
         asked = attention.CONFIRM_REUSE
-        attention.add(
-            conn, reason=asked, okta_id=after.okta_id, directory_id=after.id, not_before=now, now=now
-        )
+        attention.add(conn, reason=asked, okta_id=after.okta_id, directory_id=after.id, not_before=now, now=now)
     journal.append(conn, journalled.entry(journal.Kind.APPLIED, ready.verb, before, after, context), now)
     return after
 
@@ -133,9 +130,7 @@ def _next(before: DirectoryUser | None, after: DirectoryUser, now: datetime) -> 
     if before is None:
         return after
     # Never older than before, whatever the clock did: clients compare lastModified.
-    return replace(
-        after, version=before.version + 1, updated=max(now, before.updated + timedelta(microseconds=1))
-    )
+    return replace(after, version=before.version + 1, updated=max(now, before.updated + timedelta(microseconds=1)))
 
 
 def needs_confirmation(before: DirectoryUser | None, context: WriteContext, *, revives: bool) -> bool:
@@ -166,8 +161,7 @@ def _unique(
         raise name_taken(after.user_name)
     if okta_id is not None and any(user.okta_id == okta_id for user in others):
         raise Refused(
-            RefusalCode.UNIQUENESS,
-            f"The externalId {okta_id} belongs to another OpsHelm account. Nothing was changed.",
+            RefusalCode.UNIQUENESS, f"The externalId {okta_id} belongs to another OpsHelm account. Nothing was changed."
         )
     if email_key is not None and any(user.active and user.email_key == email_key for user in others):
         raise Refused(
@@ -178,9 +172,7 @@ def _unique(
         )
 
 
-def revivable(
-    draft: Draft, same_id: DirectoryUser | None, same_name: DirectoryUser | None
-) -> DirectoryUser | None:
+def revivable(draft: Draft, same_id: DirectoryUser | None, same_name: DirectoryUser | None) -> DirectoryUser | None:
     """The inactive account that a POST means; None where nothing is in its way; Refused where somebody else is.
 
     =====================================  ================================  =========================
@@ -197,8 +189,7 @@ def revivable(
     if same_id is not None:
         if same_id.active:
             raise Refused(
-                RefusalCode.UNIQUENESS,
-                f"The externalId {draft.okta_id} has an active OpsHelm account already.",
+                RefusalCode.UNIQUENESS, f"The externalId {draft.okta_id} has an active OpsHelm account already."
             )
         if same_name is None or same_name.id == same_id.id:
             return same_id
@@ -211,17 +202,12 @@ def revivable(
 
 def name_taken(user_name: str) -> Refused:
     return Refused(
-        RefusalCode.UNIQUENESS,
-        f"The userName {user_name} is taken by another OpsHelm account. Nothing was changed.",
+        RefusalCode.UNIQUENESS, f"The userName {user_name} is taken by another OpsHelm account. Nothing was changed."
     )
 
 
 def _last_owner(
-    row: Account,
-    before: DirectoryUser | None,
-    after: DirectoryUser,
-    context: WriteContext,
-    owners_gained: int,
+    row: Account, before: DirectoryUser | None, after: DirectoryUser, context: WriteContext, owners_gained: int
 ) -> None:
     loses = active_owner(before) and not active_owner(after)
     if loses and before is not None and row.active_owners + owners_gained <= 1:
@@ -248,12 +234,7 @@ def count_deactivation(
     if verdict.announced:
         windows.use_allowance(conn, user.id, now)
     windows.record(
-        conn,
-        directory_id=user.id,
-        source=context.source.value,
-        exempt=verdict.exempt,
-        managed=user.managed,
-        now=now,
+        conn, directory_id=user.id, source=context.source.value, exempt=verdict.exempt, managed=user.managed, now=now
     )
     windows.settle(conn, user.id)
     for code, detail in verdict.alarms:

@@ -52,8 +52,7 @@ def verb(before: DirectoryUser | None, after: DirectoryUser) -> str:
         ("role", before.role is not after.role),
         (
             "link",
-            (after.managed and not before.managed)
-            or (before.origin is Origin.LOCAL) > (after.origin is Origin.LOCAL),
+            (after.managed and not before.managed) or (before.origin is Origin.LOCAL) > (after.origin is Origin.LOCAL),
         ),
         ("unlink", before.managed and not after.managed),
         ("protect", after.protected and not before.protected),
@@ -89,10 +88,5 @@ def entry(
 
 
 def _linked_by_push(before: DirectoryUser | None, after: DirectoryUser | None, context: WriteContext) -> str:
-    links = (
-        before is not None
-        and after is not None
-        and before.origin is Origin.LOCAL
-        and after.origin is Origin.LINKED
-    )
+    links = before is not None and after is not None and before.origin is Origin.LOCAL and after.origin is Origin.LINKED
     return "linked by push" if links and context.source is Source.PUSH else ""

@@ -54,9 +54,7 @@ class Acts:
         user = DirectoryUser(
             id=str(uuid.uuid4()),
             user_name=login,
-            profile=Profile(
-                emails=(MultiValue(value=login, type="work", primary=True),) if "@" in login else ()
-            ),
+            profile=Profile(emails=(MultiValue(value=login, type="work", primary=True),) if "@" in login else ()),
             active=True,
             role=Role.OWNER if owner else Role.MEMBER,
             origin=Origin.LOCAL,
@@ -67,12 +65,7 @@ class Acts:
         def work(conn: Connection) -> DirectoryUser | Raised:
             try:
                 return guarded.write(
-                    conn,
-                    before=None,
-                    after=user,
-                    context=self._context,
-                    now=self._now,
-                    policy=self._directory.policy,
+                    conn, before=None, after=user, context=self._context, now=self._now, policy=self._directory.policy
                 )
             except Refused as refused:
                 return self._refused(conn, refused, None, user)
@@ -106,9 +99,7 @@ class Acts:
     def release_name(self, user_id: str) -> DirectoryUser:
         def wanted(before: DirectoryUser) -> DirectoryUser:
             if before.active:
-                raise UsageError(
-                    f"{before.user_name} is active. Only an inactive account's name can be released."
-                )
+                raise UsageError(f"{before.user_name} is active. Only an inactive account's name can be released.")
             mark = f"#released-{self._now:%Y%m%d}-{before.id[:8]}"
             return replace(before, user_name=before.user_name[: _LONGEST_NAME - len(mark)] + mark)
 
@@ -149,9 +140,15 @@ class Acts:
         owners_gained: int = 0,
     ) -> guarded.Ready:
         return guarded.check(
-            conn, row, before=before, after=after, context=self._context, now=self._now,
-            policy=self._directory.policy, owners_gained=owners_gained,
-        )  # fmt: skip
+            conn,
+            row,
+            before=before,
+            after=after,
+            context=self._context,
+            now=self._now,
+            policy=self._directory.policy,
+            owners_gained=owners_gained,
+        )
 
     def _ended(self, before: DirectoryUser) -> DirectoryUser:
         if not before.active and not before.suspended:

@@ -15,8 +15,5 @@ class Policy(Struct, frozen=True, kw_only=True):
     @classmethod
     def of(cls, settings: Settings) -> "Policy":
         return cls(
-            guard=settings.guard,
-            policy=settings.policy,
-            receiver=settings.receiver,
-            mapping=Mapping(settings.mapping),
+            guard=settings.guard, policy=settings.policy, receiver=settings.receiver, mapping=Mapping(settings.mapping)
         )

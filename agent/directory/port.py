@@ -79,13 +79,9 @@ class Directory(Protocol):
 
     def get(self, user_id: str) -> DirectoryUser | None: ...
 
-    def find(
-        self, *, user_name_key: str | None = None, okta_id: str | None = None
-    ) -> DirectoryUser | None: ...
+    def find(self, *, user_name_key: str | None = None, okta_id: str | None = None) -> DirectoryUser | None: ...
 
-    def search(
-        self, where: Any | None, start_index: int, count: int, *, include_hidden: bool = False
-    ) -> Page:
+    def search(self, where: Any | None, start_index: int, count: int, *, include_hidden: bool = False) -> Page:
         """One page in the stable order. ``where`` is an agent.scim.filter expression or None for all."""
         ...
 

@@ -36,12 +36,6 @@ def keep(
     if refused.reason in _BURST:
         windows.refuse(conn, directory_id=before.id, okta_id=before.okta_id, login=before.user_name, now=now)
         alarms.raise_alarm(conn, refused.reason.value, "guard", refused.detail, now)
-    elif (
-        refused.reason is RefusalCode.LOCAL_ACCOUNT
-        and after is not None
-        and not (after.active or after.hidden)
-    ):
+    elif refused.reason is RefusalCode.LOCAL_ACCOUNT and after is not None and not (after.active or after.hidden):
         why = attention.LOCAL_DEACTIVATE
-        attention.add(
-            conn, reason=why, okta_id=after.okta_id, directory_id=before.id, not_before=now, now=now
-        )
+        attention.add(conn, reason=why, okta_id=after.okta_id, directory_id=before.id, not_before=now, now=now)

@@ -31,9 +31,7 @@ def rename_in(
     ids = [member[0] for member in members]
     pairs = [_pair(conn, member, context, now, policy) for member in members]
     ready = [
-        guarded.check(
-            conn, row, before=before, after=after, context=context, now=now, policy=policy, beside=ids
-        )
+        guarded.check(conn, row, before=before, after=after, context=context, now=now, policy=policy, beside=ids)
         for before, after in pairs
     ]
     for before, _ in pairs:

@@ -32,35 +32,47 @@ _ORIGINS = {origin.value: origin for origin in Origin}
 COLUMNS = [
     users.c[name]
     for name in (
-        "seq", "id", "user_name", "profile", "active", "created", "updated", "okta_id", "role", "origin",
-        "protected", "suspended", "hidden", "deactivated", "version",
+        "seq",
+        "id",
+        "user_name",
+        "profile",
+        "active",
+        "created",
+        "updated",
+        "okta_id",
+        "role",
+        "origin",
+        "protected",
+        "suspended",
+        "hidden",
+        "deactivated",
+        "version",
     )
-]  # fmt: skip
+]
 #: The same for Connection.execute: times stay as the driver gives them, as decode wants them.
 RAW = [type_coerce(column, BigInteger) if isinstance(column.type, UtcTime) else column for column in COLUMNS]
 
 by_id = Fixed(select(*COLUMNS).where(users.c.id == bindparam("id")))
 by_key = Fixed(select(*COLUMNS).where(users.c.user_name_key == bindparam("key")))
 by_okta_id = Fixed(select(*COLUMNS).where(users.c.okta_id == bindparam("okta_id")))
-_after = Fixed(
-    select(*COLUMNS).where(users.c.seq > bindparam("seq")).order_by(users.c.seq).limit(bindparam("count"))
-)
+_after = Fixed(select(*COLUMNS).where(users.c.seq > bindparam("seq")).order_by(users.c.seq).limit(bindparam("count")))
 _page = Fixed(
     select(*COLUMNS)
     .where(
         # The index on (hidden, seq) counts off what comes before the page; the rows themselves are not touched.
         users.c.seq.in_(
-            select(users.c.seq).where(users.c.hidden == false()).order_by(users.c.seq)
-            .limit(bindparam("count")).offset(bindparam("offset"))
+            select(users.c.seq)
+            .where(users.c.hidden == false())
+            .order_by(users.c.seq)
+            .limit(bindparam("count"))
+            .offset(bindparam("offset"))
         )
     )
     .order_by(users.c.seq)
-)  # fmt: skip
+)
 _holders = Fixed(
     union_all(
-        select(*RAW).where(
-            or_(users.c.user_name_key == bindparam("key"), users.c.okta_id == bindparam("okta_id"))
-        ),
+        select(*RAW).where(or_(users.c.user_name_key == bindparam("key"), users.c.okta_id == bindparam("okta_id"))),
         select(*RAW)
         .select_from(user_emails.join(users, users.c.seq == user_emails.c.user_seq))
         .where(
@@ -124,9 +136,7 @@ def one(cursor: Any) -> DirectoryUser | None:
     return None if row is None else decode(row)
 
 
-def holders(
-    conn: Connection, key: str | None, okta_id: str | None, email_key: str | None
-) -> list[DirectoryUser]:
+def holders(conn: Connection, key: str | None, okta_id: str | None, email_key: str | None) -> list[DirectoryUser]:
     """Whoever has that userName key, that externalId, or is active with that primary e-mail; in one look."""
     return [decode(row) for row in _holders(conn, key=key, okta_id=okta_id, email_key=email_key).fetchall()]
 
@@ -156,11 +166,7 @@ def insert_user(conn: Connection, user: DirectoryUser, mapping: Mapping) -> None
 def update_user(conn: Connection, before: DirectoryUser, user: DirectoryUser, mapping: Mapping) -> None:
     """Write what may have changed since ``before``."""
     values = _state(user)
-    identity = (before.user_name_key, before.okta_id, before.hidden) != (
-        user.user_name_key,
-        user.okta_id,
-        user.hidden,
-    )
+    identity = (before.user_name_key, before.okta_id, before.hidden) != (user.user_name_key, user.okta_id, user.hidden)
     profile = before.profile != user.profile or before.user_name != user.user_name
     if identity:
         values |= _identity(user)

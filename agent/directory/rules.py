@@ -27,12 +27,7 @@ from agent.model.users import DirectoryUser, Origin, Role
 
 
 def check(
-    before: DirectoryUser | None,
-    after: DirectoryUser,
-    context: WriteContext,
-    policy: Policy,
-    *,
-    revives: bool = False,
+    before: DirectoryUser | None, after: DirectoryUser, context: WriteContext, policy: Policy, *, revives: bool = False
 ) -> None:
     """All rules of the table; the database is not asked. ``revives``: a POST that found this inactive account."""
     if before is not None and context.source in OKTA:
@@ -114,9 +109,7 @@ def _binding(before: DirectoryUser, after: DirectoryUser, context: WriteContext)
         )
 
 
-def _owner_identity(
-    before: DirectoryUser, after: DirectoryUser, context: WriteContext, policy: Policy
-) -> None:
+def _owner_identity(before: DirectoryUser, after: DirectoryUser, context: WriteContext, policy: Policy) -> None:
     if before.role is not Role.OWNER or not identity_changes(before, after) or context.exempt:
         return
     if context.source is Source.PUSH and policy.policy.owner_identity == "allow":
@@ -131,9 +124,7 @@ def _owner_identity(
 def _role(before: DirectoryUser | None, after: DirectoryUser, context: WriteContext) -> None:
     gained = after.role is Role.OWNER and (before is None or before.role is not Role.OWNER)
     if gained and context.source in OKTA:
-        raise Refused(
-            RefusalCode.INVALID_VALUE, "Only an owner gives the owner role, in OpsHelm; Okta can't."
-        )
+        raise Refused(RefusalCode.INVALID_VALUE, "Only an owner gives the owner role, in OpsHelm; Okta can't.")
 
 
 def _names(before: DirectoryUser | None, after: DirectoryUser, policy: Policy) -> None:

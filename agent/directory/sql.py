@@ -55,9 +55,7 @@ class SqlDirectory:
                 return rows.one(rows.by_okta_id(conn, okta_id=okta_id))
             return rows.one(rows.by_key(conn, key=user_name_key))
 
-    def search(
-        self, where: Any | None, start_index: int, count: int, *, include_hidden: bool = False
-    ) -> Page:
+    def search(self, where: Any | None, start_index: int, count: int, *, include_hidden: bool = False) -> Page:
         """``start_index`` counts from 1; what is below it, or a negative count, is taken as 1 and 0."""
         offset, limit = max(start_index, 1) - 1, max(count, 0)
         with self.store.read() as conn:
@@ -132,9 +130,7 @@ class SqlDirectory:
         expected_version: int | None = None,
     ) -> "Future[Written]":
         """Any change to one account: ``wanted`` is pure and says what it becomes."""
-        return self.store.submit(
-            lambda conn: self.change_in(conn, user_id, wanted, context, now, expected_version)
-        )
+        return self.store.submit(lambda conn: self.change_in(conn, user_id, wanted, context, now, expected_version))
 
     def change_in(
         self,
@@ -166,9 +162,7 @@ class SqlDirectory:
             return Raised(refused)
         return Written(user=written, changed=written.version != before.version)
 
-    def create_in(
-        self, conn: Connection, draft: Draft, context: WriteContext, now: datetime
-    ) -> Written | Raised:
+    def create_in(self, conn: Connection, draft: Draft, context: WriteContext, now: datetime) -> Written | Raised:
         """``create`` inside a transaction that is open already."""
         row = account.lock(conn)
         before, after = None, None
@@ -182,9 +176,16 @@ class SqlDirectory:
             else:
                 after = transition.revived(before, draft, context, now)
             written = guarded.write(
-                conn, before=before, after=after, context=context, now=now, policy=self.policy, locked=row,
-                revives=before is not None, holders=holders,
-            )  # fmt: skip
+                conn,
+                before=before,
+                after=after,
+                context=context,
+                now=now,
+                policy=self.policy,
+                locked=row,
+                revives=before is not None,
+                holders=holders,
+            )
         except Refused as refused:
             wish = after or transition.created(draft, context, now)
             refusals.keep(conn, refused, before=before, after=wish, context=context, now=now)
@@ -204,9 +205,7 @@ def _after(
     conn: Connection, conditions: list[ColumnElement[bool]], after: int, limit: int
 ) -> tuple[list[DirectoryUser], int | None]:
     """The accounts behind ``after``, and where the next page goes on; None at the end."""
-    statement = (
-        select(*rows.RAW).where(*conditions, users.c.seq > after).order_by(users.c.seq).limit(limit + 1)
-    )
+    statement = select(*rows.RAW).where(*conditions, users.c.seq > after).order_by(users.c.seq).limit(limit + 1)
     found = conn.execute(statement).fetchall()
     more = len(found) > limit > 0
     return [rows.decode(row) for row in found[:limit]], found[limit - 1][0] if more else None

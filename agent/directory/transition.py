@@ -83,8 +83,5 @@ def revived(before: DirectoryUser, draft: Draft, context: WriteContext, now: dat
 def removed(before: DirectoryUser, context: WriteContext, now: datetime) -> DirectoryUser:
     """A SCIM DELETE."""
     return replace(
-        switched(before, active=False, context=context, now=now),
-        hidden=True,
-        suspended=False,
-        role=Role.MEMBER,
+        switched(before, active=False, context=context, now=now), hidden=True, suspended=False, role=Role.MEMBER
     )

@@ -77,9 +77,7 @@ class Applier:
             return
         why = moved(group, match, self._settings, named=named)
         if why:
-            keeper.ended(
-                [a for a in group.actions if a.state is not ActionState.DONE], ActionState.STALE, why
-            )
+            keeper.ended([a for a in group.actions if a.state is not ActionState.DONE], ActionState.STALE, why)
             return
         carrier.carry(group, match)
 
@@ -130,8 +128,4 @@ def _why_not(group: Group, settled: Assigned | None, directory: Directory) -> st
     found = directory.get(group.directory_id)
     if found is None or found.hidden:
         return "the account is gone from OpsHelm"
-    return (
-        "the account is inactive by now"
-        if not found.active
-        else "the account is managed by now: it is linked"
-    )
+    return "the account is inactive by now" if not found.active else "the account is managed by now: it is linked"

@@ -49,12 +49,7 @@ class Failed(Exception):
 
 class Carrier:
     def __init__(
-        self,
-        okta: OktaOrg,
-        keeper: Keeper,
-        settings: ImportSettings,
-        *,
-        pause: Callable[[float], None],
+        self, okta: OktaOrg, keeper: Keeper, settings: ImportSettings, *, pause: Callable[[float], None]
     ) -> None:
         self._okta, self._keeper, self._settings, self._pause = okta, keeper, settings, pause
 
@@ -71,9 +66,7 @@ class Carrier:
         if group.assign.state is not ActionState.DONE:
             # Groups may have assigned a new user at once; nobody else can have.
             known = None if fresh and not self._settings.groups else self._read(group.assign, okta_id)
-            self._assign(
-                group.assign, okta_id, known, made=create is not None or match.made, decided=match.decided
-            )
+            self._assign(group.assign, okta_id, known, made=create is not None or match.made, decided=match.decided)
 
     # create
 
@@ -88,9 +81,7 @@ class Carrier:
         groups = action.changes["groups"].after if "groups" in action.changes else ()
         profile = profile_of(action)
         for number in range(1, _CALLS + 1):
-            answer = self._call(
-                action, None, lambda: self._okta.create_user(profile, activate=activate, groups=groups)
-            )
+            answer = self._call(action, None, lambda: self._okta.create_user(profile, activate=activate, groups=groups))
             if answer is not None:
                 crash_point("import.create_answered")
                 self._keeper.created(action, answer.id, how="")
@@ -104,9 +95,7 @@ class Carrier:
         raise self._no_answer(action)
 
     def _look(self, action: Action) -> OktaUser | None:
-        found = self._ask(
-            action, lambda: find_by_login(self._okta, str(action.changes["profile.login"].after))
-        )
+        found = self._ask(action, lambda: find_by_login(self._okta, str(action.changes["profile.login"].after)))
         return found[0] if found else None
 
     # assign
@@ -114,9 +103,7 @@ class Carrier:
     def _read(self, action: Action, okta_id: str) -> Person:
         return self._ask(action, lambda: self._okta.person(okta_id))
 
-    def _assign(
-        self, action: Action, okta_id: str, person: Person | None, *, made: bool, decided: bool
-    ) -> None:
+    def _assign(self, action: Action, okta_id: str, person: Person | None, *, made: bool, decided: bool) -> None:
         if person is not None:
             if person.app_user is not None:
                 return self._there(action, person, person.app_user, how="Okta had assigned it already")

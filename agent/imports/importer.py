@@ -34,12 +34,7 @@ from agent.store.plans import StoredPlan
 
 class Importer:
     def __init__(
-        self,
-        store: Store,
-        directory: Directory,
-        okta: OktaOrg,
-        settings: Settings,
-        clock: Callable[[], datetime],
+        self, store: Store, directory: Directory, okta: OktaOrg, settings: Settings, clock: Callable[[], datetime]
     ) -> None:
         self._store, self._directory, self._okta = store, directory, okta
         self._settings, self._clock = settings, clock
@@ -66,9 +61,7 @@ class Importer:
         say = progress or Silent()
         with self._waits_shown(say):
             self._preflight()
-            found = (
-                self._surveyor.chosen(choice.named, say) if choice.named else self._surveyor.everybody(say)
-            )
+            found = self._surveyor.chosen(choice.named, say) if choice.named else self._surveyor.everybody(say)
         if choice.named:
             _refuse_others(choice.named, found, self._directory)
         now = self._clock()
@@ -78,38 +71,26 @@ class Importer:
 
         def work(conn: Any) -> tuple[int, StoredPlan | None]:
             _expire(conn, now)
-            run_id = runs.start(
-                conn, kind=KIND, trigger="cli", actor=actor, dry=True, now=now, scope=plan.scope
-            )
+            run_id = runs.start(conn, kind=KIND, trigger="cli", actor=actor, dry=True, now=now, scope=plan.scope)
             stored = None
             if plan.actions:
-                plan_id = plans.save(
-                    conn, run_id=run_id, kind=KIND, plan=plan, expires=expires, status=status
-                )
+                plan_id = plans.save(conn, run_id=run_id, kind=KIND, plan=plan, expires=expires, status=status)
                 stored = plans.get(conn, plan_id)
             outcome = Outcome.PLANNED if plan.actions else Outcome.NOTHING
             counts = counts_of(plan.actions)
-            runs.finish(
-                conn, run_id, outcome=outcome, exit_code=0, counts=counts, now=now, detail=plan.held_detail
-            )
+            runs.finish(conn, run_id, outcome=outcome, exit_code=0, counts=counts, now=now, detail=plan.held_detail)
             return run_id, stored
 
         run_id, stored = self._store.write(work)
         crash_point("import.planned")
         outcome = Outcome.PLANNED if stored else Outcome.NOTHING
         return ImportReport(
-            run_id=run_id,
-            outcome=outcome,
-            plan=stored,
-            counts=counts_of(plan.actions),
-            detail=plan.held_detail,
+            run_id=run_id, outcome=outcome, plan=stored, counts=counts_of(plan.actions), detail=plan.held_detail
         )
 
     # apply
 
-    def apply(
-        self, plan_id: int, *, actor: str, wait: float = 60.0, progress: Progress | None = None
-    ) -> ImportReport:
+    def apply(self, plan_id: int, *, actor: str, wait: float = 60.0, progress: Progress | None = None) -> ImportReport:
         """Carry a stored plan out; raises what forbids it before anything is done."""
         self._not_paused()
         self._applicable(plan_id)
@@ -128,17 +109,11 @@ class Importer:
         def begin(conn: Any) -> int:
             now = self._clock()
             _end_dead(conn, now)
-            return runs.start(
-                conn, kind=KIND, trigger="cli", actor=actor, dry=False, now=now, scope=stored.plan.scope
-            )
+            return runs.start(conn, kind=KIND, trigger="cli", actor=actor, dry=False, now=now, scope=stored.plan.scope)
 
         run_id = self._store.write(begin)
-        keeper = Keeper(
-            self._store, plan_id=stored.id, run_id=run_id, actor=actor, fence=fence, clock=self._clock
-        )
-        applier = Applier(
-            self._store, self._directory, self._okta, self._settings, self._surveyor, self.pause
-        )
+        keeper = Keeper(self._store, plan_id=stored.id, run_id=run_id, actor=actor, fence=fence, clock=self._clock)
+        applier = Applier(self._store, self._directory, self._okta, self._settings, self._surveyor, self.pause)
         detail = ""
         stopped: Outcome | None = None
         try:
@@ -167,9 +142,14 @@ class Importer:
                 )
             report = ImportReport(run_id=run_id, outcome=outcome)
             runs.finish(
-                conn, run_id, outcome=outcome, exit_code=report.exit_code, counts=counts_of(ended.plan.actions), now=now,
+                conn,
+                run_id,
+                outcome=outcome,
+                exit_code=report.exit_code,
+                counts=counts_of(ended.plan.actions),
+                now=now,
                 detail=detail,
-            )  # fmt: skip
+            )
             return plans.get(conn, stored.id) or ended, outcome
 
         ended, outcome = self._store.write(work)

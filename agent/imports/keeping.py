@@ -18,14 +18,7 @@ from agent.store.engine import Store
 
 class Keeper:
     def __init__(
-        self,
-        store: Store,
-        *,
-        plan_id: int,
-        run_id: int,
-        actor: str,
-        fence: int,
-        clock: Callable[[], datetime],
+        self, store: Store, *, plan_id: int, run_id: int, actor: str, fence: int, clock: Callable[[], datetime]
     ) -> None:
         self._store, self._plan_id, self._run_id, self._actor = store, plan_id, run_id, actor
         self._fence, self._clock = fence, clock
@@ -36,9 +29,13 @@ class Keeper:
         def work(conn: Any, now: datetime) -> None:
             plans.mark(conn, self._plan_id, [action.n], ActionState.SENT, now)
             imports.intend(
-                conn, directory_id=action.directory_id or "", login=action.login, plan_id=self._plan_id, okta_id=okta_id,
+                conn,
+                directory_id=action.directory_id or "",
+                login=action.login,
+                plan_id=self._plan_id,
+                okta_id=okta_id,
                 now=now,
-            )  # fmt: skip
+            )
             self._journal(conn, journal.Kind.INTENT, action, okta_id, "", now)
 
         self._write(work)
@@ -59,9 +56,13 @@ class Keeper:
         def work(conn: Any, now: datetime) -> None:
             plans.mark(conn, self._plan_id, [action.n], ActionState.DONE, now)
             imports.intend(
-                conn, directory_id=action.directory_id or "", login=action.login, plan_id=self._plan_id, okta_id=okta_id,
+                conn,
+                directory_id=action.directory_id or "",
+                login=action.login,
+                plan_id=self._plan_id,
+                okta_id=okta_id,
                 now=now,
-            )  # fmt: skip
+            )
             imports.assigned(conn, action.directory_id or "", okta_id, waits=waits, now=now)
             self._journal(conn, journal.Kind.APPLIED, action, okta_id, how, now)
 

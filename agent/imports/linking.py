@@ -34,12 +34,7 @@ _READ_AT_ONCE = 100
 
 
 def confirm(
-    store: Store,
-    directory: Directory,
-    now: datetime,
-    seen: tuple[Assigned, ...] = (),
-    *,
-    at_most: int | None = None,
+    store: Store, directory: Directory, now: datetime, seen: tuple[Assigned, ...] = (), *, at_most: int | None = None
 ) -> int:
     """Mark what is linked by now: the directory says so, or Okta did in ``seen``. Asks Okta nothing; how many are new.
 

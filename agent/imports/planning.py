@@ -46,9 +46,7 @@ def choose(matches: Iterable[Match], choice: Choice) -> list[Match]:
     return [match for match in matches if choice.picks(match)][: choice.limit]
 
 
-def plan_of(
-    chosen: Sequence[Match], choice: Choice, settings: Settings, *, people: int, now: datetime
-) -> Plan:
+def plan_of(chosen: Sequence[Match], choice: Choice, settings: Settings, *, people: int, now: datetime) -> Plan:
     actions: list[Action] = []
     for match in chosen:
         actions += drafts(match, settings, len(actions) + 1)
@@ -77,10 +75,15 @@ def drafts(match: Match, settings: Settings, first: int = 1) -> list[Action]:
     account = match.account
     rule = f"import {DECIDED if match.decided else Apart.EMAIL_ONLY if match.apart is Apart.EMAIL_ONLY else match.kind}"
     base = Action(
-        n=first, kind=ActionKind.OKTA_ASSIGN, login=account.user_name, directory_id=account.id, version=account.version,
-        okta_id=match.okta.id if match.okta else None, rule=rule,
+        n=first,
+        kind=ActionKind.OKTA_ASSIGN,
+        login=account.user_name,
+        directory_id=account.id,
+        version=account.version,
+        okta_id=match.okta.id if match.okta else None,
+        rule=rule,
         changes={"credentials.userName": Change(before=None, after=account.user_name)},
-    )  # fmt: skip
+    )
     create = replace(base, kind=ActionKind.OKTA_CREATE, changes=_creation(match, settings))
     if match.held is not None:
         kind = create if match.kind is MatchClass.NONE else base

@@ -68,9 +68,7 @@ def _problem(app: App) -> str:
     if app.status != "ACTIVE":
         return f"The app {app.label} is {app.status or 'in no known state'} in Okta. Activate it in the Admin Console."
     if "PROFILE_MASTERING" in app.features:
-        return (
-            f"The app {app.label} is a profile source in Okta (PROFILE_MASTERING). Turn profile sourcing off."
-        )
+        return f"The app {app.label} is a profile source in Okta (PROFILE_MASTERING). Turn profile sourcing off."
     if "PUSH_NEW_USERS" not in app.features:
         return (
             f"The app {app.label} doesn't create users (PUSH_NEW_USERS is off), so Okta would never look for the accounts "
@@ -105,9 +103,7 @@ def applicable(stored: StoredPlan | None, plan_id: int, now: datetime, limit: in
     if stored.status is not PlanStatus.READY:
         raise Frozen(f"Plan {plan_id} is {stored.status.value} already; a plan is applied once. {again}")
     if now >= stored.expires:
-        raise Expired(
-            f"Plan {plan_id} has expired ({stored.expires:%Y-%m-%d %H:%M} UTC). Nothing was done. {again}"
-        )
+        raise Expired(f"Plan {plan_id} has expired ({stored.expires:%Y-%m-%d %H:%M} UTC). Nothing was done. {again}")
     wanted = len(groups(stored.plan))
     if wanted > limit:
         raise HeldBack(HeldCode.COUNT_EXCEEDED, too_many(wanted, limit))

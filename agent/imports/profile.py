@@ -16,14 +16,26 @@ OKTA_NAMES = {
     **{
         name: name
         for name in (
-            "middleName", "honorificPrefix", "honorificSuffix", "displayName", "nickName", "title", "userType",
-            "primaryPhone", "employeeNumber", "costCenter", "organization", "division", "department", "streetAddress",
+            "middleName",
+            "honorificPrefix",
+            "honorificSuffix",
+            "displayName",
+            "nickName",
+            "title",
+            "userType",
+            "primaryPhone",
+            "employeeNumber",
+            "costCenter",
+            "organization",
+            "division",
+            "department",
+            "streetAddress",
         )
     },
     "locality": "city",
     "region": "state",
     "postalCode": "zipCode",
-}  # fmt: skip
+}
 
 
 def okta_profile(account: DirectoryUser, overrides: Mapping[str, str] | None = None) -> dict[str, str]:

@@ -23,8 +23,15 @@ from agent.store.engine import Store
 
 #: Every status that Okta documents: a listing by status sees the DEPROVISIONED too, and doesn't lag as a search does.
 STATUSES = (
-    "ACTIVE", "PROVISIONED", "PASSWORD_EXPIRED", "RECOVERY", "LOCKED_OUT", "STAGED", "SUSPENDED", "DEPROVISIONED",
-)  # fmt: skip
+    "ACTIVE",
+    "PROVISIONED",
+    "PASSWORD_EXPIRED",
+    "RECOVERY",
+    "LOCKED_OUT",
+    "STAGED",
+    "SUSPENDED",
+    "DEPROVISIONED",
+)
 _FEW = 25
 #: So many managed accounts without the app are asked about; reconcile deals with all of them.
 _ASKED = 100
@@ -112,8 +119,7 @@ class Surveyor:
         candidates = [account for account in accounts if apps.of(account) is None]
         known = Knowledge(
             rules=Rules(
-                is_email=self._settings.receiver.username_is_email,
-                ascii_only=self._settings.receiver.ascii_usernames,
+                is_email=self._settings.receiver.username_is_email, ascii_only=self._settings.receiver.ascii_usernames
             ),
             app_users=apps.by_okta_id,
             made=_made(candidates, rows, people),
@@ -158,9 +164,7 @@ def find_by_login(okta: OktaOrg, login: str) -> list[OktaUser]:
     """Whoever has this very login. A read by login doesn't lag; it also answers to a short login, which is not meant."""
     user = okta.user(login) if "@" in login else None
     found = [user] if user is not None and login_key(user) == identity_key(login) else []
-    return found or [
-        other for other in okta.find_users_by(login=login) if login_key(other) == identity_key(login)
-    ]
+    return found or [other for other in okta.find_users_by(login=login) if login_key(other) == identity_key(login)]
 
 
 class _Apps:
@@ -204,9 +208,7 @@ def _assigned(
             yield Assigned(account=account, app_user=app_user, row=rows.get(account.id), waits=waits)
 
 
-def _made(
-    accounts: Iterable[DirectoryUser], rows: Mapping[str, imports.Import], people: People
-) -> dict[str, str]:
+def _made(accounts: Iterable[DirectoryUser], rows: Mapping[str, imports.Import], people: People) -> dict[str, str]:
     """Okta users that an unfinished import made, though their id was perhaps never heard: same login, made since then."""
     found = {}
     for account in accounts:

@@ -76,10 +76,7 @@ def classify_absent(account: Account, proof: Proof) -> Case:
         return Case(row=CaseRow.NOTHING)
     if account.protected:
         return _found(
-            CaseRow.PROTECTED,
-            FindingCode.PROTECTED,
-            account,
-            "not assigned in Okta; the account is protected",
+            CaseRow.PROTECTED, FindingCode.PROTECTED, account, "not assigned in Okta; the account is protected"
         )
     match proof.answer:
         case Answer.PRESENT:
@@ -91,9 +88,7 @@ def classify_absent(account: Account, proof: Proof) -> Case:
         detail = f"the org has no Okta user {account.okta_id}; users deactivate {account.user_name} ends it"
         return _found(CaseRow.NOTHING, FindingCode.UNKNOWN_OWNER, account, detail)
     okta_id = proof.okta_id or account.okta_id
-    action = deactivation(
-        account, okta_id, f"{proof.answer.value}: {proof.detail}", suspended=proof.suspended
-    )
+    action = deactivation(account, okta_id, f"{proof.answer.value}: {proof.detail}", suspended=proof.suspended)
     if proof.answer is Answer.UNPROVABLE:
         action = replace(action, held=HeldCode.ABSENCE_NOT_PROVABLE, held_detail=proof.detail, proof=None)
     elif proof.answer is Answer.NOT_ASKED:

@@ -111,11 +111,19 @@ class Account(Struct, frozen=True, kw_only=True, gc=False):
     @classmethod
     def of(cls, user: DirectoryUser, mapping: Mapping) -> "Account":
         return cls(
-            id=user.id, user_name=user.user_name, user_name_key=user.user_name_key, email_key=user.email_key,
-            okta_id=user.okta_id, origin=user.origin, protected=user.protected, active=user.active,
-            suspended=user.suspended, role=user.role, mapped=mapping.project(user.profile),
+            id=user.id,
+            user_name=user.user_name,
+            user_name_key=user.user_name_key,
+            email_key=user.email_key,
+            okta_id=user.okta_id,
+            origin=user.origin,
+            protected=user.protected,
+            active=user.active,
+            suspended=user.suspended,
+            role=user.role,
+            mapped=mapping.project(user.profile),
             version=user.version,
-        )  # fmt: skip
+        )
 
     @property
     def managed(self) -> bool:
@@ -178,17 +186,13 @@ class Classifier(Struct, frozen=True, kw_only=True):
         if named is not None and named.okta_id is not None:
             return _other_okta_id(c, named)
         if named is not None and holder is not None and holder.id != named.id:
-            detail = (
-                f"Okta's externalId names {named.user_name}, its userName {holder.user_name}: two accounts"
-            )
+            detail = f"Okta's externalId names {named.user_name}, its userName {holder.user_name}: two accounts"
             return _held(c, CaseRow.CONFLICT, ActionKind.LINK, named, HeldCode.IDENTITY_CONFLICT, detail)
         if named is not None:
             if named.user_name_key == want.user_name_key:
                 return self._link(c, named, CaseRow.LINK_NAMED)
             detail = f"Okta's externalId names the local account {named.user_name}, under another userName"
-            return _held(
-                c, CaseRow.LINK_DECISION, ActionKind.LINK, named, HeldCode.LINK_NEEDS_DECISION, detail
-            )
+            return _held(c, CaseRow.LINK_DECISION, ActionKind.LINK, named, HeldCode.LINK_NEEDS_DECISION, detail)
         if holder is None or self.names.frees(holder.id):
             return self._create(c)
         if holder.okta_id is not None:
@@ -198,29 +202,21 @@ class Classifier(Struct, frozen=True, kw_only=True):
         if holder.role is not Role.OWNER and holder.email_key == want.email_key:
             return self._link(c, holder, CaseRow.LINK_SAME)
         why = (
-            "it is an owner's"
-            if holder.role is Role.OWNER
-            else f"its primary e-mail is {holder.email_key or 'empty'}"
+            "it is an owner's" if holder.role is Role.OWNER else f"its primary e-mail is {holder.email_key or 'empty'}"
         )
         detail = f"the account {holder.user_name} has this userName, but {why}: users link {holder.user_name} --okta-id {want.okta_id}"
         return _held(c, CaseRow.LINK_DECISION, ActionKind.LINK, holder, HeldCode.LINK_NEEDS_DECISION, detail)
 
     def _create(self, c: Candidate) -> Case:
         want = c.want
-        values: dict[str, str | bool] = {
-            "userName": want.user_name,
-            "active": True,
-            "externalId": want.okta_id,
-        }
+        values: dict[str, str | bool] = {"userName": want.user_name, "active": True, "externalId": want.okta_id}
         if want.email:
             values[EMAIL_PATH] = want.email
         values.update(self.mapping.values(want.mapped))
         changes = {path: Change(before=None, after=value) for path, value in values.items()}
         action = _action(ActionKind.CREATE, want, None, changes, CaseRow.CREATE)
         wrong = self._name_problem(want)
-        return _case(
-            c, CaseRow.TAKEN if wrong else CaseRow.CREATE, _hold(action, HeldCode.NAME_INVALID, wrong)
-        )
+        return _case(c, CaseRow.TAKEN if wrong else CaseRow.CREATE, _hold(action, HeldCode.NAME_INVALID, wrong))
 
     def _link(self, c: Candidate, account: Account, row: CaseRow) -> Case:
         if account.protected:
@@ -257,20 +253,14 @@ class Classifier(Struct, frozen=True, kw_only=True):
 
     def _besides_cycle(self, action: Action) -> tuple[Action, ...]:
         """The cycle's own action brings userName and e-mail; this one the rest."""
-        rest = {
-            path: change for path, change in action.changes.items() if path not in ("userName", EMAIL_PATH)
-        }
+        rest = {path: change for path, change in action.changes.items() if path not in ("userName", EMAIL_PATH)}
         return (_replace(action, changes=rest, rule=CaseRow.UPDATE.value),) if rest else ()
 
     def _linked(self, c: Candidate, account: Account) -> Case:
         if account.protected:
             rest = self._rest(c, account)
             return _protected(c, account) if rest else Case(row=CaseRow.PROTECTED)
-        first = (
-            ()
-            if account.okta_id and account.managed
-            else (_link_action(c.want, account, CaseRow.LINK_NAMED),)
-        )
+        first = () if account.okta_id and account.managed else (_link_action(c.want, account, CaseRow.LINK_NAMED),)
         if c.want.wanted is Wanted.KEEP:
             first = ()
         actions = (*first, *self._rest(c, account))
@@ -296,18 +286,12 @@ class Classifier(Struct, frozen=True, kw_only=True):
             changes[EMAIL_PATH] = Change(before=account.email_key or None, after=want.email)
         if want.mapped != account.mapped:
             pairs = self.mapping.differences(account.mapped, want.mapped, want.unsaid)
-            changes.update(
-                {path: Change(before=before, after=after) for path, (before, after) in pairs.items()}
-            )
+            changes.update({path: Change(before=before, after=after) for path, (before, after) in pairs.items()})
         return changes
 
     def _name_problem(self, want: Want) -> str:
         found = usernames.problem(
-            want.user_name,
-            want.email,
-            active=True,
-            is_email=self.rules.is_email,
-            ascii_only=self.rules.ascii_only,
+            want.user_name, want.email, active=True, is_email=self.rules.is_email, ascii_only=self.rules.ascii_only
         )
         return found[1] if found else ""
 
@@ -315,13 +299,7 @@ class Classifier(Struct, frozen=True, kw_only=True):
 def wants_rename(c: Candidate, rules: NameRules) -> bool:
     """First pass: a linked account whose userName shall change and, as far as this person goes, may."""
     account = c.linked
-    if (
-        account is None
-        or not c.want.names_somebody
-        or c.twin
-        or account.protected
-        or account.role is Role.OWNER
-    ):
+    if account is None or not c.want.names_somebody or c.twin or account.protected or account.role is Role.OWNER:
         return False
     if account.user_name_key == c.want.user_name_key:
         return False
@@ -348,10 +326,7 @@ def _inactive(c: Candidate) -> Case:
     first = () if account.managed else (_link_action(c.want, account, CaseRow.LINK_NAMED),)
     suspended = c.want.row is Row.SUSPENDED
     return _case(
-        c,
-        CaseRow.DEACTIVATE,
-        *first,
-        deactivation(account, c.want.okta_id, c.want.row.value, suspended=suspended),
+        c, CaseRow.DEACTIVATE, *first, deactivation(account, c.want.okta_id, c.want.row.value, suspended=suspended)
     )
 
 
@@ -362,26 +337,38 @@ def deactivation(account: Account, okta_id: str | None, proof: str, *, suspended
     else:
         changes = {"suspended": Change(before=True, after=False)}
     return Action(
-        n=0, kind=ActionKind.DEACTIVATE, login=account.user_name, directory_id=account.id, okta_id=okta_id or account.okta_id,
-        changes=changes, rule=CaseRow.DEACTIVATE.value, version=account.version, proof=proof, suspended=suspended,
-    )  # fmt: skip
+        n=0,
+        kind=ActionKind.DEACTIVATE,
+        login=account.user_name,
+        directory_id=account.id,
+        okta_id=okta_id or account.okta_id,
+        changes=changes,
+        rule=CaseRow.DEACTIVATE.value,
+        version=account.version,
+        proof=proof,
+        suspended=suspended,
+    )
 
 
 def adoption(account: Account, okta_id: str) -> Action:
     """The account's externalId turned out to be an Okta user id of this org."""
     changes = {"origin": Change(before=account.origin.value, after=Origin.LINKED.value)}
     return Action(
-        n=0, kind=ActionKind.LINK, login=account.user_name, directory_id=account.id, okta_id=okta_id, changes=changes,
-        rule=CaseRow.LINK_NAMED.value, version=account.version,
-    )  # fmt: skip
+        n=0,
+        kind=ActionKind.LINK,
+        login=account.user_name,
+        directory_id=account.id,
+        okta_id=okta_id,
+        changes=changes,
+        rule=CaseRow.LINK_NAMED.value,
+        version=account.version,
+    )
 
 
 def _link_action(want: Want, account: Account, row: CaseRow) -> Action:
     if account.okta_id == want.okta_id:
         return adoption(account, want.okta_id)
-    return _action(
-        ActionKind.LINK, want, account, {"externalId": Change(before=None, after=want.okta_id)}, row
-    )
+    return _action(ActionKind.LINK, want, account, {"externalId": Change(before=None, after=want.okta_id)}, row)
 
 
 def _other_okta_id(c: Candidate, account: Account) -> Case:
@@ -396,17 +383,12 @@ def _other_okta_id(c: Candidate, account: Account) -> Case:
 
 def _protected(c: Candidate, account: Account) -> Case:
     finding = _finding(
-        FindingCode.PROTECTED,
-        c.want,
-        account,
-        "differs from Okta; the account is protected and left as it is",
+        FindingCode.PROTECTED, c.want, account, "differs from Okta; the account is protected and left as it is"
     )
     return Case(row=CaseRow.PROTECTED, findings=(finding,))
 
 
-def _held(
-    c: Candidate, row: CaseRow, kind: ActionKind, account: Account, code: HeldCode, detail: str
-) -> Case:
+def _held(c: Candidate, row: CaseRow, kind: ActionKind, account: Account, code: HeldCode, detail: str) -> Case:
     changes = {"externalId": Change(before=account.okta_id, after=c.want.okta_id)}
     return _case(c, row, _hold(_action(kind, c.want, account, changes, row), code, detail))
 
@@ -420,14 +402,17 @@ def _case(c: Candidate, row: CaseRow, *actions: Action) -> Case:
     return Case(row=row, actions=actions, findings=(finding,))
 
 
-def _action(
-    kind: ActionKind, want: Want, account: Account | None, changes: dict[str, Change], row: CaseRow
-) -> Action:
+def _action(kind: ActionKind, want: Want, account: Account | None, changes: dict[str, Change], row: CaseRow) -> Action:
     return Action(
-        n=0, kind=kind, login=account.user_name if account else want.user_name,
-        directory_id=account.id if account else None, okta_id=want.okta_id, changes=changes, rule=row.value,
+        n=0,
+        kind=kind,
+        login=account.user_name if account else want.user_name,
+        directory_id=account.id if account else None,
+        okta_id=want.okta_id,
+        changes=changes,
+        rule=row.value,
         version=account.version if account else None,
-    )  # fmt: skip
+    )
 
 
 def _hold(action: Action, code: HeldCode, detail: str) -> Action:
@@ -447,9 +432,5 @@ def _replace(action: Action, **changes: object) -> Action:
 def _finding(code: FindingCode, want: Want, account: Account | None, detail: str) -> Finding:
     login = account.user_name if account else want.user_name
     return Finding(
-        code=code,
-        login=login,
-        detail=detail,
-        directory_id=account.id if account else None,
-        okta_id=want.okta_id,
+        code=code, login=login, detail=detail, directory_id=account.id if account else None, okta_id=want.okta_id
     )

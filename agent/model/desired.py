@@ -147,9 +147,12 @@ def _staged(
     due = (app_user.last_updated or now) + rules.settle
     if due > now:
         return Desired(
-            wanted=Wanted.PENDING, row=Row.STAGED, finding=FindingCode.PENDING, due=due,
+            wanted=Wanted.PENDING,
+            row=Row.STAGED,
+            finding=FindingCode.PENDING,
+            due=due,
             detail=f"Okta's own push has until {due:%H:%M:%S} UTC",
-        )  # fmt: skip
+        )
     return Desired(wanted=Wanted.ACTIVE, row=Row.STAGED, finding=note[0], detail=note[1])
 
 
@@ -157,9 +160,11 @@ def _suspended(rules: Rules, note: tuple[FindingCode | None, str]) -> Desired:
     if rules.suspended == "deactivate":
         return Desired(wanted=Wanted.INACTIVE, row=Row.SUSPENDED, finding=note[0], detail=note[1])
     return Desired(
-        wanted=Wanted.KEEP, row=Row.SUSPENDED, finding=FindingCode.SUSPENDED_KEPT,
+        wanted=Wanted.KEEP,
+        row=Row.SUSPENDED,
+        finding=FindingCode.SUSPENDED_KEPT,
         detail="suspended in Okta; access is kept (policy.suspended = keep)",
-    )  # fmt: skip
+    )
 
 
 def _leave(row: Row, detail: str) -> Desired:

@@ -107,9 +107,7 @@ class OktaUnreachable(OktaError):
     code = "okta_unreachable"
     soft = True
 
-    def __init__(
-        self, detail: str, *, status: int = 0, okta_code: str = "", maybe_done: bool = False
-    ) -> None:
+    def __init__(self, detail: str, *, status: int = 0, okta_code: str = "", maybe_done: bool = False) -> None:
         super().__init__(detail, status=status, okta_code=okta_code)
         self.maybe_done = maybe_done
 

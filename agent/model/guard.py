@@ -54,9 +54,7 @@ APPROVABLE = frozenset(
 #: Lifted only for an action that was named one by one.
 ONE_BY_ONE = frozenset({HeldCode.OWNER_IDENTITY})
 #: Runs that an approval lifts; the first two need the typed count.
-APPROVABLE_RUNS = frozenset(
-    {HeldCode.FIRST_RUN, HeldCode.EMPTY_SOURCE, HeldCode.SOURCE_DROP, HeldCode.COUNT_EXCEEDED}
-)
+APPROVABLE_RUNS = frozenset({HeldCode.FIRST_RUN, HeldCode.EMPTY_SOURCE, HeldCode.SOURCE_DROP, HeldCode.COUNT_EXCEEDED})
 NEED_COUNT = frozenset({HeldCode.FIRST_RUN, HeldCode.EMPTY_SOURCE})
 #: What a typed count bounds.
 BOUNDED = frozenset({ActionKind.LINK, ActionKind.CREATE, ActionKind.REACTIVATE, ActionKind.DEACTIVATE})
@@ -177,10 +175,7 @@ def exempt(action: Action, grant: Grant) -> bool:
 def run_hold(plan: Plan, limits: GuardLimits, facts: Facts, grant: Grant) -> tuple[HeldCode, str] | None:
     """The first reason to do nothing at all."""
     if facts.distrust:
-        return (
-            HeldCode.DISTRUST,
-            f"{facts.distrust} Nothing is changed until: opshelm-agent db accept-restore",
-        )
+        return (HeldCode.DISTRUST, f"{facts.distrust} Nothing is changed until: opshelm-agent db accept-restore")
     if facts.sweep and is_disproved(facts.asked, facts.disproved, limits):
         return HeldCode.ABSENCE_DISPROVED, (
             f"{facts.disproved} of {facts.asked} people missing from Okta's listing are assigned after all: the listing was "
@@ -246,24 +241,13 @@ def _unhold(actions: Iterable[Action], grant: Grant) -> list[Action]:
     ]
 
 
-def _singles(
-    actions: list[Action], limits: GuardLimits, facts: Facts, plan: Plan, grant: Grant
-) -> list[Action]:
+def _singles(actions: list[Action], limits: GuardLimits, facts: Facts, plan: Plan, grant: Grant) -> list[Action]:
     owners_left = facts.active_owners
     full = limits.push_mode == "hold" and facts.hour >= windows.push_limit(plan.population, limits)
     judged = []
     for action in actions:
-        hold = (
-            None
-            if action.held
-            else _single(action, facts, full=full, approved=action.identity in grant.approved)
-        )
-        if (
-            hold is None
-            and action.held is None
-            and ends_access(action)
-            and action.directory_id in facts.owners
-        ):
+        hold = None if action.held else _single(action, facts, full=full, approved=action.identity in grant.approved)
+        if hold is None and action.held is None and ends_access(action) and action.directory_id in facts.owners:
             if owners_left <= 1:
                 hold = (
                     HeldCode.LAST_OWNER,
@@ -303,21 +287,13 @@ def _single(action: Action, facts: Facts, *, full: bool, approved: bool) -> tupl
     return None
 
 
-def _classes(
-    actions: list[Action], limits: GuardLimits, facts: Facts, plan: Plan, grant: Grant
-) -> list[Action]:
+def _classes(actions: list[Action], limits: GuardLimits, facts: Facts, plan: Plan, grant: Grant) -> list[Action]:
     people = plan.population
     for concerns, rules in (
         (ends_access, _deactivation_rules(limits, facts, people)),
         (
             changes_identity,
-            [
-                (
-                    HeldCode.IDENTITY_CHANGES,
-                    0,
-                    _at_least(people, limits.identity_percent, limits.identity_floor),
-                )
-            ],
+            [(HeldCode.IDENTITY_CHANGES, 0, _at_least(people, limits.identity_percent, limits.identity_floor))],
         ),
         (
             gives_access,
@@ -361,9 +337,7 @@ def _class(
 
 
 def _lifted(action: Action, facts: Facts, grant: Grant) -> bool:
-    return action.identity in grant.approved or (
-        ends_access(action) and action.directory_id in facts.announced_for
-    )
+    return action.identity in grant.approved or (ends_access(action) and action.directory_id in facts.announced_for)
 
 
 def _numbers(code: HeldCode, size: int, before: int, limit: int, people: int) -> str:
@@ -408,9 +382,7 @@ def gives_access(action: Action) -> bool:
 def changes_identity(action: Action) -> bool:
     if action.kind is ActionKind.RENAME_CYCLE:
         return True
-    return action.kind is not ActionKind.CREATE and (
-        "userName" in action.changes or EMAIL_PATH in action.changes
-    )
+    return action.kind is not ActionKind.CREATE and ("userName" in action.changes or EMAIL_PATH in action.changes)
 
 
 def weight(action: Action) -> int:

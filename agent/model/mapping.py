@@ -19,16 +19,7 @@ from agent.model.okta import AppUser
 from agent.model.paths import EMAIL_PATH, Path, UnknownPath, parse
 from agent.model.users import ENTERPRISE_URN, Profile
 
-_CORE = [
-    "displayName",
-    "nickName",
-    "profileUrl",
-    "title",
-    "userType",
-    "preferredLanguage",
-    "locale",
-    "timezone",
-]
+_CORE = ["displayName", "nickName", "profileUrl", "title", "userType", "preferredLanguage", "locale", "timezone"]
 _NAME = ["givenName", "familyName", "middleName", "honorificPrefix", "honorificSuffix"]
 _ENTERPRISE = ["employeeNumber", "costCenter", "organization", "division", "department"]
 _ADDRESS = ["streetAddress", "locality", "region", "postalCode", "country"]
@@ -89,9 +80,7 @@ class Mapping:
         self._single = len(single)
         self._heads = _reading([*(path.leaf for path in single), *(part.head for part in self._parts)])
         #: In the order of a projection.
-        self.paths: tuple[str, ...] = tuple(
-            path.text for paths in (single, *groups.values()) for path in paths
-        )
+        self.paths: tuple[str, ...] = tuple(path.text for paths in (single, *groups.values()) for path in paths)
         self._attributes = [by_path[path] for path in self.paths]
         names = list(dict.fromkeys((*self._attributes, _EMAIL)))
         self._email = names.index(_EMAIL)
@@ -138,9 +127,7 @@ class Mapping:
         """Path → (before, after), of two projections."""
         found = {
             path: (have, want)
-            for bit, (path, have, want) in enumerate(
-                zip(self.paths, _decode(current), _decode(wanted), strict=True)
-            )
+            for bit, (path, have, want) in enumerate(zip(self.paths, _decode(current), _decode(wanted), strict=True))
             if have != want and not (want is None and unsaid >> bit & 1)
         }
         return dict(sorted(found.items()))

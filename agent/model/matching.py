@@ -139,9 +139,7 @@ def _named(account: DirectoryUser, okta_id: str, people: People) -> Match:
             held=HeldCode.PARTIAL_MATCH,
             held_detail=f"Okta has no user {okta_id}.",
         )
-    return _match(
-        account, MatchClass.EXACT, f"a person decided: Okta user {_who(user)}", (user,), decided=True
-    )
+    return _match(account, MatchClass.EXACT, f"a person decided: Okta user {_who(user)}", (user,), decided=True)
 
 
 def _by_address(account: DirectoryUser, people: People) -> Match | None:
@@ -159,9 +157,7 @@ def _by_address(account: DirectoryUser, people: People) -> Match | None:
         reason = f"only the primary e-mail agrees: {_who(users[0])}"
         return replace(_match(account, MatchClass.EXACT, reason, users), apart=Apart.EMAIL_ONLY)
     if users:
-        return _match(
-            account, MatchClass.PARTIAL, f"{len(users)} Okta users have this e-mail: {_list(users)}", users
-        )
+        return _match(account, MatchClass.PARTIAL, f"{len(users)} Okta users have this e-mail: {_list(users)}", users)
     return None
 
 
@@ -183,13 +179,7 @@ def _match(
     apart = Apart.PROTECTED if account.protected else Apart.OWNER if account.role is Role.OWNER else None
     single = users[0] if kind is MatchClass.EXACT else None
     return Match(
-        account=account,
-        kind=kind,
-        reason=reason,
-        okta=single,
-        candidates=tuple(users),
-        apart=apart,
-        decided=decided,
+        account=account, kind=kind, reason=reason, okta=single, candidates=tuple(users), apart=apart, decided=decided
     )
 
 
@@ -255,11 +245,7 @@ def _partial(match: Match, _people: People, _known: Knowledge) -> _Problem:
 
 def _has_app(match: Match, _people: People, known: Knowledge) -> _Problem:
     app_user = known.app_users.get(match.okta.id) if match.okta else None
-    if (
-        app_user is None
-        or match.okta is None
-        or identity_key(app_user.user_name) == match.account.user_name_key
-    ):
+    if app_user is None or match.okta is None or identity_key(app_user.user_name) == match.account.user_name_key:
         return None
     return HeldCode.IDENTITY_CONFLICT, (
         f"The Okta user {_who(match.okta)} has the app already, as {app_user.user_name}. One person, two OpsHelm accounts: "

@@ -52,9 +52,7 @@ def resolve(waits_for: Mapping[str, str | None]) -> Names:
         if at is None or at in depth:
             base = depth[at] + 1 if at is not None else 0
             depth.update({account: base + i for i, account in enumerate(reversed(path))})
-    return Names(
-        depth=depth, cycles=tuple(sorted(cycles)), ringed=frozenset(a for ring in cycles for a in ring)
-    )
+    return Names(depth=depth, cycles=tuple(sorted(cycles)), ringed=frozenset(a for ring in cycles for a in ring))
 
 
 #: Who leaves comes first; a name is free before somebody gets it.
@@ -86,9 +84,7 @@ def ordered(actions: Iterable[Action], names: Names, holders: Mapping[str, str])
 
 
 def _with_needs(actions: Sequence[Action], holders: Mapping[str, str]) -> tuple[Action, ...]:
-    frees = {
-        a.directory_id: a.n for a in actions if "userName" in a.changes and a.kind is not ActionKind.CREATE
-    }
+    frees = {a.directory_id: a.n for a in actions if "userName" in a.changes and a.kind is not ActionKind.CREATE}
     last: dict[str, int] = {}
     done = []
     for action in actions:

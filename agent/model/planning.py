@@ -28,10 +28,7 @@ class Outline(Struct, frozen=True, kw_only=True):
 
 
 def outline(
-    candidates: Sequence[Candidate],
-    absences: Iterable[tuple[Account, Proof]],
-    mapping: Mapping,
-    rules: NameRules,
+    candidates: Sequence[Candidate], absences: Iterable[tuple[Account, Proof]], mapping: Mapping, rules: NameRules
 ) -> Outline:
     candidates = _claimed_once(candidates)
     renaming = {c.linked.id: c for c in candidates if c.linked is not None and wants_rename(c, rules)}
@@ -55,9 +52,7 @@ def _claimed_once(candidates: Sequence[Candidate]) -> Sequence[Candidate]:
     if not any(n > 1 for n in claims.values()):
         return candidates
     return [
-        replace(c, twin=True)
-        if c.linked is not None and c.want.names_somebody and claims[c.linked.id] > 1
-        else c
+        replace(c, twin=True) if c.linked is not None and c.want.names_somebody and claims[c.linked.id] > 1 else c
         for c in candidates
     ]
 
@@ -75,10 +70,16 @@ def _cycle(cycle: tuple[str, ...], renaming: dict[str, Candidate], rules: NameRu
     if rules.is_email:
         changes[EMAIL_PATH] = Change(before=first.email_key or None, after=first_want.email)
     return Action(
-        n=0, kind=ActionKind.RENAME_CYCLE, login=first.user_name, directory_id=first.id, okta_id=first_want.okta_id,
-        changes=changes, rule=CaseRow.CYCLE.value, version=first.version,
+        n=0,
+        kind=ActionKind.RENAME_CYCLE,
+        login=first.user_name,
+        directory_id=first.id,
+        okta_id=first_want.okta_id,
+        changes=changes,
+        rule=CaseRow.CYCLE.value,
+        version=first.version,
         cycle=tuple((account.id, account.version, want.user_name) for account, want in members if account is not None),
-    )  # fmt: skip
+    )
 
 
 def _unambiguous(actions: list[Action]) -> list[Action]:

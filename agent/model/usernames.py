@@ -42,10 +42,7 @@ def form_problem(user_name: str, *, active: bool, is_email: bool, ascii_only: bo
     if not user_name.strip():
         return RefusalCode.BLANK, "userName is required and must not be blank."
     if len(user_name) > MAX_LENGTH:
-        return (
-            RefusalCode.INVALID_USER_NAME,
-            f"userName has {len(user_name)} characters; the limit is {MAX_LENGTH}.",
-        )
+        return (RefusalCode.INVALID_USER_NAME, f"userName has {len(user_name)} characters; the limit is {MAX_LENGTH}.")
     if not _PLAIN.fullmatch(user_name):
         hidden = next((c for c in user_name if unicodedata.category(c)[0] in _HIDDEN), None)
         if hidden is not None:
@@ -65,9 +62,7 @@ def form_problem(user_name: str, *, active: bool, is_email: bool, ascii_only: bo
     return None
 
 
-def email_problem(
-    user_name: str, primary_email: str | None, *, active: bool, is_email: bool
-) -> Problem | None:
+def email_problem(user_name: str, primary_email: str | None, *, active: bool, is_email: bool) -> Problem | None:
     """The rule about the name and the primary e-mail together."""
     if active and is_email and identity_key(primary_email or "") != identity_key(user_name):
         return RefusalCode.EMAIL_NOT_USER_NAME, (

@@ -82,9 +82,7 @@ def sdk_config(settings: OktaSettings, url: str) -> dict[str, Any]:
     try:
         ConfigValidator(config)
     except ValueError:
-        raise ConfigError(
-            ["okta: the SDK refuses org_url, token or client_id; is -admin in org_url?"]
-        ) from None
+        raise ConfigError(["okta: the SDK refuses org_url, token or client_id; is -admin in org_url?"]) from None
     return config
 
 
@@ -102,11 +100,7 @@ def _private_key(text: str) -> str | dict[str, str]:
         raise ConfigError([_WRONG_KEY])
     try:
         # The SDK's own reading of JWKs fails on lists (key_ops) and on true.
-        key = (
-            {k: v for k, v in json.loads(text).items() if isinstance(v, str)}
-            if text.startswith("{")
-            else text
-        )
+        key = {k: v for k, v in json.loads(text).items() if isinstance(v, str)} if text.startswith("{") else text
         JWT.get_PEM_JWK(key)
     except Exception:  # noqa: BLE001 - three libraries' errors, which may quote the key
         raise ConfigError([_WRONG_KEY]) from None
@@ -119,9 +113,7 @@ def trust(settings: OktaSettings, url: str) -> ssl.SSLContext | bool:
     try:
         return ssl.create_default_context(cafile=settings.ca_file)
     except OSError as error:
-        raise ConfigError(
-            [f"okta.ca_file: can't be read as PEM certificates ({type(error).__name__})"]
-        ) from error
+        raise ConfigError([f"okta.ca_file: can't be read as PEM certificates ({type(error).__name__})"]) from error
 
 
 def timeout(settings: OktaSettings) -> aiohttp.ClientTimeout:

@@ -56,9 +56,7 @@ class _Failed:
 
 
 class Caller:
-    def __init__(
-        self, wire: Wire, limits: Limits, *, max_retries: int, credentials: Credentials | None = None
-    ) -> None:
+    def __init__(self, wire: Wire, limits: Limits, *, max_retries: int, credentials: Credentials | None = None) -> None:
         self._wire, self._limits = wire, limits
         self._max_retries, self._credentials = max_retries, credentials
         self._slots = asyncio.Semaphore(CONCURRENT)

@@ -117,12 +117,7 @@ def users_deprovisioned_since(since: datetime) -> Call[list[OktaUser]]:
 
 def log_events(since: datetime | None, filter: str, limit: int) -> Call[list[LogEvent]]:  # noqa: A002
     """Without ``until`` and ascending Okta orders by persistence, so that a later page holds what came late."""
-    query = {
-        "since": moment(since) if since else "",
-        "filter": filter,
-        "limit": limit,
-        "sortOrder": "ASCENDING",
-    }
+    query = {"since": moment(since) if since else "", "filter": filter, "limit": limit, "sortOrder": "ASCENDING"}
     return Call(
         what="read the System Log",
         path="/api/v1/logs?" + urlencode({k: v for k, v in query.items() if v}, quote_via=quote),

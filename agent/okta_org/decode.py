@@ -69,9 +69,7 @@ def app_user(loose: dict[str, Any]) -> AppUser:
 
 def okta_user(loose: dict[str, Any]) -> OktaUser:
     profile = loose.get("profile")
-    return OktaUser(
-        id=_name(loose, "id"), status=UNREADABLE, profile=profile if isinstance(profile, dict) else {}
-    )
+    return OktaUser(id=_name(loose, "id"), status=UNREADABLE, profile=profile if isinstance(profile, dict) else {})
 
 
 def log_event(loose: dict[str, Any]) -> LogEvent:

@@ -85,9 +85,7 @@ def failure(call: Call[Any], answer: Answer) -> OktaError:
                 f"Okta's rate limit stopped the agent when asked to {call.what}.", status=429, okta_code=code
             )
         case 404 if not body:
-            return OktaUnreachable(
-                f"{_unusable(call, said)} Something between here and Okta answered.", status=404
-            )
+            return OktaUnreachable(f"{_unusable(call, said)} Something between here and Okta answered.", status=404)
         case status if status >= 500:
             done = not call.reads and code != READ_ONLY_MODE
             return OktaUnreachable(_unusable(call, said), status=status, okta_code=code, maybe_done=done)

@@ -125,9 +125,7 @@ class Limits:
         bucket = self._bucket(name)
         if whole_bucket and bucket.paused > self._clock():
             return True
-        seconds = retry_after(headers, self._wall) or min(LONGEST_BACK_OFF, 2.0 ** (tries - 1)) * (
-            0.5 + self._jitter()
-        )
+        seconds = retry_after(headers, self._wall) or min(LONGEST_BACK_OFF, 2.0 ** (tries - 1)) * (0.5 + self._jitter())
         if whole_bucket:
             bucket.paused = self._clock() + seconds
             return True
@@ -139,9 +137,7 @@ class Limits:
 
     def snapshot(self) -> dict[str, Budget]:
         return {
-            name: Budget(
-                limit=b.limit, remaining=b.remaining, reset=b.reset, waited=b.waited, refused=b.refused
-            )
+            name: Budget(limit=b.limit, remaining=b.remaining, reset=b.reset, waited=b.waited, refused=b.refused)
             for name, b in list(self._buckets.items())
         }
 
@@ -177,9 +173,7 @@ class Limits:
         okta_now = moment(headers, "date")
         if okta_now is not None:
             self.skew = okta_now - self._wall()
-        limit, remaining, reset = (
-            lowest(headers, f"x-rate-limit-{part}") for part in ("limit", "remaining", "reset")
-        )
+        limit, remaining, reset = (lowest(headers, f"x-rate-limit-{part}") for part in ("limit", "remaining", "reset"))
         if limit == 0:
             return  # too many calls at once; says nothing of the window
         if remaining is None or reset is None:

@@ -25,14 +25,10 @@ class Trail:
         if not links:
             return None
         if len(set(links)) > 1:
-            raise OktaRejected(
-                f"Okta named several next pages when asked to {call.what}: the listing is not complete."
-            )
+            raise OktaRejected(f"Okta named several next pages when asked to {call.what}: the listing is not complete.")
         path = on_this_org(self._org_url, links[0], call)
         if urlsplit(path).path != self._path:
-            raise OktaRejected(
-                f"Okta's next page leads to another listing when asked to {call.what}; not followed."
-            )
+            raise OktaRejected(f"Okta's next page leads to another listing when asked to {call.what}; not followed.")
         if path in self._seen:
             raise OktaRejected(
                 f"Okta's paging runs in a circle when asked to {call.what}: the listing is not complete."

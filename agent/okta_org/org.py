@@ -46,12 +46,7 @@ class OktaOrg:
         #: Told of every wait: seconds, and the bucket waited for.
         self.on_wait: Callable[[float, str], None] = lambda _seconds, _bucket: None
         self._limits = Limits(
-            settings.budget_share,
-            clock=clock,
-            wall=wall,
-            sleep=sleep,
-            jitter=jitter,
-            on_wait=self._tell,
+            settings.budget_share, clock=clock, wall=wall, sleep=sleep, jitter=jitter, on_wait=self._tell
         )
         self._own = threading.local()
         self._loop = asyncio.new_event_loop()
@@ -62,9 +57,7 @@ class OktaOrg:
         except BaseException:
             self._stop()
             raise
-        self._caller = Caller(
-            self._sdk, self._limits, max_retries=settings.max_retries, credentials=credentials
-        )
+        self._caller = Caller(self._sdk, self._limits, max_retries=settings.max_retries, credentials=credentials)
 
     @classmethod
     def connect(cls, settings: "OktaSettings", *, credentials: Credentials | None = None) -> "OktaOrg":
@@ -165,9 +158,7 @@ class OktaOrg:
 
     def find_users_named(self, first: str, last: str) -> list[OktaUser]:
         """The same by first and last name."""
-        return self._found(
-            f"{calls.equals('profile.firstName', first)} and {calls.equals('profile.lastName', last)}"
-        )
+        return self._found(f"{calls.equals('profile.firstName', first)} and {calls.equals('profile.lastName', last)}")
 
     def _found(self, term: str) -> list[OktaUser]:
         found: dict[str, OktaUser] = {}
@@ -263,9 +254,7 @@ class OktaOrg:
         if app_user.id != okta_id:
             raise OktaUnreachable(f"Okta answered about {app_user.id} when asked about {okta_id}.")
         embedded = app_user.embedded.user if app_user.embedded else None
-        return Person(
-            okta_id=okta_id, app_user=app_user, okta_user=embedded or await self._user(okta_id, allowance)
-        )
+        return Person(okta_id=okta_id, app_user=app_user, okta_user=embedded or await self._user(okta_id, allowance))
 
     async def _prove_app(self, app_id: str, allowance: Allowance) -> None:
         """A 404 for a person means something only while the app answers: else everybody would look absent."""

@@ -112,13 +112,7 @@ class Sdk:
         if call.signed:
             return await self._signed(call.method, call.path, call.body)
         headers = {"Accept": "application/json"}
-        return {
-            "method": call.method,
-            "url": self.org_url + call.path,
-            "headers": headers,
-            "data": None,
-            "form": {},
-        }
+        return {"method": call.method, "url": self.org_url + call.path, "headers": headers, "data": None, "form": {}}
 
     async def _signed(self, method: str, path: str, body: Any) -> dict[str, Any]:
         """Signing may itself call Okta, for an OAuth token. The call proper has not left when this fails."""
@@ -138,11 +132,7 @@ class _OneHost(HTTPClient):  # type: ignore[misc]
     """The SDK's HTTP client with one session, a time-out for each try, no redirects and no log."""
 
     def __init__(
-        self,
-        built: dict[str, Any],
-        session: aiohttp.ClientSession,
-        proxy: str | None,
-        note: Callable[[str], None],
+        self, built: dict[str, Any], session: aiohttp.ClientSession, proxy: str | None, note: Callable[[str], None]
     ) -> None:
         super().__init__({**built, "proxy": {"host": "unused"}})  # None would make it read the environment
         self._session, self._proxy, self._note = session, proxy, note
@@ -188,9 +178,7 @@ def _lost(error: object, *, may_have_left: bool, doing: str) -> OktaUnreachable:
     """No answer at all. Only a connection that was never made proves that a write wasn't done."""
     if isinstance(error, aiohttp.ClientConnectorCertificateError | aiohttp.ClientConnectorSSLError):
         return Untrusted(f"Okta's certificate isn't trusted ({_name(error)}) when {doing}. See okta.ca_file.")
-    never_left = isinstance(
-        error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError | aiohttp.InvalidURL
-    )
+    never_left = isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError | aiohttp.InvalidURL)
     if isinstance(error, aiohttp.ClientHttpProxyError):
         return OktaUnreachable(f"The proxy refused ({error.status}) when Okta was {doing}. See okta.proxy.")
     return OktaUnreachable(

@@ -100,9 +100,7 @@ class Receiver:
             error = translate(exc, scope["method"])
             if error is None:
                 log.exception("request failed", request_id=request_id, method=scope["method"])
-                error = ScimError(
-                    500, f"The agent failed unexpectedly; see its log for request {request_id}."
-                )
+                error = ScimError(500, f"The agent failed unexpectedly; see its log for request {request_id}.")
             if request is not None and caller is not None and _writes(request):
                 await self._note(request, caller, error)
             return _error(error)
@@ -165,13 +163,7 @@ class Receiver:
 
     async def _note(self, request: Request, caller: ApiKey, error: ScimError) -> None:
         """One journal row for what was refused before the directory, which keeps its own, was asked."""
-        log.info(
-            "request refused",
-            request_id=request.id,
-            method=request.method,
-            status=error.status,
-            key=caller.id,
-        )
+        log.info("request refused", request_id=request.id, method=request.method, status=error.status, key=caller.id)
         if error.journalled or error.status == 429:
             return
         target = request.parts[1] if len(request.parts) == 2 and request.parts[0] == "Users" else None

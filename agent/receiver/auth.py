@@ -52,11 +52,7 @@ class Authenticator:
 
     async def identify(self, request: Request) -> ApiKey:
         """The key of the request, or a 401 (429 for a key that isn't looked up in a flood)."""
-        match = (
-            _KEY.fullmatch(request.headers.get(b"authorization", b""))
-            if request.authorizations == 1
-            else None
-        )
+        match = _KEY.fullmatch(request.headers.get(b"authorization", b"")) if request.authorizations == 1 else None
         if match is None:
             raise self._stranger(request.peer)
         digest = hashlib.sha256(match[1]).digest()
@@ -111,6 +107,4 @@ class Authenticator:
 
 
 def _valid(key: ApiKey, digest: bytes, now: datetime) -> bool:
-    return (
-        hmac.compare_digest(bytes.fromhex(key.sha256), digest) and key.scope is Scope.SCIM and key.valid(now)
-    )
+    return hmac.compare_digest(bytes.fromhex(key.sha256), digest) and key.scope is Scope.SCIM and key.valid(now)

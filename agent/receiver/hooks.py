@@ -130,9 +130,13 @@ class Hooks:
 
     async def _keep(self, delivery: Delivery, settings: Settings) -> Queued:
         work = partial(
-            queue, found=delivery.events, app_id=settings.okta.app_id or "", page_size=settings.reconcile.page_size,
-            now=datetime.now(UTC), delivery=f"delivery {delivery.id}" if delivery.id else "",
-        )  # fmt: skip
+            queue,
+            found=delivery.events,
+            app_id=settings.okta.app_id or "",
+            page_size=settings.reconcile.page_size,
+            now=datetime.now(UTC),
+            delivery=f"delivery {delivery.id}" if delivery.id else "",
+        )
         try:
             # What runs out of time is still done: a second delivery finds it met.
             kept = asyncio.wrap_future(self._store.submit(work))
@@ -169,10 +173,7 @@ def decode(body: bytes) -> Delivery:
     readable = [event for event in map(_event, found) if event is not None]
     name = message.get("eventId")
     return Delivery(
-        id=name if isinstance(name, str) else "",
-        source=source,
-        events=readable,
-        unreadable=len(found) - len(readable),
+        id=name if isinstance(name, str) else "", source=source, events=readable, unreadable=len(found) - len(readable)
     )
 
 

@@ -2,9 +2,7 @@
 
 from prometheus_client import Counter, Gauge, Histogram
 
-REQUESTS = Counter(
-    "opshelm_agent_pushes", "Requests at the receiver by method and status.", ["method", "status"]
-)
+REQUESTS = Counter("opshelm_agent_pushes", "Requests at the receiver by method and status.", ["method", "status"])
 UNAUTHORIZED = Counter("opshelm_agent_receiver_unauthorized", "Requests without a valid key.")
 SECONDS = Histogram(
     "opshelm_agent_receiver_seconds",

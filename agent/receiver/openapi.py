@@ -34,10 +34,7 @@ _BODY = (*_ALWAYS, "413", "415")
 _CHANGE = (*_BODY, "403", "409", "412")
 _SHOWN = ("attributes", "excludedAttributes")
 _FILTER = {"type": "string", "maxLength": 2048}
-_COUNTS = {
-    "startIndex": {"type": "integer"},
-    "count": {"type": "integer", "description": f"At most {MAX_RESULTS}."},
-}
+_COUNTS = {"startIndex": {"type": "integer"}, "count": {"type": "integer", "description": f"At most {MAX_RESULTS}."}}
 
 
 def document(base: str) -> bytes:
@@ -51,9 +48,7 @@ def document(base: str) -> bytes:
             "components": {
                 "securitySchemes": {"key": {"type": "http", "scheme": "bearer"}},
                 "schemas": _schemas(),
-                "responses": {
-                    status: _response(description, "Error") for status, description in _ERRORS.items()
-                },
+                "responses": {status: _response(description, "Error") for status, description in _ERRORS.items()},
             },
         }
     )
@@ -101,7 +96,7 @@ def _paths() -> dict[str, Any]:
 
 def _operation(
     summary: str, status: str, answer: dict[str, Any], errors: Iterable[str], parameters: Any = (), *, body: str = ""
-) -> dict[str, Any]:  # fmt: skip
+) -> dict[str, Any]:
     answers = {code: {"$ref": f"#/components/responses/{code}"} for code in errors}
     made: dict[str, Any] = {"summary": summary, "responses": {status: answer, **answers}}
     if any(parameter.get("name") == "If-None-Match" for parameter in parameters):
@@ -136,10 +131,7 @@ def _schemas() -> dict[str, Any]:
         "required": ["op"],
         "properties": {"op": {"enum": ["add", "replace", "remove"]}, "path": {"type": "string"}, "value": {}},
     }
-    listed = {
-        "totalResults": {"type": "integer"},
-        "Resources": {"type": "array", "items": {"type": "object"}},
-    }
+    listed = {"totalResults": {"type": "integer"}, "Resources": {"type": "array", "items": {"type": "object"}}}
     error = {
         "schemas": strings,
         "status": {"type": "string"},
@@ -160,14 +152,16 @@ def _schemas() -> dict[str, Any]:
             "type": "object",
             "required": ["schemas"],
             "properties": {
-                "schemas": {"const": [f"{_MESSAGES}SearchRequest"]}, "filter": _FILTER, **_COUNTS,
+                "schemas": {"const": [f"{_MESSAGES}SearchRequest"]},
+                "filter": _FILTER,
+                **_COUNTS,
                 **dict.fromkeys(_SHOWN, strings),
             },
         },
         "ListResponse": {"type": "object", "required": ["schemas", "totalResults"], "properties": listed},
         "Error": {"type": "object", "required": ["schemas", "status", "detail"], "properties": error},
         "Document": {"type": "object"},
-    }  # fmt: skip
+    }
 
 
 def _object(attributes: Iterable[Attribute]) -> dict[str, Any]:

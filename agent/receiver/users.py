@@ -131,9 +131,7 @@ class Users:
 
         return self._one(200, await self._modify(request, user_id, change, context), shown)
 
-    async def patch(
-        self, request: Request, user_id: str, context: WriteContext, receive: Receive
-    ) -> Response:
+    async def patch(self, request: Request, user_id: str, context: WriteContext, receive: Receive) -> Response:
         shown = self._projection(request)
         apply = patch.read(strict.decode(await read_body(request, receive)))
 
@@ -151,9 +149,7 @@ class Users:
 
     async def delete(self, request: Request, user_id: str, context: WriteContext) -> Response:
         version = await self._expected(request, user_id)
-        await self._write(
-            lambda now: self._directory.remove(user_id, context, now, expected_version=version), "DELETE"
-        )
+        await self._write(lambda now: self._directory.remove(user_id, context, now, expected_version=version), "DELETE")
         return Response(204)
 
     def _body(self, raw: bytes) -> body.Body:
@@ -169,8 +165,7 @@ class Users:
     ) -> DirectoryUser:
         version = await self._expected(request, user_id)
         written = await self._write(
-            lambda now: self._directory.modify(user_id, change, context, now, expected_version=version),
-            request.method,
+            lambda now: self._directory.modify(user_id, change, context, now, expected_version=version), request.method
         )
         return written.user
 

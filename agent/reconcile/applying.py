@@ -77,9 +77,7 @@ class Applier(Struct, frozen=True, kw_only=True):
             ready = self._ready(job, batch, finished, result)
             crash_point("apply.planned")
             for ended in (
-                writer.write(job.plan_id, ready, lambda a: self._context(job, a), self.clock())
-                if ready
-                else ()
+                writer.write(job.plan_id, ready, lambda a: self._context(job, a), self.clock()) if ready else ()
             ):
                 finished[ended.n] = ended.state
                 _count(result, ended)
@@ -99,16 +97,15 @@ class Applier(Struct, frozen=True, kw_only=True):
 
     def _must_end(self, result: Result) -> bool:
         if self.stop.is_set():
-            result.stopped, result.left = (
-                True,
-                "The process was asked to stop; the rest waits for the next run.",
-            )
+            result.stopped, result.left = (True, "The process was asked to stop; the rest waits for the next run.")
         else:
             with self.store.read() as conn:
                 row = account.get(conn)
             if row.paused:
                 result.paused = True
-                result.left = f"Applies were paused by {row.paused_by}: {row.paused_reason}. Resume: opshelm-agent resume"
+                result.left = (
+                    f"Applies were paused by {row.paused_by}: {row.paused_reason}. Resume: opshelm-agent resume"
+                )
         return result.stopped or result.paused
 
     def _ready(
@@ -157,10 +154,16 @@ class Applier(Struct, frozen=True, kw_only=True):
 
     def _context(self, job: Job, action: Action) -> WriteContext:
         return WriteContext(
-            actor=job.actor, source=job.source, run_id=job.run_id, plan_id=job.plan_id, action_n=action.n,
-            reason=action.proof or action.rule, exempt=exempt(action, job.grant),
-            fence=job.fence, suspended=action.suspended,
-        )  # fmt: skip
+            actor=job.actor,
+            source=job.source,
+            run_id=job.run_id,
+            plan_id=job.plan_id,
+            action_n=action.n,
+            reason=action.proof or action.rule,
+            exempt=exempt(action, job.grant),
+            fence=job.fence,
+            suspended=action.suspended,
+        )
 
     def _fails_too_often(self, result: Result) -> bool:
         guard = self.settings.guard

@@ -80,9 +80,7 @@ def _name(stored: StoredPlan) -> str:
 
 def _why(stored: StoredPlan, held: list[Action]) -> str:
     code, detail = (
-        (stored.plan.held, stored.plan.held_detail)
-        if stored.plan.held
-        else (held[0].held, held[0].held_detail)
+        (stored.plan.held, stored.plan.held_detail) if stored.plan.held else (held[0].held, held[0].held_detail)
     )
     return f"{code}: {detail}" if code and detail else str(code or "held")
 

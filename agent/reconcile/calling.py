@@ -42,9 +42,7 @@ class CallingWriter:
         #: A run looks whether it is to stop after so many.
         self.batch = directory.concurrency * _AHEAD
 
-    def write(
-        self, plan_id: int, actions: Sequence[Action], context_of: ContextOf, now: datetime
-    ) -> list[Ended]:
+    def write(self, plan_id: int, actions: Sequence[Action], context_of: ContextOf, now: datetime) -> list[Ended]:
         ended: list[Ended] = []
         undone: set[int] = set()
         clock = ticking(now)
@@ -65,9 +63,7 @@ class CallingWriter:
             undone |= {e.n for e in done if e.state is not ActionState.DONE}
         return ended
 
-    def _together(
-        self, plan_id: int, actions: Sequence[Action], context_of: ContextOf, now: datetime
-    ) -> list[Ended]:
+    def _together(self, plan_id: int, actions: Sequence[Action], context_of: ContextOf, now: datetime) -> list[Ended]:
         store = self._directory.store
         numbers = [action.n for action in actions]
         store.write(lambda conn: plans.mark(conn, plan_id, numbers, ActionState.SENT, now))
@@ -107,9 +103,11 @@ class CallingWriter:
         others = [partial(call, action) for action in actions if action.kind not in _TOGETHER]
         self._directory.side_by_side(others, self._width.calls)
         changes = [
-            Change(a.directory_id or "", partial(draft, a), context_of(a), self._version(a.directory_id or "", a.version))
+            Change(
+                a.directory_id or "", partial(draft, a), context_of(a), self._version(a.directory_id or "", a.version)
+            )
             for a in together
-        ]  # fmt: skip
+        ]
         written = self._directory.modify_together(changes, clock(), at_once=self._width.calls)
         ends.update(zip((action.n for action in together), written, strict=True))
         self._width.note(time.monotonic() - began, time.process_time() - cpu, len(actions))
@@ -123,7 +121,7 @@ class CallingWriter:
         account = action.directory_id or ""
         return self._directory.modify_now(
             account, partial(draft, action), context, now, expected_version=self._version(account, action.version)
-        )  # fmt: skip
+        )
 
     def _version(self, account: str, planned: int | None) -> int | None:
         return self._versions.get(account, planned)
@@ -142,8 +140,7 @@ class CallingWriter:
     def _ring(self, action: Action, context: WriteContext, now: datetime) -> Written:
         """In the order in which names get free, the first one by way of a temporary name."""
         names = {
-            account: self._name_of(account, self._version(account, version))
-            for account, version, _ in action.cycle
+            account: self._name_of(account, self._version(account, version)) for account, version, _ in action.cycle
         }
         wanted = {identity_key(name): (account, name) for account, _, name in action.cycle}
         first = action.cycle[0][0]
@@ -161,9 +158,7 @@ class CallingWriter:
         if user is None:
             raise NotFound("There is no such user.")
         if version is not None and user.version != version:
-            raise VersionConflict(
-                f"The account has changed since version {version}; it is at {user.version}."
-            )
+            raise VersionConflict(f"The account has changed since version {version}; it is at {user.version}.")
         return user.user_name
 
     def _rename(self, account: str, name: str, context: WriteContext, now: datetime) -> Written:

@@ -37,9 +37,7 @@ def holds(action: Action, user: DirectoryUser | None) -> bool:
         return False
     if "active" in after and user.active is not after["active"]:
         return False
-    if action.kind in (ActionKind.LINK, ActionKind.CREATE) and (
-        user.okta_id != action.okta_id or not user.managed
-    ):
+    if action.kind in (ActionKind.LINK, ActionKind.CREATE) and (user.okta_id != action.okta_id or not user.managed):
         return False
     if "suspended" in after and user.suspended:
         return False
@@ -47,9 +45,7 @@ def holds(action: Action, user: DirectoryUser | None) -> bool:
 
 
 def _values(after: MappingOf[str, Any]) -> dict[str, Any]:
-    return {
-        path: value for path, value in after.items() if path not in _OWN and not path.endswith(": userName")
-    }
+    return {path: value for path, value in after.items() if path not in _OWN and not path.endswith(": userName")}
 
 
 def _same(path: str, have: str | None, want: Any) -> bool:

@@ -110,9 +110,7 @@ class SystemLog:
 
     # --- from the cursor on
 
-    def _follow(
-        self, cursor: cursors.Cursor | None, row: account.Account, now: datetime, done: Polled
-    ) -> None:
+    def _follow(self, cursor: cursors.Cursor | None, row: account.Account, now: datetime, done: Polled) -> None:
         at = self._position(cursor, row, now, done)
         for _ in range(MOST_PAGES):
             if at is None or self._stopping():

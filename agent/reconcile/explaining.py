@@ -65,9 +65,15 @@ def explain(login: str, okta: OktaOrg, planner: Planner, store: Store, now: date
         failed = events.failures_of(conn, found.persons)
         waits = awaiting.look(conn, _names(login, found), now)
     steps = [
-        _app(binding), *_okta(found), *_pushes(failed), *_sides(found), _difference(plan), _guard(plan), *_stored(waits),
+        _app(binding),
+        *_okta(found),
+        *_pushes(failed),
+        *_sides(found),
+        _difference(plan),
+        _guard(plan),
+        *_stored(waits),
         _result(plan),
-    ]  # fmt: skip
+    ]
     return Explanation(
         login=login, outcome=_outcome(plan), steps=tuple(steps), actions=plan.actions, findings=plan.findings
     )
@@ -80,9 +86,7 @@ def _outcome(plan: Plan) -> Outcome:
 
 
 def _app(binding: Binding) -> Step:
-    return Step(
-        name="app", status=Status.SUCCESS, detail=f"{binding.app.label} is ACTIVE in org {binding.org_id}"
-    )
+    return Step(name="app", status=Status.SUCCESS, detail=f"{binding.app.label} is ACTIVE in org {binding.org_id}")
 
 
 def _okta(found: Found) -> list[Step]:
@@ -92,23 +96,14 @@ def _okta(found: Found) -> list[Step]:
         return [Step(name="okta user", status=Status.SKIPPED, detail="Okta knows nobody by this login")]
     user = user_status(person.okta_user)
     status = Status.SUCCESS if user in LIVE else Status.WARNING
-    return [
-        _assignment(person),
-        Step(name="okta user", status=status, detail=user or "not known to Okta any more"),
-    ]
+    return [_assignment(person), Step(name="okta user", status=status, detail=user or "not known to Okta any more")]
 
 
 def _assignment(person: Person) -> Step:
     app_user = person.app_user
     if app_user is None:
         return Step(name="assignment", status=Status.WARNING, detail="not assigned to the app in Okta")
-    by = (
-        "by a group"
-        if app_user.scope == "GROUP"
-        else "directly"
-        if app_user.scope == "USER"
-        else "in an unknown way"
-    )
+    by = "by a group" if app_user.scope == "GROUP" else "directly" if app_user.scope == "USER" else "in an unknown way"
     detail = (
         f"app user {app_user.id}, assigned {by}, with the userName {app_user.user_name or '(none)'}: {app_user.status}, "
         f"{app_user.sync_state or 'no sync state'}"
@@ -164,9 +159,7 @@ def _scope(side: Account | None) -> Step:
         return Step(name="scope", status=Status.SKIPPED, detail="protected: the agent leaves it as it is")
     what = "managed" if side.managed else "local: only linked, never changed otherwise"
     return Step(
-        name="scope",
-        status=Status.SUCCESS if side.managed else Status.WARNING,
-        detail=f"{what}; {side.role.value}",
+        name="scope", status=Status.SUCCESS if side.managed else Status.WARNING, detail=f"{what}; {side.role.value}"
     )
 
 
@@ -203,9 +196,7 @@ def _guard(plan: Plan) -> Step:
 
 def _names(login: str, found: Found) -> set[str]:
     """What the actions of stored plans may call this person; whoever was read for a name alone is left out."""
-    sides = [(c.bound, c.named) for c in found.candidates[:1]] or [
-        (account, None) for account, _ in found.absences[:1]
-    ]
+    sides = [(c.bound, c.named) for c in found.candidates[:1]] or [(account, None) for account, _ in found.absences[:1]]
     accounts = [side for pair in sides for side in pair if side is not None]
     return {login, *list(found.persons)[:1], *(account.id for account in accounts)}
 

@@ -17,9 +17,7 @@ LONGEST_WAIT = timedelta(hours=24)
 _REMEMBER = timedelta(days=7)
 
 
-def gather(
-    conn: Any, now: datetime, *, sweep: bool, owners: frozenset[str] = frozenset()
-) -> tuple[Facts, int]:
+def gather(conn: Any, now: datetime, *, sweep: bool, owners: frozenset[str] = frozenset()) -> tuple[Facts, int]:
     """The facts, and the population that limits are counted from."""
     row = account.get(conn)
     counts = windows.counts(conn, now)

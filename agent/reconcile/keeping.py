@@ -19,9 +19,7 @@ HeldSet = frozenset[tuple[str, Identity]]
 _OPEN = (PlanStatus.READY, PlanStatus.HELD)
 
 
-def keep(
-    conn: Any, run_id: int, plan: Plan, settings: Settings, now: datetime
-) -> tuple[StoredPlan, StoredPlan | None]:
+def keep(conn: Any, run_id: int, plan: Plan, settings: Settings, now: datetime) -> tuple[StoredPlan, StoredPlan | None]:
     """Store the plan unless an older open one waits for exactly the same.
 
     Answers this run's plan, and the older one whose held set is the same (then the held actions are approved there).
@@ -60,9 +58,7 @@ def held_set(plan: Plan) -> HeldSet:
     waiting = (ActionState.PENDING, ActionState.HELD)
     if plan.held is not None:
         return frozenset((plan.held.value, a.identity) for a in plan.actions if a.state in waiting)
-    return frozenset(
-        (a.held.value, a.identity) for a in plan.actions if a.held is not None and a.state in waiting
-    )
+    return frozenset((a.held.value, a.identity) for a in plan.actions if a.held is not None and a.state in waiting)
 
 
 def _doable(plan: Plan) -> bool:
@@ -78,9 +74,7 @@ def expire(conn: Any, now: datetime) -> None:
 def close(conn: Any, plan_id: int) -> StoredPlan:
     """After an apply: what still waits keeps the plan open."""
     stored = existing(conn, plan_id)
-    status = (
-        PlanStatus.HELD if stored.status is PlanStatus.HELD and held_set(stored.plan) else PlanStatus.APPLIED
-    )
+    status = PlanStatus.HELD if stored.status is PlanStatus.HELD and held_set(stored.plan) else PlanStatus.APPLIED
     plans.set_status(conn, plan_id, status)
     return existing(conn, plan_id)
 
@@ -122,9 +116,7 @@ def chosen(stored: StoredPlan, *, approve: bool, only: frozenset[int] | None) ->
         if unknown:
             raise UsageError(f"Plan {stored.id} has no open action {', '.join(map(str, sorted(unknown)))}")
         picked = [a for a in pending if a.n in only]
-        final = next(
-            (a for a in picked if a.held is not None and a.held not in APPROVABLE | ONE_BY_ONE), None
-        )
+        final = next((a for a in picked if a.held is not None and a.held not in APPROVABLE | ONE_BY_ONE), None)
         if final is not None and final.held is not None:
             raise HeldBack(final.held, f"Action {final.n} can't be approved: {final.held_detail}")
         return picked
@@ -141,9 +133,7 @@ def chosen(stored: StoredPlan, *, approve: bool, only: frozenset[int] | None) ->
     return picked
 
 
-def grant_for(
-    stored: StoredPlan, picked: list[Action], *, approve: bool, named: bool, count: int | None
-) -> Grant:
+def grant_for(stored: StoredPlan, picked: list[Action], *, approve: bool, named: bool, count: int | None) -> Grant:
     """What the decision lifts. Raises HeldBack where it lifts too little to be worth starting."""
     if not approve:
         return Grant(count=count)
@@ -151,9 +141,7 @@ def grant_for(
     if held is not None and held not in APPROVABLE_RUNS:
         raise HeldBack(held, f"Plan {stored.id} can't be approved: {stored.plan.held_detail}")
     if held in NEED_COUNT and count is None:
-        raise HeldBack(
-            held or HeldCode.FIRST_RUN, f"Plan {stored.id} needs --count N. {stored.plan.held_detail}"
-        )
+        raise HeldBack(held or HeldCode.FIRST_RUN, f"Plan {stored.id} needs --count N. {stored.plan.held_detail}")
     lifted = frozenset({held} if held else ())
     if held is HeldCode.FIRST_RUN:
         lifted |= typed(first_run=count).lifted

@@ -46,7 +46,7 @@ HOOK_EVENTS = (
     *(f"user.lifecycle.{verb}" for verb in ("activate", "deactivate", "suspend", "unsuspend", "reactivate")),
     "user.lifecycle.delete.initiated",
     "user.account.update_profile",
-)  # fmt: skip
+)
 
 
 class Failure(Struct, frozen=True, kw_only=True):
@@ -88,9 +88,7 @@ def _one(event: LogEvent, app_id: str, found: Named) -> None:
     kind, targets = event.event_type, event.target or ()
     apps = {target.id for target in targets if target.type == "AppInstance"}
     people = {
-        t.id
-        for t in targets
-        if t.type in ("User", "AppUser") and t.id.startswith("00u") and _OKTA_ID.fullmatch(t.id)
+        t.id for t in targets if t.type in ("User", "AppUser") and t.id.startswith("00u") and _OKTA_ID.fullmatch(t.id)
     }
     if kind.startswith(_EVERYBODY):
         found.everybody |= app_id in apps

@@ -70,10 +70,7 @@ class Planner(Struct, frozen=True, kw_only=True):
         with self.store.read() as conn:
             row = account_row.get(conn)
         sweeper = Sweeper(
-            okta=self.okta,
-            projector=self.projector,
-            page_size=self.settings.reconcile.page_size,
-            clock=self.clock,
+            okta=self.okta, projector=self.projector, page_size=self.settings.reconcile.page_size, clock=self.clock
         )
         with staging.opened(self.store) as rows:
             swept = sweeper.sweep(rows, row, binding, progress)
@@ -86,26 +83,29 @@ class Planner(Struct, frozen=True, kw_only=True):
         candidates, _ = self._readable(candidates)
         outlined = outline(candidates, proofs.answers, self.projector.mapping, self.projector.names)
         with self.store.read() as conn:
-            findings = worded(
-                conn, (*binding.findings, *swept.findings, *listed, *outlined.findings, *importable)
-            )
+            findings = worded(conn, (*binding.findings, *swept.findings, *listed, *outlined.findings, *importable))
         counts = {"people": swept.people, **_findings(findings), **swept.counts}
         counts.pop("read")
         if local:
             counts[FindingCode.IMPORT_CANDIDATE.value] = local
         return self._draft(
-            outlined, candidates, [account for account, _ in proofs.answers], findings, swept.due, counts,
-            people=swept.people, swept_at=swept.started, proofs=proofs,
-        )  # fmt: skip
+            outlined,
+            candidates,
+            [account for account, _ in proofs.answers],
+            findings,
+            swept.due,
+            counts,
+            people=swept.people,
+            swept_at=swept.started,
+            proofs=proofs,
+        )
 
     def single(self, asked: Asked, binding: Binding, scope: tuple[str, ...], progress: Progress) -> Draft:
         progress.step("reading people")
         return self.single_of(self.read(asked), binding, scope)
 
     def read(self, asked: Asked) -> Found:
-        reader = SingleReader(
-            directory=self.directory, okta=self.okta, projector=self.projector, clock=self.clock
-        )
+        reader = SingleReader(directory=self.directory, okta=self.okta, projector=self.projector, clock=self.clock)
         return reader.read(asked)
 
     def single_of(self, found: Found, binding: Binding, scope: tuple[str, ...]) -> Draft:
@@ -113,9 +113,7 @@ class Planner(Struct, frozen=True, kw_only=True):
         candidates, unread = self._readable(found.candidates)
         outlined = outline(candidates, absences, self.projector.mapping, self.projector.names)
         with self.store.read() as conn:
-            findings = worded(
-                conn, (*binding.findings, *found.findings, *unread, *outlined.findings), found.persons
-            )
+            findings = worded(conn, (*binding.findings, *found.findings, *unread, *outlined.findings), found.persons)
         counts = {"people": found.people, **_findings(findings)}
         accounts = [account for account, _ in absences]
         return self._draft(outlined, candidates, accounts, findings, found.due, counts, scope=scope)
@@ -134,11 +132,14 @@ class Planner(Struct, frozen=True, kw_only=True):
             progress.step("reading OpsHelm", read)
         contested = [
             Finding(
-                code=FindingCode.DUPLICATE_LISTED, login=one.user_name, directory_id=one.id, okta_id=one.okta_id,
+                code=FindingCode.DUPLICATE_LISTED,
+                login=one.user_name,
+                directory_id=one.id,
+                okta_id=one.okta_id,
                 detail=f"another account of OpsHelm has the externalId {one.okta_id} too, so it says nothing; correct it there",
             )
             for one in rows.close_accounts()
-        ]  # fmt: skip
+        ]
         return (*self.directory.findings, *contested)
 
     def _readable(self, candidates: list[Candidate]) -> tuple[list[Candidate], list[Finding]]:
@@ -149,9 +150,7 @@ class Planner(Struct, frozen=True, kw_only=True):
         for one in candidates:
             want = one.want
             problem = (
-                None
-                if one.bound is not None
-                else self.directory.unread(want.user_name, want.okta_id, want.external_id)
+                None if one.bound is not None else self.directory.unread(want.user_name, want.okta_id, want.external_id)
             )
             if problem is None:
                 kept.append(one)
@@ -159,10 +158,13 @@ class Planner(Struct, frozen=True, kw_only=True):
             detail = f"{problem.detail.rstrip('.')}; left as it is, and no second account is made"
             findings.append(
                 Finding(
-                    code=FindingCode.UNREADABLE, login=want.user_name, detail=detail, okta_id=want.okta_id,
+                    code=FindingCode.UNREADABLE,
+                    login=want.user_name,
+                    detail=detail,
+                    okta_id=want.okta_id,
                     directory_id=problem.id or None,
                 )
-            )  # fmt: skip
+            )
         return kept, findings
 
     def _compare(self, conn: Any) -> tuple[list[Candidate], list[Account], tuple[int, tuple[Finding, ...]]]:
@@ -178,9 +180,14 @@ class Planner(Struct, frozen=True, kw_only=True):
         guard = self.settings.guard
         to_prove = [account for account in absent if not account.protected]
         answers = prove(
-            to_prove, self.okta, self.projector, guard, self.clock(), progress,
+            to_prove,
+            self.okta,
+            self.projector,
+            guard,
+            self.clock(),
+            progress,
             at_most=self._ask_at_most(len(to_prove), people, grant),
-        )  # fmt: skip
+        )
         answers.answers += [(account, _NOBODY_ASKED) for account in absent if account.protected]
         return answers
 
@@ -209,10 +216,19 @@ class Planner(Struct, frozen=True, kw_only=True):
         )
 
     def _draft(
-        self, outlined: Outline, candidates: list[Candidate], accounts: list[Account], findings: tuple[Finding, ...],
-        due: dict[str, datetime], counts: dict[str, int], *, scope: tuple[str, ...] = (), people: int = 0,
-        swept_at: datetime | None = None, proofs: Proofs | None = None,
-    ) -> Draft:  # fmt: skip
+        self,
+        outlined: Outline,
+        candidates: list[Candidate],
+        accounts: list[Account],
+        findings: tuple[Finding, ...],
+        due: dict[str, datetime],
+        counts: dict[str, int],
+        *,
+        scope: tuple[str, ...] = (),
+        people: int = 0,
+        swept_at: datetime | None = None,
+        proofs: Proofs | None = None,
+    ) -> Draft:
         sweep = swept_at is not None
         now = self.clock()
         with self.store.read() as conn:
@@ -222,14 +238,22 @@ class Planner(Struct, frozen=True, kw_only=True):
             counts = {**counts, "asked": proofs.asked, "disproved": proofs.disproved}
         wanted = {a.okta_id for a in outlined.actions if a.kind in (ActionKind.CREATE, ActionKind.REACTIVATE)}
         plan = Plan(
-            actions=self._without_owners(outlined.actions), population=population, source_size=people, created=now, scope=scope,
+            actions=self._without_owners(outlined.actions),
+            population=population,
+            source_size=people,
+            created=now,
+            scope=scope,
             findings=findings,
-        )  # fmt: skip
+        )
         return Draft(
-            plan=plan, facts=facts, source=Source.SWEEP if sweep else Source.SINGLE,
-            wants={c.want.okta_id: c.want for c in candidates if c.want.okta_id in wanted}, due=due, counts=counts,
+            plan=plan,
+            facts=facts,
+            source=Source.SWEEP if sweep else Source.SINGLE,
+            wants={c.want.okta_id: c.want for c in candidates if c.want.okta_id in wanted},
+            due=due,
+            counts=counts,
             swept_at=swept_at,
-        )  # fmt: skip
+        )
 
 
 def _owners(candidates: Iterable[Candidate], accounts: Iterable[Account]) -> frozenset[str]:

@@ -48,9 +48,7 @@ def usable_app(okta: OktaOrg) -> App:
     try:
         app = okta.app()
     except OktaNotFound as error:
-        raise Frozen(
-            "Okta has no such app. Nothing was changed. Check okta.app_id and okta.org_url."
-        ) from error
+        raise Frozen("Okta has no such app. Nothing was changed. Check okta.app_id and okta.org_url.") from error
     if app.status != "ACTIVE":
         raise Frozen(
             f"The app {app.label} is {app.status or 'in no known state'} in Okta, so its assignments say nothing. Nothing "

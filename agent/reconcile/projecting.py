@@ -29,12 +29,8 @@ class Projector(Struct, frozen=True, kw_only=True):
         reconcile = settings.reconcile
         return cls(
             mapping=Mapping(settings.mapping),
-            rules=Rules(
-                settle=reconcile.settle, syncing=reconcile.syncing, suspended=settings.policy.suspended
-            ),
-            names=NameRules(
-                is_email=settings.receiver.username_is_email, ascii_only=settings.receiver.ascii_usernames
-            ),
+            rules=Rules(settle=reconcile.settle, syncing=reconcile.syncing, suspended=settings.policy.suspended),
+            names=NameRules(is_email=settings.receiver.username_is_email, ascii_only=settings.receiver.ascii_usernames),
         )
 
     def listed(
@@ -74,10 +70,19 @@ class Projector(Struct, frozen=True, kw_only=True):
         elif not self.names.is_email and given is None:
             email, email_key = "", ""
         want = Want(
-            okta_id=app_user.id, external_id=app_user.external_id or None, user_name=user_name, user_name_key=key,
-            email=email, email_key=email_key, wanted=wanted.wanted, row=wanted.row, mapped=projected.mapped,
-            unsaid=projected.unsaid, read_at=now, sync_error=app_user.sync_state in _SYNC_ERRORS,
-        )  # fmt: skip
+            okta_id=app_user.id,
+            external_id=app_user.external_id or None,
+            user_name=user_name,
+            user_name_key=key,
+            email=email,
+            email_key=email_key,
+            wanted=wanted.wanted,
+            row=wanted.row,
+            mapped=projected.mapped,
+            unsaid=projected.unsaid,
+            read_at=now,
+            sync_error=app_user.sync_state in _SYNC_ERRORS,
+        )
         if wanted.finding is not None:
             finding = _finding(wanted.finding, app_user, wanted.detail)
         return want, wanted, finding

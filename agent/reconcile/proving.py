@@ -74,17 +74,11 @@ def answer(account: Account, person: Person | None, projector: Projector, now: d
     desired = projector.absent(person, now)
     if desired.wanted is Wanted.INACTIVE:
         detail = f"Okta says {desired.row.value} at {now:%H:%M:%S} UTC"
-        return Proof(
-            answer=Answer.ENDED, detail=detail, okta_id=okta_id, suspended=desired.row is Row.SUSPENDED
-        )
+        return Proof(answer=Answer.ENDED, detail=detail, okta_id=okta_id, suspended=desired.row is Row.SUSPENDED)
     if person.app_user is not None:
-        return Proof(
-            answer=Answer.PRESENT, detail=f"its app user is {person.app_user.status}", okta_id=okta_id
-        )
+        return Proof(answer=Answer.PRESENT, detail=f"its app user is {person.app_user.status}", okta_id=okta_id)
     if desired.wanted is Wanted.LEAVE:
         return Proof(answer=Answer.UNDECIDED, detail=desired.detail, okta_id=okta_id)
     if person.okta_user is None:
-        return Proof(
-            answer=Answer.NO_SUCH_USER, detail=f"404 for the Okta user at {now:%H:%M:%S} UTC", okta_id=okta_id
-        )
+        return Proof(answer=Answer.NO_SUCH_USER, detail=f"404 for the Okta user at {now:%H:%M:%S} UTC", okta_id=okta_id)
     return Proof(answer=Answer.GONE, detail=f"404 for the app user at {now:%H:%M:%S} UTC", okta_id=okta_id)

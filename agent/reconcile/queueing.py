@@ -113,11 +113,7 @@ def _keep_failures(conn: Any, failures: Sequence[Any], pushed: dict[str, datetim
     open_before = {failure.okta_id for failure in events.open_failures(conn)} if pushed else set()
     if failures:
         events.failed(
-            conn,
-            [
-                PushFailure(okta_id=f.okta_id, event_type=f.event_type, reason=f.reason, at=f.at)
-                for f in failures
-            ],
+            conn, [PushFailure(okta_id=f.okta_id, event_type=f.event_type, reason=f.reason, at=f.at) for f in failures]
         )
     # A later push came through, so nothing is open; one that is met late says nothing of a newer failure.
     over = {okta_id: at for okta_id, at in pushed.items() if okta_id in open_before or failures}

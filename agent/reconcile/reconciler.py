@@ -63,9 +63,14 @@ class Reconciler:
             store=store, directory=directory, okta=okta, settings=settings, projector=projector, clock=clock
         )
         self._applier = Applier(
-            store=store, directory=directory, okta=okta, settings=settings, projector=projector, clock=clock,
+            store=store,
+            directory=directory,
+            okta=okta,
+            settings=settings,
+            projector=projector,
+            clock=clock,
             stop=self.stop,
-        )  # fmt: skip
+        )
         self._frame = Frame(store=store, okta=okta, clock=clock, lease_ttl=settings.reconcile.lease_ttl)
 
     def run(
@@ -107,9 +112,7 @@ class Reconciler:
         with self.store.read() as conn:
             row = account.get(conn)
             due = watching.due(conn, now) if row.pinned and not (apply and row.paused) else None
-        if due is None or (
-            apply and lease.busy(self.store, lease.RECONCILE, self.settings.reconcile.lease_ttl)
-        ):
+        if due is None or (apply and lease.busy(self.store, lease.RECONCILE, self.settings.reconcile.lease_ttl)):
             return None
         if due.sweep:
             report = self.run(apply=apply, trigger=trigger, actor=actor, wait=0)
@@ -206,9 +209,14 @@ class Reconciler:
         stored, waiting = self._store(run_id, plan, draft, order, approval)
         crash_point("plan.stored")
         base = Ending(
-            outcome=Outcome.IN_STEP, counts=draft.counts | counts_of(plan.actions), plan=stored, waiting=waiting,
-            findings=draft.plan.findings, drift=bool(plan.actions), held=_holds(plan),
-        )  # fmt: skip
+            outcome=Outcome.IN_STEP,
+            counts=draft.counts | counts_of(plan.actions),
+            plan=stored,
+            waiting=waiting,
+            findings=draft.plan.findings,
+            drift=bool(plan.actions),
+            held=_holds(plan),
+        )
         if plan.held is HeldCode.ABSENCE_DISPROVED:
             return replace(base, outcome=Outcome.DISPROVED, detail=plan.held_detail)
         if plan.held is None:
@@ -225,27 +233,43 @@ class Reconciler:
         self._look_again(draft)
         if stored is None or stored is waiting:
             return replace(
-                base,
-                outcome=Outcome.HELD if base.held else Outcome.IN_STEP,
-                detail=_held_detail(plan, waiting),
+                base, outcome=Outcome.HELD if base.held else Outcome.IN_STEP, detail=_held_detail(plan, waiting)
             )
         job = Job(
-            run_id=run_id, plan_id=stored.id, actions=plan.actions, source=draft.source, actor=_actor(run_id, order),
-            fence=fence, grant=grant, wants=draft.wants,
-        )  # fmt: skip
+            run_id=run_id,
+            plan_id=stored.id,
+            actions=plan.actions,
+            source=draft.source,
+            actor=_actor(run_id, order),
+            fence=fence,
+            grant=grant,
+            wants=draft.wants,
+        )
         return self._apply(job, base, progress)
 
     def _carry_out(
-        self, run_id: int, fence: int, order: Order, binding: Binding, stored: StoredPlan, picked: list[Action],
-        draft: Draft, grant: Grant, progress: Progress,
-    ) -> Ending:  # fmt: skip
+        self,
+        run_id: int,
+        fence: int,
+        order: Order,
+        binding: Binding,
+        stored: StoredPlan,
+        picked: list[Action],
+        draft: Draft,
+        grant: Grant,
+        progress: Progress,
+    ) -> Ending:
         """The intersection by kind, person, before and after, judged anew, under the stored plan's numbers."""
         common, moved = _intersection(picked, draft.plan.actions)
         plan = self.planner.judged(replace(draft, plan=replace(draft.plan, actions=common)), grant)
         base = Ending(
-            outcome=Outcome.IN_STEP, counts=draft.counts | counts_of(plan.actions), plan=stored,
-            findings=draft.plan.findings, drift=bool(plan.actions), held=_holds(plan) or _passed_over(stored, order),
-        )  # fmt: skip
+            outcome=Outcome.IN_STEP,
+            counts=draft.counts | counts_of(plan.actions),
+            plan=stored,
+            findings=draft.plan.findings,
+            drift=bool(plan.actions),
+            held=_holds(plan) or _passed_over(stored, order),
+        )
         if plan.held is HeldCode.ABSENCE_DISPROVED:
             return replace(base, outcome=Outcome.DISPROVED, detail=plan.held_detail)
         paused = self._paused()
@@ -259,9 +283,15 @@ class Reconciler:
         self._pin(binding, draft, order.actor)
         self._look_again(draft)
         job = Job(
-            run_id=run_id, plan_id=stored.id, actions=plan.actions, source=draft.source, actor=_actor(run_id, order),
-            fence=fence, grant=grant, wants=draft.wants,
-        )  # fmt: skip
+            run_id=run_id,
+            plan_id=stored.id,
+            actions=plan.actions,
+            source=draft.source,
+            actor=_actor(run_id, order),
+            fence=fence,
+            grant=grant,
+            wants=draft.wants,
+        )
         return self._apply(job, base, progress)
 
     # --- applying
@@ -273,9 +303,13 @@ class Reconciler:
         crash_point("plan.closed")
         held = base.held or result.held > 0
         return replace(
-            base, outcome=_outcome(result, held=held), detail=result.left or _still_held(stored.plan, base.waiting),
-            counts=_without_states(base.counts) | counts_of(stored.plan.actions), plan=stored, held=held,
-        )  # fmt: skip
+            base,
+            outcome=_outcome(result, held=held),
+            detail=result.left or _still_held(stored.plan, base.waiting),
+            counts=_without_states(base.counts) | counts_of(stored.plan.actions),
+            plan=stored,
+            held=held,
+        )
 
     def _closed(self, conn: Any, job: Job, result: Result, now: datetime) -> StoredPlan:
         subject = (facts.TOO_MANY_FAILED, facts.SUBJECT)
@@ -319,9 +353,7 @@ class Reconciler:
             decision = resuming.APPROVE if order.trigger == "approve" else "apply"
             approve = numbers if order.trigger == "approve" else None
             plans.decide(conn, stored.id, actor=order.actor, decision=decision, now=now, approve=approve)
-            plans.mark(
-                conn, stored.id, moved, ActionState.STALE, now, error="it has moved since the plan was made"
-            )
+            plans.mark(conn, stored.id, moved, ActionState.STALE, now, error="it has moved since the plan was made")
 
         self.store.write(work)
 
@@ -350,9 +382,7 @@ class Reconciler:
         def work(conn: Any) -> None:
             account.pin(conn, org_id=binding.org_id, app_id=app.id, app_label=app.label, actor=actor, now=now)
             if let_go is not None and numbers:
-                plans.decide(
-                    conn, let_go.id, actor=actor, decision=resuming.APPROVE, now=now, approve=numbers
-                )
+                plans.decide(conn, let_go.id, actor=actor, decision=resuming.APPROVE, now=now, approve=numbers)
 
         self.store.write(work)
 

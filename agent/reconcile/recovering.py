@@ -25,9 +25,7 @@ def recover(store: Store, directory: Directory, run_id: int, now: datetime) -> i
     """Settle what was left; answers how many actions that were."""
     with store.read() as conn:
         left = [sent for sent in plans.sent_actions(conn) if _reconciles(sent.action)]
-        dead = [
-            run for run in runs.unfinished(conn) if run.id < run_id and run.kind in _RUN_KINDS and not run.dry
-        ]
+        dead = [run for run in runs.unfinished(conn) if run.id < run_id and run.kind in _RUN_KINDS and not run.dry]
     if left:
         ended = [(sent, _happened(directory, sent.action)) for sent in left]
         store.write(lambda conn: _settle(conn, ended, now))

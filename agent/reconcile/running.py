@@ -72,7 +72,9 @@ class Frame(Struct, frozen=True, kw_only=True):
         run_id = self._start(order)
         if held is None and not order.dry:
             who = lease.current_holder(self.store, lease.RECONCILE) or "another agent"
-            detail = f"{who} is at work and holds the lease. Nothing was changed; try again later, or with a longer --wait."
+            detail = (
+                f"{who} is at work and holds the lease. Nothing was changed; try again later, or with a longer --wait."
+            )
             return self._finish(run_id, order, Ending(outcome=Outcome.LEASE_HELD, detail=detail))
         try:
             ending = self._work(run_id, held, progress, work)
@@ -102,9 +104,7 @@ class Frame(Struct, frozen=True, kw_only=True):
         except HeldBack as error:
             return Ending(outcome=Outcome.HELD, detail=error.detail, held=True)
         except (OktaError, DirectoryUnavailable) as error:
-            return Ending(
-                outcome=Outcome.INCOMPLETE, detail=f"{error.detail} Nothing was changed after that."
-            )
+            return Ending(outcome=Outcome.INCOMPLETE, detail=f"{error.detail} Nothing was changed after that.")
         except StoreError as error:
             if error.soft:
                 raise
@@ -117,9 +117,13 @@ class Frame(Struct, frozen=True, kw_only=True):
             return None
         holder = f"{socket.gethostname()}:{os.getpid()}"
         return lease.acquire(
-            self.store, lease.RECONCILE, holder, self.lease_ttl, wait=order.wait,
+            self.store,
+            lease.RECONCILE,
+            holder,
+            self.lease_ttl,
+            wait=order.wait,
             waiting=lambda who: progress.step(f"waiting for {who}"),
-        )  # fmt: skip
+        )
 
     def _start(self, order: Order) -> int:
         now = self.clock()
@@ -143,15 +147,28 @@ class Frame(Struct, frozen=True, kw_only=True):
             found.save(conn, run_id, ending.findings)  # type: ignore[arg-type]
             runs.finish(
                 conn,  # type: ignore[arg-type]
-                run_id, outcome=ending.outcome.value, exit_code=code, counts=ending.counts, now=now, detail=ending.detail,
-            )  # fmt: skip
+                run_id,
+                outcome=ending.outcome.value,
+                exit_code=code,
+                counts=ending.counts,
+                now=now,
+                detail=ending.detail,
+            )
 
         self.store.write(work)
         return RunReport(
-            run_id=run_id, outcome=ending.outcome, exit_code=code, counts=ending.counts, detail=ending.detail,
-            plan=ending.plan, waiting=ending.waiting, findings=ending.findings, drift=ending.drift, held=ending.held,
+            run_id=run_id,
+            outcome=ending.outcome,
+            exit_code=code,
+            counts=ending.counts,
+            detail=ending.detail,
+            plan=ending.plan,
+            waiting=ending.waiting,
+            findings=ending.findings,
+            drift=ending.drift,
+            held=ending.held,
             dry=order.dry,
-        )  # fmt: skip
+        )
 
     def _forget_quietly(self, run_id: int, order: Order, error: AgentError) -> None:
         try:

@@ -90,9 +90,7 @@ class SingleReader(Struct, frozen=True, kw_only=True):
         found.people = len(people)
         return found
 
-    def _first(
-        self, asked: Asked, without: list[DirectoryUser], found: Found, unread: list[Unreadable]
-    ) -> list[str]:
+    def _first(self, asked: Asked, without: list[DirectoryUser], found: Found, unread: list[Unreadable]) -> list[str]:
         """Okta user ids of those who were asked for; ``without``: accounts of which Okta knows nobody."""
         ids = list(asked.okta_ids)
         names = [*((name, True) for name in asked.logins), *((name, False) for name in asked.directory_ids)]
@@ -112,9 +110,7 @@ class SingleReader(Struct, frozen=True, kw_only=True):
             return []
         return self._by_login(user.user_name if user else name, user, without)
 
-    def _by_login(
-        self, login: str, user: DirectoryUser | None, without: list[DirectoryUser]
-    ) -> Iterable[str]:
+    def _by_login(self, login: str, user: DirectoryUser | None, without: list[DirectoryUser]) -> Iterable[str]:
         if user is not None and user.okta_id is not None:
             return [user.okta_id]
         known = self.okta.user(login)
@@ -135,9 +131,7 @@ class SingleReader(Struct, frozen=True, kw_only=True):
                 names = [user.user_name for user in self.directory.search(where, 1, _SEARCHED).users]
         keys = {identity_key(name): name for name in names}
         close = get_close_matches(identity_key(login), keys, n=3, cutoff=0.8)
-        close += [key for key in keys if key.partition("@")[0] == identity_key(login) and key not in close][
-            :3
-        ]
+        close += [key for key in keys if key.partition("@")[0] == identity_key(login) and key not in close][:3]
         if close:
             return f"Did you mean {' or '.join(keys[key] for key in close)}?"
         return "Check the spelling; give a userName or an Okta login."

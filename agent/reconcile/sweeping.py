@@ -63,9 +63,7 @@ class Sweeper(Struct, frozen=True, kw_only=True):
             found.counts["read"] += len(page)
             progress.step(f"reading people{self._budget()}", found.counts["read"])
         if usable_app(self.okta).id != binding.app.id:
-            raise Frozen(
-                "The app changed while it was listed. Nothing was changed; the next run lists again."
-            )
+            raise Frozen("The app changed while it was listed. Nothing was changed; the next run lists again.")
         found.people = staging.close_people()
         twice = found.counts["read"] - found.people
         if twice:

@@ -27,9 +27,7 @@ UNANSWERED = frozenset(
     {Outcome.ERROR, Outcome.LEASE_HELD, Outcome.FROZEN, Outcome.INCOMPLETE, Outcome.PAUSED, Outcome.STOPPED}
 )
 #: Who is looked at again, or is left alone: nothing is healed yet.
-_NOT_YET = frozenset(
-    {FindingCode.PENDING, FindingCode.SYNCING, FindingCode.LEFT_ALONE, FindingCode.UNREADABLE}
-)
+_NOT_YET = frozenset({FindingCode.PENDING, FindingCode.SYNCING, FindingCode.LEFT_ALONE, FindingCode.UNREADABLE})
 
 
 class Due(Struct, frozen=True, kw_only=True):
@@ -137,9 +135,5 @@ def postpone(conn: Any, rows: Sequence[Attention], now: datetime) -> None:
 def _refused(row: Attention) -> Finding:
     detail = "Okta pushed this account inactive, but it is local and was never linked: it stays active"
     return Finding(
-        code=FindingCode.LOCAL_DEACTIVATE,
-        login="",
-        detail=detail,
-        directory_id=row.directory_id,
-        okta_id=row.okta_id,
+        code=FindingCode.LOCAL_DEACTIVATE, login="", detail=detail, directory_id=row.directory_id, okta_id=row.okta_id
     )

@@ -39,9 +39,7 @@ _HELD = {
     RefusalCode.OWNERS_UNKNOWN: HeldCode.OWNERS_UNKNOWN,
 }
 #: Somebody else was quicker, or the account is no longer ours: the next plan sees it.
-_STALE = frozenset(
-    {RefusalCode.UNIQUENESS, RefusalCode.PROTECTED, RefusalCode.LOCAL_ACCOUNT, RefusalCode.HIDDEN}
-)
+_STALE = frozenset({RefusalCode.UNIQUENESS, RefusalCode.PROTECTED, RefusalCode.LOCAL_ACCOUNT, RefusalCode.HIDDEN})
 
 #: Changes that the counters of the account row follow.
 _COUNTED = frozenset({"active", "suspended", "externalId", "origin"})
@@ -71,9 +69,7 @@ class Writer:
         self.batch = batch
         self._versions: dict[str, int] = {}
 
-    def write(
-        self, plan_id: int, actions: Sequence[Action], context_of: ContextOf, now: datetime
-    ) -> list[Ended]:
+    def write(self, plan_id: int, actions: Sequence[Action], context_of: ContextOf, now: datetime) -> list[Ended]:
         """All of them in one transaction, after a first one that says they are under way."""
         store = self._directory.store
         numbers = [action.n for action in actions]
@@ -92,9 +88,7 @@ class Writer:
                 lambda conn: self._all(conn, plan_id, actions, lambda a: unfenced[a.n], now, fence)
             )
         else:
-            ended, versions = store.write(
-                lambda conn: self._all(conn, plan_id, actions, context_of, now, fence)
-            )
+            ended, versions = store.write(lambda conn: self._all(conn, plan_id, actions, context_of, now, fence))
         self._versions.update(versions)
         return ended
 
@@ -131,13 +125,7 @@ class Writer:
         return ended, versions
 
     def _one(
-        self,
-        conn: Any,
-        action: Action,
-        context: WriteContext,
-        now: datetime,
-        versions: dict[str, int],
-        locked: Account,
+        self, conn: Any, action: Action, context: WriteContext, now: datetime, versions: dict[str, int], locked: Account
     ) -> Ended:
         try:
             written = self._write(conn, action, context, now, versions, locked)
@@ -150,13 +138,7 @@ class Writer:
         return Ended(n=action.n, state=ActionState.DONE)
 
     def _write(
-        self,
-        conn: Any,
-        action: Action,
-        context: WriteContext,
-        now: datetime,
-        versions: dict[str, int],
-        locked: Account,
+        self, conn: Any, action: Action, context: WriteContext, now: datetime, versions: dict[str, int], locked: Account
     ) -> list[Written]:
         def version(directory_id: str, planned: int | None) -> int | None:
             return versions.get(directory_id, self._versions.get(directory_id, planned))

@@ -31,9 +31,7 @@ class Body(Struct, frozen=True, kw_only=True):
 def check_schemas(value: Mapping[str, Any]) -> None:
     """A user's body must name its schema (RFC 7643 §3)."""
     schemas = next((v for k, v in value.items() if k.lower() == "schemas"), None)
-    if not isinstance(schemas, list) or not any(
-        isinstance(s, str) and s.lower() == CORE_URN.lower() for s in schemas
-    ):
+    if not isinstance(schemas, list) or not any(isinstance(s, str) and s.lower() == CORE_URN.lower() for s in schemas):
         raise invalid_value(f"schemas must be a list that holds {CORE_URN}.")
 
 
@@ -43,9 +41,7 @@ def read(value: Mapping[str, Any]) -> Body:
     user_name = clean.pop("userName", "")
     okta_id = clean.pop("externalId", None)
     if okta_id is not None and (len(okta_id) > MAX_EXTERNAL_ID or not okta_id.isprintable()):
-        raise invalid_value(
-            f"externalId must have at most {MAX_EXTERNAL_ID} characters, all of them visible."
-        )
+        raise invalid_value(f"externalId must have at most {MAX_EXTERNAL_ID} characters, all of them visible.")
     active = clean.pop("active", None)
     return Body(user_name=user_name, okta_id=okta_id, active=active, profile=msgspec.convert(clean, Profile))
 

@@ -57,11 +57,7 @@ def schemas(base: str) -> dict[str, bytes]:
     return {
         CORE_URN: _schema(base, CORE_URN, "User", "A person's OpsHelm account.", CORE),
         ENTERPRISE_URN: _schema(
-            base,
-            ENTERPRISE_URN,
-            "EnterpriseUser",
-            "What organisations keep of their people.",
-            ENTERPRISE.subs,
+            base, ENTERPRISE_URN, "EnterpriseUser", "What organisations keep of their people.", ENTERPRISE.subs
         ),
     }
 

@@ -24,14 +24,7 @@ from scim2_models import (
     ScimPolicy,
     Uniqueness,
 )
-from scim2_models.path import (
-    AttrPath,
-    Comparison,
-    FilterNode,
-    LogicalExpr,
-    LogicalOperator,
-    ValuePath,
-)
+from scim2_models.path import AttrPath, Comparison, FilterNode, LogicalExpr, LogicalOperator, ValuePath
 from scim2_models.path import Not as LibraryNot
 from scim2_models.path import Present as LibraryPresent
 
@@ -79,9 +72,7 @@ class Address(ComplexAttribute):
 
 class Manager(ComplexAttribute):
     value: Annotated[str | None, CaseExact.true] = None
-    ref: Annotated[str | None, CaseExact.true] = Field(
-        None, serialization_alias="$ref", validation_alias="$ref"
-    )
+    ref: Annotated[str | None, CaseExact.true] = Field(None, serialization_alias="$ref", validation_alias="$ref")
     display_name: str | None = None
 
 
@@ -169,11 +160,7 @@ def _target(path: AttrPath, parent: Target | None) -> Target:
     else:
         sub = None if path.uri or path.sub_attr else parent.attribute.sub(path.attr)
         target = None if sub is None else Target(parent.attribute, sub)
-    if (
-        target is None
-        or str(target) in ("meta.location", "meta.version")
-        or target.attribute.name == ENTERPRISE_URN
-    ):
+    if target is None or str(target) in ("meta.location", "meta.version") or target.attribute.name == ENTERPRISE_URN:
         raise invalid_filter(f"Users can't be filtered by {path}.")
     return target
 
@@ -187,9 +174,7 @@ def _comparison(node: Comparison, parent: Target | None) -> Compare:
         raise invalid_filter(f"{target} has parts; compare one of them.")
     op: Op = node.op.value
     value_ = node.value
-    if op in ("co", "sw", "ew") and (
-        not isinstance(value_, str) or target.leaf.kind in ("boolean", "dateTime")
-    ):
+    if op in ("co", "sw", "ew") and (not isinstance(value_, str) or target.leaf.kind in ("boolean", "dateTime")):
         raise invalid_filter(f"{op} compares strings; {target} or its value is none.")
     if op in ("gt", "ge", "lt", "le") and (value_ is None or target.leaf.kind == "boolean"):
         raise invalid_filter(f"{op} needs an order; {target} or its value has none.")

@@ -53,9 +53,7 @@ class _Switch:
         self.active = active
 
     def __call__(self, user: DirectoryUser) -> Outcome:
-        return Outcome(
-            user_name=user.user_name, profile=user.profile, active=self.active, okta_id=user.okta_id
-        )
+        return Outcome(user_name=user.user_name, profile=user.profile, active=self.active, okta_id=user.okta_id)
 
 
 class _Patched:
@@ -71,9 +69,7 @@ class _Patched:
             raise mutability("userName and active can't be removed.")
         if user.okta_id is not None and after.okta_id is None:
             raise mutability("externalId can't be removed; it binds the account to its Okta user.")
-        return Outcome(
-            user_name=after.user_name, profile=after.profile, active=after.active, okta_id=after.okta_id
-        )
+        return Outcome(user_name=after.user_name, profile=after.profile, active=after.active, okta_id=after.okta_id)
 
 
 def _operations(value: Mapping[str, Any]) -> list[dict[str, Any]]:

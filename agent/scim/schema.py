@@ -62,9 +62,7 @@ def _type(types: tuple[str, ...]) -> Attribute:
     return Attribute(name="type", canonical=types, description="What the value is for.")
 
 
-_PRIMARY = Attribute(
-    name="primary", kind="boolean", description="Whether this is the preferred value; one at most."
-)
+_PRIMARY = Attribute(name="primary", kind="boolean", description="Whether this is the preferred value; one at most.")
 _PLACES = ("work", "home", "other")
 
 _NAME = Attribute(

@@ -198,7 +198,14 @@ def _mapping(mapping: dict[str, str]) -> Iterator[tuple[str, str]]:
 
 _CHECKS: dict[str, tuple[Check, ...]] = {
     "okta": (
-        _okta_without_org, _okta_org, _okta_app, _okta_credentials, _okta_key, _okta_key_form, _okta_proxy, _okta_ca_file,
+        _okta_without_org,
+        _okta_org,
+        _okta_app,
+        _okta_credentials,
+        _okta_key,
+        _okta_key_form,
+        _okta_proxy,
+        _okta_ca_file,
     ),
     "directory": (_remote, _remote_address, _remote_ca_file),
     "database": (_database,),
@@ -206,7 +213,7 @@ _CHECKS: dict[str, tuple[Check, ...]] = {
     "guard": (_limit("deactivations"), _limit("window"), _limit("push")),
     "notify": (_secret_url("webhook_url"), _secret_url("heartbeat_url")),
     "mapping": (_mapping,),
-}  # fmt: skip
+}
 
 
 def _file(key: str, path: str | None) -> Iterator[tuple[str, str]]:
@@ -214,9 +221,7 @@ def _file(key: str, path: str | None) -> Iterator[tuple[str, str]]:
         yield key, "no such file"
 
 
-def _url(
-    key: str, url: str, *, host_only: bool = False, loopback_only: bool = True
-) -> Iterator[tuple[str, str]]:
+def _url(key: str, url: str, *, host_only: bool = False, loopback_only: bool = True) -> Iterator[tuple[str, str]]:
     try:
         parts = urlsplit(url)
         host, _ = parts.hostname, parts.port

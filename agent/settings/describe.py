@@ -123,9 +123,7 @@ def _row(name: str, key: str, field: FieldInfo, *, value: Any = None, origin: Or
 
 
 def _kind(field: FieldInfo) -> str:
-    kinds = (
-        get_args(field.annotation) if isinstance(field.annotation, types.UnionType) else (field.annotation,)
-    )
+    kinds = get_args(field.annotation) if isinstance(field.annotation, types.UnionType) else (field.annotation,)
     kind = kinds[0]
     if get_origin(kind) is Literal:
         return " or ".join(f"`{choice}`" for choice in get_args(kind))
@@ -146,9 +144,5 @@ def _toml(row: Row) -> str:
     if isinstance(default, list):
         return "[" + ", ".join(f'"{item}"' for item in default) + "]"
     return (
-        f'"{default}"'
-        if isinstance(default, str)
-        else f"{default:g}"
-        if isinstance(default, float)
-        else str(default)
+        f'"{default}"' if isinstance(default, str) else f"{default:g}" if isinstance(default, float) else str(default)
     )

@@ -17,12 +17,7 @@ from typing import Any
 from msgspec import Struct
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
-from pydantic_settings import (
-    EnvSettingsSource,
-    NestedSecretsSettingsSource,
-    SecretsSettingsSource,
-    SettingsError,
-)
+from pydantic_settings import EnvSettingsSource, NestedSecretsSettingsSource, SecretsSettingsSource, SettingsError
 
 from agent.model.errors import ConfigError
 from agent.settings.consistency import inconsistencies
@@ -57,9 +52,7 @@ def variable(key: Key) -> str:
     return PREFIX + "__".join(key).upper()
 
 
-def find_file(
-    given: str | os.PathLike[str] | None = None, environ: Mapping[str, str] | None = None
-) -> Path | None:
+def find_file(given: str | os.PathLike[str] | None = None, environ: Mapping[str, str] | None = None) -> Path | None:
     """The configuration file to read. One that was named must exist; those that are searched for need not."""
     named = given or (os.environ if environ is None else environ).get("OPSHELM_CONFIG")
     if named:
@@ -81,9 +74,7 @@ def load(config: str | os.PathLike[str] | None = None, *, overrides: Nested | No
         text, values = _parse(file)
         lines = _lines(text)
         sources.append(("file", values))
-    origins = {
-        key: _origin(kind, key, file, lines) for kind, values in reversed(sources) for key in _keys(values)
-    }
+    origins = {key: _origin(kind, key, file, lines) for kind, values in reversed(sources) for key in _keys(values)}
     settings, problems = _validate(_merge(sources))
     problems += [((name.lower(),), message, name) for name, message in _misspelt_variables()]
     if settings is None or problems:
@@ -145,9 +136,7 @@ def _merge(sources: list[tuple[str, Nested]]) -> Nested:
     for _, values in reversed(sources):
         for name, value in values.items():
             known = merged.get(name)
-            merged[name] = (
-                {**known, **value} if isinstance(known, dict) and isinstance(value, dict) else value
-            )
+            merged[name] = {**known, **value} if isinstance(known, dict) and isinstance(value, dict) else value
     return merged
 
 
@@ -237,10 +226,7 @@ def _problem(name: str, error: ErrorDetails, section: Any) -> Problem:
             return key, f"must be a table, [{name}]", ""
     return (
         key,
-        error["msg"]
-        .replace("Input should be", "must be")
-        .replace("a valid ", "a ")
-        .replace("a integer", "an integer"),
+        error["msg"].replace("Input should be", "must be").replace("a valid ", "a ").replace("a integer", "an integer"),
         "",
     )
 

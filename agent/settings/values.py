@@ -55,9 +55,7 @@ def _positive(value: Any) -> timedelta:
 
 def _interval(value: Any) -> timedelta | None:
     return (
-        None
-        if value is None or (isinstance(value, str) and value.strip().lower() in ("off", ""))
-        else _positive(value)
+        None if value is None or (isinstance(value, str) and value.strip().lower() in ("off", "")) else _positive(value)
     )
 
 

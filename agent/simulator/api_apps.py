@@ -96,9 +96,7 @@ async def list_app_users(request: Request) -> Response:
     found, following = paging.cut(org.listing.rows(after, limit), after, limit, wanted)
     expand = query.get("expand") == "user"
     base, app_id = org.base, org.settings.app_id
-    return page(
-        request, [render.app_user(one, base, app_id, expand=expand) for one in found], limit, following
-    )
+    return page(request, [render.app_user(one, base, app_id, expand=expand) for one in found], limit, following)
 
 
 async def assign_user(request: Request) -> Response:
@@ -136,9 +134,7 @@ async def list_app_groups(request: Request) -> Response:
     limit, after = paging.limit_of(query, 20, 200), paging.cursor_of(query)
     found, following = paging.cut(list(org.assignments.app_groups), after, limit)
     expand = query.get("expand") == "group"
-    return page(
-        request, [_encode(_assignment(org, group_id, expand=expand)) for group_id in found], limit, following
-    )
+    return page(request, [_encode(_assignment(org, group_id, expand=expand)) for group_id in found], limit, following)
 
 
 async def app_group(request: Request) -> Response:
@@ -158,10 +154,7 @@ async def app_group(request: Request) -> Response:
 async def feature(request: Request) -> Response:
     """The features call serves a handful of Okta's own integrations; for any other app it answers this."""
     require_app(request)
-    if request.path_params.get("name", "USER_PROVISIONING") not in (
-        "USER_PROVISIONING",
-        "INBOUND_PROVISIONING",
-    ):
+    if request.path_params.get("name", "USER_PROVISIONING") not in ("USER_PROVISIONING", "INBOUND_PROVISIONING"):
         raise not_found(request.path_params["name"], "PublicAppFeatureSetName")
     raise invalid("feature", "Provisioning is not supported.")
 

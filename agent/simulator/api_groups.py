@@ -14,9 +14,11 @@ from agent.simulator.replies import empty, json_body, org_of, page, reply
 
 _encode = msgspec.json.encode
 _FIELDS = {
-    "id": attrgetter("id"), "type": attrgetter("type"), "profile.name": attrgetter("name"),
+    "id": attrgetter("id"),
+    "type": attrgetter("type"),
+    "profile.name": attrgetter("name"),
     "lastUpdated": attrgetter("last_updated"),
-}  # fmt: skip
+}
 
 
 async def list_groups(request: Request) -> Response:
@@ -28,10 +30,7 @@ async def list_groups(request: Request) -> Response:
     text = query.get("search") or query.get("filter")
     holds = Filter(text, _FIELDS.get, fold="search" in query).compile() if text else None
     found, following = paging.cut(
-        groups,
-        after,
-        limit,
-        lambda group: group.name.casefold().startswith(start) and (holds is None or holds(group)),
+        groups, after, limit, lambda group: group.name.casefold().startswith(start) and (holds is None or holds(group))
     )
     return page(request, [_encode(render.group(group, org.base)) for group in found], limit, following)
 
@@ -64,9 +63,7 @@ async def group_users(request: Request) -> Response:
     limit, after = paging.limit_of(query, 1000, 1000), paging.cursor_of(query)
     members = org.assignments.members(org.assignments.group(request.path_params["id"]))
     found, following = paging.cut(members, after, limit)
-    return page(
-        request, [_encode(render.user(one, org.base, single=False)) for one in found], limit, following
-    )
+    return page(request, [_encode(render.user(one, org.base, single=False)) for one in found], limit, following)
 
 
 async def group_apps(request: Request) -> Response:

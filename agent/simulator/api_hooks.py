@@ -74,9 +74,7 @@ def _fields(body: dict[str, Any]) -> dict[str, Any]:
     items = (body.get("events") or {}).get("items") or []
     scheme = config.get("authScheme") or {}
     if not body.get("name") or not config.get("uri") or not items:
-        raise invalid(
-            "eventHook", "name, events.items and channel.config.uri: The field cannot be left blank"
-        )
+        raise invalid("eventHook", "name, events.items and channel.config.uri: The field cannot be left blank")
     refused = sorted(NOT_FOR_HOOKS.intersection(items))
     if refused:
         raise invalid("events", *(f"events: {name} is not eligible for event hooks" for name in refused))

@@ -56,11 +56,7 @@ def _bounds(query: Mapping[str, str]) -> tuple[str, str | None]:
     """The window; with a cursor it reaches as far back as the log does."""
     now = datetime.now(UTC)
     try:
-        since = (
-            ids.parse_time(query["since"])
-            if "since" in query
-            else now - (_KEPT if "after" in query else _DEFAULT)
-        )
+        since = ids.parse_time(query["since"]) if "since" in query else now - (_KEPT if "after" in query else _DEFAULT)
         until = ids.okta_time(ids.parse_time(query["until"])) if "until" in query else None
     except ValueError:
         raise invalid("since", "since and until: ISO 8601 times are expected") from None

@@ -30,9 +30,13 @@ async def app_schema(request: Request) -> Response:
     properties = {attribute.name: _property(attribute) for attribute in schema.ATTRIBUTES}
     everything = {"allOf": [{"$ref": "#/definitions/custom"}, {"$ref": "#/definitions/base"}]}
     user_name = {
-        "title": "Username", "type": "string", "required": True, "scope": "NONE", "maxLength": 100,
+        "title": "Username",
+        "type": "string",
+        "required": True,
+        "scope": "NONE",
+        "maxLength": 100,
         "permissions": [{"principal": "SELF", "action": "READ_ONLY"}],
-    }  # fmt: skip
+    }
     return reply(
         {
             "id": href,
@@ -44,13 +48,16 @@ async def app_schema(request: Request) -> Response:
             "definitions": {
                 "custom": {"id": "#custom", "type": "object", "properties": properties, "required": []},
                 "base": {
-                    "id": "#base", "type": "object", "properties": {"userName": user_name}, "required": ["userName"],
+                    "id": "#base",
+                    "type": "object",
+                    "properties": {"userName": user_name},
+                    "required": ["userName"],
                 },
             },
             "type": "object",
             "properties": {"profile": everything},
         }
-    )  # fmt: skip
+    )
 
 
 async def list_mappings(request: Request) -> Response:
@@ -59,8 +66,7 @@ async def list_mappings(request: Request) -> Response:
     found = [
         {name: value for name, value in one.items() if name != "properties"}
         for one in (_mapping(org, _TO_APP), _mapping(org, _TO_USER))
-        if query.get("sourceId") in (None, one["source"]["id"])
-        and query.get("targetId") in (None, one["target"]["id"])
+        if query.get("sourceId") in (None, one["source"]["id"]) and query.get("targetId") in (None, one["target"]["id"])
     ]
     return page(request, [_encode(one) for one in found], 20, None)
 
@@ -92,13 +98,17 @@ def _property(attribute: schema.Attribute) -> dict[str, Any]:
 def _mapping(org: Org, mapping_id: str) -> dict[str, Any]:
     base, app_id = org.base, org.settings.app_id
     user_end = {
-        "id": render.TYPE_ID, "name": "user", "type": "user",
+        "id": render.TYPE_ID,
+        "name": "user",
+        "type": "user",
         "_links": {"self": {"href": f"{base}/api/v1/meta/types/user/{render.TYPE_ID}"}},
-    }  # fmt: skip
+    }
     app_end = {
-        "id": app_id, "name": org.app["name"], "type": "appuser",
+        "id": app_id,
+        "name": org.app["name"],
+        "type": "appuser",
         "_links": {"self": {"href": f"{base}/api/v1/apps/{app_id}"}},
-    }  # fmt: skip
+    }
     to_app = mapping_id == _TO_APP
     mapped = [attribute for attribute in schema.ATTRIBUTES if attribute.source]
     properties = {

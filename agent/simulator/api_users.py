@@ -25,15 +25,7 @@ _FIELDS: dict[str, Callable[[User], Any]] = {
     "statusChanged": lambda user: user.status_changed,
 }
 #: What ``filter`` knows; ``search`` knows every attribute.
-_FILTERED = {
-    "id",
-    "status",
-    "lastUpdated",
-    "profile.login",
-    "profile.email",
-    "profile.firstName",
-    "profile.lastName",
-}
+_FILTERED = {"id", "status", "lastUpdated", "profile.login", "profile.email", "profile.firstName", "profile.lastName"}
 _FILTER_OPERATORS = frozenset({"eq", "gt", "ge", "lt", "le"})
 _SEARCH_OPERATORS = frozenset({"eq", "sw", "co", "gt", "ge", "lt", "le", "pr"})
 
@@ -46,9 +38,7 @@ async def list_users(request: Request) -> Response:
         found, following = _search(org, query["search"], after, limit)
     else:
         found, following = paging.cut(org.rows, after, limit, _wanted(query.get("filter"), query.get("q")))
-    return page(
-        request, [_encode(render.user(one, org.base, single=False)) for one in found], limit, following
-    )
+    return page(request, [_encode(render.user(one, org.base, single=False)) for one in found], limit, following)
 
 
 async def create_user(request: Request) -> Response:
@@ -165,10 +155,7 @@ def _wanted(text: str | None, prefix: str | None) -> Callable[[User], bool]:
     if text is not None:
         known = _FILTERED.__contains__
         return Filter(
-            text,
-            lambda name: _resolve(name) if known(name) else None,
-            fold=False,
-            operators=_FILTER_OPERATORS,
+            text, lambda name: _resolve(name) if known(name) else None, fold=False, operators=_FILTER_OPERATORS
         ).compile()
     if prefix is None:
         return lambda user: user.status != "DEPROVISIONED"

@@ -48,9 +48,7 @@ class Assignments:
             return existing
         self._org.require_not_deprovisioned(user)
         given = (body.get("credentials") or {}).get("userName")
-        own = {
-            name: value for name, value in (body.get("profile") or {}).items() if name not in schema.MAPPED
-        }
+        own = {name: value for name, value in (body.get("profile") or {}).items() if name not in schema.MAPPED}
         _require_known(own)
         now = ids.now()
         app_user = AppUser(
@@ -162,14 +160,17 @@ class Assignments:
         if not name:
             raise invalid("name", "name: The field cannot be left blank")
         if any(group.name == name for group in self.groups.values()):
-            raise invalid(
-                "name", "name: An object with this field already exists in the current organization"
-            )
+            raise invalid("name", "name: An object with this field already exists in the current organization")
         now = ids.now()
         group = Group(
-            id=self._org.ids.new("00g"), name=name, description=description, type=kind, created=now,
-            last_updated=now, last_membership_updated=now,
-        )  # fmt: skip
+            id=self._org.ids.new("00g"),
+            name=name,
+            description=description,
+            type=kind,
+            created=now,
+            last_updated=now,
+            last_membership_updated=now,
+        )
         self.groups[group.id] = group
         return group
 
@@ -183,9 +184,7 @@ class Assignments:
         users = self._org.users
         if group.everyone:
             return list(users.values())
-        return [
-            user for user in (users.get(okta_id) for okta_id in sorted(group.members)) if user is not None
-        ]
+        return [user for user in (users.get(okta_id) for okta_id in sorted(group.members)) if user is not None]
 
     def groups_of(self, user: User) -> list[Group]:
         return [group for group in self.groups.values() if group.everyone or user.id in group.members]
@@ -208,9 +207,7 @@ class Assignments:
             return
         group.members.discard(user.id)
         group.last_membership_updated = ids.now()
-        self._org.log.add(
-            "group.user_membership.remove", user=user, extra=(group_target(group.id, group.name),)
-        )
+        self._org.log.add("group.user_membership.remove", user=user, extra=(group_target(group.id, group.name),))
         self._revoke_by_groups(user)
 
     def forget(self, user: User) -> None:

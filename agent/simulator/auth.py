@@ -44,11 +44,7 @@ def authenticate(org: "Org", scope: Scope) -> str | None:
         raise OktaError("E0000011")
     grant = org.oauth.check(scheme, token.strip(), _header(scope, b"dpop"), scope["method"], scope["path"])
     needed = required_scope(scope["method"], scope["path"])
-    if (
-        needed is not None
-        and needed not in grant.scopes
-        and needed.replace(".read", ".manage") not in grant.scopes
-    ):
+    if needed is not None and needed not in grant.scopes and needed.replace(".read", ".manage") not in grant.scopes:
         raise OktaError("E0000006")
     return grant.client_id
 

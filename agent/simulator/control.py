@@ -18,13 +18,23 @@ from agent.simulator.replies import empty, json_body, org_of, raw, reply
 
 _encode = msgspec.json.encode
 _USER_FIELDS = {
-    "status": "status", "created": "created", "activated": "activated", "statusChanged": "status_changed",
-    "lastUpdated": "last_updated", "passwordChanged": "password_changed",
-}  # fmt: skip
+    "status": "status",
+    "created": "created",
+    "activated": "activated",
+    "statusChanged": "status_changed",
+    "lastUpdated": "last_updated",
+    "passwordChanged": "password_changed",
+}
 _APP_USER_FIELDS = {
-    "status": "status", "syncState": "sync_state", "externalId": "external_id", "scope": "scope", "created": "created",
-    "lastUpdated": "last_updated", "statusChanged": "status_changed", "lastSync": "last_sync",
-}  # fmt: skip
+    "status": "status",
+    "syncState": "sync_state",
+    "externalId": "external_id",
+    "scope": "scope",
+    "created": "created",
+    "lastUpdated": "last_updated",
+    "statusChanged": "status_changed",
+    "lastSync": "last_sync",
+}
 _PROVISIONING = {"mode", "loss", "scim_url", "scim_key", "time_scale", "external_id", "push_waiting"}
 
 
@@ -160,9 +170,7 @@ async def set_user(request: Request) -> Response:
     org.touch(user)
     if "profile" in body:
         merged = {**user.profile, **body.pop("profile")}
-        org.put_profile(
-            user, {name: value for name, value in merged.items() if value is not None}, push=False
-        )
+        org.put_profile(user, {name: value for name, value in merged.items() if value is not None}, push=False)
     _set_fields(user, body, _USER_FIELDS)
     return reply(render.user(user, org.base, single=True))
 
@@ -191,9 +199,7 @@ async def state(request: Request) -> Response:
 
 
 def _person(org: Org, user: User, app_user: AppUser | None, want: str, *, expected: bool) -> dict[str, Any]:
-    shown = (
-        None if app_user is None else msgspec.Raw(render.app_user(app_user, org.base, org.settings.app_id))
-    )
+    shown = None if app_user is None else msgspec.Raw(render.app_user(app_user, org.base, org.settings.app_id))
     person = {
         "okta_id": user.id,
         "login": user.profile.get("login"),

@@ -26,10 +26,7 @@ CATALOGUE: dict[str, tuple[int, str]] = {
     "E0000047": (429, "API call exceeded rate limit due to too many requests."),
     "E0000056": (403, "Delete application forbidden."),
     "E0000060": (501, "Unsupported operation."),
-    "E0000075": (
-        403,
-        "Cannot modify the {0} attribute because it has a field mapping and profile push is enabled.",
-    ),
+    "E0000075": (403, "Cannot modify the {0} attribute because it has a field mapping and profile push is enabled."),
 }
 #: What a fault without a body answers, by status.
 BY_STATUS = {

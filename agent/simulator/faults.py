@@ -67,12 +67,6 @@ class Faults:
 
 
 def _fault(body: Any) -> Fault:
-    if (
-        not isinstance(body, dict)
-        or set(body) - _KNOWN
-        or body.get("effect", "before") not in ("before", "after")
-    ):
+    if not isinstance(body, dict) or set(body) - _KNOWN or body.get("effect", "before") not in ("before", "after"):
         raise invalid("faults", f"faults: an object with the keys {', '.join(sorted(_KNOWN))} is expected")
-    return Fault(
-        **{name: value for name, value in body.items() if value is not None or name in ("times", "status")}
-    )
+    return Fault(**{name: value for name, value in body.items() if value is not None or name in ("times", "status")})

@@ -33,9 +33,7 @@ _COMPARE: dict[str, Callable[[Any, Any], bool]] = {
 class Filter:
     """One parse. ``fold`` compares without regard to case; ``operators`` are those that the call allows."""
 
-    def __init__(
-        self, text: str, resolve: Resolve, *, fold: bool, operators: frozenset[str] | None = None
-    ) -> None:
+    def __init__(self, text: str, resolve: Resolve, *, fold: bool, operators: frozenset[str] | None = None) -> None:
         self._tokens = _tokens(text)
         self._resolve = resolve
         self._fold = fold

@@ -40,15 +40,11 @@ class HookDelivery:
             answer = await self._client().get(
                 hook.uri, headers={**_headers(hook), "x-okta-verification-challenge": challenge}
             )
-            echoed = (
-                msgspec.json.decode(answer.content).get("verification") if answer.status_code == 200 else None
-            )
+            echoed = msgspec.json.decode(answer.content).get("verification") if answer.status_code == 200 else None
         except (httpx.HTTPError, msgspec.DecodeError, AttributeError):
             echoed = None
         if echoed != challenge:
-            raise invalid(
-                "verification", "The event hook's endpoint did not answer the verification challenge."
-            )
+            raise invalid("verification", "The event hook's endpoint did not answer the verification challenge.")
         hook.verification, hook.last_updated = "VERIFIED", ids.now()
 
     async def quiet(self) -> None:
@@ -69,9 +65,7 @@ class HookDelivery:
             items = set(hook.items) - NOT_FOR_HOOKS
             chosen = [event for event in events if event["eventType"] in items]
             for start in range(0, len(chosen), _BATCH):
-                task = asyncio.get_running_loop().create_task(
-                    self._deliver(hook, chosen[start : start + _BATCH])
-                )
+                task = asyncio.get_running_loop().create_task(self._deliver(hook, chosen[start : start + _BATCH]))
                 self._sending.add(task)
                 task.add_done_callback(self._sending.discard)
 
@@ -94,9 +88,7 @@ class HookDelivery:
                 status: int | None = answer.status_code
             except httpx.HTTPError:
                 status = None
-            self.delivered.append(
-                {"hook": hook.id, "events": len(events), "attempt": attempt, "status": status}
-            )
+            self.delivered.append({"hook": hook.id, "events": len(events), "attempt": attempt, "status": status})
             if status is not None and status < 500:
                 return
 

@@ -74,13 +74,7 @@ def _match(
 ) -> dict[str, list[dict[str, Any]]]:
     linked_ids = {one.external_id for one in org.assignments.app_users.values() if one.external_id}
     emails, full_names = _indexes(org)
-    result: dict[str, list[dict[str, Any]]] = {
-        "linked": [],
-        "ignored": [],
-        "exact": [],
-        "partial": [],
-        "none": [],
-    }
+    result: dict[str, list[dict[str, Any]]] = {"linked": [], "ignored": [], "exact": [], "partial": [], "none": []}
     for account in accounts:
         name = account.get("name") or {}
         full = (str(name.get("givenName", "")).casefold(), str(name.get("familyName", "")).casefold())
@@ -135,9 +129,15 @@ def _confirm(org: "Org", entry: dict[str, Any], *, activate: bool) -> dict[str, 
     now = ids.now()
     if app_user is None:
         app_user = AppUser(
-            user=user, scope="USER", status="ACTIVE", sync_state="SYNCHRONIZED", user_name=entry["userName"],
-            created=now, last_updated=now, status_changed=now,
-        )  # fmt: skip
+            user=user,
+            scope="USER",
+            status="ACTIVE",
+            sync_state="SYNCHRONIZED",
+            user_name=entry["userName"],
+            created=now,
+            last_updated=now,
+            status_changed=now,
+        )
         org.assignments.insert(app_user)
         org.log.add("application.user_membership.add", app_user=app_user)
     app_user.external_id, app_user.status, app_user.sync_state = entry["id"], "ACTIVE", "SYNCHRONIZED"

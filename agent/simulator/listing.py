@@ -48,8 +48,9 @@ class Listing:
                 shown, coming = self._draw.randrange(after + 1), self._draw.randrange(after + 1, len(true))
                 rows = self._churned
                 rows[shown], rows[coming] = rows[coming], rows[shown]
-        return [None if one is None or self._org.app_users.get(one.user.id) is not one else one
-                for one in self._churned]  # fmt: skip
+        return [
+            None if one is None or self._org.app_users.get(one.user.id) is not one else one for one in self._churned
+        ]
 
     def shows(self, app_user: AppUser) -> bool:
         """Whether the listing holds this person at all."""

@@ -72,9 +72,11 @@ class OAuth:
             raise invalid("oauth", "oauth: client_id and public_key are needed")
         public = jwt.PyJWK(key).key if isinstance(key, dict) else key
         self.clients[body["client_id"]] = Client(
-            client_id=body["client_id"], public_key=public, scopes=frozenset(body.get("scopes") or ()),
+            client_id=body["client_id"],
+            public_key=public,
+            scopes=frozenset(body.get("scopes") or ()),
             dpop=bool(body.get("dpop")),
-        )  # fmt: skip
+        )
 
     def token(self, form: dict[str, str], proof: str | None) -> dict[str, Any]:
         """The token call. Each assertion is good once, also where the answer is an error."""
@@ -83,21 +85,12 @@ class OAuth:
         client = self._client(form)
         asked = frozenset(form.get("scope", "").split())
         if not asked or asked - client.scopes:
-            raise Refused(
-                "invalid_scope", "One or more scopes are not configured for the client application."
-            )
+            raise Refused("invalid_scope", "One or more scopes are not configured for the client application.")
         key = self._bind(client, proof)
         text = secrets.token_urlsafe(32)
-        self.grants[text] = Grant(
-            client_id=client.client_id, scopes=asked, expires=time.time() + LIFETIME, key=key
-        )
+        self.grants[text] = Grant(client_id=client.client_id, scopes=asked, expires=time.time() + LIFETIME, key=key)
         kind = "DPoP" if key else "Bearer"
-        return {
-            "token_type": kind,
-            "expires_in": LIFETIME,
-            "access_token": text,
-            "scope": " ".join(sorted(asked)),
-        }
+        return {"token_type": kind, "expires_in": LIFETIME, "access_token": text, "scope": " ".join(sorted(asked))}
 
     def check(self, scheme: str, token: str, proof: str, method: str, path: str) -> Grant:
         """The grant of an access token as a call presents it; E0000011 for anything that doesn't fit."""
@@ -123,9 +116,12 @@ class OAuth:
             issuer = jwt.decode(text, options={"verify_signature": False}).get("iss")
             client = self.clients[str(issuer)]
             claims = jwt.decode(
-                text, client.public_key, algorithms=_ALGORITHMS, audience=f"{self.org.base}{TOKEN_PATH}",
+                text,
+                client.public_key,
+                algorithms=_ALGORITHMS,
+                audience=f"{self.org.base}{TOKEN_PATH}",
                 options={"require": ["exp", "sub", "iss"]},
-            )  # fmt: skip
+            )
         except (jwt.PyJWTError, KeyError):
             raise refusal from None
         mark = str(claims.get("jti") or text)
@@ -141,9 +137,7 @@ class OAuth:
             return None
         thumbprint, claims = self._proof(proof, "POST", TOKEN_PATH)
         if claims.get("nonce") != self._nonce:
-            raise Refused(
-                "use_dpop_nonce", "Authorization server requires nonce in DPoP proof.", nonce=self._nonce
-            )
+            raise Refused("use_dpop_nonce", "Authorization server requires nonce in DPoP proof.", nonce=self._nonce)
         return thumbprint
 
     def _proof(self, proof: str, method: str, path: str) -> tuple[str, dict[str, Any]]:

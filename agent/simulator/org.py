@@ -174,23 +174,34 @@ class Org(State):
 
     def _require_free_login(self, login: str, owner: User | None) -> None:
         if self.logins.get(login.lower()) not in (None, owner):
-            raise invalid(
-                "login", "login: An object with this field already exists in the current organization"
-            )
+            raise invalid("login", "login: An object with this field already exists in the current organization")
 
     def _populate(self, count: int, seed: int) -> None:
         pushed = self.provisioning.enabled
         for profile in names.people(count, seed):
             user = User(
-                id=self.ids.new("00u"), status="ACTIVE", profile=profile, created=PAST, last_updated=PAST,
-                status_changed=PAST, activated=PAST, password_changed=PAST, has_password=True,
-            )  # fmt: skip
+                id=self.ids.new("00u"),
+                status="ACTIVE",
+                profile=profile,
+                created=PAST,
+                last_updated=PAST,
+                status_changed=PAST,
+                activated=PAST,
+                password_changed=PAST,
+                has_password=True,
+            )
             self._insert(user)
             app_user = AppUser(
-                user=user, scope="USER", status="STAGED" if pushed else "PROVISIONED",
-                sync_state="SYNCING" if pushed else "SYNCHRONIZED", user_name=profile["email"], created=PAST,
-                last_updated=PAST, status_changed=PAST, last_sync=None if pushed else PAST,
-            )  # fmt: skip
+                user=user,
+                scope="USER",
+                status="STAGED" if pushed else "PROVISIONED",
+                sync_state="SYNCING" if pushed else "SYNCHRONIZED",
+                user_name=profile["email"],
+                created=PAST,
+                last_updated=PAST,
+                status_changed=PAST,
+                last_sync=None if pushed else PAST,
+            )
             self.assignments.insert(app_user)
 
 

@@ -100,9 +100,7 @@ class Provisioning:
         waiting = [
             app_user
             for app_user in self._org.app_users.values()
-            if app_user.external_id is None
-            and app_user.user.status in LIVE
-            and app_user.user.id not in self._queues
+            if app_user.external_id is None and app_user.user.status in LIVE and app_user.user.id not in self._queues
         ]
         for app_user in waiting:
             self.assigned(app_user)
@@ -247,9 +245,7 @@ class Provisioning:
         server = await self.client.get(external_id, about=about)
         await self._put(app_user, external_id, server, about)
 
-    async def _put(
-        self, app_user: AppUser, external_id: str, server: dict[str, Any], about: dict[str, Any]
-    ) -> None:
+    async def _put(self, app_user: AppUser, external_id: str, server: dict[str, Any], about: dict[str, Any]) -> None:
         body = scim_body.replace(
             server,
             app_user,

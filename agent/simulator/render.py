@@ -37,14 +37,7 @@ _PATHS = {
 TYPE_ID = "oty0simulated0user00"
 SCHEMA_ID = "osc0simulated0user00"
 #: Shown as null where the user has no value, as Okta does; all others are left out.
-_ALWAYS = {
-    "firstName": None,
-    "lastName": None,
-    "mobilePhone": None,
-    "secondEmail": None,
-    "login": None,
-    "email": None,
-}
+_ALWAYS = {"firstName": None, "lastName": None, "mobilePhone": None, "secondEmail": None, "login": None, "email": None}
 
 
 def user(one: User, base: str, *, single: bool) -> dict[str, Any]:

@@ -30,16 +30,12 @@ class Attribute:
 
 
 def _core(name: str, title: str, source: str | None = None, *, required: bool = False) -> Attribute:
-    return Attribute(
-        name=name, title=title, source=source or name, external_name=name, path=name, required=required
-    )
+    return Attribute(name=name, title=title, source=source or name, external_name=name, path=name, required=required)
 
 
 def _named(name: str, title: str, source: str | None = None, *, required: bool = False) -> Attribute:
     path = f"name.{name}"
-    return Attribute(
-        name=name, title=title, source=source or name, external_name=path, path=path, required=required
-    )
+    return Attribute(name=name, title=title, source=source or name, external_name=path, path=path, required=required)
 
 
 def _enterprise(name: str, title: str, source: str | None = None, path: str | None = None) -> Attribute:

@@ -26,9 +26,7 @@ def create(app_user: AppUser) -> dict[str, Any]:
     return body
 
 
-def replace(
-    server: dict[str, Any], app_user: AppUser, *, user_name: bool, own_external_id: bool
-) -> dict[str, Any]:
+def replace(server: dict[str, Any], app_user: AppUser, *, user_name: bool, own_external_id: bool) -> dict[str, Any]:
     """The body of PUT /Users/{id}: the server's own, with what Okta maps put in; ``active`` stays the server's."""
     body = copy.deepcopy(server)
     body.setdefault("groups", [])

@@ -78,9 +78,7 @@ class ScimClient:
 
     async def page(self, start: int, count: int) -> dict[str, Any]:
         """One page of an import."""
-        _, body = await self._call(
-            "GET", f"/Users?startIndex={start}&count={count}", None, {"kind": "import"}
-        )
+        _, body = await self._call("GET", f"/Users?startIndex={start}&count={count}", None, {"kind": "import"})
         if not isinstance(body, dict):
             raise PushFailed("The answer to the user list is no ListResponse")
         return body
@@ -127,9 +125,7 @@ class ScimClient:
                 method, f"{(self.url or '').rstrip('/')}{path}", content=content, headers=headers
             )
         except httpx.HTTPError as exc:
-            self.note(
-                about, method=method, path=path, body=body, status=None, error=str(exc) or type(exc).__name__
-            )
+            self.note(about, method=method, path=path, body=body, status=None, error=str(exc) or type(exc).__name__)
             raise PushFailed(f"Error reaching the remote server: {type(exc).__name__}", "general") from exc
         parsed = _parse(answer)
         self.note(about, method=method, path=path, body=body, status=answer.status_code, answer=parsed)

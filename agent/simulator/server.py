@@ -33,9 +33,7 @@ class SimulatedOrg:
     def __init__(self, org: Org, server: uvicorn.Server, listener: socket.socket) -> None:
         self._org = org
         self._server = server
-        self._thread = threading.Thread(
-            target=server.run, args=([listener],), name="simulated-org", daemon=True
-        )
+        self._thread = threading.Thread(target=server.run, args=([listener],), name="simulated-org", daemon=True)
         self.url = org.base
         self.app_id = org.settings.app_id
         self.token = org.settings.token
@@ -148,9 +146,15 @@ def _prepare(org: Org, host: str, port: int) -> tuple[uvicorn.Server, socket.soc
     shown = "127.0.0.1" if host in ("", "0.0.0.0") else host  # noqa: S104 - compared, not bound
     org.base = f"http://{shown}:{listener.getsockname()[1]}"
     config = uvicorn.Config(
-        _Lifespan(build(org), org), log_level="error", access_log=False, server_header=False, http="httptools",
-        loop="asyncio", lifespan="on", timeout_graceful_shutdown=1,
-    )  # fmt: skip
+        _Lifespan(build(org), org),
+        log_level="error",
+        access_log=False,
+        server_header=False,
+        http="httptools",
+        loop="asyncio",
+        lifespan="on",
+        timeout_graceful_shutdown=1,
+    )
     return _Server(config), listener
 
 

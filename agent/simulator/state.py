@@ -14,13 +14,7 @@ from agent.simulator.syslog import SystemLog
 APP_ID = "0oaOPSHELMSIM0000001"
 TOKEN = "simulated-token"  # noqa: S105 - the documented token of a simulation
 #: What an org whose app pushes everything has switched on.
-FEATURES = [
-    "PUSH_NEW_USERS",
-    "PUSH_PROFILE_UPDATES",
-    "PUSH_USER_DEACTIVATION",
-    "REACTIVATE_USERS",
-    "IMPORT_NEW_USERS",
-]
+FEATURES = ["PUSH_NEW_USERS", "PUSH_PROFILE_UPDATES", "PUSH_USER_DEACTIVATION", "REACTIVATE_USERS", "IMPORT_NEW_USERS"]
 #: People of a new org are this old, so that none of them counts as just changed.
 PAST = "2026-01-05T08:00:00.000Z"
 
@@ -84,9 +78,16 @@ def _new_admin(okta_id: str) -> User:
     login = "admin@example.com"
     profile = {"login": login, "email": login, "firstName": "Simulated", "lastName": "Admin"}
     return User(
-        id=okta_id, status="ACTIVE", profile=profile, created=PAST, last_updated=PAST, status_changed=PAST,
-        activated=PAST, password_changed=PAST, has_password=True,
-    )  # fmt: skip
+        id=okta_id,
+        status="ACTIVE",
+        profile=profile,
+        created=PAST,
+        last_updated=PAST,
+        status_changed=PAST,
+        activated=PAST,
+        password_changed=PAST,
+        has_password=True,
+    )
 
 
 def _new_app(settings: OrgSettings) -> dict[str, Any]:
@@ -116,9 +117,7 @@ def _new_app(settings: OrgSettings) -> dict[str, Any]:
             "signing": {},
         },
         "settings": {
-            "notifications": {
-                "vpn": {"network": {"connection": "DISABLED"}, "message": None, "helpUrl": None}
-            },
+            "notifications": {"vpn": {"network": {"connection": "DISABLED"}, "message": None, "helpUrl": None}},
             "implicitAssignment": False,
             "notes": {"admin": None, "enduser": None},
             "signOn": {"redirectUrl": None, "loginUrl": "https://opshelm.example.com/login"},

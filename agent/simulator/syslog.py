@@ -24,17 +24,14 @@ _EMPTY_CLIENT = {
 _NETWORK = {"asNumber": None, "asOrg": None, "isp": None, "domain": None, "isProxy": None}
 #: Event types that an event hook may not subscribe to (Okta's catalogue).
 NOT_FOR_HOOKS = frozenset(
-    f"application.user_membership.{verb}"
-    for verb in ("change_username", "provision", "deprovision", "revoke")
+    f"application.user_membership.{verb}" for verb in ("change_username", "provision", "deprovision", "revoke")
 )
 
 
 class SystemLog:
     """Position in ``events`` is the order of persistence; ``published`` may differ from it (a storm shuffles)."""
 
-    def __init__(
-        self, draw: "random.Random", app_id: str, app_label: Callable[[], str], actor_id: str
-    ) -> None:
+    def __init__(self, draw: "random.Random", app_id: str, app_label: Callable[[], str], actor_id: str) -> None:
         self.events: list[Event] = []
         self.listeners: list[Listener] = []
         self._draw = draw
@@ -98,13 +95,7 @@ def group_target(group_id: str, name: str) -> dict[str, Any]:
 
 
 def _target(target_id: str, kind: str, alternate: str, display: str) -> dict[str, Any]:
-    return {
-        "id": target_id,
-        "type": kind,
-        "alternateId": alternate,
-        "displayName": display,
-        "detailEntry": None,
-    }
+    return {"id": target_id, "type": kind, "alternateId": alternate, "displayName": display, "detailEntry": None}
 
 
 def _name(user: "User") -> str:

@@ -13,17 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from agent.simulator import (
-    api_apps,
-    api_groups,
-    api_hooks,
-    api_logs,
-    api_oauth,
-    api_org,
-    api_users,
-    auth,
-    control,
-)
+from agent.simulator import api_apps, api_groups, api_hooks, api_logs, api_oauth, api_org, api_users, auth, control
 from agent.simulator.errors import OktaError
 from agent.simulator.faults import Fault
 from agent.simulator.limits import Standing
@@ -40,8 +30,7 @@ def build(org: Org) -> ASGIApp:
     parts = (api_users, api_apps, api_groups, api_logs, api_hooks, api_org, api_oauth, control)
     routes = [route for part in parts for route in part.ROUTES]
     app = Starlette(
-        routes=routes,
-        exception_handlers={OktaError: _okta_error, HTTPException: _http_error, Exception: _crash},
+        routes=routes, exception_handlers={OktaError: _okta_error, HTTPException: _http_error, Exception: _crash}
     )
     app.router.redirect_slashes = False
     app.state.org = org

@@ -43,9 +43,14 @@ _columns = [table.c[name] for name in Attention.__struct_fields__]
 
 
 def add(
-    conn: Connection, *, reason: str, not_before: datetime, now: datetime,
-    okta_id: str | None = None, directory_id: str | None = None,
-) -> None:  # fmt: skip
+    conn: Connection,
+    *,
+    reason: str,
+    not_before: datetime,
+    now: datetime,
+    okta_id: str | None = None,
+    directory_id: str | None = None,
+) -> None:
     """Ask for a look; asking again while it waits moves it forward, and outlives a look that had begun before."""
     subject = f"{reason} {okta_id or ''} {directory_id or ''}"
     known = conn.execute(select(table.c.id, table.c.not_before).where(table.c.subject == subject)).first()
@@ -79,30 +84,20 @@ def add_events(conn: Connection, okta_ids: Collection[str], now: datetime) -> No
 
 
 def due(conn: Connection, now: datetime, limit: int) -> list[Attention]:
-    rows = conn.execute(
-        select(*_columns).where(table.c.not_before <= now).order_by(table.c.not_before).limit(limit)
-    )
+    rows = conn.execute(select(*_columns).where(table.c.not_before <= now).order_by(table.c.not_before).limit(limit))
     return [Attention(**row._asdict()) for row in rows]
 
 
 def asked(conn: Connection, reason: str, now: datetime) -> Attention | None:
     """The oldest one that is due for this reason."""
-    mine = (
-        select(*_columns)
-        .where(table.c.reason == reason, table.c.not_before <= now)
-        .order_by(table.c.id)
-        .limit(1)
-    )
+    mine = select(*_columns).where(table.c.reason == reason, table.c.not_before <= now).order_by(table.c.id).limit(1)
     row = conn.execute(mine).first()
     return None if row is None else Attention(**row._asdict())
 
 
 def of(conn: Connection, reasons: Collection[str]) -> list[Attention]:
     """All that wait for these reasons, due or not."""
-    return [
-        Attention(**row._asdict())
-        for row in conn.execute(select(*_columns).where(table.c.reason.in_(reasons)))
-    ]
+    return [Attention(**row._asdict()) for row in conn.execute(select(*_columns).where(table.c.reason.in_(reasons)))]
 
 
 def waiting(conn: Connection, reason: str | None = None) -> int:
@@ -119,9 +114,7 @@ def done(conn: Connection, rows: Sequence[Attention]) -> None:
 
 def postpone(conn: Connection, ids: list[int], not_before: datetime) -> None:
     """They could not be looked at: one more attempt, later."""
-    conn.execute(
-        update(table).where(table.c.id.in_(ids)).values(not_before=not_before, attempts=table.c.attempts + 1)
-    )
+    conn.execute(update(table).where(table.c.id.in_(ids)).values(not_before=not_before, attempts=table.c.attempts + 1))
 
 
 def batched(items: Collection[T]) -> Iterator[list[T]]:

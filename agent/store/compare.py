@@ -43,13 +43,33 @@ from agent.store.tables import users
 #: Rows taken from the database at once, so that memory stays flat.
 _ROWS = 500
 _WANT = (
-    "okta_id", "external_id", "user_name", "user_name_key", "email", "email_key", "wanted", "row", "mapped", "unsaid",
-    "sync_error", "read_at",
-)  # fmt: skip
+    "okta_id",
+    "external_id",
+    "user_name",
+    "user_name_key",
+    "email",
+    "email_key",
+    "wanted",
+    "row",
+    "mapped",
+    "unsaid",
+    "sync_error",
+    "read_at",
+)
 _ACCOUNT = (
-    "id", "user_name", "user_name_key", "email_key", "okta_id", "origin", "protected", "active", "suspended", "role",
-    "mapped", "version",
-)  # fmt: skip
+    "id",
+    "user_name",
+    "user_name_key",
+    "email_key",
+    "okta_id",
+    "origin",
+    "protected",
+    "active",
+    "suspended",
+    "role",
+    "mapped",
+    "version",
+)
 _SOMEBODY = (Wanted.ACTIVE.value, Wanted.KEEP.value)
 _WANTED = {wanted.value: wanted for wanted in Wanted}
 _ROW = {row.value: row for row in Row}
@@ -121,9 +141,9 @@ def _want(row: Any) -> Want:
 
 
 def _account(row: Any, start: int) -> Account:
-    (
-        key, user_name, user_name_key, email_key, okta_id, origin, protected, active, suspended, role, mapped, version,
-    ) = row[start : start + len(_ACCOUNT)]  # fmt: skip
+    (key, user_name, user_name_key, email_key, okta_id, origin, protected, active, suspended, role, mapped, version) = (
+        row[start : start + len(_ACCOUNT)]
+    )
     return Account(
         id=key,
         user_name=user_name,
@@ -174,9 +194,7 @@ def _in_step(bound: FromClause) -> Any:
 
 def _differing_in(right: Any) -> Select[Any]:
     statement, bound, named, holder = _pairs(right)
-    lives = or_(
-        *(or_(side.c.active == true(), side.c.suspended == true()) for side in (bound, named, holder))
-    )
+    lives = or_(*(or_(side.c.active == true(), side.c.suspended == true()) for side in (bound, named, holder)))
     is_open = case(
         (_s.c.wanted != literal_column("'inactive'"), literal_column("1")),
         (lives, literal_column("1")),
@@ -192,8 +210,7 @@ def _twins_in(right: Any) -> Select[Any]:
     """Those of a twin key that differing leaves out."""
     statement, bound, _, _ = _pairs(right)
     return statement.where(
-        _s.c.user_name_key == bindparam("key", type_=_s.c.user_name_key.type),
-        _in_step(bound) == literal_column("1"),
+        _s.c.user_name_key == bindparam("key", type_=_s.c.user_name_key.type), _in_step(bound) == literal_column("1")
     )
 
 
@@ -205,9 +222,7 @@ def _absent_in(right: Any) -> Select[Any]:
     called = select(_s.c.user_name_key)
     # Two indexes in the same order; the rows themselves are read for the few that are left.
     not_seen = select(inner.c[key]).where(inner.c.okta_id.is_not(None), ~seen)
-    unbound = select(inner.c[key]).where(
-        inner.c.okta_id.is_(None), inner.c.origin == literal_column("'linked'")
-    )
+    unbound = select(inner.c[key]).where(inner.c.okta_id.is_(None), inner.c.origin == literal_column("'linked'"))
     return (
         select(*_accounts(account))
         .where(

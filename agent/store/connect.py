@@ -19,9 +19,7 @@ def engine(settings: DatabaseSettings) -> Engine:
     try:
         url = make_url(settings.url)
     except ArgumentError as exc:
-        raise ConfigError(
-            ["database.url: not an address such as sqlite:///PATH or postgresql://HOST/NAME"]
-        ) from exc
+        raise ConfigError(["database.url: not an address such as sqlite:///PATH or postgresql://HOST/NAME"]) from exc
     backend = url.get_backend_name()
     if backend == "sqlite":
         return _sqlite(url, settings)
@@ -50,9 +48,7 @@ def place(settings: DatabaseSettings) -> str:
 
 def _sqlite(url: URL, settings: DatabaseSettings) -> Engine:
     if not url.database or url.database == ":memory:":
-        raise ConfigError(
-            ["database.url: name a file (sqlite:///PATH); the agent's memory must outlive the process"]
-        )
+        raise ConfigError(["database.url: name a file (sqlite:///PATH); the agent's memory must outlive the process"])
     _make_private(Path(url.database))
     made = create_engine(
         url.set(drivername="sqlite+pysqlite"),
@@ -79,13 +75,7 @@ def _make_private(path: Path) -> None:
 
 
 def _set_pragmas(connection: Any, record: Any) -> None:  # noqa: ARG001 - SQLAlchemy's signature
-    for pragma in (
-        "journal_mode=WAL",
-        "synchronous=FULL",
-        "foreign_keys=ON",
-        "cache_size=-16000",
-        "temp_store=MEMORY",
-    ):
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "cache_size=-16000", "temp_store=MEMORY"):
         connection.execute(f"PRAGMA {pragma}")
     # SQLite's own lower() knows ASCII alone; filters compare names in every alphabet.
     connection.create_function("lower", 1, _lower, deterministic=True)

@@ -77,9 +77,7 @@ class Store:
         #: Called once, from the writer's thread, when the process must stop.
         self.on_fatal: Callable[[StoreError], None] | None = None
         self._readers: deque[Connection] = deque()
-        self._snapshots = engine.execution_options(
-            isolation_level="REPEATABLE READ", postgresql_readonly=True
-        )
+        self._snapshots = engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
         self._queue: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._closed = False
         self._closing = threading.Lock()
@@ -154,8 +152,7 @@ class Store:
         with self._closing:
             if self.fatal is not None or self._closed:
                 future.set_exception(
-                    self.fatal
-                    or StoreUnavailable("The agent is stopping. Nothing was changed; try again later.")
+                    self.fatal or StoreUnavailable("The agent is stopping. Nothing was changed; try again later.")
                 )
             else:
                 self._queue.put(_Job(work, future))

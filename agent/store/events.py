@@ -33,9 +33,7 @@ def meet(conn: Connection, uuids: Iterable[str], now: datetime) -> set[str]:
     keys = {_key(uuid): uuid for uuid in uuids}
     new = set(keys)
     for some in batched(sorted(keys)):
-        new.difference_update(
-            conn.execute(select(events_seen.c.uuid).where(events_seen.c.uuid.in_(some))).scalars()
-        )
+        new.difference_update(conn.execute(select(events_seen.c.uuid).where(events_seen.c.uuid.in_(some))).scalars())
     for some in batched(sorted(new)):
         conn.execute(insert(events_seen), [{"uuid": key, "at": now} for key in some])
     return {keys[key] for key in new}

@@ -20,15 +20,8 @@ class Failing(Struct, frozen=True, kw_only=True):
 def since(conn: Connection, start: datetime) -> list[Failing]:
     """People whose last action, of those that were tried since ``start``, failed."""
     tried = select(
-        actions.c.okta_id,
-        actions.c.directory_id,
-        actions.c.login,
-        actions.c.state,
-        actions.c.done_at,
-        actions.c.error,
-    ).where(
-        actions.c.state.in_((ActionState.FAILED.value, ActionState.DONE.value)), actions.c.done_at >= start
-    )
+        actions.c.okta_id, actions.c.directory_id, actions.c.login, actions.c.state, actions.c.done_at, actions.c.error
+    ).where(actions.c.state.in_((ActionState.FAILED.value, ActionState.DONE.value)), actions.c.done_at >= start)
     failed = tried.where(actions.c.state == ActionState.FAILED.value).order_by(actions.c.done_at)
     found: dict[str, Failing] = {}
     for row in conn.execute(failed):

@@ -113,9 +113,7 @@ def translate(error: BaseException) -> StoreError:
         return StoreUnavailable(
             f"The database failed: {words}. The agent stops; check the file and its disk, then start it again."
         )
-    return StoreUnavailable(
-        f"The database can't be used just now: {words}. Nothing was changed; try again later."
-    )
+    return StoreUnavailable(f"The database can't be used just now: {words}. Nothing was changed; try again later.")
 
 
 def unopened(error: BaseException, place: str) -> StoreError:
@@ -124,9 +122,7 @@ def unopened(error: BaseException, place: str) -> StoreError:
     ``place`` is host and port. libpq's own words name host, user and database, never the password.
     """
     cause = original(error)
-    connecting = (
-        isinstance(error, exc.DBAPIError) and error.statement is None and not error.connection_invalidated
-    )
+    connecting = isinstance(error, exc.DBAPIError) and error.statement is None and not error.connection_invalidated
     if not connecting or not isinstance(cause, psycopg.OperationalError) or cause.sqlstate:
         return translate(error)
     reason = str(cause).partition("\n")[0].rpartition("failed: ")[2]

@@ -21,9 +21,7 @@ class Found(Struct, frozen=True, kw_only=True):
 
 def save(conn: Connection, run_id: int, findings: Sequence[Finding]) -> None:
     """Add to what the run has."""
-    start = conn.execute(
-        select(func.coalesce(func.max(table.c.n), 0)).where(table.c.run_id == run_id)
-    ).scalar_one()
+    start = conn.execute(select(func.coalesce(func.max(table.c.n), 0)).where(table.c.run_id == run_id)).scalar_one()
     rows = [
         {
             "run_id": run_id,

@@ -67,31 +67,31 @@ def overdue(conn: Connection, before: datetime, limit: int) -> list[Import]:
 
 
 def intend(
-    conn: Connection,
-    *,
-    directory_id: str,
-    login: str,
-    plan_id: int | None,
-    now: datetime,
-    okta_id: str | None = None,
+    conn: Connection, *, directory_id: str, login: str, plan_id: int | None, now: datetime, okta_id: str | None = None
 ) -> None:
     """Before the first call to Okta for this account. What an earlier try has found stays known."""
     known = get(conn, directory_id)
     if known is None:
-        values = {
-            "state": ImportState.INTENDED.value,
-            "okta_id": okta_id,
-            "plan_id": plan_id,
-            "intended": now,
-        }
+        values = {"state": ImportState.INTENDED.value, "okta_id": okta_id, "plan_id": plan_id, "intended": now}
         conn.execute(insert(table).values(directory_id=directory_id, login=login, **values))
     elif known.state in (ImportState.INTENDED, ImportState.CREATED):
         _set(conn, directory_id, login=login, plan_id=plan_id, okta_id=known.okta_id or okta_id, error="")
     else:
         _set(
-            conn, directory_id, login=login, state=ImportState.INTENDED.value, okta_id=okta_id, made=False, waits=False,
-            plan_id=plan_id, intended=now, linking_since=None, asked=None, ended=None, error="",
-        )  # fmt: skip
+            conn,
+            directory_id,
+            login=login,
+            state=ImportState.INTENDED.value,
+            okta_id=okta_id,
+            made=False,
+            waits=False,
+            plan_id=plan_id,
+            intended=now,
+            linking_since=None,
+            asked=None,
+            ended=None,
+            error="",
+        )
 
 
 def created(conn: Connection, directory_id: str, okta_id: str) -> None:
@@ -100,13 +100,7 @@ def created(conn: Connection, directory_id: str, okta_id: str) -> None:
 
 def assigned(conn: Connection, directory_id: str, okta_id: str, *, waits: bool, now: datetime) -> None:
     _set(
-        conn,
-        directory_id,
-        state=ImportState.LINKING.value,
-        okta_id=okta_id,
-        waits=waits,
-        linking_since=now,
-        asked=None,
+        conn, directory_id, state=ImportState.LINKING.value, okta_id=okta_id, waits=waits, linking_since=now, asked=None
     )
 
 
@@ -118,9 +112,7 @@ def asked(conn: Connection, directory_id: str, *, waits: bool, since: datetime |
 
 def linked(conn: Connection, directory_ids: Collection[str], now: datetime) -> None:
     mine = table.c.directory_id.in_(list(directory_ids))
-    conn.execute(
-        update(table).where(mine).values(state=ImportState.LINKED.value, waits=False, ended=now, error="")
-    )
+    conn.execute(update(table).where(mine).values(state=ImportState.LINKED.value, waits=False, ended=now, error=""))
 
 
 def ended(conn: Connection, directory_id: str, error: str, now: datetime) -> None:

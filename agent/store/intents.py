@@ -32,17 +32,7 @@ class Intent(Struct, frozen=True, kw_only=True):
 
 
 _columns = [table.c[name] for name in Intent.__struct_fields__]
-_VALUES = (
-    "at",
-    "holder",
-    "state",
-    "directory_id",
-    "okta_id",
-    "user_name_key",
-    "window_id",
-    "ends_owner",
-    "body",
-)
+_VALUES = ("at", "holder", "state", "directory_id", "okta_id", "user_name_key", "window_id", "ends_owner", "body")
 _begin = Fixed(insert(table).values({name: bindparam(name) for name in _VALUES}).returning(table.c.id))
 _get = Fixed(select(*_columns).where(table.c.id == bindparam("key")))
 _state = Fixed(select(table.c.state).where(table.c.id == bindparam("key")))
@@ -57,18 +47,25 @@ _end = Fixed(
     )
 )
 _open_for = Fixed(
-    select(*_columns)
-    .where(table.c.directory_id == bindparam("account"), table.c.state == OPEN)
-    .order_by(table.c.id)
+    select(*_columns).where(table.c.directory_id == bindparam("account"), table.c.state == OPEN).order_by(table.c.id)
 )
 
 
 def _read(row: Any) -> Intent:
     """A row as the driver gave it."""
     return Intent(
-        id=row[0], at=moment(row[1]), holder=row[2], state=row[3], ended=None if row[4] is None else moment(row[4]),
-        directory_id=row[5], okta_id=row[6], user_name_key=row[7], window_id=row[8], ends_owner=bool(row[9]), body=row[10],
-    )  # fmt: skip
+        id=row[0],
+        at=moment(row[1]),
+        holder=row[2],
+        state=row[3],
+        ended=None if row[4] is None else moment(row[4]),
+        directory_id=row[5],
+        okta_id=row[6],
+        user_name_key=row[7],
+        window_id=row[8],
+        ends_owner=bool(row[9]),
+        body=row[10],
+    )
 
 
 def begin(
@@ -84,9 +81,17 @@ def begin(
     body: str,
 ) -> int:
     made = _begin(
-        conn, at=micros(now), holder=holder, state=OPEN, directory_id=directory_id, okta_id=okta_id,
-        user_name_key=user_name_key, window_id=window_id, ends_owner=ends_owner, body=body,
-    )  # fmt: skip
+        conn,
+        at=micros(now),
+        holder=holder,
+        state=OPEN,
+        directory_id=directory_id,
+        okta_id=okta_id,
+        user_name_key=user_name_key,
+        window_id=window_id,
+        ends_owner=ends_owner,
+        body=body,
+    )
     return int(made.fetchone()[0])
 
 
@@ -101,8 +106,14 @@ def is_open(conn: Connection, intent_id: int) -> bool:
 
 
 def end(
-    conn: Connection, intent_id: int, state: str, now: datetime, *, directory_id: str | None = None, window_id: int | None = None
-) -> None:  # fmt: skip
+    conn: Connection,
+    intent_id: int,
+    state: str,
+    now: datetime,
+    *,
+    directory_id: str | None = None,
+    window_id: int | None = None,
+) -> None:
     """``window_id`` is the row that still counts for it."""
     _end(conn, key=intent_id, to=state, at=micros(now), window=window_id, account=directory_id)
 
@@ -136,9 +147,7 @@ class Mark(Struct, frozen=True, kw_only=True):
 
 def mark(conn: Connection) -> Mark:
     newest = conn.execute(select(func.coalesce(func.max(table.c.id), 0))).scalar_one()
-    return Mark(
-        newest=newest, open=tuple(conn.execute(select(table.c.id).where(table.c.state == OPEN)).scalars())
-    )
+    return Mark(newest=newest, open=tuple(conn.execute(select(table.c.id).where(table.c.state == OPEN)).scalars()))
 
 
 def _counts(since: Mark) -> ColumnElement[bool]:

@@ -80,9 +80,7 @@ def create(
 ) -> tuple[ApiKey, str]:
     """A new key and its secret, which is not kept. UsageError where the name has a live key already."""
     if _live(conn, name, now):
-        raise UsageError(
-            f"There is a live key {name!r} already. Roll it (keys roll {name}), or choose another name."
-        )
+        raise UsageError(f"There is a live key {name!r} already. Roll it (keys roll {name}), or choose another name.")
     return _make(conn, name=name, scope=scope, expires=expires, actor=actor, now=now, verb="keys create")
 
 
@@ -153,14 +151,7 @@ def _live(conn: Connection, name: str, now: datetime) -> list[ApiKey]:
 
 
 def _make(
-    conn: Connection,
-    *,
-    name: str,
-    scope: Scope,
-    expires: datetime | None,
-    actor: str,
-    now: datetime,
-    verb: str,
+    conn: Connection, *, name: str, scope: Scope, expires: datetime | None, actor: str, now: datetime, verb: str
 ) -> tuple[ApiKey, str]:
     secret = PREFIX + secrets.token_urlsafe(32)
     values: dict[str, Any] = {

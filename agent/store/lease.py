@@ -47,9 +47,7 @@ class Lease:
 
         def work(conn: Connection) -> None:
             check(conn, fence)
-            conn.execute(
-                update(table).where(table.c.name == self.name).values(heartbeat=table.c.heartbeat + 1)
-            )
+            conn.execute(update(table).where(table.c.name == self.name).values(heartbeat=table.c.heartbeat + 1))
 
         self._store.write(work)
 
@@ -90,9 +88,7 @@ def look(conn: Connection, fence: int) -> None:
     """``check`` without the lock, for a read: before a call to another system, which no transaction holds together."""
     row = _holder(conn, fence=fence).fetchone()
     if row is None or row[0] is None:
-        raise FenceLost(
-            "Another agent took over this run's lease while it stood still. It changed nothing more."
-        )
+        raise FenceLost("Another agent took over this run's lease while it stood still. It changed nothing more.")
 
 
 class _Taken(NamedTuple):

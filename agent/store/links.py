@@ -50,10 +50,18 @@ _insert = Fixed(
 def _read(row: Any) -> Link:
     """A row as the driver gave it."""
     return Link(
-        directory_id=row[0], okta_id=row[1], detached=bool(row[2]), origin=row[3], protected=bool(row[4]),
-        suspended=bool(row[5]), hidden=bool(row[6]), deactivated=None if row[7] is None else moment(row[7]),
-        user_name_key=row[8], written=None if row[9] is None else moment(row[9]), state=row[10],
-    )  # fmt: skip
+        directory_id=row[0],
+        okta_id=row[1],
+        detached=bool(row[2]),
+        origin=row[3],
+        protected=bool(row[4]),
+        suspended=bool(row[5]),
+        hidden=bool(row[6]),
+        deactivated=None if row[7] is None else moment(row[7]),
+        user_name_key=row[8],
+        written=None if row[9] is None else moment(row[9]),
+        state=row[10],
+    )
 
 
 def get_link(conn: Connection, directory_id: str) -> Link | None:
@@ -77,11 +85,17 @@ def of(conn: Connection, directory_ids: Collection[str]) -> dict[str, Link]:
     rows = driver(conn).execute(f"SELECT {_MARKS} FROM {among}", [given])
     return {
         row[0]: Link(
-            directory_id=row[0], okta_id=row[1], detached=bool(row[2]), origin=row[3], protected=bool(row[4]),
-            suspended=bool(row[5]), hidden=bool(row[6]), deactivated=None if row[7] is None else moment(row[7]),
+            directory_id=row[0],
+            okta_id=row[1],
+            detached=bool(row[2]),
+            origin=row[3],
+            protected=bool(row[4]),
+            suspended=bool(row[5]),
+            hidden=bool(row[6]),
+            deactivated=None if row[7] is None else moment(row[7]),
         )
         for row in rows.fetchall()
-    }  # fmt: skip
+    }
 
 
 def by_okta_id(conn: Connection, okta_id: str) -> Link | None:
@@ -126,9 +140,7 @@ class Owner(Struct, frozen=True):
     user_name: str
 
 
-_owners = Fixed(
-    select(remote_owners.c.directory_id, remote_owners.c.user_name).order_by(remote_owners.c.directory_id)
-)
+_owners = Fixed(select(remote_owners.c.directory_id, remote_owners.c.user_name).order_by(remote_owners.c.directory_id))
 
 
 def owners(conn: Connection) -> list[Owner]:
@@ -139,9 +151,7 @@ def owners(conn: Connection) -> list[Owner]:
 def set_owners(conn: Connection, found: Sequence[Owner]) -> None:
     conn.execute(delete(remote_owners))
     if found:
-        conn.execute(
-            insert(remote_owners), [{"directory_id": o.directory_id, "user_name": o.user_name} for o in found]
-        )
+        conn.execute(insert(remote_owners), [{"directory_id": o.directory_id, "user_name": o.user_name} for o in found])
 
 
 def set_counters(conn: Connection, *, managed_active: int, active_owners: int, visible: int) -> None:
@@ -149,7 +159,5 @@ def set_counters(conn: Connection, *, managed_active: int, active_owners: int, v
     now = get(conn)
     if (now.managed_active, now.active_owners, now.visible) != (managed_active, active_owners, visible):
         conn.execute(
-            update(account).values(
-                managed_active=managed_active, active_owners=active_owners, visible=visible
-            )
+            update(account).values(managed_active=managed_active, active_owners=active_owners, visible=visible)
         )

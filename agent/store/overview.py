@@ -39,14 +39,20 @@ def held_plans(conn: Connection) -> list[Header]:
     leaves = func.count(case((actions.c.kind == ActionKind.DEACTIVATE.value, 1)))
     rows = conn.execute(
         select(
-            plans.c.id, plans.c.kind, plans.c.held, plans.c.checksum, plans.c.created, plans.c.expires,
-            func.count(actions.c.n).label("actions"), leaves.label("deactivations"),
+            plans.c.id,
+            plans.c.kind,
+            plans.c.held,
+            plans.c.checksum,
+            plans.c.created,
+            plans.c.expires,
+            func.count(actions.c.n).label("actions"),
+            leaves.label("deactivations"),
         )
         .join_from(plans, actions, actions.c.plan_id == plans.c.id, isouter=True)
         .where(plans.c.status == PlanStatus.HELD.value)
         .group_by(*[plans.c[name] for name in ("id", "kind", "held", "checksum", "created", "expires")])
         .order_by(plans.c.id)
-    )  # fmt: skip
+    )
     return [Header(**{**row._asdict(), "held": _held(row.held)}) for row in rows]
 
 

@@ -58,13 +58,7 @@ class SentAction(Struct, frozen=True, kw_only=True):
 
 
 def save(
-    conn: Connection,
-    *,
-    run_id: int,
-    kind: str,
-    plan: Plan,
-    expires: datetime,
-    status: PlanStatus = PlanStatus.READY,
+    conn: Connection, *, run_id: int, kind: str, plan: Plan, expires: datetime, status: PlanStatus = PlanStatus.READY
 ) -> int:
     """Store a plan, all of it, before anything happens; answers its id."""
     values = {
@@ -143,13 +137,7 @@ def set_status(conn: Connection, plan_id: int, status: PlanStatus) -> None:
 
 
 def decide(
-    conn: Connection,
-    plan_id: int,
-    *,
-    actor: str,
-    decision: str,
-    now: datetime,
-    approve: Iterable[int] | None = None,
+    conn: Connection, plan_id: int, *, actor: str, decision: str, now: datetime, approve: Iterable[int] | None = None
 ) -> None:
     """Keep who decided what; ``approve`` names the actions (None: as the decision says, none marked)."""
     values = {"decided_at": now, "decided_by": actor, "decision": decision}
@@ -170,9 +158,7 @@ def mark(
     _mark.many(conn, rows)
 
 
-def mark_each(
-    conn: Connection, plan_id: int, outcomes: Iterable[tuple[int, ActionState, str]], now: datetime
-) -> None:
+def mark_each(conn: Connection, plan_id: int, outcomes: Iterable[tuple[int, ActionState, str]], now: datetime) -> None:
     """``mark`` for many with an outcome and error each."""
     at = micros(now)
     rows = [
@@ -192,17 +178,13 @@ def mark_each(
 def hold(conn: Connection, plan_id: int, n: int, held: HeldCode, error: str) -> None:
     """An action that a rule refused while applying waits for a person from now on."""
     mine = (actions.c.plan_id == plan_id, actions.c.n == n)
-    conn.execute(
-        update(actions).where(*mine).values(state=ActionState.HELD.value, held=held.value, error=error)
-    )
+    conn.execute(update(actions).where(*mine).values(state=ActionState.HELD.value, held=held.value, error=error))
 
 
 def sent_actions(conn: Connection) -> list[SentAction]:
     """What a process that died has left: read it back before anything else is done."""
     rows = conn.execute(
-        select(actions)
-        .where(actions.c.state == ActionState.SENT.value)
-        .order_by(actions.c.plan_id, actions.c.n)
+        select(actions).where(actions.c.state == ActionState.SENT.value).order_by(actions.c.plan_id, actions.c.n)
     )
     return [SentAction(plan_id=row.plan_id, action=_action(row), sent_at=row.sent_at) for row in rows]
 

@@ -34,9 +34,7 @@ def keep_within(store: Store, settings: RetentionSettings, now: datetime) -> int
 
 
 def _old_blocks(conn: Connection, before: datetime) -> list[int]:
-    old = select(journal_blocks.c.n).where(
-        journal_blocks.c.sealed_at < before, journal_blocks.c.exported_to.is_(None)
-    )
+    old = select(journal_blocks.c.n).where(journal_blocks.c.sealed_at < before, journal_blocks.c.exported_to.is_(None))
     return list(conn.execute(old.order_by(journal_blocks.c.n)).scalars())
 
 

@@ -31,23 +31,9 @@ class Run(Struct, frozen=True, kw_only=True):
 
 
 def start(
-    conn: Connection,
-    *,
-    kind: str,
-    trigger: str,
-    actor: str,
-    dry: bool,
-    now: datetime,
-    scope: Sequence[str] = (),
+    conn: Connection, *, kind: str, trigger: str, actor: str, dry: bool, now: datetime, scope: Sequence[str] = ()
 ) -> int:
-    values = {
-        "kind": kind,
-        "trigger": trigger,
-        "actor": actor,
-        "dry": dry,
-        "scope": _text(list(scope)),
-        "started": now,
-    }
+    values = {"kind": kind, "trigger": trigger, "actor": actor, "dry": dry, "scope": _text(list(scope)), "started": now}
     return int(conn.execute(insert(table).values(**values).returning(table.c.id)).scalar_one())
 
 
@@ -61,13 +47,7 @@ def finish(
     now: datetime,
     detail: str = "",
 ) -> None:
-    values = {
-        "outcome": outcome,
-        "exit_code": exit_code,
-        "counts": _text(dict(counts)),
-        "detail": detail,
-        "ended": now,
-    }
+    values = {"outcome": outcome, "exit_code": exit_code, "counts": _text(dict(counts)), "detail": detail, "ended": now}
     conn.execute(update(table).where(table.c.id == run_id).values(**values))
 
 
@@ -83,9 +63,7 @@ def recent(conn: Connection, limit: int) -> list[Run]:
 
 def unfinished(conn: Connection) -> list[Run]:
     """Runs without an end: at work, or left by a process that died."""
-    return [
-        _read(row) for row in conn.execute(select(table).where(table.c.ended.is_(None)).order_by(table.c.id))
-    ]
+    return [_read(row) for row in conn.execute(select(table).where(table.c.ended.is_(None)).order_by(table.c.id))]
 
 
 def remove(conn: Connection, run_id: int) -> None:
@@ -98,9 +76,7 @@ def forget(conn: Connection, before: datetime) -> int:
     from agent.store.tables import plans
 
     planned = select(plans.c.run_id)
-    old = delete(table).where(
-        table.c.started < before, table.c.ended.is_not(None), table.c.id.not_in(planned)
-    )
+    old = delete(table).where(table.c.started < before, table.c.ended.is_not(None), table.c.id.not_in(planned))
     return conn.execute(old).rowcount
 
 

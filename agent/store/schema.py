@@ -33,9 +33,7 @@ def prepare(engine: Engine, *, migrate: bool = True) -> None:
             raw.execute("BEGIN IMMEDIATE")
         else:
             raw.rollback()
-            raw.execute(
-                "SELECT set_config('lock_timeout', '0', true), pg_advisory_xact_lock(%s)", [MIGRATION_LOCK]
-            )
+            raw.execute("SELECT set_config('lock_timeout', '0', true), pg_advisory_xact_lock(%s)", [MIGRATION_LOCK])
         try:
             if not _is_current(conn):
                 _upgrade(conn)
@@ -73,6 +71,4 @@ def _upgrade(conn: Connection) -> None:
     command.upgrade(config, "head")
     found = conn.execute(text("SELECT count(*) FROM account")).scalar_one()
     if not found:
-        conn.execute(
-            text("INSERT INTO account (id, instance) VALUES (1, :instance)"), {"instance": str(uuid4())}
-        )
+        conn.execute(text("INSERT INTO account (id, instance) VALUES (1, :instance)"), {"instance": str(uuid4())})

@@ -36,13 +36,7 @@ from agent.store.tables import journal, journal_blocks
 #: Rows in one block: as many as one transaction should touch.
 ROWS = 5000
 _FIELDS = Entry.__struct_fields__
-_COLUMNS = [
-    journal.c.id,
-    journal.c.at,
-    *(journal.c[name] for name in _FIELDS),
-    journal.c.hash,
-    journal.c.block,
-]
+_COLUMNS = [journal.c.id, journal.c.at, *(journal.c[name] for name in _FIELDS), journal.c.hash, journal.c.block]
 _PAGE = 1000
 
 
@@ -79,12 +73,7 @@ def seal_in(conn: Connection, now: datetime, *, fence: int | None = None) -> Blo
     head = account.lock(conn)
     if fence is not None:
         lease.check(conn, fence)
-    waiting = (
-        select(journal.c.id, journal.c.hash)
-        .where(journal.c.block.is_(None))
-        .order_by(journal.c.id)
-        .limit(ROWS)
-    )
+    waiting = select(journal.c.id, journal.c.hash).where(journal.c.block.is_(None)).order_by(journal.c.id).limit(ROWS)
     rows = [(row.id, row.hash) for row in conn.execute(waiting)]
     if not rows:
         return None
@@ -93,11 +82,7 @@ def seal_in(conn: Connection, now: datetime, *, fence: int | None = None) -> Blo
     digest = _block_hash(n, head.journal_hash, rows)
     conn.execute(
         insert(journal_blocks).values(
-            n=n,
-            sealed_at=now,
-            rows=msgspec.json.encode(ids).decode(),
-            previous=head.journal_hash,
-            hash=digest,
+            n=n, sealed_at=now, rows=msgspec.json.encode(ids).decode(), previous=head.journal_hash, hash=digest
         )
     )
     # Late ones with a low id may lie between the first and the last: the ids say which rows are meant.
@@ -125,9 +110,7 @@ def verify(conn: Connection, *, head: str | None = None) -> Report:
             rows += found
             problems += wrong
     if (row.journal_block, row.journal_hash) != (number, previous):
-        problems.append(
-            f"the newest block is {number}, but block {row.journal_block} was sealed: the end was cut off"
-        )
+        problems.append(f"the newest block is {number}, but block {row.journal_block} was sealed: the end was cut off")
     problems += _strays(conn, known)
     if head is not None:
         problems += _against(head, known)
@@ -166,9 +149,7 @@ def _check_block(conn: Connection, block: Any) -> tuple[int, list[str]]:
 def _strays(conn: Connection, known: dict[int, str]) -> list[str]:
     """Rows that say they are in a block that doesn't name them."""
     problems = []
-    counts = (
-        select(journal.c.block, func.count()).where(journal.c.block.is_not(None)).group_by(journal.c.block)
-    )
+    counts = select(journal.c.block, func.count()).where(journal.c.block.is_not(None)).group_by(journal.c.block)
     for number, count in conn.execute(counts):
         named = conn.execute(select(journal_blocks.c.rows).where(journal_blocks.c.n == number)).scalar()
         size = 0 if named is None else len(msgspec.json.decode(named, type=list[int]))
@@ -218,10 +199,12 @@ def export(
     wanted = [
         column == value
         for column, value in (
-            (journal.c.directory_id, directory_id), (journal.c.okta_id, okta_id), (journal.c.block, block),
+            (journal.c.directory_id, directory_id),
+            (journal.c.okta_id, okta_id),
+            (journal.c.block, block),
         )
         if value is not None
-    ]  # fmt: skip
+    ]
     while True:
         page = select(*_COLUMNS).where(journal.c.id > after, *wanted).order_by(journal.c.id).limit(_PAGE)
         rows = conn.execute(page).all()

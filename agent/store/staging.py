@@ -124,10 +124,7 @@ class Staging:
         rows = directory_rows.c
         with _translated():
             several = (
-                select(rows.okta_id)
-                .where(rows.okta_id.is_not(None))
-                .group_by(rows.okta_id)
-                .having(func.count() > 1)
+                select(rows.okta_id).where(rows.okta_id.is_not(None)).group_by(rows.okta_id).having(func.count() > 1)
             )
             unconfirmed = (rows.okta_id.in_(several), rows.origin == "local")
             wanted = select(rows.id, rows.user_name, rows.okta_id).where(*unconfirmed).order_by(rows.n)
@@ -141,9 +138,7 @@ class Staging:
         """One snapshot of the database, with the listings in it, for all statements inside."""
         with _translated():
             raw = driver(self._conn)
-            raw.execute(
-                "BEGIN" if _is_sqlite(self._conn) else "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
-            )
+            raw.execute("BEGIN" if _is_sqlite(self._conn) else "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
             try:
                 yield self._conn
             finally:

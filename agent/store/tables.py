@@ -448,10 +448,7 @@ Index("ix_imports_state", imports.c.state)
 
 #: Event uuids (and deliveries) that were met already: Okta delivers more than once, and a hook and the log tell the same.
 events_seen = Table(
-    "events_seen",
-    metadata,
-    Column("uuid", String(64), primary_key=True),
-    Column("at", UtcTime, nullable=False),
+    "events_seen", metadata, Column("uuid", String(64), primary_key=True), Column("at", UtcTime, nullable=False)
 )
 Index("ix_events_seen_at", events_seen.c.at)
 

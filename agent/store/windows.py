@@ -25,25 +25,30 @@ _newest = Fixed(select(deactivations.c.at, *_totals).order_by(deactivations.c.id
 def _until(column: Column[Any], moment: str) -> ScalarSelect[Any]:
     """The running total of the last row up to then; NULL where there was none yet."""
     return (
-        select(column).where(deactivations.c.at <= bindparam(moment))
-        .order_by(deactivations.c.at.desc(), deactivations.c.id.desc()).limit(1).scalar_subquery()
-    )  # fmt: skip
+        select(column)
+        .where(deactivations.c.at <= bindparam(moment))
+        .order_by(deactivations.c.at.desc(), deactivations.c.id.desc())
+        .limit(1)
+        .scalar_subquery()
+    )
 
 
 _windows = Fixed(
     select(
-        *_totals, _until(deactivations.c.counted, "hour"),
-        _until(deactivations.c.counted, "day"), _until(deactivations.c.managed, "day"),
-    ).order_by(deactivations.c.id.desc()).limit(1)
-)  # fmt: skip
-_pull_back = Fixed(
-    update(deactivations).where(deactivations.c.at > bindparam("now")).values(at=bindparam("to"))
-)
-_insert = Fixed(
-    insert(deactivations).inline().values(
-        {name: bindparam(name) for name in ("at", "source", "directory_id", "exempt", "counted", "managed")}
+        *_totals,
+        _until(deactivations.c.counted, "hour"),
+        _until(deactivations.c.counted, "day"),
+        _until(deactivations.c.managed, "day"),
     )
-)  # fmt: skip
+    .order_by(deactivations.c.id.desc())
+    .limit(1)
+)
+_pull_back = Fixed(update(deactivations).where(deactivations.c.at > bindparam("now")).values(at=bindparam("to")))
+_insert = Fixed(
+    insert(deactivations)
+    .inline()
+    .values({name: bindparam(name) for name in ("at", "source", "directory_id", "exempt", "counted", "managed")})
+)
 _managed_active = Fixed(select(account.c.managed_active))
 
 
@@ -62,15 +67,11 @@ def counts(conn: Connection, now: datetime, *, managed_active: int | None = None
     found = _windows(conn, hour=micros(now - HOUR), day=micros(now - DAY)).fetchone()
     counted, managed, hour_ago, day_ago, managed_day_ago = (value or 0 for value in found or (0,) * 5)
     return Counts(
-        population=managed_active + managed - managed_day_ago,
-        last_hour=counted - hour_ago,
-        last_day=counted - day_ago,
+        population=managed_active + managed - managed_day_ago, last_hour=counted - hour_ago, last_day=counted - day_ago
     )
 
 
-def record(
-    conn: Connection, *, directory_id: str, source: str, exempt: bool, managed: bool, now: datetime
-) -> None:
+def record(conn: Connection, *, directory_id: str, source: str, exempt: bool, managed: bool, now: datetime) -> None:
     """One deactivation. Call it in the transaction of the write; exempt ones don't fill the windows."""
     at = micros(now)
     newest = _newest(conn).fetchone() or (0, 0, 0)
@@ -102,9 +103,10 @@ def give_back(conn: Connection, row_id: int) -> None:
     ).first() or (0, 0)
     counted, managed = row.counted - before[0], row.managed - before[1]
     conn.execute(
-        update(deactivations).where(deactivations.c.id >= row_id)
+        update(deactivations)
+        .where(deactivations.c.id >= row_id)
         .values(counted=deactivations.c.counted - counted, managed=deactivations.c.managed - managed)
-    )  # fmt: skip
+    )
     conn.execute(delete(deactivations).where(deactivations.c.id == row_id))
 
 
@@ -112,9 +114,12 @@ def forget(conn: Connection, before: datetime) -> None:
     """Drop rows that no window reaches, all but the newest (the totals go on from it)."""
     newest = select(deactivations.c.id).order_by(deactivations.c.id.desc()).limit(1).scalar_subquery()
     last_before = (
-        select(deactivations.c.id).where(deactivations.c.at <= before)
-        .order_by(deactivations.c.at.desc(), deactivations.c.id.desc()).limit(1).scalar_subquery()
-    )  # fmt: skip
+        select(deactivations.c.id)
+        .where(deactivations.c.at <= before)
+        .order_by(deactivations.c.at.desc(), deactivations.c.id.desc())
+        .limit(1)
+        .scalar_subquery()
+    )
     conn.execute(delete(deactivations).where(deactivations.c.id < last_before, deactivations.c.id < newest))
 
 
@@ -165,9 +170,7 @@ def allow(
 ) -> int:
     """Announce deactivations; answers the allowance's id."""
     values = {"count": count, "expires": until, "actor": actor, "reason": reason, "created": now}
-    made = conn.execute(
-        insert(allowances).values(directory_id=directory_id, **values).returning(allowances.c.id)
-    )
+    made = conn.execute(insert(allowances).values(directory_id=directory_id, **values).returning(allowances.c.id))
     return int(made.scalar_one())
 
 
@@ -218,13 +221,12 @@ class RefusedPush(Struct, frozen=True, kw_only=True):
     rejected_by: str | None
 
 
-_refused = Fixed(
-    select(refused_pushes.c.rejected_at).where(refused_pushes.c.directory_id == bindparam("directory_id"))
-)
+_refused = Fixed(select(refused_pushes.c.rejected_at).where(refused_pushes.c.directory_id == bindparam("directory_id")))
 _try_again = Fixed(
-    update(refused_pushes).where(refused_pushes.c.directory_id == bindparam("key"))
+    update(refused_pushes)
+    .where(refused_pushes.c.directory_id == bindparam("key"))
     .values(last=bindparam("at"), tries=refused_pushes.c.tries + 1)
-)  # fmt: skip
+)
 _settle = Fixed(delete(refused_pushes).where(refused_pushes.c.directory_id == bindparam("directory_id")))
 
 

@@ -15,13 +15,7 @@ __all__ = ["command", "folder", "migrated"]
 
 #: What a fresh set-up without a daemon lacks in any case.
 USUAL = {"keys", "last sweep", "owners", "pins", "receiver", "round trip", "token owner"}
-GOOD = [
-    "PUSH_NEW_USERS",
-    "PUSH_PROFILE_UPDATES",
-    "PUSH_USER_DEACTIVATION",
-    "REACTIVATE_USERS",
-    "IMPORT_NEW_USERS",
-]
+GOOD = ["PUSH_NEW_USERS", "PUSH_PROFILE_UPDATES", "PUSH_USER_DEACTIVATION", "REACTIVATE_USERS", "IMPORT_NEW_USERS"]
 
 
 @pytest.fixture(scope="module")
@@ -46,13 +40,8 @@ def reset_emails(org: SimulatedOrg) -> None:
 
 def moved_attribute(org: SimulatedOrg) -> None:
     schema = org.api("GET", f"/meta/schemas/apps/{org.app_id}/default")
-    schema["definitions"]["custom"]["properties"]["department"] |= {
-        "externalName": "dept",
-        "externalNamespace": CORE,
-    }
-    org.faults(
-        {"method": "GET", "path": "/api/v1/meta/schemas/*", "times": None, "status": 200, "body": schema}
-    )
+    schema["definitions"]["custom"]["properties"]["department"] |= {"externalName": "dept", "externalNamespace": CORE}
+    org.faults({"method": "GET", "path": "/api/v1/meta/schemas/*", "times": None, "status": 200, "body": schema})
 
 
 def owner_assigned(org: SimulatedOrg) -> None:
@@ -78,15 +67,16 @@ WRONG: dict[str, tuple[Callable[[SimulatedOrg], Any], set[tuple[str, str]]]] = {
     "token of a user of the app": (owner_assigned, {("token owner", "fail")}),
     "everything": (
         lambda org: org.set_app(status="INACTIVE", features=["GROUP_PUSH", "PROFILE_MASTERING"]),
-        {(name, "fail") for name in ("app", "create users", "update users", "deactivate users", "group push", "profile source")},
+        {
+            (name, "fail")
+            for name in ("app", "create users", "update users", "deactivate users", "group push", "profile source")
+        },
     ),
-}  # fmt: skip
+}
 
 
 @pytest.fixture
-def states(
-    org: SimulatedOrg, command: Command, monkeypatch: pytest.MonkeyPatch
-) -> Callable[[], tuple[int, Any]]:
+def states(org: SimulatedOrg, command: Command, monkeypatch: pytest.MonkeyPatch) -> Callable[[], tuple[int, Any]]:
     monkeypatch.setenv("OPSHELM_SERVER__PORT", "1")  # nothing listens there
     for name, value in (("ORG_URL", org.url), ("APP_ID", org.app_id), ("API_TOKEN", org.token)):
         monkeypatch.setenv(f"OPSHELM_OKTA__{name}", value)
@@ -117,9 +107,7 @@ def test_each_fault_is_named_and_no_other(org: SimulatedOrg, states: Any, name: 
     assert all(one["fix"] for one in answer["checks"] if one["state"] != "ok")
 
 
-def test_who_has_another_email_comes_as_csv(
-    org: SimulatedOrg, command: Command, states: Any, folder: Path
-) -> None:
+def test_who_has_another_email_comes_as_csv(org: SimulatedOrg, command: Command, states: Any, folder: Path) -> None:
     other_email(org)
     login = org.state()[0]["login"]
     assert states()[1]["emails"] == [

@@ -90,11 +90,7 @@ def test_a_dry_run_tells_drift_only_when_asked(pinned: Path, command: Command, o
     code, found = run(command, "--detailed-exitcode")
     assert (code, found["run"]["exit_code"], found["run"]["outcome"]) == (3, 3, "drift")
     (action,) = found["plan"]["actions"]
-    assert (action["kind"], action["login"], action["changes"]["title"]["after"]) == (
-        "update",
-        login,
-        "Captain",
-    )
+    assert (action["kind"], action["login"], action["changes"]["title"]["after"]) == ("update", login, "Captain")
     code, out, err = command("reconcile")
     assert code == 0
     assert f"~ update      {login}" in out
@@ -105,10 +101,7 @@ def test_a_dry_run_tells_drift_only_when_asked(pinned: Path, command: Command, o
 
 def test_one_person_is_repaired_alone(pinned: Path, command: Command, org: SimulatedOrg) -> None:
     login, other = change_title(org, 4, "Pilot"), change_title(org, 5, "Pilot")
-    assert (
-        f"Carry it out: opshelm-agent reconcile --user {login} --apply"
-        in command("reconcile", "--user", login)[1]
-    )
+    assert f"Carry it out: opshelm-agent reconcile --user {login} --apply" in command("reconcile", "--user", login)[1]
     code, found = run(command, "--user", login, "--apply")
     assert (code, found["run"]["outcome"]) == (0, "applied")
     _, found = run(command)
@@ -119,20 +112,13 @@ def test_a_stored_plan_is_applied_by_its_checksum(pinned: Path, command: Command
     change_title(org, 6, "Navigator")
     _, found = run(command)
     plan = found["plan"]
-    code, out, _ = command(
-        "plans", "apply", str(plan["id"]), "--checksum", plan["checksum"], "--output", "json"
-    )
+    code, out, _ = command("plans", "apply", str(plan["id"]), "--checksum", plan["checksum"], "--output", "json")
     assert code == 0
     assert json.loads(out)["run"]["outcome"] == "applied"
-    assert (
-        json.loads(command("plans", "show", str(plan["id"]), "--output", "json")[1])["plan"]["status"]
-        == "applied"
-    )
+    assert json.loads(command("plans", "show", str(plan["id"]), "--output", "json")[1])["plan"]["status"] == "applied"
 
 
-def test_explain_shows_the_rule_and_what_has_happened(
-    pinned: Path, command: Command, org: SimulatedOrg
-) -> None:
+def test_explain_shows_the_rule_and_what_has_happened(pinned: Path, command: Command, org: SimulatedOrg) -> None:
     login = change_title(org, 7, "Cook")
     code, out, _ = command("explain", login)
     assert code == 0
@@ -150,9 +136,7 @@ def test_explain_shows_the_rule_and_what_has_happened(
 @pytest.mark.parametrize(
     "arguments", [["reconcile", "--user", "nobody@example.com"], ["explain", "nobody@example.com"]]
 )
-def test_somebody_whom_neither_side_knows_is_an_error(
-    pinned: Path, command: Command, arguments: list[str]
-) -> None:
+def test_somebody_whom_neither_side_knows_is_an_error(pinned: Path, command: Command, arguments: list[str]) -> None:
     before = command("runs", "list")[1]
     code, _, err = command(*arguments)
     assert code == 1
@@ -162,9 +146,7 @@ def test_somebody_whom_neither_side_knows_is_an_error(
 
 
 @pytest.mark.parametrize("spelt", ["right", "wrong", "half"])
-def test_a_misspelt_login_gets_a_suggestion(
-    pinned: Path, command: Command, org: SimulatedOrg, spelt: str
-) -> None:
+def test_a_misspelt_login_gets_a_suggestion(pinned: Path, command: Command, org: SimulatedOrg, spelt: str) -> None:
     login = str(org.state()[2]["login"])
     name, _, domain = login.partition("@")
     given = {"right": login, "wrong": f"{name[:-2]}x{name[-1]}@{domain}", "half": name}[spelt]
@@ -186,9 +168,7 @@ def test_runs_that_find_nothing_leave_no_plans_to_read_through(pinned: Path, com
     assert listed() == before
 
 
-def test_paused_applies_end_with_1_and_dry_runs_go_on(
-    pinned: Path, command: Command, org: SimulatedOrg
-) -> None:
+def test_paused_applies_end_with_1_and_dry_runs_go_on(pinned: Path, command: Command, org: SimulatedOrg) -> None:
     change_title(org, 8, "Mate")
     command("pause", "--reason", "migration")
     code, found = run(command, "--apply")
@@ -204,9 +184,7 @@ def test_paused_counts_before_held(settings: Path, command: Command) -> None:
     assert (code, found["run"]["outcome"], found["plan"]["held"]) == (1, "paused", "first_run")
 
 
-def test_applying_a_plan_says_that_the_held_part_of_it_waits(
-    pinned: Path, command: Command, org: SimulatedOrg
-) -> None:
+def test_applying_a_plan_says_that_the_held_part_of_it_waits(pinned: Path, command: Command, org: SimulatedOrg) -> None:
     command("users", "deactivate", str(org.state()[9]["login"]), "--reason", "by hand")
     pinned.write_text(pinned.read_text() + "[guard]\ncreates_floor = 0\ncreates_percent = 0\n")
     plan = run(command)[1]["plan"]
@@ -234,9 +212,7 @@ def test_explain_names_the_plan_that_somebody_waits_in_and_the_command_that_lets
 
 def test_another_org_freezes_until_the_pins_are_moved(pinned: Path, command: Command) -> None:
     with SimulatedOrg.start(users=PEOPLE, seed=2) as other:
-        pinned.write_text(
-            f'[okta]\norg_url = "{other.url}"\napp_id = "{other.app_id}"\napi_token = "{other.token}"\n'
-        )
+        pinned.write_text(f'[okta]\norg_url = "{other.url}"\napp_id = "{other.app_id}"\napi_token = "{other.token}"\n')
         code, found = run(command, "--apply")
         assert (code, found["run"]["outcome"]) == (1, "frozen")
         code, out, _ = command("check")
@@ -251,8 +227,7 @@ def test_check_is_content_with_a_good_set_up(pinned: Path, command: Command) -> 
     states = {one["name"]: one["state"] for one in json.loads(out)["checks"]}
     assert code == 0
     assert {
-        states[name]
-        for name in ("settings", "database", "okta", "app", "create users", "pins", "clock", "lease")
+        states[name] for name in ("settings", "database", "okta", "app", "create users", "pins", "clock", "lease")
     } == {"ok"}
 
 

@@ -27,16 +27,16 @@ def test_once_ends_by_itself_with_one_document(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_it_stays_with_a_status_page_until_ctrl_c(tmp_path: Path) -> None:
     env = environment(
-        {
-            "TMPDIR": str(tmp_path),
-            "OPSHELM_OKTA__ORG_URL": "https://not-this-one.example.com",
-            "PYTHONUNBUFFERED": "1",
-        }
+        {"TMPDIR": str(tmp_path), "OPSHELM_OKTA__ORG_URL": "https://not-this-one.example.com", "PYTHONUNBUFFERED": "1"}
     )
     with subprocess.Popen(
         [sys.executable, "-m", "agent", "demo", "--users", "50"],
-        cwd=tmp_path, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    ) as process:  # fmt: skip
+        cwd=tmp_path,
+        env=env,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
         assert process.stdout
         said = []
         for line in process.stdout:

@@ -40,13 +40,7 @@ FAULTS: list[dict[str, Any]] = [
     {"method": "POST", "path": "/api/v1/users", "status": 429, "times": 1},
     {"method": "POST", "path": "/api/v1/users", "status": 503, "effect": "after", "times": 1},
     {"method": "POST", "path": "/api/v1/users", "cut_after": 20, "times": 1},
-    {
-        "method": "POST",
-        "path": "/api/v1/apps/*/users",
-        "status": 502,
-        "times": 1,
-        "body": "<html>bad gateway</html>",
-    },
+    {"method": "POST", "path": "/api/v1/apps/*/users", "status": 502, "times": 1, "body": "<html>bad gateway</html>"},
     {"method": "POST", "path": "/api/v1/apps/*/users", "effect": "after", "times": 2},
     {"method": "POST", "path": "/api/v1/apps/*/users", "status": 429, "times": 1},
     {"method": "POST", "path": "/api/v1/apps/*/users", "status": 500, "effect": "after", "times": 1},
@@ -62,18 +56,21 @@ LOST = [fault for fault in FAULTS if fault.get("effect") == "after" or "cut_afte
 class Import:
     """The org, the daemon's folder, and the same store and importer in this process, for what needs no process of its own."""
 
-    def __init__(
-        self, folder: Path, org: SimulatedOrg, store: Store, okta: OktaOrg, settings: Settings
-    ) -> None:
+    def __init__(self, folder: Path, org: SimulatedOrg, store: Store, okta: OktaOrg, settings: Settings) -> None:
         self.folder, self.org, self.store = folder, org, store
         self.directory = SqlDirectory(store, settings)
         self.importer = Importer(store, self.directory, okta, settings, lambda: datetime.now(UTC))
         self.env = {
-            "OPSHELM_OKTA__ORG_URL": org.url, "OPSHELM_OKTA__APP_ID": org.app_id, "OPSHELM_OKTA__API_TOKEN": org.token,
-            "OPSHELM_OKTA__BUDGET_SHARE": "1", "OPSHELM_DATABASE__URL": f"sqlite:///{folder}/agent.db",
-            "OPSHELM_SCHEDULE__RECONCILE": "off", "OPSHELM_SCHEDULE__EVENTS": "off", "OPSHELM_RECONCILE__LEASE_TTL": "1s",
+            "OPSHELM_OKTA__ORG_URL": org.url,
+            "OPSHELM_OKTA__APP_ID": org.app_id,
+            "OPSHELM_OKTA__API_TOKEN": org.token,
+            "OPSHELM_OKTA__BUDGET_SHARE": "1",
+            "OPSHELM_DATABASE__URL": f"sqlite:///{folder}/agent.db",
+            "OPSHELM_SCHEDULE__RECONCILE": "off",
+            "OPSHELM_SCHEDULE__EVENTS": "off",
+            "OPSHELM_RECONCILE__LEASE_TTL": "1s",
             "OPSHELM_IMPORTS__MAX_PER_RUN": "300",
-        }  # fmt: skip
+        }
 
     def run(self, *args: str, crash_at: str = "") -> Any:
         env = {**self.env, **({"OPSHELM_CRASH_AT": crash_at} if crash_at else {})}

@@ -37,9 +37,12 @@ def t(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     with box(tmp_path) as b:
         monkeypatch.chdir(tmp_path)
         for name, value in {
-            "OKTA__ORG_URL": b.org.url, "OKTA__APP_ID": b.org.app_id, "OKTA__API_TOKEN": b.org.token,
-            "OKTA__BUDGET_SHARE": "1", "DATABASE__URL": b.store.settings.url,
-        }.items():  # fmt: skip
+            "OKTA__ORG_URL": b.org.url,
+            "OKTA__APP_ID": b.org.app_id,
+            "OKTA__API_TOKEN": b.org.token,
+            "OKTA__BUDGET_SHARE": "1",
+            "DATABASE__URL": b.store.settings.url,
+        }.items():
             monkeypatch.setenv(f"OPSHELM_{name}", value)
         b.bind()
         yield Terminal(b, tmp_path)
@@ -62,15 +65,24 @@ def test_list_plan_apply_and_list_again(t: Terminal) -> None:
     fill(t.b)
     listed = t.text("list")
     for line in (
-        "exact – to be assigned: 1", "none – to be created and assigned: 1", "apart – only with --user: 1",
-        "held – a person decides: 2", "Next: opshelm-agent import plan --all",
-    ):  # fmt: skip
+        "exact – to be assigned: 1",
+        "none – to be created and assigned: 1",
+        "apart – only with --user: 1",
+        "held – a person decides: 2",
+        "Next: opshelm-agent import plan --all",
+    ):
         assert line in listed
     document = t.json("list")
     assert document["kind"] == "imports"
     assert document["counts"] == {
-        "exact": 3, "partial": 1, "none": 1, "apart": 1, "held": 2, "linking": 0, "unassigned": 0,
-    }  # fmt: skip
+        "exact": 3,
+        "partial": 1,
+        "none": 1,
+        "apart": 1,
+        "held": 2,
+        "linking": 0,
+        "unassigned": 0,
+    }
     planned = t.text("plan", "--all")
     assert "+ create in Okta none@example.com" in planned
     assert 'profile.lastName    "Body"' in planned
@@ -120,9 +132,12 @@ def test_accounts_are_chosen_in_a_csv_file(t: Terminal) -> None:
     planned = t.json("plan", "--csv", "accounts.csv")
     kinds = sorted((action["login"], action["kind"]) for action in planned["plan"]["actions"])
     assert kinds == [
-        ("lee@example.com", "okta_assign"), ("lee@example.com", "okta_create"), ("none@example.com", "okta_assign"),
-        ("none@example.com", "okta_create"), ("owner@example.com", "okta_assign"),
-    ]  # fmt: skip
+        ("lee@example.com", "okta_assign"),
+        ("lee@example.com", "okta_create"),
+        ("none@example.com", "okta_assign"),
+        ("none@example.com", "okta_create"),
+        ("owner@example.com", "okta_assign"),
+    ]
 
 
 @pytest.mark.parametrize(

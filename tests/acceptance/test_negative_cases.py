@@ -39,18 +39,32 @@ ORG = "agent.example.com"
 #: The words that tests/conftest.py accepts for a skip.
 UNMET_NEED = "unmet need"
 MET = {
-    "etag_supported", "revoked_token", "fixture:local", "fixture:owner", "fixture:owner2", "fixture:100_users",
-    "fixture:250_users", "push_guard=hold", "orphan_token", "export", "db_control", "hook",
-}  # fmt: skip
+    "etag_supported",
+    "revoked_token",
+    "fixture:local",
+    "fixture:owner",
+    "fixture:owner2",
+    "fixture:100_users",
+    "fixture:250_users",
+    "push_guard=hold",
+    "orphan_token",
+    "export",
+    "db_control",
+    "hook",
+}
 _TOKEN = re.compile(
     r"\{(token\w*|revoked_token|orphan_token|hook|hook_secret|okta_org|repeat:.:\d+|base64:[\w:]+|n|(?:alice|bob|carol|owner2?|local|u_n)\.\w+(?:\|\w+)?)\}"
 )
 #: An org that nobody asks, since nothing is pinned and no clock sweeps.
 SETTINGS = {
-    "OPSHELM_OKTA__ORG_URL": f"https://{ORG}", "OPSHELM_OKTA__APP_ID": "0oaNEGATIVE", "OPSHELM_OKTA__API_TOKEN": "x",
-    "OPSHELM_OKTA__HOOK_SECRET": HOOK_SECRET, "OPSHELM_SCHEDULE__RECONCILE": "off", "OPSHELM_SCHEDULE__EVENTS": "off",
+    "OPSHELM_OKTA__ORG_URL": f"https://{ORG}",
+    "OPSHELM_OKTA__APP_ID": "0oaNEGATIVE",
+    "OPSHELM_OKTA__API_TOKEN": "x",
+    "OPSHELM_OKTA__HOOK_SECRET": HOOK_SECRET,
+    "OPSHELM_SCHEDULE__RECONCILE": "off",
+    "OPSHELM_SCHEDULE__EVENTS": "off",
     "OPSHELM_DATABASE__BUSY_TIMEOUT": "0.3s",
-}  # fmt: skip
+}
 _WRITES = ("POST", "PUT", "PATCH", "DELETE")
 
 
@@ -81,16 +95,15 @@ class Runner:
         self._people()
 
     def _people(self) -> None:
-        for name, local, fixture in (
-            ("alice", "Alice", True),
-            ("bob", "Bob", True),
-            ("carol", "Carol", False),
-        ):
+        for name, local, fixture in (("alice", "Alice", True), ("bob", "Bob", True), ("carol", "Carol", False)):
             known = _DOCUMENT["fixtures"][name]
             made = self.receiver.create(
-                known["userName"], externalId=known["externalId"], active=fixture,
-                name={"givenName": local, "familyName": "Negcase"}, displayName=f"{local} Negcase",
-            )  # fmt: skip
+                known["userName"],
+                externalId=known["externalId"],
+                active=fixture,
+                name={"givenName": local, "familyName": "Negcase"},
+                displayName=f"{local} Negcase",
+            )
             self._keep(name, made)
         needs = set(self.case.get("needs", ()))
         acts = Acts(self.receiver.directory, actor="test", reason="fixture", now=datetime.now(UTC))
@@ -107,8 +120,7 @@ class Runner:
         for need, count in (("fixture:100_users", 97), ("fixture:250_users", 247)):
             if need in needs:
                 self.crowd = [
-                    self.receiver.create(f"crowd{n}@example.com", externalId=f"00uCROWD{n}")
-                    for n in range(count)
+                    self.receiver.create(f"crowd{n}@example.com", externalId=f"00uCROWD{n}") for n in range(count)
                 ]
 
     def _keep(self, name: str, user: dict[str, Any]) -> None:
@@ -215,11 +227,7 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str]
                 key = new_key(url)
                 daemon = warm.serve(
                     folder,
-                    {
-                        "OPSHELM_DATABASE__URL": url,
-                        "OPSHELM_GUARD__PUSH_MODE": mode.partition(" ")[0],
-                        **SETTINGS,
-                    },
+                    {"OPSHELM_DATABASE__URL": url, "OPSHELM_GUARD__PUSH_MODE": mode.partition(" ")[0], **SETTINGS},
                 )
                 directory = SqlDirectory(store, Settings())
                 started[mode] = (daemon, Served(daemon.url, store, directory, key))
@@ -239,9 +247,7 @@ def test_case(case: dict[str, Any], servers: Callable[[str], Served]) -> None:
     if unmet:
         pytest.skip(f"{UNMET_NEED}: {', '.join(sorted(unmet))}")
     runner = Runner(servers(_daemon_for(case)), case)
-    by_need = (
-        _hook if "hook" in case.get("needs", ()) else _export if "export" in case.get("needs", ()) else None
-    )
+    by_need = _hook if "hook" in case.get("needs", ()) else _export if "export" in case.get("needs", ()) else None
     special = SPECIAL.get(case["id"], by_need)
     if special is not None:
         special(runner)
@@ -291,9 +297,7 @@ def _check_accepted(runner: Runner, checks: dict[str, Any], answer: Answer) -> N
         assert len(answer.json.get("Resources", [])) <= checks["resources_max"]
 
 
-def _check_effects(
-    runner: Runner, case: dict[str, Any], answer: Answer, before: dict[str, Any], rows: int
-) -> None:
+def _check_effects(runner: Runner, case: dict[str, Any], answer: Answer, before: dict[str, Any], rows: int) -> None:
     """Refused: nobody changed, one row for a known caller. Accepted: at most the one account that it named changed."""
     after = runner.snapshot()
     changed = {key for key in before.keys() | after.keys() if before.get(key) != after.get(key)}

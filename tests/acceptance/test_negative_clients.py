@@ -23,9 +23,7 @@ from agent.settings import load
 
 _FILE = Path(__file__).parents[3] / "shared" / "negative-cases.json"
 CASES = (
-    [case for case in json.loads(_FILE.read_text())["cases"] if case["target"] == "client"]
-    if _FILE.exists()
-    else []
+    [case for case in json.loads(_FILE.read_text())["cases"] if case["target"] == "client"] if _FILE.exists() else []
 )
 
 

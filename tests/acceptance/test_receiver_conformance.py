@@ -35,8 +35,6 @@ def test_scim2_cli_passes(receiver: Served, time: str) -> None:
 
 @pytest.mark.parametrize("time", ["first", "second"])
 def test_scim_sanity_passes(receiver: Served, time: str) -> None:
-    code, output = _run(
-        "scim-sanity", "probe", receiver.url, "--token", receiver.key, "--i-accept-side-effects"
-    )
+    code, output = _run("scim-sanity", "probe", receiver.url, "--token", receiver.key, "--i-accept-side-effects")
     assert code == 0, f"{time}: {output}"
     assert "All tests passed" in output

@@ -112,13 +112,7 @@ class Faulty:
     """``strip`` leaves parameters out of queries, ``key`` lets everybody in, ``deaf`` answers a PATCH without doing it."""
 
     def __init__(
-        self,
-        app: Any,
-        *,
-        strip: tuple[str, ...] = (),
-        key: str = "",
-        deaf: bool = False,
-        spoil: Spoil | None = None,
+        self, app: Any, *, strip: tuple[str, ...] = (), key: str = "", deaf: bool = False, spoil: Spoil | None = None
     ) -> None:
         self.app = app
         self.strip = tuple(name.encode() for name in strip)
@@ -139,9 +133,7 @@ class Faulty:
         start: dict[str, Any] = {}
 
         async def sent(message: dict[str, Any]) -> None:
-            if self.spoil is None or (
-                message["type"] == "http.response.start" and start.update(message) is not None
-            ):
+            if self.spoil is None or (message["type"] == "http.response.start" and start.update(message) is not None):
                 await send(message)
             elif message["type"] == "http.response.body":
                 body = json.loads(message["body"])

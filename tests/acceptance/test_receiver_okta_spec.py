@@ -15,10 +15,7 @@ HEADERS = {
     "Content-Type": "application/scim+json; charset=utf-8",
     "User-Agent": "OKTA SCIM Integration",
 }
-POST_HEADERS = HEADERS | {
-    "Content-Type": "application/json",
-    "Accept": "application/scim+json; charset=utf-8",
-}
+POST_HEADERS = HEADERS | {"Content-Type": "application/json", "Accept": "application/scim+json; charset=utf-8"}
 
 
 @pytest.fixture(scope="module")

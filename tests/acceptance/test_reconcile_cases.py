@@ -90,11 +90,7 @@ def test_named_by_okta_with_the_same_user_name_is_linked_owners_too(w: World, ow
     w.org.set_app_user(person["okta_id"], externalId=local.id)
     assert only(w, person) == [("link", None), ("update", None)]
     linked = w.account(person["login"])
-    assert (linked.origin, linked.okta_id, linked.role is Role.OWNER) == (
-        Origin.LINKED,
-        person["okta_id"],
-        owner,
-    )
+    assert (linked.origin, linked.okta_id, linked.role is Role.OWNER) == (Origin.LINKED, person["okta_id"], owner)
 
 
 def test_same_user_name_and_e_mail_is_linked_and_reactivated_in_one_plan(w: World) -> None:
@@ -112,8 +108,10 @@ def test_same_user_name_and_anything_else_needs_a_decision(w: World, owner: bool
     if not owner:
         w.sql(
             "update users set email_key = :mail, profile = replace(profile, :login, :mail) where id = :id",
-            id=local.id, mail="else@example.org", login=person["login"],
-        )  # fmt: skip
+            id=local.id,
+            mail="else@example.org",
+            login=person["login"],
+        )
     assert only(w, person) == [("link", "link_needs_decision")]
     assert w.account(person["login"]).origin is Origin.LOCAL
 
@@ -252,9 +250,7 @@ def test_absent_without_an_okta_id_is_looked_up_by_login(w: World) -> None:
     w.sql("update users set origin = 'linked' where id = :id", id=unknown.id)
     w.sql("update account set managed_active = managed_active + 1")
     report = w.reconcile("nobody-knows@example.org")
-    assert [(a.kind.value, a.held.value) for a in report.plan.plan.actions] == [
-        ("deactivate", "absence_not_provable")
-    ]
+    assert [(a.kind.value, a.held.value) for a in report.plan.plan.actions] == [("deactivate", "absence_not_provable")]
     w.sql("update users set origin = 'local' where id = :id", id=unknown.id)
     w.sql("update account set managed_active = managed_active - 1")
 
@@ -267,8 +263,9 @@ def test_an_externalid_from_elsewhere_is_adopted_where_the_org_knows_it(w: World
     w.sql("update users set okta_id = :okta_id where id = :id", okta_id=OTHER, id=foreign.id)
     report = w.reconcile("came-with-an-id@example.org", "foreign@example.org")
     assert [(a.kind.value, a.login) for a in report.plan.plan.actions] == [
-        ("link", "came-with-an-id@example.org"), ("deactivate", "came-with-an-id@example.org"),
-    ]  # fmt: skip
+        ("link", "came-with-an-id@example.org"),
+        ("deactivate", "came-with-an-id@example.org"),
+    ]
     assert w.findings_for(report, OTHER) == {"unknown_owner"}
     assert w.account("foreign@example.org").active
     assert not w.account("came-with-an-id@example.org").active
@@ -281,10 +278,7 @@ def test_a_protected_account_is_only_a_finding(w: World, gone: bool) -> None:
     if gone:
         w.org.set_app_user(person["okta_id"], status="INACTIVE")
     report = w.reconcile(person["okta_id"])
-    assert (w.actions_for(report, person["okta_id"]), w.findings_for(report, person["okta_id"])) == (
-        [],
-        {"protected"},
-    )
+    assert (w.actions_for(report, person["okta_id"]), w.findings_for(report, person["okta_id"])) == ([], {"protected"})
 
 
 def test_a_whole_sweep_finds_the_same_and_then_nothing_but_what_is_held(tmp_path: Path) -> None:
@@ -302,9 +296,13 @@ def test_a_whole_sweep_finds_the_same_and_then_nothing_but_what_is_held(tmp_path
         report = own.reconcile()
         kinds = [(a.kind.value, a.held.value if a.held else None) for a in report.plan.plan.actions]
         assert kinds == [
-            ("deactivate", None), ("deactivate", None), ("rename_cycle", None), ("update", "name_taken"), ("update", None),
+            ("deactivate", None),
+            ("deactivate", None),
+            ("rename_cycle", None),
+            ("update", "name_taken"),
+            ("update", None),
             ("reactivate", None),
-        ]  # fmt: skip
+        ]
         assert (report.outcome, report.exit_code) == ("held", 4)
         rows = own.journal_rows()
         again = own.reconcile()

@@ -53,9 +53,7 @@ def test_row_2_an_unknown_status_is_left_alone_by_a_direct_read(w: World) -> Non
     assert seen(w, person["okta_id"])[1] == ([], {"left_alone"})
 
 
-@pytest.mark.parametrize(
-    "status", ["PENDING", "APPROVED", "IMPORTED", "MATCHED", "UNASSIGNED", "IMPLICIT", "FUTURE"]
-)
+@pytest.mark.parametrize("status", ["PENDING", "APPROVED", "IMPORTED", "MATCHED", "UNASSIGNED", "IMPLICIT", "FUTURE"])
 def test_row_3_not_assigned_yet_is_left_alone(w: World, status: str) -> None:
     person = drifted(w)
     w.org.set_app_user(person["okta_id"], status=status)

@@ -26,9 +26,7 @@ def unassign(w: World, _: random.Random, person: dict[str, Any], __: list[dict[s
 
 
 def ended(w: World, rnd: random.Random, person: dict[str, Any], _: list[dict[str, Any]]) -> None:
-    w.org.set_app_user(
-        person["okta_id"], status=rnd.choice(["INACTIVE", "SUSPENDED", "REVOKED", "DEPROVISIONED"])
-    )
+    w.org.set_app_user(person["okta_id"], status=rnd.choice(["INACTIVE", "SUSPENDED", "REVOKED", "DEPROVISIONED"]))
 
 
 def left_alone(w: World, rnd: random.Random, person: dict[str, Any], _: list[dict[str, Any]]) -> None:
@@ -40,17 +38,14 @@ def suspended(w: World, _: random.Random, person: dict[str, Any], __: list[dict[
 
 
 def profile(w: World, rnd: random.Random, person: dict[str, Any], _: list[dict[str, Any]]) -> None:
-    keys = rnd.sample(
-        ["title", "displayName", "nickName", "department", "primaryPhone", "country", "managerValue"], 3
-    )
+    keys = rnd.sample(["title", "displayName", "nickName", "department", "primaryPhone", "country", "managerValue"], 3)
     values = {key: rnd.choice(["Changed in Okta", None, ""]) for key in keys}
     w.org.set_app_user(person["okta_id"], profile=values)
 
 
 def changed_here(w: World, rnd: random.Random, person: dict[str, Any], _: list[dict[str, Any]]) -> None:
     w.change(
-        person["login"],
-        **{rnd.choice(["title", "name.familyName", "locale"]): rnd.choice(["Changed here", None])},
+        person["login"], **{rnd.choice(["title", "name.familyName", "locale"]): rnd.choice(["Changed here", None])}
     )
 
 
@@ -77,9 +72,7 @@ def shifted(w: World, _: random.Random, person: dict[str, Any], ring: list[dict[
     """Everybody in the ring gets the next one's name; without its last member it is a chain with a free end."""
     for one, following in zip(ring, [*ring[1:], ring[0]], strict=True):
         w.org.set_app_user(
-            one["okta_id"],
-            credentials={"userName": following["login"]},
-            profile={"email": following["login"]},
+            one["okta_id"], credentials={"userName": following["login"]}, profile={"email": following["login"]}
         )
 
 
@@ -108,9 +101,22 @@ def reused(w: World, _: random.Random, person: dict[str, Any], __: list[dict[str
 
 
 DRIFTS: list[Drift] = [
-    unassign, ended, left_alone, suspended, profile, changed_here, switched_off, no_account, unbound, renamed, shifted,
-    taken, invalid, owner_renamed, reused,
-]  # fmt: skip
+    unassign,
+    ended,
+    left_alone,
+    suspended,
+    profile,
+    changed_here,
+    switched_off,
+    no_account,
+    unbound,
+    renamed,
+    shifted,
+    taken,
+    invalid,
+    owner_renamed,
+    reused,
+]
 #: One of each at most: they need a name of their own.
 _ONCE = (taken,)
 
@@ -155,9 +161,7 @@ def differences(w: World, held: dict[str, str]) -> list[str]:
         for path, value in person["expected"].items():
             have = value_of(user, path)
             same = (
-                identity_key(have or "") == identity_key(value or "")
-                if path == "userName"
-                else (have or None) == value
+                identity_key(have or "") == identity_key(value or "") if path == "userName" else (have or None) == value
             )
             if not same:
                 found.append(f"{person['login']} {path}: {have!r} instead of {value!r}")
@@ -183,9 +187,7 @@ def check(folder: Path, seed: int, users: int, drifts: int) -> None:
         rows = w.journal_rows()
         again = w.reconcile()
         assert again.plan is not None
-        assert {a.okta_id for a in again.plan.plan.actions if a.state.value not in ("done", "stale")} == set(
-            held
-        )
+        assert {a.okta_id for a in again.plan.plan.actions if a.state.value not in ("done", "stale")} == set(held)
         assert w.journal_rows() == rows
 
 

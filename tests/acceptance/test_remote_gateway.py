@@ -45,14 +45,10 @@ class Gateway:
 @contextmanager
 def gateway(folder: Path, **sections: Any) -> Iterator[Gateway]:
     with sloppy_server() as server, remote_world(Remote(server.url, KEY), folder, **sections) as world:
-        _, key = world.store.write(
-            lambda conn: keys.create(conn, name="okta", actor="test", now=datetime.now(UTC))
-        )
+        _, key = world.store.write(lambda conn: keys.create(conn, name="okta", actor="test", now=datetime.now(UTC)))
         with (
             running(build(world.directory, world.store, world.settings)) as url,
-            httpx.Client(
-                base_url=f"{url}/scim/v2", headers={"Authorization": f"Bearer {key}"}, timeout=60
-            ) as client,
+            httpx.Client(base_url=f"{url}/scim/v2", headers={"Authorization": f"Bearer {key}"}, timeout=60) as client,
         ):
             yield Gateway(world, server, client)
         world.remote.client.close()
@@ -70,17 +66,9 @@ def test_pushes_arrive_at_the_remote_and_carry_its_ids(gate: Gateway) -> None:
     found = gate.send("GET", '/Users?filter=userName eq "ANN@example.com"').json()
     assert [user["id"] for user in found["Resources"]] == [user_id]
     put = gate.send("PUT", f"/Users/{user_id}", okta_user("ann@example.com", title="Chief"))
-    assert (put.status_code, put.json()["title"], gate.server.users[user_id]["title"]) == (
-        200,
-        "Chief",
-        "Chief",
-    )
+    assert (put.status_code, put.json()["title"], gate.server.users[user_id]["title"]) == (200, "Chief", "Chief")
     gone = gate.send("PATCH", f"/Users/{user_id}", deactivation())
-    assert (gone.status_code, gone.json()["active"], gate.server.users[user_id]["active"]) == (
-        200,
-        False,
-        False,
-    )
+    assert (gone.status_code, gone.json()["active"], gate.server.users[user_id]["active"]) == (200, False, False)
     assert gate.send("GET", f"/Users/{user_id}").json()["externalId"] == "00u1"
     kinds = [row for row in gate.journal() if not row.startswith("intent")]
     assert kinds == ["applied create", "applied update", "applied deactivate"]
@@ -203,16 +191,18 @@ def test_one_agent_serves_another_as_processes(tmp_path: Path) -> None:
     far.mkdir()
     near.mkdir()
     key = agent("keys", "create", "gateway", cwd=far).stdout.strip()
-    with (
-        Daemon(far, {"OPSHELM_GUARD__PUSH_MODE": "alarm"}) as opshelm,
-        SimulatedOrg.start(users=6, seed=3) as org,
-    ):
+    with Daemon(far, {"OPSHELM_GUARD__PUSH_MODE": "alarm"}) as opshelm, SimulatedOrg.start(users=6, seed=3) as org:
         org.provisioning(mode="off")
         env = {
-            "OPSHELM_OKTA__ORG_URL": org.url, "OPSHELM_OKTA__APP_ID": org.app_id, "OPSHELM_OKTA__API_TOKEN": org.token,
-            "OPSHELM_DIRECTORY__BACKEND": "scim", "OPSHELM_DIRECTORY__BASE_URL": opshelm.url,
-            "OPSHELM_DIRECTORY__API_KEY": key, "OPSHELM_DIRECTORY__MAX_PER_SECOND": "1000", "OPSHELM_SCHEDULE__RECONCILE": "off",
-        }  # fmt: skip
+            "OPSHELM_OKTA__ORG_URL": org.url,
+            "OPSHELM_OKTA__APP_ID": org.app_id,
+            "OPSHELM_OKTA__API_TOKEN": org.token,
+            "OPSHELM_DIRECTORY__BACKEND": "scim",
+            "OPSHELM_DIRECTORY__BASE_URL": opshelm.url,
+            "OPSHELM_DIRECTORY__API_KEY": key,
+            "OPSHELM_DIRECTORY__MAX_PER_SECOND": "1000",
+            "OPSHELM_SCHEDULE__RECONCILE": "off",
+        }
 
         def run(*args: str) -> tuple[int, Any]:
             done = agent(*args, "--output", "json", cwd=near, env=env)
@@ -224,10 +214,7 @@ def test_one_agent_serves_another_as_processes(tmp_path: Path) -> None:
         assert len(listed["users"]) == 6
         login, other = (user["userName"] for user in listed["users"][:2])
         assert agent("users", "role", login, "owner", cwd=near, env=env).returncode == 2
-        assert (
-            agent("owner", "handover", "--to", login, "--deactivate", other, cwd=near, env=env).returncode
-            == 2
-        )
+        assert agent("owner", "handover", "--to", login, "--deactivate", other, cwd=near, env=env).returncode == 2
         code, checks = run("check")
         states = {check["name"]: check["state"] for check in checks["checks"]}
         assert (code, states["remote"], states["owners"]) == (1, "ok", "fail")
@@ -236,10 +223,7 @@ def test_one_agent_serves_another_as_processes(tmp_path: Path) -> None:
         assert {check["name"]: check["state"] for check in checks["checks"]}["owners"] == "ok"
         leaver = other
         okta_key = agent("keys", "create", "okta", cwd=near, env=env).stdout.strip()
-        with (
-            Daemon(near, env) as front,
-            httpx.Client(headers={"Authorization": f"Bearer {okta_key}"}) as okta,
-        ):
+        with Daemon(near, env) as front, httpx.Client(headers={"Authorization": f"Bearer {okta_key}"}) as okta:
             found = okta.get(f"{front.url}/Users", params={"filter": f'userName eq "{leaver}"'}).json()
             user_id = found["Resources"][0]["id"]
             gone = okta.patch(f"{front.url}/Users/{user_id}", json=deactivation())

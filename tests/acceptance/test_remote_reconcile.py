@@ -105,9 +105,7 @@ def test_one_unreadable_account_is_reported_and_the_others_are_repaired(tmp_path
 def test_without_known_owners_deactivations_are_held_and_all_else_goes_on(tmp_path: Path) -> None:
     with sloppy_server() as server, remote_world(Remote(server.url, KEY), tmp_path, users=6) as w:
         w.first_run()
-        w.settings = w.settings.model_copy(
-            update={"directory": w.settings.directory.model_copy(update={"owners": ()})}
-        )
+        w.settings = w.settings.model_copy(update={"directory": w.settings.directory.model_copy(update={"owners": ()})})
         w.directory.renew(w.settings)
         people = w.people()
         w.org.set_app_user(people[0]["okta_id"], status="INACTIVE")

@@ -41,22 +41,18 @@ ANSWERS: dict[str, Callable[[Call], Reply]] = {
     "redirect here": echo(307, Location=f"/Users/{KEY}"),
     "garbage": lambda call: Reply(200, raw=f'{{"id": "{call.headers["authorization"]}", '.encode()),
     "no object": lambda call: Reply(200, raw=call.headers["authorization"].encode()),
-    "no list, no user": lambda call: Reply(200, {"id": [said(call)], "userName": {"Bearer": KEY}, "Resources": said(call)}),
+    "no list, no user": lambda call: Reply(
+        200, {"id": [said(call)], "userName": {"Bearer": KEY}, "Resources": said(call)}
+    ),
     "unreadable user": lambda call: Reply(200, {"Resources": [_unreadable(call)], "totalResults": 1}),
     "no answer": lambda _: Reply(cut=0),
     "half an answer": lambda call: Reply(200, {"detail": said(call)}, cut=40),
     "an ETag": lambda call: Reply(400, {"detail": said(call)}, ETag=KEY),
-}  # fmt: skip
+}
 
 
 def _unreadable(call: Call) -> dict[str, Any]:
-    return {
-        "id": "u1",
-        "userName": "kim@example.com",
-        "emails": said(call),
-        "active": said(call),
-        "title": [KEY],
-    }
+    return {"id": "u1", "userName": "kim@example.com", "emails": said(call), "active": said(call), "title": [KEY]}
 
 
 @pytest.fixture
@@ -148,9 +144,18 @@ def company(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RemoteCompany]
 
 
 COMMANDS = (
-    ("config", "show", "--origin"), ("check",), ("reconcile",), ("reconcile", "--apply"), ("users", "list"), ("findings",),
-    ("explain", "joiner@example.com"), ("users", "add", "new@example.com"), ("runs", "list"), ("plans", "list"), ("journal", "export"),
-)  # fmt: skip
+    ("config", "show", "--origin"),
+    ("check",),
+    ("reconcile",),
+    ("reconcile", "--apply"),
+    ("users", "list"),
+    ("findings",),
+    ("explain", "joiner@example.com"),
+    ("users", "add", "new@example.com"),
+    ("runs", "list"),
+    ("plans", "list"),
+    ("journal", "export"),
+)
 
 
 @pytest.mark.slow

@@ -22,9 +22,7 @@ Command = Callable[..., tuple[int, str, str]]
 
 
 def get(url: str, **headers: str) -> tuple[int, str]:
-    request = urllib.request.Request(
-        url, headers={name.replace("_", "-"): value for name, value in headers.items()}
-    )
+    request = urllib.request.Request(url, headers={name.replace("_", "-"): value for name, value in headers.items()})
     try:
         with urllib.request.urlopen(request, timeout=30) as answer:
             return answer.status, answer.read().decode()
@@ -47,10 +45,7 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Daemon, Pa
 
 def test_without_okta_it_serves_the_receiver_alone_and_says_so(alone: tuple[Daemon, Path]) -> None:
     daemon, folder = alone
-    assert (
-        daemon.wait_for("no [okta] section: serving the receiver alone, nothing is reconciled")["level"]
-        == "warning"
-    )
+    assert daemon.wait_for("no [okta] section: serving the receiver alone, nothing is reconciled")["level"] == "warning"
     key = agent("keys", "create", "okta", cwd=folder).stdout.strip()
     assert get(f"{daemon.url}/Users")[0] == 401
     status, body = get(f"{daemon.url}/Users", Authorization=f"Bearer {key}")
@@ -116,21 +111,14 @@ def test_a_head_that_is_too_long_gets_431(alone: tuple[Daemon, Path]) -> None:
     connection.close()
 
 
-def test_check_sees_the_daemon(
-    alone: tuple[Daemon, Path], command: Command, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_check_sees_the_daemon(alone: tuple[Daemon, Path], command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     daemon, _ = alone
     monkeypatch.setenv("OPSHELM_SERVER__PORT", str(urlsplit(daemon.url).port))
     monkeypatch.setenv("OPSHELM_SERVER__ADMIN_PORT", str(urlsplit(daemon.admin).port))
     code, out, _ = command("check", "--output", "json")
     states = {one["name"]: one["state"] for one in json.loads(out)["checks"]}
     assert code == 0
-    assert (states["database"], states["receiver"], states["okta"], states["owners"]) == (
-        "ok",
-        "ok",
-        "warn",
-        "warn",
-    )
+    assert (states["database"], states["receiver"], states["okta"], states["owners"]) == ("ok", "ok", "warn", "warn")
     assert command("check", "--health")[0] == 0
 
 

@@ -33,9 +33,7 @@ def settings(folder: Path, org: SimulatedOrg, more: str = "") -> None:
 
 def user(url: str, key: str, login: str) -> tuple[int, dict[str, Any]]:
     query = urllib.parse.quote(f'userName eq "{login}"')
-    request = urllib.request.Request(
-        f"{url}/Users?filter={query}", headers={"Authorization": f"Bearer {key}"}
-    )
+    request = urllib.request.Request(f"{url}/Users?filter={query}", headers={"Authorization": f"Bearer {key}"})
     try:
         with urllib.request.urlopen(request, timeout=30) as answer:
             return answer.status, json.loads(answer.read())["Resources"][0]
@@ -74,9 +72,7 @@ def test_pushes_arrive_and_lost_ones_are_repaired(folder: Path, command: Command
 
 
 @pytest.mark.slow
-def test_a_stop_lets_the_running_batch_finish_and_leaves_nothing_in_between(
-    folder: Path, command: Command
-) -> None:
+def test_a_stop_lets_the_running_batch_finish_and_leaves_nothing_in_between(folder: Path, command: Command) -> None:
     people = 300
     with SimulatedOrg.start(users=people) as org:
         settings(folder, org, "[reconcile]\nbatch = 1\n")

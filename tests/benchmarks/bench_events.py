@@ -50,9 +50,7 @@ def _measure(way: str, asked: argparse.Namespace) -> dict[str, Any]:
         with _daemon(folder, settings):
             if way == "hook":
                 _hook(org, settings["OPSHELM_SERVER__PORT"])
-            took = sorted(
-                _changes(org, folder, asked.changes, pause=0.0 if way == "hook" else _seconds(asked.events))
-            )
+            took = sorted(_changes(org, folder, asked.changes, pause=0.0 if way == "hook" else _seconds(asked.events)))
     return {
         "way": way,
         "events": None if way == "hook" else asked.events,

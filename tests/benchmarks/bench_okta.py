@@ -101,8 +101,7 @@ def decoding_alone(people: int) -> float:
 
     decoder = msgspec.json.Decoder(list[AppUser])
     bodies = [
-        json.dumps([person(k * PAGE + n) for n in range(PAGE)], separators=(",", ":")).encode()
-        for k in range(20)
+        json.dumps([person(k * PAGE + n) for n in range(PAGE)], separators=(",", ":")).encode() for k in range(20)
     ]
     before = cpu()
     for number in range(people // PAGE):

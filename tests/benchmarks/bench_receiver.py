@@ -57,9 +57,7 @@ def serve(kind: str, folder: str) -> None:
     listener.bind(("127.0.0.1", 0))
     app, key = _peer() if kind == "peer" else _agent(folder, core=kind == "core")
     Path(folder, kind).write_text(json.dumps({"port": listener.getsockname()[1], "key": key}))
-    config = uvicorn.Config(
-        app, http="httptools", ws="none", lifespan="off", log_config=None, access_log=False
-    )
+    config = uvicorn.Config(app, http="httptools", ws="none", lifespan="off", log_config=None, access_log=False)
     asyncio.run(uvicorn.Server(config).serve(sockets=[listener]))
 
 
@@ -88,41 +86,29 @@ def _core(store: Any) -> Any:
         with store.read() as conn:
             row = rows.by_id(conn, id=scope["path"].rpartition("/")[2]).fetchone()
         body = row[3].encode()
-        await send(
-            {
-                "type": "http.response.start",
-                "status": 200,
-                "headers": [(b"content-length", b"%d" % len(body))],
-            }
-        )
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % len(body))]})
         await send({"type": "http.response.body", "body": body})
 
     return app
 
 
 def _peer() -> tuple[Any, str]:
-    from scim2_models import (
-        EnterpriseUser,
-        ResourceType,
-        ScimPolicy,
-        ScimProvider,
-        ServiceProviderConfig,
-        User,
-    )
+    from scim2_models import EnterpriseUser, ResourceType, ScimPolicy, ScimProvider, ServiceProviderConfig, User
     from scim2_server.applications.asgi import ASGIApplication
     from scim2_server.memory import AsyncInMemoryStorage
 
     config = ServiceProviderConfig(
-        patch={"supported": True}, filter={"supported": True, "max_results": 200}, etag={"supported": True},
-        bulk={"supported": False}, sort={"supported": False}, change_password={"supported": False},
+        patch={"supported": True},
+        filter={"supported": True, "max_results": 200},
+        etag={"supported": True},
+        bulk={"supported": False},
+        sort={"supported": False},
+        change_password={"supported": False},
         authentication_schemes=[],
-    )  # fmt: skip
+    )
     resource = ResourceType.from_resource(User[EnterpriseUser])
     provider = ScimProvider(
-        models=[User, EnterpriseUser],
-        resource_types=[resource],
-        config=config,
-        policy=ScimPolicy(unknown="ignore"),
+        models=[User, EnterpriseUser], resource_types=[resource], config=config, policy=ScimPolicy(unknown="ignore")
     )
     return ASGIApplication(AsyncInMemoryStorage(), provider), ""
 
@@ -250,16 +236,13 @@ class Target:
                 requests = [self.request("GET", f"/Users/{user['id']}") for user in chosen]
             case "filter":
                 requests = [
-                    self.request("GET", f"/Users?filter=userName%20eq%20%22{user['userName']}%22")
-                    for user in chosen
+                    self.request("GET", f"/Users?filter=userName%20eq%20%22{user['userName']}%22") for user in chosen
                 ]
             case "page of 100":
                 start = len(self.people) // 2 + 1
                 requests = [self.request("GET", f"/Users?startIndex={start}&count=100")] * count
             case "post":
-                requests = [
-                    self.request("POST", "/Users", person(f"n{next(self.names)}")) for _ in range(count)
-                ]
+                requests = [self.request("POST", "/Users", person(f"n{next(self.names)}")) for _ in range(count)]
             case "put":
                 turn = next(self.names)
                 requests = [
@@ -275,9 +258,10 @@ class Target:
 
     def _switch(self, user: dict[str, Any], active: bool) -> bytes:
         return self.request(
-            "PATCH", f"/Users/{user['id']}",
+            "PATCH",
+            f"/Users/{user['id']}",
             {"schemas": [PATCH_URN], "Operations": [{"op": "replace", "value": {"active": active}}]},
-        )  # fmt: skip
+        )
 
 
 def _writable(user: dict[str, Any]) -> dict[str, Any]:

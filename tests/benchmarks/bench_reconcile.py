@@ -32,9 +32,15 @@ from agent.store.engine import Store
 
 PORT = 8790
 RAISED = GuardSettings(
-    deactivations_floor=10**6, deactivations_cap=10**6, window_floor=10**6, window_cap=10**6, window_percent=100,
-    creates_floor=10**6, identity_floor=10**6, deactivations_percent=100,
-)  # fmt: skip
+    deactivations_floor=10**6,
+    deactivations_cap=10**6,
+    window_floor=10**6,
+    window_cap=10**6,
+    window_percent=100,
+    creates_floor=10**6,
+    identity_floor=10**6,
+    deactivations_percent=100,
+)
 
 
 def main(people: int) -> None:
@@ -67,9 +73,7 @@ def _measure(people: int, url: str) -> None:
         )
         store = Store.open(settings.database)
         _load(store, okta, settings)
-        reconciler = Reconciler(
-            store, SqlDirectory(store, settings), okta, settings, lambda: datetime.now(UTC)
-        )
+        reconciler = Reconciler(store, SqlDirectory(store, settings), okta, settings, lambda: datetime.now(UTC))
         reconciler.run(apply=False)  # the simulated org renders each page once
         before = _usage()
         report = _timed(f"dry run of {people:,}, in step", lambda: reconciler.run(apply=False))
@@ -99,8 +103,7 @@ def _load(store: Store, okta: OktaOrg, settings: Settings) -> None:
         for app_user in page:
             number += 1
             profile = apply(
-                Profile(),
-                {**mapping.values(mapping.project_wanted(app_user).mapped), EMAIL_PATH: app_user.user_name},
+                Profile(), {**mapping.values(mapping.project_wanted(app_user).mapped), EMAIL_PATH: app_user.user_name}
             )
             users.append(
                 DirectoryUser(
@@ -114,14 +117,10 @@ def _load(store: Store, okta: OktaOrg, settings: Settings) -> None:
                     origin=Origin.OKTA,
                 )
             )
-        store.write(
-            lambda conn, users=users: [rows.insert_user(conn, user, mapping) for user in users] and None
-        )
+        store.write(lambda conn, users=users: [rows.insert_user(conn, user, mapping) for user in users] and None)
     store.write(lambda conn: account.count(conn, managed_active=number, visible=number))
     store.write(
-        lambda conn: account.pin(
-            conn, org_id=org_id, app_id=app.id, app_label=app.label, actor="bench", now=now
-        )
+        lambda conn: account.pin(conn, org_id=org_id, app_id=app.id, app_label=app.label, actor="bench", now=now)
     )
 
 

@@ -28,13 +28,7 @@ from agent.model.paths import EMAIL_PATH
 from agent.model.users import Profile
 from agent.okta_org.org import OktaOrg
 from agent.reconcile import Reconciler
-from agent.settings import (
-    DatabaseSettings,
-    DirectorySettings,
-    GuardSettings,
-    OktaSettings,
-    Settings,
-)
+from agent.settings import DatabaseSettings, DirectorySettings, GuardSettings, OktaSettings, Settings
 from agent.store import account
 from agent.store.engine import Store
 from agent.store.tables import remote_links
@@ -43,9 +37,15 @@ PORT = 8791
 ORG = f"http://127.0.0.1:{PORT}"
 OKTA = OktaSettings(org_url=ORG, app_id="0oaOPSHELMSIM0000001", api_token="simulated-token")
 RAISED = GuardSettings(
-    deactivations_floor=10**6, deactivations_cap=10**6, window_floor=10**6, window_cap=10**6, window_percent=100,
-    creates_floor=10**6, identity_floor=10**6, deactivations_percent=100,
-)  # fmt: skip
+    deactivations_floor=10**6,
+    deactivations_cap=10**6,
+    window_floor=10**6,
+    window_cap=10**6,
+    window_percent=100,
+    creates_floor=10**6,
+    identity_floor=10**6,
+    deactivations_percent=100,
+)
 
 
 def main(people: int, *, first: bool) -> None:
@@ -76,14 +76,9 @@ def serve() -> None:
 
                 profile = apply(
                     Profile(),
-                    {
-                        **mapping.values(mapping.project_wanted(app_user).mapped),
-                        EMAIL_PATH: app_user.user_name,
-                    },
+                    {**mapping.values(mapping.project_wanted(app_user).mapped), EMAIL_PATH: app_user.user_name},
                 )
-                number = server.add(
-                    app_user.user_name, externalId=app_user.id, **msgspec.to_builtins(profile)
-                )
+                number = server.add(app_user.user_name, externalId=app_user.id, **msgspec.to_builtins(profile))
                 if len(server.users) % 100 == 0:
                     server.users[number]["title"] = "drifted"
         print(server.url, flush=True)

@@ -87,9 +87,7 @@ def main(people: int = 10_000) -> None:
         print(
             f"find by userName            {alone(people, lambda n: directory.find(user_name_key=f'person{n}@example.com')):10,.0f}/s"
         )
-        print(
-            f"page of 100 at 5,001        {alone(500, lambda n: directory.search(None, 5001, 100)):10,.0f}/s"
-        )
+        print(f"page of 100 at 5,001        {alone(500, lambda n: directory.search(None, 5001, 100)):10,.0f}/s")
 
         def off(before: object) -> Draft:
             return Draft(user_name=before.user_name, profile=before.profile, active=False)  # type: ignore[attr-defined]
@@ -97,10 +95,7 @@ def main(people: int = 10_000) -> None:
         rate = pipelined(people, lambda n: directory.modify(ids[n], off, CONTEXT, now))
         print(f"PATCH active=false          {rate:10,.0f}/s")
         rate = pipelined(
-            people,
-            lambda n: directory.modify(
-                ids[n + people], lambda b: draft(n + people, title="Lead"), CONTEXT, now
-            ),
+            people, lambda n: directory.modify(ids[n + people], lambda b: draft(n + people, title="Lead"), CONTEXT, now)
         )
         print(f"PUT                         {rate:10,.0f}/s")
         store.close()

@@ -23,13 +23,9 @@ def sweep(store: Store, outcome: str, plan: Plan | None, state: PlanStatus = Pla
     """A run with its plan; the plan's id."""
 
     def work(conn: Any) -> int:
-        run = runs.start(
-            conn, kind="sweep", trigger="cli", actor="test", dry=False, now=NOW - timedelta(minutes=5)
-        )
+        run = runs.start(conn, kind="sweep", trigger="cli", actor="test", dry=False, now=NOW - timedelta(minutes=5))
         stored = (
-            0
-            if plan is None
-            else plans.save(conn, run_id=run, kind="reconcile", plan=plan, expires=NOW, status=state)
+            0 if plan is None else plans.save(conn, run_id=run, kind="reconcile", plan=plan, expires=NOW, status=state)
         )
         runs.finish(conn, run, outcome=outcome, exit_code=0, counts={"people": 9}, now=NOW)
         account.good_sweep(conn, at=NOW - timedelta(minutes=4), people=9)
@@ -94,12 +90,7 @@ def test_a_held_plan_is_counted_with_its_age_until_it_is_decided(store: Store) -
     plan_id = sweep(store, "held", plan(ActionKind.DEACTIVATE, held=HeldCode.FIRST_RUN), PlanStatus.HELD)
     sweep(store, "in_step", None)
     (header,) = read(store).held_plans
-    assert (header.id, header.held, header.actions, header.deactivations) == (
-        plan_id,
-        HeldCode.FIRST_RUN,
-        1,
-        1,
-    )
+    assert (header.id, header.held, header.actions, header.deactivations) == (plan_id, HeldCode.FIRST_RUN, 1, 1)
     text = metrics(store)
     assert 'opshelm_agent_held{code="first_run"} 1.0' in text
     assert "opshelm_agent_held_oldest_age_seconds 7200.0" in text
@@ -111,9 +102,7 @@ def test_a_held_plan_is_counted_with_its_age_until_it_is_decided(store: Store) -
 
 def test_nobody_is_named_on_the_page_or_in_the_metrics(store: Store) -> None:
     sweep(store, "held", plan(ActionKind.DEACTIVATE, held=HeldCode.FIRST_RUN), PlanStatus.HELD)
-    store.write(
-        lambda conn: alarms.raise_alarm(conn, "last_owner", "id-1", f"{SECRET_NAME} is the last owner", NOW)
-    )
+    store.write(lambda conn: alarms.raise_alarm(conn, "last_owner", "id-1", f"{SECRET_NAME} is the last owner", NOW))
     shown = page.render(read(store), "") + metrics(store)
     assert "last_owner" in shown
     assert SECRET_NAME not in shown

@@ -30,22 +30,59 @@ NOW = datetime(2026, 3, 1, tzinfo=UTC)
 def exported() -> set[str]:
     """Every name that a scrape can hold, of a state in which everything is there."""
     account = Account(
-        instance="i", managed_active=1, active_owners=1, visible=1, org_id="o", app_id="a", app_label="l", pinned_at=NOW,
-        pinned_by="x", mapping_hash=None, distrust=None, paused_at=None, paused_by=None, paused_reason=None,
-        last_good_sweep=NOW, last_good_people=1, journal_block=1, journal_hash="h",
-    )  # fmt: skip
-    run = Run(
-        id=1, kind="sweep", trigger="cli", actor="x", dry=False, scope=(), started=NOW, ended=NOW, outcome="applied",
-        exit_code=0, counts={}, detail="",
-    )  # fmt: skip
-    alarm = Alarm(
-        id=1, code="held", subject="s", detail="", raised=NOW, last_seen=NOW, cleared=None, delivered=None
+        instance="i",
+        managed_active=1,
+        active_owners=1,
+        visible=1,
+        org_id="o",
+        app_id="a",
+        app_label="l",
+        pinned_at=NOW,
+        pinned_by="x",
+        mapping_hash=None,
+        distrust=None,
+        paused_at=None,
+        paused_by=None,
+        paused_reason=None,
+        last_good_sweep=NOW,
+        last_good_people=1,
+        journal_block=1,
+        journal_hash="h",
     )
+    run = Run(
+        id=1,
+        kind="sweep",
+        trigger="cli",
+        actor="x",
+        dry=False,
+        scope=(),
+        started=NOW,
+        ended=NOW,
+        outcome="applied",
+        exit_code=0,
+        counts={},
+        detail="",
+    )
+    alarm = Alarm(id=1, code="held", subject="s", detail="", raised=NOW, last_seen=NOW, cleared=None, delivered=None)
     status = Status(
-        at=NOW, account=account, counts=Counts(population=1, last_hour=0, last_day=0), run_limit=1, day_limit=1,
-        hour_limit=1, allowances=[], refused=[], held_plans=[], runs=[run], alarms=[alarm], drift={ActionKind.CREATE: 1},
-        held={HeldCode.LAST_OWNER: 1}, waiting_people=0, scim_keys=1, lease_holder=None, slowest_action=timedelta(seconds=1),
-    )  # fmt: skip
+        at=NOW,
+        account=account,
+        counts=Counts(population=1, last_hour=0, last_day=0),
+        run_limit=1,
+        day_limit=1,
+        hour_limit=1,
+        allowances=[],
+        refused=[],
+        held_plans=[],
+        runs=[run],
+        alarms=[alarm],
+        drift={ActionKind.CREATE: 1},
+        held={HeldCode.LAST_OWNER: 1},
+        waiting_people=0,
+        scim_keys=1,
+        lease_holder=None,
+        slowest_action=timedelta(seconds=1),
+    )
     registry = CollectorRegistry()
     registry.register(StatusCollector(lambda: status))
     registry.register(OktaCollector(lambda: {"apps": Budget(limit=1, remaining=1)}))
@@ -74,14 +111,7 @@ def test_the_board_has_panels_that_do_not_overlap() -> None:
 
 
 @pytest.mark.parametrize(
-    "file",
-    [
-        "config/alerts.yaml",
-        "config/compose.yaml",
-        "config/opshelm-agent.service",
-        "Dockerfile",
-        "docs/codes.md",
-    ],
+    "file", ["config/alerts.yaml", "config/compose.yaml", "config/opshelm-agent.service", "Dockerfile", "docs/codes.md"]
 )
 def test_every_command_that_is_named_exists(file: str) -> None:
     text = (ROOT / file).read_text(encoding="utf-8")
@@ -105,9 +135,7 @@ def test_the_image_runs_as_nobody_in_particular_and_checks_itself() -> None:
     lines = (ROOT / "Dockerfile").read_text(encoding="utf-8").splitlines()
     last = lines[max(n for n, line in enumerate(lines) if line.startswith("FROM")) :]
     assert sum(line.startswith("FROM") for line in lines) == 2
-    assert all(
-        re.match(r"FROM python:3\.11-slim( AS build)?$", line) for line in lines if line.startswith("FROM")
-    )
+    assert all(re.match(r"FROM python:3\.11-slim( AS build)?$", line) for line in lines if line.startswith("FROM"))
     assert any(re.fullmatch(r"USER \d+:\d+", line) for line in last)
     assert 'CMD ["opshelm-agent", "check", "--health"]' in "\n".join(last)
     assert 'ENTRYPOINT ["opshelm-agent"]' in last
@@ -117,10 +145,7 @@ def test_the_image_runs_as_nobody_in_particular_and_checks_itself() -> None:
 def test_all_that_the_image_fetches_is_pinned_by_hash() -> None:
     text = re.sub(r"\\\n\s*", "", (ROOT / "Dockerfile").read_text(encoding="utf-8"))
     steps = [
-        step
-        for line in text.splitlines()
-        for step in line.split("&&")
-        if re.search(r"/pip (install|wheel)", step)
+        step for line in text.splitlines() for step in line.split("&&") if re.search(r"/pip (install|wheel)", step)
     ]
     fetching = [step for step in steps if "--no-index" not in step]
     assert len(steps) == 4

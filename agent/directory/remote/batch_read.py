@@ -49,11 +49,7 @@ class BatchRead:
         return found
 
     def _read(self, terms: dict[str, str]) -> dict[str, Resource]:
-        params: dict[str, str | int] = {
-            "filter": " or ".join(terms.values()),
-            "startIndex": 1,
-            "count": len(terms),
-        }
+        params: dict[str, str | int] = {"filter": " or ".join(terms.values()), "startIndex": 1, "count": len(terms)}
         waited, began = self._transport.budget.waited, time.monotonic()
         try:
             if not self._provider().filter:

@@ -70,9 +70,15 @@ class Caller:
         self.has_patched = False
 
     def update(
-        self, resource: Resource, before: Mapping[str, Any], after: Mapping[str, Any], *,
-        patience: float, essential: bool, last_look: Callable[[], None],
-    ) -> Resource:  # fmt: skip
+        self,
+        resource: Resource,
+        before: Mapping[str, Any],
+        after: Mapping[str, Any],
+        *,
+        patience: float,
+        essential: bool,
+        last_look: Callable[[], None],
+    ) -> Resource:
         """From ``before`` to ``after`` (as change.plain gives them); the account as read afterwards."""
         said = self.send(resource, before, after, patience=patience, last_look=last_look)
         if isinstance(said, Resource):
@@ -80,9 +86,14 @@ class Caller:
         return self.confirm(resource.account.id, before, after, essential=essential)
 
     def send(
-        self, resource: Resource, before: Mapping[str, Any], after: Mapping[str, Any], *,
-        patience: float, last_look: Callable[[], None],
-    ) -> Resource | Accepted:  # fmt: skip
+        self,
+        resource: Resource,
+        before: Mapping[str, Any],
+        after: Mapping[str, Any],
+        *,
+        patience: float,
+        last_look: Callable[[], None],
+    ) -> Resource | Accepted:
         """The first half of ``update``. The account, where a read had to show what became of it."""
         user_id = resource.account.id
         crash_point("call.intended")
@@ -139,8 +150,12 @@ class Caller:
         return not self.no_patch and self._provider().patch
 
     def _answered(
-        self, send: Callable[[float], Answer], look: Callable[[AnswerLost], Resource | None], patience: float, shown: str
-    ) -> tuple[Answer | Resource, bool]:  # fmt: skip
+        self,
+        send: Callable[[float], Answer],
+        look: Callable[[AnswerLost], Resource | None],
+        patience: float,
+        shown: str,
+    ) -> tuple[Answer | Resource, bool]:
         """The remote's answer, or the account where ``look`` shows it done without one; and whether it was sent again.
 
         ``send`` is given the patience that is left; ``shown`` says what ``look`` found when it isn't done.
@@ -164,8 +179,13 @@ class Caller:
                 raise NotDone(f"{lost.detail} {shown}, {_times(sending.sent)}.") from lost
 
     def _send(
-        self, resource: Resource, before: Mapping[str, Any], after: Mapping[str, Any], patience: float, last_look: Callable[[], None]
-    ) -> Answer:  # fmt: skip
+        self,
+        resource: Resource,
+        before: Mapping[str, Any],
+        after: Mapping[str, Any],
+        patience: float,
+        last_look: Callable[[], None],
+    ) -> Answer:
         path = lookup.path_of(resource.account.id)
         wanted = change.overlay(resource.raw, before, after)
         more: dict[str, Any] = {"if_match": resource.etag, "patience": patience, "last_look": last_look}
@@ -201,9 +221,7 @@ class Caller:
                 return found
         if essential and self._enough_came(before, after, found, missing):
             log.warning(
-                "remote OpsHelm: part of a pushed change was not kept there",
-                directory_id=user_id,
-                attributes=missing,
+                "remote OpsHelm: part of a pushed change was not kept there", directory_id=user_id, attributes=missing
             )
             return found
         raise NotDone(

@@ -99,11 +99,7 @@ def replaces_lists(before: Mapping[str, Any], after: Mapping[str, Any]) -> bool:
 
 
 def unfulfilled(
-    before: Mapping[str, Any] | None,
-    after: Mapping[str, Any],
-    found: Mapping[str, Any],
-    *,
-    essential: bool = False,
+    before: Mapping[str, Any] | None, after: Mapping[str, Any], found: Mapping[str, Any], *, essential: bool = False
 ) -> list[str]:
     """Names of what was to change and, as ``found`` shows, did not. ``essential``: userName and active alone."""
     names = [
@@ -144,9 +140,7 @@ def _same(name: str, wanted: Any, found: Any) -> bool:
 def _holds(wanted: Any, found: Any) -> bool:
     """``found`` has all that ``wanted`` says; text without regard to case, for remotes fold e-mail addresses."""
     if isinstance(wanted, dict):
-        return isinstance(found, dict) and all(
-            _holds(v, found.get(k)) for k, v in wanted.items() if v is not False
-        )
+        return isinstance(found, dict) and all(_holds(v, found.get(k)) for k, v in wanted.items() if v is not False)
     if isinstance(wanted, str) and isinstance(found, str):
         return identity_key(wanted) == identity_key(found)
     return bool(wanted == found)

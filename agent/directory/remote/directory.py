@@ -52,12 +52,7 @@ class RemoteDirectory:
     reads_block = True
 
     def __init__(
-        self,
-        store: Store,
-        settings: Settings,
-        *,
-        clock: Callable[[], datetime] = _utc_now,
-        first_wait: float = 0.2,
+        self, store: Store, settings: Settings, *, clock: Callable[[], datetime] = _utc_now, first_wait: float = 0.2
     ) -> None:
         self.store = store
         self._clock = clock
@@ -82,9 +77,7 @@ class RemoteDirectory:
         self.reader = Reader(self.store, self.transport, settings.directory, self._pages, self._clock)
         self._search = Search(self.store, self.transport, self.reader)
         caller = Caller(self.transport, self.reader.finder, self.reader.provider)
-        self.owners = Owners(
-            self.store, settings.directory.owners, self.reader.by_id, self.reader.by_user_name
-        )
+        self.owners = Owners(self.store, settings.directory.owners, self.reader.by_id, self.reader.by_user_name)
         self._unfinished = Unfinished(self.reader, caller, self._ledger)
         self._writer = Writer(self.reader, caller, self._ledger, self.owners, self._unfinished, self._turns)
         self._waves = Waves(self.reader, caller, self._ledger, self._writer, self._turns)
@@ -136,9 +129,7 @@ class RemoteDirectory:
             assert user_name_key is not None
             return self.reader.by_user_name(user_name_key, patience=HURRIED)
 
-    def search(
-        self, where: Any | None, start_index: int, count: int, *, include_hidden: bool = False
-    ) -> Page:
+    def search(self, where: Any | None, start_index: int, count: int, *, include_hidden: bool = False) -> Page:
         """The remote's own page, in its own order; what the agent hides is left out of it and of the total."""
         with deadline.within(deadline.PUSH):
             return self._search.page(where, max(start_index, 1), max(count, 0), include_hidden=include_hidden)
@@ -206,9 +197,7 @@ class RemoteDirectory:
         wanted = modified(change, context, now)
         return self._writer.change(user_id, wanted, context, now, expected_version=expected_version)
 
-    def modify_together(
-        self, changes: Sequence[Change], now: datetime, *, at_once: int
-    ) -> list[Written | Exception]:
+    def modify_together(self, changes: Sequence[Change], now: datetime, *, at_once: int) -> list[Written | Exception]:
         """``modify`` of different accounts, up to ``at_once`` calls at a time; in their order, what was written or why not."""
         return self._waves.change(changes, now, lambda tasks: self.side_by_side(tasks, at_once), at_once)
 
@@ -244,7 +233,9 @@ class RemoteDirectory:
         self.findings = tuple(
             Finding(
                 code=FindingCode.DUPLICATE_LISTED if problem.duplicate else FindingCode.UNREADABLE,
-                login=problem.login or "?", detail=problem.detail, directory_id=problem.id or None,
+                login=problem.login or "?",
+                detail=problem.detail,
+                directory_id=problem.id or None,
             )
             for problem in problems
-        )  # fmt: skip
+        )

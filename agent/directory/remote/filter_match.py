@@ -15,9 +15,15 @@ from agent.scim.terms import Both, Compare, Either, Filter, Not, Present, Select
 
 _KEYED = ("userName", "emails.value")
 _OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
-    "eq": operator.eq, "co": operator.contains, "sw": str.startswith, "ew": str.endswith,
-    "gt": operator.gt, "ge": operator.ge, "lt": operator.lt, "le": operator.le,
-}  # fmt: skip
+    "eq": operator.eq,
+    "co": operator.contains,
+    "sw": str.startswith,
+    "ew": str.endswith,
+    "gt": operator.gt,
+    "ge": operator.ge,
+    "lt": operator.lt,
+    "le": operator.le,
+}
 
 
 def holds(term: Filter, user: DirectoryUser) -> bool:
@@ -36,9 +42,7 @@ def _holds(term: Filter, value: dict[str, Any]) -> bool:
         case Select(target=target, term=inner):
             return any(_inside(inner, item) for item in _items(target, value))
         case Present(target=target) if target.attribute.multi:
-            return any(
-                target.sub is None or _part(target, item) is not None for item in _items(target, value)
-            )
+            return any(target.sub is None or _part(target, item) is not None for item in _items(target, value))
         case Present(target=target):
             return _single(target, value) is not None
         case Compare(target=target) if target.attribute.multi:

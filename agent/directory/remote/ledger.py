@@ -108,15 +108,26 @@ class Ledger:
             _count_end(conn, before, -1)
         confirm = guarded.needs_confirmation(before, context, revives=case.revives)
         body = Body(
-            before=before, after=after, context=context, exempt=verdict is None or verdict.exempt, confirm=confirm,
-            external_id=external_id, dead=case.dead,
-        )  # fmt: skip
+            before=before,
+            after=after,
+            context=context,
+            exempt=verdict is None or verdict.exempt,
+            confirm=confirm,
+            external_id=external_id,
+            dead=case.dead,
+        )
         journal.append(conn, _entry(journal.Kind.INTENT, before, after, context), now)
         intent_id = intents.begin(
-            conn, now=now, holder=self.holder, directory_id=None if before is None else before.id, okta_id=after.okta_id,
-            user_name_key=after.user_name_key, window_id=window_id, body=_encode(body).decode(),
+            conn,
+            now=now,
+            holder=self.holder,
+            directory_id=None if before is None else before.id,
+            okta_id=after.okta_id,
+            user_name_key=after.user_name_key,
+            window_id=window_id,
+            body=_encode(body).decode(),
             ends_owner=judge.ends(case) and guarded.active_owner(before),
-        )  # fmt: skip
+        )
         return Intended(intent_id, body)
 
     def last_look(self, intent_id: int, fence: int | None) -> None:
@@ -146,12 +157,7 @@ class Ledger:
                 # Somebody gave it back too early: it counts after all.
                 source = body.context.source.value
                 windows.record(
-                    conn,
-                    directory_id=found.id,
-                    source=source,
-                    exempt=body.exempt,
-                    managed=body.before.managed,
-                    now=now,
+                    conn, directory_id=found.id, source=source, exempt=body.exempt, managed=body.before.managed, now=now
                 )
                 window_id = windows.newest_id(conn)
                 _count_end(conn, body.before, -1)
@@ -190,9 +196,7 @@ class Ledger:
             assert case.before is not None
             confirm = guarded.needs_confirmation(case.before, case.context, revives=case.revives)
             _drop(conn, case.dead, case.after, case.context, now)
-            self._settle(
-                conn, case.before, case.after, case.context, now, ended=False, confirm=confirm, called=False
-            )
+            self._settle(conn, case.before, case.after, case.context, now, ended=False, confirm=confirm, called=False)
             return case.after
 
         return self.store.submit(work)
@@ -210,22 +214,37 @@ class Ledger:
 
     def refused_before(self, refused: Refused, case: Case, now: datetime) -> None:
         """An attempt that a pure rule refused before anything was judged: journalled like the others."""
-        self.store.write(lambda conn: refusals.keep(
-            conn, refused, before=case.before, after=case.after, context=case.context, now=now
-        ))  # fmt: skip
+        self.store.write(
+            lambda conn: refusals.keep(
+                conn, refused, before=case.before, after=case.after, context=case.context, now=now
+            )
+        )
 
-    def look_later(
-        self, *, okta_id: str | None, directory_id: str | None, not_before: datetime, now: datetime
-    ) -> None:
+    def look_later(self, *, okta_id: str | None, directory_id: str | None, not_before: datetime, now: datetime) -> None:
         """The remote is down: whoever's push failed is reconciled once it answers again."""
-        self.store.write(lambda conn: attention.add(
-            conn, reason=attention.REMOTE_DOWN, okta_id=okta_id, directory_id=directory_id, not_before=not_before, now=now
-        ))  # fmt: skip
+        self.store.write(
+            lambda conn: attention.add(
+                conn,
+                reason=attention.REMOTE_DOWN,
+                okta_id=okta_id,
+                directory_id=directory_id,
+                not_before=not_before,
+                now=now,
+            )
+        )
 
     def _settle(
-        self, conn: Connection, before: DirectoryUser | None, after: DirectoryUser, context: WriteContext, now: datetime,
-        *, ended: bool, confirm: bool, called: bool = True,
-    ) -> None:  # fmt: skip
+        self,
+        conn: Connection,
+        before: DirectoryUser | None,
+        after: DirectoryUser,
+        context: WriteContext,
+        now: datetime,
+        *,
+        ended: bool,
+        confirm: bool,
+        called: bool = True,
+    ) -> None:
         old = links.get_link(conn, after.id)
         detached = after.okta_id is None and (
             (old is not None and old.detached) or (before is not None and before.okta_id is not None)
@@ -235,9 +254,7 @@ class Ledger:
             link = msgspec.structs.replace(link, written=old.written, state=old.state)
         links.put(conn, link)
         # Its end was counted with the intent.
-        counted = (
-            None if before is None else msgspec.structs.replace(before, active=False) if ended else before
-        )
+        counted = None if before is None else msgspec.structs.replace(before, active=False) if ended else before
         account.count(
             conn,
             managed_active=guarded.managed_active(after) - guarded.managed_active(counted),
@@ -251,15 +268,11 @@ class Ledger:
                 guarded.count_identity_change(conn, after, now, self.policy)
         if confirm:
             why = attention.CONFIRM_REUSE
-            attention.add(
-                conn, reason=why, okta_id=after.okta_id, directory_id=after.id, not_before=now, now=now
-            )
+            attention.add(conn, reason=why, okta_id=after.okta_id, directory_id=after.id, not_before=now, now=now)
         journal.append(conn, _entry(journal.Kind.APPLIED, before, after, context), now)
 
 
-def _drop(
-    conn: Connection, dead: str | None, heir: DirectoryUser, context: WriteContext, now: datetime
-) -> None:
+def _drop(conn: Connection, dead: str | None, heir: DirectoryUser, context: WriteContext, now: datetime) -> None:
     """The link of an account that is there no more, so that the person's Okta id can belong to ``heir``."""
     link = None if dead is None or dead == heir.id else links.get_link(conn, dead)
     if link is None or link.okta_id != heir.okta_id:
@@ -267,19 +280,25 @@ def _drop(
     links.drop(conn, link.directory_id)
     user = merge.written_state(link)
     entry = journal.Entry(
-        kind=journal.Kind.APPLIED, verb="unlink", actor=context.actor, source=context.source.value,
-        directory_id=link.directory_id, okta_id=link.okta_id, request_id=context.request_id, run_id=context.run_id,
-        plan_id=context.plan_id, action_n=context.action_n, reason="the account is gone at the remote OpsHelm",
+        kind=journal.Kind.APPLIED,
+        verb="unlink",
+        actor=context.actor,
+        source=context.source.value,
+        directory_id=link.directory_id,
+        okta_id=link.okta_id,
+        request_id=context.request_id,
+        run_id=context.run_id,
+        plan_id=context.plan_id,
+        action_n=context.action_n,
+        reason="the account is gone at the remote OpsHelm",
         before=None if user is None else journalled.view(user),
-    )  # fmt: skip
+    )
     journal.append(conn, entry, now)
 
 
 def _count_end(conn: Connection, user: DirectoryUser, sign: int) -> None:
     account.count(
-        conn,
-        managed_active=sign * guarded.managed_active(user),
-        active_owners=sign * guarded.active_owner(user),
+        conn, managed_active=sign * guarded.managed_active(user), active_owners=sign * guarded.active_owner(user)
     )
 
 
@@ -289,10 +308,6 @@ def _kept(conn: Connection, refused: Refused, case: Case, now: datetime) -> Rais
 
 
 def _entry(
-    kind: journal.Kind,
-    before: DirectoryUser | None,
-    after: DirectoryUser,
-    context: WriteContext,
-    reason: str = "",
+    kind: journal.Kind, before: DirectoryUser | None, after: DirectoryUser, context: WriteContext, reason: str = ""
 ) -> journal.Entry:
     return journalled.entry(kind, journalled.verb(before, after), before, after, context, reason)

@@ -182,9 +182,7 @@ class Listing:
     def _accept(self, chunk: Chunk) -> Iterator[list[Account]]:
         if chunk.total is not None:
             if chunk.total < self._total:
-                raise self._unreliable(
-                    f"shrank from {self._total} to {chunk.total} accounts while it was read"
-                )
+                raise self._unreliable(f"shrank from {self._total} to {chunk.total} accounts while it was read")
             self._total = chunk.total
         self._received += len(chunk.raws)
         if self._received > MAX_ACCOUNTS:
@@ -212,16 +210,12 @@ class Listing:
                 self._unreadable += 1
             masked = self._transport.masked
             self.problems.append(
-                Problem(
-                    id=user_id, login=masked(login), detail=masked(exc.detail), okta_id=wire.rough_external_id(raw)
-                )
-            )  # fmt: skip
+                Problem(id=user_id, login=masked(login), detail=masked(exc.detail), okta_id=wire.rough_external_id(raw))
+            )
             return None
         if account.id in self._seen:
             detail = "the remote listed this account twice"
-            self.problems.append(
-                Problem(id=account.id, login=account.user_name, detail=detail, duplicate=True)
-            )
+            self.problems.append(Problem(id=account.id, login=account.user_name, detail=detail, duplicate=True))
             return None
         self._seen.add(account.id)
         return account
@@ -243,9 +237,11 @@ def read_page(content: bytes) -> Chunk:
     if isinstance(cursor, int) and not isinstance(cursor, bool):
         cursor = str(cursor)
     return Chunk(
-        total=total, raws=raws, next_cursor=cursor if isinstance(cursor, str) and cursor else None,
+        total=total,
+        raws=raws,
+        next_cursor=cursor if isinstance(cursor, str) and cursor else None,
         nul=wire.holds_nul(content),
-    )  # fmt: skip
+    )
 
 
 def _count(raw: Any) -> int | None:

@@ -85,9 +85,7 @@ class Finder:
     def by_okta_id(self, okta_id: str, *, patience: float = PATIENT) -> Account | None:
         return self._one("externalId", okta_id, lambda a: a.okta_id == okta_id, patience)
 
-    def _one(
-        self, attribute: str, value: str, fits: Callable[[Account], bool], patience: float
-    ) -> Account | None:
+    def _one(self, attribute: str, value: str, fits: Callable[[Account], bool], patience: float) -> Account | None:
         if self.no_filter:
             return self._scan(fits)
         # json.dumps quotes as RFC 7644 wants it.
@@ -141,6 +139,4 @@ class Finder:
 
 def _refused(transport: Transport, what: str, status: int) -> DirectoryUnavailable:
     hint = " The key may lack rights there." if status == 403 else ""
-    return DirectoryUnavailable(
-        f"The remote OpsHelm at {transport.host} answered {what} with {status}.{hint}"
-    )
+    return DirectoryUnavailable(f"The remote OpsHelm at {transport.host} answered {what} with {status}.{hint}")

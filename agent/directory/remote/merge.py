@@ -42,11 +42,21 @@ def join(account: Account, link: Link | None, owner_keys: Collection[str]) -> Di
     standing = _standing(account, link, owner_keys)
     okta_id, role, origin, protected, suspended, hidden = standing
     return DirectoryUser(
-        id=account.id, user_name=account.user_name, profile=account.profile, active=account.active, created=account.created,
-        updated=account.updated, deactivated=None if account.active or link is None else link.deactivated, okta_id=okta_id,
-        role=role, origin=origin, protected=protected, suspended=suspended, hidden=hidden,
+        id=account.id,
+        user_name=account.user_name,
+        profile=account.profile,
+        active=account.active,
+        created=account.created,
+        updated=account.updated,
+        deactivated=None if account.active or link is None else link.deactivated,
+        okta_id=okta_id,
+        role=role,
+        origin=origin,
+        protected=protected,
+        suspended=suspended,
+        hidden=hidden,
         version=_version(account.user_name, account.active, standing, account.contents),
-    )  # fmt: skip
+    )
 
 
 class Row(NamedTuple):
@@ -65,10 +75,19 @@ def row(account: Account, link: Link | None, owner_keys: Collection[str], mappin
     user_name, active = account.user_name, account.active
     # As staging.account_row makes it.
     columns = (
-        account.id, user_name, identity_key(user_name), identity_key(account.primary_email or ""), okta_id, origin._value_,
-        protected, active, suspended, role._value_, mapping.project(account),
+        account.id,
+        user_name,
+        identity_key(user_name),
+        identity_key(account.primary_email or ""),
+        okta_id,
+        origin._value_,
+        protected,
+        active,
+        suspended,
+        role._value_,
+        mapping.project(account),
         _version(user_name, active, standing, account.contents),
-    )  # fmt: skip
+    )
     return Row(columns, is_managed(origin, okta_id), role is _OWNER, hidden)
 
 

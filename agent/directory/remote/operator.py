@@ -18,13 +18,7 @@ _NO_ROLES = "This OpsHelm is reached over SCIM, which can't change roles. An own
 
 class RemoteActs(Acts):
     def __init__(
-        self,
-        directory: RemoteDirectory,
-        *,
-        actor: str,
-        reason: str,
-        now: datetime,
-        source: Source = Source.CLI,
+        self, directory: RemoteDirectory, *, actor: str, reason: str, now: datetime, source: Source = Source.CLI
     ) -> None:
         # What the base class does beyond ``change`` is replaced below.
         super().__init__(directory, actor=actor, reason=reason, now=now, source=source)  # type: ignore[arg-type]

@@ -47,9 +47,7 @@ class Owners:
             found = [self._get(owner.directory_id) for owner in listed if owner.directory_id != user.id]
         else:
             found = [self._find(name) for name in self.names if identity_key(name) != user.user_name_key]
-        active = {
-            other.id for other in found if other is not None and other.active and other.role is Role.OWNER
-        }
+        active = {other.id for other in found if other is not None and other.active and other.role is Role.OWNER}
         return Others(ids=frozenset(active - {user.id}), mark=mark)
 
     def _listed(self) -> list[links.Owner]:

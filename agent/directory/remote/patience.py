@@ -53,9 +53,13 @@ class Again(Exception):
 
 
 def patiently(
-    once: Callable[[], _T], patience: float, *, first_wait: float, is_known: Callable[[], bool],
+    once: Callable[[], _T],
+    patience: float,
+    *,
+    first_wait: float,
+    is_known: Callable[[], bool],
     with_nonsense: float = PATIENT,
-) -> _T:  # fmt: skip
+) -> _T:
     """``is_known``: whether the remote has answered as a SCIM service yet. ``with_nonsense``: the patience with Unusable."""
     began = time.monotonic()
     try:
@@ -83,9 +87,13 @@ def patiently(
         return True if exc.after is None else exc.after
 
     attempts = stamina.retry_context(
-        on=pause, attempts=_ATTEMPTS, timeout=None, wait_initial=first_wait, wait_max=_LONGEST_PAUSE,
+        on=pause,
+        attempts=_ATTEMPTS,
+        timeout=None,
+        wait_initial=first_wait,
+        wait_max=_LONGEST_PAUSE,
         wait_jitter=first_wait,
-    )  # fmt: skip
+    )
     try:
         for attempt in attempts:
             with attempt:
@@ -127,12 +135,7 @@ class Resending:
             return False
         say = log.warning if wait >= _NOTICED else log.debug
         self.sent += 1
-        say(
-            "remote OpsHelm: sending a write again",
-            problem=lost.detail,
-            attempt=self.sent,
-            wait_s=round(wait, 1),
-        )
+        say("remote OpsHelm: sending a write again", problem=lost.detail, attempt=self.sent, wait_s=round(wait, 1))
         time.sleep(wait)
         self._wait = min(_LONGEST_PAUSE, 2 * self._wait)
         return True
@@ -159,9 +162,11 @@ def _say(details: RetryDetails) -> None:
     if isinstance(again, Again):
         say = log.warning if details.wait_for >= _NOTICED else log.debug
         say(
-            "remote OpsHelm: trying again", problem=again.problem, attempt=details.retry_num + 1,
+            "remote OpsHelm: trying again",
+            problem=again.problem,
+            attempt=details.retry_num + 1,
             wait_s=round(details.wait_for, 1),
-        )  # fmt: skip
+        )
 
 
 # In place of the library's own, which logs the whole exception at each try.

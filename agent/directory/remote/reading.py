@@ -143,11 +143,7 @@ class Reader:
     def listing(self) -> Listing:
         settings = self._settings
         return Listing(
-            self._transport,
-            self.provider(),
-            self._pages,
-            page_size=settings.page_size,
-            ahead=settings.concurrency,
+            self._transport, self.provider(), self._pages, page_size=settings.page_size, ahead=settings.concurrency
         )
 
     def everyone(self, report: Callable[[list[Problem]], None]) -> Iterator[list[DirectoryUser]]:
@@ -202,9 +198,7 @@ class Reader:
     def _note_unread(self, problems: list[Problem]) -> None:
         with self._store.read() as conn:
             known = links.of(conn, [problem.id for problem in problems if problem.id])
-        self.unread.note(
-            problems, {link.directory_id: link.okta_id for link in known.values() if link.okta_id}
-        )
+        self.unread.note(problems, {link.directory_id: link.okta_id for link in known.values() if link.okta_id})
 
     def know_owners(self) -> None:
         """List everybody once where roles are shown and no listing has told who the owners are."""
@@ -250,9 +244,7 @@ class Reader:
         """What the agent wrote last, by account, and the mark of this moment."""
         with self._store.read() as conn:
             links_of = {
-                link.directory_id: link
-                for link in links.written_since(conn, self._clock() - LAG)
-                if link.state
+                link.directory_id: link for link in links.written_since(conn, self._clock() - LAG) if link.state
             }
             return links_of, intents.mark(conn)
 
@@ -305,10 +297,10 @@ class Reader:
         if ends is None:
             return
         if ends - now < CERTIFICATE_NOTICE:
-            detail = f"The certificate of the remote OpsHelm at {self._transport.host} ends {ends:%Y-%m-%d}. Renew it there."
-            self._store.write(
-                lambda conn: alarms.raise_alarm(conn, "remote_certificate", "directory", detail, now)
+            detail = (
+                f"The certificate of the remote OpsHelm at {self._transport.host} ends {ends:%Y-%m-%d}. Renew it there."
             )
+            self._store.write(lambda conn: alarms.raise_alarm(conn, "remote_certificate", "directory", detail, now))
         else:
             self._store.write(lambda conn: alarms.clear(conn, "remote_certificate", "directory", now))
 
@@ -348,7 +340,5 @@ class _Count:
     def active_owners(self) -> int:
         """Where roles are shown, those count, and not the setting."""
         return sum(
-            active
-            for user_id, active in self._active.items()
-            if not self.shown_owners or user_id in self.shown_owners
+            active for user_id, active in self._active.items() if not self.shown_owners or user_id in self.shown_owners
         )

@@ -22,16 +22,16 @@ _IDLE = 30.0
 def route(settings: DirectorySettings) -> httpx.HTTPTransport:
     """Thread-safe; close it. ConfigError where directory.ca_file holds no certificates, or the proxy is none."""
     limits = httpx.Limits(
-        max_connections=settings.concurrency,
-        max_keepalive_connections=settings.concurrency,
-        keepalive_expiry=_IDLE,
+        max_connections=settings.concurrency, max_keepalive_connections=settings.concurrency, keepalive_expiry=_IDLE
     )
     trust, proxy = _trust(settings.ca_file), proxy_for(settings.base_url or "")
     try:
         made = httpx.HTTPTransport(verify=trust, limits=limits, proxy=proxy)
     except (ImportError, ValueError, httpx.InvalidURL) as exc:
         # Without the cause: it may hold a part of the proxy's password.
-        problem = f"the proxy that the environment names for it can't be used ({type(exc).__name__}); write http://HOST:PORT"
+        problem = (
+            f"the proxy that the environment names for it can't be used ({type(exc).__name__}); write http://HOST:PORT"
+        )
         raise ConfigError([f"directory.base_url: {problem}, or name the host in NO_PROXY"]) from None
     deadline.bound(made)
     return made

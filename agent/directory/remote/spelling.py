@@ -26,9 +26,7 @@ Search = Callable[[str, Callable[[Account], bool], float], Account | None]
 class Spelling:
     """Thread-safe. ``search`` looks for a userName in the remote's own way; ``everyone`` lists all accounts."""
 
-    def __init__(
-        self, transport: Transport, everyone: Callable[[], Iterator[list[Account]]], search: Search
-    ) -> None:
+    def __init__(self, transport: Transport, everyone: Callable[[], Iterator[list[Account]]], search: Search) -> None:
         self._transport = transport
         self._everyone = everyone
         self._search = search

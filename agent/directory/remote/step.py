@@ -36,9 +36,15 @@ def step_of(case: Case, resource: Resource, known: Known) -> Step:
     assert before is not None
     external_id = resource.account.okta_id is None and after.okta_id not in (None, before.okta_id)
     return Step(
-        case=case, before=before, after=after, resource=resource, known=known, external_id=external_id,
-        old=change.plain(before, external_id=False), new=change.plain(after, external_id=external_id),
-    )  # fmt: skip
+        case=case,
+        before=before,
+        after=after,
+        resource=resource,
+        known=known,
+        external_id=external_id,
+        old=change.plain(before, external_id=False),
+        new=change.plain(after, external_id=external_id),
+    )
 
 
 def joined(resource: Resource, known: Known) -> DirectoryUser:

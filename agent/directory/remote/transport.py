@@ -33,16 +33,7 @@ from msgspec import Struct
 
 from agent.directory.remote import deadline, trouble
 from agent.directory.remote.budget import Budget
-from agent.directory.remote.patience import (
-    HURRIED,
-    PATIENT,
-    Again,
-    Lost,
-    Resending,
-    Unusable,
-    patiently,
-    retry_after,
-)
+from agent.directory.remote.patience import HURRIED, PATIENT, Again, Lost, Resending, Unusable, patiently, retry_after
 from agent.directory.remote.route import route
 from agent.model.errors import UNDECODABLE, DirectoryUnavailable, KeyRefused
 from agent.settings import DirectorySettings
@@ -124,9 +115,13 @@ class Transport:
         return text.replace(self._key, "***")
 
     def read(
-        self, path: str, params: Mapping[str, str | int] | None = None, *, patience: float = PATIENT,
+        self,
+        path: str,
+        params: Mapping[str, str | int] | None = None,
+        *,
+        patience: float = PATIENT,
         with_nonsense: float = PATIENT,
-    ) -> Answer:  # fmt: skip
+    ) -> Answer:
         """A GET, tried again while it may help. Answers anything but 401, 403, 429 and 5xx."""
         return self._patiently(lambda: self._read_once(path, params), patience, with_nonsense)
 
@@ -167,9 +162,7 @@ class Transport:
     def resending(self, patience: float) -> Resending:
         return Resending(min(patience, self.most_patience), first_wait=self._first_wait)
 
-    def _patiently(
-        self, once: Callable[[], Answer], patience: float, with_nonsense: float = PATIENT
-    ) -> Answer:
+    def _patiently(self, once: Callable[[], Answer], patience: float, with_nonsense: float = PATIENT) -> Answer:
         return patiently(
             once,
             min(patience, self.most_patience),
@@ -203,8 +196,7 @@ class Transport:
         """A search that is refused is its caller's to judge: everybody can be listed instead."""
         if status == 403 and path.startswith(_ACCOUNTS) and not searches:
             raise self._unavailable(
-                "says that the agent's key may not read there (403)",
-                f"{_SET_KEY} one that may read and write users.",
+                "says that the agent's key may not read there (403)", f"{_SET_KEY} one that may read and write users."
             )
         if status == 404 and path == _ACCOUNTS and not searches:
             raise self._unavailable("has no list of accounts there (404)", _SET_ADDRESS)
@@ -228,9 +220,13 @@ class Transport:
         pauses = {"connect": connecting, "read": seconds, "write": seconds, "pool": seconds}
         try:
             request = httpx.Request(
-                method, _parsed(url), params=params, content=content, headers=headers or self._headers,
+                method,
+                _parsed(url),
+                params=params,
+                content=content,
+                headers=headers or self._headers,
                 extensions={"timeout": pauses},
-            )  # fmt: skip
+            )
         except (httpx.InvalidURL, ValueError) as exc:
             raise self._unavailable("has an address that can't be asked for", "Nothing was sent.") from exc
         try:
@@ -251,9 +247,7 @@ class Transport:
             raise (self._lost(problem) if writes else self._again(problem)) from exc
         if response.status_code == 401:
             raise KeyRefused(
-                self._unavailable(
-                    "refuses the agent's key (401)", f"{_SET_KEY} a key that is valid there."
-                ).detail
+                self._unavailable("refuses the agent's key (401)", f"{_SET_KEY} a key that is valid there.").detail
             )
         if response.status_code in _REDIRECTS:
             body = said.get("location", "").encode()
@@ -297,9 +291,7 @@ class Transport:
         peer = stream.get_extra_info("ssl_object") if stream is not None else None
         found = peer.getpeercert() if peer is not None else None
         if found and "notAfter" in found:
-            self.certificate_ends = datetime.fromtimestamp(
-                ssl.cert_time_to_seconds(str(found["notAfter"])), UTC
-            )
+            self.certificate_ends = datetime.fromtimestamp(ssl.cert_time_to_seconds(str(found["notAfter"])), UTC)
 
     # What went wrong
 
@@ -327,8 +319,9 @@ class Transport:
         asked = f" and asks to wait {after:.0f} s" if after else ""
         return Lost(
             f"The remote OpsHelm at {self.host} {problem}{asked}; whether it did what was asked is not known.",
-            busy=busy, after=after,
-        )  # fmt: skip
+            busy=busy,
+            after=after,
+        )
 
 
 #: One account is read, written and read again.

@@ -57,10 +57,7 @@ def _connection(exc: Exception, cause: OSError | None) -> tuple[str, str]:
     if isinstance(exc, httpx.PoolTimeout):
         return "all of the agent's connections are in use", "Raise directory.concurrency."
     if isinstance(exc, httpx.ConnectTimeout):
-        return (
-            "no connection came about in time",
-            "Check directory.base_url, and whether a firewall is in between.",
-        )
+        return ("no connection came about in time", "Check directory.base_url, and whether a firewall is in between.")
     if isinstance(cause, socket.gaierror):
         return "its name doesn't resolve", "Check directory.base_url and this machine's name service."
     if isinstance(cause, ConnectionRefusedError):
@@ -85,9 +82,7 @@ def _certificate(cause: ssl.SSLCertVerificationError) -> Trouble:
 def _tls(cause: ssl.SSLError) -> Trouble:
     if cause.reason in _NO_TLS:
         return Trouble(
-            problem="speaks no TLS on that port",
-            fix="Check scheme and port of directory.base_url.",
-            again=False,
+            problem="speaks no TLS on that port", fix="Check scheme and port of directory.base_url.", again=False
         )
     problem = f"can't be reached: TLS fails ({cause.reason or type(cause).__name__})"
     return Trouble(problem=problem, fix="Check directory.base_url and the remote's TLS settings.")

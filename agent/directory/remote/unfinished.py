@@ -130,6 +130,4 @@ def _ends(body: Body) -> bool:
 
 
 def _under_way() -> DirectoryUnavailable:
-    return DirectoryUnavailable(
-        "Another change of this account is under way. Nothing was changed; try again later."
-    )
+    return DirectoryUnavailable("Another change of this account is under way. Nothing was changed; try again later.")

@@ -107,9 +107,13 @@ class Waves:
     def _alone(self, wave: "_Wave", n: int) -> None:
         one, now = wave.changes[n], wave.clock()
         wave.results[n] = self._writer.change(
-            one.user_id, modified(one.change, one.context, now), one.context, now, expected_version=one.expected_version,
+            one.user_id,
+            modified(one.change, one.context, now),
+            one.context,
+            now,
+            expected_version=one.expected_version,
             lost_race=wave.alone.get(n),
-        )  # fmt: skip
+        )
 
     # Before the calls
 
@@ -145,9 +149,7 @@ class Waves:
             # Perhaps it is the search that shows something older, or less.
             return None
         step = step_of(case, resource, known)
-        return (
-            step if _ordinary(step) and (self._callable(step) if step.calls else _confirmed(step)) else None
-        )
+        return step if _ordinary(step) and (self._callable(step) if step.calls else _confirmed(step)) else None
 
     def _callable(self, step: Step) -> bool:
         return (
@@ -205,9 +207,12 @@ class Waves:
 
         def send() -> Resource | Accepted:
             return self._caller.send(
-                step.resource, step.old, step.new, patience=_BRIEF,
+                step.resource,
+                step.old,
+                step.new,
+                patience=_BRIEF,
                 last_look=lambda: self._ledger.last_look(one.intended.id, context.fence),
-            )  # fmt: skip
+            )
 
         try:
             said = self._writer.outcome(one.intended, send, step.case, wave.clock())
@@ -238,9 +243,7 @@ class Waves:
             found = shown.get(one.step.before.id)
             if found is not None and self._proves(one, found):
                 one.found = found
-        wave.each(
-            [n for n, one in unseen.items() if one.found is None], lambda n: self._confirm(wave, unseen[n])
-        )
+        wave.each([n for n, one in unseen.items() if one.found is None], lambda n: self._confirm(wave, unseen[n]))
         for one in sent:
             if one.found is not None:
                 crash_point("call.read")
@@ -316,9 +319,7 @@ class _Wave:
 def _ordinary(step: Step) -> bool:
     """There is something to do, and neither limits nor owners follow it, and nobody else may want the name."""
     names = ("user_name_key", "active", "protected", "suspended", "hidden", "role")
-    return step.before != step.after and all(
-        getattr(step.before, name) == getattr(step.after, name) for name in names
-    )
+    return step.before != step.after and all(getattr(step.before, name) == getattr(step.after, name) for name in names)
 
 
 def _busy(error: NotDone) -> bool:

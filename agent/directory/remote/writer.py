@@ -56,7 +56,7 @@ _LOOK_LATER = timedelta(seconds=60)
 class Writer:
     def __init__(
         self, reader: Reader, caller: Caller, ledger: Ledger, owners: Owners, unfinished: Unfinished, turns: Turns
-    ) -> None:  # fmt: skip
+    ) -> None:
         self._reader = reader
         self._caller = caller
         self._ledger = ledger
@@ -65,9 +65,16 @@ class Writer:
         self._turns = turns
 
     def change(
-        self, user_id: str, wanted: Wanted, context: WriteContext, now: datetime, *,
-        expected_version: int | None = None, revives: bool = False, lost_race: Case | None = None,
-    ) -> Written:  # fmt: skip
+        self,
+        user_id: str,
+        wanted: Wanted,
+        context: WriteContext,
+        now: datetime,
+        *,
+        expected_version: int | None = None,
+        revives: bool = False,
+        lost_race: Case | None = None,
+    ) -> Written:
         """``lost_race``: an attempt at it that met somebody else's change."""
         clock = ticking(now)
         with self._turns.of(user_id), self._looked_at_later(context, now, directory_id=user_id):
@@ -119,9 +126,16 @@ class Writer:
     # One change
 
     def case(
-        self, resource: Resource, known: Known, wanted: Wanted, context: WriteContext, now: datetime, *,
-        expected_version: int | None, revives: bool = False,
-    ) -> Case:  # fmt: skip
+        self,
+        resource: Resource,
+        known: Known,
+        wanted: Wanted,
+        context: WriteContext,
+        now: datetime,
+        *,
+        expected_version: int | None,
+        revives: bool = False,
+    ) -> Case:
         """What is to be judged. VersionConflict, NotFound, or a Refused that is journalled."""
         before = joined(resource, known)
         case = Case(before=before, after=before, context=context, revives=revives)
@@ -158,10 +172,13 @@ class Writer:
 
             def call() -> Resource:
                 return self._caller.update(
-                    resource, step.old, step.new, patience=patience_of(case.context),
+                    resource,
+                    step.old,
+                    step.new,
+                    patience=patience_of(case.context),
                     essential=case.context.source is Source.PUSH,
                     last_look=lambda: self._ledger.last_look(intended.id, case.context.fence),
-                )  # fmt: skip
+                )
 
             found = self.outcome(intended, call, case, now)
             crash_point("call.read")
@@ -181,9 +198,10 @@ class Writer:
 
             def call() -> Resource:
                 return self._caller.create(
-                    wish, patience=patience_of(case.context),
+                    wish,
+                    patience=patience_of(case.context),
                     last_look=lambda: self._ledger.last_look(intended.id, case.context.fence),
-                )  # fmt: skip
+                )
 
             found = self.outcome(intended, call, case, now)
             crash_point("call.read")
@@ -192,9 +210,7 @@ class Writer:
             user = self._reader.join_as(found.account, made, self._reader.owner_keys())
             self._ledger.done(intended, user, clock()).result()
         if user.active is not wish.active:
-            raise NotDone(
-                f"The remote OpsHelm made the account, but active is {str(user.active).lower()} there."
-            )
+            raise NotDone(f"The remote OpsHelm made the account, but active is {str(user.active).lower()} there.")
         return Written(user=user, changed=True, created=True)
 
     def outcome(
@@ -275,12 +291,7 @@ class Writer:
 
     @contextmanager
     def _looked_at_later(
-        self,
-        context: WriteContext,
-        now: datetime,
-        *,
-        okta_id: str | None = None,
-        directory_id: str | None = None,
+        self, context: WriteContext, now: datetime, *, okta_id: str | None = None, directory_id: str | None = None
     ) -> Iterator[None]:
         """Whoever's push fails because the remote is down is reconciled when it answers again."""
         try:
@@ -311,11 +322,7 @@ def _still_planned(case: Case, fresh: DirectoryUser) -> bool:
     if case.before is None or case.context.source in _HURRIED:
         return False
     old, new, now = (change.plain(u, external_id=True) for u in (case.before, case.after, fresh))
-    compared = {key for key in (*old, *new) if old.get(key) != new.get(key)} | {
-        "userName",
-        "active",
-        "externalId",
-    }
+    compared = {key for key in (*old, *new) if old.get(key) != new.get(key)} | {"userName", "active", "externalId"}
     standing = ("role", "origin", "protected", "hidden", "suspended")
     return all(old.get(key) == now.get(key) for key in compared) and all(
         getattr(case.before, name) == getattr(fresh, name) for name in standing

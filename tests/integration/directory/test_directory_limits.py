@@ -194,9 +194,7 @@ def test_an_allowance_ends(guarded_world: World) -> None:
 def test_a_rejected_push_is_409_until_okta_wants_the_person_active(guarded_world: World) -> None:
     users = guarded_world.managed(12)
     passed(guarded_world, users[:4])
-    guarded_world.store.write(
-        lambda conn: windows.reject(conn, users[3].id, actor="o", now=guarded_world.now)
-    )
+    guarded_world.store.write(lambda conn: windows.reject(conn, users[3].id, actor="o", now=guarded_world.now))
     guarded_world.later(hours=2)
     assert guarded_world.refused(lambda: guarded_world.change(users[3], active=False)) is RefusalCode.REJECTED
     guarded_world.change(users[3])

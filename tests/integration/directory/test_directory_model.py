@@ -83,12 +83,13 @@ class Directory(RuleBasedStateMachine):
 
     @precondition(lambda self: self.known)
     @rule(
-        data=st.data(), name=st.sampled_from([None, *NAMES]), okta=st.sampled_from(IDS), active=st.sampled_from([None, True, False]),
+        data=st.data(),
+        name=st.sampled_from([None, *NAMES]),
+        okta=st.sampled_from(IDS),
+        active=st.sampled_from([None, True, False]),
         source=st.sampled_from([Source.PUSH, Source.SWEEP]),
-    )  # fmt: skip
-    def modify(
-        self, data: Any, name: str | None, okta: str | None, active: bool | None, source: Source
-    ) -> None:
+    )
+    def modify(self, data: Any, name: str | None, okta: str | None, active: bool | None, source: Source) -> None:
         user = self._any(data, list(self.known.values()))
         changes: dict[str, Any] = {"okta_id": okta}
         if name is not None:

@@ -60,10 +60,7 @@ class TestReconcileOnALocalAccount:
     def test_is_refused(self, world: World, source: Source) -> None:
         user = world.local()
         for change in ({"title": "Lead"}, {"active": False}, {"okta_id": okta_id(7), "title": "Lead"}):
-            assert (
-                world.refused(lambda c=change: world.change(user, source=source, **c))
-                is RefusalCode.LOCAL_ACCOUNT
-            )
+            assert world.refused(lambda c=change: world.change(user, source=source, **c)) is RefusalCode.LOCAL_ACCOUNT
         assert world.get(user) == user
 
     def test_may_link_it_and_change_nothing_else(self, world: World) -> None:
@@ -78,10 +75,7 @@ class TestReconcileOnALocalAccount:
 
     def test_an_unbound_account_of_a_push_counts_as_local(self, world: World) -> None:
         user = world.post("pat@example.com").user
-        assert (
-            world.refused(lambda: world.change(user, source=Source.SWEEP, title="x"))
-            is RefusalCode.LOCAL_ACCOUNT
-        )
+        assert world.refused(lambda: world.change(user, source=Source.SWEEP, title="x")) is RefusalCode.LOCAL_ACCOUNT
         assert world.change(user, title="x").changed, "pushes may change it"
         assert world.change(user, active=False).changed, "and deactivate it"
 
@@ -109,10 +103,7 @@ class TestBinding:
         assert world.change(user, exempt=True, **change).user.okta_id == okta_id(99)
 
     def test_a_push_on_an_inactive_bound_account_is_confirmed_with_okta(self, world: World) -> None:
-        renamed, back, unbound = (
-            *world.managed(2, active=False),
-            world.post("free@example.com", active=False).user,
-        )
+        renamed, back, unbound = (*world.managed(2, active=False), world.post("free@example.com", active=False).user)
         world.change(renamed, title="Lead")
         world.change(back, active=True)
         world.change(unbound, active=True)
@@ -129,10 +120,7 @@ class TestProtected:
     def test_no_change_but_an_operator_s(self, world: World, source: Source) -> None:
         (user,) = world.managed(protected=True)
         for change in ({"title": "x"}, {"active": False}, {"user_name": "other@example.com"}):
-            assert (
-                world.refused(lambda c=change: world.change(user, source=source, **c))
-                is RefusalCode.PROTECTED
-            )
+            assert world.refused(lambda c=change: world.change(user, source=source, **c)) is RefusalCode.PROTECTED
         assert world.act(user, protected=False).protected is False
 
     def test_a_push_that_changes_nothing_passes(self, world: World) -> None:
@@ -147,13 +135,8 @@ class TestProtected:
 class TestOwnerIdentity:
     def test_a_push_does_not_change_it(self, world: World) -> None:
         (user,) = world.managed(role=Role.OWNER)
-        assert (
-            world.refused(lambda: world.change(user, user_name="new@example.com"))
-            is RefusalCode.OWNER_IDENTITY
-        )
-        assert world.change(user, user_name=user.user_name.upper()).changed, (
-            "case alone is no change of identity"
-        )
+        assert world.refused(lambda: world.change(user, user_name="new@example.com")) is RefusalCode.OWNER_IDENTITY
+        assert world.change(user, user_name=user.user_name.upper()).changed, "case alone is no change of identity"
 
     def test_a_push_changes_it_where_the_policy_allows(self, world: World) -> None:
         (user,) = world.managed(role=Role.OWNER)
@@ -249,12 +232,9 @@ class TestPost:
         assert after_of(world.last())["userName"] == "pat@example.com"
 
     @pytest.mark.parametrize(
-        ("name", "okta"),
-        [("pat@example.com", okta_id(2)), ("PAT@example.com", None), ("new@example.com", okta_id(1))],
+        ("name", "okta"), [("pat@example.com", okta_id(2)), ("PAT@example.com", None), ("new@example.com", okta_id(1))]
     )
-    def test_a_clash_with_an_active_account_is_uniqueness(
-        self, world: World, name: str, okta: str | None
-    ) -> None:
+    def test_a_clash_with_an_active_account_is_uniqueness(self, world: World, name: str, okta: str | None) -> None:
         world.post("pat@example.com", okta=okta_id(1))
         assert world.refused(lambda: world.post(name, okta=okta)) is RefusalCode.UNIQUENESS
 
@@ -276,9 +256,7 @@ class TestPost:
         user = world.post("pat@example.com", okta=okta_id(1)).user
         world.act(user, active=False)
         world.post("taken@example.com", okta=okta_id(2))
-        assert (
-            world.refused(lambda: world.post("taken@example.com", okta=okta_id(1))) is RefusalCode.UNIQUENESS
-        )
+        assert world.refused(lambda: world.post("taken@example.com", okta=okta_id(1))) is RefusalCode.UNIQUENESS
 
     def test_does_not_revive_another_person_s_account(self, world: World) -> None:
         user = world.post("pat@example.com", okta=okta_id(1)).user

@@ -55,9 +55,7 @@ class TestIdentities:
 
     def test_many_equal_posts_at_once_make_one_account(self, world: World) -> None:
         futures = [
-            world.directory.create(
-                world.draft("pat@example.com", okta=okta_id(1)), world.context(), world.now
-            )
+            world.directory.create(world.draft("pat@example.com", okta=okta_id(1)), world.context(), world.now)
             for _ in range(20)
         ]
         outcomes = [future.exception(20) for future in futures]
@@ -213,9 +211,7 @@ class TestReads:
 
     def test_emails_are_kept_for_filters(self, world: World) -> None:
         (user,) = world.managed()
-        world.change(
-            user, emails=(MultiValue(value=user.user_name, primary=True), MultiValue(value="B@x.example"))
-        )
+        world.change(user, emails=(MultiValue(value=user.user_name, primary=True), MultiValue(value="B@x.example")))
         with world.store.read() as conn:
             keys = conn.execute(select(user_emails.c.value_key).order_by(user_emails.c.position)).scalars()
             assert list(keys) == [user.user_name, "b@x.example"]

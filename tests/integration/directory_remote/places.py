@@ -32,8 +32,7 @@ OVER = OWN_GRACE + timedelta(minutes=1)
 
 def email(name: str) -> Profile:
     return Profile(
-        name=Name(given_name="Ann", family_name="Lee"),
-        emails=(MultiValue(value=name, type="work", primary=True),),
+        name=Name(given_name="Ann", family_name="Lee"), emails=(MultiValue(value=name, type="work", primary=True),)
     )
 
 
@@ -53,26 +52,24 @@ class Place:
     def context(self, source: Source = Source.PUSH, **more: Any) -> WriteContext:
         return WriteContext(actor="tester", source=source, **more)
 
-    def post(
-        self, name: str, *, okta: str | None = None, source: Source = Source.PUSH, **more: Any
-    ) -> Written:
-        return self.directory.create(draft(name, okta=okta, **more), self.context(source), self.now).result(
-            30
-        )
+    def post(self, name: str, *, okta: str | None = None, source: Source = Source.PUSH, **more: Any) -> Written:
+        return self.directory.create(draft(name, okta=okta, **more), self.context(source), self.now).result(30)
 
     def begin_change(
-        self, user: DirectoryUser, *, source: Source = Source.PUSH, version: int | None = None, fence: int | None = None, **changes: Any
-    ) -> "Future[Written]":  # fmt: skip
+        self,
+        user: DirectoryUser,
+        *,
+        source: Source = Source.PUSH,
+        version: int | None = None,
+        fence: int | None = None,
+        **changes: Any,
+    ) -> "Future[Written]":
         def wanted(before: DirectoryUser) -> Draft:
-            own = {
-                name: value for name, value in changes.items() if name in ("user_name", "active", "okta_id")
-            }
+            own = {name: value for name, value in changes.items() if name in ("user_name", "active", "okta_id")}
             profile = {name: value for name, value in changes.items() if name not in own}
             if "user_name" in own:
                 profile["emails"] = (MultiValue(value=own["user_name"], type="work", primary=True),)
-            base = Draft(
-                user_name=before.user_name, profile=replace(before.profile, **profile), active=before.active
-            )
+            base = Draft(user_name=before.user_name, profile=replace(before.profile, **profile), active=before.active)
             return replace(base, **own)
 
         return self.directory.modify(
@@ -101,18 +98,14 @@ class Place:
         with self.store.read() as conn:
             return [
                 row[0]
-                for row in conn.execute(
-                    text("select verb from journal where kind = :k order by id"), {"k": kind}
-                )
+                for row in conn.execute(text("select verb from journal where kind = :k order by id"), {"k": kind})
             ]
 
 
 class Held:
     """Calls of a transport that stop right before the socket: ``wait`` for one, then ``release`` all."""
 
-    def __init__(
-        self, directory: RemoteDirectory, held: Callable[[str, str, Mapping[str, Any]], bool]
-    ) -> None:
+    def __init__(self, directory: RemoteDirectory, held: Callable[[str, str, Mapping[str, Any]], bool]) -> None:
         """``held``: by the method, the path and the parameters."""
         self._came, self._go = threading.Event(), threading.Event()
         exchange = directory.transport._exchange
@@ -140,9 +133,15 @@ class SqlPlace(Place):
 
     def local(self, name: str, role: Role = Role.MEMBER) -> DirectoryUser:
         user = DirectoryUser(
-            id=f"id-{name}", user_name=name, profile=email(name), active=True, created=self.now, updated=self.now,
-            origin=Origin.LOCAL, role=role,
-        )  # fmt: skip
+            id=f"id-{name}",
+            user_name=name,
+            profile=email(name),
+            active=True,
+            created=self.now,
+            updated=self.now,
+            origin=Origin.LOCAL,
+            role=role,
+        )
         return self.store.write(
             lambda conn: guarded.write(
                 conn,
@@ -185,16 +184,18 @@ class RemotePlace(Place):
 
 def remote_settings(remote: Remote, guard: GuardSettings = ROOMY, **directory: Any) -> Settings:
     values = {
-        "backend": "scim", "base_url": remote.url, "api_key": remote.key, "owners": OWNERS, "max_per_second": 100_000.0,
+        "backend": "scim",
+        "base_url": remote.url,
+        "api_key": remote.key,
+        "owners": OWNERS,
+        "max_per_second": 100_000.0,
         "page_size": 7,
-    }  # fmt: skip
+    }
     return Settings(directory=DirectorySettings(**(values | directory)), guard=guard)
 
 
 @contextmanager
-def remote_place(
-    store: Store, remote: Remote, guard: GuardSettings = ROOMY, **directory: Any
-) -> Iterator[RemotePlace]:
+def remote_place(store: Store, remote: Remote, guard: GuardSettings = ROOMY, **directory: Any) -> Iterator[RemotePlace]:
     place = RemotePlace(store, remote, guard, **directory)
     try:
         yield place

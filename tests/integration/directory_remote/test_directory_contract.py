@@ -60,11 +60,7 @@ def test_values_are_cleared_and_lists_replaced(place: Place) -> None:
     phones = (MultiValue(value="+1 555 0111", type="work"),)
     place.change(user, title=None, phone_numbers=phones, enterprise=Enterprise(department="Sales"))
     profile = place.get(user).profile
-    assert (profile.title, profile.phone_numbers, profile.enterprise) == (
-        None,
-        phones,
-        Enterprise(department="Sales"),
-    )
+    assert (profile.title, profile.phone_numbers, profile.enterprise) == (None, phones, Enterprise(department="Sales"))
     place.change(user, phone_numbers=())
     assert place.get(user).profile.phone_numbers == ()
 
@@ -140,11 +136,7 @@ def test_everyone_is_listed_once_over_many_pages(place: Place) -> None:
 def test_a_search_answers_who_fits(place: Place) -> None:
     place.post("ann@example.com", okta=okta_id(1), title="Clerk")
     place.post("bob@example.com", okta=okta_id(2), title="Chief")
-    for text in (
-        'userName eq "BOB@example.com"',
-        f'externalId eq "{okta_id(2)}"',
-        'title sw "Ch" and active eq true',
-    ):
+    for text in ('userName eq "BOB@example.com"', f'externalId eq "{okta_id(2)}"', 'title sw "Ch" and active eq true'):
         found = place.directory.search(parse(text), 1, 10)
         assert [user.user_name for user in found.users] == ["bob@example.com"], text
         assert found.total == 1
@@ -248,8 +240,6 @@ def test_every_change_and_every_refusal_has_its_journal_row(place: Place) -> Non
     place.change(user, active=False)
     place.change(user, active=True)
     with pytest.raises(Refused):
-        place.directory.create(draft("ann@example.com", okta=okta_id(2)), place.context(), place.now).result(
-            30
-        )
+        place.directory.create(draft("ann@example.com", okta=okta_id(2)), place.context(), place.now).result(30)
     assert place.journal("applied") == ["create", "update", "deactivate", "reactivate"]
     assert place.journal("refused") == ["create"]

@@ -46,9 +46,7 @@ def test_a_push_of_the_profile_that_never_came_about_is_not_called_applied(
     assert sloppy_place.change(user, title="Clerk").user.profile.title == "Clerk"
 
 
-def test_half_a_push_whose_answer_is_lost_twice_is_not_done(
-    sloppy_place: RemotePlace, sloppy: Sloppy
-) -> None:
+def test_half_a_push_whose_answer_is_lost_twice_is_not_done(sloppy_place: RemotePlace, sloppy: Sloppy) -> None:
     """Nobody said yes, so nothing may be missing; not even what is no userName and no switch."""
     user = linked(sloppy_place)
 
@@ -146,9 +144,7 @@ def test_a_sending_that_fails_behind_a_lost_one_leaves_the_outcome_open(
 
 
 @pytest.mark.parametrize("reply", [Reply(404, raw=b"<h1>Not Found"), error(404), error(405), error(501)])
-def test_a_patch_that_is_not_routed_becomes_a_put(
-    sloppy_place: RemotePlace, sloppy: Sloppy, reply: Reply
-) -> None:
+def test_a_patch_that_is_not_routed_becomes_a_put(sloppy_place: RemotePlace, sloppy: Sloppy, reply: Reply) -> None:
     user = linked(sloppy_place)
     sloppy.users[user.id]["badge"] = "B-12"
     sloppy.scripted = patches(lambda *_: reply)

@@ -57,9 +57,7 @@ def test_one_in_doubt_counts_as_made_whatever_the_list_shows(
 
 
 @pytest.mark.parametrize("shown", [0, 1, 2], ids=["before its page", "on its page", "after its page"])
-def test_one_that_is_made_while_the_list_is_read_counts(
-    sqlite_store: Store, sloppy: Sloppy, shown: int
-) -> None:
+def test_one_that_is_made_while_the_list_is_read_counts(sqlite_store: Store, sloppy: Sloppy, shown: int) -> None:
     with remote_place(sqlite_store, Remote(sloppy.url, KEY), page_size=1, concurrency=1) as place:
         everybody = people(place)
         pages = iter(place.directory.everyone())
@@ -92,9 +90,7 @@ def test_one_that_was_done_and_undone_again_while_an_older_one_is_in_doubt_count
     sloppy_place: RemotePlace, sloppy: Sloppy
 ) -> None:
     ann, bob, _ = people(sloppy_place)
-    sloppy.scripted = lambda _, call: (
-        Reply(500) if call.path == f"/Users/{ann.id}" and sloppy.count("PATCH") else None
-    )
+    sloppy.scripted = lambda _, call: Reply(500) if call.path == f"/Users/{ann.id}" and sloppy.count("PATCH") else None
     sloppy_place.directory.transport.most_patience = 0.0
     with pytest.raises(AnswerLost):
         sloppy_place.change(ann, active=False)

@@ -68,10 +68,7 @@ def test_a_connection_that_nobody_takes_is_told_apart_from_a_deadline_that_is_ov
         address = full.getsockname()
         waiting.connect(address)
         settings = DirectorySettings(
-            backend="scim",
-            base_url=f"http://127.0.0.1:{address[1]}",
-            api_key=KEY,
-            timeout=timedelta(seconds=0.2),
+            backend="scim", base_url=f"http://127.0.0.1:{address[1]}", api_key=KEY, timeout=timedelta(seconds=0.2)
         )
         calls = Transport(settings, first_wait=0.01)
         try:
@@ -113,9 +110,7 @@ def users(place: RemotePlace) -> list[DirectoryUser]:
     return place.users  # type: ignore[attr-defined, no-any-return]
 
 
-def test_a_push_whose_write_is_swallowed_ends_in_time_and_stays_open(
-    hurried: RemotePlace, sloppy: Sloppy
-) -> None:
+def test_a_push_whose_write_is_swallowed_ends_in_time_and_stays_open(hurried: RemotePlace, sloppy: Sloppy) -> None:
     stuck = Stuck(sloppy)
     try:
         with pytest.raises(AnswerLost):

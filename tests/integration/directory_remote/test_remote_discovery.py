@@ -36,11 +36,7 @@ def test_people_are_listed_made_and_changed_without_a_usable_discovery(
     user = sloppy_place.post("ann@example.com", okta=okta_id(1)).user
     assert sloppy_place.change(user, title="Clerk").user.profile.title == "Clerk"
     assert [u.id for page in sloppy_place.directory.everyone() for u in page] == [user.id]
-    warned = [
-        check
-        for check in checks.checks(sloppy_place.directory, sloppy_place.now)
-        if check.state is State.WARN
-    ]
+    warned = [check for check in checks.checks(sloppy_place.directory, sloppy_place.now) if check.state is State.WARN]
     assert [check.name for check in warned] == ["remote abilities"]
     assert "ServiceProviderConfig answered" in warned[0].detail
 
@@ -62,9 +58,7 @@ def test_a_broken_discovery_is_tried_again_at_once_and_after_a_while(
 
 
 @pytest.mark.parametrize("reply", [error(401), Reply(302, Location="https://other.example.com/")])
-def test_a_wrong_key_or_address_is_no_broken_discovery(
-    sloppy_place: RemotePlace, sloppy: Sloppy, reply: Reply
-) -> None:
+def test_a_wrong_key_or_address_is_no_broken_discovery(sloppy_place: RemotePlace, sloppy: Sloppy, reply: Reply) -> None:
     def everywhere(_: Sloppy, call: Call) -> Reply:
         return reply
 

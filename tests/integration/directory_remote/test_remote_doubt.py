@@ -55,9 +55,7 @@ def stale(server: Sloppy, call: Call) -> Reply | None:
     return Reply(200, user | {"active": True}) if call.method == "GET" and user is not None else None
 
 
-def test_an_account_that_a_remote_hides_once_inactive_is_deactivated(
-    sloppy_place: RemotePlace, sloppy: Sloppy
-) -> None:
+def test_an_account_that_a_remote_hides_once_inactive_is_deactivated(sloppy_place: RemotePlace, sloppy: Sloppy) -> None:
     user = linked(sloppy_place)
     sloppy.scripted = hides_inactive
     done = sloppy_place.change(user, active=False)
@@ -67,9 +65,7 @@ def test_an_account_that_a_remote_hides_once_inactive_is_deactivated(
     assert state(sloppy_place) == (0, 1)
 
 
-@pytest.mark.parametrize(
-    ("lies", "error_type"), [(garbled, AnswerLost), (stale, NotDone)], ids=["unreadable", "stale"]
-)
+@pytest.mark.parametrize(("lies", "error_type"), [(garbled, AnswerLost), (stale, NotDone)], ids=["unreadable", "stale"])
 def test_a_yes_whose_read_back_shows_nothing_counts_until_a_later_read_shows_it(
     sloppy_place: RemotePlace, sloppy: Sloppy, lies: Hook, error_type: type[DirectoryUnavailable]
 ) -> None:
@@ -101,9 +97,7 @@ def test_a_yes_that_did_nothing_gives_its_count_back_once_nothing_can_arrive(
     assert sloppy_place.journal("failed") == ["deactivate"]
 
 
-def test_a_deactivation_of_which_the_rest_was_dropped_is_one(
-    sloppy_place: RemotePlace, sloppy: Sloppy
-) -> None:
+def test_a_deactivation_of_which_the_rest_was_dropped_is_one(sloppy_place: RemotePlace, sloppy: Sloppy) -> None:
     """A sweep's change of both: the title never came."""
     user = linked(sloppy_place)
     sloppy.scripted = lambda server, _: server.users[user.id].pop("title", None) and None
@@ -165,9 +159,7 @@ def test_a_no_whose_truth_cannot_be_read_counts(sloppy_place: RemotePlace, slopp
     assert state(sloppy_place) == (1, 1)
 
 
-def test_a_no_that_a_read_confirms_gives_its_count_back_at_once(
-    sloppy_place: RemotePlace, sloppy: Sloppy
-) -> None:
+def test_a_no_that_a_read_confirms_gives_its_count_back_at_once(sloppy_place: RemotePlace, sloppy: Sloppy) -> None:
     user = linked(sloppy_place)
     sloppy.scripted = lambda _, call: error(400, "not on Mondays") if call.method == "PATCH" else None
     with pytest.raises(ScimError, match="not on Mondays"):

@@ -66,9 +66,7 @@ def test_an_operator_links_the_new_account_where_the_remote_keeps_another_extern
     assert unlinked(sloppy_place) == [(old.id, okta_id(1))]
 
 
-def test_an_account_restored_under_another_id_is_no_second_person(
-    sloppy_place: RemotePlace, sloppy: Sloppy
-) -> None:
+def test_an_account_restored_under_another_id_is_no_second_person(sloppy_place: RemotePlace, sloppy: Sloppy) -> None:
     gone(sloppy_place, sloppy)
     restored = sloppy.add("ann.lee@example.com", externalId=okta_id(1))
     with pytest.raises(Refused, match="active OpsHelm account already"):

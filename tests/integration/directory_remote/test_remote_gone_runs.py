@@ -50,9 +50,7 @@ def test_an_account_that_is_deleted_right_after_the_agents_own_write_is_made_aga
         world.remote.client.close()
 
 
-def test_an_account_that_a_lagging_list_does_not_show_yet_is_not_made_again(
-    tmp_path: Path, sloppy: Sloppy
-) -> None:
+def test_an_account_that_a_lagging_list_does_not_show_yet_is_not_made_again(tmp_path: Path, sloppy: Sloppy) -> None:
     with remote_world(Remote(sloppy.url, KEY), tmp_path) as world:
         login = started(world, sloppy)
         user = sloppy.users[world.account(login).id]

@@ -72,9 +72,7 @@ def test_a_listing_by_cursor_ends_with_the_last_cursor(sloppy_place: RemotePlace
     assert cursors == ["", "7", "13", "19"]
 
 
-def test_a_cursor_that_comes_twice_makes_the_listing_unreliable(
-    sloppy_place: RemotePlace, sloppy: Sloppy
-) -> None:
+def test_a_cursor_that_comes_twice_makes_the_listing_unreliable(sloppy_place: RemotePlace, sloppy: Sloppy) -> None:
     people(sloppy, 20)
     sloppy.config["pagination"] = {"cursor": True}
 
@@ -120,9 +118,7 @@ def test_a_server_that_ignores_the_index_is_no_listing(sloppy_place: RemotePlace
         names(sloppy_place)
 
 
-def test_a_listing_that_ends_before_its_total_is_no_listing(
-    sloppy_place: RemotePlace, sloppy: Sloppy
-) -> None:
+def test_a_listing_that_ends_before_its_total_is_no_listing(sloppy_place: RemotePlace, sloppy: Sloppy) -> None:
     people(sloppy, 10)
     sloppy.shape_list = lambda body: body | {"totalResults": 11}
     with pytest.raises(ListingUnreliable, match="ended after 10 of 11"):
@@ -135,9 +131,7 @@ def test_an_empty_page_with_a_total_is_no_empty_directory(sloppy_place: RemotePl
         names(sloppy_place)
 
 
-def test_a_listing_without_totals_goes_on_to_the_empty_page(
-    sloppy_place: RemotePlace, sloppy: Sloppy
-) -> None:
+def test_a_listing_without_totals_goes_on_to_the_empty_page(sloppy_place: RemotePlace, sloppy: Sloppy) -> None:
     expected = people(sloppy, 20)
 
     def no_total(body: Body) -> Body:
@@ -148,9 +142,7 @@ def test_a_listing_without_totals_goes_on_to_the_empty_page(
     assert names(sloppy_place) == expected
 
 
-def test_an_account_that_comes_twice_counts_once_and_is_reported(
-    sloppy_place: RemotePlace, sloppy: Sloppy
-) -> None:
+def test_an_account_that_comes_twice_counts_once_and_is_reported(sloppy_place: RemotePlace, sloppy: Sloppy) -> None:
     expected = people(sloppy, 10)
 
     def inserted(server: Sloppy, call: Call) -> None:
@@ -207,12 +199,7 @@ def test_a_sloppy_server_is_read_all_the_same(sloppy_place: RemotePlace, sloppy:
         body = {key.lower() if key != "userName" else key: value for key, value in body.items()}
         del body["schemas"]
         email = [{"value": e["value"], "primary": "true"} for e in body["emails"]]
-        return body | {
-            "id": int(body["id"][1:]),
-            "active": str(body["active"]),
-            "externalid": 77,
-            "emails": email,
-        }
+        return body | {"id": int(body["id"][1:]), "active": str(body["active"]), "externalid": 77, "emails": email}
 
     def page(body: Body) -> Body:
         return {"totalresults": str(body["totalResults"]), "resources": body["Resources"]}
@@ -244,9 +231,7 @@ def test_a_remote_that_ignores_filters_does_not_answer_with_a_stranger(
     found = directory.find(user_name_key="person29@example.com")
     assert found is not None
     assert found.id == "u000030"
-    made = directory.create(
-        draft("new@example.com", okta=okta_id(1)), sloppy_place.context(), sloppy_place.now
-    )
+    made = directory.create(draft("new@example.com", okta=okta_id(1)), sloppy_place.context(), sloppy_place.now)
     assert made.result(30).created
 
 
@@ -280,9 +265,7 @@ def test_a_total_that_is_less_than_what_there_is_is_no_listing(
         names(sloppy_place)
 
 
-def test_a_total_that_is_each_page_s_own_length_is_no_listing(
-    sloppy_place: RemotePlace, sloppy: Sloppy
-) -> None:
+def test_a_total_that_is_each_page_s_own_length_is_no_listing(sloppy_place: RemotePlace, sloppy: Sloppy) -> None:
     people(sloppy, 41)
     sloppy.page_cap = 20
     sloppy.shape_list = lambda body: body | {"totalResults": len(body["Resources"])}
@@ -290,9 +273,7 @@ def test_a_total_that_is_each_page_s_own_length_is_no_listing(
         names(sloppy_place)
 
 
-def test_whoever_is_added_right_behind_the_last_page_is_listed_too(
-    sloppy_place: RemotePlace, sloppy: Sloppy
-) -> None:
+def test_whoever_is_added_right_behind_the_last_page_is_listed_too(sloppy_place: RemotePlace, sloppy: Sloppy) -> None:
     expected = people(sloppy, 10)
 
     def late(server: Sloppy, call: Call) -> None:

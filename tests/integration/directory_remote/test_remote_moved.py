@@ -45,7 +45,7 @@ def test_a_sweep_that_lost_a_race_tries_again_on_what_it_reads_then(
 
 @pytest.mark.parametrize(
     "changes", [{"title": "Cook"}, {"active": False}, {"userName": "lee@example.com"}], ids=lambda c: next(iter(c))
-)  # fmt: skip
+)
 def test_a_sweep_whose_plan_the_race_has_overtaken_leaves_the_account_alone(
     sloppy_place: RemotePlace, sloppy: Sloppy, changes: dict[str, Any]
 ) -> None:

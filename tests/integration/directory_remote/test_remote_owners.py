@@ -24,9 +24,7 @@ def refusal(future: "Future[Written]") -> RefusalCode | None:
 
 
 @pytest.mark.parametrize("source", [Source.PUSH, Source.SWEEP])
-def test_of_two_owners_deactivated_at_once_one_stays(
-    sloppy_place: RemotePlace, sloppy: Sloppy, source: Source
-) -> None:
+def test_of_two_owners_deactivated_at_once_one_stays(sloppy_place: RemotePlace, sloppy: Sloppy, source: Source) -> None:
     owners = [sloppy_place.owner(name) for name in OWNERS]
     ends = [sloppy_place.begin_change(user, active=False, source=source) for user in owners]
     assert sorted(map(str, map(refusal, ends))) == sorted(["None", str(RefusalCode.LAST_OWNER)])
@@ -67,9 +65,7 @@ def test_the_last_owner_s_refusal_says_what_whoever_asked_can_do(
 
 
 def still_active(sloppy: Sloppy, names: list[str]) -> list[str]:
-    return [
-        user["userName"] for user in sloppy.users.values() if user["userName"] in names and user["active"]
-    ]
+    return [user["userName"] for user in sloppy.users.values() if user["userName"] in names and user["active"]]
 
 
 def ended(world: RemoteWorld, names: list[str]) -> list[tuple[str, str | None]]:
@@ -84,9 +80,7 @@ def ended(world: RemoteWorld, names: list[str]) -> list[tuple[str, str | None]]:
 
 
 @pytest.mark.parametrize("by_roles", [False, True])
-def test_of_two_owners_in_one_plan_the_later_is_held_and_stays(
-    tmp_path: Path, sloppy: Sloppy, by_roles: bool
-) -> None:
+def test_of_two_owners_in_one_plan_the_later_is_held_and_stays(tmp_path: Path, sloppy: Sloppy, by_roles: bool) -> None:
     with remote_world(Remote(sloppy.url, KEY), tmp_path) as world:
         world.first_run()
         leavers = world.people()[:2]

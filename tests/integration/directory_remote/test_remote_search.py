@@ -15,17 +15,52 @@ from agent.store.engine import Store
 
 ENTERPRISE = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User"
 FILTERS = [
-    'title eq "clerk"', 'title ne "CLERK"', "title pr", "not (title pr)", 'title co "ler"', 'title sw "cl"', 'title ew "RK"',
-    'title gt "b"', 'title le "clerk"', "title eq null", "title ne null", 'title co ""', "active eq false", "active ne true",
-    'userName co "ANN"', 'userName sw "bob" or userName sw "Cid"', 'externalId co "00u"', "externalId pr", 'externalId ne "x"',
-    'name.givenName eq "ann"', 'name.familyName eq "Nobody"', "nickName pr and title pr", 'emails.value eq "ANN@example.com"',
-    "emails pr", 'emails.type eq "home"', 'emails.type ne "home"', 'emails[type eq "home" and value co "NET"]',
-    'emails[primary eq true and type eq "home"]', "emails.primary eq false", 'emails[not (type eq "work")]',
-    "phoneNumbers pr", "phoneNumbers.value eq null", 'phoneNumbers.value ne "+1"', 'phoneNumbers[type eq "fax"]', "phoneNumbers.value pr",
-    'addresses.locality eq "paris"', 'addresses[type eq "work" and country pr]', f'{ENTERPRISE}:department eq "it"',
-    f'{ENTERPRISE}:manager.value eq "7"', f'not ({ENTERPRISE}:department sw "I")', 'meta.created gt "2020-01-01T00:00:00Z"',
-    'meta.lastModified lt "2020-01-01T00:00:00Z"', 'meta.resourceType eq "User"', "id pr", 'id co "no such"',
-]  # fmt: skip
+    'title eq "clerk"',
+    'title ne "CLERK"',
+    "title pr",
+    "not (title pr)",
+    'title co "ler"',
+    'title sw "cl"',
+    'title ew "RK"',
+    'title gt "b"',
+    'title le "clerk"',
+    "title eq null",
+    "title ne null",
+    'title co ""',
+    "active eq false",
+    "active ne true",
+    'userName co "ANN"',
+    'userName sw "bob" or userName sw "Cid"',
+    'externalId co "00u"',
+    "externalId pr",
+    'externalId ne "x"',
+    'name.givenName eq "ann"',
+    'name.familyName eq "Nobody"',
+    "nickName pr and title pr",
+    'emails.value eq "ANN@example.com"',
+    "emails pr",
+    'emails.type eq "home"',
+    'emails.type ne "home"',
+    'emails[type eq "home" and value co "NET"]',
+    'emails[primary eq true and type eq "home"]',
+    "emails.primary eq false",
+    'emails[not (type eq "work")]',
+    "phoneNumbers pr",
+    "phoneNumbers.value eq null",
+    'phoneNumbers.value ne "+1"',
+    'phoneNumbers[type eq "fax"]',
+    "phoneNumbers.value pr",
+    'addresses.locality eq "paris"',
+    'addresses[type eq "work" and country pr]',
+    f'{ENTERPRISE}:department eq "it"',
+    f'{ENTERPRISE}:manager.value eq "7"',
+    f'not ({ENTERPRISE}:department sw "I")',
+    'meta.created gt "2020-01-01T00:00:00Z"',
+    'meta.lastModified lt "2020-01-01T00:00:00Z"',
+    'meta.resourceType eq "User"',
+    "id pr",
+    'id co "no such"',
+]
 
 
 @pytest.fixture
@@ -34,14 +69,15 @@ def people(sqlite_store: Store) -> SqlPlace:
     ann = place.post("Ann@example.com", okta=okta_id(1), title="Clerk", nick_name="Annie").user
     home = MultiValue(value="ann@home.example.net", type="home")
     place.change(ann, emails=(*ann.profile.emails, home), phone_numbers=(MultiValue(value="+1", type="fax"),))
-    bob = place.post(
-        "bob@example.com", title="Änne", addresses=(Address(locality="Paris", type="work"),)
-    ).user
+    bob = place.post("bob@example.com", title="Änne", addresses=(Address(locality="Paris", type="work"),)).user
     place.change(bob, active=False)
     place.post(
-        "cid@example.com", okta=okta_id(3), enterprise=Enterprise(department="IT", manager=Manager(value="7")),
-        addresses=(Address(locality="PARIS", country="FR", type="work"),), phone_numbers=(MultiValue(type="work"),),
-    )  # fmt: skip
+        "cid@example.com",
+        okta=okta_id(3),
+        enterprise=Enterprise(department="IT", manager=Manager(value="7")),
+        addresses=(Address(locality="PARIS", country="FR", type="work"),),
+        phone_numbers=(MultiValue(type="work"),),
+    )
     return place
 
 
@@ -68,10 +104,13 @@ def names(page: Page) -> list[str]:
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ('title eq "zzz"', []), ("active eq false", ["bob@example.com"]), ('name.familyName eq "Nobody"', []),
-        ('emails.value eq "cid@example.com"', ["cid@example.com"]), ('title eq "clerk"', ["ann@example.com"]),
+        ('title eq "zzz"', []),
+        ("active eq false", ["bob@example.com"]),
+        ('name.familyName eq "Nobody"', []),
+        ('emails.value eq "cid@example.com"', ["cid@example.com"]),
+        ('title eq "clerk"', ["ann@example.com"]),
     ],
-)  # fmt: skip
+)
 @pytest.mark.parametrize("count", [100, 1, 0])
 def test_a_remote_that_ignores_a_filter_answers_nobody_who_does_not_fit(
     sloppy_place: RemotePlace, sloppy: Sloppy, text: str, expected: list[str], count: int
@@ -102,18 +141,14 @@ def test_what_a_remote_found_itself_is_its_own_page(sloppy_place: RemotePlace, s
 
 
 @pytest.mark.parametrize("status", [400, 403, 404, 501])
-def test_a_filter_that_the_remote_refuses_is_refused(
-    sloppy_place: RemotePlace, sloppy: Sloppy, status: int
-) -> None:
+def test_a_filter_that_the_remote_refuses_is_refused(sloppy_place: RemotePlace, sloppy: Sloppy, status: int) -> None:
     sloppy.scripted = lambda _, call: error(status) if "filter" in call.query else None
     with pytest.raises(ScimError) as caught:
         search(sloppy_place, 'title eq "x"')
     assert (caught.value.status, caught.value.scim_type) == (400, "invalidFilter")
 
 
-def test_a_remote_that_is_no_list_of_accounts_is_unavailable(
-    sloppy_place: RemotePlace, sloppy: Sloppy
-) -> None:
+def test_a_remote_that_is_no_list_of_accounts_is_unavailable(sloppy_place: RemotePlace, sloppy: Sloppy) -> None:
     def hello(_: Sloppy, call: Call) -> Reply:
         return Reply(200, {"hello": "world"})
 

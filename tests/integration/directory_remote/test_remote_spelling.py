@@ -34,9 +34,7 @@ def exact_remote(sloppy: Sloppy) -> Sloppy:
 
 
 def listings(sloppy: Sloppy) -> int:
-    return sum(
-        not call.writes and call.path == "/Users" and "filter" not in call.query for call in sloppy.calls
-    )
+    return sum(not call.writes and call.path == "/Users" and "filter" not in call.query for call in sloppy.calls)
 
 
 @pytest.mark.parametrize("source", [Source.PUSH, Source.SWEEP])
@@ -74,9 +72,7 @@ def test_a_remembered_account_that_got_another_name_is_not_taken_for_the_old_one
     assert sloppy_place.post(ASKED, okta=okta_id(1)).created
 
 
-def test_a_remote_that_folds_case_is_tried_once_and_never_listed(
-    sloppy_place: RemotePlace, sloppy: Sloppy
-) -> None:
+def test_a_remote_that_folds_case_is_tried_once_and_never_listed(sloppy_place: RemotePlace, sloppy: Sloppy) -> None:
     for number in range(30):
         sloppy.add(f"p{number}@example.com")
     for number in range(3):
@@ -84,9 +80,7 @@ def test_a_remote_that_folds_case_is_tried_once_and_never_listed(
     assert listings(sloppy) == 1
 
 
-def test_while_nobody_can_be_told_apart_nothing_is_made(
-    sloppy_place: RemotePlace, exact_remote: Sloppy
-) -> None:
+def test_while_nobody_can_be_told_apart_nothing_is_made(sloppy_place: RemotePlace, exact_remote: Sloppy) -> None:
     """The listing that would tell is not whole."""
     exact_remote.shape_list = lambda body: body | {"totalResults": 99}
     with pytest.raises(DirectoryUnavailable):

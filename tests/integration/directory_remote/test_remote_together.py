@@ -137,9 +137,7 @@ def test_filters_that_are_not_supported_are_not_tried(world: RemoteWorld, sloppy
     assert (drifted(sloppy, ids), searches(sloppy)) == (0, 0)
 
 
-def test_whoever_the_search_leaves_out_or_shows_unreadable_is_read_alone(
-    world: RemoteWorld, sloppy: Sloppy
-) -> None:
+def test_whoever_the_search_leaves_out_or_shows_unreadable_is_read_alone(world: RemoteWorld, sloppy: Sloppy) -> None:
     ids = drift(world, sloppy)
 
     def shown(server: Sloppy, call: Call) -> Reply | None:
@@ -217,9 +215,7 @@ def test_what_the_agent_itself_wrote_just_now_is_not_undone_by_a_search_that_lag
     assert sloppy.users[ids[0]]["title"] == "Pushed"
 
 
-def test_what_somebody_changes_between_the_search_and_the_call_is_kept(
-    world: RemoteWorld, sloppy: Sloppy
-) -> None:
+def test_what_somebody_changes_between_the_search_and_the_call_is_kept(world: RemoteWorld, sloppy: Sloppy) -> None:
     ids = drift(world, sloppy)
 
     def meanwhile(server: Sloppy, call: Call) -> Reply | None:
@@ -247,9 +243,7 @@ def test_a_remote_whose_searches_show_other_versions_than_its_writes_want_is_rea
         assert (drifted(sloppy, ids), searches(sloppy) <= searched) == (0, True)
 
 
-def test_where_there_are_versions_a_search_without_them_is_not_enough(
-    world: RemoteWorld, sloppy: Sloppy
-) -> None:
+def test_where_there_are_versions_a_search_without_them_is_not_enough(world: RemoteWorld, sloppy: Sloppy) -> None:
     ids = drift(world, sloppy)
     sloppy.scripted = shown_otherwise(lambda user: {k: v for k, v in user.items() if k != "meta"})
     assert world.reconcile().outcome.value == "applied"
@@ -258,9 +252,7 @@ def test_where_there_are_versions_a_search_without_them_is_not_enough(
 
 
 @pytest.mark.parametrize("announced", [True, False], ids=["says so", "shows it"])
-def test_what_a_search_does_not_show_survives_a_put(
-    world: RemoteWorld, sloppy: Sloppy, announced: bool
-) -> None:
+def test_what_a_search_does_not_show_survives_a_put(world: RemoteWorld, sloppy: Sloppy, announced: bool) -> None:
     ids = drift(world, sloppy, shoeSize=43)
 
     def hook(server: Sloppy, call: Call) -> Reply | None:
@@ -353,9 +345,7 @@ def test_a_yes_that_did_nothing_is_found_out_though_the_search_shows_what_was_th
 
 
 @pytest.mark.parametrize("lost", ["nickName", "active"])
-def test_a_search_that_always_shows_less_hinders_no_repair(
-    world: RemoteWorld, sloppy: Sloppy, lost: str
-) -> None:
+def test_a_search_that_always_shows_less_hinders_no_repair(world: RemoteWorld, sloppy: Sloppy, lost: str) -> None:
     ids = drift(world, sloppy, nickName="Nick")
     sloppy.scripted = shown_otherwise(lambda user: {k: v for k, v in user.items() if k != lost})
     assert world.reconcile().outcome.value == "applied"
@@ -370,9 +360,7 @@ def test_a_search_that_lags_behind_the_list_hinders_no_repair(world: RemoteWorld
     assert drifted(sloppy, ids) == 0
 
 
-@pytest.mark.parametrize(
-    ("junk", "when"), [(b"1e999", "before"), (b'"\xff"', "after")], ids=["number", "latin-1"]
-)
+@pytest.mark.parametrize(("junk", "when"), [(b"1e999", "before"), (b'"\xff"', "after")], ids=["number", "latin-1"])
 def test_an_odd_value_in_a_search_costs_no_more_than_a_read(
     world: RemoteWorld, sloppy: Sloppy, junk: bytes, when: str
 ) -> None:
@@ -390,9 +378,7 @@ def test_an_odd_value_in_a_search_costs_no_more_than_a_read(
     assert (drifted(sloppy, ids), reads(sloppy)) == (0, 2 if when == "before" else 1)
 
 
-def test_an_external_id_that_only_a_read_by_id_shows_is_not_overwritten(
-    world: RemoteWorld, sloppy: Sloppy
-) -> None:
+def test_an_external_id_that_only_a_read_by_id_shows_is_not_overwritten(world: RemoteWorld, sloppy: Sloppy) -> None:
     ids = [world.account(person["login"]).id for person in world.people()]
     world.sql("delete from remote_links")
     for user_id in ids:

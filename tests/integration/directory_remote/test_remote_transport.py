@@ -66,9 +66,7 @@ def test_an_answer_may_come_compressed_and_is_only_as_large_as_what_comes_out(
             calls.read("/Users")
 
 
-def test_an_answer_that_is_too_large_is_not_read_to_its_end(
-    sloppy: Sloppy, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_answer_that_is_too_large_is_not_read_to_its_end(sloppy: Sloppy, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("agent.directory.remote.transport.MAX_ANSWER", 1000)
     sloppy.scripted = lambda *_: Reply(200, {"note": "x" * 1000})
     with transport(sloppy.url) as calls:
@@ -78,9 +76,16 @@ def test_an_answer_that_is_too_large_is_not_read_to_its_end(
 
 
 BAD = [
-    Reply(500), Reply(502, raw=b"<html>"), Reply(503), Reply(504), Reply(429), Reply(200, raw=b"<html>hello"), Reply(200, raw=b""),
-    Reply(cut=0), Reply(200, {"a": "b" * 100}, cut=20),
-]  # fmt: skip
+    Reply(500),
+    Reply(502, raw=b"<html>"),
+    Reply(503),
+    Reply(504),
+    Reply(429),
+    Reply(200, raw=b"<html>hello"),
+    Reply(200, raw=b""),
+    Reply(cut=0),
+    Reply(200, {"a": "b" * 100}, cut=20),
+]
 
 
 @pytest.mark.parametrize("bad", BAD, ids=lambda r: f"{r.status} {r.content[:6].decode()} {r.cut}")
@@ -171,9 +176,7 @@ class Slept:
 
 
 @pytest.mark.parametrize(
-    "bad",
-    [Reply(503), Reply(200, raw=b"<html>welcome"), Reply(cut=0)],
-    ids=["503", "a web page", "no answer"],
+    "bad", [Reply(503), Reply(200, raw=b"<html>welcome"), Reply(cut=0)], ids=["503", "a web page", "no answer"]
 )
 def test_what_has_never_answered_is_given_up_sooner_than_what_has(
     sloppy: Sloppy, bad: Reply, monkeypatch: pytest.MonkeyPatch
@@ -196,11 +199,7 @@ def test_what_has_never_answered_is_given_up_sooner_than_what_has(
 def test_a_pause_that_lasts_is_one_line_in_the_log(sloppy: Sloppy, monkeypatch: pytest.MonkeyPatch) -> None:
     slept = Slept(monkeypatch)
     sloppy.scripted = lambda *_: Reply(503)
-    with (
-        transport(sloppy.url) as calls,
-        structlog.testing.capture_logs() as said,
-        pytest.raises(DirectoryUnavailable),
-    ):
+    with transport(sloppy.url) as calls, structlog.testing.capture_logs() as said, pytest.raises(DirectoryUnavailable):
         calls.read("/ServiceProviderConfig")
     long = [pause for pause in slept.pauses if pause >= 1]
     loud = [line for line in said if line["log_level"] == "warning"]
@@ -216,9 +215,7 @@ def test_a_pause_that_lasts_is_one_line_in_the_log(sloppy: Sloppy, monkeypatch: 
         (404, r"no list of accounts there .* /scim/v2"),
     ],
 )
-def test_a_list_that_is_refused_or_not_there_names_the_setting(
-    sloppy: Sloppy, status: int, problem: str
-) -> None:
+def test_a_list_that_is_refused_or_not_there_names_the_setting(sloppy: Sloppy, status: int, problem: str) -> None:
     sloppy.scripted = lambda *_: Reply(status, raw=b"<html>")
     with transport(sloppy.url) as calls:
         with pytest.raises(DirectoryUnavailable, match=problem):
@@ -241,9 +238,7 @@ def test_check_asks_a_remote_that_is_down_for_a_few_seconds_alone(
         place.remote.client.close()
 
 
-def test_check_says_what_is_wrong_with_an_address_that_is_no_scim_service(
-    sqlite_store: Store, sloppy: Sloppy
-) -> None:
+def test_check_says_what_is_wrong_with_an_address_that_is_no_scim_service(sqlite_store: Store, sloppy: Sloppy) -> None:
     with remote_place(sqlite_store, Remote(sloppy.url, KEY)) as place:
         sloppy.scripted = lambda *_: Reply(200, {"hello": "world"})
         (check,) = checks.checks(place.directory, place.now)
@@ -294,9 +289,7 @@ def test_the_key_is_not_sent_to_another_host(sloppy: Sloppy) -> None:
 
 
 def test_a_redirect_on_the_same_host_is_followed_for_reads_alone(sloppy: Sloppy) -> None:
-    sloppy.scripted = lambda _, call: (
-        Reply(307, Location="/ServiceProviderConfig") if call.path == "/Config" else None
-    )
+    sloppy.scripted = lambda _, call: Reply(307, Location="/ServiceProviderConfig") if call.path == "/Config" else None
     with transport(sloppy.url) as calls:
         assert calls.read("/Config").ok
         with pytest.raises(DirectoryUnavailable, match="redirect"):
@@ -321,9 +314,7 @@ def test_a_wrong_key_is_said_so_and_not_tried_again(sloppy: Sloppy) -> None:
     assert len(sloppy.calls) == 1
 
 
-def test_neither_key_nor_names_are_in_logs_and_errors(
-    sloppy: Sloppy, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_neither_key_nor_names_are_in_logs_and_errors(sloppy: Sloppy, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     sloppy.scripted = lambda _, call: Reply(503) if "filter" in call.query else None
     with transport(sloppy.url) as calls:
@@ -349,13 +340,17 @@ class Authority:
         now = datetime.now(UTC)
         certificate = (
             x509.CertificateBuilder()
-            .subject_name(self.name).issuer_name(self.name).public_key(self.key.public_key()).serial_number(1)
-            .not_valid_before(now - timedelta(days=1)).not_valid_after(now + timedelta(days=100))
+            .subject_name(self.name)
+            .issuer_name(self.name)
+            .public_key(self.key.public_key())
+            .serial_number(1)
+            .not_valid_before(now - timedelta(days=1))
+            .not_valid_after(now + timedelta(days=100))
             .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
             .add_extension(x509.SubjectKeyIdentifier.from_public_key(self.key.public_key()), critical=False)
             .add_extension(_key_usage(), critical=True)
             .sign(self.key, hashes.SHA256())
-        )  # fmt: skip
+        )
         self.file = folder / f"{name}.pem"
         self.file.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
 
@@ -367,13 +362,16 @@ class Authority:
         )
         certificate = (
             x509.CertificateBuilder()
-            .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, host)])).issuer_name(self.name)
-            .public_key(key.public_key()).serial_number(x509.random_serial_number())
-            .not_valid_before(now - timedelta(days=300)).not_valid_after(now + ends)
+            .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, host)]))
+            .issuer_name(self.name)
+            .public_key(key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - timedelta(days=300))
+            .not_valid_after(now + ends)
             .add_extension(x509.SubjectAlternativeName(names), critical=False)
             .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(self.key.public_key()), critical=False)
             .sign(self.key, hashes.SHA256())
-        )  # fmt: skip
+        )
         file = self.folder / "server.pem"
         file.write_bytes(
             key.private_bytes(
@@ -388,9 +386,14 @@ class Authority:
 
 def _key_usage() -> x509.KeyUsage:
     names = (
-        "digital_signature", "content_commitment", "key_encipherment", "data_encipherment", "key_agreement", "encipher_only",
+        "digital_signature",
+        "content_commitment",
+        "key_encipherment",
+        "data_encipherment",
+        "key_agreement",
+        "encipher_only",
         "decipher_only",
-    )  # fmt: skip
+    )
     return x509.KeyUsage(**dict.fromkeys(names, False), key_cert_sign=True, crl_sign=True)
 
 
@@ -400,10 +403,7 @@ def authority(tmp_path: Path) -> Authority:
 
 
 def test_f40_a_private_authority_is_trusted_when_it_is_named(authority: Authority) -> None:
-    with (
-        sloppy_server(authority.server()) as server,
-        transport(server.url, ca_file=str(authority.file)) as calls,
-    ):
+    with sloppy_server(authority.server()) as server, transport(server.url, ca_file=str(authority.file)) as calls:
         assert calls.read("/ServiceProviderConfig").ok
         assert calls.certificate_ends is not None
         (check,) = checks._certificate(calls.certificate_ends, datetime.now(UTC))
@@ -458,8 +458,5 @@ def test_f40_a_certificate_that_is_not_right_ends_the_call_unsent(
 def test_f40_a_ca_file_without_certificates_is_a_wrong_setting(tmp_path: Path) -> None:
     file = tmp_path / "ca.pem"
     file.write_text("nothing here")
-    with (
-        pytest.raises(ConfigError, match=r"directory\.ca_file"),
-        transport("https://127.0.0.1:1", ca_file=str(file)),
-    ):
+    with pytest.raises(ConfigError, match=r"directory\.ca_file"), transport("https://127.0.0.1:1", ca_file=str(file)):
         pass

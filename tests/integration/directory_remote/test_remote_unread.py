@@ -41,9 +41,7 @@ def actions(report: RunReport) -> list[str]:
 
 
 @pytest.mark.parametrize("known", [by_name, by_external_id, by_link])
-def test_an_unreadable_account_is_no_new_person(
-    tmp_path: Path, sloppy: Sloppy, known: Callable[[Body], None]
-) -> None:
+def test_an_unreadable_account_is_no_new_person(tmp_path: Path, sloppy: Sloppy, known: Callable[[Body], None]) -> None:
     sloppy.add(OWNER)
     with remote_world(Remote(sloppy.url, KEY), tmp_path) as world:
         world.first_run()
@@ -108,9 +106,7 @@ def test_of_several_who_are_asked_for_the_others_are_repaired(tmp_path: Path, sl
         world.remote.client.close()
 
 
-def test_who_is_due_and_cannot_be_read_stays_due_and_the_failed_push_stays_open(
-    tmp_path: Path, sloppy: Sloppy
-) -> None:
+def test_who_is_due_and_cannot_be_read_stays_due_and_the_failed_push_stays_open(tmp_path: Path, sloppy: Sloppy) -> None:
     """Nothing is healed by a look that did not see the account."""
     sloppy.add(OWNER)
     with remote_world(Remote(sloppy.url, KEY), tmp_path) as world:
@@ -128,9 +124,7 @@ def test_who_is_due_and_cannot_be_read_stays_due_and_the_failed_push_stays_open(
             )
             events.failed(conn, [push])
             for person in (gone, other):
-                attention.add(
-                    conn, reason=attention.EVENT, okta_id=person["okta_id"], not_before=now, now=now
-                )
+                attention.add(conn, reason=attention.EVENT, okta_id=person["okta_id"], not_before=now, now=now)
 
         def due(after: timedelta) -> list[str | None]:
             with world.store.read() as conn:
@@ -171,13 +165,9 @@ def test_a_push_makes_no_second_account_of_one_that_cannot_be_read(
     assert sloppy_place.post(NAME, okta=okta_id(1)).created
 
 
-def test_an_account_that_is_unreadable_once_made_is_said_to_be_made(
-    sloppy_place: RemotePlace, sloppy: Sloppy
-) -> None:
+def test_an_account_that_is_unreadable_once_made_is_said_to_be_made(sloppy_place: RemotePlace, sloppy: Sloppy) -> None:
     sloppy.shape_user = lambda user: user | {"emails": "nonsense"}
-    with pytest.raises(
-        AnswerLost, match="was made at the remote OpsHelm, or may have been, but it can't be read"
-    ):
+    with pytest.raises(AnswerLost, match="was made at the remote OpsHelm, or may have been, but it can't be read"):
         sloppy_place.post(NAME, okta=okta_id(1))
     with pytest.raises(Unreadable, match="can't be read"):
         sloppy_place.post(NAME, okta=okta_id(1))

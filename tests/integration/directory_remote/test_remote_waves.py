@@ -24,9 +24,7 @@ def ids(world: RemoteWorld, count: int) -> list[str]:
 
 def states(world: RemoteWorld) -> list[str]:
     """Of the newest plan's actions."""
-    rows = world.sql(
-        "select state from actions where plan_id = (select max(plan_id) from actions) order by n"
-    )
+    rows = world.sql("select state from actions where plan_id = (select max(plan_id) from actions) order by n")
     return [row[0] for row in rows]
 
 
@@ -105,9 +103,7 @@ def test_an_account_that_a_run_makes_belongs_to_okta_for_whoever_pushes_before_t
     def push(active: bool) -> DirectoryUser:
         def wanted(before: DirectoryUser) -> Draft:
             assert before.managed
-            return Draft(
-                user_name=before.user_name, profile=before.profile, active=active, okta_id=before.okta_id
-            )
+            return Draft(user_name=before.user_name, profile=before.profile, active=active, okta_id=before.okta_id)
 
         return beside.modify(made["id"], wanted, context, world.now()).result(30).user
 
@@ -138,9 +134,7 @@ def test_a_reactivation_of_a_wave_is_counted_while_another_is_still_under_way(
     held.release()
     run.join(30)
     beside.close()
-    assert managed_active(world) == sum(
-        bool(u["active"]) for u in sloppy.users.values() if u.get("externalId")
-    )
+    assert managed_active(world) == sum(bool(u["active"]) for u in sloppy.users.values() if u.get("externalId"))
 
 
 def test_a_call_is_as_old_as_itself_and_not_as_its_run(

@@ -75,11 +75,7 @@ def test_what_the_agent_does_not_know_survives_an_update(
     after = sloppy.users[user.id]
     assert (after["title"], after["displayName"]) == ("Clerk", "Ann")
     assert after["urn:example:params:scim:schemas:extension:Desk"] == {"floor": 7}
-    assert (after["badge"], after["roles"], after["emails"][0]["verified"]) == (
-        "B-12",
-        [{"value": "editor"}],
-        True,
-    )
+    assert (after["badge"], after["roles"], after["emails"][0]["verified"]) == ("B-12", [{"value": "editor"}], True)
     assert (sloppy.count("PATCH"), sloppy.count("PUT")) == ((1, 0) if patch else (0, 1))
 
 
@@ -95,9 +91,7 @@ def test_a_remote_that_refuses_patch_unannounced_gets_put_from_then_on(
     assert (sloppy.count("PATCH"), sloppy.count("PUT")) == (1, 2)
 
 
-def test_an_external_id_of_somebody_else_is_never_overwritten(
-    sloppy_place: RemotePlace, sloppy: Sloppy
-) -> None:
+def test_an_external_id_of_somebody_else_is_never_overwritten(sloppy_place: RemotePlace, sloppy: Sloppy) -> None:
     user_id = sloppy.add("ann@example.com", externalId="HR-4711")
     sloppy_place.acts().link(user_id, okta_id(1))
     user = sloppy_place.directory.get(user_id)
@@ -110,9 +104,7 @@ def test_an_external_id_of_somebody_else_is_never_overwritten(
     assert [u.okta_id for u in listed] == [okta_id(1)]
 
 
-def test_a_remote_that_keeps_no_external_id_is_linked_by_the_store(
-    sloppy_place: RemotePlace, sloppy: Sloppy
-) -> None:
+def test_a_remote_that_keeps_no_external_id_is_linked_by_the_store(sloppy_place: RemotePlace, sloppy: Sloppy) -> None:
     sloppy.shape_user = lambda user: {key: value for key, value in user.items() if key != "externalId"}
     user = linked(sloppy_place)
     sloppy_place.change(user, title="Clerk")
@@ -123,9 +115,7 @@ def test_a_remote_that_keeps_no_external_id_is_linked_by_the_store(
 # Races
 
 
-def test_if_match_makes_a_lost_race_run_again_on_fresh_data(
-    sloppy_place: RemotePlace, sloppy: Sloppy
-) -> None:
+def test_if_match_makes_a_lost_race_run_again_on_fresh_data(sloppy_place: RemotePlace, sloppy: Sloppy) -> None:
     user = linked(sloppy_place)
     raced = []
     names = iter(["Annie", "Nan"])
@@ -221,9 +211,7 @@ def test_roles_are_nothing_that_scim_changes(sloppy_place: RemotePlace) -> None:
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_f21_a_lost_answer_to_a_create_makes_one_account(
-    sloppy_place: RemotePlace, sloppy: Sloppy, seed: int
-) -> None:
+def test_f21_a_lost_answer_to_a_create_makes_one_account(sloppy_place: RemotePlace, sloppy: Sloppy, seed: int) -> None:
     """The server does the write, or doesn't, and drops the answer; half and half."""
     did = [bool(seed & 1), bool(seed & 2)]
 
@@ -250,9 +238,7 @@ def test_f21_a_lost_answer_to_a_create_makes_one_account(
 def test_f21_a_lost_answer_to_a_create_is_looked_up_before_anything_is_sent_again(
     sloppy_place: RemotePlace, sloppy: Sloppy
 ) -> None:
-    sloppy.scripted = lambda server, call: (
-        server.apply(call) and Reply(cut=0) if call.method == "POST" else None
-    )
+    sloppy.scripted = lambda server, call: server.apply(call) and Reply(cut=0) if call.method == "POST" else None
     linked(sloppy_place)
     after = sloppy.calls[next(i for i, call in enumerate(sloppy.calls) if call.method == "POST") + 1 :]
     assert sloppy.count("POST") == 1
@@ -291,9 +277,7 @@ def lose_first_patch(*, did: bool) -> Callable[[Sloppy, Call], Reply | None]:
 
 
 @pytest.mark.parametrize("did", [True, False])
-def test_f21_a_lost_answer_to_an_update_is_read_back(
-    sloppy_place: RemotePlace, sloppy: Sloppy, did: bool
-) -> None:
+def test_f21_a_lost_answer_to_an_update_is_read_back(sloppy_place: RemotePlace, sloppy: Sloppy, did: bool) -> None:
     user = linked(sloppy_place)
     sloppy.scripted = lose_first_patch(did=did)
     changed = sloppy_place.change(user, active=False)
@@ -440,9 +424,7 @@ def test_an_owner_whose_end_is_in_doubt_counts_as_gone(
     assert not sloppy_place.change(second, active=False).user.active
 
 
-def test_a_process_that_stood_still_does_not_send_what_was_given_up(
-    sloppy_place: RemotePlace, sloppy: Sloppy
-) -> None:
+def test_a_process_that_stood_still_does_not_send_what_was_given_up(sloppy_place: RemotePlace, sloppy: Sloppy) -> None:
     user = linked(sloppy_place)
 
     def gave_up(*_: object) -> None:
@@ -492,9 +474,7 @@ def test_f22_a_yes_that_did_nothing_is_a_failure(sloppy_place: RemotePlace, slop
 
 
 def test_f22_a_create_that_made_nobody_is_a_failure(sloppy_place: RemotePlace, sloppy: Sloppy) -> None:
-    sloppy.scripted = lambda _, call: (
-        Reply(201, {**call.body, "id": "ghost"}) if call.method == "POST" else None
-    )
+    sloppy.scripted = lambda _, call: Reply(201, {**call.body, "id": "ghost"}) if call.method == "POST" else None
     with pytest.raises(NotDone):
         linked(sloppy_place)
     assert sloppy_place.journal("failed") == ["create"]
@@ -522,9 +502,7 @@ def test_f22_a_slow_remote_ends_with_the_call_s_own_time_out(sqlite_store: Store
         place.remote.client.close()
 
 
-def test_a_push_is_answered_with_what_the_remote_really_keeps(
-    sloppy_place: RemotePlace, sloppy: Sloppy
-) -> None:
+def test_a_push_is_answered_with_what_the_remote_really_keeps(sloppy_place: RemotePlace, sloppy: Sloppy) -> None:
     """A remote that doesn't know an attribute drops it; that is no failure of the push, and nothing is pretended."""
     user = linked(sloppy_place)
     sloppy.scripted = lambda server, call: (
@@ -537,9 +515,7 @@ def test_a_push_is_answered_with_what_the_remote_really_keeps(
 # F-23: a list that lags behind
 
 
-def test_f23_the_agents_own_write_outweighs_a_list_that_lags(
-    sloppy_place: RemotePlace, sloppy: Sloppy
-) -> None:
+def test_f23_the_agents_own_write_outweighs_a_list_that_lags(sloppy_place: RemotePlace, sloppy: Sloppy) -> None:
     import copy
 
     user = linked(sloppy_place)
@@ -553,9 +529,7 @@ def test_f23_the_agents_own_write_outweighs_a_list_that_lags(
     assert sloppy_place.directory.find(user_name_key="new@example.com") == made
 
 
-def test_f23_what_somebody_else_wrote_after_the_agent_is_what_counts(
-    sloppy_place: RemotePlace, sloppy: Sloppy
-) -> None:
+def test_f23_what_somebody_else_wrote_after_the_agent_is_what_counts(sloppy_place: RemotePlace, sloppy: Sloppy) -> None:
     user = linked(sloppy_place)
     sloppy.users[user.id]["meta"]["lastModified"] = "2026-11-24T12:00:00Z"
     sloppy_place.change(user, title="Clerk")
@@ -580,9 +554,7 @@ def test_f23_after_the_lag_the_list_counts_again(sqlite_store: Store, sloppy: Sl
 # The guard's counters
 
 
-def test_a_listing_sets_the_population_that_limits_are_counted_from(
-    sqlite_store: Store, sloppy: Sloppy
-) -> None:
+def test_a_listing_sets_the_population_that_limits_are_counted_from(sqlite_store: Store, sloppy: Sloppy) -> None:
     with remote_place(sqlite_store, Remote(sloppy.url, KEY), GuardSettings()) as place:
         people = [linked(place, f"p{n}@example.com", n) for n in range(10)]
         sloppy.add("local@example.com")
@@ -593,9 +565,7 @@ def test_a_listing_sets_the_population_that_limits_are_counted_from(
             pass
         with place.store.read() as conn:
             assert windows.counts(conn, place.now).population == 6
-        place.directory.create(draft("x@example.com", okta=okta_id(99)), place.context(), place.now).result(
-            30
-        )
+        place.directory.create(draft("x@example.com", okta=okta_id(99)), place.context(), place.now).result(30)
         with place.store.read() as conn:
             assert windows.counts(conn, place.now).population == 7
         place.remote.client.close()
@@ -626,13 +596,6 @@ def test_a_person_s_whole_life_on_either_database(
         assert deactivations(place) == 1
         assert place.post("ann@example.com", okta=okta_id(1)).user.id == user.id
         assert place.directory.find(okta_id=okta_id(1)) == place.get(user)
-        assert place.journal("applied") == [
-            "create",
-            "update",
-            "protect",
-            "unprotect",
-            "deactivate",
-            "reactivate",
-        ]
+        assert place.journal("applied") == ["create", "update", "protect", "unprotect", "deactivate", "reactivate"]
         assert place.journal("failed") == ["deactivate"]
         place.remote.client.close()

@@ -87,10 +87,7 @@ def test_a_change_whose_push_is_lost_is_found_in_the_log(w_any: World) -> None:
     assert log.poll().people == 2
     assert waiting(w) == {("event", changed["okta_id"]), ("event", leaver["okta_id"])}
     assert look(w).outcome == "applied"
-    assert (w.account(changed["login"]).profile.title, w.account(leaver["login"]).active) == (
-        "Captain",
-        False,
-    )
+    assert (w.account(changed["login"]).profile.title, w.account(leaver["login"]).active) == ("Captain", False)
     assert (log.poll().anything, waiting(w)) == (False, set())
 
 
@@ -163,14 +160,7 @@ def test_a_staged_app_user_waits_for_the_end_of_its_settle_time(w: World) -> Non
     made = w.org.api(
         "POST",
         "/users?activate=true",
-        {
-            "profile": {
-                "login": "new@example.com",
-                "email": "new@example.com",
-                "firstName": "N",
-                "lastName": "W",
-            }
-        },
+        {"profile": {"login": "new@example.com", "email": "new@example.com", "firstName": "N", "lastName": "W"}},
     )
     w.org.api("POST", f"/apps/{w.org.app_id}/users", {"id": made["id"], "scope": "USER"})
     w.org.wait_idle()
@@ -204,9 +194,7 @@ def test_a_storm_costs_one_sweep_and_ends_in_step(w: World) -> None:
 def test_a_cursor_that_okta_refuses_costs_one_sweep(w: World) -> None:
     log = log_of(w)
     log.poll()
-    bad = msgspec.json.encode(
-        {"app_id": w.org.app_id, "next": f"{w.org.url}/api/v1/logs?after=nonsense"}
-    ).decode()
+    bad = msgspec.json.encode({"app_id": w.org.app_id, "next": f"{w.org.url}/api/v1/logs?after=nonsense"}).decode()
     w.store.write(lambda conn: cursors.put(conn, CURSOR, bad, w.now()))
     w.change(w.take()["login"], title="Drifted")
     assert log.poll().sweep
@@ -307,10 +295,7 @@ class Log:
 def told(w: World, person: dict[str, Any], uuid: str = "late") -> LogEvent:
     targets = [LogTarget(id=w.org.app_id, type="AppInstance"), LogTarget(id=person["okta_id"], type="User")]
     return LogEvent(
-        uuid=uuid,
-        event_type="application.user_membership.update",
-        published=datetime.now(UTC),
-        target=targets,
+        uuid=uuid, event_type="application.user_membership.update", published=datetime.now(UTC), target=targets
     )
 
 
@@ -331,9 +316,7 @@ def test_of_two_agents_that_read_the_same_page_one_keeps_it(w: World) -> None:
     okta, person = Log(w.org.url), w.take()
     log = log_of(w, okta)
     log.poll()
-    other = msgspec.json.encode(
-        {"app_id": w.org.app_id, "next": f"{w.org.url}/api/v1/logs?after=other"}
-    ).decode()
+    other = msgspec.json.encode({"app_id": w.org.app_id, "next": f"{w.org.url}/api/v1/logs?after=other"}).decode()
     okta.before_answer = lambda: w.store.write(lambda conn: cursors.put(conn, CURSOR, other, w.now()))
     okta.late = [told(w, person)]
     assert log.poll().people == 0

@@ -87,9 +87,13 @@ def pushed(person: dict[str, Any], pushers: list[Pusher]) -> None:
 
 def env_of(w: World, url: str) -> dict[str, str]:
     return ROOMY | {
-        "OPSHELM_DATABASE__URL": url, "OPSHELM_OKTA__ORG_URL": w.org.url, "OPSHELM_OKTA__APP_ID": w.org.app_id,
-        "OPSHELM_OKTA__API_TOKEN": w.org.token, "OPSHELM_OKTA__BUDGET_SHARE": "1", "OPSHELM_RECONCILE__LEASE_TTL": "1s",
-    }  # fmt: skip
+        "OPSHELM_DATABASE__URL": url,
+        "OPSHELM_OKTA__ORG_URL": w.org.url,
+        "OPSHELM_OKTA__APP_ID": w.org.app_id,
+        "OPSHELM_OKTA__API_TOKEN": w.org.token,
+        "OPSHELM_OKTA__BUDGET_SHARE": "1",
+        "OPSHELM_RECONCILE__LEASE_TTL": "1s",
+    }
 
 
 def made(folder: Path) -> Path:
@@ -168,8 +172,7 @@ def stopped_between_transactions(pid: int, case: Case) -> None:
 def at_rest(pid: int) -> bool:
     """Whether each thread of a process has stopped: the signal reaches one that runs later than `kill` returns."""
     states = [
-        task.joinpath("stat").read_text().rpartition(")")[2].split()[0]
-        for task in Path(f"/proc/{pid}/task").iterdir()
+        task.joinpath("stat").read_text().rpartition(")")[2].split()[0] for task in Path(f"/proc/{pid}/task").iterdir()
     ]
     return set(states) <= {"T", "t"}
 
@@ -194,9 +197,7 @@ def taken_over(case: Case, env: dict[str, str]) -> Any:
 
 def done(store: Store) -> int:
     with store.read() as conn:
-        return sum(
-            action.state == "done" for stored in plans.recent(conn, 50) for action in stored.plan.actions
-        )
+        return sum(action.state == "done" for stored in plans.recent(conn, 50) for action in stored.plan.actions)
 
 
 def latest(store: Store) -> Any:
@@ -292,9 +293,7 @@ def test_f34_of_the_two_last_owners_pushed_inactive_at_once_one_stays(
     for turn in range(10):
         pair = owners(store, turn)
         with ThreadPoolExecutor(2) as pool:
-            ends = list(
-                pool.map(lambda user_id: pusher.send("PATCH", f"/Users/{user_id}", deactivation()), pair)
-            )
+            ends = list(pool.map(lambda user_id: pusher.send("PATCH", f"/Users/{user_id}", deactivation()), pair))
         assert sorted(end.status for end in ends if end) == [200, 409]
         (refused,) = (end for end in ends if end and end.status == 409)
         assert "last active owner" in refused.json()["detail"]

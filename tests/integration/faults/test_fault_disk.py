@@ -111,8 +111,14 @@ def drifted(tmp_path_factory: pytest.TempPathFactory, warm: Warm) -> Iterator[Co
 
 @pytest.mark.parametrize(
     ("calls", "fault"),
-    [(SYNC, "signal=KILL"), (WRITE, "signal=KILL"), (SEND, "signal=KILL"), (SYNC, "error=EIO"), (WRITE, "error=ENOSPC")],
-)  # fmt: skip
+    [
+        (SYNC, "signal=KILL"),
+        (WRITE, "signal=KILL"),
+        (SEND, "signal=KILL"),
+        (SYNC, "error=EIO"),
+        (WRITE, "error=ENOSPC"),
+    ],
+)
 @pytest.mark.parametrize("nth", [1, 4, 11, 16])
 def test_f04_a_fault_at_the_nth_call_of_a_run_is_put_right_by_the_next_one(
     drifted: Company, tmp_path: Path, calls: str, fault: str, nth: int
@@ -123,8 +129,13 @@ def test_f04_a_fault_at_the_nth_call_of_a_run_is_put_right_by_the_next_one(
     run = [sys.executable, "-m", "agent", "reconcile", "--apply"]
     done = subprocess.run(
         ["strace", "-f", "-o", str(trace), *options, *run],
-        cwd=tmp_path, env=environment(drifted.env()), capture_output=True, text=True, timeout=120, check=False,
-    )  # fmt: skip
+        cwd=tmp_path,
+        env=environment(drifted.env()),
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
     assert fired(trace), f"the run has fewer than {nth} such calls"
     # strace ends as its process does.
     assert done.returncode == (KILLED if "KILL" in fault else 1), done.stderr

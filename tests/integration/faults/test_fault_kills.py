@@ -25,9 +25,7 @@ def test_f01_f02_kills_under_pushes_lose_nothing(warm: Warm, database_url: str, 
 
 
 @pytest.mark.slow
-def test_f01_f02_two_hundred_kills_under_pushes_lose_nothing(
-    warm: Warm, sqlite_url: str, tmp_path: Path
-) -> None:
+def test_f01_f02_two_hundred_kills_under_pushes_lose_nothing(warm: Warm, sqlite_url: str, tmp_path: Path) -> None:
     kills(warm, sqlite_url, tmp_path, random.Random("kills"), 200)
 
 
@@ -43,7 +41,7 @@ def kills(warm: Warm, url: str, folder: Path, draw: random.Random, times: int) -
 
 def killed_under_pushes(
     warm: Warm, url: str, folder: Path, key: str, numbers: range, draw: random.Random, acknowledged: dict[str, int]
-) -> list[int]:  # fmt: skip
+) -> list[int]:
     """One life of a daemon; answers whom it may or may not have made."""
     daemon = warm.serve(folder, ROOMY | {"OPSHELM_DATABASE__URL": url})
     pusher = Pusher(daemon.url, key)
@@ -64,9 +62,7 @@ def killed_under_pushes(
     return list(numbers)
 
 
-def made_good(
-    warm: Warm, url: str, folder: Path, key: str, numbers: list[int], acknowledged: dict[str, int]
-) -> None:
+def made_good(warm: Warm, url: str, folder: Path, key: str, numbers: list[int], acknowledged: dict[str, int]) -> None:
     """After the restart everybody is pushed once more, as Okta does after a lost answer: one account each."""
     daemon = warm.serve(folder, ROOMY | {"OPSHELM_DATABASE__URL": url})
     pusher = Pusher(daemon.url, key)

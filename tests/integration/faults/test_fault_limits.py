@@ -152,18 +152,14 @@ def test_f47_no_good_sweep_for_three_intervals_is_an_alarm(sqlite_store: Store) 
     assert raised(sqlite_store) == {"sweep_overdue"}
 
 
-def test_f45_nobody_who_reads_metrics_or_alarms_is_waited_for(
-    warm: Warm, sqlite_url: str, tmp_path: Path
-) -> None:
+def test_f45_nobody_who_reads_metrics_or_alarms_is_waited_for(warm: Warm, sqlite_url: str, tmp_path: Path) -> None:
     key = new_key(sqlite_url)
     often = {"OPSHELM_SCHEDULE__HEALTH_INTERVAL": "0.1s"}
     daemon = warm.serve(tmp_path, ROOMY | often | {"OPSHELM_DATABASE__URL": sqlite_url})
     parts = urlsplit(daemon.admin)
     hung = [socket.create_connection((parts.hostname, parts.port)) for _ in range(20)]
     for connection in hung:  # asks, and never reads what is answered; or never ends its question
-        connection.sendall(
-            b"GET /metrics HTTP/1.1\r\nHost: x\r\n" + (b"\r\n" if connection.fileno() % 2 else b"")
-        )
+        connection.sendall(b"GET /metrics HTTP/1.1\r\nHost: x\r\n" + (b"\r\n" if connection.fileno() % 2 else b""))
     store = Store.open(DatabaseSettings(url=sqlite_url))
     acts = Acts(SqlDirectory(store, Settings()), actor="test", reason="test", now=datetime.now(UTC))
     owner = acts.link(acts.add("owner@example.com", owner=True).id, "00uOWNER")

@@ -98,9 +98,7 @@ def test_f19_people_who_move_between_pages_are_neither_lost_nor_doubled(w: World
     ],
     ids=str,
 )
-def test_f16_f17_f20_a_page_that_fails_ends_the_run_and_changes_nothing(
-    w: World, fault: dict[str, Any]
-) -> None:
+def test_f16_f17_f20_a_page_that_fails_ends_the_run_and_changes_nothing(w: World, fault: dict[str, Any]) -> None:
     w.org.faults({"method": "GET", "path": LISTING, "times": None, **fault})
     report = deactivates_nobody(w)
     assert (report.outcome, report.exit_code) in (("incomplete", 1), ("frozen", 1)), report.detail
@@ -142,9 +140,7 @@ def test_f30_a_new_username_format_renames_nobody_unseen(w: World) -> None:
         w.org.set_app_user(person["okta_id"], credentials={"userName": person["login"]})
 
 
-def test_f36_of_two_pushes_in_the_wrong_order_the_last_counts_until_the_next_sweep(
-    w: World, pusher: Pusher
-) -> None:
+def test_f36_of_two_pushes_in_the_wrong_order_the_last_counts_until_the_next_sweep(w: World, pusher: Pusher) -> None:
     person = w.people()[6]
     w.org.api("POST", f"/users/{person['okta_id']}", {"profile": {"title": "Second"}})
     user_id = w.account(person["login"]).id

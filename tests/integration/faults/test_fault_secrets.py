@@ -38,15 +38,18 @@ MARKS = {
 
 def settings(org: SimulatedOrg) -> dict[str, str]:
     return {
-        "OPSHELM_OKTA__ORG_URL": org.url, "OPSHELM_OKTA__APP_ID": org.app_id,
-        "OPSHELM_OKTA__API_TOKEN": MARKS["API token"], "OPSHELM_OKTA__HOOK_SECRET": MARKS["hook secret"],
+        "OPSHELM_OKTA__ORG_URL": org.url,
+        "OPSHELM_OKTA__APP_ID": org.app_id,
+        "OPSHELM_OKTA__API_TOKEN": MARKS["API token"],
+        "OPSHELM_OKTA__HOOK_SECRET": MARKS["hook secret"],
         "OPSHELM_NOTIFY__WEBHOOK_SECRET": MARKS["webhook secret"],
         "OPSHELM_NOTIFY__WEBHOOK_URL": f"http://127.0.0.1:9/{MARKS['webhook address']}",
         "OPSHELM_NOTIFY__HEARTBEAT_URL": f"http://127.0.0.1:9/{MARKS['heartbeat address']}",
         "OPSHELM_DIRECTORY__API_KEY": MARKS["remote API key"],
         "OPSHELM_DASHBOARD__CLIENT_SECRET": MARKS["client secret"],
-        "OPSHELM_OKTA__MAX_RETRIES": "0", "OPSHELM_LOG__LEVEL": "debug",
-    }  # fmt: skip
+        "OPSHELM_OKTA__MAX_RETRIES": "0",
+        "OPSHELM_LOG__LEVEL": "debug",
+    }
 
 
 def wrong(env: Mapping[str, str]) -> list[dict[str, str]]:
@@ -90,10 +93,20 @@ def test_no_secret_is_in_anything_that_the_agent_wrote(warm: Warm, tmp_path: Pat
         assert command("reconcile").code == 1
         org.faults()
         for args in (
-            ("config", "show"), ("config", "show", "--origin"), ("--output", "json", "config", "show"), ("check",),
-            ("journal", "export"), ("keys", "list"), ("explain", "someone@example.com"), ("users", "list"), ("findings",),
-            ("guard", "show"), ("runs", "list"), ("plans", "list"), ("db", "backup", "backup.db"),
-        ):  # fmt: skip
+            ("config", "show"),
+            ("config", "show", "--origin"),
+            ("--output", "json", "config", "show"),
+            ("check",),
+            ("journal", "export"),
+            ("keys", "list"),
+            ("explain", "someone@example.com"),
+            ("users", "list"),
+            ("findings",),
+            ("guard", "show"),
+            ("runs", "list"),
+            ("plans", "list"),
+            ("db", "backup", "backup.db"),
+        ):
             command(*args)
         for broken in wrong(env):
             for args in (("config", "show"), ("check",), ("reconcile",), ("keys", "list")):
@@ -140,9 +153,7 @@ def hooks(url: str, texts: dict[str, str]) -> None:
     parts = urlsplit(url)
     for name, expected in (("hook secret", 400), ("wrong hook secret", 401)):
         request = urllib.request.Request(
-            f"{parts.scheme}://{parts.netloc}/hooks/okta",
-            data=b'{"data": 5}',
-            headers={"Authorization": MARKS[name]},
+            f"{parts.scheme}://{parts.netloc}/hooks/okta", data=b'{"data": 5}', headers={"Authorization": MARKS[name]}
         )
         try:
             with urllib.request.urlopen(request, timeout=30) as answer:

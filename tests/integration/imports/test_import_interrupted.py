@@ -14,9 +14,7 @@ from agent.model.crash_points import CRASH_POINTS
 from agent.model.matching import ImportState
 
 WRITES = ("/api/v1/users", "/api/v1/apps/*/users")
-PLACES = sorted(
-    {place for place in CRASH_POINTS if place.startswith("import.")} - {"import.planned", "import.done"}
-)
+PLACES = sorted({place for place in CRASH_POINTS if place.startswith("import.")} - {"import.planned", "import.done"})
 
 
 class Cut(BaseException):
@@ -69,15 +67,11 @@ def all_in_okta_once(b: Box, logins: list[str]) -> None:
     b.org.wait_idle()
     assert b.importer.survey().assigned == ()
     assert {b.row(login).state for login in logins} == {ImportState.LINKED}
-    assert {b.person(login)["app_user"]["externalId"] for login in logins} == {
-        b.read(login).id for login in logins
-    }
+    assert {b.person(login)["app_user"]["externalId"] for login in logins} == {b.read(login).id for login in logins}
 
 
 @pytest.mark.parametrize("place", PLACES)
-def test_the_same_plan_goes_on_where_it_was_cut_off(
-    b: Box, place: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_same_plan_goes_on_where_it_was_cut_off(b: Box, place: str, monkeypatch: pytest.MonkeyPatch) -> None:
     logins = two_of_each(b)
     plan = cut(b, place, 2, monkeypatch)
     b.org.wait_idle()
@@ -131,9 +125,7 @@ def test_no_answer_at_all_fails_the_person_and_the_next_import_looks_first(b: Bo
     b.importer.pause = lambda _seconds: None
     plan = b.plan()
     # Three calls for the first one: not done, not done, and done without an answer.
-    b.org.faults(
-        {"method": "POST", "path": "/api/v1/users", "status": 500, "times": 3},
-    )
+    b.org.faults({"method": "POST", "path": "/api/v1/users", "status": 500, "times": 3})
     report = b.apply(plan)
     assert (report.outcome, report.counts["failed"]) == ("partial", 2)
     b.org.faults()
@@ -170,13 +162,7 @@ def test_what_okta_refuses_is_explained_and_not_tried_again(
     b: Box, path: str, status: int, code: str, explained: str
 ) -> None:
     b.account("none@example.com")
-    body = {
-        "errorCode": code,
-        "errorSummary": "Okta says no",
-        "errorLink": code,
-        "errorId": "oae",
-        "errorCauses": [],
-    }
+    body = {"errorCode": code, "errorSummary": "Okta says no", "errorLink": code, "errorId": "oae", "errorCauses": []}
     fault = {"method": "POST", "path": path, "status": status, "body": body, "times": 2}
     plan = b.plan()
     b.org.faults(fault)

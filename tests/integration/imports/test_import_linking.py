@@ -139,9 +139,7 @@ def test_okta_is_asked_once_in_a_while_about_each(b: Box) -> None:
     assert b.calls("GET", "/api/v1/apps/*/users/*") == 1
 
 
-def test_a_round_reads_some_accounts_and_the_next_rounds_the_others(
-    b: Box, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_round_reads_some_accounts_and_the_next_rounds_the_others(b: Box, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("agent.imports.linking._READ_AT_ONCE", 2)
     for n in range(5):
         b.account(f"p{n}@example.com")

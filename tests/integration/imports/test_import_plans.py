@@ -70,9 +70,7 @@ def test_a_managed_account_without_the_app_is_shown_and_never_a_candidate(b: Box
     account = b.account("left@example.com")
     b.acts().link(account.id, okta_id)
     survey = b.importer.survey()
-    assert [(one.account.user_name, one.status) for one in survey.unassigned] == [
-        ("left@example.com", "ACTIVE")
-    ]
+    assert [(one.account.user_name, one.status) for one in survey.unassigned] == [("left@example.com", "ACTIVE")]
     assert survey.matches == ()
     with pytest.raises(UsageError, match="managed by Okta already"):
         b.named("left@example.com")
@@ -143,9 +141,11 @@ def test_every_write_towards_okta_is_in_the_journal_before_and_after(b: Box) -> 
     b.account("new@example.com", "New", "One")
     b.apply(b.plan())
     assert b.journal() == [
-        ("intent", "okta_create", "import"), ("applied", "okta_create", "import"),
-        ("intent", "okta_assign", "import"), ("applied", "okta_assign", "import"),
-    ]  # fmt: skip
+        ("intent", "okta_create", "import"),
+        ("applied", "okta_create", "import"),
+        ("intent", "okta_assign", "import"),
+        ("applied", "okta_assign", "import"),
+    ]
 
 
 def test_an_owner_and_an_e_mail_match_come_in_by_name_alone(b: Box) -> None:
@@ -211,9 +211,12 @@ def test_what_has_moved_is_stale_and_the_rest_is_done(b: Box) -> None:
     assert b.apply(plan).outcome == "applied"
     ended = {a.login: a.state.value for a in b.stored(plan).plan.actions}
     assert ended == {
-        "came@example.com": "stale", "renamed@example.com": "stale", "promoted@example.com": "stale",
-        "left@example.com": "stale", "stays@example.com": "done",
-    }  # fmt: skip
+        "came@example.com": "stale",
+        "renamed@example.com": "stale",
+        "promoted@example.com": "stale",
+        "left@example.com": "stale",
+        "stays@example.com": "done",
+    }
 
 
 def test_a_setting_that_changed_since_makes_the_plan_stale(b: Box) -> None:
@@ -269,9 +272,7 @@ def test_a_plan_expires(b: Box) -> None:
 def test_a_plan_that_was_changed_in_the_database_is_refused(b: Box) -> None:
     b.account("new@example.com")
     plan = b.plan()
-    b.store.write(
-        lambda conn: conn.exec_driver_sql("UPDATE actions SET body = replace(body, 'STAGED', 'active')")
-    )
+    b.store.write(lambda conn: conn.exec_driver_sql("UPDATE actions SET body = replace(body, 'STAGED', 'active')"))
     with pytest.raises(Frozen, match="not what was stored"):
         b.apply(plan)
 
@@ -290,9 +291,7 @@ def test_a_pause_stops_an_apply_before_and_between(b: Box, monkeypatch: pytest.M
     for n in range(3):
         b.account(f"n{n}@example.com")
     plan = b.plan()
-    monkeypatch.setattr(
-        "agent.imports.carrying.crash_point", lambda name: name == "import.assigned" and pause(b)
-    )
+    monkeypatch.setattr("agent.imports.carrying.crash_point", lambda name: name == "import.assigned" and pause(b))
     report = b.apply(plan)
     assert (report.outcome, report.counts["done"], report.counts["pending"]) == ("paused", 2, 4)
     monkeypatch.undo()

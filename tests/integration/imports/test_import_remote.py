@@ -27,10 +27,13 @@ def test_accounts_of_a_remote_opshelm_come_into_okta(tmp_path: Path) -> None:
         settings = Settings(
             okta={"org_url": org.url, "app_id": org.app_id, "api_token": org.token, "budget_share": 1},
             directory={
-                "backend": "scim", "base_url": remote.url, "api_key": remote.key, "owners": ["owner@example.com"],
+                "backend": "scim",
+                "base_url": remote.url,
+                "api_key": remote.key,
+                "owners": ["owner@example.com"],
             },
             database={"url": sqlite_in(tmp_path)},
-        )  # fmt: skip
+        )
         store = Store.open(settings.database)
         stack.callback(store.close)
         directory = open_directory(settings, store)
@@ -39,13 +42,7 @@ def test_accounts_of_a_remote_opshelm_come_into_okta(tmp_path: Path) -> None:
         url = stack.enter_context(running(build(directory, store, settings)))
         now = datetime.now(UTC)
         _, key = store.write(lambda conn: keys.create(conn, name="okta", actor="test", now=now))
-        names = {
-            "org_id": okta.org_id(),
-            "app_id": org.app_id,
-            "app_label": "OpsHelm",
-            "actor": "test",
-            "now": now,
-        }
+        names = {"org_id": okta.org_id(), "app_id": org.app_id, "app_label": "OpsHelm", "actor": "test", "now": now}
         store.write(lambda conn: account_row.pin(conn, **names))
         org.provisioning(mode="on", scim_url=f"{url}/scim/v2", scim_key=key)
         for login in ("exact@example.com", "none@example.com", "owner@example.com"):
@@ -55,11 +52,7 @@ def test_accounts_of_a_remote_opshelm_come_into_okta(tmp_path: Path) -> None:
 
         importer = Importer(store, directory, okta, settings, lambda: datetime.now(UTC))
         apart = {m.account.user_name: m.apart for m in importer.survey().matches}
-        assert apart == {
-            "exact@example.com": None,
-            "none@example.com": None,
-            "owner@example.com": Apart.OWNER,
-        }
+        assert apart == {"exact@example.com": None, "none@example.com": None, "owner@example.com": Apart.OWNER}
         planned = importer.plan(EVERYBODY, actor="test").plan
         assert planned is not None
         assert importer.apply(planned.id, actor="test").outcome == "applied"

@@ -11,20 +11,14 @@ from agent.directory.port import Draft
 
 def fill(b: Box, count: int, name: str = "p") -> list[str]:
     drafts = [
-        Draft(
-            user_name=f"{name}{n}@example.com", profile=profile(f"{name}{n}@example.com", "P", f"N{name}{n}")
-        )
+        Draft(user_name=f"{name}{n}@example.com", profile=profile(f"{name}{n}@example.com", "P", f"N{name}{n}"))
         for n in range(count)
     ]
-    return [
-        made.result().user.id for made in [b.directory.create(draft, BY_CLI, b.now()) for draft in drafts]
-    ]
+    return [made.result().user.id for made in [b.directory.create(draft, BY_CLI, b.now()) for draft in drafts]]
 
 
 def listed(result: dict[str, Any]) -> list[str]:
-    return [
-        entry["id"] for kind in ("linked", "ignored", "exact", "partial", "none") for entry in result[kind]
-    ]
+    return [entry["id"] for kind in ("linked", "ignored", "exact", "partial", "none") for entry in result[kind]]
 
 
 def imported_while_accounts_are_added(b: Box, count: int) -> None:
@@ -87,19 +81,11 @@ def test_the_consoles_matching_agrees_with_ours(b: Box) -> None:
             {"match": "USERNAME"},
             {"login@example.com": "exact", "mail@example.com": "none", "lee@example.com": "partial"},
         ),
-        (
-            {"match": "EMAIL"},
-            {"login@example.com": "none", "mail@example.com": "exact", "lee@example.com": "partial"},
-        ),
-        (
-            {"partial": False},
-            {"login@example.com": "exact", "mail@example.com": "exact", "lee@example.com": "none"},
-        ),
+        ({"match": "EMAIL"}, {"login@example.com": "none", "mail@example.com": "exact", "lee@example.com": "partial"}),
+        ({"partial": False}, {"login@example.com": "exact", "mail@example.com": "exact", "lee@example.com": "none"}),
     ],
 )
-def test_the_console_matches_by_what_the_app_is_set_to(
-    b: Box, rules: dict[str, Any], kind: dict[str, str]
-) -> None:
+def test_the_console_matches_by_what_the_app_is_set_to(b: Box, rules: dict[str, Any], kind: dict[str, str]) -> None:
     b.account("login@example.com", "Lo", "Gin")
     b.okta_user("login@example.com", "A", "B", email="other@corp.example.com")
     b.account("mail@example.com", "Ma", "Il")

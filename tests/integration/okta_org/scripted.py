@@ -48,11 +48,7 @@ class Say:
     def head(self, length: int) -> bytes:
         kind = [("Content-Type", "application/json")] if self.json else [("Content-Type", "text/html")]
         lines = [*kind, *self.headers, ("Content-Length", str(length))]
-        return (
-            f"HTTP/1.1 {self.status} X\r\n".encode()
-            + "".join(f"{k}: {v}\r\n" for k, v in lines).encode()
-            + b"\r\n"
-        )
+        return f"HTTP/1.1 {self.status} X\r\n".encode() + "".join(f"{k}: {v}\r\n" for k, v in lines).encode() + b"\r\n"
 
 
 Rule = Callable[[Asked], Say]

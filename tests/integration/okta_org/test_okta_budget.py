@@ -97,11 +97,7 @@ def test_an_okta_clock_that_runs_ahead_is_known_and_costs_no_longer_wait(server,
 
 
 def test_limit_zero_means_too_many_at_once_and_costs_a_short_pause(server, org, waits):
-    headers = [
-        ("X-Rate-Limit-Limit", "0"),
-        ("X-Rate-Limit-Remaining", "0"),
-        ("X-Rate-Limit-Reset", "4000000000"),
-    ]
+    headers = [("X-Rate-Limit-Limit", "0"), ("X-Rate-Limit-Remaining", "0"), ("X-Rate-Limit-Reset", "4000000000")]
     server.say(USERS, Say(429, okta_error("E0000047"), headers=headers), Say(body=[]))
     assert read(org) == 0
     assert waits == [1.0]

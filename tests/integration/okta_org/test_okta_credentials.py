@@ -25,9 +25,7 @@ REVOKED = Say(401, okta_error("E0000011", "Invalid token provided"))
 def pem() -> str:
     return (
         rsa.generate_private_key(public_exponent=65537, key_size=2048)
-        .private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
+        .private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
         .decode()
     )
 
@@ -38,9 +36,7 @@ def oauth(pem) -> dict:
 
 
 def granted(token: str, scope: str = "okta.apps.read okta.users.read", **more) -> Say:
-    return Say(
-        body={"token_type": "Bearer", "expires_in": 3600, "access_token": token, "scope": scope, **more}
-    )
+    return Say(body={"token_type": "Bearer", "expires_in": 3600, "access_token": token, "scope": scope, **more})
 
 
 def claims(jwt: str, part: int) -> dict:
@@ -83,16 +79,12 @@ def test_the_scopes_that_okta_granted_are_known(server, connect, oauth):
     assert server.targets() == [TOKEN_PATH]
 
 
-@pytest.mark.parametrize(
-    "form", ["jwk", "jwk with lists and flags", "escaped line ends", "surrounded by blanks"]
-)
+@pytest.mark.parametrize("form", ["jwk", "jwk with lists and flags", "escaped line ends", "surrounded by blanks"])
 def test_each_form_of_the_key_works(server, connect, oauth, pem, form):
     jwk = json.loads(JWK.from_pem(pem.encode()).export())
     key = {
         "jwk": json.dumps(jwk),
-        "jwk with lists and flags": json.dumps(
-            {**jwk, "key_ops": ["sign"], "ext": True, "x": None}, indent=1
-        ),
+        "jwk with lists and flags": json.dumps({**jwk, "key_ops": ["sign"], "ext": True, "x": None}, indent=1),
         "escaped line ends": pem.replace("\n", "\\n"),
         "surrounded by blanks": f"\n  {pem}\n",
     }[form]
@@ -104,13 +96,7 @@ def test_each_form_of_the_key_works(server, connect, oauth, pem, form):
 
 @pytest.mark.parametrize(
     "key",
-    [
-        "nonsense",
-        "/etc/hostname",
-        "{}",
-        "{not json",
-        "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----",
-    ],
+    ["nonsense", "/etc/hostname", "{}", "{not json", "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----"],
 )
 def test_a_key_that_is_none_is_a_config_error_that_does_not_quote_it(connect, oauth, key):
     with pytest.raises(ConfigError, match=r"okta\.private_key") as caught:
@@ -122,9 +108,7 @@ def test_dpop_binds_tokens_and_answers_to_nonces(server, connect, oauth, pem, mo
     # The SDK makes a key of 3072 bits, which takes seconds.
     monkeypatch.setattr("okta.dpop.RSA.generate", lambda _bits: RSA.import_key(pem))
     nonce = [("dpop-nonce", "n1")]
-    server.say(
-        TOKEN_PATH, Say(400, {"error": "use_dpop_nonce"}, headers=nonce), granted("tok1", token_type="DPoP")
-    )
+    server.say(TOKEN_PATH, Say(400, {"error": "use_dpop_nonce"}, headers=nonce), granted("tok1", token_type="DPoP"))
     server.say(APP_PATH, Say(401, {"error": "use_dpop_nonce"}, headers=[("dpop-nonce", "n2")]), GOOD)
     assert connect(**oauth, dpop=True).app().id == APP
     last = server.asked[-1].headers
@@ -152,9 +136,7 @@ def test_an_api_token_rotated_on_disk_is_taken_up_without_a_restart(server, conn
     fresh = OktaSettings(api_token="rotated")
     user = Say(body={"id": "00u1", "status": "STAGED"})
     path = "/api/v1/users" if write else APP_PATH
-    server.rule(
-        path, lambda a: (user if write else GOOD) if a.headers["authorization"] == "SSWS rotated" else REVOKED
-    )
+    server.rule(path, lambda a: (user if write else GOOD) if a.headers["authorization"] == "SSWS rotated" else REVOKED)
     org = connect(credentials=lambda: fresh)
     for _ in range(2):
         assert org.create_user({}, activate=False).id == "00u1" if write else org.app().id == APP

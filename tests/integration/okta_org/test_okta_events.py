@@ -27,9 +27,7 @@ def test_the_log_goes_on_from_its_cursor_even_from_an_empty_page(server, org):
     def answer(asked):
         number = int(asked.target.partition("after=c")[2] or 0)
         body = [event(number)] if number == 0 else []
-        return Say(
-            body=body, headers=links(("self", "x"), ("next", f"{server.url}{LOGS}?after=c{number + 1}"))
-        )
+        return Say(body=body, headers=links(("self", "x"), ("next", f"{server.url}{LOGS}?after=c{number + 1}")))
 
     server.rule(LOGS, answer)
     events, cursor = org.log_events(since=SINCE, filter='target.id eq "0oa1"', limit=50)
@@ -51,16 +49,10 @@ def test_an_answer_without_a_next_keeps_the_cursor(server, org):
 def test_an_unreadable_event_does_not_cost_the_others(server, org):
     server.say(LOGS, Say(body=[event(1), event(2, target={"id": 5}), event(3, target=None)]))
     events, _ = org.log_events(since=SINCE)
-    assert [found.event_type for found in events] == [
-        event(1)["eventType"],
-        UNREADABLE,
-        event(3)["eventType"],
-    ]
+    assert [found.event_type for found in events] == [event(1)["eventType"], UNREADABLE, event(3)["eventType"]]
 
 
-@pytest.mark.parametrize(
-    "cursor", ["https://elsewhere.example/api/v1/logs?after=x", "//elsewhere.example/api/v1/logs"]
-)
+@pytest.mark.parametrize("cursor", ["https://elsewhere.example/api/v1/logs?after=x", "//elsewhere.example/api/v1/logs"])
 def test_a_stored_cursor_that_leads_elsewhere_is_refused(server, org, cursor):
     with pytest.raises(OktaRejected):
         org.log_events(cursor=cursor)

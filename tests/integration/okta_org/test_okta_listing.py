@@ -3,14 +3,7 @@
 import pytest
 from scripted import APP, Say, links, okta_error
 
-from agent.model.errors import (
-    OktaDenied,
-    OktaError,
-    OktaNotFound,
-    OktaRejected,
-    OktaThrottled,
-    OktaUnreachable,
-)
+from agent.model.errors import OktaDenied, OktaError, OktaNotFound, OktaRejected, OktaThrottled, OktaUnreachable
 from agent.okta_org import UNREADABLE
 
 USERS = f"/api/v1/apps/{APP}/users"
@@ -117,12 +110,7 @@ def test_one_unreadable_person_is_named_and_left_alone_while_the_page_is_kept(se
     server.say(target(1), Say(body=[person(1), person(2, lastUpdated=5)]))
     [[good, bad]] = list(org.app_user_pages(2))
     assert good.status == "PROVISIONED"
-    assert (bad.id, bad.status, bad.external_id, bad.user_name) == (
-        "00u2",
-        UNREADABLE,
-        "d2",
-        "p2@example.com",
-    )
+    assert (bad.id, bad.status, bad.external_id, bad.user_name) == ("00u2", UNREADABLE, "d2", "p2@example.com")
 
 
 # What may pass, on each page: tried again, and the listing is whole.
@@ -177,10 +165,7 @@ STAYING = {
     "gone": (Say(410), OktaRejected),
     "token revoked": (Say(401, okta_error("E0000011", "Invalid token provided")), OktaDenied),
     "scope lost": (Say(403, okta_error("E0000006", "no permission")), OktaDenied),
-    "app deleted": (
-        Say(404, okta_error("E0000007", "Not found: Resource not found: x (AppInstance)")),
-        OktaNotFound,
-    ),
+    "app deleted": (Say(404, okta_error("E0000007", "Not found: Resource not found: x (AppInstance)")), OktaNotFound),
     "redirect": (Say(302, headers=[("Location", "/login")]), OktaRejected),
 }
 
@@ -229,8 +214,7 @@ def test_people_by_status_are_read_through_all_pages(server, org):
     second = "/api/v1/users?after=c2&limit=200"
     user = {"id": "00u1", "status": "SUSPENDED", "profile": {"login": "p@example.com", "secondEmail": None}}
     server.say(
-        "/api/v1/users",
-        Say(body=[user], headers=links(("next", server.url + second), ("self", server.url + first))),
+        "/api/v1/users", Say(body=[user], headers=links(("next", server.url + second), ("self", server.url + first)))
     )
     server.say(second, Say(body=[{**user, "id": "00u2", "status": "ACTIVATING"}]))
     found = [one for found_page in org.users_with_status_pages("SUSPENDED") for one in found_page]

@@ -10,13 +10,7 @@ from agent.model.errors import AgentError, OktaDenied, OktaRejected, OktaUnreach
 from agent.okta_org import UNREADABLE
 
 APP_PATH = f"/api/v1/apps/{APP}"
-APP_BODY = {
-    "id": APP,
-    "name": "oin_x",
-    "label": "OpsHelm",
-    "status": "ACTIVE",
-    "features": ["PUSH_NEW_USERS"],
-}
+APP_BODY = {"id": APP, "name": "oin_x", "label": "OpsHelm", "status": "ACTIVE", "features": ["PUSH_NEW_USERS"]}
 NOT_FOUND = Say(404, okta_error("E0000007", "Not found: Resource not found: 00u1 (AppUser)"))
 
 
@@ -143,17 +137,9 @@ def test_people_are_found_whatever_case_and_however_new(server, org):
 
 def test_the_app_is_read_raw_because_the_sdk_refuses_real_ones(server, org):
     """A catalogue app of sign-on mode BROWSER_PLUGIN, which the SDK's model can't hold."""
-    body = {
-        **APP_BODY,
-        "signOnMode": "BROWSER_PLUGIN",
-        "settings": {"app": {}, "signOn": None},
-        "licensing": None,
-    }
+    body = {**APP_BODY, "signOnMode": "BROWSER_PLUGIN", "settings": {"app": {}, "signOn": None}, "licensing": None}
     server.say(
-        APP_PATH,
-        Say(
-            body={**body, "credentials": {"userNameTemplate": {"template": "${source.email}", "suffix": ""}}}
-        ),
+        APP_PATH, Say(body={**body, "credentials": {"userNameTemplate": {"template": "${source.email}", "suffix": ""}}})
     )
     app = org.app()
     assert (app.sign_on_mode, app.features) == ("BROWSER_PLUGIN", ["PUSH_NEW_USERS"])

@@ -24,12 +24,7 @@ def reach() -> Iterator[Callable[..., OktaOrg]]:
     opened = []
 
     def reach(simulated: SimulatedOrg, **changed) -> OktaOrg:
-        settings = {
-            "org_url": simulated.url,
-            "app_id": simulated.app_id,
-            "api_token": simulated.token,
-            **changed,
-        }
+        settings = {"org_url": simulated.url, "app_id": simulated.app_id, "api_token": simulated.token, **changed}
         opened.append(OktaOrg.connect(OktaSettings(**settings)))
         return opened[-1]
 
@@ -114,9 +109,7 @@ def test_new_people_join_their_groups(simulated, org):
 
 
 def test_a_create_whose_answer_is_lost_was_done_once(simulated, org):
-    simulated.faults(
-        {"method": "POST", "path": "/api/v1/users", "times": 1, "status": 502, "effect": "after"}
-    )
+    simulated.faults({"method": "POST", "path": "/api/v1/users", "times": 1, "status": 502, "effect": "after"})
     with pytest.raises(OktaUnreachable) as caught:
         org.create_user(profile("lost@example.com"), activate=False)
     assert caught.value.maybe_done

@@ -51,17 +51,13 @@ def test_no_redirect_is_followed_not_even_on_the_same_host(server, org, status):
 
 
 def test_the_org_id_is_not_taken_from_where_a_redirect_leads(server, org):
-    server.say(
-        "/.well-known/okta-organization", Say(302, headers=[("Location", "https://elsewhere.example/")])
-    )
+    server.say("/.well-known/okta-organization", Say(302, headers=[("Location", "https://elsewhere.example/")]))
     with pytest.raises(OktaRejected, match=r"elsewhere\.example"):
         org.org_id()
 
 
 def test_cookies_are_not_kept(server, connect):
-    org = connect(
-        org_url=f"http://localhost:{server.port}"
-    )  # a jar would refuse those of a bare address anyway
+    org = connect(org_url=f"http://localhost:{server.port}")  # a jar would refuse those of a bare address anyway
     server.rule(APP_PATH, lambda _asked: Say(body=APP_BODY, headers=[("Set-Cookie", "JSESSIONID=1; Path=/")]))
     org.app()
     org.app()
@@ -143,9 +139,7 @@ def certificate(folder, name: str, *, address="127.0.0.1", expired=False):
     )
     (folder / f"{name}.pem").write_bytes(made.public_bytes(serialization.Encoding.PEM))
     (folder / f"{name}.key").write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     )
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(folder / f"{name}.pem", folder / f"{name}.key")
@@ -174,11 +168,7 @@ def test_https_works_with_the_authority_that_the_settings_name(tls, tmp_path, co
 
 @pytest.mark.parametrize(
     ("name", "kind", "trusted"),
-    [
-        ("unknown", {}, False),
-        ("otherhost", {"address": "127.0.0.2"}, True),
-        ("expired", {"expired": True}, True),
-    ],
+    [("unknown", {}, False), ("otherhost", {"address": "127.0.0.2"}, True), ("expired", {"expired": True}, True)],
 )
 def test_a_certificate_not_to_be_trusted_gets_no_token_and_no_second_try(
     tls, tmp_path, connect, waits, name, kind, trusted
@@ -220,9 +210,7 @@ def test_a_proxy_that_refuses_the_tunnel_shows_no_password(connect):
     proxy.rule("127.0.0.1:9", lambda _asked: Say(407))
     try:
         with pytest.raises(OktaUnreachable, match="proxy refused") as caught:
-            connect(
-                org_url="https://127.0.0.1:9", proxy=proxy.url.replace("//", "//user:proxy-password@")
-            ).app()
+            connect(org_url="https://127.0.0.1:9", proxy=proxy.url.replace("//", "//user:proxy-password@")).app()
         assert "proxy-password" not in f"{caught.value!r} {caught.value.__cause__!r}"
         assert TOKEN not in repr([asked.headers for asked in proxy.asked])
     finally:
@@ -234,9 +222,7 @@ def test_a_proxy_that_refuses_the_tunnel_shows_no_password(connect):
 
 def test_nothing_comes_from_the_sdks_environment_or_files(server, connect, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "okta.yaml").write_text(
-        "okta: {client: {requestTimeout: -1, proxy: {host: elsewhere.example}}}"
-    )
+    (tmp_path / "okta.yaml").write_text("okta: {client: {requestTimeout: -1, proxy: {host: elsewhere.example}}}")
     for name, value in {
         "OKTA_CLIENT_ORGURL": "https://elsewhere.example",
         "OKTA_CLIENT_TOKEN": "other",

@@ -37,11 +37,7 @@ def test_assigning_names_the_user_and_the_username(server, org):
     server.say(APP_USERS, Say(200, person(1, status="STAGED", externalId=None)))
     found = org.assign("00u1", "p1@example.com")
     assert (found.status, found.external_id) == ("STAGED", None)
-    assert server.asked[0].json() == {
-        "id": "00u1",
-        "scope": "USER",
-        "credentials": {"userName": "p1@example.com"},
-    }
+    assert server.asked[0].json() == {"id": "00u1", "scope": "USER", "credentials": {"userName": "p1@example.com"}}
 
 
 def test_activating_and_adding_to_a_group_need_no_body_in_the_answer(server, org):
@@ -56,12 +52,8 @@ def test_a_hook_is_made_with_its_secret_and_verified(server, org):
     hook = {"id": "who1", "name": "n", "status": "ACTIVE", "verificationStatus": "UNVERIFIED"}
     channel = {"channel": {"config": {"uri": "https://x.example/h"}}, "events": {"items": ["a"]}}
     server.say("/api/v1/eventHooks", Say(200, {**hook, **channel}), Say(200, [{**hook, **channel}]))
-    server.say(
-        "/api/v1/eventHooks/who1/lifecycle/verify", Say(200, {**hook, "verificationStatus": "VERIFIED"})
-    )
-    assert (
-        org.create_event_hook("https://x.example/h", "hush", ["a"], "n").verification_status == "UNVERIFIED"
-    )
+    server.say("/api/v1/eventHooks/who1/lifecycle/verify", Say(200, {**hook, "verificationStatus": "VERIFIED"}))
+    assert org.create_event_hook("https://x.example/h", "hush", ["a"], "n").verification_status == "UNVERIFIED"
     config = server.asked[0].json()["channel"]["config"]
     assert config["authScheme"] == {"type": "HEADER", "key": "Authorization", "value": "hush"}
     assert org.event_hooks()[0].channel.config.uri == "https://x.example/h"
@@ -71,13 +63,7 @@ def test_a_hook_is_made_with_its_secret_and_verified(server, org):
 @every_write
 @pytest.mark.parametrize(
     "lost",
-    [
-        Say(500),
-        Say(502, b"<html>", json=False),
-        Say(504),
-        Say(hang_up=True),
-        Say(200, b'{"id":"0', cut_after=4),
-    ],
+    [Say(500), Say(502, b"<html>", json=False), Say(504), Say(hang_up=True), Say(200, b'{"id":"0', cut_after=4)],
     ids=["500", "502", "504", "hung up", "cut"],
 )
 def test_a_lost_answer_may_mean_done_and_is_not_sent_again(server, org, waits, path, write, lost):
@@ -130,13 +116,32 @@ def test_a_connection_never_made_proves_that_nothing_was_done(connect, server):
 @pytest.mark.parametrize(
     ("status", "body", "words"),
     [
-        (400, okta_error("E0000001", "Api validation failed: login", "login: An object with this field already exists in the current organization"), "has a user with this login"),
-        (403, okta_error("E0000075", "Cannot modify the firstName attribute because it has a field mapping and profile push is enabled."), "change the Okta user instead"),
+        (
+            400,
+            okta_error(
+                "E0000001",
+                "Api validation failed: login",
+                "login: An object with this field already exists in the current organization",
+            ),
+            "has a user with this login",
+        ),
+        (
+            403,
+            okta_error(
+                "E0000075",
+                "Cannot modify the firstName attribute because it has a field mapping and profile push is enabled.",
+            ),
+            "change the Okta user instead",
+        ),
         (403, okta_error("E0000046", "Deactivate application for user forbidden."), "out of the group"),
-        (403, okta_error("E0000023", "Operation failed because user profile is mastered under another system"), "change it there"),
+        (
+            403,
+            okta_error("E0000023", "Operation failed because user profile is mastered under another system"),
+            "change it there",
+        ),
         (409, okta_error("E0000112", "still being activated"), "try again in a minute"),
     ],
-)  # fmt: skip
+)
 def test_what_okta_masters_or_forbids_is_explained(server, org, status, body, words):
     server.say(APP_USERS, Say(status, body))
     with pytest.raises(OktaRejected, match=words):

@@ -17,16 +17,7 @@ from agent.directory import filter_sql
 from agent.directory.port import Draft, WriteContext
 from agent.directory.sql import SqlDirectory
 from agent.model.codes import Source
-from agent.model.users import (
-    Address,
-    DirectoryUser,
-    Enterprise,
-    Manager,
-    MultiValue,
-    Name,
-    Profile,
-    identity_key,
-)
+from agent.model.users import Address, DirectoryUser, Enterprise, Manager, MultiValue, Name, Profile, identity_key
 from agent.scim import filter as filters
 from agent.scim import library, render
 from agent.settings import Settings
@@ -43,27 +34,67 @@ def email(
 
 
 PEOPLE = [
-    Draft(user_name="Ann@example.com", okta_id="00uANN", profile=Profile(
-        name=Name(given_name="Ann", family_name="Other"), display_name="Ann Other", title="Engineer",
-        emails=(email("Ann@example.com", "work", primary=True), email("ann@home.example", "home")),
-        phone_numbers=(MultiValue(value="+1 555", type="work"), MultiValue(value="+1 666", type="mobile", primary=True)),
-        enterprise=Enterprise(department="R&D", cost_center="100", manager=Manager(value="m1", display_name="Boss")))),
-    Draft(user_name="bob@example.com", okta_id="00ubob", active=False, profile=Profile(
-        name=Name(given_name="Bob"), display_name="bob", title="engineer II",
-        emails=(email("bob@example.com", "Work", primary=True, display="Bob at work"),))),
-    Draft(user_name="percent%_x@example.com", profile=Profile(
-        display_name="100% _real_", nick_name="back\\slash", emails=(email("percent%_x@example.com"),),
-        addresses=(Address(country="DE", locality="Köln", type="work"), Address(country="US")))),
-    Draft(user_name="jose@example.com", okta_id="00uJOSE", profile=Profile(
-        name=Name(given_name="JOSÉ", family_name="GARCÍA"), display_name="José García", locale="es-ES",
-        emails=(email("jose@example.com", "work"), email("other@example.org", "other", primary=True)),
-        photos=(MultiValue(value="https://example.com/Photo.PNG", type="photo"),))),
+    Draft(
+        user_name="Ann@example.com",
+        okta_id="00uANN",
+        profile=Profile(
+            name=Name(given_name="Ann", family_name="Other"),
+            display_name="Ann Other",
+            title="Engineer",
+            emails=(email("Ann@example.com", "work", primary=True), email("ann@home.example", "home")),
+            phone_numbers=(
+                MultiValue(value="+1 555", type="work"),
+                MultiValue(value="+1 666", type="mobile", primary=True),
+            ),
+            enterprise=Enterprise(
+                department="R&D", cost_center="100", manager=Manager(value="m1", display_name="Boss")
+            ),
+        ),
+    ),
+    Draft(
+        user_name="bob@example.com",
+        okta_id="00ubob",
+        active=False,
+        profile=Profile(
+            name=Name(given_name="Bob"),
+            display_name="bob",
+            title="engineer II",
+            emails=(email("bob@example.com", "Work", primary=True, display="Bob at work"),),
+        ),
+    ),
+    Draft(
+        user_name="percent%_x@example.com",
+        profile=Profile(
+            display_name="100% _real_",
+            nick_name="back\\slash",
+            emails=(email("percent%_x@example.com"),),
+            addresses=(Address(country="DE", locality="Köln", type="work"), Address(country="US")),
+        ),
+    ),
+    Draft(
+        user_name="jose@example.com",
+        okta_id="00uJOSE",
+        profile=Profile(
+            name=Name(given_name="JOSÉ", family_name="GARCÍA"),
+            display_name="José García",
+            locale="es-ES",
+            emails=(email("jose@example.com", "work"), email("other@example.org", "other", primary=True)),
+            photos=(MultiValue(value="https://example.com/Photo.PNG", type="photo"),),
+        ),
+    ),
     Draft(user_name="nobody@example.net", profile=Profile()),
-    Draft(user_name="zoë@example.com", profile=Profile(
-        display_name="zoë \U0001f600", title='say "hi"', user_type="Contractor", preferred_language="en-GB",
-        emails=(email("zoe@example.com", None, primary=False),),
-        enterprise=Enterprise(manager=Manager(ref="../Users/1"), employee_number="007"))),
-]  # fmt: skip
+    Draft(
+        user_name="zoë@example.com",
+        profile=Profile(
+            display_name="zoë \U0001f600",
+            title='say "hi"',
+            user_type="Contractor",
+            preferred_language="en-GB",
+            emails=(email("zoe@example.com", None, primary=False),),
+            enterprise=Enterprise(manager=Manager(ref="../Users/1"), employee_number="007"),
+        ),
+    ),
+]
 
 ENTERPRISE = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User"
 FILTERS = [
@@ -175,7 +206,7 @@ FILTERS = [
     "not (title pr and active eq true)",
     'not (not (emails co "example.com"))',
     'userName eq "x" or displayName eq "bob" or emails.value eq "zoe@example.com"',
-]  # fmt: skip
+]
 
 
 def comparison_key(binding: Any, value: str) -> str:
@@ -199,16 +230,12 @@ def in_memory(user: DirectoryUser) -> Any:
 
 
 @pytest.fixture(scope="module", params=["sqlite", "postgresql"])
-def directory(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[SqlDirectory]:
+def directory(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SqlDirectory]:
     if request.param == "sqlite":
         url = sqlite_in(Path(tmp_path_factory.mktemp("db")))
     else:
         url = request.getfixturevalue("new_postgres")()
-    settings = Settings(
-        database={"url": url}, receiver={"username_is_email": False, "ascii_usernames": False}
-    )
+    settings = Settings(database={"url": url}, receiver={"username_is_email": False, "ascii_usernames": False})
     store = Store.open(settings.database)
     made = SqlDirectory(store, settings)
     context = WriteContext(actor="test", source=Source.PUSH)
@@ -254,9 +281,7 @@ def test_a_filtered_page_is_cut_in_the_stable_order(directory: SqlDirectory) -> 
     ],
     ids=["ids", "names", "either of two, and more"],
 )
-def test_accounts_that_are_named_are_looked_up_and_nobody_else_is_read(
-    sqlite_store: Store, text: str
-) -> None:
+def test_accounts_that_are_named_are_looked_up_and_nobody_else_is_read(sqlite_store: Store, text: str) -> None:
     term = filters.parse(text)
     wanted = select(users.c.id).where(filter_sql.visible(term, "sqlite"), filter_sql.where(term, "sqlite"))
     statement = wanted.order_by(users.c.seq).limit(50)

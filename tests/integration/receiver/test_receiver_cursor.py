@@ -45,8 +45,11 @@ def test_who_goes_or_comes_meanwhile_moves_nobody(receiver: Served) -> None:
     receiver.create("new@example.com")
     rest = receiver.client.get("/Users", params={"cursor": first["nextCursor"], "count": 100}).json()
     assert [user["userName"] for user in rest["Resources"]] == [
-        "person3@example.com", "person4@example.com", "person5@example.com", "new@example.com",
-    ]  # fmt: skip
+        "person3@example.com",
+        "person4@example.com",
+        "person5@example.com",
+        "new@example.com",
+    ]
     assert rest["totalResults"] == 6
 
 

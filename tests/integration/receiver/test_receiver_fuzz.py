@@ -59,9 +59,12 @@ def test_what_is_generated_is_answered_as_documented(
 
     @seed(1)
     @settings(
-        max_examples=EXAMPLES, deadline=None, database=None, phases=[Phase.generate],
+        max_examples=EXAMPLES,
+        deadline=None,
+        database=None,
+        phases=[Phase.generate],
         suppress_health_check=list(HealthCheck),
-    )  # fmt: skip
+    )
     @given(case=operation.as_strategy(generation_mode=mode))
     def answers(case: Any) -> None:
         if "id" in case.path_parameters and len(str(case.path_parameters["id"])) % 2:
@@ -75,12 +78,7 @@ def answered(receiver: Served, case: Any) -> None:
     response = case.call(base_url=receiver.url, headers={"Authorization": f"Bearer {receiver.key}"})
     if response.status_code == 400 and BELOW in response.text:
         return
-    checks = [
-        not_a_server_error,
-        status_code_conformance,
-        content_type_conformance,
-        response_schema_conformance,
-    ]
+    checks = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
     if response.status_code == 501:
         checks = checks[1:]  # as documented
     case.validate_response(response, checks=checks)

@@ -63,9 +63,7 @@ def test_nothing_is_answered_without_a_key(sqlite_receiver: Served, monkeypatch:
     monkeypatch.setattr(auth, "FLOOD_LIMIT", 10_000)
     for path in PATHS:
         for method in ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"):
-            answer = sqlite_receiver.stranger.request(
-                method, f"{sqlite_receiver.url}{path}", content=b'{"broken'
-            )
+            answer = sqlite_receiver.stranger.request(method, f"{sqlite_receiver.url}{path}", content=b'{"broken')
             assert_error(answer, 401)
             assert answer.headers["www-authenticate"].startswith("Bearer")
 
@@ -129,10 +127,7 @@ def test_a_key_of_another_scope_or_past_its_time_is_none(sqlite_receiver: Served
         lambda conn: keys.create(conn, name="old", actor="t", now=now, expires=now - keys.SLACK * 2)
     )[1]
     for secret in (scrape, old):
-        assert (
-            sqlite_receiver.stranger.get("/Users", headers={"Authorization": f"Bearer {secret}"}).status_code
-            == 401
-        )
+        assert sqlite_receiver.stranger.get("/Users", headers={"Authorization": f"Bearer {secret}"}).status_code == 401
 
 
 def test_a_revoked_key_ends_when_its_cache_does(sqlite_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -183,9 +178,7 @@ def test_a_wrong_method_says_which_are_right(
 
 def test_a_method_override_is_ignored(sqlite_receiver: Served) -> None:
     made = sqlite_receiver.create("a@example.com")
-    assert_error(
-        sqlite_receiver.send("POST", f"/Users/{made['id']}", {}, X_HTTP_Method_Override="DELETE"), 405
-    )
+    assert_error(sqlite_receiver.send("POST", f"/Users/{made['id']}", {}, X_HTTP_Method_Override="DELETE"), 405)
     assert sqlite_receiver.client.get(f"/Users/{made['id']}").json() == made
 
 
@@ -252,8 +245,7 @@ def test_bodies_of_another_kind_are_refused_unread(sqlite_receiver: Served, head
 
 
 @pytest.mark.parametrize(
-    "kind",
-    ["application/json", "application/scim+json; charset=utf-8", 'APPLICATION/SCIM+JSON;charset="UTF-8"'],
+    "kind", ["application/json", "application/scim+json; charset=utf-8", 'APPLICATION/SCIM+JSON;charset="UTF-8"']
 )
 def test_both_media_types_are_taken(sqlite_receiver: Served, kind: str) -> None:
     answer = sqlite_receiver.send("POST", "/Users", okta_user("a@example.com"), Content_Type=kind)
@@ -342,8 +334,7 @@ def failing(sqlite_url: str, directory: Failing, settings: Settings | None = Non
 
 
 @pytest.mark.parametrize(
-    "error",
-    [StoreUnavailable("/secret/path.db is locked"), DirectoryUnavailable("https://internal: refused")],
+    "error", [StoreUnavailable("/secret/path.db is locked"), DirectoryUnavailable("https://internal: refused")]
 )
 def test_what_cannot_be_done_now_is_429_with_a_time(sqlite_url: str, error: Exception) -> None:
     with failing(sqlite_url, Failing(error)) as receiver:
@@ -357,10 +348,7 @@ def test_what_cannot_be_done_now_is_429_with_a_time(sqlite_url: str, error: Exce
 
 def test_a_fault_that_nobody_foresaw_is_a_scim_error_without_its_words(sqlite_url: str) -> None:
     with failing(sqlite_url, Failing(RuntimeError("/secret/path.py line 7"))) as receiver:
-        for answer in (
-            receiver.send("GET", "/Users/x"),
-            receiver.send("POST", "/Users", okta_user("a@example.com")),
-        ):
+        for answer in (receiver.send("GET", "/Users/x"), receiver.send("POST", "/Users", okta_user("a@example.com"))):
             assert_error(answer, 500)
             assert "secret" not in answer.text
             assert answer.headers["x-request-id"] in answer.json()["detail"]

@@ -167,16 +167,7 @@ def test_odd_pages(receiver: Served, query: str, start: int, size: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "query",
-    [
-        "count=%D9%A1%D9%A0",
-        "count=1.5",
-        "count=",
-        "startIndex=1e3",
-        "count=1&count=2",
-        "filter=%FF",
-        "filter=",
-    ],
+    "query", ["count=%D9%A1%D9%A0", "count=1.5", "count=", "startIndex=1e3", "count=1&count=2", "filter=%FF", "filter="]
 )
 def test_what_cannot_be_a_page_is_refused(receiver: Served, query: str) -> None:
     answer = receiver.client.get(f"/Users?{query}")
@@ -187,12 +178,7 @@ def test_projections_apply_to_every_answer(receiver: Served) -> None:
     answer = receiver.send("POST", "/Users?attributes=userName", okta_user("a@example.com"))
     assert answer.json().keys() == {"schemas", "id", "userName"}
     url = f"/Users/{answer.json()['id']}"
-    assert (
-        receiver.client.get(f"{url}?excludedAttributes=meta,emails")
-        .json()
-        .keys()
-        .isdisjoint({"meta", "emails"})
-    )
+    assert receiver.client.get(f"{url}?excludedAttributes=meta,emails").json().keys().isdisjoint({"meta", "emails"})
     listed = receiver.client.get("/Users?attributes=emails.value").json()["Resources"]
     assert listed[0].keys() == {"schemas", "id", "emails"}
     assert listed[0]["emails"] == [{"value": "a@example.com"}]
@@ -227,9 +213,7 @@ def test_etags_guard_against_lost_updates_and_save_bodies(receiver: Served) -> N
             assert (late.status_code, late.json()["schemas"]) == (412, [ERROR])
     assert receiver.send("GET", url, If_None_Match=tag).json() == changed.json()
     assert (
-        receiver.send(
-            "PATCH", url, patch({"op": "add", "path": "title", "value": "y"}), If_Match="*"
-        ).status_code
+        receiver.send("PATCH", url, patch({"op": "add", "path": "title", "value": "y"}), If_Match="*").status_code
         == 200
     )
     assert receiver.send("PUT", f"{url}x", made, If_Match=tag).status_code == 404
@@ -242,8 +226,7 @@ def test_a_refused_patch_changes_nothing_and_names_the_attribute(receiver: Serve
         "PATCH",
         url,
         patch(
-            {"op": "replace", "path": "title", "value": "x"},
-            {"op": "replace", "path": "name.givenName", "value": 5},
+            {"op": "replace", "path": "title", "value": "x"}, {"op": "replace", "path": "name.givenName", "value": 5}
         ),
     )
     assert (answer.status_code, answer.json()["scimType"]) == (400, "invalidValue")
@@ -268,9 +251,7 @@ def test_every_write_leaves_one_journal_row_with_its_request_id(receiver: Served
         receiver.send("PATCH", url, deactivation()),
         receiver.send("DELETE", url),
     ]
-    expected = [
-        (answer.headers["x-request-id"], "applied" if answer.is_success else "refused") for answer in attempts
-    ]
+    expected = [(answer.headers["x-request-id"], "applied" if answer.is_success else "refused") for answer in attempts]
     assert [(row[2], row[0]) for row in receiver.journal()] == expected
     assert len({request_id for request_id, _ in expected}) == len(attempts)
 
@@ -289,9 +270,7 @@ def test_opshelm_s_rules_are_named_in_the_answer(receiver: Served) -> None:
     assert (no_email.status_code, no_email.json()["scimType"]) == (400, "invalidValue")
     assert "format Email" in no_email.json()["detail"]
     other = receiver.send(
-        "POST",
-        "/Users",
-        okta_user("a@example.com") | {"emails": [{"value": "b@example.com", "primary": True}]},
+        "POST", "/Users", okta_user("a@example.com") | {"emails": [{"value": "b@example.com", "primary": True}]}
     )
     assert other.status_code == 400
     assert "primary e-mail" in other.json()["detail"]
@@ -343,9 +322,7 @@ def test_a_local_account_is_not_deleted_over_scim(receiver: Served) -> None:
     from agent.directory.port import Draft
     from agent.model.users import MultiValue, Profile
 
-    draft = Draft(
-        user_name="local@example.com", profile=Profile(emails=(MultiValue(value="local@example.com"),))
-    )
+    draft = Draft(user_name="local@example.com", profile=Profile(emails=(MultiValue(value="local@example.com"),)))
     context = WriteContext(actor="operator", source=Source.CLI)
     local = receiver.directory.create(draft, context, datetime.now(UTC)).result().user
     assert receiver.send("DELETE", f"/Users/{local.id}").status_code == 403
@@ -363,8 +340,7 @@ def test_fifty_creates_at_once_make_one_user(receiver: Served) -> None:
     bodies = [okta_user("".join(random.choice((c.upper(), c)) for c in name)) for _ in range(50)]
     with ThreadPoolExecutor(10) as pool:
         statuses = sorted(
-            answer.status_code
-            for answer in pool.map(lambda body: receiver.send("POST", "/Users", body), bodies)
+            answer.status_code for answer in pool.map(lambda body: receiver.send("POST", "/Users", body), bodies)
         )
     assert statuses == [201] + [409] * 49
     assert receiver.client.get("/Users").json()["totalResults"] == 1

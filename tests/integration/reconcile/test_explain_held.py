@@ -87,9 +87,7 @@ def test_a_rejected_plan_is_said_to_be_rejected(w: World) -> None:
     one, _ = hold(w)
     plan_id = int(re.findall(r"plan (\d+) waits", (told(w, one) or ("", ""))[1])[0])
     w.store.write(
-        lambda conn: brakes.reject_plan(
-            conn, plan_id, actor="ann", source="cli", reason="not now", now=w.now()
-        )
+        lambda conn: brakes.reject_plan(conn, plan_id, actor="ann", source="cli", reason="not now", now=w.now())
     )
     status, detail = told(w, one) or ("", "")
     assert status == "skipped"

@@ -11,9 +11,7 @@ def test_few_are_named_with_the_command_to_run(tmp_path: Path) -> None:
         w.first_run()
         w.local("ann@example.org")
         w.local("known@example.org")
-        w.org.set_app_user(
-            w.people()[0]["okta_id"], credentials={"userName": "known@example.org"}, status="STAGED"
-        )
+        w.org.set_app_user(w.people()[0]["okta_id"], credentials={"userName": "known@example.org"}, status="STAGED")
         before = w.accounts()
         report = w.reconcile(apply=False)
         found = [f for f in report.findings if f.code.value == "import_candidate"]

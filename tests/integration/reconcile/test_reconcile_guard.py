@@ -172,11 +172,7 @@ def test_a_few_people_left_out_are_skipped_and_reported(make_world: Make) -> Non
     unassign(w, people[20:], 1)
     report = w.reconcile()
     assert (report.outcome, report.exit_code, active(w)) == ("applied", 0, 29)
-    assert (report.counts["asked"], report.counts["disproved"], report.counts["absence_disproved"]) == (
-        5,
-        4,
-        4,
-    )
+    assert (report.counts["asked"], report.counts["disproved"], report.counts["absence_disproved"]) == (5, 4, 4)
 
 
 def test_people_whose_push_got_429_are_held_while_the_window_is_full(make_world: Make) -> None:
@@ -186,9 +182,7 @@ def test_people_whose_push_got_429_are_held_while_the_window_is_full(make_world:
     for person in (one, two):
         w.org.set_app_user(person["okta_id"], status="INACTIVE")
     w.store.write(
-        lambda conn: windows.record(
-            conn, directory_id="x", source="push", exempt=False, managed=True, now=w.now()
-        )
+        lambda conn: windows.record(conn, directory_id="x", source="push", exempt=False, managed=True, now=w.now())
     )
     refused = w.account(two["login"])
     w.store.write(

@@ -40,9 +40,7 @@ def go_on(w: World) -> RunReport:
     return w.reconcile(trigger="schedule")
 
 
-def killed_after(
-    batches: int, act: Callable[[World], RunReport], w: World, patch: pytest.MonkeyPatch
-) -> None:
+def killed_after(batches: int, act: Callable[[World], RunReport], w: World, patch: pytest.MonkeyPatch) -> None:
     write, begun = Writer.write, []
 
     def until(self: Writer, *args):
@@ -101,9 +99,7 @@ def test_nor_does_a_plan_go_on_that_was_rejected_meanwhile(w: World, monkeypatch
     killed_after(2, first_run, w, monkeypatch)
     with w.store.read() as conn:
         plan_id = plans.recent(conn, 1)[0].id
-    w.store.write(
-        lambda conn: brakes.reject_plan(conn, plan_id, actor="x", source="cli", reason="no", now=w.now())
-    )
+    w.store.write(lambda conn: brakes.reject_plan(conn, plan_id, actor="x", source="cli", reason="no", now=w.now()))
     report = go_on(w)
     assert (report.outcome, len(w.accounts())) == ("held", 2 * BATCH)
 

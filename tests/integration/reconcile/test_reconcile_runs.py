@@ -18,9 +18,7 @@ PAGE = "/api/v1/apps/*/users"
 
 @pytest.fixture
 def w(make_world: Make) -> World:
-    made = make_world(
-        users=12, retries=0, guard={"deactivations_floor": 100}, reconcile={"page_size": 4, "batch": 2}
-    )
+    made = make_world(users=12, retries=0, guard={"deactivations_floor": 100}, reconcile={"page_size": 4, "batch": 2})
     made.first_run()
     return made
 
@@ -65,9 +63,7 @@ def test_another_org_behind_the_address_is_frozen_and_a_new_label_is_a_finding(w
     "fault", [{"status": 500}, {"status": 200, "body": "<html>"}, {"cut_after": 200}, {"status": 403}]
 )
 @pytest.mark.parametrize("page", [1, 3])
-def test_a_page_that_fails_makes_the_run_incomplete_and_changes_nothing(
-    w: World, fault: dict, page: int
-) -> None:
+def test_a_page_that_fails_makes_the_run_incomplete_and_changes_nothing(w: World, fault: dict, page: int) -> None:
     drift(w, 1)
     rows = w.journal_rows()
     passing = [{"method": "GET", "path": PAGE, "times": page - 1, "delay_s": 0}] if page > 1 else []
@@ -137,9 +133,7 @@ def test_a_lost_lease_writes_nothing_more(w: World, monkeypatch: pytest.MonkeyPa
     assert changed(w, logins) == 4
 
 
-def test_an_account_that_changed_between_plan_and_apply_is_stale(
-    w: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_account_that_changed_between_plan_and_apply_is_stale(w: World, monkeypatch: pytest.MonkeyPatch) -> None:
     one, two = drift(w, 2)
     write = Writer.write
 
@@ -158,9 +152,7 @@ def test_of_two_owners_who_leave_in_one_batch_one_stays_if_the_third_is_none_any
     make_world: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The plan saw three owners; each write counts anew, the second one after the first."""
-    w = make_world(
-        users=12, guard={"deactivations_floor": 100, "window_floor": 100}, reconcile={"batch": 500}
-    )
+    w = make_world(users=12, guard={"deactivations_floor": 100, "window_floor": 100}, reconcile={"batch": 500})
     w.first_run()
     one, two, third = w.people()[:3]
     for person in (one, two, third):
@@ -187,9 +179,7 @@ def test_what_a_dead_process_had_sent_is_read_back(w: World, happened: bool) -> 
     [login] = drift(w, 1)
     stored = w.reconcile(apply=False).plan
     now = w.now()
-    run_id = w.store.write(
-        lambda conn: runs.start(conn, kind="sweep", trigger="cli", actor="x", dry=False, now=now)
-    )
+    run_id = w.store.write(lambda conn: runs.start(conn, kind="sweep", trigger="cli", actor="x", dry=False, now=now))
     w.store.write(lambda conn: plans.mark(conn, stored.id, [1], ActionState.SENT, now))
     if happened:
         w.change(login, title=stored.plan.actions[0].changes["title"].after)
@@ -203,9 +193,7 @@ def test_what_a_dead_process_had_sent_is_read_back(w: World, happened: bool) -> 
 
 def fail_emails(w: World, logins: list[str]) -> None:
     """Their wanted addresses are those of other active accounts, which no plan can know before it writes."""
-    statement = (
-        "update users set email_key = :mail, profile = replace(profile, :name, :mail) where user_name = :name"
-    )
+    statement = "update users set email_key = :mail, profile = replace(profile, :name, :mail) where user_name = :name"
     for n, login in enumerate(logins):
         w.local(f"in-the-way-{n}@example.org")
         w.sql(statement, mail=f"new.{login}", name=f"in-the-way-{n}@example.org")
@@ -220,12 +208,7 @@ def test_a_failed_action_ends_partial_and_waits_ten_minutes_then_twenty(w: World
     fail_emails(w, [login])
     w.change(other, title="Changed")
     first = w.reconcile()
-    assert (first.outcome, first.exit_code, first.counts["failed"], first.counts["done"]) == (
-        "partial",
-        5,
-        1,
-        1,
-    )
+    assert (first.outcome, first.exit_code, first.counts["failed"], first.counts["done"]) == ("partial", 5, 1, 1)
     held = w.reconcile()
     assert (held.outcome, [a.held.value for a in held.plan.plan.actions]) == ("held", ["failing"])
     w.ahead = timedelta(minutes=10, seconds=5)
@@ -250,9 +233,7 @@ def test_too_many_failures_stop_the_run_for_an_hour(make_world: Make) -> None:
     assert w.reconcile().counts["failed"] >= 3
 
 
-def test_old_rows_are_read_again_before_somebody_is_created(
-    make_world: Make, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_old_rows_are_read_again_before_somebody_is_created(make_world: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     w = make_world(users=3)
     one, two, three = w.people()
     plan = w.reconciler.planner
@@ -307,9 +288,7 @@ def test_who_could_not_be_asked_about_stays_due(w: World) -> None:
 
 
 def test_somebody_else_under_an_old_name_is_deactivated_outside_the_limits(make_world: Make) -> None:
-    w = make_world(
-        users=12, guard={"push_floor": 0, "push_percent": 0, "window_floor": 0, "window_percent": 0}
-    )
+    w = make_world(users=12, guard={"push_floor": 0, "push_percent": 0, "window_floor": 0, "window_percent": 0})
     w.first_run()
     one = w.people()[0]
     w.org.api("DELETE", f"/apps/{w.org.app_id}/users/{one['okta_id']}")

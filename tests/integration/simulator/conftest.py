@@ -52,9 +52,7 @@ class ScimServer:
         self._http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._http.daemon_threads = True
         self.url = f"http://127.0.0.1:{self._http.server_port}/scim/v2"
-        self._thread = threading.Thread(
-            target=self._http.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True
-        )
+        self._thread = threading.Thread(target=self._http.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
         self._thread.start()
 
     def close(self) -> None:
@@ -87,11 +85,7 @@ class ScimServer:
             return (
                 404,
                 {},
-                {
-                    "schemas": ["urn:ietf:params:scim:api:messages:2.0:Error"],
-                    "status": "404",
-                    "detail": "gone",
-                },
+                {"schemas": ["urn:ietf:params:scim:api:messages:2.0:Error"], "status": "404", "detail": "gone"},
             )
         if method == "PUT":
             self.users[user_id] = dict(body)
@@ -172,9 +166,19 @@ def _client_class() -> Any:
     from okta.request_executor import RequestExecutor
 
     class Client(
-        ApplicationApi, ApplicationUsersApi, ApplicationGroupsApi, EventHookApi, GroupApi, OrgSettingMetadataApi,
-        ProfileMappingApi, SchemaApi, SystemLogApi, UserApi, UserLifecycleApi, UserResourcesApi,
-    ):  # fmt: skip
+        ApplicationApi,
+        ApplicationUsersApi,
+        ApplicationGroupsApi,
+        EventHookApi,
+        GroupApi,
+        OrgSettingMetadataApi,
+        ProfileMappingApi,
+        SchemaApi,
+        SystemLogApi,
+        UserApi,
+        UserLifecycleApi,
+        UserResourcesApi,
+    ):
         def __init__(self, config: dict[str, Any]) -> None:
             setter = ConfigSetter()
             setter._apply_config({"client": config})

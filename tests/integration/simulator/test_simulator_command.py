@@ -21,15 +21,11 @@ def test_print_env_names_org_app_and_token_and_ends() -> None:
 
 
 def test_it_serves_until_it_is_told_to_end() -> None:
-    with subprocess.Popen(
-        [*RUN, "--port", "0", "--users", "3"], stderr=subprocess.PIPE, text=True
-    ) as process:
+    with subprocess.Popen([*RUN, "--port", "0", "--users", "3"], stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
         line = process.stderr.readline()
         url = next(word for word in line.split() if word.startswith("http")).rstrip(".")
-        people = httpx.get(
-            f"{url}/api/v1/users", headers={"Authorization": "SSWS simulated-token"}, trust_env=False
-        )
+        people = httpx.get(f"{url}/api/v1/users", headers={"Authorization": "SSWS simulated-token"}, trust_env=False)
         assert len(people.json()) == 3
         process.send_signal(signal.SIGTERM)
         assert process.wait(timeout=20) == 0
@@ -38,17 +34,13 @@ def test_it_serves_until_it_is_told_to_end() -> None:
 def test_a_port_in_use_is_one_line_with_the_way_out() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
-        done = subprocess.run(
-            [*RUN, "--port", port, "--users", "0"], capture_output=True, text=True, check=False
-        )
+        done = subprocess.run([*RUN, "--port", port, "--users", "0"], capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert f"Port {port} can't be used" in done.stderr
     assert "Traceback" not in done.stderr
 
 
 def test_a_scim_url_without_a_key_is_a_usage_error() -> None:
-    done = subprocess.run(
-        [*RUN, "--scim-url", "http://127.0.0.1:1"], capture_output=True, text=True, check=False
-    )
+    done = subprocess.run([*RUN, "--scim-url", "http://127.0.0.1:1"], capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert "belong together" in done.stderr

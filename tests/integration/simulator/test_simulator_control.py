@@ -78,10 +78,8 @@ def test_somebody_who_leaves_between_two_pages_shifts_nobody(org: SimulatedOrg) 
         ("POST /users/{user}/lifecycle/reactivate", 403, "E0000038"),
         ("PUT /apps/{app}", 400, "E0000003"),
     ],
-)  # fmt: skip
-def test_a_refused_call_has_oktas_status_and_code(
-    org: SimulatedOrg, call: str, status: int, code: str
-) -> None:
+)
+def test_a_refused_call_has_oktas_status_and_code(org: SimulatedOrg, call: str, status: int, code: str) -> None:
     method, _, path = call.partition(" ")
     with http(org) as client:
         answer = client.request(method, path.format(app=org.app_id, user=org.state()[0]["okta_id"]))
@@ -121,10 +119,16 @@ def test_without_a_limit_the_headers_show_a_fresh_window(org: SimulatedOrg) -> N
 
 def test_a_fault_hits_as_often_as_it_says_and_then_the_next_one(org: SimulatedOrg) -> None:
     org.faults(
-        {"method": "GET", "path": "/api/v1/apps/*/users", "times": 2, "status": 502, "body": "<html>bad</html>",
-         "headers": {"content-type": "text/html", "x-rate-limit-reset": None}},
+        {
+            "method": "GET",
+            "path": "/api/v1/apps/*/users",
+            "times": 2,
+            "status": 502,
+            "body": "<html>bad</html>",
+            "headers": {"content-type": "text/html", "x-rate-limit-reset": None},
+        },
         {"path": "*/users*", "times": None, "status": 503},
-    )  # fmt: skip
+    )
     with http(org) as client:
         answers = [client.get(f"/apps/{org.app_id}/users") for _ in range(4)]
         assert [one.status_code for one in answers] == [502, 502, 503, 503]
@@ -214,9 +218,7 @@ def test_search_lags_while_reads_by_id_do_not(org: SimulatedOrg) -> None:
     okta_id = org.state()[0]["okta_id"]
     org.call("PUT", "/simulator/search", {"lag": True})
     org.api("POST", f"/users/{okta_id}/lifecycle/suspend")
-    body = {
-        "profile": {"login": "n@example.com", "email": "n@example.com", "firstName": "N", "lastName": "N"}
-    }
+    body = {"profile": {"login": "n@example.com", "email": "n@example.com", "firstName": "N", "lastName": "N"}}
     made = org.api("POST", "/users?activate=false", body)["id"]
     assert org.api("GET", '/users?search=status eq "SUSPENDED"') == []
     assert org.api("GET", '/users?search=profile.login eq "N@EXAMPLE.com"') == []
@@ -245,13 +247,22 @@ def test_any_raw_field_can_be_set_and_nothing_is_pushed(pushing: SimulatedOrg, s
     person = pushing.state()[0]
     okta_id = person["okta_id"]
     shown = pushing.set_app_user(
-        okta_id, status="SOMETHING_NEW", syncState="OUT_OF_SYNC", externalId="x", colour="red",
-        profile={"title": "Raw", "nickName": ""}, without=["department"], credentials={"userName": "raw@example.com"},
-    )  # fmt: skip
+        okta_id,
+        status="SOMETHING_NEW",
+        syncState="OUT_OF_SYNC",
+        externalId="x",
+        colour="red",
+        profile={"title": "Raw", "nickName": ""},
+        without=["department"],
+        credentials={"userName": "raw@example.com"},
+    )
     assert shown == pushing.api("GET", f"/apps/{pushing.app_id}/users/{okta_id}")
     assert (shown["status"], shown["syncState"], shown["externalId"], shown["colour"]) == (
-        "SOMETHING_NEW", "OUT_OF_SYNC", "x", "red",
-    )  # fmt: skip
+        "SOMETHING_NEW",
+        "OUT_OF_SYNC",
+        "x",
+        "red",
+    )
     assert shown["profile"]["title"] == "Raw"
     assert "department" not in shown["profile"]
     assert shown["credentials"] == {"userName": "raw@example.com"}
@@ -275,10 +286,7 @@ def test_a_mapped_attribute_of_an_app_user_is_oktas_to_write(org: SimulatedOrg) 
         refused = client.post(path, json={"profile": {"title": "Mine"}})
         assert (refused.status_code, refused.json()["errorCode"]) == (403, "E0000075")
         assert "title" in refused.json()["errorSummary"]
-        assert (
-            client.post(path, json={"profile": {"emailType": "home"}}).json()["profile"]["emailType"]
-            == "home"
-        )
+        assert client.post(path, json={"profile": {"emailType": "home"}}).json()["profile"]["emailType"] == "home"
         unknown = client.post(path, json={"profile": {"shoeSize": "43"}})
     assert (unknown.status_code, unknown.json()["errorCode"]) == (400, "E0000001")
 
@@ -292,9 +300,7 @@ def test_a_mapped_attribute_of_an_app_user_is_oktas_to_write(org: SimulatedOrg) 
         ({"lastName": ""}, "lastName: The field cannot be left blank"),
     ],
 )
-def test_a_wrong_profile_is_refused_with_its_cause(
-    org: SimulatedOrg, profile: dict[str, str], cause: str
-) -> None:
+def test_a_wrong_profile_is_refused_with_its_cause(org: SimulatedOrg, profile: dict[str, str], cause: str) -> None:
     body = {"login": "n@example.com", "email": "n@example.com", "firstName": "N", "lastName": "N", **profile}
     if body["login"] == "taken":
         body["login"] = org.state()[0]["login"].upper()
@@ -308,10 +314,7 @@ def test_a_wrong_profile_is_refused_with_its_cause(
 def test_the_org_id_can_change_as_after_a_move(org: SimulatedOrg) -> None:
     before = httpx.get(f"{org.url}/.well-known/okta-organization", trust_env=False).json()
     org.call("PUT", "/simulator/org", {"id": "00oOTHER"})
-    assert httpx.get(f"{org.url}/.well-known/okta-organization", trust_env=False).json() == {
-        **before,
-        "id": "00oOTHER",
-    }
+    assert httpx.get(f"{org.url}/.well-known/okta-organization", trust_env=False).json() == {**before, "id": "00oOTHER"}
 
 
 def test_a_run_can_be_repeated_by_its_seed() -> None:

@@ -50,9 +50,7 @@ class Receiver:
         self._http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._http.daemon_threads = True
         self.url = f"http://127.0.0.1:{self._http.server_port}/hooks/okta"
-        self._thread = threading.Thread(
-            target=self._http.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True
-        )
+        self._thread = threading.Thread(target=self._http.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
         self._thread.start()
 
     def close(self) -> None:
@@ -95,9 +93,7 @@ def reassign_somebody(org: SimulatedOrg) -> str:
     return okta_id
 
 
-def test_a_verified_hook_gets_its_events_with_the_secret_verbatim(
-    org: SimulatedOrg, receiver: Receiver
-) -> None:
+def test_a_verified_hook_gets_its_events_with_the_secret_verbatim(org: SimulatedOrg, receiver: Receiver) -> None:
     hook = make_hook(org, receiver.url)
     reassign_somebody(org)
     org.wait_idle()
@@ -114,9 +110,7 @@ def test_a_verified_hook_gets_its_events_with_the_secret_verbatim(
     assert receiver.events()[0] == logged
 
 
-def test_a_wrong_answer_to_the_challenge_leaves_the_hook_unverified(
-    org: SimulatedOrg, receiver: Receiver
-) -> None:
+def test_a_wrong_answer_to_the_challenge_leaves_the_hook_unverified(org: SimulatedOrg, receiver: Receiver) -> None:
     receiver.echo = lambda _: "something else"
     hook = make_hook(org, receiver.url)
     with pytest.raises(httpx.HTTPStatusError) as refused:
@@ -151,14 +145,8 @@ def test_a_type_that_no_hook_may_have_is_refused(org: SimulatedOrg) -> None:
         make_hook(org, "https://example.com/h", "application.user_membership.provision")
 
 
-def test_a_storm_reaches_the_log_and_the_hook_doubled_and_shuffled(
-    org: SimulatedOrg, receiver: Receiver
-) -> None:
-    types = [
-        "application.user_membership.add",
-        "application.user_membership.update",
-        "user.lifecycle.suspend",
-    ]
+def test_a_storm_reaches_the_log_and_the_hook_doubled_and_shuffled(org: SimulatedOrg, receiver: Receiver) -> None:
+    types = ["application.user_membership.add", "application.user_membership.update", "user.lifecycle.suspend"]
     verify(org, make_hook(org, receiver.url, *types))
     before = org.state()
     made = org.events(count=300, duplicate=0.5, shuffle=True)
@@ -175,9 +163,7 @@ def poll(client: httpx.Client, url: str) -> tuple[list[str], str]:
     """Event types of one page, and its ``next``; a poll always has one."""
     answer = client.get(url)
     answer.raise_for_status()
-    following = [
-        link[1:].partition(">")[0] for link in answer.headers.get_list("link") if 'rel="next"' in link
-    ]
+    following = [link[1:].partition(">")[0] for link in answer.headers.get_list("link") if 'rel="next"' in link]
     assert len(following) == 1
     return [event["eventType"] for event in answer.json()], following[0]
 

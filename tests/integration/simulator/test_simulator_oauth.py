@@ -21,9 +21,7 @@ def keys() -> tuple[str, str]:
     private = key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
-    public = key.public_key().public_bytes(
-        serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
-    )
+    public = key.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
     return private.decode(), public.decode()
 
 
@@ -34,9 +32,13 @@ def register(org: SimulatedOrg, public: str, *, dpop: bool = False) -> None:
 
 def config(org: SimulatedOrg, private: str, **more: Any) -> dict[str, Any]:
     return {
-        "orgUrl": org.url, "authorizationMode": "PrivateKey", "clientId": CLIENT, "privateKey": private,
-        "scopes": SCOPES, **more,
-    }  # fmt: skip
+        "orgUrl": org.url,
+        "authorizationMode": "PrivateKey",
+        "clientId": CLIENT,
+        "privateKey": private,
+        "scopes": SCOPES,
+        **more,
+    }
 
 
 async def read(client: Any, path: str, method: str = "GET") -> tuple[int, Any]:
@@ -92,9 +94,7 @@ def test_dpop_goes_through_the_nonce_and_binds_the_token(
         assert (stolen.status_code, stolen.json()["errorCode"]) == (401, "E0000011")
 
 
-def test_a_client_that_needs_dpop_gets_no_plain_token(
-    org: SimulatedOrg, sdk_call: Any, keys: tuple[str, str]
-) -> None:
+def test_a_client_that_needs_dpop_gets_no_plain_token(org: SimulatedOrg, sdk_call: Any, keys: tuple[str, str]) -> None:
     private, public = keys
     register(org, public, dpop=True)
     with pytest.raises(Exception, match="invalid_dpop_proof"):
@@ -103,10 +103,7 @@ def test_a_client_that_needs_dpop_gets_no_plain_token(
 
 @pytest.mark.parametrize(
     ("change", "error"),
-    [
-        ({"scopes": ["okta.logs.read"]}, "invalid_scope"),
-        ({"clientId": "0oaSTRANGER000000001"}, "invalid_client"),
-    ],
+    [({"scopes": ["okta.logs.read"]}, "invalid_scope"), ({"clientId": "0oaSTRANGER000000001"}, "invalid_client")],
 )
 def test_a_wrong_client_or_scope_gets_no_token(
     org: SimulatedOrg, sdk_call: Any, keys: tuple[str, str], change: dict[str, Any], error: str

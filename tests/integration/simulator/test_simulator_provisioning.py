@@ -16,8 +16,10 @@ ENTERPRISE = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User"
 
 def new_person(org: SimulatedOrg, login: str = "new@example.com", **profile: Any) -> str:
     """An ACTIVE person without the app."""
-    body = {"profile": {"login": login, "email": login, "firstName": "New", "lastName": "Person", **profile},
-            "credentials": {"password": {"value": "Correct-Horse-1"}}}  # fmt: skip
+    body = {
+        "profile": {"login": login, "email": login, "firstName": "New", "lastName": "Person", **profile},
+        "credentials": {"password": {"value": "Correct-Horse-1"}},
+    }
     return str(org.api("POST", "/users?activate=true", body)["id"])
 
 
@@ -41,10 +43,7 @@ def test_an_assignment_checks_for_the_name_and_then_creates(pushing: SimulatedOr
     assert (answer["status"], answer["syncState"], answer["externalId"]) == ("STAGED", "SYNCING", None)
     pushing.wait_idle()
     assert scim.methods() == ["GET", "POST"]
-    assert (
-        scim.calls[0][1]
-        == "/scim/v2/Users?filter=userName%20eq%20%22new%40example.com%22&startIndex=1&count=100"
-    )
+    assert scim.calls[0][1] == "/scim/v2/Users?filter=userName%20eq%20%22new%40example.com%22&startIndex=1&count=100"
     body = scim.calls[1][2]
     assert body["externalId"] == okta_id
     assert body["groups"] == []
@@ -55,18 +54,14 @@ def test_an_assignment_checks_for_the_name_and_then_creates(pushing: SimulatedOr
     assert ENTERPRISE in body["schemas"]
     after = app_user(pushing, okta_id)
     assert (after["status"], after["syncState"]) == ("PROVISIONED", "SYNCHRONIZED")
-    assert after["externalId"] == next(
-        one["id"] for one in scim.users.values() if one["userName"] == "new@example.com"
-    )
+    assert after["externalId"] == next(one["id"] for one in scim.users.values() if one["userName"] == "new@example.com")
     headers = scim.headers[1]
     assert headers["User-Agent"] == "Okta SCIM Client 1.0.0"
     assert headers["Authorization"] == "Bearer key"
     assert headers["Content-Type"].startswith("application/scim+json")
 
 
-def test_an_assignment_links_an_account_of_that_name_whatever_its_case(
-    pushing: SimulatedOrg, scim: Any
-) -> None:
+def test_an_assignment_links_an_account_of_that_name_whatever_its_case(pushing: SimulatedOrg, scim: Any) -> None:
     there = scim.add("New@Example.com", name={"givenName": "Old"}, nickName="kept")
     okta_id = new_person(pushing)
     assign(pushing, okta_id)
@@ -96,9 +91,7 @@ def test_the_exists_check_may_answer_404(pushing: SimulatedOrg, scim: Any) -> No
     assert scim.methods() == ["GET", "POST"]
 
 
-def test_a_changed_attribute_is_read_and_put_into_the_servers_own_body(
-    pushing: SimulatedOrg, scim: Any
-) -> None:
+def test_a_changed_attribute_is_read_and_put_into_the_servers_own_body(pushing: SimulatedOrg, scim: Any) -> None:
     person = first(pushing)
     account = person["app_user"]["externalId"]
     scim.users[account].update(active=False, nickName="x", custom={"kept": 1})
@@ -115,9 +108,7 @@ def test_a_changed_attribute_is_read_and_put_into_the_servers_own_body(
 def test_a_change_that_changes_nothing_pushes_nothing(pushing: SimulatedOrg, scim: Any) -> None:
     person = first(pushing)
     title = person["expected"]["title"]
-    pushing.api(
-        "POST", f"/users/{person['okta_id']}", {"profile": {"title": title, "secondEmail": "b@example.com"}}
-    )
+    pushing.api("POST", f"/users/{person['okta_id']}", {"profile": {"title": title, "secondEmail": "b@example.com"}})
     pushing.wait_idle()
     assert scim.calls == []
 
@@ -145,9 +136,7 @@ def test_leaving_patches_active_without_a_path(pushing: SimulatedOrg, scim: Any,
 
 
 def test_a_wizard_app_puts_everything(scim: Any) -> None:
-    with SimulatedOrg.start(
-        users=1, seed=7, scim_url=scim.url, scim_key="Raw key", app_style="wizard"
-    ) as org:
+    with SimulatedOrg.start(users=1, seed=7, scim_url=scim.url, scim_key="Raw key", app_style="wizard") as org:
         org.wait_idle()
         scim.calls.clear()
         okta_id = first(org)["okta_id"]
@@ -192,15 +181,11 @@ def test_a_person_removed_while_the_create_waits_ends_inactive(pushing: Simulate
     assign(pushing, okta_id)
     pushing.api("DELETE", f"/apps/{pushing.app_id}/users/{okta_id}")
     pushing.wait_idle()
-    assert [
-        one for one in scim.users.values() if one["userName"] == "new@example.com" and one["active"]
-    ] == []
+    assert [one for one in scim.users.values() if one["userName"] == "new@example.com" and one["active"]] == []
 
 
 def test_a_staged_person_is_provisioned_at_activation(pushing: SimulatedOrg, scim: Any) -> None:
-    body = {
-        "profile": {"login": "s@example.com", "email": "s@example.com", "firstName": "S", "lastName": "T"}
-    }
+    body = {"profile": {"login": "s@example.com", "email": "s@example.com", "firstName": "S", "lastName": "T"}}
     okta_id = pushing.api("POST", "/users?activate=false", body)["id"]
     assign(pushing, okta_id)
     pushing.wait_idle()

@@ -33,9 +33,7 @@ def bare() -> Iterator[SimulatedOrg]:
 @pytest.mark.parametrize("name", NAMES)
 def test_the_org_answers_as_recorded(bare: SimulatedOrg, name: str) -> None:
     interactions = yaml.load((RECORDINGS / name).read_text(), yaml.CSafeLoader)["interactions"]
-    with httpx.Client(
-        base_url=bare.url, headers={"Authorization": f"SSWS {bare.token}"}, trust_env=False
-    ) as http:
+    with httpx.Client(base_url=bare.url, headers={"Authorization": f"SSWS {bare.token}"}, trust_env=False) as http:
         replay = Replay(bare, http)
         compared = sum(replay.one(item["request"], item["response"]) for item in interactions)
     assert compared > 0
@@ -76,38 +74,24 @@ class Replay:
 
     def _body(self, request: dict[str, Any], path: str, recorded: Any) -> Any:
         """Old recordings left the bodies out; the answer says what they were."""
-        if (
-            request["method"] not in ("POST", "PUT")
-            or "/lifecycle/" in path
-            or not isinstance(recorded, dict)
-        ):
+        if request["method"] not in ("POST", "PUT") or "/lifecycle/" in path or not isinstance(recorded, dict):
             return None
         if request.get("body"):
             return request["body"] if isinstance(request["body"], dict) else json.loads(request["body"])
         body = {
-            key: recorded[key]
-            for key in ("profile", "credentials", "name", "events", "channel")
-            if key in recorded
+            key: recorded[key] for key in ("profile", "credentials", "name", "events", "channel") if key in recorded
         }
         if "/apps/" in path and path.endswith("/users"):
             body["id"] = self._ids[recorded["id"]]
         body.get("channel", {}).get("config", {}).get("authScheme", {})["value"] = "hush"
         return body
 
-    def _compare(
-        self, method: str, path: str, response: dict[str, Any], recorded: Any, answer: httpx.Response
-    ) -> None:
+    def _compare(self, method: str, path: str, response: dict[str, Any], recorded: Any, answer: httpx.Response) -> None:
         what = f"{method} {path}"
         status = response["status"]["code"]
         assert answer.status_code in EITHER.get((method, path.rsplit("/", 1)[-1]), {status}), what
         theirs = {name.lower() for name in response["headers"]}
-        wanted = {
-            "date",
-            "x-okta-request-id",
-            "x-rate-limit-limit",
-            "x-rate-limit-remaining",
-            "x-rate-limit-reset",
-        }
+        wanted = {"date", "x-okta-request-id", "x-rate-limit-limit", "x-rate-limit-remaining", "x-rate-limit-reset"}
         wanted &= theirs
         assert wanted <= set(answer.headers), what
         assert ("link" in theirs) == ("link" in answer.headers), what

@@ -43,15 +43,11 @@ def test_every_call_on_people_and_the_app_reads_without_an_exception(org: Any, s
 
         people = ok(await client.list_users(limit=200))
         assert len(people) == 6
-        assert [one.id for one in ok(await client.list_users(filter=f'id eq "{people[0].id}"'))] == [
-            people[0].id
-        ]
+        assert [one.id for one in ok(await client.list_users(filter=f'id eq "{people[0].id}"'))] == [people[0].id]
         assert len(ok(await client.list_users(search='profile.department pr and status eq "active"'))) == 6
         assert len(ok(await client.list_users(q=people[1].profile.first_name[:3]))) >= 1
 
-        profile = UserProfile(
-            firstName="Zed", lastName="New", email="zed@example.com", login="zed@example.com"
-        )
+        profile = UserProfile(firstName="Zed", lastName="New", email="zed@example.com", login="zed@example.com")
         user = ok(await client.create_user(CreateUserRequest(profile=profile), activate=False))
         assert user.status == "STAGED"
         assert ok(await client.activate_user(user.id, send_email=False)).activation_token
@@ -103,13 +99,14 @@ def test_every_call_on_groups_hooks_and_the_log_reads_without_an_exception(org: 
         "name": "agent",
         "events": {"type": "EVENT_TYPE", "items": ["application.user_membership.add"]},
         "channel": {
-            "type": "HTTP", "version": "1.0.0",
+            "type": "HTTP",
+            "version": "1.0.0",
             "config": {
                 "uri": "https://opshelm.example.com/hooks/okta",
                 "authScheme": {"type": "HEADER", "key": "Authorization", "value": "hush"},
             },
         },
-    }  # fmt: skip
+    }
 
     async def work(client: Any) -> None:
         group = ok(await client.add_group(AddGroupRequest.from_dict({"profile": {"name": "Pilots"}})))
@@ -120,9 +117,7 @@ def test_every_call_on_groups_hooks_and_the_log_reads_without_an_exception(org: 
         assert [one.id for one in ok(await client.list_group_users(group.id))] == [people[0].id]
         assert len(ok(await client.list_user_groups(people[0].id))) == 2
         assigned = ok(
-            await client.assign_group_to_application(
-                org.app_id, group.id, ApplicationGroupAssignment(priority=3)
-            )
+            await client.assign_group_to_application(org.app_id, group.id, ApplicationGroupAssignment(priority=3))
         )
         assert assigned.priority == 3
         assert len(ok(await client.list_application_group_assignments(org.app_id, expand="group"))) == 1
@@ -145,9 +140,7 @@ def test_every_call_on_groups_hooks_and_the_log_reads_without_an_exception(org: 
 
         events = ok(await client.list_log_events(limit=100))
         assert "group.user_membership.add" in [one.event_type for one in events]
-        some = ok(
-            await client.list_log_events(filter='eventType sw "group."', sort_order="DESCENDING", limit=10)
-        )
+        some = ok(await client.list_log_events(filter='eventType sw "group."', sort_order="DESCENDING", limit=10))
         assert {one.event_type.split(".")[0] for one in some} == {"group"}
 
     sdk_call(config(org), work)
@@ -175,10 +168,15 @@ def test_bodies_hold_no_key_that_the_sdk_does_not_know(org: Any, model: str, pat
     user = org.state()[0]["okta_id"]
     group = org.api("POST", "/groups", {"profile": {"name": "Pilots"}})["id"]
     org.api("PUT", f"/apps/{org.app_id}/groups/{group}", {})
-    org.api("POST", "/eventHooks", {
-        "name": "h", "events": {"type": "EVENT_TYPE", "items": ["user.lifecycle.suspend"]},
-        "channel": {"type": "HTTP", "version": "1.0.0", "config": {"uri": "https://example.com/h"}},
-    })  # fmt: skip
+    org.api(
+        "POST",
+        "/eventHooks",
+        {
+            "name": "h",
+            "events": {"type": "EVENT_TYPE", "items": ["user.lifecycle.suspend"]},
+            "channel": {"type": "HTTP", "version": "1.0.0", "config": {"uri": "https://example.com/h"}},
+        },
+    )
     body = org.api("GET", path.format(app=org.app_id, user=user))
     body = body[0] if isinstance(body, list) else body
     known = getattr(okta.models, model)

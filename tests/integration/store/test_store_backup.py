@@ -23,9 +23,7 @@ def note(store: Store, name: str) -> None:
 
 def test_a_copy_has_everything_and_distrusts_itself(sqlite_store: Store, tmp_path: Path) -> None:
     note(sqlite_store, "one")
-    sqlite_store.write(
-        lambda conn: conn.execute(insert(lease).values(name="reconcile", holder="a", fence=3)).close()
-    )
+    sqlite_store.write(lambda conn: conn.execute(insert(lease).values(name="reconcile", holder="a", fence=3)).close())
     target = tmp_path / "copy.db"
     backup(sqlite_store, target, NOW)
     note(sqlite_store, "two")

@@ -32,20 +32,33 @@ def okta_id(number: int) -> str:
 def want(number: int, name: str = "", **fields: object) -> Want:
     name = name or f"p{number}@example.com"
     values = {
-        "okta_id": okta_id(number), "external_id": None, "user_name": name, "user_name_key": identity_key(name),
-        "email": name, "email_key": identity_key(name), "wanted": Wanted.ACTIVE, "row": Row.LIVE,
-        "mapped": TITLE_A, "unsaid": 0, "read_at": NOW,
-    }  # fmt: skip
+        "okta_id": okta_id(number),
+        "external_id": None,
+        "user_name": name,
+        "user_name_key": identity_key(name),
+        "email": name,
+        "email_key": identity_key(name),
+        "wanted": Wanted.ACTIVE,
+        "row": Row.LIVE,
+        "mapped": TITLE_A,
+        "unsaid": 0,
+        "read_at": NOW,
+    }
     return Want(**{**values, **fields})
 
 
 def person(number: int, name: str = "", **fields: object) -> DirectoryUser:
     name = name or f"p{number}@example.com"
     values = {
-        "id": f"user-{number}", "user_name": name, "active": True, "created": NOW, "updated": NOW,
-        "profile": Profile(title="a", emails=(MultiValue(value=name, primary=True),)), "okta_id": okta_id(number),
+        "id": f"user-{number}",
+        "user_name": name,
+        "active": True,
+        "created": NOW,
+        "updated": NOW,
+        "profile": Profile(title="a", emails=(MultiValue(value=name, primary=True),)),
+        "okta_id": okta_id(number),
         "origin": Origin.OKTA,
-    }  # fmt: skip
+    }
     return DirectoryUser(**{**values, **fields})
 
 
@@ -124,9 +137,7 @@ def test_the_candidates_come_with_all_that_is_known(store: Store, remote: bool) 
         (want(1, wanted=Wanted.INACTIVE), person(1, active=False, suspended=True)),
     ],
 )
-def test_a_pair_that_may_need_something_is_answered(
-    store: Store, wanted: Want, user: DirectoryUser | None
-) -> None:
+def test_a_pair_that_may_need_something_is_answered(store: Store, wanted: Want, user: DirectoryUser | None) -> None:
     both = Both(store, [wanted], [] if user is None else [user])
     assert list(both.differing()) == [wanted.okta_id] == list(both.differing(remote=True))
 
@@ -264,9 +275,7 @@ def test_who_may_have_left(store: Store, remote: bool, user: DirectoryUser, *, e
         (want(2, "p1@example.com"), person(1, origin=Origin.LINKED, okta_id=None)),
     ],
 )
-def test_who_is_meant_by_somebody_is_not_absent(
-    store: Store, remote: bool, wanted: Want, user: DirectoryUser
-) -> None:
+def test_who_is_meant_by_somebody_is_not_absent(store: Store, remote: bool, wanted: Want, user: DirectoryUser) -> None:
     both = Both(store, [wanted], [user])
     assert both.absent(remote=remote) == set()
 
@@ -351,9 +360,7 @@ def _open(c: Candidate) -> bool:
 def _absent(a: Account, wants: list[Want]) -> bool:
     candidate = (a.managed or a.okta_id is not None) and (a.active or a.suspended)
     meant = any(
-        w.okta_id == a.okta_id
-        or w.external_id == a.id
-        or (a.okta_id is None and w.user_name_key == a.user_name_key)
+        w.okta_id == a.okta_id or w.external_id == a.id or (a.okta_id is None and w.user_name_key == a.user_name_key)
         for w in wants
     )
     return candidate and not meant

@@ -63,9 +63,7 @@ def test_a_killed_writer_keeps_what_it_acknowledged(database: DatabaseSettings, 
     acknowledged = [writer.stdout.readline().strip() for _ in range(after)]
     writer.send_signal(signal.SIGKILL)
     # What it said in its last moments counts too; a line cut short does not.
-    acknowledged += [
-        line.strip() for line in writer.stdout.read().splitlines(keepends=True) if line.endswith("\n")
-    ]
+    acknowledged += [line.strip() for line in writer.stdout.read().splitlines(keepends=True) if line.endswith("\n")]
     writer.wait(10)
     writer.stdout.close()
     store = Store.open(database)
@@ -85,9 +83,9 @@ class Proxy:
         self._mute = threading.Event()
         self._answered = threading.Event()
         self._listener = socket.create_server(("127.0.0.1", 0))
-        self.url = self._server.set(
-            host="127.0.0.1", port=self._listener.getsockname()[1], query={}
-        ).render_as_string(hide_password=False)
+        self.url = self._server.set(host="127.0.0.1", port=self._listener.getsockname()[1], query={}).render_as_string(
+            hide_password=False
+        )
         threading.Thread(target=self._accept, daemon=True).start()
 
     def close(self) -> None:
@@ -236,8 +234,12 @@ def test_a_failed_fsync_is_fatal_and_loses_nothing(sqlite_url: str, when: int, t
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     run = subprocess.run(
         [*command, sys.executable, "-c", SLOW_DISK, sqlite_url],
-        env=environment, check=False, capture_output=True, text=True, timeout=120,
-    )  # fmt: skip
+        env=environment,
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
     assert "INJECTED" in trace.read_text()
     *numbers, said, error = run.stdout.split()
     assert (said, error, run.returncode) == ("fatal", "StoreUnavailable", 3)

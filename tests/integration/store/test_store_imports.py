@@ -32,9 +32,7 @@ def row(store: Store) -> imports.Import:
 
 def intend(store: Store, **values: Any) -> None:
     write(
-        store,
-        imports.intend,
-        **{"directory_id": "a", "login": "ann@example.com", "plan_id": 1, "now": NOW, **values},
+        store, imports.intend, **{"directory_id": "a", "login": "ann@example.com", "plan_id": 1, "now": NOW, **values}
     )
 
 
@@ -44,8 +42,12 @@ def test_a_second_wish_keeps_what_the_first_has_made(store: Store) -> None:
     intend(store, plan_id=2, now=NOW + timedelta(hours=1))
     found = row(store)
     assert (found.state, found.okta_id, found.made, found.plan_id, found.intended) == (
-        ImportState.CREATED, "00u1", True, 2, NOW,
-    )  # fmt: skip
+        ImportState.CREATED,
+        "00u1",
+        True,
+        2,
+        NOW,
+    )
 
 
 def test_an_import_that_ended_begins_anew(store: Store) -> None:
@@ -83,9 +85,18 @@ def test_who_is_overdue_counts_from_the_assignment_or_the_last_look(
 
 def want(okta_id: str, user_name: str, external_id: str | None = None) -> Want:
     return Want(
-        okta_id=okta_id, external_id=external_id, user_name=user_name, user_name_key=user_name, email=user_name,
-        email_key=user_name, wanted=Wanted.ACTIVE, row=Row.LIVE, mapped="{}", unsaid=0, read_at=NOW,
-    )  # fmt: skip
+        okta_id=okta_id,
+        external_id=external_id,
+        user_name=user_name,
+        user_name_key=user_name,
+        email=user_name,
+        email_key=user_name,
+        wanted=Wanted.ACTIVE,
+        row=Row.LIVE,
+        mapped="{}",
+        unsaid=0,
+        read_at=NOW,
+    )
 
 
 def test_candidates_are_active_local_accounts_that_no_app_user_means(store: Store) -> None:

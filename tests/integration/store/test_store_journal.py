@@ -20,13 +20,7 @@ NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 def write(store: Store, count: int = 1, **fields: object) -> None:
     def work(conn: Connection) -> None:
         for number in range(count):
-            values = {
-                "verb": "update",
-                "actor": "key:1",
-                "source": "push",
-                "directory_id": f"user-{number}",
-                **fields,
-            }
+            values = {"verb": "update", "actor": "key:1", "source": "push", "directory_id": f"user-{number}", **fields}
             journal.append(conn, journal.Entry(kind=journal.Kind.APPLIED, **values), NOW)
 
     store.write(work)
@@ -73,9 +67,7 @@ def test_many_rows_become_several_blocks(store: Store, monkeypatch: pytest.Monke
 @pytest.mark.parametrize("where", [4, -1])
 def test_a_changed_row(sealed: Store, where: int) -> None:
     row = ids(sealed)[where]
-    sealed.write(
-        lambda conn: conn.execute(update(table).where(table.c.id == row).values(actor="somebody else"))
-    )
+    sealed.write(lambda conn: conn.execute(update(table).where(table.c.id == row).values(actor="somebody else")))
     assert any(f"row {row}" in problem and "was changed" in problem for problem in verify(sealed).problems)
 
 
@@ -84,9 +76,7 @@ def test_a_changed_row_with_its_hash_made_to_fit(sealed: Store) -> None:
 
     def forge(conn: Connection) -> None:
         fields = journal.Entry.__struct_fields__
-        found = conn.execute(select(table).where(table.c.id == row)).one()._asdict() | {
-            "actor": "somebody else"
-        }
+        found = conn.execute(select(table).where(table.c.id == row)).one()._asdict() | {"actor": "somebody else"}
         digest = journal.row_hash(int(found["at"].timestamp() * 1_000_000), *(found[name] for name in fields))
         conn.execute(update(table).where(table.c.id == row).values(actor="somebody else", hash=digest))
 

@@ -35,9 +35,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return clock
 
 
-def acquire(
-    store: Store, holder: str, *, ttl: timedelta = LONG, wait: float = 0.0, **more
-) -> lease.Lease | None:
+def acquire(store: Store, holder: str, *, ttl: timedelta = LONG, wait: float = 0.0, **more) -> lease.Lease | None:
     return lease.acquire(store, "reconcile", holder, ttl, wait=wait, **more)
 
 

@@ -13,17 +13,20 @@ LATER = NOW + timedelta(minutes=1)
 
 def action(n: int, **fields) -> Action:
     values = {
-        "n": n, "kind": ActionKind.UPDATE, "login": f"p{n}@example.com", "directory_id": f"user-{n}",
-        "okta_id": f"00u{n}", "changes": {"title": Change(before="a", after=None)}, "version": n,
-    }  # fmt: skip
+        "n": n,
+        "kind": ActionKind.UPDATE,
+        "login": f"p{n}@example.com",
+        "directory_id": f"user-{n}",
+        "okta_id": f"00u{n}",
+        "changes": {"title": Change(before="a", after=None)},
+        "version": n,
+    }
     return Action(**{**values, **fields})
 
 
 def plan(*actions: Action, **fields) -> Plan:
     found = (Finding(code=FindingCode.PENDING, login="x@example.com", detail="wait"),)
-    return Plan(
-        **{"actions": actions, "population": 9, "source_size": 8, "created": NOW, "findings": found, **fields}
-    )
+    return Plan(**{"actions": actions, "population": 9, "source_size": 8, "created": NOW, "findings": found, **fields})
 
 
 def run(store: Store, **fields) -> int:
@@ -88,16 +91,9 @@ def test_an_action_refused_while_applying_waits_for_a_person(store: Store) -> No
 
 def test_decisions_are_kept(store: Store) -> None:
     plan_id = save(store, plan(action(1), action(2)), status=PlanStatus.HELD)
-    store.write(
-        lambda conn: plans.decide(conn, plan_id, actor="ann", decision="approve", now=NOW, approve=[2])
-    )
+    store.write(lambda conn: plans.decide(conn, plan_id, actor="ann", decision="approve", now=NOW, approve=[2]))
     stored = get(store, plan_id)
-    assert (stored.decided_by, stored.decision, stored.decided_at, stored.approved) == (
-        "ann",
-        "approve",
-        NOW,
-        {2},
-    )
+    assert (stored.decided_by, stored.decision, stored.decided_at, stored.approved) == ("ann", "approve", NOW, {2})
 
 
 def test_held_plans_are_listed_oldest_first_and_all_newest_first(store: Store) -> None:
@@ -116,20 +112,11 @@ def test_a_run_has_a_start_and_an_end(store: Store) -> None:
     run_id = run(store, scope=("a@example.com",), kind="single")
     with store.read() as conn:
         assert [found.id for found in runs.unfinished(conn)] == [run_id]
-    store.write(
-        lambda conn: runs.finish(
-            conn, run_id, outcome="applied", exit_code=0, counts={"create": 2}, now=LATER
-        )
-    )
+    store.write(lambda conn: runs.finish(conn, run_id, outcome="applied", exit_code=0, counts={"create": 2}, now=LATER))
     with store.read() as conn:
         found = runs.get(conn, run_id)
         assert found is not None
-        assert (found.scope, found.counts, found.ended, found.dry) == (
-            ("a@example.com",),
-            {"create": 2},
-            LATER,
-            False,
-        )
+        assert (found.scope, found.counts, found.ended, found.dry) == (("a@example.com",), {"create": 2}, LATER, False)
         assert runs.unfinished(conn) == []
         assert [recent.id for recent in runs.recent(conn, 5)] == [run_id]
 
@@ -139,9 +126,7 @@ def test_the_latest_findings_are_those_of_the_last_sweep_that_ended(store: Store
         run_id = run(store, kind=kind)
         found = [Finding(code=FindingCode.PENDING, login=f"{number}@example.com", detail="d")]
         store.write(lambda conn, r=run_id, f=found: findings.save(conn, r, f))
-        store.write(
-            lambda conn, r=run_id: runs.finish(conn, r, outcome="ok", exit_code=0, counts={}, now=NOW)
-        )
+        store.write(lambda conn, r=run_id: runs.finish(conn, r, outcome="ok", exit_code=0, counts={}, now=NOW))
     run(store)
     with store.read() as conn:
         latest = findings.latest(conn)
@@ -155,9 +140,7 @@ def test_old_runs_and_plans_go_but_not_what_waits(store: Store) -> None:
     with store.read() as conn:
         started = [found.id for found in runs.unfinished(conn)]
     for run_id in started:
-        store.write(
-            lambda conn, r=run_id: runs.finish(conn, r, outcome="ok", exit_code=0, counts={}, now=NOW)
-        )
+        store.write(lambda conn, r=run_id: runs.finish(conn, r, outcome="ok", exit_code=0, counts={}, now=NOW))
     store.write(lambda conn: plans.forget(conn, LATER))
     store.write(lambda conn: runs.forget(conn, LATER))
     with store.read() as conn:

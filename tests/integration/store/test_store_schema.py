@@ -92,9 +92,7 @@ Store.open(DatabaseSettings(url=sys.argv[1])).close()
 def test_a_kill_in_a_migration_leaves_the_old_schema(tmp_path: Path, at: int) -> None:
     url = f"sqlite:///{tmp_path}/agent.db"
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    killed = subprocess.run(
-        [sys.executable, "-c", MIGRATE, url, str(at)], env=environment, check=False, timeout=60
-    )
+    killed = subprocess.run([sys.executable, "-c", MIGRATE, url, str(at)], env=environment, check=False, timeout=60)
     assert killed.returncode == -signal.SIGKILL
     import sqlite3
 

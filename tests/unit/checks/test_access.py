@@ -33,9 +33,7 @@ def okta(
 
 
 def lines(org: Any, **sections: Any) -> dict[str, tuple[str, str]]:
-    return {
-        line.name: (line.state.value, line.detail) for line in access.checks(org, Settings(**sections), NOW)
-    }
+    return {line.name: (line.state.value, line.detail) for line in access.checks(org, Settings(**sections), NOW)}
 
 
 def test_the_three_read_scopes_are_enough_and_named_by_feature() -> None:
@@ -62,10 +60,7 @@ def test_who_may_manage_may_read() -> None:
 def test_a_scope_that_nothing_uses_is_too_many() -> None:
     state, detail = lines(okta(READ | {"okta.groups.manage"}))["scopes"]
     assert (state, "okta.groups.manage" in detail) == ("warn", True)
-    assert (
-        lines(okta(READ | {"okta.groups.manage"}), imports=ImportSettings(groups=("00g1",)))["scopes"][0]
-        == "ok"
-    )
+    assert lines(okta(READ | {"okta.groups.manage"}), imports=ImportSettings(groups=("00g1",)))["scopes"][0] == "ok"
 
 
 def test_an_oauth_app_is_nobody_s_and_a_person_s_token_is_a_warning() -> None:
@@ -80,9 +75,7 @@ def test_an_oauth_app_is_nobody_s_and_a_person_s_token_is_a_warning() -> None:
     ("limit", "remaining", "people", "state"),
     [(100, 90, 1_000, "ok"), (100, 10, 1_000, "warn"), (10, 9, 1_000_000, "warn"), (0, 0, 1_000, "ok")],
 )
-def test_the_limit_must_carry_a_sweep_in_half_its_interval(
-    limit: int, remaining: int, people: int, state: str
-) -> None:
+def test_the_limit_must_carry_a_sweep_in_half_its_interval(limit: int, remaining: int, people: int, state: str) -> None:
     org = okta(budget=Budget(limit=limit, remaining=remaining))
     account: Any = SimpleNamespace(last_good_people=people, managed_active=0)
     settings = Settings(schedule=ScheduleSettings(reconcile=timedelta(hours=1)))

@@ -12,15 +12,8 @@ from agent.simulator.schema import ATTRIBUTES, CORE, ENTERPRISE
 
 
 def schema(**changed: dict[str, str]) -> dict[str, Any]:
-    properties = {
-        a.name: {"externalName": a.external_name, "externalNamespace": a.namespace} for a in ATTRIBUTES
-    }
-    return {
-        "definitions": {
-            "custom": {"properties": properties | changed},
-            "base": {"properties": {"userName": {}}},
-        }
-    }
+    properties = {a.name: {"externalName": a.external_name, "externalNamespace": a.namespace} for a in ATTRIBUTES}
+    return {"definitions": {"custom": {"properties": properties | changed}, "base": {"properties": {"userName": {}}}}}
 
 
 @pytest.mark.parametrize("attribute", [a for a in ATTRIBUTES if a.name in DEFAULT], ids=lambda a: a.name)
@@ -36,7 +29,7 @@ def test_okta_s_notation_means_the_path_of_the_mapping(attribute: Any) -> None:
         ("manager.value", ENTERPRISE, f"{ENTERPRISE_URN}:manager.value"),
         ("badge", "urn:example:1.0:User", "urn:example:1.0:User:badge"),
     ],
-)  # fmt: skip
+)
 def test_other_places(external: str, namespace: str, path: str) -> None:
     assert scim_path(external, namespace) == path
 
@@ -63,12 +56,7 @@ def test_an_attribute_that_is_not_compared_on_purpose_is_no_fault() -> None:
 
 @pytest.mark.parametrize(
     "odd",
-    [
-        {},
-        {"definitions": None},
-        {"definitions": {"custom": []}},
-        {"definitions": {"custom": {"properties": {"a": 1}}}},
-    ],
+    [{}, {"definitions": None}, {"definitions": {"custom": []}}, {"definitions": {"custom": {"properties": {"a": 1}}}}],
 )
 def test_a_schema_of_another_shape_is_no_crash(odd: dict[str, Any]) -> None:
     assert check(odd, {}).name == "mapping"

@@ -47,12 +47,7 @@ def test_an_added_account_is_local_and_active(document: Document) -> None:
 def test_an_act_is_in_the_journal_with_who_and_why(document: Document, folder: Path) -> None:
     document("users", "add", "bob@example.com", "--reason", "contractor")
     (row,) = rows(folder)
-    assert (row["kind"], row["verb"], row["source"], row["reason"]) == (
-        "applied",
-        "create",
-        "cli",
-        "contractor",
-    )
+    assert (row["kind"], row["verb"], row["source"], row["reason"]) == ("applied", "create", "cli", "contractor")
     assert row["actor"].startswith("operator ")
 
 
@@ -67,10 +62,7 @@ def test_a_name_that_is_taken_is_refused_and_journalled(command: Command, folder
 @pytest.mark.usefixtures("owners")
 def test_the_last_owner_stays_whatever_the_command(command: Command, document: Document) -> None:
     assert command("users", "role", "zoe@example.com", "member")[0] == 0
-    for arguments in (
-        ["role", "ann@example.com", "member"],
-        ["deactivate", "ann@example.com", "--reason", "left"],
-    ):
+    for arguments in (["role", "ann@example.com", "member"], ["deactivate", "ann@example.com", "--reason", "left"]):
         code, _, err = command("users", *arguments)
         assert code == 1
         assert "last active owner" in err
@@ -126,11 +118,7 @@ def test_deactivating_an_owner_ends_ownership(document: Document) -> None:
 def test_link_and_unlink_change_only_who_manages(document: Document) -> None:
     before = show(document, "ann@example.com")
     linked = document("users", "link", "ann@example.com", "--okta-id", "00u1abcd2EFGH3ijk4x7")["user"]
-    assert (linked["managed"], linked["externalId"], linked["origin"]) == (
-        True,
-        "00u1abcd2EFGH3ijk4x7",
-        "linked",
-    )
+    assert (linked["managed"], linked["externalId"], linked["origin"]) == (True, "00u1abcd2EFGH3ijk4x7", "linked")
     assert {key: linked[key] for key in ("userName", "active", "role", "emails")} == {
         key: before[key] for key in ("userName", "active", "role", "emails")
     }

@@ -38,12 +38,7 @@ def held_plan(store: Store) -> int:
     def work(conn: Any) -> int:
         run = runs.start(conn, kind="sweep", trigger="cli", actor="test", dry=False, now=at)
         return plans.save(
-            conn,
-            run_id=run,
-            kind="reconcile",
-            plan=plan,
-            expires=at + timedelta(days=1),
-            status=PlanStatus.HELD,
+            conn, run_id=run, kind="reconcile", plan=plan, expires=at + timedelta(days=1), status=PlanStatus.HELD
         )
 
     return store.write(work)
@@ -52,9 +47,7 @@ def held_plan(store: Store) -> int:
 def refused_push(store: Store, document: Document, login: str) -> str:
     user = document("users", "add", login)["user"]
     at = datetime.now(UTC)
-    store.write(
-        lambda conn: windows.refuse(conn, directory_id=user["id"], okta_id="00u1", login=login, now=at)
-    )
+    store.write(lambda conn: windows.refuse(conn, directory_id=user["id"], okta_id="00u1", login=login, now=at))
     return str(user["id"])
 
 
@@ -72,9 +65,7 @@ def test_pausing_is_kept_with_who_and_why_and_can_be_ended(command: Command, sto
     assert verbs(store) == [("pause", "Okta migration"), ("resume", "")]
 
 
-def test_guard_show_tells_limits_brakes_and_what_waits(
-    command: Command, document: Document, store: Store
-) -> None:
+def test_guard_show_tells_limits_brakes_and_what_waits(command: Command, document: Document, store: Store) -> None:
     refused_push(store, document, "ann@example.com")
     plan_id = held_plan(store)
     document("pause", "--reason", "migration")
@@ -88,12 +79,7 @@ def test_guard_show_tells_limits_brakes_and_what_waits(
     out = command("guard", "show")[1]
     assert all(
         text in out
-        for text in (
-            "PAUSED by",
-            "announced: 3 more",
-            "refused push: ann@example.com",
-            f"held plan {plan_id}",
-        )
+        for text in ("PAUSED by", "announced: 3 more", "refused push: ann@example.com", f"held plan {plan_id}")
     )
 
 
@@ -158,9 +144,7 @@ def test_a_rejected_plan_can_t_be_applied_and_isn_t_rejected_twice(
     command: Command, document: Document, store: Store
 ) -> None:
     plan_id = held_plan(store)
-    assert (
-        document("plans", "reject", str(plan_id), "--reason", "wrong group")["plan"]["status"] == "rejected"
-    )
+    assert document("plans", "reject", str(plan_id), "--reason", "wrong group")["plan"]["status"] == "rejected"
     with store.read() as conn:
         stored = plans.get(conn, plan_id)
     assert stored is not None

@@ -42,9 +42,7 @@ def test_kinds_and_states_are_named(codes: type[StrEnum]) -> None:
 
 def test_the_outcomes_exit_codes_are_the_programs() -> None:
     rows = dict(re.findall(r"^\| `(\w+)` \| (\d)", section("Outcomes of a run"), flags=re.MULTILINE))
-    assert {name: int(code) for name, code in rows.items()} == {
-        o.value: EXIT_CODES.get(o, 1) for o in Outcome
-    }
+    assert {name: int(code) for name, code in rows.items()} == {o.value: EXIT_CODES.get(o, 1) for o in Outcome}
 
 
 def test_every_alarm_that_is_raised_has_its_row() -> None:
@@ -54,8 +52,6 @@ def test_every_alarm_that_is_raised_has_its_row() -> None:
         source = file.read_text(encoding="utf-8")
         found |= set(re.findall(r'raise_alarm\(conn, "(\w+)"', source))
         found |= set(
-            re.findall(
-                r'^(?:ALARM|TOO_MANY_FAILED|_HELD|PUSH_FAILED|UNREAD) = "(\w+)"', source, flags=re.MULTILINE
-            )
+            re.findall(r'^(?:ALARM|TOO_MANY_FAILED|_HELD|PUSH_FAILED|UNREAD) = "(\w+)"', source, flags=re.MULTILINE)
         )
     assert sorted(coded("Alarms")) == sorted(found)

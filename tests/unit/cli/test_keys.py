@@ -59,8 +59,7 @@ def test_rolling_keeps_the_old_key_for_its_grace(document: Document) -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments",
-    [["create", "okta"], ["roll", "nobody"], ["revoke", "nobody"], ["create", "x", "--scope", "root"]],
+    "arguments", [["create", "okta"], ["roll", "nobody"], ["revoke", "nobody"], ["create", "x", "--scope", "root"]]
 )
 def test_mistakes_with_keys_are_usage_errors(command: Command, arguments: list[str]) -> None:
     command("keys", "create", "okta")
@@ -84,8 +83,12 @@ def test_config_show_masks_and_names_the_place(command: Command, document: Docum
     assert row.split() == ["okta.api_token", "********", "file", "agent.toml:4"]
     settings = {row["name"]: row for row in document("config", "show")["settings"]}
     assert settings["okta.app_id"] == {
-        "name": "okta.app_id", "value": "0oa1", "origin": "file", "place": "agent.toml:3", "env": "OPSHELM_OKTA__APP_ID",
-    }  # fmt: skip
+        "name": "okta.app_id",
+        "value": "0oa1",
+        "origin": "file",
+        "place": "agent.toml:3",
+        "env": "OPSHELM_OKTA__APP_ID",
+    }
 
 
 def test_config_example_is_the_file_in_config(command: Command) -> None:
@@ -106,10 +109,7 @@ def test_a_wrong_setting_stops_every_command_with_2(command: Command, folder: Pa
 
 def test_config_may_stand_before_and_behind_the_command(command: Command, folder: Path) -> None:
     (folder / "other.toml").write_text("[server]\nport = 1234\n")
-    for arguments in (
-        ["--config", "other.toml", "config", "show"],
-        ["config", "show", "--config", "other.toml"],
-    ):
+    for arguments in (["--config", "other.toml", "config", "show"], ["config", "show", "--config", "other.toml"]):
         assert "1234" in command(*arguments)[1]
 
 
@@ -131,9 +131,7 @@ def test_the_journal_is_exported_and_verified(command: Command, document: Docume
     command("pause", "--reason", "=1+1")
     lines = [json.loads(line) for line in command("journal", "export")[1].splitlines()]
     assert [line["verb"] for line in lines] == ["create", "pause"]
-    assert [row["verb"] for row in document("journal", "export", "--user", "ann@example.com")["rows"]] == [
-        "create"
-    ]
+    assert [row["verb"] for row in document("journal", "export", "--user", "ann@example.com")["rows"]] == ["create"]
     assert "'=1+1" in command("journal", "export", "--csv")[1]
     verified = document("journal", "verify")
     assert (verified["ok"], verified["unsealed"]) == (True, 2)

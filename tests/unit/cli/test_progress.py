@@ -38,9 +38,7 @@ def test_on_a_terminal_one_line_moves_and_is_gone_in_the_end(
     assert "\n" not in out.getvalue()
 
 
-def test_without_a_terminal_a_line_comes_every_ten_seconds(
-    monkeypatch: pytest.MonkeyPatch, clock: list[float]
-) -> None:
+def test_without_a_terminal_a_line_comes_every_ten_seconds(monkeypatch: pytest.MonkeyPatch, clock: list[float]) -> None:
     out = io.StringIO()
     monkeypatch.setattr(sys, "stderr", out)
     with Progress() as shown:

@@ -42,37 +42,23 @@ def many(kind: ActionKind, count: int, start: int) -> list[Action]:
 
 
 def test_the_summary_has_the_denominator_and_the_limit() -> None:
-    wanted = plan(
-        *many(ActionKind.CREATE, 3, 1), *many(ActionKind.UPDATE, 12, 10), *many(ActionKind.DEACTIVATE, 4, 30)
-    )
-    assert (
-        render.summary(wanted, 10, 121)
-        == "3 create, 12 update, 4 deactivate of 1,204 (0.3 %; limit 10 %) – passes"
-    )
+    wanted = plan(*many(ActionKind.CREATE, 3, 1), *many(ActionKind.UPDATE, 12, 10), *many(ActionKind.DEACTIVATE, 4, 30))
+    assert render.summary(wanted, 10, 121) == "3 create, 12 update, 4 deactivate of 1,204 (0.3 %; limit 10 %) – passes"
 
 
 @pytest.mark.parametrize(
     ("population", "limit", "said"),
     [(12, 3, "3 people"), (50, 5, "10 %"), (5000, 200, "200 people"), (0, 1, "1 person")],
 )
-def test_where_floor_or_cap_decides_the_limit_is_told_in_people(
-    population: int, limit: int, said: str
-) -> None:
+def test_where_floor_or_cap_decides_the_limit_is_told_in_people(population: int, limit: int, said: str) -> None:
     assert f"limit {said})" in render.summary(plan(population=population), 10, limit)
 
 
 def test_deactivations_come_first_and_what_is_held_last() -> None:
     held = action(1, ActionKind.DEACTIVATE, "held@example.com", held=HeldCode.LAST_OWNER)
-    wanted = plan(
-        held, action(2, ActionKind.UPDATE), action(3, ActionKind.CREATE), action(4, ActionKind.DEACTIVATE)
-    )
+    wanted = plan(held, action(2, ActionKind.UPDATE), action(3, ActionKind.CREATE), action(4, ActionKind.DEACTIVATE))
     kinds = [(a.kind.value, a.held) for a in render.ordered(wanted.actions)]
-    assert kinds == [
-        ("deactivate", None),
-        ("create", None),
-        ("update", None),
-        ("deactivate", HeldCode.LAST_OWNER),
-    ]
+    assert kinds == [("deactivate", None), ("create", None), ("update", None), ("deactivate", HeldCode.LAST_OWNER)]
 
 
 def test_an_attribute_shows_before_and_after() -> None:
@@ -85,11 +71,7 @@ def test_an_attribute_shows_before_and_after() -> None:
 
 def test_a_held_action_says_why_and_its_number() -> None:
     held = action(
-        7,
-        ActionKind.DEACTIVATE,
-        "ann@example.com",
-        held=HeldCode.LAST_OWNER,
-        held_detail="the last active owner",
+        7, ActionKind.DEACTIVATE, "ann@example.com", held=HeldCode.LAST_OWNER, held_detail="the last active owner"
     )
     shown = text(plan(held))
     assert "! deactivate  ann@example.com" in shown
@@ -98,16 +80,12 @@ def test_a_held_action_says_why_and_its_number() -> None:
 
 
 def test_a_held_run_says_why() -> None:
-    shown = text(
-        plan(action(1, ActionKind.CREATE), held=HeldCode.FIRST_RUN, held_detail="Nothing is pinned yet.")
-    )
+    shown = text(plan(action(1, ActionKind.CREATE), held=HeldCode.FIRST_RUN, held_detail="Nothing is pinned yet."))
     assert "– held: first_run" in shown
     assert "Held (first_run): Nothing is pinned yet." in shown
 
 
-@pytest.mark.parametrize(
-    "state", [ActionState.FAILED, ActionState.STALE, ActionState.SENT, ActionState.REJECTED]
-)
+@pytest.mark.parametrize("state", [ActionState.FAILED, ActionState.STALE, ActionState.SENT, ActionState.REJECTED])
 def test_what_did_not_work_out_is_marked(state: ActionState) -> None:
     shown = text(plan(action(1, ActionKind.UPDATE, state=state, error="it moved")))
     assert state.value in shown.lower()
@@ -130,9 +108,7 @@ def test_the_checksum_to_approve_stands_below() -> None:
 
 @given(st.text())
 def test_nothing_from_outside_moves_the_cursor(name: str) -> None:
-    shown = text(
-        plan(action(1, ActionKind.CREATE, f"x{name}", changes={"title": Change(before=name, after=name)}))
-    )
+    shown = text(plan(action(1, ActionKind.CREATE, f"x{name}", changes={"title": Change(before=name, after=name)})))
     assert all(line.isprintable() for line in shown.split("\n"))
     assert len(shown.split("\n")) == 7
 
@@ -144,9 +120,7 @@ def test_colour_follows_the_symbol_and_nothing_else() -> None:
 
 def test_json_has_the_documented_fields() -> None:
     change = {"title": Change(before=None, after="Lead")}
-    wanted = plan(
-        action(1, ActionKind.UPDATE, "bob@example.com", directory_id="d1", okta_id="00u1", changes=change)
-    )
+    wanted = plan(action(1, ActionKind.UPDATE, "bob@example.com", directory_id="d1", okta_id="00u1", changes=change))
     body = render.plan_json(wanted, plan_id=81, status="ready")
     assert {"id", "status", "checksum", "population", "actions"} <= body.keys()
     (only,) = body["actions"]

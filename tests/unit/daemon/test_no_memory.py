@@ -37,9 +37,7 @@ def answered(cause: Exception) -> Transport:
     protocol.transport = transport = Transport()  # type: ignore[assignment]
     protocol.server_state = SimpleNamespace(default_headers=[])  # type: ignore[assignment]
     try:
-        HttpRequestParser(Failing(cause)).feed_data(
-            b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nabc"
-        )
+        HttpRequestParser(Failing(cause)).feed_data(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nabc")
     except HttpParserError:
         protocol.send_400_response("Invalid HTTP request received.")
     assert transport.closed

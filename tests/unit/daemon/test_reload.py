@@ -66,9 +66,7 @@ def test_what_needs_a_restart_says_so(reload: Reload, file: Path) -> None:
 
 
 def test_another_backend_needs_a_restart_and_is_not_taken_on(reload: Reload, file: Path) -> None:
-    file.write_text(
-        '[directory]\nbackend = "scim"\nbase_url = "https://x.example.com"\napi_key = "k"\npage_size = 7\n'
-    )
+    file.write_text('[directory]\nbackend = "scim"\nbase_url = "https://x.example.com"\napi_key = "k"\npage_size = 7\n')
     with capture_logs() as lines:
         changed = reload.changed()
         assert reload.changed() is None

@@ -28,8 +28,7 @@ _profiles = st.builds(
     emails=_values,
     phone_numbers=_values,
     addresses=st.lists(st.builds(Address, locality=_text, type=st.just("work")), max_size=1).map(tuple),
-    enterprise=st.none()
-    | st.builds(Enterprise, department=_text, manager=st.none() | st.builds(Manager, value=_text)),
+    enterprise=st.none() | st.builds(Enterprise, department=_text, manager=st.none() | st.builds(Manager, value=_text)),
 )
 
 

@@ -28,13 +28,16 @@ def raw(*emails: dict[str, Any], **more: Any) -> dict[str, Any]:
 def joined(account: dict[str, Any]) -> DirectoryUser:
     found = decode(msgspec.json.encode(account))
     return DirectoryUser(
-        id="1", user_name=found.user_name, profile=found.profile, active=found.active, created=found.created, updated=found.updated
-    )  # fmt: skip
+        id="1",
+        user_name=found.user_name,
+        profile=found.profile,
+        active=found.active,
+        created=found.created,
+        updated=found.updated,
+    )
 
 
-def changed(
-    account: dict[str, Any], profile: Profile
-) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+def changed(account: dict[str, Any], profile: Profile) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
     before = joined(account)
     was = change.plain(before, external_id=False)
     wanted = change.plain(msgspec.structs.replace(before, profile=profile), external_id=False)
@@ -47,11 +50,7 @@ def test_a_renamed_primary_address_leaves_the_others_as_they_are(spare_first: bo
     account = raw(*([SPARE, HOME, old] if spare_first else [old, HOME, SPARE]))
     profile = apply(joined(account).profile, {"emails[primary eq true].value": "lee@example.com"})
     _, _, laid = changed(account, profile)
-    assert sorted(laid["emails"], key=lambda e: e["value"]) == [
-        HOME,
-        old | {"value": "lee@example.com"},
-        SPARE,
-    ]
+    assert sorted(laid["emails"], key=lambda e: e["value"]) == [HOME, old | {"value": "lee@example.com"}, SPARE]
 
 
 def test_values_in_another_order_keep_what_is_theirs() -> None:

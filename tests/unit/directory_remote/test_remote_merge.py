@@ -23,19 +23,22 @@ ACCOUNTS: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(
         "externalId": st.none() | st.sampled_from(["", "00uA", "00uB"]),
         "title": TEXTS,
         "name": st.fixed_dictionaries({}, optional={"givenName": TEXTS, "familyName": TEXTS}),
-        "emails": st.lists(
-            st.fixed_dictionaries({"value": NAMES}, optional={"primary": st.booleans()}), max_size=2
-        ),
+        "emails": st.lists(st.fixed_dictionaries({"value": NAMES}, optional={"primary": st.booleans()}), max_size=2),
         "roles": st.none() | st.just([]) | st.sampled_from([[{"value": "owner"}], [{"value": "member"}]]),
         "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User": st.just({"department": "D"}),
     },
 )
 LINKS = st.none() | st.builds(
     Link,
-    directory_id=st.just("1"), okta_id=st.none() | st.sampled_from(["00uA", "00uC"]), detached=st.booleans(),
-    origin=st.sampled_from([origin.value for origin in Origin]), protected=st.booleans(), suspended=st.booleans(),
-    hidden=st.booleans(), deactivated=st.none() | st.just(datetime(2026, 1, 1, tzinfo=UTC)),
-)  # fmt: skip
+    directory_id=st.just("1"),
+    okta_id=st.none() | st.sampled_from(["00uA", "00uC"]),
+    detached=st.booleans(),
+    origin=st.sampled_from([origin.value for origin in Origin]),
+    protected=st.booleans(),
+    suspended=st.booleans(),
+    hidden=st.booleans(),
+    deactivated=st.none() | st.just(datetime(2026, 1, 1, tzinfo=UTC)),
+)
 OWNERS = st.sampled_from([frozenset[str](), frozenset({"ann@example.com"})])
 
 
@@ -44,9 +47,7 @@ def test_what_a_sweep_compares_is_what_a_read_of_the_account_shows(
     raw: dict[str, Any], link: Link | None, owners: frozenset[str]
 ) -> None:
     account = wire.decode(msgspec.json.encode(raw))
-    assert merge.row(account, link, owners, MAPPING) == merge.row_of(
-        merge.join(account, link, owners), MAPPING
-    )
+    assert merge.row(account, link, owners, MAPPING) == merge.row_of(merge.join(account, link, owners), MAPPING)
 
 
 @given(ACCOUNTS, LINKS, OWNERS)

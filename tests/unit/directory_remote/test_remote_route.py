@@ -61,9 +61,7 @@ def test_who_is_named_in_no_proxy_is_asked_straight(
 @pytest.mark.parametrize(
     "proxy", ["socks5://u:proxy-password@h:1", "ftp://u:proxy-password@h", "http://u:proxy-password@h:x"]
 )
-def test_a_proxy_that_cannot_be_used_is_told_without_its_password(
-    monkeypatch: pytest.MonkeyPatch, proxy: str
-) -> None:
+def test_a_proxy_that_cannot_be_used_is_told_without_its_password(monkeypatch: pytest.MonkeyPatch, proxy: str) -> None:
     monkeypatch.setenv("HTTPS_PROXY", proxy)
     settings = DirectorySettings(backend="scim", base_url="https://scim.example.com/v2", api_key="k")
     with pytest.raises(ConfigError, match=r"directory\.base_url: the proxy .* can't be used") as caught:

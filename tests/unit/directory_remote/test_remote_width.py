@@ -10,9 +10,7 @@ NOTES = st.lists(st.tuples(st.floats(0, 100), st.floats(0, 200)), max_size=50)
 
 
 @given(st.integers(1, 64), NOTES)
-def test_it_is_at_least_one_and_at_most_what_the_setting_says(
-    most: int, notes: list[tuple[float, float]]
-) -> None:
+def test_it_is_at_least_one_and_at_most_what_the_setting_says(most: int, notes: list[tuple[float, float]]) -> None:
     width = Width(most)
     for seconds, cpu in notes:
         width.note(seconds, cpu, 8)
@@ -21,9 +19,7 @@ def test_it_is_at_least_one_and_at_most_what_the_setting_says(
 
 
 @given(st.integers(1, 64), NOTES)
-def test_a_remote_that_takes_its_time_gets_as_many_as_may_be(
-    most: int, notes: list[tuple[float, float]]
-) -> None:
+def test_a_remote_that_takes_its_time_gets_as_many_as_may_be(most: int, notes: list[tuple[float, float]]) -> None:
     width = Width(most)
     for seconds, cpu in notes:
         width.note(seconds, cpu, 8)

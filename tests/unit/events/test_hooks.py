@@ -46,8 +46,7 @@ class Okta:
     ) -> tuple[int, bytes, dict[bytes, bytes]]:
         parts = [body[at : at + 65_536] for at in range(0, len(body), 65_536)] or [b""]
         incoming = [
-            {"type": "http.request", "body": part, "more_body": at + 1 < len(parts)}
-            for at, part in enumerate(parts)
+            {"type": "http.request", "body": part, "more_body": at + 1 < len(parts)} for at, part in enumerate(parts)
         ]
         sent: list[Any] = []
         self.read = 0
@@ -86,21 +85,11 @@ def okta(store: Store) -> Okta:
 
 def event(n: int, kind: str = "application.user_membership.remove", app: str = APP) -> dict[str, Any]:
     targets = [{"id": app, "type": "AppInstance"}, {"id": f"00u{n}", "type": "User"}]
-    return {
-        "uuid": f"uuid-{n}",
-        "eventType": kind,
-        "published": "2026-11-24T00:00:00.000Z",
-        "target": targets,
-    }
+    return {"uuid": f"uuid-{n}", "eventType": kind, "published": "2026-11-24T00:00:00.000Z", "target": targets}
 
 
 def delivery(*events: Any, source: str = f"{ORG}/api/v1/eventHooks/who1", name: str = "d1") -> dict[str, Any]:
-    return {
-        "eventType": "com.okta.event_hook",
-        "source": source,
-        "eventId": name,
-        "data": {"events": list(events)},
-    }
+    return {"eventType": "com.okta.event_hook", "source": source, "eventId": name, "data": {"events": list(events)}}
 
 
 def test_a_delivery_is_queued_before_it_is_answered(okta: Okta) -> None:
@@ -125,12 +114,8 @@ def test_without_a_secret_in_the_settings_there_is_nothing_here(store: Store) ->
         ((b"authorization", SECRET.encode("latin-1")),),
     ],
 )
-def test_a_stranger_gets_401_and_nothing_is_read(
-    okta: Okta, headers: tuple[tuple[bytes, bytes], ...]
-) -> None:
-    status, body, answer = okta.send(
-        "POST", *headers, (b"x-pad", b""), body=json.dumps(delivery(event(1))).encode()
-    )
+def test_a_stranger_gets_401_and_nothing_is_read(okta: Okta, headers: tuple[tuple[bytes, bytes], ...]) -> None:
+    status, body, answer = okta.send("POST", *headers, (b"x-pad", b""), body=json.dumps(delivery(event(1))).encode())
     assert (status, body, okta.read) == (401, b"", 0)
     assert answer[b"connection"] == b"close"
     assert okta.send("GET", *headers, (b"x-okta-verification-challenge", b"echo me"))[:2] == (401, b"")
@@ -143,12 +128,9 @@ def test_the_challenge_comes_back_to_who_has_the_secret(okta: Okta) -> None:
 
 
 @pytest.mark.parametrize(
-    "headers",
-    [(), ((b"x-okta-verification-challenge", b"a" * 257),), ((b"x-okta-verification-challenge", b"a b"),)],
+    "headers", [(), ((b"x-okta-verification-challenge", b"a" * 257),), ((b"x-okta-verification-challenge", b"a b"),)]
 )
-def test_a_get_that_is_no_verification_is_refused(
-    okta: Okta, headers: tuple[tuple[bytes, bytes], ...]
-) -> None:
+def test_a_get_that_is_no_verification_is_refused(okta: Okta, headers: tuple[tuple[bytes, bytes], ...]) -> None:
     status, body, answer = okta.send("GET", RIGHT, *headers)
     assert (status, body, answer[b"allow"]) == (405, b"", b"GET, POST")
 
@@ -166,9 +148,19 @@ def test_100_000_events_are_too_many_bytes(okta: Okta) -> None:
 
 @pytest.mark.parametrize(
     "body",
-    [b"", b"{", b"[]", b'{"source":"x"}', b'{"source":1,"data":{"events":[]}}', b'{"source":"a","source":"b","data":{"events":[]}}',
-     b'{"source":"x","data":{"events":{}}}', b"\xff\xfe", b'{"source":"x","data":' + b"[" * 40 + b"]" * 40 + b"}", b'{"source":NaN}'],
-)  # fmt: skip
+    [
+        b"",
+        b"{",
+        b"[]",
+        b'{"source":"x"}',
+        b'{"source":1,"data":{"events":[]}}',
+        b'{"source":"a","source":"b","data":{"events":[]}}',
+        b'{"source":"x","data":{"events":{}}}',
+        b"\xff\xfe",
+        b'{"source":"x","data":' + b"[" * 40 + b"]" * 40 + b"}",
+        b'{"source":NaN}',
+    ],
+)
 def test_what_is_no_strict_delivery_is_400(okta: Okta, body: bytes) -> None:
     assert okta.post(body) == 400
     assert okta.waiting() == set()
@@ -176,9 +168,16 @@ def test_what_is_no_strict_delivery_is_400(okta: Okta, body: bytes) -> None:
 
 @pytest.mark.parametrize(
     "source",
-    ["https://evil.okta.com/api/v1/eventHooks/who9", "https://example.okta.com.evil.com/x", "http://example.okta.com/x",
-     "https://example.okta.com:444/x", "", "https://[", "https://user@evil.okta.com/example.okta.com"],
-)  # fmt: skip
+    [
+        "https://evil.okta.com/api/v1/eventHooks/who9",
+        "https://example.okta.com.evil.com/x",
+        "http://example.okta.com/x",
+        "https://example.okta.com:444/x",
+        "",
+        "https://[",
+        "https://user@evil.okta.com/example.okta.com",
+    ],
+)
 def test_a_delivery_of_another_org_queues_nothing(okta: Okta, source: str) -> None:
     assert okta.post(delivery(event(1), source=source)) == 204
     assert (okta.waiting(), okta.woken) == (set(), 0)
@@ -220,9 +219,7 @@ class Down:
 
 
 @pytest.mark.parametrize("error", [None, StoreUnavailable("the disk is full")])
-def test_a_store_that_does_not_answer_is_503_in_time(
-    error: Exception | None, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_store_that_does_not_answer_is_503_in_time(error: Exception | None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hooks, "ANSWER_SECONDS", 0.01)
     okta = Okta(Down(error))  # type: ignore[arg-type]
     assert okta.post(delivery(event(1))) == 503

@@ -14,9 +14,7 @@ OURS, OTHER = LogTarget(id=APP, type="AppInstance"), LogTarget(id="0oaOTHER", ty
 
 
 def event(kind: str, *targets: LogTarget, result: str = "SUCCESS", reason: str | None = None) -> LogEvent:
-    return LogEvent(
-        uuid="u1", event_type=kind, target=list(targets), outcome=LogOutcome(result=result, reason=reason)
-    )
+    return LogEvent(uuid="u1", event_type=kind, target=list(targets), outcome=LogOutcome(result=result, reason=reason))
 
 
 def who(kind: str, *targets: LogTarget) -> tuple[set[str], set[str], bool]:
@@ -26,11 +24,7 @@ def who(kind: str, *targets: LogTarget) -> tuple[set[str], set[str], bool]:
 
 @pytest.mark.parametrize(
     "kind",
-    [
-        "application.user_membership.add",
-        "application.user_membership.deprovision",
-        "application.provision.user.push",
-    ],
+    ["application.user_membership.add", "application.user_membership.deprovision", "application.provision.user.push"],
 )
 def test_an_event_of_this_app_names_its_person(kind: str) -> None:
     assert who(kind, LogTarget(id="0ua1", type="AppUser"), OURS, USER) == ({PERSON}, set(), False)
@@ -70,31 +64,21 @@ def test_other_lifecycle_events_name_who_is_bound(kind: str) -> None:
     assert who(kind, USER) == (set(), {PERSON}, False)
 
 
-@pytest.mark.parametrize(
-    "kind", ["user.session.start", "user.authentication.sso", "UNREADABLE", "", "application"]
-)
+@pytest.mark.parametrize("kind", ["user.session.start", "user.authentication.sso", "UNREADABLE", "", "application"])
 def test_anything_else_names_nobody(kind: str) -> None:
     assert who(kind, OURS, USER) == (set(), set(), False)
 
 
 @pytest.mark.parametrize("bad", ["../users", "00u1/../x", "", "me", "00u" + "1" * 70, "00ü1", "00u1\n"])
 def test_an_id_that_is_none_of_oktas_never_leaves_the_event(bad: str) -> None:
-    assert who("application.user_membership.add", OURS, LogTarget(id=bad, type="User")) == (
-        set(),
-        set(),
-        False,
-    )
+    assert who("application.user_membership.add", OURS, LogTarget(id=bad, type="User")) == (set(), set(), False)
 
 
 def test_a_failed_push_keeps_oktas_words_and_a_later_one_is_told_apart() -> None:
     found = named(
         [
             event(
-                "application.provision.user.push",
-                OURS,
-                USER,
-                result="FAILURE",
-                reason="Automatic provisioning failed",
+                "application.provision.user.push", OURS, USER, result="FAILURE", reason="Automatic provisioning failed"
             ),
             event("application.provision.user.push_profile", OURS, USER),
             event("application.provision.user.verify_exists", OURS, LogTarget(id="00u2", type="User")),
@@ -106,16 +90,25 @@ def test_a_failed_push_keeps_oktas_words_and_a_later_one_is_told_apart() -> None
     assert set(found.pushed) == {PERSON}
 
 
-@given(st.lists(st.builds(
-    LogEvent, uuid=st.text(min_size=1), event_type=st.sampled_from(["application.user_membership.x", "user.lifecycle.y", "group.x", ""]) | st.text(),
-    target=st.none() | st.lists(st.builds(LogTarget, id=st.text(), type=st.sampled_from(["User", "AppUser", "AppInstance", ""]))),
-    outcome=st.none() | st.builds(LogOutcome, result=st.none() | st.text(), reason=st.none() | st.text()),
-), max_size=5))  # fmt: skip
+@given(
+    st.lists(
+        st.builds(
+            LogEvent,
+            uuid=st.text(min_size=1),
+            event_type=st.sampled_from(["application.user_membership.x", "user.lifecycle.y", "group.x", ""])
+            | st.text(),
+            target=st.none()
+            | st.lists(
+                st.builds(LogTarget, id=st.text(), type=st.sampled_from(["User", "AppUser", "AppInstance", ""]))
+            ),
+            outcome=st.none() | st.builds(LogOutcome, result=st.none() | st.text(), reason=st.none() | st.text()),
+        ),
+        max_size=5,
+    )
+)
 def test_whatever_comes_only_okta_user_ids_are_named(events: list[LogEvent]) -> None:
     found = named(events, APP)
-    assert all(
-        name.isascii() and name.isalnum() and name.startswith("00u") for name in found.people | found.if_bound
-    )
+    assert all(name.isascii() and name.isalnum() and name.startswith("00u") for name in found.people | found.if_bound)
 
 
 def test_hooks_subscribe_to_what_okta_offers_and_to_nothing_that_names_nobody() -> None:

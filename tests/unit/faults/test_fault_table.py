@@ -4,11 +4,7 @@ import re
 from pathlib import Path
 
 ROOT = Path(__file__).parents[3]
-ROWS = [
-    line.split("|")
-    for line in (ROOT / "docs" / "faults.md").read_text().splitlines()
-    if line.startswith("| F-")
-]
+ROWS = [line.split("|") for line in (ROOT / "docs" / "faults.md").read_text().splitlines() if line.startswith("| F-")]
 
 
 def test_every_row_is_there_once_and_in_order() -> None:

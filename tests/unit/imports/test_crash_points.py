@@ -15,9 +15,7 @@ AGENT = Path(__file__).parents[3] / "agent"
 
 def test_every_place_is_registered_and_every_registered_place_exists() -> None:
     used = {
-        name
-        for file in AGENT.rglob("*.py")
-        for name in re.findall(r"crash_point\(\"([^\"]+)\"\)", file.read_text())
+        name for file in AGENT.rglob("*.py") for name in re.findall(r"crash_point\(\"([^\"]+)\"\)", file.read_text())
     }
     assert used == set(CRASH_POINTS)
 
@@ -35,8 +33,7 @@ def test_a_place_that_is_not_registered_is_a_mistake(monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.parametrize(
-    ("where", "printed"),
-    [("import.created", ""), ("import.created:3", "1\n2\n"), ("import.assigned", "1\n2\n3\n4\n")],
+    ("where", "printed"), [("import.created", ""), ("import.created:3", "1\n2\n"), ("import.assigned", "1\n2\n3\n4\n")]
 )
 def test_the_process_ends_at_the_named_time(where: str, printed: str) -> None:
     code = (

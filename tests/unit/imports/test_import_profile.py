@@ -12,9 +12,7 @@ NOW = datetime(2026, 11, 24, tzinfo=UTC)
 
 
 def account(login: str = "ann.lee@example.com", **profile: Any) -> DirectoryUser:
-    return DirectoryUser(
-        id="1", user_name=login, profile=Profile(**profile), active=True, created=NOW, updated=NOW
-    )
+    return DirectoryUser(id="1", user_name=login, profile=Profile(**profile), active=True, created=NOW, updated=NOW)
 
 
 def test_okta_gets_what_it_needs_and_what_it_maps() -> None:
@@ -26,9 +24,15 @@ def test_okta_gets_what_it_needs_and_what_it_maps() -> None:
         enterprise=Enterprise(department="Deck"),
     )
     assert okta_profile(user) == {
-        "login": "ann.lee@example.com", "email": "ann.lee@example.com", "firstName": "Ann", "lastName": "Lee",
-        "middleName": "M.", "title": "Captain", "city": "Turku", "department": "Deck",
-    }  # fmt: skip
+        "login": "ann.lee@example.com",
+        "email": "ann.lee@example.com",
+        "firstName": "Ann",
+        "lastName": "Lee",
+        "middleName": "M.",
+        "title": "Captain",
+        "city": "Turku",
+        "department": "Deck",
+    }
 
 
 def test_what_okta_checks_for_a_form_of_its_own_is_left_out() -> None:

@@ -21,27 +21,62 @@ def _mapped(values: str) -> str:
 
 
 def account(
-    name: str = "ann@example.com", *, key: str = "", okta_id: str | None = None, origin: Origin | None = None,
-    email: str | None = None, active: bool = True, suspended: bool = False, owner: bool = False, protected: bool = False,
-    mapped: str = "{}", version: int = 3,
-) -> Account:  # fmt: skip
+    name: str = "ann@example.com",
+    *,
+    key: str = "",
+    okta_id: str | None = None,
+    origin: Origin | None = None,
+    email: str | None = None,
+    active: bool = True,
+    suspended: bool = False,
+    owner: bool = False,
+    protected: bool = False,
+    mapped: str = "{}",
+    version: int = 3,
+) -> Account:
     """Managed when it has an Okta id, local when not, unless said otherwise."""
     return Account(
-        id=key or f"id-{name}", user_name=name, user_name_key=identity_key(name), email_key=identity_key(email or name),
-        okta_id=okta_id, origin=origin or (Origin.OKTA if okta_id else Origin.LOCAL), protected=protected, active=active,
-        suspended=suspended, role=Role.OWNER if owner else Role.MEMBER, mapped=_mapped(mapped), version=version,
-    )  # fmt: skip
+        id=key or f"id-{name}",
+        user_name=name,
+        user_name_key=identity_key(name),
+        email_key=identity_key(email or name),
+        okta_id=okta_id,
+        origin=origin or (Origin.OKTA if okta_id else Origin.LOCAL),
+        protected=protected,
+        active=active,
+        suspended=suspended,
+        role=Role.OWNER if owner else Role.MEMBER,
+        mapped=_mapped(mapped),
+        version=version,
+    )
 
 
 def want(
-    name: str = "ann@example.com", wanted: Wanted = Wanted.ACTIVE, *, okta_id: str = OKTA_ID, external_id: str | None = None,
-    email: str | None = None, mapped: str = "{}", cleared: int = 0, row: Row = Row.LIVE, sync_error: bool = False,
-) -> Want:  # fmt: skip
+    name: str = "ann@example.com",
+    wanted: Wanted = Wanted.ACTIVE,
+    *,
+    okta_id: str = OKTA_ID,
+    external_id: str | None = None,
+    email: str | None = None,
+    mapped: str = "{}",
+    cleared: int = 0,
+    row: Row = Row.LIVE,
+    sync_error: bool = False,
+) -> Want:
     return Want(
-        okta_id=okta_id, external_id=external_id, user_name=name, user_name_key=identity_key(name), email=email or name,
-        email_key=identity_key(email or name), wanted=wanted, row=row, mapped=_mapped(mapped), unsaid=_ALL & ~cleared,
-        read_at=NOW, sync_error=sync_error,
-    )  # fmt: skip
+        okta_id=okta_id,
+        external_id=external_id,
+        user_name=name,
+        user_name_key=identity_key(name),
+        email=email or name,
+        email_key=identity_key(email or name),
+        wanted=wanted,
+        row=row,
+        mapped=_mapped(mapped),
+        unsaid=_ALL & ~cleared,
+        read_at=NOW,
+        sync_error=sync_error,
+    )
 
 
 def join(wants: list[Want], accounts: list[Account]) -> list[Candidate]:

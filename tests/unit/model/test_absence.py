@@ -37,11 +37,7 @@ def test_protected_accounts_are_only_reported() -> None:
 @pytest.mark.parametrize("answer", [Answer.GONE, Answer.ENDED, Answer.NO_SUCH_USER])
 def test_proven_absence_of_a_managed_account_is_a_deactivation_that_names_its_proof(answer: Answer) -> None:
     [action] = classify_absent(MANAGED, proof(answer)).actions
-    assert (action.kind, action.proof, action.held) == (
-        ActionKind.DEACTIVATE,
-        f"{answer.value}: as Okta said",
-        None,
-    )
+    assert (action.kind, action.proof, action.held) == (ActionKind.DEACTIVATE, f"{answer.value}: as Okta said", None)
 
 
 def test_a_disproved_absence_is_reported_and_nothing_is_done() -> None:
@@ -75,7 +71,5 @@ def test_who_was_not_asked_has_no_proof() -> None:
 
 
 def test_an_account_that_was_only_suspended_loses_its_kept_role() -> None:
-    [action] = classify_absent(
-        account(okta_id=OKTA_ID, active=False, suspended=True), proof(Answer.GONE)
-    ).actions
+    [action] = classify_absent(account(okta_id=OKTA_ID, active=False, suspended=True), proof(Answer.GONE)).actions
     assert set(action.changes) == {"suspended"}

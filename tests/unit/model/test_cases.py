@@ -17,8 +17,12 @@ def test_row_1_nothing_in_the_directory_is_a_create_with_all_that_okta_maps() ->
     [action] = plan([want(mapped='{"name.givenName":"Ann"}')], []).actions
     assert action.kind is ActionKind.CREATE
     assert {path: change.after for path, change in action.changes.items()} == {
-        "userName": ANN, "active": True, "externalId": OKTA_ID, EMAIL_PATH: ANN, "name.givenName": "Ann",
-    }  # fmt: skip
+        "userName": ANN,
+        "active": True,
+        "externalId": OKTA_ID,
+        EMAIL_PATH: ANN,
+        "name.givenName": "Ann",
+    }
 
 
 @pytest.mark.parametrize("name", [ANN, "ANN@Example.com", " ann@example.com"])
@@ -32,10 +36,7 @@ def test_row_3_only_the_attributes_that_differ_are_updated() -> None:
     cleared = 1 << MAPPING.paths.index("nickName")
     [action] = plan([want(mapped='{"title":"New","name.givenName":"Ann"}', cleared=cleared)], [have]).actions
     assert (action.kind, action.version) == (ActionKind.UPDATE, 3)
-    assert action.changes == {
-        "nickName": Change(before="A", after=None),
-        "title": Change(before="Old", after="New"),
-    }
+    assert action.changes == {"nickName": Change(before="A", after=None), "title": Change(before="Old", after="New")}
 
 
 def test_row_3_what_okta_does_not_say_is_not_compared() -> None:
@@ -106,8 +107,9 @@ def test_row_9_under_another_name_it_is_a_changed_external_id() -> None:
 def test_row_10_two_app_users_with_one_name_are_both_held() -> None:
     outlined = plan([want(), want("ANN@example.com", okta_id=OTHER)], [account(okta_id=OKTA_ID)])
     assert sorted(short(outlined)) == [
-        ("create", "ANN@example.com", "identity_conflict"), ("update", ANN, "identity_conflict"),
-    ]  # fmt: skip
+        ("create", "ANN@example.com", "identity_conflict"),
+        ("update", ANN, "identity_conflict"),
+    ]
 
 
 def test_row_10_a_twin_that_has_left_is_none() -> None:
@@ -160,9 +162,7 @@ def test_row_15_pending_is_nothing_yet(accounts) -> None:
 
 
 def test_row_16_inactive_and_linked_active_is_a_deactivation() -> None:
-    [action] = plan(
-        [want(wanted=Wanted.INACTIVE, row=Row.APP_USER_ENDED)], [account(okta_id=OKTA_ID)]
-    ).actions
+    [action] = plan([want(wanted=Wanted.INACTIVE, row=Row.APP_USER_ENDED)], [account(okta_id=OKTA_ID)]).actions
     assert (action.kind, action.proof, action.suspended) == (ActionKind.DEACTIVATE, "app_user_ended", False)
 
 
@@ -204,9 +204,7 @@ def test_row_22_a_protected_local_account_is_not_linked() -> None:
     assert plan([want()], [account(protected=True)]).actions == ()
 
 
-@pytest.mark.parametrize(
-    "accounts", [[], [account(okta_id=OKTA_ID)], [account(okta_id=OKTA_ID, active=False)]]
-)
+@pytest.mark.parametrize("accounts", [[], [account(okta_id=OKTA_ID)], [account(okta_id=OKTA_ID, active=False)]])
 def test_row_23_leave_alone_is_nothing(accounts) -> None:
     outlined = plan([want("new@example.com", Wanted.LEAVE, row=Row.UNKNOWN_USER)], accounts)
     assert (outlined.actions, outlined.rows) == ((), {"leave_alone": 1})
@@ -237,10 +235,7 @@ def test_an_account_that_two_people_claim_goes_to_neither() -> None:
 def test_an_externalid_that_came_from_elsewhere_is_adopted_when_okta_lists_it() -> None:
     have = account(okta_id=OKTA_ID, origin=Origin.LOCAL)
     [action] = plan([want()], [have]).actions
-    assert (action.kind, action.changes) == (
-        ActionKind.LINK,
-        {"origin": Change(before="local", after="linked")},
-    )
+    assert (action.kind, action.changes) == (ActionKind.LINK, {"origin": Change(before="local", after="linked")})
 
 
 def test_a_failed_push_explains_the_drift() -> None:

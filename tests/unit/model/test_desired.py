@@ -11,22 +11,27 @@ from agent.model.okta import AppUser, OktaUser
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 LIVE = ("ACTIVE", "PROVISIONED", "PASSWORD_EXPIRED", "RECOVERY", "LOCKED_OUT")
 ALL_APP_USER = (
-    "ACTIVE", "PROVISIONED", "STAGED", "INACTIVE", "SUSPENDED", "REVOKED", "DEPROVISIONED",
-    "PENDING", "APPROVED", "IMPORTED", "MATCHED", "UNASSIGNED", "IMPLICIT", "FUTURE",
-)  # fmt: skip
+    "ACTIVE",
+    "PROVISIONED",
+    "STAGED",
+    "INACTIVE",
+    "SUSPENDED",
+    "REVOKED",
+    "DEPROVISIONED",
+    "PENDING",
+    "APPROVED",
+    "IMPORTED",
+    "MATCHED",
+    "UNASSIGNED",
+    "IMPLICIT",
+    "FUTURE",
+)
 
 
 def look(
-    app: str | None,
-    user: str,
-    *,
-    sync: str = "SYNCHRONIZED",
-    age: timedelta = timedelta(hours=1),
-    **rules: object,
+    app: str | None, user: str, *, sync: str = "SYNCHRONIZED", age: timedelta = timedelta(hours=1), **rules: object
 ) -> Desired:
-    app_user = (
-        None if app is None else AppUser(id="00u1", status=app, sync_state=sync, last_updated=NOW - age)
-    )
+    app_user = None if app is None else AppUser(id="00u1", status=app, sync_state=sync, last_updated=NOW - age)
     return desire(app_user, user, NOW, Rules(**rules))
 
 
@@ -37,15 +42,9 @@ def test_row_1_a_deprovisioned_okta_user_is_inactive_whatever_the_app_user_says(
 
 @pytest.mark.parametrize("user", ["FUTURE", "ACTIVATING", "ACTIVE to DEPROVISIONED"])
 @pytest.mark.parametrize("app", [*ALL_APP_USER, None])
-def test_row_2_an_unknown_or_changing_okta_status_is_left_alone_and_reported(
-    app: str | None, user: str
-) -> None:
+def test_row_2_an_unknown_or_changing_okta_status_is_left_alone_and_reported(app: str | None, user: str) -> None:
     found = look(app, user)
-    assert (found.wanted, found.row, found.finding) == (
-        Wanted.LEAVE,
-        Row.UNKNOWN_USER,
-        FindingCode.LEFT_ALONE,
-    )
+    assert (found.wanted, found.row, found.finding) == (Wanted.LEAVE, Row.UNKNOWN_USER, FindingCode.LEFT_ALONE)
     assert user in found.detail
 
 
@@ -53,19 +52,11 @@ def test_row_2_an_assigned_person_whose_okta_user_could_not_be_read_is_left_alon
     assert look("PROVISIONED", "").row is Row.UNKNOWN_USER
 
 
-@pytest.mark.parametrize(
-    "app", ["PENDING", "APPROVED", "IMPORTED", "MATCHED", "UNASSIGNED", "IMPLICIT", "FUTURE", ""]
-)
+@pytest.mark.parametrize("app", ["PENDING", "APPROVED", "IMPORTED", "MATCHED", "UNASSIGNED", "IMPLICIT", "FUTURE", ""])
 @pytest.mark.parametrize("user", [*LIVE, "SUSPENDED", "STAGED"])
-def test_row_3_an_app_user_in_nobody_knows_which_state_is_left_alone_and_reported(
-    app: str, user: str
-) -> None:
+def test_row_3_an_app_user_in_nobody_knows_which_state_is_left_alone_and_reported(app: str, user: str) -> None:
     found = look(app, user)
-    assert (found.wanted, found.row, found.finding) == (
-        Wanted.LEAVE,
-        Row.UNKNOWN_APP_USER,
-        FindingCode.LEFT_ALONE,
-    )
+    assert (found.wanted, found.row, found.finding) == (Wanted.LEAVE, Row.UNKNOWN_APP_USER, FindingCode.LEFT_ALONE)
 
 
 @pytest.mark.parametrize("app", ["ACTIVE", "PROVISIONED", "STAGED", "INACTIVE", "REVOKED"])
@@ -92,11 +83,7 @@ def test_row_6_a_staged_okta_user_is_left_alone_and_reported(app: str | None) ->
 
 def test_row_7_a_staged_app_user_of_a_suspended_okta_user_is_left_alone_and_reported() -> None:
     found = look("STAGED", "SUSPENDED")
-    assert (found.wanted, found.row, found.finding) == (
-        Wanted.LEAVE,
-        Row.STAGED_SUSPENDED,
-        FindingCode.LEFT_ALONE,
-    )
+    assert (found.wanted, found.row, found.finding) == (Wanted.LEAVE, Row.STAGED_SUSPENDED, FindingCode.LEFT_ALONE)
 
 
 @pytest.mark.parametrize("user", LIVE)
@@ -104,9 +91,7 @@ def test_row_8_a_staged_app_user_is_pending_until_it_had_time_to_settle(user: st
     young = look("STAGED", user, age=timedelta(minutes=4))
     assert (young.wanted, young.row, young.due) == (Wanted.PENDING, Row.STAGED, NOW + timedelta(minutes=1))
     assert look("STAGED", user, age=timedelta(minutes=5)).wanted is Wanted.ACTIVE
-    assert (
-        look("STAGED", user, age=timedelta(minutes=5), settle=timedelta(minutes=6)).wanted is Wanted.PENDING
-    )
+    assert look("STAGED", user, age=timedelta(minutes=5), settle=timedelta(minutes=6)).wanted is Wanted.PENDING
 
 
 @pytest.mark.parametrize("app", ["ACTIVE", "PROVISIONED"])

@@ -25,14 +25,7 @@ CHANGES = {
 def some(kind: ActionKind, count: int, start: int = 1, **more: Any) -> list[Action]:
     changes = more.get("changes", CHANGES.get(kind, {}))
     return [
-        Action(
-            n=n,
-            kind=kind,
-            login=f"p{n}",
-            directory_id=f"id{n}",
-            proof=more.get("proof", "gone"),
-            changes=changes,
-        )
+        Action(n=n, kind=kind, login=f"p{n}", directory_id=f"id{n}", proof=more.get("proof", "gone"), changes=changes)
         for n in range(start, start + count)
     ]
 
@@ -60,10 +53,20 @@ def holds(plan: Plan) -> dict[str, int]:
 @pytest.mark.parametrize(
     ("population", "per_run", "per_hour", "per_day"),
     [
-        (1, 1, 1, 1), (2, 1, 1, 1), (5, 2, 2, 2), (12, 3, 3, 5), (19, 3, 3, 5), (20, 5, 3, 5), (50, 5, 5, 10),
-        (100, 10, 10, 20), (200, 20, 20, 40), (1000, 100, 100, 200), (5000, 200, 100, 400), (20000, 200, 100, 400),
+        (1, 1, 1, 1),
+        (2, 1, 1, 1),
+        (5, 2, 2, 2),
+        (12, 3, 3, 5),
+        (19, 3, 3, 5),
+        (20, 5, 3, 5),
+        (50, 5, 5, 10),
+        (100, 10, 10, 20),
+        (200, 20, 20, 40),
+        (1000, 100, 100, 200),
+        (5000, 200, 100, 400),
+        (20000, 200, 100, 400),
     ],
-)  # fmt: skip
+)
 def test_deactivations_pass_up_to_the_worked_values_and_trip_with_one_more(
     population: int, per_run: int, per_hour: int, per_day: int
 ) -> None:
@@ -79,9 +82,7 @@ def test_deactivations_pass_up_to_the_worked_values_and_trip_with_one_more(
 
 
 def test_only_the_class_is_held_and_the_others_go_on() -> None:
-    actions = (
-        some(ActionKind.DEACTIVATE, 11) + some(ActionKind.CREATE, 2, 20) + some(ActionKind.UPDATE, 50, 30)
-    )
+    actions = some(ActionKind.DEACTIVATE, 11) + some(ActionKind.CREATE, 2, 20) + some(ActionKind.UPDATE, 50, 30)
     plan = judged(actions)
     assert (plan.held, holds(plan)) == (None, {"deactivations_per_run": 11})
 
@@ -105,11 +106,7 @@ def test_identity_changes_have_a_limit_of_3_or_2_percent(path: str) -> None:
 
 def test_a_ring_of_renames_weighs_as_much_as_its_members() -> None:
     ring = Action(
-        n=1,
-        kind=ActionKind.RENAME_CYCLE,
-        login="a",
-        directory_id="a",
-        cycle=tuple((f"{i}", 1, "x") for i in range(4)),
+        n=1, kind=ActionKind.RENAME_CYCLE, login="a", directory_id="a", cycle=tuple((f"{i}", 1, "x") for i in range(4))
     )
     assert holds(judged([ring])) == {"identity_changes": 1}
 
@@ -134,9 +131,7 @@ def test_a_source_that_lost_over_20_percent_and_over_5_people_holds_the_run() ->
 
 
 def test_nothing_is_applied_before_the_pins_exist_and_the_count_lifts_it() -> None:
-    actions = (
-        some(ActionKind.CREATE, 40) + some(ActionKind.DEACTIVATE, 40, 100) + some(ActionKind.UPDATE, 40, 200)
-    )
+    actions = some(ActionKind.CREATE, 40) + some(ActionKind.DEACTIVATE, 40, 100) + some(ActionKind.UPDATE, 40, 200)
     assert judged(actions, pinned=False).held is HeldCode.FIRST_RUN
     assert "40 create, 40 deactivate" in judged(actions, pinned=False).held_detail
     assert judged(actions, pinned=False, grant=typed(first_run=79)).held is HeldCode.COUNT_EXCEEDED
@@ -155,9 +150,7 @@ def test_a_single_reconcile_before_the_pins_is_held_whatever_is_typed() -> None:
 
 
 def test_a_single_reconcile_knows_no_limit_per_run_and_no_empty_source() -> None:
-    plan = judged(
-        some(ActionKind.DEACTIVATE, 11) + some(ActionKind.CREATE, 30, 50), 200, people=0, sweep=False
-    )
+    plan = judged(some(ActionKind.DEACTIVATE, 11) + some(ActionKind.CREATE, 30, 50), 200, people=0, sweep=False)
     assert (plan.held, holds(plan)) == (None, {})
 
 
@@ -166,8 +159,7 @@ def test_disproved_absences_hold_the_run_and_no_count_lifts_it() -> None:
     assert judged([], asked=49, disproved=5).held is HeldCode.ABSENCE_DISPROVED
     assert judged([], asked=10, disproved=4).held is None
     assert (
-        judged([], asked=49, disproved=5, grant=typed(allow_empty=99, first_run=99)).held
-        is HeldCode.ABSENCE_DISPROVED
+        judged([], asked=49, disproved=5, grant=typed(allow_empty=99, first_run=99)).held is HeldCode.ABSENCE_DISPROVED
     )
 
 
@@ -191,10 +183,7 @@ def test_a_push_that_got_429_is_not_carried_out_by_the_next_sweep_while_the_wind
     assert holds(judged(leavers, hour=9, refused=frozenset({"id1"}))) == {}
     assert holds(judged(leavers, hour=10, refused=frozenset({"id1"}), announced=1)) == {}
     assert holds(judged(leavers, hour=10, refused=frozenset({"id1"}), announced_for=frozenset({"id1"}))) == {}
-    assert (
-        holds(judged(leavers, hour=10, refused=frozenset({"id1"}), limits=GuardSettings(push_mode="alarm")))
-        == {}
-    )
+    assert holds(judged(leavers, hour=10, refused=frozenset({"id1"}), limits=GuardSettings(push_mode="alarm"))) == {}
 
 
 def test_a_rejected_deactivation_stays_rejected_even_when_approved() -> None:
@@ -227,15 +216,10 @@ def test_what_is_approved_passes_its_class_and_does_not_fill_the_windows() -> No
 
 def test_an_owners_identity_is_lifted_only_one_by_one() -> None:
     [action] = some(ActionKind.UPDATE, 1, changes={"userName": Change(before="a", after="b")})
-    held = Action(
-        **{**{f: getattr(action, f) for f in action.__struct_fields__}, "held": HeldCode.OWNER_IDENTITY}
-    )
+    held = Action(**{**{f: getattr(action, f) for f in action.__struct_fields__}, "held": HeldCode.OWNER_IDENTITY})
     assert holds(judged([held], grant=Grant(approved=frozenset({held.identity})))) == {"owner_identity": 1}
     assert (
-        holds(
-            judged([held], grant=Grant(named=frozenset({held.identity}), approved=frozenset({held.identity})))
-        )
-        == {}
+        holds(judged([held], grant=Grant(named=frozenset({held.identity}), approved=frozenset({held.identity})))) == {}
     )
 
 

@@ -27,11 +27,7 @@ WORKED = [
 @pytest.mark.parametrize(("people", "run", "push", "day"), WORKED)
 def test_worked_values(people: int, run: int, push: int, day: int) -> None:
     limits = GuardSettings()
-    assert (run_limit(people, limits), push_limit(people, limits), window_limit(people, limits)) == (
-        run,
-        push,
-        day,
-    )
+    assert (run_limit(people, limits), push_limit(people, limits), window_limit(people, limits)) == (run, push, day)
 
 
 @given(st.integers(0, 100_000))

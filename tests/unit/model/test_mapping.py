@@ -110,9 +110,7 @@ def test_everything_else_of_a_profile_is_left_as_it_is() -> None:
         MultiValue(value="3", type="work", primary=True),
     )
     assert changed.addresses == (Address(locality="Bern", region="BE", type="work", primary=True),)
-    assert apply(changed, {'phoneNumbers[type eq "home"].value': None}).phone_numbers == (
-        changed.phone_numbers[1],
-    )
+    assert apply(changed, {'phoneNumbers[type eq "home"].value': None}).phone_numbers == (changed.phone_numbers[1],)
 
 
 def test_overrides_move_and_switch_off_and_the_hash_tells() -> None:
@@ -125,15 +123,7 @@ def test_overrides_move_and_switch_off_and_the_hash_tells() -> None:
 
 @pytest.mark.parametrize(
     "path",
-    [
-        "nothing",
-        "name",
-        'emails[type eq "work"].type',
-        "urn:x:User:y",
-        "name.givenName.x",
-        "meta.created",
-        "a b",
-    ],
+    ["nothing", "name", 'emails[type eq "work"].type', "urn:x:User:y", "name.givenName.x", "meta.created", "a b"],
 )
 def test_what_is_no_single_value_is_refused(path: str) -> None:
     with pytest.raises(UnknownPath):

@@ -16,9 +16,7 @@ from agent.model.users import DirectoryUser, MultiValue, Name, Origin, Profile, 
 NOW = datetime(2026, 11, 24, tzinfo=UTC)
 
 
-def local(
-    login: str = "ann@example.com", first: str = "Ann", last: str = "Lee", **more: Any
-) -> DirectoryUser:
+def local(login: str = "ann@example.com", first: str = "Ann", last: str = "Lee", **more: Any) -> DirectoryUser:
     email = more.pop("email", login)
     emails = (MultiValue(value=email, primary=True),) if email else ()
     values: dict[str, Any] = {"id": f"id-{login}", "active": True, "created": NOW, "updated": NOW}
@@ -49,8 +47,11 @@ def match(account: DirectoryUser, *users: OktaUser, **known: Any) -> Match:
 def test_a_login_that_equals_the_user_name_is_exact() -> None:
     found = match(local("Ann@Example.com"), okta("ann@example.com", "Other", "Name"))
     assert (found.kind, found.okta and found.okta.id, found.held, found.apart) == (
-        MatchClass.EXACT, "00uann@example.com", None, None,
-    )  # fmt: skip
+        MatchClass.EXACT,
+        "00uann@example.com",
+        None,
+        None,
+    )
 
 
 def test_the_login_decides_although_another_user_has_the_e_mail() -> None:
@@ -104,11 +105,7 @@ def test_a_protected_account_is_held() -> None:
 
 @pytest.mark.parametrize(
     ("login", "email"),
-    [
-        ("ann", "ann@example.com"),
-        ("ann@example.com", "other@example.com"),
-        ("änn@example.com", "änn@example.com"),
-    ],
+    [("ann", "ann@example.com"), ("ann@example.com", "other@example.com"), ("änn@example.com", "änn@example.com")],
 )
 def test_a_name_that_opshelm_would_refuse_is_held(login: str, email: str) -> None:
     assert match(local(login, email=email)).held is HeldCode.NAME_INVALID
@@ -193,10 +190,7 @@ def test_a_new_one_is_made_beside_a_namesake_but_never_beside_the_login() -> Non
 def test_whom_an_unfinished_import_made_is_not_held_for_being_staged() -> None:
     found = match(local(), okta(status="STAGED"), made={"id-ann@example.com": "00uann@example.com"})
     assert (found.made, found.held) == (True, None)
-    assert (
-        match(local(), okta(status="STAGED"), made={"id-ann@example.com": "00uOther"}).held
-        is HeldCode.OKTA_STATUS
-    )
+    assert match(local(), okta(status="STAGED"), made={"id-ann@example.com": "00uOther"}).held is HeldCode.OKTA_STATUS
 
 
 # Candidates
@@ -223,17 +217,13 @@ def test_only_active_accounts_that_okta_does_not_manage_are_candidates(
 NAMES = st.sampled_from(["Ann", "ann", "Bob", ""])
 LOGINS = st.sampled_from(["ann@example.com", "ANN@example.com", "bob@example.com", "cy@example.com"])
 STATUS = st.sampled_from(["ACTIVE", "STAGED", "SUSPENDED", "DEPROVISIONED", "PROVISIONED"])
-USERS = st.lists(
-    st.tuples(LOGINS, NAMES, NAMES, LOGINS, STATUS), max_size=5, unique_by=lambda t: t[0].lower()
-)
+USERS = st.lists(st.tuples(LOGINS, NAMES, NAMES, LOGINS, STATUS), max_size=5, unique_by=lambda t: t[0].lower())
 ACCOUNTS = st.lists(st.tuples(LOGINS, NAMES, NAMES), max_size=4, unique_by=lambda t: t[0].lower())
 
 
 @given(USERS, ACCOUNTS)
 def test_nobody_is_brought_in_twice_and_no_login_is_made_twice(users: list[Any], accounts: list[Any]) -> None:
-    people = [
-        okta(login, first, last, email=email, status=status) for login, first, last, email, status in users
-    ]
+    people = [okta(login, first, last, email=email, status=status) for login, first, last, email, status in users]
     locals_ = [local(login, first, last) for login, first, last in accounts]
     found = match_all(locals_, People(people), Knowledge())
     free = [m for m in found if m.held is None]
@@ -243,18 +233,13 @@ def test_nobody_is_brought_in_twice_and_no_login_is_made_twice(users: list[Any],
     logins = {str(user.profile["login"]).lower() for user in people}
     assert not logins & {m.account.user_name.lower() for m in free if m.kind is MatchClass.NONE}
     assert all(
-        user.status in ("ACTIVE", "PROVISIONED")
-        for user in people
-        for m in free
-        if m.okta and m.okta.id == user.id
+        user.status in ("ACTIVE", "PROVISIONED") for user in people for m in free if m.okta and m.okta.id == user.id
     )
 
 
 @given(USERS, ACCOUNTS)
 def test_whom_the_wishes_leave_out_changes_no_match(users: list[Any], accounts: list[Any]) -> None:
-    people = [
-        okta(login, first, last, email=email, status=status) for login, first, last, email, status in users
-    ]
+    people = [okta(login, first, last, email=email, status=status) for login, first, last, email, status in users]
     locals_ = [local(login, first, last) for login, first, last in accounts]
     wishes = Wishes(locals_)
     few = [user for user in people if wishes.wants(user)]

@@ -76,14 +76,10 @@ def fetch(wire, call=READ, *, retries=5, max_wait=900.0, credentials=None, waits
 
     async def go():
         now = lambda: sum(waits)  # noqa: E731 - time passes by waiting alone
-        limits = Limits(
-            0.8, clock=now, wall=now, sleep=waits.sleep, jitter=lambda: 0.5, on_wait=lambda s, b: None
-        )
+        limits = Limits(0.8, clock=now, wall=now, sleep=waits.sleep, jitter=lambda: 0.5, on_wait=lambda s, b: None)
         caller = Caller(wire, limits, max_retries=retries, credentials=credentials)
         allowance = Allowance(max_wait)
-        found = await asyncio.gather(
-            *(caller.fetch(call, allowance) for _ in range(times)), return_exceptions=True
-        )
+        found = await asyncio.gather(*(caller.fetch(call, allowance) for _ in range(times)), return_exceptions=True)
         return found[0] if times == 1 else found
 
     outcome = asyncio.run(go())
@@ -274,13 +270,6 @@ def test_no_more_than_eight_calls_are_under_way():
 
 
 def test_every_error_is_one_of_okta():
-    for answer in [
-        *SOFT,
-        REVOKED,
-        Answer(status=429),
-        Answer(status=599),
-        Answer(status=100),
-        Answer(status=418),
-    ]:
+    for answer in [*SOFT, REVOKED, Answer(status=429), Answer(status=599), Answer(status=100), Answer(status=418)]:
         with pytest.raises(OktaError):
             fetch(Wire([answer]), retries=0)

@@ -85,6 +85,4 @@ def test_each_call_counts_against_the_bucket_that_okta_names(call, bucket):
 
 def test_no_call_replaces_an_app_or_deletes_anything():
     assert {calls.add_to_group("g", "u").method, calls.assign("a", "u", "n", None).method} == {"PUT", "POST"}
-    assert not [
-        name for name in vars(calls) if name.startswith(("delete", "replace_app", "unassign", "deactivate"))
-    ]
+    assert not [name for name in vars(calls) if name.startswith(("delete", "replace_app", "unassign", "deactivate"))]

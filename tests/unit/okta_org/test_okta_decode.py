@@ -66,9 +66,7 @@ def test_a_person_without_an_id_makes_the_page_unreadable(nameless):
         pages(body(app_user(1), app_user(2, **nameless)))
 
 
-@pytest.mark.parametrize(
-    "text", [b"", b"[", b"{}", b'[{"id":"00u1"', b"<html>", b"null", b'["x"]', b'[{"id":"\xff"}]']
-)
+@pytest.mark.parametrize("text", [b"", b"[", b"{}", b'[{"id":"00u1"', b"<html>", b"null", b'["x"]', b'[{"id":"\xff"}]'])
 def test_what_is_no_page_is_refused(text):
     with pytest.raises(UNDECODABLE):
         pages(text)

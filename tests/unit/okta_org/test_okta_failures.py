@@ -72,9 +72,7 @@ def test_each_known_code_comes_with_what_to_do_and_with_oktas_words(code):
 
 def test_a_login_that_exists_is_told_from_other_invalid_values():
     taken = "login: An object with this field already exists in the current organization"
-    assert (
-        "has a user with this login" in failure(WRITE, answer(400, "E0000001", "failed: login", taken)).detail
-    )
+    assert "has a user with this login" in failure(WRITE, answer(400, "E0000001", "failed: login", taken)).detail
     assert "has a user with this login" not in failure(WRITE, answer(400, "E0000001", "failed: x")).detail
 
 
@@ -94,9 +92,7 @@ def test_a_redirect_names_the_host_alone():
     assert "collect" not in found.detail
 
 
-@pytest.mark.parametrize(
-    "body", [b"[]", b'{"errorCode":3}', b'{"errorCode":"E1","errorCauses":"x"}', b"\xff", b"null"]
-)
+@pytest.mark.parametrize("body", [b"[]", b'{"errorCode":3}', b'{"errorCode":"E1","errorCauses":"x"}', b"\xff", b"null"])
 def test_an_error_body_of_another_shape_is_still_an_error(body):
     assert isinstance(failure(READ, Answer(status=400, body=body)), OktaRejected)
 

@@ -277,15 +277,7 @@ def test_a_run_that_would_wait_too_long_ends_and_says_so():
 
 @pytest.mark.parametrize(
     ("values", "expected"),
-    [
-        (["600", "50"], 50),
-        (["600, 50"], 50),
-        (["x"], None),
-        ([], None),
-        (["nan"], None),
-        (["inf", "7"], 7),
-        (["0"], 0),
-    ],
+    [(["600", "50"], 50), (["600, 50"], 50), (["x"], None), ([], None), (["nan"], None), (["inf", "7"], 7), (["0"], 0)],
 )
 def test_of_several_values_the_lowest_binds(values, expected):
     assert lowest({"x": values}, "x") == expected
@@ -296,10 +288,7 @@ def test_of_several_values_the_lowest_binds(values, expected):
     [("30", 30.0), ("-1", 0.0), (formatdate(START + 90, usegmt=True), 90.0), ("soon", None), ("", None)],
 )
 def test_retry_after_in_both_its_forms(text, expected):
-    assert (
-        retry_after({"retry-after": [text], "date": [formatdate(START, usegmt=True)]}, lambda: 0.0)
-        == expected
-    )
+    assert retry_after({"retry-after": [text], "date": [formatdate(START, usegmt=True)]}, lambda: 0.0) == expected
 
 
 def test_the_clock_skew_is_oktas_clock_less_mine():

@@ -24,9 +24,18 @@ class Keys:
     def add(self, **changes: object) -> str:
         secret = "oha_" + secrets.token_urlsafe(32)
         key = ApiKey(
-            id=len(self.kept) + 1, name="okta", prefix=secret[:10], sha256=digest(secret), scope=Scope.SCIM,
-            created=datetime.now(UTC), created_by="t", expires=None, revoked=None, grace_from=None, last_used=None,
-        )  # fmt: skip
+            id=len(self.kept) + 1,
+            name="okta",
+            prefix=secret[:10],
+            sha256=digest(secret),
+            scope=Scope.SCIM,
+            created=datetime.now(UTC),
+            created_by="t",
+            expires=None,
+            revoked=None,
+            grace_from=None,
+            last_used=None,
+        )
         self.kept[key.sha256] = replace(key, **changes)
         return secret
 
@@ -99,16 +108,7 @@ def test_keys_that_are_not_for_scim_or_over(world: World, changes: dict[str, obj
 
 @pytest.mark.parametrize(
     "line",
-    [
-        "",
-        "Bearer",
-        "Basic b2g6",
-        "Token x",
-        "Bearer \xe4",
-        "oha_short",
-        "oha_" + "x" * 200,
-        "oha_" + "x" * 40 + "\x00",
-    ],
+    ["", "Bearer", "Basic b2g6", "Token x", "Bearer \xe4", "oha_short", "oha_" + "x" * 200, "oha_" + "x" * 40 + "\x00"],
 )
 def test_what_cannot_be_a_key_costs_no_look_up(world: World, line: str) -> None:
     assert world.status(line) == 401

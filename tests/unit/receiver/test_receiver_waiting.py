@@ -21,9 +21,7 @@ def test_every_waiter_gets_its_own_answer_whoever_finishes_it() -> None:
                 else:
                     future.set_result(start + n)
 
-        threads = [
-            threading.Thread(target=finish, args=(futures[k : k + 100], k)) for k in range(0, 400, 100)
-        ]
+        threads = [threading.Thread(target=finish, args=(futures[k : k + 100], k)) for k in range(0, 400, 100)]
         for thread in threads:
             thread.start()
         return list(await asyncio.wait_for(asyncio.gather(*tasks, return_exceptions=True), 10))

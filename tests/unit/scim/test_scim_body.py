@@ -70,15 +70,10 @@ def test_names_have_no_case() -> None:
         }
     )
     assert (said.user_name, said.active) == ("a@example.com", False)
-    assert msgspec.to_builtins(said.profile) == {
-        "name": {"givenName": "A"},
-        ENTERPRISE_URN: {"costCenter": "1"},
-    }
+    assert msgspec.to_builtins(said.profile) == {"name": {"givenName": "A"}, ENTERPRISE_URN: {"costCenter": "1"}}
 
 
-@pytest.mark.parametrize(
-    ("sent", "read_as"), [(True, True), ("true", True), ("False", False), ("FALSE", False)]
-)
+@pytest.mark.parametrize(("sent", "read_as"), [(True, True), ("true", True), ("False", False), ("FALSE", False)])
 def test_active_may_be_a_string_and_is_never_merely_truthy(sent: Any, read_as: bool) -> None:
     assert read(active=sent).active is read_as
 
@@ -125,9 +120,7 @@ def test_a_body_must_name_its_schema(schemas: Any) -> None:
 
 
 def test_a_manager_may_be_given_as_the_id_alone() -> None:
-    assert profile(**{ENTERPRISE_URN: {"manager": "boss"}}) == {
-        ENTERPRISE_URN: {"manager": {"value": "boss"}}
-    }
+    assert profile(**{ENTERPRISE_URN: {"manager": "boss"}}) == {ENTERPRISE_URN: {"manager": {"value": "boss"}}}
 
 
 def test_addresses_that_stock_models_refuse_or_rewrite_are_kept_as_sent() -> None:
@@ -151,25 +144,20 @@ def _value(attribute: Attribute) -> st.SearchStrategy[Any]:
         return one
     unprimary = one.map(lambda item: {k: v for k, v in item.items() if k != "primary"})
     return st.lists(
-        unprimary.filter(lambda item: item.keys() - {"type"} and ("value" in item or "formatted" in item)),
-        max_size=2,
+        unprimary.filter(lambda item: item.keys() - {"type"} and ("value" in item or "formatted" in item)), max_size=2
     )
 
 
 _USERS = st.fixed_dictionaries(
     {"userName": _WORD, "active": st.booleans()},
-    optional={
-        a.name: _value(a) for a in (*CORE, ENTERPRISE) if a.name not in ("userName", "active", "externalId")
-    },
+    optional={a.name: _value(a) for a in (*CORE, ENTERPRISE) if a.name not in ("userName", "active", "externalId")},
 )
 
 
 @given(_USERS)
 def test_a_body_is_read_as_scim2_models_reads_it(value: dict[str, Any]) -> None:
     schemas = [CORE_URN, ENTERPRISE_URN]
-    oracle = library.AUser.model_validate(
-        {"schemas": schemas, **value}, scim_policy=ScimPolicy(unknown="ignore")
-    )
+    oracle = library.AUser.model_validate({"schemas": schemas, **value}, scim_policy=ScimPolicy(unknown="ignore"))
     assert body.read(value) == body.read(oracle.model_dump())
 
 

@@ -23,10 +23,7 @@ USER = DirectoryUser(
     version=3,
     profile=Profile(
         name=Name(given_name="Ann", family_name="Other"),
-        emails=(
-            MultiValue(value="A@example.com", type="work", primary=True),
-            MultiValue(value="b@example.com"),
-        ),
+        emails=(MultiValue(value="A@example.com", type="work", primary=True), MultiValue(value="b@example.com")),
         enterprise=Enterprise(department='"D"', cost_center="7"),
     ),
 )
@@ -59,9 +56,7 @@ def test_no_schema_offers_a_password_or_a_role() -> None:
 
 def test_a_rendered_user_is_read_back_as_the_same_user() -> None:
     value = msgspec.json.decode(render.user(USER, BASE))
-    assert body.read(value) == body.Body(
-        user_name="A@example.com", okta_id="00u1", active=True, profile=USER.profile
-    )
+    assert body.read(value) == body.Body(user_name="A@example.com", okta_id="00u1", active=True, profile=USER.profile)
     assert value["schemas"] == [CORE_URN, ENTERPRISE_URN]
     assert value["meta"] == {
         "resourceType": "User",
@@ -103,12 +98,16 @@ PROJECTIONS: list[tuple[str | None, str | None, dict[str, Any]]] = [
     ("USERNAME, favouriteColour", None, {"userName": "A@example.com"}),
     ("name.givenName,name.familyName", None, {"name": {"givenName": "Ann", "familyName": "Other"}}),
     ("emails.value", None, {"emails": [{"value": "A@example.com"}, {"value": "b@example.com"}]}),
-    ("emails.type,emails.value", None, {"emails": [{"type": "work", "value": "A@example.com"}, {"value": "b@example.com"}]}),
+    (
+        "emails.type,emails.value",
+        None,
+        {"emails": [{"type": "work", "value": "A@example.com"}, {"value": "b@example.com"}]},
+    ),
     (f"{ENTERPRISE_URN}:department", None, {ENTERPRISE_URN: {"department": '"D"'}}),
     (ENTERPRISE_URN, None, {ENTERPRISE_URN: {"department": '"D"', "costCenter": "7"}}),
     ("title,../../etc/passwd,password", None, {}),
     ("meta.version", None, {"meta": {"version": 'W/"3"'}}),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("attributes", "excluded", "shown"), PROJECTIONS)

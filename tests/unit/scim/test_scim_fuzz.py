@@ -19,28 +19,89 @@ from agent.scim.errors import ScimError
 from agent.scim.schema import CORE_URN
 from agent.store.tables import metadata, users
 
-_quiet = settings(
-    max_examples=300, deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow]
-)
+_quiet = settings(max_examples=300, deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow])
 
 NAMES = [
-    "userName", "USERNAME", "id", "externalId", "active", "name", "name.givenName", "emails", "emails.value", "emails.type",
-    "emails.primary", "meta.created", "meta.lastModified", "addresses", "displayName", "password", "roles", "groups", "nope",
-    f"{CORE_URN}:userName", f"{ENTERPRISE_URN}:department", f"{ENTERPRISE_URN}:manager.value", "__class__", "schemas", "$ref",
-]  # fmt: skip
+    "userName",
+    "USERNAME",
+    "id",
+    "externalId",
+    "active",
+    "name",
+    "name.givenName",
+    "emails",
+    "emails.value",
+    "emails.type",
+    "emails.primary",
+    "meta.created",
+    "meta.lastModified",
+    "addresses",
+    "displayName",
+    "password",
+    "roles",
+    "groups",
+    "nope",
+    f"{CORE_URN}:userName",
+    f"{ENTERPRISE_URN}:department",
+    f"{ENTERPRISE_URN}:manager.value",
+    "__class__",
+    "schemas",
+    "$ref",
+]
 VALUES = [
-    '"a"', '""', '"a@example.com"', '"\\""', '"\\u0041"', '"%_"', "\"' OR 1=1 --\"", "true", "false", "null", "1", "1.5", "-0",
-    '"2026-01-01T00:00:00Z"', '"\\ud800"', '"\u202e"', "'a'", '"unterminated',
-]  # fmt: skip
+    '"a"',
+    '""',
+    '"a@example.com"',
+    '"\\""',
+    '"\\u0041"',
+    '"%_"',
+    '"\' OR 1=1 --"',
+    "true",
+    "false",
+    "null",
+    "1",
+    "1.5",
+    "-0",
+    '"2026-01-01T00:00:00Z"',
+    '"\\ud800"',
+    '"\u202e"',
+    "'a'",
+    '"unterminated',
+]
 WORDS = [
-    *NAMES, *VALUES, "eq", "ne", "co", "sw", "ew", "gt", "ge", "lt", "le", "pr", "and", "or", "not", "NOT", "(", ")", "[", "]", ".",
-    ":", ",", "\t", "\x00", "𝔘",
-]  # fmt: skip
+    *NAMES,
+    *VALUES,
+    "eq",
+    "ne",
+    "co",
+    "sw",
+    "ew",
+    "gt",
+    "ge",
+    "lt",
+    "le",
+    "pr",
+    "and",
+    "or",
+    "not",
+    "NOT",
+    "(",
+    ")",
+    "[",
+    "]",
+    ".",
+    ":",
+    ",",
+    "\t",
+    "\x00",
+    "𝔘",
+]
 comparisons = st.builds(
     lambda name, op, value: f"{name} {op} {value}".strip(),
-    st.sampled_from(NAMES), st.sampled_from(["eq", "ne", "co", "sw", "ew", "gt", "ge", "lt", "le", "pr", "xx"]),
+    st.sampled_from(NAMES),
+    st.sampled_from(["eq", "ne", "co", "sw", "ew", "gt", "ge", "lt", "le", "pr", "xx"]),
     st.sampled_from(["", *VALUES]),
-)  # fmt: skip
+)
 texts = st.recursive(
     comparisons,
     lambda inner: st.one_of(
@@ -81,7 +142,7 @@ json = st.recursive(
     st.none() | st.booleans() | st.integers() | st.sampled_from(["", "a", "True", "false", "b@example.com", "\u202e"]),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(NAMES), inner, max_size=3),
     max_leaves=8,
-)  # fmt: skip
+)
 paths = (
     st.none()
     | st.sampled_from(NAMES)
@@ -106,15 +167,13 @@ def somebody() -> DirectoryUser:
     )
     return DirectoryUser(
         id="1", user_name="ann@example.com", profile=profile, active=True, created=now, updated=now, okta_id="00u1"
-    )  # fmt: skip
+    )
 
 
 @seed(1)
 @_quiet
 @given(bodies)
-def test_a_patch_is_carried_out_or_refused_and_touches_nothing_that_it_was_given(
-    body: dict[str, Any],
-) -> None:
+def test_a_patch_is_carried_out_or_refused_and_touches_nothing_that_it_was_given(body: dict[str, Any]) -> None:
     before = somebody()
     try:
         outcome = patch.read(body)(before)

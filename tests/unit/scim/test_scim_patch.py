@@ -49,10 +49,7 @@ def after(*operations: dict[str, Any]) -> dict[str, Any]:
 BEFORE = {
     "name": {"givenName": "Ann", "familyName": "Other"},
     "displayName": "Ann Other",
-    "emails": (
-        {"value": "a@example.com", "type": "work", "primary": True},
-        {"value": "h@example.com", "type": "home"},
-    ),
+    "emails": ({"value": "a@example.com", "type": "work", "primary": True}, {"value": "h@example.com", "type": "home"}),
     "userName": "a@example.com",
     "active": True,
     "externalId": "00u1",
@@ -67,7 +64,10 @@ FORMS: list[tuple[list[dict[str, Any]], dict[str, Any]]] = [
     ([operation("add", None, {"Active": "true"})], {}),
     ([operation("replace", CORE_URN + ":active", False)], {"active": False}),
     ([operation("replace", None, {CORE_URN + ":active": False})], {"active": False}),
-    ([operation("replace", None, {"active": False, "userName": "x-a@example.com"})], {"active": False, "userName": "x-a@example.com"}),
+    (
+        [operation("replace", None, {"active": False, "userName": "x-a@example.com"})],
+        {"active": False, "userName": "x-a@example.com"},
+    ),
     ([operation("replace", "displayName", "New")], {"displayName": "New"}),
     ([operation("replace", "displayName", None)], {"displayName": ...}),
     ([operation("replace", "displayName", "")], {"displayName": ...}),
@@ -75,12 +75,20 @@ FORMS: list[tuple[list[dict[str, Any]], dict[str, Any]]] = [
     ([operation("remove", "displayName", "Ann")], {"displayName": ...}),
     ([operation("replace", None, {"name.givenName": "B"})], {"name": {"givenName": "B", "familyName": "Other"}}),
     ([operation("replace", "name", {"givenName": "B"})], {"name": {"givenName": "B", "familyName": "Other"}}),
-    ([operation("replace", 'emails[type eq "work"].value', "n@example.com")], {"emails": ({**WORK, "value": "n@example.com"}, HOME)}),
-    ([operation("replace", "emails[primary eq true].value", "n@example.com")], {"emails": ({**WORK, "value": "n@example.com"}, HOME)}),
+    (
+        [operation("replace", 'emails[type eq "work"].value', "n@example.com")],
+        {"emails": ({**WORK, "value": "n@example.com"}, HOME)},
+    ),
+    (
+        [operation("replace", "emails[primary eq true].value", "n@example.com")],
+        {"emails": ({**WORK, "value": "n@example.com"}, HOME)},
+    ),
     ([operation("replace", 'emails[type eq "other"].value', "o@example.com")], {"emails": (WORK, HOME, OTHER)}),
     ([operation("add", "emails", [{"value": "o@example.com", "type": "other"}])], {"emails": (WORK, HOME, OTHER)}),
-    ([operation("add", "emails", [{"value": "o@example.com", "primary": True}])],
-     {"emails": ({**WORK, "primary": False}, HOME, {"value": "o@example.com", "primary": True})}),
+    (
+        [operation("add", "emails", [{"value": "o@example.com", "primary": True}])],
+        {"emails": ({**WORK, "primary": False}, HOME, {"value": "o@example.com", "primary": True})},
+    ),
     ([operation("add", "emails", [WORK])], {}),
     ([operation("remove", 'emails[type eq "home"]')], {"emails": (WORK,)}),
     ([operation("remove", "name.givenName", "Ann")], {"name": {"familyName": "Other"}}),
@@ -91,11 +99,30 @@ FORMS: list[tuple[list[dict[str, Any]], dict[str, Any]]] = [
     ([operation("replace", None, {f"{ENTERPRISE_URN}:department": "D"})], {ENTERPRISE_URN: {"department": "D"}}),
     ([operation("add", None, {ENTERPRISE_URN: {"manager": "boss"}})], {ENTERPRISE_URN: {"manager": {"value": "boss"}}}),
     ([operation("add", f"{ENTERPRISE_URN}:manager", "boss")], {ENTERPRISE_URN: {"manager": {"value": "boss"}}}),
-    ([operation("replace", f"{ENTERPRISE_URN}:manager.value", "boss")], {ENTERPRISE_URN: {"manager": {"value": "boss"}}}),
-    ([operation("add", None, {"id": "x", "meta": {"version": "x"}, "groups": [], "password": "x", "roles": [{"value": "owner"}], "isAdmin": True})], {}),
+    (
+        [operation("replace", f"{ENTERPRISE_URN}:manager.value", "boss")],
+        {ENTERPRISE_URN: {"manager": {"value": "boss"}}},
+    ),
+    (
+        [
+            operation(
+                "add",
+                None,
+                {
+                    "id": "x",
+                    "meta": {"version": "x"},
+                    "groups": [],
+                    "password": "x",
+                    "roles": [{"value": "owner"}],
+                    "isAdmin": True,
+                },
+            )
+        ],
+        {},
+    ),
     ([operation("replace", None, {"__proto__.isAdmin": True, "__class__": {"role": "owner"}})], {}),
     ([operation("replace", "title", "T"), operation("replace", "title", "U")], {"title": "U"}),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("operations", "changes"), FORMS, ids=lambda part: str(part)[:60])
@@ -119,10 +146,7 @@ BAD: list[tuple[Any, str]] = [
     ([operation("replace", None, "x")], "invalidValue"),
     ([operation("replace", "displayName", 5)], "invalidValue"),
     ([operation("replace", "emails", "x")], "invalidValue"),
-    (
-        [operation("add", "emails", [{"value": "x", "primary": True}, {"value": "y", "primary": True}])],
-        "invalidValue",
-    ),
+    ([operation("add", "emails", [{"value": "x", "primary": True}, {"value": "y", "primary": True}])], "invalidValue"),
     ([operation("remove")], "noTarget"),
     ([operation("replace", 'emails[type co "zzz"].value', "x")], "noTarget"),
     ([operation("remove", "userName")], "mutability"),
@@ -185,9 +209,7 @@ def test_whether_a_patch_says_anything_about_active(operations: list[dict[str, A
     st.sampled_from([True, False, "true", "false", "True", "FALSE"]),
     st.booleans(),
 )
-def test_the_fast_path_does_what_scim2_models_does(
-    op: str, path: str | None, value: Any, active: bool
-) -> None:
+def test_the_fast_path_does_what_scim2_models_does(op: str, path: str | None, value: Any, active: bool) -> None:
     sent = operation(op, path, value if path else {"active": value})
     user = msgspec.structs.replace(USER, active=active)
     fast = patch.read({"Operations": [sent]})

@@ -12,8 +12,7 @@ ROOT = Path(__file__).parents[3]
 def uncommented() -> str:
     lines = example_file().splitlines()
     return "\n".join(
-        line.removeprefix("#") if line.startswith("#") and not line.startswith("# ") else line
-        for line in lines
+        line.removeprefix("#") if line.startswith("#") and not line.startswith("# ") else line for line in lines
     )
 
 

@@ -125,9 +125,7 @@ def test_a_file_that_is_no_text_is_said() -> None:
     assert problems() == ["agent.toml is not UTF-8 text"]
 
 
-def test_all_mistakes_come_at_once_with_their_places_and_without_their_values(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_all_mistakes_come_at_once_with_their_places_and_without_their_values(monkeypatch: pytest.MonkeyPatch) -> None:
     write(
         f"""[okta]
 org_url = "https://example.okta.com/{SECRET}"
@@ -162,15 +160,21 @@ def test_a_wrong_value_hides_no_other_mistake_of_its_section_and_makes_none() ->
         "[guard]\npush_floor = 'x'\nwindow_floor = 500\n"
     )
     assert [line.partition(" ")[2].partition(":")[0] for line in problems()] == [
-        "okta.max_retries", "server.port", "guard.push_floor", "mapping.title",
-        "okta.org_url", "okta.api_token", "okta.private_key", "server.public_url", "guard.window_floor", "mapping.department",
-    ]  # fmt: skip
+        "okta.max_retries",
+        "server.port",
+        "guard.push_floor",
+        "mapping.title",
+        "okta.org_url",
+        "okta.api_token",
+        "okta.private_key",
+        "server.public_url",
+        "guard.window_floor",
+        "mapping.department",
+    ]
 
 
 def test_what_follows_from_a_wrong_value_is_no_second_mistake() -> None:
-    write(
-        "[okta]\norg_url = 'https://example.okta.com'\napp_id = '0oa1'\nclient_id = 7\nprivate_key = '{}'\n"
-    )
+    write("[okta]\norg_url = 'https://example.okta.com'\napp_id = '0oa1'\nclient_id = 7\nprivate_key = '{}'\n")
     assert problems() == ["agent.toml:4 okta.client_id: must be a string"]
 
 
@@ -199,10 +203,22 @@ def test_what_follows_from_a_wrong_value_is_no_second_mistake() -> None:
         ("[guard]\npush_floor = 200\n", "agent.toml:2 guard.push_floor: must not be more than guard.push_cap"),
         ('[notify]\nwebhook_url = "http://example.com/x"\n', "notify.webhook_url: must begin with https://"),
         ('[directory]\nbackend = "scim"\n', 'directory.base_url: missing, but directory.backend is "scim"'),
-        ('[directory]\nbase_url = "https://169.254.169.254/scim"\n', "directory.base_url: must not be a link-local address"),
-        ('[directory]\nbase_url = "https://key@h.example.com/scim"\n', "directory.base_url: must end with its path, without a user"),
-        ('[directory]\nbase_url = "https://h.example.com/scim?tenant=1"\n', "directory.base_url: must end with its path, without a user"),
-        ('[directory]\nbase_url = "https://h.example.com/scim#x"\n', "directory.base_url: must end with its path, without a user"),
+        (
+            '[directory]\nbase_url = "https://169.254.169.254/scim"\n',
+            "directory.base_url: must not be a link-local address",
+        ),
+        (
+            '[directory]\nbase_url = "https://key@h.example.com/scim"\n',
+            "directory.base_url: must end with its path, without a user",
+        ),
+        (
+            '[directory]\nbase_url = "https://h.example.com/scim?tenant=1"\n',
+            "directory.base_url: must end with its path, without a user",
+        ),
+        (
+            '[directory]\nbase_url = "https://h.example.com/scim#x"\n',
+            "directory.base_url: must end with its path, without a user",
+        ),
         ('[directory]\nbackend = "ldap"\n', "directory.backend: must be 'sql' or 'scim'"),
         ('[directory]\nca_file = "nowhere.pem"\n', "agent.toml:2 directory.ca_file: no such file"),
         ('[okta]\napp_id = "0oa1"\n', "okta.org_url: missing, but okta.app_id is set"),
@@ -218,7 +234,7 @@ def test_what_follows_from_a_wrong_value_is_no_second_mistake() -> None:
         (okta(org_url="example.okta.com"), "okta.org_url: must be an address such as"),
         (okta(org_url="https://[oops"), "okta.org_url: must be an address such as"),
     ],
-)  # fmt: skip
+)
 def test_each_wrong_setting_is_named(text: str, line: str) -> None:
     write(text)
     found = problems()

@@ -25,9 +25,15 @@ def person(
     profile = next(iter(names.people(1, 7)))
     user = User(id="00u1", status=okta, profile=profile, created=then, last_updated=then)
     return AppUser(
-        user=user, scope="USER", status=app, sync_state=sync, user_name=profile["email"], created=then,
-        last_updated=then, status_changed=then,
-    )  # fmt: skip
+        user=user,
+        scope="USER",
+        status=app,
+        sync_state=sync,
+        user_name=profile["email"],
+        created=then,
+        last_updated=then,
+        status_changed=then,
+    )
 
 
 def wanted(one: AppUser, *, suspended_off: bool = False) -> str:
@@ -41,7 +47,10 @@ def wanted(one: AppUser, *, suspended_off: bool = False) -> str:
         ("DEPROVISIONED", "PENDING", {}, "inactive"),
         ("ACTIVATING", "PROVISIONED", {}, "leave"),
         ("SOMETHING_NEW", "PROVISIONED", {}, "leave"),
-        *[("ACTIVE", app, {}, "leave") for app in ["PENDING", "APPROVED", "IMPORTED", "MATCHED", "UNASSIGNED", "IMPLICIT", "NEW"]],
+        *[
+            ("ACTIVE", app, {}, "leave")
+            for app in ["PENDING", "APPROVED", "IMPORTED", "MATCHED", "UNASSIGNED", "IMPLICIT", "NEW"]
+        ],
         ("ACTIVE", "PROVISIONED", {"sync": "SYNCING", "age_s": 899}, "leave"),
         ("ACTIVE", "PROVISIONED", {"sync": "SYNCING", "age_s": 901}, "active"),
         *[("ACTIVE", app, {}, "inactive") for app in ("INACTIVE", "SUSPENDED", "REVOKED", "DEPROVISIONED")],
@@ -56,7 +65,7 @@ def wanted(one: AppUser, *, suspended_off: bool = False) -> str:
         *[(okta, "PROVISIONED", {"sync": "ERROR"}, "active") for okta in sorted(LIVE)],
         ("ACTIVE", "ACTIVE", {}, "active"),
     ],
-)  # fmt: skip
+)
 def test_each_row_of_what_is_wanted(okta: str, app: str, more: dict[str, Any], want: str) -> None:
     assert wanted(person(okta, app, **more)) == want
 
@@ -106,20 +115,14 @@ def test_the_user_name_follows_the_apps_template(template: str, name: str) -> No
     assert schema.user_name(template, {"login": "Ada@Login.example.com", "email": "Ada@example.com"}) == name
 
 
-@given(
-    st.dictionaries(
-        st.sampled_from(sorted(schema.USER_ATTRIBUTES)), st.none() | st.text(min_size=1), max_size=12
-    )
-)
+@given(st.dictionaries(st.sampled_from(sorted(schema.USER_ATTRIBUTES)), st.none() | st.text(min_size=1), max_size=12))
 def test_a_put_of_the_servers_own_body_ends_in_the_mapped_values(changes: dict[str, str | None]) -> None:
     one = person()
     body = {**scim_body.create(one), "id": "x", "meta": {"version": "1"}, "custom": [1]}
     one.user.profile = {**one.user.profile, **changes}
     put = scim_body.replace(body, one, user_name=True, own_external_id=False)
     assert (put["id"], put["meta"], put["custom"]) == ("x", {"version": "1"}, [1])
-    assert scim_body.replace(put, one, user_name=True, own_external_id=False) == put, (
-        "a second time changes nothing"
-    )
+    assert scim_body.replace(put, one, user_name=True, own_external_id=False) == put, "a second time changes nothing"
     fresh = scim_body.create(one)
     for key in set(fresh) | set(put) - {"id", "meta", "custom", "schemas"}:
         if key != "schemas":
@@ -133,10 +136,7 @@ def test_a_put_keeps_other_addresses_of_the_server() -> None:
         "emails": [{"value": "b@example.com"}, {"value": "a@example.com", "primary": True, "x": 1}],
     }
     put = scim_body.replace(server, one, user_name=True, own_external_id=False)
-    assert put["emails"] == [
-        {"value": "b@example.com"},
-        {"value": one.user.profile["email"], "primary": True, "x": 1},
-    ]
+    assert put["emails"] == [{"value": "b@example.com"}, {"value": one.user.profile["email"], "primary": True, "x": 1}]
     assert server["emails"][1]["value"] == "a@example.com", "what was read is not changed"
 
 
@@ -209,9 +209,7 @@ def test_people_are_unique_and_follow_the_seed() -> None:
     one, two = list(names.people(2000, 7)), list(names.people(2000, 7))
     assert one == two != list(names.people(2000, 8))
     assert len({profile["login"] for profile in one}) == 2000
-    assert all(
-        profile["login"] == profile["email"] and profile["login"].endswith("@example.com") for profile in one
-    )
+    assert all(profile["login"] == profile["email"] and profile["login"].endswith("@example.com") for profile in one)
     assert all(set(profile) <= schema.USER_ATTRIBUTES for profile in one)
 
 
