@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from agent.directory.sql import SqlDirectory
     from agent.imports import Importer
     from agent.okta_org.org import OktaOrg
-    from agent.reconcile.events import SystemLog
     from agent.reconcile.reconciler import Reconciler
+    from agent.reconcile.system_log import SystemLogReader
     from agent.store.engine import Store
 
 
@@ -103,13 +103,13 @@ class Agent:
 
         return build(self.directory, self.store, self.settings, hooks=Hooks(self.store, lambda: self.settings, queued))
 
-    def system_log(self, stopping: Callable[[], bool]) -> "SystemLog | None":
+    def system_log(self, stopping: Callable[[], bool]) -> "SystemLogReader | None":
         """What polls Okta's events; None without [okta]."""
         if self.okta is None:
             return None
-        from agent.reconcile.events import SystemLog
+        from agent.reconcile.system_log import SystemLogReader
 
-        return SystemLog(self.store, self.okta, self.settings, clock, stopping)
+        return SystemLogReader(self.store, self.okta, self.settings, clock, stopping)
 
     def renew(self, settings: Settings) -> None:
         """Take changed settings on. Call it while no run is under way; requests that are under way keep the old ones."""

@@ -12,7 +12,7 @@ from agent.directory.operator import Acts
 from agent.directory.port import Draft, WriteContext
 from agent.directory.sql import SqlDirectory
 from agent.imports import Importer, ImportReport
-from agent.imports.planning import Choice
+from agent.imports.planner import Choice
 from agent.model.codes import ActionState, Source
 from agent.model.matching import MatchClass
 from agent.model.users import DirectoryUser, Enterprise, MultiValue, Name, Profile, identity_key

@@ -9,7 +9,7 @@ from agent.model.errors import OktaDenied, OktaError
 from agent.settings import Settings
 
 if TYPE_CHECKING:
-    from agent.okta_org.limits import Budget
+    from agent.okta_org.limits import RateBudget
     from agent.okta_org.org import OktaOrg
     from agent.store.account import Account
 
@@ -106,7 +106,7 @@ def _owner(okta: "OktaOrg") -> Check:
 
 def rate(okta: "OktaOrg", settings: Settings, account: "Account") -> Check:
     """Call it last: Okta says its limits with every answer."""
-    found: Budget | None = okta.budget().get("apps")
+    found: RateBudget | None = okta.budget().get("apps")
     if found is None or not found.limit:
         return ok("rate limit", "Okta has not said one yet")
     people = account.last_good_people or account.managed_active

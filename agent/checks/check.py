@@ -6,7 +6,7 @@ from enum import StrEnum
 from msgspec import Struct
 
 
-class State(StrEnum):
+class CheckState(StrEnum):
     OK = "ok"
     WARN = "warn"
     FAIL = "fail"
@@ -14,23 +14,23 @@ class State(StrEnum):
 
 class Check(Struct, frozen=True, kw_only=True):
     name: str
-    state: State
+    state: CheckState
     detail: str
     #: What to do about it; empty where nothing is to be done.
     fix: str = ""
 
 
 def ok(name: str, detail: str) -> Check:
-    return Check(name=name, state=State.OK, detail=detail)
+    return Check(name=name, state=CheckState.OK, detail=detail)
 
 
 def warn(name: str, detail: str, fix: str) -> Check:
-    return Check(name=name, state=State.WARN, detail=detail, fix=fix)
+    return Check(name=name, state=CheckState.WARN, detail=detail, fix=fix)
 
 
 def fail(name: str, detail: str, fix: str) -> Check:
-    return Check(name=name, state=State.FAIL, detail=detail, fix=fix)
+    return Check(name=name, state=CheckState.FAIL, detail=detail, fix=fix)
 
 
 def failed(checks: Iterable[Check]) -> bool:
-    return any(check.state is State.FAIL for check in checks)
+    return any(check.state is CheckState.FAIL for check in checks)

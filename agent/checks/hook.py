@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from agent.checks.check import Check, fail, ok, warn
 from agent.model.errors import OktaDenied, OktaError, UsageError
 from agent.model.okta import EventHook
-from agent.reconcile.naming import HOOK_EVENTS
+from agent.reconcile.event_names import HOOK_EVENTS
 from agent.settings import Settings
 
 if TYPE_CHECKING:

@@ -62,7 +62,7 @@ def _abilities(provider: "Provider") -> Iterator[Check]:
 def _certificate(ends: datetime | None, now: datetime) -> Iterator[Check]:
     if ends is None:
         return
-    from agent.directory.remote.reading import CERTIFICATE_NOTICE
+    from agent.directory.remote.reader import CERTIFICATE_NOTICE
 
     left = ends - now
     if left < CERTIFICATE_NOTICE:

@@ -4,7 +4,7 @@ from agent.cli import render
 from agent.cli.command import Invocation
 from agent.model.codes import PlanStatus
 from agent.model.limits import run_limit
-from agent.reconcile.report import RunReport
+from agent.runs.report import RunReport
 from agent.store.plans import StoredPlan
 
 #: A longer plan is cut on a terminal; plans show has all of it.

@@ -45,7 +45,7 @@ def show(invocation: Invocation) -> None:
 def allow(invocation: Invocation, count: int | None, user: str | None, lasts: timedelta, reason: str) -> None:
     """Announce deactivations: they pass the limits and don't fill them. Refused pushes are looked at again at once."""
     from agent.cli.people import find
-    from agent.directory import brakes
+    from agent.store import brakes
 
     if (count is None) == (user is None):
         raise click.UsageError("give either --count N or --user LOGIN")
@@ -84,7 +84,7 @@ def allow(invocation: Invocation, count: int | None, user: str | None, lasts: ti
 def reject(invocation: Invocation, user: str, reason: str) -> None:
     """Refuse a waiting pushed deactivation for good: Okta's retry gets 409. Then correct the person in Okta."""
     from agent.cli.people import find
-    from agent.directory import brakes
+    from agent.store import brakes
 
     at, text = now(), reason.strip()
     with invocation.directory() as directory:
@@ -106,7 +106,7 @@ def reject(invocation: Invocation, user: str, reason: str) -> None:
 @pass_invocation
 def pause(invocation: Invocation, reason: str) -> None:
     """Stop the agent's own applies. The receiver goes on: what Okta pushes is done."""
-    from agent.directory import brakes
+    from agent.store import brakes
 
     at, text = now(), reason.strip()
     with invocation.store() as store:
@@ -120,7 +120,7 @@ def pause(invocation: Invocation, reason: str) -> None:
 @pass_invocation
 def resume(invocation: Invocation) -> None:
     """Let the agent apply again."""
-    from agent.directory import brakes
+    from agent.store import brakes
 
     at = now()
     with invocation.store() as store:
@@ -163,7 +163,7 @@ def show_pins(invocation: Invocation) -> None:
 def accept_pins(invocation: Invocation, reason: str) -> None:
     """After a planned move: pin the org and app that the settings name, as Okta shows them now."""
     from agent.bootstrap import open_okta
-    from agent.directory import brakes
+    from agent.store import brakes
 
     at, text = now(), reason.strip()
     with open_okta(invocation.settings) as okta, invocation.store() as store:

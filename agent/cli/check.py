@@ -81,7 +81,7 @@ class _Look:
 
     def everything(self) -> "Iterator[Check]":
         from agent.checks import daemon, database, round_trip
-        from agent.checks.check import State, fail, ok
+        from agent.checks.check import CheckState, fail, ok
         from agent.model.errors import AgentError
         from agent.store import account
 
@@ -94,7 +94,7 @@ class _Look:
                 with store.read() as conn:
                     row = account.get(conn)
                 receiver = list(daemon.checks(settings.server))
-                up = any(line.state is State.OK for line in receiver)
+                up = any(line.state is CheckState.OK for line in receiver)
                 yield from receiver
                 yield from round_trip.checks(store, settings.server, now(), actor=operator(), receiver_up=up)
         except AgentError as exc:

@@ -192,7 +192,7 @@ class Command(click.Command):
         super().format_epilog(ctx, formatter)
 
 
-class Group(click.Group):
+class CommandGroup(click.Group):
     """A group of such commands."""
 
     command_class = Command
@@ -206,8 +206,8 @@ class Group(click.Group):
 command: Callable[..., Callable[[Callable[..., Any]], Command]] = lambda *args, **kwargs: click.command(  # noqa: E731
     *args, cls=Command, **kwargs
 )
-group: Callable[..., Callable[[Callable[..., Any]], Group]] = lambda *args, **kwargs: click.group(  # noqa: E731
-    *args, cls=Group, **kwargs
+group: Callable[..., Callable[[Callable[..., Any]], CommandGroup]] = lambda *args, **kwargs: click.group(  # noqa: E731
+    *args, cls=CommandGroup, **kwargs
 )
 pass_invocation = click.make_pass_decorator(Invocation, ensure=True)
 

@@ -45,7 +45,7 @@ def backup(invocation: Invocation, target: Path | None, *, stamp_sql: bool) -> N
 @pass_invocation
 def accept_restore(invocation: Invocation, reason: str) -> None:
     """Trust a restored copy again, after a dry run showed what it would do."""
-    from agent.directory import brakes
+    from agent.store import brakes
 
     at, text = now(), reason.strip()
     with invocation.store() as store:

@@ -16,7 +16,7 @@ from agent.directory.port import Draft, WriteContext
 from agent.model.codes import Source
 from agent.model.limits import run_limit
 from agent.model.users import DirectoryUser, Role
-from agent.reconcile.report import RunReport
+from agent.runs.report import RunReport
 
 _CREATED, _LEFT, _CHANGED = 4, 5, 6
 #: What a long plan shows of each kind.

@@ -8,7 +8,7 @@ from agent.cli.command import Invocation, command, pass_invocation
 
 if TYPE_CHECKING:
     from agent.model.users import DirectoryUser
-    from agent.reconcile.explaining import Explanation
+    from agent.reconcile.explanation import Explanation
     from agent.store.engine import Store
 
 #: Newest journal rows that are shown.
@@ -30,7 +30,7 @@ def explain(invocation: Invocation, login: str) -> int:
     from agent.bootstrap import open_agent
     from agent.cli.render import action_json, finding_json
     from agent.model.users import identity_key
-    from agent.reconcile.report import Outcome
+    from agent.runs.report import Outcome
 
     with open_agent(invocation.settings) as agent:
         found = agent.need_reconciler().explain(login)

@@ -3,10 +3,10 @@
 from typing import Any
 
 from agent.cli.render import clean, when
-from agent.dashboard.status import Status
+from agent.dashboard.status import StatusPage
 
 
-def as_json(status: Status) -> dict[str, Any]:
+def as_json(status: StatusPage) -> dict[str, Any]:
     account, counts = status.account, status.counts
     return {
         "population": counts.population,
@@ -58,7 +58,7 @@ def as_json(status: Status) -> dict[str, Any]:
     }
 
 
-def as_text(status: Status) -> str:
+def as_text(status: StatusPage) -> str:
     account, counts = status.account, status.counts
     lines = [
         f"population              {counts.population:,} managed people",

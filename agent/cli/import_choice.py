@@ -12,7 +12,7 @@ from agent.model.users import identity_key
 
 if TYPE_CHECKING:
     from agent.directory.port import Directory
-    from agent.imports.planning import Choice
+    from agent.imports.planner import Choice
 
 _LOGIN = ("login", "username", "user_name")
 _DECIDE = "decide"
@@ -31,7 +31,7 @@ class Chosen(Struct, frozen=True, kw_only=True):
 
 def chosen(said: Chosen, directory: "Directory", limit: int | None) -> "Choice":
     """UsageError names every account that doesn't exist, all at once."""
-    from agent.imports.planning import Choice
+    from agent.imports.planner import Choice
 
     if said.everybody:
         return Choice(classes=frozenset({MatchClass.EXACT, MatchClass.NONE}), limit=limit)

@@ -38,10 +38,10 @@ def list_imports(invocation: Invocation, kind: str | None, as_csv: bool) -> None
     """Sort every OpsHelm account that Okta's app doesn't know, with the reason; changes nothing."""
     from agent.bootstrap import open_agent
     from agent.cli import import_answers
-    from agent.cli.progress import Progress
+    from agent.cli.progress import TerminalProgress
 
     with open_agent(invocation.settings) as agent:
-        with Progress() as progress:
+        with TerminalProgress() as progress:
             survey = agent.importer().survey(progress)
         now = import_answers.clock()
     document = import_answers.survey_json(survey, kind, now, invocation.settings.imports)
@@ -91,7 +91,7 @@ def plan_import(
     """Make and store a plan. Nothing is written to Okta before import apply."""
     from agent.bootstrap import open_agent
     from agent.cli.import_choice import Chosen, chosen
-    from agent.cli.progress import Progress
+    from agent.cli.progress import TerminalProgress
 
     if (okta_id or create) and (len(users) != 1 or csv_file or (okta_id and create)):
         raise click.UsageError("--okta-id ID or --create goes with exactly one --user")
@@ -102,7 +102,7 @@ def plan_import(
         raise click.UsageError("say whom: --all, --class, or --user and --csv")
     with open_agent(invocation.settings) as agent:
         choice = chosen(said, agent.directory, limit)
-        with Progress() as progress:
+        with TerminalProgress() as progress:
             report = agent.importer().plan(choice, actor=operator(), progress=progress)
     return _answer_plan(invocation, report, detailed=detailed_exitcode)
 
@@ -130,9 +130,9 @@ def apply_import(invocation: Invocation, plan_id: int, wait: float) -> int:
     """
     from agent.bootstrap import open_agent
     from agent.cli import import_answers
-    from agent.cli.progress import Progress
+    from agent.cli.progress import TerminalProgress
 
-    with open_agent(invocation.settings) as agent, Progress() as progress:
+    with open_agent(invocation.settings) as agent, TerminalProgress() as progress:
         report = agent.importer().apply(plan_id, actor=operator(), wait=wait, progress=progress)
     stored = report.plan
     body = {

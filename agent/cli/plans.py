@@ -126,11 +126,11 @@ def _carry_out(
 ) -> int:
     from agent.bootstrap import open_agent
     from agent.cli.answers import answer_run
-    from agent.cli.progress import Progress
+    from agent.cli.progress import TerminalProgress
 
     with open_agent(invocation.settings) as agent:
         reconciler = agent.need_reconciler()
-        with Progress() as progress, asked_to_stop(reconciler.stop):
+        with TerminalProgress() as progress, asked_to_stop(reconciler.stop):
             report = reconciler.apply_plan(
                 plan_id, checksum, only=only, count=count, approve=approve, actor=operator(), progress=progress
             )
@@ -143,7 +143,7 @@ def _carry_out(
 @pass_invocation
 def reject_plan(invocation: Invocation, plan_id: int, reason: str) -> None:
     """Say no to a plan. It can't be applied any more; a later run that wants the same makes a new one."""
-    from agent.directory import brakes
+    from agent.store import brakes
 
     at, text = now(), require_reason(reason)
     with invocation.store() as store:

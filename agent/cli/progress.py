@@ -8,7 +8,7 @@ from typing import Self
 _EVERY_SECONDS = 10.0
 
 
-class Progress:
+class TerminalProgress:
     """``1,200/8,400 people · 37/s · waiting 14 s for Okta's limit``. Its methods may be called from any thread."""
 
     def __init__(self) -> None:

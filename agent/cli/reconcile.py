@@ -46,13 +46,13 @@ def reconcile(
     """
     from agent.bootstrap import open_agent
     from agent.cli.answers import answer_run
-    from agent.cli.progress import Progress
+    from agent.cli.progress import TerminalProgress
 
     if not apply_ and (first_run is not None or allow_empty is not None):
         raise click.UsageError("--first-run and --allow-empty go with --apply")
     with open_agent(invocation.settings) as agent:
         reconciler = agent.need_reconciler()
-        with Progress() as progress, asked_to_stop(reconciler.stop) if apply_ else nullcontext():
+        with TerminalProgress() as progress, asked_to_stop(reconciler.stop) if apply_ else nullcontext():
             report = reconciler.run(
                 apply=apply_,
                 users=users,

@@ -10,7 +10,7 @@ from importlib import import_module
 import click
 
 from agent import __version__
-from agent.cli.command import FORMAT_VERSION, Group, encode
+from agent.cli.command import FORMAT_VERSION, CommandGroup, encode
 from agent.model.errors import AgentError
 
 #: In the order in which somebody meets them.
@@ -41,7 +41,7 @@ EPILOG = """Exit codes: 0 done; 1 error, frozen, incomplete, paused or the lease
 3 a dry run found drift and 4 something is held (dry runs: with --detailed-exitcode only); 5 some actions failed."""
 
 
-class LazyGroup(Group):
+class LazyGroup(CommandGroup):
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
         return list(COMMANDS)
 

@@ -22,7 +22,7 @@ from agent.model.errors import AgentError, DirectoryError
 from agent.settings import Settings
 
 if TYPE_CHECKING:
-    from agent.reconcile.events import SystemLog
+    from agent.reconcile.system_log import SystemLogReader
 
 _log = structlog.get_logger("agent.daemon")
 #: How often the queue of people to look at is asked; one indexed read when nobody waits.
@@ -59,7 +59,7 @@ class Clock:
                 "remote": ThreadPoolExecutor(1),
             },
         )
-        self._log_reader: SystemLog | None = None
+        self._log_reader: SystemLogReader | None = None
         #: A look was asked for that has not begun.
         self._woken = threading.Event()
 

@@ -7,13 +7,14 @@ import socket
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from os import getpid
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import structlog
 
 from agent.model.errors import LeaseHeld
 from agent.settings import Settings
 from agent.store import account, alarms, lease, overview, retention, seal, windows
+from agent.store.engine import Connection
 
 if TYPE_CHECKING:
     from agent.store.engine import Store
@@ -62,13 +63,13 @@ class Housekeeping:
             # The head outside the database is what makes a cut-off end noticeable.
             _log.info("journal sealed", block=block.n, rows=len(block.rows), head=block.hash)
 
-    def _watch(self, conn: Any, now: datetime) -> None:
+    def _watch(self, conn: Connection, now: datetime) -> None:
         settings = self._settings()
         windows.forget(conn, now - timedelta(days=7))
         self._watch_holds(conn, settings, now)
         self._watch_sweeps(conn, settings, now)
 
-    def _watch_holds(self, conn: Any, settings: Settings, now: datetime) -> None:
+    def _watch_holds(self, conn: Connection, settings: Settings, now: datetime) -> None:
         waiting = overview.held_plans(conn)
         for plan in waiting:
             waits = now - plan.created
@@ -83,7 +84,7 @@ class Housekeeping:
             if alarm.code == _HELD and alarm.subject not in still:
                 alarms.clear(conn, _HELD, alarm.subject, now)
 
-    def _watch_sweeps(self, conn: Any, settings: Settings, now: datetime) -> None:
+    def _watch_sweeps(self, conn: Connection, settings: Settings, now: datetime) -> None:
         every = settings.schedule.reconcile
         if every is None or not settings.okta.configured:
             return

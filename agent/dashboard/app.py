@@ -56,7 +56,7 @@ class Admin:
         self._receiver = settings.server.public_url or receiver
         self.registry = CollectorRegistry()
 
-    def status(self) -> status.Status | None:
+    def status(self) -> status.StatusPage | None:
         try:
             with self._store.read() as conn:
                 return status.read(conn, self._settings.guard, datetime.now(UTC))

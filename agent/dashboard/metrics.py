@@ -6,7 +6,7 @@ from typing import Protocol
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from agent.dashboard.status import Status
+from agent.dashboard.status import StatusPage
 from agent.model.codes import ActionKind
 
 _PREFIX = "opshelm_agent_"
@@ -28,7 +28,7 @@ class OktaBudget(Protocol):
 class StatusCollector(Collector):
     """``read`` answers how things stand now, or None while the database can't be read."""
 
-    def __init__(self, read: Callable[[], Status | None]) -> None:
+    def __init__(self, read: Callable[[], StatusPage | None]) -> None:
         self._read = read
 
     def describe(self) -> Iterator[Metric]:
@@ -108,7 +108,7 @@ class OktaCollector(Collector):
         yield from (left, limit, waited, refused)
 
 
-def _sweeps(status: Status) -> Iterator[Metric]:
+def _sweeps(status: StatusPage) -> Iterator[Metric]:
     last = status.account.last_good_sweep
     if last is not None:
         yield _gauge("last_good_sweep_timestamp_seconds", "When the last good sweep ended.", last.timestamp())
@@ -125,7 +125,7 @@ def _sweeps(status: Status) -> Iterator[Metric]:
         yield _gauge("last_run_seconds", "How long it took.", (run.ended - run.started).total_seconds())
 
 
-def _drift(status: Status) -> Iterator[Metric]:
+def _drift(status: StatusPage) -> Iterator[Metric]:
     if status.drift is not None:
         drift = GaugeMetricFamily(f"{_PREFIX}drift", "What the newest plan has left to do, by kind.", labels=["kind"])
         for kind in ActionKind:

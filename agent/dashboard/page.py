@@ -3,7 +3,7 @@
 from html import escape
 
 from agent import __version__
-from agent.dashboard.status import Status
+from agent.dashboard.status import StatusPage
 
 STYLE = """
 :root { color-scheme: light dark; font: 16px/1.5 system-ui, sans-serif; }
@@ -19,7 +19,7 @@ code { font-size: .9em; }
 """
 
 
-def render(status: Status, receiver: str) -> str:
+def render(status: StatusPage, receiver: str) -> str:
     body = [
         "<h1>OpsHelm Okta agent</h1>",
         f"<p>{_drift_chip(status)} {_health_chip(status)}</p>",
@@ -37,14 +37,14 @@ def render(status: Status, receiver: str) -> str:
     )
 
 
-def _drift_chip(status: Status) -> str:
+def _drift_chip(status: StatusPage) -> str:
     if status.drift is None:
         return _chip("unknown", "? Drift unknown: no good sweep yet")
     count = sum(status.drift.values())
     return _chip("bad", f"≠ {count:,} differ") if count else _chip("good", "= In step with Okta")
 
 
-def _health_chip(status: Status) -> str:
+def _health_chip(status: StatusPage) -> str:
     run = status.last_run
     if run is None:
         return _chip("unknown", "? No run yet")
@@ -57,7 +57,7 @@ def _chip(kind: str, text: str) -> str:
     return f'<span class="chip {kind}">{escape(text)}</span>'
 
 
-def _banners(status: Status) -> list[str]:
+def _banners(status: StatusPage) -> list[str]:
     account, found = status.account, []
     if account.paused:
         found.append(
@@ -71,7 +71,7 @@ def _banners(status: Status) -> list[str]:
     return [f'<p class="banner" role="status">{escape(text)}</p>' for text in found]
 
 
-def _facts(status: Status, receiver: str) -> list[tuple[str, ...]]:
+def _facts(status: StatusPage, receiver: str) -> list[tuple[str, ...]]:
     account, counts = status.account, status.counts
     pinned = f"org {account.org_id}, app {account.app_id}" if account.pinned else "not pinned yet: the first apply pins"
     swept = (
@@ -94,7 +94,7 @@ def _facts(status: Status, receiver: str) -> list[tuple[str, ...]]:
     ]
 
 
-def _waiting(status: Status) -> list[tuple[str, ...]]:
+def _waiting(status: StatusPage) -> list[tuple[str, ...]]:
     rows: list[tuple[str, ...]] = [
         (
             (
@@ -110,12 +110,12 @@ def _waiting(status: Status) -> list[tuple[str, ...]]:
     return rows
 
 
-def _alarms(status: Status) -> list[tuple[str, ...]]:
+def _alarms(status: StatusPage) -> list[tuple[str, ...]]:
     # Details name people; the log and the command line have them.
     return [(f"{alarm.raised:%Y-%m-%d %H:%M} UTC", alarm.code, alarm.subject) for alarm in status.alarms]
 
 
-def _runs(status: Status) -> list[tuple[str, ...]]:
+def _runs(status: StatusPage) -> list[tuple[str, ...]]:
     return [
         (
             str(run.id),

@@ -2,7 +2,6 @@
 
 from collections import Counter
 from datetime import datetime, timedelta
-from typing import Any
 
 from msgspec import Struct
 
@@ -11,6 +10,7 @@ from agent.model.limits import push_limit, run_limit, window_limit
 from agent.settings import GuardSettings
 from agent.store import account, alarms, attention, keys, lease, overview, windows
 from agent.store import runs as store_runs
+from agent.store.engine import Connection
 
 #: Outcomes of a sweep that has seen everybody and made a plan.
 _WHOLE = ("held", "partial", "applied", "drift", "in_step", "paused", "stopped")
@@ -19,7 +19,7 @@ _APPLIED = ("applied", "partial", "held")
 _RECENT = 20
 
 
-class Status(Struct, frozen=True, kw_only=True):
+class StatusPage(Struct, frozen=True, kw_only=True):
     at: datetime
     account: account.Account
     counts: windows.Counts
@@ -52,7 +52,7 @@ class Status(Struct, frozen=True, kw_only=True):
         return next((run for run in self.runs if run.ended is not None), None)
 
 
-def read(conn: Any, guard: GuardSettings, now: datetime) -> Status:
+def read(conn: Connection, guard: GuardSettings, now: datetime) -> StatusPage:
     row = account.get(conn)
     counts = windows.counts(conn, now, managed_active=row.managed_active)
     swept = overview.last_run(conn, "sweep", _WHOLE)
@@ -64,7 +64,7 @@ def read(conn: Any, guard: GuardSettings, now: datetime) -> Status:
         drift[some.kind] += some.count
         if some.held:
             held[some.held] += some.count
-    return Status(
+    return StatusPage(
         at=now,
         account=row,
         counts=counts,

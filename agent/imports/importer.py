@@ -11,24 +11,23 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
-from typing import Any
 
 from agent.directory.port import Directory
-from agent.imports import linking, preflight
-from agent.imports.applying import Applier
-from agent.imports.keeping import Keeper
-from agent.imports.planning import Choice, choose, plan_of
+from agent.imports import link_watch, preflight
+from agent.imports.applier import ImportApplier
+from agent.imports.planner import Choice, choose, plan_of
 from agent.imports.preflight import KIND, paused_by
 from agent.imports.progress import Progress, Silent
+from agent.imports.recorder import Keeper
 from agent.imports.report import ImportReport, Outcome, counts_of, outcome_of
 from agent.imports.survey import Survey, Surveyor
 from agent.model.codes import ActionState, PlanStatus
-from agent.model.crash_points import crash_point
 from agent.model.errors import AgentError, Frozen, OktaError, UsageError
 from agent.okta_org.org import OktaOrg
 from agent.settings import Settings
 from agent.store import account, lease, plans, runs
-from agent.store.engine import Store
+from agent.store.crash_points import crash_point
+from agent.store.engine import Connection, Store
 from agent.store.plans import StoredPlan
 
 
@@ -47,12 +46,12 @@ class Importer:
         say = progress or Silent()
         with self._waits_shown(say):
             found = self._surveyor.everybody(say)
-        linking.confirm(self._store, self._directory, self._clock(), found.assigned)
+        link_watch.confirm(self._store, self._directory, self._clock(), found.assigned)
         return found
 
     def watch(self) -> int:
         """For the daemon: confirm links, raise alarms for those that take too long."""
-        return linking.watch(self._store, self._directory, self._okta, self._settings.imports, self._clock())
+        return link_watch.watch(self._store, self._directory, self._okta, self._settings.imports, self._clock())
 
     # plan
 
@@ -69,7 +68,7 @@ class Importer:
         expires = now + self._settings.guard.plan_expiry
         status = PlanStatus.HELD if plan.held else PlanStatus.READY
 
-        def work(conn: Any) -> tuple[int, StoredPlan | None]:
+        def work(conn: Connection) -> tuple[int, StoredPlan | None]:
             _expire(conn, now)
             run_id = runs.start(conn, kind=KIND, trigger="cli", actor=actor, dry=True, now=now, scope=plan.scope)
             stored = None
@@ -106,14 +105,14 @@ class Importer:
                 return self._apply(stored, actor, held.fence, say)
 
     def _apply(self, stored: StoredPlan, actor: str, fence: int, progress: Progress) -> ImportReport:
-        def begin(conn: Any) -> int:
+        def begin(conn: Connection) -> int:
             now = self._clock()
             _end_dead(conn, now)
             return runs.start(conn, kind=KIND, trigger="cli", actor=actor, dry=False, now=now, scope=stored.plan.scope)
 
         run_id = self._store.write(begin)
         keeper = Keeper(self._store, plan_id=stored.id, run_id=run_id, actor=actor, fence=fence, clock=self._clock)
-        applier = Applier(self._store, self._directory, self._okta, self._settings, self._surveyor, self.pause)
+        applier = ImportApplier(self._store, self._directory, self._okta, self._settings, self._surveyor, self.pause)
         detail = ""
         stopped: Outcome | None = None
         try:
@@ -129,9 +128,9 @@ class Importer:
 
     def _finish(self, stored: StoredPlan, run_id: int, stopped: Outcome | None, detail: str) -> ImportReport:
         now = self._clock()
-        linking.confirm(self._store, self._directory, now)
+        link_watch.confirm(self._store, self._directory, now)
 
-        def work(conn: Any) -> tuple[StoredPlan, Outcome]:
+        def work(conn: Connection) -> tuple[StoredPlan, Outcome]:
             ended = plans.get(conn, stored.id)
             assert ended is not None
             outcome = outcome_of(ended.plan.actions, stopped)
@@ -188,13 +187,13 @@ class Importer:
             raise Frozen(why)
 
 
-def _expire(conn: Any, now: datetime) -> None:
+def _expire(conn: Connection, now: datetime) -> None:
     for stored in plans.with_status(conn, PlanStatus.READY, PlanStatus.HELD):
         if stored.kind == KIND and stored.expires <= now:
             plans.set_status(conn, stored.id, PlanStatus.EXPIRED)
 
 
-def _end_dead(conn: Any, now: datetime) -> None:
+def _end_dead(conn: Connection, now: datetime) -> None:
     """Runs of processes that died; the lease says that none of them is at work."""
     for run in runs.unfinished(conn):
         if run.kind == KIND:

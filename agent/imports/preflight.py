@@ -15,7 +15,7 @@ the app doesn't create users (PUSH_NEW_USERS off)  frozen: Okta would never look
 
 from datetime import datetime
 
-from agent.imports.planning import groups, too_many
+from agent.imports.planner import groups, too_many
 from agent.model.codes import HeldCode, PlanStatus
 from agent.model.errors import Frozen, HeldBack, NotFound, OktaNotFound
 from agent.model.okta import App

@@ -23,7 +23,7 @@ from enum import StrEnum
 from msgspec import Struct
 from msgspec.structs import replace
 
-from agent.model.cases import Account, Case, CaseRow, adoption, deactivation
+from agent.model.cases import Case, CaseRow, CurrentAccount, adoption, deactivation
 from agent.model.codes import FindingCode, HeldCode
 from agent.model.plan import Finding
 from agent.model.users import Origin
@@ -31,7 +31,7 @@ from agent.model.users import Origin
 _OKTA_ID = re.compile(r"00u[0-9A-Za-z]{17}")
 
 
-class Answer(StrEnum):
+class AbsenceAnswer(StrEnum):
     """What asking Okta about one person proved."""
 
     #: 404, with the app still answering 200.
@@ -51,7 +51,7 @@ class Answer(StrEnum):
 
 
 class Proof(Struct, frozen=True, kw_only=True):
-    answer: Answer
+    answer: AbsenceAnswer
     #: For people: "404 at 12:03:11 UTC", "the app user is INACTIVE".
     detail: str
     okta_id: str | None = None
@@ -64,14 +64,14 @@ def is_okta_id(text: str | None) -> bool:
     return bool(text and _OKTA_ID.fullmatch(text))
 
 
-def concerns(account: Account) -> bool:
+def concerns(account: CurrentAccount) -> bool:
     """Is the absence of this account's person worth asking about?"""
     if not account.active and not account.suspended:
         return False
     return account.managed or (account.origin is Origin.LOCAL and is_okta_id(account.okta_id))
 
 
-def classify_absent(account: Account, proof: Proof) -> Case:
+def classify_absent(account: CurrentAccount, proof: Proof) -> Case:
     if not concerns(account):
         return Case(row=CaseRow.NOTHING)
     if account.protected:
@@ -79,25 +79,25 @@ def classify_absent(account: Account, proof: Proof) -> Case:
             CaseRow.PROTECTED, FindingCode.PROTECTED, account, "not assigned in Okta; the account is protected"
         )
     match proof.answer:
-        case Answer.PRESENT:
+        case AbsenceAnswer.PRESENT:
             detail = f"missing from the listing, but Okta has the person: {proof.detail}"
             return _found(CaseRow.NOTHING, FindingCode.ABSENCE_DISPROVED, account, detail)
-        case Answer.UNDECIDED:
+        case AbsenceAnswer.UNDECIDED:
             return _found(CaseRow.LEAVE, FindingCode.LEFT_ALONE, account, proof.detail)
-    if not account.managed and proof.answer in (Answer.NO_SUCH_USER, Answer.UNPROVABLE):
+    if not account.managed and proof.answer in (AbsenceAnswer.NO_SUCH_USER, AbsenceAnswer.UNPROVABLE):
         detail = f"the org has no Okta user {account.okta_id}; users deactivate {account.user_name} ends it"
         return _found(CaseRow.NOTHING, FindingCode.UNKNOWN_OWNER, account, detail)
     okta_id = proof.okta_id or account.okta_id
     action = deactivation(account, okta_id, f"{proof.answer.value}: {proof.detail}", suspended=proof.suspended)
-    if proof.answer is Answer.UNPROVABLE:
+    if proof.answer is AbsenceAnswer.UNPROVABLE:
         action = replace(action, held=HeldCode.ABSENCE_NOT_PROVABLE, held_detail=proof.detail, proof=None)
-    elif proof.answer is Answer.NOT_ASKED:
+    elif proof.answer is AbsenceAnswer.NOT_ASKED:
         action = replace(action, proof=None)
     first = () if account.managed or not okta_id else (adoption(account, okta_id),)
     return Case(row=CaseRow.DEACTIVATE, actions=(*first, action))
 
 
-def _found(row: CaseRow, code: FindingCode, account: Account, detail: str) -> Case:
+def _found(row: CaseRow, code: FindingCode, account: CurrentAccount, detail: str) -> Case:
     finding = Finding(
         code=code, login=account.user_name, detail=detail, directory_id=account.id, okta_id=account.okta_id
     )

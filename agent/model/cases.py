@@ -38,7 +38,7 @@ from msgspec import Struct
 
 from agent.model import usernames
 from agent.model.codes import ActionKind, FindingCode, HeldCode
-from agent.model.desired import Row, Wanted
+from agent.model.desired import DesiredRow, Wanted
 from agent.model.mapping import Mapping
 from agent.model.order import Names
 from agent.model.paths import EMAIL_PATH
@@ -79,7 +79,7 @@ class Want(Struct, frozen=True, kw_only=True, gc=False):
     email: str
     email_key: str
     wanted: Wanted
-    row: Row
+    row: DesiredRow
     mapped: str
     #: model.mapping.Projected.unsaid.
     unsaid: int
@@ -92,7 +92,7 @@ class Want(Struct, frozen=True, kw_only=True, gc=False):
         return self.wanted in (Wanted.ACTIVE, Wanted.KEEP)
 
 
-class Account(Struct, frozen=True, kw_only=True, gc=False):
+class CurrentAccount(Struct, frozen=True, kw_only=True, gc=False):
     """The directory side of a pair: the columns that decide."""
 
     id: str
@@ -109,7 +109,7 @@ class Account(Struct, frozen=True, kw_only=True, gc=False):
     version: int
 
     @classmethod
-    def of(cls, user: DirectoryUser, mapping: Mapping) -> "Account":
+    def of(cls, user: DirectoryUser, mapping: Mapping) -> "CurrentAccount":
         return cls(
             id=user.id,
             user_name=user.user_name,
@@ -130,16 +130,16 @@ class Account(Struct, frozen=True, kw_only=True, gc=False):
         return is_managed(self.origin, self.okta_id)
 
 
-class Candidate(Struct, frozen=True, kw_only=True):
+class Pair(Struct, frozen=True, kw_only=True):
     want: Want
-    bound: Account | None = None
-    named: Account | None = None
-    holder: Account | None = None
+    bound: CurrentAccount | None = None
+    named: CurrentAccount | None = None
+    holder: CurrentAccount | None = None
     #: Another app user that is wanted has the same userName key.
     twin: bool = False
 
     @property
-    def linked(self) -> Account | None:
+    def linked(self) -> CurrentAccount | None:
         """The account that certainly is this person's: bound, or managed and named and not bound to anybody."""
         if self.bound is not None:
             return self.bound
@@ -165,7 +165,7 @@ class Classifier(Struct, frozen=True, kw_only=True):
     #: Which renames can happen; from a first pass over all candidates.
     names: Names
 
-    def classify(self, c: Candidate) -> Case:
+    def classify(self, c: Pair) -> Case:
         want = c.want
         if want.wanted is Wanted.LEAVE:
             return Case(row=CaseRow.LEAVE)
@@ -180,7 +180,7 @@ class Classifier(Struct, frozen=True, kw_only=True):
             return self._linked(c, account)
         return Case(row=CaseRow.NOTHING) if want.wanted is Wanted.KEEP else self._unbound(c)
 
-    def _unbound(self, c: Candidate) -> Case:
+    def _unbound(self, c: Pair) -> Case:
         """Nothing in the directory is certainly this person's."""
         want, named, holder = c.want, c.named, c.holder
         if named is not None and named.okta_id is not None:
@@ -207,7 +207,7 @@ class Classifier(Struct, frozen=True, kw_only=True):
         detail = f"the account {holder.user_name} has this userName, but {why}: users link {holder.user_name} --okta-id {want.okta_id}"
         return _held(c, CaseRow.LINK_DECISION, ActionKind.LINK, holder, HeldCode.LINK_NEEDS_DECISION, detail)
 
-    def _create(self, c: Candidate) -> Case:
+    def _create(self, c: Pair) -> Case:
         want = c.want
         values: dict[str, str | bool] = {"userName": want.user_name, "active": True, "externalId": want.okta_id}
         if want.email:
@@ -218,13 +218,13 @@ class Classifier(Struct, frozen=True, kw_only=True):
         wrong = self._name_problem(want)
         return _case(c, CaseRow.TAKEN if wrong else CaseRow.CREATE, _hold(action, HeldCode.NAME_INVALID, wrong))
 
-    def _link(self, c: Candidate, account: Account, row: CaseRow) -> Case:
+    def _link(self, c: Pair, account: CurrentAccount, row: CaseRow) -> Case:
         if account.protected:
             return _protected(c, account)
         link = _link_action(c.want, account, row)
         return _case(c, row, link, *self._rest(c, account))
 
-    def _rest(self, c: Candidate, account: Account) -> tuple[Action, ...]:
+    def _rest(self, c: Pair, account: CurrentAccount) -> tuple[Action, ...]:
         """What a linked account still needs: nothing, an update or a reactivation."""
         want = c.want
         changes = self._changes(want, account)
@@ -256,7 +256,7 @@ class Classifier(Struct, frozen=True, kw_only=True):
         rest = {path: change for path, change in action.changes.items() if path not in ("userName", EMAIL_PATH)}
         return (_replace(action, changes=rest, rule=CaseRow.UPDATE.value),) if rest else ()
 
-    def _linked(self, c: Candidate, account: Account) -> Case:
+    def _linked(self, c: Pair, account: CurrentAccount) -> Case:
         if account.protected:
             rest = self._rest(c, account)
             return _protected(c, account) if rest else Case(row=CaseRow.PROTECTED)
@@ -269,7 +269,7 @@ class Classifier(Struct, frozen=True, kw_only=True):
             return Case(row=CaseRow.CYCLE if cycled else CaseRow.IN_STEP)
         return _case(c, CaseRow(actions[-1].rule), *actions)
 
-    def _twin(self, c: Candidate) -> Case:
+    def _twin(self, c: Pair) -> Case:
         account = c.linked
         kind = ActionKind.UPDATE if account else ActionKind.CREATE
         changes = self._changes(c.want, account) if account else {}
@@ -277,7 +277,7 @@ class Classifier(Struct, frozen=True, kw_only=True):
         detail = f"two people in Okta have the userName {c.want.user_name}"
         return _case(c, CaseRow.TWINS, _hold(action, HeldCode.IDENTITY_CONFLICT, detail))
 
-    def _changes(self, want: Want, account: Account) -> dict[str, Change]:
+    def _changes(self, want: Want, account: CurrentAccount) -> dict[str, Change]:
         """Only what differs; userName and e-mail by key."""
         changes: dict[str, Change] = {}
         if want.user_name_key != account.user_name_key:
@@ -296,7 +296,7 @@ class Classifier(Struct, frozen=True, kw_only=True):
         return found[1] if found else ""
 
 
-def wants_rename(c: Candidate, rules: NameRules) -> bool:
+def wants_rename(c: Pair, rules: NameRules) -> bool:
     """First pass: a linked account whose userName shall change and, as far as this person goes, may."""
     account = c.linked
     if account is None or not c.want.names_somebody or c.twin or account.protected or account.role is Role.OWNER:
@@ -308,13 +308,13 @@ def wants_rename(c: Candidate, rules: NameRules) -> bool:
     )
 
 
-def _inactive(c: Candidate) -> Case:
+def _inactive(c: Pair) -> Case:
     account = c.linked or c.named
     if account is None or (account.okta_id not in (None, c.want.okta_id)):
         account = c.holder
     if account is None or account.okta_id not in (None, c.want.okta_id):
         return Case(row=CaseRow.NOTHING)
-    ended = not account.active and not (account.suspended and c.want.row is not Row.SUSPENDED)
+    ended = not account.active and not (account.suspended and c.want.row is not DesiredRow.SUSPENDED)
     if ended:
         return Case(row=CaseRow.NOTHING)
     if account.protected:
@@ -324,13 +324,13 @@ def _inactive(c: Candidate) -> Case:
         finding = _finding(FindingCode.LEFT_BUT_LOCAL, c.want, account, detail)
         return Case(row=CaseRow.LEFT_BUT_LOCAL, findings=(finding,))
     first = () if account.managed else (_link_action(c.want, account, CaseRow.LINK_NAMED),)
-    suspended = c.want.row is Row.SUSPENDED
+    suspended = c.want.row is DesiredRow.SUSPENDED
     return _case(
         c, CaseRow.DEACTIVATE, *first, deactivation(account, c.want.okta_id, c.want.row.value, suspended=suspended)
     )
 
 
-def deactivation(account: Account, okta_id: str | None, proof: str, *, suspended: bool = False) -> Action:
+def deactivation(account: CurrentAccount, okta_id: str | None, proof: str, *, suspended: bool = False) -> Action:
     """``suspended``: for no other reason than policy.suspended. An inactive suspended account only loses its role."""
     if account.active:
         changes = {"active": Change(before=True, after=False)}
@@ -350,7 +350,7 @@ def deactivation(account: Account, okta_id: str | None, proof: str, *, suspended
     )
 
 
-def adoption(account: Account, okta_id: str) -> Action:
+def adoption(account: CurrentAccount, okta_id: str) -> Action:
     """The account's externalId turned out to be an Okta user id of this org."""
     changes = {"origin": Change(before=account.origin.value, after=Origin.LINKED.value)}
     return Action(
@@ -365,13 +365,13 @@ def adoption(account: Account, okta_id: str) -> Action:
     )
 
 
-def _link_action(want: Want, account: Account, row: CaseRow) -> Action:
+def _link_action(want: Want, account: CurrentAccount, row: CaseRow) -> Action:
     if account.okta_id == want.okta_id:
         return adoption(account, want.okta_id)
     return _action(ActionKind.LINK, want, account, {"externalId": Change(before=None, after=want.okta_id)}, row)
 
 
-def _other_okta_id(c: Candidate, account: Account) -> Case:
+def _other_okta_id(c: Pair, account: CurrentAccount) -> Case:
     same_name = account.user_name_key == c.want.user_name_key
     code = HeldCode.NAME_REUSE if same_name else HeldCode.EXTERNAL_ID_CHANGED
     detail = (
@@ -381,19 +381,19 @@ def _other_okta_id(c: Candidate, account: Account) -> Case:
     return _held(c, CaseRow.OTHER_OKTA_ID, ActionKind.LINK, account, code, detail)
 
 
-def _protected(c: Candidate, account: Account) -> Case:
+def _protected(c: Pair, account: CurrentAccount) -> Case:
     finding = _finding(
         FindingCode.PROTECTED, c.want, account, "differs from Okta; the account is protected and left as it is"
     )
     return Case(row=CaseRow.PROTECTED, findings=(finding,))
 
 
-def _held(c: Candidate, row: CaseRow, kind: ActionKind, account: Account, code: HeldCode, detail: str) -> Case:
+def _held(c: Pair, row: CaseRow, kind: ActionKind, account: CurrentAccount, code: HeldCode, detail: str) -> Case:
     changes = {"externalId": Change(before=account.okta_id, after=c.want.okta_id)}
     return _case(c, row, _hold(_action(kind, c.want, account, changes, row), code, detail))
 
 
-def _case(c: Candidate, row: CaseRow, *actions: Action) -> Case:
+def _case(c: Pair, row: CaseRow, *actions: Action) -> Case:
     if not c.want.sync_error or not actions:
         return Case(row=row, actions=actions)
     finding = _finding(
@@ -402,7 +402,9 @@ def _case(c: Candidate, row: CaseRow, *actions: Action) -> Case:
     return Case(row=row, actions=actions, findings=(finding,))
 
 
-def _action(kind: ActionKind, want: Want, account: Account | None, changes: dict[str, Change], row: CaseRow) -> Action:
+def _action(
+    kind: ActionKind, want: Want, account: CurrentAccount | None, changes: dict[str, Change], row: CaseRow
+) -> Action:
     return Action(
         n=0,
         kind=kind,
@@ -429,7 +431,7 @@ def _replace(action: Action, **changes: object) -> Action:
     return replace(action, **changes)
 
 
-def _finding(code: FindingCode, want: Want, account: Account | None, detail: str) -> Finding:
+def _finding(code: FindingCode, want: Want, account: CurrentAccount | None, detail: str) -> Finding:
     login = account.user_name if account else want.user_name
     return Finding(
         code=code, login=login, detail=detail, directory_id=account.id if account else None, okta_id=want.okta_id

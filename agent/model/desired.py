@@ -43,7 +43,7 @@ class Wanted(StrEnum):
     ABSENT = "absent"
 
 
-class Row(StrEnum):
+class DesiredRow(StrEnum):
     """The rows of the table, in its order; explain and plans name them."""
 
     DEPROVISIONED = "okta_user_deprovisioned"
@@ -59,7 +59,7 @@ class Row(StrEnum):
     ABSENT = "not_assigned"
 
 
-class Rules(Struct, frozen=True, kw_only=True):
+class DesiredRules(Struct, frozen=True, kw_only=True):
     settle: timedelta = timedelta(minutes=5)
     syncing: timedelta = timedelta(minutes=15)
     suspended: Literal["keep", "deactivate"] = "keep"
@@ -67,7 +67,7 @@ class Rules(Struct, frozen=True, kw_only=True):
 
 class Desired(Struct, frozen=True, kw_only=True):
     wanted: Wanted
-    row: Row
+    row: DesiredRow
     #: What to report besides; ``detail`` is for people.
     finding: FindingCode | None = None
     detail: str = ""
@@ -78,8 +78,8 @@ class Desired(Struct, frozen=True, kw_only=True):
 LIVE = frozenset({"ACTIVE", "PROVISIONED", "PASSWORD_EXPIRED", "RECOVERY", "LOCKED_OUT"})
 ENDED = frozenset({"INACTIVE", "SUSPENDED", "REVOKED", "DEPROVISIONED"})
 ASSIGNED = frozenset({"ACTIVE", "PROVISIONED"})
-_USUAL = Desired(wanted=Wanted.ACTIVE, row=Row.LIVE)
-_ABSENT = Desired(wanted=Wanted.ABSENT, row=Row.ABSENT)
+_USUAL = Desired(wanted=Wanted.ACTIVE, row=DesiredRow.LIVE)
+_ABSENT = Desired(wanted=Wanted.ABSENT, row=DesiredRow.ABSENT)
 
 
 def user_status(user: OktaUser | None) -> str:
@@ -89,7 +89,7 @@ def user_status(user: OktaUser | None) -> str:
     return f"{user.status} to {user.transitioning_to_status}" if user.transitioning_to_status else user.status
 
 
-def desire(app_user: AppUser | None, okta_status: str, now: datetime, rules: Rules) -> Desired:
+def desire(app_user: AppUser | None, okta_status: str, now: datetime, rules: DesiredRules) -> Desired:
     """``okta_status`` as ``user_status`` gives it. A sweep passes ACTIVE for whoever is on none of its status lists."""
     if (
         app_user is not None
@@ -99,27 +99,27 @@ def desire(app_user: AppUser | None, okta_status: str, now: datetime, rules: Rul
     ):
         return _USUAL
     if okta_status == "DEPROVISIONED":
-        return Desired(wanted=Wanted.INACTIVE, row=Row.DEPROVISIONED)
+        return Desired(wanted=Wanted.INACTIVE, row=DesiredRow.DEPROVISIONED)
     if app_user is None and okta_status == "":
         return _ABSENT
     if okta_status not in LIVE and okta_status not in ("SUSPENDED", "STAGED"):
-        return _leave(Row.UNKNOWN_USER, f"the Okta user's status is {okta_status or 'not readable'}")
+        return _leave(DesiredRow.UNKNOWN_USER, f"the Okta user's status is {okta_status or 'not readable'}")
     if app_user is None:
-        return _leave(Row.STAGED_USER, "the Okta user is STAGED") if okta_status == "STAGED" else _ABSENT
+        return _leave(DesiredRow.STAGED_USER, "the Okta user is STAGED") if okta_status == "STAGED" else _ABSENT
     return _assigned(app_user, okta_status, now, rules)
 
 
-def _assigned(app_user: AppUser, okta_status: str, now: datetime, rules: Rules) -> Desired:
+def _assigned(app_user: AppUser, okta_status: str, now: datetime, rules: DesiredRules) -> Desired:
     status = app_user.status
     if status not in ENDED and status not in ASSIGNED and status != "STAGED":
-        return _leave(Row.UNKNOWN_APP_USER, f"the app user's status is {status or 'not readable'}")
+        return _leave(DesiredRow.UNKNOWN_APP_USER, f"the app user's status is {status or 'not readable'}")
     note: tuple[FindingCode | None, str] = (None, "")
     if app_user.sync_state == "SYNCING":
         due = (app_user.last_updated or now) + rules.syncing
         if due > now:
             return Desired(
                 wanted=Wanted.LEAVE,
-                row=Row.SYNCING,
+                row=DesiredRow.SYNCING,
                 finding=FindingCode.SYNCING,
                 due=due,
                 detail="Okta's own push is under way",
@@ -129,43 +129,43 @@ def _assigned(app_user: AppUser, okta_status: str, now: datetime, rules: Rules) 
             f"SYNCING since {app_user.last_updated:%Y-%m-%d %H:%M} UTC; Okta's push seems stuck",
         )
     if status in ENDED:
-        return Desired(wanted=Wanted.INACTIVE, row=Row.APP_USER_ENDED, finding=note[0], detail=note[1])
+        return Desired(wanted=Wanted.INACTIVE, row=DesiredRow.APP_USER_ENDED, finding=note[0], detail=note[1])
     if okta_status == "STAGED":
-        return _leave(Row.STAGED_USER, "the Okta user is STAGED")
+        return _leave(DesiredRow.STAGED_USER, "the Okta user is STAGED")
     if status == "STAGED":
         return _staged(app_user, okta_status, now, rules, note)
     if okta_status == "SUSPENDED":
         return _suspended(rules, note)
-    return Desired(wanted=Wanted.ACTIVE, row=Row.LIVE, finding=note[0], detail=note[1])
+    return Desired(wanted=Wanted.ACTIVE, row=DesiredRow.LIVE, finding=note[0], detail=note[1])
 
 
 def _staged(
-    app_user: AppUser, okta_status: str, now: datetime, rules: Rules, note: tuple[FindingCode | None, str]
+    app_user: AppUser, okta_status: str, now: datetime, rules: DesiredRules, note: tuple[FindingCode | None, str]
 ) -> Desired:
     if okta_status == "SUSPENDED":
-        return _leave(Row.STAGED_SUSPENDED, "the app user is STAGED and the Okta user SUSPENDED")
+        return _leave(DesiredRow.STAGED_SUSPENDED, "the app user is STAGED and the Okta user SUSPENDED")
     due = (app_user.last_updated or now) + rules.settle
     if due > now:
         return Desired(
             wanted=Wanted.PENDING,
-            row=Row.STAGED,
+            row=DesiredRow.STAGED,
             finding=FindingCode.PENDING,
             due=due,
             detail=f"Okta's own push has until {due:%H:%M:%S} UTC",
         )
-    return Desired(wanted=Wanted.ACTIVE, row=Row.STAGED, finding=note[0], detail=note[1])
+    return Desired(wanted=Wanted.ACTIVE, row=DesiredRow.STAGED, finding=note[0], detail=note[1])
 
 
-def _suspended(rules: Rules, note: tuple[FindingCode | None, str]) -> Desired:
+def _suspended(rules: DesiredRules, note: tuple[FindingCode | None, str]) -> Desired:
     if rules.suspended == "deactivate":
-        return Desired(wanted=Wanted.INACTIVE, row=Row.SUSPENDED, finding=note[0], detail=note[1])
+        return Desired(wanted=Wanted.INACTIVE, row=DesiredRow.SUSPENDED, finding=note[0], detail=note[1])
     return Desired(
         wanted=Wanted.KEEP,
-        row=Row.SUSPENDED,
+        row=DesiredRow.SUSPENDED,
         finding=FindingCode.SUSPENDED_KEPT,
         detail="suspended in Okta; access is kept (policy.suspended = keep)",
     )
 
 
-def _leave(row: Row, detail: str) -> Desired:
+def _leave(row: DesiredRow, detail: str) -> Desired:
     return Desired(wanted=Wanted.LEAVE, row=row, finding=FindingCode.LEFT_ALONE, detail=detail)

@@ -90,7 +90,7 @@ class Match(Struct, frozen=True, kw_only=True):
     decided: bool = False
 
 
-class Rules(Struct, frozen=True, kw_only=True):
+class MatchRules(Struct, frozen=True, kw_only=True):
     """receiver.username_is_email and receiver.ascii_usernames."""
 
     is_email: bool = True
@@ -100,7 +100,7 @@ class Rules(Struct, frozen=True, kw_only=True):
 class Knowledge(Struct, frozen=True, kw_only=True):
     """What is known beside the accounts and the Okta users."""
 
-    rules: Rules = Rules()
+    rules: MatchRules = MatchRules()
     #: App users by Okta id, of those who matter.
     app_users: Mapping[str, AppUser] = field(default_factory=dict)
     #: Directory id → the Okta user's id that an unfinished import has made.

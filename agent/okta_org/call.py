@@ -34,7 +34,7 @@ class Call(Generic[T]):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Answer:
+class OktaAnswer:
     """Any answer at all, whatever its status."""
 
     status: int

@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from agent.model.errors import UNDECODABLE, AgentError, OktaDenied, OktaError, OktaThrottled, OktaUnreachable
-from agent.okta_org.call import Answer, Call, Headers, Reply
+from agent.okta_org.call import Call, Headers, OktaAnswer, Reply
 from agent.okta_org.failures import failure, unreadable
-from agent.okta_org.limits import Allowance, Limits
+from agent.okta_org.limits import CallAllowance, RateLimits
 
 if TYPE_CHECKING:
     from agent.settings import OktaSettings
@@ -40,7 +40,7 @@ class Wire(Protocol):
     #: Counts the renewals of its credentials, so that of many calls refused at once only one renews them.
     generation: int
 
-    async def send(self, call: Call[Any]) -> Answer: ...
+    async def send(self, call: Call[Any]) -> OktaAnswer: ...
 
     def forget_token(self) -> bool:
         """Make the next call fetch a new OAuth token. False where there is none to forget."""
@@ -55,14 +55,16 @@ class _Failed:
     headers: Headers
 
 
-class Caller:
-    def __init__(self, wire: Wire, limits: Limits, *, max_retries: int, credentials: Credentials | None = None) -> None:
+class OktaCaller:
+    def __init__(
+        self, wire: Wire, limits: RateLimits, *, max_retries: int, credentials: Credentials | None = None
+    ) -> None:
         self._wire, self._limits = wire, limits
         self._max_retries, self._credentials = max_retries, credentials
         self._slots = asyncio.Semaphore(CONCURRENT)
         self._renewing = asyncio.Lock()
 
-    async def fetch(self, call: Call[T], allowance: Allowance) -> Reply[T]:
+    async def fetch(self, call: Call[T], allowance: CallAllowance) -> Reply[T]:
         tries = 0
         renewals = iter((self._new_token, self._new_secret))
         while True:
@@ -82,7 +84,7 @@ class Caller:
             ):
                 raise _tried(error, tries)
 
-    async def _once(self, call: Call[T], allowance: Allowance) -> Reply[T] | _Failed:
+    async def _once(self, call: Call[T], allowance: CallAllowance) -> Reply[T] | _Failed:
         await self._limits.enter(call.bucket, allowance)
         answer = None
         try:

@@ -27,7 +27,7 @@ from agent.model.errors import (
     OktaThrottled,
     OktaUnreachable,
 )
-from agent.okta_org.call import Answer, Call
+from agent.okta_org.call import Call, OktaAnswer
 
 #: What Okta's codes mean for whoever must act; Okta's own words stand beside it.
 EXPLAINED = {
@@ -68,7 +68,7 @@ class _Body(Struct, frozen=True, rename="camel"):
 _body = msgspec.json.Decoder(_Body)
 
 
-def failure(call: Call[Any], answer: Answer) -> OktaError:
+def failure(call: Call[Any], answer: OktaAnswer) -> OktaError:
     body = _read(answer.body)
     code = body.error_code if body else ""
     said = _said(answer, body)
@@ -100,7 +100,7 @@ def failure(call: Call[Any], answer: Answer) -> OktaError:
             )
 
 
-def unreadable(call: Call[Any], answer: Answer) -> OktaUnreachable:
+def unreadable(call: Call[Any], answer: OktaAnswer) -> OktaUnreachable:
     """A success that can't be read: for a write, done but for its answer."""
     said = f"{answer.status}, {'empty body' if not answer.body.strip() else 'unreadable body'}"
     return OktaUnreachable(_unusable(call, said), status=answer.status, maybe_done=not call.reads)
@@ -117,7 +117,7 @@ def _read(body: bytes) -> _Body | None:
         return None
 
 
-def _said(answer: Answer, body: _Body | None) -> str:
+def _said(answer: OktaAnswer, body: _Body | None) -> str:
     if body is None:
         return f"{answer.status}, {'no JSON error' if answer.body else 'empty body'}"
     causes = [cause.error_summary for cause in body.error_causes or () if cause.error_summary]

@@ -23,7 +23,7 @@ WINDOW = 60.0
 LONGEST_BACK_OFF = 60.0
 
 
-class Budget(Struct, frozen=True, kw_only=True):
+class RateBudget(Struct, frozen=True, kw_only=True):
     """What is known of one bucket. None: Okta has not said."""
 
     limit: int | None = None
@@ -36,7 +36,7 @@ class Budget(Struct, frozen=True, kw_only=True):
     refused: int = 0
 
 
-class Allowance:
+class CallAllowance:
     """How long one run may still wait. Waits that overlap count once."""
 
     def __init__(self, seconds: float) -> None:
@@ -73,7 +73,7 @@ class Bucket:
     answered: asyncio.Event = field(default_factory=asyncio.Event)
 
 
-class Limits:
+class RateLimits:
     def __init__(
         self,
         share: float,
@@ -90,7 +90,7 @@ class Limits:
         #: Seconds that Okta's clock is ahead of mine, by the last answer.
         self.skew: float | None = None
 
-    async def enter(self, name: str, allowance: Allowance) -> None:
+    async def enter(self, name: str, allowance: CallAllowance) -> None:
         """Take a slot, when there is one. Every ``enter`` needs its ``leave``."""
         bucket = self._bucket(name)
         async with bucket.turn:  # first come, first served; one sleeps for all
@@ -119,7 +119,7 @@ class Limits:
             bucket.paused = self._clock() + seconds + self._jitter()
 
     async def back_off(
-        self, name: str, tries: int, allowance: Allowance, *, whole_bucket: bool, headers: Headers
+        self, name: str, tries: int, allowance: CallAllowance, *, whole_bucket: bool, headers: Headers
     ) -> bool:
         """Pause after a failed try. False when the allowance is used up. With ``whole_bucket`` ``enter`` does the waiting."""
         bucket = self._bucket(name)
@@ -135,9 +135,9 @@ class Limits:
         await self._sleep(seconds)
         return True
 
-    def snapshot(self) -> dict[str, Budget]:
+    def snapshot(self) -> dict[str, RateBudget]:
         return {
-            name: Budget(limit=b.limit, remaining=b.remaining, reset=b.reset, waited=b.waited, refused=b.refused)
+            name: RateBudget(limit=b.limit, remaining=b.remaining, reset=b.reset, waited=b.waited, refused=b.refused)
             for name, b in list(self._buckets.items())
         }
 
@@ -159,7 +159,7 @@ class Limits:
         # At least one, or a limit of 1 would be waited for without end.
         bucket.left = max(1, math.floor((bucket.limit or 1) * self._share) - bucket.in_flight)
 
-    async def _pause(self, name: str, bucket: Bucket, seconds: float, allowance: Allowance) -> None:
+    async def _pause(self, name: str, bucket: Bucket, seconds: float, allowance: CallAllowance) -> None:
         if not allowance.take(seconds, self._clock()):
             raise OktaThrottled(
                 f"Okta's limit on {name} asks for {seconds:.0f} s more; {allowance.used:.0f} s were waited and "

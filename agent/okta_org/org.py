@@ -20,8 +20,8 @@ from agent.model.errors import ConfigError, OktaNotFound, OktaRejected, OktaUnre
 from agent.model.okta import App, AppUser, EventHook, LogEvent, OktaUser, Person
 from agent.okta_org import calls
 from agent.okta_org.call import Call, Reply
-from agent.okta_org.caller import CONCURRENT, Caller, Credentials
-from agent.okta_org.limits import Allowance, Budget, Limits
+from agent.okta_org.caller import CONCURRENT, Credentials, OktaCaller
+from agent.okta_org.limits import CallAllowance, RateBudget, RateLimits
 from agent.okta_org.links import Trail, on_this_org
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ class OktaOrg:
         self._settings = settings
         #: Told of every wait: seconds, and the bucket waited for.
         self.on_wait: Callable[[float, str], None] = lambda _seconds, _bucket: None
-        self._limits = Limits(
+        self._limits = RateLimits(
             settings.budget_share, clock=clock, wall=wall, sleep=sleep, jitter=jitter, on_wait=self._tell
         )
         self._own = threading.local()
@@ -57,7 +57,7 @@ class OktaOrg:
         except BaseException:
             self._stop()
             raise
-        self._caller = Caller(self._sdk, self._limits, max_retries=settings.max_retries, credentials=credentials)
+        self._caller = OktaCaller(self._sdk, self._limits, max_retries=settings.max_retries, credentials=credentials)
 
     @classmethod
     def connect(cls, settings: "OktaSettings", *, credentials: Credentials | None = None) -> "OktaOrg":
@@ -78,15 +78,15 @@ class OktaOrg:
     # --- limits
 
     @contextlib.contextmanager
-    def run(self) -> Iterator[Allowance]:
+    def run(self) -> Iterator[CallAllowance]:
         """Within it all calls of this thread share ``okta.max_wait``. Outside, each call and each listing has its own."""
-        allowance = self._own.allowance = Allowance(self._settings.max_wait.total_seconds())
+        allowance = self._own.allowance = CallAllowance(self._settings.max_wait.total_seconds())
         try:
             yield allowance
         finally:
             self._own.allowance = None
 
-    def budget(self) -> dict[str, Budget]:
+    def budget(self) -> dict[str, RateBudget]:
         return self._limits.snapshot()
 
     def clock_skew(self) -> float | None:
@@ -219,14 +219,14 @@ class OktaOrg:
             raise ConfigError(["okta.app_id: missing; it is the id of the OpsHelm app in Okta (0oa…)"])
         return self._settings.app_id
 
-    def _allowance(self) -> Allowance:
-        own: Allowance | None = getattr(self._own, "allowance", None)
-        return own or Allowance(self._settings.max_wait.total_seconds())
+    def _allowance(self) -> CallAllowance:
+        own: CallAllowance | None = getattr(self._own, "allowance", None)
+        return own or CallAllowance(self._settings.max_wait.total_seconds())
 
     def _fetch(self, call: Call[T]) -> T:
         return self._reply(call).value
 
-    def _reply(self, call: Call[T], allowance: Allowance | None = None) -> Reply[T]:
+    def _reply(self, call: Call[T], allowance: CallAllowance | None = None) -> Reply[T]:
         return self._wait(self._caller.fetch(call, allowance or self._allowance()))
 
     def _pages(self, first: Call[list[T]]) -> Iterator[list[T]]:
@@ -238,13 +238,13 @@ class OktaOrg:
             call = trail.following(call, reply.next)
             yield reply.value
 
-    async def _user(self, id_or_login: str, allowance: Allowance) -> OktaUser | None:
+    async def _user(self, id_or_login: str, allowance: CallAllowance) -> OktaUser | None:
         try:
             return (await self._caller.fetch(calls.user(id_or_login), allowance)).value
         except OktaNotFound:
             return None
 
-    async def _person(self, okta_id: str, allowance: Allowance) -> Person:
+    async def _person(self, okta_id: str, allowance: CallAllowance) -> Person:
         app_id = self._app_id
         try:
             app_user = (await self._caller.fetch(calls.app_user(app_id, okta_id), allowance)).value
@@ -256,7 +256,7 @@ class OktaOrg:
         embedded = app_user.embedded.user if app_user.embedded else None
         return Person(okta_id=okta_id, app_user=app_user, okta_user=embedded or await self._user(okta_id, allowance))
 
-    async def _prove_app(self, app_id: str, allowance: Allowance) -> None:
+    async def _prove_app(self, app_id: str, allowance: CallAllowance) -> None:
         """A 404 for a person means something only while the app answers: else everybody would look absent."""
         try:
             await self._caller.fetch(calls.app(app_id), allowance)

@@ -24,7 +24,7 @@ from okta.request_executor import RequestExecutor
 
 from agent.model.errors import OktaDenied, OktaError, OktaThrottled, OktaUnreachable
 from agent.okta_org.access import org_url, sdk_config, silence, timeout, trust
-from agent.okta_org.call import Answer, Call
+from agent.okta_org.call import Call, OktaAnswer
 from agent.okta_org.caller import CONCURRENT, Untrusted
 from agent.settings import OktaSettings
 
@@ -61,7 +61,7 @@ class Sdk:
     async def close(self) -> None:
         await self._session.close()
 
-    async def send(self, call: Call[Any]) -> Answer:
+    async def send(self, call: Call[Any]) -> OktaAnswer:
         request = await self._request(call)
         try:
             _, response, body, error = await self._executor.fire_request_helper(request, 0, time.time())
@@ -162,11 +162,11 @@ class _OneHost(HTTPClient):  # type: ignore[misc]
         )
 
 
-def _answer(response: Any, body: Any) -> Answer:
+def _answer(response: Any, body: Any) -> OktaAnswer:
     headers: dict[str, list[str]] = {}
     for name, value in response.headers.items():
         headers.setdefault(name.lower(), []).append(value)
-    return Answer(
+    return OktaAnswer(
         status=response.status,
         headers=headers,
         body=body.encode() if isinstance(body, str) else body or b"",

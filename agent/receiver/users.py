@@ -7,17 +7,17 @@ from datetime import UTC, datetime
 from typing import TypeVar, cast
 
 from agent.directory.port import Directory, Draft, PagesByCursor, WriteContext, Written
-from agent.model.crash_points import crash_point
 from agent.model.errors import Refused
 from agent.model.users import DirectoryUser, identity_key
+from agent.receiver.commit_wakeup import Waiting
 from agent.receiver.messages import Receive, Request, Response, read_body
 from agent.receiver.metrics import WAITING
 from agent.receiver.refusals import NO_SUCH_USER, translate
-from agent.receiver.waiting import Waiting
 from agent.scim import body, filter, patch, projection, render, search_request, strict  # noqa: A004 - our module, not the builtin
 from agent.scim.discovery import MAX_RESULTS
 from agent.scim.errors import ScimError, invalid_value
 from agent.scim.terms import Compare, Filter
+from agent.store.crash_points import crash_point
 
 T = TypeVar("T")
 

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 
 from agent.model.codes import FindingCode
 from agent.model.plan import Finding
-from agent.store.imports import Candidate
+from agent.store.imports import LocalAccount
 
 #: More than these are counted in one finding.
 NAMED = 20
 
 
-def import_candidates(total: int, first: Sequence[Candidate]) -> tuple[Finding, ...]:
+def import_candidates(total: int, first: Sequence[LocalAccount]) -> tuple[Finding, ...]:
     if total > NAMED:
         detail = f"{total:,} local OpsHelm accounts are unknown to Okta's app. Look at them: opshelm-agent import list"
         return (Finding(code=FindingCode.IMPORT_CANDIDATE, login="", detail=detail),)

@@ -3,34 +3,34 @@
 from collections import Counter
 from collections.abc import Callable, Iterable
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from agent.directory.sql import SqlDirectory
 from agent.model import limits as windows
-from agent.model.absence import Answer, Proof, concerns
-from agent.model.cases import Account, Candidate, Want
+from agent.model.absence import AbsenceAnswer, Proof, concerns
+from agent.model.cases import CurrentAccount, Pair, Want
 from agent.model.codes import ActionKind, FindingCode, HeldCode, Source
 from agent.model.guard import Facts, Grant, ends_access, judge, source_hold
 from agent.model.plan import Action, Finding, Plan
-from agent.model.planning import Outline, outline
+from agent.model.plan_outline import Outline, outline
 from agent.model.users import Role
 from agent.okta_org.org import OktaOrg
-from agent.reconcile import facts as gathered
+from agent.reconcile import guard_facts as gathered
+from agent.reconcile.absence_proof import SAMPLE, Proofs, prove
 from agent.reconcile.candidates import NAMED, import_candidates
-from agent.reconcile.preflight import Binding
-from agent.reconcile.progress import Progress
-from agent.reconcile.projecting import Projector
-from agent.reconcile.proving import SAMPLE, Proofs, prove
-from agent.reconcile.queueing import worded
-from agent.reconcile.single import Asked, Found, SingleReader, not_disproved
-from agent.reconcile.sweeping import Sweeper
+from agent.reconcile.direct_read import Asked, PeopleRead, SingleReader, not_disproved
+from agent.reconcile.event_queue import worded
+from agent.reconcile.projector import Projector
+from agent.reconcile.sweeper import Sweeper
+from agent.runs.preflight import Binding
+from agent.runs.progress import Progress
 from agent.settings import Settings
 from agent.store import account as account_row
 from agent.store import compare, imports, staging
-from agent.store.engine import Store
+from agent.store.engine import Connection, Store
 from agent.store.staging import Staging
 
 if TYPE_CHECKING:
@@ -40,10 +40,10 @@ _OWNERS_UNKNOWN = (
     "OpsHelm shows no roles over SCIM, so nobody can tell whether this is its last owner: set directory.owners to the "
     "owners' userNames"
 )
-_NOBODY_ASKED = Proof(answer=Answer.NOT_ASKED, detail="the account is protected")
+_NOBODY_ASKED = Proof(answer=AbsenceAnswer.NOT_ASKED, detail="the account is protected")
 
 
-class Draft(Struct, frozen=True, kw_only=True):
+class Proposal(Struct, frozen=True, kw_only=True):
     """A plan before the guard, with all that judging and applying need."""
 
     plan: Plan
@@ -66,7 +66,7 @@ class Planner(Struct, frozen=True, kw_only=True):
     projector: Projector
     clock: Callable[[], datetime]
 
-    def sweep(self, binding: Binding, grant: Grant, progress: Progress) -> Draft:
+    def sweep(self, binding: Binding, grant: Grant, progress: Progress) -> Proposal:
         with self.store.read() as conn:
             row = account_row.get(conn)
         sweeper = Sweeper(
@@ -100,15 +100,15 @@ class Planner(Struct, frozen=True, kw_only=True):
             proofs=proofs,
         )
 
-    def single(self, asked: Asked, binding: Binding, scope: tuple[str, ...], progress: Progress) -> Draft:
+    def single(self, asked: Asked, binding: Binding, scope: tuple[str, ...], progress: Progress) -> Proposal:
         progress.step("reading people")
         return self.single_of(self.read(asked), binding, scope)
 
-    def read(self, asked: Asked) -> Found:
+    def read(self, asked: Asked) -> PeopleRead:
         reader = SingleReader(directory=self.directory, okta=self.okta, projector=self.projector, clock=self.clock)
         return reader.read(asked)
 
-    def single_of(self, found: Found, binding: Binding, scope: tuple[str, ...]) -> Draft:
+    def single_of(self, found: PeopleRead, binding: Binding, scope: tuple[str, ...]) -> Proposal:
         absences = not_disproved(found.absences)
         candidates, unread = self._readable(found.candidates)
         outlined = outline(candidates, absences, self.projector.mapping, self.projector.names)
@@ -118,7 +118,7 @@ class Planner(Struct, frozen=True, kw_only=True):
         accounts = [account for account, _ in absences]
         return self._draft(outlined, candidates, accounts, findings, found.due, counts, scope=scope)
 
-    def judged(self, draft: Draft, grant: Grant) -> Plan:
+    def judged(self, draft: Proposal, grant: Grant) -> Plan:
         return judge(draft.plan, self.settings.guard, draft.facts, grant)
 
     def _list_directory(self, rows: Staging, progress: Progress) -> tuple[Finding, ...]:
@@ -142,7 +142,7 @@ class Planner(Struct, frozen=True, kw_only=True):
         ]
         return (*self.directory.findings, *contested)
 
-    def _readable(self, candidates: list[Candidate]) -> tuple[list[Candidate], list[Finding]]:
+    def _readable(self, candidates: list[Pair]) -> tuple[list[Pair], list[Finding]]:
         """Without those whose account is at the remote but can't be read: they aren't new, and are nobody else."""
         if isinstance(self.directory, SqlDirectory):
             return candidates, []
@@ -167,7 +167,7 @@ class Planner(Struct, frozen=True, kw_only=True):
             )
         return kept, findings
 
-    def _compare(self, conn: Any) -> tuple[list[Candidate], list[Account], tuple[int, tuple[Finding, ...]]]:
+    def _compare(self, conn: Connection) -> tuple[list[Pair], list[CurrentAccount], tuple[int, tuple[Finding, ...]]]:
         """Pairs that may need something, whoever may have left, and local accounts that Okta's app doesn't have."""
         remote = not isinstance(self.directory, SqlDirectory)
         candidates = list(compare.differing(conn, remote=remote))
@@ -176,7 +176,7 @@ class Planner(Struct, frozen=True, kw_only=True):
         total, first = imports.candidates(conn, NAMED, remote=remote)
         return candidates, absent, (total, import_candidates(total, first))
 
-    def _prove(self, absent: list[Account], people: int, grant: Grant, progress: Progress) -> Proofs:
+    def _prove(self, absent: list[CurrentAccount], people: int, grant: Grant, progress: Progress) -> Proofs:
         guard = self.settings.guard
         to_prove = [account for account in absent if not account.protected]
         answers = prove(
@@ -218,8 +218,8 @@ class Planner(Struct, frozen=True, kw_only=True):
     def _draft(
         self,
         outlined: Outline,
-        candidates: list[Candidate],
-        accounts: list[Account],
+        candidates: list[Pair],
+        accounts: list[CurrentAccount],
         findings: tuple[Finding, ...],
         due: dict[str, datetime],
         counts: dict[str, int],
@@ -228,7 +228,7 @@ class Planner(Struct, frozen=True, kw_only=True):
         people: int = 0,
         swept_at: datetime | None = None,
         proofs: Proofs | None = None,
-    ) -> Draft:
+    ) -> Proposal:
         sweep = swept_at is not None
         now = self.clock()
         with self.store.read() as conn:
@@ -245,7 +245,7 @@ class Planner(Struct, frozen=True, kw_only=True):
             scope=scope,
             findings=findings,
         )
-        return Draft(
+        return Proposal(
             plan=plan,
             facts=facts,
             source=Source.SWEEP if sweep else Source.SINGLE,
@@ -256,7 +256,7 @@ class Planner(Struct, frozen=True, kw_only=True):
         )
 
 
-def _owners(candidates: Iterable[Candidate], accounts: Iterable[Account]) -> frozenset[str]:
+def _owners(candidates: Iterable[Pair], accounts: Iterable[CurrentAccount]) -> frozenset[str]:
     sides = [side for c in candidates for side in (c.bound, c.named, c.holder) if side is not None]
     return frozenset(a.id for a in (*sides, *accounts) if a.active and a.role is Role.OWNER)
 

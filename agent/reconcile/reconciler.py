@@ -1,38 +1,39 @@
 """Compare Okta with the directory and act on what is read now: sweep → compare → plan → guard → apply.
 
 One object serves the command line, the daemon's clock and events. A dry run takes no lease and changes nothing but its own
-rows. Reading is planner.py's, judging agent.model.guard's, writing applying.py's; here they are put in order.
+rows. Reading is planner.py's, judging agent.model.guard's, writing applier.py's; here they are put in order.
 """
 
 import threading
 from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
 from agent.directory.sql import SqlDirectory
 from agent.model.codes import ActionState, HeldCode
-from agent.model.crash_points import crash_point
 from agent.model.errors import Unreadable
 from agent.model.guard import NO_GRANT, Grant, Identity, ends_access, typed
 from agent.model.plan import Action, Plan
 from agent.okta_org.org import OktaOrg
-from agent.reconcile import explaining, facts, keeping, preflight, resuming, watching
-from agent.reconcile.applying import Applier, Job, Result
-from agent.reconcile.explaining import Explanation
-from agent.reconcile.planner import Draft, Planner
-from agent.reconcile.preflight import Binding
-from agent.reconcile.progress import Progress, Silent
-from agent.reconcile.projecting import Projector
-from agent.reconcile.recovering import recover
-from agent.reconcile.report import STATE_COUNTS, Outcome, RunReport, counts_of
-from agent.reconcile.resuming import Approval
-from agent.reconcile.running import Ending, Frame, Order
-from agent.reconcile.single import Asked
+from agent.reconcile import approvals, due_people, explanation, guard_facts
+from agent.reconcile.applier import Applier, Job, Result
+from agent.reconcile.approvals import Approval
+from agent.reconcile.direct_read import Asked
+from agent.reconcile.explanation import Explanation
+from agent.reconcile.planner import Planner, Proposal
+from agent.reconcile.projector import Projector
+from agent.reconcile.recovery import recover
+from agent.runs import preflight, stored_plans
+from agent.runs.frame import Ending, Frame, Order
+from agent.runs.preflight import Binding
+from agent.runs.progress import Progress, Silent
+from agent.runs.report import STATE_COUNTS, Outcome, RunReport, counts_of
 from agent.settings import Settings
 from agent.store import account, alarms, attention, lease, plans
-from agent.store.engine import Store
+from agent.store.crash_points import crash_point
+from agent.store.engine import Connection, Store
 from agent.store.plans import StoredPlan
 
 if TYPE_CHECKING:
@@ -90,17 +91,17 @@ class Reconciler:
         order = _order(asked, trigger=trigger, actor=actor, dry=not apply, wait=wait)
         grant = typed(first_run=first_run, allow_empty=allow_empty)
         talk = progress or Silent()
-        ahead = watching.Ahead.of(self.store, self.clock(), sweep=asked is None)
+        ahead = due_people.Ahead.of(self.store, self.clock(), sweep=asked is None)
 
         def work(run_id: int, fence: int) -> Ending:
-            approval = self._left_of_an_approval() if asked is None else resuming.NOTHING_LEFT
+            approval = self._left_of_an_approval() if asked is None else approvals.NOTHING_LEFT
             granted = replace(grant, approved=grant.approved | approval.identities)
             binding, draft = self._read(run_id, order, asked, granted, talk)
             ending = self._decide(run_id, fence, order, binding, draft, granted, talk, approval)
-            return replace(ending, detail=ending.detail or resuming.words(approval))
+            return replace(ending, detail=ending.detail or approvals.words(approval))
 
         report = self._frame.run(order, talk, work)
-        watching.after(self.store, ahead, report, self.clock())
+        due_people.after(self.store, ahead, report, self.clock())
         return report
 
     def look(self, *, apply: bool, trigger: str = "event", actor: str = "daemon") -> RunReport | None:
@@ -111,12 +112,12 @@ class Reconciler:
         now = self.clock()
         with self.store.read() as conn:
             row = account.get(conn)
-            due = watching.due(conn, now) if row.pinned and not (apply and row.paused) else None
+            due = due_people.due(conn, now) if row.pinned and not (apply and row.paused) else None
         if due is None or (apply and lease.busy(self.store, lease.RECONCILE, self.settings.reconcile.lease_ttl)):
             return None
         if due.sweep:
             report = self.run(apply=apply, trigger=trigger, actor=actor, wait=0)
-            self.store.write(lambda conn: watching.settle(conn, due.rows, report, self.clock()))
+            self.store.write(lambda conn: due_people.settle(conn, due.rows, report, self.clock()))
             return report
         order = _order(due.asked, trigger=trigger, actor=actor, dry=not apply, wait=0)
         talk = Silent()
@@ -127,14 +128,14 @@ class Reconciler:
             grant = Grant(approved=_departures(plan, due.unlimited))
             return self._decide(run_id, fence, order, binding, replace(draft, plan=plan), grant, talk)
 
-        ahead = watching.Ahead(now=now, people=due.asked.okta_ids)
+        ahead = due_people.Ahead(now=now, people=due.asked.okta_ids)
         try:
             report = self._frame.run(order, talk, work)
         except Unreadable:
-            self.store.write(lambda conn: watching.postpone(conn, due.rows, self.clock()))
+            self.store.write(lambda conn: due_people.postpone(conn, due.rows, self.clock()))
             raise
-        self.store.write(lambda conn: watching.settle(conn, due.rows, report, self.clock()))
-        watching.after(self.store, ahead, report, self.clock())
+        self.store.write(lambda conn: due_people.settle(conn, due.rows, report, self.clock()))
+        due_people.after(self.store, ahead, report, self.clock())
         return report
 
     def apply_plan(
@@ -152,18 +153,18 @@ class Reconciler:
         """Read again, plan again, carry out what the stored plan and the new one have in common; the rest is stale."""
         talk = progress or Silent()
         with self.store.read() as conn:
-            stored = keeping.existing(conn, plan_id)
-        keeping.usable(stored, checksum, self.clock())
+            stored = stored_plans.existing(conn, plan_id)
+        stored_plans.usable(stored, checksum, self.clock())
         named = None if only is None else frozenset(only)
-        picked = keeping.chosen(stored, approve=approve, only=named)
-        grant = keeping.grant_for(stored, picked, approve=approve, named=named is not None, count=count)
+        picked = stored_plans.chosen(stored, approve=approve, only=named)
+        grant = stored_plans.grant_for(stored, picked, approve=approve, named=named is not None, count=count)
         asked = Asked(logins=stored.plan.scope) if stored.plan.scope else None
         order = _order(asked, trigger="approve" if approve else "plan", actor=actor, dry=False, wait=wait)
 
         def work(run_id: int, fence: int) -> Ending:
             with self.store.read() as conn:
                 # It may have been applied while this one waited for the lease.
-                keeping.usable(keeping.existing(conn, plan_id), checksum, self.clock())
+                stored_plans.usable(stored_plans.existing(conn, plan_id), checksum, self.clock())
             binding, draft = self._read(run_id, order, asked, grant, talk)
             return self._carry_out(run_id, fence, order, binding, stored, picked, draft, grant, talk)
 
@@ -172,13 +173,13 @@ class Reconciler:
     def explain(self, login: str) -> Explanation:
         """One person step by step, from both sides to what would happen now. Stores and changes nothing."""
         with self._okta.run():
-            return explaining.explain(login, self._okta, self.planner, self.store, self.clock())
+            return explanation.explain(login, self._okta, self.planner, self.store, self.clock())
 
     # --- reading
 
     def _read(
         self, run_id: int, order: Order, asked: Asked | None, grant: Grant, progress: Progress
-    ) -> tuple[Binding, Draft]:
+    ) -> tuple[Binding, Proposal]:
         if not order.dry:
             if not isinstance(self._directory, SqlDirectory):
                 progress.step("reading back calls whose answer was lost")
@@ -200,10 +201,10 @@ class Reconciler:
         fence: int,
         order: Order,
         binding: Binding,
-        draft: Draft,
+        draft: Proposal,
         grant: Grant,
         progress: Progress,
-        approval: Approval = resuming.NOTHING_LEFT,
+        approval: Approval = approvals.NOTHING_LEFT,
     ) -> Ending:
         plan = self.planner.judged(draft, grant)
         stored, waiting = self._store(run_id, plan, draft, order, approval)
@@ -255,7 +256,7 @@ class Reconciler:
         binding: Binding,
         stored: StoredPlan,
         picked: list[Action],
-        draft: Draft,
+        draft: Proposal,
         grant: Grant,
         progress: Progress,
     ) -> Ending:
@@ -311,22 +312,22 @@ class Reconciler:
             held=held,
         )
 
-    def _closed(self, conn: Any, job: Job, result: Result, now: datetime) -> StoredPlan:
-        subject = (facts.TOO_MANY_FAILED, facts.SUBJECT)
+    def _closed(self, conn: Connection, job: Job, result: Result, now: datetime) -> StoredPlan:
+        subject = (guard_facts.TOO_MANY_FAILED, guard_facts.SUBJECT)
         if result.too_many_failed:
             alarms.raise_alarm(conn, *subject, result.too_many_failed, now)
         elif result.done:
             alarms.clear(conn, *subject, now)
         if result.paused or result.stopped:
-            return keeping.existing(conn, job.plan_id)
-        return keeping.close(conn, job.plan_id)
+            return stored_plans.existing(conn, job.plan_id)
+        return stored_plans.close(conn, job.plan_id)
 
     def _left_of_an_approval(self) -> Approval:
         with self.store.read() as conn:
-            return resuming.left(conn, self.clock(), self.settings.guard.plan_expiry)
+            return approvals.left(conn, self.clock(), self.settings.guard.plan_expiry)
 
     def _store(
-        self, run_id: int, plan: Plan, draft: Draft, order: Order, approval: Approval
+        self, run_id: int, plan: Plan, draft: Proposal, order: Order, approval: Approval
     ) -> tuple[StoredPlan | None, StoredPlan | None]:
         """The plan of this run, and the older one that waits with the same held actions."""
         if plan.held is HeldCode.COUNT_EXCEEDED:
@@ -334,13 +335,13 @@ class Reconciler:
         now = self.clock()
         bare = replace(plan, findings=(), actions=tuple(_as_held(action) for action in plan.actions))
 
-        def work(conn: Any) -> tuple[StoredPlan | None, StoredPlan | None]:
+        def work(conn: Connection) -> tuple[StoredPlan | None, StoredPlan | None]:
             if not plan.actions and plan.held is None and order.trigger != "cli":
-                keeping.supersede(conn, plan, now)
-                resuming.hand_on(conn, approval, None)
+                stored_plans.supersede(conn, plan, now)
+                approvals.hand_on(conn, approval, None)
                 return None, None
-            stored, waiting = keeping.keep(conn, run_id, bare, self.settings, now)
-            resuming.hand_on(conn, approval, stored)
+            stored, waiting = stored_plans.keep(conn, run_id, bare, self.settings, now)
+            approvals.hand_on(conn, approval, stored)
             return stored, waiting
 
         return self.store.write(work)
@@ -349,8 +350,8 @@ class Reconciler:
         now = self.clock()
         numbers = [action.n for action in picked]
 
-        def work(conn: Any) -> None:
-            decision = resuming.APPROVE if order.trigger == "approve" else "apply"
+        def work(conn: Connection) -> None:
+            decision = approvals.APPROVE if order.trigger == "approve" else "apply"
             approve = numbers if order.trigger == "approve" else None
             plans.decide(conn, stored.id, actor=order.actor, decision=decision, now=now, approve=approve)
             plans.mark(conn, stored.id, moved, ActionState.STALE, now, error="it has moved since the plan was made")
@@ -369,7 +370,7 @@ class Reconciler:
             "Nothing was changed. Resume: opshelm-agent resume"
         )
 
-    def _pin(self, binding: Binding, draft: Draft, actor: str, let_go: StoredPlan | None = None) -> None:
+    def _pin(self, binding: Binding, draft: Proposal, actor: str, let_go: StoredPlan | None = None) -> None:
         """The first apply that a person let go, or that has nothing to do; never a single reconcile.
 
         ``let_go``: the plan that is applied without having been held first, kept as approved together with the pins.
@@ -379,27 +380,27 @@ class Reconciler:
         now, app = self.clock(), binding.app
         numbers = [action.n for action in let_go.plan.actions if action.held is None] if let_go else []
 
-        def work(conn: Any) -> None:
+        def work(conn: Connection) -> None:
             account.pin(conn, org_id=binding.org_id, app_id=app.id, app_label=app.label, actor=actor, now=now)
             if let_go is not None and numbers:
-                plans.decide(conn, let_go.id, actor=actor, decision=resuming.APPROVE, now=now, approve=numbers)
+                plans.decide(conn, let_go.id, actor=actor, decision=approvals.APPROVE, now=now, approve=numbers)
 
         self.store.write(work)
 
-    def _note_good_sweep(self, draft: Draft, *, dry: bool) -> None:
+    def _note_good_sweep(self, draft: Proposal, *, dry: bool) -> None:
         """A dry run before the pins says nothing about the org that this account will belong to."""
         swept = draft.swept_at
         if swept is None or (dry and not draft.facts.pinned):
             return
         self.store.write(lambda conn: account.good_sweep(conn, at=swept, people=draft.plan.source_size))
 
-    def _look_again(self, draft: Draft) -> None:
+    def _look_again(self, draft: Proposal) -> None:
         """Whose own push gets time is looked at alone when that time is over."""
         if not draft.due:
             return
         now = self.clock()
 
-        def work(conn: Any) -> None:
+        def work(conn: Connection) -> None:
             for okta_id, due in draft.due.items():
                 attention.add(conn, reason=SETTLE, okta_id=okta_id, not_before=due, now=now)
 

@@ -18,23 +18,23 @@ MAX_OPERATIONS = 100
 _OPS = ("add", "replace", "remove")
 
 
-class Outcome(Struct, frozen=True, kw_only=True):
+class PatchResult(Struct, frozen=True, kw_only=True):
     user_name: str
     profile: Profile
     active: bool
     okta_id: str | None
 
 
-class Change(Protocol):
+class PatchOperation(Protocol):
     """What a PATCH does to an account; pure."""
 
     #: Whether it says anything about ``active``.
     says_active: bool
 
-    def __call__(self, user: DirectoryUser) -> Outcome: ...
+    def __call__(self, user: DirectoryUser) -> PatchResult: ...
 
 
-def read(value: Mapping[str, Any]) -> Change:
+def read(value: Mapping[str, Any]) -> PatchOperation:
     operations = _operations(value)
     active = _switch(operations)
     if active is not None:
@@ -52,8 +52,8 @@ class _Switch:
     def __init__(self, active: bool) -> None:
         self.active = active
 
-    def __call__(self, user: DirectoryUser) -> Outcome:
-        return Outcome(user_name=user.user_name, profile=user.profile, active=self.active, okta_id=user.okta_id)
+    def __call__(self, user: DirectoryUser) -> PatchResult:
+        return PatchResult(user_name=user.user_name, profile=user.profile, active=self.active, okta_id=user.okta_id)
 
 
 class _Patched:
@@ -61,7 +61,7 @@ class _Patched:
         self.patch = patch
         self.says_active = says_active
 
-    def __call__(self, user: DirectoryUser) -> Outcome:
+    def __call__(self, user: DirectoryUser) -> PatchResult:
         from agent.scim import library
 
         after = body.read(library.apply_patch(self.patch, render.plain(user)))
@@ -69,7 +69,7 @@ class _Patched:
             raise mutability("userName and active can't be removed.")
         if user.okta_id is not None and after.okta_id is None:
             raise mutability("externalId can't be removed; it binds the account to its Okta user.")
-        return Outcome(user_name=after.user_name, profile=after.profile, active=after.active, okta_id=after.okta_id)
+        return PatchResult(user_name=after.user_name, profile=after.profile, active=after.active, okta_id=after.okta_id)
 
 
 def _operations(value: Mapping[str, Any]) -> list[dict[str, Any]]:

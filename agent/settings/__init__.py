@@ -4,7 +4,7 @@
 database, reaches nobody.
 """
 
-from agent.settings.load import Loaded, Origin, find_file, load
+from agent.settings.load import Loaded, SettingSource, find_file, load
 from agent.settings.sections import (
     DashboardSettings,
     DatabaseSettings,
@@ -36,7 +36,6 @@ __all__ = [
     "LogSettings",
     "NotifySettings",
     "OktaSettings",
-    "Origin",
     "PolicySettings",
     "ReceiverSettings",
     "ReconcileSettings",
@@ -44,6 +43,7 @@ __all__ = [
     "ScheduleSettings",
     "Section",
     "ServerSettings",
+    "SettingSource",
     "Settings",
     "find_file",
     "load",

@@ -10,14 +10,14 @@ from msgspec import Struct
 from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
-from agent.settings.load import Loaded, Origin, variable
+from agent.settings.load import Loaded, SettingSource, variable
 from agent.settings.sections import Section, Settings
 from agent.settings.values import format_duration
 
 MASK = "********"
 
 
-class Row(Struct, frozen=True, kw_only=True):
+class SettingLine(Struct, frozen=True, kw_only=True):
     """One setting. ``value`` is None where it isn't set."""
 
     section: str
@@ -28,27 +28,27 @@ class Row(Struct, frozen=True, kw_only=True):
     env: str
     secret: bool
     value: Any = None
-    origin: Origin = Origin(kind="default")
+    origin: SettingSource = SettingSource(kind="default")
 
     @property
     def name(self) -> str:
         return f"{self.section}.{self.key}" if self.key else self.section
 
 
-def describe(loaded: Loaded) -> list[Row]:
+def describe(loaded: Loaded) -> list[SettingLine]:
     """Every setting as it is now, with where it came from."""
     rows = []
     for name, key, field in _settings():
         section = getattr(loaded.settings, name)
         value = plain(getattr(section, key) if key else section)
-        origin = loaded.origins.get((name, key) if key else (name,), Origin(kind="default"))
+        origin = loaded.origins.get((name, key) if key else (name,), SettingSource(kind="default"))
         if not key and value:
             origin = next((o for k, o in loaded.origins.items() if k[0] == name), origin)
         rows.append(_row(name, key, field, value=value, origin=origin))
     return rows
 
 
-def all_settings() -> list[Row]:
+def all_settings() -> list[SettingLine]:
     return [_row(name, key, field) for name, key, field in _settings()]
 
 
@@ -105,11 +105,13 @@ def _settings() -> Iterator[tuple[str, str, FieldInfo]]:
             yield name, "", field
 
 
-def _row(name: str, key: str, field: FieldInfo, *, value: Any = None, origin: Origin | None = None) -> Row:
+def _row(
+    name: str, key: str, field: FieldInfo, *, value: Any = None, origin: SettingSource | None = None
+) -> SettingLine:
     default = plain(field.default)
     if default is None and "duration" in _kind(field):
         default = "off"
-    return Row(
+    return SettingLine(
         section=name,
         key=key,
         kind=_kind(field),
@@ -118,7 +120,7 @@ def _row(name: str, key: str, field: FieldInfo, *, value: Any = None, origin: Or
         env=variable((name, key) if key else (name,)),
         secret=SecretStr in (field.annotation, *get_args(field.annotation)),
         value=value,
-        origin=origin or Origin(kind="default"),
+        origin=origin or SettingSource(kind="default"),
     )
 
 
@@ -135,7 +137,7 @@ def _kind(field: FieldInfo) -> str:
     return "table" if get_origin(kind) is dict else "list"
 
 
-def _toml(row: Row) -> str:
+def _toml(row: SettingLine) -> str:
     default = row.default
     if default is None:
         return '""'

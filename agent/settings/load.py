@@ -33,7 +33,7 @@ Nested = dict[str, Any]
 Key = tuple[str, ...]
 
 
-class Origin(Struct, frozen=True, kw_only=True):
+class SettingSource(Struct, frozen=True, kw_only=True):
     """Where a value came from: ``kind`` is override, environment, secret, file or default."""
 
     kind: str
@@ -44,7 +44,7 @@ class Loaded(Struct, frozen=True, kw_only=True):
     settings: Settings
     #: None: no file was found, which is fine.
     file: Path | None
-    origins: dict[Key, Origin]
+    origins: dict[Key, SettingSource]
 
 
 def variable(key: Key) -> str:
@@ -148,16 +148,16 @@ def _keys(values: Nested) -> Iterator[Key]:
             yield (name,)
 
 
-def _origin(kind: str, key: Key, file: Path | None, lines: dict[Key, int]) -> Origin:
+def _origin(kind: str, key: Key, file: Path | None, lines: dict[Key, int]) -> SettingSource:
     match kind:
         case "environment":
-            return Origin(kind=kind, place=variable(key))
+            return SettingSource(kind=kind, place=variable(key))
         case "secret":
-            return Origin(kind=kind, place="__".join(key))
+            return SettingSource(kind=kind, place="__".join(key))
         case "file":
             line = lines.get(key) or lines.get(key[:1])
-            return Origin(kind=kind, place=f"{file}:{line}" if line else f"{file}")
-    return Origin(kind=kind)
+            return SettingSource(kind=kind, place=f"{file}:{line}" if line else f"{file}")
+    return SettingSource(kind=kind)
 
 
 #: Key, what is wrong, and the place where it isn't a setting's own.
@@ -259,7 +259,7 @@ def _fields(section: Any) -> list[str]:
     return list(section.model_fields) if isinstance(section, type) and issubclass(section, Section) else []
 
 
-def _line(problem: Problem, origins: dict[Key, Origin], file: Path | None, lines: dict[Key, int]) -> str:
+def _line(problem: Problem, origins: dict[Key, SettingSource], file: Path | None, lines: dict[Key, int]) -> str:
     key, message, place = problem
     if place:
         return f"{place}: {message}"

@@ -8,8 +8,8 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from agent.simulator import ids, paging, render
-from agent.simulator.entities import AppUser
-from agent.simulator.errors import OktaError, invalid, not_found
+from agent.simulator.entities import OrgAppUser
+from agent.simulator.errors import ApiError, invalid, not_found
 from agent.simulator.org import Org
 from agent.simulator.replies import empty, json_body, org_of, page, raw, reply
 
@@ -67,7 +67,7 @@ async def replace_app(request: Request) -> Response:
 async def delete_app(request: Request) -> Response:
     org = require_app(request)
     if org.app.get("status") == "ACTIVE":
-        raise OktaError("E0000056", causes=["The application must be deactivated before deletion."])
+        raise ApiError("E0000056", causes=["The application must be deactivated before deletion."])
     org.app_deleted = True
     org.log.add("application.lifecycle.delete", app=True)
     return empty()
@@ -76,7 +76,7 @@ async def delete_app(request: Request) -> Response:
 async def app_lifecycle(request: Request) -> Response:
     org, verb = require_app(request), request.path_params["verb"]
     if verb not in ("activate", "deactivate"):
-        raise OktaError("E0000008")
+        raise ApiError("E0000008")
     org.app["status"] = "ACTIVE" if verb == "activate" else "INACTIVE"
     org.app["lastUpdated"] = ids.now()
     org.log.add(f"application.lifecycle.{verb}", app=True)
@@ -90,7 +90,7 @@ async def list_app_users(request: Request) -> Response:
     start = query.get("q", "").casefold()
     shows = org.listing.shows
 
-    def wanted(one: AppUser) -> bool:
+    def wanted(one: OrgAppUser) -> bool:
         return shows(one) and (not start or _begins(one, start))
 
     found, following = paging.cut(org.listing.rows(after, limit), after, limit, wanted)
@@ -175,11 +175,11 @@ def _assignment(org: Org, group_id: str, *, expand: bool) -> dict[str, Any]:
     return body
 
 
-def _app_user(org: Org, app_user: AppUser, *, expand: bool = False) -> Response:
+def _app_user(org: Org, app_user: OrgAppUser, *, expand: bool = False) -> Response:
     return raw(render.app_user(app_user, org.base, org.settings.app_id, expand=expand))
 
 
-def _begins(app_user: AppUser, start: str) -> bool:
+def _begins(app_user: OrgAppUser, start: str) -> bool:
     profile = app_user.user.profile
     words = (app_user.user_name, profile.get("firstName"), profile.get("lastName"), profile.get("email"))
     return any(str(word or "").casefold().startswith(start) for word in words)

@@ -8,7 +8,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from agent.simulator import api_apps, ids, paging, render
-from agent.simulator.errors import OktaError
+from agent.simulator.errors import ApiError
 from agent.simulator.filters import Filter
 from agent.simulator.replies import empty, json_body, org_of, page, reply
 
@@ -52,7 +52,7 @@ async def one_group(request: Request) -> Response:
     if request.method == "PUT":
         profile = (await json_body(request)).get("profile") or {}
         if group.everyone or not profile.get("name"):
-            raise OktaError("E0000060" if group.everyone else "E0000003")
+            raise ApiError("E0000060" if group.everyone else "E0000003")
         group.name, group.description = str(profile["name"]), profile.get("description")
         group.last_updated = ids.now()
     return reply(render.group(group, org.base))

@@ -9,7 +9,7 @@ from starlette.routing import Route
 
 from agent.simulator import ids, render
 from agent.simulator.entities import Hook
-from agent.simulator.errors import OktaError, invalid, not_found
+from agent.simulator.errors import ApiError, invalid, not_found
 from agent.simulator.org import Org
 from agent.simulator.replies import empty, json_body, org_of, page, reply
 from agent.simulator.syslog import NOT_FOR_HOOKS
@@ -56,7 +56,7 @@ async def lifecycle(request: Request) -> Response:
     elif verb in ("activate", "deactivate"):
         hook.status, hook.last_updated = ("ACTIVE" if verb == "activate" else "INACTIVE"), ids.now()
     else:
-        raise OktaError("E0000008")
+        raise ApiError("E0000008")
     return reply(_body(org, hook))
 
 

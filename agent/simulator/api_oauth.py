@@ -6,7 +6,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from agent.simulator.oauth import TOKEN_PATH, Refused
+from agent.simulator.oauth import TOKEN_PATH, TokenRefused
 from agent.simulator.replies import org_of, reply
 
 
@@ -15,7 +15,7 @@ async def issue(request: Request) -> Response:
     form = dict(parse_qsl((await request.body()).decode("utf-8", "replace")))
     try:
         return reply(org_of(request).oauth.token(form, request.headers.get("dpop")))
-    except Refused as exc:
+    except TokenRefused as exc:
         answer = reply({"error": exc.error, "error_description": exc.description}, exc.status)
         if exc.nonce is not None:
             answer.headers["dpop-nonce"] = exc.nonce

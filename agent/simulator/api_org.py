@@ -81,7 +81,7 @@ async def one_mapping(request: Request) -> Response:
     return reply(_mapping(org, mapping_id))
 
 
-def _property(attribute: schema.Attribute) -> dict[str, Any]:
+def _property(attribute: schema.AppSchemaAttribute) -> dict[str, Any]:
     return {
         "title": attribute.title,
         "type": "string",

@@ -10,7 +10,7 @@ from starlette.routing import Route
 
 from agent.simulator import paging, render
 from agent.simulator.entities import User
-from agent.simulator.errors import OktaError
+from agent.simulator.errors import ApiError
 from agent.simulator.filters import Filter
 from agent.simulator.org import Org
 from agent.simulator.replies import empty, flag, json_body, org_of, page, reply
@@ -51,7 +51,7 @@ async def get_user(request: Request) -> Response:
     org, wanted = org_of(request), request.path_params["id"]
     if wanted == "me":
         if request.scope.get("okta_client") is not None:
-            raise OktaError("E0000006")  # A service app's token belongs to no user.
+            raise ApiError("E0000006")  # A service app's token belongs to no user.
         return _single(org, org.admin)
     return _single(org, org.find(wanted))
 
@@ -80,7 +80,7 @@ async def lifecycle(request: Request) -> Response:
     user, verb = org.find(request.path_params["id"]), request.path_params["verb"]
     act = _VERBS.get(verb)
     if act is None:
-        raise OktaError("E0000008")
+        raise ApiError("E0000008")
     return reply(act(org, user, request) or {})
 
 
@@ -98,7 +98,7 @@ def _activate(org: Org, user: User, request: Request) -> dict[str, Any]:
 
 def _reactivate(org: Org, user: User, request: Request) -> dict[str, Any]:
     if user.status != "PROVISIONED":
-        raise OktaError("E0000038")
+        raise ApiError("E0000038")
     return _activation(org, request)
 
 

@@ -6,40 +6,40 @@ Decides what the app user looks like and tells the provisioning engine; sends no
 from typing import Any
 
 from agent.simulator import ids, render, schema
-from agent.simulator.entities import LIVE, AppUser, Group, User
-from agent.simulator.errors import OktaError, invalid, not_found
+from agent.simulator.entities import LIVE, OrgAppUser, OrgGroup, User
+from agent.simulator.errors import ApiError, invalid, not_found
 from agent.simulator.provisioning import Provisioning
-from agent.simulator.state import State
+from agent.simulator.state import OrgState
 from agent.simulator.syslog import group_target
 
 
 class Assignments:
     """The app's users and groups. ``rows`` keeps the order of the listing; a removed one leaves a hole."""
 
-    def __init__(self, org: State, provisioning: Provisioning) -> None:
+    def __init__(self, org: OrgState, provisioning: Provisioning) -> None:
         self._org = org
         self._provisioning = provisioning
         self.app_users = org.app_users
         self.rows = org.app_rows
-        self.groups: dict[str, Group] = {}
+        self.groups: dict[str, OrgGroup] = {}
         #: Group id → lastUpdated, priority, profile of its assignment to the app.
         self.app_groups: dict[str, dict[str, Any]] = {}
         self.create_group("Everyone", "All users in your organization", kind="BUILT_IN")
 
     # -- app users -------------------------------------------------------------------------------------------------
 
-    def find(self, okta_id: str) -> AppUser:
+    def find(self, okta_id: str) -> OrgAppUser:
         app_user = self.app_users.get(okta_id)
         if app_user is None:
-            raise not_found(okta_id, "AppUser")
+            raise not_found(okta_id, "OrgAppUser")
         return app_user
 
-    def insert(self, app_user: AppUser) -> None:
+    def insert(self, app_user: OrgAppUser) -> None:
         app_user.row = len(self.rows)
         self.rows.append(app_user)
         self.app_users[app_user.user.id] = app_user
 
-    def assign(self, user: User, body: dict[str, Any], *, scope: str = "USER") -> AppUser:
+    def assign(self, user: User, body: dict[str, Any], *, scope: str = "USER") -> OrgAppUser:
         """POST /apps/{id}/users. Mapped profile values are the mapping's; a second assignment updates the first."""
         existing = self.app_users.get(user.id)
         if existing is not None:
@@ -51,7 +51,7 @@ class Assignments:
         own = {name: value for name, value in (body.get("profile") or {}).items() if name not in schema.MAPPED}
         _require_known(own)
         now = ids.now()
-        app_user = AppUser(
+        app_user = OrgAppUser(
             user=user,
             scope=scope,
             status="ACTIVE",
@@ -68,7 +68,7 @@ class Assignments:
         self._provision(app_user)
         return app_user
 
-    def update(self, app_user: AppUser, body: dict[str, Any]) -> None:
+    def update(self, app_user: OrgAppUser, body: dict[str, Any]) -> None:
         """POST /apps/{id}/users/{uid}: credentials, unmapped profile values, or the kind of the assignment."""
         profile = body.get("profile") or {}
         _require_known(profile)
@@ -76,7 +76,7 @@ class Assignments:
         if self._org.has_feature("PUSH_PROFILE_UPDATES"):
             for name, value in profile.items():
                 if name in schema.MAPPED and value != now.get(name):
-                    raise OktaError("E0000075", name)
+                    raise ApiError("E0000075", name)
         name = (body.get("credentials") or {}).get("userName")
         changed = any(value != now.get(key) for key, value in profile.items())
         if changed:
@@ -90,10 +90,10 @@ class Assignments:
             self._changed(app_user, push=True)
         app_user.rendered = None
 
-    def unassign(self, app_user: AppUser) -> None:
+    def unassign(self, app_user: OrgAppUser) -> None:
         """DELETE /apps/{id}/users/{uid}: refused while a group grants the app."""
         if self._granting(app_user.user):
-            raise OktaError(
+            raise ApiError(
                 "E0000046",
                 causes=[
                     "The application cannot be unassigned from the user while their group memberships grant them access."
@@ -101,7 +101,7 @@ class Assignments:
             )
         self.remove(app_user)
 
-    def remove(self, app_user: AppUser) -> None:
+    def remove(self, app_user: OrgAppUser) -> None:
         """The app user goes, and with it the app's profile; what was provisioned is deactivated."""
         del self.app_users[app_user.user.id]
         self.rows[app_user.row] = None
@@ -128,14 +128,14 @@ class Assignments:
         if app_user is not None and app_user.status == "STAGED" and app_user.external_id is None:
             self._provision(app_user)
 
-    def _changed(self, app_user: AppUser, *, push: bool) -> None:
+    def _changed(self, app_user: OrgAppUser, *, push: bool) -> None:
         app_user.last_updated = ids.now()
         app_user.rendered = None
         self._org.log.add("application.user_membership.update", app_user=app_user)
         if push:
             self._provisioning.changed(app_user)
 
-    def _provision(self, app_user: AppUser) -> None:
+    def _provision(self, app_user: OrgAppUser) -> None:
         """A new assignment: pushed when Okta may, else it waits (STAGED) or is a sign-on assignment (ACTIVE)."""
         if not self._org.has_feature("PUSH_NEW_USERS"):
             return
@@ -150,19 +150,19 @@ class Assignments:
 
     # -- groups ----------------------------------------------------------------------------------------------------
 
-    def group(self, group_id: str) -> Group:
+    def group(self, group_id: str) -> OrgGroup:
         group = self.groups.get(group_id)
         if group is None:
             raise not_found(group_id, "UserGroup")
         return group
 
-    def create_group(self, name: str, description: str | None, *, kind: str = "OKTA_GROUP") -> Group:
+    def create_group(self, name: str, description: str | None, *, kind: str = "OKTA_GROUP") -> OrgGroup:
         if not name:
             raise invalid("name", "name: The field cannot be left blank")
         if any(group.name == name for group in self.groups.values()):
             raise invalid("name", "name: An object with this field already exists in the current organization")
         now = ids.now()
-        group = Group(
+        group = OrgGroup(
             id=self._org.ids.new("00g"),
             name=name,
             description=description,
@@ -174,24 +174,24 @@ class Assignments:
         self.groups[group.id] = group
         return group
 
-    def delete_group(self, group: Group) -> None:
+    def delete_group(self, group: OrgGroup) -> None:
         if group.everyone:
-            raise OktaError("E0000060")
+            raise ApiError("E0000060")
         self.unassign_group(group.id, missing_ok=True)
         del self.groups[group.id]
 
-    def members(self, group: Group) -> list[User]:
+    def members(self, group: OrgGroup) -> list[User]:
         users = self._org.users
         if group.everyone:
             return list(users.values())
         return [user for user in (users.get(okta_id) for okta_id in sorted(group.members)) if user is not None]
 
-    def groups_of(self, user: User) -> list[Group]:
+    def groups_of(self, user: User) -> list[OrgGroup]:
         return [group for group in self.groups.values() if group.everyone or user.id in group.members]
 
-    def add_member(self, group: Group, user: User) -> None:
+    def add_member(self, group: OrgGroup, user: User) -> None:
         if group.everyone:
-            raise OktaError("E0000060")
+            raise ApiError("E0000060")
         if user.id in group.members:
             return
         group.members.add(user.id)
@@ -200,9 +200,9 @@ class Assignments:
         if user.status != "DEPROVISIONED":
             self.grant_by_groups(user)
 
-    def remove_member(self, group: Group, user: User) -> None:
+    def remove_member(self, group: OrgGroup, user: User) -> None:
         if group.everyone:
-            raise OktaError("E0000060")
+            raise ApiError("E0000060")
         if user.id not in group.members:
             return
         group.members.discard(user.id)
@@ -215,7 +215,7 @@ class Assignments:
         for group in self.groups.values():
             group.members.discard(user.id)
 
-    def assign_group(self, group: Group, body: dict[str, Any]) -> dict[str, Any]:
+    def assign_group(self, group: OrgGroup, body: dict[str, Any]) -> dict[str, Any]:
         """PUT /apps/{id}/groups/{gid}: every member who hasn't the app gets it."""
         self.app_groups[group.id] = {
             "lastUpdated": ids.now(),

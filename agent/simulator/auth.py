@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from starlette.types import Scope
 
-from agent.simulator.errors import OktaError
+from agent.simulator.errors import ApiError
 
 if TYPE_CHECKING:
     from agent.simulator.org import Org
@@ -41,11 +41,11 @@ def authenticate(org: "Org", scope: Scope) -> str | None:
         return None
     scheme, _, token = header.partition(" ")
     if scheme not in ("Bearer", "DPoP"):
-        raise OktaError("E0000011")
+        raise ApiError("E0000011")
     grant = org.oauth.check(scheme, token.strip(), _header(scope, b"dpop"), scope["method"], scope["path"])
     needed = required_scope(scope["method"], scope["path"])
     if needed is not None and needed not in grant.scopes and needed.replace(".read", ".manage") not in grant.scopes:
-        raise OktaError("E0000006")
+        raise ApiError("E0000006")
     return grant.client_id
 
 

@@ -10,8 +10,8 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from agent.simulator import api_apps, imports, oracle, render, storm
-from agent.simulator.entities import AppUser, User
-from agent.simulator.errors import OktaError, invalid
+from agent.simulator.entities import OrgAppUser, User
+from agent.simulator.errors import ApiError, invalid
 from agent.simulator.org import Org
 from agent.simulator.provisioning import MODES
 from agent.simulator.replies import empty, json_body, org_of, raw, reply
@@ -92,7 +92,7 @@ async def set_faults(request: Request) -> Response:
     try:
         body = msgspec.json.decode(await request.body())
     except msgspec.DecodeError:
-        raise OktaError("E0000003") from None
+        raise ApiError("E0000003") from None
     org_of(request).faults.configure(body)
     return empty()
 
@@ -198,7 +198,7 @@ async def state(request: Request) -> Response:
     return raw(b'{"people":[' + b",".join(people) + b"]}")
 
 
-def _person(org: Org, user: User, app_user: AppUser | None, want: str, *, expected: bool) -> dict[str, Any]:
+def _person(org: Org, user: User, app_user: OrgAppUser | None, want: str, *, expected: bool) -> dict[str, Any]:
     shown = None if app_user is None else msgspec.Raw(render.app_user(app_user, org.base, org.settings.app_id))
     person = {
         "okta_id": user.id,
@@ -212,7 +212,7 @@ def _person(org: Org, user: User, app_user: AppUser | None, want: str, *, expect
     return person
 
 
-def _set_fields(one: User | AppUser, body: dict[str, Any], known: dict[str, str]) -> None:
+def _set_fields(one: User | OrgAppUser, body: dict[str, Any], known: dict[str, str]) -> None:
     for name, value in body.items():
         if name in known:
             setattr(one, known[name], value)

@@ -27,7 +27,7 @@ class User:
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
-class AppUser:
+class OrgAppUser:
     """The per-app profile of one assigned user. Its profile is computed from the user's, but for ``own``."""
 
     user: User
@@ -53,7 +53,7 @@ class AppUser:
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
-class Group:
+class OrgGroup:
     id: str
     name: str
     description: str | None

@@ -41,7 +41,7 @@ BY_STATUS = {
 }
 
 
-class OktaError(Exception):
+class ApiError(Exception):
     """An error that Okta answers with; ``causes`` are the texts of errorCauses."""
 
     def __init__(self, code: str, subject: str = "", causes: Sequence[str] = ()) -> None:
@@ -67,11 +67,11 @@ def error_body(code: str, summary: str, causes: Sequence[str] = ()) -> dict[str,
     }
 
 
-def not_found(resource: str, kind: str) -> OktaError:
+def not_found(resource: str, kind: str) -> ApiError:
     """E0000007 in Okta's words: kind is User, AppInstance, AppUser, UserGroup, …"""
-    return OktaError("E0000007", f"{resource} ({kind})")
+    return ApiError("E0000007", f"{resource} ({kind})")
 
 
-def invalid(subject: str, *causes: str) -> OktaError:
+def invalid(subject: str, *causes: str) -> ApiError:
     """E0000001 with its causes."""
-    return OktaError("E0000001", subject, causes)
+    return ApiError("E0000001", subject, causes)

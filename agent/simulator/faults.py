@@ -41,7 +41,7 @@ class Fault:
         status = self.status or 500
         if self.body is None:
             code = errors.BY_STATUS.get(status, "E0000009")
-            return status, msgspec.json.encode(errors.OktaError(code).body())
+            return status, msgspec.json.encode(errors.ApiError(code).body())
         return status, self.body.encode() if isinstance(self.body, str) else msgspec.json.encode(self.body)
 
 

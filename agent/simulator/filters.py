@@ -9,7 +9,7 @@ from datetime import UTC
 from typing import Any
 
 from agent.simulator import ids
-from agent.simulator.errors import OktaError
+from agent.simulator.errors import ApiError
 
 Predicate = Callable[[Any], bool]
 #: Attribute name → how to read its value, or its values, from an object; None: no such attribute.
@@ -44,9 +44,9 @@ class Filter:
         try:
             found = self._either()
         except IndexError:
-            raise OktaError("E0000031") from None
+            raise ApiError("E0000031") from None
         if self._at != len(self._tokens):
-            raise OktaError("E0000031")
+            raise ApiError("E0000031")
         return found
 
     def _word(self) -> str | None:
@@ -79,7 +79,7 @@ class Filter:
             self._at += 1
             inner = self._either()
             if self._next() != ")":
-                raise OktaError("E0000031")
+                raise ApiError("E0000031")
             return inner
         return self._comparison()
 
@@ -88,7 +88,7 @@ class Filter:
         read = self._resolve(name)
         operator = self._next().lower()
         if read is None or operator not in self._operators:
-            raise OktaError("E0000031")
+            raise ApiError("E0000031")
         if operator == "pr":
             return lambda one: read(one) not in (None, "", [])
         want = self._literal(name, self._next())
@@ -106,13 +106,13 @@ class Filter:
             plain: dict[str, Any] = {"true": True, "false": False, "null": None}
             if token.lower() in plain:
                 return plain[token.lower()]
-            raise OktaError("E0000031")
+            raise ApiError("E0000031")
         text = re.sub(r"\\(.)", r"\1", token[1:-1])
         if name.lower() in _TIMES:
             try:
                 return ids.okta_time(ids.parse_time(text).astimezone(UTC))
             except ValueError:
-                raise OktaError("E0000031") from None
+                raise ApiError("E0000031") from None
         return _folded(text, self._fold)
 
 
@@ -130,9 +130,9 @@ def _tokens(text: str) -> list[str]:
     while at < len(text):
         match = _TOKEN.match(text, at)
         if match is None:
-            raise OktaError("E0000031")
+            raise ApiError("E0000031")
         tokens.append(match.group(1))
         at = match.end()
     if not tokens:
-        raise OktaError("E0000031")
+        raise ApiError("E0000031")
     return tokens

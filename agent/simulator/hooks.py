@@ -15,7 +15,7 @@ from agent.simulator import ids
 from agent.simulator.entities import Hook
 from agent.simulator.errors import invalid
 from agent.simulator.scim_client import trusted
-from agent.simulator.state import State
+from agent.simulator.state import OrgState
 from agent.simulator.syslog import NOT_FOR_HOOKS, Event
 
 TIMEOUT = 3.0
@@ -26,7 +26,7 @@ _BATCH = 100
 class HookDelivery:
     """Sends in the background; ``quiet`` tells when all of it has been answered or given up."""
 
-    def __init__(self, org: State) -> None:
+    def __init__(self, org: OrgState) -> None:
         self._org = org
         self._http: httpx.AsyncClient | None = None
         self._sending: set[asyncio.Task[None]] = set()

@@ -14,7 +14,7 @@ A confirmed match becomes an assignment with the account's id, and its profile i
 from typing import TYPE_CHECKING, Any
 
 from agent.simulator import ids
-from agent.simulator.entities import AppUser, User
+from agent.simulator.entities import OrgAppUser, User
 from agent.simulator.errors import invalid
 from agent.simulator.scim_client import PushFailed, Throttled
 
@@ -25,7 +25,7 @@ _PAGE = 100
 _KEYS = {"confirm", "activate", "match", "partial"}
 
 
-class Unreadable(Exception):
+class UnreadablePage(Exception):
     """The app's list isn't what Okta can import."""
 
 
@@ -39,7 +39,7 @@ async def run(org: "Org", body: dict[str, Any]) -> dict[str, Any]:
     confirm = set(body.get("confirm") or ())
     try:
         accounts = await _read(org)
-    except (Unreadable, PushFailed, Throttled) as exc:
+    except (UnreadablePage, PushFailed, Throttled) as exc:
         org.log.add("application.provision.user.import", app=True, failure=str(exc))
         return {"outcome": "FAILURE", "error": str(exc), "scanned": 0}
     result = _match(org, accounts, body.get("match"), partial=body.get("partial", True) is True)
@@ -59,14 +59,14 @@ async def _read(org: "Org") -> list[dict[str, Any]]:
         page = await org.provisioning.client.page(start, _PAGE)
         for name in ("totalResults", "startIndex", "itemsPerPage"):
             if not isinstance(page.get(name), int) or isinstance(page.get(name), bool):
-                raise Unreadable(f"{name} is not an integer")
+                raise UnreadablePage(f"{name} is not an integer")
         resources = page.get("Resources") or []
         accounts += resources
         start += _PAGE
         if start > page["totalResults"]:
             return accounts
         if not resources:
-            raise Unreadable(f"the list ended after {len(accounts)} of {page['totalResults']} accounts")
+            raise UnreadablePage(f"the list ended after {len(accounts)} of {page['totalResults']} accounts")
 
 
 def _match(
@@ -128,7 +128,7 @@ def _confirm(org: "Org", entry: dict[str, Any], *, activate: bool) -> dict[str, 
     app_user = org.assignments.app_users.get(user.id)
     now = ids.now()
     if app_user is None:
-        app_user = AppUser(
+        app_user = OrgAppUser(
             user=user,
             scope="USER",
             status="ACTIVE",

@@ -42,7 +42,7 @@ class Standing:
         ]
 
 
-class Limits:
+class RateLimiter:
     """``enforced`` calls per ``window`` seconds on the apps bucket; a window begins with its first call."""
 
     def __init__(self, enforced: int | None, window: float = _WINDOW) -> None:

@@ -4,24 +4,24 @@ import random
 from typing import Any
 from zlib import crc32
 
-from agent.simulator.entities import AppUser
+from agent.simulator.entities import OrgAppUser
 from agent.simulator.errors import invalid
-from agent.simulator.state import State
+from agent.simulator.state import OrgState
 
 _KNOWN = {"drop", "drop_ids", "empty", "churn"}
 #: One of so many people of a page moves over the page's edge when the listing churns.
 _CHURN = 20
 
 
-class Listing:
+class ListingFaults:
     """``drop`` leaves a fixed share out, the same people each time; ``churn`` moves people between the pages."""
 
-    def __init__(self, org: State) -> None:
+    def __init__(self, org: OrgState) -> None:
         self._org = org
         self._drop = 0.0
         self._drop_ids: frozenset[str] = frozenset()
         self._empty = False
-        self._churned: list[AppUser | None] | None = None
+        self._churned: list[OrgAppUser | None] | None = None
         self._draw = random.Random(f"churn {org.settings.seed}")  # noqa: S311 - repeatable on purpose
 
     def configure(self, body: dict[str, Any]) -> None:
@@ -34,7 +34,7 @@ class Listing:
         self._empty = bool(body.get("empty"))
         self._churned = [] if body.get("churn") else None
 
-    def rows(self, after: int, limit: int) -> list[AppUser | None]:
+    def rows(self, after: int, limit: int) -> list[OrgAppUser | None]:
         """The rows that this page is cut from."""
         true = self._org.app_rows
         if self._empty:
@@ -52,7 +52,7 @@ class Listing:
             None if one is None or self._org.app_users.get(one.user.id) is not one else one for one in self._churned
         ]
 
-    def shows(self, app_user: AppUser) -> bool:
+    def shows(self, app_user: OrgAppUser) -> bool:
         """Whether the listing holds this person at all."""
         if app_user.user.id in self._drop_ids:
             return False

@@ -13,8 +13,8 @@ from typing import Any
 
 import jwt
 
-from agent.simulator.errors import OktaError, invalid
-from agent.simulator.state import State
+from agent.simulator.errors import ApiError, invalid
+from agent.simulator.state import OrgState
 
 TOKEN_PATH = "/oauth2/v1/token"  # noqa: S105
 LIFETIME = 3600
@@ -35,7 +35,7 @@ class Client:
 
 
 @dataclass(kw_only=True, slots=True)
-class Grant:
+class TokenGrant:
     """One access token. ``key``: the thumbprint that it is bound to; None for a Bearer token."""
 
     client_id: str
@@ -44,7 +44,7 @@ class Grant:
     key: str | None = None
 
 
-class Refused(Exception):
+class TokenRefused(Exception):
     """An OAuth error answer (RFC 6749 §5.2): not Okta's usual shape."""
 
     def __init__(self, error: str, description: str, status: int = 400, nonce: str | None = None) -> None:
@@ -56,9 +56,9 @@ class Refused(Exception):
 class OAuth:
     """Clients and their tokens."""
 
-    org: State
+    org: OrgState
     clients: dict[str, Client] = field(default_factory=dict)
-    grants: dict[str, Grant] = field(default_factory=dict)
+    grants: dict[str, TokenGrant] = field(default_factory=dict)
     _used: set[str] = field(default_factory=set)
     _nonce: str = field(default_factory=lambda: secrets.token_urlsafe(16))
 
@@ -81,34 +81,36 @@ class OAuth:
     def token(self, form: dict[str, str], proof: str | None) -> dict[str, Any]:
         """The token call. Each assertion is good once, also where the answer is an error."""
         if form.get("grant_type") != "client_credentials":
-            raise Refused("unsupported_grant_type", "Only client_credentials is supported.")
+            raise TokenRefused("unsupported_grant_type", "Only client_credentials is supported.")
         client = self._client(form)
         asked = frozenset(form.get("scope", "").split())
         if not asked or asked - client.scopes:
-            raise Refused("invalid_scope", "One or more scopes are not configured for the client application.")
+            raise TokenRefused("invalid_scope", "One or more scopes are not configured for the client application.")
         key = self._bind(client, proof)
         text = secrets.token_urlsafe(32)
-        self.grants[text] = Grant(client_id=client.client_id, scopes=asked, expires=time.time() + LIFETIME, key=key)
+        self.grants[text] = TokenGrant(
+            client_id=client.client_id, scopes=asked, expires=time.time() + LIFETIME, key=key
+        )
         kind = "DPoP" if key else "Bearer"
         return {"token_type": kind, "expires_in": LIFETIME, "access_token": text, "scope": " ".join(sorted(asked))}
 
-    def check(self, scheme: str, token: str, proof: str, method: str, path: str) -> Grant:
+    def check(self, scheme: str, token: str, proof: str, method: str, path: str) -> TokenGrant:
         """The grant of an access token as a call presents it; E0000011 for anything that doesn't fit."""
         grant = self.grants.get(token)
         if grant is None or grant.expires < time.time() or (scheme == "DPoP") != (grant.key is not None):
-            raise OktaError("E0000011")
+            raise ApiError("E0000011")
         if grant.key is not None:
             try:
                 thumbprint, claims = self._proof(proof, method, path)
-            except Refused:
-                raise OktaError("E0000011") from None
+            except TokenRefused:
+                raise ApiError("E0000011") from None
             ath = _b64(hashlib.sha256(token.encode()).digest())
             if thumbprint != grant.key or not hmac.compare_digest(str(claims.get("ath")), ath):
-                raise OktaError("E0000011")
+                raise ApiError("E0000011")
         return grant
 
     def _client(self, form: dict[str, str]) -> Client:
-        refusal = Refused("invalid_client", "The client_assertion is invalid.", 401)
+        refusal = TokenRefused("invalid_client", "The client_assertion is invalid.", 401)
         if form.get("client_assertion_type") != _ASSERTION:
             raise refusal
         text = form.get("client_assertion", "")
@@ -133,16 +135,18 @@ class OAuth:
     def _bind(self, client: Client, proof: str | None) -> str | None:
         if not proof:
             if client.dpop:
-                raise Refused("invalid_dpop_proof", "The DPoP proof JWT header is missing.")
+                raise TokenRefused("invalid_dpop_proof", "The DPoP proof JWT header is missing.")
             return None
         thumbprint, claims = self._proof(proof, "POST", TOKEN_PATH)
         if claims.get("nonce") != self._nonce:
-            raise Refused("use_dpop_nonce", "Authorization server requires nonce in DPoP proof.", nonce=self._nonce)
+            raise TokenRefused(
+                "use_dpop_nonce", "Authorization server requires nonce in DPoP proof.", nonce=self._nonce
+            )
         return thumbprint
 
     def _proof(self, proof: str, method: str, path: str) -> tuple[str, dict[str, Any]]:
         """The proof's key thumbprint (RFC 7638) and claims; it is made for this method and address, and used once."""
-        refusal = Refused("invalid_dpop_proof", "The DPoP proof JWT is invalid.")
+        refusal = TokenRefused("invalid_dpop_proof", "The DPoP proof JWT is invalid.")
         try:
             jwk = jwt.get_unverified_header(proof)["jwk"]
             claims = jwt.decode(proof, jwt.PyJWK(jwk), algorithms=_ALGORITHMS, options={"verify_aud": False})

@@ -21,7 +21,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from agent.simulator import ids, render, schema
-from agent.simulator.entities import LIVE, AppUser, User
+from agent.simulator.entities import LIVE, OrgAppUser, User
 
 _OFF = frozenset({"INACTIVE", "SUSPENDED", "REVOKED", "DEPROVISIONED"})
 _ASSIGNED = frozenset({"ACTIVE", "PROVISIONED"})
@@ -29,7 +29,7 @@ _SYNCING = timedelta(minutes=15)
 
 
 def wanted(
-    user: User, app_user: AppUser | None, now: datetime, *, settle: timedelta, suspended_off: bool = False
+    user: User, app_user: OrgAppUser | None, now: datetime, *, settle: timedelta, suspended_off: bool = False
 ) -> str:
     """One row of the table above."""
     if app_user is None:
@@ -55,7 +55,7 @@ def wanted(
     return "pending" if status == "STAGED" and age < settle else "active"
 
 
-def expected(app_user: AppUser) -> dict[str, Any]:
+def expected(app_user: OrgAppUser) -> dict[str, Any]:
     """SCIM path → value. null: no value at all. userName and the primary e-mail are the app user's userName."""
     profile = render.app_user_profile(app_user)
     values: dict[str, Any] = {"userName": app_user.user_name}

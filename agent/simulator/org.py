@@ -7,31 +7,31 @@ from typing import Any
 
 from agent.simulator import ids, names, schema
 from agent.simulator.assignments import Assignments
-from agent.simulator.entities import AppUser, User
-from agent.simulator.errors import OktaError, invalid, not_found
+from agent.simulator.entities import OrgAppUser, User
+from agent.simulator.errors import ApiError, invalid, not_found
 from agent.simulator.faults import Faults
 from agent.simulator.hooks import HookDelivery
-from agent.simulator.limits import Limits
-from agent.simulator.listing import Listing
+from agent.simulator.limits import RateLimiter
+from agent.simulator.listing import ListingFaults
 from agent.simulator.oauth import OAuth
 from agent.simulator.provisioning import Provisioning
-from agent.simulator.state import PAST, OrgSettings, State
+from agent.simulator.state import PAST, OrgSettings, OrgState
 
 _REQUIRED = ("login", "email", "firstName", "lastName")
 
 
-class Org(State):
+class Org(OrgState):
     """The state with everything that works on it."""
 
     def __init__(self, settings: OrgSettings) -> None:
         super().__init__(settings)
-        self.limits = Limits(settings.rate_limit, settings.rate_window)
+        self.limits = RateLimiter(settings.rate_limit, settings.rate_window)
         self.faults = Faults()
         self.oauth = OAuth(self)
         self.provisioning = Provisioning(self)
         self.hook_delivery = HookDelivery(self)
         self.assignments = Assignments(self, self.provisioning)
-        self.listing = Listing(self)
+        self.listing = ListingFaults(self)
         self._populate(settings.users, settings.seed)
 
     def find(self, id_or_login: str) -> User:
@@ -70,7 +70,7 @@ class Org(State):
         """POST (partial) or PUT (replace) of a profile. A change of a mapped attribute is pushed to the app."""
         self.require_not_deprovisioned(user)
         if not isinstance(changes, dict):
-            raise OktaError("E0000003")
+            raise ApiError("E0000003")
         merged = dict(changes) if replace else {**user.profile, **changes}
         profile = _valid_profile(merged, "profile")
         self._require_free_login(profile["login"], user)
@@ -102,9 +102,9 @@ class Org(State):
     def activate(self, user: User) -> None:
         """STAGED or DEPROVISIONED to live; what waited for it is provisioned, and groups grant the app again."""
         if user.status in ("ACTIVE", "PROVISIONED"):
-            raise OktaError("E0000016")
+            raise ApiError("E0000016")
         if user.status not in ("STAGED", "DEPROVISIONED"):
-            raise OktaError("E0000038")
+            raise ApiError("E0000038")
         self._set_status(user, "ACTIVE" if user.has_password else "PROVISIONED", "activate")
         user.activated = user.last_updated
         self.assignments.provision_waiting(user)
@@ -132,13 +132,13 @@ class Org(State):
 
     def unlock(self, user: User) -> None:
         if user.status != "LOCKED_OUT":
-            raise OktaError("E0000032", causes=["The user is not locked out."])
+            raise ApiError("E0000032", causes=["The user is not locked out."])
         self._set_status(user, "ACTIVE", "unlock")
 
     def set_live_status(self, user: User, status: str, verb: str) -> None:
         """PASSWORD_EXPIRED, RECOVERY: the person stays provisioned."""
         if user.status in ("STAGED", "SUSPENDED", "DEPROVISIONED"):
-            raise OktaError("E0000038")
+            raise ApiError("E0000038")
         self._set_status(user, status, verb)
 
     def delete(self, user: User) -> None:
@@ -191,7 +191,7 @@ class Org(State):
                 has_password=True,
             )
             self._insert(user)
-            app_user = AppUser(
+            app_user = OrgAppUser(
                 user=user,
                 scope="USER",
                 status="STAGED" if pushed else "PROVISIONED",
@@ -212,7 +212,7 @@ def _copy(user: User) -> User:
 def _valid_profile(raw: Any, subject: str) -> dict[str, Any]:
     """The profile without what has no value; raises Okta's errors for what it would refuse."""
     if not isinstance(raw, dict):
-        raise OktaError("E0000003")
+        raise ApiError("E0000003")
     unknown = sorted(set(raw) - schema.USER_ATTRIBUTES)
     if unknown:
         raise invalid(subject, *(f"Property name '{name}' is not defined in profile" for name in unknown))

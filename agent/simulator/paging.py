@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 from urllib.parse import urlencode
 
-from agent.simulator.errors import OktaError, invalid
+from agent.simulator.errors import ApiError, invalid
 
 T = TypeVar("T")
 Links = list[tuple[bytes, bytes]]
@@ -28,7 +28,7 @@ def cursor_of(query: Mapping[str, str]) -> int:
     try:
         return int(text.removeprefix("000u"), 16)
     except ValueError:
-        raise OktaError("E0000029") from None
+        raise ApiError("E0000029") from None
 
 
 def cut(

@@ -18,9 +18,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from agent.simulator import ids, scim_body
-from agent.simulator.entities import LIVE, AppUser, Task
+from agent.simulator.entities import LIVE, OrgAppUser, Task
 from agent.simulator.scim_client import PushFailed, ScimClient, Throttled
-from agent.simulator.state import State
+from agent.simulator.state import OrgState
 
 #: Okta gives up after ten tries; the task then waits for a person.
 MAX_ATTEMPTS = 10
@@ -36,13 +36,13 @@ class Push:
     """One waiting push. It reads the app user when it runs, so it sends what is true then."""
 
     kind: str
-    app_user: AppUser
+    app_user: OrgAppUser
 
 
 class Provisioning:
     """Queues and sends pushes. ``mode`` off and lossy drop them, in a way that looks successful to Okta."""
 
-    def __init__(self, org: State) -> None:
+    def __init__(self, org: OrgState) -> None:
         settings = org.settings
         self._org = org
         self.client = ScimClient()
@@ -67,7 +67,7 @@ class Provisioning:
 
     # -- what happens in the org -------------------------------------------------------------------------------------
 
-    def assigned(self, app_user: AppUser) -> None:
+    def assigned(self, app_user: OrgAppUser) -> None:
         """A new assignment, or one whose user has just been activated."""
         if self._drops("assign", app_user):
             _mark(app_user, "PROVISIONED", "SYNCHRONIZED", synced=True)
@@ -76,7 +76,7 @@ class Provisioning:
         app_user.sync_state, app_user.rendered = "SYNCING", None
         self._enqueue(Push(kind="assign", app_user=app_user))
 
-    def changed(self, app_user: AppUser) -> None:
+    def changed(self, app_user: OrgAppUser) -> None:
         """A mapped attribute has changed."""
         known = app_user.external_id is not None or app_user.user.id in self._queues
         pushed = self._org.has_feature("PUSH_PROFILE_UPDATES") and self._org.app_active
@@ -88,7 +88,7 @@ class Provisioning:
         app_user.sync_state, app_user.rendered = "SYNCING", None
         self._enqueue(Push(kind="update", app_user=app_user))
 
-    def removed(self, app_user: AppUser) -> None:
+    def removed(self, app_user: OrgAppUser) -> None:
         """The app user is gone; its account is deactivated if Okta knows it."""
         known = app_user.external_id is not None or app_user.user.id in self._queues
         pushed = self._org.has_feature("PUSH_USER_DEACTIVATION") and self._org.app_active
@@ -129,7 +129,7 @@ class Provisioning:
 
     # -- the queue ---------------------------------------------------------------------------------------------------
 
-    def _drops(self, kind: str, app_user: AppUser) -> bool:
+    def _drops(self, kind: str, app_user: OrgAppUser) -> bool:
         lost = self.mode == "off" or (self.mode == "lossy" and self._org.draw.random() < self.loss)
         if not lost and self.enabled:
             return False
@@ -241,11 +241,11 @@ class Provisioning:
         self._known.add(app_user.user.id)
         self._event("application.user_membership.provision", push)
 
-    async def _update(self, app_user: AppUser, external_id: str, about: dict[str, Any]) -> None:
+    async def _update(self, app_user: OrgAppUser, external_id: str, about: dict[str, Any]) -> None:
         server = await self.client.get(external_id, about=about)
         await self._put(app_user, external_id, server, about)
 
-    async def _put(self, app_user: AppUser, external_id: str, server: dict[str, Any], about: dict[str, Any]) -> None:
+    async def _put(self, app_user: OrgAppUser, external_id: str, server: dict[str, Any], about: dict[str, Any]) -> None:
         body = scim_body.replace(
             server,
             app_user,
@@ -265,7 +265,7 @@ class Provisioning:
         self._org.log.add(event_type, app_user=push.app_user, failure=failure)
 
 
-def _mark(app_user: AppUser, status: str, sync_state: str, *, synced: bool) -> None:
+def _mark(app_user: OrgAppUser, status: str, sync_state: str, *, synced: bool) -> None:
     now = ids.now()
     if app_user.status != status:
         app_user.status, app_user.status_changed = status, now
@@ -274,5 +274,5 @@ def _mark(app_user: AppUser, status: str, sync_state: str, *, synced: bool) -> N
         app_user.last_sync = now
 
 
-def _about(kind: str, app_user: AppUser) -> dict[str, Any]:
+def _about(kind: str, app_user: OrgAppUser) -> dict[str, Any]:
     return {"kind": kind, "okta_id": app_user.user.id, "user_name": app_user.user_name, "dropped": False}

@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 
 from agent.simulator import schema
-from agent.simulator.entities import AppUser, Group, Hook, User
+from agent.simulator.entities import Hook, OrgAppUser, OrgGroup, User
 
 _encode = msgspec.json.encode
 #: Lifecycle calls that a single user's _links offer, by status.
@@ -69,7 +69,7 @@ def user(one: User, base: str, *, single: bool) -> dict[str, Any]:
     return {**body, **one.raw} if one.raw else body
 
 
-def app_user_profile(one: AppUser) -> dict[str, Any]:
+def app_user_profile(one: OrgAppUser) -> dict[str, Any]:
     """The app user's profile as it is now: the mapping, and over it what was set on the app user itself."""
     profile = schema.app_profile(one.user.profile)
     if one.own:
@@ -79,7 +79,7 @@ def app_user_profile(one: AppUser) -> dict[str, Any]:
     return profile
 
 
-def app_user_dict(one: AppUser, base: str, app_id: str) -> dict[str, Any]:
+def app_user_dict(one: OrgAppUser, base: str, app_id: str) -> dict[str, Any]:
     """An app user without ``_embedded``."""
     body: dict[str, Any] = {
         "id": one.user.id,
@@ -103,7 +103,7 @@ def app_user_dict(one: AppUser, base: str, app_id: str) -> dict[str, Any]:
     return {**body, **one.raw} if one.raw else body
 
 
-def app_user(one: AppUser, base: str, app_id: str, *, expand: bool = False) -> bytes:
+def app_user(one: OrgAppUser, base: str, app_id: str, *, expand: bool = False) -> bytes:
     """The JSON of an app user; without ``expand`` it is rendered once and kept until a change."""
     if expand:
         body = app_user_dict(one, base, app_id)
@@ -113,7 +113,7 @@ def app_user(one: AppUser, base: str, app_id: str, *, expand: bool = False) -> b
     return one.rendered
 
 
-def group(one: Group, base: str) -> dict[str, Any]:
+def group(one: OrgGroup, base: str) -> dict[str, Any]:
     href = f"{base}/api/v1/groups/{one.id}"
     logo = [
         {"name": size, "href": f"{base}/assets/img/logos/groups/okta-{size}.png", "type": "image/png"}

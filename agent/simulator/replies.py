@@ -7,7 +7,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from agent.simulator import paging
-from agent.simulator.errors import OktaError
+from agent.simulator.errors import ApiError
 from agent.simulator.org import Org
 
 _encode = msgspec.json.encode
@@ -49,9 +49,9 @@ async def json_body(request: Request, *, required: bool = True) -> dict[str, Any
     try:
         body = msgspec.json.decode(content)
     except msgspec.DecodeError:
-        raise OktaError("E0000003") from None
+        raise ApiError("E0000003") from None
     if not isinstance(body, dict):
-        raise OktaError("E0000003")
+        raise ApiError("E0000003")
     return body
 
 

@@ -13,7 +13,7 @@ ENTERPRISE = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Attribute:
+class AppSchemaAttribute:
     """One attribute of the app user's profile."""
 
     name: str
@@ -29,18 +29,22 @@ class Attribute:
     required: bool = False
 
 
-def _core(name: str, title: str, source: str | None = None, *, required: bool = False) -> Attribute:
-    return Attribute(name=name, title=title, source=source or name, external_name=name, path=name, required=required)
+def _core(name: str, title: str, source: str | None = None, *, required: bool = False) -> AppSchemaAttribute:
+    return AppSchemaAttribute(
+        name=name, title=title, source=source or name, external_name=name, path=name, required=required
+    )
 
 
-def _named(name: str, title: str, source: str | None = None, *, required: bool = False) -> Attribute:
+def _named(name: str, title: str, source: str | None = None, *, required: bool = False) -> AppSchemaAttribute:
     path = f"name.{name}"
-    return Attribute(name=name, title=title, source=source or name, external_name=path, path=path, required=required)
+    return AppSchemaAttribute(
+        name=name, title=title, source=source or name, external_name=path, path=path, required=required
+    )
 
 
-def _enterprise(name: str, title: str, source: str | None = None, path: str | None = None) -> Attribute:
+def _enterprise(name: str, title: str, source: str | None = None, path: str | None = None) -> AppSchemaAttribute:
     path = path or name
-    return Attribute(
+    return AppSchemaAttribute(
         name=name,
         title=title,
         source=source or name,
@@ -50,17 +54,17 @@ def _enterprise(name: str, title: str, source: str | None = None, path: str | No
     )
 
 
-def _primary(name: str, title: str, many: str, sub: str, source: str) -> Attribute:
+def _primary(name: str, title: str, many: str, sub: str, source: str) -> AppSchemaAttribute:
     external, path = f"{many}.^[primary==true].{sub}", f"{many}[primary eq true].{sub}"
-    return Attribute(name=name, title=title, source=source, external_name=external, path=path)
+    return AppSchemaAttribute(name=name, title=title, source=source, external_name=external, path=path)
 
 
-def _kind(name: str, title: str, many: str) -> Attribute:
+def _kind(name: str, title: str, many: str) -> AppSchemaAttribute:
     external = f"{many}.^[primary==true].type"
-    return Attribute(name=name, title=title, source=None, external_name=external, default="work")
+    return AppSchemaAttribute(name=name, title=title, source=None, external_name=external, default="work")
 
 
-ATTRIBUTES: tuple[Attribute, ...] = (
+ATTRIBUTES: tuple[AppSchemaAttribute, ...] = (
     _named("givenName", "Given name", "firstName", required=True),
     _named("familyName", "Family name", "lastName", required=True),
     _named("middleName", "Middle name"),

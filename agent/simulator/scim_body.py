@@ -4,7 +4,7 @@ import copy
 from typing import Any
 
 from agent.simulator import render, schema
-from agent.simulator.entities import AppUser
+from agent.simulator.entities import OrgAppUser
 
 PATCH_OP = "urn:ietf:params:scim:api:messages:2.0:PatchOp"
 #: Okta sends a placeholder even where password push is off.
@@ -12,7 +12,7 @@ PLACEHOLDER_PASSWORD = "1mz050nq"  # noqa: S105 - no secret: it opens nothing
 _TYPES = {"emails": "emailType", "phoneNumbers": "primaryPhoneType", "addresses": "addressType"}
 
 
-def create(app_user: AppUser) -> dict[str, Any]:
+def create(app_user: OrgAppUser) -> dict[str, Any]:
     """The body of POST /Users."""
     body: dict[str, Any] = {
         "schemas": [schema.CORE],
@@ -26,7 +26,7 @@ def create(app_user: AppUser) -> dict[str, Any]:
     return body
 
 
-def replace(server: dict[str, Any], app_user: AppUser, *, user_name: bool, own_external_id: bool) -> dict[str, Any]:
+def replace(server: dict[str, Any], app_user: OrgAppUser, *, user_name: bool, own_external_id: bool) -> dict[str, Any]:
     """The body of PUT /Users/{id}: the server's own, with what Okta maps put in; ``active`` stays the server's."""
     body = copy.deepcopy(server)
     body.setdefault("groups", [])

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from agent.simulator import ids
-from agent.simulator.entities import AppUser, Hook, User
-from agent.simulator.errors import OktaError
-from agent.simulator.syslog import SystemLog
+from agent.simulator.entities import Hook, OrgAppUser, User
+from agent.simulator.errors import ApiError
+from agent.simulator.syslog import EventLog
 
 APP_ID = "0oaOPSHELMSIM0000001"
 TOKEN = "simulated-token"  # noqa: S105 - the documented token of a simulation
@@ -37,7 +37,7 @@ class OrgSettings:
     time_scale: float = 1.0
 
 
-class State:
+class OrgState:
     """One org with one app. ``base`` is its address, known once the server listens."""
 
     def __init__(self, settings: OrgSettings) -> None:
@@ -57,9 +57,9 @@ class State:
         self.hooks: dict[str, Hook] = {}
         self.app = _new_app(settings)
         self.app_deleted = False
-        self.app_users: dict[str, AppUser] = {}
-        self.app_rows: list[AppUser | None] = []
-        self.log = SystemLog(self.draw, settings.app_id, lambda: str(self.app["label"]), self.admin.id)
+        self.app_users: dict[str, OrgAppUser] = {}
+        self.app_rows: list[OrgAppUser | None] = []
+        self.log = EventLog(self.draw, settings.app_id, lambda: str(self.app["label"]), self.admin.id)
 
     @property
     def app_active(self) -> bool:
@@ -71,7 +71,7 @@ class State:
     @staticmethod
     def require_not_deprovisioned(user: User) -> None:
         if user.status == "DEPROVISIONED":
-            raise OktaError("E0000038")
+            raise ApiError("E0000038")
 
 
 def _new_admin(okta_id: str) -> User:

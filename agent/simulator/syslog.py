@@ -9,7 +9,7 @@ from agent.simulator import ids
 if TYPE_CHECKING:
     import random
 
-    from agent.simulator.entities import AppUser, User
+    from agent.simulator.entities import OrgAppUser, User
 
 Event = dict[str, Any]
 Listener = Callable[[list[Event]], None]
@@ -28,7 +28,7 @@ NOT_FOR_HOOKS = frozenset(
 )
 
 
-class SystemLog:
+class EventLog:
     """Position in ``events`` is the order of persistence; ``published`` may differ from it (a storm shuffles)."""
 
     def __init__(self, draw: "random.Random", app_id: str, app_label: Callable[[], str], actor_id: str) -> None:
@@ -44,7 +44,7 @@ class SystemLog:
         event_type: str,
         *,
         user: "User | None" = None,
-        app_user: "AppUser | None" = None,
+        app_user: "OrgAppUser | None" = None,
         app: bool = False,
         extra: tuple[dict[str, Any], ...] = (),
         failure: str | None = None,
@@ -54,7 +54,7 @@ class SystemLog:
         targets: list[dict[str, Any]] = []
         if app_user is not None:
             user = app_user.user
-            targets.append(_target(f"0ua{user.id[3:]}", "AppUser", app_user.user_name, _name(user)))
+            targets.append(_target(f"0ua{user.id[3:]}", "OrgAppUser", app_user.user_name, _name(user)))
             app = True
         if app:
             label = self._app_label()

@@ -14,7 +14,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from agent.simulator import api_apps, api_groups, api_hooks, api_logs, api_oauth, api_org, api_users, auth, control
-from agent.simulator.errors import OktaError
+from agent.simulator.errors import ApiError
 from agent.simulator.faults import Fault
 from agent.simulator.limits import Standing
 from agent.simulator.org import Org
@@ -30,7 +30,7 @@ def build(org: Org) -> ASGIApp:
     parts = (api_users, api_apps, api_groups, api_logs, api_hooks, api_org, api_oauth, control)
     routes = [route for part in parts for route in part.ROUTES]
     app = Starlette(
-        routes=routes, exception_handlers={OktaError: _okta_error, HTTPException: _http_error, Exception: _crash}
+        routes=routes, exception_handlers={ApiError: _okta_error, HTTPException: _http_error, Exception: _crash}
     )
     app.router.redirect_slashes = False
     app.state.org = org
@@ -71,14 +71,14 @@ class Gate:
         answer = self._app if refusal is None else reply(refusal.body(), refusal.status)
         await answer(scope, receive, send)
 
-    def _refusal(self, scope: Scope, standing: Standing) -> OktaError | None:
+    def _refusal(self, scope: Scope, standing: Standing) -> ApiError | None:
         """Why this call is not served; None: it is."""
         if not standing.allowed:
-            return OktaError("E0000047")
+            return ApiError("E0000047")
         try:
             if not scope["path"].startswith(_OPEN):
                 scope["okta_client"] = auth.authenticate(self._org, scope)
-        except OktaError as exc:
+        except ApiError as exc:
             return exc
         return None
 
@@ -142,15 +142,15 @@ def _headers(standing: Standing, fault: Fault | None = None) -> Headers:
 
 
 async def _okta_error(_request: Request, exc: Exception) -> Response:
-    assert isinstance(exc, OktaError)
+    assert isinstance(exc, ApiError)
     return reply(exc.body(), exc.status)
 
 
 async def _http_error(_request: Request, exc: Exception) -> Response:
     code = "E0000022" if isinstance(exc, HTTPException) and exc.status_code == 405 else "E0000008"
-    error = OktaError(code)
+    error = ApiError(code)
     return reply(error.body(), error.status)
 
 
 async def _crash(_request: Request, _exc: Exception) -> Response:
-    return reply(OktaError("E0000009").body(), 500)
+    return reply(ApiError("E0000009").body(), 500)

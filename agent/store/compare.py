@@ -33,8 +33,8 @@ from sqlalchemy import (
     true,
 )
 
-from agent.model.cases import Account, Candidate, Want
-from agent.model.desired import Row, Wanted
+from agent.model.cases import CurrentAccount, Pair, Want
+from agent.model.desired import DesiredRow, Wanted
 from agent.model.users import Origin, Role
 from agent.store.staging import directory_rows, sweep_rows
 from agent.store.statement import Fixed, moment
@@ -72,14 +72,14 @@ _ACCOUNT = (
 )
 _SOMEBODY = (Wanted.ACTIVE.value, Wanted.KEEP.value)
 _WANTED = {wanted.value: wanted for wanted in Wanted}
-_ROW = {row.value: row for row in Row}
+_ROW = {row.value: row for row in DesiredRow}
 _ORIGIN = {origin.value: origin for origin in Origin}
 _ROLE = {role.value: role for role in Role}
 
 _s = sweep_rows.alias("s")
 
 
-def differing(conn: Connection, *, remote: bool = False) -> Iterator[Candidate]:
+def differing(conn: Connection, *, remote: bool = False) -> Iterator[Pair]:
     """Every app user of the sweep that may need something, each with the up to three accounts that it may mean.
 
     ``remote``: compare with directory_rows instead of the embedded directory. The order is that of the listing, or any.
@@ -94,7 +94,7 @@ def differing(conn: Connection, *, remote: bool = False) -> Iterator[Candidate]:
             yield _candidate(row, twins)
 
 
-def absent(conn: Connection, *, remote: bool = False) -> Iterator[Account]:
+def absent(conn: Connection, *, remote: bool = False) -> Iterator[CurrentAccount]:
     """Accounts that no app user of the sweep means, and that a leaver's could be.
 
     Managed ones that are active (or inactive only because of a suspension), and local ones whose externalId nobody has
@@ -110,11 +110,11 @@ def _stream(cursor: Any) -> Iterator[Any]:
         yield from rows
 
 
-def _candidate(row: Any, twins: set[str]) -> Candidate:
+def _candidate(row: Any, twins: set[str]) -> Pair:
     start = len(_WANT)
     width = len(_ACCOUNT)
     want = _want(row)
-    return Candidate(
+    return Pair(
         want=want,
         bound=None if row[start] is None else _account(row, start),
         named=None if row[start + width] is None else _account(row, start + width),
@@ -140,11 +140,11 @@ def _want(row: Any) -> Want:
     )
 
 
-def _account(row: Any, start: int) -> Account:
+def _account(row: Any, start: int) -> CurrentAccount:
     (key, user_name, user_name_key, email_key, okta_id, origin, protected, active, suspended, role, mapped, version) = (
         row[start : start + len(_ACCOUNT)]
     )
-    return Account(
+    return CurrentAccount(
         id=key,
         user_name=user_name,
         user_name_key=user_name_key,

@@ -26,12 +26,13 @@ from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from typing import Any, Literal, NamedTuple, TypeVar
 
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection as Connection  # noqa: PLC0414 - for those who may not import sqlalchemy
+from sqlalchemy import Engine
 
-from agent.model.crash_points import crash_point
 from agent.model.errors import AgentError, StoreError, StoreUnavailable
 from agent.settings import DatabaseSettings
 from agent.store import connect, schema
+from agent.store.crash_points import crash_point
 from agent.store.failures import DATABASE_ERRORS, Failure, classify, connection_lost, translate, unopened
 from agent.store.statement import driver
 

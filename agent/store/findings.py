@@ -12,7 +12,7 @@ from agent.store.tables import findings as table
 from agent.store.tables import runs
 
 
-class Found(Struct, frozen=True, kw_only=True):
+class StoredFinding(Struct, frozen=True, kw_only=True):
     """The findings of one run."""
 
     run_id: int
@@ -43,11 +43,11 @@ def of_run(conn: Connection, run_id: int) -> tuple[Finding, ...]:
     return tuple(_read(row) for row in rows)
 
 
-def latest(conn: Connection) -> Found | None:
+def latest(conn: Connection) -> StoredFinding | None:
     """Of the last sweep that ended; None where there was none."""
     last = select(func.max(runs.c.id)).where(runs.c.kind == "sweep", runs.c.ended.is_not(None))
     run_id = conn.execute(last).scalar()
-    return None if run_id is None else Found(run_id=run_id, findings=of_run(conn, run_id))
+    return None if run_id is None else StoredFinding(run_id=run_id, findings=of_run(conn, run_id))
 
 
 def _read(row: Any) -> Finding:

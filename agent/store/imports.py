@@ -125,12 +125,12 @@ def failed(conn: Connection, directory_id: str, error: str) -> None:
     _set(conn, directory_id, error=error)
 
 
-class Candidate(Struct, frozen=True, kw_only=True):
+class LocalAccount(Struct, frozen=True, kw_only=True):
     id: str
     user_name: str
 
 
-def candidates(conn: Connection, limit: int, *, remote: bool = False) -> tuple[int, list[Candidate]]:
+def candidates(conn: Connection, limit: int, *, remote: bool = False) -> tuple[int, list[LocalAccount]]:
     """How many active local accounts no app user of the sweep means, and the first ``limit`` of them by userName.
 
     ``remote``: of directory_rows instead of the embedded directory. ``conn`` is that of ``Staging.snapshot``.
@@ -154,7 +154,7 @@ def candidates(conn: Connection, limit: int, *, remote: bool = False) -> tuple[i
         .order_by(side.c.user_name_key)
     )
     # One scan where they are few, as they usually are.
-    first = [Candidate(id=row.id, user_name=row.user_name) for row in conn.execute(found.limit(limit + 1))]
+    first = [LocalAccount(id=row.id, user_name=row.user_name) for row in conn.execute(found.limit(limit + 1))]
     if len(first) <= limit:
         return len(first), first
     return conn.execute(select(func.count()).select_from(found.subquery())).scalar_one(), first[:limit]

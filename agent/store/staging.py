@@ -28,7 +28,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.schema import CreateIndex, CreateTable
 
-from agent.model.cases import Account, Want
+from agent.model.cases import CurrentAccount, Want
 from agent.store.connect import sqlite_path
 from agent.store.engine import Store
 from agent.store.failures import DATABASE_ERRORS, translate
@@ -243,7 +243,7 @@ def _sweep_row(want: Want) -> tuple[Any, ...]:
     )
 
 
-def account_row(account: Account) -> AccountRow:
+def account_row(account: CurrentAccount) -> AccountRow:
     return (
         account.id,
         account.user_name,

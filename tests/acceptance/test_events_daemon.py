@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import pytest
 from processes import Daemon, agent, document
 
-from agent.reconcile.naming import HOOK_EVENTS
+from agent.reconcile.event_names import HOOK_EVENTS
 from agent.simulator import SimulatedOrg
 
 SECRET = "a hook's secret"

@@ -16,9 +16,9 @@ from reconciling import world
 from warm import Warm
 
 from agent.directory.sql import SqlDirectory
-from agent.model.crash_points import CRASH_POINTS, VARIABLE
 from agent.settings import DatabaseSettings, Settings
 from agent.store import plans
+from agent.store.crash_points import CRASH_POINTS, VARIABLE
 from agent.store.engine import Store
 
 #: A process for each kill: minutes in all.

@@ -9,7 +9,7 @@ from invariants import check, no_op
 from reconciling import world
 from warm import Warm
 
-from agent.model.crash_points import VARIABLE
+from agent.store.crash_points import VARIABLE
 
 #: More than creates_per_run lets through.
 PEOPLE = 40

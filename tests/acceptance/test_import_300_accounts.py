@@ -19,7 +19,7 @@ from processes import Daemon, agent, document
 from agent.directory.operator import Acts
 from agent.directory.sql import SqlDirectory
 from agent.imports import Importer
-from agent.imports.planning import Choice
+from agent.imports.planner import Choice
 from agent.model.matching import ImportState, MatchClass
 from agent.model.users import Role
 from agent.okta_org.org import OktaOrg

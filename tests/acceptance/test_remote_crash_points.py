@@ -9,7 +9,7 @@ from receiving import deactivation, okta_user
 from remote_crashing import CHANGED, LEAVER, RemoteCase, RemoteCompany, remote_company
 from warm import Warm
 
-from agent.model.crash_points import CRASH_POINTS, VARIABLE
+from agent.store.crash_points import CRASH_POINTS, VARIABLE
 
 #: A process for each kill.
 pytestmark = pytest.mark.slow

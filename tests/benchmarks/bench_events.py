@@ -23,7 +23,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from agent.reconcile.naming import HOOK_EVENTS
+from agent.reconcile.event_names import HOOK_EVENTS
 from agent.simulator import SimulatedOrg
 
 _SECRET = "benchmark"

@@ -24,8 +24,8 @@ from agent.model.paths import EMAIL_PATH
 from agent.model.users import DirectoryUser, Origin, Profile
 from agent.okta_org.org import OktaOrg
 from agent.reconcile import Reconciler
-from agent.reconcile.applying import Applier, Job, Result
-from agent.reconcile.progress import Progress
+from agent.reconcile.applier import Applier, Job, Result
+from agent.runs.progress import Progress
 from agent.settings import DatabaseSettings, GuardSettings, OktaSettings, Settings
 from agent.store import account
 from agent.store.engine import Store

@@ -10,7 +10,7 @@ from agent.dashboard import page, status
 from agent.dashboard.metrics import OktaCollector, StatusCollector
 from agent.model.codes import ActionKind, ActionState, HeldCode, PlanStatus
 from agent.model.plan import Action, Plan
-from agent.okta_org.limits import Budget
+from agent.okta_org.limits import RateBudget
 from agent.settings import GuardSettings
 from agent.store import account, alarms, plans, runs
 from agent.store.engine import Store
@@ -39,7 +39,7 @@ def plan(*kinds: ActionKind, held: HeldCode | None = None) -> Plan:
     return Plan(actions=actions, population=9, source_size=9, created=NOW - timedelta(hours=2), held=held)
 
 
-def read(store: Store) -> status.Status:
+def read(store: Store) -> status.StatusPage:
     with store.read() as conn:
         return status.read(conn, GuardSettings(), NOW)
 
@@ -124,7 +124,7 @@ def test_a_database_that_can_not_be_read_is_a_metric() -> None:
 @pytest.mark.parametrize("known", [True, False])
 def test_oktas_limits_are_shown_as_far_as_they_are_known(known: bool) -> None:
     registry = CollectorRegistry()
-    budget = Budget(limit=50, remaining=12, waited=3.5, refused=1) if known else Budget()
+    budget = RateBudget(limit=50, remaining=12, waited=3.5, refused=1) if known else RateBudget()
     registry.register(OktaCollector(lambda: {"apps": budget}))
     text = generate_latest(registry).decode()
     assert ('opshelm_agent_okta_remaining{bucket="apps"} 12.0' in text) is known

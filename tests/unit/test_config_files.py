@@ -12,9 +12,9 @@ from prometheus_client import REGISTRY, CollectorRegistry, generate_latest
 
 from agent.cli.root import cli
 from agent.dashboard.metrics import OktaCollector, StatusCollector
-from agent.dashboard.status import Status
+from agent.dashboard.status import StatusPage
 from agent.model.codes import ActionKind, HeldCode
-from agent.okta_org.limits import Budget
+from agent.okta_org.limits import RateBudget
 from agent.receiver import metrics as receiver_metrics
 from agent.settings.describe import all_settings
 from agent.store.account import Account
@@ -64,7 +64,7 @@ def exported() -> set[str]:
         detail="",
     )
     alarm = Alarm(id=1, code="held", subject="s", detail="", raised=NOW, last_seen=NOW, cleared=None, delivered=None)
-    status = Status(
+    status = StatusPage(
         at=NOW,
         account=account,
         counts=Counts(population=1, last_hour=0, last_day=0),
@@ -85,7 +85,7 @@ def exported() -> set[str]:
     )
     registry = CollectorRegistry()
     registry.register(StatusCollector(lambda: status))
-    registry.register(OktaCollector(lambda: {"apps": Budget(limit=1, remaining=1)}))
+    registry.register(OktaCollector(lambda: {"apps": RateBudget(limit=1, remaining=1)}))
     receiver_metrics.REQUESTS.labels("GET", "200")
     receiver_metrics.SECONDS.labels("GET")
     text = (generate_latest(registry) + generate_latest(REGISTRY)).decode()

@@ -18,7 +18,7 @@ from agent.directory.remote import lookup, wire
 from agent.directory.remote.listing import read_page
 from agent.directory.remote.lookup import Resource
 from agent.directory.remote.provider import Provider
-from agent.directory.remote.transport import HURRIED, Answer, Transport
+from agent.directory.remote.transport import HURRIED, RemoteAnswer, Transport
 from agent.model.errors import UNDECODABLE, DirectoryUnavailable, Unreadable
 
 #: Bytes of a filter; many servers take addresses of 8 kB, and this agent filters of 2 kB.
@@ -81,7 +81,7 @@ class BatchRead:
         self._resting_until = now + seconds
 
 
-def _accounts(answer: Answer) -> list[Resource]:
+def _accounts(answer: RemoteAnswer) -> list[Resource]:
     """Those that can be read."""
     if answer.status != 200:
         return []

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 
 
-class Budget:
+class CallBudget:
     def __init__(
         self,
         per_second: float,

@@ -26,11 +26,11 @@ import structlog
 from agent.directory.remote import change, lookup, wire
 from agent.directory.remote.lookup import Finder, Resource
 from agent.directory.remote.provider import Provider
-from agent.directory.remote.transport import Answer, Transport
-from agent.model.crash_points import crash_point
+from agent.directory.remote.transport import RemoteAnswer, Transport
 from agent.model.errors import AnswerLost, DirectoryError, DirectoryUnavailable, NotDone, NotFound, Unreadable
 from agent.model.users import DirectoryUser, identity_key
 from agent.scim.errors import ScimError
+from agent.store.crash_points import crash_point
 
 log = structlog.get_logger("agent.directory.remote")
 
@@ -59,7 +59,7 @@ class Accepted(NamedTuple):
     etag: str | None
 
 
-class Caller:
+class RemoteCaller:
     def __init__(self, transport: Transport, finder: Finder, provider: Callable[[], Provider]) -> None:
         self._transport = transport
         self._finder = finder
@@ -98,7 +98,7 @@ class Caller:
         user_id = resource.account.id
         crash_point("call.intended")
 
-        def send(rest: float) -> Answer:
+        def send(rest: float) -> RemoteAnswer:
             return self._send(resource, before, after, rest, last_look)
 
         def look(lost: AnswerLost) -> Resource | None:
@@ -117,7 +117,7 @@ class Caller:
         body = change.creation(wanted)
         crash_point("call.intended")
 
-        def send(rest: float) -> Answer:
+        def send(rest: float) -> RemoteAnswer:
             return self._transport.write("POST", "/Users", body, patience=rest, last_look=last_look)
 
         def look(lost: AnswerLost) -> Resource | None:
@@ -151,11 +151,11 @@ class Caller:
 
     def _answered(
         self,
-        send: Callable[[float], Answer],
+        send: Callable[[float], RemoteAnswer],
         look: Callable[[AnswerLost], Resource | None],
         patience: float,
         shown: str,
-    ) -> tuple[Answer | Resource, bool]:
+    ) -> tuple[RemoteAnswer | Resource, bool]:
         """The remote's answer, or the account where ``look`` shows it done without one; and whether it was sent again.
 
         ``send`` is given the patience that is left; ``shown`` says what ``look`` found when it isn't done.
@@ -185,7 +185,7 @@ class Caller:
         after: Mapping[str, Any],
         patience: float,
         last_look: Callable[[], None],
-    ) -> Answer:
+    ) -> RemoteAnswer:
         path = lookup.path_of(resource.account.id)
         wanted = change.overlay(resource.raw, before, after)
         more: dict[str, Any] = {"if_match": resource.etag, "patience": patience, "last_look": last_look}
@@ -199,7 +199,7 @@ class Caller:
             raise Moved("The account has to be read whole before it can be replaced.")
         return self._transport.write("PUT", path, change.replacement(wanted), **more)
 
-    def _knows_no_patch(self, answer: Answer, user_id: str, patience: float) -> bool:
+    def _knows_no_patch(self, answer: RemoteAnswer, user_id: str, patience: float) -> bool:
         """Some say 404 to a method that they don't route, for an account that they have."""
         if answer.status in (404, 410):
             return lookup.by_id(self._transport, user_id, patience=patience) is not None
@@ -258,7 +258,7 @@ class Caller:
 
     # Creating
 
-    def _made(self, wanted: DirectoryUser, answer: Answer) -> Resource:
+    def _made(self, wanted: DirectoryUser, answer: RemoteAnswer) -> Resource:
         try:
             user_id = wire.decode(answer.content).id
         except Unreadable:
@@ -295,7 +295,7 @@ class Caller:
         foreign = found.account.okta_id is not None and found.account.okta_id != wanted.okta_id
         return found if same_name and not foreign else None
 
-    def _check(self, answer: Answer) -> None:
+    def _check(self, answer: RemoteAnswer) -> None:
         if answer.ok:
             return
         if answer.status == 412:
@@ -312,7 +312,7 @@ class Caller:
         return self._transport.masked(value) if isinstance(value, str) and value else None
 
 
-def _version(answer: Answer) -> str | None:
+def _version(answer: RemoteAnswer) -> str | None:
     try:
         return wire.decode(answer.content).etag
     except Unreadable:

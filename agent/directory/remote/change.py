@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 from msgspec import structs
 
-from agent.directory.remote.wire import Account
+from agent.directory.remote.wire import RemoteAccount
 from agent.model.users import ENTERPRISE_URN, Address, DirectoryUser, MultiValue, identity_key
 from agent.scim import render
 from agent.scim.schema import CORE_URN
@@ -33,7 +33,7 @@ def plain(user: DirectoryUser, *, external_id: bool) -> dict[str, Any]:
     return value
 
 
-def plain_account(account: Account) -> dict[str, Any]:
+def plain_account(account: RemoteAccount) -> dict[str, Any]:
     """The same of an account as the remote has it."""
     value = _with_lists(msgspec.to_builtins(account.profile))
     return {**value, "userName": account.user_name, "active": account.active}

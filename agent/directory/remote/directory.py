@@ -18,17 +18,17 @@ from agent.directory import transition
 from agent.directory.policy import Policy
 from agent.directory.port import Draft, Page, WriteContext, Written
 from agent.directory.remote import deadline
-from agent.directory.remote.caller import Caller
+from agent.directory.remote.account_locks import Turns
+from agent.directory.remote.caller import RemoteCaller
 from agent.directory.remote.ledger import Ledger
 from agent.directory.remote.listing import Problem
 from agent.directory.remote.owners import Owners
 from agent.directory.remote.provider import Provider
-from agent.directory.remote.reading import Reader
+from agent.directory.remote.reader import Reader
 from agent.directory.remote.search import Search
 from agent.directory.remote.transport import HURRIED, Transport
-from agent.directory.remote.turns import Turns
 from agent.directory.remote.unfinished import Unfinished
-from agent.directory.remote.wave import Change, Waves
+from agent.directory.remote.wave import AccountChange, Waves
 from agent.directory.remote.writer import Writer, modified
 from agent.model.codes import FindingCode, Source
 from agent.model.mapping import Mapping
@@ -76,7 +76,7 @@ class RemoteDirectory:
         self._writes = ThreadPoolExecutor(4 * threads, thread_name_prefix="remote-writes")
         self.reader = Reader(self.store, self.transport, settings.directory, self._pages, self._clock)
         self._search = Search(self.store, self.transport, self.reader)
-        caller = Caller(self.transport, self.reader.finder, self.reader.provider)
+        caller = RemoteCaller(self.transport, self.reader.finder, self.reader.provider)
         self.owners = Owners(self.store, settings.directory.owners, self.reader.by_id, self.reader.by_user_name)
         self._unfinished = Unfinished(self.reader, caller, self._ledger)
         self._writer = Writer(self.reader, caller, self._ledger, self.owners, self._unfinished, self._turns)
@@ -197,7 +197,9 @@ class RemoteDirectory:
         wanted = modified(change, context, now)
         return self._writer.change(user_id, wanted, context, now, expected_version=expected_version)
 
-    def modify_together(self, changes: Sequence[Change], now: datetime, *, at_once: int) -> list[Written | Exception]:
+    def modify_together(
+        self, changes: Sequence[AccountChange], now: datetime, *, at_once: int
+    ) -> list[Written | Exception]:
         """``modify`` of different accounts, up to ``at_once`` calls at a time; in their order, what was written or why not."""
         return self._waves.change(changes, now, lambda tasks: self.side_by_side(tasks, at_once), at_once)
 

@@ -19,7 +19,7 @@ from agent.model.users import DirectoryUser
 from agent.store import account, intents, lease, links
 
 
-class Case(Struct, frozen=True, kw_only=True):
+class JudgedWrite(Struct, frozen=True, kw_only=True):
     """One write to be judged. ``others``: None where no owner is taken away."""
 
     before: DirectoryUser | None
@@ -32,11 +32,11 @@ class Case(Struct, frozen=True, kw_only=True):
     dead: str | None = None
 
 
-def ends(case: Case) -> bool:
+def ends(case: JudgedWrite) -> bool:
     return case.before is not None and case.before.active and not case.after.active
 
 
-def check(conn: Connection, case: Case, now: datetime, policy: Policy) -> burst.Verdict | None:
+def check(conn: Connection, case: JudgedWrite, now: datetime, policy: Policy) -> burst.Verdict | None:
     """Refused, FenceLost, or how a deactivation is to be counted (None: it is none). Locks the account row."""
     before, after, context = case.before, case.after, case.context
     row = account.lock(conn)
@@ -66,7 +66,7 @@ def _unique(conn: Connection, after: DirectoryUser, dead: str | None) -> None:
         )
 
 
-def _owners(conn: Connection, case: Case, before: DirectoryUser) -> None:
+def _owners(conn: Connection, case: JudgedWrite, before: DirectoryUser) -> None:
     if not case.owners_known:
         raise Refused(
             RefusalCode.OWNERS_UNKNOWN,

@@ -26,7 +26,7 @@ from agent.directory.burst import Verdict
 from agent.directory.policy import Policy
 from agent.directory.port import WriteContext
 from agent.directory.remote import judge, merge
-from agent.directory.remote.judge import Case
+from agent.directory.remote.judge import JudgedWrite
 from agent.model.codes import Source
 from agent.model.errors import FenceLost, Refused
 from agent.model.users import DirectoryUser
@@ -34,7 +34,7 @@ from agent.store import account, attention, intents, journal, lease, links, wind
 from agent.store.engine import Raised, Store
 
 
-class Body(Struct, frozen=True, kw_only=True):
+class IntendedBody(Struct, frozen=True, kw_only=True):
     """What an intent keeps: enough to read it back and to write its outcome after a restart."""
 
     before: DirectoryUser | None
@@ -52,11 +52,11 @@ class Intended(NamedTuple):
     """An intent that is open."""
 
     id: int
-    body: Body
+    body: IntendedBody
 
 
 _encode = msgspec.json.Encoder().encode
-_decode = msgspec.json.Decoder(Body).decode
+_decode = msgspec.json.Decoder(IntendedBody).decode
 
 
 def intended(intent: intents.Intent) -> Intended:
@@ -85,7 +85,7 @@ class Ledger:
 
     # Before the call
 
-    def begin(self, case: Case, now: datetime, *, external_id: bool) -> "Future[Intended]":
+    def begin(self, case: JudgedWrite, now: datetime, *, external_id: bool) -> "Future[Intended]":
         """Refused or FenceLost where the call must not be made. Several of them share a transaction, as all of these do."""
 
         def work(conn: Connection) -> Intended | Raised:
@@ -98,7 +98,7 @@ class Ledger:
         return self.store.submit(work)
 
     def _begin(
-        self, conn: Connection, case: Case, verdict: Verdict | None, now: datetime, *, external_id: bool
+        self, conn: Connection, case: JudgedWrite, verdict: Verdict | None, now: datetime, *, external_id: bool
     ) -> Intended:
         before, after, context = case.before, case.after, case.context
         window_id = None
@@ -107,7 +107,7 @@ class Ledger:
             window_id = windows.newest_id(conn)
             _count_end(conn, before, -1)
         confirm = guarded.needs_confirmation(before, context, revives=case.revives)
-        body = Body(
+        body = IntendedBody(
             before=before,
             after=after,
             context=context,
@@ -185,7 +185,7 @@ class Ledger:
 
         self.store.write(work)
 
-    def keep(self, case: Case, now: datetime) -> "Future[DirectoryUser]":
+    def keep(self, case: JudgedWrite, now: datetime) -> "Future[DirectoryUser]":
         """A change that the remote has no part in."""
 
         def work(conn: Connection) -> DirectoryUser | Raised:
@@ -212,7 +212,7 @@ class Ledger:
             if waits:
                 self.store.write(lambda conn: windows.settle(conn, user.id))
 
-    def refused_before(self, refused: Refused, case: Case, now: datetime) -> None:
+    def refused_before(self, refused: Refused, case: JudgedWrite, now: datetime) -> None:
         """An attempt that a pure rule refused before anything was judged: journalled like the others."""
         self.store.write(
             lambda conn: refusals.keep(
@@ -302,7 +302,7 @@ def _count_end(conn: Connection, user: DirectoryUser, sign: int) -> None:
     )
 
 
-def _kept(conn: Connection, refused: Refused, case: Case, now: datetime) -> Raised:
+def _kept(conn: Connection, refused: Refused, case: JudgedWrite, now: datetime) -> Raised:
     refusals.keep(conn, refused, before=case.before, after=case.after, context=case.context, now=now)
     return Raised(refused)
 

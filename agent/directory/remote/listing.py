@@ -28,7 +28,7 @@ from msgspec import Struct
 from agent.directory.remote import wire
 from agent.directory.remote.provider import Provider
 from agent.directory.remote.transport import Transport
-from agent.directory.remote.wire import Account
+from agent.directory.remote.wire import RemoteAccount
 from agent.model.errors import UNDECODABLE, DirectoryUnavailable, ListingUnreliable, Unreadable
 
 #: More accounts than any OpsHelm has; a server that never ends ends here.
@@ -80,7 +80,7 @@ class Listing:
         self.problems: list[Problem] = []
         self._unreadable = 0
 
-    def __iter__(self) -> Iterator[list[Account]]:
+    def __iter__(self) -> Iterator[list[RemoteAccount]]:
         chunks = self._by_cursor() if self._provider.cursor else self._by_index()
         for chunk in chunks:
             yield from self._accept(chunk)
@@ -179,7 +179,7 @@ class Listing:
 
     # Accounts
 
-    def _accept(self, chunk: Chunk) -> Iterator[list[Account]]:
+    def _accept(self, chunk: Chunk) -> Iterator[list[RemoteAccount]]:
         if chunk.total is not None:
             if chunk.total < self._total:
                 raise self._unreliable(f"shrank from {self._total} to {chunk.total} accounts while it was read")
@@ -197,7 +197,7 @@ class Listing:
         if chunk.total is not None and have > chunk.total:
             raise self._unreliable(f"says that there are {chunk.total} accounts, and shows {have}")
 
-    def _decode(self, raw: msgspec.Raw, chunk: Chunk) -> Account | None:
+    def _decode(self, raw: msgspec.Raw, chunk: Chunk) -> RemoteAccount | None:
         try:
             account = wire.decode(raw, nul=chunk.nul)
         except Unreadable as exc:

@@ -15,9 +15,9 @@ from msgspec import Struct
 from agent.directory.remote import wire
 from agent.directory.remote.deadline import left
 from agent.directory.remote.listing import read_page
-from agent.directory.remote.spelling import Spelling
 from agent.directory.remote.transport import PATIENT, Transport
-from agent.directory.remote.wire import Account
+from agent.directory.remote.user_name_case import Spelling
+from agent.directory.remote.wire import RemoteAccount
 from agent.model.errors import UNDECODABLE, DirectoryUnavailable, Unreadable
 from agent.model.users import identity_key
 
@@ -28,7 +28,7 @@ NO_SEARCH = (400, 403, 404, 501)
 class Resource(Struct, frozen=True, kw_only=True):
     """An account with everything that the remote says about it. ``etag`` None: it has no versions."""
 
-    account: Account
+    account: RemoteAccount
     raw: dict[str, object]
     etag: str | None
     #: False: from a search, which may show less of it and lag behind.
@@ -61,14 +61,14 @@ def by_id(transport: Transport, user_id: str, *, patience: float = PATIENT) -> R
 class Finder:
     """``everyone`` lists all accounts, for a remote that can't filter."""
 
-    def __init__(self, transport: Transport, everyone: Callable[[], Iterator[list[Account]]]) -> None:
+    def __init__(self, transport: Transport, everyone: Callable[[], Iterator[list[RemoteAccount]]]) -> None:
         self._transport = transport
         self._everyone = everyone
         #: Set once the remote has shown that it ignores or refuses filters.
         self.no_filter = False
         self._spelling = Spelling(transport, everyone, partial(self._one, "userName"))
 
-    def by_user_name(self, user_name: str, *, patience: float = PATIENT) -> Account | None:
+    def by_user_name(self, user_name: str, *, patience: float = PATIENT) -> RemoteAccount | None:
         """By key; a remote that minds case is asked for the text as given and for the key, and listed if both are missing."""
         key = identity_key(user_name)
         for text in dict.fromkeys((user_name, key)):
@@ -82,10 +82,12 @@ class Finder:
             return None
         return resource.account
 
-    def by_okta_id(self, okta_id: str, *, patience: float = PATIENT) -> Account | None:
+    def by_okta_id(self, okta_id: str, *, patience: float = PATIENT) -> RemoteAccount | None:
         return self._one("externalId", okta_id, lambda a: a.okta_id == okta_id, patience)
 
-    def _one(self, attribute: str, value: str, fits: Callable[[Account], bool], patience: float) -> Account | None:
+    def _one(
+        self, attribute: str, value: str, fits: Callable[[RemoteAccount], bool], patience: float
+    ) -> RemoteAccount | None:
         if self.no_filter:
             return self._scan(fits)
         # json.dumps quotes as RFC 7644 wants it.
@@ -113,7 +115,7 @@ class Finder:
             return fitting[0] if fitting else self._scan(fits)
         return fitting[0] if fitting else None
 
-    def _decode(self, raw: msgspec.Raw, attribute: str) -> Account:
+    def _decode(self, raw: msgspec.Raw, attribute: str) -> RemoteAccount:
         try:
             return wire.decode(raw)
         except Unreadable as exc:
@@ -123,10 +125,10 @@ class Finder:
                 "It is left as it is."
             ) from exc
 
-    def _scan(self, fits: Callable[[Account], bool]) -> Account | None:
+    def _scan(self, fits: Callable[[RemoteAccount], bool]) -> RemoteAccount | None:
         return next(filter(fits, self.everybody()), None)
 
-    def everybody(self) -> Iterator[Account]:
+    def everybody(self) -> Iterator[RemoteAccount]:
         """For want of filters, as long as somebody waits for it."""
         for page in self._everyone():
             yield from page

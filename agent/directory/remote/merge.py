@@ -20,8 +20,8 @@ from typing import NamedTuple
 import msgspec
 from msgspec.structs import astuple
 
-from agent.directory.remote.wire import Account
-from agent.model.cases import Account as Listed
+from agent.directory.remote.wire import RemoteAccount
+from agent.model.cases import CurrentAccount
 from agent.model.mapping import Mapping
 from agent.model.users import DirectoryUser, Origin, Role, identity_key, is_managed
 from agent.store.links import Link
@@ -37,7 +37,7 @@ _OWNER, _MEMBER, _LOCAL = Role.OWNER, Role.MEMBER, Origin.LOCAL
 _Standing = tuple[str | None, Role, Origin, bool, bool, bool]
 
 
-def join(account: Account, link: Link | None, owner_keys: Collection[str]) -> DirectoryUser:
+def join(account: RemoteAccount, link: Link | None, owner_keys: Collection[str]) -> DirectoryUser:
     """``owner_keys``: directory.owners as identity keys; none where the remote shows roles."""
     standing = _standing(account, link, owner_keys)
     okta_id, role, origin, protected, suspended, hidden = standing
@@ -68,7 +68,7 @@ class Row(NamedTuple):
     hidden: bool
 
 
-def row(account: Account, link: Link | None, owner_keys: Collection[str], mapping: Mapping) -> Row:
+def row(account: RemoteAccount, link: Link | None, owner_keys: Collection[str], mapping: Mapping) -> Row:
     """``join`` as far as a sweep compares it: without a user in between, for there are many."""
     standing = _standing(account, link, owner_keys)
     okta_id, role, origin, protected, suspended, hidden = standing
@@ -93,7 +93,7 @@ def row(account: Account, link: Link | None, owner_keys: Collection[str], mappin
 
 def row_of(user: DirectoryUser, mapping: Mapping) -> Row:
     """The same of one that was read before."""
-    return Row(account_row(Listed.of(user, mapping)), user.managed, user.role is _OWNER, user.hidden)
+    return Row(account_row(CurrentAccount.of(user, mapping)), user.managed, user.role is _OWNER, user.hidden)
 
 
 def version(user: DirectoryUser) -> int:
@@ -102,7 +102,7 @@ def version(user: DirectoryUser) -> int:
     return _version(user.user_name, user.active, standing, astuple(user.profile))
 
 
-def _standing(account: Account, link: Link | None, owner_keys: Collection[str]) -> _Standing:
+def _standing(account: RemoteAccount, link: Link | None, owner_keys: Collection[str]) -> _Standing:
     owner = account.owner
     if owner is None:
         owner = bool(owner_keys) and identity_key(account.user_name) in owner_keys

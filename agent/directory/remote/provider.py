@@ -12,7 +12,7 @@ import structlog
 from msgspec import Struct
 
 from agent.directory.remote.patience import Unusable
-from agent.directory.remote.transport import Answer, Transport
+from agent.directory.remote.transport import RemoteAnswer, Transport
 
 #: How long 5xx or a web page in its place is tried again, and how long the agent then goes by what it assumes.
 _WITH_NONSENSE = 5.0
@@ -63,7 +63,7 @@ class Discovery:
             return Provider(problem=exc.problem)
 
 
-def read(answer: Answer) -> Provider:
+def read(answer: RemoteAnswer) -> Provider:
     value = {key.lower(): item for key, item in answer.json().items()}
     if not answer.ok or not value.keys() & {"patch", "filter", "etag", "bulk", "sort"}:
         return Provider()

@@ -21,9 +21,9 @@ from agent.directory.port import Page
 from agent.directory.remote import filter_match, filter_text, wire
 from agent.directory.remote.listing import Chunk, read_page
 from agent.directory.remote.lookup import NO_SEARCH
-from agent.directory.remote.reading import Reader
+from agent.directory.remote.reader import Reader
 from agent.directory.remote.transport import HURRIED, Transport
-from agent.directory.remote.wire import Account
+from agent.directory.remote.wire import RemoteAccount
 from agent.model.errors import UNDECODABLE, DirectoryUnavailable, Unreadable
 from agent.model.users import DirectoryUser
 from agent.scim.errors import ScimError
@@ -114,7 +114,7 @@ def _cut(users: list[DirectoryUser], start: int, count: int) -> Page:
     return Page(total=len(users), users=users[start - 1 :][:count])
 
 
-def _readable(raw: msgspec.Raw) -> Account | None:
+def _readable(raw: msgspec.Raw) -> RemoteAccount | None:
     try:
         return wire.decode(raw)
     except Unreadable:

@@ -6,16 +6,16 @@ from typing import Any
 from msgspec import Struct
 
 from agent.directory.remote import change, merge
-from agent.directory.remote.judge import Case
+from agent.directory.remote.judge import JudgedWrite
 from agent.directory.remote.lookup import Resource
-from agent.directory.remote.reading import Known
+from agent.directory.remote.reader import Known
 from agent.model.users import DirectoryUser
 
 
-class Step(Struct, frozen=True, kw_only=True):
+class PlannedCall(Struct, frozen=True, kw_only=True):
     """``old`` and ``new``: what the remote has and is to have, as change.plain gives them."""
 
-    case: Case
+    case: JudgedWrite
     before: DirectoryUser
     after: DirectoryUser
     resource: Resource
@@ -31,11 +31,11 @@ class Step(Struct, frozen=True, kw_only=True):
         return self.old != self.new
 
 
-def step_of(case: Case, resource: Resource, known: Known) -> Step:
+def step_of(case: JudgedWrite, resource: Resource, known: Known) -> PlannedCall:
     before, after = case.before, case.after
     assert before is not None
     external_id = resource.account.okta_id is None and after.okta_id not in (None, before.okta_id)
-    return Step(
+    return PlannedCall(
         case=case,
         before=before,
         after=after,

@@ -32,13 +32,13 @@ import msgspec
 from msgspec import Struct
 
 from agent.directory.remote import deadline, trouble
-from agent.directory.remote.budget import Budget
+from agent.directory.remote.budget import CallBudget
 from agent.directory.remote.patience import HURRIED, PATIENT, Again, Lost, Resending, Unusable, patiently, retry_after
 from agent.directory.remote.route import route
 from agent.model.errors import UNDECODABLE, DirectoryUnavailable, KeyRefused
 from agent.settings import DirectorySettings
 
-__all__ = ["HURRIED", "MAX_ANSWER", "PATIENT", "SCIM_JSON", "Answer", "Transport"]
+__all__ = ["HURRIED", "MAX_ANSWER", "PATIENT", "SCIM_JSON", "RemoteAnswer", "Transport"]
 
 SCIM_JSON = "application/scim+json"
 #: A page of 1,000 accounts has about 2 MB.
@@ -58,7 +58,7 @@ for _name in ("httpx", "httpcore"):
     logging.getLogger(_name).setLevel(logging.WARNING)
 
 
-class Answer(Struct, frozen=True, kw_only=True):
+class RemoteAnswer(Struct, frozen=True, kw_only=True):
     """``status`` as it came; ``content`` is the whole body."""
 
     status: int
@@ -87,7 +87,7 @@ class Transport:
         self.base_url = settings.base_url.rstrip("/")
         self.host = urlsplit(self.base_url).netloc.rpartition("@")[2]
         self.seconds = settings.timeout.total_seconds()
-        self.budget = Budget(settings.max_per_second)
+        self.budget = CallBudget(settings.max_per_second)
         #: When the remote's certificate ends; None without TLS or before the first call.
         self.certificate_ends: datetime | None = None
         #: No call is tried longer than this, whatever its caller says.
@@ -121,7 +121,7 @@ class Transport:
         *,
         patience: float = PATIENT,
         with_nonsense: float = PATIENT,
-    ) -> Answer:
+    ) -> RemoteAnswer:
         """A GET, tried again while it may help. Answers anything but 401, 403, 429 and 5xx."""
         return self._patiently(lambda: self._read_once(path, params), patience, with_nonsense)
 
@@ -134,7 +134,7 @@ class Transport:
         if_match: str | None = None,
         patience: float = PATIENT,
         last_look: Callable[[], None] | None = None,
-    ) -> Answer:
+    ) -> RemoteAnswer:
         """``last_look`` is called right before each sending; what it raises stops the call."""
         content = None if body is None else msgspec.json.encode(body)
         headers = self._headers.copy()
@@ -144,7 +144,7 @@ class Transport:
             # Any other one is no ETag (RFC 9110 §8.8.3), and can't be said in a header.
             headers["If-Match"] = if_match
 
-        def once() -> Answer:
+        def once() -> RemoteAnswer:
             self.budget.wait()
             if last_look is not None:
                 last_look()
@@ -162,7 +162,9 @@ class Transport:
     def resending(self, patience: float) -> Resending:
         return Resending(min(patience, self.most_patience), first_wait=self._first_wait)
 
-    def _patiently(self, once: Callable[[], Answer], patience: float, with_nonsense: float = PATIENT) -> Answer:
+    def _patiently(
+        self, once: Callable[[], RemoteAnswer], patience: float, with_nonsense: float = PATIENT
+    ) -> RemoteAnswer:
         return patiently(
             once,
             min(patience, self.most_patience),
@@ -173,7 +175,7 @@ class Transport:
 
     # One try
 
-    def _read_once(self, path: str, params: Mapping[str, str | int] | None) -> Answer:
+    def _read_once(self, path: str, params: Mapping[str, str | int] | None) -> RemoteAnswer:
         for _ in range(_MAX_REDIRECTS):
             self.budget.wait()
             answer, after = self._exchange("GET", path, params=params)
@@ -210,7 +212,7 @@ class Transport:
         content: bytes | None = None,
         headers: httpx.Headers | None = None,
         writes: bool = False,
-    ) -> tuple[Answer, float | None]:
+    ) -> tuple[RemoteAnswer, float | None]:
         """The answer and its Retry-After. Of a redirect, ``content`` is where it leads."""
         url = self._url(path)
         seconds = min(self.seconds, deadline.left() - (deadline.READING_BACK if writes else 0.0))
@@ -251,7 +253,7 @@ class Transport:
             )
         if response.status_code in _REDIRECTS:
             body = said.get("location", "").encode()
-        return Answer(status=response.status_code, content=body, etag=said.get("etag")), retry_after(said)
+        return RemoteAnswer(status=response.status_code, content=body, etag=said.get("etag")), retry_after(said)
 
     def _body(self, response: httpx.Response, said: Mapping[str, str]) -> bytes:
         chunks: list[bytes] = []

@@ -19,10 +19,10 @@ from msgspec.structs import replace
 
 from agent.directory.port import Draft
 from agent.directory.remote import change, vanished
-from agent.directory.remote.caller import READ_BACK, Caller
-from agent.directory.remote.ledger import Body, Ledger, intended
+from agent.directory.remote.caller import READ_BACK, RemoteCaller
+from agent.directory.remote.ledger import IntendedBody, Ledger, intended
 from agent.directory.remote.lookup import Resource
-from agent.directory.remote.reading import Reader
+from agent.directory.remote.reader import Reader
 from agent.directory.remote.transport import PATIENT
 from agent.model.errors import DirectoryUnavailable, Unreadable
 from agent.model.users import DirectoryUser, identity_key
@@ -39,7 +39,7 @@ _NOT_THERE = "A later read showed that this call changed nothing."
 
 
 class Unfinished:
-    def __init__(self, reader: Reader, caller: Caller, ledger: Ledger) -> None:
+    def __init__(self, reader: Reader, caller: RemoteCaller, ledger: Ledger) -> None:
         self._reader = reader
         self._caller = caller
         self._ledger = ledger
@@ -117,7 +117,7 @@ class Unfinished:
         self._ledger.undone(call, _NOT_THERE, now, refused=False)
         return True
 
-    def _happened(self, body: Body, found: Resource) -> bool:
+    def _happened(self, body: IntendedBody, found: Resource) -> bool:
         if body.before is None or (_ends(body) and not found.account.active):
             return True
         old = change.plain(body.before, external_id=False)
@@ -125,7 +125,7 @@ class Unfinished:
         return self._caller.is_done(old, new, found)
 
 
-def _ends(body: Body) -> bool:
+def _ends(body: IntendedBody) -> bool:
     return body.before is not None and body.before.active and not body.after.active
 
 

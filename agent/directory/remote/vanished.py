@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from agent.directory.remote import merge
 from agent.directory.remote.caller import READ_BACK
-from agent.directory.remote.reading import Reader
+from agent.directory.remote.reader import Reader
 from agent.model.errors import DirectoryUnavailable
 from agent.model.users import DirectoryUser
 

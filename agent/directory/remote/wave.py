@@ -31,19 +31,19 @@ from msgspec import Struct
 
 from agent.directory.port import Draft, WriteContext, Written
 from agent.directory.remote import change, merge
-from agent.directory.remote.caller import Accepted, Caller, Moved
-from agent.directory.remote.judge import Case
+from agent.directory.remote.account_locks import Turns
+from agent.directory.remote.call_clock import ticking
+from agent.directory.remote.caller import Accepted, Moved, RemoteCaller
+from agent.directory.remote.judge import JudgedWrite
 from agent.directory.remote.ledger import Intended, Ledger
 from agent.directory.remote.lookup import Resource
 from agent.directory.remote.patience import Lost
-from agent.directory.remote.reading import Known, Reader
-from agent.directory.remote.step import Step, step_of
-from agent.directory.remote.turns import Turns
+from agent.directory.remote.reader import Known, Reader
+from agent.directory.remote.step import PlannedCall, step_of
 from agent.directory.remote.writer import Writer, modified
-from agent.model.crash_points import crash_point
 from agent.model.errors import AnswerLost, DirectoryUnavailable, NotDone, VersionConflict
-from agent.model.ticking import ticking
 from agent.model.users import DirectoryUser
+from agent.store.crash_points import crash_point
 
 #: Carries tasks out, several at a time, and comes back when all have ended. They raise nothing.
 SideBySide = Callable[[Sequence[Callable[[], None]]], None]
@@ -56,7 +56,7 @@ _AHEAD = 8
 _QUICK = 0.5
 
 
-class Change(NamedTuple):
+class AccountChange(NamedTuple):
     """One change of a wave; as for ``RemoteDirectory.modify``."""
 
     user_id: str
@@ -69,7 +69,7 @@ class _Begun(Struct, kw_only=True):
     """A change whose intent is stored. ``found``: the account as read after the call; None: not yet."""
 
     n: int
-    step: Step
+    step: PlannedCall
     intended: Intended
     said: Accepted | None = None
     found: Resource | DirectoryUser | None = None
@@ -78,7 +78,7 @@ class _Begun(Struct, kw_only=True):
 class Waves:
     """Thread-safe."""
 
-    def __init__(self, reader: Reader, caller: Caller, ledger: Ledger, writer: Writer, turns: Turns) -> None:
+    def __init__(self, reader: Reader, caller: RemoteCaller, ledger: Ledger, writer: Writer, turns: Turns) -> None:
         self._reader = reader
         self._caller = caller
         self._ledger = ledger
@@ -86,7 +86,7 @@ class Waves:
         self._turns = turns
 
     def change(
-        self, changes: Sequence[Change], now: datetime, side_by_side: SideBySide, at_once: int
+        self, changes: Sequence[AccountChange], now: datetime, side_by_side: SideBySide, at_once: int
     ) -> list[Written | Exception]:
         """Of different accounts; in their order, what was written or why not. ``at_once``: calls at a time."""
         wave = _Wave(changes, now, side_by_side)
@@ -117,11 +117,11 @@ class Waves:
 
     # Before the calls
 
-    def _steps(self, wave: "_Wave", mine: Sequence[int]) -> dict[int, Step]:
+    def _steps(self, wave: "_Wave", mine: Sequence[int]) -> dict[int, PlannedCall]:
         """Of those that can be done together, by their number."""
         read = self._reader.batch([wave.changes[n].user_id for n in mine])
         known = self._reader.known_of(list(read))
-        steps: dict[int, Step] = {}
+        steps: dict[int, PlannedCall] = {}
         for n in mine:
             user_id = wave.changes[n].user_id
             if user_id in read:
@@ -131,7 +131,7 @@ class Waves:
                         steps[n] = step
         return steps
 
-    def _step(self, wave: "_Wave", n: int, resource: Resource, known: Known) -> Step | None:
+    def _step(self, wave: "_Wave", n: int, resource: Resource, known: Known) -> PlannedCall | None:
         lags = known.link is not None and self._reader.recently_written(known.link)
         if known.waiting or lags:
             return None
@@ -151,7 +151,7 @@ class Waves:
         step = step_of(case, resource, known)
         return step if _ordinary(step) and (self._callable(step) if step.calls else _confirmed(step)) else None
 
-    def _callable(self, step: Step) -> bool:
+    def _callable(self, step: PlannedCall) -> bool:
         return (
             self._caller.patches
             and step.resource.etag is not None
@@ -159,7 +159,7 @@ class Waves:
             and not change.replaces_lists(step.old, step.new)
         )
 
-    def _keep(self, wave: "_Wave", steps: dict[int, Step]) -> None:
+    def _keep(self, wave: "_Wave", steps: dict[int, PlannedCall]) -> None:
         """What only the store keeps, in one transaction."""
         at = wave.clock()
         kept = {n: self._writer.kept(step, at) for n, step in steps.items()}
@@ -169,7 +169,7 @@ class Waves:
 
     # The calls
 
-    def _call(self, wave: "_Wave", steps: dict[int, Step], running: ExitStack, at_once: int) -> list[_Begun]:
+    def _call(self, wave: "_Wave", steps: dict[int, PlannedCall], running: ExitStack, at_once: int) -> list[_Begun]:
         """As many as may still be begun, each at the remote."""
         begun: list[_Begun] = []
         numbers, size = list(steps), at_once
@@ -188,7 +188,7 @@ class Waves:
             size = _AHEAD if time.monotonic() - since < _QUICK else at_once
         return begun
 
-    def _begin(self, wave: "_Wave", steps: dict[int, Step]) -> list[_Begun]:
+    def _begin(self, wave: "_Wave", steps: dict[int, PlannedCall]) -> list[_Begun]:
         at = wave.clock()
         intents = {n: self._ledger.begin(step.case, at, external_id=False) for n, step in steps.items()}
         begun: list[_Begun] = []
@@ -279,11 +279,11 @@ class Waves:
 class _Wave:
     """One wave as it goes on. ``results`` holds what has ended; ``alone`` what is left, with the race that it lost, if any."""
 
-    def __init__(self, changes: Sequence[Change], now: datetime, side_by_side: SideBySide) -> None:
+    def __init__(self, changes: Sequence[AccountChange], now: datetime, side_by_side: SideBySide) -> None:
         self.changes = changes
         self.clock = ticking(now)
         self.results: dict[int, Written | Exception] = {}
-        self.alone: dict[int, Case | None] = {}
+        self.alone: dict[int, JudgedWrite | None] = {}
         self._side_by_side = side_by_side
         self.first_call = math.inf
 
@@ -316,7 +316,7 @@ class _Wave:
         self._side_by_side([partial(run, n) for n in numbers])
 
 
-def _ordinary(step: Step) -> bool:
+def _ordinary(step: PlannedCall) -> bool:
     """There is something to do, and neither limits nor owners follow it, and nobody else may want the name."""
     names = ("user_name_key", "active", "protected", "suspended", "hidden", "role")
     return step.before != step.after and all(getattr(step.before, name) == getattr(step.after, name) for name in names)
@@ -327,6 +327,6 @@ def _busy(error: NotDone) -> bool:
     return isinstance(error.__cause__, Lost) and error.__cause__.busy
 
 
-def _confirmed(step: Step) -> bool:
+def _confirmed(step: PlannedCall) -> bool:
     """The remote itself says whose account it is."""
     return step.resource.account.okta_id is not None and step.resource.account.okta_id == step.after.okta_id

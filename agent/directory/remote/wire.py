@@ -31,7 +31,7 @@ class _Meta(Struct, rename="camel", gc=False):
     version: str | None = None
 
 
-class Account(Profile, frozen=True, kw_only=True, rename="camel", gc=False):
+class RemoteAccount(Profile, frozen=True, kw_only=True, rename="camel", gc=False):
     """One account as the remote has it, its profile's attributes among the others: so it is decoded in one go.
 
     What the store adds is in agent.directory.remote.merge.
@@ -77,7 +77,7 @@ class Account(Profile, frozen=True, kw_only=True, rename="camel", gc=False):
 
 
 _PROFILE = Profile.__struct_fields__
-_account = msgspec.json.Decoder(Account).decode
+_account = msgspec.json.Decoder(RemoteAccount).decode
 _any = msgspec.json.Decoder().decode
 
 
@@ -86,7 +86,7 @@ def holds_nul(text: bytes) -> bool:
     return b"\\u0000" in text
 
 
-def decode(raw: bytes | msgspec.Raw, *, nul: bool | None = None) -> Account:
+def decode(raw: bytes | msgspec.Raw, *, nul: bool | None = None) -> RemoteAccount:
     """Unreadable where it is no account that the agent could work with. ``nul``: ``holds_nul``, if it is known."""
     if not (holds_nul(bytes(raw)) if nul is None else nul):
         try:
@@ -119,7 +119,7 @@ def rough_external_id(raw: bytes | msgspec.Raw) -> str:
     return found if isinstance(found, str) else ""
 
 
-def _lenient(raw: bytes | msgspec.Raw) -> Account:
+def _lenient(raw: bytes | msgspec.Raw) -> RemoteAccount:
     try:
         value = _any(raw)
     except UNDECODABLE as exc:
@@ -140,7 +140,7 @@ def _lenient(raw: bytes | msgspec.Raw) -> Account:
     except (ScimError, msgspec.ValidationError) as exc:
         raise Unreadable(str(exc)) from exc
     return _checked(
-        Account(
+        RemoteAccount(
             **{name: getattr(read.profile, name) for name in _PROFILE},
             id=_text(names.get("id")) or "",
             user_name=read.user_name,
@@ -156,7 +156,7 @@ def _lenient(raw: bytes | msgspec.Raw) -> Account:
     )
 
 
-def _checked(account: Account) -> Account:
+def _checked(account: RemoteAccount) -> RemoteAccount:
     """Without parts that hold nothing, such as remotes leave behind when each value in them was removed."""
     user_id, name, okta_id = account.id, account.user_name, account.external_id or ""
     if not user_id or user_id.isspace() or not name or name.isspace():

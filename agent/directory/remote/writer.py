@@ -16,18 +16,18 @@ from msgspec.structs import replace
 from agent.directory import guarded, transition
 from agent.directory.port import Draft, WriteContext, Written
 from agent.directory.remote import change, judge, merge
-from agent.directory.remote.caller import Caller, Moved
-from agent.directory.remote.judge import Case
+from agent.directory.remote.account_locks import Turns
+from agent.directory.remote.call_clock import ticking
+from agent.directory.remote.caller import Moved, RemoteCaller
+from agent.directory.remote.judge import JudgedWrite
 from agent.directory.remote.ledger import Intended, Ledger
 from agent.directory.remote.lookup import Resource
 from agent.directory.remote.owners import Owners
-from agent.directory.remote.reading import Known, Reader
-from agent.directory.remote.step import Step, joined, step_of
+from agent.directory.remote.reader import Known, Reader
+from agent.directory.remote.step import PlannedCall, joined, step_of
 from agent.directory.remote.transport import HURRIED, PATIENT
-from agent.directory.remote.turns import Turns
 from agent.directory.remote.unfinished import Unfinished
 from agent.model.codes import Source
-from agent.model.crash_points import crash_point
 from agent.model.errors import (
     AgentError,
     AnswerLost,
@@ -39,8 +39,8 @@ from agent.model.errors import (
     Unreadable,
     VersionConflict,
 )
-from agent.model.ticking import ticking
 from agent.model.users import DirectoryUser, identity_key
+from agent.store.crash_points import crash_point
 from agent.store.links import Link
 
 Wanted = Callable[[DirectoryUser], DirectoryUser]
@@ -55,7 +55,7 @@ _LOOK_LATER = timedelta(seconds=60)
 
 class Writer:
     def __init__(
-        self, reader: Reader, caller: Caller, ledger: Ledger, owners: Owners, unfinished: Unfinished, turns: Turns
+        self, reader: Reader, caller: RemoteCaller, ledger: Ledger, owners: Owners, unfinished: Unfinished, turns: Turns
     ) -> None:
         self._reader = reader
         self._caller = caller
@@ -73,7 +73,7 @@ class Writer:
         *,
         expected_version: int | None = None,
         revives: bool = False,
-        lost_race: Case | None = None,
+        lost_race: JudgedWrite | None = None,
     ) -> Written:
         """``lost_race``: an attempt at it that met somebody else's change."""
         clock = ticking(now)
@@ -109,7 +109,7 @@ class Writer:
             try:
                 known = self._revivable(draft, patience_of(context))
             except Refused as refused:
-                self._ledger.refused_before(refused, Case(before=None, after=wish, context=context), now)
+                self._ledger.refused_before(refused, JudgedWrite(before=None, after=wish, context=context), now)
                 raise
             if known is not None:
 
@@ -120,7 +120,7 @@ class Writer:
                 return replace(written, changed=True, created=True)
             self._not_unread(draft, patience_of(context))
             dead = self._dead_link(wish, None, patience_of(context))
-            case = Case(before=None, after=wish, context=context, dead=dead)
+            case = JudgedWrite(before=None, after=wish, context=context, dead=dead)
             return self._create(case, clock())
 
     # One change
@@ -135,10 +135,10 @@ class Writer:
         *,
         expected_version: int | None,
         revives: bool = False,
-    ) -> Case:
+    ) -> JudgedWrite:
         """What is to be judged. VersionConflict, NotFound, or a Refused that is journalled."""
         before = joined(resource, known)
-        case = Case(before=before, after=before, context=context, revives=revives)
+        case = JudgedWrite(before=before, after=before, context=context, revives=revives)
         if before.hidden and context.source is Source.PUSH and not revives:
             raise NotFound("There is no such user.")
         if expected_version is not None and before.version != expected_version:
@@ -159,7 +159,7 @@ class Writer:
         self._reader.know_owners()
         return replace(case, others=self._owners.besides(before))
 
-    def _write(self, case: Case, resource: Resource, known: Known, now: datetime) -> Written:
+    def _write(self, case: JudgedWrite, resource: Resource, known: Known, now: datetime) -> Written:
         step = step_of(case, resource, known)
         if step.before == step.after:
             self._ledger.unchanged(step.before, case.context)
@@ -186,11 +186,11 @@ class Writer:
                 found = self._reader.join_as(found.account, step.after, known.owner_keys)
             return Written(user=self._ledger.done(intended, found, clock()).result(), changed=True)
 
-    def kept(self, step: Step, now: datetime) -> "Future[DirectoryUser]":
+    def kept(self, step: PlannedCall, now: datetime) -> "Future[DirectoryUser]":
         """What the store alone keeps of an account."""
         return self._ledger.keep(replace(step.case, after=_versioned(step.after)), now)
 
-    def _create(self, case: Case, now: datetime) -> Written:
+    def _create(self, case: JudgedWrite, now: datetime) -> Written:
         wish = case.after
         intended = self._ledger.begin(case, now, external_id=wish.okta_id is not None).result()
         with self._ledger.running(intended.id):
@@ -214,7 +214,7 @@ class Writer:
         return Written(user=user, changed=True, created=True)
 
     def outcome(
-        self, intended: Intended, call: Callable[[], _Found], case: Case, now: datetime
+        self, intended: Intended, call: Callable[[], _Found], case: JudgedWrite, now: datetime
     ) -> _Found | Resource | DirectoryUser:
         """What ``call`` answers: the account as read after it; a user where it is there no more, as a deactivation may make it.
 
@@ -236,7 +236,7 @@ class Writer:
                 raise
         return found
 
-    def _ended(self, case: Case, said: AgentError) -> Resource | DirectoryUser | None:
+    def _ended(self, case: JudgedWrite, said: AgentError) -> Resource | DirectoryUser | None:
         """A deactivation that went wrong as far as the remote says: the account, where it is inactive all the same.
 
         None: nothing was changed. It raises where that isn't known, and the intent then stays open and counts.
@@ -304,7 +304,7 @@ class Writer:
             raise
 
 
-def _in_doubt(case: Case, why: AgentError) -> AnswerLost:
+def _in_doubt(case: JudgedWrite, why: AgentError) -> AnswerLost:
     if case.before is None:
         return AnswerLost(
             f"An account for {case.after.user_name} was made at the remote OpsHelm, or may have been, but it can't be read "
@@ -317,7 +317,7 @@ def _in_doubt(case: Case, why: AgentError) -> AnswerLost:
     )
 
 
-def _still_planned(case: Case, fresh: DirectoryUser) -> bool:
+def _still_planned(case: JudgedWrite, fresh: DirectoryUser) -> bool:
     """A sweep compared these very attributes, and they are as they were. Whoever pushed named a version, and means it."""
     if case.before is None or case.context.source in _HURRIED:
         return False

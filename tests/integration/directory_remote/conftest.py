@@ -15,7 +15,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from places import Place, RemotePlace, SqlPlace, remote_place
 from worlds import ROOMY
 
-from agent.directory.remote.reading import LAG
+from agent.directory.remote.reader import LAG
 from agent.settings import DatabaseSettings, GuardSettings
 from agent.store.engine import Store
 

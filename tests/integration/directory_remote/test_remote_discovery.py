@@ -6,7 +6,7 @@ from sloppy import Call, Reply, Sloppy, error
 from worlds import okta_id
 
 from agent.checks import remote as checks
-from agent.checks.check import State
+from agent.checks.check import CheckState
 from agent.directory.remote import provider
 from agent.model.errors import DirectoryUnavailable
 
@@ -36,7 +36,9 @@ def test_people_are_listed_made_and_changed_without_a_usable_discovery(
     user = sloppy_place.post("ann@example.com", okta=okta_id(1)).user
     assert sloppy_place.change(user, title="Clerk").user.profile.title == "Clerk"
     assert [u.id for page in sloppy_place.directory.everyone() for u in page] == [user.id]
-    warned = [check for check in checks.checks(sloppy_place.directory, sloppy_place.now) if check.state is State.WARN]
+    warned = [
+        check for check in checks.checks(sloppy_place.directory, sloppy_place.now) if check.state is CheckState.WARN
+    ]
     assert [check.name for check in warned] == ["remote abilities"]
     assert "ServiceProviderConfig answered" in warned[0].detail
 

@@ -8,7 +8,7 @@ from remote_world import OWNER, RemoteWorld, remote_world
 from remotes import Remote
 from sloppy import KEY, Reply, Sloppy
 
-from agent.directory.remote.reading import LAG
+from agent.directory.remote.reader import LAG
 
 
 def started(world: RemoteWorld, sloppy: Sloppy) -> str:
@@ -96,7 +96,7 @@ def test_of_many_whom_a_lagging_list_leaves_out_nobody_is_read_one_by_one(
     tmp_path: Path, sloppy: Sloppy, monkeypatch: pytest.MonkeyPatch, most: int
 ) -> None:
     """They count as there: a list that is far behind must not cost a call for each, nor accounts made twice."""
-    monkeypatch.setattr("agent.directory.remote.reading._LATE", most)
+    monkeypatch.setattr("agent.directory.remote.reader._LATE", most)
     with remote_world(Remote(sloppy.url, KEY), tmp_path) as world:
         started(world, sloppy)
         late = [world.account(person["login"]).id for person in world.people()[:2]]

@@ -24,7 +24,7 @@ from remotes import Remote
 from sloppy import KEY, Reply, Sloppy, sloppy_server
 
 from agent.checks import remote as checks
-from agent.checks.check import State
+from agent.checks.check import CheckState
 from agent.directory.remote.patience import STRANGER
 from agent.directory.remote.transport import Transport
 from agent.model.errors import AnswerLost, ConfigError, DirectoryUnavailable
@@ -233,7 +233,7 @@ def test_check_asks_a_remote_that_is_down_for_a_few_seconds_alone(
         sloppy.scripted = lambda *_: Reply(503)
         slept = Slept(monkeypatch)
         (check,) = checks.checks(place.directory, place.now)
-        assert (check.state, check.fix) == (State.FAIL, "Try again later.")
+        assert (check.state, check.fix) == (CheckState.FAIL, "Try again later.")
         assert sum(slept.pauses) < 4
         place.remote.client.close()
 
@@ -242,7 +242,7 @@ def test_check_says_what_is_wrong_with_an_address_that_is_no_scim_service(sqlite
     with remote_place(sqlite_store, Remote(sloppy.url, KEY)) as place:
         sloppy.scripted = lambda *_: Reply(200, {"hello": "world"})
         (check,) = checks.checks(place.directory, place.now)
-        assert check.state is State.FAIL
+        assert check.state is CheckState.FAIL
         assert "directory.base_url" in check.fix
         place.remote.client.close()
 
@@ -407,7 +407,7 @@ def test_f40_a_private_authority_is_trusted_when_it_is_named(authority: Authorit
         assert calls.read("/ServiceProviderConfig").ok
         assert calls.certificate_ends is not None
         (check,) = checks._certificate(calls.certificate_ends, datetime.now(UTC))
-        assert check.state is State.OK
+        assert check.state is CheckState.OK
 
 
 def test_f40_the_end_of_a_certificate_is_warned_of_in_time(authority: Authority) -> None:
@@ -415,7 +415,7 @@ def test_f40_the_end_of_a_certificate_is_warned_of_in_time(authority: Authority)
     with sloppy_server(context) as server, transport(server.url, ca_file=str(authority.file)) as calls:
         calls.read("/ServiceProviderConfig")
         (check,) = checks._certificate(calls.certificate_ends, datetime.now(UTC))
-        assert check.state is State.WARN
+        assert check.state is CheckState.WARN
         assert "12 days" in check.detail
 
 

@@ -12,7 +12,7 @@ from remotes import Remote
 from sloppy import KEY, Body, Call, Reply, Sloppy, error
 from worlds import okta_id
 
-from agent.directory.remote.reading import LAG
+from agent.directory.remote.reader import LAG
 from agent.model.errors import AnswerLost, Unreadable
 from agent.reconcile import RunReport
 from agent.store import attention, events

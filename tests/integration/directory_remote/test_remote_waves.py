@@ -153,7 +153,7 @@ def test_a_call_is_as_old_as_itself_and_not_as_its_run(
         passed += timedelta(minutes=10 if call.method == "POST" else 0)
 
     sloppy.scripted = ten_minutes_a_post
-    monkeypatch.setattr("agent.reconcile.calling.ticking", lambda now: lambda: now + passed)
+    monkeypatch.setattr("agent.directory.remote.batches.ticking", lambda now: lambda: now + passed)
     assert world.reconcile().outcome.value == "applied"
     first, second_one = world.sql(f"select at from intents where id > {before} order by id").scalars()
     assert (second_one - first) / 1_000_000 > 590

@@ -12,9 +12,9 @@ from reconciling import World, world
 
 from agent.model.errors import OktaDenied, OktaRejected
 from agent.model.okta import LogEvent, LogTarget
-from agent.reconcile import events
-from agent.reconcile.events import CURSOR, SystemLog
-from agent.reconcile.queueing import Queued
+from agent.reconcile import system_log
+from agent.reconcile.event_queue import Queued
+from agent.reconcile.system_log import CURSOR, SystemLogReader
 from agent.settings import ScheduleSettings
 from agent.store import alarms, attention, cursors, runs
 from agent.store import events as kept
@@ -37,8 +37,8 @@ def w_any(tmp_path: Path, database_url: str) -> Iterator[World]:
         yield made
 
 
-def log_of(w: World, okta: Any = None) -> SystemLog:
-    return SystemLog(w.store, okta or w.okta, w.settings, w.now)
+def log_of(w: World, okta: Any = None) -> SystemLogReader:
+    return SystemLogReader(w.store, okta or w.okta, w.settings, w.now)
 
 
 def waiting(w: World) -> set[tuple[str, str | None]]:
@@ -207,7 +207,7 @@ def test_a_cursor_that_okta_refuses_costs_one_sweep(w: World) -> None:
 def test_a_cursor_that_says_nothing_any_more_costs_one_sweep(w: World, why: str) -> None:
     log_of(w).poll()
     if why == "old":
-        w.ahead = events.OLDEST + timedelta(hours=1)
+        w.ahead = system_log.OLDEST + timedelta(hours=1)
     else:
         value = "{" if why == "no json" else '{"app_id":"0oaOTHER","next":"x"}'
         w.store.write(lambda conn: cursors.put(conn, CURSOR, value, w.now()))
@@ -305,9 +305,9 @@ def test_an_event_told_late_behind_the_cursor_is_met_by_the_overlap_and_once(w: 
     log.poll()
     okta.late = [told(w, person)]
     assert log.poll().people == 0  # the cursor is beyond it
-    w.ahead = events.OVERLAP_EVERY
+    w.ahead = system_log.OVERLAP_EVERY
     assert log.poll().people == 1
-    w.ahead = 2 * events.OVERLAP_EVERY
+    w.ahead = 2 * system_log.OVERLAP_EVERY
     assert log.poll().people == 0
     assert waiting(w) == {("event", person["okta_id"])}
 
@@ -344,7 +344,7 @@ def test_a_crash_between_reading_and_keeping_loses_nothing(w: World, monkeypatch
     def dies(*_: Any, **__: Any) -> Queued:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(events, "queue", dies)
+    monkeypatch.setattr(system_log, "queue", dies)
     with pytest.raises(ZeroDivisionError):
         log.poll()
     monkeypatch.undo()

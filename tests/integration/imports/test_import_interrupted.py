@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from importing import EVERYBODY, Box
 
-from agent.imports.planning import Choice
-from agent.model.crash_points import CRASH_POINTS
+from agent.imports.planner import Choice
 from agent.model.matching import ImportState
+from agent.store.crash_points import CRASH_POINTS
 
 WRITES = ("/api/v1/users", "/api/v1/apps/*/users")
 PLACES = sorted({place for place in CRASH_POINTS if place.startswith("import.")} - {"import.planned", "import.done"})
@@ -50,7 +50,7 @@ def two_of_each(b: Box) -> list[str]:
 def cut(b: Box, place: str, times: int, monkeypatch: pytest.MonkeyPatch) -> Any:
     plan = b.plan()
     with monkeypatch.context() as patched:
-        patched.setattr("agent.imports.carrying.crash_point", cut_at(place, times))
+        patched.setattr("agent.imports.carrier.crash_point", cut_at(place, times))
         with pytest.raises(Cut):
             b.apply(plan)
     return plan
@@ -185,7 +185,7 @@ def test_somebody_with_the_login_between_plan_and_call_is_nobodys_double(
         if name == "import.intended":
             b.okta_user("none@example.com")
 
-    monkeypatch.setattr("agent.imports.carrying.crash_point", race)
+    monkeypatch.setattr("agent.imports.carrier.crash_point", race)
     assert b.apply(plan).outcome == "applied"
     b.org.wait_idle()
     assert b.person("none@example.com")["app_user"]["externalId"] == b.read("none@example.com").id

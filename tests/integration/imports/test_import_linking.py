@@ -1,11 +1,11 @@
-"""When is an imported account linked, and when is it late: each row of the table of agent.imports.linking."""
+"""When is an imported account linked, and when is it late: each row of the table of agent.imports.link_watch."""
 
 from datetime import datetime, timedelta
 
 import pytest
 from importing import Box
 
-from agent.imports.linking import ALARM
+from agent.imports.link_watch import ALARM
 from agent.model.matching import ImportState
 from agent.store import alarms
 
@@ -140,7 +140,7 @@ def test_okta_is_asked_once_in_a_while_about_each(b: Box) -> None:
 
 
 def test_a_round_reads_some_accounts_and_the_next_rounds_the_others(b: Box, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("agent.imports.linking._READ_AT_ONCE", 2)
+    monkeypatch.setattr("agent.imports.link_watch._READ_AT_ONCE", 2)
     for n in range(5):
         b.account(f"p{n}@example.com")
         b.okta_user(f"p{n}@example.com")

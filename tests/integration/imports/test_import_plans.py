@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from importing import EVERYBODY, Box
 
-from agent.imports.planning import Choice
+from agent.imports.planner import Choice
 from agent.model.codes import HeldCode, PlanStatus
 from agent.model.errors import Frozen, HeldBack, LeaseHeld, NotFound, UsageError
 from agent.model.matching import NEW, Apart, ImportState, MatchClass
@@ -291,7 +291,7 @@ def test_a_pause_stops_an_apply_before_and_between(b: Box, monkeypatch: pytest.M
     for n in range(3):
         b.account(f"n{n}@example.com")
     plan = b.plan()
-    monkeypatch.setattr("agent.imports.carrying.crash_point", lambda name: name == "import.assigned" and pause(b))
+    monkeypatch.setattr("agent.imports.carrier.crash_point", lambda name: name == "import.assigned" and pause(b))
     report = b.apply(plan)
     assert (report.outcome, report.counts["done"], report.counts["pending"]) == ("paused", 2, 4)
     monkeypatch.undo()

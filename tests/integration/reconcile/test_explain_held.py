@@ -7,9 +7,9 @@ from datetime import timedelta
 import pytest
 from reconciling import World
 
-from agent.directory import brakes
 from agent.model.users import Role
 from agent.reconcile import RunReport
+from agent.store import brakes
 
 Make = Callable[..., World]
 

@@ -6,11 +6,10 @@ from datetime import timedelta
 import pytest
 from reconciling import World
 
-from agent.directory import brakes
+from agent.directory.batches import Writer
 from agent.model.codes import PlanStatus
 from agent.reconcile import RunReport
-from agent.reconcile.writing import Writer
-from agent.store import plans
+from agent.store import brakes, plans
 
 Make = Callable[..., World]
 #: More than creates_per_run lets through, with the limits' defaults.

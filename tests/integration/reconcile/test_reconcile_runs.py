@@ -6,9 +6,9 @@ from datetime import timedelta
 import pytest
 from reconciling import World
 
+from agent.directory.batches import Writer
 from agent.model.codes import ActionState
 from agent.model.users import Role
-from agent.reconcile.writing import Writer
 from agent.store import account, attention, lease, plans, runs
 from agent.store.engine import Store
 

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from sqlalchemy import Connection, delete, inspect
 
 from agent.directory import rows
-from agent.model.cases import Account, Candidate, Want
-from agent.model.desired import Row, Wanted
+from agent.model.cases import CurrentAccount, Pair, Want
+from agent.model.desired import DesiredRow, Wanted
 from agent.model.mapping import Mapping
 from agent.model.users import DirectoryUser, MultiValue, Origin, Profile, identity_key
 from agent.store import compare, staging
@@ -39,7 +39,7 @@ def want(number: int, name: str = "", **fields: object) -> Want:
         "email": name,
         "email_key": identity_key(name),
         "wanted": Wanted.ACTIVE,
-        "row": Row.LIVE,
+        "row": DesiredRow.LIVE,
         "mapped": TITLE_A,
         "unsaid": 0,
         "read_at": NOW,
@@ -62,8 +62,8 @@ def person(number: int, name: str = "", **fields: object) -> DirectoryUser:
     return DirectoryUser(**{**values, **fields})
 
 
-def account_of(user: DirectoryUser) -> Account:
-    return Account.of(user, MAPPING)
+def account_of(user: DirectoryUser) -> CurrentAccount:
+    return CurrentAccount.of(user, MAPPING)
 
 
 class Both:
@@ -87,7 +87,7 @@ class Both:
             with listed.snapshot() as conn:
                 yield conn
 
-    def differing(self, *, remote: bool = False) -> dict[str, Candidate]:
+    def differing(self, *, remote: bool = False) -> dict[str, Pair]:
         with self._listed() as conn:
             found = list(compare.differing(conn, remote=remote))
         assert len(found) == len({c.want.okta_id for c in found}), "nobody is answered twice"
@@ -114,7 +114,7 @@ def test_the_candidates_come_with_all_that_is_known(store: Store, remote: bool) 
     wanted = want(1, "new@example.com", external_id="user-2", unsaid=5, sync_error=True)
     both = Both(store, [wanted], [bound, named, holder])
     (found,) = both.differing(remote=remote).values()
-    assert found == Candidate(
+    assert found == Pair(
         want=wanted, bound=account_of(bound), named=account_of(named), holder=account_of(holder), twin=False
     )
 
@@ -330,9 +330,9 @@ def test_the_statement_agrees_with_a_plain_comparison(
         assert both.absent(remote=remote) == {a.id for a in accounts if _absent(a, wants)}
 
 
-def _pair(w: Want, wants: list[Want], accounts: list[Account]) -> Candidate:
+def _pair(w: Want, wants: list[Want], accounts: list[CurrentAccount]) -> Pair:
     somebody = [x for x in wants if x.names_somebody]
-    return Candidate(
+    return Pair(
         want=w,
         bound=next((a for a in accounts if a.okta_id == w.okta_id), None),
         named=next((a for a in accounts if a.id == w.external_id), None),
@@ -341,7 +341,7 @@ def _pair(w: Want, wants: list[Want], accounts: list[Account]) -> Candidate:
     )
 
 
-def _open(c: Candidate) -> bool:
+def _open(c: Pair) -> bool:
     w, bound = c.want, c.bound
     if w.wanted is Wanted.INACTIVE:
         return any(a is not None and (a.active or a.suspended) for a in (bound, c.named, c.holder))
@@ -357,7 +357,7 @@ def _open(c: Candidate) -> bool:
     return c.twin or not in_step
 
 
-def _absent(a: Account, wants: list[Want]) -> bool:
+def _absent(a: CurrentAccount, wants: list[Want]) -> bool:
     candidate = (a.managed or a.okta_id is not None) and (a.active or a.suspended)
     meant = any(
         w.okta_id == a.okta_id or w.external_id == a.id or (a.okta_id is None and w.user_name_key == a.user_name_key)

@@ -10,7 +10,7 @@ from agent.directory.port import Draft, WriteContext
 from agent.directory.sql import SqlDirectory
 from agent.model.cases import Want
 from agent.model.codes import Source
-from agent.model.desired import Row, Wanted
+from agent.model.desired import DesiredRow, Wanted
 from agent.model.matching import ImportState
 from agent.settings import Settings
 from agent.store import imports, staging
@@ -92,7 +92,7 @@ def want(okta_id: str, user_name: str, external_id: str | None = None) -> Want:
         email=user_name,
         email_key=user_name,
         wanted=Wanted.ACTIVE,
-        row=Row.LIVE,
+        row=DesiredRow.LIVE,
         mapped="{}",
         unsaid=0,
         read_at=NOW,

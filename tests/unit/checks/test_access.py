@@ -8,7 +8,7 @@ import pytest
 
 from agent.checks import access
 from agent.model.okta import AppUser, OktaUser, Person
-from agent.okta_org.limits import Budget
+from agent.okta_org.limits import RateBudget
 from agent.settings import ImportSettings, ScheduleSettings, Settings
 
 NOW = datetime(2026, 11, 24, tzinfo=UTC)
@@ -20,7 +20,7 @@ def okta(
     owner: OktaUser | None = None,
     *,
     assigned: bool = False,
-    budget: Budget | None = None,
+    budget: RateBudget | None = None,
 ) -> Any:
     app_user = AppUser(id="00u1") if assigned else None
     return SimpleNamespace(
@@ -76,7 +76,7 @@ def test_an_oauth_app_is_nobody_s_and_a_person_s_token_is_a_warning() -> None:
     [(100, 90, 1_000, "ok"), (100, 10, 1_000, "warn"), (10, 9, 1_000_000, "warn"), (0, 0, 1_000, "ok")],
 )
 def test_the_limit_must_carry_a_sweep_in_half_its_interval(limit: int, remaining: int, people: int, state: str) -> None:
-    org = okta(budget=Budget(limit=limit, remaining=remaining))
+    org = okta(budget=RateBudget(limit=limit, remaining=remaining))
     account: Any = SimpleNamespace(last_good_people=people, managed_active=0)
     settings = Settings(schedule=ScheduleSettings(reconcile=timedelta(hours=1)))
     assert access.rate(org, settings, account).state.value == state

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from agent.checks.check import State
+from agent.checks.check import CheckState
 from agent.checks.mapping import check, scim_path
 from agent.model.mapping import DEFAULT
 from agent.model.users import ENTERPRISE_URN
@@ -35,12 +35,12 @@ def test_other_places(external: str, namespace: str, path: str) -> None:
 
 
 def test_okta_s_own_profile_agrees_with_the_default_mapping() -> None:
-    assert check(schema(), {}).state is State.OK
+    assert check(schema(), {}).state is CheckState.OK
 
 
 def test_an_attribute_that_goes_elsewhere_is_named_with_both_places() -> None:
     found = check(schema(title={"externalName": "jobTitle", "externalNamespace": CORE}), {})
-    assert found.state is State.WARN
+    assert found.state is CheckState.WARN
     assert "title goes to jobTitle in Okta and is compared with title" in found.detail
 
 
@@ -50,7 +50,7 @@ def test_an_override_for_an_attribute_that_the_app_has_not_is_named() -> None:
 
 def test_an_attribute_that_is_not_compared_on_purpose_is_no_fault() -> None:
     found = check(schema(department={"externalName": "x", "externalNamespace": CORE}), {"department": ""})
-    assert found.state is State.OK
+    assert found.state is CheckState.OK
     assert "not compared: department" in found.detail
 
 

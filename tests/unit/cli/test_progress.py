@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from agent.cli import progress
-from agent.cli.progress import Progress
+from agent.cli.progress import TerminalProgress
 
 
 class Terminal(io.StringIO):
@@ -27,7 +27,7 @@ def test_on_a_terminal_one_line_moves_and_is_gone_in_the_end(
 ) -> None:
     out = Terminal()
     monkeypatch.setattr(sys, "stderr", out)
-    with Progress() as shown:
+    with TerminalProgress() as shown:
         clock[0] += 2
         shown.step("people read", 1200, 8400)
         shown.wait(14, "apps")
@@ -41,7 +41,7 @@ def test_on_a_terminal_one_line_moves_and_is_gone_in_the_end(
 def test_without_a_terminal_a_line_comes_every_ten_seconds(monkeypatch: pytest.MonkeyPatch, clock: list[float]) -> None:
     out = io.StringIO()
     monkeypatch.setattr(sys, "stderr", out)
-    with Progress() as shown:
+    with TerminalProgress() as shown:
         for _ in range(25):
             clock[0] += 1
             shown.step("people read", int(clock[0]), None)
@@ -49,6 +49,6 @@ def test_without_a_terminal_a_line_comes_every_ten_seconds(monkeypatch: pytest.M
 
 
 def test_short_work_says_nothing(capsys: pytest.CaptureFixture[str]) -> None:
-    with Progress() as shown:
+    with TerminalProgress() as shown:
         shown.step("people read", 5, 5)
     assert capsys.readouterr().err == ""

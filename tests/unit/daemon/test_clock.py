@@ -9,7 +9,7 @@ import structlog
 from structlog.testing import capture_logs
 
 from agent.daemon.clock import Clock, log_run
-from agent.reconcile.report import Outcome, RunReport
+from agent.runs.report import Outcome, RunReport
 from agent.settings import Settings
 
 

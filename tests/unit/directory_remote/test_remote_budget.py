@@ -1,6 +1,6 @@
 """Calls are spaced, whoever makes them."""
 
-from agent.directory.remote.budget import Budget
+from agent.directory.remote.budget import CallBudget
 
 
 class Clock:
@@ -15,7 +15,7 @@ class Clock:
 
 def test_calls_are_spaced_evenly() -> None:
     clock = Clock()
-    budget = Budget(4, clock=lambda: clock.now, sleep=clock.sleep)
+    budget = CallBudget(4, clock=lambda: clock.now, sleep=clock.sleep)
     for _ in range(5):
         budget.wait()
     assert clock.slept == [0.25] * 4
@@ -24,7 +24,7 @@ def test_calls_are_spaced_evenly() -> None:
 
 def test_time_that_passed_is_not_waited_for_again() -> None:
     clock = Clock()
-    budget = Budget(4, clock=lambda: clock.now, sleep=clock.sleep)
+    budget = CallBudget(4, clock=lambda: clock.now, sleep=clock.sleep)
     budget.wait()
     clock.now += 10
     budget.wait()

@@ -4,7 +4,7 @@ import pytest
 
 from agent.directory.remote import provider
 from agent.directory.remote.patience import retry_after
-from agent.directory.remote.transport import Answer
+from agent.directory.remote.transport import RemoteAnswer
 
 
 @pytest.mark.parametrize("text", [b"\xb2", "²".encode(), "٣".encode(), b"-1", b"1.5", b"soon", b" "])
@@ -19,4 +19,4 @@ def test_a_retry_after_is_seconds() -> None:
 @pytest.mark.parametrize("text", ["²", "٣", "9" * 5000])
 def test_a_page_size_that_is_no_number_is_not_said(text: str) -> None:
     body = f'{{"filter": {{"supported": true, "maxResults": "{text}"}}}}'.encode()
-    assert provider.read(Answer(status=200, content=body)).max_results is None
+    assert provider.read(RemoteAnswer(status=200, content=body)).max_results is None

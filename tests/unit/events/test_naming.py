@@ -1,11 +1,11 @@
-"""One test for each row of the table in agent.reconcile.naming, and what no event may do."""
+"""One test for each row of the table in agent.reconcile.event_names, and what no event may do."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.model.okta import LogEvent, LogOutcome, LogTarget
-from agent.reconcile.naming import HOOK_EVENTS, log_filter, named
+from agent.reconcile.event_names import HOOK_EVENTS, log_filter, named
 from agent.simulator.syslog import NOT_FOR_HOOKS
 
 APP, PERSON = "0oaOPSHELM", "00u1"

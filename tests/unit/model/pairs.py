@@ -3,10 +3,10 @@
 import json
 from datetime import UTC, datetime
 
-from agent.model.cases import Account, Candidate, NameRules, Want
-from agent.model.desired import Row, Wanted
+from agent.model.cases import CurrentAccount, NameRules, Pair, Want
+from agent.model.desired import DesiredRow, Wanted
 from agent.model.mapping import Mapping, apply
-from agent.model.planning import Outline, outline
+from agent.model.plan_outline import Outline, outline
 from agent.model.users import Origin, Profile, Role, identity_key
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -33,9 +33,9 @@ def account(
     protected: bool = False,
     mapped: str = "{}",
     version: int = 3,
-) -> Account:
+) -> CurrentAccount:
     """Managed when it has an Okta id, local when not, unless said otherwise."""
-    return Account(
+    return CurrentAccount(
         id=key or f"id-{name}",
         user_name=name,
         user_name_key=identity_key(name),
@@ -60,7 +60,7 @@ def want(
     email: str | None = None,
     mapped: str = "{}",
     cleared: int = 0,
-    row: Row = Row.LIVE,
+    row: DesiredRow = DesiredRow.LIVE,
     sync_error: bool = False,
 ) -> Want:
     return Want(
@@ -79,11 +79,11 @@ def want(
     )
 
 
-def join(wants: list[Want], accounts: list[Account]) -> list[Candidate]:
+def join(wants: list[Want], accounts: list[CurrentAccount]) -> list[Pair]:
     """What the compare statement does, for a handful of people."""
     names = [w.user_name_key for w in wants if w.names_somebody]
     return [
-        Candidate(
+        Pair(
             want=w,
             bound=next((a for a in accounts if a.okta_id == w.okta_id), None),
             named=next((a for a in accounts if a.id == w.external_id), None),
@@ -94,7 +94,7 @@ def join(wants: list[Want], accounts: list[Account]) -> list[Candidate]:
     ]
 
 
-def plan(wants: list[Want], accounts: list[Account], rules: NameRules | None = None) -> Outline:
+def plan(wants: list[Want], accounts: list[CurrentAccount], rules: NameRules | None = None) -> Outline:
     return outline(join(wants, accounts), [], MAPPING, rules or NameRules())
 
 

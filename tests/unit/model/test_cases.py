@@ -4,7 +4,7 @@ import pytest
 from pairs import MAPPING, OKTA_ID, account, plan, short, want
 
 from agent.model.codes import ActionKind, FindingCode
-from agent.model.desired import Row, Wanted
+from agent.model.desired import DesiredRow, Wanted
 from agent.model.paths import EMAIL_PATH
 from agent.model.plan import Change
 from agent.model.users import Origin
@@ -113,7 +113,7 @@ def test_row_10_two_app_users_with_one_name_are_both_held() -> None:
 
 
 def test_row_10_a_twin_that_has_left_is_none() -> None:
-    gone = want(wanted=Wanted.INACTIVE, okta_id=OTHER, row=Row.APP_USER_ENDED)
+    gone = want(wanted=Wanted.INACTIVE, okta_id=OTHER, row=DesiredRow.APP_USER_ENDED)
     assert plan([want(), gone], [account(okta_id=OKTA_ID)]).actions == ()
 
 
@@ -162,12 +162,12 @@ def test_row_15_pending_is_nothing_yet(accounts) -> None:
 
 
 def test_row_16_inactive_and_linked_active_is_a_deactivation() -> None:
-    [action] = plan([want(wanted=Wanted.INACTIVE, row=Row.APP_USER_ENDED)], [account(okta_id=OKTA_ID)]).actions
+    [action] = plan([want(wanted=Wanted.INACTIVE, row=DesiredRow.APP_USER_ENDED)], [account(okta_id=OKTA_ID)]).actions
     assert (action.kind, action.proof, action.suspended) == (ActionKind.DEACTIVATE, "app_user_ended", False)
 
 
 def test_row_16_suspension_is_remembered_as_the_only_reason() -> None:
-    left = want(wanted=Wanted.INACTIVE, row=Row.SUSPENDED)
+    left = want(wanted=Wanted.INACTIVE, row=DesiredRow.SUSPENDED)
     [action] = plan([left], [account(okta_id=OKTA_ID)]).actions
     assert action.suspended
     assert plan([left], [account(okta_id=OKTA_ID, active=False, suspended=True)]).actions == ()
@@ -175,25 +175,25 @@ def test_row_16_suspension_is_remembered_as_the_only_reason() -> None:
 
 def test_row_16_another_reason_ends_the_kept_role_of_a_suspended_account() -> None:
     have = account(okta_id=OKTA_ID, active=False, suspended=True)
-    [action] = plan([want(wanted=Wanted.INACTIVE, row=Row.DEPROVISIONED)], [have]).actions
+    [action] = plan([want(wanted=Wanted.INACTIVE, row=DesiredRow.DEPROVISIONED)], [have]).actions
     assert action.changes == {"suspended": Change(before=True, after=False)}
 
 
 def test_row_17_inactive_and_local_is_only_reported() -> None:
-    outlined = plan([want(wanted=Wanted.INACTIVE, row=Row.APP_USER_ENDED)], [account()])
+    outlined = plan([want(wanted=Wanted.INACTIVE, row=DesiredRow.APP_USER_ENDED)], [account()])
     assert outlined.actions == ()
     assert [f.code for f in outlined.findings] == [FindingCode.LEFT_BUT_LOCAL]
 
 
 @pytest.mark.parametrize("accounts", [[], [account(okta_id=OKTA_ID, active=False)], [account(active=False)]])
 def test_row_18_inactive_and_nothing_or_inactive_is_nothing(accounts) -> None:
-    outlined = plan([want(wanted=Wanted.INACTIVE, row=Row.APP_USER_ENDED)], accounts)
+    outlined = plan([want(wanted=Wanted.INACTIVE, row=DesiredRow.APP_USER_ENDED)], accounts)
     assert (outlined.actions, outlined.findings) == ((), ())
 
 
 @pytest.mark.parametrize("wanted", [Wanted.ACTIVE, Wanted.INACTIVE])
 def test_row_22_a_protected_account_is_only_reported(wanted: Wanted) -> None:
-    row = Row.LIVE if wanted is Wanted.ACTIVE else Row.APP_USER_ENDED
+    row = DesiredRow.LIVE if wanted is Wanted.ACTIVE else DesiredRow.APP_USER_ENDED
     have = account(okta_id=OKTA_ID, protected=True, mapped='{"title":"Old"}')
     outlined = plan([want(wanted=wanted, row=row, mapped='{"title":"New"}')], [have])
     assert outlined.actions == ()
@@ -206,17 +206,17 @@ def test_row_22_a_protected_local_account_is_not_linked() -> None:
 
 @pytest.mark.parametrize("accounts", [[], [account(okta_id=OKTA_ID)], [account(okta_id=OKTA_ID, active=False)]])
 def test_row_23_leave_alone_is_nothing(accounts) -> None:
-    outlined = plan([want("new@example.com", Wanted.LEAVE, row=Row.UNKNOWN_USER)], accounts)
+    outlined = plan([want("new@example.com", Wanted.LEAVE, row=DesiredRow.UNKNOWN_USER)], accounts)
     assert (outlined.actions, outlined.rows) == ((), {"leave_alone": 1})
 
 
 @pytest.mark.parametrize("active", [True, False])
 def test_suspended_and_kept_changes_attributes_and_never_the_switch(active: bool) -> None:
     have = account(okta_id=OKTA_ID, active=active)
-    outlined = plan([want(wanted=Wanted.KEEP, row=Row.SUSPENDED, mapped='{"title":"New"}')], [have])
+    outlined = plan([want(wanted=Wanted.KEEP, row=DesiredRow.SUSPENDED, mapped='{"title":"New"}')], [have])
     assert short(outlined) == [("update", ANN, None)]
-    assert plan([want(wanted=Wanted.KEEP, row=Row.SUSPENDED)], []).actions == ()
-    assert plan([want(wanted=Wanted.KEEP, row=Row.SUSPENDED)], [account()]).actions == ()
+    assert plan([want(wanted=Wanted.KEEP, row=DesiredRow.SUSPENDED)], []).actions == ()
+    assert plan([want(wanted=Wanted.KEEP, row=DesiredRow.SUSPENDED)], [account()]).actions == ()
 
 
 def test_a_name_that_is_given_up_in_the_same_plan_is_free_for_a_new_hire() -> None:

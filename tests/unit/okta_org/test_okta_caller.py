@@ -15,15 +15,15 @@ from agent.model.errors import (
     OktaUnreachable,
 )
 from agent.okta_org import calls
-from agent.okta_org.call import Answer, Reply
-from agent.okta_org.caller import CONCURRENT, Caller, Untrusted
-from agent.okta_org.limits import Allowance, Limits
+from agent.okta_org.call import OktaAnswer, Reply
+from agent.okta_org.caller import CONCURRENT, OktaCaller, Untrusted
+from agent.okta_org.limits import CallAllowance, RateLimits
 from agent.settings import OktaSettings
 
 READ = calls.app("0oa1")
 WRITE = calls.create_user({"login": "p@example.com"}, activate=False, groups=())
-GOOD = Answer(status=200, body=b'{"id":"0oa1"}')
-REVOKED = Answer(status=401, body=b'{"errorCode":"E0000011","errorSummary":"Invalid token provided"}')
+GOOD = OktaAnswer(status=200, body=b'{"id":"0oa1"}')
+REVOKED = OktaAnswer(status=401, body=b'{"errorCode":"E0000011","errorSummary":"Invalid token provided"}')
 
 
 @dataclass
@@ -76,9 +76,9 @@ def fetch(wire, call=READ, *, retries=5, max_wait=900.0, credentials=None, waits
 
     async def go():
         now = lambda: sum(waits)  # noqa: E731 - time passes by waiting alone
-        limits = Limits(0.8, clock=now, wall=now, sleep=waits.sleep, jitter=lambda: 0.5, on_wait=lambda s, b: None)
-        caller = Caller(wire, limits, max_retries=retries, credentials=credentials)
-        allowance = Allowance(max_wait)
+        limits = RateLimits(0.8, clock=now, wall=now, sleep=waits.sleep, jitter=lambda: 0.5, on_wait=lambda s, b: None)
+        caller = OktaCaller(wire, limits, max_retries=retries, credentials=credentials)
+        allowance = CallAllowance(max_wait)
         found = await asyncio.gather(*(caller.fetch(call, allowance) for _ in range(times)), return_exceptions=True)
         return found[0] if times == 1 else found
 
@@ -89,14 +89,14 @@ def fetch(wire, call=READ, *, retries=5, max_wait=900.0, credentials=None, waits
 
 
 SOFT = [
-    Answer(status=500),
-    Answer(status=502, body=b"<html>"),
-    Answer(status=503),
-    Answer(status=504),
-    Answer(status=200, body=b""),
-    Answer(status=200, body=b'{"id":"0oa'),
-    Answer(status=200, body=b"<html>"),
-    Answer(status=404, body=b"<html>"),
+    OktaAnswer(status=500),
+    OktaAnswer(status=502, body=b"<html>"),
+    OktaAnswer(status=503),
+    OktaAnswer(status=504),
+    OktaAnswer(status=200, body=b""),
+    OktaAnswer(status=200, body=b'{"id":"0oa'),
+    OktaAnswer(status=200, body=b"<html>"),
+    OktaAnswer(status=404, body=b"<html>"),
     OktaUnreachable("no answer"),
 ]
 
@@ -120,7 +120,7 @@ def test_a_read_gives_up_after_max_retries_and_says_how_often_it_tried(soft):
 
 
 def test_without_retries_the_first_failure_is_the_last():
-    wire = Wire([Answer(status=500)])
+    wire = Wire([OktaAnswer(status=500)])
     with pytest.raises(OktaUnreachable):
         fetch(wire, retries=0)
     assert wire.sent == 1
@@ -129,18 +129,18 @@ def test_without_retries_the_first_failure_is_the_last():
 def test_back_off_doubles_and_is_capped():
     waits = Waits()
     with pytest.raises(OktaUnreachable):
-        fetch(Wire([Answer(status=500)]), retries=9, waits=waits)
+        fetch(Wire([OktaAnswer(status=500)]), retries=9, waits=waits)
     assert waits == [1, 2, 4, 8, 16, 32, 60, 60, 60]
 
 
 def test_a_503_that_names_a_time_is_believed():
     waits = Waits()
-    fetch(Wire([Answer(status=503, headers={"retry-after": ["7"]}), GOOD]), waits=waits)
+    fetch(Wire([OktaAnswer(status=503, headers={"retry-after": ["7"]}), GOOD]), waits=waits)
     assert waits == [7.0]
 
 
 def test_a_run_out_of_patience_ends_with_what_went_wrong():
-    wire = Wire([Answer(status=500)])
+    wire = Wire([OktaAnswer(status=500)])
     with pytest.raises(OktaUnreachable):
         fetch(wire, retries=20, max_wait=10)
     assert wire.sent == 4  # 1 + 2 + 4 s; another 8 would be too many
@@ -149,11 +149,11 @@ def test_a_run_out_of_patience_ends_with_what_went_wrong():
 @pytest.mark.parametrize(
     ("answer", "error"),
     [
-        (Answer(status=400), OktaRejected),
-        (Answer(status=403), OktaDenied),
-        (Answer(status=404, body=b'{"errorCode":"E0000007"}'), OktaNotFound),
-        (Answer(status=302), OktaRejected),
-        (Answer(status=410), OktaRejected),
+        (OktaAnswer(status=400), OktaRejected),
+        (OktaAnswer(status=403), OktaDenied),
+        (OktaAnswer(status=404, body=b'{"errorCode":"E0000007"}'), OktaNotFound),
+        (OktaAnswer(status=302), OktaRejected),
+        (OktaAnswer(status=410), OktaRejected),
         (Untrusted("self-signed"), OktaUnreachable),
     ],
 )
@@ -167,8 +167,8 @@ def test_what_does_not_pass_is_not_tried_again(answer, error):
 @pytest.mark.parametrize("call", [READ, WRITE], ids=["read", "write"])
 @pytest.mark.parametrize("times", [1, 3])
 def test_a_429_is_waited_out_by_reads_and_writes(call, times):
-    refused = Answer(status=429, headers={"retry-after": ["20"]})
-    wire = Wire([refused] * times + [Answer(status=200, body=b'{"id":"0oa1"}')])
+    refused = OktaAnswer(status=429, headers={"retry-after": ["20"]})
+    wire = Wire([refused] * times + [OktaAnswer(status=200, body=b'{"id":"0oa1"}')])
     waits = Waits()
     fetch(wire, call, waits=waits)
     assert wire.sent == times + 1
@@ -177,13 +177,13 @@ def test_a_429_is_waited_out_by_reads_and_writes(call, times):
 
 def test_a_429_without_any_header_is_backed_off_from():
     waits = Waits()
-    fetch(Wire([Answer(status=429), Answer(status=429), GOOD]), waits=waits)
+    fetch(Wire([OktaAnswer(status=429), OktaAnswer(status=429), GOOD]), waits=waits)
     assert waits == [1.0, 2.0]
 
 
 @pytest.mark.parametrize("call", [READ, WRITE], ids=["read", "write"])
 def test_a_429_for_ever_ends_as_throttled(call):
-    wire = Wire([Answer(status=429, headers={"retry-after": ["1"]})])
+    wire = Wire([OktaAnswer(status=429, headers={"retry-after": ["1"]})])
     with pytest.raises(OktaThrottled):
         fetch(wire, call)
     assert wire.sent == 6
@@ -192,13 +192,13 @@ def test_a_429_for_ever_ends_as_throttled(call):
 @pytest.mark.parametrize(
     ("lost", "maybe_done"),
     [
-        (Answer(status=500), True),
-        (Answer(status=502), True),
-        (Answer(status=503), True),
-        (Answer(status=504), True),
-        (Answer(status=503, body=b'{"errorCode":"E0000010"}'), False),
-        (Answer(status=200, body=b""), True),
-        (Answer(status=201, body=b'{"id":'), True),
+        (OktaAnswer(status=500), True),
+        (OktaAnswer(status=502), True),
+        (OktaAnswer(status=503), True),
+        (OktaAnswer(status=504), True),
+        (OktaAnswer(status=503, body=b'{"errorCode":"E0000010"}'), False),
+        (OktaAnswer(status=200, body=b""), True),
+        (OktaAnswer(status=201, body=b'{"id":'), True),
         (OktaUnreachable("cut", maybe_done=True), True),
         (OktaUnreachable("connection refused"), False),
     ],
@@ -270,6 +270,13 @@ def test_no_more_than_eight_calls_are_under_way():
 
 
 def test_every_error_is_one_of_okta():
-    for answer in [*SOFT, REVOKED, Answer(status=429), Answer(status=599), Answer(status=100), Answer(status=418)]:
+    for answer in [
+        *SOFT,
+        REVOKED,
+        OktaAnswer(status=429),
+        OktaAnswer(status=599),
+        OktaAnswer(status=100),
+        OktaAnswer(status=418),
+    ]:
         with pytest.raises(OktaError):
             fetch(Wire([answer]), retries=0)

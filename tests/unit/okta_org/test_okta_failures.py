@@ -4,16 +4,16 @@ import pytest
 
 from agent.model.errors import OktaDenied, OktaNotFound, OktaRejected, OktaThrottled, OktaUnreachable
 from agent.okta_org import calls
-from agent.okta_org.call import Answer
+from agent.okta_org.call import OktaAnswer
 from agent.okta_org.failures import EXPLAINED, failure
 
 READ = calls.app_users("0oa1", 500)
 WRITE = calls.create_user({}, activate=False, groups=())
 
 
-def answer(status: int, code: str = "", summary: str = "", *causes: str, **headers: str) -> Answer:
+def answer(status: int, code: str = "", summary: str = "", *causes: str, **headers: str) -> OktaAnswer:
     body = {"errorCode": code, "errorSummary": summary, "errorCauses": [{"errorSummary": c} for c in causes]}
-    return Answer(
+    return OktaAnswer(
         status=status,
         body=json.dumps(body).encode() if code else b"",
         headers={name: [value] for name, value in headers.items()},
@@ -54,7 +54,7 @@ def test_each_status_is_one_error(status, code, error):
 
 
 def test_a_404_of_a_gateway_is_not_okta_saying_that_nobody_is_there():
-    gateway = Answer(status=404, body=b"<html>not found</html>")
+    gateway = OktaAnswer(status=404, body=b"<html>not found</html>")
     assert isinstance(failure(READ, gateway), OktaUnreachable)
 
 
@@ -94,7 +94,7 @@ def test_a_redirect_names_the_host_alone():
 
 @pytest.mark.parametrize("body", [b"[]", b'{"errorCode":3}', b'{"errorCode":"E1","errorCauses":"x"}', b"\xff", b"null"])
 def test_an_error_body_of_another_shape_is_still_an_error(body):
-    assert isinstance(failure(READ, Answer(status=400, body=body)), OktaRejected)
+    assert isinstance(failure(READ, OktaAnswer(status=400, body=body)), OktaRejected)
 
 
 def test_long_words_of_okta_are_cut():

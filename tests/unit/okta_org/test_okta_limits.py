@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agent.model.errors import OktaThrottled
-from agent.okta_org.limits import Allowance, Limits, lowest, retry_after
+from agent.okta_org.limits import CallAllowance, RateLimits, lowest, retry_after
 
 START = 1_800_000_000.0
 
@@ -35,8 +35,8 @@ class Time:
         self.now = max(self.now, until)
 
 
-def limits(time: Time, share: float = 0.8, jitter: float = 0.0) -> Limits:
-    return Limits(
+def limits(time: Time, share: float = 0.8, jitter: float = 0.0) -> RateLimits:
+    return RateLimits(
         share,
         clock=time.clock,
         wall=time.wall,
@@ -72,14 +72,14 @@ class Okta:
         }
 
 
-async def call(budget: Limits, okta: Okta, allowance: Allowance, bucket: str = "apps") -> None:
+async def call(budget: RateLimits, okta: Okta, allowance: CallAllowance, bucket: str = "apps") -> None:
     await budget.enter(bucket, allowance)
     await asyncio.sleep(0)
     budget.leave(bucket, okta.call())
 
 
-def forever() -> Allowance:
-    return Allowance(math.inf)
+def forever() -> CallAllowance:
+    return CallAllowance(math.inf)
 
 
 @pytest.mark.parametrize("ahead", [0.0, 3600.0, -3600.0])
@@ -253,7 +253,7 @@ def test_a_429_stops_the_whole_bucket_until_the_reset():
 
 
 def test_waits_that_overlap_count_once():
-    allowance = Allowance(100)
+    allowance = CallAllowance(100)
     assert all(allowance.take(60, now=0) for _ in range(8))
     assert allowance.used == 60
     assert allowance.take(60, now=40)
@@ -266,7 +266,7 @@ def test_a_run_that_would_wait_too_long_ends_and_says_so():
     okta, budget = Okta(time, 1), limits(time)
 
     async def sweep() -> None:
-        allowance = Allowance(100)
+        allowance = CallAllowance(100)
         await call(budget, okta, allowance)
         await call(budget, okta, allowance)
         await call(budget, okta, allowance)

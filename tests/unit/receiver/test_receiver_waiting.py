@@ -4,7 +4,7 @@ import asyncio
 import threading
 from concurrent.futures import Future
 
-from agent.receiver.waiting import Waiting
+from agent.receiver.commit_wakeup import Waiting
 
 
 def test_every_waiter_gets_its_own_answer_whoever_finishes_it() -> None:

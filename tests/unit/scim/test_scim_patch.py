@@ -36,7 +36,7 @@ def operation(op: str, path: str | None = None, *value: Any) -> dict[str, Any]:
     return {"op": op} | ({} if path is None else {"path": path}) | ({"value": value[0]} if value else {})
 
 
-def outcome(*operations: dict[str, Any], user: DirectoryUser = USER) -> patch.Outcome:
+def outcome(*operations: dict[str, Any], user: DirectoryUser = USER) -> patch.PatchResult:
     return patch.read({"Operations": list(operations)})(user)
 
 

@@ -3,7 +3,7 @@
 import tomllib
 from pathlib import Path
 
-from agent.settings import Loaded, Origin, Settings
+from agent.settings import Loaded, SettingSource, Settings
 from agent.settings.describe import MASK, all_settings, describe, docs_table, example_file
 
 ROOT = Path(__file__).parents[3]
@@ -54,11 +54,11 @@ def test_secrets_and_passwords_in_addresses_are_masked() -> None:
 
 def test_each_value_tells_where_it_came_from() -> None:
     origins = {
-        ("server", "port"): Origin(kind="file", place="agent.toml:3"),
-        ("mapping", "x"): Origin(kind="environment"),
+        ("server", "port"): SettingSource(kind="file", place="agent.toml:3"),
+        ("mapping", "x"): SettingSource(kind="environment"),
     }
     settings = Settings(server={"port": 1}, mapping={"x": "title"})
     rows = {row.name: row for row in describe(Loaded(settings=settings, file=None, origins=origins))}
-    assert rows["server.port"].origin == Origin(kind="file", place="agent.toml:3")
+    assert rows["server.port"].origin == SettingSource(kind="file", place="agent.toml:3")
     assert rows["mapping"].origin.kind == "environment"
     assert rows["server.host"].origin.kind == "default"

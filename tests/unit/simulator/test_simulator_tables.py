@@ -8,11 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.simulator import ids, names, oracle, paging, render, schema, scim_body
-from agent.simulator.entities import LIVE, AppUser, User
-from agent.simulator.errors import OktaError
+from agent.simulator.entities import LIVE, OrgAppUser, User
+from agent.simulator.errors import ApiError
 from agent.simulator.faults import Fault
 from agent.simulator.filters import Filter
-from agent.simulator.limits import Limits
+from agent.simulator.limits import RateLimiter
 
 NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
 SETTLE = timedelta(minutes=5)
@@ -20,11 +20,11 @@ SETTLE = timedelta(minutes=5)
 
 def person(
     okta: str = "ACTIVE", app: str = "PROVISIONED", *, sync: str = "SYNCHRONIZED", age_s: int = 86_400
-) -> AppUser:
+) -> OrgAppUser:
     then = ids.okta_time(NOW - timedelta(seconds=age_s))
     profile = next(iter(names.people(1, 7)))
     user = User(id="00u1", status=okta, profile=profile, created=then, last_updated=then)
-    return AppUser(
+    return OrgAppUser(
         user=user,
         scope="USER",
         status=app,
@@ -36,7 +36,7 @@ def person(
     )
 
 
-def wanted(one: AppUser, *, suspended_off: bool = False) -> str:
+def wanted(one: OrgAppUser, *, suspended_off: bool = False) -> str:
     return oracle.wanted(one.user, one, NOW, settle=SETTLE, suspended_off=suspended_off)
 
 
@@ -172,7 +172,7 @@ def test_a_search_looks_past_case() -> None:
     "text", ["", "a", "a eq", 'a eq "x', 'c eq "x"', 'a eq "x" b', '(a eq "x"', 'a is "x"', "a eq x"]
 )
 def test_a_bad_filter_is_an_error(text: str) -> None:
-    with pytest.raises(OktaError, match="E0000031"):
+    with pytest.raises(ApiError, match="E0000031"):
         Filter(text, _read, fold=False).compile()
 
 
@@ -180,7 +180,7 @@ def test_a_bad_filter_is_an_error(text: str) -> None:
 def test_no_filter_text_crashes(text: str) -> None:
     try:
         Filter(text, _read, fold=False).compile()({"a": "x"})
-    except OktaError as exc:
+    except ApiError as exc:
         if exc.code != "E0000031":
             raise
 
@@ -247,4 +247,4 @@ def test_a_faults_glob(pattern: str, path: str, query: str, hit: bool) -> None:
     ],
 )
 def test_each_path_has_its_bucket(path: str, limit: int) -> None:
-    assert Limits(None).count(path).limit == limit
+    assert RateLimiter(None).count(path).limit == limit

@@ -5,17 +5,16 @@ sees what is true now. Called with the lease held, before anything else is done.
 """
 
 from datetime import datetime
-from typing import Any
 
+from agent.directory.action_drafts import holds
 from agent.directory.port import Directory
 from agent.model.codes import ActionKind, ActionState
 from agent.model.plan import Action
 from agent.model.users import DirectoryUser, identity_key
-from agent.reconcile.drafts import holds
-from agent.reconcile.report import Outcome
-from agent.reconcile.resuming import DIED
+from agent.reconcile.approvals import DIED
+from agent.runs.report import Outcome
 from agent.store import plans, runs
-from agent.store.engine import Store
+from agent.store.engine import Connection, Store
 from agent.store.plans import SentAction
 
 _RUN_KINDS = ("sweep", "single")
@@ -51,14 +50,14 @@ def _account(directory: Directory, action: Action) -> DirectoryUser | None:
     return directory.find(okta_id=action.okta_id) if action.okta_id else None
 
 
-def _settle(conn: Any, ended: list[tuple[SentAction, bool]], now: datetime) -> None:
+def _settle(conn: Connection, ended: list[tuple[SentAction, bool]], now: datetime) -> None:
     for sent, happened in ended:
         state = ActionState.DONE if happened else ActionState.STALE
         error = "" if happened else DIED
         plans.mark(conn, sent.plan_id, [sent.action.n], state, now, error=error)
 
 
-def _end(conn: Any, run_ids: list[int], now: datetime) -> None:
+def _end(conn: Connection, run_ids: list[int], now: datetime) -> None:
     detail = "The process died during this run. What it had begun was read back."
     for run_id in run_ids:
         runs.finish(conn, run_id, outcome=Outcome.ERROR.value, exit_code=1, counts={}, now=now, detail=detail)

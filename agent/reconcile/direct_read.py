@@ -13,8 +13,8 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from agent.directory.port import Directory
-from agent.model.absence import Answer, Proof, concerns
-from agent.model.cases import Account, Candidate
+from agent.model.absence import AbsenceAnswer, Proof, concerns
+from agent.model.cases import CurrentAccount, Pair
 from agent.model.codes import FindingCode
 from agent.model.errors import AgentError, NotFound, Unreadable
 from agent.model.mapping import Mapping
@@ -22,8 +22,8 @@ from agent.model.okta import Person
 from agent.model.plan import Finding
 from agent.model.users import DirectoryUser, identity_key
 from agent.okta_org.org import OktaOrg
-from agent.reconcile.projecting import Projector
-from agent.reconcile.proving import answer
+from agent.reconcile.absence_proof import answer
+from agent.reconcile.projector import Projector
 from agent.scim import filter as filters
 
 #: A longer chain of names is no rename any more.
@@ -40,9 +40,9 @@ class Asked(Struct, frozen=True, kw_only=True):
     directory_ids: tuple[str, ...] = ()
 
 
-class Found(Struct, kw_only=True):
-    candidates: list[Candidate] = []
-    absences: list[tuple[Account, Proof]] = []
+class PeopleRead(Struct, kw_only=True):
+    candidates: list[Pair] = []
+    absences: list[tuple[CurrentAccount, Proof]] = []
     findings: list[Finding] = []
     #: Okta user id → when to look again.
     due: dict[str, datetime] = {}
@@ -57,10 +57,10 @@ class SingleReader(Struct, frozen=True, kw_only=True):
     projector: Projector
     clock: Callable[[], datetime]
 
-    def read(self, asked: Asked) -> Found:
+    def read(self, asked: Asked) -> PeopleRead:
         """Unreadable only where nobody who was asked for can be read."""
-        found = Found()
-        people: dict[str, Candidate | None] = {}
+        found = PeopleRead()
+        people: dict[str, Pair | None] = {}
         without: list[DirectoryUser] = []
         unread: list[Unreadable] = []
         readable = 0
@@ -84,13 +84,15 @@ class SingleReader(Struct, frozen=True, kw_only=True):
             raise unread[0]
         found.candidates = _twins([c for c in people.values() if c is not None])
         for user in without:
-            account = Account.of(user, self.projector.mapping)
+            account = CurrentAccount.of(user, self.projector.mapping)
             if concerns(account):
                 found.absences.append((account, answer(account, None, self.projector, self.clock())))
         found.people = len(people)
         return found
 
-    def _first(self, asked: Asked, without: list[DirectoryUser], found: Found, unread: list[Unreadable]) -> list[str]:
+    def _first(
+        self, asked: Asked, without: list[DirectoryUser], found: PeopleRead, unread: list[Unreadable]
+    ) -> list[str]:
         """Okta user ids of those who were asked for; ``without``: accounts of which Okta knows nobody."""
         ids = list(asked.okta_ids)
         names = [*((name, True) for name in asked.logins), *((name, False) for name in asked.directory_ids)]
@@ -136,7 +138,7 @@ class SingleReader(Struct, frozen=True, kw_only=True):
             return f"Did you mean {' or '.join(keys[key] for key in close)}?"
         return "Check the spelling; give a userName or an Okta login."
 
-    def _person(self, person: Person, found: Found) -> Candidate | None:
+    def _person(self, person: Person, found: PeopleRead) -> Pair | None:
         now = self.clock()
         projected = self.projector.read(person, now)
         if projected is None:
@@ -148,14 +150,14 @@ class SingleReader(Struct, frozen=True, kw_only=True):
         if desired.due is not None:
             found.due[want.okta_id] = desired.due
         mapping = self.projector.mapping
-        return Candidate(
+        return Pair(
             want=want,
             bound=_maybe(self.directory.find(okta_id=want.okta_id), mapping),
             named=_maybe(self.directory.get(want.external_id), mapping) if want.external_id else None,
             holder=_maybe(self.directory.find(user_name_key=want.user_name_key), mapping),
         )
 
-    def _absent(self, person: Person, found: Found, now: datetime) -> None:
+    def _absent(self, person: Person, found: PeopleRead, now: datetime) -> None:
         user = self.directory.find(okta_id=person.okta_id)
         if user is None and person.okta_user is not None:
             login = str(person.okta_user.profile.get("login") or "")
@@ -163,11 +165,11 @@ class SingleReader(Struct, frozen=True, kw_only=True):
             user = named if named is not None and named.okta_id is None else None
         if user is None:
             return
-        account = Account.of(user, self.projector.mapping)
+        account = CurrentAccount.of(user, self.projector.mapping)
         if concerns(account):
             found.absences.append((account, answer(account, person, self.projector, now)))
 
-    def _chain(self, candidate: Candidate) -> list[str]:
+    def _chain(self, candidate: Pair) -> list[str]:
         """Who has the wanted name, if it is somebody else's."""
         holder = candidate.holder
         if holder is None or holder.okta_id in (None, candidate.want.okta_id):
@@ -175,20 +177,20 @@ class SingleReader(Struct, frozen=True, kw_only=True):
         return [str(holder.okta_id)]
 
 
-def not_disproved(absences: Sequence[tuple[Account, Proof]]) -> list[tuple[Account, Proof]]:
+def not_disproved(absences: Sequence[tuple[CurrentAccount, Proof]]) -> list[tuple[CurrentAccount, Proof]]:
     """A direct read that finds the person assigned is no disproved listing: there was none."""
-    return [(account, proof) for account, proof in absences if proof.answer is not Answer.PRESENT]
+    return [(account, proof) for account, proof in absences if proof.answer is not AbsenceAnswer.PRESENT]
 
 
 def _unreadable(login: str, exc: Unreadable, okta_id: str | None) -> Finding:
     return Finding(code=FindingCode.UNREADABLE, login=login, detail=exc.detail, okta_id=okta_id)
 
 
-def _maybe(user: DirectoryUser | None, mapping: Mapping) -> Account | None:
-    return None if user is None else Account.of(user, mapping)
+def _maybe(user: DirectoryUser | None, mapping: Mapping) -> CurrentAccount | None:
+    return None if user is None else CurrentAccount.of(user, mapping)
 
 
-def _twins(candidates: list[Candidate]) -> list[Candidate]:
+def _twins(candidates: list[Pair]) -> list[Pair]:
     names = [c.want.user_name_key for c in candidates if c.want.names_somebody]
     return [
         replace(c, twin=True) if c.want.names_somebody and names.count(c.want.user_name_key) > 1 else c

@@ -12,16 +12,16 @@ from msgspec import Struct, field
 
 from agent.model.cases import Want
 from agent.model.codes import FindingCode
-from agent.model.crash_points import crash_point
 from agent.model.desired import user_status
 from agent.model.errors import Frozen, OktaRejected
 from agent.model.okta import AppUser
 from agent.model.plan import Finding
 from agent.okta_org.org import OktaOrg
-from agent.reconcile.preflight import Binding, usable_app
-from agent.reconcile.progress import Progress
-from agent.reconcile.projecting import Projector
+from agent.reconcile.projector import Projector
+from agent.runs.preflight import Binding, usable_app
+from agent.runs.progress import Progress
 from agent.store.account import Account
+from agent.store.crash_points import crash_point
 from agent.store.staging import Staging
 
 #: Statuses that change what is wanted of an assigned person; all others are live. DEPROVISIONED comes by its time.

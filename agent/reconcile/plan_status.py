@@ -2,15 +2,15 @@
 
 from collections.abc import Collection
 from datetime import datetime
-from typing import Any
 
 from msgspec import Struct
 
 from agent.model.codes import ActionState, PlanStatus
 from agent.model.guard import APPROVABLE, APPROVABLE_RUNS, BOUNDED, NEED_COUNT, ONE_BY_ONE
 from agent.model.plan import Action
-from agent.reconcile.keeping import KIND
+from agent.runs.stored_plans import KIND
 from agent.store import plans
+from agent.store.engine import Connection
 from agent.store.plans import StoredPlan
 
 #: Further back nothing waits any more.
@@ -24,7 +24,7 @@ class Told(Struct, frozen=True, kw_only=True):
     detail: str
 
 
-def look(conn: Any, people: Collection[str], now: datetime) -> Told | None:
+def look(conn: Connection, people: Collection[str], now: datetime) -> Told | None:
     """The plan that is open comes before newer ones: a run that holds the same again leaves the old one to be approved."""
     found = plans.about(conn, people, _NEWEST)
     for stored in found:
@@ -46,7 +46,7 @@ def _held(stored: StoredPlan, actions: Collection[Action]) -> list[Action]:
     return [a for a in actions if a.state in waiting and (whole or a.held is not None)]
 
 
-def _open(conn: Any, stored: StoredPlan, held: list[Action]) -> str:
+def _open(conn: Connection, stored: StoredPlan, held: list[Action]) -> str:
     why = f"{_name(stored)} waits for a person ({_why(stored, held)}) until {stored.expires:%Y-%m-%d %H:%M} UTC."
     approve = f"opshelm-agent plans approve {stored.id} --checksum {stored.checksum}"
     if stored.kind != KIND:
@@ -85,6 +85,6 @@ def _why(stored: StoredPlan, held: list[Action]) -> str:
     return f"{code}: {detail}" if code and detail else str(code or "held")
 
 
-def _bounded(conn: Any, stored: StoredPlan) -> int:
+def _bounded(conn: Connection, stored: StoredPlan) -> int:
     whole = plans.get(conn, stored.id)
     return sum(action.kind in BOUNDED for action in whole.plan.actions) if whole else 0

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from agent.model.cases import NameRules, Want
 from agent.model.codes import FindingCode
-from agent.model.desired import Desired, Rules, desire, user_status
+from agent.model.desired import Desired, DesiredRules, desire, user_status
 from agent.model.errors import UNDECODABLE
 from agent.model.mapping import Mapping
 from agent.model.okta import NO_PROFILE, UNREADABLE, AppUser, Person
@@ -21,7 +21,7 @@ _SYNC_ERRORS = ("ERROR",)
 
 class Projector(Struct, frozen=True, kw_only=True):
     mapping: Mapping
-    rules: Rules
+    rules: DesiredRules
     names: NameRules
 
     @classmethod
@@ -29,7 +29,7 @@ class Projector(Struct, frozen=True, kw_only=True):
         reconcile = settings.reconcile
         return cls(
             mapping=Mapping(settings.mapping),
-            rules=Rules(settle=reconcile.settle, syncing=reconcile.syncing, suspended=settings.policy.suspended),
+            rules=DesiredRules(settle=reconcile.settle, syncing=reconcile.syncing, suspended=settings.policy.suspended),
             names=NameRules(is_email=settings.receiver.username_is_email, ascii_only=settings.receiver.ascii_usernames),
         )
 

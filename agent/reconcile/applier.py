@@ -8,28 +8,28 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
+from agent.directory.batches import Ended, Writer, after_undone
 from agent.directory.port import WriteContext
 from agent.directory.sql import SqlDirectory
 from agent.model.cases import Want
 from agent.model.codes import ActionKind, ActionState, HeldCode, Source
-from agent.model.crash_points import crash_point
 from agent.model.guard import Grant, ends_access, exempt
 from agent.model.plan import Action
 from agent.okta_org.org import OktaOrg
-from agent.reconcile.progress import Progress
-from agent.reconcile.projecting import Projector
-from agent.reconcile.writing import Ended, Writer, after_undone
+from agent.reconcile.projector import Projector
+from agent.runs.progress import Progress
 from agent.settings import Settings
 from agent.store import account, plans
-from agent.store.engine import Store
+from agent.store.crash_points import crash_point
+from agent.store.engine import Connection, Store
 
 if TYPE_CHECKING:
+    from agent.directory.remote.batches import CallingWriter
     from agent.directory.remote.directory import RemoteDirectory
-    from agent.reconcile.calling import CallingWriter
 
 
 class Job(Struct, frozen=True, kw_only=True):
@@ -91,7 +91,7 @@ class Applier(Struct, frozen=True, kw_only=True):
     def _writer(self) -> "Writer | CallingWriter":
         if isinstance(self.directory, SqlDirectory):
             return Writer(self.directory, self.settings.reconcile.batch)
-        from agent.reconcile.calling import CallingWriter
+        from agent.directory.remote.batches import CallingWriter
 
         return CallingWriter(self.directory)
 
@@ -181,7 +181,7 @@ class Applier(Struct, frozen=True, kw_only=True):
         result.left = why
 
 
-def _hold_all(plan_id: int, actions: Sequence[Action], why: str, conn: Any) -> None:
+def _hold_all(plan_id: int, actions: Sequence[Action], why: str, conn: Connection) -> None:
     for action in actions:
         plans.hold(conn, plan_id, action.n, HeldCode.FAILED_ACTIONS, why)
 

@@ -15,7 +15,6 @@ Nothing is read before the pins exist: nothing could be applied, and the first s
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Any
 
 import msgspec
 import structlog
@@ -24,11 +23,11 @@ from msgspec import Struct
 from agent.model.errors import OktaDenied, OktaNotFound, OktaRejected, UsageError
 from agent.model.okta import LogEvent
 from agent.okta_org.org import OktaOrg
-from agent.reconcile.naming import log_filter
-from agent.reconcile.queueing import Queued, ask_for_sweep, queue
+from agent.reconcile.event_names import log_filter
+from agent.reconcile.event_queue import Queued, ask_for_sweep, queue
 from agent.settings import Settings
 from agent.store import account, alarms, cursors, events
-from agent.store.engine import Store
+from agent.store.engine import Connection, Store
 
 CURSOR = "system_log"
 #: How far back the log is read again, and how often.
@@ -71,7 +70,7 @@ class Polled(Struct, kw_only=True):
         self.sweep |= queued.sweep
 
 
-class SystemLog:
+class SystemLogReader:
     """One for each process. ``poll`` from one thread; set ``stopping`` to end it after a page."""
 
     def __init__(
@@ -162,7 +161,7 @@ class SystemLog:
         position = Position(app_id=self._app_id, since=now - OVERLAP)
         fresh = _encode(position)
 
-        def work(conn: Any) -> bool:
+        def work(conn: Connection) -> bool:
             if not cursors.swap(conn, CURSOR, old, fresh, now):
                 return False
             ask_for_sweep(conn, now)
@@ -178,7 +177,7 @@ class SystemLog:
         """The page's work and the cursor behind it, together; None: another agent has moved the cursor meanwhile."""
         now = self._clock()
 
-        def work(conn: Any) -> Queued | None:
+        def work(conn: Connection) -> Queued | None:
             if not cursors.swap(conn, CURSOR, old, new, now):
                 return None
             return self._queue(conn, found, now)
@@ -197,10 +196,10 @@ class SystemLog:
                 return
             position = Position(app_id=self._app_id, next=link)
 
-    def _queue(self, conn: Any, found: list[LogEvent], now: datetime) -> Queued:
+    def _queue(self, conn: Connection, found: list[LogEvent], now: datetime) -> Queued:
         return queue(conn, found, app_id=self._app_id, page_size=self._settings.reconcile.page_size, now=now)
 
-    def _tidy(self, conn: Any, now: datetime) -> None:
+    def _tidy(self, conn: Connection, now: datetime) -> None:
         alarms.clear(conn, UNREAD, _SUBJECT, now)
         events.forget(conn, now - REMEMBER)
 

@@ -102,7 +102,7 @@ def _creation(match: Match, settings: Settings) -> dict[str, Change]:
     return changes
 
 
-class Group(Struct, frozen=True, kw_only=True):
+class AccountActions(Struct, frozen=True, kw_only=True):
     """The actions of one account, as stored."""
 
     assign: Action
@@ -117,11 +117,11 @@ class Group(Struct, frozen=True, kw_only=True):
         return (self.assign,) if self.create is None else (self.create, self.assign)
 
 
-def groups(plan: Plan) -> list[Group]:
+def groups(plan: Plan) -> list[AccountActions]:
     """Account by account; held actions are in none of them."""
     creates = {a.directory_id: a for a in plan.actions if a.kind is ActionKind.OKTA_CREATE}
     return [
-        Group(assign=action, create=creates.get(action.directory_id))
+        AccountActions(assign=action, create=creates.get(action.directory_id))
         for action in plan.actions
         if action.kind is ActionKind.OKTA_ASSIGN and action.held is None
     ]
@@ -137,7 +137,7 @@ def decisions_of(plan: Plan) -> dict[str, str]:
     }
 
 
-def moved(group: Group, match: Match, settings: Settings, *, named: bool) -> str:
+def moved(group: AccountActions, match: Match, settings: Settings, *, named: bool) -> str:
     """Why what was planned is no longer what a new plan would say; "" where it still is."""
     if match.held is not None:
         return match.held_detail

@@ -14,8 +14,9 @@ from msgspec.structs import replace
 from agent.model.codes import FindingCode
 from agent.model.okta import LogEvent
 from agent.model.plan import Finding
-from agent.reconcile.naming import named
+from agent.reconcile.event_names import named
 from agent.store import account, alarms, attention, events
+from agent.store.engine import Connection
 from agent.store.events import PushFailure
 
 #: Calls of a sweep beside its pages: the org, the app (twice), the lists by status.
@@ -40,7 +41,7 @@ class Queued(Struct, frozen=True, kw_only=True):
 
 
 def queue(
-    conn: Any, found: Sequence[LogEvent], *, app_id: str, page_size: int, now: datetime, delivery: str = ""
+    conn: Connection, found: Sequence[LogEvent], *, app_id: str, page_size: int, now: datetime, delivery: str = ""
 ) -> Queued:
     """``delivery``: the id of the message that brought them; met before, it brings nothing."""
     if delivery and not events.meet(conn, [delivery], now):
@@ -65,17 +66,17 @@ def sweep_calls(people: int, page_size: int) -> int:
     return -(-people // page_size) + _SWEEP_CALLS
 
 
-def ask_for_sweep(conn: Any, now: datetime) -> None:
+def ask_for_sweep(conn: Connection, now: datetime) -> None:
     attention.add(conn, reason=attention.SWEEP, not_before=now, now=now)
 
 
-def heal(conn: Any, people: Sequence[str], before: datetime, now: datetime) -> None:
+def heal(conn: Connection, people: Sequence[str], before: datetime, now: datetime) -> None:
     """These are as Okta wants them: what failed before is over, and the alarm with the last of it."""
     events.heal(conn, people, before, now)
     tell(conn, now)
 
 
-def tell(conn: Any, now: datetime) -> None:
+def tell(conn: Connection, now: datetime) -> None:
     """The one alarm on failed pushes says what is open now."""
     left = events.open_failures(conn)
     if not left:
@@ -88,7 +89,7 @@ def tell(conn: Any, now: datetime) -> None:
     alarms.raise_alarm(conn, PUSH_FAILED, _SUBJECT, detail, now)
 
 
-def worded(conn: Any, findings: tuple[Finding, ...], people: Collection[str] = ()) -> tuple[Finding, ...]:
+def worded(conn: Connection, findings: tuple[Finding, ...], people: Collection[str] = ()) -> tuple[Finding, ...]:
     """Failed pushes in Okta's own words; of ``people`` also those whose app user shows no error any more."""
     named = {f.okta_id for f in findings if f.code is FindingCode.SYNC_ERROR and f.okta_id is not None}
     known = events.failures_of(conn, named | set(people))
@@ -109,7 +110,7 @@ def words(failure: PushFailure) -> str:
     return f"{failure.event_type} failed at {failure.at:%Y-%m-%d %H:%M} UTC: {failure.reason.rstrip('.')}"
 
 
-def _keep_failures(conn: Any, failures: Sequence[Any], pushed: dict[str, datetime], now: datetime) -> None:
+def _keep_failures(conn: Connection, failures: Sequence[Any], pushed: dict[str, datetime], now: datetime) -> None:
     open_before = {failure.okta_id for failure in events.open_failures(conn)} if pushed else set()
     if failures:
         events.failed(

@@ -10,7 +10,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from agent.model.absence import Proof, classify_absent
-from agent.model.cases import Account, Candidate, CaseRow, Classifier, NameRules, wants_rename
+from agent.model.cases import CaseRow, Classifier, CurrentAccount, NameRules, Pair, wants_rename
 from agent.model.codes import ActionKind, HeldCode
 from agent.model.mapping import Mapping
 from agent.model.order import ordered, resolve
@@ -28,7 +28,7 @@ class Outline(Struct, frozen=True, kw_only=True):
 
 
 def outline(
-    candidates: Sequence[Candidate], absences: Iterable[tuple[Account, Proof]], mapping: Mapping, rules: NameRules
+    candidates: Sequence[Pair], absences: Iterable[tuple[CurrentAccount, Proof]], mapping: Mapping, rules: NameRules
 ) -> Outline:
     candidates = _claimed_once(candidates)
     renaming = {c.linked.id: c for c in candidates if c.linked is not None and wants_rename(c, rules)}
@@ -46,7 +46,7 @@ def outline(
     )
 
 
-def _claimed_once(candidates: Sequence[Candidate]) -> Sequence[Candidate]:
+def _claimed_once(candidates: Sequence[Pair]) -> Sequence[Pair]:
     """Two app users that name the same account are twins as well."""
     claims = Counter(c.linked.id for c in candidates if c.linked is not None and c.want.names_somebody)
     if not any(n > 1 for n in claims.values()):
@@ -57,7 +57,7 @@ def _claimed_once(candidates: Sequence[Candidate]) -> Sequence[Candidate]:
     ]
 
 
-def _cycle(cycle: tuple[str, ...], renaming: dict[str, Candidate], rules: NameRules) -> Action:
+def _cycle(cycle: tuple[str, ...], renaming: dict[str, Pair], rules: NameRules) -> Action:
     """Everybody in the ring at once; ``changes`` name each member's userName."""
     members = [(renaming[account].linked, renaming[account].want) for account in cycle]
     changes: dict[str, Change] = {}

@@ -49,7 +49,7 @@ HOOK_EVENTS = (
 )
 
 
-class Failure(Struct, frozen=True, kw_only=True):
+class FailedPush(Struct, frozen=True, kw_only=True):
     """A push of Okta's that failed, in its own words."""
 
     okta_id: str
@@ -65,7 +65,7 @@ class Named(Struct, kw_only=True):
     #: Named too, if an account here is bound to them.
     if_bound: set[str] = set()
     everybody: bool = False
-    failures: list[Failure] = []
+    failures: list[FailedPush] = []
     #: Person → when Okta's last push of them came through.
     pushed: dict[str, datetime] = {}
 
@@ -111,6 +111,6 @@ def _push(event: LogEvent, people: set[str], found: Named) -> None:
     for okta_id in people:
         if event.outcome.result == "FAILURE":
             reason = event.outcome.reason or "Okta gives no reason"
-            found.failures.append(Failure(okta_id=okta_id, event_type=event.event_type, reason=reason, at=at))
+            found.failures.append(FailedPush(okta_id=okta_id, event_type=event.event_type, reason=reason, at=at))
         elif event.outcome.result == "SUCCESS" and event.event_type not in _NO_PUSH:
             found.pushed[okta_id] = max(at, found.pushed.get(okta_id, _NEVER))

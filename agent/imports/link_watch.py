@@ -14,7 +14,6 @@ assignment or, if later, the activation
 """
 
 from datetime import datetime
-from typing import Any
 
 from agent.directory.port import Directory
 from agent.imports.survey import Assigned
@@ -23,7 +22,7 @@ from agent.model.okta import Person
 from agent.okta_org.org import OktaOrg
 from agent.settings import ImportSettings
 from agent.store import alarms, imports
-from agent.store.engine import Store
+from agent.store.engine import Connection, Store
 from agent.store.imports import Import
 
 ALARM = "import_linking"
@@ -73,7 +72,7 @@ def _managed(directory: Directory, row: Import) -> bool:
     return account is not None and account.managed and account.okta_id in (None, row.okta_id)
 
 
-def _judge(conn: Any, row: Import, person: Person, settings: ImportSettings, now: datetime) -> None:
+def _judge(conn: Connection, row: Import, person: Person, settings: ImportSettings, now: datetime) -> None:
     app_user, status = person.app_user, user_status(person.okta_user)
     if app_user is None:
         _ended(conn, row, f"The Okta user {row.okta_id} is not assigned to the app any more.", now)
@@ -92,7 +91,7 @@ def _judge(conn: Any, row: Import, person: Person, settings: ImportSettings, now
         _late(conn, row, person, settings, now)
 
 
-def _late(conn: Any, row: Import, person: Person, settings: ImportSettings, now: datetime) -> None:
+def _late(conn: Connection, row: Import, person: Person, settings: ImportSettings, now: datetime) -> None:
     """Live and not linked: late, unless its activation is younger than that."""
     changed = person.okta_user.status_changed if person.okta_user else None
     since = max(filter(None, (row.linking_since, changed)), default=now)
@@ -108,18 +107,18 @@ def _late(conn: Any, row: Import, person: Person, settings: ImportSettings, now:
     _alarm(conn, row, detail, since=since, now=now)
 
 
-def _alarm(conn: Any, row: Import, detail: str, *, since: datetime | None, now: datetime) -> None:
+def _alarm(conn: Connection, row: Import, detail: str, *, since: datetime | None, now: datetime) -> None:
     alarms.raise_alarm(conn, ALARM, _subject(row), detail, now)
     imports.asked(conn, row.directory_id, waits=False, since=since, now=now)
 
 
-def _linked(conn: Any, directory_ids: list[str], now: datetime) -> None:
+def _linked(conn: Connection, directory_ids: list[str], now: datetime) -> None:
     imports.linked(conn, directory_ids, now)
     for directory_id in directory_ids:
         alarms.clear(conn, ALARM, f"account {directory_id}", now)
 
 
-def _ended(conn: Any, row: Import, why: str, now: datetime) -> None:
+def _ended(conn: Connection, row: Import, why: str, now: datetime) -> None:
     imports.ended(conn, row.directory_id, why, now)
     alarms.clear(conn, ALARM, _subject(row), now)
 

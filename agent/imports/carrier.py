@@ -16,11 +16,10 @@ refused by Okta itself, and the look that follows finds what the first one has m
 from collections.abc import Callable
 from typing import TypeVar
 
-from agent.imports.keeping import Keeper, profile_of
-from agent.imports.planning import Group
+from agent.imports.planner import AccountActions
+from agent.imports.recorder import Keeper, profile_of
 from agent.imports.survey import find_by_login
 from agent.model.codes import ActionState
-from agent.model.crash_points import crash_point
 from agent.model.desired import LIVE, user_status
 from agent.model.errors import OktaError, OktaNotFound, OktaRejected, OktaThrottled, OktaUnreachable
 from agent.model.matching import Match
@@ -29,6 +28,7 @@ from agent.model.plan import Action
 from agent.model.users import identity_key
 from agent.okta_org.org import OktaOrg
 from agent.settings import ImportSettings
+from agent.store.crash_points import crash_point
 
 T = TypeVar("T")
 
@@ -53,7 +53,7 @@ class Carrier:
     ) -> None:
         self._okta, self._keeper, self._settings, self._pause = okta, keeper, settings, pause
 
-    def carry(self, group: Group, match: Match) -> None:
+    def carry(self, group: AccountActions, match: Match) -> None:
         """All that is still to be done for one account; Failed where that is not possible."""
         okta_id, fresh = (match.okta.id if match.okta else None), False
         create = group.create

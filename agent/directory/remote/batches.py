@@ -11,21 +11,22 @@ from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from functools import partial
 
+from agent.directory.action_drafts import draft
+from agent.directory.batches import ContextOf, Ended, after_undone, outcome
 from agent.directory.port import Draft, WriteContext, Written
+from agent.directory.remote.call_clock import ticking
 from agent.directory.remote.directory import RemoteDirectory
-from agent.directory.remote.wave import Change
+from agent.directory.remote.wave import AccountChange
+from agent.directory.remote.width import Width
 from agent.model.codes import ActionKind, ActionState
-from agent.model.crash_points import crash_point
 from agent.model.errors import AgentError, FenceLost, NotFound, StoreError, VersionConflict
 from agent.model.mapping import apply
 from agent.model.paths import EMAIL_PATH
 from agent.model.plan import Action
-from agent.model.ticking import ticking
 from agent.model.users import DirectoryUser, identity_key
-from agent.reconcile.drafts import draft
-from agent.reconcile.width import Width
-from agent.reconcile.writing import ContextOf, Ended, after_undone, outcome
 from agent.store import plans
+from agent.store.crash_points import crash_point
+from agent.store.engine import Connection
 
 #: For each call that may be under way at the same time.
 _AHEAD = 8
@@ -103,7 +104,7 @@ class CallingWriter:
         others = [partial(call, action) for action in actions if action.kind not in _TOGETHER]
         self._directory.side_by_side(others, self._width.calls)
         changes = [
-            Change(
+            AccountChange(
                 a.directory_id or "", partial(draft, a), context_of(a), self._version(a.directory_id or "", a.version)
             )
             for a in together
@@ -127,11 +128,11 @@ class CallingWriter:
         return self._versions.get(account, planned)
 
     def _mark(self, plan_id: int, ended: Sequence[Ended], now: datetime) -> None:
-        def work(conn: object) -> None:
-            plans.mark_each(conn, plan_id, [(e.n, e.state, e.error) for e in ended if e.held is None], now)  # type: ignore[arg-type]
+        def work(conn: Connection) -> None:
+            plans.mark_each(conn, plan_id, [(e.n, e.state, e.error) for e in ended if e.held is None], now)
             for e in ended:
                 if e.held is not None:
-                    plans.hold(conn, plan_id, e.n, e.held, e.error)  # type: ignore[arg-type]
+                    plans.hold(conn, plan_id, e.n, e.held, e.error)
 
         self._directory.store.write(work)
 

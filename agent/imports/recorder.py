@@ -13,7 +13,7 @@ import msgspec
 from agent.model.codes import ActionKind, ActionState, Source
 from agent.model.plan import Action
 from agent.store import imports, journal, lease, plans
-from agent.store.engine import Store
+from agent.store.engine import Connection, Store
 
 
 class Keeper:
@@ -26,7 +26,7 @@ class Keeper:
     def intend(self, action: Action, okta_id: str | None) -> None:
         """Okta is asked next."""
 
-        def work(conn: Any, now: datetime) -> None:
+        def work(conn: Connection, now: datetime) -> None:
             plans.mark(conn, self._plan_id, [action.n], ActionState.SENT, now)
             imports.intend(
                 conn,
@@ -43,7 +43,7 @@ class Keeper:
     def created(self, action: Action, okta_id: str, *, how: str) -> None:
         """The Okta user is there, and it is the agent's. ``how``: created, or found by a look after a lost answer."""
 
-        def work(conn: Any, now: datetime) -> None:
+        def work(conn: Connection, now: datetime) -> None:
             plans.mark(conn, self._plan_id, [action.n], ActionState.DONE, now)
             imports.created(conn, action.directory_id or "", okta_id)
             self._journal(conn, journal.Kind.APPLIED, action, okta_id, how, now)
@@ -53,7 +53,7 @@ class Keeper:
     def assigned(self, action: Action, okta_id: str, *, waits: bool, how: str) -> None:
         """The app user is there; Okta links the account at its own time."""
 
-        def work(conn: Any, now: datetime) -> None:
+        def work(conn: Connection, now: datetime) -> None:
             plans.mark(conn, self._plan_id, [action.n], ActionState.DONE, now)
             imports.intend(
                 conn,
@@ -71,7 +71,7 @@ class Keeper:
     def refused(self, action: Action, okta_id: str | None, why: str, *, nothing_made: bool) -> None:
         """Okta said no: not tried again. ``nothing_made``: no Okta user came of it, so nothing is left to look for."""
 
-        def work(conn: Any, now: datetime) -> None:
+        def work(conn: Connection, now: datetime) -> None:
             plans.mark(conn, self._plan_id, [action.n], ActionState.FAILED, now, error=why)
             if nothing_made:
                 imports.ended(conn, action.directory_id or "", why, now)
@@ -84,7 +84,7 @@ class Keeper:
     def unknown(self, action: Action, why: str) -> None:
         """No usable answer, however often asked: the row stays open, and the next import looks first."""
 
-        def work(conn: Any, now: datetime) -> None:
+        def work(conn: Connection, now: datetime) -> None:
             plans.mark(conn, self._plan_id, [action.n], ActionState.FAILED, now, error=why)
             imports.failed(conn, action.directory_id or "", why)
 
@@ -96,14 +96,14 @@ class Keeper:
         self._write(lambda conn, now: plans.mark(conn, self._plan_id, numbers, state, now, error=why))
 
     def _write(self, work: Callable[[Any, datetime], None]) -> None:
-        def fenced(conn: Any) -> None:
+        def fenced(conn: Connection) -> None:
             lease.check(conn, self._fence)
             work(conn, self._clock())
 
         self._store.write(fenced)
 
     def _journal(
-        self, conn: Any, kind: journal.Kind, action: Action, okta_id: str | None, reason: str, now: datetime
+        self, conn: Connection, kind: journal.Kind, action: Action, okta_id: str | None, reason: str, now: datetime
     ) -> None:
         after = {path: change.after for path, change in action.changes.items()}
         entry = journal.Entry(

@@ -4,7 +4,6 @@ A later run whose held set is the same keeps the old plan and its age: else a ho
 """
 
 from datetime import datetime
-from typing import Any
 
 from agent.model.codes import ActionState, HeldCode, PlanStatus
 from agent.model.errors import HeldBack, NotFound, UsageError
@@ -12,6 +11,7 @@ from agent.model.guard import APPROVABLE, APPROVABLE_RUNS, NEED_COUNT, ONE_BY_ON
 from agent.model.plan import PLAN_FORMAT, Action, Plan
 from agent.settings import Settings
 from agent.store import plans
+from agent.store.engine import Connection
 from agent.store.plans import StoredPlan
 
 KIND = "reconcile"
@@ -19,7 +19,9 @@ HeldSet = frozenset[tuple[str, Identity]]
 _OPEN = (PlanStatus.READY, PlanStatus.HELD)
 
 
-def keep(conn: Any, run_id: int, plan: Plan, settings: Settings, now: datetime) -> tuple[StoredPlan, StoredPlan | None]:
+def keep(
+    conn: Connection, run_id: int, plan: Plan, settings: Settings, now: datetime
+) -> tuple[StoredPlan, StoredPlan | None]:
     """Store the plan unless an older open one waits for exactly the same.
 
     Answers this run's plan, and the older one whose held set is the same (then the held actions are approved there).
@@ -36,7 +38,7 @@ def keep(conn: Any, run_id: int, plan: Plan, settings: Settings, now: datetime) 
     return existing(conn, plan_id), same
 
 
-def supersede(conn: Any, plan: Plan, now: datetime) -> StoredPlan | None:
+def supersede(conn: Connection, plan: Plan, now: datetime) -> StoredPlan | None:
     """End the open plans that this one replaces; answers the one that waits for the same and therefore stays."""
     expire(conn, now)
     if plan.held is HeldCode.ABSENCE_DISPROVED:
@@ -65,13 +67,13 @@ def _doable(plan: Plan) -> bool:
     return plan.held is None and any(action.held is None for action in plan.actions)
 
 
-def expire(conn: Any, now: datetime) -> None:
+def expire(conn: Connection, now: datetime) -> None:
     for stored in plans.with_status(conn, *_OPEN):
         if stored.expires <= now and stored.kind == KIND:
             plans.set_status(conn, stored.id, PlanStatus.EXPIRED)
 
 
-def close(conn: Any, plan_id: int) -> StoredPlan:
+def close(conn: Connection, plan_id: int) -> StoredPlan:
     """After an apply: what still waits keeps the plan open."""
     stored = existing(conn, plan_id)
     status = PlanStatus.HELD if stored.status is PlanStatus.HELD and held_set(stored.plan) else PlanStatus.APPLIED
@@ -79,7 +81,7 @@ def close(conn: Any, plan_id: int) -> StoredPlan:
     return existing(conn, plan_id)
 
 
-def existing(conn: Any, plan_id: int) -> StoredPlan:
+def existing(conn: Connection, plan_id: int) -> StoredPlan:
     stored = plans.get(conn, plan_id)
     if stored is None:
         raise NotFound(f"There is no plan {plan_id}. See: opshelm-agent plans list")

@@ -7,7 +7,6 @@ has moved, or was held meanwhile is not among it.
 """
 
 from datetime import datetime, timedelta
-from typing import Any
 
 from msgspec import Struct
 
@@ -15,6 +14,7 @@ from agent.model.codes import ActionState, PlanStatus
 from agent.model.guard import Identity
 from agent.model.plan import Action
 from agent.store import plans
+from agent.store.engine import Connection
 from agent.store.plans import StoredPlan
 
 #: How a stored plan says that a person let its marked actions go.
@@ -36,7 +36,7 @@ class Approval(Struct, frozen=True, kw_only=True):
 NOTHING_LEFT = Approval()
 
 
-def left(conn: Any, now: datetime, expiry: timedelta) -> Approval:
+def left(conn: Connection, now: datetime, expiry: timedelta) -> Approval:
     found = [
         (stored, identities)
         for stored in plans.open_decided(conn, APPROVE, since=now - expiry)
@@ -61,7 +61,7 @@ def _waits(stored: StoredPlan, action: Action) -> bool:
     return begun or action.state in (ActionState.PENDING, ActionState.SENT)
 
 
-def hand_on(conn: Any, approval: Approval, to: StoredPlan | None) -> None:
+def hand_on(conn: Connection, approval: Approval, to: StoredPlan | None) -> None:
     """The newer plan has it from now on, and no older one any more."""
     if to is not None and approval.at is not None and to.id not in approval.plan_ids:
         numbers = [a.n for a in to.plan.actions if a.identity in approval.identities]

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from agent.directory.remote import wire
 from agent.directory.remote.listing import read_page
 from agent.directory.remote.transport import Transport
-from agent.directory.remote.wire import Account
+from agent.directory.remote.wire import RemoteAccount
 from agent.model.errors import UNDECODABLE, Unreadable
 from agent.model.users import identity_key
 
@@ -20,13 +20,15 @@ from agent.model.users import identity_key
 _FRESH = 300.0
 _SAMPLES = 20
 
-Search = Callable[[str, Callable[[Account], bool], float], Account | None]
+Search = Callable[[str, Callable[[RemoteAccount], bool], float], RemoteAccount | None]
 
 
 class Spelling:
     """Thread-safe. ``search`` looks for a userName in the remote's own way; ``everyone`` lists all accounts."""
 
-    def __init__(self, transport: Transport, everyone: Callable[[], Iterator[list[Account]]], search: Search) -> None:
+    def __init__(
+        self, transport: Transport, everyone: Callable[[], Iterator[list[RemoteAccount]]], search: Search
+    ) -> None:
         self._transport = transport
         self._everyone = everyone
         self._search = search

@@ -5,18 +5,17 @@ A row only says whom to look at; what is done follows from what is read then.
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Any
 
 from msgspec import Struct
 
 from agent.model.codes import ActionState, FindingCode
 from agent.model.plan import Finding
-from agent.reconcile.queueing import heal
-from agent.reconcile.report import Outcome, RunReport
-from agent.reconcile.single import Asked
+from agent.reconcile.direct_read import Asked
+from agent.reconcile.event_queue import heal
+from agent.runs.report import Outcome, RunReport
 from agent.store import attention, events
 from agent.store.attention import Attention
-from agent.store.engine import Store
+from agent.store.engine import Connection, Store
 
 #: People looked at together; an event storm becomes a sweep elsewhere.
 TOGETHER = 50
@@ -40,7 +39,7 @@ class Due(Struct, frozen=True, kw_only=True):
     sweep: bool = False
 
 
-def due(conn: Any, now: datetime) -> Due | None:
+def due(conn: Connection, now: datetime) -> Due | None:
     """A sweep if one is asked for; else those who are new to the queue together; who failed before, alone, so that one person can't block the others."""
     sweep = attention.asked(conn, attention.SWEEP, now)
     if sweep is not None:
@@ -91,7 +90,7 @@ def after(store: Store, ahead: Ahead, report: RunReport, now: datetime) -> None:
     healed = _right(ahead, report, failing)
     covered = () if report.dry or _held_whole(report) else ahead.covered
 
-    def work(conn: Any) -> None:
+    def work(conn: Connection) -> None:
         attention.done(conn, covered)
         heal(conn, sorted(healed), ahead.now, now)
 
@@ -114,7 +113,7 @@ def _held_whole(report: RunReport) -> bool:
     return report.plan is not None and report.plan.plan.held is not None
 
 
-def settle(conn: Any, rows: Sequence[Attention], report: RunReport, now: datetime) -> None:
+def settle(conn: Connection, rows: Sequence[Attention], report: RunReport, now: datetime) -> None:
     """Done, or due again later: a question is asked until Okta answers, and until the account can be read."""
     if report.outcome in UNANSWERED:
         postpone(conn, rows, now)
@@ -126,7 +125,7 @@ def settle(conn: Any, rows: Sequence[Attention], report: RunReport, now: datetim
     postpone(conn, left, now)
 
 
-def postpone(conn: Any, rows: Sequence[Attention], now: datetime) -> None:
+def postpone(conn: Connection, rows: Sequence[Attention], now: datetime) -> None:
     for row in rows:
         wait = min(LONGEST_WAIT, FIRST_WAIT * 2 ** min(row.attempts, 10))
         attention.postpone(conn, [row.id], now + wait)

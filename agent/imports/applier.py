@@ -6,11 +6,11 @@ What an apply that did not end has begun is looked for first: done by now, it is
 from collections.abc import Callable, Mapping, Sequence
 
 from agent.directory.port import Directory
-from agent.imports.carrying import Carrier, Failed
-from agent.imports.keeping import Keeper
-from agent.imports.planning import Group, decisions_of, groups, moved
+from agent.imports.carrier import Carrier, Failed
+from agent.imports.planner import AccountActions, decisions_of, groups, moved
 from agent.imports.preflight import paused_by
 from agent.imports.progress import Progress
+from agent.imports.recorder import Keeper
 from agent.imports.survey import Assigned, Survey, Surveyor
 from agent.model.codes import ActionState
 from agent.model.errors import OktaError
@@ -25,7 +25,7 @@ from agent.store.plans import StoredPlan
 _TROUBLES = 3
 
 
-class Applier:
+class ImportApplier:
     """``pause`` waits between two calls for one step."""
 
     def __init__(
@@ -64,7 +64,7 @@ class Applier:
             progress.step("accounts brought into Okta", number, len(todo))
         return ""
 
-    def _one(self, group: Group, found: "_Fresh", keeper: Keeper, carrier: Carrier, *, named: bool) -> None:
+    def _one(self, group: AccountActions, found: "_Fresh", keeper: Keeper, carrier: Carrier, *, named: bool) -> None:
         match = found.matches.get(group.directory_id)
         if match is None:
             settled = found.assigned.get(group.directory_id)
@@ -81,7 +81,7 @@ class Applier:
             return
         carrier.carry(group, match)
 
-    def _linked(self, group: Group) -> str | None:
+    def _linked(self, group: AccountActions) -> str | None:
         """The Okta user's id, if the account is linked by now."""
         account_ = self._directory.get(group.directory_id)
         if account_ is None or not account_.managed:
@@ -99,21 +99,21 @@ class _Fresh:
         self.assigned: dict[str, Assigned] = {one.account.id: one for one in survey.assigned}
 
 
-def _ended(group: Group) -> bool:
+def _ended(group: AccountActions) -> bool:
     return all(a.state not in (ActionState.PENDING, ActionState.SENT) for a in group.actions)
 
 
-def _under_way(group: Group) -> bool:
+def _under_way(group: AccountActions) -> bool:
     """An apply that did not end had begun with it."""
     return any(a.state in (ActionState.SENT, ActionState.DONE) for a in group.actions)
 
 
-def _only(decisions: Mapping[str, str], todo: Sequence[Group]) -> dict[str, str]:
+def _only(decisions: Mapping[str, str], todo: Sequence[AccountActions]) -> dict[str, str]:
     wanted = {group.directory_id for group in todo}
     return {directory_id: decision for directory_id, decision in decisions.items() if directory_id in wanted}
 
 
-def _settle(group: Group, okta_id: str, keeper: Keeper, *, waits: bool) -> None:
+def _settle(group: AccountActions, okta_id: str, keeper: Keeper, *, waits: bool) -> None:
     """The call that was under way has been done."""
     how = "found: done before the import was interrupted"
     if group.create is not None and group.create.state is not ActionState.DONE:
@@ -122,7 +122,7 @@ def _settle(group: Group, okta_id: str, keeper: Keeper, *, waits: bool) -> None:
         keeper.assigned(group.assign, okta_id, waits=waits, how=how)
 
 
-def _why_not(group: Group, settled: Assigned | None, directory: Directory) -> str:
+def _why_not(group: AccountActions, settled: Assigned | None, directory: Directory) -> str:
     if settled is not None:
         return f"Okta's app has it by now, as the Okta user {settled.app_user.id}"
     found = directory.get(group.directory_id)

@@ -9,27 +9,27 @@ from datetime import datetime
 
 from msgspec import Struct
 
-from agent.model.absence import Answer, Proof
-from agent.model.cases import Account
-from agent.model.desired import Row, Wanted
+from agent.model.absence import AbsenceAnswer, Proof
+from agent.model.cases import CurrentAccount
+from agent.model.desired import DesiredRow, Wanted
 from agent.model.guard import GuardLimits, is_disproved
 from agent.model.okta import Person
 from agent.okta_org.org import OktaOrg
-from agent.reconcile.progress import Progress
-from agent.reconcile.projecting import Projector
+from agent.reconcile.projector import Projector
+from agent.runs.progress import Progress
 
 #: A minute of Okta's default limit for one token.
 SAMPLE = 50
 
 
 class Proofs(Struct, kw_only=True):
-    answers: list[tuple[Account, Proof]]
+    answers: list[tuple[CurrentAccount, Proof]]
     asked: int = 0
     disproved: int = 0
 
 
 def prove(
-    accounts: Sequence[Account],
+    accounts: Sequence[CurrentAccount],
     okta: OktaOrg,
     projector: Projector,
     limits: GuardLimits,
@@ -45,17 +45,17 @@ def prove(
         proof = answer(account, person, projector, now)
         found.answers.append((account, proof))
         found.asked += 1
-        found.disproved += proof.answer is Answer.PRESENT
+        found.disproved += proof.answer is AbsenceAnswer.PRESENT
         progress.step("asking Okta about missing people", found.asked, len(to_ask))
         # Certain already, whatever the rest would say.
         if is_disproved(len(to_ask), found.disproved, limits):
             break
-    rest = Proof(answer=Answer.NOT_ASKED, detail="not asked yet: the run is held")
+    rest = Proof(answer=AbsenceAnswer.NOT_ASKED, detail="not asked yet: the run is held")
     found.answers += [(account, rest) for account in accounts[found.asked :]]
     return found
 
 
-def _answers(accounts: Sequence[Account], okta: OktaOrg) -> Iterator[tuple[Account, Person | None]]:
+def _answers(accounts: Sequence[CurrentAccount], okta: OktaOrg) -> Iterator[tuple[CurrentAccount, Person | None]]:
     """None: no Okta id is kept, and no Okta user has the login."""
     people = okta.people([a.okta_id for a in accounts if a.okta_id is not None])
     for account in accounts:
@@ -66,19 +66,23 @@ def _answers(accounts: Sequence[Account], okta: OktaOrg) -> Iterator[tuple[Accou
         yield account, None if user is None else okta.person(user.id)
 
 
-def answer(account: Account, person: Person | None, projector: Projector, now: datetime) -> Proof:
+def answer(account: CurrentAccount, person: Person | None, projector: Projector, now: datetime) -> Proof:
     if person is None:
         detail = f"no Okta id is kept for {account.user_name}, and no Okta user has this login"
-        return Proof(answer=Answer.UNPROVABLE, detail=detail)
+        return Proof(answer=AbsenceAnswer.UNPROVABLE, detail=detail)
     okta_id = person.okta_id
     desired = projector.absent(person, now)
     if desired.wanted is Wanted.INACTIVE:
         detail = f"Okta says {desired.row.value} at {now:%H:%M:%S} UTC"
-        return Proof(answer=Answer.ENDED, detail=detail, okta_id=okta_id, suspended=desired.row is Row.SUSPENDED)
+        return Proof(
+            answer=AbsenceAnswer.ENDED, detail=detail, okta_id=okta_id, suspended=desired.row is DesiredRow.SUSPENDED
+        )
     if person.app_user is not None:
-        return Proof(answer=Answer.PRESENT, detail=f"its app user is {person.app_user.status}", okta_id=okta_id)
+        return Proof(answer=AbsenceAnswer.PRESENT, detail=f"its app user is {person.app_user.status}", okta_id=okta_id)
     if desired.wanted is Wanted.LEAVE:
-        return Proof(answer=Answer.UNDECIDED, detail=desired.detail, okta_id=okta_id)
+        return Proof(answer=AbsenceAnswer.UNDECIDED, detail=desired.detail, okta_id=okta_id)
     if person.okta_user is None:
-        return Proof(answer=Answer.NO_SUCH_USER, detail=f"404 for the Okta user at {now:%H:%M:%S} UTC", okta_id=okta_id)
-    return Proof(answer=Answer.GONE, detail=f"404 for the app user at {now:%H:%M:%S} UTC", okta_id=okta_id)
+        return Proof(
+            answer=AbsenceAnswer.NO_SUCH_USER, detail=f"404 for the Okta user at {now:%H:%M:%S} UTC", okta_id=okta_id
+        )
+    return Proof(answer=AbsenceAnswer.GONE, detail=f"404 for the app user at {now:%H:%M:%S} UTC", okta_id=okta_id)

@@ -18,7 +18,7 @@ from agent.directory.remote.lookup import Finder, Resource
 from agent.directory.remote.provider import Discovery
 from agent.directory.remote.transport import HURRIED, PATIENT, Transport
 from agent.directory.remote.unread import Unread
-from agent.directory.remote.wire import Account
+from agent.directory.remote.wire import RemoteAccount
 from agent.model.errors import DirectoryUnavailable, Unreadable
 from agent.model.mapping import Mapping
 from agent.model.users import DirectoryUser, Role, identity_key
@@ -99,11 +99,11 @@ class Reader:
         with self._store.read() as conn:
             return self._owner_keys(conn)
 
-    def join(self, account: Account) -> DirectoryUser:
+    def join(self, account: RemoteAccount) -> DirectoryUser:
         with self._store.read() as conn:
             return merge.join(account, links.get_link(conn, account.id), self._owner_keys(conn))
 
-    def join_as(self, account: Account, intended: DirectoryUser, owner_keys: frozenset[str]) -> DirectoryUser:
+    def join_as(self, account: RemoteAccount, intended: DirectoryUser, owner_keys: frozenset[str]) -> DirectoryUser:
         """``account`` as read after a write, with what the store is about to keep of it."""
         detached = intended.okta_id is None and account.okta_id is not None
         return merge.join(account, merge.link_of(intended, detached=detached), owner_keys)
@@ -153,7 +153,7 @@ class Reader:
     def listed(self, mapping: Mapping, report: Callable[[list[Problem]], None]) -> Iterator[list[AccountRow]]:
         """``everyone`` as far as a sweep compares it."""
 
-        def read(account: Account, link: Link | None, owners: frozenset[str]) -> merge.Row:
+        def read(account: RemoteAccount, link: Link | None, owners: frozenset[str]) -> merge.Row:
             return merge.row(account, link, owners, mapping)
 
         for some in self._everybody(read, lambda user: merge.row_of(user, mapping), _Count.row, report):
@@ -161,9 +161,9 @@ class Reader:
 
     def _everybody(
         self,
-        read: Callable[[Account, Link | None, frozenset[str]], _One],
+        read: Callable[[RemoteAccount, Link | None, frozenset[str]], _One],
         shaped: Callable[[DirectoryUser], _One],
-        counted: Callable[["_Count", _One, Account | None], None],
+        counted: Callable[["_Count", _One, RemoteAccount | None], None],
         report: Callable[[list[Problem]], None],
     ) -> Iterator[list[_One]]:
         """The end writes down what a whole listing shows."""
@@ -190,7 +190,7 @@ class Reader:
         self._note_unread(listing.problems)
         report(listing.problems)
 
-    def _scan(self) -> Iterator[list[Account]]:
+    def _scan(self) -> Iterator[list[RemoteAccount]]:
         listing = self.listing()
         yield from listing
         self._note_unread(listing.problems)
@@ -208,7 +208,7 @@ class Reader:
             for _ in self.everyone(lambda _: None):
                 pass
 
-    def _known(self, page: list[Account]) -> tuple[dict[str, Link], frozenset[str]]:
+    def _known(self, page: list[RemoteAccount]) -> tuple[dict[str, Link], frozenset[str]]:
         """What the store keeps of a page, and who counts as an owner where an account shows no roles."""
         with self._store.read() as conn:
             return links.of(conn, [account.id for account in page]), self._owner_keys(conn)
@@ -315,17 +315,17 @@ class _Count:
         self.shown_owners: dict[str, str] = {}
         self._active: dict[str, bool] = {}
 
-    def user(self, user: DirectoryUser, account: Account | None) -> None:
+    def user(self, user: DirectoryUser, account: RemoteAccount | None) -> None:
         """``account``: as listed; None for one that the listing doesn't show yet."""
         owner = user.role is Role.OWNER
         self._add(user.id, user.active, user.managed, owner, user.hidden, account)
 
-    def row(self, row: merge.Row, account: Account | None) -> None:
+    def row(self, row: merge.Row, account: RemoteAccount | None) -> None:
         columns, managed, owner, hidden = row
         self._add(columns[_ID], columns[_ACTIVE], managed, owner, hidden, account)
 
     def _add(
-        self, user_id: str, active: bool, managed: bool, owner: bool, hidden: bool, account: Account | None
+        self, user_id: str, active: bool, managed: bool, owner: bool, hidden: bool, account: RemoteAccount | None
     ) -> None:
         self.managed_active += managed and active
         if not active:

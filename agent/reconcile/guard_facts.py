@@ -1,10 +1,10 @@
 """What the guard needs to know, read in one snapshot of the store. Judges nothing."""
 
 from datetime import datetime, timedelta
-from typing import Any
 
 from agent.model.guard import Facts
-from agent.store import account, alarms, failing, windows
+from agent.store import account, alarms, failed_people, windows
+from agent.store.engine import Connection
 
 #: The alarm that a run raises when it stops because too much failed.
 TOO_MANY_FAILED = "failed_actions"
@@ -17,7 +17,7 @@ LONGEST_WAIT = timedelta(hours=24)
 _REMEMBER = timedelta(days=7)
 
 
-def gather(conn: Any, now: datetime, *, sweep: bool, owners: frozenset[str] = frozenset()) -> tuple[Facts, int]:
+def gather(conn: Connection, now: datetime, *, sweep: bool, owners: frozenset[str] = frozenset()) -> tuple[Facts, int]:
     """The facts, and the population that limits are counted from."""
     row = account.get(conn)
     counts = windows.counts(conn, now)
@@ -43,16 +43,16 @@ def gather(conn: Any, now: datetime, *, sweep: bool, owners: frozenset[str] = fr
     return facts, counts.population
 
 
-def _quarantine(conn: Any, now: datetime) -> str:
+def _quarantine(conn: Connection, now: datetime) -> str:
     for alarm in alarms.open_alarms(conn):
         if (alarm.code, alarm.subject) == (TOO_MANY_FAILED, SUBJECT) and now < alarm.last_seen + PROBE:
             return f"{alarm.detail} Tried again after {alarm.last_seen + PROBE:%H:%M} UTC"
     return ""
 
 
-def _waiting(conn: Any, now: datetime) -> list[tuple[str, str]]:
+def _waiting(conn: Connection, now: datetime) -> list[tuple[str, str]]:
     found = []
-    for person in failing.since(conn, now - _REMEMBER):
+    for person in failed_people.since(conn, now - _REMEMBER):
         wait = min(LONGEST_WAIT, FIRST_WAIT * 2 ** min(person.times - 1, 10))
         if person.last + wait > now:
             detail = f"failed {person.times} times in a row ({person.error}); tried again after {person.last + wait:%Y-%m-%d %H:%M} UTC"

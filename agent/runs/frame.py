@@ -23,11 +23,11 @@ from agent.model.errors import (
 )
 from agent.model.plan import Finding
 from agent.okta_org.org import OktaOrg
-from agent.reconcile.progress import Progress
-from agent.reconcile.report import Outcome, RunReport, exit_code
+from agent.runs.progress import Progress
+from agent.runs.report import Outcome, RunReport, exit_code
 from agent.store import findings as found
 from agent.store import lease, runs
-from agent.store.engine import Store
+from agent.store.engine import Connection, Store
 from agent.store.lease import Lease
 from agent.store.plans import StoredPlan
 
@@ -143,10 +143,10 @@ class Frame(Struct, frozen=True, kw_only=True):
         code = exit_code(ending.outcome, dry=order.dry)
         now = self.clock()
 
-        def work(conn: object) -> None:
-            found.save(conn, run_id, ending.findings)  # type: ignore[arg-type]
+        def work(conn: Connection) -> None:
+            found.save(conn, run_id, ending.findings)
             runs.finish(
-                conn,  # type: ignore[arg-type]
+                conn,
                 run_id,
                 outcome=ending.outcome.value,
                 exit_code=code,

@@ -6,22 +6,21 @@ only when nothing of the batch was written: the store is down, or the lease was 
 
 from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import Any
 
 from msgspec import Struct
 from msgspec.structs import replace
 
-from agent.directory import ring, transition
+from agent.directory import rename_cycle, transition
+from agent.directory.action_drafts import draft
 from agent.directory.port import WriteContext, Written
 from agent.directory.sql import SqlDirectory
 from agent.model.codes import ActionKind, ActionState, HeldCode, RefusalCode
-from agent.model.crash_points import crash_point
 from agent.model.errors import AgentError, FenceLost, NotFound, Refused, StoreError, VersionConflict
 from agent.model.plan import Action
-from agent.reconcile.drafts import draft
 from agent.store import account, lease, plans
 from agent.store.account import Account
-from agent.store.engine import Raised
+from agent.store.crash_points import crash_point
+from agent.store.engine import Connection, Raised
 
 ContextOf = Callable[[Action], WriteContext]
 
@@ -56,7 +55,7 @@ def after_undone(n: int, first: int) -> Ended:
     return Ended(n=n, state=ActionState.STALE, error=f"action {first}, which must come first, was not done")
 
 
-def _holds_lease(conn: Any, fence: int | None) -> None:
+def _holds_lease(conn: Connection, fence: int | None) -> None:
     if fence is not None:
         lease.check(conn, fence)
 
@@ -75,7 +74,7 @@ class Writer:
         numbers = [action.n for action in actions]
         fence = context_of(actions[0]).fence
 
-        def sent(conn: Any) -> None:
+        def sent(conn: Connection) -> None:
             _holds_lease(conn, fence)
             plans.mark(conn, plan_id, numbers, ActionState.SENT, now)
 
@@ -94,7 +93,7 @@ class Writer:
 
     def _all(
         self,
-        conn: Any,
+        conn: Connection,
         plan_id: int,
         actions: Sequence[Action],
         context_of: ContextOf,
@@ -125,7 +124,13 @@ class Writer:
         return ended, versions
 
     def _one(
-        self, conn: Any, action: Action, context: WriteContext, now: datetime, versions: dict[str, int], locked: Account
+        self,
+        conn: Connection,
+        action: Action,
+        context: WriteContext,
+        now: datetime,
+        versions: dict[str, int],
+        locked: Account,
     ) -> Ended:
         try:
             written = self._write(conn, action, context, now, versions, locked)
@@ -138,7 +143,13 @@ class Writer:
         return Ended(n=action.n, state=ActionState.DONE)
 
     def _write(
-        self, conn: Any, action: Action, context: WriteContext, now: datetime, versions: dict[str, int], locked: Account
+        self,
+        conn: Connection,
+        action: Action,
+        context: WriteContext,
+        now: datetime,
+        versions: dict[str, int],
+        locked: Account,
     ) -> list[Written]:
         def version(directory_id: str, planned: int | None) -> int | None:
             return versions.get(directory_id, self._versions.get(directory_id, planned))
@@ -148,7 +159,7 @@ class Writer:
             return [_value(directory.create_in(conn, draft(action, None), context, now))]
         if action.kind is ActionKind.RENAME_CYCLE:
             members = [(member, version(member, seen), name) for member, seen, name in action.cycle]
-            return ring.rename_in(conn, members, context, now, directory.policy)
+            return rename_cycle.rename_in(conn, members, context, now, directory.policy)
         directory_id = action.directory_id or ""
         return [
             _value(

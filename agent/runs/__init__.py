@@ -1,0 +1,4 @@
+"""What a reconcile and an import have in common: the frame of a run, its report, stored plans, preflight, progress.
+
+Knows neither how Okta and the directory are read nor what is done about a difference (agent.reconcile, agent.imports).
+"""
