@@ -1,11 +1,12 @@
 """``guard``, ``pause``, ``resume``, ``pins``: the brakes."""
 
 from datetime import timedelta
-from typing import Any
 
 import click
 
 from agent.cli.command import DurationType, Invocation, command, group, now, operator, pass_invocation, require_reason
+from agent.cli.people import find
+from agent.cli.render import clean, fields, when
 
 _REASON = "Why; kept in the journal."
 
@@ -23,7 +24,7 @@ def show(invocation: Invocation) -> None:
     from agent.dashboard import status
 
     at = now()
-    with invocation.store() as store, store.read() as conn:
+    with invocation.read() as conn:
         found = status.read(conn, invocation.settings.guard, at)
     invocation.answer("guard", {"guard": guard_view.as_json(found)}, lambda: guard_view.as_text(found))
 
@@ -44,7 +45,6 @@ def show(invocation: Invocation) -> None:
 @pass_invocation
 def allow(invocation: Invocation, count: int | None, user: str | None, lasts: timedelta, reason: str) -> None:
     """Announce deactivations: they pass the limits and don't fill them. Refused pushes are looked at again at once."""
-    from agent.cli.people import find
     from agent.store import brakes
 
     if (count is None) == (user is None):
@@ -83,7 +83,6 @@ def allow(invocation: Invocation, count: int | None, user: str | None, lasts: ti
 @pass_invocation
 def reject(invocation: Invocation, user: str, reason: str) -> None:
     """Refuse a waiting pushed deactivation for good: Okta's retry gets 409. Then correct the person in Okta."""
-    from agent.cli.people import find
     from agent.store import brakes
 
     at, text = now(), reason.strip()
@@ -109,8 +108,7 @@ def pause(invocation: Invocation, reason: str) -> None:
     from agent.store import brakes
 
     at, text = now(), reason.strip()
-    with invocation.store() as store:
-        store.write(lambda conn: brakes.pause(conn, actor=operator(), source="cli", reason=text, now=at))
+    invocation.write(lambda conn: brakes.pause(conn, actor=operator(), source="cli", reason=text, now=at))
     invocation.answer(
         "paused", {"paused": True, "reason": text}, "Paused. Pushes are still applied. End: opshelm-agent resume"
     )
@@ -123,8 +121,7 @@ def resume(invocation: Invocation) -> None:
     from agent.store import brakes
 
     at = now()
-    with invocation.store() as store:
-        store.write(lambda conn: brakes.resume(conn, actor=operator(), source="cli", now=at))
+    invocation.write(lambda conn: brakes.resume(conn, actor=operator(), source="cli", now=at))
     invocation.answer("paused", {"paused": False}, "Resumed. The next run applies what passes the guard.")
 
 
@@ -137,18 +134,11 @@ def pins() -> None:
 @pass_invocation
 def show_pins(invocation: Invocation) -> None:
     """What is pinned. The first apply pins; a run against anything else changes nothing."""
-    from agent.cli.render import clean, when
     from agent.store import account
 
-    with invocation.store() as store, store.read() as conn:
+    with invocation.read() as conn:
         row = account.get(conn)
-    body: dict[str, Any] = {
-        "org_id": row.org_id,
-        "app_id": row.app_id,
-        "app_label": row.app_label,
-        "pinned_at": row.pinned_at,
-        "pinned_by": row.pinned_by,
-    }
+    body = fields(row, "org_id", "app_id", "app_label", "pinned_at", "pinned_by")
     text = (
         f"org {row.org_id}\napp {row.app_id} {clean(row.app_label or '')}\npinned {when(row.pinned_at)} by {row.pinned_by}"
         if row.pinned
@@ -180,16 +170,7 @@ def accept_pins(invocation: Invocation, reason: str) -> None:
                 now=at,
             )
         )
+    pinned = {"org_id": org_id, "app_id": app.id, "app_label": app.label, "pinned_at": at, "pinned_by": operator()}
     invocation.answer(
-        "pins",
-        {
-            "pins": {
-                "org_id": org_id,
-                "app_id": app.id,
-                "app_label": app.label,
-                "pinned_at": at,
-                "pinned_by": operator(),
-            }
-        },
-        f"org {before.org_id or 'none'} → {org_id}\napp {before.app_id or 'none'} → {app.id}",
+        "pins", {"pins": pinned}, f"org {before.org_id or 'none'} → {org_id}\napp {before.app_id or 'none'} → {app.id}"
     )

@@ -1,20 +1,21 @@
 """``check``: is everything set up as OpsHelm and Okta need it?"""
 
-import csv
-import io
 from collections.abc import Iterator
 from contextlib import closing
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from agent.cli.command import Invocation, command, now, operator, pass_invocation
+from agent.cli.render import clean, csv_text, fields
 
 if TYPE_CHECKING:
     from agent.checks.check import Check
     from agent.checks.people import Exceptional
     from agent.store.account import Account
     from agent.store.engine import Store
+
+_PERSON = ("login", "email", "okta_id")
 
 
 @command(
@@ -48,13 +49,13 @@ def check(invocation: Invocation, health: bool, as_csv: bool, create_event_hook:
     if create_event_hook:
         looked.create_hook()
     found = list(looked.health() if health else looked.everything())
-    people = [_person(one) for one in looked.exceptions]
+    people = [fields(one, *_PERSON) for one in looked.exceptions]
     body = {
         "ok": not failed(found),
-        "checks": [{"name": c.name, "state": c.state.value, "detail": c.detail, "fix": c.fix} for c in found],
+        "checks": [fields(one, "name", "state", "detail", "fix") for one in found],
         "emails": people,
     }
-    invocation.answer("check", body, lambda: _csv(people) if as_csv else "\n".join(_lines(found)))
+    invocation.answer("check", body, lambda: csv_text(_PERSON, people) if as_csv else "\n".join(_lines(found)))
     return int(failed(found))
 
 
@@ -131,23 +132,7 @@ class _Look:
             yield fail("okta", exc.detail, "check [okta]")
 
 
-def _person(one: "Exceptional") -> dict[str, Any]:
-    return {"login": one.login, "email": one.email, "okta_id": one.okta_id}
-
-
-def _csv(people: list[dict[str, Any]]) -> str:
-    from agent.cli.plans import spreadsheet_safe
-
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(["login", "email", "okta_id"])
-    writer.writerows([spreadsheet_safe(value) for value in person.values()] for person in people)
-    return out.getvalue().rstrip("\n")
-
-
 def _lines(checks: "list[Check]") -> Iterator[str]:
-    from agent.cli.render import clean
-
     for one in checks:
         yield f"{one.state.value:<5} {one.name:<16} {clean(one.detail)}"
         if one.fix:

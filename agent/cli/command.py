@@ -10,18 +10,20 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from agent.cli import render
 from agent.model.errors import UsageError
 
 if TYPE_CHECKING:
     from agent.directory.remote.directory import RemoteDirectory
     from agent.directory.sql import SqlDirectory
     from agent.settings import Loaded, Settings
-    from agent.store.engine import Store
+    from agent.store.engine import Connection, Store
 
+T = TypeVar("T")
 FORMAT_VERSION = "1.0"
 
 #: The longest that anybody waits for another agent's run. Seconds.
@@ -103,17 +105,29 @@ class Invocation:
             finally:
                 directory.close()
 
+    @contextmanager
+    def read(self) -> "Iterator[Connection]":
+        with self.store() as store, store.read() as conn:
+            yield conn
+
+    def write(self, work: "Callable[[Connection], T]") -> T:
+        """One write transaction."""
+        with self.store() as store:
+            return store.write(work)
+
     def answer(self, kind: str, body: dict[str, Any], text: str | Callable[[], str]) -> None:
         """The command's result: one JSON document, or what a person reads."""
         if self.json:
             click.echo(encode({"format_version": FORMAT_VERSION, "kind": kind, **body}))
         else:
-            self._print(text if isinstance(text, str) else text())
+            said = text if isinstance(text, str) else text()
+            click.echo(render.painted(said) if interactive() and "NO_COLOR" not in os.environ else said)
 
-    def _print(self, text: str) -> None:
-        from agent.cli.render import painted
-
-        click.echo(painted(text) if interactive() and "NO_COLOR" not in os.environ else text)
+    def answer_table(
+        self, kind: str, body: dict[str, Any], columns: Sequence[str], rows: Sequence[Sequence[object]], empty: str
+    ) -> None:
+        """A list of things; ``empty`` is said where there are none."""
+        self.answer(kind, body, lambda: render.table(columns, rows, empty, rich=interactive()))
 
     def say(self, text: str) -> None:
         """Talk on the way; never part of the answer."""

@@ -2,7 +2,7 @@
 
 import click
 
-from agent.cli.command import Invocation, group, interactive, pass_invocation
+from agent.cli.command import Invocation, group, pass_invocation
 
 
 @group("config")
@@ -22,7 +22,6 @@ def config() -> None:
 @pass_invocation
 def show(invocation: Invocation, origin: bool) -> None:
     """Every setting as it holds now, secrets masked. Fails (2) with every mistake when the settings are wrong."""
-    from agent.cli.render import table
     from agent.settings.describe import describe
 
     rows = describe(invocation.loaded)
@@ -35,7 +34,7 @@ def show(invocation: Invocation, origin: bool) -> None:
             for row in rows
         ],
     }
-    invocation.answer("config", body, lambda: table(columns, cells, "", rich=interactive()))
+    invocation.answer_table("config", body, columns, cells, "")
 
 
 @config.command("example", examples=["opshelm-agent config example > agent.toml"])

@@ -48,6 +48,7 @@ def accept_restore(invocation: Invocation, reason: str) -> None:
     from agent.store import brakes
 
     at, text = now(), reason.strip()
-    with invocation.store() as store:
-        why = store.write(lambda conn: brakes.accept_restore(conn, actor=operator(), source="cli", reason=text, now=at))
+    why = invocation.write(
+        lambda conn: brakes.accept_restore(conn, actor=operator(), source="cli", reason=text, now=at)
+    )
     invocation.answer("restore", {"accepted": True, "was": why}, "Accepted. The next run may apply again.")

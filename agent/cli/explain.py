@@ -5,6 +5,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from agent.cli.command import Invocation, command, pass_invocation
+from agent.cli.render import action_json, action_lines, clean, fields, finding_json, findings_text
+from agent.cli.users import user_json, user_text
+from agent.model.users import identity_key
 
 if TYPE_CHECKING:
     from agent.model.users import DirectoryUser
@@ -28,8 +31,6 @@ def explain(invocation: Invocation, login: str) -> int:
     LOGIN is a userName in OpsHelm, else an Okta login. Changes nothing.
     """
     from agent.bootstrap import open_agent
-    from agent.cli.render import action_json, finding_json
-    from agent.model.users import identity_key
     from agent.runs.report import Outcome
 
     with open_agent(invocation.settings) as agent:
@@ -39,20 +40,14 @@ def explain(invocation: Invocation, login: str) -> int:
     body: dict[str, Any] = {
         "login": login,
         "outcome": str(found.outcome),
-        "steps": [{"name": step.name, "status": step.status.value, "detail": step.detail} for step in found.steps],
-        "directory": _account(user),
+        "steps": [fields(step, "name", "status", "detail") for step in found.steps],
+        "directory": user_json(user) if user else None,
         "actions": [action_json(action) for action in found.actions],
         "findings": [finding_json(finding) for finding in found.findings],
         "journal": rows,
     }
     invocation.answer("explanation", body, lambda: _text(login, user, found, rows))
     return int(found.outcome is Outcome.FROZEN)
-
-
-def _account(user: "DirectoryUser | None") -> dict[str, Any] | None:
-    from agent.cli.users import user_json
-
-    return None if user is None else user_json(user)
 
 
 def _history(store: "Store", user: "DirectoryUser") -> list[dict[str, Any]]:
@@ -63,9 +58,6 @@ def _history(store: "Store", user: "DirectoryUser") -> list[dict[str, Any]]:
 
 
 def _text(login: str, user: "DirectoryUser | None", found: "Explanation", rows: list[dict[str, Any]]) -> str:
-    from agent.cli.render import action_lines, clean, findings_text
-    from agent.cli.users import user_text
-
     parts = [
         "\n".join(f"{step.status.value:<8} {step.name:<11} {clean(step.detail)}" for step in found.steps),
         f"OpsHelm has\n{_indented(user_text(user))}" if user else f"OpsHelm has no account {clean(login)}.",

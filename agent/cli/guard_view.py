@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from agent.cli.render import clean, when
+from agent.cli.render import clean, fields, when
 from agent.dashboard.status import StatusPage
 
 
@@ -20,39 +20,14 @@ def as_json(status: StatusPage) -> dict[str, Any]:
         else None,
         "distrust": account.distrust,
         "allowances": [
-            {
-                "id": a.id,
-                "directory_id": a.directory_id,
-                "count": a.count,
-                "used": a.used,
-                "expires": a.expires,
-                "reason": a.reason,
-            }
-            for a in status.allowances
+            fields(a, "id", "directory_id", "count", "used", "expires", "reason") for a in status.allowances
         ],
         "refused_pushes": [
-            {
-                "login": push.login,
-                "directory_id": push.directory_id,
-                "okta_id": push.okta_id,
-                "first": push.first,
-                "last": push.last,
-                "tries": push.tries,
-                "rejected_at": push.rejected_at,
-                "rejected_by": push.rejected_by,
-            }
+            fields(push, "login", "directory_id", "okta_id", "first", "last", "tries", "rejected_at", "rejected_by")
             for push in status.refused
         ],
         "held_plans": [
-            {
-                "id": plan.id,
-                "held": plan.held,
-                "actions": plan.actions,
-                "deactivations": plan.deactivations,
-                "checksum": plan.checksum,
-                "created": plan.created,
-                "expires": plan.expires,
-            }
+            fields(plan, "id", "held", "actions", "deactivations", "checksum", "created", "expires")
             for plan in status.held_plans
         ],
     }

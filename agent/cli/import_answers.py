@@ -1,7 +1,5 @@
 """What ``import`` says: text, JSON, CSV. Takes what the import found and did; decides nothing."""
 
-import csv
-import io
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
@@ -167,14 +165,8 @@ def _age(seconds: int | None) -> str:
 
 def survey_csv(document: dict[str, Any]) -> str:
     """With an empty column ``decide``: an Okta user's id, or "new", for import plan --csv."""
-    from agent.cli.plans import spreadsheet_safe
-
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow([*_COLUMNS, "decide"])
-    for account in document["accounts"]:
-        writer.writerow([*(spreadsheet_safe(str(account[name] or "")) for name in _COLUMNS), ""])
-    return out.getvalue()
+    rows = [{**account, "decide": ""} for account in document["accounts"]]
+    return render.csv_text([*_COLUMNS, "decide"], rows)
 
 
 # plan and apply

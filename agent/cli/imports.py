@@ -46,7 +46,7 @@ def list_imports(invocation: Invocation, kind: str | None, as_csv: bool) -> None
         now = import_answers.clock()
     document = import_answers.survey_json(survey, kind, now, invocation.settings.imports)
     if as_csv and not invocation.json:
-        click.echo(import_answers.survey_csv(document), nl=False)
+        click.echo(import_answers.survey_csv(document))
         return
     invocation.answer("imports", document, lambda: import_answers.survey_text(document, rich=interactive()))
 

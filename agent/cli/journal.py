@@ -5,6 +5,8 @@ import sys
 import click
 
 from agent.cli.command import ROW_ID, Invocation, group, pass_invocation
+from agent.cli.people import find
+from agent.cli.render import fields
 
 
 @group("journal")
@@ -28,7 +30,6 @@ def export(invocation: Invocation, *, user: str | None, after: int | None, as_cs
     """All rows as JSON lines, oldest first; with --output json as one document."""
     import msgspec
 
-    from agent.cli.people import find
     from agent.store import seal
 
     with invocation.directory() as directory:
@@ -53,20 +54,13 @@ def verify(invocation: Invocation, head: str | None) -> int:
     """Find changed, missing, swapped or cut-off rows. Exit code 1 if there are any. Says how many are not sealed yet."""
     from agent.store import seal
 
-    with invocation.store() as store, store.read() as conn:
+    with invocation.read() as conn:
         report = seal.verify(conn, head=head)
     lines = [f"wrong: {problem}" for problem in report.problems]
     counted = (
         f"{report.rows:,} rows in {report.blocks:,} blocks, {report.unsealed:,} not sealed yet. Head: {report.head}"
     )
     verdict = "The journal was changed, or the database is damaged." if report.problems else "The chain is whole."
-    body = {
-        "ok": not report.problems,
-        "problems": report.problems,
-        "rows": report.rows,
-        "blocks": report.blocks,
-        "unsealed": report.unsealed,
-        "head": report.head,
-    }
+    body = {"ok": not report.problems, **fields(report, "problems", "rows", "blocks", "unsealed", "head")}
     invocation.answer("journal_verify", body, "\n".join([*lines, counted, verdict]))
     return int(bool(report.problems))

@@ -1,11 +1,12 @@
 """``keys``: what Okta and Prometheus sign in with."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from agent.cli.command import ROW_ID, DurationType, Invocation, group, interactive, now, operator, pass_invocation
+from agent.cli.command import ROW_ID, DurationType, Invocation, group, now, operator, pass_invocation
+from agent.cli.render import fields, when
 from agent.model.errors import UsageError
 
 if TYPE_CHECKING:
@@ -36,17 +37,11 @@ def create(invocation: Invocation, name: str, scope: str, expires: timedelta | N
     if not name.strip():
         raise UsageError("A key needs a name, such as okta")
     at = now()
-    with invocation.store() as store:
-        key, secret = store.write(
-            lambda conn: store_keys.create(
-                conn,
-                name=name,
-                scope=store_keys.Scope(scope),
-                expires=at + expires if expires else None,
-                actor=operator(),
-                now=at,
-            )
-        )
+    ends = at + expires if expires else None
+    kind = store_keys.Scope(scope)
+    key, secret = invocation.write(
+        lambda conn: store_keys.create(conn, name=name, scope=kind, expires=ends, actor=operator(), now=at)
+    )
     _show_secret(invocation, key, secret)
 
 
@@ -54,22 +49,18 @@ def create(invocation: Invocation, name: str, scope: str, expires: timedelta | N
 @pass_invocation
 def list_keys(invocation: Invocation) -> None:
     """All keys: prefix, scope, last use. The keys themselves are not kept."""
-    from agent.cli.render import table, when
     from agent.store import keys as store_keys
 
     at = now()
-    with invocation.store() as store, store.read() as conn:
+    with invocation.read() as conn:
         found = store_keys.list_all(conn)
-    cells = [
+    rows = [
         [k.id, k.name, k.prefix, k.scope.value, _state(k, at), when(k.created), when(k.expires), when(k.last_used)]
         for k in found
     ]
     columns = ["id", "name", "prefix", "scope", "state", "created", "expires", "last used"]
-    invocation.answer(
-        "keys",
-        {"keys": [_json(key, at) for key in found]},
-        lambda: table(columns, cells, "No keys. Okta needs one: opshelm-agent keys create okta", rich=interactive()),
-    )
+    empty = "No keys. Okta needs one: opshelm-agent keys create okta"
+    invocation.answer_table("keys", {"keys": [_json(key, at) for key in found]}, columns, rows, empty)
 
 
 @keys.command("roll", examples=["opshelm-agent keys roll okta", "opshelm-agent keys roll okta --grace 7d"])
@@ -83,8 +74,7 @@ def roll(invocation: Invocation, name: str, grace: timedelta) -> None:
     from agent.store import keys as store_keys
 
     at = now()
-    with invocation.store() as store:
-        key, secret = store.write(lambda conn: store_keys.roll(conn, name=name, grace=grace, actor=operator(), now=at))
+    key, secret = invocation.write(lambda conn: store_keys.roll(conn, name=name, grace=grace, actor=operator(), now=at))
     _show_secret(invocation, key, secret)
 
 
@@ -97,26 +87,18 @@ def revoke(invocation: Invocation, name: str, key_id: int | None) -> None:
     from agent.store import keys as store_keys
 
     at = now()
-    with invocation.store() as store:
-        ended = store.write(lambda conn: store_keys.revoke(conn, name=name, key_id=key_id, actor=operator(), now=at))
+    ended = invocation.write(lambda conn: store_keys.revoke(conn, name=name, key_id=key_id, actor=operator(), now=at))
     invocation.answer(
         "revoked", {"name": name, "keys": ended}, f"Revoked {ended} key{'s' if ended > 1 else ''} {name}."
     )
 
 
 def _show_secret(invocation: Invocation, key: "ApiKey", secret: str) -> None:
-    body = {
-        "id": key.id,
-        "name": key.name,
-        "key": secret,
-        "prefix": key.prefix,
-        "scope": key.scope.value,
-        "expires_at": key.expires,
-    }
+    body = {**fields(key, "id", "name"), "key": secret, **fields(key, "prefix", "scope"), "expires_at": key.expires}
     invocation.answer("key", body, secret)
 
 
-def _state(key: "ApiKey", at: Any) -> str:
+def _state(key: "ApiKey", at: datetime) -> str:
     if key.revoked is not None:
         return "revoked"
     if not key.valid(at):
@@ -124,12 +106,9 @@ def _state(key: "ApiKey", at: Any) -> str:
     return "alive" if key.grace_from is None else "in its grace"
 
 
-def _json(key: "ApiKey", at: Any) -> dict[str, Any]:
+def _json(key: "ApiKey", at: datetime) -> dict[str, Any]:
     return {
-        "id": key.id,
-        "name": key.name,
-        "prefix": key.prefix,
-        "scope": key.scope.value,
+        **fields(key, "id", "name", "prefix", "scope"),
         "state": _state(key, at),
         "created_at": key.created,
         "created_by": key.created_by,

@@ -1,7 +1,5 @@
 """``plans``, ``runs``, ``findings``: what the agent wants to do, did, and noticed."""
 
-import csv
-import io
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -216,30 +214,15 @@ def findings(invocation: Invocation, as_csv: bool) -> None:
 
     docs/codes.md says what each code means.
     """
-    from agent.cli.render import finding_json, findings_text
+    from agent.cli.render import FINDING_FIELDS, csv_text, finding_json, findings_text
     from agent.store import findings as store_findings
 
     with invocation.store() as store, store.read() as conn:
         latest = store_findings.latest(conn)
     found = latest.findings if latest else ()
-    text = _csv([finding_json(f) for f in found]) if as_csv else findings_text(found) or "No findings."
-    invocation.answer(
-        "findings", {"run_id": latest.run_id if latest else None, "findings": [finding_json(f) for f in found]}, text
-    )
-
-
-def _csv(rows: Sequence[dict[str, Any]]) -> str:
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    columns = ["code", "login", "detail", "directory_id", "okta_id"]
-    writer.writerow(columns)
-    writer.writerows([spreadsheet_safe(str(row[name] or "")) for name in columns] for row in rows)
-    return out.getvalue().rstrip("\n")
-
-
-def spreadsheet_safe(cell: str) -> str:
-    """A cell that a spreadsheet would run as a formula gets a quote in front."""
-    return f"'{cell}" if cell.startswith(("=", "+", "-", "@", "\t", "\r")) else cell
+    rows = [finding_json(finding) for finding in found]
+    text = csv_text(FINDING_FIELDS, rows) if as_csv else findings_text(found) or "No findings."
+    invocation.answer("findings", {"run_id": latest.run_id if latest else None, "findings": rows}, text)
 
 
 def _get_plan(invocation: Invocation, plan_id: int) -> "StoredPlan":

@@ -1,8 +1,10 @@
 """Turn plans, runs and lists into text or JSON documents. Pure: takes values, gives text; prints nothing, decides nothing."""
 
+import csv
+import io
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -184,35 +186,42 @@ def plan_json(plan: Plan, *, plan_id: int | None, status: str, population: int |
 
 
 def action_json(action: Action) -> dict[str, Any]:
+    names = ("n", "kind", "state", "held", "held_detail", "login", "directory_id", "okta_id", "rule", "proof", "error")
     return {
-        "n": action.n,
-        "kind": action.kind.value,
-        "state": action.state.value,
-        "held": action.held,
-        "held_detail": action.held_detail,
-        "login": action.login,
-        "directory_id": action.directory_id,
-        "okta_id": action.okta_id,
-        "rule": action.rule,
-        "proof": action.proof,
-        "error": action.error,
-        "changes": {path: {"before": c.before, "after": c.after} for path, c in action.changes.items()},
+        **fields(action, *names),
+        "changes": {path: fields(change, "before", "after") for path, change in action.changes.items()},
     }
+
+
+FINDING_FIELDS = ("code", "login", "detail", "directory_id", "okta_id")
 
 
 def finding_json(finding: Finding) -> dict[str, Any]:
-    return {
-        "code": finding.code.value,
-        "login": finding.login,
-        "detail": finding.detail,
-        "directory_id": finding.directory_id,
-        "okta_id": finding.okta_id,
-    }
+    return fields(finding, *FINDING_FIELDS)
+
+
+def fields(value: object, *names: str) -> dict[str, Any]:
+    """Some attributes of a value, under their own names."""
+    return {name: getattr(value, name) for name in names}
 
 
 def bounded(plan: Plan) -> int:
     """What --count, --first-run and --allow-empty bound: everything but updates."""
     return sum(action.kind not in (ActionKind.UPDATE, ActionKind.RENAME_CYCLE) for action in plan.actions)
+
+
+def csv_text(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:
+    """With a header, safe to open in a spreadsheet, without the last line's end."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows([spreadsheet_safe(str(row[name] or "")) for name in columns] for row in rows)
+    return out.getvalue().rstrip("\n")
+
+
+def spreadsheet_safe(cell: str) -> str:
+    """A cell that a spreadsheet would run as a formula gets a quote in front."""
+    return f"'{cell}" if cell.startswith(("=", "+", "-", "@", "\t", "\r")) else cell
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[object]], empty: str, *, rich: bool = False) -> str:
@@ -231,7 +240,6 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[object]], empty: str, 
 
 
 def _rich_table(columns: Sequence[str], cells: Sequence[Sequence[str]]) -> str:
-    import io
     import shutil
 
     from rich.box import SIMPLE_HEAD

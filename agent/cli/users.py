@@ -1,22 +1,24 @@
-"""``users`` and ``owner``: the directory's accounts, and what held actions need from a person."""
+"""``users`` and ``owner``: the directory's accounts, and what an operator does to one of them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
+from msgspec import Struct
 
-from agent.cli.command import Invocation, group, interactive, now, operator, pass_invocation, require_reason
+from agent.cli.command import Invocation, group, now, operator, pass_invocation, require_reason
 from agent.cli.people import by_id_option, find
+from agent.cli.render import clean, fields, shown, when
+from agent.model.users import DirectoryUser, Role, public_view
 
 if TYPE_CHECKING:
     from agent.directory.operator import Acts
     from agent.directory.remote.directory import RemoteDirectory
     from agent.directory.sql import SqlDirectory
-    from agent.model.users import DirectoryUser
 
 _LOGIN = click.argument("login", metavar="LOGIN")
-_REASON = click.option("--reason", required=True, help="Why; kept in the journal.")
 _WHY = click.option("--reason", default="", help="Why; kept in the journal.")
+_REASON = click.option("--reason", required=True, help="Why; kept in the journal.")
 
 
 @group("users")
@@ -37,24 +39,18 @@ def users() -> None:
 @pass_invocation
 def list_users(invocation: Invocation, local: bool, owners: bool, inactive: bool) -> None:
     """All accounts, in the order in which they came."""
-    from agent.cli.render import table
-    from agent.model.users import Role
 
-    def wanted(user: "DirectoryUser") -> bool:
+    def wanted(user: DirectoryUser) -> bool:
         return not ((local and user.managed) or (owners and user.role is not Role.OWNER) or (inactive and user.active))
 
     with invocation.directory() as directory:
         found = [user for page in directory.everyone() for user in page if wanted(user)]
     columns = ["userName", "state", "role", "managed", "protected", "Okta id", "id"]
-    cells = [
+    rows = [
         [u.user_name, _state(u), u.role.value, _managed(u), "protected" if u.protected else "", u.okta_id, u.id]
         for u in found
     ]
-    invocation.answer(
-        "users",
-        {"users": [user_json(u) for u in found]},
-        lambda: table(columns, cells, "No accounts.", rich=interactive()),
-    )
+    invocation.answer_table("users", {"users": [user_json(u) for u in found]}, columns, rows, "No accounts.")
 
 
 @users.command("show", examples=["opshelm-agent users show ann@example.com", "opshelm-agent users show --id 7f3c…"])
@@ -77,107 +73,94 @@ def show(invocation: Invocation, login: str, by_id: bool) -> None:
 @pass_invocation
 def add(invocation: Invocation, login: str, owner: bool, reason: str) -> None:
     """A local account. Okta's push or a reconcile may link it later; until then nothing of Okta's touches it."""
-    _act(invocation, lambda acts: acts.add(login, owner=owner), reason, "Added")
+    with invocation.directory() as directory:
+        user = _acts(directory, reason).add(login, owner=owner)
+    _answer(invocation, "Added", user)
 
 
-@users.command("role", examples=["opshelm-agent users role ann@example.com owner --reason 'new lead'"])
-@_LOGIN
-@click.argument("role", type=click.Choice(["owner", "member"]))
-@by_id_option
-@_WHY
-@pass_invocation
-def role(invocation: Invocation, login: str, role: str, by_id: bool, reason: str) -> None:
-    """Give or take the owner role. SCIM never does. The last active owner keeps it."""
-    from agent.model.users import Role
+class AccountCommand(Struct, frozen=True, kw_only=True):
+    """``users NAME LOGIN …``: a command that does one thing to one account."""
 
-    _act_on(
-        invocation,
-        login,
-        by_id,
-        act=lambda acts, user: acts.set_role(user.id, Role(role)),
-        reason=reason,
+    name: str
+    help: str
+    #: What follows ``opshelm-agent users NAME``.
+    example: str
+    #: Takes the acts, the account's id and the values of ``options``.
+    act: "Callable[..., DirectoryUser]"
+    #: What the answer begins with.
+    done: str
+    options: Sequence[Callable[..., Any]] = ()
+    reason: Callable[..., Any] = _WHY
+
+
+def _add_command(row: AccountCommand) -> None:
+    def run(invocation: Invocation, /, login: str, by_id: bool, reason: str, **given: Any) -> None:
+        why = require_reason(reason) if row.reason is _REASON else reason
+        with invocation.directory() as directory:
+            user = row.act(_acts(directory, why), find(directory, login, by_id=by_id).id, **given)
+        _answer(invocation, row.done, user)
+
+    body: Callable[..., None] = pass_invocation(run)
+    for option in (row.reason, by_id_option, *reversed(row.options), _LOGIN):
+        body = option(body)
+    users.command(row.name, help=row.help, examples=[f"opshelm-agent users {row.name} {row.example}"])(body)
+
+
+for _row in (
+    AccountCommand(
+        name="role",
+        help="Give or take the owner role. SCIM never does. The last active owner keeps it.",
+        example="ann@example.com owner --reason 'new lead'",
+        options=[click.argument("role", type=click.Choice(["owner", "member"]))],
+        act=lambda acts, user_id, role: acts.set_role(user_id, Role(role)),
         done="Changed",
-    )
-
-
-@users.command("deactivate", examples=["opshelm-agent users deactivate ann@example.com --reason 'left, never in Okta'"])
-@_LOGIN
-@by_id_option
-@_REASON
-@pass_invocation
-def deactivate(invocation: Invocation, login: str, by_id: bool, reason: str) -> None:
-    """End the access of one account, local ones too; it becomes a member. The last active owner stays."""
-    text = require_reason(reason)
-    _act_on(invocation, login, by_id, act=lambda acts, user: acts.deactivate(user.id), reason=text, done="Deactivated")
-
-
-@users.command("link", examples=["opshelm-agent users link ann@example.com --okta-id 00u1abcd2EFGH3ijk4x7"])
-@_LOGIN
-@click.option("--okta-id", required=True, help="The Okta user's id (00u…).")
-@by_id_option
-@_WHY
-@pass_invocation
-def link(invocation: Invocation, login: str, okta_id: str, by_id: bool, reason: str) -> None:
-    """Say that this account is that Okta user: Okta manages it from now on. Changes nothing else of it."""
-    _act_on(invocation, login, by_id, act=lambda acts, user: acts.link(user.id, okta_id), reason=reason, done="Linked")
-
-
-@users.command("unlink", examples=["opshelm-agent users unlink ann@example.com --reason 'linked to the wrong person'"])
-@_LOGIN
-@by_id_option
-@_WHY
-@pass_invocation
-def unlink(invocation: Invocation, login: str, by_id: bool, reason: str) -> None:
-    """Make it a local account again; Okta's runs leave it alone from now on."""
-    _act_on(invocation, login, by_id, act=lambda acts, user: acts.unlink(user.id), reason=reason, done="Unlinked")
-
-
-@users.command(
-    "release-name", examples=["opshelm-agent users release-name ann@example.com --reason 'new Ann starts Monday'"]
-)
-@_LOGIN
-@by_id_option
-@_WHY
-@pass_invocation
-def release_name(invocation: Invocation, login: str, by_id: bool, reason: str) -> None:
-    """Free the userName of an inactive account for somebody new. The old account stays, under another name."""
-    _act_on(invocation, login, by_id, act=lambda acts, user: acts.release_name(user.id), reason=reason, done="Renamed")
-
-
-@users.command("protect", examples=["opshelm-agent users protect breakglass@example.com"])
-@_LOGIN
-@by_id_option
-@_WHY
-@pass_invocation
-def protect(invocation: Invocation, login: str, by_id: bool, reason: str) -> None:
-    """Nothing of Okta's changes this account: pushes get 409, runs report it."""
-    _act_on(
-        invocation,
-        login,
-        by_id,
-        act=lambda acts, user: acts.protect(user.id, protected=True),
-        reason=reason,
+    ),
+    AccountCommand(
+        name="deactivate",
+        help="End the access of one account, local ones too; it becomes a member. The last active owner stays.",
+        example="ann@example.com --reason 'left, never in Okta'",
+        reason=_REASON,
+        act=lambda acts, user_id: acts.deactivate(user_id),
+        done="Deactivated",
+    ),
+    AccountCommand(
+        name="link",
+        help="Say that this account is that Okta user: Okta manages it from now on. Changes nothing else of it.",
+        example="ann@example.com --okta-id 00u1abcd2EFGH3ijk4x7",
+        options=[click.option("--okta-id", required=True, help="The Okta user's id (00u…).")],
+        act=lambda acts, user_id, okta_id: acts.link(user_id, okta_id),
+        done="Linked",
+    ),
+    AccountCommand(
+        name="unlink",
+        help="Make it a local account again; Okta's runs leave it alone from now on.",
+        example="ann@example.com --reason 'linked to the wrong person'",
+        act=lambda acts, user_id: acts.unlink(user_id),
+        done="Unlinked",
+    ),
+    AccountCommand(
+        name="release-name",
+        help="Free the userName of an inactive account for somebody new. The old account stays, under another name.",
+        example="ann@example.com --reason 'new Ann starts Monday'",
+        act=lambda acts, user_id: acts.release_name(user_id),
+        done="Renamed",
+    ),
+    AccountCommand(
+        name="protect",
+        help="Nothing of Okta's changes this account: pushes get 409, runs report it.",
+        example="breakglass@example.com",
+        act=lambda acts, user_id: acts.protect(user_id, protected=True),
         done="Protected",
-    )
-
-
-@users.command(
-    "unprotect", examples=["opshelm-agent users unprotect breakglass@example.com --reason 'account retired'"]
-)
-@_LOGIN
-@by_id_option
-@_WHY
-@pass_invocation
-def unprotect(invocation: Invocation, login: str, by_id: bool, reason: str) -> None:
-    """Let Okta manage the account again."""
-    _act_on(
-        invocation,
-        login,
-        by_id,
-        act=lambda acts, user: acts.protect(user.id, protected=False),
-        reason=reason,
+    ),
+    AccountCommand(
+        name="unprotect",
+        help="Let Okta manage the account again.",
+        example="breakglass@example.com --reason 'account retired'",
+        act=lambda acts, user_id: acts.protect(user_id, protected=False),
         done="Unprotected",
-    )
+    ),
+):
+    _add_command(_row)
 
 
 @group("owner")
@@ -197,7 +180,7 @@ def handover(invocation: Invocation, successor: str, leaver: str, reason: str) -
     """Promote one person and deactivate another in one transaction: how the last owner leaves."""
     with invocation.directory() as directory:
         to, gone = find(directory, successor), find(directory, leaver)
-        promoted, ended = _acts(directory, reason.strip()).handover(to.id, gone.id)
+        promoted, ended = _acts(directory, reason).handover(to.id, gone.id)
     body = {"owner": user_json(promoted), "deactivated": user_json(ended)}
     invocation.answer("handover", body, f"{promoted.user_name} is owner now; {ended.user_name} is deactivated.")
 
@@ -205,60 +188,32 @@ def handover(invocation: Invocation, successor: str, leaver: str, reason: str) -
 def _acts(directory: "SqlDirectory | RemoteDirectory", reason: str) -> "Acts":
     from agent.bootstrap import operator_acts
 
-    return operator_acts(directory, actor=operator(), reason=reason, now=now())
+    return operator_acts(directory, actor=operator(), reason=reason.strip(), now=now())
 
 
-def _act(invocation: Invocation, act: "Callable[[Acts], DirectoryUser]", reason: str, done: str) -> None:
-    with invocation.directory() as directory:
-        user = act(_acts(directory, reason.strip()))
-    invocation.answer("user", {"user": user_json(user)}, f"{done}: {_line(user)}")
+def _answer(invocation: Invocation, done: str, user: DirectoryUser) -> None:
+    line = f"{user.user_name} ({_state(user)}, {user.role.value}, {_managed(user)}), id {user.id}"
+    invocation.answer("user", {"user": user_json(user)}, f"{done}: {line}")
 
 
-def _act_on(
-    invocation: Invocation,
-    login: str,
-    by_id: bool,
-    *,
-    act: "Callable[[Acts, DirectoryUser], DirectoryUser]",
-    reason: str,
-    done: str,
-) -> None:
-    with invocation.directory() as directory:
-        found = find(directory, login, by_id=by_id)
-        user = act(_acts(directory, reason.strip()), found)
-    invocation.answer("user", {"user": user_json(user)}, f"{done}: {_line(user)}")
-
-
-def _line(user: "DirectoryUser") -> str:
-    return f"{user.user_name} ({_state(user)}, {user.role.value}, {_managed(user)}), id {user.id}"
-
-
-def _state(user: "DirectoryUser") -> str:
+def _state(user: DirectoryUser) -> str:
     return "removed" if user.hidden else "active" if user.active else "suspended" if user.suspended else "inactive"
 
 
-def _managed(user: "DirectoryUser") -> str:
+def _managed(user: DirectoryUser) -> str:
     return "managed" if user.managed else "local"
 
 
-def user_json(user: "DirectoryUser") -> dict[str, Any]:
-    from agent.model.users import public_view
-
+def user_json(user: DirectoryUser) -> dict[str, Any]:
     return {
         "id": user.id,
         "state": _state(user),
-        "managed": user.managed,
-        "version": user.version,
-        "created": user.created,
-        "updated": user.updated,
-        "deactivated": user.deactivated,
+        **fields(user, "managed", "version", "created", "updated", "deactivated"),
         **public_view(user),
     }
 
 
-def user_text(user: "DirectoryUser") -> str:
-    from agent.cli.render import clean, shown, when
-
+def user_text(user: DirectoryUser) -> str:
     facts = {
         key: value
         for key, value in user_json(user).items()

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from agent.cli.plans import spreadsheet_safe
+from agent.cli.render import spreadsheet_safe
 from agent.model.codes import FindingCode
 from agent.model.plan import Finding
 from agent.settings import DatabaseSettings

@@ -3,7 +3,7 @@
 import tomllib
 from pathlib import Path
 
-from agent.settings import Loaded, SettingSource, Settings
+from agent.settings import Loaded, Settings, SettingSource
 from agent.settings.describe import MASK, all_settings, describe, docs_table, example_file
 
 ROOT = Path(__file__).parents[3]
