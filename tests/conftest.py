@@ -1,4 +1,4 @@
-"""Puts this folder on the import path, for helpers that several kinds of tests share; forbids skips where CI asks for it."""
+"""Forbids skips where CI asks for it. What several kinds of tests share is in tests/support."""
 
 import os
 

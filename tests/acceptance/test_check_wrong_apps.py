@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from commanding import Command, command, folder, migrated
 
 from agent.simulator import SimulatedOrg
 from agent.simulator.schema import CORE
+from support.commands import Command, command, folder, migrated
 
 __all__ = ["command", "folder", "migrated"]
 

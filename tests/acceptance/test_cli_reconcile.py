@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from commanding import command, document, folder, migrated  # noqa: F401 - fixtures
-from processes import agent
-from processes import document as parsed
 
 from agent.simulator import SimulatedOrg
+from support.commands import command, document, folder, migrated  # noqa: F401 - fixtures
+from support.processes import agent
+from support.processes import document as parsed
 
 Command = Callable[..., tuple[int, str, str]]
 PEOPLE = 30

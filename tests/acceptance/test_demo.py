@@ -7,7 +7,8 @@ import urllib.request
 from pathlib import Path
 
 import pytest
-from processes import agent, document, environment
+
+from support.processes import agent, document, environment
 
 
 def test_once_ends_by_itself_with_one_document(tmp_path: Path) -> None:

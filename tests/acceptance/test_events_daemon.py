@@ -10,10 +10,10 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from processes import Daemon, agent, document
 
 from agent.reconcile.event_names import HOOK_EVENTS
 from agent.simulator import SimulatedOrg
+from support.processes import Daemon, agent, document
 
 SECRET = "a hook's secret"
 

@@ -8,18 +8,18 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from crashing import Case, Company, company
-from importing import account, okta_user
-from invariants import check, no_op, settled
-from pushing import Pusher, login, new_key
-from reconciling import world
-from warm import Warm
 
 from agent.directory.sql import SqlDirectory
 from agent.settings import DatabaseSettings, Settings
 from agent.store import plans
 from agent.store.crash_points import CRASH_POINTS, VARIABLE
 from agent.store.engine import Store
+from support.company import Case, Company, company
+from support.forks import Warm
+from support.import_world import account, okta_user
+from support.invariants import check, no_op, settled
+from support.pusher import Pusher, login, new_key
+from support.world import world
 
 #: A process for each kill: minutes in all.
 pytestmark = pytest.mark.slow

@@ -4,12 +4,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from crashing import Company, directory
-from invariants import check, no_op
-from reconciling import world
-from warm import Warm
 
 from agent.store.crash_points import VARIABLE
+from support.company import Company, directory
+from support.forks import Warm
+from support.invariants import check, no_op
+from support.world import world
 
 #: More than creates_per_run lets through.
 PEOPLE = 40

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from importing import Box, box
 
 from agent.cli.root import run
 from agent.model.users import Role
+from support.import_world import Box, box
 
 
 class Terminal:

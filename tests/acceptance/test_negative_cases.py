@@ -19,10 +19,7 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 
 import pytest
-from pushing import new_key
-from receiving import ERROR, SCIM_JSON, Served, okta_user, sqlite_in
 from sqlalchemy import select
-from warm import Serving, Warm
 
 from agent.directory.operator import Acts
 from agent.directory.sql import SqlDirectory
@@ -30,6 +27,9 @@ from agent.settings import DatabaseSettings, Settings
 from agent.store import keys, seal
 from agent.store.engine import Store
 from agent.store.tables import attention
+from support.forks import Serving, Warm
+from support.pusher import new_key
+from support.receiver import ERROR, SCIM_JSON, Served, okta_user, sqlite_in
 
 _FILE = Path(__file__).parents[3] / "shared" / "negative-cases.json"
 _DOCUMENT = json.loads(_FILE.read_text()) if _FILE.exists() else {"cases": []}

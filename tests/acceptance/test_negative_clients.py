@@ -12,14 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from reconciling import World, world
-from remote_world import RemoteWorld, remote_world
-from remotes import Remote
-from sloppy import KEY, Call, Reply, Sloppy, sloppy_server
 
 from agent.model.errors import ConfigError, DirectoryUnavailable
 from agent.reconcile import RunReport
 from agent.settings import load
+from support.remote_world import RemoteWorld, remote_world
+from support.remotes import Remote
+from support.sloppy import KEY, Call, Reply, Sloppy, sloppy_server
+from support.world import World, world
 
 _FILE = Path(__file__).parents[3] / "shared" / "negative-cases.json"
 CASES = (

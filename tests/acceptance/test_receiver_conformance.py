@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from receiving import Served, served, sqlite_in
+
+from support.receiver import Served, served, sqlite_in
 
 _TOOLS = Path(sys.executable).parent
 

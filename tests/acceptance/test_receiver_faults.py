@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from receiving import Served, deactivation, okta_user, running, served, sqlite_in
 
 from agent.receiver.app import build
 from agent.settings import Settings
+from support.receiver import Served, deactivation, okta_user, running, served, sqlite_in
 
 Check = Callable[[Served], None]
 

@@ -7,7 +7,8 @@ from typing import Any
 
 import httpx
 import pytest
-from receiving import CORE, ERROR, LIST, Served, okta_user, served, sqlite_in
+
+from support.receiver import CORE, ERROR, LIST, Served, okta_user, served, sqlite_in
 
 HEADERS = {
     "Accept": "application/scim+json",

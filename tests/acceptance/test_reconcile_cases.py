@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from reconciling import World, world
 
 from agent.model.errors import HeldBack
 from agent.model.users import Origin, Role
+from support.world import World, world
 
 OTHER = "00uANOTHERUSEROFOKTA"
 

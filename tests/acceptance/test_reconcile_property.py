@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
-from reconciling import World, world
 
 from agent.model.paths import parse
 from agent.model.users import DirectoryUser, Origin, Role, identity_key
+from support.world import World, world
 
 #: Held for the reason that the case table names, whatever else is drawn for the person.
 Drift = Callable[[World, random.Random, dict[str, Any], list[dict[str, Any]]], str | None]

@@ -4,12 +4,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from pushing import Answer, Pusher, new_key
-from receiving import deactivation, okta_user
-from remote_crashing import CHANGED, LEAVER, RemoteCase, RemoteCompany, remote_company
-from warm import Warm
 
 from agent.store.crash_points import CRASH_POINTS, VARIABLE
+from support.forks import Warm
+from support.pusher import Answer, Pusher, new_key
+from support.receiver import deactivation, okta_user
+from support.remote_company import CHANGED, LEAVER, RemoteCase, RemoteCompany, remote_company
 
 #: A process for each kill.
 pytestmark = pytest.mark.slow

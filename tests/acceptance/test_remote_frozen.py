@@ -19,17 +19,17 @@ from typing import Any
 import httpx
 import pytest
 from msgspec.structs import replace
-from remote_crashing import LEAVER, RemoteCompany, remote_company, until_stopped
-from remote_world import RemoteWorld, remote_world
-from remotes import Remote
-from sloppy import KEY, Call, Reply, Sloppy, sloppy_server
-from warm import Warm
 
 from agent.directory.port import Draft, WriteContext, Written
 from agent.model.codes import Source
 from agent.model.errors import FenceLost
 from agent.model.users import DirectoryUser
 from agent.store import intents, lease
+from support.forks import Warm
+from support.remote_company import LEAVER, RemoteCompany, remote_company, until_stopped
+from support.remote_world import RemoteWorld, remote_world
+from support.remotes import Remote
+from support.sloppy import KEY, Call, Reply, Sloppy, sloppy_server
 
 
 @pytest.fixture(scope="module")

@@ -9,16 +9,16 @@ from typing import Any
 
 import httpx
 import pytest
-from processes import Daemon, agent
-from receiving import deactivation, okta_user, running
-from remote_world import RemoteWorld, remote_world
-from remotes import Remote
-from sloppy import KEY, Call, Reply, Sloppy, error, sloppy_server
 
 from agent.receiver.app import build
 from agent.settings import GuardSettings
 from agent.simulator import SimulatedOrg
 from agent.store import attention, keys
+from support.processes import Daemon, agent
+from support.receiver import deactivation, okta_user, running
+from support.remote_world import RemoteWorld, remote_world
+from support.remotes import Remote
+from support.sloppy import KEY, Call, Reply, Sloppy, error, sloppy_server
 
 
 class Gateway:

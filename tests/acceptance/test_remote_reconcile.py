@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 import test_reconcile_property as drift
-from remote_world import OWNER, RemoteWorld, remote_world
-from remotes import Remote, node_missing, ours, scim2_server, scimmy
-from sloppy import KEY, Call, Reply, sloppy_server
 
 from agent.model.codes import ActionState
 from agent.model.users import Origin
+from support.remote_world import OWNER, RemoteWorld, remote_world
+from support.remotes import Remote, node_missing, ours, scim2_server, scimmy
+from support.sloppy import KEY, Call, Reply, sloppy_server
 
 
 def no_account(w: RemoteWorld, _: random.Random, person: dict[str, Any], __: list[dict[str, Any]]) -> None:

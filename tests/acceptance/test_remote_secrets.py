@@ -9,13 +9,14 @@ from typing import Any
 
 import pytest
 import structlog
-from invariants import no_secret
-from pushing import new_key
-from receiving import deactivation, okta_user
-from remote_crashing import RemoteCompany, remote_company
-from sloppy import KEY, Call, Reply, Sloppy, error
 from test_remote_gateway import Gateway, gateway
-from warm import Warm
+
+from support.forks import Warm
+from support.invariants import no_secret
+from support.pusher import new_key
+from support.receiver import deactivation, okta_user
+from support.remote_company import RemoteCompany, remote_company
+from support.sloppy import KEY, Call, Reply, Sloppy, error
 
 SECRETS = {"the remote's key": KEY}
 

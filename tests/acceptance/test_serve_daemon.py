@@ -13,10 +13,10 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from commanding import command, document, folder, migrated  # noqa: F401 - fixtures
-from processes import Daemon, agent
 
 from agent.simulator import SimulatedOrg
+from support.commands import command, document, folder, migrated  # noqa: F401 - fixtures
+from support.processes import Daemon, agent
 
 Command = Callable[..., tuple[int, str, str]]
 

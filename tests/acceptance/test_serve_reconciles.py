@@ -12,14 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from commanding import command, document, folder, migrated  # noqa: F401 - fixtures
-from processes import Daemon
 
 from agent.model.codes import ActionState
 from agent.settings import DatabaseSettings
 from agent.simulator import SimulatedOrg
 from agent.store import plans, runs
 from agent.store.engine import Store
+from support.commands import command, document, folder, migrated  # noqa: F401 - fixtures
+from support.processes import Daemon
 
 Command = Callable[..., tuple[int, str, str]]
 #: How long a revoked key may still be believed.

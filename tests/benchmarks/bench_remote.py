@@ -20,8 +20,6 @@ import httpx
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from sloppy import KEY, sloppy_server
-
 from agent.directory.remote.directory import RemoteDirectory
 from agent.model.mapping import Mapping, apply
 from agent.model.paths import EMAIL_PATH
@@ -32,6 +30,7 @@ from agent.settings import DatabaseSettings, DirectorySettings, GuardSettings, O
 from agent.store import account
 from agent.store.engine import Store
 from agent.store.tables import remote_links
+from support.sloppy import KEY, sloppy_server
 
 PORT = 8791
 ORG = f"http://127.0.0.1:{PORT}"

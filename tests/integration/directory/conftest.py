@@ -1,10 +1,10 @@
 """A directory on each of the two databases."""
 
 import pytest
-from worlds import ROOMY, World
 
 from agent.settings import Settings
 from agent.store.engine import Store
+from support.directory_world import ROOMY, World
 
 
 @pytest.fixture

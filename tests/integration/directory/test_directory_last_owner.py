@@ -6,7 +6,6 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from msgspec.structs import replace
 from sqlalchemy import Connection, delete
-from worlds import ROOMY, World
 
 from agent.model.codes import RefusalCode, Source
 from agent.model.errors import Refused
@@ -15,6 +14,7 @@ from agent.settings import DatabaseSettings, Settings
 from agent.store import account
 from agent.store.engine import Store
 from agent.store.tables import users
+from support.directory_world import ROOMY, World
 
 
 @pytest.mark.parametrize("source", list(Source))

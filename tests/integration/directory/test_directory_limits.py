@@ -1,13 +1,13 @@
 """The limits that a pushed deactivation meets, what fills them, and what an operator does about it."""
 
 import pytest
-from worlds import World
 
 from agent.model.codes import RefusalCode, Source
 from agent.model.errors import Refused
 from agent.model.limits import push_limit, window_limit
 from agent.settings import GuardSettings
 from agent.store import windows
+from support.directory_world import World
 
 
 def off(world: World, user, source: Source = Source.PUSH, **more) -> bool:

@@ -6,7 +6,6 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from sqlalchemy import delete, update
-from worlds import ROOMY, World, assert_whole, okta_id
 
 from agent.model.codes import Source
 from agent.model.errors import NotFound, Refused
@@ -14,6 +13,7 @@ from agent.model.users import DirectoryUser, Role
 from agent.settings import DatabaseSettings, Settings
 from agent.store.engine import Store
 from agent.store.tables import account, metadata
+from support.directory_world import ROOMY, World, assert_whole, okta_id
 
 NAMES = [f"p{n}@example.com" for n in range(5)]
 IDS = [None, *(okta_id(n) for n in range(4))]

@@ -1,12 +1,12 @@
 """Who may change which account: local, managed, protected, bound, owners. One test for each rule of design's case table."""
 
 import pytest
-from worlds import World, after_of, okta_id
 
 from agent.model.codes import RefusalCode, Source
 from agent.model.errors import NotFound
 from agent.model.users import MultiValue, Origin, Role
 from agent.settings import PolicySettings, ReceiverSettings
+from support.directory_world import World, after_of, okta_id
 
 
 class TestPushOnALocalAccount:

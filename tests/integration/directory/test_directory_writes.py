@@ -5,7 +5,6 @@ from concurrent.futures import Future
 import msgspec
 import pytest
 from sqlalchemy import select, text
-from worlds import ROOMY, World, after_of, assert_whole, okta_id
 
 from agent.directory.sql import SqlDirectory
 from agent.model.codes import RefusalCode, Source
@@ -13,6 +12,7 @@ from agent.model.errors import NotFound, Refused, StoreError, VersionConflict
 from agent.model.users import MultiValue
 from agent.settings import ReceiverSettings, Settings
 from agent.store.tables import user_emails, users
+from support.directory_world import ROOMY, World, after_of, assert_whole, okta_id
 
 
 class TestIdentities:

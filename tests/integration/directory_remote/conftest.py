@@ -1,23 +1,19 @@
 """The contract's places, and one remote of each kind for the session; every test makes people of its own names."""
 
-import sys
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from remote_world import OWNER, RemoteWorld, remote_world
-from remotes import Remote, node_missing, ours, scim2_server, scimmy
-from sloppy import KEY, Sloppy, sloppy_server
-
-sys.path.insert(0, str(Path(__file__).parent))
-
-from places import Place, RemotePlace, SqlPlace, remote_place
-from worlds import ROOMY
 
 from agent.directory.remote.reader import LAG
 from agent.settings import DatabaseSettings, GuardSettings
 from agent.store.engine import Store
+from support.directory_world import ROOMY
+from support.places import Place, RemotePlace, SqlPlace, remote_place
+from support.remote_world import OWNER, RemoteWorld, remote_world
+from support.remotes import Remote, node_missing, ours, scim2_server, scimmy
+from support.sloppy import KEY, Sloppy, sloppy_server
 
 
 @pytest.fixture(autouse=True)

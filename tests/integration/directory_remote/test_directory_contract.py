@@ -4,14 +4,14 @@ from concurrent.futures import wait
 from datetime import timedelta
 
 import pytest
-from places import OWNERS, Place, draft
-from worlds import okta_id
 
 from agent.model.codes import RefusalCode, Source
 from agent.model.errors import FenceLost, NotFound, Refused, VersionConflict
 from agent.model.users import Enterprise, Manager, MultiValue, Origin, Role
 from agent.scim.filter import parse
 from agent.store import lease, windows
+from support.directory_world import okta_id
+from support.places import OWNERS, Place, draft
 
 
 def test_a_created_account_is_found_by_id_name_and_okta_id(place: Place) -> None:

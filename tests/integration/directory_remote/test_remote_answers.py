@@ -5,14 +5,14 @@ from typing import Any
 
 import pytest
 import structlog
-from places import RemotePlace
-from sloppy import Call, Reply, Sloppy, error
-from worlds import okta_id
 
 from agent.model.codes import Source
 from agent.model.errors import AnswerLost, DirectoryUnavailable, NotDone, NotFound
 from agent.model.users import DirectoryUser
 from agent.store import intents
+from support.directory_world import okta_id
+from support.places import RemotePlace
+from support.sloppy import Call, Reply, Sloppy, error
 
 Hook = Callable[[Sloppy, Call], Reply | None]
 

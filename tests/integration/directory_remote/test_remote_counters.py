@@ -1,15 +1,15 @@
 """What a listing counts of an account while deactivations are under way: each is counted once, whatever the list shows."""
 
 import pytest
-from places import OVER, Held, RemotePlace, remote_place
-from remotes import Remote
-from sloppy import KEY, Call, Reply, Sloppy
-from worlds import okta_id
 
 from agent.model.errors import AnswerLost
 from agent.model.users import DirectoryUser
 from agent.store import account
 from agent.store.engine import Store
+from support.directory_world import okta_id
+from support.places import OVER, Held, RemotePlace, remote_place
+from support.remotes import Remote
+from support.sloppy import KEY, Call, Reply, Sloppy
 
 NAMES = ("ann@example.com", "bob@example.com", "cid@example.com")
 

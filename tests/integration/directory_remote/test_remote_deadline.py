@@ -6,10 +6,6 @@ from collections.abc import Iterator
 from datetime import timedelta
 
 import pytest
-from places import RemotePlace, remote_place
-from remotes import Remote
-from sloppy import KEY, Call, Sloppy
-from worlds import ROOMY, okta_id
 
 from agent.directory.remote import deadline
 from agent.directory.remote.transport import Transport
@@ -18,6 +14,10 @@ from agent.model.users import DirectoryUser
 from agent.settings import DirectorySettings
 from agent.store import intents
 from agent.store.engine import Store
+from support.directory_world import ROOMY, okta_id
+from support.places import RemotePlace, remote_place
+from support.remotes import Remote
+from support.sloppy import KEY, Call, Sloppy
 
 HEAD = b"HTTP/1.1 200 OK\r\nX-Slow: " + b"a" * 200 + b"\r\nContent-Length: 2\r\n\r\n{}"
 

@@ -1,14 +1,14 @@
 """A remote whose ServiceProviderConfig is broken is worked with as one that has none."""
 
 import pytest
-from places import RemotePlace
-from sloppy import Call, Reply, Sloppy, error
-from worlds import okta_id
 
 from agent.checks import remote as checks
 from agent.checks.check import CheckState
 from agent.directory.remote import provider
 from agent.model.errors import DirectoryUnavailable
+from support.directory_world import okta_id
+from support.places import RemotePlace
+from support.sloppy import Call, Reply, Sloppy, error
 
 BROKEN = {
     "500": Reply(500),

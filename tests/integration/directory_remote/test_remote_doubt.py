@@ -3,11 +3,7 @@
 from collections.abc import Callable
 
 import pytest
-from places import OVER, RemotePlace, remote_place
-from remotes import Remote
-from sloppy import KEY, Call, Reply, Sloppy, error
 from sqlalchemy import text
-from worlds import okta_id
 
 from agent.model.codes import RefusalCode, Source
 from agent.model.errors import AnswerLost, DirectoryUnavailable, NotDone, Refused
@@ -16,6 +12,10 @@ from agent.scim.errors import ScimError
 from agent.settings import GuardSettings
 from agent.store import intents, windows
 from agent.store.engine import Store
+from support.directory_world import okta_id
+from support.places import OVER, RemotePlace, remote_place
+from support.remotes import Remote
+from support.sloppy import KEY, Call, Reply, Sloppy, error
 
 Hook = Callable[[Sloppy, Call], Reply | None]
 

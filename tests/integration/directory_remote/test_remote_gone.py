@@ -1,15 +1,15 @@
 """Accounts that somebody deleted at the remote: the link that the store still has to them is in nobody's way."""
 
 import pytest
-from places import RemotePlace
-from sloppy import Call, Reply, Sloppy, error
 from sqlalchemy import text
-from worlds import okta_id
 
 from agent.model.codes import RefusalCode, Source
 from agent.model.errors import AnswerLost, DirectoryUnavailable, Refused
 from agent.model.users import DirectoryUser
 from agent.store import links
+from support.directory_world import okta_id
+from support.places import RemotePlace
+from support.sloppy import Call, Reply, Sloppy, error
 
 NAME = "ann@example.com"
 

@@ -4,11 +4,11 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from remote_world import OWNER, RemoteWorld, remote_world
-from remotes import Remote
-from sloppy import KEY, Reply, Sloppy
 
 from agent.directory.remote.reader import LAG
+from support.remote_world import OWNER, RemoteWorld, remote_world
+from support.remotes import Remote
+from support.sloppy import KEY, Reply, Sloppy
 
 
 def started(world: RemoteWorld, sloppy: Sloppy) -> str:

@@ -1,12 +1,12 @@
 """A key that the remote refuses: whoever pushed is told that the agent's key is the matter, not the remote's being away."""
 
 import pytest
-from places import RemotePlace
-from sloppy import KEY, Sloppy, error
-from worlds import okta_id
 
 from agent.model.errors import KeyRefused
 from agent.receiver.refusals import translate
+from support.directory_world import okta_id
+from support.places import RemotePlace
+from support.sloppy import KEY, Sloppy, error
 
 
 def test_a_push_is_told_that_the_agents_own_key_is_refused(sloppy_place: RemotePlace, sloppy: Sloppy) -> None:

@@ -3,15 +3,15 @@
 from typing import Any
 
 import pytest
-from places import RemotePlace, draft, remote_place
-from remotes import Remote
-from sloppy import CORE, KEY, Body, Call, Reply, Sloppy, error
-from worlds import okta_id
 
 from agent.model.codes import FindingCode, RefusalCode
 from agent.model.errors import DirectoryUnavailable, ListingUnreliable, Refused
 from agent.model.users import Role
 from agent.store.engine import Store
+from support.directory_world import okta_id
+from support.places import RemotePlace, draft, remote_place
+from support.remotes import Remote
+from support.sloppy import CORE, KEY, Body, Call, Reply, Sloppy, error
 
 
 def names(place: RemotePlace) -> list[str]:

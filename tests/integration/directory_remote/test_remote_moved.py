@@ -4,13 +4,13 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from places import RemotePlace
-from sloppy import Call, Reply, Sloppy, error
-from worlds import okta_id
 
 from agent.model.codes import Source
 from agent.model.errors import VersionConflict
 from agent.model.users import DirectoryUser
+from support.directory_world import okta_id
+from support.places import RemotePlace
+from support.sloppy import Call, Reply, Sloppy, error
 
 
 def linked(place: RemotePlace) -> DirectoryUser:

@@ -4,17 +4,17 @@ from concurrent.futures import Future
 from pathlib import Path
 
 import pytest
-from places import OWNERS, Held, RemotePlace, remote_place
-from reconciling import RAISED
-from remote_world import RemoteWorld, remote_world
-from remotes import Remote
-from sloppy import KEY, Sloppy
-from worlds import okta_id
 
 from agent.directory.port import Written
 from agent.model.codes import RefusalCode, Source
 from agent.model.errors import Refused
 from agent.store.engine import Store
+from support.directory_world import okta_id
+from support.places import OWNERS, Held, RemotePlace, remote_place
+from support.remote_world import RemoteWorld, remote_world
+from support.remotes import Remote
+from support.sloppy import KEY, Sloppy
+from support.world import RAISED
 
 
 def refusal(future: "Future[Written]") -> RefusalCode | None:

@@ -1,9 +1,6 @@
 """Searches through the gateway: nobody who doesn't fit is ever an answer, whatever the remote makes of the filter."""
 
 import pytest
-from places import RemotePlace, SqlPlace
-from sloppy import Call, Reply, Sloppy, error
-from worlds import ROOMY, okta_id
 
 from agent.directory.port import Page
 from agent.directory.remote import filter_match
@@ -12,6 +9,9 @@ from agent.model.users import Address, Enterprise, Manager, MultiValue
 from agent.scim.errors import ScimError
 from agent.scim.filter import parse
 from agent.store.engine import Store
+from support.directory_world import ROOMY, okta_id
+from support.places import RemotePlace, SqlPlace
+from support.sloppy import Call, Reply, Sloppy, error
 
 ENTERPRISE = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User"
 FILTERS = [

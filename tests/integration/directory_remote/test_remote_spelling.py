@@ -1,12 +1,12 @@
 """A remote that minds the case of userNames: nobody gets a second account because a name is written otherwise."""
 
 import pytest
-from places import RemotePlace
-from sloppy import Call, Reply, Sloppy
-from worlds import okta_id
 
 from agent.model.codes import RefusalCode, Source
 from agent.model.errors import DirectoryUnavailable, Refused
+from support.directory_world import okta_id
+from support.places import RemotePlace
+from support.sloppy import Call, Reply, Sloppy
 
 THERE, ASKED = "Zoe.Big@Example.com", "zoe.big@example.com"
 

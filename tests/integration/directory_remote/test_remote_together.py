@@ -10,10 +10,6 @@ from typing import Any
 
 import pytest
 from msgspec.structs import replace
-from places import Held
-from reconciling import RAISED
-from remote_world import RemoteWorld
-from sloppy import Body, Call, Reply, Sloppy, error
 
 from agent.directory.port import Draft, WriteContext, Written
 from agent.directory.remote import batch_read, wave
@@ -23,6 +19,10 @@ from agent.model.codes import Source
 from agent.model.users import DirectoryUser
 from agent.settings import Settings
 from agent.store import links
+from support.places import Held
+from support.remote_world import RemoteWorld
+from support.sloppy import Body, Call, Reply, Sloppy, error
+from support.world import RAISED
 
 
 def drift(world: RemoteWorld, sloppy: Sloppy, **values: Any) -> list[str]:

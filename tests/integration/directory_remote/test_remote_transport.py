@@ -19,9 +19,6 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
-from places import remote_place
-from remotes import Remote
-from sloppy import KEY, Reply, Sloppy, sloppy_server
 
 from agent.checks import remote as checks
 from agent.checks.check import CheckState
@@ -31,6 +28,9 @@ from agent.model.errors import AnswerLost, ConfigError, DirectoryUnavailable
 from agent.settings import DirectorySettings
 from agent.store import alarms
 from agent.store.engine import Store
+from support.places import remote_place
+from support.remotes import Remote
+from support.sloppy import KEY, Reply, Sloppy, sloppy_server
 
 
 @contextmanager

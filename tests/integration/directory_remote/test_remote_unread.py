@@ -6,16 +6,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from places import RemotePlace
-from remote_world import OWNER, remote_world
-from remotes import Remote
-from sloppy import KEY, Body, Call, Reply, Sloppy, error
-from worlds import okta_id
 
 from agent.directory.remote.reader import LAG
 from agent.model.errors import AnswerLost, Unreadable
 from agent.reconcile import RunReport
 from agent.store import attention, events
+from support.directory_world import okta_id
+from support.places import RemotePlace
+from support.remote_world import OWNER, remote_world
+from support.remotes import Remote
+from support.sloppy import KEY, Body, Call, Reply, Sloppy, error
 
 NAME = "ann@example.com"
 

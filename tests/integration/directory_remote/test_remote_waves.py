@@ -5,10 +5,6 @@ from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
-from places import Held
-from reconciling import RAISED
-from remote_world import RemoteWorld
-from sloppy import Call, Sloppy
 
 from agent.directory.port import Draft, WriteContext
 from agent.directory.remote.directory import RemoteDirectory
@@ -16,6 +12,10 @@ from agent.model.codes import Source
 from agent.model.users import DirectoryUser
 from agent.reconcile import RunReport
 from agent.store import account
+from support.places import Held
+from support.remote_world import RemoteWorld
+from support.sloppy import Call, Sloppy
+from support.world import RAISED
 
 
 def ids(world: RemoteWorld, count: int) -> list[str]:

@@ -5,11 +5,7 @@ from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
-from places import OVER, OWNERS, RemotePlace, draft, remote_place
-from remotes import Remote
-from sloppy import KEY, Call, Reply, Sloppy, error
 from sqlalchemy import text
-from worlds import okta_id
 
 from agent.directory.remote.unfinished import GRACE
 from agent.model.codes import RefusalCode, Source
@@ -27,6 +23,10 @@ from agent.scim.errors import ScimError
 from agent.settings import GuardSettings
 from agent.store import attention, intents, windows
 from agent.store.engine import Store
+from support.directory_world import okta_id
+from support.places import OVER, OWNERS, RemotePlace, draft, remote_place
+from support.remotes import Remote
+from support.sloppy import KEY, Call, Reply, Sloppy, error
 
 
 def bodies(sloppy: Sloppy, method: str) -> list[dict]:

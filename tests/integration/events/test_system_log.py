@@ -8,7 +8,6 @@ from typing import Any
 
 import msgspec
 import pytest
-from reconciling import World, world
 
 from agent.model.errors import OktaDenied, OktaRejected
 from agent.model.okta import LogEvent, LogTarget
@@ -18,6 +17,7 @@ from agent.reconcile.system_log import CURSOR, SystemLogReader
 from agent.settings import ScheduleSettings
 from agent.store import alarms, attention, cursors, runs
 from agent.store import events as kept
+from support.world import World, world
 
 #: No agent waits for another's turn.
 EAGER = {"schedule": ScheduleSettings(events=timedelta(milliseconds=1))}

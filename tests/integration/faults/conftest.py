@@ -3,7 +3,8 @@
 from collections.abc import Iterator
 
 import pytest
-from warm import Warm
+
+from support.forks import Warm
 
 
 @pytest.fixture(scope="session")

@@ -17,13 +17,7 @@ from typing import Any
 
 import psycopg
 import pytest
-from crashing import Case, Company, company
-from invariants import check, no_op, settled
-from pushing import ROOMY, Pusher, new_key
-from receiving import deactivation, okta_user
-from reconciling import World, world
 from sqlalchemy import func, select
-from warm import Warm
 
 from agent.directory.operator import Acts
 from agent.directory.sql import SqlDirectory
@@ -32,6 +26,12 @@ from agent.settings import DatabaseSettings, Settings
 from agent.store import account, plans
 from agent.store.engine import Store
 from agent.store.tables import journal
+from support.company import Case, Company, company
+from support.forks import Warm
+from support.invariants import check, no_op, settled
+from support.pusher import ROOMY, Pusher, new_key
+from support.receiver import deactivation, okta_user
+from support.world import World, world
 
 #: Pushes for each person; with the two daemons' people a thousand in all.
 PUSHES = 10

@@ -13,14 +13,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from crashing import Case, Company, company, directory
-from invariants import check
-from processes import environment
-from pushing import ROOMY, Pusher, new_key
-from warm import Warm
 
 from agent.settings import DatabaseSettings
 from agent.store.engine import Store
+from support.company import Case, Company, company, directory
+from support.forks import Warm
+from support.invariants import check
+from support.processes import environment
+from support.pusher import ROOMY, Pusher, new_key
 
 pytestmark = pytest.mark.faults
 

@@ -6,13 +6,13 @@ import threading
 from pathlib import Path
 
 import pytest
-from invariants import check, still_there
-from pushing import ROOMY, Pusher, login, new_key
-from warm import Warm
 
 from agent.directory.sql import SqlDirectory
 from agent.settings import DatabaseSettings, Settings
 from agent.store.engine import Store
+from support.forks import Warm
+from support.invariants import check, still_there
+from support.pusher import ROOMY, Pusher, login, new_key
 
 #: People that are pushed between two kills, if the kill comes late: four writes for each.
 CROWD = 40

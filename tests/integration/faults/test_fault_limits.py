@@ -10,13 +10,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from invariants import check
-from pushing import ROOMY, Pusher, new_key
-from receiving import deactivation
-from reconciling import world
 from sqlalchemy import select
-from warm import Warm
-from worlds import World, assert_whole
 
 from agent.daemon.housekeeping import Housekeeping
 from agent.directory.operator import Acts
@@ -27,6 +21,12 @@ from agent.settings import DatabaseSettings, OktaSettings, Settings
 from agent.store import alarms
 from agent.store.engine import Store
 from agent.store.tables import users
+from support.directory_world import World, assert_whole
+from support.forks import Warm
+from support.invariants import check
+from support.pusher import ROOMY, Pusher, new_key
+from support.receiver import deactivation
+from support.world import world
 
 CUTS = 25
 CLIENTS = 100

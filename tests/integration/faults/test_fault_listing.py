@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from invariants import check, no_op
-from pushing import Pusher, new_key
-from receiving import PATCH_OP, deactivation, running
-from reconciling import World, world
 
 from agent.model.codes import ActionKind
 from agent.receiver.app import build
 from agent.reconcile import RunReport
+from support.invariants import check, no_op
+from support.pusher import Pusher, new_key
+from support.receiver import PATCH_OP, deactivation, running
+from support.world import World, world
 
 PEOPLE, PAGE = 60, 20
 GUARD: dict[str, Any] = {"guard": {}, "reconcile": {"page_size": PAGE}}

@@ -4,13 +4,12 @@ import resource
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from invariants import check
-from pushing import ROOMY, Pusher, login, new_key, okta_id
-from receiving import okta_user
-from warm import Warm
-
 from agent.settings import DatabaseSettings
 from agent.store.engine import Store
+from support.forks import Warm
+from support.invariants import check
+from support.pusher import ROOMY, Pusher, login, new_key, okta_id
+from support.receiver import okta_user
 
 #: More than there is room for; the receiver takes bodies up to a megabyte.
 LARGE, ROOM = 900_000, 500_000

@@ -13,12 +13,12 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from invariants import no_secret
-from pushing import Pusher
-from receiving import okta_user
-from warm import Warm
 
 from agent.simulator import SimulatedOrg
+from support.forks import Warm
+from support.invariants import no_secret
+from support.pusher import Pusher
+from support.receiver import okta_user
 
 MARKS = {
     "API token": "MARK-api-token-9f31",

@@ -2,7 +2,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from importing import Box, box
+
+from support.import_world import Box, box
 
 
 @pytest.fixture

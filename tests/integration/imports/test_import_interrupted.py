@@ -7,11 +7,11 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from importing import EVERYBODY, Box
 
 from agent.imports.planner import Choice
 from agent.model.matching import ImportState
 from agent.store.crash_points import CRASH_POINTS
+from support.import_world import EVERYBODY, Box
 
 WRITES = ("/api/v1/users", "/api/v1/apps/*/users")
 PLACES = sorted({place for place in CRASH_POINTS if place.startswith("import.")} - {"import.planned", "import.done"})

@@ -3,11 +3,11 @@
 from datetime import datetime, timedelta
 
 import pytest
-from importing import Box
 
 from agent.imports.link_watch import ALARM
 from agent.model.matching import ImportState
 from agent.store import alarms
+from support.import_world import Box
 
 LATE = timedelta(minutes=31)
 

@@ -4,7 +4,6 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from importing import EVERYBODY, Box
 
 from agent.imports.planner import Choice
 from agent.model.codes import HeldCode, PlanStatus
@@ -13,6 +12,7 @@ from agent.model.matching import NEW, Apart, ImportState, MatchClass
 from agent.model.users import Origin, Role
 from agent.store import account as account_row
 from agent.store import lease
+from support.import_world import EVERYBODY, Box
 
 CREATE, ASSIGN = ("POST", "/api/v1/users"), ("POST", "/api/v1/apps/*/users")
 

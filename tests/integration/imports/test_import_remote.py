@@ -4,9 +4,6 @@ from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 
-from importing import EVERYBODY, account, okta_user
-from receiving import running, served, sqlite_in
-
 from agent.bootstrap import open_directory
 from agent.imports import Importer
 from agent.model.matching import Apart, ImportState
@@ -17,6 +14,8 @@ from agent.simulator.server import SimulatedOrg
 from agent.store import account as account_row
 from agent.store import imports, keys
 from agent.store.engine import Store
+from support.import_world import EVERYBODY, account, okta_user
+from support.receiver import running, served, sqlite_in
 
 
 def test_accounts_of_a_remote_opshelm_come_into_okta(tmp_path: Path) -> None:

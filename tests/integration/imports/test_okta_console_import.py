@@ -4,9 +4,9 @@ import threading
 from typing import Any
 
 import pytest
-from importing import BY_CLI, Box, profile
 
 from agent.directory.port import Draft
+from support.import_world import BY_CLI, Box, profile
 
 
 def fill(b: Box, count: int, name: str = "p") -> list[str]:

@@ -3,10 +3,10 @@ from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
-from scripted import APP, TOKEN, Scripted
 
 from agent.okta_org import OktaOrg
 from agent.settings import OktaSettings
+from support.scripted import APP, TOKEN, Scripted
 
 
 class Waits(list[float]):

@@ -4,9 +4,9 @@ import math
 from email.utils import formatdate
 
 import pytest
-from scripted import APP, Say, links, okta_error
 
 from agent.model.errors import OktaThrottled
+from support.scripted import APP, Say, links, okta_error
 
 USERS = f"/api/v1/apps/{APP}/users"
 START = 1_800_000_000

@@ -10,10 +10,10 @@ from Cryptodome.PublicKey import RSA
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from jwcrypto.jwk import JWK
-from scripted import APP, TOKEN, Say, okta_error
 
 from agent.model.errors import ConfigError, OktaDenied, OktaThrottled, OktaUnreachable
 from agent.settings import OktaSettings
+from support.scripted import APP, TOKEN, Say, okta_error
 
 APP_PATH = f"/api/v1/apps/{APP}"
 TOKEN_PATH = "/oauth2/v1/token"

@@ -1,10 +1,10 @@
 from datetime import UTC, datetime
 
 import pytest
-from scripted import Say, links
 
 from agent.model.errors import OktaRejected, OktaUnreachable, UsageError
 from agent.okta_org import UNREADABLE
+from support.scripted import Say, links
 
 LOGS = "/api/v1/logs"
 SINCE = datetime(2026, 5, 1, tzinfo=UTC)

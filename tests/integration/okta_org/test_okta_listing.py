@@ -1,10 +1,10 @@
 """Listings over real HTTP: complete, or an error. Each trap of the SDK's own listing has its test here."""
 
 import pytest
-from scripted import APP, Say, links, okta_error
 
 from agent.model.errors import OktaDenied, OktaError, OktaNotFound, OktaRejected, OktaThrottled, OktaUnreachable
 from agent.okta_org import UNREADABLE
+from support.scripted import APP, Say, links, okta_error
 
 USERS = f"/api/v1/apps/{APP}/users"
 
@@ -183,7 +183,7 @@ def test_what_does_not_pass_ends_the_listing_at_once(server, org, waits, fault, 
 
 
 def test_a_next_page_elsewhere_is_not_followed_and_gets_no_token(server, org):
-    from scripted import Scripted
+    from support.scripted import Scripted
 
     stranger = Scripted()
     try:

@@ -3,11 +3,11 @@
 import threading
 
 import pytest
-from scripted import APP, Say, links, okta_error
 from test_okta_listing import person
 
 from agent.model.errors import AgentError, OktaDenied, OktaRejected, OktaUnreachable, UsageError
 from agent.okta_org import UNREADABLE
+from support.scripted import APP, Say, links, okta_error
 
 APP_PATH = f"/api/v1/apps/{APP}"
 APP_BODY = {"id": APP, "name": "oin_x", "label": "OpsHelm", "status": "ACTIVE", "features": ["PUSH_NEW_USERS"]}

@@ -5,10 +5,10 @@ import logging.config
 import traceback
 
 import pytest
-from scripted import APP, TOKEN, Say, okta_error
 from test_okta_credentials import TOKEN_PATH, granted, oauth, pem  # noqa: F401 - fixtures
 
 from agent.model.errors import OktaError
+from support.scripted import APP, TOKEN, Say, okta_error
 
 #: Not written where it is used: a traceback shows source lines.
 HOOK_SECRET = "hook-secret-value"

@@ -10,10 +10,10 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from scripted import APP, TOKEN, Say, Scripted, okta_error
 
 from agent.model.errors import ConfigError, OktaRejected, OktaUnreachable
 from agent.okta_org import calls
+from support.scripted import APP, TOKEN, Say, Scripted, okta_error
 
 APP_PATH = f"/api/v1/apps/{APP}"
 APP_BODY = {"id": APP, "status": "ACTIVE"}

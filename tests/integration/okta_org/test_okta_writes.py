@@ -1,10 +1,10 @@
 """The few ways in which Okta is written to: refused, done, or unknown, and never sent twice."""
 
 import pytest
-from scripted import APP, Say, okta_error
 from test_okta_listing import person
 
 from agent.model.errors import OktaDenied, OktaRejected, OktaUnreachable
+from support.scripted import APP, Say, okta_error
 
 PROFILE = {"login": "p1@example.com", "email": "p1@example.com", "firstName": "P", "lastName": None}
 USER = {"id": "00u1", "status": "STAGED", "profile": PROFILE}
@@ -103,7 +103,7 @@ def test_a_refusal_is_told_apart_and_carries_oktas_code(server, org, path, write
 
 
 def test_a_connection_never_made_proves_that_nothing_was_done(connect, server):
-    from scripted import Scripted
+    from support.scripted import Scripted
 
     gone = Scripted()
     gone.close()

@@ -4,7 +4,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from receiving import Served, served, sqlite_in
+
+from support.receiver import Served, served, sqlite_in
 
 
 @pytest.fixture(scope="module")

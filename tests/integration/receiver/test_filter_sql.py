@@ -8,7 +8,6 @@ from typing import Any
 
 import msgspec
 import pytest
-from receiving import sqlite_in
 from scim2_models import ScimFilter, ScimPolicy
 from sqlalchemy import select
 from sqlalchemy import text as sql_text
@@ -23,6 +22,7 @@ from agent.scim import library, render
 from agent.settings import Settings
 from agent.store.engine import Store
 from agent.store.tables import users
+from support.receiver import sqlite_in
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 

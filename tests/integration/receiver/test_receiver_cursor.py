@@ -4,7 +4,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from receiving import Served, deactivation, served
+
+from support.receiver import Served, deactivation, served
 
 
 @pytest.fixture

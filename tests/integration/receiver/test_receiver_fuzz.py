@@ -11,8 +11,6 @@ from typing import Any
 import pytest
 import schemathesis
 from hypothesis import HealthCheck, Phase, given, seed, settings
-from invariants import check
-from receiving import Served, served, sqlite_in
 from schemathesis import GenerationMode
 from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi.checks import (
@@ -22,6 +20,8 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from agent.receiver import openapi
+from support.invariants import check
+from support.receiver import Served, served, sqlite_in
 
 DOCUMENT = json.loads(openapi.document("http://localhost/scim/v2"))
 #: Broken HTTP (a blank or odd header) is answered below the receiver, in plain text.

@@ -12,7 +12,6 @@ from urllib.parse import urlsplit
 
 import httpx
 import pytest
-from receiving import ERROR, SCIM_JSON, Served, okta_user, running, served
 
 from agent.model.codes import RefusalCode
 from agent.model.errors import DirectoryUnavailable, Refused, StoreUnavailable
@@ -20,6 +19,7 @@ from agent.receiver import auth
 from agent.receiver.app import build
 from agent.settings import Settings
 from agent.store import keys
+from support.receiver import ERROR, SCIM_JSON, Served, okta_user, running, served
 
 
 def raw(receiver: Served, request: bytes) -> tuple[int, bytes]:

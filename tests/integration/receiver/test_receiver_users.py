@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 from msgspec.structs import replace
-from receiving import ENTERPRISE, ERROR, PATCH_OP, Served, deactivation, okta_user
 
 from agent.directory.port import WriteContext
 from agent.model.codes import Source
 from agent.model.users import Role
+from support.receiver import ENTERPRISE, ERROR, PATCH_OP, Served, deactivation, okta_user
 
 
 def patch(*operations: dict[str, Any]) -> dict[str, Any]:

@@ -4,7 +4,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from reconciling import World, world
+
+from support.world import World, world
 
 
 @pytest.fixture

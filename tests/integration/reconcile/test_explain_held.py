@@ -5,11 +5,11 @@ from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
-from reconciling import World
 
 from agent.model.users import Role
 from agent.reconcile import RunReport
 from agent.store import brakes
+from support.world import World
 
 Make = Callable[..., World]
 

@@ -3,7 +3,8 @@
 from pathlib import Path
 
 import pytest
-from reconciling import world
+
+from support.world import world
 
 
 def test_few_are_named_with_the_command_to_run(tmp_path: Path) -> None:

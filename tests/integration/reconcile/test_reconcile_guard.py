@@ -4,12 +4,12 @@ from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
-from reconciling import World
 
 from agent.model.codes import PlanStatus
 from agent.model.errors import HeldBack, UsageError
 from agent.store import account, plans, windows
 from agent.store.engine import Store
+from support.world import World
 
 Make = Callable[..., World]
 

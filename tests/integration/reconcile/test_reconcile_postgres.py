@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from reconciling import World, world
+from support.world import World, world
 
 
 def rename(w: World, okta_id: str, name: str) -> None:

@@ -4,12 +4,12 @@ from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
-from reconciling import World
 
 from agent.directory.batches import Writer
 from agent.model.codes import PlanStatus
 from agent.reconcile import RunReport
 from agent.store import brakes, plans
+from support.world import World
 
 Make = Callable[..., World]
 #: More than creates_per_run lets through, with the limits' defaults.

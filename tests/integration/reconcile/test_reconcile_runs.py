@@ -4,13 +4,13 @@ from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
-from reconciling import World
 
 from agent.directory.batches import Writer
 from agent.model.codes import ActionState
 from agent.model.users import Role
 from agent.store import account, attention, lease, plans, runs
 from agent.store.engine import Store
+from support.world import World
 
 Make = Callable[..., World]
 PAGE = "/api/v1/apps/*/users"

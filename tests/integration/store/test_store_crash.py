@@ -14,13 +14,13 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Connection, insert, select
 from sqlalchemy.engine import make_url
-from worlds import assert_whole
 
 from agent.directory.sql import SqlDirectory
 from agent.model.errors import StoreError, StoreUnavailable
 from agent.settings import DatabaseSettings, Settings
 from agent.store.engine import Store
 from agent.store.tables import cursors
+from support.directory_world import assert_whole
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 

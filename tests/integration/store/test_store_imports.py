@@ -4,7 +4,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from importing import BY_CLI, profile
 
 from agent.directory.port import Draft, WriteContext
 from agent.directory.sql import SqlDirectory
@@ -15,6 +14,7 @@ from agent.model.matching import ImportState
 from agent.settings import Settings
 from agent.store import imports, staging
 from agent.store.engine import Store
+from support.import_world import BY_CLI, profile
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 

@@ -153,10 +153,9 @@ def test_of_many_takers_one_gets_it(database: DatabaseSettings) -> None:
 
 
 def test_a_stale_fence_stops_a_guarded_write(store: Store) -> None:
-    from worlds import ROOMY, World
-
     from agent.model.codes import Source
     from agent.settings import Settings
+    from support.directory_world import ROOMY, World
 
     world = World(store, Settings(guard=ROOMY))
     (user,) = world.managed()

@@ -1,11 +1,11 @@
 """The table of agent.model.absence, row by row."""
 
 import pytest
-from pairs import OKTA_ID, account
 
 from agent.model.absence import AbsenceAnswer, Proof, classify_absent, concerns
 from agent.model.codes import ActionKind, FindingCode, HeldCode
 from agent.model.users import Origin
+from support.pairs import OKTA_ID, account
 
 MANAGED = account(okta_id=OKTA_ID)
 ELSEWHERE = account(okta_id=OKTA_ID, origin=Origin.LOCAL)

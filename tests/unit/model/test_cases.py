@@ -1,13 +1,13 @@
 """Design's case table, row by row, in its order."""
 
 import pytest
-from pairs import MAPPING, OKTA_ID, account, plan, short, want
 
 from agent.model.codes import ActionKind, FindingCode
 from agent.model.desired import DesiredRow, Wanted
 from agent.model.paths import EMAIL_PATH
 from agent.model.plan import Change
 from agent.model.users import Origin
+from support.pairs import MAPPING, OKTA_ID, account, plan, short, want
 
 OTHER = "00u" + "2" * 17
 ANN, BOB = "ann@example.com", "bob@example.com"

@@ -10,13 +10,12 @@ from threading import Condition
 from typing import Any, NamedTuple
 from urllib.parse import quote, urlsplit
 
-from invariants import Acknowledged
-from receiving import SCIM_JSON, deactivation, okta_user
-from reconciling import RAISED
-
 from agent.settings import DatabaseSettings
 from agent.store import keys
 from agent.store.engine import Store
+from support.invariants import Acknowledged
+from support.receiver import SCIM_JSON, deactivation, okta_user
+from support.world import RAISED
 
 #: Limits that no test meets by accident, for a process.
 ROOMY = {f"OPSHELM_GUARD__{name.upper()}": str(limit) for name, limit in RAISED.items()}

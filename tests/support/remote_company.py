@@ -14,12 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from reconciling import RAISED
-from remote_world import OWNER, remote_world
-from remotes import Remote
-from sloppy import KEY, Sloppy, sloppy_server
 from sqlalchemy import Connection, select, update
-from warm import Done, Warm
 
 from agent.settings import DatabaseSettings
 from agent.simulator.server import SimulatedOrg
@@ -27,6 +22,11 @@ from agent.store import account, intents, seal
 from agent.store.engine import Store
 from agent.store.tables import deactivations, journal, remote_links
 from agent.store.tables import intents as intents_table
+from support.forks import Done, Warm
+from support.remote_world import OWNER, remote_world
+from support.remotes import Remote
+from support.sloppy import KEY, Sloppy, sloppy_server
+from support.world import RAISED
 
 JOINER, CHANGED, LEAVER = "joiner", "changed", "leaver"
 #: In Okta; the owner is OpsHelm's own.

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from receiving import served, sqlite_in
+
+from support.receiver import served, sqlite_in
 
 KEY = "remote-test-key"
 CORE = "urn:ietf:params:scim:schemas:core:2.0:User"

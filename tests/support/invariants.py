@@ -21,11 +21,11 @@ from typing import Any, NamedTuple
 
 import msgspec
 from sqlalchemy import Connection, func, select
-from worlds import assert_whole
 
 from agent.store import plans, runs
 from agent.store.engine import Store
 from agent.store.tables import account, actions, deactivations, journal, metadata, users
+from support.directory_world import assert_whole
 
 _BY_PEOPLE = ("cli", "dashboard")
 _ENDS = ("deactivate", "remove")

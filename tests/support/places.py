@@ -8,9 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from msgspec.structs import replace
-from remotes import Remote
 from sqlalchemy import text
-from worlds import ROOMY
 
 from agent.directory import guarded
 from agent.directory.operator import Acts
@@ -23,6 +21,8 @@ from agent.model.codes import Source
 from agent.model.users import DirectoryUser, MultiValue, Name, Origin, Profile, Role
 from agent.settings import DirectorySettings, GuardSettings, Settings
 from agent.store.engine import Store
+from support.directory_world import ROOMY
+from support.remotes import Remote
 
 #: directory.owners of every place; nobody has these names until a test makes them.
 OWNERS = ("owner1@example.com", "owner2@example.com")

@@ -20,7 +20,7 @@ def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith("OPSHELM_")}
     return {
         **kept,
-        "PYTHONPATH": str(Path(__file__).parents[1]),
+        "PYTHONPATH": str(Path(__file__).parents[2]),
         "PYTHONWARNINGS": "error::ResourceWarning",
         **(extra or {}),
     }

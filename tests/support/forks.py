@@ -16,7 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 
-from processes import environment
+from support.processes import environment
 
 _SERVER = """
 import json, os, sys

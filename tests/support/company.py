@@ -9,15 +9,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from invariants import Acknowledged, check, no_op, settled
-from reconciling import World, world
 from sqlalchemy import select
-from warm import Done, Warm
 
 from agent.settings import DatabaseSettings
 from agent.simulator import SimulatedOrg
 from agent.store.engine import Store
 from agent.store.tables import users
+from support.forks import Done, Warm
+from support.invariants import Acknowledged, check, no_op, settled
+from support.world import World, world
 
 #: Enough for several pages, batches and kinds; few enough that the limits let all of it through.
 PEOPLE = 30

@@ -5,9 +5,6 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from reconciling import RAISED, World
-from remotes import Remote
-
 from agent.directory.operator import Acts
 from agent.directory.remote.directory import RemoteDirectory
 from agent.directory.remote.operator import RemoteActs
@@ -17,6 +14,8 @@ from agent.reconcile import Reconciler
 from agent.settings import DatabaseSettings, DirectorySettings, OktaSettings, Settings
 from agent.simulator.server import SimulatedOrg
 from agent.store.engine import Store
+from support.remotes import Remote
+from support.world import RAISED, World
 
 OWNER = "boss@example.org"
 

@@ -6,8 +6,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from receiving import served, sqlite_in
-
 from agent.directory.operator import Acts
 from agent.directory.port import Draft, WriteContext
 from agent.directory.sql import SqlDirectory
@@ -23,6 +21,7 @@ from agent.store import account as account_row
 from agent.store import imports, plans
 from agent.store.engine import Store
 from agent.store.plans import StoredPlan
+from support.receiver import served, sqlite_in
 
 #: More calls than any test makes.
 COUNTED = 1_000
