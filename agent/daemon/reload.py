@@ -6,7 +6,7 @@ from agent.model.errors import ConfigError
 from agent.settings import Loaded, Settings, load
 
 #: Taken on without a restart.
-LIVE = ("okta", "directory", "schedule", "reconcile", "policy", "guard", "receiver", "mapping", "imports", "notify")
+LIVE = ("okta", "directory", "schedule", "reconcile", "policy", "guard", "receiver", "mapping", "imports")
 
 _log = structlog.get_logger("agent.daemon")
 

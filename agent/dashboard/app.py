@@ -36,15 +36,10 @@ def build(store: "Store", settings: Settings, receiver: str, collectors: tuple[A
     admin = Admin(store, settings, receiver)
     for collector in (StatusCollector(admin.status), *collectors):
         admin.registry.register(collector)
-    return Starlette(
-        routes=[
-            Route("/", admin.home),
-            Route("/status.css", admin.style),
-            Route("/metrics", admin.metrics),
-            Route("/healthz", admin.alive),
-            Route("/readyz", admin.ready),
-        ]
-    )
+    routes = [Route("/metrics", admin.metrics), Route("/healthz", admin.alive), Route("/readyz", admin.ready)]
+    if settings.dashboard.enabled:
+        routes += [Route("/", admin.home), Route("/status.css", admin.style)]
+    return Starlette(routes=routes)
 
 
 class Admin:

@@ -7,17 +7,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from pydantic import SecretStr
-
 from agent.model.paths import EMAIL_PATH, UnknownPath, parse
-from agent.settings.sections import (
-    DatabaseSettings,
-    DirectorySettings,
-    GuardSettings,
-    NotifySettings,
-    OktaSettings,
-    ServerSettings,
-)
+from agent.settings.sections import DatabaseSettings, DirectorySettings, GuardSettings, OktaSettings, ServerSettings
 
 Problem = tuple[tuple[str, ...], str]
 #: Takes one section, gives (key, what is wrong). One thing each: a check is left out as a whole.
@@ -173,15 +164,6 @@ def _limit(name: str) -> Check:
     return check
 
 
-def _secret_url(key: str) -> Check:
-    def check(notify: NotifySettings) -> Iterator[tuple[str, str]]:
-        secret: SecretStr | None = getattr(notify, key)
-        if secret:
-            yield from _url(key, secret.get_secret_value())
-
-    return check
-
-
 def _mapping(mapping: dict[str, str]) -> Iterator[tuple[str, str]]:
     for attribute, path in mapping.items():
         try:
@@ -211,7 +193,6 @@ _CHECKS: dict[str, tuple[Check, ...]] = {
     "database": (_database,),
     "server": (_ports, _public_url, _proxies),
     "guard": (_limit("deactivations"), _limit("window"), _limit("push")),
-    "notify": (_secret_url("webhook_url"), _secret_url("heartbeat_url")),
     "mapping": (_mapping,),
 }
 

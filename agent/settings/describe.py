@@ -34,6 +34,18 @@ class SettingLine(Struct, frozen=True, kw_only=True):
     def name(self) -> str:
         return f"{self.section}.{self.key}" if self.key else self.section
 
+    @property
+    def toml(self) -> str:
+        """The default as the file has it."""
+        default = self.default
+        if isinstance(default, bool):
+            return str(default).lower()
+        if isinstance(default, list):
+            return "[" + ", ".join(f'"{item}"' for item in default) + "]"
+        if isinstance(default, int | float):
+            return f"{default:g}" if isinstance(default, float) else str(default)
+        return f'"{default or ""}"'
+
 
 def describe(loaded: Loaded) -> list[SettingLine]:
     """Every setting as it is now, with where it came from."""
@@ -67,19 +79,9 @@ def example_file() -> str:
             doc = row.doc if not row.key else (field.annotation.__doc__ or "" if field.annotation else "")
             lines += ["", "", f"# {' '.join(doc.split())}", f"[{section}]"]
         if row.key:
-            lines += ["", f"# {row.doc}", f"#{row.key} = {_toml(row)}"]
+            lines += ["", f"# {row.doc}", f"#{row.key} = {row.toml}"]
         else:
             lines += ['#department = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User:department"']
-    return "\n".join(lines) + "\n"
-
-
-def docs_table() -> str:
-    """The table of docs/settings.md."""
-    lines = ["| setting | kind | default | environment | what it does |", "|---|---|---|---|---|"]
-    for row in all_settings():
-        default = "" if row.default in (None, [], {}) else f"`{_toml(row)}`"
-        doc = row.doc.replace("|", "\\|")
-        lines.append(f"| `{row.name}` | {row.kind} | {default} | `{row.env}` | {doc} |")
     return "\n".join(lines) + "\n"
 
 
@@ -135,16 +137,3 @@ def _kind(field: FieldInfo) -> str:
     if kind in names:
         return names[kind]
     return "table" if get_origin(kind) is dict else "list"
-
-
-def _toml(row: SettingLine) -> str:
-    default = row.default
-    if default is None:
-        return '""'
-    if isinstance(default, bool):
-        return "true" if default else "false"
-    if isinstance(default, list):
-        return "[" + ", ".join(f'"{item}"' for item in default) + "]"
-    return (
-        f'"{default}"' if isinstance(default, str) else f"{default:g}" if isinstance(default, float) else str(default)
-    )

@@ -241,27 +241,27 @@ class RetentionSettings(Section):
 
 
 class NotifySettings(Section):
-    """Where alarms go. Alarms are log lines and metrics in any case."""
-
-    webhook_url: SecretStr | None = None
-    """Where alarms are sent."""
-    webhook_secret: SecretStr | None = None
-    """Signs what is sent."""
-    heartbeat_url: SecretStr | None = None
-    """Called after every good run."""
+    """Where alarms go beside the log and the metrics: nowhere yet, so there are no keys."""
 
 
 class DashboardSettings(Section):
-    """Pages for operators on the admin port."""
+    """The status page on the admin port."""
 
     enabled: bool = True
-    """Pages for operators on the admin port."""
-    client_id: str | None = None
-    """OIDC client for sign-in."""
-    client_secret: SecretStr | None = None
-    """Its secret."""
-    admins: Names = ()
-    """Logins that may approve and change."""
+    """Whether there is a status page; metrics and health are there without it."""
+
+
+#: Keys of what is still to come. They are refused by name, since a setting that does nothing is worse than none.
+WITHOUT_EFFECT = frozenset(
+    {
+        ("notify", "webhook_url"),
+        ("notify", "webhook_secret"),
+        ("notify", "heartbeat_url"),
+        ("dashboard", "client_id"),
+        ("dashboard", "client_secret"),
+        ("dashboard", "admins"),
+    }
+)
 
 
 class LogSettings(Section):

@@ -5,13 +5,15 @@ from typing import Any
 
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
+from starlette.testclient import TestClient
 
 from agent.dashboard import page, status
+from agent.dashboard.app import build
 from agent.dashboard.metrics import OktaCollector, StatusCollector
 from agent.model.codes import ActionKind, ActionState, HeldCode, PlanStatus
 from agent.model.plan import Action, Plan
 from agent.okta_org.limits import RateBudget
-from agent.settings import GuardSettings
+from agent.settings import GuardSettings, Settings
 from agent.store import account, alarms, plans, runs
 from agent.store.engine import Store
 
@@ -48,6 +50,16 @@ def metrics(store: Store) -> str:
     registry = CollectorRegistry()
     registry.register(StatusCollector(lambda: read(store)))
     return generate_latest(registry).decode()
+
+
+def test_without_the_dashboard_metrics_and_health_stay(store: Store) -> None:
+    def statuses(*, enabled: bool) -> dict[str, int]:
+        app = build(store, Settings(dashboard={"enabled": enabled}), "http://127.0.0.1:8765")
+        client = TestClient(app, client=("127.0.0.1", 1))
+        return {path: client.get(path).status_code for path in ("/", "/status.css", "/metrics", "/healthz", "/readyz")}
+
+    assert set(statuses(enabled=True).values()) == {200}
+    assert statuses(enabled=False) == {"/": 404, "/status.css": 404, "/metrics": 200, "/healthz": 200, "/readyz": 200}
 
 
 def test_before_the_first_sweep_drift_is_unknown_and_not_zero(store: Store) -> None:

@@ -201,7 +201,9 @@ def test_what_follows_from_a_wrong_value_is_no_second_mistake() -> None:
         ('[server]\npublic_url = "scim.example.com"\n', "server.public_url: must be an address such as"),
         ('[server]\ntrusted_proxies = ["proxy"]\n', "server.trusted_proxies: must be IP addresses or networks"),
         ("[guard]\npush_floor = 200\n", "agent.toml:2 guard.push_floor: must not be more than guard.push_cap"),
-        ('[notify]\nwebhook_url = "http://example.com/x"\n', "notify.webhook_url: must begin with https://"),
+        ('[notify]\nwebhook_url = "https://x"\n', "agent.toml:2 notify.webhook_url: does nothing yet; remove it"),
+        ('[notify]\nwebhook = "https://x"\n', "agent.toml:2 notify.webhook: unknown key"),
+        ("[dashboard]\nadmins = []\n", "agent.toml:2 dashboard.admins: does nothing yet; remove it"),
         ('[directory]\nbackend = "scim"\n', 'directory.base_url: missing, but directory.backend is "scim"'),
         (
             '[directory]\nbase_url = "https://169.254.169.254/scim"\n',
@@ -303,6 +305,23 @@ def test_an_empty_variable_is_as_good_as_none(monkeypatch: pytest.MonkeyPatch) -
 def test_variables_that_a_container_platform_sets_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPSHELM_AGENT_SERVICE_HOST", "10.0.0.1")
     monkeypatch.setenv("OPSHELM_AGENT_PORT_8765_TCP", "tcp://10.0.0.1:8765")
+    assert load().settings == Settings()
+
+
+def test_what_does_nothing_yet_is_refused_wherever_it_stands(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "notify__webhook_secret").write_text(SECRET)
+    monkeypatch.setenv("OPSHELM_SECRETS_DIR", str(tmp_path))
+    monkeypatch.setenv("OPSHELM_DASHBOARD__CLIENT_ID", SECRET)
+    monkeypatch.setenv("OPSHELM_NOTIFY__HEARTBEAT_URL", SECRET)
+    assert sorted(problems()) == [
+        "OPSHELM_DASHBOARD__CLIENT_ID: does nothing yet; remove it",
+        "OPSHELM_NOTIFY__HEARTBEAT_URL: does nothing yet; remove it",
+        "secret file notify__webhook_secret: does nothing yet; remove it",
+    ]
+
+
+def test_an_empty_section_is_as_good_as_none() -> None:
+    write("[notify]\n[dashboard]\n")
     assert load().settings == Settings()
 
 
