@@ -6,7 +6,7 @@ these two, so ``Projected.unsaid`` keeps what was not said, one bit for each pat
 """
 
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from collections.abc import Mapping as MappingOf
 from operator import attrgetter
 from typing import Any, NamedTuple
@@ -15,25 +15,27 @@ import msgspec
 from msgspec import UNSET, UnsetType
 from msgspec.structs import astuple
 
+from agent.model.attributes import Attribute
 from agent.model.okta import AppUser
 from agent.model.paths import EMAIL_PATH, Path, UnknownPath, parse
-from agent.model.users import ENTERPRISE_URN, Profile
+from agent.model.users import ENTERPRISE_URN, PROFILE, Profile
 
-_CORE = ["displayName", "nickName", "profileUrl", "title", "userType", "preferredLanguage", "locale", "timezone"]
-_NAME = ["givenName", "familyName", "middleName", "honorificPrefix", "honorificSuffix"]
-_ENTERPRISE = ["employeeNumber", "costCenter", "organization", "division", "department"]
-_ADDRESS = ["streetAddress", "locality", "region", "postalCode", "country"]
 
-#: Okta's SCIM app profile. Its own schema sends phone and address to the one marked primary.
-DEFAULT: dict[str, str] = {
-    **{name: f"name.{name}" for name in _NAME},
-    **{name: name for name in _CORE},
-    "primaryPhone": "phoneNumbers[primary eq true].value",
-    **{name: f"addresses[primary eq true].{name}" for name in _ADDRESS},
-    **{name: f"{ENTERPRISE_URN}:{name}" for name in _ENTERPRISE},
-    "managerValue": f"{ENTERPRISE_URN}:manager.value",
-    "managerDisplayName": f"{ENTERPRISE_URN}:manager.displayName",
-}
+def _okta_keys(attributes: Iterable[Attribute], within: str = "") -> Iterator[tuple[str, str]]:
+    """Each key of Okta's default app profile, with the path that it goes to."""
+    for attribute in attributes:
+        path = within + attribute.name + ("[primary eq true]" if attribute.multi else "")
+        if attribute.okta == "":
+            continue
+        if attribute.subs and attribute.okta is None:
+            yield from _okta_keys(attribute.subs, path + (":" if attribute.name == ENTERPRISE_URN else "."))
+        else:
+            yield attribute.okta or attribute.name, f"{path}.value" if attribute.multi else path
+
+
+#: Okta's SCIM app profile. Its own schema sends phone and address to the one marked primary. givenName leads, since it does
+#: so in the projections that are stored.
+DEFAULT: dict[str, str] = {"givenName": "name.givenName", **dict(_okta_keys(PROFILE))}
 
 #: Okta's own attribute for it; never mapped, only compared with the user name.
 _EMAIL = "email"

@@ -21,7 +21,8 @@ from typing import Any
 import msgspec
 from msgspec import Struct, structs
 
-from agent.model.users import ENTERPRISE_URN, Address, Enterprise, Manager, MultiValue, Name, Profile
+from agent.model.attributes import Attribute
+from agent.model.users import PROFILE, Profile
 
 EMAIL_PATH = "emails[primary eq true].value"
 #: Types of numbers that nobody means by "the phone number".
@@ -30,13 +31,6 @@ _APART = ("fax", "pager")
 Getter = Callable[[Profile], str | None]
 Setter = Callable[[Profile, str | None], Profile]
 
-_MANY: dict[str, type[Struct]] = {
-    "emails": MultiValue,
-    "phoneNumbers": MultiValue,
-    "ims": MultiValue,
-    "photos": MultiValue,
-    "addresses": Address,
-}
 _PATH = re.compile(
     r"(?:(?P<urn>urn:[A-Za-z0-9:._-]+:User):)?(?P<attr>\w+)"
     r"(?:\[(?:(?P<primary>primary) eq true|type eq \"(?P<type>[^\"]+)\")\])?(?:\.(?P<sub>\w+))?"
@@ -65,30 +59,30 @@ def parse(text: str) -> Path:
     found = _PATH.fullmatch(text)
     if found is None:
         raise UnknownPath(f"{text!r} is no SCIM path such as name.givenName")
-    urn, attr, sub = found["urn"], found["attr"], found["sub"]
-    if attr in _MANY and not urn:
-        return _many(text, attr, found["type"], sub or "value")
-    if urn == ENTERPRISE_URN:
-        chain: list[tuple[type[Struct], str]] = [(Profile, ENTERPRISE_URN), (Enterprise, attr)]
-        return _chain(text, chain + ([(Manager, sub)] if sub else []))
-    if urn is None and found["primary"] is None and found["type"] is None:
-        return _chain(text, [(Profile, attr), (Name, sub)] if sub else [(Profile, attr)])
-    raise UnknownPath(f"{text!r} is not kept of a user")
+    steps: list[Attribute] = []
+    within = PROFILE
+    for name in filter(None, (found["urn"], found["attr"], found["sub"])):
+        steps.append(_named(text, within, name))
+        within = steps[-1].subs
+    if steps[0].multi:
+        return _many(text, steps[0], found["type"], steps[1] if found["sub"] else _named(text, within, "value"))
+    if found["primary"] or found["type"]:
+        raise UnknownPath(f"{text!r} selects from what is no list")
+    return _chain(text, steps)
 
 
-def _python_name(text: str, kind: type[Struct], wire: str) -> str:
-    for known in structs.fields(kind):
-        if known.encode_name == wire:
-            return known.name
-    raise UnknownPath(f"{text!r}: there is no {wire!r}")
+def _named(text: str, attributes: tuple[Attribute, ...], name: str) -> Attribute:
+    for attribute in attributes:
+        if attribute.name == name:
+            return attribute
+    raise UnknownPath(f"{text!r}: there is no {name!r}")
 
 
-def _chain(text: str, steps: list[tuple[type[Struct], str]]) -> Path:
+def _chain(text: str, steps: list[Attribute]) -> Path:
     """Nested structs, made on the way down and dropped again when nothing is left in them."""
-    names = [_python_name(text, kind, wire) for kind, wire in steps]
-    for (kind, _), name, following in zip(steps, names, [k for k, _ in steps[1:]] + [str], strict=True):
-        if not _holds(kind, name, following):
-            raise UnknownPath(f"{text!r} is no single value")
+    if steps[-1].kind in ("complex", "boolean"):
+        raise UnknownPath(f"{text!r} is no single value")
+    names = [step.field for step in steps]
     first, *rest = names
 
     def get(profile: Profile) -> str | None:
@@ -100,29 +94,24 @@ def _chain(text: str, steps: list[tuple[type[Struct], str]]) -> Path:
         return value or None
 
     def put(profile: Profile, value: str | None) -> Profile:
-        changed: Profile = _put(profile, names, [kind for kind, _ in steps], value)
+        changed: Profile = _put(profile, steps, value)
         return changed
 
     return Path(text=text, within=tuple(names[:-1]), leaf=names[-1], get=get, set=put)
 
 
-def _holds(kind: type[Struct], name: str, wanted: type) -> bool:
-    annotation = next(known.type for known in structs.fields(kind) if known.name == name)
-    return bool(annotation == (wanted | None))
+def _put(outer: Any, steps: list[Attribute], value: str | None) -> Any:
+    step, *deeper = steps
+    if step.struct is None:
+        return structs.replace(outer, **{step.field: value})
+    inner = _put(getattr(outer, step.field) or step.struct(), deeper, value)
+    return structs.replace(outer, **{step.field: inner if msgspec.to_builtins(inner) else None})
 
 
-def _put(outer: Any, names: list[str], kinds: list[type[Struct]], value: str | None) -> Any:
-    if len(names) == 1:
-        return structs.replace(outer, **{names[0]: value})
-    inner = getattr(outer, names[0]) or kinds[1]()
-    inner = _put(inner, names[1:], kinds[1:], value)
-    return structs.replace(outer, **{names[0]: inner if msgspec.to_builtins(inner) else None})
-
-
-def _many(text: str, attr: str, of_type: str | None, sub: str) -> Path:
-    kind = _MANY[attr]
-    many, single = _python_name(text, Profile, attr), _python_name(text, kind, sub)
-    if sub in ("type", "primary"):
+def _many(text: str, attribute: Attribute, of_type: str | None, sub: Attribute) -> Path:
+    kind, many, single = attribute.struct, attribute.field, sub.field
+    assert kind is not None
+    if sub.name in ("type", "primary"):
         raise UnknownPath(f"{text!r} says which value it is, it is none")
     wanted_type = of_type.casefold() if of_type else None
 

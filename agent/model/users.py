@@ -1,4 +1,5 @@
-"""The directory user: one OpsHelm account as the agent knows it. No wire format rules (agent.scim), no storage.
+"""The directory user: one OpsHelm account as the agent knows it, and what SCIM and Okta say of each attribute of its profile.
+No wire format rules (agent.scim), no storage.
 
 Listings make these by the hundred thousand. They hold nothing that could hold them, so no cycle is possible, and the garbage
 collector is kept from walking over them (``gc=False``).
@@ -7,9 +8,12 @@ collector is kept from walking over them (``gc=False``).
 import unicodedata
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import Annotated, Any
 
+import msgspec
 from msgspec import Struct, field
+
+from agent.model.attributes import Attribute, attributes_of
 
 ENTERPRISE_URN = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User"
 
@@ -37,51 +41,69 @@ class Origin(StrEnum):
 class Name(Struct, frozen=True, kw_only=True, omit_defaults=True, rename="camel", gc=False):
     """RFC 7643 §4.1.1 name."""
 
-    formatted: str | None = None
-    family_name: str | None = None
-    given_name: str | None = None
-    middle_name: str | None = None
-    honorific_prefix: str | None = None
-    honorific_suffix: str | None = None
+    formatted: Annotated[str | None, Attribute("The whole name as shown to people.", okta="")] = None
+    family_name: Annotated[str | None, Attribute("Family name.")] = None
+    given_name: Annotated[str | None, Attribute("Given name.")] = None
+    middle_name: Annotated[str | None, Attribute("Middle names.")] = None
+    honorific_prefix: Annotated[str | None, Attribute("Such as Dr.")] = None
+    honorific_suffix: Annotated[str | None, Attribute("Such as III.")] = None
+
+
+_Type = Annotated[str | None, Attribute("What the value is for.", okta="")]
+_Primary = Annotated[bool | None, Attribute("Whether this is the preferred value; one at most.", okta="")]
 
 
 class MultiValue(Struct, frozen=True, kw_only=True, omit_defaults=True, rename="camel", gc=False):
-    """One value of emails, phoneNumbers, ims or photos (RFC 7643 §2.4)."""
+    """One value of emails, phoneNumbers or ims (RFC 7643 §2.4)."""
 
-    value: str | None = None
-    display: str | None = None
-    type: str | None = None
-    primary: bool | None = None
+    value: Annotated[str | None, Attribute("The value itself.")] = None
+    display: Annotated[str | None, Attribute("The value as shown to people.", okta="")] = None
+    type: _Type = None
+    primary: _Primary = None
+
+
+class Photo(MultiValue, frozen=True, kw_only=True, omit_defaults=True, rename="camel", gc=False):
+    """One of photos: the address of a picture."""
+
+    value: Annotated[str | None, Attribute("The value itself.", references=("external",))] = None
 
 
 class Address(Struct, frozen=True, kw_only=True, omit_defaults=True, rename="camel", gc=False):
     """RFC 7643 §4.1.2 addresses."""
 
-    formatted: str | None = None
-    street_address: str | None = None
-    locality: str | None = None
-    region: str | None = None
-    postal_code: str | None = None
-    country: str | None = None
-    type: str | None = None
-    primary: bool | None = None
+    formatted: Annotated[str | None, Attribute("The whole address as shown to people.", okta="")] = None
+    street_address: Annotated[str | None, Attribute("Street and number.")] = None
+    locality: Annotated[str | None, Attribute("City.")] = None
+    region: Annotated[str | None, Attribute("State or region.")] = None
+    postal_code: Annotated[str | None, Attribute("Postal code.")] = None
+    country: Annotated[str | None, Attribute("Country, ISO 3166-1 alpha-2.")] = None
+    type: _Type = None
+    primary: _Primary = None
 
 
 class Manager(Struct, frozen=True, kw_only=True, omit_defaults=True, rename="camel", gc=False):
-    value: str | None = None
-    ref: str | None = field(default=None, name="$ref")
-    display_name: str | None = None
+    """Kept as sent; it need not be somebody in the directory."""
+
+    value: Annotated[str | None, Attribute("Id of the manager.", case_exact=True, okta="managerValue")] = None
+    ref: Annotated[str | None, Attribute("Address of the manager.", references=("User",), okta="")] = field(
+        default=None, name="$ref"
+    )
+    display_name: Annotated[str | None, Attribute("Name of the manager.", okta="managerDisplayName")] = None
 
 
 class Enterprise(Struct, frozen=True, kw_only=True, omit_defaults=True, rename="camel", gc=False):
     """RFC 7643 §4.3 enterprise extension."""
 
-    employee_number: str | None = None
-    cost_center: str | None = None
-    organization: str | None = None
-    division: str | None = None
-    department: str | None = None
-    manager: Manager | None = None
+    employee_number: Annotated[str | None, Attribute("Employee number.")] = None
+    cost_center: Annotated[str | None, Attribute("Cost centre.")] = None
+    organization: Annotated[str | None, Attribute("Organisation.")] = None
+    division: Annotated[str | None, Attribute("Division.")] = None
+    department: Annotated[str | None, Attribute("Department.")] = None
+    manager: Annotated[Manager | None, Attribute("The person's manager.")] = None
+
+
+_PLACES = ("work", "home", "other")
+_PHONES = ("work", "home", "mobile", "fax", "pager", "other")
 
 
 class Profile(Struct, frozen=True, kw_only=True, omit_defaults=True, rename="camel", gc=False):
@@ -91,21 +113,25 @@ class Profile(Struct, frozen=True, kw_only=True, omit_defaults=True, rename="cam
     profile is a value. There is no password, role, entitlement or group here: SCIM can't carry what isn't kept.
     """
 
-    name: Name | None = None
-    display_name: str | None = None
-    nick_name: str | None = None
-    profile_url: str | None = None
-    title: str | None = None
-    user_type: str | None = None
-    preferred_language: str | None = None
-    locale: str | None = None
-    timezone: str | None = None
-    emails: tuple[MultiValue, ...] = ()
-    phone_numbers: tuple[MultiValue, ...] = ()
-    ims: tuple[MultiValue, ...] = ()
-    photos: tuple[MultiValue, ...] = ()
-    addresses: tuple[Address, ...] = ()
-    enterprise: Enterprise | None = field(default=None, name=ENTERPRISE_URN)
+    name: Annotated[Name | None, Attribute("The parts of the person's name.")] = None
+    display_name: Annotated[str | None, Attribute("The name as shown to people.")] = None
+    nick_name: Annotated[str | None, Attribute("What the person is called.")] = None
+    profile_url: Annotated[str | None, Attribute("A page about the person.", references=("external",))] = None
+    title: Annotated[str | None, Attribute("Job title.")] = None
+    user_type: Annotated[str | None, Attribute("Relation to the organisation; a description, never a role.")] = None
+    preferred_language: Annotated[str | None, Attribute("Preferred language, as in Accept-Language.")] = None
+    locale: Annotated[str | None, Attribute("Locale for numbers, dates and currency.")] = None
+    timezone: Annotated[str | None, Attribute("Time zone, IANA name.")] = None
+    emails: Annotated[tuple[MultiValue, ...], Attribute("E-mail addresses.", canonical=_PLACES, okta="")] = ()
+    phone_numbers: Annotated[
+        tuple[MultiValue, ...], Attribute("Phone numbers.", canonical=_PHONES, okta="primaryPhone")
+    ] = ()
+    ims: Annotated[tuple[MultiValue, ...], Attribute("Instant messaging addresses.", okta="")] = ()
+    photos: Annotated[
+        tuple[Photo, ...], Attribute("Pictures of the person.", canonical=("photo", "thumbnail"), okta="")
+    ] = ()
+    addresses: Annotated[tuple[Address, ...], Attribute("Postal addresses.", canonical=_PLACES)] = ()
+    enterprise: Annotated[Enterprise | None, Attribute("Enterprise user.")] = field(default=None, name=ENTERPRISE_URN)
 
     @property
     def primary_email(self) -> str | None:
@@ -114,6 +140,10 @@ class Profile(Struct, frozen=True, kw_only=True, omit_defaults=True, rename="cam
             if email.primary:
                 return email.value
         return self.emails[0].value if self.emails else None
+
+
+#: What a profile may hold, in its order.
+PROFILE = attributes_of(Profile)
 
 
 class DirectoryUser(Struct, frozen=True, kw_only=True, gc=False):
@@ -168,8 +198,6 @@ def identity_key(text: str) -> str:
 
 def public_view(user: DirectoryUser) -> dict[str, Any]:
     """What the journal keeps of a user before and after a change: everything that a person may need to undo it."""
-    import msgspec
-
     return {
         "userName": user.user_name,
         "externalId": user.okta_id,

@@ -8,9 +8,10 @@ from typing import Any
 
 import msgspec
 
+from agent.model.attributes import Attribute
 from agent.model.users import ENTERPRISE_URN
 from agent.scim.discovery import MAX_RESULTS
-from agent.scim.schema import CORE, ENTERPRISE, Attribute
+from agent.scim.schema import CORE, ENTERPRISE
 
 _SCIM = "application/scim+json"
 _MESSAGES = "urn:ietf:params:scim:api:messages:2.0:"

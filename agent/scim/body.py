@@ -10,9 +10,10 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from agent.model.attributes import Attribute
 from agent.model.users import Profile
 from agent.scim.errors import invalid_value
-from agent.scim.schema import CORE_URN, SUBS, WRITABLE, Attribute
+from agent.scim.schema import CORE_URN, SUBS, WRITABLE
 
 _BOOLEANS = {"true": True, "false": False}
 #: Longer ones are no id of any identity provider, and the column ends there.

@@ -5,9 +5,10 @@ from typing import Any
 
 import msgspec
 
+from agent.model.attributes import Attribute
 from agent.model.users import ENTERPRISE_URN
 from agent.scim.render import LIST_URN
-from agent.scim.schema import CORE, CORE_URN, ENTERPRISE, Attribute
+from agent.scim.schema import CORE, CORE_URN, ENTERPRISE
 
 #: Users on one page at most; more asked for are capped.
 MAX_RESULTS = 1000

@@ -4,21 +4,23 @@ Importing this module takes most of a second, so nothing imports it before it is
 (``warm_up``), in a thread. No scim2-models object leaves this module.
 """
 
+from collections.abc import Iterable
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import Field, ValidationError
+from pydantic import ValidationError
+from scim2_models import Attribute as LibraryAttribute
 from scim2_models import (
-    URN,
     CaseExact,
-    ComplexAttribute,
     Context,
     Extension,
     InvalidFilterException,
+    Mutability,
     PatchOp,
     Path,
     Required,
     Resource,
+    Schema,
     SCIMException,
     ScimFilter,
     ScimPolicy,
@@ -28,87 +30,36 @@ from scim2_models.path import AttrPath, Comparison, FilterNode, LogicalExpr, Log
 from scim2_models.path import Not as LibraryNot
 from scim2_models.path import Present as LibraryPresent
 
+from agent.model.attributes import Attribute
 from agent.model.users import ENTERPRISE_URN
 from agent.scim.errors import ScimError, invalid_filter, invalid_path, mutability
-from agent.scim.schema import CORE_URN, Target, resolve
+from agent.scim.schema import CORE, CORE_URN, ENTERPRISE, EXTERNAL_ID, Target, resolve
 from agent.scim.terms import Both, Compare, Either, Filter, Not, Op, Present, Select, Value
 
 
-class Name(ComplexAttribute):
-    formatted: str | None = None
-    family_name: str | None = None
-    given_name: str | None = None
-    middle_name: str | None = None
-    honorific_prefix: str | None = None
-    honorific_suffix: str | None = None
+def _bound(attribute: Attribute) -> LibraryAttribute:
+    """References as plain strings: the agent keeps what Okta sent."""
+    return LibraryAttribute(
+        name=attribute.name,
+        type=LibraryAttribute.Type("string" if attribute.kind == "reference" else attribute.kind),
+        multi_valued=attribute.multi,
+        required=Required(attribute.required),
+        case_exact=CaseExact(attribute.case_exact),
+        mutability=Mutability(attribute.mutability),
+        uniqueness=Uniqueness(attribute.uniqueness),
+        sub_attributes=[_bound(sub) for sub in attribute.subs] or None,
+    )
 
 
-class TypedValue(ComplexAttribute):
-    """Addresses, numbers and types as plain strings: the agent keeps what Okta sent."""
-
-    value: str | None = None
-    display: str | None = None
-    type: str | None = None
-    primary: bool | None = None
+def _schema(urn: str, name: str, attributes: Iterable[Attribute]) -> Schema:
+    return Schema(id=urn, name=name, attributes=[_bound(attribute) for attribute in attributes])
 
 
-class Photo(ComplexAttribute):
-    value: Annotated[str | None, CaseExact.true] = None
-    display: str | None = None
-    type: str | None = None
-    primary: bool | None = None
-
-
-class Address(ComplexAttribute):
-    formatted: str | None = None
-    street_address: str | None = None
-    locality: str | None = None
-    region: str | None = None
-    postal_code: str | None = None
-    country: str | None = None
-    type: str | None = None
-    primary: bool | None = None
-
-
-class Manager(ComplexAttribute):
-    value: Annotated[str | None, CaseExact.true] = None
-    ref: Annotated[str | None, CaseExact.true] = Field(None, serialization_alias="$ref", validation_alias="$ref")
-    display_name: str | None = None
-
-
-class Enterprise(Extension):
-    __schema__ = URN(ENTERPRISE_URN)
-
-    employee_number: str | None = None
-    cost_center: str | None = None
-    organization: str | None = None
-    division: str | None = None
-    department: str | None = None
-    manager: Manager | None = None
-
-
-class AUser(Resource[Enterprise]):
-    """agent.scim.schema as a model of scim2-models; a test holds the two together."""
-
-    __schema__ = URN(CORE_URN)
-
-    user_name: Annotated[str | None, Uniqueness.server, Required.true] = None
-    name: Name | None = None
-    display_name: str | None = None
-    nick_name: str | None = None
-    profile_url: Annotated[str | None, CaseExact.true] = None
-    title: str | None = None
-    user_type: str | None = None
-    preferred_language: str | None = None
-    locale: str | None = None
-    timezone: str | None = None
-    active: Annotated[bool | None, Required.true] = None
-    emails: list[TypedValue] | None = None
-    phone_numbers: list[TypedValue] | None = None
-    ims: list[TypedValue] | None = None
-    photos: list[Photo] | None = None
-    addresses: list[Address] | None = None
-
+#: What users have, as models of scim2-models. externalId is theirs already, of every resource.
+Enterprise = Extension.from_schema(_schema(ENTERPRISE_URN, "Enterprise", ENTERPRISE.subs))
+AUser: type[Resource[Any]] = Resource.from_schema(
+    _schema(CORE_URN, "AUser", (attribute for attribute in CORE if attribute is not EXTERNAL_ID))
+).__class_getitem__(Enterprise)
 
 #: What clients that are not Okta send (Entra): removes with a value, filters that match nothing yet, unknown attributes.
 POLICY = ScimPolicy(
@@ -116,9 +67,9 @@ POLICY = ScimPolicy(
     remove_value_as_filter=ScimPolicy.RemoveValue.apply,
     unmatched_path_filter=ScimPolicy.UnmatchedPathFilter.create,
 )
-_FILTER = ScimFilter[AUser]
-_PATH = Path[AUser]
-_PATCH = PatchOp[AUser]
+_FILTER = ScimFilter.__class_getitem__(AUser)
+_PATH = Path.__class_getitem__(AUser)
+_PATCH: type[PatchOp[Resource[Any]]] = PatchOp.__class_getitem__(AUser)
 
 
 def warm_up() -> None:
@@ -218,7 +169,9 @@ def _detail(exc: SCIMException) -> str:
 def _first(exc: ValidationError) -> str:
     error = exc.errors(include_url=False, include_input=False, include_context=False)[0]
     path = ".".join(_camel(str(part)) for part in error["loc"] if not str(part).startswith("function-"))
-    return f"{path}: {error['msg']}" if path else str(error["msg"])
+    # What follows is the name of a Python class.
+    words = str(error["msg"]).partition(" or instance of ")[0]
+    return f"{path}: {words}" if path else words
 
 
 def _camel(name: str) -> str:
@@ -226,7 +179,7 @@ def _camel(name: str) -> str:
     return head + "".join(part.title() for part in tail)
 
 
-def read_patch(operations: list[dict[str, Any]]) -> "PatchOp[AUser]":
+def read_patch(operations: list[dict[str, Any]]) -> PatchOp[Resource[Any]]:
     """Operations whose form is right already (agent.scim.patch), bound to what users have."""
     for operation in operations:
         if operation.get("path") is not None:
@@ -261,7 +214,7 @@ def _check_path(text: str, op: str) -> None:
         raise mutability(f"{target} can't be removed.")
 
 
-def apply_patch(patch: "PatchOp[AUser]", value: dict[str, Any]) -> dict[str, Any]:
+def apply_patch(patch: PatchOp[Resource[Any]], value: dict[str, Any]) -> dict[str, Any]:
     """The user as a plain object after the PATCH."""
     user = AUser.model_validate(value, scim_policy=POLICY)
     try:

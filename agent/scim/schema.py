@@ -1,171 +1,43 @@
-"""The one table of attributes that a user has on the wire. Bodies, filters and /Schemas are all read off it.
+"""What a user has on the wire, and what a name or path in a body, filter or PATCH means. The table itself is read off the
+structs of agent.model.users.
 
 What is not here does not exist for SCIM: no password, role, entitlement, group or certificate.
 """
 
 from collections.abc import Iterable
 from types import MappingProxyType
-from typing import Literal
 
 from msgspec import Struct
 
-from agent.model.users import ENTERPRISE_URN
+from agent.model.attributes import Attribute
+from agent.model.users import ENTERPRISE_URN, PROFILE
 
 CORE_URN = "urn:ietf:params:scim:schemas:core:2.0:User"
 
-Kind = Literal["string", "boolean", "reference", "dateTime", "complex"]
-Mutability = Literal["readWrite", "readOnly", "immutable"]
-
-
-class Attribute(Struct, frozen=True, kw_only=True):
-    """One attribute as RFC 7643 §7 describes it."""
-
-    name: str
-    kind: Kind = "string"
-    multi: bool = False
-    required: bool = False
-    case_exact: bool = False
-    mutability: Mutability = "readWrite"
-    returned: Literal["always", "default"] = "default"
-    uniqueness: Literal["none", "server"] = "none"
-    description: str = ""
-    canonical: tuple[str, ...] = ()
-    references: tuple[str, ...] = ()
-    subs: tuple["Attribute", ...] = ()
-
-    def sub(self, name: str) -> "Attribute | None":
-        return next((a for a in self.subs if a.name.lower() == name.lower()), None)
-
-
-def _text(name: str, description: str) -> Attribute:
-    return Attribute(name=name, description=description)
-
-
-def _values(name: str, description: str, types: tuple[str, ...], *, url: bool = False) -> Attribute:
-    value = Attribute(
-        name="value",
-        kind="reference" if url else "string",
-        references=("external",) if url else (),
-        case_exact=url,
-        description="The value itself.",
-    )
-    return Attribute(
-        name=name,
-        kind="complex",
-        multi=True,
-        description=description,
-        subs=(value, _text("display", "The value as shown to people."), _type(types), _PRIMARY),
-    )
-
-
-def _type(types: tuple[str, ...]) -> Attribute:
-    return Attribute(name="type", canonical=types, description="What the value is for.")
-
-
-_PRIMARY = Attribute(name="primary", kind="boolean", description="Whether this is the preferred value; one at most.")
-_PLACES = ("work", "home", "other")
-
-_NAME = Attribute(
-    name="name",
-    kind="complex",
-    description="The parts of the person's name.",
-    subs=(
-        _text("formatted", "The whole name as shown to people."),
-        _text("familyName", "Family name."),
-        _text("givenName", "Given name."),
-        _text("middleName", "Middle names."),
-        _text("honorificPrefix", "Such as Dr."),
-        _text("honorificSuffix", "Such as III."),
-    ),
+EXTERNAL_ID = Attribute(
+    name="externalId",
+    case_exact=True,
+    mutability="immutable",
+    description="The Okta user id; set once, it binds the account to that person.",
+)
+_USER_NAME = Attribute(
+    name="userName",
+    required=True,
+    uniqueness="server",
+    description="The sign-in name: an e-mail address, equal to the primary e-mail; compared without regard to case.",
+)
+_ACTIVE = Attribute(
+    name="active", kind="boolean", required=True, description="Whether the person may use OpsHelm; true if not said."
 )
 
-_ADDRESSES = Attribute(
-    name="addresses",
-    kind="complex",
-    multi=True,
-    description="Postal addresses.",
-    subs=(
-        _text("formatted", "The whole address as shown to people."),
-        _text("streetAddress", "Street and number."),
-        _text("locality", "City."),
-        _text("region", "State or region."),
-        _text("postalCode", "Postal code."),
-        _text("country", "Country, ISO 3166-1 alpha-2."),
-        _type(_PLACES),
-        _PRIMARY,
-    ),
-)
-
+*_CORE, ENTERPRISE = PROFILE
 #: The core schema as /Schemas shows it, in this order.
 CORE: tuple[Attribute, ...] = (
-    Attribute(
-        name="externalId",
-        case_exact=True,
-        mutability="immutable",
-        description="The Okta user id; set once, it binds the account to that person.",
-    ),
-    Attribute(
-        name="userName",
-        required=True,
-        uniqueness="server",
-        description="The sign-in name: an e-mail address, equal to the primary e-mail; compared without regard to case.",
-    ),
-    _NAME,
-    _text("displayName", "The name as shown to people."),
-    _text("nickName", "What the person is called."),
-    Attribute(
-        name="profileUrl",
-        kind="reference",
-        case_exact=True,
-        references=("external",),
-        description="A page about the person.",
-    ),
-    _text("title", "Job title."),
-    _text("userType", "Relation to the organisation; a description, never a role."),
-    _text("preferredLanguage", "Preferred language, as in Accept-Language."),
-    _text("locale", "Locale for numbers, dates and currency."),
-    _text("timezone", "Time zone, IANA name."),
-    Attribute(
-        name="active",
-        kind="boolean",
-        required=True,
-        description="Whether the person may use OpsHelm; true if not said.",
-    ),
-    _values("emails", "E-mail addresses.", _PLACES),
-    _values("phoneNumbers", "Phone numbers.", ("work", "home", "mobile", "fax", "pager", "other")),
-    _values("ims", "Instant messaging addresses.", ()),
-    _values("photos", "Pictures of the person.", ("photo", "thumbnail"), url=True),
-    _ADDRESSES,
-)
-
-#: The enterprise extension; manager is kept as sent, it need not be somebody in the directory.
-ENTERPRISE = Attribute(
-    name=ENTERPRISE_URN,
-    kind="complex",
-    description="Enterprise user.",
-    subs=(
-        _text("employeeNumber", "Employee number."),
-        _text("costCenter", "Cost centre."),
-        _text("organization", "Organisation."),
-        _text("division", "Division."),
-        _text("department", "Department."),
-        Attribute(
-            name="manager",
-            kind="complex",
-            description="The person's manager.",
-            subs=(
-                Attribute(name="value", case_exact=True, description="Id of the manager."),
-                Attribute(
-                    name="$ref",
-                    kind="reference",
-                    case_exact=True,
-                    references=("User",),
-                    description="Address of the manager.",
-                ),
-                _text("displayName", "Name of the manager."),
-            ),
-        ),
-    ),
+    EXTERNAL_ID,
+    _USER_NAME,
+    *(attribute for attribute in _CORE if not attribute.multi),
+    _ACTIVE,
+    *(attribute for attribute in _CORE if attribute.multi),
 )
 
 #: Common attributes (RFC 7643 §3.1): the server sets them, and /Schemas does not list them.

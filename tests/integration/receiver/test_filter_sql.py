@@ -16,7 +16,17 @@ from agent.directory import filter_sql
 from agent.directory.port import Draft, WriteContext
 from agent.directory.sql import SqlDirectory
 from agent.model.codes import Source
-from agent.model.users import Address, DirectoryUser, Enterprise, Manager, MultiValue, Name, Profile, identity_key
+from agent.model.users import (
+    Address,
+    DirectoryUser,
+    Enterprise,
+    Manager,
+    MultiValue,
+    Name,
+    Photo,
+    Profile,
+    identity_key,
+)
 from agent.scim import filter as filters
 from agent.scim import library, render
 from agent.settings import Settings
@@ -79,7 +89,7 @@ PEOPLE = [
             display_name="José García",
             locale="es-ES",
             emails=(email("jose@example.com", "work"), email("other@example.org", "other", primary=True)),
-            photos=(MultiValue(value="https://example.com/Photo.PNG", type="photo"),),
+            photos=(Photo(value="https://example.com/Photo.PNG", type="photo"),),
         ),
     ),
     Draft(user_name="nobody@example.net", profile=Profile()),

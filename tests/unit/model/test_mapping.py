@@ -21,6 +21,42 @@ def app_user(**profile: object) -> AppUser:
     return AppUser(id="00u1", profile=Raw(json.dumps(profile).encode()))
 
 
+def test_the_default_mapping_has_the_keys_of_okta_s_scim_profile() -> None:
+    assert {
+        "givenName": "name.givenName",
+        "familyName": "name.familyName",
+        "middleName": "name.middleName",
+        "honorificPrefix": "name.honorificPrefix",
+        "honorificSuffix": "name.honorificSuffix",
+        "displayName": "displayName",
+        "nickName": "nickName",
+        "profileUrl": "profileUrl",
+        "title": "title",
+        "userType": "userType",
+        "preferredLanguage": "preferredLanguage",
+        "locale": "locale",
+        "timezone": "timezone",
+        "primaryPhone": "phoneNumbers[primary eq true].value",
+        "streetAddress": "addresses[primary eq true].streetAddress",
+        "locality": "addresses[primary eq true].locality",
+        "region": "addresses[primary eq true].region",
+        "postalCode": "addresses[primary eq true].postalCode",
+        "country": "addresses[primary eq true].country",
+        "employeeNumber": f"{ENTERPRISE_URN}:employeeNumber",
+        "costCenter": f"{ENTERPRISE_URN}:costCenter",
+        "organization": f"{ENTERPRISE_URN}:organization",
+        "division": f"{ENTERPRISE_URN}:division",
+        "department": f"{ENTERPRISE_URN}:department",
+        "managerValue": f"{ENTERPRISE_URN}:manager.value",
+        "managerDisplayName": f"{ENTERPRISE_URN}:manager.displayName",
+    } == DEFAULT
+
+
+def test_projections_that_are_stored_stay_good() -> None:
+    """Another hash makes every installation rebuild them; that is a choice, never an accident."""
+    assert MAPPING.hash == "d2dbb0cd31d1f7c01582979297a941b566082a6c6dbc017363badc0e056feda5"
+
+
 @given(values)
 def test_what_is_set_is_projected_and_clearing_it_leaves_nothing(given_values: dict[str, str]) -> None:
     profile = apply(Profile(), given_values)
@@ -123,7 +159,16 @@ def test_overrides_move_and_switch_off_and_the_hash_tells() -> None:
 
 @pytest.mark.parametrize(
     "path",
-    ["nothing", "name", 'emails[type eq "work"].type', "urn:x:User:y", "name.givenName.x", "meta.created", "a b"],
+    [
+        "nothing",
+        "name",
+        f"{ENTERPRISE_URN}:department[primary eq true]",
+        'emails[type eq "work"].type',
+        "urn:x:User:y",
+        "name.givenName.x",
+        "meta.created",
+        "a b",
+    ],
 )
 def test_what_is_no_single_value_is_refused(path: str) -> None:
     with pytest.raises(UnknownPath):

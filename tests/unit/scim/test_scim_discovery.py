@@ -6,7 +6,9 @@ from typing import Any
 import msgspec
 import pytest
 
+from agent.model.mapping import DEFAULT
 from agent.model.users import ENTERPRISE_URN, DirectoryUser, Enterprise, MultiValue, Name, Profile
+from agent.receiver import openapi
 from agent.scim import body, discovery, library, projection, render
 from agent.scim.errors import ScimError, error_body
 from agent.scim.schema import CORE, CORE_URN
@@ -47,6 +49,29 @@ def test_the_schema_document_and_the_model_of_scim2_models_agree(urn: str, model
     ours = shapes(document["attributes"])
     ours.pop("externalId", None)  # a common attribute there
     assert ours == theirs
+
+
+def shown_paths() -> set[str]:
+    documents = discovery.schemas(BASE)
+    core, enterprise = (shapes(msgspec.json.decode(documents[urn])["attributes"]) for urn in (CORE_URN, ENTERPRISE_URN))
+    return set(core) | {f"{ENTERPRISE_URN}:{path}" for path in enterprise}
+
+
+def test_okta_s_default_mapping_goes_to_paths_that_the_schemas_show() -> None:
+    assert {path.replace("[primary eq true]", "") for path in DEFAULT.values()} <= shown_paths()
+
+
+def test_the_api_description_has_the_attributes_that_the_schemas_show() -> None:
+    user = msgspec.json.decode(openapi.document(BASE))["components"]["schemas"]["User"]
+
+    def paths(schema: dict[str, Any], within: str = "") -> set[str]:
+        found: set[str] = set()
+        for name, shown in schema.get("items", schema).get("properties", {}).items():
+            path = within + name
+            found |= {path} | paths(shown, path + (":" if name == ENTERPRISE_URN else "."))
+        return found
+
+    assert paths(user) == shown_paths() | {"schemas", ENTERPRISE_URN}
 
 
 def test_no_schema_offers_a_password_or_a_role() -> None:
