@@ -31,7 +31,7 @@ class Assignments:
     def find(self, okta_id: str) -> OrgAppUser:
         app_user = self.app_users.get(okta_id)
         if app_user is None:
-            raise not_found(okta_id, "OrgAppUser")
+            raise not_found(okta_id, "AppUser")
         return app_user
 
     def insert(self, app_user: OrgAppUser) -> None:

@@ -54,7 +54,7 @@ class EventLog:
         targets: list[dict[str, Any]] = []
         if app_user is not None:
             user = app_user.user
-            targets.append(_target(f"0ua{user.id[3:]}", "OrgAppUser", app_user.user_name, _name(user)))
+            targets.append(_target(f"0ua{user.id[3:]}", "AppUser", app_user.user_name, _name(user)))
             app = True
         if app:
             label = self._app_label()
