@@ -26,11 +26,11 @@ def clock() -> datetime:
     return datetime.now(UTC)
 
 
-def open_store(settings: Settings) -> "Store":
-    """Connect and migrate."""
+def open_store(settings: Settings, *, make: bool = False) -> "Store":
+    """Connect and migrate. A new database only with ``make``: in the wrong folder nobody is to be told that all is done."""
     from agent.store.engine import Store
 
-    return Store.open(settings.database)
+    return Store.open(settings.database, make=make)
 
 
 def open_directory(settings: Settings, store: "Store") -> "SqlDirectory | RemoteDirectory":
@@ -130,11 +130,11 @@ class Agent:
 
 @contextmanager
 def open_agent(
-    settings: Settings, *, need_okta: bool = True, secrets: Callable[[], Settings] | None = None
+    settings: Settings, *, need_okta: bool = True, make: bool = False, secrets: Callable[[], Settings] | None = None
 ) -> Iterator[Agent]:
     """Open everything, and close it in the other order. The database first: what is wrong there is said at once."""
     with ExitStack() as stack:
-        store = open_store(settings)
+        store = open_store(settings, make=make)
         stack.callback(store.close)
         okta = open_okta(settings, secrets=secrets) if need_okta or settings.okta.configured else None
         if okta is not None:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def checks(store: "Store", settings: Settings, now: datetime) -> Iterator[Check]:
-    yield ok("database", f"{store.dialect}, schema up to date")
+    yield ok("database", f"{store.dialect} at {store.place}, schema up to date")
     with store.read() as conn:
         row = account.get(conn)
         found = keys.list_all(conn)

@@ -83,7 +83,7 @@ class _Look:
     def everything(self) -> "Iterator[Check]":
         from agent.checks import daemon, database, round_trip
         from agent.checks.check import CheckState, fail, ok
-        from agent.model.errors import AgentError
+        from agent.model.errors import AgentError, NoDatabase
         from agent.store import account
 
         settings, file = self._settings, self._invocation.loaded.file
@@ -98,6 +98,8 @@ class _Look:
                 up = any(line.state is CheckState.OK for line in receiver)
                 yield from receiver
                 yield from round_trip.checks(store, settings.server, now(), actor=operator(), receiver_up=up)
+        except NoDatabase:
+            raise
         except AgentError as exc:
             yield fail("database", exc.detail, "check database.url, the folder's rights and that the server runs")
             return

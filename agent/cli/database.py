@@ -1,5 +1,6 @@
-"""``db``: copies of the agent's database."""
+"""``db``: the agent's database, made and copied."""
 
+from contextlib import closing
 from pathlib import Path
 
 import click
@@ -9,7 +10,18 @@ from agent.cli.command import Invocation, group, now, operator, pass_invocation
 
 @group("db")
 def db() -> None:
-    """Copies of the agent's database."""
+    """The agent's database: make one, copy it, trust a copy."""
+
+
+@db.command("init", examples=["opshelm-agent db init"])
+@pass_invocation
+def init(invocation: Invocation) -> None:
+    """Make the database that the settings name (serve does it by itself). One that is there is brought up to date."""
+    from agent.bootstrap import open_store
+
+    with closing(open_store(invocation.settings, make=True)) as store:
+        place = store.place
+    invocation.answer("database", {"place": place}, f"The database at {place} is ready.")
 
 
 @db.command(

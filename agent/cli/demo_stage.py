@@ -62,7 +62,7 @@ def open_stage(*, people: int, seed: int, port: int, admin_port: int, say: Say) 
             say(f"A simulated Okta org with {people} people in it: {org.url}")
             config = Path(folder) / "agent.toml"
             config.write_text(_settings(org, folder, address(public), address(admin)), encoding="utf-8")
-            with open_agent(load(config).settings) as agent, _running(agent, public, admin) as service:
+            with open_agent(load(config).settings, make=True) as agent, _running(agent, public, admin) as service:
                 say(f"The agent's SCIM receiver: {service.address}/scim/v2")
                 yield Stage(org, agent, service, config)
 

@@ -29,7 +29,7 @@ def serve(loaded: Loaded, *, config: str | None = None) -> int:
         admin = stack.enter_context(closing(listen(server.admin_host, server.admin_port, "server.admin_port")))
         settings = with_ports(loaded.settings, public, admin)
         reload = Reload(loaded, config)
-        agent = stack.enter_context(open_agent(settings, need_okta=False, secrets=reload.secrets))
+        agent = stack.enter_context(open_agent(settings, need_okta=False, make=True, secrets=reload.secrets))
         return Service(agent, public, admin, reload).run()
 
 

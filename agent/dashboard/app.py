@@ -63,7 +63,7 @@ class Admin:
         found = self.status()
         if found is None:
             return PlainTextResponse("The database can't be read just now.\n", 503, _HEADERS)
-        return Response(page.render(found, self._receiver), media_type="text/html", headers=_HEADERS)
+        return Response(page.render(found, self._receiver, self._store.place), media_type="text/html", headers=_HEADERS)
 
     async def style(self, _request: Request) -> Response:
         return Response(page.STYLE, media_type="text/css", headers=_HEADERS)

@@ -19,12 +19,12 @@ code { font-size: .9em; }
 """
 
 
-def render(status: StatusPage, receiver: str) -> str:
+def render(status: StatusPage, receiver: str, database: str) -> str:
     body = [
         "<h1>OpsHelm Okta agent</h1>",
         f"<p>{_drift_chip(status)} {_health_chip(status)}</p>",
         *_banners(status),
-        _table("Now", ("what", "value"), _facts(status, receiver)),
+        _table("Now", ("what", "value"), _facts(status, receiver, database)),
         _table("Waits for a person", ("what", "next step"), _waiting(status), "Nothing is held."),
         _table("Open alarms", ("since", "code", "about"), _alarms(status), "No alarms."),
         _table("Runs", ("run", "what", "started", "outcome", "counts"), _runs(status), "No run yet."),
@@ -71,7 +71,7 @@ def _banners(status: StatusPage) -> list[str]:
     return [f'<p class="banner" role="status">{escape(text)}</p>' for text in found]
 
 
-def _facts(status: StatusPage, receiver: str) -> list[tuple[str, ...]]:
+def _facts(status: StatusPage, receiver: str, database: str) -> list[tuple[str, ...]]:
     account, counts = status.account, status.counts
     pinned = f"org {account.org_id}, app {account.app_id}" if account.pinned else "not pinned yet: the first apply pins"
     swept = (
@@ -82,6 +82,7 @@ def _facts(status: StatusPage, receiver: str) -> list[tuple[str, ...]]:
     drift = ", ".join(f"{n:,} {kind.value}" for kind, n in (status.drift or {}).items() if n) or "none"
     return [
         ("SCIM base URL", f"{receiver}/scim/v2"),
+        ("Database", database),
         ("Okta", pinned),
         ("Last good sweep", swept),
         ("Left to do", drift),

@@ -4,7 +4,8 @@
 
     AgentError                    1   something went wrong; nothing was changed beyond what is journalled
     ├── UsageError                2   the command line asked for something that makes no sense
-    │   └── ConfigError           2   the configuration is wrong; lists every problem at once
+    │   ├── ConfigError           2   the configuration is wrong; lists every problem at once
+    │   └── NoDatabase            2   there is no database where the settings say, and this command makes none
     ├── StoreError                1   the agent's own database
     │   ├── StoreUnavailable      1   soft: locked, full, unreachable; try again later
     │   ├── SchemaTooNew          1   a newer program has migrated this database
@@ -66,6 +67,10 @@ class ConfigError(UsageError):
     def __init__(self, problems: list[str]) -> None:
         super().__init__("\n".join(problems))
         self.problems = problems
+
+
+class NoDatabase(UsageError):
+    code = "no_database"
 
 
 class StoreError(AgentError):

@@ -28,6 +28,9 @@ PREFIX = "OPSHELM_"
 OTHER_VARIABLES = ("OPSHELM_CONFIG", "OPSHELM_SECRETS_DIR")
 SEARCHED = ("agent.toml", "config/agent.toml", "/etc/opshelm-agent/agent.toml")
 
+#: A SQLite address with a relative path.
+_RELATIVE = re.compile(r"(sqlite:///)(?!/)(.+)")
+
 Nested = dict[str, Any]
 #: ("okta", "org_url"), or ("mapping", "title").
 Key = tuple[str, ...]
@@ -79,7 +82,17 @@ def load(config: str | os.PathLike[str] | None = None, *, overrides: Nested | No
     problems += [((name.lower(),), message, name) for name, message in _misspelt_variables()]
     if settings is None or problems:
         raise ConfigError([_line(problem, origins, file, lines) for problem in problems])
-    return Loaded(settings=settings, file=file, origins=origins)
+    return Loaded(settings=_anchored(settings, file), file=file, origins=origins)
+
+
+def _anchored(settings: Settings, file: Path | None) -> Settings:
+    """A relative SQLite path belongs to the file's folder, or the same command means another database elsewhere."""
+    found = _RELATIVE.fullmatch(settings.database.url)
+    if found is None:
+        return settings
+    folder = file.parent.absolute() if file else Path.cwd()
+    database = settings.database.model_copy(update={"url": f"{found[1]}{folder / found[2]}"})
+    return settings.model_copy(update={"database": database})
 
 
 def _environment() -> Nested:

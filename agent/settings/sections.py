@@ -93,7 +93,7 @@ class DatabaseSettings(Section):
     """The agent's memory: SQLite in one file, or PostgreSQL."""
 
     url: str = "sqlite:///opshelm-agent.db"
-    """sqlite:///PATH or postgresql://…; several agents need PostgreSQL."""
+    """sqlite:///PATH, relative to the settings file's folder, or postgresql://…; several agents need PostgreSQL."""
     pool_size: Annotated[int, Field(ge=1, le=100)] = 10
     """Connections to PostgreSQL, at most."""
     busy_timeout: Duration = timedelta(seconds=10)

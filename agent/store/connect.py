@@ -8,21 +8,21 @@ from sqlalchemy import Engine, NullPool, create_engine, event
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
-from agent.model.errors import ConfigError, StoreUnavailable
+from agent.model.errors import ConfigError, NoDatabase, StoreUnavailable
 from agent.settings import DatabaseSettings
 
 _CONNECT_SECONDS = 10
 
 
-def engine(settings: DatabaseSettings) -> Engine:
-    """An engine for the setting's address; nothing is connected yet."""
+def engine(settings: DatabaseSettings, *, make: bool = True) -> Engine:
+    """An engine for the setting's address; nothing is connected yet. Without ``make`` a missing file is NoDatabase."""
     try:
         url = make_url(settings.url)
     except ArgumentError as exc:
         raise ConfigError(["database.url: not an address such as sqlite:///PATH or postgresql://HOST/NAME"]) from exc
     backend = url.get_backend_name()
     if backend == "sqlite":
-        return _sqlite(url, settings)
+        return _sqlite(url, settings, make=make)
     if backend == "postgresql":
         return _postgresql(url, settings)
     raise ConfigError([f"database.url: {backend} is not supported; use sqlite or postgresql"])
@@ -38,7 +38,7 @@ def place(settings: DatabaseSettings) -> str:
     """Host and port of the server, or the file: for texts, so never with user or password."""
     url = make_url(settings.url)
     if url.get_backend_name() == "sqlite":
-        return url.database or ""
+        return str(Path(url.database or "").absolute())
     hosts = url.query.get("host", url.host or "localhost")
     if not isinstance(hosts, str):
         return ", ".join(hosts)
@@ -46,9 +46,18 @@ def place(settings: DatabaseSettings) -> str:
     return f"[{hosts}]:{port}" if ":" in hosts else f"{hosts}:{port}"
 
 
-def _sqlite(url: URL, settings: DatabaseSettings) -> Engine:
+def no_database(where: str) -> NoDatabase:
+    return NoDatabase(
+        f"{where} (database.url). Nothing was done. If that is the right place: opshelm-agent db init, or start the "
+        "daemon once. If not: name the settings file (--config FILE), or go to its folder."
+    )
+
+
+def _sqlite(url: URL, settings: DatabaseSettings, *, make: bool) -> Engine:
     if not url.database or url.database == ":memory:":
         raise ConfigError(["database.url: name a file (sqlite:///PATH); the agent's memory must outlive the process"])
+    if not make and not Path(url.database).exists():
+        raise no_database(f"There is no database at {place(settings)}")
     _make_private(Path(url.database))
     made = create_engine(
         url.set(drivername="sqlite+pysqlite"),

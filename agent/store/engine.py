@@ -87,11 +87,14 @@ class Store:
         self._thread.start()
 
     @classmethod
-    def open(cls, settings: DatabaseSettings, *, migrate: bool = True) -> "Store":
-        """Connect and bring the schema up to date; SchemaTooNew where a newer program was here."""
-        engine = connect.engine(settings)
+    def open(cls, settings: DatabaseSettings, *, make: bool = True) -> "Store":
+        """Connect and bring the schema up to date; SchemaTooNew where a newer program was here.
+
+        Where there is none yet, one is made, or without ``make`` it is NoDatabase.
+        """
+        engine = connect.engine(settings, make=make)
         try:
-            schema.prepare(engine, migrate=migrate)
+            schema.prepare(engine, connect.place(settings), make=make)
         except DATABASE_ERRORS as exc:
             engine.dispose()
             raise unopened(exc, connect.place(settings)) from exc
@@ -99,6 +102,11 @@ class Store:
             engine.dispose()
             raise
         return cls(engine, settings)
+
+    @property
+    def place(self) -> str:
+        """Where the database is: the file, or the server's host and port."""
+        return connect.place(self.settings)
 
     def close(self) -> None:
         """Finish what waits, then let go of every connection."""

@@ -8,7 +8,8 @@ from uuid import uuid4
 
 from sqlalchemy import Connection, Engine, inspect, text
 
-from agent.model.errors import SchemaTooNew, StoreUnavailable
+from agent.model.errors import SchemaTooNew
+from agent.store.connect import no_database
 from agent.store.statement import driver
 
 #: Oldest first. A test holds this together with the files in migrations/versions.
@@ -17,15 +18,13 @@ REVISIONS = ("0001", "0002", "0003", "0004", "0005")
 MIGRATION_LOCK = 0x0A6E_4D16
 
 
-def prepare(engine: Engine, *, migrate: bool = True) -> None:
-    """Upgrade if needed. Without ``migrate`` an old schema is StoreUnavailable."""
+def prepare(engine: Engine, place: str, *, make: bool) -> None:
+    """Upgrade if needed. Without ``make``, NoDatabase where there are no tables; ``place`` is for its text."""
     with engine.connect() as conn:
         if _is_current(conn):
             return
-        if not migrate:
-            raise StoreUnavailable(
-                "The database has an old schema. Start the agent's daemon, or any command that writes, first."
-            )
+        if not make and revision(conn) is None:
+            raise no_database(f"The database at {place} has no tables of the agent")
         raw = driver(conn)
         if engine.name == "sqlite":
             # Rebuilding a table must not fire its children's foreign keys; the pragma has no effect inside a transaction.

@@ -11,7 +11,7 @@ import pytest
 
 from agent.simulator import SimulatedOrg
 from support.commands import command, document, folder, migrated  # noqa: F401 - fixtures
-from support.processes import agent
+from support.processes import agent, database
 from support.processes import document as parsed
 
 Command = Callable[..., tuple[int, str, str]]
@@ -240,6 +240,7 @@ def test_a_refused_token_is_one_line_without_it(settings: Path, command: Command
 
 
 def test_as_a_process_stdout_is_the_document_alone(settings: Path) -> None:
+    database(settings.parent)
     done = agent("reconcile", "--apply", "--first-run", "50", "--output", "json", cwd=settings.parent)
     assert done.returncode == 0, done.stderr
     assert parsed(done)["run"]["counts"]["create"] == PEOPLE

@@ -13,7 +13,7 @@ import pytest
 
 from agent.reconcile.event_names import HOOK_EVENTS
 from agent.simulator import SimulatedOrg
-from support.processes import Daemon, agent, document
+from support.processes import Daemon, agent, database, document
 
 SECRET = "a hook's secret"
 
@@ -38,6 +38,7 @@ def env(org: SimulatedOrg, **more: str) -> dict[str, str]:
 
 
 def first_run(folder: Path, settings: dict[str, str]) -> None:
+    database(folder, settings)
     done = agent("reconcile", "--apply", "--first-run", "100", cwd=folder, env=settings)
     assert done.returncode == 0, done.stderr
 

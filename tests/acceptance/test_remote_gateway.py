@@ -14,7 +14,7 @@ from agent.receiver.app import build
 from agent.settings import GuardSettings
 from agent.simulator import SimulatedOrg
 from agent.store import attention, keys
-from support.processes import Daemon, agent
+from support.processes import Daemon, agent, database
 from support.receiver import deactivation, okta_user, running
 from support.remote_world import RemoteWorld, remote_world
 from support.remotes import Remote
@@ -190,6 +190,8 @@ def test_one_agent_serves_another_as_processes(tmp_path: Path) -> None:
     far, near = tmp_path / "far", tmp_path / "near"
     far.mkdir()
     near.mkdir()
+    database(far)
+    database(near)
     key = agent("keys", "create", "gateway", cwd=far).stdout.strip()
     with Daemon(far, {"OPSHELM_GUARD__PUSH_MODE": "alarm"}) as opshelm, SimulatedOrg.start(users=6, seed=3) as org:
         org.provisioning(mode="off")

@@ -65,7 +65,7 @@ def test_without_the_dashboard_metrics_and_health_stay(store: Store) -> None:
 def test_before_the_first_sweep_drift_is_unknown_and_not_zero(store: Store) -> None:
     found = read(store)
     assert found.drift is None
-    assert "Drift unknown" in page.render(found, "http://127.0.0.1:8765")
+    assert "Drift unknown" in page.render(found, "http://127.0.0.1:8765", "/data/agent.db")
     assert "opshelm_agent_drift" not in metrics(store)
 
 
@@ -81,7 +81,7 @@ def test_what_a_sweep_left_undone_is_drift(store: Store) -> None:
     assert 'opshelm_agent_drift{kind="update"} 0.0' in text
     assert "opshelm_agent_leavers_active 1.0" in text
     assert "opshelm_agent_last_good_sweep_age_seconds 240.0" in text
-    assert "2 differ" in page.render(found, "")
+    assert "2 differ" in page.render(found, "", "")
 
 
 def test_a_later_sweep_with_nothing_to_do_ends_the_drift(store: Store) -> None:
@@ -89,7 +89,7 @@ def test_a_later_sweep_with_nothing_to_do_ends_the_drift(store: Store) -> None:
     sweep(store, "in_step", None)
     found = read(store)
     assert found.drift == {}
-    assert "In step with Okta" in page.render(found, "")
+    assert "In step with Okta" in page.render(found, "", "")
 
 
 def test_a_sweep_that_failed_says_nothing_about_drift(store: Store) -> None:
@@ -106,7 +106,7 @@ def test_a_held_plan_is_counted_with_its_age_until_it_is_decided(store: Store) -
     text = metrics(store)
     assert 'opshelm_agent_held{code="first_run"} 1.0' in text
     assert "opshelm_agent_held_oldest_age_seconds 7200.0" in text
-    assert f"opshelm-agent plans show {plan_id}" in page.render(read(store), "")
+    assert f"opshelm-agent plans show {plan_id}" in page.render(read(store), "", "")
     store.write(lambda conn: plans.set_status(conn, plan_id, PlanStatus.REJECTED))
     assert read(store).held_plans == []
     assert "opshelm_agent_held_oldest_age_seconds 0.0" in metrics(store)
@@ -115,14 +115,14 @@ def test_a_held_plan_is_counted_with_its_age_until_it_is_decided(store: Store) -
 def test_nobody_is_named_on_the_page_or_in_the_metrics(store: Store) -> None:
     sweep(store, "held", plan(ActionKind.DEACTIVATE, held=HeldCode.FIRST_RUN), PlanStatus.HELD)
     store.write(lambda conn: alarms.raise_alarm(conn, "last_owner", "id-1", f"{SECRET_NAME} is the last owner", NOW))
-    shown = page.render(read(store), "") + metrics(store)
+    shown = page.render(read(store), "", "") + metrics(store)
     assert "last_owner" in shown
     assert SECRET_NAME not in shown
 
 
 def test_a_pause_is_on_the_page_escaped(store: Store) -> None:
     store.write(lambda conn: account.pause(conn, actor="operator x", reason="<b>move</b>", now=NOW))
-    shown = page.render(read(store), "")
+    shown = page.render(read(store), "", "")
     assert "Applies are paused by operator x" in shown
     assert "&lt;b&gt;move&lt;/b&gt;" in shown
 

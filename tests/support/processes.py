@@ -35,6 +35,12 @@ def agent(
     )
 
 
+def database(folder: Path, env: Mapping[str, str] | None = None) -> None:
+    """What an operator does first where no daemon has run yet."""
+    done = agent("db", "init", cwd=folder, env=env)
+    assert done.returncode == 0, done.stderr
+
+
 def document(done: subprocess.CompletedProcess[str]) -> Any:
     """The one JSON document on stdout."""
     return json.loads(done.stdout)

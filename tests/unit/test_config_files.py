@@ -131,6 +131,16 @@ def test_every_variable_that_is_set_is_a_setting(file: str) -> None:
     assert named - known == set()
 
 
+def test_what_an_operator_types_beside_the_unit_is_about_the_database_of_the_unit() -> None:
+    unit = (CONFIG / "opshelm-agent.service").read_text(encoding="utf-8")
+    typed = re.search(r"^# +sudo env (.+) (/\S+) --config (\S+) check$", unit, flags=re.MULTILINE)
+    assert typed
+    variables = dict(one.split("=", 1) for one in typed[1].split())
+    assert f"Environment=OPSHELM_DATABASE__URL={variables['OPSHELM_DATABASE__URL']}" in unit
+    assert f"LoadCredential=okta__api_token:{variables['OPSHELM_SECRETS_DIR']}/okta__api_token" in unit
+    assert f"ExecStart={typed[2]} --config {typed[3]} serve" in unit
+
+
 def test_the_image_runs_as_nobody_in_particular_and_checks_itself() -> None:
     lines = (ROOT / "Dockerfile").read_text(encoding="utf-8").splitlines()
     last = lines[max(n for n, line in enumerate(lines) if line.startswith("FROM")) :]

@@ -81,6 +81,7 @@ def test_no_secret_is_in_anything_that_the_agent_wrote(warm: Warm, tmp_path: Pat
             texts[f"{len(texts)} {' '.join(args)}"] = done.out + done.err
             return done
 
+        assert command("db", "init").code == 0
         key = warm.run("keys", "create", "okta", cwd=tmp_path, env=env).out.strip()
         (tmp_path / "daemon").mkdir()
         daemon = warm.serve(tmp_path / "daemon", env)

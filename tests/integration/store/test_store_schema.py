@@ -4,16 +4,18 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
+import psycopg
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import text
+from sqlalchemy import inspect, make_url, text
 
-from agent.model.errors import SchemaTooNew, StoreUnavailable
+from agent.model.errors import NoDatabase, SchemaTooNew
 from agent.settings import DatabaseSettings
 from agent.store import connect, schema
 from agent.store.engine import Store
@@ -63,9 +65,34 @@ def test_an_older_program_refuses_a_newer_schema(database: DatabaseSettings) -> 
     engine.dispose()
 
 
-def test_an_old_schema_is_not_touched_without_leave(tmp_path: Path) -> None:
-    with pytest.raises(StoreUnavailable, match="old schema"):
-        Store.open(DatabaseSettings(url=f"sqlite:///{tmp_path}/agent.db"), migrate=False)
+@pytest.fixture(params=["sqlite", "postgresql"])
+def empty_database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[DatabaseSettings]:
+    """There, but without tables."""
+    if request.param == "sqlite":
+        (tmp_path / "agent.db").touch()
+        yield DatabaseSettings(url=f"sqlite:///{tmp_path}/agent.db")
+        return
+    url, name = make_url(request.getfixturevalue("postgres_url")), f"opshelm_empty_{os.getpid()}"
+    with psycopg.connect(url.render_as_string(hide_password=False), autocommit=True) as admin:
+        admin.execute(f"CREATE DATABASE {name}")
+        yield DatabaseSettings(url=url.set(database=name).render_as_string(hide_password=False))
+        admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def test_without_leave_to_make_one_an_empty_database_stays_empty(empty_database: DatabaseSettings) -> None:
+    with pytest.raises(NoDatabase, match="has no tables of the agent") as caught:
+        Store.open(empty_database, make=False)
+    assert connect.place(empty_database) in caught.value.detail
+    engine = connect.engine(empty_database)
+    with engine.connect() as conn:
+        assert inspect(conn).get_table_names() == []
+    engine.dispose()
+
+
+def test_without_leave_to_make_one_no_file_appears(tmp_path: Path) -> None:
+    with pytest.raises(NoDatabase, match=f"There is no database at {tmp_path}/agent.db"):
+        Store.open(DatabaseSettings(url=f"sqlite:///{tmp_path}/agent.db"), make=False)
+    assert list(tmp_path.iterdir()) == []
 
 
 MIGRATE = """

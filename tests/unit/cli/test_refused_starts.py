@@ -61,7 +61,7 @@ def test_a_database_file_that_is_none_is_left_as_it_is(command: Command, folder:
 
 
 def test_check_reports_a_database_that_cannot_be_opened(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("OPSHELM_DATABASE__URL", "sqlite:////nowhere/at/all/agent.db")
+    monkeypatch.setenv("OPSHELM_DATABASE__URL", "sqlite:////proc")
     code, out, _ = command("check")
     assert code == 1
     assert "fail  database" in out

@@ -39,11 +39,31 @@ def okta(**changes: str) -> str:
     return "[okta]\n" + "".join(f'{key} = "{value}"\n' for key, value in values.items() if value)
 
 
+def defaults() -> Settings:
+    return Settings(database={"url": f"sqlite:///{Path.cwd()}/opshelm-agent.db"})
+
+
 def test_without_any_source_the_defaults_hold() -> None:
     loaded = load()
-    assert loaded.settings == Settings()
+    assert loaded.settings == defaults()
     assert loaded.file is None
     assert loaded.origins == {}
+
+
+@pytest.mark.parametrize("named", ["agent.toml", "/etc/agent.toml"])
+@pytest.mark.parametrize(
+    ("url", "wanted"),
+    [
+        ("sqlite:///agent.db", "sqlite:///{}/agent.db"),
+        ("sqlite:///data/agent.db", "sqlite:///{}/data/agent.db"),
+        ("sqlite:////var/lib/agent.db", "sqlite:////var/lib/agent.db"),
+        ("postgresql:///agent", "postgresql:///agent"),
+    ],
+)
+def test_a_relative_database_is_beside_the_settings_file(url: str, wanted: str, named: str, tmp_path: Path) -> None:
+    file = tmp_path / named.removeprefix("/")
+    write(f'[database]\nurl = "{url}"\n', str(file))
+    assert load(file).settings.database.url == wanted.format(file.parent)
 
 
 def test_environment_beats_secret_beats_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -305,7 +325,7 @@ def test_an_empty_variable_is_as_good_as_none(monkeypatch: pytest.MonkeyPatch) -
 def test_variables_that_a_container_platform_sets_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPSHELM_AGENT_SERVICE_HOST", "10.0.0.1")
     monkeypatch.setenv("OPSHELM_AGENT_PORT_8765_TCP", "tcp://10.0.0.1:8765")
-    assert load().settings == Settings()
+    assert load().origins == {}
 
 
 def test_what_does_nothing_yet_is_refused_wherever_it_stands(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -322,7 +342,7 @@ def test_what_does_nothing_yet_is_refused_wherever_it_stands(monkeypatch: pytest
 
 def test_an_empty_section_is_as_good_as_none() -> None:
     write("[notify]\n[dashboard]\n")
-    assert load().settings == Settings()
+    assert load().settings == defaults()
 
 
 def test_a_misspelt_section_in_the_environment_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
