@@ -17,7 +17,6 @@ from apscheduler.schedulers.background import BackgroundScheduler
 from agent.bootstrap import Agent
 from agent.daemon.housekeeping import Housekeeping
 from agent.daemon.reload import Reload
-from agent.directory.sql import SqlDirectory
 from agent.model.errors import AgentError, DirectoryError
 from agent.settings import Settings
 
@@ -146,10 +145,8 @@ class Clock:
             _log.exception("job failed unexpectedly", job=name)
 
     def _read_back(self) -> None:
-        """What became of calls to a remote OpsHelm whose answer was lost, before a restart too."""
-        directory = self._agent.directory
-        if not isinstance(directory, SqlDirectory):
-            directory.read_back(datetime.now(UTC))
+        """What became of writes whose answer was lost, before a restart too."""
+        self._agent.directory.read_back(datetime.now(UTC))
 
     def _sweep(self) -> None:
         reconciler, settings = self._agent.reconciler, self._agent.settings

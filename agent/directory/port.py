@@ -1,18 +1,30 @@
 """The OpsHelm side as everything above sees it. Two backends fulfil it: sql (embedded) and remote (SCIM over httpx).
 
-Writes answer a Future, so that the receiver can await a group commit and the reconciler can wait for it; the Future
-raises Refused, NotFound, VersionConflict, StoreUnavailable or DirectoryUnavailable.
+Nothing above but bootstrap knows which one it is: what a backend can't do is a value here. Writes answer a Future, so that
+the receiver can await a group commit and the reconciler can wait for it; the Future raises Refused, NotFound,
+VersionConflict, StoreUnavailable or DirectoryUnavailable.
 """
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from datetime import datetime
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from msgspec import Struct
 
-from agent.model.codes import Source
+from agent.model.codes import ActionState, HeldCode, Source
+from agent.model.mapping import Mapping
+from agent.model.plan import Action, Finding
 from agent.model.users import DirectoryUser, Profile
+from agent.settings import Settings
+
+if TYPE_CHECKING:
+    from agent.store.compare import Relation
+    from agent.store.engine import Store
+    from agent.store.staging import Staging
+
+#: Told what is being read, and how much of it so far.
+Step = Callable[[str, int], None]
 
 
 class Draft(Struct, frozen=True, kw_only=True):
@@ -66,16 +78,51 @@ class CursorPage(Struct, frozen=True, kw_only=True):
     next: int | None
 
 
-class PagesByCursor(Protocol):
-    """What a directory may offer besides: pages that cost the same however far in they are."""
+class Ended(Struct, frozen=True, kw_only=True):
+    """What became of one action of a plan. ``n`` is its number."""
 
-    def search_after(self, where: Any | None, after: int, count: int) -> CursorPage: ...
+    n: int
+    state: ActionState
+    error: str = ""
+    held: HeldCode | None = None
+
+    @classmethod
+    def after(cls, n: int, first: int) -> "Ended":
+        """The end of one whose first step, ``first``, was not done."""
+        return cls(n=n, state=ActionState.STALE, error=f"action {first}, which must come first, was not done")
+
+
+#: Who writes an action, why, and what that may do.
+ContextOf = Callable[[Action], WriteContext]
+
+
+class Batches(Protocol):
+    """Carries a plan's actions out, some at a time, each with its state; one object for one apply.
+
+    ``size``: a run looks whether it is to stop after so many. ``write`` raises where the store is down or the lease lost;
+    what a rule refused, what moved and what failed is told action by action.
+    """
+
+    size: int
+
+    def write(self, plan_id: int, actions: Sequence[Action], context_of: ContextOf, now: datetime) -> list[Ended]: ...
 
 
 class Directory(Protocol):
-    """``reads_block``: reads may wait for a network; the receiver then uses its thread pool."""
+    """Thread-safe. ``store`` is the agent's own database, beside it."""
 
+    store: "Store"
+    #: Reads may wait for a network; the receiver then uses its thread pool.
     reads_block: bool
+    #: What a sweep compares with Okta's listing.
+    relation: "Relation"
+
+    @property
+    def owners_known(self) -> bool:
+        """False: nobody can tell who the last owner is, so deactivations are held."""
+        ...
+
+    # Reads
 
     def get(self, user_id: str) -> DirectoryUser | None: ...
 
@@ -85,9 +132,24 @@ class Directory(Protocol):
         """One page in the stable order. ``where`` is an agent.scim.filter expression or None for all."""
         ...
 
+    @property
+    def search_after(self) -> Callable[[Any | None, int, int], CursorPage] | None:
+        """Filter, place (0: the start) and count → the page behind it, however far in. None: by index alone."""
+        ...
+
     def everyone(self) -> Iterator[Sequence[DirectoryUser]]:
         """All accounts, page by page, hidden ones too."""
         ...
+
+    def stage(self, rows: "Staging", mapping: Mapping, step: Step) -> tuple[Finding, ...]:
+        """Make ``relation`` show everybody in this sweep; answers what can't be used of them."""
+        ...
+
+    def unreadable(self, user_name: str, okta_id: str, directory_id: str | None) -> Finding | None:
+        """Why this person's account is neither compared nor made: it is there, and can't be read."""
+        ...
+
+    # Writes
 
     def create(self, draft: Draft, context: WriteContext, now: datetime) -> "Future[Written]":
         """A POST: makes the account, or reactivates or revives one as design says; ``created`` tells."""
@@ -113,3 +175,15 @@ class Directory(Protocol):
     ) -> "Future[Written]":
         """A SCIM DELETE: deactivate and hide."""
         ...
+
+    def batches(self) -> Batches: ...
+
+    def read_back(self, now: datetime) -> int:
+        """What became of writes whose answer was lost; answers how many are still in doubt. First thing of a run."""
+        ...
+
+    def renew(self, settings: Settings) -> None:
+        """Take changed settings on; what is under way ends with the old ones."""
+        ...
+
+    def close(self) -> None: ...

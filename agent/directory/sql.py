@@ -8,15 +8,20 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, false, func, select
 
 from agent.directory import guarded, refusals, remap, rows, rules, transition
+from agent.directory.batches import SqlBatches
 from agent.directory.policy import Policy
-from agent.directory.port import CursorPage, Draft, Page, WriteContext, Written
+from agent.directory.port import CursorPage, Draft, Page, Step, WriteContext, Written
 from agent.model.codes import Source
 from agent.model.errors import NotFound, Refused, VersionConflict
+from agent.model.mapping import Mapping
+from agent.model.plan import Finding
 from agent.model.users import DirectoryUser, identity_key
 from agent.settings import Settings
 from agent.store import account
 from agent.store.account import Account
+from agent.store.compare import Relation
 from agent.store.engine import Raised, Store
+from agent.store.staging import Staging
 from agent.store.tables import users
 
 #: Accounts per page of ``everyone``.
@@ -26,15 +31,18 @@ _PAGE = 500
 class SqlDirectory:
     """Fulfils agent.directory.port.Directory. Thread-safe, as the store is."""
 
+    relation = Relation.USERS
+    owners_known = True
+
     def __init__(self, store: Store, settings: Settings) -> None:
         self.store = store
-        self.policy = Policy.of(settings)
-        remap.follow(store, self.policy.mapping)
         self.reads_block = store.reads_block
+        self.renew(settings)
 
     def renew(self, settings: Settings) -> None:
         """Take changed settings on; they hold from the next write on."""
         self.policy = Policy.of(settings)
+        self._batch = settings.reconcile.batch
         remap.follow(self.store, self.policy.mapping)
 
     def close(self) -> None:
@@ -92,6 +100,13 @@ class SqlDirectory:
             if not found:
                 return
             yield found
+
+    def stage(self, rows: Staging, mapping: Mapping, step: Step) -> tuple[Finding, ...]:  # noqa: ARG002 - the port has them
+        """It is compared where it is."""
+        return ()
+
+    def unreadable(self, user_name: str, okta_id: str, directory_id: str | None) -> None:
+        """Every account of it can be read."""
 
     # Writes
 
@@ -161,6 +176,13 @@ class SqlDirectory:
             refusals.keep(conn, refused, before=before, after=after, context=context, now=now)
             return Raised(refused)
         return Written(user=written, changed=written.version != before.version)
+
+    def batches(self) -> SqlBatches:
+        return SqlBatches(self, self._batch)
+
+    def read_back(self, now: datetime) -> int:  # noqa: ARG002 - the port has it
+        """No answer of it gets lost: the store finds out what became of a COMMIT."""
+        return 0
 
     def create_in(self, conn: Connection, draft: Draft, context: WriteContext, now: datetime) -> Written | Raised:
         """``create`` inside a transaction that is open already."""

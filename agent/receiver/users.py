@@ -4,9 +4,9 @@ import asyncio
 from collections.abc import Callable
 from concurrent.futures import Future
 from datetime import UTC, datetime
-from typing import TypeVar, cast
+from typing import TypeVar
 
-from agent.directory.port import Directory, Draft, PagesByCursor, WriteContext, Written
+from agent.directory.port import Directory, Draft, WriteContext, Written
 from agent.model.errors import Refused
 from agent.model.users import DirectoryUser, identity_key
 from agent.receiver.commit_wakeup import Waiting
@@ -70,11 +70,12 @@ class Users:
     @property
     def cursors(self) -> bool:
         """Whether the directory can page by cursor; a remote one is paged as the remote does it."""
-        return hasattr(self._directory, "search_after")
+        return self._directory.search_after is not None
 
     async def _by_cursor(self, request: Request, cursor: str) -> Response:
         """RFC 9865. A cursor is the place of the last account that was shown; it never gets old."""
-        if not self.cursors:
+        search_after = self._directory.search_after
+        if search_after is None:
             raise ScimError(400, "Pages by cursor are not supported; use startIndex.", "invalidCursor")
         if cursor and not (cursor.isascii() and cursor.isdigit() and len(cursor) < _CURSOR_DIGITS):
             raise ScimError(400, "The cursor is not one that this server gave.", "invalidCursor")
@@ -82,8 +83,7 @@ class Users:
         shown = self._projection(request)
         text = request.parameters.get("filter")
         where = None if text is None else filter.parse(text)
-        directory = cast("PagesByCursor", self._directory)
-        found = await self._read(lambda: directory.search_after(where, int(cursor or 0), count))
+        found = await self._read(lambda: search_after(where, int(cursor or 0), count))
         resources = [render.user(user, self._base) for user in found.users]
         if shown is not None:
             resources = [shown.apply(resource) for resource in resources]

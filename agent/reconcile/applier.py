@@ -8,13 +8,10 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from functools import partial
-from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
-from agent.directory.batches import Ended, Writer, after_undone
-from agent.directory.port import WriteContext
-from agent.directory.sql import SqlDirectory
+from agent.directory.port import Directory, Ended, WriteContext
 from agent.model.cases import Want
 from agent.model.codes import ActionKind, ActionState, HeldCode, Source
 from agent.model.guard import Grant, ends_access, exempt
@@ -26,10 +23,6 @@ from agent.settings import Settings
 from agent.store import account, plans
 from agent.store.crash_points import crash_point
 from agent.store.engine import Connection, Store
-
-if TYPE_CHECKING:
-    from agent.directory.remote.batches import CallingWriter
-    from agent.directory.remote.directory import RemoteDirectory
 
 
 class Job(Struct, frozen=True, kw_only=True):
@@ -59,7 +52,7 @@ class Result(Struct, kw_only=True):
 
 class Applier(Struct, frozen=True, kw_only=True):
     store: Store
-    directory: "SqlDirectory | RemoteDirectory"
+    directory: Directory
     okta: OktaOrg
     settings: Settings
     projector: Projector
@@ -68,16 +61,16 @@ class Applier(Struct, frozen=True, kw_only=True):
 
     def apply(self, job: Job, progress: Progress) -> Result:
         result = Result()
-        writer = self._writer()
+        batches = self.directory.batches()
         finished: dict[int, ActionState] = {}
         todo = [action for action in job.actions if action.held is None]
-        for batch in _batches(todo, writer.batch):
+        for batch in _batches(todo, batches.size):
             if self._must_end(result):
                 break
             ready = self._ready(job, batch, finished, result)
             crash_point("apply.planned")
             for ended in (
-                writer.write(job.plan_id, ready, lambda a: self._context(job, a), self.clock()) if ready else ()
+                batches.write(job.plan_id, ready, lambda a: self._context(job, a), self.clock()) if ready else ()
             ):
                 finished[ended.n] = ended.state
                 _count(result, ended)
@@ -87,13 +80,6 @@ class Applier(Struct, frozen=True, kw_only=True):
                 self._hold_rest(job, [a for a in todo if a.n not in finished], result)
                 break
         return result
-
-    def _writer(self) -> "Writer | CallingWriter":
-        if isinstance(self.directory, SqlDirectory):
-            return Writer(self.directory, self.settings.reconcile.batch)
-        from agent.directory.remote.batches import CallingWriter
-
-        return CallingWriter(self.directory)
 
     def _must_end(self, result: Result) -> bool:
         if self.stop.is_set():
@@ -118,7 +104,7 @@ class Applier(Struct, frozen=True, kw_only=True):
         for action in batch:
             missing = [n for n in action.needs if finished.get(n, ActionState.DONE) is not ActionState.DONE]
             if missing:
-                ended.append(after_undone(action.n, missing[0]))
+                ended.append(Ended.after(action.n, missing[0]))
                 continue
             if action.okta_id in moved and action.kind in (ActionKind.CREATE, ActionKind.REACTIVATE):
                 error = moved[action.okta_id]

@@ -3,12 +3,11 @@
 from collections import Counter
 from collections.abc import Callable, Iterable
 from datetime import datetime
-from typing import TYPE_CHECKING
 
 from msgspec import Struct
 from msgspec.structs import replace
 
-from agent.directory.sql import SqlDirectory
+from agent.directory.port import Directory
 from agent.model import limits as windows
 from agent.model.absence import AbsenceAnswer, Proof, concerns
 from agent.model.cases import CurrentAccount, Pair, Want
@@ -31,10 +30,6 @@ from agent.settings import Settings
 from agent.store import account as account_row
 from agent.store import compare, imports, staging
 from agent.store.engine import Connection, Store
-from agent.store.staging import Staging
-
-if TYPE_CHECKING:
-    from agent.directory.remote.directory import RemoteDirectory
 
 _OWNERS_UNKNOWN = (
     "OpsHelm shows no roles over SCIM, so nobody can tell whether this is its last owner: set directory.owners to the "
@@ -60,7 +55,7 @@ class Proposal(Struct, frozen=True, kw_only=True):
 
 class Planner(Struct, frozen=True, kw_only=True):
     store: Store
-    directory: "SqlDirectory | RemoteDirectory"
+    directory: Directory
     okta: OktaOrg
     settings: Settings
     projector: Projector
@@ -74,7 +69,7 @@ class Planner(Struct, frozen=True, kw_only=True):
         )
         with staging.opened(self.store) as rows:
             swept = sweeper.sweep(rows, row, binding, progress)
-            listed = self._list_directory(rows, progress)
+            listed = self.directory.stage(rows, self.projector.mapping, progress.step)
             progress.step("comparing")
             with rows.snapshot() as conn:
                 candidates, absent, (local, importable) = self._compare(conn)
@@ -121,59 +116,27 @@ class Planner(Struct, frozen=True, kw_only=True):
     def judged(self, draft: Proposal, grant: Grant) -> Plan:
         return judge(draft.plan, self.settings.guard, draft.facts, grant)
 
-    def _list_directory(self, rows: Staging, progress: Progress) -> tuple[Finding, ...]:
-        """A remote directory into its staging rows; the embedded one is compared where it is."""
-        if isinstance(self.directory, SqlDirectory):
-            return ()
-        read = 0
-        for page in self.directory.listed(self.projector.mapping):
-            rows.add_accounts(page)
-            read += len(page)
-            progress.step("reading OpsHelm", read)
-        contested = [
-            Finding(
-                code=FindingCode.DUPLICATE_LISTED,
-                login=one.user_name,
-                directory_id=one.id,
-                okta_id=one.okta_id,
-                detail=f"another account of OpsHelm has the externalId {one.okta_id} too, so it says nothing; correct it there",
-            )
-            for one in rows.close_accounts()
-        ]
-        return (*self.directory.findings, *contested)
-
     def _readable(self, candidates: list[Pair]) -> tuple[list[Pair], list[Finding]]:
-        """Without those whose account is at the remote but can't be read: they aren't new, and are nobody else."""
-        if isinstance(self.directory, SqlDirectory):
-            return candidates, []
+        """Without those whose account is there but can't be read: they aren't new, and are nobody else."""
         kept, findings = [], []
         for one in candidates:
             want = one.want
-            problem = (
-                None if one.bound is not None else self.directory.unread(want.user_name, want.okta_id, want.external_id)
-            )
-            if problem is None:
+            finding = None
+            if one.bound is None:
+                finding = self.directory.unreadable(want.user_name, want.okta_id, want.external_id)
+            if finding is None:
                 kept.append(one)
-                continue
-            detail = f"{problem.detail.rstrip('.')}; left as it is, and no second account is made"
-            findings.append(
-                Finding(
-                    code=FindingCode.UNREADABLE,
-                    login=want.user_name,
-                    detail=detail,
-                    okta_id=want.okta_id,
-                    directory_id=problem.id or None,
-                )
-            )
+            else:
+                findings.append(finding)
         return kept, findings
 
     def _compare(self, conn: Connection) -> tuple[list[Pair], list[CurrentAccount], tuple[int, tuple[Finding, ...]]]:
         """Pairs that may need something, whoever may have left, and local accounts that Okta's app doesn't have."""
-        remote = not isinstance(self.directory, SqlDirectory)
-        candidates = list(compare.differing(conn, remote=remote))
-        absent = [account for account in compare.absent(conn, remote=remote) if concerns(account)]
+        relation = self.directory.relation
+        candidates = list(compare.differing(conn, relation))
+        absent = [account for account in compare.absent(conn, relation) if concerns(account)]
         # For import, never for this run.
-        total, first = imports.candidates(conn, NAMED, remote=remote)
+        total, first = imports.candidates(conn, NAMED, relation)
         return candidates, absent, (total, import_candidates(total, first))
 
     def _prove(self, absent: list[CurrentAccount], people: int, grant: Grant, progress: Progress) -> Proofs:
@@ -206,7 +169,7 @@ class Planner(Struct, frozen=True, kw_only=True):
 
     def _without_owners(self, actions: tuple[Action, ...]) -> tuple[Action, ...]:
         """Where nobody can tell who the owners are, no deactivation is let go: it might be the last one's."""
-        if isinstance(self.directory, SqlDirectory) or self.directory.owners_known:
+        if self.directory.owners_known:
             return actions
         return tuple(
             replace(action, held=HeldCode.OWNERS_UNKNOWN, held_detail=_OWNERS_UNKNOWN)

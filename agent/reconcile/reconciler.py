@@ -7,11 +7,10 @@ rows. Reading is planner.py's, judging agent.model.guard's, writing applier.py's
 import threading
 from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
-from agent.directory.sql import SqlDirectory
+from agent.directory.port import Directory
 from agent.model.codes import ActionState, HeldCode
 from agent.model.errors import Unreadable
 from agent.model.guard import NO_GRANT, Grant, Identity, ends_access, typed
@@ -36,21 +35,13 @@ from agent.store.crash_points import crash_point
 from agent.store.engine import Connection, Store
 from agent.store.plans import StoredPlan
 
-if TYPE_CHECKING:
-    from agent.directory.remote.directory import RemoteDirectory
-
 #: The reason of attention rows for people whose own push gets time to settle.
 SETTLE = "settle"
 
 
 class Reconciler:
     def __init__(
-        self,
-        store: Store,
-        directory: "SqlDirectory | RemoteDirectory",
-        okta: OktaOrg,
-        settings: Settings,
-        clock: Callable[[], datetime],
+        self, store: Store, directory: Directory, okta: OktaOrg, settings: Settings, clock: Callable[[], datetime]
     ) -> None:
         self.store = store
         self.settings = settings
@@ -181,9 +172,8 @@ class Reconciler:
         self, run_id: int, order: Order, asked: Asked | None, grant: Grant, progress: Progress
     ) -> tuple[Binding, Proposal]:
         if not order.dry:
-            if not isinstance(self._directory, SqlDirectory):
-                progress.step("reading back calls whose answer was lost")
-                self._directory.read_back(self.clock())
+            progress.step("reading back what was left unfinished")
+            self._directory.read_back(self.clock())
             recover(self.store, self._directory, run_id, self.clock())
         with self.store.read() as conn:
             row = account.get(conn)

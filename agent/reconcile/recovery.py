@@ -6,9 +6,9 @@ sees what is true now. Called with the lease held, before anything else is done.
 
 from datetime import datetime
 
-from agent.directory.action_drafts import holds
 from agent.directory.port import Directory
 from agent.model.codes import ActionKind, ActionState
+from agent.model.fulfilment import fulfilled
 from agent.model.plan import Action
 from agent.model.users import DirectoryUser, identity_key
 from agent.reconcile.approvals import DIED
@@ -41,7 +41,7 @@ def _happened(directory: Directory, action: Action) -> bool:
     if action.kind is ActionKind.RENAME_CYCLE:
         members = [(directory.get(account), name) for account, _, name in action.cycle]
         return all(user is not None and user.user_name_key == identity_key(name) for user, name in members)
-    return holds(action, _account(directory, action))
+    return fulfilled(action, _account(directory, action))
 
 
 def _account(directory: Directory, action: Action) -> DirectoryUser | None:

@@ -16,6 +16,7 @@ App users that share a userName key with another that is wanted are answered in 
 """
 
 from collections.abc import Iterator
+from enum import Enum
 from typing import Any
 
 from sqlalchemy import (
@@ -79,29 +80,36 @@ _ROLE = {role.value: role for role in Role}
 _s = sweep_rows.alias("s")
 
 
-def differing(conn: Connection, *, remote: bool = False) -> Iterator[Pair]:
+class Relation(Enum):
+    """The directory's side of the compare."""
+
+    #: The embedded directory, where it is.
+    USERS = users.name
+    #: What has been listed of it into ``Staging``.
+    LISTED = directory_rows.name
+
+
+def differing(conn: Connection, relation: Relation) -> Iterator[Pair]:
     """Every app user of the sweep that may need something, each with the up to three accounts that it may mean.
 
-    ``remote``: compare with directory_rows instead of the embedded directory. The order is that of the listing, or any.
-    ``conn`` is that of ``Staging.snapshot``, and in use until the iterator is done.
+    The order is that of the listing, or any. ``conn`` is that of ``Staging.snapshot``, and in use until the iterator is done.
     """
-    right = "directory_rows" if remote else "users"
     twins = {row[0] for row in _twin_keys(conn).fetchall()}
-    for row in _stream(_differing[right](conn)):
+    for row in _stream(_differing[relation](conn)):
         yield _candidate(row, twins)
     for key in sorted(twins):
-        for row in _twins[right](conn, key=key).fetchall():
+        for row in _twins[relation](conn, key=key).fetchall():
             yield _candidate(row, twins)
 
 
-def absent(conn: Connection, *, remote: bool = False) -> Iterator[CurrentAccount]:
+def absent(conn: Connection, relation: Relation) -> Iterator[CurrentAccount]:
     """Accounts that no app user of the sweep means, and that a leaver's could be.
 
     Managed ones that are active (or inactive only because of a suspension), and local ones whose externalId nobody has
     confirmed yet; whether that has the shape of an Okta id is the caller's to see. An unbound account also counts as
     meant by its userName; a bound one does not (somebody else may have got the name).
     """
-    for row in _stream(_absent["directory_rows" if remote else "users"](conn)):
+    for row in _stream(_absent[relation](conn)):
         yield _account(row, 0)
 
 
@@ -241,7 +249,7 @@ _twin_keys = Fixed(
     .group_by(_s.c.user_name_key)
     .having(func.count() > literal_column("1"))
 )
-_sides: dict[str, Any] = {"users": users, "directory_rows": directory_rows}
-_differing = {name: Fixed(_differing_in(side)) for name, side in _sides.items()}
-_twins = {name: Fixed(_twins_in(side)) for name, side in _sides.items()}
-_absent = {name: Fixed(_absent_in(side)) for name, side in _sides.items()}
+_tables: dict[Relation, Any] = {Relation.USERS: users, Relation.LISTED: directory_rows}
+_differing = {relation: Fixed(_differing_in(table)) for relation, table in _tables.items()}
+_twins = {relation: Fixed(_twins_in(table)) for relation, table in _tables.items()}
+_absent = {relation: Fixed(_absent_in(table)) for relation, table in _tables.items()}

@@ -16,6 +16,7 @@ from msgspec import Struct
 from sqlalchemy import Connection, false, func, insert, select, true, update
 
 from agent.model.matching import ImportState
+from agent.store.compare import Relation
 from agent.store.staging import directory_rows, sweep_rows
 from agent.store.tables import imports as table
 from agent.store.tables import users
@@ -130,17 +131,18 @@ class LocalAccount(Struct, frozen=True, kw_only=True):
     user_name: str
 
 
-def candidates(conn: Connection, limit: int, *, remote: bool = False) -> tuple[int, list[LocalAccount]]:
+def candidates(conn: Connection, limit: int, relation: Relation) -> tuple[int, list[LocalAccount]]:
     """How many active local accounts no app user of the sweep means, and the first ``limit`` of them by userName.
 
-    ``remote``: of directory_rows instead of the embedded directory. ``conn`` is that of ``Staging.snapshot``.
+    ``conn`` is that of ``Staging.snapshot``.
     """
-    side = directory_rows if remote else users
+    listed = relation is Relation.LISTED
+    side = directory_rows if listed else users
     named = select(sweep_rows.c.external_id).where(sweep_rows.c.external_id.is_not(None))
     called = select(sweep_rows.c.user_name_key)
-    inner, key = side.alias("i"), "n" if remote else "seq"
+    inner, key = side.alias("i"), "n" if listed else "seq"
     unmanaged = (inner.c.origin == "local") | ((inner.c.origin == "okta") & inner.c.okta_id.is_(None))
-    shown = [] if remote else [users.c.hidden == false()]
+    shown = [] if listed else [users.c.hidden == false()]
     found = (
         select(side.c.id, side.c.user_name)
         .where(

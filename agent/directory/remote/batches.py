@@ -10,12 +10,11 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from functools import partial
+from typing import TYPE_CHECKING
 
-from agent.directory.action_drafts import draft
-from agent.directory.batches import ContextOf, Ended, after_undone, outcome
-from agent.directory.port import Draft, WriteContext, Written
+from agent.directory import actions as planned
+from agent.directory.port import ContextOf, Draft, Ended, WriteContext, Written
 from agent.directory.remote.call_clock import ticking
-from agent.directory.remote.directory import RemoteDirectory
 from agent.directory.remote.wave import AccountChange
 from agent.directory.remote.width import Width
 from agent.model.codes import ActionKind, ActionState
@@ -26,42 +25,33 @@ from agent.model.plan import Action
 from agent.model.users import DirectoryUser, identity_key
 from agent.store import plans
 from agent.store.crash_points import crash_point
-from agent.store.engine import Connection
+
+if TYPE_CHECKING:
+    from agent.directory.remote.directory import RemoteDirectory
 
 #: For each call that may be under way at the same time.
 _AHEAD = 8
 _TOGETHER = (ActionKind.UPDATE, ActionKind.LINK)
 
 
-class CallingWriter:
-    """For a remote directory. Keeps which versions its own writes made, so that a second action of a person fits."""
+class RemoteBatches:
+    """Keeps which versions its own writes made, so that a second action of a person fits."""
 
-    def __init__(self, directory: RemoteDirectory) -> None:
+    def __init__(self, directory: "RemoteDirectory") -> None:
         self._directory = directory
         self._versions: dict[str, int] = {}
         self._width = Width(directory.concurrency)
-        #: A run looks whether it is to stop after so many.
-        self.batch = directory.concurrency * _AHEAD
+        self.size = directory.concurrency * _AHEAD
 
     def write(self, plan_id: int, actions: Sequence[Action], context_of: ContextOf, now: datetime) -> list[Ended]:
         ended: list[Ended] = []
-        undone: set[int] = set()
         clock = ticking(now)
         for wave in _waves(actions, lambda: self._width.together):
             # Whoever judges how old a call is must not take it for as old as the first of the run.
-            at = clock()
-            ready = []
-            for action in wave:
-                first = next((n for n in action.needs if n in undone), None)
-                if first is None:
-                    ready.append(action)
-                else:
-                    ended.append(after_undone(action.n, first))
-                    undone.add(action.n)
-                    self._mark(plan_id, [ended[-1]], at)
-            done = self._together(plan_id, ready, context_of, at)
-            ended += done
-            undone |= {e.n for e in done if e.state is not ActionState.DONE}
+            at, before = clock(), len(ended)
+            ready = list(planned.possible(wave, ended))
+            self._keep(plan_id, ended[before:], at)
+            ended += self._together(plan_id, ready, context_of, at)
         return ended
 
     def _together(self, plan_id: int, actions: Sequence[Action], context_of: ContextOf, now: datetime) -> list[Ended]:
@@ -78,11 +68,11 @@ class CallingWriter:
                 self._versions[end.user.id] = end.user.version
                 ended.append(Ended(n=action.n, state=ActionState.DONE))
             elif isinstance(end, AgentError) and not isinstance(end, StoreError | FenceLost):
-                ended.append(outcome(action, end))
+                ended.append(planned.outcome(action, end))
             else:
                 # It stays sent: whoever comes next reads it back. The others have their ends first.
                 stopped = end
-        self._mark(plan_id, ended, now)
+        self._keep(plan_id, ended, now)
         if stopped is not None:
             raise stopped
         return ended
@@ -105,7 +95,10 @@ class CallingWriter:
         self._directory.side_by_side(others, self._width.calls)
         changes = [
             AccountChange(
-                a.directory_id or "", partial(draft, a), context_of(a), self._version(a.directory_id or "", a.version)
+                a.directory_id or "",
+                partial(planned.draft, a),
+                context_of(a),
+                self._version(a.directory_id or "", a.version),
             )
             for a in together
         ]
@@ -116,25 +109,24 @@ class CallingWriter:
 
     def _call(self, action: Action, context: WriteContext, now: datetime) -> Written:
         if action.kind is ActionKind.CREATE:
-            return self._directory.create_now(draft(action, None), context, now)
+            return self._directory.create_now(planned.draft(action, None), context, now)
         if action.kind is ActionKind.RENAME_CYCLE:
             return self._ring(action, context, now)
         account = action.directory_id or ""
         return self._directory.modify_now(
-            account, partial(draft, action), context, now, expected_version=self._version(account, action.version)
+            account,
+            partial(planned.draft, action),
+            context,
+            now,
+            expected_version=self._version(account, action.version),
         )
 
     def _version(self, account: str, planned: int | None) -> int | None:
         return self._versions.get(account, planned)
 
-    def _mark(self, plan_id: int, ended: Sequence[Ended], now: datetime) -> None:
-        def work(conn: Connection) -> None:
-            plans.mark_each(conn, plan_id, [(e.n, e.state, e.error) for e in ended if e.held is None], now)
-            for e in ended:
-                if e.held is not None:
-                    plans.hold(conn, plan_id, e.n, e.held, e.error)
-
-        self._directory.store.write(work)
+    def _keep(self, plan_id: int, ended: Sequence[Ended], now: datetime) -> None:
+        if ended:
+            self._directory.store.write(lambda conn: planned.keep(conn, plan_id, ended, now))
 
     # A ring of renames
 

@@ -16,9 +16,10 @@ from uuid import uuid4
 
 from agent.directory import transition
 from agent.directory.policy import Policy
-from agent.directory.port import Draft, Page, WriteContext, Written
+from agent.directory.port import Draft, Page, Step, WriteContext, Written
 from agent.directory.remote import deadline
 from agent.directory.remote.account_locks import Turns
+from agent.directory.remote.batches import RemoteBatches
 from agent.directory.remote.caller import RemoteCaller
 from agent.directory.remote.ledger import Ledger
 from agent.directory.remote.listing import Problem
@@ -35,8 +36,9 @@ from agent.model.mapping import Mapping
 from agent.model.plan import Finding
 from agent.model.users import DirectoryUser
 from agent.settings import Settings
+from agent.store.compare import Relation
 from agent.store.engine import Store
-from agent.store.staging import AccountRow
+from agent.store.staging import Staging
 
 #: The most that directory.concurrency can be.
 _MOST_HELPERS = 64
@@ -50,6 +52,9 @@ class RemoteDirectory:
     """Fulfils agent.directory.port.Directory. ``clock`` is for what has no ``now`` of its own: listings."""
 
     reads_block = True
+    relation = Relation.LISTED
+    #: The remote pages as it does; what is sent on is index pages.
+    search_after = None
 
     def __init__(
         self, store: Store, settings: Settings, *, clock: Callable[[], datetime] = _utc_now, first_wait: float = 0.2
@@ -108,9 +113,18 @@ class RemoteDirectory:
         """False: deactivations are held, for nobody can tell who the last owner is. Known at the earliest after a listing."""
         return self.owners.known
 
-    def unread(self, user_name: str, okta_id: str, directory_id: str | None) -> Problem | None:
+    def unreadable(self, user_name: str, okta_id: str, directory_id: str | None) -> Finding | None:
         """The account of this person, where the last whole listing showed one that can't be read."""
-        return self.reader.unread.of(user_name=user_name, okta_id=okta_id, directory_id=directory_id)
+        problem = self.reader.unread.of(user_name=user_name, okta_id=okta_id, directory_id=directory_id)
+        if problem is None:
+            return None
+        return Finding(
+            code=FindingCode.UNREADABLE,
+            login=user_name,
+            detail=f"{problem.detail.rstrip('.')}; left as it is, and no second account is made",
+            okta_id=okta_id,
+            directory_id=problem.id or None,
+        )
 
     def provider(self) -> Provider:
         return self.reader.provider()
@@ -138,9 +152,24 @@ class RemoteDirectory:
         """All accounts; ends with an error unless the listing is whole. Then ``findings`` says what it left out."""
         return self.reader.everyone(self._report)
 
-    def listed(self, mapping: Mapping) -> "Iterator[list[AccountRow]]":
+    def stage(self, rows: Staging, mapping: Mapping, step: Step) -> tuple[Finding, ...]:
         """``everyone`` as far as a sweep compares it."""
-        return self.reader.listed(mapping, self._report)
+        read = 0
+        for page in self.reader.listed(mapping, self._report):
+            rows.add_accounts(page)
+            read += len(page)
+            step("reading OpsHelm", read)
+        contested = [
+            Finding(
+                code=FindingCode.DUPLICATE_LISTED,
+                login=one.user_name,
+                directory_id=one.id,
+                okta_id=one.okta_id,
+                detail=f"another account of OpsHelm has the externalId {one.okta_id} too, so it says nothing; correct it there",
+            )
+            for one in rows.close_accounts()
+        ]
+        return (*self.findings, *contested)
 
     # Writes
 
@@ -223,6 +252,9 @@ class RemoteDirectory:
     def read_back(self, now: datetime) -> int:
         """What was under way when an agent stopped; answers how many calls are still in doubt. First thing of a run."""
         return self._unfinished.read_back(now)
+
+    def batches(self) -> RemoteBatches:
+        return RemoteBatches(self)
 
     # Inside
 

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from agent.directory.batches import Writer
+from agent.directory.batches import SqlBatches
 from agent.model.codes import PlanStatus
 from agent.reconcile import RunReport
 from agent.store import brakes, plans
@@ -40,9 +40,9 @@ def go_on(w: World) -> RunReport:
 
 
 def killed_after(batches: int, act: Callable[[World], RunReport], w: World, patch: pytest.MonkeyPatch) -> None:
-    write, begun = Writer.write, []
+    write, begun = SqlBatches.write, []
 
-    def until(self: Writer, *args):
+    def until(self: SqlBatches, *args):
         begun.append(args)
         if len(begun) > batches:
             raise Killed
@@ -50,7 +50,7 @@ def killed_after(batches: int, act: Callable[[World], RunReport], w: World, patc
 
     before = len(w.accounts())
     with patch.context() as patched:
-        patched.setattr(Writer, "write", until)
+        patched.setattr(SqlBatches, "write", until)
         with pytest.raises(Killed):
             act(w)
     assert len(w.accounts()) == before + batches * BATCH

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from agent.directory.batches import Writer
+from agent.directory.batches import SqlBatches
 from agent.model.codes import ActionState
 from agent.model.users import Role
 from agent.store import account, attention, lease, plans, runs
@@ -105,13 +105,13 @@ def test_a_lease_held_elsewhere_ends_the_run_and_a_dry_run_takes_none(w: World) 
 
 def test_stopping_lets_the_running_batch_finish(w: World, monkeypatch: pytest.MonkeyPatch) -> None:
     logins = drift(w, 6)
-    write = Writer.write
+    write = SqlBatches.write
 
     def write_and_stop(self, *args):
         w.reconciler.stop.set()
         return write(self, *args)
 
-    monkeypatch.setattr(Writer, "write", write_and_stop)
+    monkeypatch.setattr(SqlBatches, "write", write_and_stop)
     report = w.reconcile()
     assert (report.outcome, changed(w, logins)) == ("stopped", 4)
     monkeypatch.undo()
@@ -122,26 +122,26 @@ def test_stopping_lets_the_running_batch_finish(w: World, monkeypatch: pytest.Mo
 
 def test_a_lost_lease_writes_nothing_more(w: World, monkeypatch: pytest.MonkeyPatch) -> None:
     logins = drift(w, 4)
-    write = Writer.write
+    write = SqlBatches.write
 
     def lose_the_lease(self, *args):
         w.sql("update lease set fence = fence + 100, holder = 'other:1'")
         return write(self, *args)
 
-    monkeypatch.setattr(Writer, "write", lose_the_lease)
+    monkeypatch.setattr(SqlBatches, "write", lose_the_lease)
     assert w.reconcile().exit_code == 1
     assert changed(w, logins) == 4
 
 
 def test_an_account_that_changed_between_plan_and_apply_is_stale(w: World, monkeypatch: pytest.MonkeyPatch) -> None:
     one, two = drift(w, 2)
-    write = Writer.write
+    write = SqlBatches.write
 
     def somebody_is_quicker(self, *args):
         w.change(one, nickName="Quick")
         return write(self, *args)
 
-    monkeypatch.setattr(Writer, "write", somebody_is_quicker)
+    monkeypatch.setattr(SqlBatches, "write", somebody_is_quicker)
     report = w.reconcile()
     states = {a.login: a.state for a in report.plan.plan.actions}
     assert states == {one: ActionState.STALE, two: ActionState.DONE}
@@ -159,13 +159,13 @@ def test_of_two_owners_who_leave_in_one_batch_one_stays_if_the_third_is_none_any
         w.acts().set_role(w.account(person["login"]).id, Role.OWNER)
     for person in (one, two):
         w.org.api("DELETE", f"/apps/{w.org.app_id}/users/{person['okta_id']}")
-    write = Writer.write
+    write = SqlBatches.write
 
     def the_third_resigns(self, *args):
         w.acts().set_role(w.account(third["login"]).id, Role.MEMBER)
         return write(self, *args)
 
-    monkeypatch.setattr(Writer, "write", the_third_resigns)
+    monkeypatch.setattr(SqlBatches, "write", the_third_resigns)
     report = w.reconcile()
     assert report.outcome == "held"
     ended = [(a.kind.value, a.state.value, a.held and a.held.value) for a in report.plan.plan.actions]

@@ -17,6 +17,7 @@ from agent.model.desired import DesiredRow, Wanted
 from agent.model.mapping import Mapping
 from agent.model.users import DirectoryUser, MultiValue, Origin, Profile, identity_key
 from agent.store import compare, staging
+from agent.store.compare import Relation
 from agent.store.engine import Store
 from agent.store.tables import user_emails, users
 
@@ -87,33 +88,34 @@ class Both:
             with listed.snapshot() as conn:
                 yield conn
 
-    def differing(self, *, remote: bool = False) -> dict[str, Pair]:
+    def differing(self, relation: Relation = Relation.USERS) -> dict[str, Pair]:
         with self._listed() as conn:
-            found = list(compare.differing(conn, remote=remote))
+            found = list(compare.differing(conn, relation))
         assert len(found) == len({c.want.okta_id for c in found}), "nobody is answered twice"
         return {c.want.okta_id: c for c in found}
 
-    def absent(self, *, remote: bool = False) -> set[str]:
+    def absent(self, relation: Relation = Relation.USERS) -> set[str]:
         with self._listed() as conn:
-            return {account.id for account in compare.absent(conn, remote=remote)}
+            return {account.id for account in compare.absent(conn, relation)}
 
 
-@pytest.fixture(params=[False, True], ids=["users", "directory_rows"])
-def remote(request: pytest.FixtureRequest) -> bool:
-    return bool(request.param)
+@pytest.fixture(params=Relation, ids=lambda relation: relation.value)
+def relation(request: pytest.FixtureRequest) -> Relation:
+    found: Relation = request.param
+    return found
 
 
-def test_a_pair_in_step_is_not_answered(store: Store, remote: bool) -> None:
+def test_a_pair_in_step_is_not_answered(store: Store, relation: Relation) -> None:
     both = Both(store, [want(1), want(2, external_id="user-2")], [person(1), person(2)])
-    assert both.differing(remote=remote) == {}
-    assert both.absent(remote=remote) == set()
+    assert both.differing(relation) == {}
+    assert both.absent(relation) == set()
 
 
-def test_the_candidates_come_with_all_that_is_known(store: Store, remote: bool) -> None:
+def test_the_candidates_come_with_all_that_is_known(store: Store, relation: Relation) -> None:
     bound, named, holder = person(1, "old@example.com"), person(2, okta_id=None), person(3, "new@example.com")
     wanted = want(1, "new@example.com", external_id="user-2", unsaid=5, sync_error=True)
     both = Both(store, [wanted], [bound, named, holder])
-    (found,) = both.differing(remote=remote).values()
+    (found,) = both.differing(relation).values()
     assert found == Pair(
         want=wanted, bound=account_of(bound), named=account_of(named), holder=account_of(holder), twin=False
     )
@@ -139,7 +141,7 @@ def test_the_candidates_come_with_all_that_is_known(store: Store, remote: bool) 
 )
 def test_a_pair_that_may_need_something_is_answered(store: Store, wanted: Want, user: DirectoryUser | None) -> None:
     both = Both(store, [wanted], [] if user is None else [user])
-    assert list(both.differing()) == [wanted.okta_id] == list(both.differing(remote=True))
+    assert list(both.differing()) == [wanted.okta_id] == list(both.differing(Relation.LISTED))
 
 
 @pytest.mark.parametrize(
@@ -153,12 +155,12 @@ def test_a_pair_that_may_need_something_is_answered(store: Store, wanted: Want, 
 )
 def test_what_needs_nothing_is_not_answered(store: Store, wanted: Want, user: DirectoryUser | None) -> None:
     both = Both(store, [wanted], [] if user is None else [user])
-    assert both.differing() == {} == both.differing(remote=True)
+    assert both.differing() == {} == both.differing(Relation.LISTED)
 
 
-def test_twins_are_answered_both_even_the_one_in_step(store: Store, remote: bool) -> None:
+def test_twins_are_answered_both_even_the_one_in_step(store: Store, relation: Relation) -> None:
     both = Both(store, [want(1), want(2, "P1@example.com"), want(3)], [person(1), person(3)])
-    found = both.differing(remote=remote)
+    found = both.differing(relation)
     assert {key: c.twin for key, c in found.items()} == {okta_id(1): True, okta_id(2): True}
 
 
@@ -167,15 +169,15 @@ def test_a_twin_that_is_not_wanted_is_none(store: Store) -> None:
     assert not any(c.twin for c in both.differing().values())
 
 
-def test_a_listing_is_its_sweeps_alone_and_ends_with_it(store: Store, remote: bool) -> None:
+def test_a_listing_is_its_sweeps_alone_and_ends_with_it(store: Store, relation: Relation) -> None:
     both = Both(store, [want(1)], [person(1)])
     with staging.opened(store) as other:
         other.add_people([want(2)])
         other.add_accounts([staging.account_row(account_of(person(1)))])
-        assert both.differing(remote=remote) == {}
+        assert both.differing(relation) == {}
         with other.snapshot() as conn:
-            assert [c.want.okta_id for c in compare.differing(conn, remote=remote)] == [okta_id(2)]
-            assert [account.id for account in compare.absent(conn, remote=remote)] == ["user-1"]
+            assert [c.want.okta_id for c in compare.differing(conn, relation)] == [okta_id(2)]
+            assert [account.id for account in compare.absent(conn, relation)] == ["user-1"]
     for _ in range(3):
         with store.engine.connect() as conn:
             assert not inspect(conn).has_table("sweep_rows")
@@ -202,7 +204,7 @@ def test_who_is_listed_twice_counts_once_as_seen_last(store: Store) -> None:
         )
         assert (listed.close_people(), listed.close_accounts()) == (2, [])
         with listed.snapshot() as conn:
-            found = {c.want.okta_id: c for c in compare.differing(conn, remote=True)}
+            found = {c.want.okta_id: c for c in compare.differing(conn, Relation.LISTED)}
     assert found[okta_id(1)].want.user_name == "last@example.com"
     assert found[okta_id(1)].bound.user_name == "kept@example.com"
 
@@ -216,9 +218,9 @@ def test_an_okta_id_that_several_accounts_claim_binds_only_the_one_that_a_link_c
         listed.add_accounts([staging.account_row(account_of(user)) for user in (confirmed, claims, *rivals)])
         assert [one.id for one in listed.close_accounts()] == ["user-2", "user-3", "user-4"]
         with listed.snapshot() as conn:
-            [found] = compare.differing(conn, remote=True)
+            [found] = compare.differing(conn, Relation.LISTED)
             assert (found.want.okta_id, found.bound) == (okta_id(9), None)
-            assert list(compare.absent(conn, remote=True)) == []
+            assert list(compare.absent(conn, Relation.LISTED)) == []
 
 
 def test_listings_lie_beside_the_database_without_a_name(sqlite_store: Store) -> None:
@@ -244,9 +246,9 @@ def test_a_sweep_writes_while_others_write(store: Store) -> None:
         store.write(work)
         assert listed.close_people() == 2
         with listed.snapshot() as conn:
-            assert [c.want.okta_id for c in compare.differing(conn)] == [okta_id(2)]
+            assert [c.want.okta_id for c in compare.differing(conn, Relation.USERS)] == [okta_id(2)]
             store.write(lambda conn: rows.insert_user(conn, person(2), MAPPING))
-            assert [c.want.okta_id for c in compare.differing(conn)] == [okta_id(2)]
+            assert [c.want.okta_id for c in compare.differing(conn, Relation.USERS)] == [okta_id(2)]
 
 
 @pytest.mark.parametrize(
@@ -262,9 +264,9 @@ def test_a_sweep_writes_while_others_write(store: Store) -> None:
         (person(1, origin=Origin.LOCAL, okta_id=None), False),
     ],
 )
-def test_who_may_have_left(store: Store, remote: bool, user: DirectoryUser, *, expected: bool) -> None:
+def test_who_may_have_left(store: Store, relation: Relation, user: DirectoryUser, *, expected: bool) -> None:
     both = Both(store, [want(9)], [user])
-    assert both.absent(remote=remote) == ({user.id} if expected else set())
+    assert both.absent(relation) == ({user.id} if expected else set())
 
 
 @pytest.mark.parametrize(
@@ -275,14 +277,16 @@ def test_who_may_have_left(store: Store, remote: bool, user: DirectoryUser, *, e
         (want(2, "p1@example.com"), person(1, origin=Origin.LINKED, okta_id=None)),
     ],
 )
-def test_who_is_meant_by_somebody_is_not_absent(store: Store, remote: bool, wanted: Want, user: DirectoryUser) -> None:
+def test_who_is_meant_by_somebody_is_not_absent(
+    store: Store, relation: Relation, wanted: Want, user: DirectoryUser
+) -> None:
     both = Both(store, [wanted], [user])
-    assert both.absent(remote=remote) == set()
+    assert both.absent(relation) == set()
 
 
-def test_a_bound_account_whose_name_somebody_else_has_is_absent(store: Store, remote: bool) -> None:
+def test_a_bound_account_whose_name_somebody_else_has_is_absent(store: Store, relation: Relation) -> None:
     both = Both(store, [want(2, "p1@example.com")], [person(1)])
-    assert both.absent(remote=remote) == {"user-1"}
+    assert both.absent(relation) == {"user-1"}
 
 
 NAMES = [f"p{n}@example.com" for n in range(4)]
@@ -325,9 +329,9 @@ def test_the_statement_agrees_with_a_plain_comparison(
     both = Both(store, wants, people)
     accounts = [account_of(user) for user in people]
     expected = {c.want.okta_id: c for c in (_pair(w, wants, accounts) for w in wants) if _open(c)}
-    for remote in (False, True):
-        assert both.differing(remote=remote) == expected
-        assert both.absent(remote=remote) == {a.id for a in accounts if _absent(a, wants)}
+    for relation in Relation:
+        assert both.differing(relation) == expected
+        assert both.absent(relation) == {a.id for a in accounts if _absent(a, wants)}
 
 
 def _pair(w: Want, wants: list[Want], accounts: list[CurrentAccount]) -> Pair:
