@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import click
 
-from agent.cli.command import DurationType, Invocation, command, group, now, operator, pass_invocation, require_reason
+from agent.cli.command import DurationType, Invocation, command, group, now, pass_invocation, require_reason, signature
 from agent.cli.people import find
 from agent.cli.render import clean, fields, when
 
@@ -51,21 +51,11 @@ def allow(invocation: Invocation, count: int | None, user: str | None, lasts: ti
         raise click.UsageError("give either --count N or --user LOGIN")
     at = now()
     until = brakes.allowance_end(at, lasts)
-    text = require_reason(reason)
+    by = signature(require_reason(reason), at)
     with invocation.directory() as directory:
         person = find(directory, user) if user else None
         number = directory.store.write(
-            lambda conn: brakes.allow(
-                conn,
-                count=count or 1,
-                until=until,
-                actor=operator(),
-                source="cli",
-                reason=text,
-                now=at,
-                directory_id=person.id if person else None,
-                okta_id=person.okta_id if person else None,
-            )
+            lambda conn: brakes.allow(conn, by, count=count or 1, until=until, person=person)
         )
     whom = person.user_name if person else "anybody"
     invocation.answer(
@@ -85,14 +75,10 @@ def reject(invocation: Invocation, user: str, reason: str) -> None:
     """Refuse a waiting pushed deactivation for good: Okta's retry gets 409. Then correct the person in Okta."""
     from agent.store import brakes
 
-    at, text = now(), reason.strip()
+    by = signature(reason)
     with invocation.directory() as directory:
         person = find(directory, user)
-        directory.store.write(
-            lambda conn: brakes.reject(
-                conn, directory_id=person.id, actor=operator(), source="cli", reason=text, now=at
-            )
-        )
+        directory.store.write(lambda conn: brakes.reject(conn, by, person.id))
     invocation.answer(
         "rejected",
         {"user": person.user_name, "directory_id": person.id},
@@ -107,10 +93,10 @@ def pause(invocation: Invocation, reason: str) -> None:
     """Stop the agent's own applies. The receiver goes on: what Okta pushes is done."""
     from agent.store import brakes
 
-    at, text = now(), reason.strip()
-    invocation.write(lambda conn: brakes.pause(conn, actor=operator(), source="cli", reason=text, now=at))
+    by = signature(reason)
+    invocation.write(lambda conn: brakes.pause(conn, by))
     invocation.answer(
-        "paused", {"paused": True, "reason": text}, "Paused. Pushes are still applied. End: opshelm-agent resume"
+        "paused", {"paused": True, "reason": by.reason}, "Paused. Pushes are still applied. End: opshelm-agent resume"
     )
 
 
@@ -120,8 +106,8 @@ def resume(invocation: Invocation) -> None:
     """Let the agent apply again."""
     from agent.store import brakes
 
-    at = now()
-    invocation.write(lambda conn: brakes.resume(conn, actor=operator(), source="cli", now=at))
+    by = signature()
+    invocation.write(lambda conn: brakes.resume(conn, by))
     invocation.answer("paused", {"paused": False}, "Resumed. The next run applies what passes the guard.")
 
 
@@ -155,22 +141,13 @@ def accept_pins(invocation: Invocation, reason: str) -> None:
     from agent.bootstrap import open_okta
     from agent.store import brakes
 
-    at, text = now(), reason.strip()
+    by = signature(reason)
     with open_okta(invocation.settings) as okta, invocation.store() as store:
         org_id, app = okta.org_id(), okta.app()
         before = store.write(
-            lambda conn: brakes.accept_pins(
-                conn,
-                org_id=org_id,
-                app_id=app.id,
-                app_label=app.label,
-                actor=operator(),
-                source="cli",
-                reason=text,
-                now=at,
-            )
+            lambda conn: brakes.accept_pins(conn, by, org_id=org_id, app_id=app.id, app_label=app.label)
         )
-    pinned = {"org_id": org_id, "app_id": app.id, "app_label": app.label, "pinned_at": at, "pinned_by": operator()}
+    pinned = {"org_id": org_id, "app_id": app.id, "app_label": app.label, "pinned_at": by.at, "pinned_by": by.actor}
     invocation.answer(
         "pins", {"pins": pinned}, f"org {before.org_id or 'none'} → {org_id}\napp {before.app_id or 'none'} → {app.id}"
     )

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from agent.directory.sql import SqlDirectory
     from agent.settings import Loaded, Settings
     from agent.store.engine import Connection, Store
+    from agent.store.journal import Signature
 
 T = TypeVar("T")
 FORMAT_VERSION = "1.0"
@@ -151,6 +152,13 @@ def operator() -> str:
     except (OSError, KeyError):  # a container's uid without a name
         user = f"uid{os.getuid()}"
     return f"operator {user}@{socket.gethostname()}"
+
+
+def signature(reason: str = "", at: datetime | None = None) -> "Signature":
+    """The operator's name under what is decided here."""
+    from agent.store.journal import Signature
+
+    return Signature(actor=operator(), source="cli", at=at or now(), reason=reason.strip())
 
 
 def interactive() -> bool:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from agent.cli.command import Invocation, group, now, operator, pass_invocation
+from agent.cli.command import Invocation, group, pass_invocation, signature
 
 
 @group("db")
@@ -59,8 +59,6 @@ def accept_restore(invocation: Invocation, reason: str) -> None:
     """Trust a restored copy again, after a dry run showed what it would do."""
     from agent.store import brakes
 
-    at, text = now(), reason.strip()
-    why = invocation.write(
-        lambda conn: brakes.accept_restore(conn, actor=operator(), source="cli", reason=text, now=at)
-    )
+    by = signature(reason)
+    why = invocation.write(lambda conn: brakes.accept_restore(conn, by))
     invocation.answer("restore", {"accepted": True, "was": why}, "Accepted. The next run may apply again.")

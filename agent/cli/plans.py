@@ -12,10 +12,10 @@ from agent.cli.command import (
     command,
     group,
     interactive,
-    now,
     operator,
     pass_invocation,
     require_reason,
+    signature,
 )
 
 if TYPE_CHECKING:
@@ -143,9 +143,9 @@ def reject_plan(invocation: Invocation, plan_id: int, reason: str) -> None:
     """Say no to a plan. It can't be applied any more; a later run that wants the same makes a new one."""
     from agent.store import brakes
 
-    at, text = now(), require_reason(reason)
+    by = signature(require_reason(reason))
     with invocation.store() as store:
-        store.write(lambda conn: brakes.reject_plan(conn, plan_id, actor=operator(), source="cli", reason=text, now=at))
+        store.write(lambda conn: brakes.reject_plan(conn, by, plan_id))
     invocation.answer("plan", {"plan": {"id": plan_id, "status": "rejected"}}, f"Plan {plan_id} is rejected.")
 
 

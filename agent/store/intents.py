@@ -7,6 +7,7 @@ remote before one was done still has to hear of it.
 from datetime import datetime, timedelta
 from typing import Any
 
+import msgspec
 from msgspec import Struct
 from sqlalchemy import ColumnElement, Connection, bindparam, delete, func, insert, or_, select, update
 
@@ -17,23 +18,37 @@ OPEN, DONE, UNDONE = "open", "done", "undone"
 _KEPT = timedelta(days=1)
 
 
-class Intent(Struct, frozen=True, kw_only=True):
-    id: int
+class NewIntent(Struct, frozen=True, kw_only=True):
+    """What is known before the call."""
+
     at: datetime
+    #: The process that calls.
     holder: str
-    state: str
-    ended: datetime | None
     directory_id: str | None
     okta_id: str | None
     user_name_key: str
+    #: The row of the guard's windows that counts a deactivation.
     window_id: int | None
+    #: The call takes an active owner away.
     ends_owner: bool
+    #: The caller's own words of what it does, to be read back after a crash.
     body: str
 
 
+class Intent(NewIntent, frozen=True, kw_only=True):
+    """A row: ``state`` is one of OPEN, DONE, UNDONE."""
+
+    id: int
+    state: str
+    ended: datetime | None
+
+
 _columns = [table.c[name] for name in Intent.__struct_fields__]
-_VALUES = ("at", "holder", "state", "directory_id", "okta_id", "user_name_key", "window_id", "ends_owner", "body")
-_begin = Fixed(insert(table).values({name: bindparam(name) for name in _VALUES}).returning(table.c.id))
+_begin = Fixed(
+    insert(table)
+    .values({name: bindparam(name) for name in (*NewIntent.__struct_fields__, "state")})
+    .returning(table.c.id)
+)
 _get = Fixed(select(*_columns).where(table.c.id == bindparam("key")))
 _state = Fixed(select(table.c.state).where(table.c.id == bindparam("key")))
 _end = Fixed(
@@ -53,45 +68,15 @@ _open_for = Fixed(
 
 def _read(row: Any) -> Intent:
     """A row as the driver gave it."""
-    return Intent(
-        id=row[0],
-        at=moment(row[1]),
-        holder=row[2],
-        state=row[3],
-        ended=None if row[4] is None else moment(row[4]),
-        directory_id=row[5],
-        okta_id=row[6],
-        user_name_key=row[7],
-        window_id=row[8],
-        ends_owner=bool(row[9]),
-        body=row[10],
-    )
+    values: dict[str, Any] = dict(zip(Intent.__struct_fields__, row, strict=True))
+    ended = values["ended"]
+    values |= {"at": moment(values["at"]), "ended": None if ended is None else moment(ended)}
+    return Intent(**{**values, "ends_owner": bool(values["ends_owner"])})
 
 
-def begin(
-    conn: Connection,
-    *,
-    now: datetime,
-    holder: str,
-    directory_id: str | None,
-    okta_id: str | None,
-    user_name_key: str,
-    window_id: int | None,
-    ends_owner: bool,
-    body: str,
-) -> int:
-    made = _begin(
-        conn,
-        at=micros(now),
-        holder=holder,
-        state=OPEN,
-        directory_id=directory_id,
-        okta_id=okta_id,
-        user_name_key=user_name_key,
-        window_id=window_id,
-        ends_owner=ends_owner,
-        body=body,
-    )
+def begin(conn: Connection, new: NewIntent) -> int:
+    """Its number, from now on open."""
+    made = _begin(conn, **{**msgspec.structs.asdict(new), "at": micros(new.at)}, state=OPEN)
     return int(made.fetchone()[0])
 
 

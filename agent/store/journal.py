@@ -25,6 +25,15 @@ class Kind(StrEnum):
     FAILED = "failed"
 
 
+class Signature(Struct, frozen=True, kw_only=True):
+    """Who does something to the agent, from where, when and why: what every decision of an operator carries."""
+
+    actor: str
+    source: str
+    at: datetime
+    reason: str = ""
+
+
 class Entry(Struct, frozen=True, kw_only=True):
     """One row to be. ``before`` and ``after`` are JSON text; never a secret in any field."""
 

@@ -81,7 +81,9 @@ def create(
     """A new key and its secret, which is not kept. UsageError where the name has a live key already."""
     if _live(conn, name, now):
         raise UsageError(f"There is a live key {name!r} already. Roll it (keys roll {name}), or choose another name.")
-    return _make(conn, name=name, scope=scope, expires=expires, actor=actor, now=now, verb="keys create")
+    made = _make(conn, name=name, scope=scope, expires=expires, actor=actor, now=now)
+    _journal(conn, "keys create", made[0], actor, now)
+    return made
 
 
 def find(conn: Connection, sha256: str) -> ApiKey | None:
@@ -115,7 +117,9 @@ def roll(conn: Connection, *, name: str, grace: timedelta, actor: str, now: date
         ends = end if key is old else now - SLACK
         shortened = ends if key.expires is None else min(ends, key.expires)
         conn.execute(update(table).where(table.c.id == key.id).values(expires=shortened, grace_from=now))
-    return _make(conn, name=name, scope=old.scope, expires=None, actor=actor, now=now, verb="keys roll")
+    made = _make(conn, name=name, scope=old.scope, expires=None, actor=actor, now=now)
+    _journal(conn, "keys roll", made[0], actor, now)
+    return made
 
 
 def revoke(conn: Connection, *, name: str, actor: str, now: datetime, key_id: int | None = None) -> int:
@@ -151,7 +155,7 @@ def _live(conn: Connection, name: str, now: datetime) -> list[ApiKey]:
 
 
 def _make(
-    conn: Connection, *, name: str, scope: Scope, expires: datetime | None, actor: str, now: datetime, verb: str
+    conn: Connection, *, name: str, scope: Scope, expires: datetime | None, actor: str, now: datetime
 ) -> tuple[ApiKey, str]:
     secret = PREFIX + secrets.token_urlsafe(32)
     values: dict[str, Any] = {
@@ -165,7 +169,6 @@ def _make(
     }
     made = conn.execute(insert(table).values(**values).returning(table.c.id)).scalar_one()
     key = ApiKey(**{**values, "scope": scope, "id": int(made)}, revoked=None, grace_from=None, last_used=None)
-    _journal(conn, verb, key, actor, now)
     return key, secret
 
 

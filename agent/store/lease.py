@@ -22,6 +22,8 @@ from agent.store.tables import lease as table
 
 RECONCILE = "reconcile"
 SEAL = "seal"
+#: Seconds between two tries of whoever waits.
+_PAUSE = 0.5
 
 # Shared lock: nobody takes over between this check and the commit that relies on it.
 _fence = Fixed(select(table.c.fence, table.c.holder).with_for_update(read=True))
@@ -127,7 +129,6 @@ def acquire(
     *,
     wait: float = 0.0,
     waiting: Callable[[str], None] | None = None,
-    pause: float = 0.5,
 ) -> Lease | None:
     """The lease, or None where another holds it after ``wait`` seconds. ``waiting`` is told the holder, once."""
     seen = _seen(store, name)
@@ -146,7 +147,7 @@ def acquire(
         if waiting is not None and not told:
             waiting(taken.holder)
             told = True
-        time.sleep(min(pause, max(0.01, deadline - time.monotonic())))
+        time.sleep(min(_PAUSE, max(0.01, deadline - time.monotonic())))
 
 
 @contextmanager

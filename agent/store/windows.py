@@ -10,6 +10,7 @@ from typing import Any
 from msgspec import Struct
 from sqlalchemy import Column, Connection, ScalarSelect, bindparam, delete, func, insert, select, update
 
+from agent.store.journal import Signature
 from agent.store.statement import Fixed, micros, moment
 from agent.store.tables import account, allowances, deactivations, identity_changes, refused_pushes
 
@@ -158,18 +159,9 @@ _open_allowances = Fixed(
 _use = Fixed(update(allowances).where(allowances.c.id == bindparam("key")).values(used=allowances.c.used + 1))
 
 
-def allow(
-    conn: Connection,
-    *,
-    count: int,
-    until: datetime,
-    actor: str,
-    reason: str,
-    now: datetime,
-    directory_id: str | None = None,
-) -> int:
+def allow(conn: Connection, by: Signature, *, count: int, until: datetime, directory_id: str | None = None) -> int:
     """Announce deactivations; answers the allowance's id."""
-    values = {"count": count, "expires": until, "actor": actor, "reason": reason, "created": now}
+    values = {"count": count, "expires": until, "actor": by.actor, "reason": by.reason, "created": by.at}
     made = conn.execute(insert(allowances).values(directory_id=directory_id, **values).returning(allowances.c.id))
     return int(made.scalar_one())
 

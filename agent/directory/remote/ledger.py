@@ -117,9 +117,8 @@ class Ledger:
             dead=case.dead,
         )
         journal.append(conn, _entry(journal.Kind.INTENT, before, after, context), now)
-        intent_id = intents.begin(
-            conn,
-            now=now,
+        new = intents.NewIntent(
+            at=now,
             holder=self.holder,
             directory_id=None if before is None else before.id,
             okta_id=after.okta_id,
@@ -128,6 +127,7 @@ class Ledger:
             body=_encode(body).decode(),
             ends_owner=judge.ends(case) and guarded.active_owner(before),
         )
+        intent_id = intents.begin(conn, new)
         return Intended(intent_id, body)
 
     def last_look(self, intent_id: int, fence: int | None) -> None:

@@ -7,6 +7,7 @@ from agent.model.errors import Refused
 from agent.model.limits import push_limit, window_limit
 from agent.settings import GuardSettings
 from agent.store import windows
+from agent.store.journal import Signature
 from support.directory_world import World
 
 
@@ -155,12 +156,16 @@ def test_an_alarm_at_half_the_limit(guarded_world: World) -> None:
     assert guarded_world.alarms() == {"push_burst_half"}
 
 
+def by(world: World) -> Signature:
+    return Signature(actor="o", source="cli", reason="lay-off", at=world.now)
+
+
 def test_an_allowance_is_used_first_and_fills_no_window(guarded_world: World) -> None:
     users = guarded_world.managed(12)
     until = guarded_world.now.replace(hour=23)
 
     def announce(conn) -> int:
-        return windows.allow(conn, count=4, until=until, actor="o", reason="lay-off", now=guarded_world.now)
+        return windows.allow(conn, by(guarded_world), count=4, until=until)
 
     guarded_world.store.write(announce)
     assert passed(guarded_world, users[:4]) == 4
@@ -173,9 +178,7 @@ def test_an_allowance_for_a_person_is_that_person_s(guarded_world: World) -> Non
     passed(guarded_world, users[:3])
     until = guarded_world.now.replace(hour=23)
     guarded_world.store.write(
-        lambda conn: windows.allow(
-            conn, count=1, until=until, actor="o", reason="r", now=guarded_world.now, directory_id=users[4].id
-        )
+        lambda conn: windows.allow(conn, by(guarded_world), count=1, until=until, directory_id=users[4].id)
     )
     assert not off(guarded_world, users[3])
     assert off(guarded_world, users[4])
@@ -184,9 +187,7 @@ def test_an_allowance_for_a_person_is_that_person_s(guarded_world: World) -> Non
 def test_an_allowance_ends(guarded_world: World) -> None:
     users = guarded_world.managed(12)
     until = guarded_world.now.replace(hour=13)
-    guarded_world.store.write(
-        lambda conn: windows.allow(conn, count=9, until=until, actor="o", reason="r", now=guarded_world.now)
-    )
+    guarded_world.store.write(lambda conn: windows.allow(conn, by(guarded_world), count=9, until=until))
     guarded_world.later(hours=2)
     assert passed(guarded_world, users) == 3
 

@@ -9,6 +9,7 @@ import pytest
 from agent.model.users import Role
 from agent.reconcile import RunReport
 from agent.store import brakes
+from agent.store.journal import Signature
 from support.world import World
 
 Make = Callable[..., World]
@@ -87,7 +88,9 @@ def test_a_rejected_plan_is_said_to_be_rejected(w: World) -> None:
     one, _ = hold(w)
     plan_id = int(re.findall(r"plan (\d+) waits", (told(w, one) or ("", ""))[1])[0])
     w.store.write(
-        lambda conn: brakes.reject_plan(conn, plan_id, actor="ann", source="cli", reason="not now", now=w.now())
+        lambda conn: brakes.reject_plan(
+            conn, Signature(actor="ann", source="cli", reason="not now", at=w.now()), plan_id
+        )
     )
     status, detail = told(w, one) or ("", "")
     assert status == "skipped"

@@ -9,6 +9,7 @@ from agent.directory.batches import SqlBatches
 from agent.model.codes import PlanStatus
 from agent.reconcile import RunReport
 from agent.store import brakes, plans
+from agent.store.journal import Signature
 from support.world import World
 
 Make = Callable[..., World]
@@ -98,7 +99,9 @@ def test_nor_does_a_plan_go_on_that_was_rejected_meanwhile(w: World, monkeypatch
     killed_after(2, first_run, w, monkeypatch)
     with w.store.read() as conn:
         plan_id = plans.recent(conn, 1)[0].id
-    w.store.write(lambda conn: brakes.reject_plan(conn, plan_id, actor="x", source="cli", reason="no", now=w.now()))
+    w.store.write(
+        lambda conn: brakes.reject_plan(conn, Signature(actor="x", source="cli", reason="no", at=w.now()), plan_id)
+    )
     report = go_on(w)
     assert (report.outcome, len(w.accounts())) == ("held", 2 * BATCH)
 
