@@ -84,14 +84,14 @@ class Standstill(httpx.BaseTransport):
     def __init__(self, world: RemoteWorld, meanwhile: Any) -> None:
         self.meanwhile = meanwhile
         self.done = False
-        transport: Any = world.directory.transport
-        self.route, transport._route = transport._route, self
+        transport = world.directory.transport
+        self.route, transport.route = transport.route, self
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         if request.method != "GET" and not self.done:
             self.done = True
             self.meanwhile()
-        return self.route.handle_request(request)  # type: ignore[no-any-return]
+        return self.route.handle_request(request)
 
 
 @pytest.fixture
@@ -118,12 +118,6 @@ def change(world: RemoteWorld, user: DirectoryUser, fence: int, title: str) -> W
     return world.directory.modify(user.id, wanted, context, world.now()).result(30)
 
 
-def take(world: RemoteWorld, holder: str) -> lease.Lease:
-    held = lease.acquire(world.store, lease.RECONCILE, holder, timedelta(seconds=0.2), wait=5)
-    assert held is not None
-    return held
-
-
 @pytest.mark.parametrize("etags", [True, False])
 def test_a_call_that_stood_still_after_its_last_look_is_refused_where_there_are_etags(
     world: RemoteWorld, server: Sloppy, etags: bool
@@ -132,12 +126,14 @@ def test_a_call_that_stood_still_after_its_last_look_is_refused_where_there_are_
     if not etags:
         server.shape_user = lambda shown: shown | {"meta": {"resourceType": "User"}}
         server.scripted = _without_etags
-    mine = take(world, "frozen")
-    mine._stop.set()
-    mine._thread.join()
+    # Its heart beats every third of an hour.
+    mine = lease.acquire(world.store, lease.RECONCILE, "frozen", timedelta(hours=1))
+    assert mine is not None
 
     def meanwhile() -> None:
-        take(world, "other").release()
+        other = lease.acquire(world.store, lease.RECONCILE, "other", timedelta(seconds=0.2), wait=5)
+        assert other is not None
+        other.release()
         version = f'W/"{len(server.calls)}"'
         server.users[user.id] |= {"title": "Chief", "meta": {"resourceType": "User", "version": version}}
 

@@ -105,9 +105,8 @@ def calls(gate: Gateway, user_id: str) -> Iterator[str]:
 
 @pytest.mark.parametrize("reads", [True, False], ids=["every call", "writes alone"])
 def test_the_key_is_in_nothing_that_is_said_or_stored(
-    gate: Gateway, tmp_path: Path, logged: Callable[[], str], monkeypatch: pytest.MonkeyPatch, reads: bool
+    gate: Gateway, tmp_path: Path, logged: Callable[[], str], reads: bool
 ) -> None:
-    monkeypatch.setattr("agent.directory.remote.caller._LAG", (0.0,))
     gate.world.directory.transport.most_patience = 0.03
     user_id = gate.create("ann@example.com", externalId="00u1")
     person = gate.world.people()[0]["okta_id"]

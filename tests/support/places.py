@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import httpx
 from msgspec.structs import replace
 from sqlalchemy import text
 
@@ -22,7 +23,7 @@ from agent.model.users import DirectoryUser, MultiValue, Name, Origin, Profile, 
 from agent.settings import DirectorySettings, GuardSettings, Settings
 from agent.store.engine import Store
 from support.directory_world import ROOMY
-from support.remotes import Remote
+from support.remotes import QUICK, Remote
 
 #: directory.owners of every place; nobody has these names until a test makes them.
 OWNERS = ("owner1@example.com", "owner2@example.com")
@@ -102,21 +103,23 @@ class Place:
             ]
 
 
-class Held:
-    """Calls of a transport that stop right before the socket: ``wait`` for one, then ``release`` all."""
+class Held(httpx.BaseTransport):
+    """Calls to a remote that stop right before the socket: ``wait`` for one, then ``release`` all."""
 
-    def __init__(self, directory: RemoteDirectory, held: Callable[[str, str, Mapping[str, Any]], bool]) -> None:
+    def __init__(self, directory: RemoteDirectory, held: Callable[[str, str, Mapping[str, str]], bool]) -> None:
         """``held``: by the method, the path and the parameters."""
         self._came, self._go = threading.Event(), threading.Event()
-        exchange = directory.transport._exchange
+        self._held = held
+        self._route, directory.transport.route = directory.transport.route, self
 
-        def instead(method: str, path: str, **how: Any) -> Any:
-            if not self._go.is_set() and held(method, path, how.get("params") or {}):
-                self._came.set()
-                assert self._go.wait(30), "never released"
-            return exchange(method, path, **how)
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        if not self._go.is_set() and self._held(request.method, request.url.path, dict(request.url.params)):
+            self._came.set()
+            assert self._go.wait(30), "never released"
+        return self._route.handle_request(request)
 
-        directory.transport._exchange = instead  # type: ignore[method-assign]
+    def close(self) -> None:
+        self._route.close()
 
     def wait(self) -> None:
         assert self._came.wait(30), "no such call"
@@ -167,7 +170,7 @@ class RemotePlace(Place):
         self.store = store
         self.remote = remote
         self.settings = remote_settings(remote, guard, **directory)
-        self.directory: RemoteDirectory = RemoteDirectory(store, self.settings, first_wait=0.01)
+        self.directory: RemoteDirectory = RemoteDirectory(store, self.settings, clock=lambda: self.now, pace=QUICK)
 
     def local(self, name: str) -> DirectoryUser:
         made = self.remote.post(name, name={"givenName": "Ann", "familyName": "Lee"})

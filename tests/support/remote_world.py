@@ -8,13 +8,14 @@ from typing import Any
 from agent.directory.operator import Acts
 from agent.directory.remote.directory import RemoteDirectory
 from agent.directory.remote.operator import RemoteActs
+from agent.directory.remote.patience import Pace
 from agent.model.users import DirectoryUser
 from agent.okta_org.org import OktaOrg
 from agent.reconcile import Reconciler
 from agent.settings import DatabaseSettings, DirectorySettings, OktaSettings, Settings
 from agent.simulator.server import SimulatedOrg
 from agent.store.engine import Store
-from support.remotes import Remote
+from support.remotes import QUICK, Remote
 from support.world import RAISED, World
 
 OWNER = "boss@example.org"
@@ -25,6 +26,7 @@ class RemoteWorld(World):
 
     def __init__(self, remote: Remote, *more: Any, **sections: Any) -> None:
         self.remote = remote
+        self.pace = QUICK
         super().__init__(*more, **sections)
 
     def configure(self, **sections: Any) -> None:
@@ -38,8 +40,18 @@ class RemoteWorld(World):
         }
         directory = DirectorySettings(**(values | sections.pop("directory", {})))
         self.settings = Settings(okta=okta, directory=directory, **sections)
-        self.directory = RemoteDirectory(self.store, self.settings, clock=self.now, first_wait=0.01)
+        self.directory = RemoteDirectory(self.store, self.settings, clock=self.now, pace=self.pace)
         self.reconciler = Reconciler(self.store, self.directory, self.okta, self.settings, self.now)
+
+    def restart(self, pace: Pace = QUICK, **sections: Any) -> None:
+        """The agent as a new process, which knows nothing of the remote yet."""
+        self.directory.close()
+        self.pace = pace
+        self.configure(**{"guard": RAISED, **sections})
+
+    def beside(self) -> RemoteDirectory:
+        """Another process's directory. Close it."""
+        return RemoteDirectory(self.store, self.settings, clock=self.now, pace=QUICK)
 
     def acts(self) -> Acts:
         return RemoteActs(self.directory, actor="operator", reason="test", now=self.now())

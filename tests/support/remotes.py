@@ -12,9 +12,12 @@ from typing import Any
 
 import httpx
 
+from agent.directory.remote.patience import Pace
 from support.receiver import served, sqlite_in
 
 KEY = "remote-test-key"
+#: Remotes here show a write at once, and are down for a moment only.
+QUICK = Pace(first_wait=0.01, lag=(0.0, 0.01), nonsense=0.1)
 CORE = "urn:ietf:params:scim:schemas:core:2.0:User"
 #: Limits of a remote of ours that no test meets by accident.
 _ROOMY = {

@@ -22,11 +22,7 @@ from agent.directory.remote.transport import HURRIED, RemoteAnswer, Transport
 from agent.model.errors import UNDECODABLE, DirectoryUnavailable, Unreadable
 
 #: Bytes of a filter; many servers take addresses of 8 kB, and this agent filters of 2 kB.
-_LONGEST = 1900
-#: Seconds. One that takes longer, twice in a row, looks at each of its accounts.
-_SLOW = 2.0
-#: How long a remote that gave no good answer isn't asked.
-_REST = 300.0
+LONGEST = 1900
 
 log = structlog.get_logger("agent.directory.remote")
 
@@ -43,7 +39,7 @@ class BatchRead:
     def __call__(self, user_ids: Sequence[str]) -> dict[str, Resource]:
         """By id; perhaps not all of them, perhaps none. Raises nothing of the remote's."""
         found: dict[str, Resource] = {}
-        for some in _filters(user_ids):
+        for some in filters(user_ids):
             if len(some) > 1 and time.monotonic() >= self._resting_until:
                 found |= self._read(some)
         return found
@@ -67,18 +63,18 @@ class BatchRead:
             return {}
         if not found:
             self.rest(f"a search for {len(terms)} was answered {answer.status} and with nobody")
-        self._slow = self._slow + 1 if took > _SLOW else 0
+        self._slow = self._slow + 1 if took > self._transport.pace.slow else 0
         if self._slow == 2:
             self._slow = 0
             self.rest(f"two searches took long, the last one {took:.1f} s")
         return found
 
-    def rest(self, why: str, seconds: float = _REST) -> None:
-        """Answer nothing for that long."""
+    def rest(self, why: str, seconds: float | None = None) -> None:
+        """Answer nothing for that long; by default for ``Pace.rest``."""
         now = time.monotonic()
         if now >= self._resting_until:
             log.info("remote OpsHelm: accounts are read one by one", why=why)
-        self._resting_until = now + seconds
+        self._resting_until = now + (self._transport.pace.rest if seconds is None else seconds)
 
 
 def _accounts(answer: RemoteAnswer) -> list[Resource]:
@@ -99,7 +95,7 @@ def _accounts(answer: RemoteAnswer) -> list[Resource]:
     return found
 
 
-def _filters(user_ids: Sequence[str]) -> Iterator[dict[str, str]]:
+def filters(user_ids: Sequence[str]) -> Iterator[dict[str, str]]:
     """Term by id, as many together as make no filter too long."""
     some: dict[str, str] = {}
     size = 0
@@ -107,7 +103,7 @@ def _filters(user_ids: Sequence[str]) -> Iterator[dict[str, str]]:
         # json.dumps quotes as RFC 7644 wants it.
         term = f"id eq {json.dumps(user_id, ensure_ascii=False)}"
         length = len(term.encode(errors="replace"))
-        if some and size + length > _LONGEST:
+        if some and size + length > LONGEST:
             yield some
             some, size = {}, 0
         some[user_id] = term

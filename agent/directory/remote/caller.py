@@ -25,6 +25,7 @@ import structlog
 
 from agent.directory.remote import change, lookup, wire
 from agent.directory.remote.lookup import Finder, Resource
+from agent.directory.remote.patience import Pace
 from agent.directory.remote.provider import Provider
 from agent.directory.remote.transport import RemoteAnswer, Transport
 from agent.model.errors import AnswerLost, DirectoryError, DirectoryUnavailable, NotDone, NotFound, Unreadable
@@ -36,8 +37,6 @@ log = structlog.get_logger("agent.directory.remote")
 
 #: How long a lost answer is read back for whoever waits.
 READ_BACK = 30.0
-#: What a remote that stores first and answers later may need until its own reads show a write.
-_LAG = (0.0, 0.2, 0.8)
 
 
 class Moved(DirectoryError):
@@ -68,6 +67,10 @@ class RemoteCaller:
         self.no_patch = False
         #: Whether the remote has taken a PATCH.
         self.has_patched = False
+
+    @property
+    def pace(self) -> Pace:
+        return self._transport.pace
 
     def update(
         self,
@@ -212,7 +215,7 @@ class RemoteCaller:
     ) -> Resource:
         """The second half of ``update``, after a yes: the account as a read shows it changed."""
         missing: list[str] = []
-        for pause in _LAG:
+        for pause in self._transport.pace.lag:
             if pause:
                 time.sleep(pause)
             found = self._read(user_id)
@@ -263,7 +266,7 @@ class RemoteCaller:
             user_id = wire.decode(answer.content).id
         except Unreadable:
             user_id, _ = wire.rough_identity(answer.content)
-        for pause in _LAG:
+        for pause in self._transport.pace.lag:
             if pause:
                 time.sleep(pause)
             found = self._read_created(user_id) if user_id else self._created(wanted, None)

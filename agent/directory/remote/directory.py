@@ -24,6 +24,7 @@ from agent.directory.remote.caller import RemoteCaller
 from agent.directory.remote.ledger import Ledger
 from agent.directory.remote.listing import Problem
 from agent.directory.remote.owners import Owners
+from agent.directory.remote.patience import Pace
 from agent.directory.remote.provider import Provider
 from agent.directory.remote.reader import Reader
 from agent.directory.remote.search import Search
@@ -57,11 +58,11 @@ class RemoteDirectory:
     search_after = None
 
     def __init__(
-        self, store: Store, settings: Settings, *, clock: Callable[[], datetime] = _utc_now, first_wait: float = 0.2
+        self, store: Store, settings: Settings, *, clock: Callable[[], datetime] = _utc_now, pace: Pace | None = None
     ) -> None:
         self.store = store
         self._clock = clock
-        self._first_wait = first_wait
+        self._pace = pace or Pace()
         # These two know what is under way, with old settings too.
         self._ledger = Ledger(store, Policy.of(settings), holder=str(uuid4()))
         self._turns = Turns()
@@ -73,7 +74,7 @@ class RemoteDirectory:
 
     def _open(self, settings: Settings) -> None:
         self._settings = settings.directory
-        self.transport = Transport(settings.directory, first_wait=self._first_wait)
+        self.transport = Transport(settings.directory, self._pace)
         #: Calls that may be under way at the same time.
         self.concurrency = threads = settings.directory.concurrency
         self._pages = ThreadPoolExecutor(threads, thread_name_prefix="remote-pages")

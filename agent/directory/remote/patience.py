@@ -11,6 +11,7 @@ from typing import TypeVar
 
 import stamina
 import structlog
+from msgspec import Struct
 from stamina.instrumentation import RetryDetails, set_on_retry_hooks
 
 from agent.directory.remote.deadline import left
@@ -29,6 +30,27 @@ _NOTICED = 1.0
 _T = TypeVar("_T")
 
 log = structlog.get_logger("agent.directory.remote")
+
+
+class Pace(Struct, frozen=True, kw_only=True):
+    """In seconds: how long calls to the remote wait, and how long they keep others waiting."""
+
+    #: Before a call is tried for the second time; later pauses grow.
+    first_wait: float = 0.2
+    #: What a remote that stores first and answers later may need until its own reads show a write.
+    lag: tuple[float, ...] = (0.0, 0.2, 0.8)
+    #: How long 5xx or a web page in place of a ServiceProviderConfig is tried again, and how long one is then assumed.
+    nonsense: float = 5.0
+    assumed: float = 300.0
+    #: Searches for several that take longer, twice in a row, are not repeated for a while: they look at each account.
+    slow: float = 2.0
+    #: How long a remote that gave no good answer to such a search isn't asked.
+    rest: float = 300.0
+    #: So long after its first call a wave begins no further one, and tries none for longer: who pushes one of its accounts waits.
+    late: float = 3.0
+    brief: float = 2.0
+    #: More accounts that a list leaves out are not looked for one by one: it is a list that lags.
+    one_by_one: int = 200
 
 
 class Unusable(DirectoryUnavailable):

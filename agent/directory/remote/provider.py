@@ -14,10 +14,6 @@ from msgspec import Struct
 from agent.directory.remote.patience import Unusable
 from agent.directory.remote.transport import RemoteAnswer, Transport
 
-#: How long 5xx or a web page in its place is tried again, and how long the agent then goes by what it assumes.
-_WITH_NONSENSE = 5.0
-_ASSUMED = 300.0
-
 log = structlog.get_logger("agent.directory.remote")
 
 
@@ -51,12 +47,12 @@ class Discovery:
         with self._asking:
             if self._found is None or (self._found.problem and time.monotonic() >= self._until):
                 self._found = self._ask()
-                self._until = time.monotonic() + _ASSUMED
+                self._until = time.monotonic() + self._transport.pace.assumed
             return self._found
 
     def _ask(self) -> Provider:
         try:
-            return read(self._transport.read("/ServiceProviderConfig", with_nonsense=_WITH_NONSENSE))
+            return read(self._transport.read("/ServiceProviderConfig", with_nonsense=self._transport.pace.nonsense))
         except Unusable as exc:
             # Whether the remote is down shows in what is asked for next.
             log.warning("remote OpsHelm: its ServiceProviderConfig can't be used", problem=exc.problem)

@@ -31,8 +31,6 @@ from agent.store.staging import AccountRow, directory_rows
 
 #: How long the agent's own last write outweighs a listing that shows something older.
 LAG = timedelta(minutes=10)
-#: More than these are not looked for one by one: a list without all of them is a list that lags.
-_LATE = 200
 #: Time to renew a certificate without haste.
 CERTIFICATE_NOTICE = timedelta(days=14)
 
@@ -224,7 +222,7 @@ class Reader:
             for link in recent.values()
             if not listing.saw(link.directory_id) and (user := merge.written_state(link))
         ]
-        return unseen if len(unseen) > _LATE else self._still_there(unseen)
+        return unseen if len(unseen) > self._transport.pace.one_by_one else self._still_there(unseen)
 
     def _still_there(self, unseen: list[DirectoryUser]) -> list[DirectoryUser]:
         """Without those that a read says are gone. Who can't be read may well be there."""

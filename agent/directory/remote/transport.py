@@ -33,7 +33,17 @@ from msgspec import Struct
 
 from agent.directory.remote import deadline, trouble
 from agent.directory.remote.budget import CallBudget
-from agent.directory.remote.patience import HURRIED, PATIENT, Again, Lost, Resending, Unusable, patiently, retry_after
+from agent.directory.remote.patience import (
+    HURRIED,
+    PATIENT,
+    Again,
+    Lost,
+    Pace,
+    Resending,
+    Unusable,
+    patiently,
+    retry_after,
+)
 from agent.directory.remote.route import route
 from agent.model.errors import UNDECODABLE, DirectoryUnavailable, KeyRefused
 from agent.settings import DirectorySettings
@@ -81,20 +91,20 @@ class RemoteAnswer(Struct, frozen=True, kw_only=True):
 class Transport:
     """Thread-safe. Close it."""
 
-    def __init__(self, settings: DirectorySettings, *, first_wait: float = 0.2) -> None:
+    def __init__(self, settings: DirectorySettings, pace: Pace) -> None:
         assert settings.base_url is not None
         assert settings.api_key is not None
         self.base_url = settings.base_url.rstrip("/")
         self.host = urlsplit(self.base_url).netloc.rpartition("@")[2]
         self.seconds = settings.timeout.total_seconds()
         self.budget = CallBudget(settings.max_per_second)
+        self.pace = pace
         #: When the remote's certificate ends; None without TLS or before the first call.
         self.certificate_ends: datetime | None = None
         #: No call is tried longer than this, whatever its caller says.
         self.most_patience = PATIENT
         self._known = False
         self._key = settings.api_key.get_secret_value()
-        self._first_wait = first_wait
         self._headers = httpx.Headers(
             {
                 "Authorization": f"Bearer {self._key}",
@@ -103,12 +113,13 @@ class Transport:
                 "User-Agent": "opshelm-agent",
             }
         )
-        self._route = route(settings)
+        #: What sends a request and brings its answer.
+        self.route: httpx.BaseTransport = route(settings)
         # A one-shot command just ends.
-        weakref.finalize(self, self._route.close)
+        weakref.finalize(self, self.route.close)
 
     def close(self) -> None:
-        self._route.close()
+        self.route.close()
 
     def masked(self, text: str) -> str:
         """What the remote said, without the key: some servers repeat the headers of a call that they refuse."""
@@ -160,7 +171,7 @@ class Transport:
         return self._patiently(once, patience)
 
     def resending(self, patience: float) -> Resending:
-        return Resending(min(patience, self.most_patience), first_wait=self._first_wait)
+        return Resending(min(patience, self.most_patience), first_wait=self.pace.first_wait)
 
     def _patiently(
         self, once: Callable[[], RemoteAnswer], patience: float, with_nonsense: float = PATIENT
@@ -168,7 +179,7 @@ class Transport:
         return patiently(
             once,
             min(patience, self.most_patience),
-            first_wait=self._first_wait,
+            first_wait=self.pace.first_wait,
             is_known=lambda: self._known,
             with_nonsense=with_nonsense,
         )
@@ -233,7 +244,7 @@ class Transport:
             raise self._unavailable("has an address that can't be asked for", "Nothing was sent.") from exc
         try:
             with deadline.within(seconds):
-                response = self._route.handle_request(request)
+                response = self.route.handle_request(request)
                 try:
                     self._note_certificate(response)
                     said = _said(response)

@@ -14,8 +14,8 @@ neither of them       the agent wrote the account just now, for a search may lag
 ====================  =================================================================================================
 
 Each account's turn is kept until its outcome is stored, so no push comes in between. Nothing here waits for a turn, and
-nothing keeps them for long: ``_LATE`` seconds after the first call no further one is begun, and none is tried for more than
-``_BRIEF``.
+nothing keeps them for long: ``Pace.late`` seconds after the first call no further one is begun, and none is tried for more
+than ``Pace.brief``.
 """
 
 import math
@@ -48,9 +48,6 @@ from agent.store.crash_points import crash_point
 #: Carries tasks out, several at a time, and comes back when all have ended. They raise nothing.
 SideBySide = Callable[[Sequence[Callable[[], None]]], None]
 
-#: Seconds: who pushes one of these accounts waits.
-_LATE = 3.0
-_BRIEF = 2.0
 #: Intents that are stored at once where calls take less than ``_QUICK`` seconds: each is to be as old as its call, or nearly.
 _AHEAD = 8
 _QUICK = 0.5
@@ -174,7 +171,7 @@ class Waves:
         begun: list[_Begun] = []
         numbers, size = list(steps), at_once
         wave.first_call = time.monotonic()
-        while numbers and not self._caller.no_patch and not (begun and wave.late()):
+        while numbers and not self._caller.no_patch and not (begun and wave.late(self._caller.pace.late)):
             if not self._caller.has_patched:
                 # Whether it knows PATCH is tried with one.
                 size = 1
@@ -199,7 +196,7 @@ class Waves:
 
     def _send(self, wave: "_Wave", one: _Begun) -> None:
         step, context = one.step, one.step.case.context
-        if wave.late():
+        if wave.late(self._caller.pace.late):
             # Another process must not find this intent too old while its call still waits here.
             self._ledger.undone(one.intended, "It was not sent yet.", wave.clock(), refused=False)
             wave.alone[one.n] = None
@@ -210,7 +207,7 @@ class Waves:
                 step.resource,
                 step.old,
                 step.new,
-                patience=_BRIEF,
+                patience=self._caller.pace.brief,
                 last_look=lambda: self._ledger.last_look(one.intended.id, context.fence),
             )
 
@@ -287,8 +284,8 @@ class _Wave:
         self._side_by_side = side_by_side
         self.first_call = math.inf
 
-    def late(self) -> bool:
-        return time.monotonic() - self.first_call > _LATE
+    def late(self, seconds: float) -> bool:
+        return time.monotonic() - self.first_call > seconds
 
     def goes_on(self, n: int) -> bool:
         return n not in self.results and n not in self.alone

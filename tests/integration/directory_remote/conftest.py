@@ -16,12 +16,6 @@ from support.remotes import Remote, node_missing, ours, scim2_server, scimmy
 from support.sloppy import KEY, Sloppy, sloppy_server
 
 
-@pytest.fixture(autouse=True)
-def _no_lag(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Remotes here show a write at once; a read-back that doesn't find it needs no second of patience."""
-    monkeypatch.setattr("agent.directory.remote.caller._LAG", (0.0, 0.01))
-
-
 @pytest.fixture
 def sqlite_store(sqlite_url: str) -> Iterator[Store]:
     store = Store.open(DatabaseSettings(url=sqlite_url))

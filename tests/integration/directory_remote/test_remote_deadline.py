@@ -9,14 +9,15 @@ import pytest
 
 from agent.directory.remote import deadline
 from agent.directory.remote.transport import Transport
+from agent.model.codes import Source
 from agent.model.errors import AnswerLost, DirectoryUnavailable
 from agent.model.users import DirectoryUser
 from agent.settings import DirectorySettings
 from agent.store import intents
 from agent.store.engine import Store
 from support.directory_world import ROOMY, okta_id
-from support.places import RemotePlace, remote_place
-from support.remotes import Remote
+from support.places import Held, RemotePlace, remote_place
+from support.remotes import QUICK, Remote
 from support.sloppy import KEY, Call, Sloppy
 
 HEAD = b"HTTP/1.1 200 OK\r\nX-Slow: " + b"a" * 200 + b"\r\nContent-Length: 2\r\n\r\n{}"
@@ -50,7 +51,7 @@ def test_dripping_headers_end_with_the_time_out() -> None:
     thread.start()
     url = f"http://127.0.0.1:{listener.getsockname()[1]}"
     settings = DirectorySettings(backend="scim", base_url=url, api_key=KEY, timeout=timedelta(seconds=0.4))
-    calls = Transport(settings, first_wait=0.01)
+    calls = Transport(settings, QUICK)
     try:
         with pytest.raises(DirectoryUnavailable, match="no whole answer"):
             calls.read("/Users", patience=0.1)
@@ -70,7 +71,7 @@ def test_a_connection_that_nobody_takes_is_told_apart_from_a_deadline_that_is_ov
         settings = DirectorySettings(
             backend="scim", base_url=f"http://127.0.0.1:{address[1]}", api_key=KEY, timeout=timedelta(seconds=0.2)
         )
-        calls = Transport(settings, first_wait=0.01)
+        calls = Transport(settings, QUICK)
         try:
             with pytest.raises(DirectoryUnavailable, match="no connection came about in time"):
                 calls.read("/Users", patience=0)
@@ -142,8 +143,14 @@ def test_a_push_that_waits_for_others_ends_in_time_unsent(hurried: RemotePlace, 
 def test_a_push_does_not_wait_for_its_account_for_ever(hurried: RemotePlace) -> None:
     """Somebody who may take longer, such as a run, is writing the same account."""
     user = users(hurried)[0]
-    with hurried.directory._writer._turns.of(user.id), pytest.raises(DirectoryUnavailable, match="under way"):
+    held = Held(hurried.directory, lambda method, *_: method == "PATCH")
+    run = threading.Thread(target=lambda: hurried.begin_change(user, source=Source.SWEEP, title="Chief").result(30))
+    run.start()
+    held.wait()
+    with pytest.raises(DirectoryUnavailable, match="under way"):
         hurried.change(user, title="Clerk")
+    held.release()
+    run.join()
     assert hurried.change(user, title="Clerk").changed
 
 

@@ -4,7 +4,6 @@ import pytest
 
 from agent.checks import remote as checks
 from agent.checks.check import CheckState
-from agent.directory.remote import provider
 from agent.model.errors import DirectoryUnavailable
 from support.directory_world import okta_id
 from support.places import RemotePlace
@@ -21,11 +20,6 @@ BROKEN = {
 
 def broken(sloppy: Sloppy, reply: Reply) -> None:
     sloppy.scripted = lambda _, call: reply if call.path == "/ServiceProviderConfig" else None
-
-
-@pytest.fixture(autouse=True)
-def _short(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(provider, "_WITH_NONSENSE", 0.1)
 
 
 @pytest.mark.parametrize("reply", BROKEN.values(), ids=BROKEN.keys())

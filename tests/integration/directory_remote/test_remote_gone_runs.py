@@ -4,10 +4,11 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from agent.directory.remote.reader import LAG
 from support.remote_world import OWNER, RemoteWorld, remote_world
-from support.remotes import Remote
+from support.remotes import QUICK, Remote
 from support.sloppy import KEY, Reply, Sloppy
 
 
@@ -93,11 +94,11 @@ def test_an_account_that_the_list_leaves_out_and_no_read_shows_ends_no_run(
 
 @pytest.mark.parametrize("most", [1, 2])
 def test_of_many_whom_a_lagging_list_leaves_out_nobody_is_read_one_by_one(
-    tmp_path: Path, sloppy: Sloppy, monkeypatch: pytest.MonkeyPatch, most: int
+    tmp_path: Path, sloppy: Sloppy, most: int
 ) -> None:
     """They count as there: a list that is far behind must not cost a call for each, nor accounts made twice."""
-    monkeypatch.setattr("agent.directory.remote.reader._LATE", most)
     with remote_world(Remote(sloppy.url, KEY), tmp_path) as world:
+        world.restart(replace(QUICK, one_by_one=most))
         started(world, sloppy)
         late = [world.account(person["login"]).id for person in world.people()[:2]]
         for user_id in late:

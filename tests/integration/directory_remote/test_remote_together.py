@@ -1,7 +1,6 @@
 """Updates and links of a run share calls where the remote's search allows it, and lose nothing by it where it doesn't."""
 
 import json
-import math
 import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
@@ -12,8 +11,6 @@ import pytest
 from msgspec.structs import replace
 
 from agent.directory.port import Draft, WriteContext, Written
-from agent.directory.remote import batch_read, wave
-from agent.directory.remote.directory import RemoteDirectory
 from agent.directory.remote.unfinished import GRACE
 from agent.model.codes import Source
 from agent.model.users import DirectoryUser
@@ -21,8 +18,8 @@ from agent.settings import Settings
 from agent.store import links
 from support.places import Held
 from support.remote_world import RemoteWorld
+from support.remotes import QUICK
 from support.sloppy import Body, Call, Reply, Sloppy, error
-from support.world import RAISED
 
 
 def drift(world: RemoteWorld, sloppy: Sloppy, **values: Any) -> list[str]:
@@ -112,10 +109,8 @@ def test_a_remote_that_can_not_search_several_is_asked_once_and_then_for_each(
             assert (drifted(sloppy, ids), reads(sloppy), searches(sloppy)) == (0, 2 * len(ids), asked)
 
 
-def test_searches_that_take_long_are_not_repeated_for_a_while(
-    world: RemoteWorld, sloppy: Sloppy, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(batch_read, "_SLOW", -1.0)
+def test_searches_that_take_long_are_not_repeated_for_a_while(world: RemoteWorld, sloppy: Sloppy) -> None:
+    world.restart(replace(QUICK, slow=-1.0))
     ids = drift(world, sloppy)
     assert world.reconcile().outcome.value == "applied"
     # What it said is good all the same.
@@ -131,7 +126,7 @@ def test_searches_that_take_long_are_not_repeated_for_a_while(
 
 def test_filters_that_are_not_supported_are_not_tried(world: RemoteWorld, sloppy: Sloppy) -> None:
     sloppy.config["filter"]["supported"] = False
-    world.directory.reader.provider._found = None
+    world.restart()
     ids = drift(world, sloppy)
     assert world.reconcile().outcome.value == "applied"
     assert (drifted(sloppy, ids), searches(sloppy)) == (0, 0)
@@ -263,7 +258,7 @@ def test_what_a_search_does_not_show_survives_a_put(world: RemoteWorld, sloppy: 
     sloppy.scripted = hook
     if announced:
         sloppy.config["patch"]["supported"] = False
-        world.directory.reader.provider._found = None
+        world.restart()
     assert world.reconcile().outcome.value == "applied"
     assert drifted(sloppy, ids) == 0
     assert [sloppy.users[user_id].get("shoeSize") for user_id in ids] == [43] * len(ids)
@@ -291,8 +286,7 @@ def test_a_list_that_is_replaced_is_read_whole_first(world: RemoteWorld, sloppy:
 
 
 def one_call_at_a_time(world: RemoteWorld) -> None:
-    world.directory.close()
-    world.configure(directory={"concurrency": 1}, guard=RAISED)
+    world.restart(directory={"concurrency": 1})
 
 
 def after_the_calls(shown: Callable[[Body], Body]) -> Callable[[Sloppy, Call], Reply | None]:
@@ -398,27 +392,26 @@ def test_an_external_id_that_only_a_read_by_id_shows_is_not_overwritten(world: R
 
 
 def test_one_search_that_finds_nobody_is_no_verdict_for_good(world: RemoteWorld, sloppy: Sloppy) -> None:
-    ids = drift(world, sloppy)
+    world.restart(replace(QUICK, rest=0.0))
     sloppy.scripted = lambda _, call: Reply(200, {"totalResults": 0}) if is_search(call) else None
-    world.reconcile()
-    assert drifted(sloppy, ids) == 0
-    assert world.directory.reader.batch._resting_until < math.inf
+    for _ in range(2):
+        ids = drift(world, sloppy)
+        world.reconcile()
+        assert (drifted(sloppy, ids), searches(sloppy) > 0) == (0, True)
+        world.ahead += timedelta(minutes=30)
 
 
 def test_what_was_sent_is_read_back_though_the_remote_says_no_more_what_it_can_do(
     world: RemoteWorld, sloppy: Sloppy
 ) -> None:
     sloppy.config = {}
-    provider = world.directory.reader.provider
-    provider._found = None
+    world.restart(replace(QUICK, assumed=0.0))
     world.directory.transport.most_patience = 0.0
     ids = drift(world, sloppy)
 
     def hook(server: Sloppy, call: Call) -> Reply | None:
         if call.path == "/ServiceProviderConfig":
-            return Reply(429, {}, Retry_After="40") if server.count("PATCH") else error(500)
-        if call.method == "PATCH" and server.count("PATCH") == len(ids):
-            provider._until = 0.0
+            return Reply(429, {}, Retry_After="40") if server.count("PATCH") == len(ids) else error(500)
         return None
 
     sloppy.scripted = hook
@@ -528,7 +521,7 @@ def test_an_account_with_a_call_of_another_process_in_doubt_waits_and_the_others
     world: RemoteWorld, sloppy: Sloppy
 ) -> None:
     ids = drift(world, sloppy)
-    beside = RemoteDirectory(world.store, world.settings, clock=world.now, first_wait=0.01)
+    beside = world.beside()
     beside.transport.most_patience = 0.0
 
     def lost(server: Sloppy, call: Call) -> Reply | None:
@@ -550,9 +543,9 @@ def test_an_account_with_a_call_of_another_process_in_doubt_waits_and_the_others
 
 
 def test_an_account_that_can_not_be_written_just_now_keeps_no_push_for_another_one_waiting(
-    world: RemoteWorld, sloppy: Sloppy, monkeypatch: pytest.MonkeyPatch
+    world: RemoteWorld, sloppy: Sloppy
 ) -> None:
-    monkeypatch.setattr(wave, "_BRIEF", 0.1)
+    world.restart(replace(QUICK, brief=0.1))
     ids = drift(world, sloppy)
     busy = threading.Event()
     busy.set()
@@ -587,15 +580,13 @@ def test_a_change_of_a_wave_that_fails_at_the_remote_is_sent_once_more_as_any_ot
 
 
 def test_a_call_that_still_waits_when_another_process_gives_it_up_stops_no_run(
-    world: RemoteWorld, sloppy: Sloppy, monkeypatch: pytest.MonkeyPatch
+    world: RemoteWorld, sloppy: Sloppy
 ) -> None:
     one_call_at_a_time(world)
     drift(world, sloppy)
     world.reconcile()
     world.ahead += timedelta(minutes=30)
     ids = drift(world, sloppy)
-    late = threading.Event()
-    monkeypatch.setattr(wave._Wave, "late", lambda _: late.is_set())
     first: list[str] = []
 
     def is_first(method: str, path: str, _: object) -> bool:
@@ -605,9 +596,10 @@ def test_a_call_that_still_waits_when_another_process_gives_it_up_stops_no_run(
     held = Held(world.directory, is_first)
     run, outcomes = run_beside(world)
     held.wait()
-    late.set()
+    transport = world.directory.transport
+    transport.pace = replace(transport.pace, late=0.0)
     other = next(user_id for user_id in ids if not first[0].endswith(user_id))
-    beside = RemoteDirectory(world.store, world.settings, clock=world.now, first_wait=0.01)
+    beside = world.beside()
     now = world.now() + GRACE + timedelta(seconds=1)
     context = WriteContext(actor="key", source=Source.PUSH)
 

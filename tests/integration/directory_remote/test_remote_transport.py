@@ -22,21 +22,21 @@ from cryptography.x509.oid import NameOID
 
 from agent.checks import remote as checks
 from agent.checks.check import CheckState
-from agent.directory.remote.patience import STRANGER
+from agent.directory.remote.patience import STRANGER, Pace
 from agent.directory.remote.transport import Transport
 from agent.model.errors import AnswerLost, ConfigError, DirectoryUnavailable
 from agent.settings import DirectorySettings
 from agent.store import alarms
 from agent.store.engine import Store
 from support.places import remote_place
-from support.remotes import Remote
+from support.remotes import QUICK, Remote
 from support.sloppy import KEY, Reply, Sloppy, sloppy_server
 
 
 @contextmanager
-def transport(url: str, *, first_wait: float = 0.01, **settings: object) -> Iterator[Transport]:
+def transport(url: str, pace: Pace = QUICK, **settings: object) -> Iterator[Transport]:
     values = {"backend": "scim", "base_url": url, "api_key": KEY, "max_per_second": 100_000.0}
-    made = Transport(DirectorySettings(**(values | settings)), first_wait=first_wait)
+    made = Transport(DirectorySettings(**(values | settings)), pace)
     try:
         yield made
     finally:
@@ -182,7 +182,7 @@ def test_what_has_never_answered_is_given_up_sooner_than_what_has(
     sloppy: Sloppy, bad: Reply, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     slept = Slept(monkeypatch)
-    with transport(sloppy.url, first_wait=0.2) as calls:
+    with transport(sloppy.url, Pace()) as calls:
         sloppy.scripted = lambda *_: bad
         with pytest.raises(DirectoryUnavailable):
             calls.read("/ServiceProviderConfig")

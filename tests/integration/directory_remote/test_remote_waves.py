@@ -4,6 +4,7 @@ import threading
 from collections.abc import Callable
 from datetime import timedelta
 
+import httpx
 import pytest
 
 from agent.directory.port import Draft, WriteContext
@@ -15,7 +16,6 @@ from agent.store import account
 from support.places import Held
 from support.remote_world import RemoteWorld
 from support.sloppy import Call, Sloppy
-from support.world import RAISED
 
 
 def ids(world: RemoteWorld, count: int) -> list[str]:
@@ -35,9 +35,8 @@ def managed_active(world: RemoteWorld) -> int:
 
 def one_call_at_a_time(world: RemoteWorld) -> RemoteDirectory:
     """For the run, so that its second call begins when the first one has ended; answers another process's directory."""
-    world.directory.close()
-    world.configure(directory={"concurrency": 1}, guard=RAISED)
-    return RemoteDirectory(world.store, world.settings, clock=world.now, first_wait=0.01)
+    world.restart(directory={"concurrency": 1})
+    return world.beside()
 
 
 def second(method: str) -> Callable[[str, str, object], bool]:
@@ -67,18 +66,19 @@ def test_what_others_of_a_wave_did_is_kept_when_one_meets_what_nobody_foresaw(
     people = ids(world, 4)
     for user_id in people:
         sloppy.users[user_id]["title"] = "Drifted"
-    exchange = world.directory.transport._exchange
+    transport = world.directory.transport
+    route = transport.route
 
-    def broken(method: str, path: str, **how: object) -> object:
-        if method == "PATCH" and path.endswith(people[1]):
+    def broken(request: httpx.Request) -> httpx.Response:
+        if request.method == "PATCH" and request.url.path.endswith(people[1]):
             raise ZeroDivisionError("a defect")
-        return exchange(method, path, **how)  # type: ignore[arg-type]
+        return route.handle_request(request)
 
-    world.directory.transport._exchange = broken  # type: ignore[method-assign, assignment]
+    transport.route = httpx.MockTransport(broken)
     with pytest.raises(ZeroDivisionError):
         world.reconcile()
     assert sorted(states(world)) == ["done", "done", "done", "sent"]
-    world.directory.transport._exchange = exchange  # type: ignore[method-assign]
+    transport.route = route
     world.ahead += timedelta(minutes=10)
     assert world.reconcile().outcome.value == "applied"
     assert sloppy.users[people[1]]["title"] != "Drifted"
