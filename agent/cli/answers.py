@@ -1,5 +1,7 @@
 """What a run or a plan says in the end: text, JSON, exit code. Decides nothing; the report has decided."""
 
+from typing import Any
+
 from agent.cli import render
 from agent.cli.command import Invocation
 from agent.model.codes import PlanStatus
@@ -18,18 +20,22 @@ def answer_run(invocation: Invocation, report: RunReport, *, dry: bool, detailed
     code = exit_code(report, dry=dry, detailed=detailed)
     stored = report.plan
     body = {
-        "run": {
-            "id": report.run_id,
-            "outcome": report.outcome,
-            "exit_code": code,
-            "counts": report.counts,
-            "detail": report.detail,
-        },
+        "run": run_json(report, code),
         "plan": render.plan_json(stored.plan, plan_id=stored.id, status=stored.status.value) if stored else None,
         "findings": [render.finding_json(finding) for finding in report.findings],
     }
     invocation.answer("run", body, lambda: _text(invocation, report, dry=dry))
     return code
+
+
+def run_json(report: RunReport, code: int) -> dict[str, Any]:
+    return {
+        "id": report.run_id,
+        "outcome": report.outcome,
+        "exit_code": code,
+        "counts": report.counts,
+        "detail": report.detail,
+    }
 
 
 def exit_code(report: RunReport, *, dry: bool, detailed: bool) -> int:
@@ -42,20 +48,24 @@ def exit_code(report: RunReport, *, dry: bool, detailed: bool) -> int:
 
 
 def _text(invocation: Invocation, report: RunReport, *, dry: bool) -> str:
-
     parts: list[str] = []
     if report.plan is not None:
         parts.append(plan_text(invocation, report.plan, shown_actions=_SHOWN))
     if report.findings:
         parts.append("Findings:\n" + render.findings_text(report.findings, shown=20))
-    counts = ", ".join(f"{n:,} {what}" for what, n in report.counts.items() if n)
-    parts.append(f"Run {report.run_id}: {report.outcome}{f' ({counts})' if counts else ''}")
+    parts.append(f"Run {report.run_id}: {ending(report)}")
     told = report.plan.plan.held_detail if report.plan else ""
     if report.detail and report.detail != told:
         parts.append(render.clean(report.detail))
     if report.plan is not None and report.plan.plan.actions:
         parts.append(_next_step(report, dry=dry))
     return "\n\n".join(part for part in parts if part)
+
+
+def ending(report: RunReport) -> str:
+    """``applied (12 create, 12 done)``."""
+    counts = ", ".join(f"{n:,} {what}" for what, n in report.counts.items() if n)
+    return f"{report.outcome}{f' ({counts})' if counts else ''}"
 
 
 def _next_step(report: RunReport, *, dry: bool) -> str:

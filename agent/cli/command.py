@@ -250,7 +250,7 @@ class DurationType(click.ParamType[Any, Any]):
 
 @contextmanager
 def asked_to_stop(stop: threading.Event) -> Iterator[None]:
-    """SIGTERM ends an apply after the batch that it is at, as it does in the daemon, so that the lease is given back.
+    """SIGTERM ends an apply after the batch (an import: the account) that it is at, as it does in the daemon, so that the lease is given back.
 
     A second one ends the process at once.
     """

@@ -6,13 +6,14 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from agent.cli import render
+from agent.cli.answers import ending
 from agent.model.codes import ActionKind
 from agent.model.plan import Plan
 
 if TYPE_CHECKING:
-    from agent.imports import ImportReport
     from agent.imports.survey import Assigned, Survey
     from agent.model.matching import Match
+    from agent.runs.report import RunReport
     from agent.settings import ImportSettings
     from agent.store.plans import StoredPlan
 
@@ -172,25 +173,17 @@ def survey_csv(document: dict[str, Any]) -> str:
 # plan and apply
 
 
-def plan_json(stored: "StoredPlan") -> dict[str, Any]:
+def plan_json(stored: "StoredPlan | None") -> dict[str, Any] | None:
+    if stored is None:
+        return None
     document = render.plan_json(stored.plan, plan_id=stored.id, status=stored.status.value)
     return {**document, "kind": stored.kind, "expires": stored.expires}
 
 
-def run_json(report: "ImportReport", exit_code: int) -> dict[str, Any]:
-    return {
-        "id": report.run_id,
-        "outcome": report.outcome.value,
-        "exit_code": exit_code,
-        "counts": report.counts,
-        "detail": report.detail,
-    }
-
-
-def planned_text(report: "ImportReport", *, shown: int) -> str:
+def planned_text(report: "RunReport", *, shown: int) -> str:
     stored = report.plan
     if stored is None:
-        return NOBODY if not report.detail else render.clean(report.detail)
+        return render.clean(report.detail) or NOBODY
     plan = stored.plan
     lines = [f"Plan {stored.id} – {stored.status.value}", "", *_lines(plan, shown, stored.id), "", summary(plan)]
     if plan.held is not None:
@@ -202,18 +195,18 @@ def planned_text(report: "ImportReport", *, shown: int) -> str:
     return "\n".join(lines)
 
 
-def applied_text(report: "ImportReport", *, shown: int) -> str:
+def applied_text(report: "RunReport", *, shown: int) -> str:
     stored = report.plan
-    assert stored is not None
+    if stored is None:
+        return f"Run {report.run_id}: {ending(report)}\n{render.clean(report.detail)}"
     told = [a for a in stored.plan.actions if a.held or a.error]
     lines = [line for action in told[:shown] for line in render.action_lines(action)]
     if len(told) > shown:
         lines.append(f"… and {len(told) - shown:,} more: opshelm-agent plans show {stored.id}")
-    counts = ", ".join(f"{n:,} {what}" for what, n in report.counts.items() if n)
-    lines.append(f"Run {report.run_id}, plan {stored.id}: {report.outcome.value} ({counts})")
+    lines.append(f"Run {report.run_id}, plan {stored.id}: {ending(report)}")
     if report.detail:
         lines.append(render.clean(report.detail))
-    if report.outcome.value in ("incomplete", "paused"):
+    if report.outcome in ("incomplete", "paused", "stopped"):
         lines.append(f"Go on: opshelm-agent import apply {stored.id}")
     else:
         lines.append(

@@ -1,18 +1,13 @@
 """``import``: OpsHelm accounts into Okta. list looks, plan writes down what would be done, apply does it."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
-from agent.cli.command import ROW_ID, SECONDS, Invocation, group, interactive, operator, pass_invocation
-
-if TYPE_CHECKING:
-    from agent.imports import ImportReport
+from agent.cli.command import ROW_ID, SECONDS, Invocation, asked_to_stop, group, interactive, operator, pass_invocation
 
 #: A longer plan is cut on a terminal; plans show has all of it.
 _SHOWN = 200
-_PLANNED = 3
-_HELD = 4
 
 
 @group("import")
@@ -90,6 +85,7 @@ def plan_import(
 ) -> int:
     """Make and store a plan. Nothing is written to Okta before import apply."""
     from agent.bootstrap import open_agent
+    from agent.cli import answers, import_answers
     from agent.cli.import_choice import Chosen, chosen
     from agent.cli.progress import TerminalProgress
 
@@ -104,19 +100,10 @@ def plan_import(
         choice = chosen(said, agent.directory, limit)
         with TerminalProgress() as progress:
             report = agent.importer().plan(choice, actor=operator(), progress=progress)
-    return _answer_plan(invocation, report, detailed=detailed_exitcode)
-
-
-def _answer_plan(invocation: Invocation, report: "ImportReport", *, detailed: bool) -> int:
-    from agent.cli import import_answers
-
-    stored = report.plan
-    body = {"plan": import_answers.plan_json(stored) if stored else None, "run": import_answers.run_json(report, 0)}
+    code = answers.exit_code(report, dry=True, detailed=detailed_exitcode)
+    body = {"plan": import_answers.plan_json(report.plan), "run": answers.run_json(report, code)}
     invocation.answer("plan", body, lambda: import_answers.planned_text(report, shown=_SHOWN))
-    if not detailed or stored is None:
-        return 0
-    held = stored.plan.held is not None or any(action.held is not None for action in stored.plan.actions)
-    return _HELD if held else _PLANNED
+    return code
 
 
 @imports.command("apply", examples=["opshelm-agent import apply 81"])
@@ -129,15 +116,13 @@ def apply_import(invocation: Invocation, plan_id: int, wait: float) -> int:
     Once, within 24 hours. An apply that was interrupted can be started again: it looks before it does anything twice.
     """
     from agent.bootstrap import open_agent
-    from agent.cli import import_answers
+    from agent.cli import answers, import_answers
     from agent.cli.progress import TerminalProgress
 
-    with open_agent(invocation.settings) as agent, TerminalProgress() as progress:
-        report = agent.importer().apply(plan_id, actor=operator(), wait=wait, progress=progress)
-    stored = report.plan
-    body = {
-        "run": import_answers.run_json(report, report.exit_code),
-        "plan": import_answers.plan_json(stored) if stored else None,
-    }
+    with open_agent(invocation.settings) as agent:
+        importer = agent.importer()
+        with TerminalProgress() as progress, asked_to_stop(importer.stop):
+            report = importer.apply(plan_id, actor=operator(), wait=wait, progress=progress)
+    body = {"run": answers.run_json(report, report.exit_code), "plan": import_answers.plan_json(report.plan)}
     invocation.answer("run", body, lambda: import_answers.applied_text(report, shown=_SHOWN))
     return report.exit_code

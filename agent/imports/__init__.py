@@ -1,6 +1,5 @@
 """OpsHelm accounts into Okta: match → plan → apply. The rules are in agent.model.matching; Okta is written to here alone."""
 
 from agent.imports.importer import Importer
-from agent.imports.report import ImportReport
 
-__all__ = ["ImportReport", "Importer"]
+__all__ = ["Importer"]

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from agent.imports.planner import AccountActions
-from agent.imports.recorder import Keeper, profile_of
+from agent.imports.recorder import Recorder, profile_of
 from agent.imports.survey import find_by_login
 from agent.model.codes import ActionState
 from agent.model.desired import LIVE, user_status
@@ -49,9 +49,9 @@ class Failed(Exception):
 
 class Carrier:
     def __init__(
-        self, okta: OktaOrg, keeper: Keeper, settings: ImportSettings, *, pause: Callable[[float], None]
+        self, okta: OktaOrg, recorder: Recorder, settings: ImportSettings, *, pause: Callable[[float], None]
     ) -> None:
-        self._okta, self._keeper, self._settings, self._pause = okta, keeper, settings, pause
+        self._okta, self.recorder, self._settings, self._pause = okta, recorder, settings, pause
 
     def carry(self, group: AccountActions, match: Match) -> None:
         """All that is still to be done for one account; Failed where that is not possible."""
@@ -61,7 +61,7 @@ class Carrier:
             if okta_id is None:
                 okta_id, fresh = self._create(create)
             else:
-                self._keeper.created(create, okta_id, how="found: an import that didn't end had made it")
+                self.recorder.created(create, okta_id, how="found: an import that didn't end had made it")
         assert okta_id is not None
         if group.assign.state is not ActionState.DONE:
             # Groups may have assigned a new user at once; nobody else can have.
@@ -75,7 +75,7 @@ class Carrier:
         if self._look(action) is not None:
             why = f"Okta has a user {action.login} by now. Plan again: opshelm-agent import plan --user {action.login}"
             raise self._stale(action, why)
-        self._keeper.intend(action, None)
+        self.recorder.intend(action, None)
         crash_point("import.intended")
         activate = action.changes["status"].after == "active"
         groups = action.changes["groups"].after if "groups" in action.changes else ()
@@ -84,12 +84,12 @@ class Carrier:
             answer = self._call(action, None, lambda: self._okta.create_user(profile, activate=activate, groups=groups))
             if answer is not None:
                 crash_point("import.create_answered")
-                self._keeper.created(action, answer.id, how="")
+                self.recorder.created(action, answer.id, how="")
                 crash_point("import.created")
                 return answer.id, True
             found = self._look(action)
             if found is not None:
-                self._keeper.created(action, found.id, how="found after an answer was lost")
+                self.recorder.created(action, found.id, how="found after an answer was lost")
                 return found.id, False
             self._wait(number)
         raise self._no_answer(action)
@@ -108,7 +108,7 @@ class Carrier:
             if person.app_user is not None:
                 return self._there(action, person, person.app_user, how="Okta had assigned it already")
             self._usable(action, person, made=made or decided)
-        self._keeper.intend(action, okta_id)
+        self.recorder.intend(action, okta_id)
         crash_point("import.assign_intended")
         for number in range(1, _CALLS + 1):
             answer = self._call(action, okta_id, lambda: self._okta.assign(okta_id, action.login))
@@ -116,7 +116,7 @@ class Carrier:
                 crash_point("import.assign_answered")
                 # A new user's status is known: it is what was asked for.
                 waits = made and not self._settings.activate if person is None else _waits(person)
-                self._keeper.assigned(action, okta_id, waits=waits, how="")
+                self.recorder.assigned(action, okta_id, waits=waits, how="")
                 crash_point("import.assigned")
                 return None
             person = self._read(action, okta_id)
@@ -127,13 +127,13 @@ class Carrier:
 
     def _there(self, action: Action, person: Person, app_user: AppUser, *, how: str) -> None:
         if identity_key(app_user.user_name) == identity_key(action.login):
-            self._keeper.assigned(action, person.okta_id, waits=_waits(person), how=how)
+            self.recorder.assigned(action, person.okta_id, waits=_waits(person), how=how)
             return
         why = (
             f"The Okta user {person.okta_id} has the app already, as {app_user.user_name or 'nobody'}; Okta would not look for "
             f"{action.login}. Change the app username of that assignment in Okta, then import again."
         )
-        self._keeper.refused(action, person.okta_id, why, nothing_made=False)
+        self.recorder.refused(action, person.okta_id, why, nothing_made=False)
         raise Failed(action, why)
 
     def _usable(self, action: Action, person: Person, *, made: bool) -> None:
@@ -157,7 +157,7 @@ class Carrier:
             if isinstance(error, OktaRejected) and _TAKEN in error.detail:
                 return None
             trouble = not isinstance(error, OktaRejected | OktaNotFound)
-            self._keeper.refused(action, okta_id, error.detail, nothing_made=okta_id is None)
+            self.recorder.refused(action, okta_id, error.detail, nothing_made=okta_id is None)
             raise Failed(action, error.detail, trouble=trouble) from error
 
     def _ask(self, action: Action, ask: Callable[[], T]) -> T:
@@ -168,11 +168,11 @@ class Carrier:
             raise
         except OktaError as error:
             why = f"{error.detail} What became of this account is not known; the next import looks first."
-            self._keeper.unknown(action, why)
+            self.recorder.unknown(action, why)
             raise Failed(action, why, trouble=True) from error
 
     def _stale(self, action: Action, why: str) -> Failed:
-        self._keeper.ended((action,), ActionState.STALE, why)
+        self.recorder.ended((action,), ActionState.STALE, why)
         return Failed(action, why, state=ActionState.STALE)
 
     def _wait(self, number: int) -> None:
@@ -184,7 +184,7 @@ class Carrier:
             f"Okta did not answer {_CALLS} calls, and has nothing to show for them. Import it again later: "
             f"opshelm-agent import plan --user {action.login}"
         )
-        self._keeper.unknown(action, why)
+        self.recorder.unknown(action, why)
         return Failed(action, why, trouble=True)
 
 

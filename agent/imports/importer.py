@@ -1,34 +1,39 @@
-"""The import as its users see it: list, plan, apply. Puts the parts together; rules are in matching, planning and carrying.
+"""The import as its users see it: list, plan, apply. Puts the parts together; the rules are agent.model.matching's.
 
-An apply is bound to its stored plan: once, within its time, unchanged, and what the plan says is only done where a new
-plan, made of a fresh look at both sides, would say the same. An apply that did not end (a crash, a pause, Okta's limit)
-may be started again; what is done stays done, and what was under way is looked for first.
+An apply is bound to its stored plan: once, within its time, unchanged. Account by account it does what a new plan, made of a
+fresh look at both sides, would say the same; the rest is stale. An apply that did not end (a crash, a pause, Okta's limit)
+may be started again: what is done stays done, and what was under way is looked for first.
 """
 
-import os
-import socket
+import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 
 from agent.directory.port import Directory
-from agent.imports import link_watch, preflight
-from agent.imports.applier import ImportApplier
-from agent.imports.planner import Choice, choose, plan_of
-from agent.imports.preflight import KIND, paused_by
-from agent.imports.progress import Progress, Silent
-from agent.imports.recorder import Keeper
-from agent.imports.report import ImportReport, Outcome, counts_of, outcome_of
-from agent.imports.survey import Survey, Surveyor
-from agent.model.codes import ActionState, PlanStatus
-from agent.model.errors import AgentError, Frozen, OktaError, UsageError
+from agent.imports import link_watch
+from agent.imports.carrier import Carrier, Failed
+from agent.imports.planner import AccountActions, Choice, choose, decisions_of, groups, moved, plan_of, too_many
+from agent.imports.recorder import Recorder
+from agent.imports.survey import Assigned, Survey, Surveyor
+from agent.model.codes import ActionState, HeldCode
+from agent.model.errors import DirectoryUnavailable, HeldBack, OktaError, UsageError
+from agent.model.matching import Match
 from agent.okta_org.org import OktaOrg
+from agent.runs import preflight, stored_plans
+from agent.runs.frame import CurrentRun, Frame, Progress, Silent, waits_shown
+from agent.runs.preflight import Brake
+from agent.runs.report import Outcome, RunReport, counts_of
+from agent.runs.stored_plans import Kind
 from agent.settings import Settings
-from agent.store import account, lease, plans, runs
+from agent.store import account, imports
 from agent.store.crash_points import crash_point
-from agent.store.engine import Connection, Store
+from agent.store.engine import Store
 from agent.store.plans import StoredPlan
+from agent.store.runs import RunRequest
+
+#: So many accounts in a row that Okta gave no usable answer for end the run.
+_TROUBLES = 3
 
 
 class Importer:
@@ -37,14 +42,18 @@ class Importer:
     ) -> None:
         self._store, self._directory, self._okta = store, directory, okta
         self._settings, self._clock = settings, clock
+        #: Set it to let the account that is under way be finished, and end the run.
+        self.stop = threading.Event()
         #: Between two calls for one step; replace it to wait otherwise.
         self.pause: Callable[[float], None] = time.sleep
         self._surveyor = Surveyor(store, directory, okta, settings)
+        self._brake = Brake(store=store, stop=self.stop)
+        self._frame = Frame(store=store, okta=okta, clock=clock, lease_ttl=settings.reconcile.lease_ttl)
 
     def survey(self, progress: Progress | None = None) -> Survey:
         """Every account that Okta's app doesn't know, sorted; also confirms what is linked by now."""
         say = progress or Silent()
-        with self._waits_shown(say):
+        with waits_shown(self._okta, say):
             found = self._surveyor.everybody(say)
         link_watch.confirm(self._store, self._directory, self._clock(), found.assigned)
         return found
@@ -55,156 +64,163 @@ class Importer:
 
     # plan
 
-    def plan(self, choice: Choice, *, actor: str, progress: Progress | None = None) -> ImportReport:
+    def plan(self, choice: Choice, *, actor: str, progress: Progress | None = None) -> RunReport:
         """Look, sort, choose, store. Changes nothing else."""
-        say = progress or Silent()
-        with self._waits_shown(say):
-            self._preflight()
-            found = self._surveyor.chosen(choice.named, say) if choice.named else self._surveyor.everybody(say)
+        request = RunRequest(kind=Kind.IMPORT, trigger="cli", actor=actor, dry=True, scope=tuple(choice.named))
+        return self._frame.run(request, lambda run: self._plan(run, choice), progress=progress)
+
+    def _plan(self, run: CurrentRun, choice: Choice) -> RunReport:
+        self._preflight()
         if choice.named:
+            found = self._surveyor.chosen(choice.named, run.progress)
             _refuse_others(choice.named, found, self._directory)
-        now = self._clock()
+        else:
+            found = self._surveyor.everybody(run.progress)
+        now, stored = self._clock(), None
         plan = plan_of(choose(found.matches, choice), choice, self._settings, people=found.people, now=now)
-        expires = now + self._settings.guard.plan_expiry
-        status = PlanStatus.HELD if plan.held else PlanStatus.READY
-
-        def work(conn: Connection) -> tuple[int, StoredPlan | None]:
-            _expire(conn, now)
-            run_id = runs.start(conn, kind=KIND, trigger="cli", actor=actor, dry=True, now=now, scope=plan.scope)
-            stored = None
-            if plan.actions:
-                plan_id = plans.save(conn, run_id=run_id, kind=KIND, plan=plan, expires=expires, status=status)
-                stored = plans.get(conn, plan_id)
-            outcome = Outcome.PLANNED if plan.actions else Outcome.NOTHING
-            counts = counts_of(plan.actions)
-            runs.finish(conn, run_id, outcome=outcome, exit_code=0, counts=counts, now=now, detail=plan.held_detail)
-            return run_id, stored
-
-        run_id, stored = self._store.write(work)
+        if plan.actions:
+            stored = self._store.write(lambda conn: stored_plans.keep_import(conn, run.id, plan, self._settings, now))
         crash_point("import.planned")
-        outcome = Outcome.PLANNED if stored else Outcome.NOTHING
-        return ImportReport(
-            run_id=run_id, outcome=outcome, plan=stored, counts=counts_of(plan.actions), detail=plan.held_detail
+        return RunReport(
+            run_id=run.id,
+            outcome=Outcome.PLANNED if stored else Outcome.NOTHING,
+            plan=stored,
+            counts=counts_of(plan.actions),
+            detail=plan.held_detail,
+            drift=bool(plan.actions),
+            held=plan.held is not None or any(action.held is not None for action in plan.actions),
         )
 
     # apply
 
-    def apply(self, plan_id: int, *, actor: str, wait: float = 60.0, progress: Progress | None = None) -> ImportReport:
-        """Carry a stored plan out; raises what forbids it before anything is done."""
-        self._not_paused()
-        self._applicable(plan_id)
-        holder = f"{socket.gethostname()}:{os.getpid()}"
-        ttl = self._settings.reconcile.lease_ttl
-        with lease.held(self._store, lease.RECONCILE, holder, ttl, wait=wait) as held:
-            # Under the lease once more: another apply may have ended while this one waited.
-            stored = self._applicable(plan_id)
-            self._not_paused()
-            say = progress or Silent()
-            with self._waits_shown(say):
-                self._preflight()
-                return self._apply(stored, actor, held.fence, say)
-
-    def _apply(self, stored: StoredPlan, actor: str, fence: int, progress: Progress) -> ImportReport:
-        def begin(conn: Connection) -> int:
-            now = self._clock()
-            _end_dead(conn, now)
-            return runs.start(conn, kind=KIND, trigger="cli", actor=actor, dry=False, now=now, scope=stored.plan.scope)
-
-        run_id = self._store.write(begin)
-        keeper = Keeper(self._store, plan_id=stored.id, run_id=run_id, actor=actor, fence=fence, clock=self._clock)
-        applier = ImportApplier(self._store, self._directory, self._okta, self._settings, self._surveyor, self.pause)
-        detail = ""
-        stopped: Outcome | None = None
-        try:
-            detail = applier.carry_out(stored, keeper, progress)
-            stopped = Outcome.PAUSED if detail else None
-        except OktaError as error:
-            stopped, detail = Outcome.INCOMPLETE, error.detail
-        except AgentError as error:
-            self._finish(stored, run_id, Outcome.INCOMPLETE, error.detail)
-            raise
-        crash_point("import.done")
-        return self._finish(stored, run_id, stopped, detail)
-
-    def _finish(self, stored: StoredPlan, run_id: int, stopped: Outcome | None, detail: str) -> ImportReport:
-        now = self._clock()
-        link_watch.confirm(self._store, self._directory, now)
-
-        def work(conn: Connection) -> tuple[StoredPlan, Outcome]:
-            ended = plans.get(conn, stored.id)
-            assert ended is not None
-            outcome = outcome_of(ended.plan.actions, stopped)
-            if stopped is None:
-                states = {a.state for a in ended.plan.actions if a.held is None}
-                plans.set_status(
-                    conn, stored.id, PlanStatus.STALE if states == {ActionState.STALE} else PlanStatus.APPLIED
-                )
-            report = ImportReport(run_id=run_id, outcome=outcome)
-            runs.finish(
-                conn,
-                run_id,
-                outcome=outcome,
-                exit_code=report.exit_code,
-                counts=counts_of(ended.plan.actions),
-                now=now,
-                detail=detail,
-            )
-            return plans.get(conn, stored.id) or ended, outcome
-
-        ended, outcome = self._store.write(work)
-        counts = counts_of(ended.plan.actions)
-        return ImportReport(run_id=run_id, outcome=outcome, plan=ended, counts=counts, detail=detail)
-
-    @contextmanager
-    def _waits_shown(self, progress: Progress) -> Iterator[None]:
-        """One allowance of waiting for Okta's limits, and every wait is said."""
-        before, self._okta.on_wait = self._okta.on_wait, progress.wait
-        try:
-            with self._okta.run():
-                yield
-        finally:
-            self._okta.on_wait = before
-
-    # brakes
+    def apply(self, plan_id: int, *, actor: str, wait: float = 60.0, progress: Progress | None = None) -> RunReport:
+        """Carry a stored plan out; a plan that can't be applied is refused before a run begins."""
+        stored = self._applicable(plan_id)
+        request = RunRequest(kind=Kind.IMPORT, trigger="cli", actor=actor, dry=False, scope=stored.plan.scope)
+        return self._frame.run(request, lambda run: self._apply(run, plan_id), progress=progress, wait=wait)
 
     def _applicable(self, plan_id: int) -> StoredPlan:
-        with self._store.read() as conn:
-            stored = plans.get(conn, plan_id)
+        stored = stored_plans.usable(self._store, plan_id, Kind.IMPORT, self._clock())
+        if stored.plan.held is not None:
+            raise HeldBack(stored.plan.held, stored.plan.held_detail)
+        wanted, limit = len(groups(stored.plan)), self._settings.imports.max_per_run
+        if wanted > limit:
+            raise HeldBack(HeldCode.COUNT_EXCEEDED, too_many(wanted, limit))
+        return stored
+
+    def _apply(self, run: CurrentRun, plan_id: int) -> RunReport:
+        # Under the lease once more: another apply may have ended while this one waited.
+        stored = self._applicable(plan_id)
+        cut_short = self._brake.pulled() or self._carry_out(run, stored)
+        crash_point("import.done")
+        link_watch.confirm(self._store, self._directory, self._clock())
+        ended = self._store.write(
+            lambda conn: (stored_plans.existing if cut_short else stored_plans.close)(conn, plan_id)
+        )
+        outcome, detail = cut_short or (_outcome(ended), "")
+        counts = counts_of(ended.plan.actions)
+        return RunReport(run_id=run.id, outcome=outcome, plan=ended, counts=counts, detail=detail, dry=False)
+
+    def _carry_out(self, run: CurrentRun, stored: StoredPlan) -> tuple[Outcome, str] | None:
+        """Account by account; why it stopped before the end, or None."""
+        self._preflight()
+        todo = [group for group in groups(stored.plan) if group.pending]
+        recorder = Recorder(self._store, run, plan_id=stored.id, clock=self._clock)
+        carrier = Carrier(self._okta, recorder, self._settings.imports, pause=self.pause)
         try:
-            return preflight.applicable(stored, plan_id, self._clock(), self._settings.imports.max_per_run)
-        except preflight.Expired:
-            self._store.write(lambda conn: plans.set_status(conn, plan_id, PlanStatus.EXPIRED))
-            raise
+            survey = self._surveyor.chosen(_only(decisions_of(stored.plan), todo), run.progress)
+            fresh: dict[str, Match | Assigned] = {one.account.id: one for one in survey.assigned}
+            fresh.update((match.account.id, match) for match in survey.matches)
+            troubles = 0
+            for number, group in enumerate(todo, 1):
+                brake = self._brake.pulled()
+                if brake:
+                    return brake
+                trouble = self._one(group, fresh.get(group.directory_id), carrier, named=bool(stored.plan.scope))
+                troubles = troubles + 1 if trouble else 0
+                if troubles >= _TROUBLES:
+                    return Outcome.INCOMPLETE, (
+                        f"{trouble} So it went {troubles} times in a row; the rest was not tried."
+                    )
+                run.progress.step("accounts brought into Okta", number, len(todo))
+        except (OktaError, DirectoryUnavailable) as error:
+            return Outcome.INCOMPLETE, error.detail
+        return None
+
+    def _one(self, group: AccountActions, seen: Match | Assigned | None, carrier: Carrier, *, named: bool) -> str:
+        """Done, or written down why not; answers what was wrong with Okta, if it was Okta."""
+        if not isinstance(seen, Match):
+            self._without_match(group, seen, carrier.recorder)
+            return ""
+        why = moved(group, seen, self._settings, named=named)
+        if why:
+            carrier.recorder.ended(group.open, ActionState.STALE, why)
+            return ""
+        try:
+            carrier.carry(group, seen)
+        except Failed as failed:
+            later = [action for action in group.actions if action.n > failed.action.n]
+            carrier.recorder.ended(later, failed.state, f"action {failed.action.n} before it was not done")
+            return failed.why if failed.trouble else ""
+        return ""
+
+    def _without_match(self, group: AccountActions, seen: Assigned | None, recorder: Recorder) -> None:
+        """Nothing is to be done any more: an apply that did not end has done it, or somebody else has."""
+        okta_id = seen.app_user.id if seen else self._linked(group)
+        if okta_id is None or not _under_way(group):
+            recorder.ended(group.open, ActionState.STALE, _why_not(group, seen, self._directory))
+            return
+        how = "found: done before the import was interrupted"
+        if group.create is not None and group.create.state is not ActionState.DONE:
+            recorder.created(group.create, okta_id, how=how)
+        if group.assign.state is not ActionState.DONE:
+            recorder.assigned(group.assign, okta_id, waits=seen is not None and seen.waits, how=how)
+
+    def _linked(self, group: AccountActions) -> str | None:
+        """The Okta user's id, if the account is linked by now."""
+        found = self._directory.get(group.directory_id)
+        if found is None or not found.managed:
+            return None
+        with self._store.read() as conn:
+            row = imports.get(conn, group.directory_id)
+        return (row.okta_id if row else None) or found.okta_id
 
     def _preflight(self) -> None:
         with self._store.read() as conn:
             row = account.get(conn)
-        preflight.check(self._okta, row)
-
-    def _not_paused(self) -> None:
-        why = paused_by(self._store)
-        if why:
-            raise Frozen(why)
+        preflight.check(self._okta, row, importing=True)
 
 
-def _expire(conn: Connection, now: datetime) -> None:
-    for stored in plans.with_status(conn, PlanStatus.READY, PlanStatus.HELD):
-        if stored.kind == KIND and stored.expires <= now:
-            plans.set_status(conn, stored.id, PlanStatus.EXPIRED)
+def _under_way(group: AccountActions) -> bool:
+    """An apply that did not end had begun with it."""
+    return any(a.state in (ActionState.SENT, ActionState.DONE) for a in group.actions)
 
 
-def _end_dead(conn: Connection, now: datetime) -> None:
-    """Runs of processes that died; the lease says that none of them is at work."""
-    for run in runs.unfinished(conn):
-        if run.kind == KIND:
-            detail = "The process died during this run. Its plan can be applied again."
-            runs.finish(conn, run.id, outcome="error", exit_code=1, counts={}, now=now, detail=detail)
+def _only(decisions: Mapping[str, str], todo: Sequence[AccountActions]) -> dict[str, str]:
+    wanted = {group.directory_id for group in todo}
+    return {directory_id: decision for directory_id, decision in decisions.items() if directory_id in wanted}
+
+
+def _outcome(stored: StoredPlan) -> Outcome:
+    states = {ActionState.HELD if action.held else action.state for action in stored.plan.actions}
+    if ActionState.HELD in states:
+        return Outcome.HELD
+    return Outcome.PARTIAL if ActionState.FAILED in states else Outcome.APPLIED
+
+
+def _why_not(group: AccountActions, seen: Assigned | None, directory: Directory) -> str:
+    if seen is not None:
+        return f"Okta's app has it by now, as the Okta user {seen.app_user.id}"
+    found = directory.get(group.directory_id)
+    if found is None or found.hidden:
+        return "the account is gone from OpsHelm"
+    return "the account is inactive by now" if not found.active else "the account is managed by now: it is linked"
 
 
 def _refuse_others(named: Mapping[str, str], found: Survey, directory: Directory) -> None:
     """Who was named must be somebody who can be imported; all problems at once."""
     matched = {match.account.id for match in found.matches}
-    assigned = {one.account.id: one for one in found.assigned}
+    assigned = {one.account.id: one.app_user.id for one in found.assigned}
     problems = []
     for directory_id in named:
         if directory_id in matched:
@@ -212,9 +228,7 @@ def _refuse_others(named: Mapping[str, str], found: Survey, directory: Directory
         account_ = directory.get(directory_id)
         login = account_.user_name if account_ else directory_id
         if directory_id in assigned:
-            problems.append(
-                f"{login}: Okta's app has it already, as the Okta user {assigned[directory_id].app_user.id}"
-            )
+            problems.append(f"{login}: Okta's app has it already, as the Okta user {assigned[directory_id]}")
         elif account_ is not None and not account_.active:
             problems.append(f"{login}: inactive in OpsHelm; an assignment would reactivate it")
         else:

@@ -1,4 +1,4 @@
-"""From matches to a plan: the actions towards Okta, who is chosen, and the guard. Pure.
+"""From matches to a plan: the actions towards Okta, what Okta is told, who is chosen, and the guard. Pure.
 
 =========  =================================================================================================
 match      actions
@@ -10,6 +10,10 @@ held       one held action, which nothing applies; a person settles it, then a n
 =========  =================================================================================================
 
 The guard: more accounts than ``imports.max_per_run`` hold the whole plan.
+
+A new Okta user gets login, e-mail and the two names that Okta requires, and the free texts that its app profile maps, so that
+Okta's first push doesn't clear them in OpsHelm. Left out: what Okta checks for a form of its own (locale, preferredLanguage,
+timezone, profileUrl, country) and what doesn't belong to a person alone (manager).
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -18,14 +22,42 @@ from datetime import datetime
 from msgspec import Struct
 from msgspec.structs import replace
 
-from agent.imports.profile import okta_profile
 from agent.model.codes import ActionKind, ActionState, HeldCode
-from agent.model.matching import Apart, Match, MatchClass
+from agent.model.mapping import DEFAULT
+from agent.model.matching import NEW, Apart, Match, MatchClass
+from agent.model.paths import parse
 from agent.model.plan import Action, Change, Plan
+from agent.model.users import DirectoryUser, Profile
 from agent.settings import Settings
 
 #: Where a person said which Okta user it is (an applied plan asks again with the same answer).
 DECIDED = "decided"
+
+#: App profile attribute → attribute of the Okta user, as Okta's own mapping has it.
+OKTA_NAMES = {
+    **{
+        name: name
+        for name in (
+            "middleName",
+            "honorificPrefix",
+            "honorificSuffix",
+            "displayName",
+            "nickName",
+            "title",
+            "userType",
+            "primaryPhone",
+            "employeeNumber",
+            "costCenter",
+            "organization",
+            "division",
+            "department",
+            "streetAddress",
+        )
+    },
+    "locality": "city",
+    "region": "state",
+    "postalCode": "zipCode",
+}
 
 
 class Choice(Struct, frozen=True, kw_only=True):
@@ -116,6 +148,14 @@ class AccountActions(Struct, frozen=True, kw_only=True):
     def actions(self) -> tuple[Action, ...]:
         return (self.assign,) if self.create is None else (self.create, self.assign)
 
+    @property
+    def open(self) -> list[Action]:
+        return [action for action in self.actions if action.state is not ActionState.DONE]
+
+    @property
+    def pending(self) -> bool:
+        return any(action.state in (ActionState.PENDING, ActionState.SENT) for action in self.actions)
+
 
 def groups(plan: Plan) -> list[AccountActions]:
     """Account by account; held actions are in none of them."""
@@ -129,8 +169,6 @@ def groups(plan: Plan) -> list[AccountActions]:
 
 def decisions_of(plan: Plan) -> dict[str, str]:
     """What to ask again when the plan is applied: directory id → the decision that its plan was made with."""
-    from agent.model.matching import NEW
-
     return {
         group.directory_id: (group.assign.okta_id or NEW) if group.assign.rule == f"import {DECIDED}" else ""
         for group in groups(plan)
@@ -154,3 +192,38 @@ def moved(group: AccountActions, match: Match, settings: Settings, *, named: boo
         return f"It matches another way by now: {match.reason}"
     same = [a.changes for a in fresh] == [a.changes for a in group.actions]
     return "" if same else "its profile, or a setting of imports, has changed"
+
+
+def okta_profile(account: DirectoryUser, overrides: Mapping[str, str] | None = None) -> dict[str, str]:
+    """``overrides`` is the setting ``mapping``: what isn't mapped isn't sent."""
+    first, last = names(account)
+    found = {
+        "login": account.user_name,
+        "email": account.profile.primary_email or account.user_name,
+        "firstName": first,
+        "lastName": last,
+    }
+    mapping = {**DEFAULT, **(overrides or {})}
+    for attribute, okta_name in OKTA_NAMES.items():
+        path = mapping.get(attribute)
+        value = parse(path).get(account.profile) if path else None
+        if value:
+            found[okta_name] = value
+    return found
+
+
+def names(account: DirectoryUser) -> tuple[str, str]:
+    """First and last name; Okta requires both. What is missing is made of the display name, else of the userName."""
+    given, family = _given(account.profile)
+    if given and family:
+        return given, family
+    words = (account.profile.display_name or "").split()
+    if len(words) < 2:
+        words = account.user_name.partition("@")[0].replace("_", ".").split(".")
+    words = [word for word in words if word] or [account.user_name]
+    return given or words[0], family or " ".join(words[1:]) or words[0]
+
+
+def _given(profile: Profile) -> tuple[str, str]:
+    name = profile.name
+    return ("", "") if name is None else ((name.given_name or "").strip(), (name.family_name or "").strip())

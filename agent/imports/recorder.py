@@ -12,30 +12,21 @@ import msgspec
 
 from agent.model.codes import ActionKind, ActionState, Source
 from agent.model.plan import Action
+from agent.runs.frame import CurrentRun
 from agent.store import imports, journal, lease, plans
 from agent.store.engine import Connection, Store
 
 
-class Keeper:
-    def __init__(
-        self, store: Store, *, plan_id: int, run_id: int, actor: str, fence: int, clock: Callable[[], datetime]
-    ) -> None:
-        self._store, self._plan_id, self._run_id, self._actor = store, plan_id, run_id, actor
-        self._fence, self._clock = fence, clock
+class Recorder:
+    def __init__(self, store: Store, run: CurrentRun, *, plan_id: int, clock: Callable[[], datetime]) -> None:
+        self._store, self._run, self._plan_id, self._clock = store, run, plan_id, clock
 
     def intend(self, action: Action, okta_id: str | None) -> None:
         """Okta is asked next."""
 
         def work(conn: Connection, now: datetime) -> None:
             plans.mark(conn, self._plan_id, [action.n], ActionState.SENT, now)
-            imports.intend(
-                conn,
-                directory_id=action.directory_id or "",
-                login=action.login,
-                plan_id=self._plan_id,
-                okta_id=okta_id,
-                now=now,
-            )
+            self._row(conn, action, okta_id, now)
             self._journal(conn, journal.Kind.INTENT, action, okta_id, "", now)
 
         self._write(work)
@@ -55,14 +46,7 @@ class Keeper:
 
         def work(conn: Connection, now: datetime) -> None:
             plans.mark(conn, self._plan_id, [action.n], ActionState.DONE, now)
-            imports.intend(
-                conn,
-                directory_id=action.directory_id or "",
-                login=action.login,
-                plan_id=self._plan_id,
-                okta_id=okta_id,
-                now=now,
-            )
+            self._row(conn, action, okta_id, now)
             imports.assigned(conn, action.directory_id or "", okta_id, waits=waits, now=now)
             self._journal(conn, journal.Kind.APPLIED, action, okta_id, how, now)
 
@@ -95,9 +79,13 @@ class Keeper:
         numbers = [action.n for action in actions]
         self._write(lambda conn, now: plans.mark(conn, self._plan_id, numbers, state, now, error=why))
 
-    def _write(self, work: Callable[[Any, datetime], None]) -> None:
+    def _row(self, conn: Connection, action: Action, okta_id: str | None, now: datetime) -> None:
+        account = {"directory_id": action.directory_id or "", "login": action.login}
+        imports.intend(conn, **account, plan_id=self._plan_id, okta_id=okta_id, now=now)
+
+    def _write(self, work: Callable[[Connection, datetime], None]) -> None:
         def fenced(conn: Connection) -> None:
-            lease.check(conn, self._fence)
+            lease.check(conn, self._run.fence)
             work(conn, self._clock())
 
         self._store.write(fenced)
@@ -109,11 +97,11 @@ class Keeper:
         entry = journal.Entry(
             kind=kind,
             verb=action.kind.value,
-            actor=self._actor,
+            actor=self._run.request.actor,
             source=Source.IMPORT.value,
             directory_id=action.directory_id,
             okta_id=okta_id,
-            run_id=self._run_id,
+            run_id=self._run.id,
             plan_id=self._plan_id,
             action_n=action.n,
             reason=reason,

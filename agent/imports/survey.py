@@ -10,13 +10,13 @@ from datetime import datetime, timedelta
 from msgspec import Struct
 
 from agent.directory.port import Directory
-from agent.imports.progress import Progress
 from agent.model.desired import user_status
 from agent.model.matching import ImportState, Knowledge, Match, MatchRules, importable, match_all
 from agent.model.okta import AppUser, OktaUser
 from agent.model.people import People, Wishes, login_key
 from agent.model.users import DirectoryUser, identity_key
 from agent.okta_org.org import OktaOrg
+from agent.runs.frame import Progress
 from agent.settings import Settings
 from agent.store import imports
 from agent.store.engine import Store

@@ -16,7 +16,7 @@ from agent.model.guard import GuardLimits, is_disproved
 from agent.model.okta import Person
 from agent.okta_org.org import OktaOrg
 from agent.reconcile.projector import Projector
-from agent.runs.progress import Progress
+from agent.runs.frame import Progress
 
 #: A minute of Okta's default limit for one token.
 SAMPLE = 50

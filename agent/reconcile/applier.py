@@ -18,7 +18,7 @@ from agent.model.guard import Grant, ends_access, exempt
 from agent.model.plan import Action
 from agent.okta_org.org import OktaOrg
 from agent.reconcile.projector import Projector
-from agent.runs.progress import Progress
+from agent.runs.frame import Progress
 from agent.settings import Settings
 from agent.store import account, plans
 from agent.store.crash_points import crash_point

@@ -8,7 +8,7 @@ from msgspec import Struct
 from agent.model.codes import ActionState, PlanStatus
 from agent.model.guard import APPROVABLE, APPROVABLE_RUNS, BOUNDED, NEED_COUNT, ONE_BY_ONE
 from agent.model.plan import Action
-from agent.runs.stored_plans import KIND
+from agent.runs.stored_plans import Kind
 from agent.store import plans
 from agent.store.engine import Connection
 from agent.store.plans import StoredPlan
@@ -49,7 +49,7 @@ def _held(stored: StoredPlan, actions: Collection[Action]) -> list[Action]:
 def _open(conn: Connection, stored: StoredPlan, held: list[Action]) -> str:
     why = f"{_name(stored)} waits for a person ({_why(stored, held)}) until {stored.expires:%Y-%m-%d %H:%M} UTC."
     approve = f"opshelm-agent plans approve {stored.id} --checksum {stored.checksum}"
-    if stored.kind != KIND:
+    if stored.kind != Kind.RECONCILE:
         return f"{why} See: opshelm-agent plans show {stored.id}"
     if stored.plan.held is not None:
         if stored.plan.held not in APPROVABLE_RUNS:
@@ -75,7 +75,7 @@ def _over(stored: StoredPlan, held: list[Action]) -> str:
 
 
 def _name(stored: StoredPlan) -> str:
-    return f"plan {stored.id}" if stored.kind == KIND else f"{stored.kind} plan {stored.id}"
+    return f"plan {stored.id}" if stored.kind == Kind.RECONCILE else f"{stored.kind} plan {stored.id}"
 
 
 def _why(stored: StoredPlan, held: list[Action]) -> str:

@@ -24,8 +24,8 @@ from agent.reconcile.direct_read import Asked, PeopleRead, SingleReader, not_dis
 from agent.reconcile.event_queue import worded
 from agent.reconcile.projector import Projector
 from agent.reconcile.sweeper import Sweeper
+from agent.runs.frame import Progress
 from agent.runs.preflight import Binding
-from agent.runs.progress import Progress
 from agent.settings import Settings
 from agent.store import account as account_row
 from agent.store import compare, imports, staging

@@ -25,15 +25,16 @@ from agent.reconcile.planner import Planner, Proposal
 from agent.reconcile.projector import Projector
 from agent.reconcile.recovery import recover
 from agent.runs import preflight, stored_plans
-from agent.runs.frame import Ending, Frame, Order
-from agent.runs.preflight import Binding
-from agent.runs.progress import Progress, Silent
+from agent.runs.frame import CurrentRun, Frame, Progress
+from agent.runs.preflight import Binding, Brake
 from agent.runs.report import STATE_COUNTS, Outcome, RunReport, counts_of
+from agent.runs.stored_plans import Kind
 from agent.settings import Settings
 from agent.store import account, alarms, attention, lease, plans
 from agent.store.crash_points import crash_point
 from agent.store.engine import Connection, Store
 from agent.store.plans import StoredPlan
+from agent.store.runs import RunRequest
 
 #: The reason of attention rows for people whose own push gets time to settle.
 SETTLE = "settle"
@@ -63,6 +64,7 @@ class Reconciler:
             clock=clock,
             stop=self.stop,
         )
+        self._brake = Brake(store=store, stop=self.stop)
         self._frame = Frame(store=store, okta=okta, clock=clock, lease_ttl=settings.reconcile.lease_ttl)
 
     def run(
@@ -79,19 +81,18 @@ class Reconciler:
     ) -> RunReport:
         """Everybody, or ``users`` alone. Without ``apply`` the plan is only made, stored and answered."""
         asked = Asked(logins=tuple(users)) if users else None
-        order = _order(asked, trigger=trigger, actor=actor, dry=not apply, wait=wait)
+        request = _request(asked, trigger=trigger, actor=actor, dry=not apply)
         grant = typed(first_run=first_run, allow_empty=allow_empty)
-        talk = progress or Silent()
         ahead = due_people.Ahead.of(self.store, self.clock(), sweep=asked is None)
 
-        def work(run_id: int, fence: int) -> Ending:
+        def work(run: CurrentRun) -> RunReport:
             approval = self._left_of_an_approval() if asked is None else approvals.NOTHING_LEFT
             granted = replace(grant, approved=grant.approved | approval.identities)
-            binding, draft = self._read(run_id, order, asked, granted, talk)
-            ending = self._decide(run_id, fence, order, binding, draft, granted, talk, approval)
-            return replace(ending, detail=ending.detail or approvals.words(approval))
+            binding, draft = self._read(run, asked, granted)
+            report = self._decide(run, binding, draft, granted, approval)
+            return replace(report, detail=report.detail or approvals.words(approval))
 
-        report = self._frame.run(order, talk, work)
+        report = self._frame.run(request, work, progress=progress, wait=wait)
         due_people.after(self.store, ahead, report, self.clock())
         return report
 
@@ -110,18 +111,17 @@ class Reconciler:
             report = self.run(apply=apply, trigger=trigger, actor=actor, wait=0)
             self.store.write(lambda conn: due_people.settle(conn, due.rows, report, self.clock()))
             return report
-        order = _order(due.asked, trigger=trigger, actor=actor, dry=not apply, wait=0)
-        talk = Silent()
+        request = _request(due.asked, trigger=trigger, actor=actor, dry=not apply)
 
-        def work(run_id: int, fence: int) -> Ending:
-            binding, draft = self._read(run_id, order, due.asked, NO_GRANT, talk)
+        def work(run: CurrentRun) -> RunReport:
+            binding, draft = self._read(run, due.asked, NO_GRANT)
             plan = replace(draft.plan, findings=(*draft.plan.findings, *due.findings))
             grant = Grant(approved=_departures(plan, due.unlimited))
-            return self._decide(run_id, fence, order, binding, replace(draft, plan=plan), grant, talk)
+            return self._decide(run, binding, replace(draft, plan=plan), grant)
 
         ahead = due_people.Ahead(now=now, people=due.asked.okta_ids)
         try:
-            report = self._frame.run(order, talk, work)
+            report = self._frame.run(request, work, wait=0)
         except Unreadable:
             self.store.write(lambda conn: due_people.postpone(conn, due.rows, self.clock()))
             raise
@@ -142,24 +142,20 @@ class Reconciler:
         progress: Progress | None = None,
     ) -> RunReport:
         """Read again, plan again, carry out what the stored plan and the new one have in common; the rest is stale."""
-        talk = progress or Silent()
-        with self.store.read() as conn:
-            stored = stored_plans.existing(conn, plan_id)
-        stored_plans.usable(stored, checksum, self.clock())
+        stored = stored_plans.usable(self.store, plan_id, Kind.RECONCILE, self.clock(), checksum)
         named = None if only is None else frozenset(only)
         picked = stored_plans.chosen(stored, approve=approve, only=named)
         grant = stored_plans.grant_for(stored, picked, approve=approve, named=named is not None, count=count)
         asked = Asked(logins=stored.plan.scope) if stored.plan.scope else None
-        order = _order(asked, trigger="approve" if approve else "plan", actor=actor, dry=False, wait=wait)
+        request = _request(asked, trigger="approve" if approve else "plan", actor=actor, dry=False)
 
-        def work(run_id: int, fence: int) -> Ending:
-            with self.store.read() as conn:
-                # It may have been applied while this one waited for the lease.
-                stored_plans.usable(stored_plans.existing(conn, plan_id), checksum, self.clock())
-            binding, draft = self._read(run_id, order, asked, grant, talk)
-            return self._carry_out(run_id, fence, order, binding, stored, picked, draft, grant, talk)
+        def work(run: CurrentRun) -> RunReport:
+            # It may have been applied while this one waited for the lease.
+            stored_plans.usable(self.store, plan_id, Kind.RECONCILE, self.clock(), checksum)
+            binding, draft = self._read(run, asked, grant)
+            return self._carry_out(run, binding, stored, picked, draft, grant)
 
-        return self._frame.run(order, talk, work)
+        return self._frame.run(request, work, progress=progress, wait=wait)
 
     def explain(self, login: str) -> Explanation:
         """One person step by step, from both sides to what would happen now. Stores and changes nothing."""
@@ -168,38 +164,35 @@ class Reconciler:
 
     # --- reading
 
-    def _read(
-        self, run_id: int, order: Order, asked: Asked | None, grant: Grant, progress: Progress
-    ) -> tuple[Binding, Proposal]:
-        if not order.dry:
-            progress.step("reading back what was left unfinished")
+    def _read(self, run: CurrentRun, asked: Asked | None, grant: Grant) -> tuple[Binding, Proposal]:
+        if not run.dry:
+            run.progress.step("reading back what was left unfinished")
             self._directory.read_back(self.clock())
-            recover(self.store, self._directory, run_id, self.clock())
+            recover(self.store, self._directory, self.clock())
         with self.store.read() as conn:
             row = account.get(conn)
-        progress.step("asking Okta which org and app this is")
+        run.progress.step("asking Okta which org and app this is")
         binding = preflight.check(self._okta, row)
         if asked is not None:
-            return binding, self.planner.single(asked, binding, order.scope, progress)
-        return binding, self.planner.sweep(binding, grant, progress)
+            return binding, self.planner.single(asked, binding, run.request.scope, run.progress)
+        return binding, self.planner.sweep(binding, grant, run.progress)
 
     # --- deciding
 
     def _decide(
         self,
-        run_id: int,
-        fence: int,
-        order: Order,
+        run: CurrentRun,
         binding: Binding,
         draft: Proposal,
         grant: Grant,
-        progress: Progress,
         approval: Approval = approvals.NOTHING_LEFT,
-    ) -> Ending:
+    ) -> RunReport:
         plan = self.planner.judged(draft, grant)
-        stored, waiting = self._store(run_id, plan, draft, order, approval)
+        stored, waiting = self._store(run, plan, draft, approval)
         crash_point("plan.stored")
-        base = Ending(
+        base = RunReport(
+            run_id=run.id,
+            dry=run.dry,
             outcome=Outcome.IN_STEP,
             counts=draft.counts | counts_of(plan.actions),
             plan=stored,
@@ -211,83 +204,76 @@ class Reconciler:
         if plan.held is HeldCode.ABSENCE_DISPROVED:
             return replace(base, outcome=Outcome.DISPROVED, detail=plan.held_detail)
         if plan.held is None:
-            self._note_good_sweep(draft, dry=order.dry)
-        if order.dry:
+            self._note_good_sweep(draft, dry=run.dry)
+        if run.dry:
             outcome = Outcome.HELD if base.held else Outcome.DRIFT if base.drift else Outcome.IN_STEP
             return replace(base, outcome=outcome, detail=_held_detail(plan, waiting))
-        paused = self._paused()
-        if paused:
-            return replace(base, outcome=Outcome.PAUSED, detail=paused)
+        brake = self._brake.pulled()
+        if brake is not None:
+            return replace(base, outcome=brake[0], detail=brake[1])
         if plan.held is not None:
             return replace(base, outcome=Outcome.HELD, detail=plan.held_detail)
-        self._pin(binding, draft, order.actor, stored)
+        self._pin(binding, draft, run.request.actor, stored)
         self._look_again(draft)
         if stored is None or stored is waiting:
             return replace(
                 base, outcome=Outcome.HELD if base.held else Outcome.IN_STEP, detail=_held_detail(plan, waiting)
             )
         job = Job(
-            run_id=run_id,
+            run_id=run.id,
             plan_id=stored.id,
             actions=plan.actions,
             source=draft.source,
-            actor=_actor(run_id, order),
-            fence=fence,
+            actor=f"run {run.id} ({run.request.actor})",
+            fence=run.fence,
             grant=grant,
             wants=draft.wants,
         )
-        return self._apply(job, base, progress)
+        return self._apply(job, base, run.progress)
 
     def _carry_out(
-        self,
-        run_id: int,
-        fence: int,
-        order: Order,
-        binding: Binding,
-        stored: StoredPlan,
-        picked: list[Action],
-        draft: Proposal,
-        grant: Grant,
-        progress: Progress,
-    ) -> Ending:
+        self, run: CurrentRun, binding: Binding, stored: StoredPlan, picked: list[Action], draft: Proposal, grant: Grant
+    ) -> RunReport:
         """The intersection by kind, person, before and after, judged anew, under the stored plan's numbers."""
         common, moved = _intersection(picked, draft.plan.actions)
         plan = self.planner.judged(replace(draft, plan=replace(draft.plan, actions=common)), grant)
-        base = Ending(
+        base = RunReport(
+            run_id=run.id,
+            dry=run.dry,
             outcome=Outcome.IN_STEP,
             counts=draft.counts | counts_of(plan.actions),
             plan=stored,
             findings=draft.plan.findings,
             drift=bool(plan.actions),
-            held=_holds(plan) or _passed_over(stored, order),
+            held=_holds(plan) or _passed_over(stored, run),
         )
         if plan.held is HeldCode.ABSENCE_DISPROVED:
             return replace(base, outcome=Outcome.DISPROVED, detail=plan.held_detail)
-        paused = self._paused()
-        if paused:
-            return replace(base, outcome=Outcome.PAUSED, detail=paused)
+        brake = self._brake.pulled()
+        if brake is not None:
+            return replace(base, outcome=brake[0], detail=brake[1])
         if plan.held is not None:
             return replace(base, outcome=Outcome.HELD, detail=plan.held_detail)
-        self._decided(stored, picked, moved, order)
+        self._decided(stored, picked, moved, run)
         crash_point("plan.decided")
         self._note_good_sweep(draft, dry=False)
-        self._pin(binding, draft, order.actor)
+        self._pin(binding, draft, run.request.actor)
         self._look_again(draft)
         job = Job(
-            run_id=run_id,
+            run_id=run.id,
             plan_id=stored.id,
             actions=plan.actions,
             source=draft.source,
-            actor=_actor(run_id, order),
-            fence=fence,
+            actor=f"run {run.id} ({run.request.actor})",
+            fence=run.fence,
             grant=grant,
             wants=draft.wants,
         )
-        return self._apply(job, base, progress)
+        return self._apply(job, base, run.progress)
 
     # --- applying
 
-    def _apply(self, job: Job, base: Ending, progress: Progress) -> Ending:
+    def _apply(self, job: Job, base: RunReport, progress: Progress) -> RunReport:
         result = self._applier.apply(job, progress)
         now = self.clock()
         stored = self.store.write(lambda conn: self._closed(conn, job, result, now))
@@ -317,7 +303,7 @@ class Reconciler:
             return approvals.left(conn, self.clock(), self.settings.guard.plan_expiry)
 
     def _store(
-        self, run_id: int, plan: Plan, draft: Proposal, order: Order, approval: Approval
+        self, run: CurrentRun, plan: Plan, draft: Proposal, approval: Approval
     ) -> tuple[StoredPlan | None, StoredPlan | None]:
         """The plan of this run, and the older one that waits with the same held actions."""
         if plan.held is HeldCode.COUNT_EXCEEDED:
@@ -326,39 +312,29 @@ class Reconciler:
         bare = replace(plan, findings=(), actions=tuple(_as_held(action) for action in plan.actions))
 
         def work(conn: Connection) -> tuple[StoredPlan | None, StoredPlan | None]:
-            if not plan.actions and plan.held is None and order.trigger != "cli":
+            if not plan.actions and plan.held is None and run.request.trigger != "cli":
                 stored_plans.supersede(conn, plan, now)
                 approvals.hand_on(conn, approval, None)
                 return None, None
-            stored, waiting = stored_plans.keep(conn, run_id, bare, self.settings, now)
+            stored, waiting = stored_plans.keep(conn, run.id, bare, self.settings, now)
             approvals.hand_on(conn, approval, stored)
             return stored, waiting
 
         return self.store.write(work)
 
-    def _decided(self, stored: StoredPlan, picked: list[Action], moved: list[int], order: Order) -> None:
+    def _decided(self, stored: StoredPlan, picked: list[Action], moved: list[int], run: CurrentRun) -> None:
         now = self.clock()
         numbers = [action.n for action in picked]
 
         def work(conn: Connection) -> None:
-            decision = approvals.APPROVE if order.trigger == "approve" else "apply"
-            approve = numbers if order.trigger == "approve" else None
-            plans.decide(conn, stored.id, actor=order.actor, decision=decision, now=now, approve=approve)
+            decision = approvals.APPROVE if run.request.trigger == "approve" else "apply"
+            approve = numbers if run.request.trigger == "approve" else None
+            plans.decide(conn, stored.id, actor=run.request.actor, decision=decision, now=now, approve=approve)
             plans.mark(conn, stored.id, moved, ActionState.STALE, now, error="it has moved since the plan was made")
 
         self.store.write(work)
 
     # --- the account row
-
-    def _paused(self) -> str:
-        with self.store.read() as conn:
-            row = account.get(conn)
-        if not row.paused:
-            return ""
-        return (
-            f"Applies are paused by {row.paused_by} since {row.paused_at:%Y-%m-%d %H:%M} UTC ({row.paused_reason}). "
-            "Nothing was changed. Resume: opshelm-agent resume"
-        )
 
     def _pin(self, binding: Binding, draft: Proposal, actor: str, let_go: StoredPlan | None = None) -> None:
         """The first apply that a person let go, or that has nothing to do; never a single reconcile.
@@ -401,23 +377,19 @@ def _departures(plan: Plan, people: frozenset[str]) -> frozenset[Identity]:
     return frozenset(a.identity for a in plan.actions if ends_access(a) and a.okta_id in people)
 
 
-def _order(asked: Asked | None, *, trigger: str, actor: str, dry: bool, wait: float) -> Order:
+def _request(asked: Asked | None, *, trigger: str, actor: str, dry: bool) -> RunRequest:
     scope = () if asked is None else (*asked.logins, *asked.okta_ids, *asked.directory_ids)
     kind = "sweep" if asked is None else "single"
-    return Order(kind=kind, trigger=trigger, actor=actor, dry=dry, scope=scope, wait=wait)
-
-
-def _actor(run_id: int, order: Order) -> str:
-    return f"run {run_id} ({order.actor})"
+    return RunRequest(kind=kind, trigger=trigger, actor=actor, dry=dry, scope=scope)
 
 
 def _holds(plan: Plan) -> bool:
     return (plan.held is not None) or any(action.held is not None for action in plan.actions)
 
 
-def _passed_over(stored: StoredPlan, order: Order) -> bool:
+def _passed_over(stored: StoredPlan, run: CurrentRun) -> bool:
     """Applying a plan leaves what is held in it. Who approved a part knows that the rest waits."""
-    return order.trigger == "plan" and any(a.state is ActionState.HELD for a in stored.plan.actions)
+    return run.request.trigger == "plan" and any(a.state is ActionState.HELD for a in stored.plan.actions)
 
 
 def _as_held(action: Action) -> Action:

@@ -1,4 +1,4 @@
-"""What a process that died has left: actions whose outcome nobody recorded, and runs without an end.
+"""What a process that died has left: actions whose outcome nobody recorded. (Its run is ended by agent.runs.frame.)
 
 Read back, never sent again blindly: an action whose account is as it wanted is done, any other is stale and the next plan
 sees what is true now. Called with the lease held, before anything else is done.
@@ -12,24 +12,18 @@ from agent.model.fulfilment import fulfilled
 from agent.model.plan import Action
 from agent.model.users import DirectoryUser, identity_key
 from agent.reconcile.approvals import DIED
-from agent.runs.report import Outcome
-from agent.store import plans, runs
+from agent.store import plans
 from agent.store.engine import Connection, Store
 from agent.store.plans import SentAction
 
-_RUN_KINDS = ("sweep", "single")
 
-
-def recover(store: Store, directory: Directory, run_id: int, now: datetime) -> int:
+def recover(store: Store, directory: Directory, now: datetime) -> int:
     """Settle what was left; answers how many actions that were."""
     with store.read() as conn:
         left = [sent for sent in plans.sent_actions(conn) if _reconciles(sent.action)]
-        dead = [run for run in runs.unfinished(conn) if run.id < run_id and run.kind in _RUN_KINDS and not run.dry]
     if left:
         ended = [(sent, _happened(directory, sent.action)) for sent in left]
         store.write(lambda conn: _settle(conn, ended, now))
-    if dead:
-        store.write(lambda conn: _end(conn, [run.id for run in dead], now))
     return len(left)
 
 
@@ -55,9 +49,3 @@ def _settle(conn: Connection, ended: list[tuple[SentAction, bool]], now: datetim
         state = ActionState.DONE if happened else ActionState.STALE
         error = "" if happened else DIED
         plans.mark(conn, sent.plan_id, [sent.action.n], state, now, error=error)
-
-
-def _end(conn: Connection, run_ids: list[int], now: datetime) -> None:
-    detail = "The process died during this run. What it had begun was read back."
-    for run_id in run_ids:
-        runs.finish(conn, run_id, outcome=Outcome.ERROR.value, exit_code=1, counts={}, now=now, detail=detail)

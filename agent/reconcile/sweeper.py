@@ -18,8 +18,8 @@ from agent.model.okta import AppUser
 from agent.model.plan import Finding
 from agent.okta_org.org import OktaOrg
 from agent.reconcile.projector import Projector
+from agent.runs.frame import Progress
 from agent.runs.preflight import Binding, usable_app
-from agent.runs.progress import Progress
 from agent.store.account import Account
 from agent.store.crash_points import crash_point
 from agent.store.staging import Staging

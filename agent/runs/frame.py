@@ -1,12 +1,24 @@
 """The frame of one run: its row, its lease, and how every way to end becomes a report. Knows nothing of plans.
 
-What a caller did wrong (UsageError, NotFound) is raised; a store that is down is raised too, since no row can be written.
+===========================================  ========================================================================
+how the work ends                            then
+===========================================  ========================================================================
+with a report                                the report is stored and answered
+frozen, held, Okta or OpsHelm out of reach   a report with that outcome
+the caller's mistake (UsageError, NotFound)  raised; the run's row is taken away
+anything else, Ctrl-C too                    raised; the row ends as ``error``
+the process dies                             the next run that applies something ends the row
+===========================================  ========================================================================
+
+A store that is down is raised too, since no row can be written.
 """
 
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import datetime, timedelta
+from typing import Protocol
 
 from msgspec import Struct
 
@@ -21,44 +33,51 @@ from agent.model.errors import (
     StoreError,
     UsageError,
 )
-from agent.model.plan import Finding
 from agent.okta_org.org import OktaOrg
-from agent.runs.progress import Progress
-from agent.runs.report import Outcome, RunReport, exit_code
-from agent.store import findings as found
-from agent.store import lease, runs
+from agent.runs.report import Outcome, RunReport
+from agent.store import findings, lease, runs
 from agent.store.engine import Connection, Store
 from agent.store.lease import Lease
-from agent.store.plans import StoredPlan
+from agent.store.runs import RunEnd, RunRequest
+
+_DIED = "The process died during this run. What it had begun is looked for before anything is done again."
+#: A dry run holds no lease, so that only its age tells whether it is still at work.
+_LONGEST_DRY_RUN = timedelta(days=1)
 
 
-class Order(Struct, frozen=True, kw_only=True):
-    """What was asked for."""
+class Progress(Protocol):
+    """What a run says while it works; nothing is decided by it.
 
-    kind: str
-    trigger: str
-    actor: str
-    dry: bool
-    scope: tuple[str, ...] = ()
-    #: Seconds to wait for another agent's run.
-    wait: float = 60
+    Called from the run's own thread, ``wait`` also from Okta's. Must be quick and must not raise.
+    """
 
+    def step(self, what: str, done: int = 0, total: int | None = None) -> None:
+        """``done`` of ``total`` of what is being done now, such as "people read"."""
 
-class Ending(Struct, frozen=True, kw_only=True):
-    """What a run found out; the frame adds its number and exit code."""
-
-    outcome: Outcome
-    detail: str = ""
-    counts: dict[str, int] = {}
-    plan: StoredPlan | None = None
-    waiting: StoredPlan | None = None
-    findings: tuple[Finding, ...] = ()
-    drift: bool = False
-    held: bool = False
+    def wait(self, seconds: float, what: str) -> None:
+        """Standing still for one of Okta's limits."""
 
 
-#: Gets the run's id and its fencing number (0 in a dry run).
-Work = Callable[[int, int], Ending]
+class Silent:
+    """Says nothing."""
+
+    def step(self, what: str, done: int = 0, total: int | None = None) -> None: ...
+
+    def wait(self, seconds: float, what: str) -> None: ...
+
+
+class CurrentRun(Struct, frozen=True, kw_only=True):
+    """The run that is under way."""
+
+    id: int
+    request: RunRequest
+    #: The lease's fencing number; 0 in a dry run.
+    fence: int
+    progress: Progress
+
+    @property
+    def dry(self) -> bool:
+        return self.request.dry
 
 
 class Frame(Struct, frozen=True, kw_only=True):
@@ -67,121 +86,122 @@ class Frame(Struct, frozen=True, kw_only=True):
     clock: Callable[[], datetime]
     lease_ttl: timedelta
 
-    def run(self, order: Order, progress: Progress, work: Work) -> RunReport:
-        held = self._lease(order, progress)
-        run_id = self._start(order)
-        if held is None and not order.dry:
+    def run(
+        self,
+        request: RunRequest,
+        work: Callable[[CurrentRun], RunReport],
+        *,
+        progress: Progress | None = None,
+        wait: float = 60,
+    ) -> RunReport:
+        """``wait``: seconds for another agent's run."""
+        say = progress or Silent()
+        held = None if request.dry else self._lease(wait, say)
+        run = self._start(request, held, say)
+        if held is None and not request.dry:
             who = lease.current_holder(self.store, lease.RECONCILE) or "another agent"
             detail = (
                 f"{who} is at work and holds the lease. Nothing was changed; try again later, or with a longer --wait."
             )
-            return self._finish(run_id, order, Ending(outcome=Outcome.LEASE_HELD, detail=detail))
+            return self._finish(_ended(run, Outcome.LEASE_HELD, detail))
         try:
-            ending = self._work(run_id, held, progress, work)
+            report = self._report(run, work)
         except (UsageError, NotFound) as error:
             # A mistake of whoever asked is no run that failed.
-            self._forget_quietly(run_id, order, error)
+            self._forget_quietly(run, error)
             raise
         except BaseException as error:
             detail = error.detail if isinstance(error, AgentError) else f"{type(error).__name__}: see the log"
-            self._finish_quietly(run_id, order, Ending(outcome=Outcome.ERROR, detail=detail))
+            self._finish_quietly(_ended(run, Outcome.ERROR, detail))
             raise
         finally:
             if held is not None:
                 _let_go(held)
-        return self._finish(run_id, order, ending)
+        return self._finish(report)
 
-    def _work(self, run_id: int, held: Lease | None, progress: Progress, work: Work) -> Ending:
-        before = self.okta.on_wait
-        self.okta.on_wait = progress.wait
+    def _report(self, run: CurrentRun, work: Callable[[CurrentRun], RunReport]) -> RunReport:
         try:
-            with self.okta.run():
-                return work(run_id, held.fence if held else 0)
+            with waits_shown(self.okta, run.progress):
+                return work(run)
         except (UsageError, NotFound):
             raise
         except Frozen as error:
-            return Ending(outcome=Outcome.FROZEN, detail=error.detail)
+            return _ended(run, Outcome.FROZEN, error.detail)
         except HeldBack as error:
-            return Ending(outcome=Outcome.HELD, detail=error.detail, held=True)
+            return _ended(run, Outcome.HELD, error.detail)
         except (OktaError, DirectoryUnavailable) as error:
-            return Ending(outcome=Outcome.INCOMPLETE, detail=f"{error.detail} Nothing was changed after that.")
+            return _ended(run, Outcome.INCOMPLETE, f"{error.detail} Nothing was changed after that.")
         except StoreError as error:
             if error.soft:
                 raise
-            return Ending(outcome=Outcome.ERROR, detail=error.detail)
-        finally:
-            self.okta.on_wait = before
+            return _ended(run, Outcome.ERROR, error.detail)
 
-    def _lease(self, order: Order, progress: Progress) -> Lease | None:
-        if order.dry:
-            return None
+    def _lease(self, wait: float, progress: Progress) -> Lease | None:
+        def waiting(who: str) -> None:
+            progress.step(f"waiting for {who}")
+
         holder = f"{socket.gethostname()}:{os.getpid()}"
-        return lease.acquire(
-            self.store,
-            lease.RECONCILE,
-            holder,
-            self.lease_ttl,
-            wait=order.wait,
-            waiting=lambda who: progress.step(f"waiting for {who}"),
+        return lease.acquire(self.store, lease.RECONCILE, holder, self.lease_ttl, wait=wait, waiting=waiting)
+
+    def _start(self, request: RunRequest, held: Lease | None, progress: Progress) -> CurrentRun:
+        now = self.clock()
+
+        def work(conn: Connection) -> int:
+            if held is not None:
+                _end_dead(conn, now)
+            return runs.start(conn, request, now)
+
+        return CurrentRun(
+            id=self.store.write(work), request=request, fence=held.fence if held else 0, progress=progress
         )
 
-    def _start(self, order: Order) -> int:
+    def _finish(self, report: RunReport) -> RunReport:
         now = self.clock()
-        return self.store.write(
-            lambda conn: runs.start(
-                conn,
-                kind=order.kind,
-                trigger=order.trigger,
-                actor=order.actor,
-                dry=order.dry,
-                scope=order.scope,
-                now=now,
-            )
+        end = RunEnd(
+            outcome=report.outcome.value, exit_code=report.exit_code, counts=report.counts, detail=report.detail
         )
-
-    def _finish(self, run_id: int, order: Order, ending: Ending) -> RunReport:
-        code = exit_code(ending.outcome, dry=order.dry)
-        now = self.clock()
 
         def work(conn: Connection) -> None:
-            found.save(conn, run_id, ending.findings)
-            runs.finish(
-                conn,
-                run_id,
-                outcome=ending.outcome.value,
-                exit_code=code,
-                counts=ending.counts,
-                now=now,
-                detail=ending.detail,
-            )
+            findings.save(conn, report.run_id, report.findings)
+            runs.finish(conn, report.run_id, end, now)
 
         self.store.write(work)
-        return RunReport(
-            run_id=run_id,
-            outcome=ending.outcome,
-            exit_code=code,
-            counts=ending.counts,
-            detail=ending.detail,
-            plan=ending.plan,
-            waiting=ending.waiting,
-            findings=ending.findings,
-            drift=ending.drift,
-            held=ending.held,
-            dry=order.dry,
-        )
+        return report
 
-    def _forget_quietly(self, run_id: int, order: Order, error: AgentError) -> None:
+    def _forget_quietly(self, run: CurrentRun, error: AgentError) -> None:
         try:
-            self.store.write(lambda conn: runs.remove(conn, run_id))
+            self.store.write(lambda conn: runs.remove(conn, run.id))
         except StoreError:  # it has a plan by now, or the database is down
-            self._finish_quietly(run_id, order, Ending(outcome=Outcome.ERROR, detail=error.detail))
+            self._finish_quietly(_ended(run, Outcome.ERROR, error.detail))
 
-    def _finish_quietly(self, run_id: int, order: Order, ending: Ending) -> None:
+    def _finish_quietly(self, report: RunReport) -> None:
         """On the way out with an error of its own: the next run ends this one's row if it can't be done now."""
         try:
-            self._finish(run_id, order, ending)
+            self._finish(report)
         except StoreError:
             return
+
+
+@contextmanager
+def waits_shown(okta: OktaOrg, progress: Progress) -> Iterator[None]:
+    """One allowance of waiting for Okta's limits, and every wait is said."""
+    before, okta.on_wait = okta.on_wait, progress.wait
+    try:
+        with okta.run():
+            yield
+    finally:
+        okta.on_wait = before
+
+
+def _ended(run: CurrentRun, outcome: Outcome, detail: str) -> RunReport:
+    return RunReport(run_id=run.id, outcome=outcome, detail=detail, held=outcome is Outcome.HELD, dry=run.dry)
+
+
+def _end_dead(conn: Connection, now: datetime) -> None:
+    """Runs of processes that died: whoever has the lease knows that no other run that applies is at work."""
+    for run in runs.unfinished(conn):
+        if not run.dry or run.started < now - _LONGEST_DRY_RUN:
+            runs.finish(conn, run.id, RunEnd(outcome=Outcome.ERROR.value, exit_code=1, detail=_DIED), now)
 
 
 def _let_go(held: Lease) -> None:

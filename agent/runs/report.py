@@ -17,6 +17,8 @@ partial           5          some actions failed
 applied           0          everything that was planned is done
 drift             0          a dry run found something to do (3 with --detailed-exitcode)
 in_step           0          nothing to do
+planned           0          an import's plan is stored (3 with --detailed-exitcode)
+nothing           0          nobody to import
 ================  =========  ===========================================================
 """
 
@@ -43,22 +45,21 @@ class Outcome(StrEnum):
     APPLIED = "applied"
     DRIFT = "drift"
     IN_STEP = "in_step"
+    PLANNED = "planned"
+    NOTHING = "nothing"
 
 
-EXIT_CODES = {Outcome.HELD: 4, Outcome.PARTIAL: 5, Outcome.APPLIED: 0, Outcome.DRIFT: 0, Outcome.IN_STEP: 0}
-
-
-def exit_code(outcome: Outcome, *, dry: bool = False) -> int:
-    """A dry run that holds something is no failure; --detailed-exitcode tells it by ``drift`` and ``held``."""
-    if dry and outcome is Outcome.HELD:
-        return 0
-    return EXIT_CODES.get(outcome, 1)
+#: Missing here: 1.
+EXIT_CODES = {
+    Outcome.HELD: 4,
+    Outcome.PARTIAL: 5,
+    **dict.fromkeys((Outcome.APPLIED, Outcome.DRIFT, Outcome.IN_STEP, Outcome.PLANNED, Outcome.NOTHING), 0),
+}
 
 
 class RunReport(Struct, frozen=True, kw_only=True):
-    run_id: int | None
+    run_id: int
     outcome: Outcome
-    exit_code: int
     counts: dict[str, int] = {}
     #: For people: why, with numbers and the next command.
     detail: str = ""
@@ -71,6 +72,11 @@ class RunReport(Struct, frozen=True, kw_only=True):
     held: bool = False
     dry: bool = True
 
+    @property
+    def exit_code(self) -> int:
+        """A dry run that holds something is no failure; --detailed-exitcode tells it by ``drift`` and ``held``."""
+        return 0 if self.dry and self.outcome is Outcome.HELD else EXIT_CODES.get(self.outcome, 1)
+
 
 #: How counts call the states; "pending" there are people whom Okta's own push gets time for.
 _STATES = {state: "planned" if state is ActionState.PENDING else state.value for state in ActionState}
@@ -81,8 +87,7 @@ def counts_of(actions: Iterable[Action]) -> dict[str, int]:
     """How many actions of each kind and of each state that they ended in."""
     found: dict[str, int] = {}
     for action in actions:
-        found[action.kind.value] = found.get(action.kind.value, 0) + 1
         waits = action.held is not None and action.state is ActionState.PENDING
-        state = "held" if waits else _STATES[action.state]
-        found[state] = found.get(state, 0) + 1
+        for what in (action.kind.value, "held" if waits else _STATES[action.state]):
+            found[what] = found.get(what, 0) + 1
     return found

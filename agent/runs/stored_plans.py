@@ -1,41 +1,62 @@
-"""Plans in the store: which one a run keeps, and what a person may still do with it. Decides nothing about people.
+"""A stored plan's life: which one a run keeps, what a person may still do with it, how it ends. Of both kinds.
+
+::
+
+    ready, held ── applied     done, or what is left of it will not be
+         ├─────── stale       a newer plan replaces it, or nothing of it was still wanted
+         ├─────── expired     nobody applied it within guard.plan_expiry
+         └─────── rejected    a person said no
 
 A later run whose held set is the same keeps the old plan and its age: else a hold would never grow old and be loud.
 """
 
 from datetime import datetime
+from enum import StrEnum
 
 from agent.model.codes import ActionState, HeldCode, PlanStatus
-from agent.model.errors import HeldBack, NotFound, UsageError
+from agent.model.errors import Frozen, HeldBack, NotFound, UsageError
 from agent.model.guard import APPROVABLE, APPROVABLE_RUNS, NEED_COUNT, ONE_BY_ONE, Grant, Identity, typed
 from agent.model.plan import PLAN_FORMAT, Action, Plan
 from agent.settings import Settings
 from agent.store import plans
-from agent.store.engine import Connection
+from agent.store.engine import Connection, Store
 from agent.store.plans import StoredPlan
 
-KIND = "reconcile"
 HeldSet = frozenset[tuple[str, Identity]]
 _OPEN = (PlanStatus.READY, PlanStatus.HELD)
+
+
+class Kind(StrEnum):
+    RECONCILE = "reconcile"
+    IMPORT = "import"
+
+
+_MAKE = {Kind.RECONCILE: "opshelm-agent reconcile", Kind.IMPORT: "opshelm-agent import plan --all"}
 
 
 def keep(
     conn: Connection, run_id: int, plan: Plan, settings: Settings, now: datetime
 ) -> tuple[StoredPlan, StoredPlan | None]:
-    """Store the plan unless an older open one waits for exactly the same.
+    """Store a reconcile's plan unless an older open one waits for exactly the same.
 
     Answers this run's plan, and the older one whose held set is the same (then the held actions are approved there).
     """
     same = supersede(conn, plan, now)
     if same is not None and not _doable(plan):
         return same, same
-    mine = held_set(plan)
-    status = PlanStatus.HELD if mine and same is None else PlanStatus.READY
+    status = PlanStatus.HELD if held_set(plan) and same is None else PlanStatus.READY
     if plan.held is HeldCode.ABSENCE_DISPROVED:
         status = PlanStatus.STALE  # the listing was wrong, so is what follows from it
     expires = now + settings.guard.plan_expiry
-    plan_id = plans.save(conn, run_id=run_id, kind=KIND, plan=plan, expires=expires, status=status)
+    plan_id = plans.save(conn, run_id=run_id, kind=Kind.RECONCILE, plan=plan, expires=expires, status=status)
     return existing(conn, plan_id), same
+
+
+def keep_import(conn: Connection, run_id: int, plan: Plan, settings: Settings, now: datetime) -> StoredPlan:
+    """Store an import's plan; older ones stay, since each may be about other accounts."""
+    expire(conn, now)
+    expires, status = now + settings.guard.plan_expiry, PlanStatus.HELD if plan.held else PlanStatus.READY
+    return existing(conn, plans.save(conn, run_id=run_id, kind=Kind.IMPORT, plan=plan, expires=expires, status=status))
 
 
 def supersede(conn: Connection, plan: Plan, now: datetime) -> StoredPlan | None:
@@ -46,7 +67,7 @@ def supersede(conn: Connection, plan: Plan, now: datetime) -> StoredPlan | None:
     mine = held_set(plan)
     same = None
     for stored in plans.open_held(conn):
-        if stored.kind != KIND or stored.plan.scope != plan.scope:
+        if stored.kind != Kind.RECONCILE or stored.plan.scope != plan.scope:
             continue
         if same is None and mine and held_set(stored.plan) == mine:
             same = stored
@@ -69,14 +90,18 @@ def _doable(plan: Plan) -> bool:
 
 def expire(conn: Connection, now: datetime) -> None:
     for stored in plans.with_status(conn, *_OPEN):
-        if stored.expires <= now and stored.kind == KIND:
+        if stored.expires <= now:
             plans.set_status(conn, stored.id, PlanStatus.EXPIRED)
 
 
 def close(conn: Connection, plan_id: int) -> StoredPlan:
-    """After an apply: what still waits keeps the plan open."""
+    """After an apply: what still waits keeps a held plan open."""
     stored = existing(conn, plan_id)
-    status = PlanStatus.HELD if stored.status is PlanStatus.HELD and held_set(stored.plan) else PlanStatus.APPLIED
+    states = {action.state for action in stored.plan.actions if action.held is None}
+    if stored.status is PlanStatus.HELD and held_set(stored.plan):
+        status = PlanStatus.HELD
+    else:
+        status = PlanStatus.STALE if states == {ActionState.STALE} else PlanStatus.APPLIED
     plans.set_status(conn, plan_id, status)
     return existing(conn, plan_id)
 
@@ -88,26 +113,27 @@ def existing(conn: Connection, plan_id: int) -> StoredPlan:
     return stored
 
 
-def usable(stored: StoredPlan, checksum: str, now: datetime) -> None:
-    """Raises unless this very plan may still be applied or approved."""
-    if stored.kind != KIND:
-        raise UsageError(f"Plan {stored.id} is an import: opshelm-agent import apply {stored.id}")
-    if stored.checksum != checksum:
-        raise UsageError(
-            f"The checksum is not that of plan {stored.id}. Look again: opshelm-agent plans show {stored.id}"
-        )
+def usable(store: Store, plan_id: int, kind: Kind, now: datetime, checksum: str | None = None) -> StoredPlan:
+    """The plan, if it may still be applied or approved. ``checksum``: as a person has typed it."""
+    with store.read() as conn:
+        stored = existing(conn, plan_id)
+        intact = plans.intact(conn, stored)
+    again = f"Make a new one: {_MAKE[kind]}"
+    if stored.kind != kind:
+        how = "import apply" if stored.kind == Kind.IMPORT else "plans apply"
+        raise UsageError(f"Plan {plan_id} is of a {stored.kind}: opshelm-agent {how} {plan_id}")
+    if checksum is not None and stored.checksum != checksum:
+        raise UsageError(f"The checksum is not that of plan {plan_id}. Look again: opshelm-agent plans show {plan_id}")
     if stored.plan.format.partition(".")[0] != PLAN_FORMAT.partition(".")[0]:
-        raise UsageError(
-            f"Plan {stored.id} was made by another version ({stored.plan.format}). Make a new one: reconcile"
-        )
+        raise UsageError(f"Plan {plan_id} was made by another version ({stored.plan.format}). {again}")
+    if not intact:
+        raise Frozen(f"Plan {plan_id} is not what was stored when it was made. Nothing was changed. {again}")
     if stored.status in _OPEN and stored.expires <= now:
-        raise UsageError(
-            f"Plan {stored.id} expired at {stored.expires:%Y-%m-%d %H:%M} UTC. Make a new one: opshelm-agent reconcile"
-        )
+        store.write(lambda conn: expire(conn, now))
+        raise UsageError(f"Plan {plan_id} expired at {stored.expires:%Y-%m-%d %H:%M} UTC. {again}")
     if stored.status not in _OPEN:
-        raise UsageError(
-            f"Plan {stored.id} is {stored.status.value}; a plan is applied once. Make a new one: opshelm-agent reconcile"
-        )
+        raise UsageError(f"Plan {plan_id} is {stored.status.value}; a plan is applied once. {again}")
+    return stored
 
 
 def chosen(stored: StoredPlan, *, approve: bool, only: frozenset[int] | None) -> list[Action]:

@@ -37,7 +37,7 @@ class StoredPlan(Struct, frozen=True, kw_only=True):
     #: reconcile or import.
     kind: str
     status: PlanStatus
-    #: Over what was planned; it never changes with the states.
+    #: Over what was planned, as it was made; it never changes with the states.
     checksum: str
     expires: datetime
     plan: Plan
@@ -86,6 +86,12 @@ def save(
 def get(conn: Connection, plan_id: int) -> StoredPlan | None:
     row = conn.execute(select(plans).where(plans.c.id == plan_id)).first()
     return None if row is None else _read(conn, row)
+
+
+def intact(conn: Connection, stored: StoredPlan) -> bool:
+    """What was planned is what the checksum was made of: nobody has changed a row since."""
+    bodies = conn.execute(select(actions.c.body).where(actions.c.plan_id == stored.id).order_by(actions.c.n)).scalars()
+    return replace(stored.plan, actions=tuple(map(_decode_action, bodies))).checksum == stored.checksum
 
 
 def recent(conn: Connection, limit: int, *, kind: str | None = None) -> list[StoredPlan]:

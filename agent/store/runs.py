@@ -1,18 +1,18 @@
 """Runs: one row for each execution, with its start, end, counts and outcome."""
 
-from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 import msgspec
-from msgspec import Struct
+from msgspec import Struct, to_builtins
 from sqlalchemy import Connection, delete, insert, select, update
 
 from agent.store.tables import runs as table
 
 
-class Run(Struct, frozen=True, kw_only=True):
-    id: int
+class RunRequest(Struct, frozen=True, kw_only=True):
+    """What was asked for."""
+
     #: sweep, single or import.
     kind: str
     #: cli, schedule, event, push, …
@@ -20,7 +20,20 @@ class Run(Struct, frozen=True, kw_only=True):
     actor: str
     dry: bool
     #: Logins that a single run was asked for; empty for all.
-    scope: tuple[str, ...]
+    scope: tuple[str, ...] = ()
+
+
+class RunEnd(Struct, frozen=True, kw_only=True):
+    """How it ended."""
+
+    outcome: str
+    exit_code: int
+    counts: dict[str, int] = {}
+    detail: str = ""
+
+
+class Run(RunRequest, frozen=True, kw_only=True):
+    id: int
     started: datetime
     #: None while it runs, or where the process died.
     ended: datetime | None
@@ -30,24 +43,13 @@ class Run(Struct, frozen=True, kw_only=True):
     detail: str
 
 
-def start(
-    conn: Connection, *, kind: str, trigger: str, actor: str, dry: bool, now: datetime, scope: Sequence[str] = ()
-) -> int:
-    values = {"kind": kind, "trigger": trigger, "actor": actor, "dry": dry, "scope": _text(list(scope)), "started": now}
+def start(conn: Connection, request: RunRequest, now: datetime) -> int:
+    values = {**to_builtins(request), "scope": _text(request.scope), "started": now}
     return int(conn.execute(insert(table).values(**values).returning(table.c.id)).scalar_one())
 
 
-def finish(
-    conn: Connection,
-    run_id: int,
-    *,
-    outcome: str,
-    exit_code: int,
-    counts: Mapping[str, int],
-    now: datetime,
-    detail: str = "",
-) -> None:
-    values = {"outcome": outcome, "exit_code": exit_code, "counts": _text(dict(counts)), "detail": detail, "ended": now}
+def finish(conn: Connection, run_id: int, end: RunEnd, now: datetime) -> None:
+    values = {**to_builtins(end), "counts": _text(end.counts), "ended": now}
     conn.execute(update(table).where(table.c.id == run_id).values(**values))
 
 

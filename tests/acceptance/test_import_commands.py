@@ -2,6 +2,8 @@
 
 import io
 import json
+import os
+import signal
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
@@ -10,6 +12,7 @@ import pytest
 
 from agent.cli.root import run
 from agent.model.users import Role
+from agent.store import account
 from support.import_world import Box, box
 
 
@@ -96,7 +99,7 @@ def test_list_plan_apply_and_list_again(t: Terminal) -> None:
     assert [(row["login"], row["state"], row["late"]) for row in again["linking"]] == [
         ("none@example.com", "linking, awaits activation", False)
     ]
-    assert "applied once" in t.text("apply", "1", code=1)
+    assert "applied once" in t.text("apply", "1", code=2)
 
 
 def test_a_class_a_person_and_a_limit(t: Terminal) -> None:
@@ -185,6 +188,32 @@ def test_nobody_to_import_says_so(t: Terminal) -> None:
     for text in (t.text("list"), t.text("plan", "--all")):
         assert "Nobody to import: Okta's app knows every active OpsHelm account." in text
     assert t.json("plan", "--all")["plan"] is None
+
+
+def test_sigterm_lets_an_apply_finish_the_account_it_is_at(t: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
+    fill(t.b)
+    t.json("plan", "--all")
+    monkeypatch.setattr(
+        "agent.imports.carrier.crash_point",
+        lambda name: name == "import.assign_intended" and os.kill(os.getpid(), signal.SIGTERM),
+    )
+    stopped = t.json("apply", "1", code=1)
+    assert (stopped["run"]["outcome"], stopped["run"]["counts"]["done"]) == ("stopped", 1)
+    monkeypatch.undo()
+
+
+def test_a_paused_apply_and_one_that_is_frozen_are_runs(t: Terminal) -> None:
+    fill(t.b)
+    t.json("plan", "--all")
+    t.b.store.write(lambda conn: account.pause(conn, actor="operator", reason="test", now=t.b.now()))
+    paused = t.json("apply", "1", code=1)
+    assert (paused["run"]["outcome"], paused["plan"]["status"]) == ("paused", "ready")
+    assert "Go on: opshelm-agent import apply 1" in t.text("apply", "1", code=1)
+    t.b.org.set_app(status="INACTIVE")
+    t.b.store.write(account.resume)
+    assert t.json("apply", "1", code=1)["run"]["outcome"] == "frozen"
+    assert "Activate it" in t.text("apply", "1", code=1)
+    assert t.json("plan", "--all", code=1)["run"]["outcome"] == "frozen"
 
 
 def test_an_import_plan_is_no_reconcile_plan(t: Terminal) -> None:

@@ -25,7 +25,7 @@ from agent.model.users import DirectoryUser, Origin, Profile
 from agent.okta_org.org import OktaOrg
 from agent.reconcile import Reconciler
 from agent.reconcile.applier import Applier, Job, Result
-from agent.runs.progress import Progress
+from agent.runs.frame import Progress
 from agent.settings import DatabaseSettings, GuardSettings, OktaSettings, Settings
 from agent.store import account
 from agent.store.engine import Store

@@ -16,6 +16,7 @@ from agent.okta_org.limits import RateBudget
 from agent.settings import GuardSettings, Settings
 from agent.store import account, alarms, plans, runs
 from agent.store.engine import Store
+from agent.store.runs import RunEnd, RunRequest
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 SECRET_NAME = "ann.secret@example.com"
@@ -25,11 +26,13 @@ def sweep(store: Store, outcome: str, plan: Plan | None, state: PlanStatus = Pla
     """A run with its plan; the plan's id."""
 
     def work(conn: Any) -> int:
-        run = runs.start(conn, kind="sweep", trigger="cli", actor="test", dry=False, now=NOW - timedelta(minutes=5))
+        run = runs.start(
+            conn, RunRequest(kind="sweep", trigger="cli", actor="test", dry=False), NOW - timedelta(minutes=5)
+        )
         stored = (
             0 if plan is None else plans.save(conn, run_id=run, kind="reconcile", plan=plan, expires=NOW, status=state)
         )
-        runs.finish(conn, run, outcome=outcome, exit_code=0, counts={"people": 9}, now=NOW)
+        runs.finish(conn, run, RunEnd(outcome=outcome, exit_code=0, counts={"people": 9}), NOW)
         account.good_sweep(conn, at=NOW - timedelta(minutes=4), people=9)
         return stored
 

@@ -9,12 +9,13 @@ from typing import Any
 from agent.directory.operator import Acts
 from agent.directory.port import Draft, WriteContext
 from agent.directory.sql import SqlDirectory
-from agent.imports import Importer, ImportReport
+from agent.imports import Importer
 from agent.imports.planner import Choice
 from agent.model.codes import ActionState, Source
 from agent.model.matching import MatchClass
 from agent.model.users import DirectoryUser, Enterprise, MultiValue, Name, Profile, identity_key
 from agent.okta_org.org import OktaOrg
+from agent.runs.report import RunReport
 from agent.settings import OktaSettings, Settings
 from agent.simulator.server import SimulatedOrg
 from agent.store import account as account_row
@@ -117,7 +118,7 @@ class Box:
     def named(self, *logins: str, decision: str = "") -> StoredPlan:
         return self.plan(Choice(named={self.read(login).id: decision for login in logins}))
 
-    def apply(self, plan: StoredPlan) -> ImportReport:
+    def apply(self, plan: StoredPlan) -> RunReport:
         return self.importer.apply(plan.id, actor="test", wait=0)
 
     def stored(self, plan: StoredPlan) -> StoredPlan:

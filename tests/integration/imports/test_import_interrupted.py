@@ -9,8 +9,12 @@ from typing import Any
 import pytest
 
 from agent.imports.planner import Choice
+from agent.imports.survey import Surveyor
+from agent.model.codes import ActionState
 from agent.model.matching import ImportState
+from agent.store import runs
 from agent.store.crash_points import CRASH_POINTS
+from agent.store.runs import RunRequest
 from support.import_world import EVERYBODY, Box
 
 WRITES = ("/api/v1/users", "/api/v1/apps/*/users")
@@ -90,13 +94,59 @@ def test_a_new_plan_goes_on_just_as_well(b: Box, place: str, monkeypatch: pytest
     all_in_okta_once(b, logins)
 
 
-def test_a_run_that_died_is_ended_by_the_next_one(b: Box, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("kind", ["import", "sweep"])
+def test_a_run_that_died_is_ended_by_the_next_one_of_either_kind(b: Box, kind: str) -> None:
     two_of_each(b)
-    plan = cut(b, "import.created", 1, monkeypatch)
+    plan = b.plan()
+    request = RunRequest(kind=kind, trigger="cli", actor="test", dry=False)
+    died = b.store.write(lambda conn: runs.start(conn, request, b.now()))
     b.apply(plan)
     with b.store.read() as conn:
-        rows = conn.exec_driver_sql("SELECT outcome FROM runs WHERE dry = 0 ORDER BY id").scalars().all()
-    assert rows == ["error", "applied"]
+        assert [run.id for run in runs.unfinished(conn)] == []
+        ended = runs.get(conn, died)
+    assert ended is not None
+    assert (ended.outcome, ended.exit_code) == ("error", 1)
+    assert "died" in ended.detail
+
+
+@pytest.mark.parametrize("cause", [KeyboardInterrupt, ZeroDivisionError])
+def test_ctrl_c_and_an_unexpected_error_end_the_run_and_the_plan_goes_on(
+    b: Box, cause: type[BaseException], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    logins = two_of_each(b)
+    plan = b.plan()
+
+    def crash_point(name: str) -> None:
+        if name == "import.created":
+            raise cause
+
+    with monkeypatch.context() as patched:
+        patched.setattr("agent.imports.carrier.crash_point", crash_point)
+        with pytest.raises(cause):
+            b.apply(plan)
+    with b.store.read() as conn:
+        run = runs.recent(conn, 1)[0]
+    assert (run.kind, run.dry, run.outcome, run.exit_code) == ("import", False, "error", 1)
+    assert cause.__name__ in run.detail
+    assert b.apply(plan).outcome == "applied"  # at once: the lease was given back
+    all_in_okta_once(b, logins)
+
+
+def test_an_import_that_is_asked_to_stop_finishes_the_account_it_is_at(b: Box, monkeypatch: pytest.MonkeyPatch) -> None:
+    logins = two_of_each(b)
+    plan = b.plan()
+    with monkeypatch.context() as patched:
+        patched.setattr(
+            "agent.imports.carrier.crash_point", lambda name: name == "import.intended" and b.importer.stop.set()
+        )
+        report = b.apply(plan)
+    assert (report.outcome, report.exit_code) == ("stopped", 1)
+    done = [a.login for a in b.stored(plan).plan.actions if a.state is ActionState.DONE]
+    assert done.count("none0@example.com") == 2  # created and assigned
+    assert "none1@example.com" not in done
+    b.importer.stop.clear()
+    assert b.apply(plan).outcome == "applied"
+    all_in_okta_once(b, logins)
 
 
 @pytest.mark.parametrize("path", WRITES)
@@ -141,7 +191,7 @@ def test_an_okta_that_never_answers_ends_the_run_early(b: Box) -> None:
     b.org.faults({"method": "POST", "path": "/api/v1/users", "status": 500, "times": None})
     report = b.apply(plan)
     assert (report.outcome, report.exit_code) == ("incomplete", 1)
-    assert report.counts["pending"] == 4
+    assert report.counts["planned"] == 4
     b.org.faults()
     assert b.apply(plan).counts["done"] == 4
     assert b.apply(b.plan()).counts["done"] == 6
@@ -198,7 +248,7 @@ def test_an_okta_user_assigned_under_another_name_in_between_is_not_assigned_aga
     okta_id = b.okta_user("ann@example.com")
     b.org.provisioning(mode="off")
     plan = b.named("ann@example.com")
-    look = b.importer._surveyor.chosen
+    look = Surveyor.chosen
 
     def late(*args: Any) -> Any:
         found = look(*args)
@@ -206,7 +256,7 @@ def test_an_okta_user_assigned_under_another_name_in_between_is_not_assigned_aga
         b.org.api("POST", f"/apps/{b.org.app_id}/users", body)
         return found
 
-    monkeypatch.setattr(b.importer._surveyor, "chosen", late)
+    monkeypatch.setattr(Surveyor, "chosen", late)
     assert b.apply(plan).outcome == "partial"
     assert "has the app already, as old@example.com" in b.stored(plan).plan.actions[0].error
     assert b.person("ann@example.com")["app_user"]["credentials"]["userName"] == "old@example.com"

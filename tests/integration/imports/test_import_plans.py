@@ -6,12 +6,15 @@ from typing import Any
 import pytest
 
 from agent.imports.planner import Choice
+from agent.imports.survey import Surveyor
 from agent.model.codes import HeldCode, PlanStatus
-from agent.model.errors import Frozen, HeldBack, LeaseHeld, NotFound, UsageError
+from agent.model.errors import Frozen, HeldBack, NotFound, UsageError
 from agent.model.matching import NEW, Apart, ImportState, MatchClass
 from agent.model.users import Origin, Role
+from agent.runs.frame import Silent
 from agent.store import account as account_row
 from agent.store import lease
+from agent.store.plans import StoredPlan
 from support.import_world import EVERYBODY, Box
 
 CREATE, ASSIGN = ("POST", "/api/v1/users"), ("POST", "/api/v1/apps/*/users")
@@ -56,13 +59,9 @@ def test_one_by_one_and_by_listing_sees_the_same(b: Box) -> None:
     listed = {m.account.id: m for m in b.importer.survey().matches}
     assert len(listed) == 26
     for half in (list(listed)[:13], list(listed)[13:]):
-        one_by_one = b.importer._surveyor.chosen(dict.fromkeys(half, ""), _Silent()).matches
+        surveyor = Surveyor(b.store, b.directory, b.okta, b.settings)
+        one_by_one = surveyor.chosen(dict.fromkeys(half, ""), Silent()).matches
         assert one_by_one == tuple(listed[directory_id] for directory_id in half)
-
-
-class _Silent:
-    def step(self, *_: Any) -> None: ...
-    def wait(self, *_: Any) -> None: ...
 
 
 def test_a_managed_account_without_the_app_is_shown_and_never_a_candidate(b: Box) -> None:
@@ -256,7 +255,7 @@ def test_a_plan_is_applied_once(b: Box) -> None:
     b.account("new@example.com")
     plan = b.plan()
     b.apply(plan)
-    with pytest.raises(Frozen, match="applied once"):
+    with pytest.raises(UsageError, match="applied once"):
         b.apply(plan)
 
 
@@ -264,7 +263,7 @@ def test_a_plan_expires(b: Box) -> None:
     b.account("new@example.com")
     plan = b.plan()
     b.ahead = timedelta(hours=24, seconds=1)
-    with pytest.raises(Frozen, match="expired"):
+    with pytest.raises(UsageError, match="expired"):
         b.apply(plan)
     assert b.stored(plan).status is PlanStatus.EXPIRED
 
@@ -283,7 +282,7 @@ def test_no_plan_and_a_plan_of_another_kind_are_refused(b: Box) -> None:
     b.account("new@example.com")
     plan = b.plan()
     b.store.write(lambda conn: conn.exec_driver_sql("UPDATE plans SET kind = 'reconcile'"))
-    with pytest.raises(NotFound, match="no import plan"):
+    with pytest.raises(UsageError, match=f"plans apply {plan.id}"):
         b.apply(plan)
 
 
@@ -293,10 +292,11 @@ def test_a_pause_stops_an_apply_before_and_between(b: Box, monkeypatch: pytest.M
     plan = b.plan()
     monkeypatch.setattr("agent.imports.carrier.crash_point", lambda name: name == "import.assigned" and pause(b))
     report = b.apply(plan)
-    assert (report.outcome, report.counts["done"], report.counts["pending"]) == ("paused", 2, 4)
+    assert (report.outcome, report.counts["done"], report.counts["planned"]) == ("paused", 2, 4)
     monkeypatch.undo()
-    with pytest.raises(Frozen, match="Paused by"):
-        b.apply(plan)
+    report = b.apply(plan)
+    assert (report.outcome, report.exit_code, report.counts["done"]) == ("paused", 1, 2)
+    assert "paused by operator" in report.detail
     b.store.write(account_row.resume)
     assert b.apply(plan).counts["done"] == 6
 
@@ -309,8 +309,10 @@ def test_the_lease_of_another_run_stops_an_apply(b: Box) -> None:
     b.account("new@example.com")
     plan = b.plan()
     ttl = timedelta(minutes=1)
-    with lease.held(b.store, lease.RECONCILE, "other", ttl), pytest.raises(LeaseHeld):
-        b.apply(plan)
+    with lease.held(b.store, lease.RECONCILE, "other", ttl):
+        report = b.apply(plan)
+    assert (report.outcome, report.exit_code) == ("lease_held", 1)
+    assert b.apply(plan).outcome == "applied"
 
 
 @pytest.mark.parametrize(
@@ -325,9 +327,13 @@ def test_an_app_that_could_not_link_freezes_plan_and_apply(b: Box, app: dict[str
     b.account("new@example.com")
     plan = b.plan()
     b.org.set_app(**app)
-    for act in (b.plan, lambda: b.apply(plan)):
-        with pytest.raises(Frozen, match=why):
-            act()
+    frozen(b, plan, why)
+
+
+def frozen(b: Box, plan: StoredPlan, why: str) -> None:
+    for report in (b.importer.plan(EVERYBODY, actor="test"), b.apply(plan)):
+        assert (report.outcome, report.exit_code) == ("frozen", 1)
+        assert why in report.detail
 
 
 def test_nothing_before_the_pins_nor_with_other_ones_nor_on_a_restored_copy(b: Box) -> None:
@@ -339,7 +345,5 @@ def test_nothing_before_the_pins_nor_with_other_ones_nor_on_a_restored_copy(b: B
         ("distrust = 'restored copy'", "accept-restore"),
     ):
         b.store.write(lambda conn, change=change: conn.exec_driver_sql(f"UPDATE account SET {change}"))
-        for act in (b.plan, lambda: b.apply(plan)):
-            with pytest.raises(Frozen, match=why):
-                act()
+        frozen(b, plan, why)
     assert b.importer.survey().matches != ()

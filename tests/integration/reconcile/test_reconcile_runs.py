@@ -10,6 +10,7 @@ from agent.model.codes import ActionState
 from agent.model.users import Role
 from agent.store import account, attention, lease, plans, runs
 from agent.store.engine import Store
+from agent.store.runs import RunRequest
 from support.world import World
 
 Make = Callable[..., World]
@@ -179,7 +180,8 @@ def test_what_a_dead_process_had_sent_is_read_back(w: World, happened: bool) -> 
     [login] = drift(w, 1)
     stored = w.reconcile(apply=False).plan
     now = w.now()
-    run_id = w.store.write(lambda conn: runs.start(conn, kind="sweep", trigger="cli", actor="x", dry=False, now=now))
+    request = RunRequest(kind="sweep", trigger="cli", actor="x", dry=False)
+    run_id = w.store.write(lambda conn: runs.start(conn, request, now))
     w.store.write(lambda conn: plans.mark(conn, stored.id, [1], ActionState.SENT, now))
     if happened:
         w.change(login, title=stored.plan.actions[0].changes["title"].after)

@@ -6,6 +6,7 @@ from agent.model.codes import ActionKind, ActionState, FindingCode, HeldCode, Pl
 from agent.model.plan import Action, Change, Finding, Plan
 from agent.store import findings, plans, runs
 from agent.store.engine import Store
+from agent.store.runs import RunEnd, RunRequest
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 LATER = NOW + timedelta(minutes=1)
@@ -30,8 +31,8 @@ def plan(*actions: Action, **fields) -> Plan:
 
 
 def run(store: Store, **fields) -> int:
-    values = {"kind": "sweep", "trigger": "cli", "actor": "operator", "dry": False, "now": NOW}
-    return store.write(lambda conn: runs.start(conn, **{**values, **fields}))
+    values = {"kind": "sweep", "trigger": "cli", "actor": "operator", "dry": False}
+    return store.write(lambda conn: runs.start(conn, RunRequest(**{**values, **fields}), NOW))
 
 
 def save(store: Store, planned: Plan, **fields) -> int:
@@ -112,7 +113,9 @@ def test_a_run_has_a_start_and_an_end(store: Store) -> None:
     run_id = run(store, scope=("a@example.com",), kind="single")
     with store.read() as conn:
         assert [found.id for found in runs.unfinished(conn)] == [run_id]
-    store.write(lambda conn: runs.finish(conn, run_id, outcome="applied", exit_code=0, counts={"create": 2}, now=LATER))
+    store.write(
+        lambda conn: runs.finish(conn, run_id, RunEnd(outcome="applied", exit_code=0, counts={"create": 2}), LATER)
+    )
     with store.read() as conn:
         found = runs.get(conn, run_id)
         assert found is not None
@@ -126,7 +129,7 @@ def test_the_latest_findings_are_those_of_the_last_sweep_that_ended(store: Store
         run_id = run(store, kind=kind)
         found = [Finding(code=FindingCode.PENDING, login=f"{number}@example.com", detail="d")]
         store.write(lambda conn, r=run_id, f=found: findings.save(conn, r, f))
-        store.write(lambda conn, r=run_id: runs.finish(conn, r, outcome="ok", exit_code=0, counts={}, now=NOW))
+        store.write(lambda conn, r=run_id: runs.finish(conn, r, RunEnd(outcome="ok", exit_code=0), NOW))
     run(store)
     with store.read() as conn:
         latest = findings.latest(conn)
@@ -140,7 +143,7 @@ def test_old_runs_and_plans_go_but_not_what_waits(store: Store) -> None:
     with store.read() as conn:
         started = [found.id for found in runs.unfinished(conn)]
     for run_id in started:
-        store.write(lambda conn, r=run_id: runs.finish(conn, r, outcome="ok", exit_code=0, counts={}, now=NOW))
+        store.write(lambda conn, r=run_id: runs.finish(conn, r, RunEnd(outcome="ok", exit_code=0), NOW))
     store.write(lambda conn: plans.forget(conn, LATER))
     store.write(lambda conn: runs.forget(conn, LATER))
     with store.read() as conn:

@@ -13,6 +13,7 @@ from agent.model.plan import Action, Plan
 from agent.settings import DatabaseSettings
 from agent.store import account, attention, plans, runs, seal, windows
 from agent.store.engine import Store
+from agent.store.runs import RunRequest
 
 Command = Callable[..., tuple[int, str, str]]
 Document = Callable[..., Any]
@@ -36,7 +37,7 @@ def held_plan(store: Store) -> int:
     plan = Plan(actions=(action,), population=10, source_size=9, created=at)
 
     def work(conn: Any) -> int:
-        run = runs.start(conn, kind="sweep", trigger="cli", actor="test", dry=False, now=at)
+        run = runs.start(conn, RunRequest(kind="sweep", trigger="cli", actor="test", dry=False), at)
         return plans.save(
             conn, run_id=run, kind="reconcile", plan=plan, expires=at + timedelta(days=1), status=PlanStatus.HELD
         )

@@ -14,6 +14,7 @@ from agent.model.plan import Finding
 from agent.settings import DatabaseSettings
 from agent.store import findings, runs, seal
 from agent.store.engine import Store
+from agent.store.runs import RunEnd, RunRequest
 
 Command = Callable[..., tuple[int, str, str]]
 Document = Callable[..., Any]
@@ -153,9 +154,9 @@ def test_findings_come_from_the_last_sweep_and_are_safe_in_a_spreadsheet(
     found = Finding(code=FindingCode.LEFT_ALONE, login="=cmd()@example.com", detail="status FUTURE")
 
     def work(conn: Any) -> None:
-        run = runs.start(conn, kind="sweep", trigger="cli", actor="test", dry=True, now=datetime.now(UTC))
+        run = runs.start(conn, RunRequest(kind="sweep", trigger="cli", actor="test", dry=True), datetime.now(UTC))
         findings.save(conn, run, [found])
-        runs.finish(conn, run, outcome="in_step", exit_code=0, counts={"people": 3}, now=datetime.now(UTC))
+        runs.finish(conn, run, RunEnd(outcome="in_step", exit_code=0, counts={"people": 3}), datetime.now(UTC))
 
     write(folder, work)
     assert document("findings")["findings"][0]["code"] == "left_alone"

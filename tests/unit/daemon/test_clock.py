@@ -46,7 +46,7 @@ def test_calls_without_an_answer_are_read_back_at_the_start_without_okta_too() -
     ("outcome", "said"), [(Outcome.INCOMPLETE, True), (Outcome.FROZEN, True), (Outcome.PARTIAL, False)]
 )
 def test_the_log_says_why_a_run_changed_nothing_and_names_nobody(outcome: Outcome, said: bool) -> None:
-    report = RunReport(run_id=1, outcome=outcome, exit_code=1, detail="The remote OpsHelm is down.")
+    report = RunReport(run_id=1, outcome=outcome, detail="The remote OpsHelm is down.")
     with capture_logs() as logs:
         log_run(report)
     assert [line.get("detail") for line in logs] == ["The remote OpsHelm is down." if said else None]

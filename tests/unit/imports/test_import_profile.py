@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from agent.imports.profile import names, okta_profile
+from agent.imports.planner import names, okta_profile
 from agent.model.users import Address, DirectoryUser, Enterprise, MultiValue, Name, Profile
 
 NOW = datetime(2026, 11, 24, tzinfo=UTC)
