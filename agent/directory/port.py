@@ -16,9 +16,9 @@ from agent.model.codes import ActionState, HeldCode, Source
 from agent.model.mapping import Mapping
 from agent.model.plan import Action, Finding
 from agent.model.users import DirectoryUser, Profile
-from agent.settings import Settings
 
 if TYPE_CHECKING:
+    from agent.settings import Settings
     from agent.store.compare import Relation
     from agent.store.engine import Store
     from agent.store.staging import Staging
@@ -182,7 +182,7 @@ class Directory(Protocol):
         """What became of writes whose answer was lost; answers how many are still in doubt. First thing of a run."""
         ...
 
-    def renew(self, settings: Settings) -> None:
+    def renew(self, settings: "Settings") -> None:
         """Take changed settings on; what is under way ends with the old ones."""
         ...
 
