@@ -5,15 +5,13 @@ from typing import Any
 import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
 
 from agent.simulator import ids, paging, render
 from agent.simulator.entities import OrgAppUser
 from agent.simulator.errors import ApiError, invalid, not_found
 from agent.simulator.org import Org
-from agent.simulator.replies import empty, json_body, org_of, page, raw, reply
+from agent.simulator.replies import empty, json_body, org_of, page, paged, reply, routes
 
-_encode = msgspec.json.encode
 _READ_ONLY = {"id", "created", "lastUpdated", "status", "features", "_links", "_embedded", "orn"}
 
 
@@ -40,12 +38,9 @@ def require_app(request: Request) -> Org:
 
 
 async def list_apps(request: Request) -> Response:
-    org, query = org_of(request), request.query_params
-    limit, after = paging.limit_of(query, 20, 200), paging.cursor_of(query)
-    shown = not org.app_deleted and str(org.app["label"]).lower().startswith(query.get("q", "").lower())
-    rows = [app_json(org)] if shown else []
-    found, following = paging.cut(rows, after, limit)
-    return page(request, [_encode(one) for one in found], limit, following)
+    org = org_of(request)
+    begins = str(org.app["label"]).lower().startswith(request.query_params.get("q", "").lower())
+    return paged(request, [org] if begins and not org.app_deleted else [], app_json, (20, 200))
 
 
 async def get_app(request: Request) -> Response:
@@ -86,7 +81,7 @@ async def app_lifecycle(request: Request) -> Response:
 async def list_app_users(request: Request) -> Response:
     """The listing that a sweep reads; what is wrong with it, the control API says."""
     org, query = require_app(request), request.query_params
-    limit, after = paging.limit_of(query, 50, 500), paging.cursor_of(query)
+    limit, after = paging.window_of(query, 50, 500)
     start = query.get("q", "").casefold()
     shows = org.listing.shows
 
@@ -95,8 +90,7 @@ async def list_app_users(request: Request) -> Response:
 
     found, following = paging.cut(org.listing.rows(after, limit), after, limit, wanted)
     expand = query.get("expand") == "user"
-    base, app_id = org.base, org.settings.app_id
-    return page(request, [render.app_user(one, base, app_id, expand=expand) for one in found], limit, following)
+    return page(request, [_shown(org, one, expand=expand) for one in found], limit, following)
 
 
 async def assign_user(request: Request) -> Response:
@@ -107,20 +101,20 @@ async def assign_user(request: Request) -> Response:
     if body.get("scope", "USER") not in ("USER", "GROUP"):
         raise invalid("scope", "scope: The value must be USER or GROUP")
     app_user = org.assignments.assign(org.find(str(body["id"])), body)
-    return _app_user(org, app_user)
+    return reply(_shown(org, app_user))
 
 
 async def get_app_user(request: Request) -> Response:
     org = require_app(request)
     app_user = org.assignments.find(request.path_params["id"])
-    return _app_user(org, app_user, expand=request.query_params.get("expand") == "user")
+    return reply(_shown(org, app_user, expand=request.query_params.get("expand") == "user"))
 
 
 async def update_app_user(request: Request) -> Response:
     org = require_app(request)
     app_user = org.assignments.find(request.path_params["id"])
     org.assignments.update(app_user, await json_body(request))
-    return _app_user(org, app_user)
+    return reply(_shown(org, app_user))
 
 
 async def unassign_user(request: Request) -> Response:
@@ -130,11 +124,10 @@ async def unassign_user(request: Request) -> Response:
 
 
 async def list_app_groups(request: Request) -> Response:
-    org, query = require_app(request), request.query_params
-    limit, after = paging.limit_of(query, 20, 200), paging.cursor_of(query)
-    found, following = paging.cut(list(org.assignments.app_groups), after, limit)
-    expand = query.get("expand") == "group"
-    return page(request, [_encode(_assignment(org, group_id, expand=expand)) for group_id in found], limit, following)
+    org = require_app(request)
+    expand = request.query_params.get("expand") == "group"
+    groups = list(org.assignments.app_groups)
+    return paged(request, groups, lambda group_id: _assignment(org, group_id, expand=expand), (20, 200))
 
 
 async def app_group(request: Request) -> Response:
@@ -175,8 +168,8 @@ def _assignment(org: Org, group_id: str, *, expand: bool) -> dict[str, Any]:
     return body
 
 
-def _app_user(org: Org, app_user: OrgAppUser, *, expand: bool = False) -> Response:
-    return raw(render.app_user(app_user, org.base, org.settings.app_id, expand=expand))
+def _shown(org: Org, app_user: OrgAppUser, *, expand: bool = False) -> msgspec.Raw:
+    return msgspec.Raw(render.app_user(app_user, org.base, org.settings.app_id, expand=expand))
 
 
 def _begins(app_user: OrgAppUser, start: str) -> bool:
@@ -187,20 +180,15 @@ def _begins(app_user: OrgAppUser, start: str) -> bool:
 
 _APP = "/api/v1/apps/{app_id}"
 ROUTES = [
-    Route("/api/v1/apps", list_apps, methods=["GET"]),
-    Route(_APP, get_app, methods=["GET"]),
-    Route(_APP, replace_app, methods=["PUT"]),
-    Route(_APP, delete_app, methods=["DELETE"]),
-    Route(f"{_APP}/lifecycle/{{verb}}", app_lifecycle, methods=["POST"]),
-    Route(f"{_APP}/users", list_app_users, methods=["GET"]),
-    Route(f"{_APP}/users", assign_user, methods=["POST"]),
-    Route(f"{_APP}/users/{{id}}", get_app_user, methods=["GET"]),
-    Route(f"{_APP}/users/{{id}}", update_app_user, methods=["POST"]),
-    Route(f"{_APP}/users/{{id}}", unassign_user, methods=["DELETE"]),
-    Route(f"{_APP}/groups", list_app_groups, methods=["GET"]),
-    Route(f"{_APP}/groups/{{group_id}}", app_group, methods=["GET", "PUT", "DELETE"]),
-    Route(f"{_APP}/features", feature, methods=["GET"]),
-    Route(f"{_APP}/features/{{name}}", feature, methods=["GET", "PUT"]),
-    Route(f"{_APP}/connections/default", connection, methods=["GET", "POST"]),
-    Route(f"{_APP}/connections/default/lifecycle/{{verb}}", connection, methods=["POST"]),
+    *routes("/api/v1/apps", GET=list_apps),
+    *routes(_APP, GET=get_app, PUT=replace_app, DELETE=delete_app),
+    *routes(f"{_APP}/lifecycle/{{verb}}", POST=app_lifecycle),
+    *routes(f"{_APP}/users", GET=list_app_users, POST=assign_user),
+    *routes(f"{_APP}/users/{{id}}", GET=get_app_user, POST=update_app_user, DELETE=unassign_user),
+    *routes(f"{_APP}/groups", GET=list_app_groups),
+    *routes(f"{_APP}/groups/{{group_id}}", GET=app_group, PUT=app_group, DELETE=app_group),
+    *routes(f"{_APP}/features", GET=feature),
+    *routes(f"{_APP}/features/{{name}}", GET=feature, PUT=feature),
+    *routes(f"{_APP}/connections/default", GET=connection, POST=connection),
+    *routes(f"{_APP}/connections/default/lifecycle/{{verb}}", POST=connection),
 ]

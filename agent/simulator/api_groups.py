@@ -2,17 +2,15 @@
 
 from operator import attrgetter
 
-import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
 
-from agent.simulator import api_apps, ids, paging, render
+from agent.simulator import api_apps, ids, render
+from agent.simulator.entities import OrgGroup
 from agent.simulator.errors import ApiError
 from agent.simulator.filters import Filter
-from agent.simulator.replies import empty, json_body, org_of, page, reply
+from agent.simulator.replies import empty, json_body, org_of, page, paged, reply, routes
 
-_encode = msgspec.json.encode
 _FIELDS = {
     "id": attrgetter("id"),
     "type": attrgetter("type"),
@@ -24,15 +22,15 @@ _FIELDS = {
 async def list_groups(request: Request) -> Response:
     """``q`` is the beginning of a name; ``search`` and ``filter`` know id, type and profile.name."""
     org, query = org_of(request), request.query_params
-    limit, after = paging.limit_of(query, 10_000, 10_000), paging.cursor_of(query)
-    groups = list(org.assignments.groups.values())
     start = query.get("q", "").casefold()
     text = query.get("search") or query.get("filter")
     holds = Filter(text, _FIELDS.get, fold="search" in query).compile() if text else None
-    found, following = paging.cut(
-        groups, after, limit, lambda group: group.name.casefold().startswith(start) and (holds is None or holds(group))
-    )
-    return page(request, [_encode(render.group(group, org.base)) for group in found], limit, following)
+
+    def wanted(group: OrgGroup) -> bool:
+        return group.name.casefold().startswith(start) and (holds is None or holds(group))
+
+    groups = list(org.assignments.groups.values())
+    return paged(request, groups, lambda group: render.group(group, org.base), (10_000, 10_000), wanted)
 
 
 async def create_group(request: Request) -> Response:
@@ -59,18 +57,16 @@ async def one_group(request: Request) -> Response:
 
 
 async def group_users(request: Request) -> Response:
-    org, query = org_of(request), request.query_params
-    limit, after = paging.limit_of(query, 1000, 1000), paging.cursor_of(query)
+    org = org_of(request)
     members = org.assignments.members(org.assignments.group(request.path_params["id"]))
-    found, following = paging.cut(members, after, limit)
-    return page(request, [_encode(render.user(one, org.base, single=False)) for one in found], limit, following)
+    return paged(request, members, lambda one: render.user(one, org.base, single=False), (1000, 1000))
 
 
 async def group_apps(request: Request) -> Response:
     org = org_of(request)
     group = org.assignments.group(request.path_params["id"])
     assigned = group.id in org.assignments.app_groups and not org.app_deleted
-    return page(request, [_encode(api_apps.app_json(org))] if assigned else [], 20, None)
+    return page(request, [api_apps.app_json(org)] if assigned else [], 20)
 
 
 async def membership(request: Request) -> Response:
@@ -78,18 +74,14 @@ async def membership(request: Request) -> Response:
     org = org_of(request)
     group = org.assignments.group(request.path_params["id"])
     user = org.find(request.path_params["user_id"])
-    if request.method == "PUT":
-        org.assignments.add_member(group, user)
-    else:
-        org.assignments.remove_member(group, user)
+    org.assignments.set_member(group, user, member=request.method == "PUT")
     return empty()
 
 
 ROUTES = [
-    Route("/api/v1/groups", list_groups, methods=["GET"]),
-    Route("/api/v1/groups", create_group, methods=["POST"]),
-    Route("/api/v1/groups/{id}", one_group, methods=["GET", "PUT", "DELETE"]),
-    Route("/api/v1/groups/{id}/users", group_users, methods=["GET"]),
-    Route("/api/v1/groups/{id}/apps", group_apps, methods=["GET"]),
-    Route("/api/v1/groups/{id}/users/{user_id}", membership, methods=["PUT", "DELETE"]),
+    *routes("/api/v1/groups", GET=list_groups, POST=create_group),
+    *routes("/api/v1/groups/{id}", GET=one_group, PUT=one_group, DELETE=one_group),
+    *routes("/api/v1/groups/{id}/users", GET=group_users),
+    *routes("/api/v1/groups/{id}/apps", GET=group_apps),
+    *routes("/api/v1/groups/{id}/users/{user_id}", PUT=membership, DELETE=membership),
 ]

@@ -2,30 +2,25 @@
 
 from typing import Any
 
-import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
 
 from agent.simulator import ids, render
 from agent.simulator.entities import Hook
-from agent.simulator.errors import ApiError, invalid, not_found
+from agent.simulator.errors import ApiError, found, invalid
 from agent.simulator.org import Org
-from agent.simulator.replies import empty, json_body, org_of, page, reply
+from agent.simulator.replies import empty, json_body, org_of, page, reply, routes
 from agent.simulator.syslog import NOT_FOR_HOOKS
-
-_encode = msgspec.json.encode
 
 
 async def list_hooks(request: Request) -> Response:
     org = org_of(request)
-    return page(request, [_encode(_body(org, hook)) for hook in org.hooks.values()], 200, None)
+    return page(request, [_body(org, hook) for hook in org.hooks.values()], 200)
 
 
 async def create_hook(request: Request) -> Response:
     org = org_of(request)
-    now = ids.now()
-    hook = Hook(id=org.ids.new("who"), created=now, last_updated=now, **_fields(await json_body(request)))
+    hook = Hook(id=org.ids.new("who"), **_fields(await json_body(request)))
     org.hooks[hook.id] = hook
     return reply(_body(org, hook))
 
@@ -61,11 +56,8 @@ async def lifecycle(request: Request) -> Response:
 
 
 def _find(request: Request) -> tuple[Org, Hook]:
-    org, hook_id = org_of(request), request.path_params["id"]
-    hook = org.hooks.get(hook_id)
-    if hook is None:
-        raise not_found(hook_id, "EventHook")
-    return org, hook
+    org = org_of(request)
+    return org, found(org.hooks, request.path_params["id"], "EventHook")
 
 
 def _fields(body: dict[str, Any]) -> dict[str, Any]:
@@ -94,8 +86,7 @@ def _body(org: Org, hook: Hook) -> dict[str, Any]:
 
 
 ROUTES = [
-    Route("/api/v1/eventHooks", list_hooks, methods=["GET"]),
-    Route("/api/v1/eventHooks", create_hook, methods=["POST"]),
-    Route("/api/v1/eventHooks/{id}", one_hook, methods=["GET", "PUT", "DELETE"]),
-    Route("/api/v1/eventHooks/{id}/lifecycle/{verb}", lifecycle, methods=["POST"]),
+    *routes("/api/v1/eventHooks", GET=list_hooks, POST=create_hook),
+    *routes("/api/v1/eventHooks/{id}", GET=one_hook, PUT=one_hook, DELETE=one_hook),
+    *routes("/api/v1/eventHooks/{id}/lifecycle/{verb}", POST=lifecycle),
 ]

@@ -13,15 +13,13 @@ from typing import Any
 import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
 
 from agent.simulator import ids, paging
 from agent.simulator.errors import invalid
 from agent.simulator.filters import Filter, Predicate
-from agent.simulator.replies import org_of, page
+from agent.simulator.replies import org_of, page, routes
 from agent.simulator.syslog import Event
 
-_encode = msgspec.json.encode
 _KEPT = timedelta(days=180)
 _DEFAULT = timedelta(days=7)
 _ROOT_NAMES = (
@@ -33,7 +31,7 @@ _ROOTS = frozenset(_ROOT_NAMES.split())
 
 async def list_events(request: Request) -> Response:
     org, query = org_of(request), request.query_params
-    limit, after = paging.limit_of(query, 100, 1000), paging.cursor_of(query)
+    limit, after = paging.window_of(query, 100, 1000)
     order = query.get("sortOrder", "ASCENDING")
     if order not in ("ASCENDING", "DESCENDING"):
         raise invalid("sortOrder", "sortOrder: The value must be ASCENDING or DESCENDING")
@@ -49,7 +47,7 @@ async def list_events(request: Request) -> Response:
     if polling and following is None:
         # What comes later is behind the last event stored now, wanted or not.
         following = max(after, len(events) - 1)
-    return page(request, [_encode(event) for event in found], limit, following)
+    return page(request, found, limit, following)
 
 
 def _bounds(query: Mapping[str, str]) -> tuple[str, str | None]:
@@ -74,7 +72,7 @@ def _wanted(query: Mapping[str, str], since: str, until: str | None) -> Predicat
             return False
         if holds is not None and not holds(event):
             return False
-        text = _encode(event).decode().casefold() if words else ""
+        text = msgspec.json.encode(event).decode().casefold() if words else ""
         return all(word in text for word in words)
 
     return wanted
@@ -96,4 +94,4 @@ def _resolve(name: str) -> Callable[[Any], Any] | None:
     return read
 
 
-ROUTES = [Route("/api/v1/logs", list_events, methods=["GET"])]
+ROUTES = routes("/api/v1/logs", GET=list_events)

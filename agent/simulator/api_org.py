@@ -1,19 +1,20 @@
-"""What an org says about itself: its id, the app's user schema, the profile mappings."""
+"""What an org says about itself: its id, the app's user schema, the profile mappings. And its token endpoint, whose errors
+have OAuth's shape and not Okta's.
+"""
 
 from typing import Any
+from urllib.parse import parse_qsl
 
-import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
 
 from agent.simulator import render, schema
 from agent.simulator.api_apps import require_app
 from agent.simulator.errors import not_found
+from agent.simulator.oauth import TOKEN_PATH, TokenRefused
 from agent.simulator.org import Org
-from agent.simulator.replies import json_body, org_of, page, reply
+from agent.simulator.replies import json_body, org_of, page, reply, routes
 
-_encode = msgspec.json.encode
 _TO_APP, _TO_USER = "prm0simulated0toapp0", "prm0simulated0touser"
 
 
@@ -68,7 +69,7 @@ async def list_mappings(request: Request) -> Response:
         for one in (_mapping(org, _TO_APP), _mapping(org, _TO_USER))
         if query.get("sourceId") in (None, one["source"]["id"]) and query.get("targetId") in (None, one["target"]["id"])
     ]
-    return page(request, [_encode(one) for one in found], 20, None)
+    return page(request, found, 20)
 
 
 async def one_mapping(request: Request) -> Response:
@@ -79,6 +80,16 @@ async def one_mapping(request: Request) -> Response:
     if request.method == "POST":
         await json_body(request)
     return reply(_mapping(org, mapping_id))
+
+
+async def issue_token(request: Request) -> Response:
+    """POST /oauth2/v1/token."""
+    form = dict(parse_qsl((await request.body()).decode("utf-8", "replace")))
+    try:
+        return reply(org_of(request).oauth.token(form, request.headers.get("dpop")))
+    except TokenRefused as exc:
+        nonce = [] if exc.nonce is None else [(b"dpop-nonce", exc.nonce.encode())]
+        return reply({"error": exc.error, "error_description": exc.description}, exc.status, nonce)
 
 
 def _property(attribute: schema.AppSchemaAttribute) -> dict[str, Any]:
@@ -128,8 +139,9 @@ def _mapping(org: Org, mapping_id: str) -> dict[str, Any]:
 
 
 ROUTES = [
-    Route("/.well-known/okta-organization", well_known, methods=["GET"]),
-    Route("/api/v1/meta/schemas/apps/{app_id}/default", app_schema, methods=["GET"]),
-    Route("/api/v1/mappings", list_mappings, methods=["GET"]),
-    Route("/api/v1/mappings/{id}", one_mapping, methods=["GET", "POST"]),
+    *routes("/.well-known/okta-organization", GET=well_known),
+    *routes("/api/v1/meta/schemas/apps/{app_id}/default", GET=app_schema),
+    *routes("/api/v1/mappings", GET=list_mappings),
+    *routes("/api/v1/mappings/{id}", GET=one_mapping, POST=one_mapping),
+    *routes(TOKEN_PATH, POST=issue_token),
 ]

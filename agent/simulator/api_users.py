@@ -1,21 +1,18 @@
 """/api/v1/users: people, their lifecycle, filter and search."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
-import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
 
-from agent.simulator import paging, render
+from agent.simulator import render
 from agent.simulator.entities import User
 from agent.simulator.errors import ApiError
-from agent.simulator.filters import Filter
+from agent.simulator.filters import Filter, Predicate
 from agent.simulator.org import Org
-from agent.simulator.replies import empty, flag, json_body, org_of, page, reply
+from agent.simulator.replies import empty, flag, json_body, org_of, page, paged, reply, routes
 
-_encode = msgspec.json.encode
 _FIELDS: dict[str, Callable[[User], Any]] = {
     "id": lambda user: user.id,
     "status": lambda user: user.status,
@@ -33,12 +30,9 @@ _SEARCH_OPERATORS = frozenset({"eq", "sw", "co", "gt", "ge", "lt", "le", "pr"})
 async def list_users(request: Request) -> Response:
     """``search`` sees DEPROVISIONED people and lags; the plain list and ``q`` leave them out."""
     org, query = org_of(request), request.query_params
-    limit, after = paging.limit_of(query, 200, 200), paging.cursor_of(query)
-    if "search" in query:
-        found, following = _search(org, query["search"], after, limit)
-    else:
-        found, following = paging.cut(org.rows, after, limit, _wanted(query.get("filter"), query.get("q")))
-    return page(request, [_encode(render.user(one, org.base, single=False)) for one in found], limit, following)
+    wanted = _wanted(query)
+    rows = _indexed(org) if "search" in query else org.rows
+    return paged(request, rows, lambda one: render.user(one, org.base, single=False), (200, 200), wanted)
 
 
 async def create_user(request: Request) -> Response:
@@ -87,8 +81,7 @@ async def lifecycle(request: Request) -> Response:
 async def user_groups(request: Request) -> Response:
     org = org_of(request)
     user = org.find(request.path_params["id"])
-    groups = [_encode(render.group(group, org.base)) for group in org.assignments.groups_of(user)]
-    return page(request, groups, 200, None)
+    return page(request, [render.group(group, org.base) for group in org.assignments.groups_of(user)], 200)
 
 
 def _activate(org: Org, user: User, request: Request) -> dict[str, Any]:
@@ -150,42 +143,41 @@ def _resolve(name: str) -> Callable[[User], Any] | None:
     return lambda user: user.profile.get(attribute)
 
 
-def _wanted(text: str | None, prefix: str | None) -> Callable[[User], bool]:
-    """The plain list leaves DEPROVISIONED people out; a filter says itself what it wants."""
-    if text is not None:
+def _wanted(query: Mapping[str, str]) -> Predicate:
+    """A search or filter says itself whom it wants; the plain list and ``q`` leave DEPROVISIONED people out."""
+    if "search" in query:
+        return Filter(query["search"], _resolve, fold=True, operators=_SEARCH_OPERATORS).compile()
+    if "filter" in query:
         known = _FILTERED.__contains__
         return Filter(
-            text, lambda name: _resolve(name) if known(name) else None, fold=False, operators=_FILTER_OPERATORS
+            query["filter"],
+            lambda name: _resolve(name) if known(name) else None,
+            fold=False,
+            operators=_FILTER_OPERATORS,
         ).compile()
-    if prefix is None:
-        return lambda user: user.status != "DEPROVISIONED"
-    start = prefix.casefold()
+    start = query.get("q", "").casefold()
     names = ("firstName", "lastName", "email")
     return lambda user: (
         user.status != "DEPROVISIONED"
-        and any(str(user.profile.get(name, "")).casefold().startswith(start) for name in names)
+        and (not start or any(str(user.profile.get(name, "")).casefold().startswith(start) for name in names))
     )
 
 
-def _search(org: Org, text: str, after: int, limit: int) -> tuple[list[User], int | None]:
-    """Search reads an index: while it lags (control API), users as they were when the lag began."""
-    wanted = Filter(text, _resolve, fold=True, operators=_SEARCH_OPERATORS).compile()
+def _indexed(org: Org) -> list[User | None]:
+    """What search reads: while its index lags (control API), users as they were when the lag began."""
     stale = org.stale
     if not stale:
-        return paging.cut(org.rows, after, limit, wanted)
+        return org.rows
     rows = [stale.get(one.id, one) if one is not None else None for one in org.rows]
-    gone = [one for one in stale.values() if one is not None and one.id not in org.users]
-    for one in gone:
-        rows[one.row] = one
-    return paging.cut(rows, after, limit, wanted)
+    for one in stale.values():
+        if one is not None and one.id not in org.users:
+            rows[one.row] = one
+    return rows
 
 
 ROUTES = [
-    Route("/api/v1/users", list_users, methods=["GET"]),
-    Route("/api/v1/users", create_user, methods=["POST"]),
-    Route("/api/v1/users/{id}", get_user, methods=["GET"]),
-    Route("/api/v1/users/{id}", update_user, methods=["POST", "PUT"]),
-    Route("/api/v1/users/{id}", delete_user, methods=["DELETE"]),
-    Route("/api/v1/users/{id}/groups", user_groups, methods=["GET"]),
-    Route("/api/v1/users/{id}/lifecycle/{verb}", lifecycle, methods=["POST"]),
+    *routes("/api/v1/users", GET=list_users, POST=create_user),
+    *routes("/api/v1/users/{id}", GET=get_user, POST=update_user, PUT=update_user, DELETE=delete_user),
+    *routes("/api/v1/users/{id}/groups", GET=user_groups),
+    *routes("/api/v1/users/{id}/lifecycle/{verb}", POST=lifecycle),
 ]

@@ -7,7 +7,7 @@ from typing import Any
 
 from agent.simulator import ids, render, schema
 from agent.simulator.entities import LIVE, OrgAppUser, OrgGroup, User
-from agent.simulator.errors import ApiError, invalid, not_found
+from agent.simulator.errors import ApiError, found, invalid, not_found
 from agent.simulator.provisioning import Provisioning
 from agent.simulator.state import OrgState
 from agent.simulator.syslog import group_target
@@ -29,10 +29,7 @@ class Assignments:
     # -- app users -------------------------------------------------------------------------------------------------
 
     def find(self, okta_id: str) -> OrgAppUser:
-        app_user = self.app_users.get(okta_id)
-        if app_user is None:
-            raise not_found(okta_id, "AppUser")
-        return app_user
+        return found(self.app_users, okta_id, "AppUser")
 
     def insert(self, app_user: OrgAppUser) -> None:
         app_user.row = len(self.rows)
@@ -50,7 +47,6 @@ class Assignments:
         given = (body.get("credentials") or {}).get("userName")
         own = {name: value for name, value in (body.get("profile") or {}).items() if name not in schema.MAPPED}
         _require_known(own)
-        now = ids.now()
         app_user = OrgAppUser(
             user=user,
             scope=scope,
@@ -59,9 +55,6 @@ class Assignments:
             user_name=given or self._user_name(user),
             own_name=given is not None,
             own=own or None,
-            created=now,
-            last_updated=now,
-            status_changed=now,
         )
         self.insert(app_user)
         self._org.log.add("application.user_membership.add", app_user=app_user)
@@ -151,26 +144,14 @@ class Assignments:
     # -- groups ----------------------------------------------------------------------------------------------------
 
     def group(self, group_id: str) -> OrgGroup:
-        group = self.groups.get(group_id)
-        if group is None:
-            raise not_found(group_id, "UserGroup")
-        return group
+        return found(self.groups, group_id, "UserGroup")
 
     def create_group(self, name: str, description: str | None, *, kind: str = "OKTA_GROUP") -> OrgGroup:
         if not name:
             raise invalid("name", "name: The field cannot be left blank")
         if any(group.name == name for group in self.groups.values()):
             raise invalid("name", "name: An object with this field already exists in the current organization")
-        now = ids.now()
-        group = OrgGroup(
-            id=self._org.ids.new("00g"),
-            name=name,
-            description=description,
-            type=kind,
-            created=now,
-            last_updated=now,
-            last_membership_updated=now,
-        )
+        group = OrgGroup(id=self._org.ids.new("00g"), name=name, description=description, type=kind)
         self.groups[group.id] = group
         return group
 
@@ -189,26 +170,20 @@ class Assignments:
     def groups_of(self, user: User) -> list[OrgGroup]:
         return [group for group in self.groups.values() if group.everyone or user.id in group.members]
 
-    def add_member(self, group: OrgGroup, user: User) -> None:
+    def set_member(self, group: OrgGroup, user: User, *, member: bool) -> None:
+        """Who joins gets what the group grants, who leaves loses it."""
         if group.everyone:
             raise ApiError("E0000060")
-        if user.id in group.members:
+        if (user.id in group.members) is member:
             return
-        group.members.add(user.id)
+        group.members ^= {user.id}
         group.last_membership_updated = ids.now()
-        self._org.log.add("group.user_membership.add", user=user, extra=(group_target(group.id, group.name),))
-        if user.status != "DEPROVISIONED":
+        verb, target = "add" if member else "remove", (group_target(group.id, group.name),)
+        self._org.log.add(f"group.user_membership.{verb}", user=user, extra=target)
+        if not member:
+            self._revoke_by_groups(user)
+        elif user.status != "DEPROVISIONED":
             self.grant_by_groups(user)
-
-    def remove_member(self, group: OrgGroup, user: User) -> None:
-        if group.everyone:
-            raise ApiError("E0000060")
-        if user.id not in group.members:
-            return
-        group.members.discard(user.id)
-        group.last_membership_updated = ids.now()
-        self._org.log.add("group.user_membership.remove", user=user, extra=(group_target(group.id, group.name),))
-        self._revoke_by_groups(user)
 
     def forget(self, user: User) -> None:
         """A deleted user is in no group any more."""

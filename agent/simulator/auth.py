@@ -12,23 +12,20 @@ if TYPE_CHECKING:
     from agent.simulator.org import Org
 
 #: Path pattern → the scope's middle part.
-_AREAS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
-    (re.compile(pattern), area)
-    for pattern, area in (
-        (r"/api/v1/apps(/|$)", "apps"),
-        (r"/api/v1/users(/|$)", "users"),
-        (r"/api/v1/groups(/|$)", "groups"),
-        (r"/api/v1/logs$", "logs"),
-        (r"/api/v1/eventHooks(/|$)", "eventHooks"),
-        (r"/api/v1/mappings(/|$)", "profileMappings"),
-        (r"/api/v1/meta/schemas/", "schemas"),
-    )
+_AREAS = (
+    (r"/api/v1/apps(/|$)", "apps"),
+    (r"/api/v1/users(/|$)", "users"),
+    (r"/api/v1/groups(/|$)", "groups"),
+    (r"/api/v1/logs$", "logs"),
+    (r"/api/v1/eventHooks(/|$)", "eventHooks"),
+    (r"/api/v1/mappings(/|$)", "profileMappings"),
+    (r"/api/v1/meta/schemas/", "schemas"),
 )
 
 
 def required_scope(method: str, path: str) -> str | None:
     """The scope that an access token needs for this call; None: any valid token will do."""
-    area = next((area for pattern, area in _AREAS if pattern.match(path)), None)
+    area = next((area for pattern, area in _AREAS if re.match(pattern, path)), None)
     return area and f"okta.{area}.{'read' if method == 'GET' else 'manage'}"
 
 

@@ -1,40 +1,23 @@
 """The control API, ``/simulator/…``: what a real org's API has no call for. JSON in and out, without a token."""
 
 import asyncio
+import re
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
 
 from agent.simulator import api_apps, imports, oracle, render, storm
 from agent.simulator.entities import OrgAppUser, User
-from agent.simulator.errors import ApiError, invalid
+from agent.simulator.errors import ApiError, invalid, require_known
 from agent.simulator.org import Org
 from agent.simulator.provisioning import MODES
-from agent.simulator.replies import empty, json_body, org_of, raw, reply
+from agent.simulator.replies import empty, json_body, org_of, reply, routes
 
-_encode = msgspec.json.encode
-_USER_FIELDS = {
-    "status": "status",
-    "created": "created",
-    "activated": "activated",
-    "statusChanged": "status_changed",
-    "lastUpdated": "last_updated",
-    "passwordChanged": "password_changed",
-}
-_APP_USER_FIELDS = {
-    "status": "status",
-    "syncState": "sync_state",
-    "externalId": "external_id",
-    "scope": "scope",
-    "created": "created",
-    "lastUpdated": "last_updated",
-    "statusChanged": "status_changed",
-    "lastSync": "last_sync",
-}
+_USER_FIELDS = ["status", "created", "activated", "statusChanged", "lastUpdated", "passwordChanged"]
+_APP_USER_FIELDS = ["status", "syncState", "externalId", "scope", "created", "lastUpdated", "statusChanged", "lastSync"]
 _PROVISIONING = {"mode", "loss", "scim_url", "scim_key", "time_scale", "external_id", "push_waiting"}
 
 
@@ -45,7 +28,7 @@ async def set_provisioning(request: Request) -> Response:
     """
     org, body = org_of(request), await json_body(request)
     engine = org.provisioning
-    _only(body, _PROVISIONING, "provisioning")
+    require_known(body, _PROVISIONING, "provisioning")
     if body.get("mode", engine.mode) not in MODES or body.get("external_id", "echo") not in ("echo", "own"):
         raise invalid("provisioning", f"mode: one of {', '.join(MODES)}; external_id: echo or own")
     engine.mode = body.get("mode", engine.mode)
@@ -110,7 +93,7 @@ async def set_listing(request: Request) -> Response:
 async def set_search(request: Request) -> Response:
     """``{"lag": true}``: search answers with the people of this moment until the lag is ended."""
     org, body = org_of(request), await json_body(request)
-    _only(body, {"lag"}, "search")
+    require_known(body, {"lag"}, "search")
     org.stale = {} if body.get("lag") else None
     return empty()
 
@@ -123,7 +106,7 @@ async def set_oauth(request: Request) -> Response:
 async def set_limits(request: Request) -> Response:
     """``{"apps": N}``: enforced from now on; null: headers only."""
     body = await json_body(request)
-    _only(body, {"apps"}, "limits")
+    require_known(body, {"apps"}, "limits")
     org_of(request).limits.enforced = body.get("apps")
     return empty()
 
@@ -131,7 +114,7 @@ async def set_limits(request: Request) -> Response:
 async def set_org(request: Request) -> Response:
     """``{"id": …}``: what ``/.well-known/okta-organization`` says."""
     org, body = org_of(request), await json_body(request)
-    _only(body, {"id"}, "org")
+    require_known(body, {"id"}, "org")
     org.id = str(body["id"])
     return empty()
 
@@ -159,7 +142,7 @@ async def set_app_user(request: Request) -> Response:
         del body["credentials"]
     _set_fields(app_user, body, _APP_USER_FIELDS)
     app_user.rendered = None
-    return raw(render.app_user(app_user, org.base, org.settings.app_id))
+    return reply(msgspec.Raw(render.app_user(app_user, org.base, org.settings.app_id)))
 
 
 async def set_user(request: Request) -> Response:
@@ -194,8 +177,8 @@ async def state(request: Request) -> Response:
     for user in org.users.values():
         app_user = org.assignments.app_users.get(user.id)
         want = oracle.wanted(user, app_user, now, settle=settle, suspended_off=off)
-        people.append(_encode(_person(org, user, app_user, want, expected=expected)))
-    return raw(b'{"people":[' + b",".join(people) + b"]}")
+        people.append(_person(org, user, app_user, want, expected=expected))
+    return reply({"people": people})
 
 
 def _person(org: Org, user: User, app_user: OrgAppUser | None, want: str, *, expected: bool) -> dict[str, Any]:
@@ -212,37 +195,30 @@ def _person(org: Org, user: User, app_user: OrgAppUser | None, want: str, *, exp
     return person
 
 
-def _set_fields(one: User | OrgAppUser, body: dict[str, Any], known: dict[str, str]) -> None:
+def _set_fields(one: User | OrgAppUser, body: dict[str, Any], known: list[str]) -> None:
     for name, value in body.items():
         if name in known:
-            setattr(one, known[name], value)
+            setattr(one, re.sub("[A-Z]", lambda capital: f"_{capital[0].lower()}", name), value)
         else:
             one.raw = {**(one.raw or {}), name: value}
 
 
-def _only(body: dict[str, Any], known: set[str], subject: str) -> None:
-    unknown = sorted(set(body) - known)
-    if unknown:
-        raise invalid(subject, *(f"{name}: unknown field" for name in unknown))
-
-
 ROUTES = [
-    Route("/simulator/provisioning", set_provisioning, methods=["PUT"]),
-    Route("/simulator/pushes", pushes, methods=["GET"]),
-    Route("/simulator/tasks", tasks, methods=["GET"]),
-    Route("/simulator/tasks/retry", retry_tasks, methods=["POST"]),
-    Route("/simulator/idle", wait_idle, methods=["GET"]),
-    Route("/simulator/faults", set_faults, methods=["PUT"]),
-    Route("/simulator/faults", get_faults, methods=["GET"]),
-    Route("/simulator/listing", set_listing, methods=["PUT"]),
-    Route("/simulator/search", set_search, methods=["PUT"]),
-    Route("/simulator/oauth", set_oauth, methods=["PUT"]),
-    Route("/simulator/limits", set_limits, methods=["PUT"]),
-    Route("/simulator/org", set_org, methods=["PUT"]),
-    Route("/simulator/app", set_app, methods=["PUT"]),
-    Route("/simulator/app-users/{id}", set_app_user, methods=["PUT"]),
-    Route("/simulator/users/{id}", set_user, methods=["PUT"]),
-    Route("/simulator/events", make_events, methods=["POST"]),
-    Route("/simulator/import", run_import, methods=["POST"]),
-    Route("/simulator/state", state, methods=["GET"]),
+    *routes("/simulator/provisioning", PUT=set_provisioning),
+    *routes("/simulator/pushes", GET=pushes),
+    *routes("/simulator/tasks", GET=tasks),
+    *routes("/simulator/tasks/retry", POST=retry_tasks),
+    *routes("/simulator/idle", GET=wait_idle),
+    *routes("/simulator/faults", GET=get_faults, PUT=set_faults),
+    *routes("/simulator/listing", PUT=set_listing),
+    *routes("/simulator/search", PUT=set_search),
+    *routes("/simulator/oauth", PUT=set_oauth),
+    *routes("/simulator/limits", PUT=set_limits),
+    *routes("/simulator/org", PUT=set_org),
+    *routes("/simulator/app", PUT=set_app),
+    *routes("/simulator/app-users/{id}", PUT=set_app_user),
+    *routes("/simulator/users/{id}", PUT=set_user),
+    *routes("/simulator/events", POST=make_events),
+    *routes("/simulator/import", POST=run_import),
+    *routes("/simulator/state", GET=state),
 ]

@@ -3,19 +3,30 @@
 from dataclasses import dataclass, field
 from typing import Any
 
+from agent.simulator import ids
+
 #: Okta user statuses in which Okta provisions, and in which a person may sign in sooner or later.
 LIVE = frozenset({"ACTIVE", "PROVISIONED", "PASSWORD_EXPIRED", "RECOVERY", "LOCKED_OUT"})
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
-class User:
+class _Dated:
+    """What is made now, unless it is said when."""
+
+    created: str = field(default_factory=ids.now)
+    last_updated: str = ""
+
+    def __post_init__(self) -> None:
+        self.last_updated = self.last_updated or self.created
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class User(_Dated):
     """The central profile. ``profile`` leaves out what has no value."""
 
     id: str
     status: str
     profile: dict[str, Any]
-    created: str
-    last_updated: str
     status_changed: str | None = None
     activated: str | None = None
     password_changed: str | None = None
@@ -27,7 +38,7 @@ class User:
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
-class OrgAppUser:
+class OrgAppUser(_Dated):
     """The per-app profile of one assigned user. Its profile is computed from the user's, but for ``own``."""
 
     user: User
@@ -35,9 +46,7 @@ class OrgAppUser:
     status: str
     sync_state: str
     user_name: str
-    created: str
-    last_updated: str
-    status_changed: str
+    status_changed: str = ""
     last_sync: str | None = None
     external_id: str | None = None
     #: credentials.userName was given at the assignment: it doesn't follow the app's username format.
@@ -51,17 +60,23 @@ class OrgAppUser:
     #: The rendered JSON; None after a change.
     rendered: bytes | None = None
 
+    def __post_init__(self) -> None:
+        _Dated.__post_init__(self)
+        self.status_changed = self.status_changed or self.created
+
 
 @dataclass(slots=True, kw_only=True, eq=False)
-class OrgGroup:
+class OrgGroup(_Dated):
     id: str
     name: str
     description: str | None
     type: str
-    created: str
-    last_updated: str
-    last_membership_updated: str
+    last_membership_updated: str = ""
     members: set[str] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        _Dated.__post_init__(self)
+        self.last_membership_updated = self.created
 
     @property
     def everyone(self) -> bool:
@@ -70,7 +85,7 @@ class OrgGroup:
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
-class Hook:
+class Hook(_Dated):
     id: str
     name: str
     description: str | None
@@ -80,8 +95,6 @@ class Hook:
     auth_key: str
     #: Sent verbatim with each delivery, shown nowhere.
     auth_value: str = field(repr=False)
-    created: str
-    last_updated: str
     status: str = "ACTIVE"
     verification: str = "UNVERIFIED"
 

@@ -1,8 +1,10 @@
 """Okta's error answers. One exception; the web layer turns it into the body that Okta sends. Knows no HTTP library."""
 
 import secrets
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 #: Code → (status, summary). ``{0}`` is filled by the caller.
 CATALOGUE: dict[str, tuple[int, str]] = {
@@ -67,9 +69,22 @@ def error_body(code: str, summary: str, causes: Sequence[str] = ()) -> dict[str,
     }
 
 
+def found(things: Mapping[str, T], key: str, kind: str) -> T:
+    if key not in things:
+        raise not_found(key, kind)
+    return things[key]
+
+
 def not_found(resource: str, kind: str) -> ApiError:
     """E0000007 in Okta's words: kind is User, AppInstance, AppUser, UserGroup, …"""
     return ApiError("E0000007", f"{resource} ({kind})")
+
+
+def require_known(body: Iterable[str], known: Collection[str], subject: str) -> None:
+    """The control API refuses what it doesn't know, so that a typing error is no silent success."""
+    unknown = sorted(set(body) - set(known))
+    if unknown:
+        raise invalid(subject, *(f"{name}: unknown field" for name in unknown))
 
 
 def invalid(subject: str, *causes: str) -> ApiError:

@@ -4,7 +4,7 @@ Who calls says which attributes exist and how they are read; an unknown one, or 
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import UTC
 from typing import Any
 
@@ -57,18 +57,19 @@ class Filter:
         return self._tokens[self._at - 1]
 
     def _either(self) -> Predicate:
-        terms = [self._both()]
-        while self._word() == "or":
-            self._at += 1
-            terms.append(self._both())
-        return terms[0] if len(terms) == 1 else lambda one: any(term(one) for term in terms)
+        return self._joined("or", any, self._both)
 
     def _both(self) -> Predicate:
-        terms = [self._term()]
-        while self._word() == "and":
+        return self._joined("and", all, self._term)
+
+    def _joined(
+        self, word: str, how_many: Callable[[Iterable[bool]], bool], part: Callable[[], Predicate]
+    ) -> Predicate:
+        terms = [part()]
+        while self._word() == word:
             self._at += 1
-            terms.append(self._term())
-        return terms[0] if len(terms) == 1 else lambda one: all(term(one) for term in terms)
+            terms.append(part())
+        return terms[0] if len(terms) == 1 else lambda one: how_many(term(one) for term in terms)
 
     def _term(self) -> Predicate:
         if self._word() == "not":

@@ -4,9 +4,9 @@ Okta's rules: three seconds for an answer, one retry after a time-out or a 5xx, 
 """
 
 import asyncio
+import contextlib
 import secrets
 import uuid
-from typing import Any
 
 import httpx
 import msgspec
@@ -28,16 +28,15 @@ class HookDelivery:
 
     def __init__(self, org: OrgState) -> None:
         self._org = org
-        self._http: httpx.AsyncClient | None = None
+        self._http = httpx.AsyncClient(timeout=TIMEOUT, trust_env=False, verify=trusted())
         self._sending: set[asyncio.Task[None]] = set()
-        self.delivered: list[dict[str, Any]] = []
         org.log.listeners.append(self._announce)
 
     async def verify(self, hook: Hook) -> None:
         """One GET with a challenge that the receiver must echo."""
         challenge = secrets.token_urlsafe(24)
         try:
-            answer = await self._client().get(
+            answer = await self._http.get(
                 hook.uri, headers={**_headers(hook), "x-okta-verification-challenge": challenge}
             )
             echoed = msgspec.json.decode(answer.content).get("verification") if answer.status_code == 200 else None
@@ -55,8 +54,7 @@ class HookDelivery:
         for task in self._sending:
             task.cancel()
         await asyncio.gather(*self._sending, return_exceptions=True)
-        if self._http is not None:
-            await self._http.aclose()
+        await self._http.aclose()
 
     def _announce(self, events: list[Event]) -> None:
         for hook in self._org.hooks.values():
@@ -82,20 +80,11 @@ class HookDelivery:
                 "contentType": "application/json",
             }
         )
-        for attempt in (1, 2):
-            try:
-                answer = await self._client().post(hook.uri, content=body, headers=_headers(hook))
-                status: int | None = answer.status_code
-            except httpx.HTTPError:
-                status = None
-            self.delivered.append({"hook": hook.id, "events": len(events), "attempt": attempt, "status": status})
-            if status is not None and status < 500:
-                return
-
-    def _client(self) -> httpx.AsyncClient:
-        if self._http is None:
-            self._http = httpx.AsyncClient(timeout=TIMEOUT, trust_env=False, verify=trusted())
-        return self._http
+        for _ in ("delivery", "retry"):
+            with contextlib.suppress(httpx.HTTPError):
+                answer = await self._http.post(hook.uri, content=body, headers=_headers(hook))
+                if answer.status_code < 500:
+                    return
 
 
 def _headers(hook: Hook) -> dict[str, str]:

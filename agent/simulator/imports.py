@@ -126,22 +126,14 @@ def _confirm(org: "Org", entry: dict[str, Any], *, activate: bool) -> dict[str, 
     """Bind the account to its person, who is created first where there is none."""
     user = org.users.get(str(entry["okta_id"])) or _create(org, entry, activate=activate)
     app_user = org.assignments.app_users.get(user.id)
-    now = ids.now()
     if app_user is None:
         app_user = OrgAppUser(
-            user=user,
-            scope="USER",
-            status="ACTIVE",
-            sync_state="SYNCHRONIZED",
-            user_name=entry["userName"],
-            created=now,
-            last_updated=now,
-            status_changed=now,
+            user=user, scope="USER", status="ACTIVE", sync_state="SYNCHRONIZED", user_name=entry["userName"]
         )
         org.assignments.insert(app_user)
         org.log.add("application.user_membership.add", app_user=app_user)
     app_user.external_id, app_user.status, app_user.sync_state = entry["id"], "ACTIVE", "SYNCHRONIZED"
-    app_user.last_sync = app_user.last_updated = now
+    app_user.last_sync = app_user.last_updated = ids.now()
     app_user.rendered = None
     org.log.add("application.provision.user.import", app_user=app_user)
     org.provisioning.changed(app_user)

@@ -5,28 +5,24 @@ Only the apps bucket is ever enforced, and only when a limit is asked for. Witho
 
 import re
 import time
-from dataclasses import dataclass
+from typing import NamedTuple
 
 _WINDOW = 60.0
 #: Path pattern → bucket, calls a minute (a token's half of a Workforce org's limits); the first that fits.
-_BUCKETS: tuple[tuple[re.Pattern[str], str, int], ...] = tuple(
-    (re.compile(pattern), name, limit)
-    for pattern, name, limit in (
-        (r"/api/v1/apps/[^/]+$", "app", 250),
-        (r"/api/v1/apps(/|$)", "apps", 50),
-        (r"/api/v1/users/[^/]+$", "user", 1000),
-        (r"/api/v1/users$", "users", 300),
-        (r"/api/v1/groups/[^/]+$", "group", 500),
-        (r"/api/v1/groups(/|$)", "groups", 250),
-        (r"/api/v1/logs$", "logs", 60),
-        (r"/oauth2/", "oauth", 240),
-        (r"", "other", 600),
-    )
+_BUCKETS = (
+    (r"/api/v1/apps/[^/]+$", "app", 250),
+    (r"/api/v1/apps(/|$)", "apps", 50),
+    (r"/api/v1/users/[^/]+$", "user", 1000),
+    (r"/api/v1/users$", "users", 300),
+    (r"/api/v1/groups/[^/]+$", "group", 500),
+    (r"/api/v1/groups(/|$)", "groups", 250),
+    (r"/api/v1/logs$", "logs", 60),
+    (r"/oauth2/", "oauth", 240),
+    (r"", "other", 600),
 )
 
 
-@dataclass(slots=True)
-class Standing:
+class Standing(NamedTuple):
     """What the headers of one answer say. ``allowed`` False: this call is over the limit."""
 
     limit: int
@@ -35,11 +31,8 @@ class Standing:
     allowed: bool
 
     def headers(self) -> list[tuple[bytes, bytes]]:
-        return [
-            (b"x-rate-limit-limit", str(self.limit).encode()),
-            (b"x-rate-limit-remaining", str(self.remaining).encode()),
-            (b"x-rate-limit-reset", str(self.reset).encode()),
-        ]
+        said = {"limit": self.limit, "remaining": self.remaining, "reset": self.reset}
+        return [(f"x-rate-limit-{name}".encode(), str(value).encode()) for name, value in said.items()]
 
 
 class RateLimiter:
@@ -53,7 +46,7 @@ class RateLimiter:
 
     def count(self, path: str) -> Standing:
         """Count one call."""
-        name, limit = next((name, limit) for pattern, name, limit in _BUCKETS if pattern.match(path))
+        name, limit = next((name, limit) for pattern, name, limit in _BUCKETS if re.match(pattern, path))
         now = time.time()
         if name != "apps" or self.enforced is None:
             return Standing(limit, limit - 1, int(now + self._window), allowed=True)

@@ -5,10 +5,9 @@ from typing import Any
 from zlib import crc32
 
 from agent.simulator.entities import OrgAppUser
-from agent.simulator.errors import invalid
+from agent.simulator.errors import require_known
 from agent.simulator.state import OrgState
 
-_KNOWN = {"drop", "drop_ids", "empty", "churn"}
 #: One of so many people of a page moves over the page's edge when the listing churns.
 _CHURN = 20
 
@@ -26,9 +25,7 @@ class ListingFaults:
 
     def configure(self, body: dict[str, Any]) -> None:
         """What is not named is switched off: ``{}`` makes the listing true again."""
-        unknown = sorted(set(body) - _KNOWN)
-        if unknown:
-            raise invalid("listing", *(f"{name}: unknown field" for name in unknown))
+        require_known(body, ("drop", "drop_ids", "empty", "churn"), "listing")
         self._drop = float(body.get("drop") or 0)
         self._drop_ids = frozenset(body.get("drop_ids") or ())
         self._empty = bool(body.get("empty"))

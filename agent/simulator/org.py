@@ -3,6 +3,7 @@
 Assignments and groups are in ``assignments``; pushes in ``provisioning``. Everything here runs on the server's loop.
 """
 
+import dataclasses
 from typing import Any
 
 from agent.simulator import ids, names, schema
@@ -15,7 +16,7 @@ from agent.simulator.limits import RateLimiter
 from agent.simulator.listing import ListingFaults
 from agent.simulator.oauth import OAuth
 from agent.simulator.provisioning import Provisioning
-from agent.simulator.state import PAST, OrgSettings, OrgState
+from agent.simulator.state import PAST, OrgSettings, OrgState, settled_user
 
 _REQUIRED = ("login", "email", "firstName", "lastName")
 
@@ -48,22 +49,14 @@ class Org(OrgState):
         profile = _valid_profile(body.get("profile"), "newUser")
         self._require_free_login(profile["login"], None)
         password = "password" in (body.get("credentials") or {})
-        now = ids.now()
-        user = User(
-            id=self.ids.new("00u"),
-            status="STAGED",
-            profile=profile,
-            created=now,
-            last_updated=now,
-            has_password=password,
-            password_changed=now if password else None,
-        )
+        user = User(id=self.ids.new("00u"), status="STAGED", profile=profile, has_password=password)
+        user.password_changed = user.created if password else None
         self._insert(user)
         self.log.add("user.lifecycle.create", user=user)
         if activate:
             self.activate(user)
         for group_id in body.get("groupIds") or ():
-            self.assignments.add_member(self.assignments.group(group_id), user)
+            self.assignments.set_member(self.assignments.group(group_id), user, member=True)
         return user
 
     def update(self, user: User, changes: Any, *, replace: bool) -> None:
@@ -91,7 +84,7 @@ class Org(OrgState):
     def touch(self, user: User) -> None:
         """Before any change of a user: the lagging search index keeps what it had."""
         if self.stale is not None and user.id not in self.stale:
-            self.stale[user.id] = _copy(user)
+            self.stale[user.id] = dataclasses.replace(user)
         user.last_updated = ids.now()
         app_user = self.app_users.get(user.id)
         if app_user is not None:
@@ -119,13 +112,12 @@ class Org(OrgState):
             self.assignments.remove(app_user)
 
     def suspend(self, user: User) -> None:
-        """Keeps assignments and pushes nothing."""
+        """Keeps assignments and pushes nothing, nor does unsuspend."""
         if user.status != "ACTIVE":
             raise invalid("Cannot suspend a user that is not active", "The user is not active.")
         self._set_status(user, "SUSPENDED", "suspend")
 
     def unsuspend(self, user: User) -> None:
-        """Pushes nothing either."""
         if user.status != "SUSPENDED":
             raise invalid("Cannot unsuspend a user that is not suspended", "The user is not suspended.")
         self._set_status(user, "ACTIVE", "unsuspend")
@@ -179,17 +171,7 @@ class Org(OrgState):
     def _populate(self, count: int, seed: int) -> None:
         pushed = self.provisioning.enabled
         for profile in names.people(count, seed):
-            user = User(
-                id=self.ids.new("00u"),
-                status="ACTIVE",
-                profile=profile,
-                created=PAST,
-                last_updated=PAST,
-                status_changed=PAST,
-                activated=PAST,
-                password_changed=PAST,
-                has_password=True,
-            )
+            user = settled_user(self.ids.new("00u"), profile)
             self._insert(user)
             app_user = OrgAppUser(
                 user=user,
@@ -198,15 +180,9 @@ class Org(OrgState):
                 sync_state="SYNCING" if pushed else "SYNCHRONIZED",
                 user_name=profile["email"],
                 created=PAST,
-                last_updated=PAST,
-                status_changed=PAST,
                 last_sync=None if pushed else PAST,
             )
             self.assignments.insert(app_user)
-
-
-def _copy(user: User) -> User:
-    return User(**{name: getattr(user, name) for name in User.__slots__})
 
 
 def _valid_profile(raw: Any, subject: str) -> dict[str, Any]:

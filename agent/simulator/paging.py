@@ -10,23 +10,16 @@ T = TypeVar("T")
 Links = list[tuple[bytes, bytes]]
 
 
-def limit_of(query: Mapping[str, str], default: int, maximum: int) -> int:
-    """The page size; outside 1..maximum it is Okta's validation error."""
-    text = query.get("limit")
-    if text is None:
-        return default
-    if not text.isdigit() or not 1 <= int(text) <= maximum:
-        raise invalid("limit", f"limit: The value must be between 1 and {maximum}")
-    return int(text)
+def window_of(query: Mapping[str, str], usual: int, largest: int) -> tuple[int, int]:
+    """The page's size and the row after which it begins, -1 without a cursor.
 
-
-def cursor_of(query: Mapping[str, str]) -> int:
-    """The row after which the page begins; -1 without a cursor; E0000029 for one that no page has given."""
-    text = query.get("after")
-    if text is None:
-        return -1
+    A size outside 1..``largest`` is Okta's validation error, a cursor that no page has given is E0000029.
+    """
+    limit, after = query.get("limit", str(usual)), query.get("after")
+    if not limit.isdigit() or not 1 <= int(limit) <= largest:
+        raise invalid("limit", f"limit: The value must be between 1 and {largest}")
     try:
-        return int(text.removeprefix("000u"), 16)
+        return int(limit), -1 if after is None else int(after.removeprefix("000u"), 16)
     except ValueError:
         raise ApiError("E0000029") from None
 
@@ -48,15 +41,14 @@ def cut(
     return page, None
 
 
-def links(url: str, query: Mapping[str, str], limit: int, following: int | str | None) -> Links:
+def links(url: str, query: Mapping[str, str], limit: int, following: int | None) -> Links:
     """The two ``link`` headers; self stands on the last page too."""
     kept = {name: value for name, value in query.items() if name not in ("after", "limit")}
     here = {"after": query["after"]} if "after" in query else {}
     found = [_link(url, {**here, "limit": limit, **kept}, "self")]
     if following is not None:
-        after = f"000u{following:012x}" if isinstance(following, int) else following
         kept.pop("since", None)  # a cursor says where to go on; Okta refuses both together
-        found.append(_link(url, {"after": after, "limit": limit, **kept}, "next"))
+        found.append(_link(url, {"after": f"000u{following:012x}", "limit": limit, **kept}, "next"))
     return found
 
 

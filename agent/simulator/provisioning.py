@@ -69,31 +69,20 @@ class Provisioning:
 
     def assigned(self, app_user: OrgAppUser) -> None:
         """A new assignment, or one whose user has just been activated."""
-        if self._drops("assign", app_user):
+        if not self._push("assign", app_user):
             _mark(app_user, "PROVISIONED", "SYNCHRONIZED", synced=True)
             self._known.add(app_user.user.id)
-            return
-        app_user.sync_state, app_user.rendered = "SYNCING", None
-        self._enqueue(Push(kind="assign", app_user=app_user))
 
     def changed(self, app_user: OrgAppUser) -> None:
         """A mapped attribute has changed."""
-        known = app_user.external_id is not None or app_user.user.id in self._queues
-        pushed = self._org.has_feature("PUSH_PROFILE_UPDATES") and self._org.app_active
-        if not known or not pushed or app_user.user.status not in LIVE:
-            return
-        if self._drops("update", app_user):
+        wanted = app_user.user.status in LIVE and self._follows(app_user, "PUSH_PROFILE_UPDATES")
+        if wanted and not self._push("update", app_user):
             app_user.last_sync, app_user.rendered = ids.now(), None
-            return
-        app_user.sync_state, app_user.rendered = "SYNCING", None
-        self._enqueue(Push(kind="update", app_user=app_user))
 
     def removed(self, app_user: OrgAppUser) -> None:
         """The app user is gone; its account is deactivated if Okta knows it."""
-        known = app_user.external_id is not None or app_user.user.id in self._queues
-        pushed = self._org.has_feature("PUSH_USER_DEACTIVATION") and self._org.app_active
-        if known and pushed and not self._drops("deactivate", app_user):
-            self._enqueue(Push(kind="deactivate", app_user=app_user))
+        if self._follows(app_user, "PUSH_USER_DEACTIVATION"):
+            self._push("deactivate", app_user)
 
     def push_waiting(self) -> int:
         """Send what no push has told the app yet: everybody without an externalId whom Okta would provision."""
@@ -111,10 +100,7 @@ class Provisioning:
         chosen = [task_id for task_id in self.tasks if task_ids is None or task_id in task_ids]
         for task_id in chosen:
             del self.tasks[task_id]
-            push = self._failed.pop(task_id)
-            if push.kind != "deactivate":
-                push.app_user.sync_state, push.app_user.rendered = "SYNCING", None
-            self._enqueue(push)
+            self._enqueue(self._failed.pop(task_id))
         return len(chosen)
 
     async def quiet(self) -> None:
@@ -129,15 +115,24 @@ class Provisioning:
 
     # -- the queue ---------------------------------------------------------------------------------------------------
 
-    def _drops(self, kind: str, app_user: OrgAppUser) -> bool:
+    def _follows(self, app_user: OrgAppUser, feature: str) -> bool:
+        """Whether a change reaches the app: it knows the person, or is just being told."""
+        known = app_user.external_id is not None or app_user.user.id in self._queues
+        return known and self._org.has_feature(feature) and self._org.app_active
+
+    def _push(self, kind: str, app_user: OrgAppUser) -> bool:
+        """False: it was dropped."""
         lost = self.mode == "off" or (self.mode == "lossy" and self._org.draw.random() < self.loss)
-        if not lost and self.enabled:
+        if lost or not self.enabled:
+            self.client.note(_about(kind, app_user), dropped=True)
             return False
-        self.client.note(_about(kind, app_user), dropped=True)
+        self._enqueue(Push(kind=kind, app_user=app_user))
         return True
 
     def _enqueue(self, push: Push) -> None:
         okta_id = push.app_user.user.id
+        if push.kind != "deactivate":
+            push.app_user.sync_state, push.app_user.rendered = "SYNCING", None
         self._quiet.clear()
         queue = self._queues.get(okta_id)
         if queue is not None:
@@ -218,7 +213,8 @@ class Provisioning:
             await self._assign(push, about)
             _mark(app_user, "PROVISIONED", "SYNCHRONIZED", synced=True)
         elif app_user.external_id is not None:
-            await self._update(app_user, app_user.external_id, about)
+            server = await self.client.get(app_user.external_id, about=about)
+            await self._put(app_user, app_user.external_id, server, about)
             self._event("application.provision.user.push_profile", push)
             _mark(app_user, app_user.status, "SYNCHRONIZED", synced=True)
 
@@ -240,10 +236,6 @@ class Provisioning:
             self._event("application.provision.user.push_profile", push)
         self._known.add(app_user.user.id)
         self._event("application.user_membership.provision", push)
-
-    async def _update(self, app_user: OrgAppUser, external_id: str, about: dict[str, Any]) -> None:
-        server = await self.client.get(external_id, about=about)
-        await self._put(app_user, external_id, server, about)
 
     async def _put(self, app_user: OrgAppUser, external_id: str, server: dict[str, Any], about: dict[str, Any]) -> None:
         body = scim_body.replace(

@@ -1,16 +1,22 @@
 """HTTP answers for the routes: JSON through msgspec, bodies read strictly. No rules of Okta's beyond the shapes."""
 
-from typing import Any
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, TypeVar
 
 import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import Route
 
 from agent.simulator import paging
 from agent.simulator.errors import ApiError
 from agent.simulator.org import Org
 
-_encode = msgspec.json.encode
+T = TypeVar("T")
+Endpoint = Callable[[Request], Awaitable[Response]]
+
+
+_object = msgspec.json.Decoder(dict[str, Any]).decode
 
 
 def org_of(request: Request) -> Org:
@@ -18,15 +24,20 @@ def org_of(request: Request) -> Org:
     return org
 
 
-def reply(body: Any, status: int = 200) -> Response:
-    return raw(_encode(body), status)
+def routes(path: str, **methods: Endpoint) -> list[Route]:
+    """``routes("/x", GET=show, DELETE=remove)``."""
+    return [Route(path, endpoint, methods=[method]) for method, endpoint in methods.items()]
 
 
-def raw(body: bytes, status: int = 200, extra: paging.Links | None = None) -> Response:
-    """JSON that is rendered already."""
-    answer = Response(body, status, media_type="application/json")
+def reply(body: Any, status: int = 200, extra: paging.Links | None = None) -> Response:
+    """``body`` as JSON; what is rendered already comes as ``msgspec.Raw``."""
+    answer = Response(msgspec.json.encode(body), status, media_type="application/json")
     answer.raw_headers.extend(extra or ())
     return answer
+
+
+def refuse(error: ApiError) -> Response:
+    return reply(error.body(), error.status)
 
 
 def empty() -> Response:
@@ -34,11 +45,23 @@ def empty() -> Response:
     return Response(status_code=204)
 
 
-def page(request: Request, rendered: list[bytes], limit: int, following: int | str | None) -> Response:
+def page(request: Request, shown: list[Any], limit: int, following: int | None = None) -> Response:
     """A list answer with its link headers."""
     url = f"{org_of(request).base}{request.url.path}"
-    links = paging.links(url, request.query_params, limit, following)
-    return raw(b"[" + b",".join(rendered) + b"]", 200, links)
+    return reply(shown, 200, paging.links(url, request.query_params, limit, following))
+
+
+def paged(
+    request: Request,
+    rows: Sequence[T | None],
+    show: Callable[[T], Any],
+    sizes: tuple[int, int],
+    wanted: Callable[[T], bool] | None = None,
+) -> Response:
+    """The page that the query asks for; ``sizes`` are the usual one and the largest."""
+    limit, after = paging.window_of(request.query_params, *sizes)
+    found, following = paging.cut(rows, after, limit, wanted)
+    return page(request, [show(one) for one in found], limit, following)
 
 
 async def json_body(request: Request, *, required: bool = True) -> dict[str, Any]:
@@ -47,12 +70,9 @@ async def json_body(request: Request, *, required: bool = True) -> dict[str, Any
     if not content and not required:
         return {}
     try:
-        body = msgspec.json.decode(content)
+        return _object(content)
     except msgspec.DecodeError:
         raise ApiError("E0000003") from None
-    if not isinstance(body, dict):
-        raise ApiError("E0000003")
-    return body
 
 
 def flag(request: Request, name: str, *, default: bool) -> bool:

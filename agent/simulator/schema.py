@@ -29,72 +29,56 @@ class AppSchemaAttribute:
     required: bool = False
 
 
-def _core(name: str, title: str, source: str | None = None, *, required: bool = False) -> AppSchemaAttribute:
-    return AppSchemaAttribute(
-        name=name, title=title, source=source or name, external_name=name, path=name, required=required
-    )
-
-
-def _named(name: str, title: str, source: str | None = None, *, required: bool = False) -> AppSchemaAttribute:
-    path = f"name.{name}"
-    return AppSchemaAttribute(
-        name=name, title=title, source=source or name, external_name=path, path=path, required=required
-    )
-
-
-def _enterprise(name: str, title: str, source: str | None = None, path: str | None = None) -> AppSchemaAttribute:
-    path = path or name
+def _attribute(name: str, title: str, source: str = "", place: str = "", namespace: str = CORE) -> AppSchemaAttribute:
+    """``source`` and ``place`` are the name where they aren't said. The type of a value comes from nobody's profile."""
+    place = place or name
+    typed = place.endswith(".type")
+    path = place.replace(".^[primary==true]", "[primary eq true]")
     return AppSchemaAttribute(
         name=name,
         title=title,
-        source=source or name,
-        external_name=path,
-        namespace=ENTERPRISE,
-        path=f"{ENTERPRISE}:{path}",
+        source=None if typed else source or name,
+        external_name=place,
+        namespace=namespace,
+        path=None if typed else path if namespace == CORE else f"{namespace}:{path}",
+        default="work" if typed else None,
+        required=name in ("givenName", "familyName"),
     )
 
 
-def _primary(name: str, title: str, many: str, sub: str, source: str) -> AppSchemaAttribute:
-    external, path = f"{many}.^[primary==true].{sub}", f"{many}[primary eq true].{sub}"
-    return AppSchemaAttribute(name=name, title=title, source=source, external_name=external, path=path)
-
-
-def _kind(name: str, title: str, many: str) -> AppSchemaAttribute:
-    external = f"{many}.^[primary==true].type"
-    return AppSchemaAttribute(name=name, title=title, source=None, external_name=external, default="work")
-
+_EMAIL, _PHONE, _PLACE = (f"{many}.^[primary==true]" for many in ("emails", "phoneNumbers", "addresses"))
 
 ATTRIBUTES: tuple[AppSchemaAttribute, ...] = (
-    _named("givenName", "Given name", "firstName", required=True),
-    _named("familyName", "Family name", "lastName", required=True),
-    _named("middleName", "Middle name"),
-    _named("honorificPrefix", "Honorific prefix"),
-    _named("honorificSuffix", "Honorific suffix"),
-    _primary("email", "Email", "emails", "value", "email"),
-    _kind("emailType", "Email type", "emails"),
-    _core("displayName", "Display name"),
-    _core("nickName", "Nickname"),
-    _core("profileUrl", "Profile Url"),
-    _core("title", "Title"),
-    _core("userType", "User type"),
-    _primary("primaryPhone", "Primary phone", "phoneNumbers", "value", "primaryPhone"),
-    _kind("primaryPhoneType", "Primary phone type", "phoneNumbers"),
-    _core("locale", "Locale"),
-    _core("preferredLanguage", "Preferred language"),
-    _core("timezone", "Time zone"),
-    _enterprise("employeeNumber", "Employee number"),
-    _enterprise("costCenter", "Cost center"),
-    _enterprise("organization", "Organization"),
-    _enterprise("division", "Division"),
-    _enterprise("department", "Department"),
-    _enterprise("managerValue", "Manager value", "managerId", "manager.value"),
-    _enterprise("managerDisplayName", "Manager display name", "manager", "manager.displayName"),
-    _primary("streetAddress", "Street address", "addresses", "streetAddress", "streetAddress"),
-    _primary("locality", "Locality", "addresses", "locality", "city"),
-    _primary("region", "Region", "addresses", "region", "state"),
-    _primary("postalCode", "Postal code", "addresses", "postalCode", "zipCode"),
-    _primary("country", "Country", "addresses", "country", "countryCode"),
-    _kind("addressType", "Address type", "addresses"),
+    _attribute("givenName", "Given name", "firstName", "name.givenName"),
+    _attribute("familyName", "Family name", "lastName", "name.familyName"),
+    _attribute("middleName", "Middle name", place="name.middleName"),
+    _attribute("honorificPrefix", "Honorific prefix", place="name.honorificPrefix"),
+    _attribute("honorificSuffix", "Honorific suffix", place="name.honorificSuffix"),
+    _attribute("email", "Email", place=f"{_EMAIL}.value"),
+    _attribute("emailType", "Email type", place=f"{_EMAIL}.type"),
+    _attribute("displayName", "Display name"),
+    _attribute("nickName", "Nickname"),
+    _attribute("profileUrl", "Profile Url"),
+    _attribute("title", "Title"),
+    _attribute("userType", "User type"),
+    _attribute("primaryPhone", "Primary phone", place=f"{_PHONE}.value"),
+    _attribute("primaryPhoneType", "Primary phone type", place=f"{_PHONE}.type"),
+    _attribute("locale", "Locale"),
+    _attribute("preferredLanguage", "Preferred language"),
+    _attribute("timezone", "Time zone"),
+    _attribute("employeeNumber", "Employee number", namespace=ENTERPRISE),
+    _attribute("costCenter", "Cost center", namespace=ENTERPRISE),
+    _attribute("organization", "Organization", namespace=ENTERPRISE),
+    _attribute("division", "Division", namespace=ENTERPRISE),
+    _attribute("department", "Department", namespace=ENTERPRISE),
+    _attribute("managerValue", "Manager value", "managerId", "manager.value", ENTERPRISE),
+    _attribute("managerDisplayName", "Manager display name", "manager", "manager.displayName", ENTERPRISE),
+    _attribute("streetAddress", "Street address", place=f"{_PLACE}.streetAddress"),
+    _attribute("locality", "Locality", "city", f"{_PLACE}.locality"),
+    _attribute("region", "Region", "state", f"{_PLACE}.region"),
+    _attribute("postalCode", "Postal code", "zipCode", f"{_PLACE}.postalCode"),
+    _attribute("country", "Country", "countryCode", f"{_PLACE}.country"),
+    _attribute("addressType", "Address type", place=f"{_PLACE}.type"),
 )
 BY_NAME = {attribute.name: attribute for attribute in ATTRIBUTES}
 MAPPED = frozenset(attribute.name for attribute in ATTRIBUTES if attribute.source)

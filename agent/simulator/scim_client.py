@@ -60,7 +60,7 @@ class ScimClient:
         self.key: str | None = None
         self.pushes: deque[dict[str, Any]] = deque(maxlen=20_000)
         self.sent = 0
-        self._http: httpx.AsyncClient | None = None
+        self._http = httpx.AsyncClient(timeout=TIMEOUT, trust_env=False, verify=trusted(), headers=_HEADERS)
 
     async def find(self, user_name: str, *, about: dict[str, Any]) -> dict[str, Any] | None:
         """Okta's exists check. 404 with an error body counts as nobody."""
@@ -108,17 +108,13 @@ class ScimClient:
         self.pushes.append({"n": self.sent, "at": ids.now(), **about, **seen})
 
     async def close(self) -> None:
-        if self._http is not None:
-            await self._http.aclose()
-            self._http = None
+        await self._http.aclose()
 
     async def _call(
         self, method: str, path: str, body: Any, about: dict[str, Any], accept: tuple[int, ...] = (200,)
     ) -> tuple[int, Any]:
-        if self._http is None:
-            self._http = httpx.AsyncClient(timeout=TIMEOUT, trust_env=False, verify=trusted())
         key = self.key or ""
-        headers = {**_HEADERS, "Authorization": key if " " in key else f"Bearer {key}"}
+        headers = {"Authorization": key if " " in key else f"Bearer {key}"}
         content = None if body is None else msgspec.json.encode(body)
         try:
             answer = await self._http.request(

@@ -7,13 +7,13 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any, Self
 
 import httpx
 import msgspec
 import uvicorn
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.applications import Starlette
 
 from agent.simulator import render
 from agent.simulator.org import Org
@@ -64,9 +64,9 @@ class SimulatedOrg:
 
     # -- the control API ---------------------------------------------------------------------------------------------
 
-    def call(self, method: str, path: str, body: Any = None) -> Any:
+    def call(self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None) -> Any:
         """One control call; its JSON, or None. An answer that is no success raises httpx.HTTPStatusError."""
-        answer = self._http.request(method, path, json=body)
+        answer = self._http.request(method, path, json=body, headers=headers)
         answer.raise_for_status()
         return msgspec.json.decode(answer.content) if answer.content else None
 
@@ -91,16 +91,13 @@ class SimulatedOrg:
 
     def state(self, query: str = "") -> list[dict[str, Any]]:
         """The people, with what is wanted of each."""
-        people: list[dict[str, Any]] = self.call("GET", f"/simulator/state?{query}")["people"]
-        return people
+        return list(self.call("GET", f"/simulator/state?{query}")["people"])
 
     def pushes(self, since: int = 0) -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = self.call("GET", f"/simulator/pushes?since={since}")["pushes"]
-        return found
+        return list(self.call("GET", f"/simulator/pushes?since={since}")["pushes"])
 
     def tasks(self) -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = self.call("GET", "/simulator/tasks")["tasks"]
-        return found
+        return list(self.call("GET", "/simulator/tasks")["tasks"])
 
     def retry_tasks(self) -> int:
         return int(self.call("POST", "/simulator/tasks/retry")["retried"])
@@ -122,10 +119,7 @@ class SimulatedOrg:
 
     def api(self, method: str, path: str, body: Any = None) -> Any:
         """One call of Okta's API with the API token, below /api/v1; its JSON, or None."""
-        headers = {"Authorization": f"SSWS {self.token}"}
-        answer = self._http.request(method, f"/api/v1{path}", json=body, headers=headers)
-        answer.raise_for_status()
-        return msgspec.json.decode(answer.content) if answer.content else None
+        return self.call(method, f"/api/v1{path}", body, {"Authorization": f"SSWS {self.token}"})
 
 
 def serve(settings: OrgSettings, host: str, port: int, ready: Callable[[str], None]) -> None:
@@ -146,7 +140,7 @@ def _prepare(org: Org, host: str, port: int) -> tuple[uvicorn.Server, socket.soc
     shown = "127.0.0.1" if host in ("", "0.0.0.0") else host  # noqa: S104 - compared, not bound
     org.base = f"http://{shown}:{listener.getsockname()[1]}"
     config = uvicorn.Config(
-        _Lifespan(build(org), org),
+        build(org, _lifespan),
         log_level="error",
         access_log=False,
         server_header=False,
@@ -181,28 +175,18 @@ class _Server(uvicorn.Server):
             await asyncio.sleep(0.1 / _LOOKS)
 
 
-class _Lifespan:
-    """Starts the first pushes when the loop runs, ends the engine before it stops."""
-
-    def __init__(self, app: ASGIApp, org: Org) -> None:
-        self._app = app
-        self._org = org
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "lifespan":
-            await self._app(scope, receive, send)
-            return
-        await receive()
-        if self._org.provisioning.enabled:
-            self._org.provisioning.push_waiting()
-        warming = asyncio.create_task(_warm(self._org))
-        await send({"type": "lifespan.startup.complete"})
-        await receive()
-        warming.cancel()
-        with contextlib.suppress(Exception):
-            await self._org.hook_delivery.close()
-            await self._org.provisioning.close()
-        await send({"type": "lifespan.shutdown.complete"})
+@contextlib.asynccontextmanager
+async def _lifespan(app: Starlette) -> AsyncIterator[None]:
+    """The first pushes go out when the loop runs; the engine ends before it stops."""
+    org: Org = app.state.org
+    if org.provisioning.enabled:
+        org.provisioning.push_waiting()
+    warming = asyncio.create_task(_warm(org))
+    yield
+    warming.cancel()
+    with contextlib.suppress(Exception):
+        await org.hook_delivery.close()
+        await org.provisioning.close()
 
 
 async def _warm(org: Org) -> None:

@@ -47,7 +47,10 @@ class OrgState:
         self.ids = ids.Ids(settings.seed)
         self.id = self.ids.new("00o")
         #: Whom the API token belongs to; in no listing.
-        self.admin = _new_admin(self.ids.new("00u"))
+        login = "admin@example.com"
+        self.admin = settled_user(
+            self.ids.new("00u"), {"login": login, "email": login, "firstName": "Simulated", "lastName": "Admin"}
+        )
         self.users: dict[str, User] = {}
         self.logins: dict[str, User] = {}
         #: In the order of the listing; whoever is removed leaves a hole, so that no page shifts.
@@ -74,20 +77,11 @@ class OrgState:
             raise ApiError("E0000038")
 
 
-def _new_admin(okta_id: str) -> User:
-    login = "admin@example.com"
-    profile = {"login": login, "email": login, "firstName": "Simulated", "lastName": "Admin"}
-    return User(
-        id=okta_id,
-        status="ACTIVE",
-        profile=profile,
-        created=PAST,
-        last_updated=PAST,
-        status_changed=PAST,
-        activated=PAST,
-        password_changed=PAST,
-        has_password=True,
-    )
+def settled_user(okta_id: str, profile: dict[str, Any]) -> User:
+    """Somebody who has been there for long."""
+    user = User(id=okta_id, status="ACTIVE", profile=profile, created=PAST, has_password=True)
+    user.status_changed = user.activated = user.password_changed = PAST
+    return user
 
 
 def _new_app(settings: OrgSettings) -> dict[str, Any]:

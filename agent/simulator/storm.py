@@ -3,7 +3,7 @@
 import itertools
 from typing import TYPE_CHECKING, Any
 
-from agent.simulator.errors import invalid
+from agent.simulator.errors import require_known
 
 if TYPE_CHECKING:
     from agent.simulator.org import Org
@@ -25,9 +25,7 @@ def make(org: "Org", body: dict[str, Any]) -> dict[str, Any]:
 
     They name people of the app and change nobody.
     """
-    unknown = sorted(set(body) - {"count", "duplicate", "shuffle"})
-    if unknown:
-        raise invalid("events", *(f"{name}: unknown field" for name in unknown))
+    require_known(body, ("count", "duplicate", "shuffle"), "events")
     people = list(itertools.islice(org.assignments.app_users.values(), 100_000))
     if not people:
         return {"events": 0, "people": 0}

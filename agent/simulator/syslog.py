@@ -13,15 +13,8 @@ if TYPE_CHECKING:
 
 Event = dict[str, Any]
 Listener = Callable[[list[Event]], None]
-_EMPTY_CLIENT = {
-    "userAgent": None,
-    "zone": None,
-    "device": None,
-    "id": None,
-    "ipAddress": None,
-    "geographicalContext": None,
-}
-_NETWORK = {"asNumber": None, "asOrg": None, "isp": None, "domain": None, "isProxy": None}
+_EMPTY_CLIENT = dict.fromkeys(("userAgent", "zone", "device", "id", "ipAddress", "geographicalContext"))
+_NETWORK = dict.fromkeys(("asNumber", "asOrg", "isp", "domain", "isProxy"))
 #: Event types that an event hook may not subscribe to (Okta's catalogue).
 NOT_FOR_HOOKS = frozenset(
     f"application.user_membership.{verb}" for verb in ("change_username", "provision", "deprovision", "revoke")
@@ -48,7 +41,6 @@ class EventLog:
         app: bool = False,
         extra: tuple[dict[str, Any], ...] = (),
         failure: str | None = None,
-        published: str | None = None,
     ) -> Event:
         """An event in Okta's shape, not stored. Targets: the app user, the app, the user, then ``extra``."""
         targets: list[dict[str, Any]] = []
@@ -63,7 +55,7 @@ class EventLog:
             targets.append(_target(user.id, "User", str(user.profile.get("login")), _name(user)))
         return {
             "uuid": str(UUID(int=self._draw.getrandbits(128), version=4)),
-            "published": published or ids.now(),
+            "published": ids.now(),
             "eventType": event_type,
             "version": "0",
             "severity": "INFO" if failure is None else "WARN",

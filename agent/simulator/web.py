@@ -11,26 +11,27 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Lifespan, Message, Receive, Scope, Send
 
-from agent.simulator import api_apps, api_groups, api_hooks, api_logs, api_oauth, api_org, api_users, auth, control
+from agent.simulator import api_apps, api_groups, api_hooks, api_logs, api_org, api_users, auth, control
 from agent.simulator.errors import ApiError
 from agent.simulator.faults import Fault
 from agent.simulator.limits import Standing
 from agent.simulator.org import Org
-from agent.simulator.replies import reply
+from agent.simulator.replies import refuse
 
 Headers = list[tuple[bytes, bytes]]
 #: Served without a token.
 _OPEN = ("/.well-known/", "/oauth2/", "/simulator/")
 
 
-def build(org: Org) -> ASGIApp:
+def build(org: Org, lifespan: Lifespan[Starlette]) -> ASGIApp:
     """The whole server as one ASGI application."""
-    parts = (api_users, api_apps, api_groups, api_logs, api_hooks, api_org, api_oauth, control)
-    routes = [route for part in parts for route in part.ROUTES]
+    parts = (api_users, api_apps, api_groups, api_logs, api_hooks, api_org, control)
     app = Starlette(
-        routes=routes, exception_handlers={ApiError: _okta_error, HTTPException: _http_error, Exception: _crash}
+        lifespan=lifespan,
+        routes=[route for part in parts for route in part.ROUTES],
+        exception_handlers=dict.fromkeys((ApiError, HTTPException, Exception), _as_okta_says),
     )
     app.router.redirect_slashes = False
     app.state.org = org
@@ -68,7 +69,7 @@ class Gate:
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send, standing: Standing) -> None:
         refusal = self._refusal(scope, standing)
-        answer = self._app if refusal is None else reply(refusal.body(), refusal.status)
+        answer = self._app if refusal is None else refuse(refusal)
         await answer(scope, receive, send)
 
     def _refusal(self, scope: Scope, standing: Standing) -> ApiError | None:
@@ -141,16 +142,8 @@ def _headers(standing: Standing, fault: Fault | None = None) -> Headers:
     return [(b"x-okta-request-id", secrets.token_urlsafe(20).encode()), *standing.headers()]
 
 
-async def _okta_error(_request: Request, exc: Exception) -> Response:
-    assert isinstance(exc, ApiError)
-    return reply(exc.body(), exc.status)
-
-
-async def _http_error(_request: Request, exc: Exception) -> Response:
-    code = "E0000022" if isinstance(exc, HTTPException) and exc.status_code == 405 else "E0000008"
-    error = ApiError(code)
-    return reply(error.body(), error.status)
-
-
-async def _crash(_request: Request, _exc: Exception) -> Response:
-    return reply(ApiError("E0000009").body(), 500)
+async def _as_okta_says(_request: Request, exc: Exception) -> Response:
+    if not isinstance(exc, ApiError):
+        status = exc.status_code if isinstance(exc, HTTPException) else 500
+        exc = ApiError({405: "E0000022", 500: "E0000009"}.get(status, "E0000008"))
+    return refuse(exc)
