@@ -1,7 +1,7 @@
 """The receiver's ASGI app: authenticate → route → handle → answer. Everything under /scim/v2 needs a key, discovery too.
 
-The path is taken as it was sent, never decoded and never tidied up, so there is one spelling of every address: what is
-encoded or doubled is authenticated like everything else and then not found. Bodies are read after the key was checked.
+The path is taken as it was sent, never decoded and tidied up only at its ends: what is encoded or doubled elsewhere is
+authenticated like everything else and then not found. Bodies are read after the key was checked.
 """
 
 import asyncio
@@ -182,8 +182,11 @@ class Receiver:
 
 
 def _parts(path: str) -> list[str]:
-    """The segments under the root. One trailing slash is nothing; an empty segment is one that no route has."""
-    return path[len(ROOT) + 1 :].removesuffix("/").split("/")
+    """The segments under the root. One slash more at either end is nothing: a base address may be entered with its own.
+
+    Any other empty segment is one that no route has.
+    """
+    return path[len(ROOT) + 1 :].removeprefix("/").removesuffix("/").split("/")
 
 
 def _context(request: Request, caller: ApiKey) -> WriteContext:

@@ -25,7 +25,7 @@ CACHE_SECONDS = 2.0
 FLOOD_LIMIT = 100
 FLOOD_SECONDS = 60.0
 _MAX_ADDRESSES = 10_000
-_KEY = re.compile(rb"(?:[Bb][Ee][Aa][Rr][Ee][Rr] +)?(oha_[A-Za-z0-9_-]{20,100})")
+_KEY = re.compile(rb"(?:[Bb][Ee][Aa][Rr][Ee][Rr] +)?(oha_[A-Za-z0-9_-]{20,100})[ \t]*")
 
 log = structlog.get_logger("agent.receiver")
 

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Any
-from urllib.parse import unquote_plus
+from urllib.parse import unquote, unquote_plus
 
 from agent.scim.errors import ScimError, invalid_syntax, invalid_value
 from agent.scim.search_request import LARGEST
@@ -18,6 +18,7 @@ MAX_BODY = 1_000_000
 MAX_HEADERS = 32_768
 #: Parameters that a SCIM query has, twice over.
 _MAX_PARAMETERS = 20
+_BLANK = re.compile(rb" |%20")
 _NUMBER = re.compile(r"(-?)0*([0-9]+)")
 _MEDIA_TYPES = ("application/scim+json", "application/json")
 JSON = (b"content-type", b"application/scim+json")
@@ -80,7 +81,10 @@ def _parameters(query: bytes) -> dict[str, str]:
     for pair in pairs:
         name, _, value = pair.partition(b"=")
         try:
-            key, text = name.decode(), unquote_plus(value.decode(), errors="strict")
+            key, text = name.decode(), value.decode()
+            # Who writes a blank as a blank means a plus by a plus: userName%20eq%20"a+b@example.com", as people type it.
+            plain = _BLANK.search(value) is not None
+            text = unquote(text, errors="strict") if plain else unquote_plus(text, errors="strict")
             if "%" in key:
                 key = unquote_plus(key, errors="strict")
         except UnicodeDecodeError as exc:

@@ -17,6 +17,7 @@ from scim2_models import (
     InvalidFilterException,
     Mutability,
     PatchOp,
+    PatchOperation,
     Path,
     Required,
     Resource,
@@ -61,12 +62,11 @@ AUser: type[Resource[Any]] = Resource.from_schema(
     _schema(CORE_URN, "AUser", (attribute for attribute in CORE if attribute is not EXTERNAL_ID))
 ).__class_getitem__(Enterprise)
 
-#: What clients that are not Okta send (Entra): removes with a value, filters that match nothing yet, unknown attributes.
-POLICY = ScimPolicy(
-    unknown=ScimPolicy.Unknown.ignore,
-    remove_value_as_filter=ScimPolicy.RemoveValue.apply,
-    unmatched_path_filter=ScimPolicy.UnmatchedPathFilter.create,
-)
+#: What clients that are not Okta send (Entra): removes with a value, unknown attributes. A replace of a value that isn't
+#: there is noTarget (RFC 7644 §3.5.2.3) …
+POLICY = ScimPolicy(unknown=ScimPolicy.Unknown.ignore, remove_value_as_filter=ScimPolicy.RemoveValue.apply)
+#: … and an add makes it.
+_ADDING = POLICY.model_copy(update={"unmatched_path_filter": ScimPolicy.UnmatchedPathFilter.create})
 _FILTER = ScimFilter.__class_getitem__(AUser)
 _PATH = Path.__class_getitem__(AUser)
 _PATCH: type[PatchOp[Resource[Any]]] = PatchOp.__class_getitem__(AUser)
@@ -218,7 +218,9 @@ def apply_patch(patch: PatchOp[Resource[Any]], value: dict[str, Any]) -> dict[st
     """The user as a plain object after the PATCH."""
     user = AUser.model_validate(value, scim_policy=POLICY)
     try:
-        patch.patch(user, scim_policy=POLICY)
+        for operation in patch.operations or ():
+            policy = _ADDING if operation.op == PatchOperation.Op.add else POLICY
+            patch.model_copy(update={"operations": [operation]}).patch(user, scim_policy=policy)
     except (SCIMException, ValidationError) as exc:
         raise _refused(exc) from exc
     after: dict[str, Any] = user.model_dump(scim_policy=POLICY)

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any, Protocol
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from agent.model.users import ENTERPRISE_URN, DirectoryUser, Profile
 from agent.scim import body, render
@@ -41,7 +42,7 @@ def read(value: Mapping[str, Any]) -> PatchOperation:
         return _Switch(active)
     from agent.scim import library
 
-    return _Patched(library.read_patch(operations), says_active=any(map(_says_active, operations)))
+    return _Patched(library.read_patch(operations), operations)
 
 
 class _Switch:
@@ -57,9 +58,10 @@ class _Switch:
 
 
 class _Patched:
-    def __init__(self, patch: Any, *, says_active: bool) -> None:
+    def __init__(self, patch: Any, operations: list[dict[str, Any]]) -> None:
         self.patch = patch
-        self.says_active = says_active
+        self.says_active = any(map(_says_active, operations))
+        self._says_managers_name = any(map(_says_managers_name, operations))
 
     def __call__(self, user: DirectoryUser) -> PatchResult:
         from agent.scim import library
@@ -69,7 +71,23 @@ class _Patched:
             raise mutability("userName and active can't be removed.")
         if user.okta_id is not None and after.okta_id is None:
             raise mutability("externalId can't be removed; it binds the account to its Okta user.")
-        return PatchResult(user_name=after.user_name, profile=after.profile, active=after.active, okta_id=after.okta_id)
+        profile = after.profile if self._says_managers_name else _without_former_manager(user.profile, after.profile)
+        return PatchResult(user_name=after.user_name, profile=profile, active=after.active, okta_id=after.okta_id)
+
+
+def _without_former_manager(before: Profile, after: Profile) -> Profile:
+    """Another id is another person: what the account says of the former one goes, unless the PATCH says it too."""
+    if before.enterprise is None or after.enterprise is None:
+        return after
+    old, new = before.enterprise.manager, after.enterprise.manager
+    if old is None or new is None or new.value in (None, old.value):
+        return after
+    new = replace(
+        new,
+        display_name=None if new.display_name == old.display_name else new.display_name,
+        ref=None if new.ref == old.ref else new.ref,
+    )
+    return replace(after, enterprise=replace(after.enterprise, manager=new))
 
 
 def _operations(value: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -135,6 +153,18 @@ def _is_single(path: str) -> bool:
 
 def _names_manager(path: str) -> bool:
     return path.lower() in ("manager", f"{ENTERPRISE_URN}:manager".lower())
+
+
+def _says_managers_name(operation: Mapping[str, Any]) -> bool:
+    """Whether it says the manager's name itself."""
+    path, value = operation.get("path", ""), operation.get("value")
+    if path.lower().endswith("manager.displayname"):
+        return True
+    if not isinstance(value, dict):
+        return False
+    if _names_manager(path):
+        return any(key.lower() == "displayname" for key in value)
+    return any(_says_managers_name({"path": key, "value": item}) for key, item in value.items())
 
 
 def _says_active(operation: Mapping[str, Any]) -> bool:

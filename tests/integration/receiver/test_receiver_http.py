@@ -73,7 +73,8 @@ def test_nothing_is_answered_without_a_key(sqlite_receiver: Served, monkeypatch:
     [
         "/%55sers",
         "/Users%2Fx",
-        "//Users",
+        "///Users",
+        "/Users//x",
         "/users",
         "/Users/x/y",
         "/Schemas/x/y",
@@ -90,6 +91,32 @@ def test_another_spelling_of_an_address_is_no_address(sqlite_receiver: Served, p
     assert ERROR.encode() in answer
 
 
+def test_a_base_address_may_be_entered_with_its_last_slash(sqlite_receiver: Served) -> None:
+    """Okta puts its own "/Users" behind it."""
+    for path in ("//Users?count=1", "//Users/", "//ServiceProviderConfig"):
+        target = f"{urlsplit(sqlite_receiver.url).path}{path}"
+        head = f"GET {target} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {sqlite_receiver.key}\r\nConnection: close\r\n\r\n"
+        assert raw(sqlite_receiver, head.encode())[0] == 200
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        'filter=userName%20eq%20"ann+x@example.com"',
+        "filter=userName%20eq%20%22ann+x%40example.com%22",
+        "filter=userName%20eq%20%22ann%2Bx%40example.com%22",
+        "filter=userName+eq+%22ann%2Bx%40example.com%22",
+    ],
+)
+def test_a_plus_in_a_filter_is_what_its_sender_means(sqlite_receiver: Served, query: str) -> None:
+    if not sqlite_receiver.find('userName eq "ann+x@example.com"')["totalResults"]:
+        sqlite_receiver.create("ann+x@example.com")
+    head = f"GET {urlsplit(sqlite_receiver.url).path}/Users?{query} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {sqlite_receiver.key}\r\nConnection: close\r\n\r\n"
+    status, answer = raw(sqlite_receiver, head.encode())
+    assert status == 200
+    assert b'"totalResults":1' in answer
+
+
 def test_the_key_is_taken_with_bearer_or_bare_and_once(sqlite_receiver: Served) -> None:
     def status(*lines: str) -> int:
         head = "".join(f"Authorization: {line}\r\n" for line in lines)
@@ -99,8 +126,8 @@ def test_the_key_is_taken_with_bearer_or_bare_and_once(sqlite_receiver: Served) 
         )[0]
 
     key = sqlite_receiver.key
-    good = [f"Bearer {key}", key, f"bearer {key}", f"BEARER   {key}"]
-    assert [status(line) for line in good] == [200] * 4
+    good = [f"Bearer {key}", key, f"bearer {key}", f"BEARER   {key}", f"Bearer {key} ", f"{key}\t"]
+    assert [status(line) for line in good] == [200] * len(good)
     bad = [
         "",
         "Bearer",

@@ -7,8 +7,9 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
-from agent.model.users import ENTERPRISE_URN, DirectoryUser, MultiValue, Name, Profile
+from agent.model.users import ENTERPRISE_URN, DirectoryUser, Enterprise, Manager, MultiValue, Name, Profile
 from agent.scim import patch
 from agent.scim.errors import ScimError
 from agent.scim.schema import CORE_URN
@@ -83,7 +84,8 @@ FORMS: list[tuple[list[dict[str, Any]], dict[str, Any]]] = [
         [operation("replace", "emails[primary eq true].value", "n@example.com")],
         {"emails": ({**WORK, "value": "n@example.com"}, HOME)},
     ),
-    ([operation("replace", 'emails[type eq "other"].value', "o@example.com")], {"emails": (WORK, HOME, OTHER)}),
+    ([operation("add", 'emails[type eq "other"].value', "o@example.com")], {"emails": (WORK, HOME, OTHER)}),
+    ([operation("add", 'emails[type eq "other"]', {"value": "o@example.com"})], {"emails": (WORK, HOME, OTHER)}),
     ([operation("add", "emails", [{"value": "o@example.com", "type": "other"}])], {"emails": (WORK, HOME, OTHER)}),
     (
         [operation("add", "emails", [{"value": "o@example.com", "primary": True}])],
@@ -149,6 +151,10 @@ BAD: list[tuple[Any, str]] = [
     ([operation("add", "emails", [{"value": "x", "primary": True}, {"value": "y", "primary": True}])], "invalidValue"),
     ([operation("remove")], "noTarget"),
     ([operation("replace", 'emails[type co "zzz"].value', "x")], "noTarget"),
+    ([operation("add", 'emails[type co "zzz"].value', "x")], "noTarget"),
+    ([operation("replace", 'emails[type eq "other"].value', "o@example.com")], "noTarget"),
+    ([operation("replace", 'emails[type eq "other"]', {"value": "o@example.com"})], "noTarget"),
+    ([operation("replace", 'phoneNumbers[type eq "work"].value', "5")], "noTarget"),
     ([operation("remove", "userName")], "mutability"),
     ([operation("remove", "active")], "mutability"),
     ([operation("remove", "externalId")], "mutability"),
@@ -176,6 +182,38 @@ def test_what_cannot_be_meant_is_refused(operations: Any, scim_type: str) -> Non
         patch.read({} if operations is None else {"Operations": operations})(USER)
     assert (caught.value.status, caught.value.scim_type) == (400, scim_type)
     assert "pydantic" not in caught.value.detail
+
+
+MANAGED = replace(
+    USER, profile=replace(USER.profile, enterprise=Enterprise(manager=Manager(value="old", display_name="Old")))
+)
+
+
+@pytest.mark.parametrize(
+    ("said", "left"),
+    [
+        (operation("replace", f"{ENTERPRISE_URN}:manager", "new"), Manager(value="new")),
+        (operation("replace", f"{ENTERPRISE_URN}:manager", {"value": "new"}), Manager(value="new")),
+        (operation("replace", f"{ENTERPRISE_URN}:manager.value", "new"), Manager(value="new")),
+        (operation("add", f"{ENTERPRISE_URN}:manager", "new"), Manager(value="new")),
+        (operation("replace", None, {ENTERPRISE_URN: {"manager": "new"}}), Manager(value="new")),
+        (operation("replace", None, {f"{ENTERPRISE_URN}:manager.value": "new"}), Manager(value="new")),
+        (operation("replace", f"{ENTERPRISE_URN}:manager", "old"), Manager(value="old", display_name="Old")),
+        (
+            operation("replace", f"{ENTERPRISE_URN}:manager", {"value": "new", "displayName": "Old"}),
+            Manager(value="new", display_name="Old"),
+        ),
+        (
+            operation("replace", None, {ENTERPRISE_URN: {"manager": {"value": "new", "displayName": "New"}}}),
+            Manager(value="new", display_name="New"),
+        ),
+    ],
+    ids=lambda part: str(part)[:60],
+)
+def test_another_manager_takes_the_former_one_s_name_away(said: dict[str, Any], left: Manager) -> None:
+    enterprise = outcome(said, user=MANAGED).profile.enterprise
+    assert enterprise is not None
+    assert enterprise.manager == left
 
 
 def test_all_operations_happen_or_none() -> None:
