@@ -8,45 +8,72 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from msgspec import Struct
+
 from agent.checks.check import Check, ok, warn
 from agent.model.mapping import DEFAULT
 from agent.model.users import ENTERPRISE_URN
 
 _CORE = "urn:ietf:params:scim:schemas:core:2.0:User"
 _MANY = re.compile(r"(\w+)\.\^\[(\w+)==(?:'([^']*)'|\"([^\"]*)\"|(true|false))\](?:\.(\w+))?")
+#: What text can be made of; a list or an object is left out, by push and sweep alike.
+_PLAIN = frozenset({"string", "number", "integer", "boolean"})
 #: Compared apart from the mapping, or not a value of its own.
 _APART = frozenset({"userName", "email", "emailType"})
+
+
+class _Place(Struct, frozen=True):
+    """Where Okta says that an attribute goes."""
+
+    path: str
+    #: None where the schema doesn't say: Okta leaves such an attribute out of what it sends.
+    namespace: str | None
+    type: str
 
 
 def check(schema: Mapping[str, Any], overrides: Mapping[str, str]) -> Check:
     mapping = {name: path for name, path in {**DEFAULT, **overrides}.items() if path}
     places = dict(_places(schema))
+    found = {name: places[name] for name in sorted(mapping.keys() & places.keys())}
     wrong = [
-        f"{name} goes to {places[name]} in Okta and is compared with {path}"
-        for name, path in sorted(mapping.items())
-        if name in places and places[name] != path
+        f"{name} goes to {place.path} in Okta and is compared with {mapping[name]}"
+        for name, place in found.items()
+        if place.path != mapping[name]
     ]
-    unknown = [
+    wrong += [
         f"{name} is not in the app's profile" for name in sorted(overrides) if overrides[name] and name not in places
     ]
-    if wrong or unknown:
+    wrong += [
+        f"{name} has no external namespace, so Okta doesn't send it"
+        for name, place in found.items()
+        if place.namespace is None
+    ]
+    wrong += [
+        f"{name} is of type {place.type} in Okta; OpsHelm keeps text there, so neither push nor sweep takes it"
+        for name, place in found.items()
+        if place.type not in _PLAIN
+    ]
+    if wrong:
         return warn(
             "mapping",
-            "; ".join([*wrong, *unknown]),
+            "; ".join(wrong),
             "correct [mapping], or the attribute in Okta: Directory > Profile Editor > the app",
         )
     others = sorted(name for name in places if name not in mapping and name not in _APART and not name.endswith("Type"))
-    more = f"; not compared: {', '.join(others)}" if others else ""
-    return ok("mapping", f"{len(places.keys() & mapping.keys())} attributes are compared where Okta sends them{more}")
+    texts = [name for name, place in found.items() if place.type != "string"]
+    more = f"; kept as text: {', '.join(texts)}" if texts else ""
+    more += f"; not compared: {', '.join(others)}" if others else ""
+    return ok("mapping", f"{len(found)} attributes are compared where Okta sends them{more}")
 
 
-def _places(schema: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def _places(schema: Mapping[str, Any]) -> Iterator[tuple[str, _Place]]:
     for part in (schema.get("definitions") or {}).values():
         properties = part.get("properties") if isinstance(part, dict) else None
         for name, one in (properties or {}).items():
             external = one.get("externalName") if isinstance(one, dict) else None
             if isinstance(external, str) and external:
-                yield name, scim_path(external, str(one.get("externalNamespace") or ""))
+                namespace = str(one.get("externalNamespace") or "") or None
+                yield name, _Place(scim_path(external, namespace or ""), namespace, str(one.get("type") or "string"))
 
 
 def scim_path(external: str, namespace: str) -> str:

@@ -7,6 +7,7 @@ app                status ACTIVE                                       Applicati
 username format    Email, or Email in lower case                       Sign On → Application username format
 create users       PUSH_NEW_USERS                                      Provisioning → To App → Create Users
 update users       PUSH_PROFILE_UPDATES                                … → Update User Attributes
+username updates   no EXCLUDE_USERNAME_UPDATE_ON_PROFILE_PUSH          Sign On → Update application username on
 deactivate users   PUSH_USER_DEACTIVATION                              … → Deactivate Users
 group push         no GROUP_PUSH                                       Push Groups
 group import       no other feature that has to do with groups         Integration → Import Groups
@@ -16,7 +17,7 @@ profile source     no PROFILE_MASTERING                                Provision
 
 from collections.abc import Iterator
 
-from agent.checks.check import Check, fail, ok
+from agent.checks.check import Check, fail, ok, warn
 from agent.model.okta import App
 
 _PUSHES = (
@@ -45,6 +46,7 @@ def checks(app: App) -> Iterator[Check]:
             yield ok(name, "on")
         else:
             yield fail(name, f"off: {effect}", f"Okta: the app > Provisioning > To App > Edit > {box}")
+    yield _user_name_updates(app)
     yield from _groups(app)
     if "PROFILE_MASTERING" in app.features:
         yield fail(
@@ -76,6 +78,16 @@ def _user_name(app: App) -> Check:
         f"is {text or 'not said'}; OpsHelm needs Email",
         "Okta: the app > Sign On > Edit > Application username format > Email",
     )
+
+
+def _user_name_updates(app: App) -> Check:
+    if "EXCLUDE_USERNAME_UPDATE_ON_PROFILE_PUSH" in app.features:
+        return warn(
+            "username updates",
+            "Create only: Okta doesn't push a changed username; the next sweep renames the account",
+            "Okta: the app > Sign On > Edit > Update application username on > Create and update",
+        )
+    return ok("username updates", "pushed")
 
 
 def _groups(app: App) -> Iterator[Check]:

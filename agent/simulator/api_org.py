@@ -28,7 +28,10 @@ async def app_schema(request: Request) -> Response:
     """GET /meta/schemas/apps/{id}/default."""
     org = require_app(request)
     href = f"{org.base}/api/v1/meta/schemas/apps/{org.settings.app_id}/default"
-    properties = {attribute.name: _property(attribute) for attribute in schema.ATTRIBUTES}
+    properties = {
+        attribute.name: _property(attribute) | org.schema_changes.get(attribute.name, {})
+        for attribute in schema.ATTRIBUTES
+    }
     everything = {"allOf": [{"$ref": "#/definitions/custom"}, {"$ref": "#/definitions/base"}]}
     user_name = {
         "title": "Username",

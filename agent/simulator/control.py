@@ -128,6 +128,14 @@ async def set_app(request: Request) -> Response:
     return reply(api_apps.app_json(org))
 
 
+async def set_schema(request: Request) -> Response:
+    """Fields of attributes of the app's user schema, as they are; without an ``externalNamespace`` one isn't sent."""
+    org = org_of(request)
+    for name, fields in (await json_body(request)).items():
+        org.schema_changes.setdefault(name, {}).update(fields)
+    return empty()
+
+
 async def set_app_user(request: Request) -> Response:
     """Any raw field. ``profile`` is merged, ``without`` lists profile keys to leave out. Nothing is pushed."""
     org = org_of(request)
@@ -216,6 +224,7 @@ ROUTES = [
     *routes("/simulator/limits", PUT=set_limits),
     *routes("/simulator/org", PUT=set_org),
     *routes("/simulator/app", PUT=set_app),
+    *routes("/simulator/schema", PUT=set_schema),
     *routes("/simulator/app-users/{id}", PUT=set_app_user),
     *routes("/simulator/users/{id}", PUT=set_user),
     *routes("/simulator/events", POST=make_events),

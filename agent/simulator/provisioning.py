@@ -223,7 +223,7 @@ class Provisioning:
         found = await self.client.find(app_user.user_name, about=about)
         before = app_user.user.id in self._known
         if found is None:
-            app_user.external_id = await self.client.create(scim_body.create(app_user), about=about)
+            app_user.external_id = await self.client.create(scim_body.create(app_user, self._org.unsent), about=about)
             self._event("application.provision.user.push", push)
         else:
             external_id = str(found["id"])
@@ -241,6 +241,7 @@ class Provisioning:
         body = scim_body.replace(
             server,
             app_user,
+            self._org.unsent,
             user_name=not self._org.has_feature("EXCLUDE_USERNAME_UPDATE_ON_PROFILE_PUSH"),
             own_external_id=self.external_id == "own",
         )

@@ -1,6 +1,7 @@
 """SCIM bodies as Okta's client writes them, from an app user's profile. Pure; sends nothing."""
 
 import copy
+from collections.abc import Collection
 from typing import Any
 
 from agent.simulator import render, schema
@@ -12,7 +13,7 @@ PLACEHOLDER_PASSWORD = "1mz050nq"  # noqa: S105 - no secret: it opens nothing
 _TYPES = {"emails": "emailType", "phoneNumbers": "primaryPhoneType", "addresses": "addressType"}
 
 
-def create(app_user: OrgAppUser) -> dict[str, Any]:
+def create(app_user: OrgAppUser, unsent: Collection[str] = ()) -> dict[str, Any]:
     """The body of POST /Users."""
     body: dict[str, Any] = {
         "schemas": [schema.CORE],
@@ -22,11 +23,18 @@ def create(app_user: OrgAppUser) -> dict[str, Any]:
         "password": PLACEHOLDER_PASSWORD,
         "active": True,
     }
-    _fill(body, render.app_user_profile(app_user))
+    _fill(body, render.app_user_profile(app_user), unsent)
     return body
 
 
-def replace(server: dict[str, Any], app_user: OrgAppUser, *, user_name: bool, own_external_id: bool) -> dict[str, Any]:
+def replace(
+    server: dict[str, Any],
+    app_user: OrgAppUser,
+    unsent: Collection[str] = (),
+    *,
+    user_name: bool,
+    own_external_id: bool,
+) -> dict[str, Any]:
     """The body of PUT /Users/{id}: the server's own, with what Okta maps put in; ``active`` stays the server's."""
     body = copy.deepcopy(server)
     body.setdefault("groups", [])
@@ -34,7 +42,7 @@ def replace(server: dict[str, Any], app_user: OrgAppUser, *, user_name: bool, ow
         body["userName"] = app_user.user_name
     if own_external_id:
         body["externalId"] = app_user.user.id
-    _fill(body, render.app_user_profile(app_user))
+    _fill(body, render.app_user_profile(app_user), unsent)
     return body
 
 
@@ -43,9 +51,9 @@ def patch_active(*, active: bool) -> dict[str, Any]:
     return {"schemas": [PATCH_OP], "Operations": [{"op": "replace", "value": {"active": active}}]}
 
 
-def _fill(body: dict[str, Any], profile: dict[str, Any]) -> None:
+def _fill(body: dict[str, Any], profile: dict[str, Any], unsent: Collection[str]) -> None:
     for attribute in schema.ATTRIBUTES:
-        if attribute.path is None or attribute.name not in profile:
+        if attribute.path is None or attribute.name not in profile or attribute.name in unsent:
             continue
         value = profile[attribute.name]
         many, bracket, rest = attribute.path.partition("[primary eq true].")

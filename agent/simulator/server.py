@@ -83,6 +83,9 @@ class SimulatedOrg:
     def set_app(self, **fields: Any) -> Any:
         return self.call("PUT", "/simulator/app", fields)
 
+    def set_schema(self, **attributes: dict[str, Any]) -> None:
+        self.call("PUT", "/simulator/schema", attributes)
+
     def set_app_user(self, okta_id: str, **fields: Any) -> Any:
         return self.call("PUT", f"/simulator/app-users/{okta_id}", fields)
 

@@ -60,9 +60,19 @@ class OrgState:
         self.hooks: dict[str, Hook] = {}
         self.app = _new_app(settings)
         self.app_deleted = False
+        #: What the control API changed of the app's user schema: attribute → fields of its property.
+        self.schema_changes: dict[str, dict[str, Any]] = {}
         self.app_users: dict[str, OrgAppUser] = {}
         self.app_rows: list[OrgAppUser | None] = []
         self.log = EventLog(self.draw, settings.app_id, lambda: str(self.app["label"]), self.admin.id)
+
+    @property
+    def unsent(self) -> frozenset[str]:
+        """Attributes whose schema has no namespace: Okta doesn't send them."""
+        changes = self.schema_changes.items()
+        return frozenset(
+            n for n, change in changes if "externalNamespace" in change and not change["externalNamespace"]
+        )
 
     @property
     def app_active(self) -> bool:

@@ -44,6 +44,10 @@ def moved_attribute(org: SimulatedOrg) -> None:
     org.faults({"method": "GET", "path": "/api/v1/meta/schemas/*", "times": None, "status": 200, "body": schema})
 
 
+def unsent_attribute(org: SimulatedOrg) -> None:
+    org.set_schema(title={"externalNamespace": None})
+
+
 def owner_assigned(org: SimulatedOrg) -> None:
     someone = org.api("GET", f"/users/{org.state()[0]['okta_id']}")
     org.faults({"method": "GET", "path": "/api/v1/users/me", "times": None, "status": 200, "body": someone})
@@ -59,11 +63,16 @@ WRONG: dict[str, tuple[Callable[[SimulatedOrg], Any], set[tuple[str, str]]]] = {
     "no create": (lambda org: org.set_app(**without("PUSH_NEW_USERS")), {("create users", "fail")}),
     "no update": (lambda org: org.set_app(**without("PUSH_PROFILE_UPDATES")), {("update users", "fail")}),
     "no deactivate": (lambda org: org.set_app(**without("PUSH_USER_DEACTIVATION")), {("deactivate users", "fail")}),
+    "rename on create only": (
+        lambda org: org.set_app(features=[*GOOD, "EXCLUDE_USERNAME_UPDATE_ON_PROFILE_PUSH"]),
+        {("username updates", "warn")},
+    ),
     "group push": (lambda org: org.set_app(features=[*GOOD, "GROUP_PUSH"]), {("group push", "fail")}),
     "group import": (lambda org: org.set_app(features=[*GOOD, "IMPORT_GROUPS"]), {("group import", "fail")}),
     "profile source": (lambda org: org.set_app(features=[*GOOD, "PROFILE_MASTERING"]), {("profile source", "fail")}),
     "an e-mail": (other_email, {("e-mails", "warn")}),
     "mapping": (moved_attribute, {("mapping", "warn")}),
+    "an attribute that Okta doesn't send": (unsent_attribute, {("mapping", "warn")}),
     "token of a user of the app": (owner_assigned, {("token owner", "fail")}),
     "everything": (
         lambda org: org.set_app(status="INACTIVE", features=["GROUP_PUSH", "PROFILE_MASTERING"]),
@@ -99,6 +108,7 @@ def test_each_fault_is_named_and_no_other(org: SimulatedOrg, states: Any, name: 
     finally:
         org.set_app(**{key: app[key] for key in ("status", "features", "credentials")})
         org.faults()
+        org.set_schema(title={"externalNamespace": CORE})
         reset_emails(org)
     found = {(one["name"], one["state"]) for one in answer["checks"] if one["state"] != "ok"}
     named = {line for line in found if line[0] not in USUAL or line[1] == "fail"}

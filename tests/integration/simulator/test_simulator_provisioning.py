@@ -6,6 +6,7 @@ from urllib.parse import unquote
 import pytest
 
 from agent.simulator import SimulatedOrg
+from agent.simulator.schema import CORE
 
 PATCH_OFF = {
     "schemas": ["urn:ietf:params:scim:api:messages:2.0:PatchOp"],
@@ -103,6 +104,18 @@ def test_a_changed_attribute_is_read_and_put_into_the_servers_own_body(pushing: 
     assert "department" not in put[ENTERPRISE]
     assert put["custom"] == {"kept": 1}
     assert put["active"] is False, "a profile push doesn't change active"
+
+
+def test_an_attribute_without_a_namespace_is_not_sent(pushing: SimulatedOrg, scim: Any) -> None:
+    pushing.set_schema(title={"externalNamespace": None})
+    pushing.api("POST", f"/users/{first(pushing)['okta_id']}", {"profile": {"title": "Boss", "displayName": "B"}})
+    pushing.wait_idle()
+    put = scim.calls[1][2]
+    assert put["displayName"] == "B"
+    assert put.get("title") != "Boss"
+    schema = pushing.api("GET", f"/meta/schemas/apps/{pushing.app_id}/default")
+    assert schema["definitions"]["custom"]["properties"]["title"]["externalNamespace"] is None
+    pushing.set_schema(title={"externalNamespace": CORE})
 
 
 def test_a_change_that_changes_nothing_pushes_nothing(pushing: SimulatedOrg, scim: Any) -> None:

@@ -44,6 +44,24 @@ def test_an_attribute_that_goes_elsewhere_is_named_with_both_places() -> None:
     assert "title goes to jobTitle in Okta and is compared with title" in found.detail
 
 
+@pytest.mark.parametrize("namespace", [None, ""])
+def test_an_attribute_without_a_namespace_is_named_for_okta_does_not_send_it(namespace: Any) -> None:
+    found = check(schema(title={"externalName": "title", "externalNamespace": namespace}), {})
+    assert found.state is CheckState.WARN
+    assert found.detail == "title has no external namespace, so Okta doesn't send it"
+
+
+def test_a_list_where_text_is_kept_is_named_and_a_number_becomes_text() -> None:
+    def title(kind: str) -> Any:
+        return check(schema(title={"externalName": "title", "externalNamespace": CORE, "type": kind}), {})
+
+    assert title("array").state is CheckState.WARN
+    assert "title is of type array in Okta" in title("array").detail
+    for kind in ("number", "integer", "boolean"):
+        assert title(kind).state is CheckState.OK
+        assert "kept as text: title" in title(kind).detail
+
+
 def test_an_override_for_an_attribute_that_the_app_has_not_is_named() -> None:
     assert "badge is not in the app's profile" in check(schema(), {"badge": "externalBadge"}).detail
 
