@@ -97,7 +97,6 @@ class FindingCode(StrEnum):
     PENDING = "pending"
     SYNC_ERROR = "sync_error"
     ABSENCE_DISPROVED = "absence_disproved"
-    NOT_CONFIRMED = "not_confirmed"
     APP_LABEL_CHANGED = "app_label_changed"
     IMPORT_CANDIDATE = "import_candidate"
     DUPLICATE_LISTED = "duplicate_listed"

@@ -27,6 +27,7 @@
     │   │   └── ListingUnreliable 1   soft: its listing contradicts itself; what is missing in it proves nothing
     │   ├── Unreadable            1   one account of the remote is not what SCIM says; the others are
     │   └── Refused               1   a rule forbids this write; nothing was changed but its journal row
+    │       └── RemoteRefused     1   the rule is the remote OpsHelm's own
     ├── Frozen                    1   this run may change nothing; says why
     └── HeldBack                  4   the guard holds it; a person decides
 """
@@ -181,6 +182,17 @@ class Refused(DirectoryError):
         super().__init__(detail)
         self.reason = reason
         self.retry_after = retry_after
+
+
+class RemoteRefused(Refused):
+    """The remote OpsHelm's own no, which is handed on as it is: its status, scimType and words."""
+
+    code = "remote_refused"
+
+    def __init__(self, status: int, detail: str, scim_type: str | None) -> None:
+        super().__init__(RefusalCode.INVALID_VALUE, detail)
+        self.status = status
+        self.scim_type = scim_type
 
 
 class Frozen(AgentError):

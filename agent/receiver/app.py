@@ -21,11 +21,11 @@ from agent.model.errors import AgentError
 from agent.receiver import metrics, openapi
 from agent.receiver.auth import Authenticator, Keys
 from agent.receiver.messages import CLOSE, Receive, Request, Response, Scope, Send
-from agent.receiver.refusals import Refusals, translate
+from agent.receiver.refusals import Refusals, ScimError, translate
 from agent.receiver.stored import StoredKeys, StoredRefusals
 from agent.receiver.users import Users
 from agent.scim import discovery
-from agent.scim.errors import ScimError, error_body
+from agent.scim.errors import error_body
 from agent.scim.render import page
 from agent.settings import Settings
 from agent.store.engine import Store

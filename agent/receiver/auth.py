@@ -17,7 +17,7 @@ import structlog
 
 from agent.receiver.messages import Request
 from agent.receiver.metrics import UNAUTHORIZED
-from agent.scim.errors import ScimError
+from agent.receiver.refusals import ScimError
 from agent.store.keys import TOUCH_EVERY, ApiKey, Scope
 
 CACHE_SECONDS = 2.0

@@ -37,7 +37,7 @@ from agent.receiver.messages import CLOSE, MAX_BODY, NO_STORE, Receive, Scope, S
 from agent.receiver.metrics import HOOK_EVENTS, HOOKS
 from agent.reconcile.event_queue import Queued, queue
 from agent.scim import strict
-from agent.scim.errors import ScimError
+from agent.scim.errors import ScimRefused
 from agent.settings import Settings
 from agent.store.engine import Store
 
@@ -164,7 +164,7 @@ def decode(body: bytes) -> Delivery:
     """A delivery; one event that can't be read doesn't cost the others."""
     try:
         message = strict.decode(body, cased=True)
-    except ScimError:
+    except ScimRefused:
         raise _Answer(400, "malformed") from None
     data, source = message.get("data"), message.get("source")
     found = data.get("events") if isinstance(data, dict) else None

@@ -5,7 +5,8 @@ from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Any
 from urllib.parse import unquote, unquote_plus
 
-from agent.scim.errors import ScimError, invalid_syntax, invalid_value
+from agent.receiver.refusals import ScimError
+from agent.scim.errors import invalid_syntax, invalid_value
 from agent.scim.search_request import LARGEST
 
 Scope = MutableMapping[str, Any]

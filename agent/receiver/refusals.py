@@ -8,6 +8,8 @@ another owner of the name, a rule about the account        409
 a local account                                            409; 403 for a DELETE
 a limit on deactivations                                   429 with Retry-After: Okta comes back by itself
 a value                                                    400 invalidValue
+SCIM's own rules about bodies, paths and filters           400 with that rule's scimType
+a remote OpsHelm's own rule                                its status, scimType and words
 no such user (for SCIM)                                    404
 a lost race with If-Match                                  412
 the database, a remote OpsHelm or a lack of memory, now    429 with Retry-After: 60 (Okta retries nothing else)
@@ -27,11 +29,12 @@ from agent.model.errors import (
     NotDone,
     NotFound,
     Refused,
+    RemoteRefused,
     StoreUnavailable,
     Unreadable,
     VersionConflict,
 )
-from agent.scim.errors import ScimError
+from agent.scim.errors import ScimRefused, error_body
 
 #: What can't be done just now is worth another try after this many seconds.
 RETRY_AFTER = 60
@@ -61,6 +64,27 @@ NO_MEMORY = "OpsHelm's agent has no memory left just now; please try again later
 NO_SUCH_USER = "There is no such user."
 
 
+class ScimError(Exception):
+    """What a request is answered with when it is refused. ``detail`` never holds a value; Okta shows it to its admins."""
+
+    def __init__(
+        self, status: int, detail: str, scim_type: str | None = None, *, retry_after: int | None = None
+    ) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.detail = detail
+        self.scim_type = scim_type
+        self.retry_after = retry_after
+        #: For a 405: what is allowed instead.
+        self.allow: tuple[str, ...] = ()
+        #: The journal knows of it already, or is not to.
+        self.journalled = False
+
+    @property
+    def body(self) -> bytes:
+        return error_body(self.status, self.detail, self.scim_type)
+
+
 class Refusals(Protocol):
     """Where the receiver writes down what it refused before the directory was asked: one journal row of kind refused."""
 
@@ -74,6 +98,10 @@ def translate(exc: Exception, method: str) -> ScimError | None:
     match exc:
         case ScimError():
             return exc
+        case ScimRefused():
+            return ScimError(400, exc.detail, exc.scim_type)
+        case RemoteRefused():
+            return ScimError(exc.status, exc.detail, exc.scim_type)
         case Refused():
             status, scim_type = _STATUSES[exc.reason]
             if exc.reason is RefusalCode.LOCAL_ACCOUNT and method == "DELETE":

@@ -12,10 +12,10 @@ from agent.model.users import DirectoryUser, identity_key
 from agent.receiver.commit_wakeup import Waiting
 from agent.receiver.messages import Receive, Request, Response, read_body
 from agent.receiver.metrics import WAITING
-from agent.receiver.refusals import NO_SUCH_USER, translate
+from agent.receiver.refusals import NO_SUCH_USER, ScimError, translate
 from agent.scim import body, filter, patch, projection, render, search_request, strict  # noqa: A004 - our module, not the builtin
 from agent.scim.discovery import MAX_RESULTS
-from agent.scim.errors import ScimError, invalid_value
+from agent.scim.errors import invalid_value
 from agent.scim.terms import Compare, Filter
 from agent.store.crash_points import crash_point
 

@@ -1,4 +1,4 @@
-"""SCIM errors (RFC 7644 §3.12) as exceptions and as bodies. Knows statuses; does not know which rule maps to which."""
+"""SCIM errors (RFC 7644 §3.12) as exceptions and as bodies. Which of them has which status is the receiver's to say."""
 
 import msgspec
 
@@ -15,7 +15,7 @@ class _Body(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
     detail: str = ""
 
 
-class ScimError(Refused):
+class ScimRefused(Refused):
     """A request that SCIM's own rules refuse. ``detail`` names the attribute, never a value; Okta shows it to its admins.
 
     It is a Refused, so that a ``change`` handed to Directory.modify may raise it.
@@ -23,45 +23,35 @@ class ScimError(Refused):
 
     code = "scim"
 
-    def __init__(
-        self, status: int, detail: str, scim_type: str | None = None, *, retry_after: int | None = None
-    ) -> None:
-        super().__init__(RefusalCode.INVALID_VALUE, detail, retry_after=retry_after)
-        self.status = status
+    def __init__(self, detail: str, scim_type: str | None) -> None:
+        super().__init__(RefusalCode.INVALID_VALUE, detail)
+        #: RFC 7644 table 9.
         self.scim_type = scim_type
-        #: For a 405: what is allowed instead.
-        self.allow: tuple[str, ...] = ()
-        #: The journal knows of it already, or is not to.
-        self.journalled = False
-
-    @property
-    def body(self) -> bytes:
-        return error_body(self.status, self.detail, self.scim_type)
 
 
 def error_body(status: int, detail: str, scim_type: str | None = None) -> bytes:
     return msgspec.json.encode(_Body((ERROR_URN,), str(status), scim_type, detail))
 
 
-def invalid_syntax(detail: str) -> ScimError:
-    return ScimError(400, detail, "invalidSyntax")
+def invalid_syntax(detail: str) -> ScimRefused:
+    return ScimRefused(detail, "invalidSyntax")
 
 
-def invalid_value(detail: str) -> ScimError:
-    return ScimError(400, detail, "invalidValue")
+def invalid_value(detail: str) -> ScimRefused:
+    return ScimRefused(detail, "invalidValue")
 
 
-def invalid_path(detail: str) -> ScimError:
-    return ScimError(400, detail, "invalidPath")
+def invalid_path(detail: str) -> ScimRefused:
+    return ScimRefused(detail, "invalidPath")
 
 
-def invalid_filter(detail: str) -> ScimError:
-    return ScimError(400, detail, "invalidFilter")
+def invalid_filter(detail: str) -> ScimRefused:
+    return ScimRefused(detail, "invalidFilter")
 
 
-def mutability(detail: str) -> ScimError:
-    return ScimError(400, detail, "mutability")
+def mutability(detail: str) -> ScimRefused:
+    return ScimRefused(detail, "mutability")
 
 
-def no_target(detail: str) -> ScimError:
-    return ScimError(400, detail, "noTarget")
+def no_target(detail: str) -> ScimRefused:
+    return ScimRefused(detail, "noTarget")

@@ -2,7 +2,7 @@
 
 import re
 
-from agent.scim.errors import ScimError, invalid_filter
+from agent.scim.errors import invalid_filter
 from agent.scim.schema import resolve
 from agent.scim.terms import Both, Compare, Either, Filter, Not, Select
 
@@ -39,7 +39,7 @@ def _general(text: str) -> Filter:
 
     found = library.parse_filter(text)
     if _holds_surrogate(found):
-        raise ScimError(400, "The filter holds half a surrogate pair, which is no text.", "invalidFilter")
+        raise invalid_filter("The filter holds half a surrogate pair, which is no text.")
     return found
 
 

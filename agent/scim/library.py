@@ -33,7 +33,7 @@ from scim2_models.path import Present as LibraryPresent
 
 from agent.model.attributes import Attribute
 from agent.model.users import ENTERPRISE_URN
-from agent.scim.errors import ScimError, invalid_filter, invalid_path, mutability
+from agent.scim.errors import ScimRefused, invalid_filter, invalid_path, mutability
 from agent.scim.schema import CORE, CORE_URN, ENTERPRISE, EXTERNAL_ID, Target, resolve
 from agent.scim.terms import Both, Compare, Either, Filter, Not, Op, Present, Select, Value
 
@@ -227,12 +227,12 @@ def apply_patch(patch: PatchOp[Resource[Any]], value: dict[str, Any]) -> dict[st
     return after
 
 
-def _refused(exc: SCIMException | ValidationError) -> ScimError:
+def _refused(exc: SCIMException | ValidationError) -> ScimRefused:
     if isinstance(exc, InvalidFilterException):
         return invalid_path(f"The path selects by what can't be compared: {_detail(exc)}.")
     if isinstance(exc, SCIMException):
-        return ScimError(exc.status or 400, f"The PATCH can't be applied: {_detail(exc)}.", exc.scim_type)
+        return ScimRefused(f"The PATCH can't be applied: {_detail(exc)}.", exc.scim_type)
     error = exc.errors(include_url=False, include_input=False)[0]
     context = error.get("ctx", {})
     scim_type = context.get("scim_type") if str(error["type"]).startswith("scim_") else "invalidValue"
-    return ScimError(400, f"The PATCH can't be read: {_first(exc)}.", scim_type)
+    return ScimRefused(f"The PATCH can't be read: {_first(exc)}.", scim_type)

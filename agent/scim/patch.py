@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from agent.model.users import ENTERPRISE_URN, DirectoryUser, Profile
 from agent.scim import body, render
-from agent.scim.errors import ScimError, invalid_path, invalid_syntax, invalid_value, mutability, no_target
+from agent.scim.errors import ScimRefused, invalid_path, invalid_syntax, invalid_value, mutability, no_target
 from agent.scim.schema import CORE_URN, resolve
 
 MAX_OPERATIONS = 100
@@ -95,7 +95,7 @@ def _operations(value: Mapping[str, Any]) -> list[dict[str, Any]]:
     if len(found) != 1 or not isinstance(found[0], list) or not found[0]:
         raise invalid_syntax("Operations must be one list with at least one operation.")
     if len(found[0]) > MAX_OPERATIONS:
-        raise ScimError(400, f"{len(found[0])} operations; the limit is {MAX_OPERATIONS}.", "tooMany")
+        raise ScimRefused(f"{len(found[0])} operations; the limit is {MAX_OPERATIONS}.", "tooMany")
     return [_operation(operation) for operation in found[0]]
 
 

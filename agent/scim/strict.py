@@ -8,7 +8,7 @@ import json
 import re
 from typing import Any, NoReturn
 
-from agent.scim.errors import ScimError, invalid_syntax, invalid_value
+from agent.scim.errors import ScimRefused, invalid_syntax, invalid_value
 
 MAX_DEPTH = 32
 #: Matches an unterminated string too: a pattern that could fail here would scan a hostile body once for each quote.
@@ -43,7 +43,7 @@ def decode(body: bytes, *, cased: bool = False) -> dict[str, Any]:
     try:
         text = body.decode()
         value = (_cased_decoder if cased else _decoder).decode(text)
-    except ScimError:
+    except ScimRefused:
         raise
     except (ValueError, RecursionError) as exc:
         raise invalid_syntax("The body is not valid JSON in UTF-8.") from exc

@@ -7,7 +7,7 @@ says yes, and a read shows it               the account as read
 says yes, and a read doesn't show it        NotDone (of a push: userName and active decide, or, where it brought neither,
                                             that anything of it came: a remote may drop or reshape what it doesn't keep
                                             of the rest; the log says what)
-says no                                     Refusal: its own status, scimType and words
+says no                                     RemoteRefused: its own status, scimType and words
 says 412                                    Moved: the account changed since it was read
 knows no PATCH (405, 501; 404, but a read   PUT of the whole resource as it was read, with the changes laid over it
 finds the account)
@@ -28,9 +28,16 @@ from agent.directory.remote.lookup import Finder, Resource
 from agent.directory.remote.patience import Pace
 from agent.directory.remote.provider import Provider
 from agent.directory.remote.transport import RemoteAnswer, Transport
-from agent.model.errors import AnswerLost, DirectoryError, DirectoryUnavailable, NotDone, NotFound, Unreadable
+from agent.model.errors import (
+    AnswerLost,
+    DirectoryError,
+    DirectoryUnavailable,
+    NotDone,
+    NotFound,
+    RemoteRefused,
+    Unreadable,
+)
 from agent.model.users import DirectoryUser, identity_key
-from agent.scim.errors import ScimError
 from agent.store.crash_points import crash_point
 
 log = structlog.get_logger("agent.directory.remote")
@@ -44,12 +51,6 @@ class Moved(DirectoryError):
 
     code = "moved"
     soft = True
-
-
-class Refusal(ScimError):
-    """The remote's own no; ``detail`` is kept, for whoever pushed is to read it."""
-
-    code = "remote_refused"
 
 
 class Accepted(NamedTuple):
@@ -309,7 +310,7 @@ class RemoteCaller:
         detail, scim_type = (self._said(names.get(name)) for name in ("detail", "scimtype"))
         rights = " The agent's key may lack the right to write users there." if answer.status == 403 else ""
         text = detail or f"The remote OpsHelm refused this with {answer.status}.{rights}"
-        raise Refusal(answer.status if 400 <= answer.status < 500 else 409, text, scim_type)
+        raise RemoteRefused(answer.status if 400 <= answer.status < 500 else 409, text, scim_type)
 
     def _said(self, value: Any) -> str | None:
         return self._transport.masked(value) if isinstance(value, str) and value else None

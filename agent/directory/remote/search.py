@@ -26,7 +26,7 @@ from agent.directory.remote.transport import HURRIED, Transport
 from agent.directory.remote.wire import RemoteAccount
 from agent.model.errors import UNDECODABLE, DirectoryUnavailable, Unreadable
 from agent.model.users import DirectoryUser
-from agent.scim.errors import ScimError
+from agent.scim.errors import invalid_filter
 from agent.scim.terms import Compare, Filter
 from agent.store import links
 from agent.store.engine import Store
@@ -80,7 +80,7 @@ class Search:
             params["filter"] = filter_text.write(where)
         answer = self._transport.read("/Users", params, patience=HURRIED)
         if where is not None and answer.status in NO_SEARCH:
-            raise ScimError(400, "The remote OpsHelm can't search by this filter.", "invalidFilter")
+            raise invalid_filter("The remote OpsHelm can't search by this filter.")
         if answer.status != 200:
             raise DirectoryUnavailable(
                 f"The remote OpsHelm at {self._transport.host} answered a listing with {answer.status}."

@@ -15,7 +15,7 @@ from msgspec.structs import astuple, replace
 from agent.model.errors import UNDECODABLE, Unreadable
 from agent.model.users import Enterprise, Name, Profile
 from agent.scim import body
-from agent.scim.errors import ScimError
+from agent.scim.errors import ScimRefused
 
 #: For accounts that have no ``meta``.
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -137,7 +137,7 @@ def _lenient(raw: bytes | msgspec.Raw) -> RemoteAccount:
                 if item is not None
             }
         )
-    except (ScimError, msgspec.ValidationError) as exc:
+    except (ScimRefused, msgspec.ValidationError) as exc:
         raise Unreadable(str(exc)) from exc
     return _checked(
         RemoteAccount(

@@ -6,9 +6,8 @@ import pytest
 from sqlalchemy import text
 
 from agent.model.codes import RefusalCode, Source
-from agent.model.errors import AnswerLost, DirectoryUnavailable, NotDone, Refused
+from agent.model.errors import AnswerLost, DirectoryUnavailable, NotDone, Refused, RemoteRefused
 from agent.model.users import DirectoryUser
-from agent.scim.errors import ScimError
 from agent.settings import GuardSettings
 from agent.store import intents, windows
 from agent.store.engine import Store
@@ -162,7 +161,7 @@ def test_a_no_whose_truth_cannot_be_read_counts(sloppy_place: RemotePlace, slopp
 def test_a_no_that_a_read_confirms_gives_its_count_back_at_once(sloppy_place: RemotePlace, sloppy: Sloppy) -> None:
     user = linked(sloppy_place)
     sloppy.scripted = lambda _, call: error(400, "not on Mondays") if call.method == "PATCH" else None
-    with pytest.raises(ScimError, match="not on Mondays"):
+    with pytest.raises(RemoteRefused, match="not on Mondays"):
         sloppy_place.change(user, active=False)
     assert state(sloppy_place) == (0, 0)
 

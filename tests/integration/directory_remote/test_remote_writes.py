@@ -15,11 +15,11 @@ from agent.model.errors import (
     FenceLost,
     NotDone,
     Refused,
+    RemoteRefused,
     UsageError,
     VersionConflict,
 )
 from agent.model.users import DirectoryUser, Role
-from agent.scim.errors import ScimError
 from agent.settings import GuardSettings
 from agent.store import attention, intents, windows
 from agent.store.engine import Store
@@ -142,10 +142,10 @@ def test_if_match_makes_a_lost_race_run_again_on_fresh_data(sloppy_place: Remote
 def test_the_remotes_own_words_come_back(sloppy_place: RemotePlace, sloppy: Sloppy) -> None:
     user = linked(sloppy_place)
     sloppy.scripted = lambda _, call: error(400, "titles are closed for the season") if call.writes else None
-    with pytest.raises(ScimError) as caught:
+    with pytest.raises(RemoteRefused) as caught:
         sloppy_place.change(user, title="Clerk")
     assert (caught.value.status, caught.value.detail) == (400, "titles are closed for the season")
-    with pytest.raises(ScimError) as caught:
+    with pytest.raises(RemoteRefused) as caught:
         sloppy_place.post("new@example.com", okta=okta_id(2))
     assert caught.value.status == 400
     assert sloppy_place.journal("refused") == ["update", "create"]
@@ -255,7 +255,7 @@ def test_f21_somebody_elses_account_of_that_name_is_not_taken_for_the_lost_creat
         return None
 
     sloppy.scripted = overtaken
-    with pytest.raises(ScimError) as caught:
+    with pytest.raises(RemoteRefused) as caught:
         linked(sloppy_place)
     assert (caught.value.status, caught.value.scim_type) == (409, "uniqueness")
     (only,) = sloppy.users.values()

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from agent.receiver import auth
 from agent.receiver.messages import Request
-from agent.scim.errors import ScimError
+from agent.receiver.refusals import ScimError
 from agent.store.keys import SLACK, ApiKey, Scope, digest
 
 

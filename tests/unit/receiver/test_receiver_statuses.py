@@ -3,9 +3,10 @@
 import pytest
 
 from agent.model.codes import RefusalCode
-from agent.model.errors import DirectoryUnavailable, NotFound, Refused, StoreUnavailable, VersionConflict
+from agent.model.errors import DirectoryUnavailable, NotFound, Refused, RemoteRefused, StoreUnavailable, VersionConflict
 from agent.receiver.app import base_url
 from agent.receiver.refusals import translate
+from agent.scim.errors import invalid_path
 from agent.settings import Settings
 
 
@@ -39,6 +40,18 @@ def test_faults(error: Exception, status: int, retry_after: int | None) -> None:
     answer = translate(error, "PUT")
     assert answer is not None
     assert (answer.status, answer.retry_after) == (status, retry_after)
+
+
+def test_scims_own_rules_are_400_with_their_type() -> None:
+    answer = translate(invalid_path("Users have no attribute x."), "PATCH")
+    assert answer is not None
+    assert (answer.status, answer.scim_type, answer.detail) == (400, "invalidPath", "Users have no attribute x.")
+
+
+def test_a_remotes_no_is_handed_on_as_it_is() -> None:
+    answer = translate(RemoteRefused(409, "the name is taken", "uniqueness"), "POST")
+    assert answer is not None
+    assert (answer.status, answer.scim_type, answer.detail) == (409, "uniqueness", "the name is taken")
 
 
 def test_what_nobody_foresaw_is_not_translated() -> None:

@@ -10,7 +10,7 @@ from agent.model.mapping import DEFAULT
 from agent.model.users import ENTERPRISE_URN, DirectoryUser, Enterprise, MultiValue, Name, Profile
 from agent.receiver import openapi
 from agent.scim import body, discovery, library, projection, render
-from agent.scim.errors import ScimError, error_body
+from agent.scim.errors import ScimRefused, error_body
 from agent.scim.schema import CORE, CORE_URN
 
 BASE = "https://scim.example.com/scim/v2"
@@ -108,8 +108,7 @@ def test_times_are_shown_in_utc_whatever_zone_they_come_in() -> None:
 
 
 def test_an_error_body_has_its_status_as_a_string() -> None:
-    error = ScimError(409, "taken", "uniqueness")
-    assert msgspec.json.decode(error.body) == {
+    assert msgspec.json.decode(error_body(409, "taken", "uniqueness")) == {
         "schemas": ["urn:ietf:params:scim:api:messages:2.0:Error"],
         "status": "409",
         "scimType": "uniqueness",
@@ -168,5 +167,5 @@ def test_excluded_parts_are_left_out_of_every_value() -> None:
 
 
 def test_attributes_and_excluded_attributes_together_are_refused() -> None:
-    with pytest.raises(ScimError, match="not both"):
+    with pytest.raises(ScimRefused, match="not both"):
         projection.read("userName", "emails")
