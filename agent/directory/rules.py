@@ -134,10 +134,7 @@ def _names(before: DirectoryUser | None, after: DirectoryUser, policy: Policy) -
 
 def user_name(name: str, policy: Policy, *, active: bool) -> None:
     """The rules that the name alone can break; asked before anybody is looked for who has it."""
-    receiver = policy.receiver
-    found = usernames.form_problem(
-        name, active=active, is_email=receiver.username_is_email, ascii_only=receiver.ascii_usernames
-    )
+    found = usernames.form_problem(name, policy.receiver.names, active=active)
     if found is not None:
         raise Refused(*found)
 
@@ -147,8 +144,7 @@ def primary_email(before: DirectoryUser | None, after: DirectoryUser, policy: Po
     if _same_names(before, after):
         return
     email = after.profile.primary_email
-    is_email = policy.receiver.username_is_email
-    found = usernames.email_problem(after.user_name, email, active=after.active, is_email=is_email)
+    found = usernames.email_problem(after.user_name, email, policy.receiver.names, active=after.active)
     if found is not None:
         raise Refused(*found)
 

@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from agent.directory.port import Directory
 from agent.model.desired import user_status
-from agent.model.matching import ImportState, Knowledge, Match, MatchRules, importable, match_all
+from agent.model.matching import ImportState, Knowledge, Match, importable, match_all
 from agent.model.okta import AppUser, OktaUser
 from agent.model.people import People, Wishes, login_key
 from agent.model.users import DirectoryUser, identity_key
@@ -118,9 +118,7 @@ class Surveyor:
             progress.step("reading the app's users", apps.seen)
         candidates = [account for account in accounts if apps.of(account) is None]
         known = Knowledge(
-            rules=MatchRules(
-                is_email=self._settings.receiver.username_is_email, ascii_only=self._settings.receiver.ascii_usernames
-            ),
+            rules=self._settings.receiver.names,
             app_users=apps.by_okta_id,
             made=_made(candidates, rows, people),
             decisions=decisions,

@@ -35,6 +35,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from agent.model import usernames
 from agent.model.codes import ActionKind, FindingCode, HeldCode
@@ -43,6 +44,7 @@ from agent.model.mapping import Mapping
 from agent.model.order import Names
 from agent.model.paths import EMAIL_PATH
 from agent.model.plan import Action, Change, Finding
+from agent.model.usernames import NameRules
 from agent.model.users import DirectoryUser, Origin, Role, is_managed
 
 
@@ -148,11 +150,6 @@ class Pair(Struct, frozen=True, kw_only=True):
         return None
 
 
-class NameRules(Struct, frozen=True, kw_only=True):
-    is_email: bool = True
-    ascii_only: bool = True
-
-
 class Case(Struct, frozen=True, kw_only=True):
     row: CaseRow
     actions: tuple[Action, ...] = ()
@@ -165,50 +162,50 @@ class Classifier(Struct, frozen=True, kw_only=True):
     #: Which renames can happen; from a first pass over all candidates.
     names: Names
 
-    def classify(self, c: Pair) -> Case:
-        want = c.want
+    def classify(self, pair: Pair) -> Case:
+        want = pair.want
         if want.wanted is Wanted.LEAVE:
             return Case(row=CaseRow.LEAVE)
         if want.wanted is Wanted.PENDING:
             return Case(row=CaseRow.PENDING)
         if want.wanted is Wanted.INACTIVE:
-            return _inactive(c)
-        if c.twin:
-            return self._twin(c)
-        account = c.linked
+            return _inactive(pair)
+        if pair.twin:
+            return self._twin(pair)
+        account = pair.linked
         if account is not None:
-            return self._linked(c, account)
-        return Case(row=CaseRow.NOTHING) if want.wanted is Wanted.KEEP else self._unbound(c)
+            return self._linked(pair, account)
+        return Case(row=CaseRow.NOTHING) if want.wanted is Wanted.KEEP else self._unbound(pair)
 
-    def _unbound(self, c: Pair) -> Case:
+    def _unbound(self, pair: Pair) -> Case:
         """Nothing in the directory is certainly this person's."""
-        want, named, holder = c.want, c.named, c.holder
+        want, named, holder = pair.want, pair.named, pair.holder
         if named is not None and named.okta_id is not None:
-            return _other_okta_id(c, named)
+            return _other_okta_id(pair, named)
         if named is not None and holder is not None and holder.id != named.id:
             detail = f"Okta's externalId names {named.user_name}, its userName {holder.user_name}: two accounts"
-            return _held(c, CaseRow.CONFLICT, ActionKind.LINK, named, HeldCode.IDENTITY_CONFLICT, detail)
+            return _held(pair, CaseRow.CONFLICT, ActionKind.LINK, named, HeldCode.IDENTITY_CONFLICT, detail)
         if named is not None:
             if named.user_name_key == want.user_name_key:
-                return self._link(c, named, CaseRow.LINK_NAMED)
+                return self._link(pair, named, CaseRow.LINK_NAMED)
             detail = f"Okta's externalId names the local account {named.user_name}, under another userName"
-            return _held(c, CaseRow.LINK_DECISION, ActionKind.LINK, named, HeldCode.LINK_NEEDS_DECISION, detail)
+            return _held(pair, CaseRow.LINK_DECISION, ActionKind.LINK, named, HeldCode.LINK_NEEDS_DECISION, detail)
         if holder is None or self.names.frees(holder.id):
-            return self._create(c)
+            return self._create(pair)
         if holder.okta_id is not None:
-            return _other_okta_id(c, holder)
+            return _other_okta_id(pair, holder)
         if holder.protected:
-            return _protected(c, holder)
+            return _protected(pair, holder)
         if holder.role is not Role.OWNER and holder.email_key == want.email_key:
-            return self._link(c, holder, CaseRow.LINK_SAME)
+            return self._link(pair, holder, CaseRow.LINK_SAME)
         why = (
             "it is an owner's" if holder.role is Role.OWNER else f"its primary e-mail is {holder.email_key or 'empty'}"
         )
         detail = f"the account {holder.user_name} has this userName, but {why}: users link {holder.user_name} --okta-id {want.okta_id}"
-        return _held(c, CaseRow.LINK_DECISION, ActionKind.LINK, holder, HeldCode.LINK_NEEDS_DECISION, detail)
+        return _held(pair, CaseRow.LINK_DECISION, ActionKind.LINK, holder, HeldCode.LINK_NEEDS_DECISION, detail)
 
-    def _create(self, c: Pair) -> Case:
-        want = c.want
+    def _create(self, pair: Pair) -> Case:
+        want = pair.want
         values: dict[str, str | bool] = {"userName": want.user_name, "active": True, "externalId": want.okta_id}
         if want.email:
             values[EMAIL_PATH] = want.email
@@ -216,17 +213,19 @@ class Classifier(Struct, frozen=True, kw_only=True):
         changes = {path: Change(before=None, after=value) for path, value in values.items()}
         action = _action(ActionKind.CREATE, want, None, changes, CaseRow.CREATE)
         wrong = self._name_problem(want)
-        return _case(c, CaseRow.TAKEN if wrong else CaseRow.CREATE, _hold(action, HeldCode.NAME_INVALID, wrong))
+        if wrong:
+            return _case(pair, CaseRow.TAKEN, _hold(action, HeldCode.NAME_INVALID, wrong))
+        return _case(pair, CaseRow.CREATE, action)
 
-    def _link(self, c: Pair, account: CurrentAccount, row: CaseRow) -> Case:
+    def _link(self, pair: Pair, account: CurrentAccount, row: CaseRow) -> Case:
         if account.protected:
-            return _protected(c, account)
-        link = _link_action(c.want, account, row)
-        return _case(c, row, link, *self._rest(c, account))
+            return _protected(pair, account)
+        link = _link_action(pair.want, account, row)
+        return _case(pair, row, link, *self._rest(pair, account))
 
-    def _rest(self, c: Pair, account: CurrentAccount) -> tuple[Action, ...]:
+    def _rest(self, pair: Pair, account: CurrentAccount) -> tuple[Action, ...]:
         """What a linked account still needs: nothing, an update or a reactivation."""
-        want = c.want
+        want = pair.want
         changes = self._changes(want, account)
         kind, row = ActionKind.UPDATE, CaseRow.UPDATE
         if not account.active and want.wanted is Wanted.ACTIVE:
@@ -240,13 +239,13 @@ class Classifier(Struct, frozen=True, kw_only=True):
         identity = renamed or EMAIL_PATH in changes
         if identity and account.role is Role.OWNER:
             detail = f"would change the userName or e-mail of the owner {account.user_name}"
-            return (_held_action(action, CaseRow.OWNER, HeldCode.OWNER_IDENTITY, detail),)
+            return (_hold(action, HeldCode.OWNER_IDENTITY, detail, CaseRow.OWNER),)
         wrong = self._name_problem(want) if identity or kind is ActionKind.REACTIVATE else ""
         if wrong:
-            return (_held_action(action, CaseRow.TAKEN, HeldCode.NAME_INVALID, wrong),)
+            return (_hold(action, HeldCode.NAME_INVALID, wrong, CaseRow.TAKEN),)
         if renamed and self.names.blocked(account.id):
             detail = f"{want.user_name} is the userName of another account that keeps it"
-            return (_held_action(action, CaseRow.TAKEN, HeldCode.NAME_TAKEN, detail),)
+            return (_hold(action, HeldCode.NAME_TAKEN, detail, CaseRow.TAKEN),)
         if renamed and self.names.in_cycle(account.id):
             return self._besides_cycle(action)
         return (action,)
@@ -254,28 +253,28 @@ class Classifier(Struct, frozen=True, kw_only=True):
     def _besides_cycle(self, action: Action) -> tuple[Action, ...]:
         """The cycle's own action brings userName and e-mail; this one the rest."""
         rest = {path: change for path, change in action.changes.items() if path not in ("userName", EMAIL_PATH)}
-        return (_replace(action, changes=rest, rule=CaseRow.UPDATE.value),) if rest else ()
+        return (replace(action, changes=rest, rule=CaseRow.UPDATE.value),) if rest else ()
 
-    def _linked(self, c: Pair, account: CurrentAccount) -> Case:
+    def _linked(self, pair: Pair, account: CurrentAccount) -> Case:
         if account.protected:
-            rest = self._rest(c, account)
-            return _protected(c, account) if rest else Case(row=CaseRow.PROTECTED)
-        first = () if account.okta_id and account.managed else (_link_action(c.want, account, CaseRow.LINK_NAMED),)
-        if c.want.wanted is Wanted.KEEP:
+            rest = self._rest(pair, account)
+            return _protected(pair, account) if rest else Case(row=CaseRow.PROTECTED)
+        first = () if account.okta_id and account.managed else (_link_action(pair.want, account, CaseRow.LINK_NAMED),)
+        if pair.want.wanted is Wanted.KEEP:
             first = ()
-        actions = (*first, *self._rest(c, account))
+        actions = (*first, *self._rest(pair, account))
         if not actions:
             cycled = self.names.in_cycle(account.id)
             return Case(row=CaseRow.CYCLE if cycled else CaseRow.IN_STEP)
-        return _case(c, CaseRow(actions[-1].rule), *actions)
+        return _case(pair, CaseRow(actions[-1].rule), *actions)
 
-    def _twin(self, c: Pair) -> Case:
-        account = c.linked
+    def _twin(self, pair: Pair) -> Case:
+        account = pair.linked
         kind = ActionKind.UPDATE if account else ActionKind.CREATE
-        changes = self._changes(c.want, account) if account else {}
-        action = _action(kind, c.want, account, changes, CaseRow.TWINS)
-        detail = f"two people in Okta have the userName {c.want.user_name}"
-        return _case(c, CaseRow.TWINS, _hold(action, HeldCode.IDENTITY_CONFLICT, detail))
+        changes = self._changes(pair.want, account) if account else {}
+        action = _action(kind, pair.want, account, changes, CaseRow.TWINS)
+        detail = f"two people in Okta have the userName {pair.want.user_name}"
+        return _case(pair, CaseRow.TWINS, _hold(action, HeldCode.IDENTITY_CONFLICT, detail))
 
     def _changes(self, want: Want, account: CurrentAccount) -> dict[str, Change]:
         """Only what differs; userName and e-mail by key."""
@@ -290,43 +289,42 @@ class Classifier(Struct, frozen=True, kw_only=True):
         return changes
 
     def _name_problem(self, want: Want) -> str:
-        found = usernames.problem(
-            want.user_name, want.email, active=True, is_email=self.rules.is_email, ascii_only=self.rules.ascii_only
-        )
+        found = usernames.problem(want.user_name, want.email, self.rules)
         return found[1] if found else ""
 
 
-def wants_rename(c: Pair, rules: NameRules) -> bool:
+def wants_rename(pair: Pair, rules: NameRules) -> bool:
     """First pass: a linked account whose userName shall change and, as far as this person goes, may."""
-    account = c.linked
-    if account is None or not c.want.names_somebody or c.twin or account.protected or account.role is Role.OWNER:
+    account = pair.linked
+    if account is None or not pair.want.names_somebody or pair.twin or account.protected or account.role is Role.OWNER:
         return False
-    if account.user_name_key == c.want.user_name_key:
+    if account.user_name_key == pair.want.user_name_key:
         return False
-    return not usernames.problem(
-        c.want.user_name, c.want.email, active=True, is_email=rules.is_email, ascii_only=rules.ascii_only
-    )
+    return not usernames.problem(pair.want.user_name, pair.want.email, rules)
 
 
-def _inactive(c: Pair) -> Case:
-    account = c.linked or c.named
-    if account is None or (account.okta_id not in (None, c.want.okta_id)):
-        account = c.holder
-    if account is None or account.okta_id not in (None, c.want.okta_id):
+def _inactive(pair: Pair) -> Case:
+    account = pair.linked or pair.named
+    if account is None or (account.okta_id not in (None, pair.want.okta_id)):
+        account = pair.holder
+    if account is None or account.okta_id not in (None, pair.want.okta_id):
         return Case(row=CaseRow.NOTHING)
-    ended = not account.active and not (account.suspended and c.want.row is not DesiredRow.SUSPENDED)
+    ended = not account.active and not (account.suspended and pair.want.row is not DesiredRow.SUSPENDED)
     if ended:
         return Case(row=CaseRow.NOTHING)
     if account.protected:
-        return _protected(c, account)
-    if account is not c.linked:
-        detail = f"left in Okta ({c.want.row.value}), but the account is local and stays active"
-        finding = _finding(FindingCode.LEFT_BUT_LOCAL, c.want, account, detail)
+        return _protected(pair, account)
+    if account is not pair.linked:
+        detail = f"left in Okta ({pair.want.row.value}), but the account is local and stays active"
+        finding = _finding(FindingCode.LEFT_BUT_LOCAL, pair.want, account, detail)
         return Case(row=CaseRow.LEFT_BUT_LOCAL, findings=(finding,))
-    first = () if account.managed else (_link_action(c.want, account, CaseRow.LINK_NAMED),)
-    suspended = c.want.row is DesiredRow.SUSPENDED
+    first = () if account.managed else (_link_action(pair.want, account, CaseRow.LINK_NAMED),)
+    suspended = pair.want.row is DesiredRow.SUSPENDED
     return _case(
-        c, CaseRow.DEACTIVATE, *first, deactivation(account, c.want.okta_id, c.want.row.value, suspended=suspended)
+        pair,
+        CaseRow.DEACTIVATE,
+        *first,
+        deactivation(account, pair.want.okta_id, pair.want.row.value, suspended=suspended),
     )
 
 
@@ -371,33 +369,33 @@ def _link_action(want: Want, account: CurrentAccount, row: CaseRow) -> Action:
     return _action(ActionKind.LINK, want, account, {"externalId": Change(before=None, after=want.okta_id)}, row)
 
 
-def _other_okta_id(c: Pair, account: CurrentAccount) -> Case:
-    same_name = account.user_name_key == c.want.user_name_key
+def _other_okta_id(pair: Pair, account: CurrentAccount) -> Case:
+    same_name = account.user_name_key == pair.want.user_name_key
     code = HeldCode.NAME_REUSE if same_name else HeldCode.EXTERNAL_ID_CHANGED
     detail = (
-        f"the account {account.user_name} belongs to the Okta user {account.okta_id}, not to {c.want.okta_id}: "
-        f"users release-name {account.user_name}, or users link {account.user_name} --okta-id {c.want.okta_id}"
+        f"the account {account.user_name} belongs to the Okta user {account.okta_id}, not to {pair.want.okta_id}: "
+        f"users release-name {account.user_name}, or users link {account.user_name} --okta-id {pair.want.okta_id}"
     )
-    return _held(c, CaseRow.OTHER_OKTA_ID, ActionKind.LINK, account, code, detail)
+    return _held(pair, CaseRow.OTHER_OKTA_ID, ActionKind.LINK, account, code, detail)
 
 
-def _protected(c: Pair, account: CurrentAccount) -> Case:
+def _protected(pair: Pair, account: CurrentAccount) -> Case:
     finding = _finding(
-        FindingCode.PROTECTED, c.want, account, "differs from Okta; the account is protected and left as it is"
+        FindingCode.PROTECTED, pair.want, account, "differs from Okta; the account is protected and left as it is"
     )
     return Case(row=CaseRow.PROTECTED, findings=(finding,))
 
 
-def _held(c: Pair, row: CaseRow, kind: ActionKind, account: CurrentAccount, code: HeldCode, detail: str) -> Case:
-    changes = {"externalId": Change(before=account.okta_id, after=c.want.okta_id)}
-    return _case(c, row, _hold(_action(kind, c.want, account, changes, row), code, detail))
+def _held(pair: Pair, row: CaseRow, kind: ActionKind, account: CurrentAccount, code: HeldCode, detail: str) -> Case:
+    changes = {"externalId": Change(before=account.okta_id, after=pair.want.okta_id)}
+    return _case(pair, row, _hold(_action(kind, pair.want, account, changes, row), code, detail))
 
 
-def _case(c: Pair, row: CaseRow, *actions: Action) -> Case:
-    if not c.want.sync_error or not actions:
+def _case(pair: Pair, row: CaseRow, *actions: Action) -> Case:
+    if not pair.want.sync_error or not actions:
         return Case(row=row, actions=actions)
     finding = _finding(
-        FindingCode.SYNC_ERROR, c.want, c.linked, "Okta's own push failed; see Tasks in the Admin Console"
+        FindingCode.SYNC_ERROR, pair.want, pair.linked, "Okta's own push failed; see Tasks in the Admin Console"
     )
     return Case(row=row, actions=actions, findings=(finding,))
 
@@ -417,18 +415,8 @@ def _action(
     )
 
 
-def _hold(action: Action, code: HeldCode, detail: str) -> Action:
-    return _replace(action, held=code, held_detail=detail) if detail else action
-
-
-def _held_action(action: Action, row: CaseRow, code: HeldCode, detail: str) -> Action:
-    return _replace(action, rule=row.value, held=code, held_detail=detail)
-
-
-def _replace(action: Action, **changes: object) -> Action:
-    from msgspec.structs import replace
-
-    return replace(action, **changes)
+def _hold(action: Action, code: HeldCode, detail: str, row: CaseRow | None = None) -> Action:
+    return replace(action, held=code, held_detail=detail, rule=row.value if row else action.rule)
 
 
 def _finding(code: FindingCode, want: Want, account: CurrentAccount | None, detail: str) -> Finding:

@@ -1,6 +1,6 @@
 """What Okta wants for one person. Pure: no clock, no directory; ``now`` is given.
 
-The first row that fits decides (``Row`` names them; "live" is the last list):
+The first row that fits decides (``DesiredRow`` names them; "live" is the last list):
 
 =============================================================  ============================  ===========================
 app user                                                       Okta user                     wanted

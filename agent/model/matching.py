@@ -38,6 +38,7 @@ from agent.model.codes import HeldCode
 from agent.model.desired import LIVE, user_status
 from agent.model.okta import AppUser, OktaUser
 from agent.model.people import People, addresses, email_key, full_name, login_key
+from agent.model.usernames import NameRules
 from agent.model.users import DirectoryUser, Role, identity_key
 
 #: A decision that says: a new Okta user, although others have that name.
@@ -90,17 +91,10 @@ class Match(Struct, frozen=True, kw_only=True):
     decided: bool = False
 
 
-class MatchRules(Struct, frozen=True, kw_only=True):
-    """receiver.username_is_email and receiver.ascii_usernames."""
-
-    is_email: bool = True
-    ascii_only: bool = True
-
-
 class Knowledge(Struct, frozen=True, kw_only=True):
     """What is known beside the accounts and the Okta users."""
 
-    rules: MatchRules = MatchRules()
+    rules: NameRules = NameRules()
     #: App users by Okta id, of those who matter.
     app_users: Mapping[str, AppUser] = field(default_factory=dict)
     #: Directory id → the Okta user's id that an unfinished import has made.
@@ -216,9 +210,7 @@ def _name_problem(match: Match, _people: People, known: Knowledge) -> _Problem:
     if match.kind is MatchClass.NONE and not rules.is_email:
         # OpsHelm takes any userName then; Okta still wants an e-mail address as a login.
         rules, email = replace(rules, is_email=True), account.user_name
-    found = usernames.problem(
-        account.user_name, email, active=True, is_email=rules.is_email, ascii_only=rules.ascii_only
-    )
+    found = usernames.problem(account.user_name, email, rules)
     return None if found is None else (HeldCode.NAME_INVALID, found[1])
 
 

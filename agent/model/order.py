@@ -1,7 +1,7 @@
 """Renames that wait for each other, and the order of a plan. Pure; knows nothing of why a name is wanted.
 
 A rename is free when nobody has the name, or when who has it gives it up in the same plan. Chains are done from their
-free end. A closed ring (A↔B) can't start anywhere: it becomes one action through temporary names, in one transaction.
+free end. A cycle (A↔B) can't start anywhere: it becomes one action through temporary names, in one transaction.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -19,14 +19,14 @@ class Names(Struct, frozen=True, kw_only=True):
     #: Account id → how many others go before it.
     depth: dict[str, int] = {}
     cycles: tuple[tuple[str, ...], ...] = ()
-    ringed: frozenset[str] = frozenset()
+    in_cycles: frozenset[str] = frozenset()
 
     def frees(self, account_id: str) -> bool:
-        """It will give its name up. A ring frees none: every name in it is taken again."""
+        """It will give its name up. A cycle frees none: every name in it is taken again."""
         return account_id in self.depth
 
     def in_cycle(self, account_id: str) -> bool:
-        return account_id in self.ringed
+        return account_id in self.in_cycles
 
     def blocked(self, account_id: str) -> bool:
         return account_id not in self.depth and not self.in_cycle(account_id)
@@ -45,14 +45,14 @@ def resolve(waits_for: Mapping[str, str | None]) -> Names:
             at = waits_for[at]
         settled.update(path)
         if at is not None and at in path:
-            ring = path[path.index(at) :]
-            first = ring.index(min(ring))
-            cycles.append(tuple(ring[first:] + ring[:first]))
+            cycle = path[path.index(at) :]
+            first = cycle.index(min(cycle))
+            cycles.append(tuple(cycle[first:] + cycle[:first]))
             continue
         if at is None or at in depth:
             base = depth[at] + 1 if at is not None else 0
             depth.update({account: base + i for i, account in enumerate(reversed(path))})
-    return Names(depth=depth, cycles=tuple(sorted(cycles)), ringed=frozenset(a for ring in cycles for a in ring))
+    return Names(depth=depth, cycles=tuple(sorted(cycles)), in_cycles=frozenset(a for cycle in cycles for a in cycle))
 
 
 #: Who leaves comes first; a name is free before somebody gets it.

@@ -10,12 +10,13 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from agent.model.absence import Proof, classify_absent
-from agent.model.cases import CaseRow, Classifier, CurrentAccount, NameRules, Pair, wants_rename
+from agent.model.cases import CaseRow, Classifier, CurrentAccount, Pair, wants_rename
 from agent.model.codes import ActionKind, HeldCode
 from agent.model.mapping import Mapping
 from agent.model.order import ordered, resolve
 from agent.model.paths import EMAIL_PATH
 from agent.model.plan import Action, Change, Finding
+from agent.model.usernames import NameRules
 
 
 class Outline(Struct, frozen=True, kw_only=True):
@@ -28,17 +29,17 @@ class Outline(Struct, frozen=True, kw_only=True):
 
 
 def outline(
-    candidates: Sequence[Pair], absences: Iterable[tuple[CurrentAccount, Proof]], mapping: Mapping, rules: NameRules
+    pairs: Sequence[Pair], absences: Iterable[tuple[CurrentAccount, Proof]], mapping: Mapping, rules: NameRules
 ) -> Outline:
-    candidates = _claimed_once(candidates)
-    renaming = {c.linked.id: c for c in candidates if c.linked is not None and wants_rename(c, rules)}
-    names = resolve({account: c.holder.id if c.holder else None for account, c in renaming.items()})
+    pairs = _claimed_once(pairs)
+    renaming = {pair.linked.id: pair for pair in pairs if pair.linked is not None and wants_rename(pair, rules)}
+    names = resolve({account: pair.holder.id if pair.holder else None for account, pair in renaming.items()})
     classifier = Classifier(mapping=mapping, rules=rules, names=names)
-    cases = [classifier.classify(c) for c in candidates]
+    cases = [classifier.classify(pair) for pair in pairs]
     cases += [classify_absent(account, proof) for account, proof in absences]
     actions = [action for case in cases for action in case.actions]
     actions += [_cycle(cycle, renaming, rules) for cycle in names.cycles]
-    holders = {c.want.okta_id: c.holder.id for c in candidates if c.holder is not None}
+    holders = {pair.want.okta_id: pair.holder.id for pair in pairs if pair.holder is not None}
     return Outline(
         actions=ordered(_unambiguous(actions), names, holders),
         findings=tuple(finding for case in cases for finding in case.findings),
@@ -46,19 +47,21 @@ def outline(
     )
 
 
-def _claimed_once(candidates: Sequence[Pair]) -> Sequence[Pair]:
+def _claimed_once(pairs: Sequence[Pair]) -> Sequence[Pair]:
     """Two app users that name the same account are twins as well."""
-    claims = Counter(c.linked.id for c in candidates if c.linked is not None and c.want.names_somebody)
+    claims = Counter(pair.linked.id for pair in pairs if pair.linked is not None and pair.want.names_somebody)
     if not any(n > 1 for n in claims.values()):
-        return candidates
+        return pairs
     return [
-        replace(c, twin=True) if c.linked is not None and c.want.names_somebody and claims[c.linked.id] > 1 else c
-        for c in candidates
+        replace(pair, twin=True)
+        if pair.linked is not None and pair.want.names_somebody and claims[pair.linked.id] > 1
+        else pair
+        for pair in pairs
     ]
 
 
 def _cycle(cycle: tuple[str, ...], renaming: dict[str, Pair], rules: NameRules) -> Action:
-    """Everybody in the ring at once; ``changes`` name each member's userName."""
+    """Everybody in the cycle at once; ``changes`` name each member's userName."""
     members = [(renaming[account].linked, renaming[account].want) for account in cycle]
     changes: dict[str, Change] = {}
     first, first_want = members[0]

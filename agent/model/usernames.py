@@ -1,7 +1,7 @@
 """What a userName and a primary e-mail may look like. Pure; does not know who else has the name (agent.directory).
 
 =====================================  ======================================================================
-rule                                   when it holds
+rule                                   when it applies
 =====================================  ======================================================================
 not blank, at most 255 characters      always
 no control, format or separator signs  always: they hide in lists, logs and mail headers; so does any white space
@@ -16,6 +16,8 @@ An inactive account may carry any name: identity providers rename leavers to tom
 import re
 import unicodedata
 
+from msgspec import Struct
+
 from agent.model.codes import RefusalCode
 from agent.model.users import identity_key
 
@@ -29,15 +31,20 @@ _PLAIN = re.compile(r"[!-~]+")
 Problem = tuple[RefusalCode, str]
 
 
-def problem(
-    user_name: str, primary_email: str | None, *, active: bool, is_email: bool, ascii_only: bool
-) -> Problem | None:
-    """The first rule that the name breaks, as code and detail; None where all hold."""
-    found = form_problem(user_name, active=active, is_email=is_email, ascii_only=ascii_only)
-    return found or email_problem(user_name, primary_email, active=active, is_email=is_email)
+class NameRules(Struct, frozen=True, kw_only=True):
+    """receiver.username_is_email and receiver.ascii_usernames."""
+
+    is_email: bool = True
+    ascii_only: bool = True
 
 
-def form_problem(user_name: str, *, active: bool, is_email: bool, ascii_only: bool) -> Problem | None:
+def problem(user_name: str, primary_email: str | None, rules: NameRules, *, active: bool = True) -> Problem | None:
+    """The first rule that the name breaks, as code and detail; None where it breaks none."""
+    found = form_problem(user_name, rules, active=active)
+    return found or email_problem(user_name, primary_email, rules, active=active)
+
+
+def form_problem(user_name: str, rules: NameRules, *, active: bool) -> Problem | None:
     """The rules that the name alone can break."""
     if not user_name.strip():
         return RefusalCode.BLANK, "userName is required and must not be blank."
@@ -50,21 +57,21 @@ def form_problem(user_name: str, *, active: bool, is_email: bool, ascii_only: bo
                 RefusalCode.INVALID_USER_NAME,
                 f"userName holds the character U+{ord(hidden):04X}, which can't be seen.",
             )
-        if active and ascii_only:
+        if active and rules.ascii_only:
             return RefusalCode.INVALID_USER_NAME, (
                 "userName holds characters outside ASCII, which can look like others. "
                 "OpsHelm takes them only with receiver.ascii_usernames = false."
             )
-    if active and is_email and not _EMAIL.fullmatch(user_name):
+    if active and rules.is_email and not _EMAIL.fullmatch(user_name):
         return RefusalCode.INVALID_USER_NAME, (
             "userName is no e-mail address. OpsHelm needs the application username format Email."
         )
     return None
 
 
-def email_problem(user_name: str, primary_email: str | None, *, active: bool, is_email: bool) -> Problem | None:
+def email_problem(user_name: str, primary_email: str | None, rules: NameRules, *, active: bool) -> Problem | None:
     """The rule about the name and the primary e-mail together."""
-    if active and is_email and identity_key(primary_email or "") != identity_key(user_name):
+    if active and rules.is_email and identity_key(primary_email or "") != identity_key(user_name):
         return RefusalCode.EMAIL_NOT_USER_NAME, (
             "The primary e-mail must equal the userName. OpsHelm needs the application username format Email."
         )

@@ -6,13 +6,14 @@ from datetime import datetime
 from msgspec import Struct
 from msgspec.structs import replace
 
-from agent.model.cases import NameRules, Want
+from agent.model.cases import Want
 from agent.model.codes import FindingCode
 from agent.model.desired import Desired, DesiredRules, desire, user_status
 from agent.model.errors import UNDECODABLE
 from agent.model.mapping import Mapping
 from agent.model.okta import NO_PROFILE, UNREADABLE, AppUser, Person
 from agent.model.plan import Finding
+from agent.model.usernames import NameRules
 from agent.model.users import identity_key
 from agent.settings import Settings
 
@@ -30,7 +31,7 @@ class Projector(Struct, frozen=True, kw_only=True):
         return cls(
             mapping=Mapping(settings.mapping),
             rules=DesiredRules(settle=reconcile.settle, syncing=reconcile.syncing, suspended=settings.policy.suspended),
-            names=NameRules(is_email=settings.receiver.username_is_email, ascii_only=settings.receiver.ascii_usernames),
+            names=settings.receiver.names,
         )
 
     def listed(

@@ -38,7 +38,7 @@ def _general(text: str) -> Filter:
     from agent.scim import library
 
     found = library.parse_filter(text)
-    if _holds_surrogate(found):
+    if _has_surrogate(found):
         raise invalid_filter("The filter holds half a surrogate pair, which is no text.")
     return found
 
@@ -54,12 +54,12 @@ def _check_depth(text: str) -> None:
             depth -= 1
 
 
-def _holds_surrogate(term: Filter) -> bool:
+def _has_surrogate(term: Filter) -> bool:
     match term:
         case Compare(value=str() as value):
             return any("\ud800" <= c <= "\udfff" or c == "\x00" for c in value)
         case Not(term=inner) | Select(term=inner):
-            return _holds_surrogate(inner)
+            return _has_surrogate(inner)
         case Both(terms=terms) | Either(terms=terms):
-            return any(map(_holds_surrogate, terms))
+            return any(map(_has_surrogate, terms))
     return False

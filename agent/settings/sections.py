@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from agent.model.usernames import NameRules
 from agent.settings.values import Duration, Interval, Names, Period, Table
 
 
@@ -126,6 +127,10 @@ class ReceiverSettings(Section):
     """Refuse userNames with characters outside ASCII (look-alikes)."""
     max_waiting: Annotated[int, Field(ge=1)] = 1000
     """Writes that may wait at once; more get 429."""
+
+    @property
+    def names(self) -> NameRules:
+        return NameRules(is_email=self.username_is_email, ascii_only=self.ascii_usernames)
 
 
 class ScheduleSettings(Section):

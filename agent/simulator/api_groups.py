@@ -24,10 +24,10 @@ async def list_groups(request: Request) -> Response:
     org, query = org_of(request), request.query_params
     start = query.get("q", "").casefold()
     text = query.get("search") or query.get("filter")
-    holds = Filter(text, _FIELDS.get, fold="search" in query).compile() if text else None
+    matches = Filter(text, _FIELDS.get, fold="search" in query).compile() if text else None
 
     def wanted(group: OrgGroup) -> bool:
-        return group.name.casefold().startswith(start) and (holds is None or holds(group))
+        return group.name.casefold().startswith(start) and (matches is None or matches(group))
 
     groups = list(org.assignments.groups.values())
     return paged(request, groups, lambda group: render.group(group, org.base), (10_000, 10_000), wanted)

@@ -64,13 +64,13 @@ def _bounds(query: Mapping[str, str]) -> tuple[str, str | None]:
 
 
 def _wanted(query: Mapping[str, str], since: str, until: str | None) -> Predicate:
-    holds = Filter(query["filter"], _resolve, fold=True).compile() if query.get("filter") else None
+    matches = Filter(query["filter"], _resolve, fold=True).compile() if query.get("filter") else None
     words = query.get("q", "").casefold().split()
 
     def wanted(event: Event) -> bool:
         if event["published"] < since or (until is not None and event["published"] >= until):
             return False
-        if holds is not None and not holds(event):
+        if matches is not None and not matches(event):
             return False
         text = msgspec.json.encode(event).decode().casefold() if words else ""
         return all(word in text for word in words)

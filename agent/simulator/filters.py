@@ -95,12 +95,12 @@ class Filter:
         want = self._literal(name, self._next())
         compare, fold = _COMPARE[operator], self._fold
 
-        def holds(one: Any) -> bool:
+        def matches(one: Any) -> bool:
             have = read(one)
             values = have if isinstance(have, list) else [have]
             return any(compare(_folded(value, fold), want) for value in values if value is not None)
 
-        return holds
+        return matches
 
     def _literal(self, name: str, token: str) -> Any:
         if not token.startswith('"'):

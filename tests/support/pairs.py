@@ -3,10 +3,11 @@
 import json
 from datetime import UTC, datetime
 
-from agent.model.cases import CurrentAccount, NameRules, Pair, Want
+from agent.model.cases import CurrentAccount, Pair, Want
 from agent.model.desired import DesiredRow, Wanted
 from agent.model.mapping import Mapping, apply
 from agent.model.plan_outline import Outline, outline
+from agent.model.usernames import NameRules
 from agent.model.users import Origin, Profile, Role, identity_key
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)

@@ -8,9 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.model.codes import HeldCode
-from agent.model.matching import NEW, Apart, Knowledge, Match, MatchClass, MatchRules, importable, match_all
+from agent.model.matching import NEW, Apart, Knowledge, Match, MatchClass, importable, match_all
 from agent.model.okta import AppUser, Credentials, OktaUser
 from agent.model.people import People, Wishes
+from agent.model.usernames import NameRules
 from agent.model.users import DirectoryUser, MultiValue, Name, Origin, Profile, Role
 
 NOW = datetime(2026, 11, 24, tzinfo=UTC)
@@ -112,7 +113,7 @@ def test_a_name_that_opshelm_would_refuse_is_held(login: str, email: str) -> Non
 
 
 def test_without_the_rule_only_a_new_okta_login_must_be_an_e_mail() -> None:
-    rules = MatchRules(is_email=False)
+    rules = NameRules(is_email=False)
     found = match(local("ann", email="ann@example.com"), okta("ann", email="ann@example.com"), rules=rules)
     assert found.held is None
     assert match(local("ann", email="ann@example.com"), rules=rules).held is HeldCode.NAME_INVALID
@@ -147,7 +148,7 @@ def test_a_live_one_is_not(status: str) -> None:
 
 def test_different_primary_e_mails_are_held() -> None:
     assert match(local(), okta(email="a.lee@example.com")).held is HeldCode.LINK_NEEDS_DECISION
-    assert match(local(email=""), rules=MatchRules(is_email=False)).held is HeldCode.LINK_NEEDS_DECISION
+    assert match(local(email=""), rules=NameRules(is_email=False)).held is HeldCode.LINK_NEEDS_DECISION
 
 
 # Two accounts for one Okta user
@@ -155,7 +156,7 @@ def test_different_primary_e_mails_are_held() -> None:
 
 def test_of_two_accounts_the_one_with_the_login_goes_on() -> None:
     first, second = local(), local("ann@corp.example.com", email="ann@example.com")
-    found = match_all([first, second], People([okta()]), Knowledge(rules=MatchRules(is_email=False)))
+    found = match_all([first, second], People([okta()]), Knowledge(rules=NameRules(is_email=False)))
     assert [m.held for m in found] == [None, HeldCode.IDENTITY_CONFLICT]
 
 

@@ -38,4 +38,4 @@ def test_any_set_of_renames_can_be_done_in_the_given_order(targets: list[int], f
         taken.discard(account)
     for cycle in names.cycles:
         assert {waits[a] for a in cycle} == set(cycle)
-    assert {a for a in waits if names.blocked(a)} | set(names.depth) | set(names.ringed) == set(waits)
+    assert {a for a in waits if names.blocked(a)} | set(names.depth) | set(names.in_cycles) == set(waits)

@@ -3,13 +3,15 @@
 import pytest
 
 from agent.model.codes import RefusalCode
-from agent.model.usernames import problem
+from agent.model.usernames import NameRules, problem
+
+STRICT = NameRules()
+ANY_FORM = NameRules(is_email=False)
+ANY = NameRules(is_email=False, ascii_only=False)
 
 
-def code(
-    name: str, email: str | None = None, *, active: bool = True, is_email: bool = True, ascii_only: bool = True
-) -> str | None:
-    found = problem(name, name if email is None else email, active=active, is_email=is_email, ascii_only=ascii_only)
+def code(name: str, email: str | None = None, rules: NameRules = STRICT, *, active: bool = True) -> str | None:
+    found = problem(name, name if email is None else email, rules, active=active)
     return None if found is None else found[0].value
 
 
@@ -36,19 +38,19 @@ def test_plain_addresses_pass(name: str) -> None:
 )
 def test_hidden_signs_and_too_long_names_are_refused_even_of_the_inactive(name: str) -> None:
     for active in (True, False):
-        assert code(name, active=active, is_email=False, ascii_only=False) == RefusalCode.INVALID_USER_NAME.value
+        assert code(name, rules=ANY, active=active) == RefusalCode.INVALID_USER_NAME.value
 
 
 @pytest.mark.parametrize("name", ["", "   "])
 def test_a_blank_name_is_no_name(name: str) -> None:
-    assert code(name, active=False, is_email=False, ascii_only=False) == RefusalCode.BLANK.value
+    assert code(name, rules=ANY, active=False) == RefusalCode.BLANK.value
 
 
 @pytest.mark.parametrize("name", ["\u0430lice@example.com", "alice\uff20example.com", "jos\u00e9@example.com"])
 def test_look_alikes_are_refused_unless_asked_for(name: str) -> None:
-    assert code(name, is_email=False) == RefusalCode.INVALID_USER_NAME.value
-    assert code(name, is_email=False, ascii_only=False) is None
-    assert code(name, is_email=False, active=False) is None
+    assert code(name, rules=ANY_FORM) == RefusalCode.INVALID_USER_NAME.value
+    assert code(name, rules=ANY) is None
+    assert code(name, rules=ANY_FORM, active=False) is None
 
 
 @pytest.mark.parametrize(
@@ -56,7 +58,7 @@ def test_look_alikes_are_refused_unless_asked_for(name: str) -> None:
 )
 def test_a_name_that_is_no_address_is_refused_where_opshelm_s_rule_holds(name: str) -> None:
     assert code(name) == RefusalCode.INVALID_USER_NAME.value
-    assert code(name, is_email=False) is None
+    assert code(name, rules=ANY_FORM) is None
     assert code(f"283405f5{name}", active=False) is None
 
 
@@ -66,5 +68,5 @@ def test_a_name_that_is_no_address_is_refused_where_opshelm_s_rule_holds(name: s
 )
 def test_the_primary_email_must_equal_the_name_by_key(email: str, wanted: str | None) -> None:
     assert code("a@example.com", email) == wanted
-    assert code("a@example.com", email, is_email=False) is None
+    assert code("a@example.com", email, rules=ANY_FORM) is None
     assert code("a@example.com", email, active=False) is None
