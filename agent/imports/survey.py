@@ -13,7 +13,7 @@ from agent.directory.port import Directory
 from agent.model.desired import user_status
 from agent.model.matching import ImportState, Knowledge, Match, importable, match_all
 from agent.model.okta import AppUser, OktaUser
-from agent.model.people import People, Wishes, login_key
+from agent.model.people import MatchKeys, People, login_key
 from agent.model.users import DirectoryUser, identity_key
 from agent.okta_org.org import OktaOrg
 from agent.runs.frame import Progress
@@ -107,11 +107,11 @@ class Surveyor:
     ) -> Survey:
         with self._store.read() as conn:
             rows = {row.directory_id: row for row in imports.open_rows(conn)}
-        wishes = Wishes(accounts)
-        wishes.ids |= {*decisions.values()} | {row.okta_id for row in rows.values() if row.okta_id}
+        keys = MatchKeys(accounts)
+        keys.ids |= {*decisions.values()} | {row.okta_id for row in rows.values() if row.okta_id}
         progress.step("reading Okta users")
         few = len(accounts) <= _FEW
-        people = People(self._looked_up(accounts, wishes.ids) if few else self._listed(wishes, progress))
+        people = People(self._looked_up(accounts, keys.ids) if few else self._listed(keys, progress))
         apps = _Apps(accounts, people, managed)
         for page in self._okta.app_user_pages():
             apps.add(page)
@@ -136,13 +136,13 @@ class Surveyor:
             if account is not None and user is not None:
                 yield Unassigned(account=account, status=user_status(user))
 
-    def _listed(self, wishes: Wishes, progress: Progress) -> Iterator[OktaUser]:
+    def _listed(self, keys: MatchKeys, progress: Progress) -> Iterator[OktaUser]:
         seen = 0
         for status in STATUSES:
             for page in self._okta.users_with_status_pages(status):
                 seen += len(page)
                 progress.step("reading Okta users", seen)
-                yield from (user for user in page if wishes.wants(user))
+                yield from (user for user in page if keys.fit(user))
 
     def _looked_up(self, accounts: Iterable[DirectoryUser], okta_ids: Iterable[str]) -> Iterator[OktaUser]:
         for account in accounts:

@@ -6,8 +6,8 @@ from agent.model.okta import OktaUser
 from agent.model.users import DirectoryUser, identity_key
 
 
-class Wishes:
-    """By which keys Okta users are of interest; whoever has none of them can be forgotten at once."""
+class MatchKeys:
+    """What the accounts could be matched by. An Okta user who has none of it need not be kept."""
 
     def __init__(self, accounts: Iterable[DirectoryUser]) -> None:
         self.addresses: set[str] = set()
@@ -18,7 +18,7 @@ class Wishes:
             self.names |= {name for name in (full_name(account),) if name}
             self.ids |= {account.okta_id} if account.okta_id else set()
 
-    def wants(self, user: OktaUser) -> bool:
+    def fit(self, user: OktaUser) -> bool:
         return (
             user.id in self.ids
             or login_key(user) in self.addresses

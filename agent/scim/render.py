@@ -36,6 +36,10 @@ class _Tail(msgspec.Struct):
     meta: _Meta
 
 
+def _schemas(user: DirectoryUser) -> tuple[str, ...]:
+    return _CORE_ONLY if user.profile.enterprise is None else _WITH_ENTERPRISE
+
+
 def etag(user: DirectoryUser) -> str:
     return f'W/"{user.version}"'
 
@@ -46,11 +50,9 @@ def location(user: DirectoryUser, base: str) -> str:
 
 def user(user: DirectoryUser, base: str) -> bytes:
     """The user's JSON. ``base`` is the public address of the SCIM root."""
-    profile = user.profile
-    schemas = _CORE_ONLY if profile.enterprise is None else _WITH_ENTERPRISE
-    head = _encode(_Head(schemas, user.id, user.user_name, user.active, user.okta_id))
-    meta = _Meta(user.created, user.updated, f"{base}/Users/{user.id}", f'W/"{user.version}"')
-    middle = _encode(profile)
+    head = _encode(_Head(_schemas(user), user.id, user.user_name, user.active, user.okta_id))
+    meta = _Meta(user.created, user.updated, location(user, base), etag(user))
+    middle = _encode(user.profile)
     comma = b"," if len(middle) > 2 else b""
     return head[:-1] + comma + middle[1:-1] + b"," + _encode(_Tail(meta))[1:]
 
@@ -80,7 +82,7 @@ def cursor_page(resources: Iterable[bytes], *, total: int, count: int, following
 def plain(user: DirectoryUser) -> dict[str, Any]:
     """What a PATCH may work on: the user without id and meta."""
     value: dict[str, Any] = msgspec.to_builtins(user.profile)
-    value["schemas"] = [CORE_URN] if user.profile.enterprise is None else [CORE_URN, ENTERPRISE_URN]
+    value["schemas"] = list(_schemas(user))
     value["userName"] = user.user_name
     value["active"] = user.active
     if user.okta_id is not None:

@@ -54,19 +54,14 @@ class ApiError(Exception):
         super().__init__(f"{code}: {self.summary}")
 
     def body(self) -> dict[str, Any]:
-        """The answer's JSON."""
-        return error_body(self.code, self.summary, self.causes)
-
-
-def error_body(code: str, summary: str, causes: Sequence[str] = ()) -> dict[str, Any]:
-    """An error answer's JSON; the id is new each time, as Okta's is."""
-    return {
-        "errorCode": code,
-        "errorSummary": summary,
-        "errorLink": code,
-        "errorId": f"oae{secrets.token_urlsafe(16)}",
-        "errorCauses": [{"errorSummary": cause} for cause in causes],
-    }
+        """The answer's JSON; the id is new each time, as Okta's is."""
+        return {
+            "errorCode": self.code,
+            "errorSummary": self.summary,
+            "errorLink": self.code,
+            "errorId": f"oae{secrets.token_urlsafe(16)}",
+            "errorCauses": [{"errorSummary": cause} for cause in self.causes],
+        }
 
 
 def found(things: Mapping[str, T], key: str, kind: str) -> T:

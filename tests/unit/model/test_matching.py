@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from agent.model.codes import HeldCode
 from agent.model.matching import NEW, Apart, Knowledge, Match, MatchClass, importable, match_all
 from agent.model.okta import AppUser, Credentials, OktaUser
-from agent.model.people import People, Wishes
+from agent.model.people import MatchKeys, People
 from agent.model.usernames import NameRules
 from agent.model.users import DirectoryUser, MultiValue, Name, Origin, Profile, Role
 
@@ -239,9 +239,9 @@ def test_nobody_is_brought_in_twice_and_no_login_is_made_twice(users: list[Any],
 
 
 @given(USERS, ACCOUNTS)
-def test_whom_the_wishes_leave_out_changes_no_match(users: list[Any], accounts: list[Any]) -> None:
+def test_whom_the_keys_leave_out_changes_no_match(users: list[Any], accounts: list[Any]) -> None:
     people = [okta(login, first, last, email=email, status=status) for login, first, last, email, status in users]
     locals_ = [local(login, first, last) for login, first, last in accounts]
-    wishes = Wishes(locals_)
-    few = [user for user in people if wishes.wants(user)]
+    keys = MatchKeys(locals_)
+    few = [user for user in people if keys.fit(user)]
     assert match_all(locals_, People(few), Knowledge()) == match_all(locals_, People(people), Knowledge())
