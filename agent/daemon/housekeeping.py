@@ -27,18 +27,25 @@ _HELD = "held"
 _RETENTION_EVERY = timedelta(hours=1)
 
 
+def _utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
 class Housekeeping:
-    def __init__(self, store: "Store", settings: Callable[[], Settings]) -> None:
+    def __init__(
+        self, store: "Store", settings: Callable[[], Settings], clock: Callable[[], datetime] = _utc_now
+    ) -> None:
         self._store = store
         self._settings = settings
-        self._since = datetime.now(UTC)
+        self._clock = clock
+        self._since = clock()
         #: When retention last ran; soon after the start for the first time.
         self._kept = self._since
         #: Alarms that this process has said already.
         self._said: set[int] = set()
 
     def tick(self) -> None:
-        now = datetime.now(UTC)
+        now = self._clock()
         self._seal(now)
         self._store.write(lambda conn: self._watch(conn, now))
         if now - self._kept >= _RETENTION_EVERY:
@@ -50,7 +57,7 @@ class Housekeeping:
 
     def last(self) -> None:
         """At the end of the process: nothing is left unsealed that need not be."""
-        self._seal(datetime.now(UTC))
+        self._seal(self._clock())
 
     def _seal(self, now: datetime) -> None:
         ttl = self._settings().reconcile.lease_ttl

@@ -24,7 +24,7 @@ CACHE_SECONDS = 2.0
 #: Wrong keys from one address in FLOOD_SECONDS before the database isn't asked for it any more.
 FLOOD_LIMIT = 100
 FLOOD_SECONDS = 60.0
-_MAX_ADDRESSES = 10_000
+MAX_ADDRESSES = 10_000
 _KEY = re.compile(rb"(?:[Bb][Ee][Aa][Rr][Ee][Rr] +)?(oha_[A-Za-z0-9_-]{20,100})[ \t]*")
 
 log = structlog.get_logger("agent.receiver")
@@ -96,7 +96,7 @@ class Authenticator:
         if moment >= until:
             count, until = 0, moment + FLOOD_SECONDS
         count += 1
-        if peer not in self._strangers and len(self._strangers) >= _MAX_ADDRESSES:
+        if peer not in self._strangers and len(self._strangers) >= MAX_ADDRESSES:
             self._strangers.clear()
         self._strangers[peer] = (count, until)
         if count <= FLOOD_LIMIT:

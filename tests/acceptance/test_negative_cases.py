@@ -104,7 +104,7 @@ class Runner:
                 name={"givenName": local, "familyName": "Negcase"},
                 displayName=f"{local} Negcase",
             )
-            self._keep(name, made)
+            self.keep(name, made)
         needs = set(self.case.get("needs", ()))
         acts = Acts(self.receiver.directory, actor="test", reason="fixture", now=datetime.now(UTC))
         for name in ("owner", "owner2", "local"):
@@ -112,7 +112,7 @@ class Runner:
                 made = acts.add(f"{name}.negcase@example.com", owner=name != "local")
                 if name != "local":
                     made = acts.link(made.id, f"00u{name.upper()}")
-                self._keep(name, self.receiver.client.get(f"/Users/{made.id}").json())
+                self.keep(name, self.receiver.client.get(f"/Users/{made.id}").json())
         if "revoked_token" in needs:
             self.values["revoked_token"] = self._revoked()
         if "orphan_token" in needs:
@@ -123,7 +123,7 @@ class Runner:
                     self.receiver.create(f"crowd{n}@example.com", externalId=f"00uCROWD{n}") for n in range(count)
                 ]
 
-    def _keep(self, name: str, user: dict[str, Any]) -> None:
+    def keep(self, name: str, user: dict[str, Any]) -> None:
         self.values |= {f"{name}.{key}": value for key, value in user.items()}
         self.values[f"{name}.local"] = user["userName"].partition("@")[0]
         for part in ("givenName", "familyName"):
@@ -382,7 +382,7 @@ def _stale_echo(runner: Runner) -> None:
 def _burst(runner: Runner) -> None:
     statuses = []
     for user in runner.crowd[:20]:
-        runner._keep("u_n", user)
+        runner.keep("u_n", user)
         answer = runner.send(runner.case["request"])
         statuses.append(answer.status)
         if answer.status == 429:

@@ -402,21 +402,17 @@ def authority(tmp_path: Path) -> Authority:
     return Authority(tmp_path, "ours")
 
 
-def test_f40_a_private_authority_is_trusted_when_it_is_named(authority: Authority) -> None:
-    with sloppy_server(authority.server()) as server, transport(server.url, ca_file=str(authority.file)) as calls:
-        assert calls.read("/ServiceProviderConfig").ok
-        assert calls.certificate_ends is not None
-        (check,) = checks._certificate(calls.certificate_ends, datetime.now(UTC))
-        assert check.state is CheckState.OK
-
-
-def test_f40_the_end_of_a_certificate_is_warned_of_in_time(authority: Authority) -> None:
-    context = authority.server(ends=timedelta(days=13))
-    with sloppy_server(context) as server, transport(server.url, ca_file=str(authority.file)) as calls:
-        calls.read("/ServiceProviderConfig")
-        (check,) = checks._certificate(calls.certificate_ends, datetime.now(UTC))
-        assert check.state is CheckState.WARN
-        assert "12 days" in check.detail
+@pytest.mark.parametrize(("days", "state"), [(90, CheckState.OK), (13, CheckState.WARN)])
+def test_f40_a_private_authority_is_trusted_when_it_is_named_and_the_certificates_end_is_warned_of(
+    authority: Authority, sqlite_store: Store, days: int, state: CheckState
+) -> None:
+    with sloppy_server(authority.server(ends=timedelta(days=days))) as server:
+        remote = Remote(server.url, KEY)
+        remote.client.close()
+        with remote_place(sqlite_store, remote, ca_file=str(authority.file)) as place:
+            found = {check.name: check for check in checks.checks(place.directory, place.now)}
+    assert found["remote certificate"].state is state
+    assert (f"in {days - 1} days" in found["remote certificate"].detail) is (state is CheckState.WARN)
 
 
 @pytest.mark.parametrize("days", [13, 15])

@@ -1,7 +1,6 @@
 """Polling the System Log against the simulated org: what is repaired, what is remembered, what costs one sweep."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ import pytest
 
 from agent.model.errors import OktaDenied, OktaRejected
 from agent.model.okta import LogEvent, LogTarget
+from agent.okta_org.caller import OktaCaller
 from agent.reconcile import system_log
 from agent.reconcile.event_queue import Queued
 from agent.reconcile.system_log import CURSOR, SystemLogReader
@@ -61,21 +61,18 @@ def as_wanted(w: World) -> None:
     assert w.reconcile(apply=False).outcome == "in_step"
 
 
-@contextmanager
-def counted(w: World) -> Iterator[list[str]]:
+@pytest.fixture
+def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The calls to Okta, each by what it asks."""
-    calls: list[str] = []
-    fetch = w.okta._caller.fetch
+    noted: list[str] = []
+    fetch = OktaCaller.fetch
 
-    def note(call: Any, allowance: Any) -> Any:
-        calls.append(call.what)
-        return fetch(call, allowance)
+    def note(caller: OktaCaller, call: Any, allowance: Any) -> Any:
+        noted.append(call.what)
+        return fetch(caller, call, allowance)
 
-    w.okta._caller.fetch = note  # type: ignore[method-assign]
-    try:
-        yield calls
-    finally:
-        w.okta._caller.fetch = fetch  # type: ignore[method-assign]
+    monkeypatch.setattr(OktaCaller, "fetch", note)
+    return noted
 
 
 def test_a_change_whose_push_is_lost_is_found_in_the_log(w_any: World) -> None:
@@ -91,8 +88,8 @@ def test_a_change_whose_push_is_lost_is_found_in_the_log(w_any: World) -> None:
     assert (log.poll().anything, waiting(w)) == (False, set())
 
 
-def test_before_the_pins_nothing_is_read(tmp_path: Path) -> None:
-    with world(tmp_path, users=3) as made, counted(made) as calls:
+def test_before_the_pins_nothing_is_read(tmp_path: Path, calls: list[str]) -> None:
+    with world(tmp_path, users=3) as made:
         assert log_of(made).poll().anything is False
         assert calls == []
 
@@ -173,18 +170,18 @@ def test_a_staged_app_user_waits_for_the_end_of_its_settle_time(w: World) -> Non
     assert w.account("new@example.com").active
 
 
-def test_a_storm_costs_one_sweep_and_ends_in_step(w: World) -> None:
+def test_a_storm_costs_one_sweep_and_ends_in_step(w: World, calls: list[str]) -> None:
     log = log_of(w)
     log.poll()
     for person in w.people()[:5]:
         w.org.api("POST", f"/users/{person['okta_id']}", {"profile": {"title": "Stormy"}})
-    with counted(w) as calls:
-        w.org.events(count=10_000, duplicate=0.3, shuffle=True)
-        while log.poll().events:
-            pass
-        assert waiting(w) == {("sweep", None)}
-        assert look(w).outcome == "applied"
-        assert w.reconciler.look(apply=True) is None
+    calls.clear()
+    w.org.events(count=10_000, duplicate=0.3, shuffle=True)
+    while log.poll().events:
+        pass
+    assert waiting(w) == {("sweep", None)}
+    assert look(w).outcome == "applied"
+    assert w.reconciler.look(apply=True) is None
     assert calls.count("list the app's users") == 1
     assert len(calls) < 60, calls
     assert waiting(w) == set()

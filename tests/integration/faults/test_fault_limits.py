@@ -144,10 +144,11 @@ def rename(store: Store, old: str, new: str) -> None:
 
 def test_f47_no_good_sweep_for_three_intervals_is_an_alarm(sqlite_store: Store) -> None:
     okta = OktaSettings(org_url="https://example.okta.com", app_id="0oa1", api_token="x")
-    keeper = Housekeeping(sqlite_store, lambda: Settings(okta=okta))
+    now = datetime.now(UTC)
+    keeper = Housekeeping(sqlite_store, lambda: Settings(okta=okta), lambda: now)
     keeper.tick()
     assert raised(sqlite_store) == set()
-    keeper._since -= timedelta(hours=3, minutes=1)
+    now += timedelta(hours=3, minutes=1)
     keeper.tick()
     assert raised(sqlite_store) == {"sweep_overdue"}
 

@@ -4,6 +4,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
+from agent.imports import link_watch
 from agent.imports.link_watch import ALARM
 from agent.model.matching import ImportState
 from agent.store import alarms
@@ -139,8 +140,7 @@ def test_okta_is_asked_once_in_a_while_about_each(b: Box) -> None:
     assert b.calls("GET", "/api/v1/apps/*/users/*") == 1
 
 
-def test_a_round_reads_some_accounts_and_the_next_rounds_the_others(b: Box, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("agent.imports.link_watch._READ_AT_ONCE", 2)
+def test_a_round_reads_some_accounts_and_the_next_rounds_the_others(b: Box) -> None:
     for n in range(5):
         b.account(f"p{n}@example.com")
         b.okta_user(f"p{n}@example.com")
@@ -149,6 +149,5 @@ def test_a_round_reads_some_accounts_and_the_next_rounds_the_others(b: Box, monk
     for n in range(5):
         b.acts().link(b.read(f"p{n}@example.com").id, b.person(f"p{n}@example.com")["okta_id"])
     for minutes in range(5):
-        b.ahead = timedelta(minutes=minutes)
-        b.importer.watch()
+        link_watch.confirm(b.store, b.directory, b.now() + timedelta(minutes=minutes), at_most=2)
     assert {b.row(f"p{n}@example.com").state for n in range(5)} == {ImportState.LINKED}

@@ -108,7 +108,6 @@ def test_a_user_by_id_or_login(server, org):
     server.say("/api/v1/users/00u9", Say(404, okta_error("E0000007")))
     assert org.user("p1@example.com").id == "00u1"
     assert org.user("00u9") is None
-    server._script.clear()
 
 
 @pytest.mark.parametrize("value", ["", "me", "..", "."])

@@ -1,5 +1,6 @@
 """The wire itself: time-outs, TLS, proxy, redirects, and the SDK's habits that are switched off."""
 
+import signal
 import ssl
 import threading
 from datetime import UTC, datetime, timedelta
@@ -10,9 +11,9 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from okta.request_executor import RequestExecutor
 
 from agent.model.errors import ConfigError, OktaRejected, OktaUnreachable
-from agent.okta_org import calls
 from support.scripted import APP, TOKEN, Say, Scripted, okta_error
 
 APP_PATH = f"/api/v1/apps/{APP}"
@@ -271,25 +272,25 @@ ODDITIES = {
 
 
 @pytest.mark.parametrize("oddity", ODDITIES.values(), ids=ODDITIES)
-def test_every_oddity_of_the_sdk_is_one_error(org, waits, oddity):
+def test_every_oddity_of_the_sdk_is_one_error(org, waits, monkeypatch, oddity):
     async def odd(*_args):
         if isinstance(oddity, Exception):
             raise oddity
         return oddity
 
-    org._sdk._executor.fire_request_helper = odd
+    monkeypatch.setattr(RequestExecutor, "fire_request_helper", odd)
     with pytest.raises(OktaUnreachable, match="Tried 3 times"):
         org.app()
 
 
 @pytest.mark.parametrize("answer", [(None, ValueError("x")), (None, None), AttributeError("x")], ids=repr)
-def test_every_oddity_of_signing_is_one_error_and_nothing_was_sent(server, org, answer):
+def test_every_oddity_of_signing_is_one_error_and_nothing_was_sent(server, org, monkeypatch, answer):
     async def odd(*_args, **_more):
         if isinstance(answer, Exception):
             raise answer
         return answer
 
-    org._sdk._executor.create_request = odd
+    monkeypatch.setattr(RequestExecutor, "create_request", odd)
     with pytest.raises(OktaUnreachable) as caught:
         org.create_user({}, activate=False)
     assert not caught.value.maybe_done
@@ -304,15 +305,15 @@ def test_a_429_on_a_body_that_the_sdk_loses_is_still_a_429(server, org, waits):
 
 
 def test_an_interrupted_caller_leaves_no_call_behind(server, org):
-    asked = threading.Event()
-
     def answer(_asked):
-        asked.set()
+        signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
         return Say(delay=None)
 
     server.rule(APP_PATH, answer)
-    future = org._submit(org._caller.fetch(calls.app(APP), org._allowance()))
-    assert asked.wait(5)
-    future.cancel()
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            org.app()
+    finally:
+        signal.signal(signal.SIGINT, before)
     org.close()  # returns only when nothing is under way any more
-    assert future.cancelled()

@@ -181,11 +181,11 @@ def _client_class() -> Any:
     ):
         def __init__(self, config: dict[str, Any]) -> None:
             setter = ConfigSetter()
-            setter._apply_config({"client": config})
-            self._config = setter._prune_config(setter.get_config())
+            setter._apply_config({"client": config})  # noqa: SLF001 - as the SDK's own client does it
+            self._config = setter._prune_config(setter.get_config())  # noqa: SLF001
             ConfigValidator(self._config)
             super().__init__(configuration=self._config)
-            self._request_executor = RequestExecutor(self._config, NoOpCache())
+            self.executor = self._request_executor = RequestExecutor(self._config, NoOpCache())
 
         async def __aenter__(self) -> "Client":
             import aiohttp

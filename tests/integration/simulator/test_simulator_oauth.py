@@ -43,7 +43,7 @@ def config(org: SimulatedOrg, private: str, **more: Any) -> dict[str, Any]:
 
 async def read(client: Any, path: str, method: str = "GET") -> tuple[int, Any]:
     """One call through the SDK's executor; an error while getting the token comes out."""
-    executor = client._request_executor
+    executor = client.executor
     request, error = await executor.create_request(method, path, {})
     if error:
         raise error
@@ -86,7 +86,8 @@ def test_dpop_goes_through_the_nonce_and_binds_the_token(
     async def work(client: Any) -> str:
         assert (await read(client, f"/api/v1/apps/{org.app_id}"))[0] == 200
         assert (await read(client, "/api/v1/users?limit=1"))[0] == 200
-        return str(client._request_executor._oauth._access_token)
+        request, _ = await client.executor.create_request("GET", "/api/v1/users", {})
+        return str(request["headers"]["Authorization"].partition(" ")[2])
 
     token = sdk_call(config(org, private, dpopEnabled=True), work)
     for scheme in ("Bearer", "DPoP"):

@@ -3,6 +3,7 @@
 from typing import Any
 from urllib.parse import unquote
 
+import httpx
 import pytest
 
 from agent.simulator import SimulatedOrg
@@ -217,8 +218,9 @@ def test_a_group_gives_and_takes_the_app(pushing: SimulatedOrg, scim: Any) -> No
     pushing.api("PUT", f"/groups/{group}/users/{okta_id}")
     pushing.wait_idle()
     assert app_user(pushing, okta_id)["scope"] == "GROUP"
-    refused = pushing._http.delete(
-        f"/api/v1/apps/{pushing.app_id}/users/{okta_id}", headers={"Authorization": f"SSWS {pushing.token}"}
+    refused = httpx.delete(
+        f"{pushing.url}/api/v1/apps/{pushing.app_id}/users/{okta_id}",
+        headers={"Authorization": f"SSWS {pushing.token}"},
     )
     assert (refused.status_code, refused.json()["errorCode"]) == (403, "E0000046")
     pushing.api("POST", f"/users/{okta_id}/lifecycle/deactivate")

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -10,7 +11,8 @@ from structlog.testing import capture_logs
 
 from agent.daemon.clock import Clock, log_run
 from agent.runs.report import Outcome, RunReport
-from agent.settings import Settings
+from agent.settings import DatabaseSettings, Settings
+from agent.store.engine import Store
 
 
 class RemoteReads:
@@ -30,16 +32,16 @@ def _plain_logs() -> Iterator[None]:
     structlog.reset_defaults()
 
 
-def test_calls_without_an_answer_are_read_back_at_the_start_without_okta_too() -> None:
-    directory = RemoteReads()
-    agent = SimpleNamespace(store=None, settings=Settings(), directory=directory, reconciler=None)
+def test_calls_without_an_answer_are_read_back_at_the_start_without_okta_too(tmp_path: Path) -> None:
+    directory, store = RemoteReads(), Store.open(DatabaseSettings(url=f"sqlite:///{tmp_path}/agent.db"))
+    agent = SimpleNamespace(store=store, settings=Settings(), directory=directory, reconciler=None)
     clock = Clock(agent, None)
-    clock._housekeeping = SimpleNamespace(tick=lambda: None, last=lambda: None)
     clock.start()
     try:
         assert directory.read.wait(30)
     finally:
         clock.stop()
+        store.close()
 
 
 @pytest.mark.parametrize(

@@ -142,10 +142,15 @@ def test_a_flood_costs_no_more_look_ups_and_locks_nobody_out_who_was_in(world: W
 
 
 def test_addresses_of_strangers_do_not_fill_the_memory(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(auth, "_MAX_ADDRESSES", 3)
-    for n in range(10):
+    monkeypatch.setattr(auth, "MAX_ADDRESSES", 3)
+    fresh = world.keys.add()
+    for _ in range(auth.FLOOD_LIMIT + 1):
+        world.status("x", peer="192.0.2.0")
+    for n in range(1, 3):
         world.status("x", peer=f"192.0.2.{n}")
-        assert len(world.authenticator._strangers) <= 3
+    assert world.status(fresh, peer="192.0.2.0") == 429
+    world.status("x", peer="192.0.2.3")
+    assert world.status(fresh, peer="192.0.2.0") == 200, "it is forgotten"
 
 
 def test_the_use_is_written_down_at_most_once_a_minute(world: World) -> None:
