@@ -37,7 +37,6 @@ from agent.store.tables import journal, journal_blocks
 ROWS = 5000
 _FIELDS = Entry.__struct_fields__
 _COLUMNS = [journal.c.id, journal.c.at, *(journal.c[name] for name in _FIELDS), journal.c.hash, journal.c.block]
-_PAGE = 1000
 
 
 class Block(Struct, frozen=True, kw_only=True):
@@ -194,6 +193,7 @@ def export(
     directory_id: str | None = None,
     okta_id: str | None = None,
     block: int | None = None,
+    page_size: int = 1000,
 ) -> Iterator[dict[str, Any]]:
     """Rows as JSON-ready dicts, oldest first, page by page."""
     wanted = [
@@ -206,11 +206,11 @@ def export(
         if value is not None
     ]
     while True:
-        page = select(*_COLUMNS).where(journal.c.id > after, *wanted).order_by(journal.c.id).limit(_PAGE)
+        page = select(*_COLUMNS).where(journal.c.id > after, *wanted).order_by(journal.c.id).limit(page_size)
         rows = conn.execute(page).all()
         for row in rows:
             yield _as_dict(row)
-        if len(rows) < _PAGE:
+        if len(rows) < page_size:
             return
         after = rows[-1].id
 

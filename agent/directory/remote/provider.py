@@ -41,13 +41,15 @@ class Discovery:
         self._transport = transport
         self._asking = threading.Lock()
         self._found: Provider | None = None
-        self._until = 0.0
+        self._asked = 0.0
 
     def __call__(self) -> Provider:
         with self._asking:
-            if self._found is None or (self._found.problem and time.monotonic() >= self._until):
+            if self._found is None or (
+                self._found.problem and time.monotonic() - self._asked >= self._transport.pace.assumed
+            ):
                 self._found = self._ask()
-                self._until = time.monotonic() + self._transport.pace.assumed
+                self._asked = time.monotonic()
             return self._found
 
     def _ask(self) -> Provider:

@@ -1,12 +1,14 @@
 """A remote whose ServiceProviderConfig is broken is worked with as one that has none."""
 
 import pytest
+from msgspec.structs import replace
 
 from agent.checks import remote as checks
 from agent.checks.check import CheckState
 from agent.model.errors import DirectoryUnavailable
 from support.directory_world import okta_id
 from support.places import RemotePlace
+from support.remotes import QUICK
 from support.sloppy import Call, Reply, Sloppy, error
 
 BROKEN = {
@@ -37,9 +39,7 @@ def test_people_are_listed_made_and_changed_without_a_usable_discovery(
     assert "ServiceProviderConfig answered" in warned[0].detail
 
 
-def test_a_broken_discovery_is_tried_again_at_once_and_after_a_while(
-    sloppy_place: RemotePlace, sloppy: Sloppy, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_broken_discovery_is_tried_again_at_once_and_after_a_while(sloppy_place: RemotePlace, sloppy: Sloppy) -> None:
     broken(sloppy, Reply(500))
     assert not sloppy_place.directory.provider().announced
     tries = sloppy.count("GET", "/ServiceProviderConfig")
@@ -47,7 +47,7 @@ def test_a_broken_discovery_is_tried_again_at_once_and_after_a_while(
     sloppy.scripted = None
     assert sloppy_place.directory.provider().problem == "answered 500"
     assert sloppy.count("GET", "/ServiceProviderConfig") == tries
-    monkeypatch.setattr(sloppy_place.directory.reader.provider, "_until", 0.0)
+    sloppy_place.directory.transport.pace = replace(QUICK, assumed=0.0)
     assert sloppy_place.directory.provider().announced
     assert sloppy_place.directory.provider().announced
     assert sloppy.count("GET", "/ServiceProviderConfig") == tries + 1

@@ -403,7 +403,7 @@ def authority(tmp_path: Path) -> Authority:
 
 
 @pytest.mark.parametrize(("days", "state"), [(90, CheckState.OK), (13, CheckState.WARN)])
-def test_f40_a_private_authority_is_trusted_when_it_is_named_and_the_certificates_end_is_warned_of(
+def test_f40_the_end_of_a_certificate_is_warned_of_in_time(
     authority: Authority, sqlite_store: Store, days: int, state: CheckState
 ) -> None:
     with sloppy_server(authority.server(ends=timedelta(days=days))) as server:

@@ -143,11 +143,10 @@ def test_an_end_cut_off_with_its_trace_differs_from_the_log(sealed: Store) -> No
     ]
 
 
-def test_export_filters_and_pages(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(seal, "_PAGE", 2)
+def test_export_filters_and_pages(store: Store) -> None:
     write(store, 5, after='{"active":false}')
     with store.read() as conn:
-        rows = list(seal.export(conn))
+        rows = list(seal.export(conn, page_size=2))
         assert [row["directory_id"] for row in rows] == [f"user-{n}" for n in range(5)]
         assert (rows[0]["after"], rows[0]["at"]) == ({"active": False}, "2026-11-24T12:00:00+00:00")
         assert [row["id"] for row in seal.export(conn, directory_id="user-3")] == [rows[3]["id"]]
