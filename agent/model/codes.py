@@ -101,6 +101,7 @@ class FindingCode(StrEnum):
     IMPORT_CANDIDATE = "import_candidate"
     DUPLICATE_LISTED = "duplicate_listed"
     UNREADABLE = "unreadable"
+    NO_TEXT = "no_text"
 
 
 class RefusalCode(StrEnum):

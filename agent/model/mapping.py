@@ -58,6 +58,8 @@ class Projected(NamedTuple):
     unsaid: int
     #: Okta's own e-mail attribute; None where the profile has none, or no text.
     email: str | None
+    #: Attributes whose value is a list or an object, which no text attribute takes: they are left as they are.
+    no_text: tuple[str, ...] = ()
 
 
 class _Part(NamedTuple):
@@ -113,7 +115,7 @@ class Mapping:
 
     def project_wanted(self, app_user: AppUser) -> Projected:
         """What Okta wants. Raises msgspec's errors and UnicodeDecodeError where the profile is no JSON object."""
-        values = self._read(app_user.profile)
+        values, no_text = self._read(app_user.profile)
         email = values[self._email]
         values = values[: len(self.paths)]
         unsaid = 0
@@ -123,7 +125,7 @@ class Mapping:
             # One that is not said can't be encoded. Most orgs say all, so that this is not asked beforehand.
             unsaid = sum(1 << bit for bit, value in enumerate(values) if value is UNSET)
             mapped = _text(tuple(None if value is UNSET else value for value in values))
-        return Projected(mapped, unsaid, email if isinstance(email, str) else None)
+        return Projected(mapped, unsaid, email if isinstance(email, str) else None, no_text)
 
     def differences(self, current: str, wanted: str, unsaid: int) -> dict[str, tuple[str | None, str | None]]:
         """Path → (before, after), of two projections."""
@@ -139,13 +141,14 @@ class Mapping:
         pairs = zip(self.paths, _decode(projection), strict=True)
         return {path: value for path, value in pairs if value is not None}
 
-    def _read(self, profile: msgspec.Raw) -> tuple[Any, ...]:
+    def _read(self, profile: msgspec.Raw) -> tuple[tuple[Any, ...], tuple[str, ...]]:
         try:
             found = self._strictly(profile)
         except msgspec.ValidationError:
             loose = _loosely(profile) or {}
-            return tuple(_plain(loose.get(name, UNSET)) for name in self._names)
-        return self._nothing if found is None else astuple(found)
+            no_text = sorted(name for name in self._attributes if isinstance(loose.get(name), list | dict))
+            return tuple(as_text(loose.get(name, UNSET)) for name in self._names), tuple(no_text)
+        return (self._nothing if found is None else astuple(found)), ()
 
 
 def apply(profile: Profile, values: MappingOf[str, Any]) -> Profile:
@@ -194,8 +197,11 @@ def _text(values: Sequence[str | None]) -> str:
     return text
 
 
-def _plain(value: Any) -> Any:
-    """Numbers and truth values as text; lists and objects are not compared."""
+def as_text(value: Any) -> Any:
+    """What a text attribute keeps of it: numbers and truth values as text, of a list or an object nothing (UNSET).
+
+    Pushes and sweeps both ask here, so that they never disagree.
+    """
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, list | dict):

@@ -1,10 +1,12 @@
 """The /Users resource: what each method does with a request and the directory. Knows no rule about accounts."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from datetime import UTC, datetime
 from typing import TypeVar
+
+import structlog
 
 from agent.directory.port import Directory, Draft, WriteContext, Written
 from agent.model.errors import Refused
@@ -20,6 +22,7 @@ from agent.scim.terms import Compare, Filter
 from agent.store.crash_points import crash_point
 
 T = TypeVar("T")
+log = structlog.get_logger("agent.receiver")
 
 DEFAULT_COUNT = 100
 _CURSOR_DIGITS = 19
@@ -106,6 +109,7 @@ class Users:
     async def post(self, request: Request, context: WriteContext, receive: Receive) -> Response:
         shown = self._projection(request)
         said = self._body(await read_body(request, receive))
+        _tell(request, [".".join(place) for place in said.no_text])
         draft = Draft(
             user_name=said.user_name,
             profile=said.profile,
@@ -119,11 +123,12 @@ class Users:
     async def put(self, request: Request, user_id: str, context: WriteContext, receive: Receive) -> Response:
         shown = self._projection(request)
         said = self._body(await read_body(request, receive))
+        _tell(request, [".".join(place) for place in said.no_text])
 
         def change(user: DirectoryUser) -> Draft:
             return Draft(
                 user_name=said.user_name,
-                profile=said.profile,
+                profile=said.over(user.profile),
                 active=user.active if said.active is None else said.active,
                 okta_id=said.okta_id,
                 active_said=said.active is not None,
@@ -134,6 +139,7 @@ class Users:
     async def patch(self, request: Request, user_id: str, context: WriteContext, receive: Receive) -> Response:
         shown = self._projection(request)
         apply = patch.read(strict.decode(await read_body(request, receive)))
+        _tell(request, apply.no_text)
 
         def change(user: DirectoryUser) -> Draft:
             after = apply(user)
@@ -250,6 +256,11 @@ class Users:
         if status == 201:
             headers.append((b"location", render.location(user, self._base).encode()))
         return Response(status, rendered, headers)
+
+
+def _tell(request: Request, no_text: Sequence[str]) -> None:
+    if no_text:
+        log.warning("values left out: lists where text is kept", request_id=request.id, attributes=sorted({*no_text}))
 
 
 def _matches(tags: bytes, version: int) -> bool:

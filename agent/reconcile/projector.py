@@ -84,6 +84,9 @@ class Projector(Struct, frozen=True, kw_only=True):
             read_at=now,
             sync_error=app_user.sync_state in _SYNC_ERRORS,
         )
+        if projected.no_text:
+            detail = f"lists where OpsHelm keeps text are left as they are here: {', '.join(projected.no_text)}"
+            finding = _finding(FindingCode.NO_TEXT, app_user, detail)
         if wanted.finding is not None:
             finding = _finding(wanted.finding, app_user, wanted.detail)
         return want, wanted, finding

@@ -7,15 +7,19 @@ the user, and what comes out is read as strictly as the body of a PUT.
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from msgspec import Struct
+from msgspec import UNSET, Struct
 from msgspec.structs import replace
 
+from agent.model.attributes import Attribute
+from agent.model.mapping import as_text
 from agent.model.users import ENTERPRISE_URN, DirectoryUser, Profile
 from agent.scim import body, render
 from agent.scim.errors import ScimRefused, invalid_path, invalid_syntax, invalid_value, mutability, no_target
 from agent.scim.schema import CORE_URN, resolve
 
 MAX_OPERATIONS = 100
+#: Who is meant is never guessed from what is no text.
+_NAMES = ("userName", "externalId")
 _OPS = ("add", "replace", "remove")
 
 
@@ -31,35 +35,40 @@ class PatchOperation(Protocol):
 
     #: Whether it says anything about ``active``.
     says_active: bool
+    #: Attributes of text for which it has a list or an object; they stay as they are, as with agent.scim.body.
+    no_text: tuple[str, ...]
 
     def __call__(self, user: DirectoryUser) -> PatchResult: ...
 
 
 def read(value: Mapping[str, Any]) -> PatchOperation:
-    operations = _operations(value)
+    no_text: list[str] = []
+    operations = _operations(value, no_text)
     active = _switch(operations)
-    if active is not None:
-        return _Switch(active)
+    if active is not None or not operations:
+        return _Switch(active, tuple(no_text))
     from agent.scim import library
 
-    return _Patched(library.read_patch(operations), operations)
+    return _Patched(library.read_patch(operations), operations, tuple(no_text))
 
 
 class _Switch:
-    """Nothing but ``active``."""
+    """Nothing but ``active``; None: nothing at all."""
 
-    says_active = True
-
-    def __init__(self, active: bool) -> None:
+    def __init__(self, active: bool | None, no_text: tuple[str, ...]) -> None:
         self.active = active
+        self.says_active = active is not None
+        self.no_text = no_text
 
     def __call__(self, user: DirectoryUser) -> PatchResult:
-        return PatchResult(user_name=user.user_name, profile=user.profile, active=self.active, okta_id=user.okta_id)
+        active = user.active if self.active is None else self.active
+        return PatchResult(user_name=user.user_name, profile=user.profile, active=active, okta_id=user.okta_id)
 
 
 class _Patched:
-    def __init__(self, patch: Any, operations: list[dict[str, Any]]) -> None:
+    def __init__(self, patch: Any, operations: list[dict[str, Any]], no_text: tuple[str, ...]) -> None:
         self.patch = patch
+        self.no_text = no_text
         self.says_active = any(map(_says_active, operations))
         self._says_managers_name = any(map(_says_managers_name, operations))
 
@@ -90,16 +99,17 @@ def _without_former_manager(before: Profile, after: Profile) -> Profile:
     return replace(after, enterprise=replace(after.enterprise, manager=new))
 
 
-def _operations(value: Mapping[str, Any]) -> list[dict[str, Any]]:
+def _operations(value: Mapping[str, Any], no_text: list[str]) -> list[dict[str, Any]]:
     found = [v for k, v in value.items() if k.lower() == "operations"]
     if len(found) != 1 or not isinstance(found[0], list) or not found[0]:
         raise invalid_syntax("Operations must be one list with at least one operation.")
     if len(found[0]) > MAX_OPERATIONS:
         raise ScimRefused(f"{len(found[0])} operations; the limit is {MAX_OPERATIONS}.", "tooMany")
-    return [_operation(operation) for operation in found[0]]
+    operations = [_operation(operation, no_text) for operation in found[0]]
+    return [operation for operation in operations if operation.get("value") is not UNSET]
 
 
-def _operation(value: Any) -> dict[str, Any]:
+def _operation(value: Any, no_text: list[str]) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise invalid_syntax("Each operation must be an object.")
     parts = {key.lower(): item for key, item in value.items() if key.lower() in ("op", "path", "value")}
@@ -123,27 +133,59 @@ def _operation(value: Any) -> dict[str, Any]:
     if not path:
         parts.pop("path", None)
     if "value" in parts:
-        parts["value"] = _value(parts["value"], path)
+        parts["value"] = (
+            _pathless(parts["value"], no_text) if not path else _value(parts["value"], _leaf(path), no_text)
+        )
     return parts
 
 
-def _value(value: Any, path: str | None) -> Any:
-    """The value as scim2-models takes it: a manager is an object, and what only the server sets is left out."""
-    if path and _names_manager(path):
-        return {"value": value} if isinstance(value, str) else value
+def _pathless(value: Mapping[str, Any], no_text: list[str]) -> Any:
+    """Its keys are paths; what only the server sets is left out."""
+    mine = {key: item for key, item in value.items() if key.lower() not in ("id", "meta")}
+    clean = {key: _value(item, _leaf(key), no_text) for key, item in mine.items()}
+    kept = {key: item for key, item in clean.items() if item is not UNSET}
+    return kept if kept or not clean else UNSET
+
+
+def _value(value: Any, attribute: Attribute | None, no_text: list[str]) -> Any:
+    """The value as scim2-models takes it: a manager is an object, text is text. UNSET: nothing that can be kept."""
+    if attribute is None or attribute.name in _NAMES:
+        return value
+    if attribute.name == "manager" and isinstance(value, str):
+        value = {"value": value}
+    if value == "" and (attribute.multi or attribute.kind == "boolean") and not attribute.required:
+        return None
+    if attribute.multi and isinstance(value, list):
+        before = len(no_text)
+        values = [_parts(item, attribute, no_text) for item in value]
+        # Which of the values it would have been can't be told for sure, so all of them stay.
+        return values if len(no_text) == before else UNSET
+    if attribute.subs:
+        return _parts(value, attribute, no_text)
+    if attribute.kind == "boolean":
+        return value
+    text = as_text(value)
+    if text is UNSET:
+        no_text.append(attribute.name)
+    return text
+
+
+def _parts(value: Any, attribute: Attribute, no_text: list[str]) -> Any:
     if not isinstance(value, dict):
         return value
-    clean = {}
-    for key, item in value.items():
-        if not path and key.lower() in ("id", "meta"):
-            continue
-        if isinstance(item, str) and _names_manager(key):
-            clean[key] = {"value": item}
-        elif key.lower() == ENTERPRISE_URN.lower():
-            clean[key] = _value(item, key)
-        else:
-            clean[key] = item
-    return clean
+    clean = {key: _value(item, attribute.sub(key), no_text) for key, item in value.items()}
+    kept = {key: item for key, item in clean.items() if item is not UNSET}
+    return kept if kept or not clean else UNSET
+
+
+def _leaf(path: str) -> Attribute | None:
+    """What a path names in the end; None where users have no such attribute."""
+    head, bracket, rest = path.partition("[")
+    target = resolve(head.rstrip())
+    if target is None:
+        return None
+    part = rest.rpartition("]")[2].lstrip(".") if bracket else ""
+    return target.attribute.sub(part) if part else target.leaf
 
 
 def _is_single(path: str) -> bool:

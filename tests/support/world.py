@@ -135,11 +135,12 @@ def world(
     url: str = "",
     retries: int = 5,
     window: float = 60.0,
+    style: str = "oin",
     **sections: Any,
 ) -> Iterator[World]:
     """``url``: another database than a SQLite file in the folder. ``window``: seconds until Okta's limits are full again."""
     with ExitStack() as stack:
-        org = stack.enter_context(SimulatedOrg.start(users=users, seed=seed, rate_window=window))
+        org = stack.enter_context(SimulatedOrg.start(users=users, seed=seed, rate_window=window, app_style=style))
         org.provisioning(mode="off")
         settings = OktaSettings(org_url=org.url, app_id=org.app_id, api_token=org.token, max_retries=retries)
         okta = stack.enter_context(OktaOrg.connect(settings))

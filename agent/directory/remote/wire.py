@@ -139,6 +139,8 @@ def _lenient(raw: bytes | msgspec.Raw) -> RemoteAccount:
         )
     except (ScimRefused, msgspec.ValidationError) as exc:
         raise Unreadable(str(exc)) from exc
+    if read.no_text:
+        raise Unreadable(f"{'.'.join(read.no_text[0])} must be a string")
     return _checked(
         RemoteAccount(
             **{name: getattr(read.profile, name) for name in _PROFILE},

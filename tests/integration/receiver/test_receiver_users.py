@@ -225,12 +225,10 @@ def test_a_refused_patch_changes_nothing_and_names_the_attribute(receiver: Serve
     answer = receiver.send(
         "PATCH",
         url,
-        patch(
-            {"op": "replace", "path": "title", "value": "x"}, {"op": "replace", "path": "name.givenName", "value": 5}
-        ),
+        patch({"op": "replace", "path": "title", "value": "x"}, {"op": "replace", "path": "emails", "value": "x"}),
     )
     assert (answer.status_code, answer.json()["scimType"]) == (400, "invalidValue")
-    assert "givenName" in answer.json()["detail"]
+    assert "emails" in answer.json()["detail"]
     assert receiver.client.get(url).json() == made
 
 

@@ -124,6 +124,7 @@ def test_lists_and_objects_are_not_compared() -> None:
     have = MAPPING.project(apply(Profile(), {"title": "T", "nickName": "N"}))
     wanted = MAPPING.project_wanted(okta)
     assert MAPPING.differences(have, wanted.mapped, wanted.unsaid) == {"locale": (None, "en")}
+    assert wanted.no_text == ("nickName", "title")
 
 
 def test_everything_else_of_a_profile_is_left_as_it_is() -> None:

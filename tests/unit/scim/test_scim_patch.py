@@ -146,7 +146,8 @@ BAD: list[tuple[Any, str]] = [
     ([operation("replace", "active", None)], "invalidValue"),
     ([operation("replace", None, {"active": None})], "invalidValue"),
     ([operation("replace", None, "x")], "invalidValue"),
-    ([operation("replace", "displayName", 5)], "invalidValue"),
+    ([operation("replace", "userName", 5)], "invalidValue"),
+    ([operation("replace", "externalId", ["x"])], "invalidValue"),
     ([operation("replace", "emails", "x")], "invalidValue"),
     ([operation("add", "emails", [{"value": "x", "primary": True}, {"value": "y", "primary": True}])], "invalidValue"),
     ([operation("remove")], "noTarget"),
@@ -182,6 +183,45 @@ def test_what_cannot_be_meant_is_refused(operations: Any, scim_type: str) -> Non
         patch.read({} if operations is None else {"Operations": operations})(USER)
     assert caught.value.scim_type == scim_type
     assert "pydantic" not in caught.value.detail
+
+
+@pytest.mark.parametrize(
+    ("said", "changes"),
+    [
+        (operation("replace", "title", 5), {"title": "5"}),
+        (operation("replace", "title", True), {"title": "true"}),
+        (operation("add", None, {"title": 1.5, "displayName": ["x"]}), {"title": "1.5"}),
+        (operation("replace", "displayName", ["x"]), {}),
+        (operation("replace", "displayName", {"x": 1}), {}),
+        (operation("replace", None, {"displayName": []}), {}),
+        (
+            operation("replace", "name", {"givenName": ["x"], "familyName": 7}),
+            {"name": {**BEFORE["name"], "familyName": "7"}},
+        ),
+        (operation("replace", "name.givenName", ["x"]), {}),
+        (operation("replace", 'emails[type eq "work"].display', ["x"]), {}),
+        (operation("replace", "emails", [{"value": ["x"]}]), {}),
+        (operation("replace", "emails", ""), {"emails": ...}),
+        (operation("replace", f"{ENTERPRISE_URN}:costCenter", 12), {ENTERPRISE_URN: {"costCenter": "12"}}),
+        (
+            operation("add", None, {ENTERPRISE_URN: {"costCenter": 12, "division": ["x"]}}),
+            {ENTERPRISE_URN: {"costCenter": "12"}},
+        ),
+    ],
+    ids=lambda part: str(part)[:60],
+)
+def test_numbers_become_text_and_a_list_leaves_its_attribute_as_it_was(
+    said: dict[str, Any], changes: dict[str, Any]
+) -> None:
+    wanted = {name: value for name, value in (BEFORE | changes).items() if value is not ...}
+    assert after(said) == wanted
+
+
+def test_a_patch_names_what_it_leaves_out() -> None:
+    found = patch.read({"Operations": [operation("replace", "title", ["x"]), operation("replace", "locale", "en")]})
+    assert found.no_text == ("title",)
+    assert found(USER).profile.locale == "en"
+    assert patch.read({"Operations": [operation("replace", "title", "x")]}).no_text == ()
 
 
 MANAGED = replace(
