@@ -102,7 +102,8 @@ def test_a_verified_hook_gets_its_events_with_the_secret_verbatim(org: Simulated
     okta_id = reassign_somebody(org)
     org.wait_idle()
     assert [event["eventType"] for event in receiver.events()] == [ADD]
-    assert okta_id in [target["id"] for target in receiver.events()[0]["target"]]
+    targets = {target["type"]: target["id"] for target in receiver.events()[0]["target"]}
+    assert targets == {"AppUser": f"0ua{okta_id[3:]}", "AppInstance": org.app_id, "User": okta_id}
     assert receiver.secrets == ["hush"]
     assert receiver.bodies[0]["eventType"] == "com.okta.event_hook"
     assert receiver.bodies[0]["source"].endswith(f"/api/v1/eventHooks/{hook}")
