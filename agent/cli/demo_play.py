@@ -17,6 +17,8 @@ from agent.model.codes import Source
 from agent.model.limits import run_limit
 from agent.model.users import DirectoryUser, Role
 from agent.runs.report import RunReport
+from agent.runs.stored_plans import Decision
+from agent.store.runs import Asker
 
 _CREATED, _LEFT, _CHANGED = 4, 5, 6
 #: What a long plan shows of each kind.
@@ -143,7 +145,9 @@ def _repair(stage: Stage, say: Narrator) -> None:
     say(f"Run {report.run_id}: {report.outcome}. {render.clean(stored.plan.held_detail)}")
     count = render.bounded(stored.plan)
     say.command(f"plans approve {stored.id} --checksum {stored.checksum[:12]}… --count {count}")
-    done = stage.reconciler.apply_plan(stored.id, stored.checksum, approve=True, count=count, actor="operator demo")
+    done = stage.reconciler.apply_plan(
+        stored.id, stored.checksum, Decision(approve=True, count=count), actor="operator demo"
+    )
     counts = ", ".join(f"{n} {what}" for what, n in done.counts.items() if n)
     say(f"Run {done.run_id}: {done.outcome} ({counts})")
     expect(done.exit_code == 0, f"the apply ended with {done.outcome}: {done.detail}")
@@ -164,7 +168,7 @@ def _look_again(stage: Stage, say: Narrator) -> None:
 
 
 def _run(stage: Stage, *, apply: bool) -> RunReport:
-    return stage.reconciler.run(apply=apply, trigger="demo", actor="operator demo", wait=10)
+    return stage.reconciler.run(apply=apply, by=Asker(trigger="demo", actor="operator demo"), wait=10)
 
 
 def _show(stage: Stage, say: Narrator, report: RunReport) -> None:

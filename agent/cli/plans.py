@@ -1,6 +1,5 @@
 """``plans``, ``runs``, ``findings``: what the agent wants to do, did, and noticed."""
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -19,6 +18,7 @@ from agent.cli.command import (
 )
 
 if TYPE_CHECKING:
+    from agent.runs.stored_plans import Decision
     from agent.store.plans import StoredPlan
     from agent.store.runs import Run
 
@@ -95,7 +95,9 @@ def show_plan(invocation: Invocation, plan_id: int) -> None:
 @pass_invocation
 def apply_plan(invocation: Invocation, plan_id: int, checksum: str) -> int:
     """Carry out a stored plan: read again, plan again, do what both want; what has moved is stale and skipped."""
-    return _carry_out(invocation, plan_id, checksum, only=None, count=None, approve=False)
+    from agent.runs.stored_plans import APPLY
+
+    return _carry_out(invocation, plan_id, checksum, APPLY)
 
 
 @plans.command(
@@ -116,12 +118,13 @@ def approve_plan(
     invocation: Invocation, plan_id: int, checksum: str, actions: tuple[int, ...], count: int | None
 ) -> int:
     """Let what is held pass, once, and apply it. A first run needs --count: it pins the Okta org and app."""
-    return _carry_out(invocation, plan_id, checksum, only=list(actions) or None, count=count, approve=True)
+    from agent.runs.stored_plans import Decision
+
+    decision = Decision(approve=True, only=frozenset(actions) or None, count=count)
+    return _carry_out(invocation, plan_id, checksum, decision)
 
 
-def _carry_out(
-    invocation: Invocation, plan_id: int, checksum: str, *, only: Sequence[int] | None, count: int | None, approve: bool
-) -> int:
+def _carry_out(invocation: Invocation, plan_id: int, checksum: str, decision: "Decision") -> int:
     from agent.bootstrap import open_agent
     from agent.cli.answers import answer_run
     from agent.cli.progress import TerminalProgress
@@ -129,9 +132,7 @@ def _carry_out(
     with open_agent(invocation.settings) as agent:
         reconciler = agent.need_reconciler()
         with TerminalProgress() as progress, asked_to_stop(reconciler.stop):
-            report = reconciler.apply_plan(
-                plan_id, checksum, only=only, count=count, approve=approve, actor=operator(), progress=progress
-            )
+            report = reconciler.apply_plan(plan_id, checksum, decision, actor=operator(), progress=progress)
         return answer_run(invocation, report, dry=False, detailed=True)
 
 

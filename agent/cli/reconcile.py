@@ -47,6 +47,8 @@ def reconcile(
     from agent.bootstrap import open_agent
     from agent.cli.answers import answer_run
     from agent.cli.progress import TerminalProgress
+    from agent.model.guard import typed
+    from agent.store.runs import Asker
 
     if not apply_ and (first_run is not None or allow_empty is not None):
         raise click.UsageError("--first-run and --allow-empty go with --apply")
@@ -56,11 +58,9 @@ def reconcile(
             report = reconciler.run(
                 apply=apply_,
                 users=users,
-                first_run=first_run,
-                allow_empty=allow_empty,
+                grant=typed(first_run=first_run, allow_empty=allow_empty),
+                by=Asker(trigger="cli", actor=operator()),
                 wait=wait,
-                trigger="cli",
-                actor=operator(),
                 progress=progress,
             )
         return answer_run(invocation, report, dry=not apply_, detailed=detailed_exitcode)

@@ -19,6 +19,7 @@ from agent.daemon.housekeeping import Housekeeping
 from agent.daemon.reload import Reload
 from agent.model.errors import AgentError, DirectoryError
 from agent.settings import Settings
+from agent.store.runs import Asker
 
 if TYPE_CHECKING:
     from agent.reconcile.system_log import SystemLogReader
@@ -33,6 +34,7 @@ _LOOK_AT_ONCE = 3
 #: The first sweep comes soon after the start: what happened while nothing ran is repaired first.
 _FIRST_SWEEP = timedelta(seconds=2)
 _IMPERSONAL = ("frozen", "incomplete")
+_BY_SCHEDULE = Asker(trigger="schedule", actor="daemon")
 #: A late tick is still one: the library would drop it after a second.
 _JOB: dict[str, Any] = {"coalesce": True, "max_instances": 1, "misfire_grace_time": None}
 
@@ -151,7 +153,7 @@ class Clock:
     def _sweep(self) -> None:
         reconciler, settings = self._agent.reconciler, self._agent.settings
         if reconciler is not None:
-            report = reconciler.run(apply=settings.schedule.apply, trigger="schedule", actor="daemon", wait=0)
+            report = reconciler.run(apply=settings.schedule.apply, by=_BY_SCHEDULE, wait=0)
             log_run(report)
 
     def _look(self) -> None:

@@ -35,7 +35,7 @@ from agent.model.errors import StoreError
 from agent.model.okta import LogEvent
 from agent.receiver.messages import CLOSE, MAX_BODY, NO_STORE, Receive, Scope, Send
 from agent.receiver.metrics import HOOK_EVENTS, HOOKS
-from agent.reconcile.event_queue import Queued, queue
+from agent.reconcile.look_queue import Queued, queue
 from agent.scim import strict
 from agent.scim.errors import ScimRefused
 from agent.settings import Settings

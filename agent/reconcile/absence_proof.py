@@ -15,7 +15,7 @@ from agent.model.desired import DesiredRow, Wanted
 from agent.model.guard import GuardLimits, is_disproved
 from agent.model.okta import Person
 from agent.okta_org.org import OktaOrg
-from agent.reconcile.projector import Projector
+from agent.reconcile.sweeper import Projector
 from agent.runs.frame import Progress
 
 #: A minute of Okta's default limit for one token.
@@ -28,42 +28,38 @@ class Proofs(Struct, kw_only=True):
     disproved: int = 0
 
 
-def prove(
-    accounts: Sequence[CurrentAccount],
-    okta: OktaOrg,
-    projector: Projector,
-    limits: GuardLimits,
-    now: datetime,
-    progress: Progress,
-    *,
-    at_most: int | None = None,
-) -> Proofs:
-    """``at_most``: ask no more than a sample, the rest is NOT_ASKED."""
-    to_ask = list(accounts) if at_most is None else list(accounts[:at_most])
-    found = Proofs(answers=[])
-    for account, person in _answers(to_ask, okta):
-        proof = answer(account, person, projector, now)
-        found.answers.append((account, proof))
-        found.asked += 1
-        found.disproved += proof.answer is AbsenceAnswer.PRESENT
-        progress.step("asking Okta about missing people", found.asked, len(to_ask))
-        # Certain already, whatever the rest would say.
-        if is_disproved(len(to_ask), found.disproved, limits):
-            break
-    rest = Proof(answer=AbsenceAnswer.NOT_ASKED, detail="not asked yet: the run is held")
-    found.answers += [(account, rest) for account in accounts[found.asked :]]
-    return found
+class AbsenceProver(Struct, frozen=True, kw_only=True):
+    okta: OktaOrg
+    projector: Projector
+    limits: GuardLimits
+    now: datetime
 
+    def prove(self, accounts: Sequence[CurrentAccount], progress: Progress, at_most: int | None) -> Proofs:
+        """``at_most``: ask no more than a sample, the rest is NOT_ASKED; None: everybody."""
+        to_ask = list(accounts[:at_most])
+        found = Proofs(answers=[])
+        for account, person in self._answers(to_ask):
+            proof = answer(account, person, self.projector, self.now)
+            found.answers.append((account, proof))
+            found.asked += 1
+            found.disproved += proof.answer is AbsenceAnswer.PRESENT
+            progress.step("asking Okta about missing people", found.asked, len(to_ask))
+            # Certain already, whatever the rest would say.
+            if is_disproved(len(to_ask), found.disproved, self.limits):
+                break
+        rest = Proof(answer=AbsenceAnswer.NOT_ASKED, detail="not asked yet: the run is held")
+        found.answers += [(account, rest) for account in accounts[found.asked :]]
+        return found
 
-def _answers(accounts: Sequence[CurrentAccount], okta: OktaOrg) -> Iterator[tuple[CurrentAccount, Person | None]]:
-    """None: no Okta id is kept, and no Okta user has the login."""
-    people = okta.people([a.okta_id for a in accounts if a.okta_id is not None])
-    for account in accounts:
-        if account.okta_id is not None:
-            yield account, next(people)
-            continue
-        user = okta.user(account.user_name)
-        yield account, None if user is None else okta.person(user.id)
+    def _answers(self, accounts: Sequence[CurrentAccount]) -> Iterator[tuple[CurrentAccount, Person | None]]:
+        """None: no Okta id is kept, and no Okta user has the login."""
+        people = self.okta.people([a.okta_id for a in accounts if a.okta_id is not None])
+        for account in accounts:
+            if account.okta_id is not None:
+                yield account, next(people)
+                continue
+            user = self.okta.user(account.user_name)
+            yield account, None if user is None else self.okta.person(user.id)
 
 
 def answer(account: CurrentAccount, person: Person | None, projector: Projector, now: datetime) -> Proof:

@@ -4,182 +4,152 @@ pending → sent → done, or stale (somebody else was quicker), failed, held (a
 whether it was paused, told to stop, or fails too often. Creates and reactivations whose row is old are read again first.
 """
 
-import threading
-from collections.abc import Callable, Iterator, Sequence
-from datetime import datetime
-from functools import partial
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 
-from msgspec import Struct
+from msgspec import Struct, field
 
-from agent.directory.port import Directory, Ended, WriteContext
+from agent.directory.port import Ended, WriteContext
 from agent.model.cases import Want
-from agent.model.codes import ActionKind, ActionState, HeldCode, Source
-from agent.model.guard import Grant, ends_access, exempt
-from agent.model.plan import Action
-from agent.okta_org.org import OktaOrg
-from agent.reconcile.projector import Projector
-from agent.runs.frame import Progress
-from agent.settings import Settings
-from agent.store import account, plans
+from agent.model.codes import ActionKind, ActionState, HeldCode
+from agent.model.guard import ends_access, exempt
+from agent.model.plan import Action, Plan
+from agent.reconcile.planner import Planner, Proposal
+from agent.runs.frame import CurrentRun
+from agent.runs.preflight import Brake
+from agent.runs.report import Outcome
+from agent.store import plans
 from agent.store.crash_points import crash_point
-from agent.store.engine import Connection, Store
+from agent.store.engine import Connection
+
+_GRANTING = (ActionKind.CREATE, ActionKind.REACTIVATE)
 
 
-class Job(Struct, frozen=True, kw_only=True):
-    """One apply: which plan, what of it, under which run, lease and grant."""
+class Apply(Struct, frozen=True, kw_only=True):
+    """One apply: what is carried out, and how far it has come."""
 
-    run_id: int
+    run: CurrentRun
     plan_id: int
-    actions: tuple[Action, ...]
-    source: Source
-    actor: str
-    fence: int
-    grant: Grant
-    wants: dict[str, Want] = {}
+    #: What the guard has let through, and what it has not.
+    plan: Plan
+    proposal: Proposal
+    #: Number of an action → how it has ended.
+    ended: dict[int, ActionState] = field(default_factory=dict)
+    counts: Counter[ActionState] = field(default_factory=Counter)
+
+    @property
+    def todo(self) -> list[Action]:
+        return [action for action in self.plan.actions if action.held is None]
+
+    def note(self, numbers: Iterable[int], states: Sequence[ActionState]) -> None:
+        self.ended.update(zip(numbers, states, strict=True))
+        self.counts.update(states)
+
+    def context(self, action: Action) -> WriteContext:
+        return WriteContext(
+            actor=f"run {self.run.id} ({self.run.request.actor})",
+            source=self.proposal.source,
+            run_id=self.run.id,
+            plan_id=self.plan_id,
+            action_n=action.n,
+            reason=action.proof or action.rule,
+            exempt=exempt(action, self.proposal.grant),
+            fence=self.run.fence,
+            suspended=action.suspended,
+        )
 
 
-class Result(Struct, kw_only=True):
-    done: int = 0
-    stale: int = 0
-    failed: int = 0
-    held: int = 0
-    #: Why the rest was left: paused, stopped, or too much failed.
-    left: str = ""
-    paused: bool = False
-    stopped: bool = False
-    too_many_failed: str = ""
+class Left(Struct, frozen=True, kw_only=True):
+    """Why the rest of an apply was left."""
+
+    why: str
+    #: Paused or stopped in between; None: too much failed.
+    outcome: Outcome | None = None
 
 
 class Applier(Struct, frozen=True, kw_only=True):
-    store: Store
-    directory: Directory
-    okta: OktaOrg
-    settings: Settings
-    projector: Projector
-    clock: Callable[[], datetime]
-    stop: threading.Event
+    planner: Planner
+    brake: Brake
 
-    def apply(self, job: Job, progress: Progress) -> Result:
-        result = Result()
-        batches = self.directory.batches()
-        finished: dict[int, ActionState] = {}
-        todo = [action for action in job.actions if action.held is None]
+    def apply(self, apply: Apply) -> Left | None:
+        """None: all of it was tried."""
+        batches, todo = self.planner.directory.batches(), apply.todo
         for batch in _batches(todo, batches.size):
-            if self._must_end(result):
-                break
-            ready = self._ready(job, batch, finished, result)
+            pulled = self.brake.pulled()
+            if pulled is not None:
+                return Left(outcome=pulled[0], why=pulled[1])
+            ready = self._ready(apply, batch)
             crash_point("apply.planned")
-            for ended in (
-                batches.write(job.plan_id, ready, lambda a: self._context(job, a), self.clock()) if ready else ()
-            ):
-                finished[ended.n] = ended.state
-                _count(result, ended)
+            if ready:
+                ended = batches.write(apply.plan_id, ready, apply.context, self.planner.clock())
+                apply.note([one.n for one in ended], [one.state for one in ended])
             crash_point("apply.done")
-            progress.step("applying", len(finished), len(todo))
-            if self._fails_too_often(result):
-                self._hold_rest(job, [a for a in todo if a.n not in finished], result)
-                break
-        return result
+            apply.run.progress.step("applying", len(apply.ended), len(todo))
+            why = self._fails_too_often(apply)
+            if why:
+                self._hold_rest(apply, why)
+                return Left(why=why)
+        return None
 
-    def _must_end(self, result: Result) -> bool:
-        if self.stop.is_set():
-            result.stopped, result.left = (True, "The process was asked to stop; the rest waits for the next run.")
-        else:
-            with self.store.read() as conn:
-                row = account.get(conn)
-            if row.paused:
-                result.paused = True
-                result.left = (
-                    f"Applies were paused by {row.paused_by}: {row.paused_reason}. Resume: opshelm-agent resume"
-                )
-        return result.stopped or result.paused
-
-    def _ready(
-        self, job: Job, batch: Sequence[Action], finished: dict[int, ActionState], result: Result
-    ) -> list[Action]:
+    def _ready(self, apply: Apply, batch: Sequence[Action]) -> list[Action]:
         """Without those whose first step did not happen, or who look different to a fresh look."""
-        moved = self._moved(job, batch)
+        moved = self._moved(apply, batch)
         ready: list[Action] = []
-        ended: list[Ended] = []
+        stale: list[Ended] = []
         for action in batch:
-            missing = [n for n in action.needs if finished.get(n, ActionState.DONE) is not ActionState.DONE]
-            if missing:
-                ended.append(Ended.after(action.n, missing[0]))
-                continue
-            if action.okta_id in moved and action.kind in (ActionKind.CREATE, ActionKind.REACTIVATE):
-                error = moved[action.okta_id]
+            undone = [n for n in action.needs if apply.ended.get(n, ActionState.DONE) is not ActionState.DONE]
+            if undone:
+                stale.append(Ended.after(action.n, undone[0]))
+            elif action.kind in _GRANTING and action.okta_id in moved:
+                stale.append(Ended(n=action.n, state=ActionState.STALE, error=moved[action.okta_id]))
             elif ends_access(action) and action.proof is None:
-                error = "the absence was not proven"
+                stale.append(Ended(n=action.n, state=ActionState.STALE, error="the absence was not proven"))
             else:
                 ready.append(action)
-                continue
-            ended.append(Ended(n=action.n, state=ActionState.STALE, error=error))
-        if ended:
-            now = self.clock()
-            self.store.write(
-                lambda conn: plans.mark_each(conn, job.plan_id, [(e.n, e.state, e.error) for e in ended], now)
-            )
-        for e in ended:
-            finished[e.n] = e.state
-            _count(result, e)
+        if stale:
+            now, ends = self.planner.clock(), [(one.n, one.state, one.error) for one in stale]
+            self.planner.store.write(lambda conn: plans.mark_each(conn, apply.plan_id, ends, now))
+            apply.note([one.n for one in stale], [one.state for one in stale])
         return ready
 
-    def _moved(self, job: Job, batch: Sequence[Action]) -> dict[str, str]:
+    def _moved(self, apply: Apply, batch: Sequence[Action]) -> dict[str, str]:
         """Okta user id → what changed since it was read, of those whose row is older than reconcile.fresh."""
-        old = self.clock() - self.settings.reconcile.fresh
-        granting = {a.okta_id for a in batch if a.kind in (ActionKind.CREATE, ActionKind.REACTIVATE)}
-        again = [w for okta_id, w in job.wants.items() if okta_id in granting and w.read_at < old]
+        old = self.planner.clock() - self.planner.settings.reconcile.fresh
+        granting = {action.okta_id for action in batch if action.kind in _GRANTING}
+        again = [w for okta_id, w in apply.proposal.wants.items() if okta_id in granting and w.read_at < old]
         moved: dict[str, str] = {}
-        for want, person in zip(again, self.okta.people([w.okta_id for w in again]), strict=True):
-            projected = self.projector.read(person, self.clock())
+        for want, person in zip(again, self.planner.okta.people([w.okta_id for w in again]), strict=True):
+            projected = self.planner.projector.read(person, self.planner.clock())
             if projected is None:
                 moved[want.okta_id] = "no longer assigned in Okta"
             elif _essence(projected[0]) != _essence(want):
                 moved[want.okta_id] = "changed in Okta since it was read"
         return moved
 
-    def _context(self, job: Job, action: Action) -> WriteContext:
-        return WriteContext(
-            actor=job.actor,
-            source=job.source,
-            run_id=job.run_id,
-            plan_id=job.plan_id,
-            action_n=action.n,
-            reason=action.proof or action.rule,
-            exempt=exempt(action, job.grant),
-            fence=job.fence,
-            suspended=action.suspended,
-        )
+    def _fails_too_often(self, apply: Apply) -> str:
+        """Why the rest is not tried, or ""."""
+        guard, failed = self.planner.settings.guard, apply.counts[ActionState.FAILED]
+        tried = failed + apply.counts[ActionState.DONE]
+        if failed < guard.failed_floor or failed <= tried * guard.failed_percent / 100:
+            return ""
+        limit = f"{guard.failed_percent:g} % and {guard.failed_floor}"
+        return f"{failed} of {tried} actions failed; the limit is {limit}."
 
-    def _fails_too_often(self, result: Result) -> bool:
-        guard = self.settings.guard
-        tried = result.done + result.failed
-        if result.failed < guard.failed_floor or result.failed <= tried * guard.failed_percent / 100:
-            return False
-        result.too_many_failed = f"{result.failed} of {tried} actions failed; the limit is {guard.failed_percent:g} % and {guard.failed_floor}."
-        return True
-
-    def _hold_rest(self, job: Job, rest: Sequence[Action], result: Result) -> None:
-        why = result.too_many_failed
+    def _hold_rest(self, apply: Apply, why: str) -> None:
+        rest = [action for action in apply.todo if action.n not in apply.ended]
         for some in _batches(rest, 1000):
-            self.store.write(partial(_hold_all, job.plan_id, some, why))
-        result.held += len(rest)
-        result.left = why
 
+            def hold(conn: Connection, some: Sequence[Action] = some) -> None:
+                for action in some:
+                    plans.hold(conn, apply.plan_id, action.n, HeldCode.FAILED_ACTIONS, why)
 
-def _hold_all(plan_id: int, actions: Sequence[Action], why: str, conn: Connection) -> None:
-    for action in actions:
-        plans.hold(conn, plan_id, action.n, HeldCode.FAILED_ACTIONS, why)
+            self.planner.store.write(hold)
+        apply.note([action.n for action in rest], [ActionState.HELD] * len(rest))
 
 
 def _batches(actions: Sequence[Action], size: int) -> Iterator[Sequence[Action]]:
     for start in range(0, len(actions), size):
         yield actions[start : start + size]
-
-
-def _count(result: Result, ended: Ended) -> None:
-    name = ended.state.value
-    setattr(result, name, getattr(result, name) + 1)
 
 
 def _essence(want: Want) -> tuple[object, ...]:

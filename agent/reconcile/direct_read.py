@@ -23,7 +23,7 @@ from agent.model.plan import Finding
 from agent.model.users import DirectoryUser, identity_key
 from agent.okta_org.org import OktaOrg
 from agent.reconcile.absence_proof import answer
-from agent.reconcile.projector import Projector
+from agent.reconcile.sweeper import Projector
 from agent.scim import filter as filters
 
 #: A longer chain of names is no rename any more.
@@ -32,7 +32,7 @@ LONGEST_CHAIN = 50
 _SAME_BEGINNING, _SEARCHED = 2, 1000
 
 
-class Asked(Struct, frozen=True, kw_only=True):
+class Selection(Struct, frozen=True, kw_only=True):
     """Whom to look at: by what a person typed, or by id as an event names them."""
 
     logins: tuple[str, ...] = ()
@@ -41,7 +41,7 @@ class Asked(Struct, frozen=True, kw_only=True):
 
 
 class PeopleRead(Struct, kw_only=True):
-    candidates: list[Pair] = []
+    pairs: list[Pair] = []
     absences: list[tuple[CurrentAccount, Proof]] = []
     findings: list[Finding] = []
     #: Okta user id → when to look again.
@@ -51,38 +51,38 @@ class PeopleRead(Struct, kw_only=True):
     persons: dict[str, Person] = {}
 
 
-class SingleReader(Struct, frozen=True, kw_only=True):
+class DirectReader(Struct, frozen=True, kw_only=True):
     directory: Directory
     okta: OktaOrg
     projector: Projector
     clock: Callable[[], datetime]
 
-    def read(self, asked: Asked) -> PeopleRead:
+    def read(self, who: Selection) -> PeopleRead:
         """Unreadable only where nobody who was asked for can be read."""
         found = PeopleRead()
         people: dict[str, Pair | None] = {}
         without: list[DirectoryUser] = []
         unread: list[Unreadable] = []
         readable = 0
-        waiting = self._first(asked, without, found, unread)
-        while waiting and len(people) < LONGEST_CHAIN + len(asked.okta_ids) + len(asked.directory_ids):
+        waiting = self._first(who, without, found, unread)
+        while waiting and len(people) < LONGEST_CHAIN + len(who.okta_ids) + len(who.directory_ids):
             okta_id = waiting.pop(0)
             if okta_id in people:
                 continue
             person = found.persons[okta_id] = self.okta.person(okta_id)
             people[okta_id] = None
             try:
-                people[okta_id] = candidate = self._person(person, found)
+                people[okta_id] = pair = self._person(person, found)
             except Unreadable as exc:
                 unread.append(exc)
                 found.findings.append(_unreadable(okta_id, exc, okta_id))
                 continue
             readable += 1
-            if candidate is not None and candidate.want.names_somebody:
-                waiting += self._chain(candidate)
+            if pair is not None and pair.want.names_somebody:
+                waiting += self._chain(pair)
         if unread and not readable and not without:
             raise unread[0]
-        found.candidates = _twins([c for c in people.values() if c is not None])
+        found.pairs = _twins([pair for pair in people.values() if pair is not None])
         for user in without:
             account = CurrentAccount.of(user, self.projector.mapping)
             if concerns(account):
@@ -91,11 +91,11 @@ class SingleReader(Struct, frozen=True, kw_only=True):
         return found
 
     def _first(
-        self, asked: Asked, without: list[DirectoryUser], found: PeopleRead, unread: list[Unreadable]
+        self, who: Selection, without: list[DirectoryUser], found: PeopleRead, unread: list[Unreadable]
     ) -> list[str]:
         """Okta user ids of those who were asked for; ``without``: accounts of which Okta knows nobody."""
-        ids = list(asked.okta_ids)
-        names = [*((name, True) for name in asked.logins), *((name, False) for name in asked.directory_ids)]
+        ids = list(who.okta_ids)
+        names = [*((name, True) for name in who.logins), *((name, False) for name in who.directory_ids)]
         for name, is_login in names:
             try:
                 ids += self._asked(name, without, is_login=is_login)
@@ -169,10 +169,10 @@ class SingleReader(Struct, frozen=True, kw_only=True):
         if concerns(account):
             found.absences.append((account, answer(account, person, self.projector, now)))
 
-    def _chain(self, candidate: Pair) -> list[str]:
+    def _chain(self, pair: Pair) -> list[str]:
         """Who has the wanted name, if it is somebody else's."""
-        holder = candidate.holder
-        if holder is None or holder.okta_id in (None, candidate.want.okta_id):
+        holder = pair.holder
+        if holder is None or holder.okta_id in (None, pair.want.okta_id):
             return []
         return [str(holder.okta_id)]
 
@@ -190,9 +190,9 @@ def _maybe(user: DirectoryUser | None, mapping: Mapping) -> CurrentAccount | Non
     return None if user is None else CurrentAccount.of(user, mapping)
 
 
-def _twins(candidates: list[Pair]) -> list[Pair]:
-    names = [c.want.user_name_key for c in candidates if c.want.names_somebody]
+def _twins(pairs: list[Pair]) -> list[Pair]:
+    names = [pair.want.user_name_key for pair in pairs if pair.want.names_somebody]
     return [
-        replace(c, twin=True) if c.want.names_somebody and names.count(c.want.user_name_key) > 1 else c
-        for c in candidates
+        replace(pair, twin=True) if pair.want.names_somebody and names.count(pair.want.user_name_key) > 1 else pair
+        for pair in pairs
     ]

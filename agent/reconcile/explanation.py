@@ -3,6 +3,7 @@
 Plain data for whoever shows it. Reads Okta and the directory; stores nothing and changes nothing.
 """
 
+from collections.abc import Collection
 from datetime import datetime
 from enum import StrEnum
 
@@ -10,23 +11,28 @@ from msgspec import Struct
 
 from agent.model.absence import Proof
 from agent.model.cases import CaseRow, CurrentAccount, Pair
+from agent.model.codes import ActionState, PlanStatus
 from agent.model.desired import ASSIGNED, LIVE, user_status
 from agent.model.errors import Frozen
-from agent.model.guard import NO_GRANT
+from agent.model.guard import APPROVABLE, APPROVABLE_RUNS, BOUNDED, NEED_COUNT, NO_GRANT, ONE_BY_ONE
 from agent.model.okta import Person
 from agent.model.plan import Action, Finding, Plan
 from agent.okta_org.org import OktaOrg
-from agent.reconcile import plan_status
-from agent.reconcile.direct_read import Asked, PeopleRead
-from agent.reconcile.event_queue import words
-from agent.reconcile.plan_status import Told
+from agent.reconcile.direct_read import PeopleRead, Selection
+from agent.reconcile.look_queue import words
 from agent.reconcile.planner import Planner
 from agent.runs import preflight
 from agent.runs.preflight import Binding
 from agent.runs.report import Outcome
-from agent.store import account, events
-from agent.store.engine import Store
+from agent.runs.stored_plans import Kind
+from agent.store import account, events, plans
+from agent.store.engine import Connection, Store
 from agent.store.events import PushFailure
+from agent.store.plans import StoredPlan
+
+#: Further back nothing waits any more.
+_NEWEST = 50
+_OVER = (PlanStatus.REJECTED, PlanStatus.EXPIRED)
 
 
 class StepStatus(StrEnum):
@@ -36,7 +42,7 @@ class StepStatus(StrEnum):
     SKIPPED = "skipped"
 
 
-class ExplanationStep(Struct, frozen=True, kw_only=True):
+class ExplanationStep(Struct, frozen=True):
     #: app, assignment, okta user, push, match, scope, rule, difference, guard, plan, result.
     name: str
     status: StepStatus
@@ -58,13 +64,13 @@ def explain(login: str, okta: OktaOrg, planner: Planner, store: Store, now: date
     try:
         binding = preflight.check(okta, row)
     except Frozen as error:
-        step = ExplanationStep(name="app", status=StepStatus.FAILURE, detail=error.detail)
+        step = ExplanationStep("app", StepStatus.FAILURE, error.detail)
         return Explanation(login=login, outcome=Outcome.FROZEN, steps=(step,))
-    found = planner.read(Asked(logins=(login,)))
-    plan = planner.judged(planner.single_of(found, binding, (login,)), NO_GRANT)
+    found = planner.reader().read(Selection(logins=(login,)))
+    plan = planner.judged(planner.proposal(planner.single(found, binding), binding, NO_GRANT, (login,)))
     with store.read() as conn:
         failed = events.failures_of(conn, found.persons)
-        waits = plan_status.look(conn, _names(login, found), now)
+        stored = _stored_plan(conn, _names(login, found), now)
     steps = [
         _app(binding),
         *_okta(found),
@@ -72,7 +78,7 @@ def explain(login: str, okta: OktaOrg, planner: Planner, store: Store, now: date
         *_sides(found),
         _difference(plan),
         _guard(plan),
-        *_stored(waits),
+        *stored,
         _result(plan),
     ]
     return Explanation(
@@ -87,56 +93,49 @@ def _outcome(plan: Plan) -> Outcome:
 
 
 def _app(binding: Binding) -> ExplanationStep:
-    return ExplanationStep(
-        name="app", status=StepStatus.SUCCESS, detail=f"{binding.app.label} is ACTIVE in org {binding.org_id}"
-    )
+    return ExplanationStep("app", StepStatus.SUCCESS, f"{binding.app.label} is ACTIVE in org {binding.org_id}")
 
 
 def _okta(found: PeopleRead) -> list[ExplanationStep]:
     """What Okta says of the first person asked for; the others are read for their names alone."""
     person = next(iter(found.persons.values()), None)
     if person is None:
-        return [ExplanationStep(name="okta user", status=StepStatus.SKIPPED, detail="Okta knows nobody by this login")]
+        return [ExplanationStep("okta user", StepStatus.SKIPPED, "Okta knows nobody by this login")]
     user = user_status(person.okta_user)
     status = StepStatus.SUCCESS if user in LIVE else StepStatus.WARNING
-    return [
-        _assignment(person),
-        ExplanationStep(name="okta user", status=status, detail=user or "not known to Okta any more"),
-    ]
+    return [_assignment(person), ExplanationStep("okta user", status, user or "not known to Okta any more")]
 
 
 def _assignment(person: Person) -> ExplanationStep:
     app_user = person.app_user
     if app_user is None:
-        return ExplanationStep(name="assignment", status=StepStatus.WARNING, detail="not assigned to the app in Okta")
+        return ExplanationStep("assignment", StepStatus.WARNING, "not assigned to the app in Okta")
     by = "by a group" if app_user.scope == "GROUP" else "directly" if app_user.scope == "USER" else "in an unknown way"
     detail = (
         f"app user {app_user.id}, assigned {by}, with the userName {app_user.user_name or '(none)'}: {app_user.status}, "
         f"{app_user.sync_state or 'no sync state'}"
     )
     fine = app_user.status in ASSIGNED and app_user.sync_state != "ERROR"
-    return ExplanationStep(name="assignment", status=StepStatus.SUCCESS if fine else StepStatus.WARNING, detail=detail)
+    return ExplanationStep("assignment", StepStatus.SUCCESS if fine else StepStatus.WARNING, detail)
 
 
 def _pushes(failed: dict[str, PushFailure]) -> list[ExplanationStep]:
     return [
         ExplanationStep(
-            name="push",
-            status=StepStatus.FAILURE if one.healed is None else StepStatus.WARNING,
-            detail=words(one) + (f"; repaired {one.healed:%Y-%m-%d %H:%M} UTC" if one.healed else ""),
+            "push",
+            StepStatus.FAILURE if one.healed is None else StepStatus.WARNING,
+            words(one) + (f"; repaired {one.healed:%Y-%m-%d %H:%M} UTC" if one.healed else ""),
         )
         for one in failed.values()
     ]
 
 
 def _sides(found: PeopleRead) -> list[ExplanationStep]:
-    if found.candidates:
-        return _assigned(found.candidates[0])
+    if found.pairs:
+        return _assigned(found.pairs[0])
     if found.absences:
         return _absent(*found.absences[0])
-    return [
-        ExplanationStep(name="scope", status=StepStatus.SKIPPED, detail="no account here that the agent would change")
-    ]
+    return [ExplanationStep("scope", StepStatus.SKIPPED, "no account here that the agent would change")]
 
 
 def _assigned(c: Pair) -> list[ExplanationStep]:
@@ -144,7 +143,7 @@ def _assigned(c: Pair) -> list[ExplanationStep]:
     return [
         _match(c),
         _scope(c.bound or c.named or c.holder),
-        ExplanationStep(name="rule", status=StepStatus.SUCCESS, detail=f"{want.row.value}: wanted {want.wanted.value}"),
+        ExplanationStep("rule", StepStatus.SUCCESS, f"{want.row.value}: wanted {want.wanted.value}"),
     ]
 
 
@@ -156,22 +155,18 @@ def _match(c: Pair) -> ExplanationStep:
     ):
         if side is not None:
             status = StepStatus.WARNING if side is c.holder and c.linked is None else StepStatus.SUCCESS
-            return ExplanationStep(name="match", status=status, detail=f"{side.user_name} ({side.id}), {how}")
-    return ExplanationStep(name="match", status=StepStatus.SUCCESS, detail="no account: it would be new")
+            return ExplanationStep("match", status, f"{side.user_name} ({side.id}), {how}")
+    return ExplanationStep("match", StepStatus.SUCCESS, "no account: it would be new")
 
 
 def _scope(side: CurrentAccount | None) -> ExplanationStep:
     if side is None:
-        return ExplanationStep(name="scope", status=StepStatus.SUCCESS, detail="new accounts are managed")
+        return ExplanationStep("scope", StepStatus.SUCCESS, "new accounts are managed")
     if side.protected:
-        return ExplanationStep(
-            name="scope", status=StepStatus.SKIPPED, detail="protected: the agent leaves it as it is"
-        )
+        return ExplanationStep("scope", StepStatus.SKIPPED, "protected: the agent leaves it as it is")
     what = "managed" if side.managed else "local: only linked, never changed otherwise"
     return ExplanationStep(
-        name="scope",
-        status=StepStatus.SUCCESS if side.managed else StepStatus.WARNING,
-        detail=f"{what}; {side.role.value}",
+        "scope", StepStatus.SUCCESS if side.managed else StepStatus.WARNING, f"{what}; {side.role.value}"
     )
 
 
@@ -179,9 +174,9 @@ def _absent(side: CurrentAccount, proof: Proof) -> list[ExplanationStep]:
     return [
         _scope(side),
         ExplanationStep(
-            name="rule",
-            status=StepStatus.SUCCESS,
-            detail=f"{CaseRow.DEACTIVATE.value}: who is gone is inactive, once proven ({proof.answer.value}: {proof.detail})",
+            "rule",
+            StepStatus.SUCCESS,
+            f"{CaseRow.DEACTIVATE.value}: who is gone is inactive, once proven ({proof.answer.value}: {proof.detail})",
         ),
     ]
 
@@ -193,38 +188,98 @@ def _difference(plan: Plan) -> ExplanationStep:
         for path, change in action.changes.items()
     ]
     if not changes:
-        return ExplanationStep(name="difference", status=StepStatus.SUCCESS, detail="none")
-    return ExplanationStep(name="difference", status=StepStatus.WARNING, detail="; ".join(changes))
+        return ExplanationStep("difference", StepStatus.SUCCESS, "none")
+    return ExplanationStep("difference", StepStatus.WARNING, "; ".join(changes))
 
 
 def _guard(plan: Plan) -> ExplanationStep:
     if plan.held is not None:
-        return ExplanationStep(name="guard", status=StepStatus.FAILURE, detail=f"{plan.held.value}: {plan.held_detail}")
+        return ExplanationStep("guard", StepStatus.FAILURE, f"{plan.held.value}: {plan.held_detail}")
     held = next((action for action in plan.actions if action.held is not None), None)
     if held is not None and held.held is not None:
-        return ExplanationStep(name="guard", status=StepStatus.FAILURE, detail=f"{held.held.value}: {held.held_detail}")
-    return ExplanationStep(
-        name="guard", status=StepStatus.SUCCESS if plan.actions else StepStatus.SKIPPED, detail="passes"
-    )
+        return ExplanationStep("guard", StepStatus.FAILURE, f"{held.held.value}: {held.held_detail}")
+    return ExplanationStep("guard", StepStatus.SUCCESS if plan.actions else StepStatus.SKIPPED, "passes")
 
 
 def _names(login: str, found: PeopleRead) -> set[str]:
     """What the actions of stored plans may call this person; whoever was read for a name alone is left out."""
-    sides = [(c.bound, c.named) for c in found.candidates[:1]] or [(account, None) for account, _ in found.absences[:1]]
+    sides = [(c.bound, c.named) for c in found.pairs[:1]] or [(account, None) for account, _ in found.absences[:1]]
     accounts = [side for pair in sides for side in pair if side is not None]
     return {login, *list(found.persons)[:1], *(account.id for account in accounts)}
-
-
-def _stored(waits: Told | None) -> list[ExplanationStep]:
-    if waits is None:
-        return []
-    status = StepStatus.WARNING if waits.waits else StepStatus.SKIPPED
-    return [ExplanationStep(name="plan", status=status, detail=waits.detail)]
 
 
 def _result(plan: Plan) -> ExplanationStep:
     doable = [a.kind.value for a in plan.actions if a.held is None and plan.held is None]
     if doable:
-        return ExplanationStep(name="result", status=StepStatus.SUCCESS, detail=f"would {', then '.join(doable)}")
+        return ExplanationStep("result", StepStatus.SUCCESS, f"would {', then '.join(doable)}")
     detail = "nothing now: it waits for a person" if plan.actions else "nothing to do"
-    return ExplanationStep(name="result", status=StepStatus.SKIPPED, detail=detail)
+    return ExplanationStep("result", StepStatus.SKIPPED, detail)
+
+
+# The stored plan that somebody waits in, or the one that held them at last
+
+
+def _stored_plan(conn: Connection, people: Collection[str], now: datetime) -> list[ExplanationStep]:
+    """The plan that is open comes before newer ones: a run that holds the same again leaves the old one to be approved."""
+    found = plans.about(conn, people, _NEWEST)
+    for stored in found:
+        held = _held(stored, stored.plan.actions)
+        if held and stored.status is PlanStatus.HELD and stored.expires > now:
+            return [ExplanationStep("plan", StepStatus.WARNING, _open(conn, stored, held))]
+    for stored in found:
+        held = _held(stored, stored.plan.actions)
+        if held and (stored.status in _OVER or stored.status is PlanStatus.HELD):
+            return [ExplanationStep("plan", StepStatus.SKIPPED, _over(stored, held))]
+        if any(action.state is ActionState.DONE for action in stored.plan.actions):
+            break
+    return []
+
+
+def _held(stored: StoredPlan, actions: Collection[Action]) -> list[Action]:
+    waiting = (ActionState.PENDING, ActionState.HELD, ActionState.REJECTED)
+    whole = stored.plan.held is not None
+    return [a for a in actions if a.state in waiting and (whole or a.held is not None)]
+
+
+def _open(conn: Connection, stored: StoredPlan, held: list[Action]) -> str:
+    why = f"{_plan_name(stored)} waits for a person ({_why_held(stored, held)}) until {stored.expires:%Y-%m-%d %H:%M} UTC."
+    approve = f"opshelm-agent plans approve {stored.id} --checksum {stored.checksum}"
+    if stored.kind != Kind.RECONCILE:
+        return f"{why} See: opshelm-agent plans show {stored.id}"
+    if stored.plan.held is not None:
+        if stored.plan.held not in APPROVABLE_RUNS:
+            return f"{why} No approval lifts that."
+        count = f" --count {_bounded(conn, stored)}" if stored.plan.held in NEED_COUNT else ""
+        return f"{why} Approve it, for all who wait in it: {approve}{count}"
+    liftable = [a for a in held if a.held in APPROVABLE | ONE_BY_ONE]
+    if not liftable:
+        return f"{why} No approval lifts that."
+    return f"{why} Approve it for this person: {approve}{''.join(f' --action {a.n}' for a in liftable)}"
+
+
+def _over(stored: StoredPlan, held: list[Action]) -> str:
+    again = "A later run that wants the same makes a new plan: opshelm-agent reconcile"
+    if stored.status is PlanStatus.REJECTED:
+        said = (stored.decision or "").removeprefix("reject: ")
+        at = f" at {stored.decided_at:%Y-%m-%d %H:%M} UTC" if stored.decided_at else ""
+        return f"{_plan_name(stored)}, which held this, was rejected by {stored.decided_by}{at} ({said}). {again}"
+    return (
+        f"{_plan_name(stored)} held this ({_why_held(stored, held)}) and expired at {stored.expires:%Y-%m-%d %H:%M} UTC, "
+        f"approved by nobody. {again}"
+    )
+
+
+def _plan_name(stored: StoredPlan) -> str:
+    return f"plan {stored.id}" if stored.kind == Kind.RECONCILE else f"{stored.kind} plan {stored.id}"
+
+
+def _why_held(stored: StoredPlan, held: list[Action]) -> str:
+    code, detail = (
+        (stored.plan.held, stored.plan.held_detail) if stored.plan.held else (held[0].held, held[0].held_detail)
+    )
+    return f"{code}: {detail}" if code and detail else str(code or "held")
+
+
+def _bounded(conn: Connection, stored: StoredPlan) -> int:
+    whole = plans.get(conn, stored.id)
+    return sum(action.kind in BOUNDED for action in whole.plan.actions) if whole else 0

@@ -1,8 +1,11 @@
-"""Reads both sides and makes a plan: a sweep of everybody, or a few people directly. Judges with the guard, applies nothing."""
+"""Both sides read, and a plan made of it: a sweep of everybody, or a few people directly. Judges and applies nothing.
+
+What judging needs to know besides (counters, windows, who failed lately) is read here too, in one snapshot of the store.
+"""
 
 from collections import Counter
-from collections.abc import Callable, Iterable
-from datetime import datetime
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime, timedelta
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -14,23 +17,31 @@ from agent.model.cases import CurrentAccount, Pair, Want
 from agent.model.codes import ActionKind, FindingCode, HeldCode, Source
 from agent.model.guard import Facts, Grant, ends_access, judge, source_hold
 from agent.model.plan import Action, Finding, Plan
-from agent.model.plan_outline import Outline, outline
+from agent.model.plan_outline import outline
 from agent.model.users import Role
 from agent.okta_org.org import OktaOrg
-from agent.reconcile import guard_facts as gathered
-from agent.reconcile.absence_proof import SAMPLE, Proofs, prove
-from agent.reconcile.candidates import NAMED, import_candidates
-from agent.reconcile.direct_read import Asked, PeopleRead, SingleReader, not_disproved
-from agent.reconcile.event_queue import worded
-from agent.reconcile.projector import Projector
-from agent.reconcile.sweeper import Sweeper
+from agent.reconcile.absence_proof import SAMPLE, AbsenceProver, Proofs
+from agent.reconcile.direct_read import DirectReader, PeopleRead, not_disproved
+from agent.reconcile.look_queue import worded
+from agent.reconcile.sweeper import Projector, Sweeper
 from agent.runs.frame import Progress
 from agent.runs.preflight import Binding
 from agent.settings import Settings
 from agent.store import account as account_row
-from agent.store import compare, imports, staging
+from agent.store import alarms, compare, failed_people, imports, staging
+from agent.store import windows as counters
 from agent.store.engine import Connection, Store
 
+#: The alarm that a run raises when it stops because too much failed.
+TOO_MANY_FAILED = "failed_actions"
+SUBJECT = "reconcile"
+#: After so long one run may try again.
+_PROBE = timedelta(hours=1)
+#: A person's failed action waits this long, twice as long after each further one, up to the longest.
+_FIRST_WAIT, _LONGEST_WAIT = timedelta(minutes=10), timedelta(hours=24)
+_REMEMBER = timedelta(days=7)
+#: More local accounts than these are counted in one finding.
+_NAMED = 20
 _OWNERS_UNKNOWN = (
     "OpsHelm shows no roles over SCIM, so nobody can tell whether this is its last owner: set directory.owners to the "
     "owners' userNames"
@@ -38,19 +49,43 @@ _OWNERS_UNKNOWN = (
 _NOBODY_ASKED = Proof(answer=AbsenceAnswer.NOT_ASKED, detail="the account is protected")
 
 
+class Comparison(Struct, frozen=True, kw_only=True):
+    """What was read of both sides, side by side."""
+
+    pairs: Sequence[Pair]
+    #: Accounts that Okta's app has nobody for, and what asking Okta about each proved.
+    absences: Sequence[tuple[CurrentAccount, Proof]]
+    findings: tuple[Finding, ...]
+    #: Okta user id → when to look again.
+    due: dict[str, datetime]
+    people: int
+    counts: dict[str, int] = {}
+    #: Okta user ids of those who were read directly.
+    read: frozenset[str] = frozenset()
+    #: None: no sweep.
+    swept_at: datetime | None = None
+    proofs: Proofs | None = None
+
+
 class Proposal(Struct, frozen=True, kw_only=True):
     """A plan before the guard, with all that judging and applying need."""
 
+    binding: Binding
+    #: What a person has typed or approved.
+    grant: Grant
     plan: Plan
     facts: Facts
-    source: Source
     #: Okta user id → what was read, of those whose row may be too old to create or reactivate by.
     wants: dict[str, Want]
     #: Okta user id → when to look again.
     due: dict[str, datetime]
     counts: dict[str, int]
-    #: When the listing began, and how many people it saw; None for a single reconcile.
+    #: When the listing began; None for a single reconcile.
     swept_at: datetime | None = None
+
+    @property
+    def source(self) -> Source:
+        return Source.SINGLE if self.swept_at is None else Source.SWEEP
 
 
 class Planner(Struct, frozen=True, kw_only=True):
@@ -61,67 +96,91 @@ class Planner(Struct, frozen=True, kw_only=True):
     projector: Projector
     clock: Callable[[], datetime]
 
-    def sweep(self, binding: Binding, grant: Grant, progress: Progress) -> Proposal:
+    def sweep(self, binding: Binding, grant: Grant, progress: Progress) -> Comparison:
+        """Everybody; whoever the listing left out is asked about one by one."""
         with self.store.read() as conn:
             row = account_row.get(conn)
-        sweeper = Sweeper(
-            okta=self.okta, projector=self.projector, page_size=self.settings.reconcile.page_size, clock=self.clock
-        )
+        page_size, relation = self.settings.reconcile.page_size, self.directory.relation
+        sweeper = Sweeper(okta=self.okta, projector=self.projector, page_size=page_size, clock=self.clock)
         with staging.opened(self.store) as rows:
             swept = sweeper.sweep(rows, row, binding, progress)
             listed = self.directory.stage(rows, self.projector.mapping, progress.step)
             progress.step("comparing")
             with rows.snapshot() as conn:
-                candidates, absent, (local, importable) = self._compare(conn)
+                pairs = list(compare.differing(conn, relation))
+                absent = [account for account in compare.absent(conn, relation) if concerns(account)]
+                # For import, never for this run.
+                local, first = imports.candidates(conn, _NAMED, relation)
         proofs = self._prove(absent, swept.people, grant, progress)
-        # Said by the listing's own findings.
-        candidates, _ = self._readable(candidates)
-        outlined = outline(candidates, proofs.answers, self.projector.mapping, self.projector.names)
-        with self.store.read() as conn:
-            findings = worded(conn, (*binding.findings, *swept.findings, *listed, *outlined.findings, *importable))
-        counts = {"people": swept.people, **_findings(findings), **swept.counts}
-        counts.pop("read")
+        swept.counts.pop("read")
         if local:
-            counts[FindingCode.IMPORT_CANDIDATE.value] = local
-        return self._draft(
-            outlined,
-            candidates,
-            [account for account, _ in proofs.answers],
-            findings,
-            swept.due,
-            counts,
+            swept.counts[FindingCode.IMPORT_CANDIDATE.value] = local
+        return Comparison(
+            pairs=self._readable(pairs)[0],  # the listing's own findings say why not
+            absences=proofs.answers,
+            findings=(*binding.findings, *swept.findings, *listed, *_import_candidates(local, first)),
+            due=swept.due,
             people=swept.people,
+            counts=swept.counts,
             swept_at=swept.started,
             proofs=proofs,
         )
 
-    def single(self, asked: Asked, binding: Binding, scope: tuple[str, ...], progress: Progress) -> Proposal:
-        progress.step("reading people")
-        return self.single_of(self.read(asked), binding, scope)
+    def single(self, found: PeopleRead, binding: Binding) -> Comparison:
+        """A few people, read directly."""
+        pairs, unread = self._readable(found.pairs)
+        return Comparison(
+            pairs=pairs,
+            absences=not_disproved(found.absences),
+            findings=(*binding.findings, *found.findings, *unread),
+            due=found.due,
+            people=found.people,
+            read=frozenset(found.persons),
+        )
 
-    def read(self, asked: Asked) -> PeopleRead:
-        reader = SingleReader(directory=self.directory, okta=self.okta, projector=self.projector, clock=self.clock)
-        return reader.read(asked)
+    def reader(self) -> DirectReader:
+        return DirectReader(directory=self.directory, okta=self.okta, projector=self.projector, clock=self.clock)
 
-    def single_of(self, found: PeopleRead, binding: Binding, scope: tuple[str, ...]) -> Proposal:
-        absences = not_disproved(found.absences)
-        candidates, unread = self._readable(found.candidates)
-        outlined = outline(candidates, absences, self.projector.mapping, self.projector.names)
+    def proposal(self, compared: Comparison, binding: Binding, grant: Grant, scope: tuple[str, ...] = ()) -> Proposal:
+        """What would be done about every difference, if nobody held it."""
+        outlined = outline(compared.pairs, compared.absences, self.projector.mapping, self.projector.names)
+        sweep, now, proofs = compared.swept_at is not None, self.clock(), compared.proofs
         with self.store.read() as conn:
-            findings = worded(conn, (*binding.findings, *found.findings, *unread, *outlined.findings), found.persons)
-        counts = {"people": found.people, **_findings(findings)}
-        accounts = [account for account, _ in absences]
-        return self._draft(outlined, candidates, accounts, findings, found.due, counts, scope=scope)
+            findings = worded(conn, (*compared.findings, *outlined.findings), compared.read)
+            facts, population = _facts(conn, now, sweep=sweep)
+        facts = replace(facts, owners=_owners(compared))
+        counts = {"people": compared.people, **Counter(found.code.value for found in findings), **compared.counts}
+        if proofs is not None:
+            facts = replace(facts, asked=proofs.asked, disproved=proofs.disproved)
+            counts |= {"asked": proofs.asked, "disproved": proofs.disproved}
+        wanted = {a.okta_id for a in outlined.actions if a.kind in (ActionKind.CREATE, ActionKind.REACTIVATE)}
+        plan = Plan(
+            actions=self._without_owners(outlined.actions),
+            population=population,
+            source_size=compared.people if sweep else 0,
+            created=now,
+            scope=scope,
+            findings=findings,
+        )
+        return Proposal(
+            binding=binding,
+            grant=grant,
+            plan=plan,
+            facts=facts,
+            wants={pair.want.okta_id: pair.want for pair in compared.pairs if pair.want.okta_id in wanted},
+            due=compared.due,
+            counts=counts,
+            swept_at=compared.swept_at,
+        )
 
-    def judged(self, draft: Proposal, grant: Grant) -> Plan:
-        return judge(draft.plan, self.settings.guard, draft.facts, grant)
+    def judged(self, proposal: Proposal) -> Plan:
+        return judge(proposal.plan, self.settings.guard, proposal.facts, proposal.grant)
 
-    def _readable(self, candidates: list[Pair]) -> tuple[list[Pair], list[Finding]]:
+    def _readable(self, pairs: Iterable[Pair]) -> tuple[list[Pair], list[Finding]]:
         """Without those whose account is there but can't be read: they aren't new, and are nobody else."""
         kept, findings = [], []
-        for one in candidates:
-            want = one.want
-            finding = None
+        for one in pairs:
+            want, finding = one.want, None
             if one.bound is None:
                 finding = self.directory.unreadable(want.user_name, want.okta_id, want.external_id)
             if finding is None:
@@ -130,34 +189,18 @@ class Planner(Struct, frozen=True, kw_only=True):
                 findings.append(finding)
         return kept, findings
 
-    def _compare(self, conn: Connection) -> tuple[list[Pair], list[CurrentAccount], tuple[int, tuple[Finding, ...]]]:
-        """Pairs that may need something, whoever may have left, and local accounts that Okta's app doesn't have."""
-        relation = self.directory.relation
-        candidates = list(compare.differing(conn, relation))
-        absent = [account for account in compare.absent(conn, relation) if concerns(account)]
-        # For import, never for this run.
-        total, first = imports.candidates(conn, NAMED, relation)
-        return candidates, absent, (total, import_candidates(total, first))
-
     def _prove(self, absent: list[CurrentAccount], people: int, grant: Grant, progress: Progress) -> Proofs:
-        guard = self.settings.guard
         to_prove = [account for account in absent if not account.protected]
-        answers = prove(
-            to_prove,
-            self.okta,
-            self.projector,
-            guard,
-            self.clock(),
-            progress,
-            at_most=self._ask_at_most(len(to_prove), people, grant),
-        )
-        answers.answers += [(account, _NOBODY_ASKED) for account in absent if account.protected]
-        return answers
+        at_most = self._ask_at_most(len(to_prove), people, grant)
+        prover = AbsenceProver(okta=self.okta, projector=self.projector, limits=self.settings.guard, now=self.clock())
+        proofs = prover.prove(to_prove, progress, at_most)
+        proofs.answers += [(account, _NOBODY_ASKED) for account in absent if account.protected]
+        return proofs
 
     def _ask_at_most(self, absent: int, people: int, grant: Grant) -> int | None:
         """None: everybody. Where all of it will be held anyway, a sample tells whether the listing is wrong."""
         with self.store.read() as conn:
-            facts, population = gathered.gather(conn, self.clock(), sweep=True)
+            facts, population = _facts(conn, self.clock(), sweep=True)
         held, _ = source_hold(people, self.settings.guard, facts)
         if held is not None and held not in grant.lifted:
             return SAMPLE
@@ -178,51 +221,66 @@ class Planner(Struct, frozen=True, kw_only=True):
             for action in actions
         )
 
-    def _draft(
-        self,
-        outlined: Outline,
-        candidates: list[Pair],
-        accounts: list[CurrentAccount],
-        findings: tuple[Finding, ...],
-        due: dict[str, datetime],
-        counts: dict[str, int],
-        *,
-        scope: tuple[str, ...] = (),
-        people: int = 0,
-        swept_at: datetime | None = None,
-        proofs: Proofs | None = None,
-    ) -> Proposal:
-        sweep = swept_at is not None
-        now = self.clock()
-        with self.store.read() as conn:
-            facts, population = gathered.gather(conn, now, sweep=sweep, owners=_owners(candidates, accounts))
-        if proofs is not None:
-            facts = replace(facts, asked=proofs.asked, disproved=proofs.disproved)
-            counts = {**counts, "asked": proofs.asked, "disproved": proofs.disproved}
-        wanted = {a.okta_id for a in outlined.actions if a.kind in (ActionKind.CREATE, ActionKind.REACTIVATE)}
-        plan = Plan(
-            actions=self._without_owners(outlined.actions),
-            population=population,
-            source_size=people,
-            created=now,
-            scope=scope,
-            findings=findings,
-        )
-        return Proposal(
-            plan=plan,
-            facts=facts,
-            source=Source.SWEEP if sweep else Source.SINGLE,
-            wants={c.want.okta_id: c.want for c in candidates if c.want.okta_id in wanted},
-            due=due,
-            counts=counts,
-            swept_at=swept_at,
-        )
+
+def _owners(compared: Comparison) -> frozenset[str]:
+    sides = [side for pair in compared.pairs for side in (pair.bound, pair.named, pair.holder) if side is not None]
+    accounts = (*sides, *(account for account, _ in compared.absences))
+    return frozenset(account.id for account in accounts if account.active and account.role is Role.OWNER)
 
 
-def _owners(candidates: Iterable[Pair], accounts: Iterable[CurrentAccount]) -> frozenset[str]:
-    sides = [side for c in candidates for side in (c.bound, c.named, c.holder) if side is not None]
-    return frozenset(a.id for a in (*sides, *accounts) if a.active and a.role is Role.OWNER)
+def _import_candidates(total: int, first: Sequence[imports.LocalAccount]) -> tuple[Finding, ...]:
+    """Local accounts that Okta's app doesn't have: named while they are few. To bring them in is a person's to ask for."""
+    code = FindingCode.IMPORT_CANDIDATE
+    if total > _NAMED:
+        detail = f"{total:,} local OpsHelm accounts are unknown to Okta's app. Look at them: opshelm-agent import list"
+        return (Finding(code=code, login="", detail=detail),)
+    detail = "Okta's app doesn't know this local account. Bring it in: opshelm-agent import plan --user"
+    return tuple(
+        Finding(code=code, login=one.user_name, directory_id=one.id, detail=f"{detail} {one.user_name}")
+        for one in first
+    )
 
 
-def _findings(findings: Iterable[Finding]) -> dict[str, int]:
-    return dict(Counter(finding.code.value for finding in findings))
+# What the guard needs to know
+
+
+def _facts(conn: Connection, now: datetime, *, sweep: bool) -> tuple[Facts, int]:
+    """The facts, and the population that limits are counted from."""
+    row = account_row.get(conn)
+    counts = counters.counts(conn, now)
+    refused = counters.refused(conn)
+    allowances = counters.open_allowances(conn, now)
+    facts = Facts(
+        sweep=sweep,
+        pinned=row.pinned,
+        managed_active=row.managed_active,
+        active_owners=row.active_owners,
+        day=counts.last_day,
+        hour=counts.last_hour,
+        last_good_people=row.last_good_people,
+        distrust=row.distrust or "",
+        quarantine=_quarantine(conn, now),
+        refused=frozenset(push.directory_id for push in refused if push.rejected_at is None),
+        rejected=frozenset(push.directory_id for push in refused if push.rejected_at is not None),
+        announced=sum(a.count - a.used for a in allowances if a.directory_id is None),
+        announced_for=frozenset(a.directory_id for a in allowances if a.directory_id is not None),
+        failing=dict(_failing(conn, now)),
+    )
+    return facts, counts.population
+
+
+def _quarantine(conn: Connection, now: datetime) -> str:
+    for alarm in alarms.open_alarms(conn):
+        if (alarm.code, alarm.subject) == (TOO_MANY_FAILED, SUBJECT) and now < alarm.last_seen + _PROBE:
+            return f"{alarm.detail} Tried again after {alarm.last_seen + _PROBE:%H:%M} UTC"
+    return ""
+
+
+def _failing(conn: Connection, now: datetime) -> Iterable[tuple[str, str]]:
+    for person in failed_people.since(conn, now - _REMEMBER):
+        again = person.last + min(_LONGEST_WAIT, _FIRST_WAIT * 2 ** min(person.times - 1, 10))
+        if again > now:
+            yield (
+                person.person,
+                f"failed {person.times} times in a row ({person.error}); tried again after {again:%Y-%m-%d %H:%M} UTC",
+            )

@@ -24,7 +24,7 @@ from agent.model.errors import OktaDenied, OktaNotFound, OktaRejected, UsageErro
 from agent.model.okta import LogEvent
 from agent.okta_org.org import OktaOrg
 from agent.reconcile.event_names import log_filter
-from agent.reconcile.event_queue import Queued, ask_for_sweep, queue
+from agent.reconcile.look_queue import Queued, ask_for_sweep, queue
 from agent.settings import Settings
 from agent.store import account, alarms, cursors, events
 from agent.store.engine import Connection, Store

@@ -13,6 +13,8 @@ A later run whose held set is the same keeps the old plan and its age: else a ho
 from datetime import datetime
 from enum import StrEnum
 
+from msgspec import Struct
+
 from agent.model.codes import ActionState, HeldCode, PlanStatus
 from agent.model.errors import Frozen, HeldBack, NotFound, UsageError
 from agent.model.guard import APPROVABLE, APPROVABLE_RUNS, NEED_COUNT, ONE_BY_ONE, Grant, Identity, typed
@@ -31,6 +33,18 @@ class Kind(StrEnum):
     IMPORT = "import"
 
 
+class Decision(Struct, frozen=True, kw_only=True):
+    """What a person says about a stored plan."""
+
+    #: Let what is held pass too.
+    approve: bool = False
+    #: These actions alone.
+    only: frozenset[int] | None = None
+    #: At most so many links, creates, reactivations and deactivations.
+    count: int | None = None
+
+
+APPLY = Decision()
 _MAKE = {Kind.RECONCILE: "opshelm-agent reconcile", Kind.IMPORT: "opshelm-agent import plan --all"}
 
 
@@ -136,34 +150,35 @@ def usable(store: Store, plan_id: int, kind: Kind, now: datetime, checksum: str 
     return stored
 
 
-def chosen(stored: StoredPlan, *, approve: bool, only: frozenset[int] | None) -> list[Action]:
+def picked(stored: StoredPlan, decision: Decision) -> list[Action]:
     """The actions that a person wants done. Raises HeldBack for what no approval lifts."""
     pending = [a for a in stored.plan.actions if a.state in (ActionState.PENDING, ActionState.HELD)]
-    if only is not None:
-        unknown = only - {a.n for a in pending}
+    if decision.only is not None:
+        unknown = decision.only - {a.n for a in pending}
         if unknown:
             raise UsageError(f"Plan {stored.id} has no open action {', '.join(map(str, sorted(unknown)))}")
-        picked = [a for a in pending if a.n in only]
-        final = next((a for a in picked if a.held is not None and a.held not in APPROVABLE | ONE_BY_ONE), None)
+        named = [a for a in pending if a.n in decision.only]
+        final = next((a for a in named if a.held is not None and a.held not in APPROVABLE | ONE_BY_ONE), None)
         if final is not None and final.held is not None:
             raise HeldBack(final.held, f"Action {final.n} can't be approved: {final.held_detail}")
-        return picked
-    if not approve:
+        return named
+    if not decision.approve:
         return [a for a in pending if a.held is None]
-    picked = [a for a in pending if a.held is None or a.held in APPROVABLE]
-    if pending and not picked and stored.plan.held is None:
+    found = [a for a in pending if a.held is None or a.held in APPROVABLE]
+    if pending and not found and stored.plan.held is None:
         first = pending[0]
         raise HeldBack(
             first.held or HeldCode.LINK_NEEDS_DECISION,
             f"Nothing in plan {stored.id} can be approved as a whole; its actions need a decision each (--action N, or what "
             f"the detail says). Action {first.n}: {first.held_detail}",
         )
-    return picked
+    return found
 
 
-def grant_for(stored: StoredPlan, picked: list[Action], *, approve: bool, named: bool, count: int | None) -> Grant:
+def grant_for(stored: StoredPlan, actions: list[Action], decision: Decision) -> Grant:
     """What the decision lifts. Raises HeldBack where it lifts too little to be worth starting."""
-    if not approve:
+    count = decision.count
+    if not decision.approve:
         return Grant(count=count)
     held = stored.plan.held
     if held is not None and held not in APPROVABLE_RUNS:
@@ -175,5 +190,6 @@ def grant_for(stored: StoredPlan, picked: list[Action], *, approve: bool, named:
         lifted |= typed(first_run=count).lifted
     elif held is HeldCode.EMPTY_SOURCE:
         lifted |= typed(allow_empty=count).lifted
-    identities = frozenset(action.identity for action in picked)
-    return Grant(lifted=lifted, count=count, approved=identities, named=identities if named else frozenset())
+    approved = frozenset(action.identity for action in actions)
+    named = approved if decision.only is not None else frozenset()
+    return Grant(lifted=lifted, count=count, approved=approved, named=named)

@@ -10,14 +10,19 @@ from sqlalchemy import Connection, delete, insert, select, update
 from agent.store.tables import runs as table
 
 
-class RunRequest(Struct, frozen=True, kw_only=True):
+class Asker(Struct, frozen=True, kw_only=True):
+    """Who asked for a run, and how."""
+
+    #: cli, schedule, event, push, …
+    trigger: str
+    actor: str
+
+
+class RunRequest(Asker, frozen=True, kw_only=True):
     """What was asked for."""
 
     #: sweep, single or import.
     kind: str
-    #: cli, schedule, event, push, …
-    trigger: str
-    actor: str
     dry: bool
     #: Logins that a single run was asked for; empty for all.
     scope: tuple[str, ...] = ()

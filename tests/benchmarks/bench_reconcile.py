@@ -24,8 +24,7 @@ from agent.model.paths import EMAIL_PATH
 from agent.model.users import DirectoryUser, Origin, Profile
 from agent.okta_org.org import OktaOrg
 from agent.reconcile import Reconciler
-from agent.reconcile.applier import Applier, Job, Result
-from agent.runs.frame import Progress
+from agent.reconcile.applier import Applier, Apply, Left
 from agent.settings import DatabaseSettings, GuardSettings, OktaSettings, Settings
 from agent.store import account
 from agent.store.engine import Store
@@ -141,10 +140,10 @@ def _apply_timed() -> Iterator[list[float]]:
     seconds: list[float] = []
     original = Applier.apply
 
-    def timed(self: Applier, job: Job, progress: Progress) -> Result:
+    def timed(self: Applier, apply: Apply) -> Left | None:
         started, cpu = time.perf_counter(), time.process_time()
         try:
-            return original(self, job, progress)
+            return original(self, apply)
         finally:
             seconds.extend((time.perf_counter() - started, time.process_time() - cpu))
 

@@ -10,14 +10,17 @@ from agent.directory.operator import Acts
 from agent.directory.port import Draft, WriteContext
 from agent.directory.sql import SqlDirectory
 from agent.model.codes import Source
+from agent.model.guard import typed
 from agent.model.mapping import apply
 from agent.model.users import DirectoryUser, identity_key
 from agent.okta_org.org import OktaOrg
 from agent.reconcile import Reconciler, RunReport
+from agent.runs.frame import Progress
 from agent.settings import DatabaseSettings, OktaSettings, Settings
 from agent.simulator.server import SimulatedOrg
 from agent.store import account
 from agent.store.engine import Store
+from agent.store.runs import Asker
 
 RAISED = {
     "deactivations_percent": 100.0,
@@ -52,8 +55,18 @@ class World:
     def now(self) -> datetime:
         return datetime.now(UTC) + self.ahead
 
-    def reconcile(self, *users: str, apply: bool = True, **more: Any) -> RunReport:
-        return self.reconciler.run(apply=apply, users=users, wait=0, actor="test", **more)
+    def reconcile(
+        self,
+        *users: str,
+        apply: bool = True,
+        first_run: int | None = None,
+        allow_empty: int | None = None,
+        trigger: str = "cli",
+        progress: Progress | None = None,
+    ) -> RunReport:
+        grant = typed(first_run=first_run, allow_empty=allow_empty)
+        by = Asker(trigger=trigger, actor="test")
+        return self.reconciler.run(apply=apply, users=users, grant=grant, by=by, wait=0, progress=progress)
 
     def take(self) -> dict[str, Any]:
         """A person whom no other test of this world has touched."""

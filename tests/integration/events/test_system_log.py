@@ -12,7 +12,7 @@ from agent.model.errors import OktaDenied, OktaRejected
 from agent.model.okta import LogEvent, LogTarget
 from agent.okta_org.caller import OktaCaller
 from agent.reconcile import system_log
-from agent.reconcile.event_queue import Queued
+from agent.reconcile.look_queue import Queued
 from agent.reconcile.system_log import CURSOR, SystemLogReader
 from agent.settings import ScheduleSettings
 from agent.store import alarms, attention, cursors, runs

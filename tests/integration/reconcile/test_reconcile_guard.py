@@ -7,6 +7,7 @@ import pytest
 
 from agent.model.codes import PlanStatus
 from agent.model.errors import HeldBack, UsageError
+from agent.runs.stored_plans import Decision
 from agent.store import account, plans, windows
 from agent.store.engine import Store
 from support.world import World
@@ -48,16 +49,16 @@ def test_a_first_run_can_be_approved_by_its_plan_with_its_count(make_world: Make
     w = make_world(users=25)
     plan = w.reconcile(apply=False).plan
     with pytest.raises(HeldBack, match="--count"):
-        w.reconciler.apply_plan(plan.id, plan.checksum, approve=True)
+        w.reconciler.apply_plan(plan.id, plan.checksum, Decision(approve=True))
     with pytest.raises(UsageError, match="checksum"):
-        w.reconciler.apply_plan(plan.id, "0" * 64, approve=True, count=25)
+        w.reconciler.apply_plan(plan.id, "0" * 64, Decision(approve=True, count=25))
     assert w.reconciler.apply_plan(plan.id, plan.checksum).exit_code == 4
-    assert w.reconciler.apply_plan(plan.id, plan.checksum, approve=True, count=24).exit_code == 4
-    done = w.reconciler.apply_plan(plan.id, plan.checksum, approve=True, count=25)
+    assert w.reconciler.apply_plan(plan.id, plan.checksum, Decision(approve=True, count=24)).exit_code == 4
+    done = w.reconciler.apply_plan(plan.id, plan.checksum, Decision(approve=True, count=25))
     assert (done.outcome, done.plan.status, active(w)) == ("applied", PlanStatus.APPLIED, 25)
     assert row(w.store).pinned
     with pytest.raises(UsageError, match="applied once"):
-        w.reconciler.apply_plan(plan.id, plan.checksum, approve=True, count=25)
+        w.reconciler.apply_plan(plan.id, plan.checksum, Decision(approve=True, count=25))
 
 
 def test_a_first_plan_without_actions_pins_at_once_but_not_in_a_dry_run(make_world: Make) -> None:
@@ -92,10 +93,10 @@ def test_deactivations_over_the_limit_are_held_and_the_rest_goes_on(make_world: 
     assert w.reconcile().plan.id == report.plan.id
     # One by one, then the rest.
     one = w.reconciler.apply_plan(
-        report.plan.id, report.plan.checksum, approve=True, only=[report.plan.plan.actions[0].n]
+        report.plan.id, report.plan.checksum, Decision(approve=True, only=frozenset({report.plan.plan.actions[0].n}))
     )
     assert (one.outcome, active(w), one.plan.status) == ("applied", 39, PlanStatus.HELD)
-    rest = w.reconciler.apply_plan(report.plan.id, report.plan.checksum, approve=True)
+    rest = w.reconciler.apply_plan(report.plan.id, report.plan.checksum, Decision(approve=True))
     assert (rest.outcome, active(w), rest.plan.status) == ("applied", 34, PlanStatus.APPLIED)
     with w.store.read() as conn:
         assert windows.counts(conn, w.now()).last_day == 0, "what was approved doesn't fill the windows"
@@ -109,7 +110,7 @@ def test_what_moved_since_the_plan_is_stale_and_the_rest_is_done(make_world: Mak
         w.org.set_app_user(person["okta_id"], status="INACTIVE")
     plan = w.reconcile().plan
     w.org.set_app_user(people[0]["okta_id"], status="PROVISIONED")
-    report = w.reconciler.apply_plan(plan.id, plan.checksum, approve=True)
+    report = w.reconciler.apply_plan(plan.id, plan.checksum, Decision(approve=True))
     states = {a.okta_id: a.state.value for a in report.plan.plan.actions}
     assert states.pop(people[0]["okta_id"]) == "stale"
     assert set(states.values()) == {"done"}
@@ -120,12 +121,12 @@ def test_a_plan_expires_and_a_rejected_one_is_not_applied(make_world: Make) -> N
     plan = w.reconcile(apply=False).plan
     w.ahead = timedelta(hours=24, seconds=1)
     with pytest.raises(UsageError, match="expired"):
-        w.reconciler.apply_plan(plan.id, plan.checksum, approve=True, count=3)
+        w.reconciler.apply_plan(plan.id, plan.checksum, Decision(approve=True, count=3))
     again = w.reconcile(apply=False).plan
     assert again.id != plan.id
     w.store.write(lambda conn: plans.set_status(conn, again.id, PlanStatus.REJECTED))
     with pytest.raises(UsageError, match="rejected"):
-        w.reconciler.apply_plan(again.id, again.checksum, approve=True, count=3)
+        w.reconciler.apply_plan(again.id, again.checksum, Decision(approve=True, count=3))
 
 
 def test_an_empty_source_needs_the_typed_count(make_world: Make) -> None:
@@ -146,7 +147,7 @@ def test_a_source_drop_is_approved_by_its_plan_and_then_is_the_last_good_sweep(m
     unassign(w, w.people(), 8)
     held = w.reconcile()
     assert (held.plan.plan.held.value, row(w.store).last_good_people) == ("source_drop", 30)
-    done = w.reconciler.apply_plan(held.plan.id, held.plan.checksum, approve=True)
+    done = w.reconciler.apply_plan(held.plan.id, held.plan.checksum, Decision(approve=True))
     assert (done.outcome, active(w), row(w.store).last_good_people) == ("applied", 22, 22)
 
 

@@ -1,26 +1,66 @@
-"""An apply that was interrupted goes on under the approval that it had. Approves nothing: it finds what was, and hands it on.
+"""What an apply that was interrupted has left: actions whose outcome nobody recorded, and approvals that still hold.
+
+Read back, never sent again blindly: an action whose account is as it wanted is done, any other is stale and the next plan
+sees what is true now. Called with the lease held, before anything else is done. (The run itself is ended by agent.runs.frame.)
 
 What a person let go (``--first-run N``, ``plans approve``) holds for those very actions, each done once, until
 ``guard.plan_expiry`` after the decision – whether the process dies, is stopped or paused in between. The next sweep makes a
 plan of its own; where it wants the same action for the same person, the approval counts there. What was tried and failed,
-has moved, or was held meanwhile is not among it.
+has moved, or was held meanwhile is not among it. Nothing is approved here.
 """
 
 from datetime import datetime, timedelta
 
 from msgspec import Struct
 
-from agent.model.codes import ActionState, PlanStatus
+from agent.directory.port import Directory
+from agent.model.codes import ActionKind, ActionState, PlanStatus
+from agent.model.fulfilment import fulfilled
 from agent.model.guard import Identity
 from agent.model.plan import Action
+from agent.model.users import DirectoryUser, identity_key
 from agent.store import plans
-from agent.store.engine import Connection
-from agent.store.plans import StoredPlan
+from agent.store.engine import Connection, Store
+from agent.store.plans import SentAction, StoredPlan
 
 #: How a stored plan says that a person let its marked actions go.
 APPROVE = "approve"
-#: Why ``recovering`` ends an action that was sent and did not happen.
+#: Why an action ends that was sent and did not happen.
 DIED = "the process died before it was done"
+
+
+def recover(store: Store, directory: Directory, now: datetime) -> int:
+    """Settle what was left; answers how many actions that were."""
+    with store.read() as conn:
+        left = [sent for sent in plans.sent_actions(conn) if _reconciles(sent.action)]
+    if left:
+        ended = [(sent, _happened(directory, sent.action)) for sent in left]
+        store.write(lambda conn: _settle(conn, ended, now))
+    return len(left)
+
+
+def _reconciles(action: Action) -> bool:
+    return action.kind not in (ActionKind.OKTA_CREATE, ActionKind.OKTA_ASSIGN)
+
+
+def _happened(directory: Directory, action: Action) -> bool:
+    if action.kind is ActionKind.RENAME_CYCLE:
+        members = [(directory.get(account), name) for account, _, name in action.cycle]
+        return all(user is not None and user.user_name_key == identity_key(name) for user, name in members)
+    return fulfilled(action, _account(directory, action))
+
+
+def _account(directory: Directory, action: Action) -> DirectoryUser | None:
+    if action.directory_id is not None:
+        return directory.get(action.directory_id)
+    return directory.find(okta_id=action.okta_id) if action.okta_id else None
+
+
+def _settle(conn: Connection, ended: list[tuple[SentAction, bool]], now: datetime) -> None:
+    for sent, happened in ended:
+        state = ActionState.DONE if happened else ActionState.STALE
+        error = "" if happened else DIED
+        plans.mark(conn, sent.plan_id, [sent.action.n], state, now, error=error)
 
 
 class Approval(Struct, frozen=True, kw_only=True):
@@ -36,7 +76,7 @@ class Approval(Struct, frozen=True, kw_only=True):
 NOTHING_LEFT = Approval()
 
 
-def left(conn: Connection, now: datetime, expiry: timedelta) -> Approval:
+def approval_left(conn: Connection, now: datetime, expiry: timedelta) -> Approval:
     found = [
         (stored, identities)
         for stored in plans.open_decided(conn, APPROVE, since=now - expiry)
