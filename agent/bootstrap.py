@@ -12,9 +12,7 @@ from agent.model.errors import ConfigError
 from agent.settings import Settings
 
 if TYPE_CHECKING:
-    from agent.directory.operator import Acts
-    from agent.directory.remote.directory import RemoteDirectory
-    from agent.directory.sql import SqlDirectory
+    from agent.directory.port import Directory
     from agent.imports import Importer
     from agent.okta_org.org import OktaOrg
     from agent.reconcile.reconciler import Reconciler
@@ -33,19 +31,15 @@ def open_store(settings: Settings, *, make: bool = False) -> "Store":
     return Store.open(settings.database, make=make)
 
 
-def open_directory(settings: Settings, store: "Store") -> "SqlDirectory | RemoteDirectory":
+def open_directory(settings: Settings, store: "Store") -> "Directory":
     """The OpsHelm side: the embedded directory, or a remote one over SCIM. Nothing is called yet."""
     if settings.directory.backend == "scim":
-        return open_remote(settings, store)
+        from agent.directory.remote.directory import RemoteDirectory
+
+        return RemoteDirectory(store, settings)
     from agent.directory.sql import SqlDirectory
 
     return SqlDirectory(store, settings)
-
-
-def open_remote(settings: Settings, store: "Store") -> "RemoteDirectory":
-    from agent.directory.remote.directory import RemoteDirectory
-
-    return RemoteDirectory(store, settings)
 
 
 def open_okta(settings: Settings, *, secrets: Callable[[], Settings] | None = None) -> "OktaOrg":
@@ -55,17 +49,6 @@ def open_okta(settings: Settings, *, secrets: Callable[[], Settings] | None = No
     if not settings.okta.configured:
         raise ConfigError(["okta.org_url: missing; this needs Okta. Set okta.org_url, okta.app_id and okta.api_token"])
     return OktaOrg.connect(settings.okta, credentials=None if secrets is None else lambda: secrets().okta)
-
-
-def operator_acts(directory: "SqlDirectory | RemoteDirectory", *, actor: str, reason: str, now: datetime) -> "Acts":
-    from agent.directory.operator import Acts
-    from agent.directory.sql import SqlDirectory
-
-    if isinstance(directory, SqlDirectory):
-        return Acts(directory, actor=actor, reason=reason, now=now)
-    from agent.directory.remote.operator import RemoteActs
-
-    return RemoteActs(directory, actor=actor, reason=reason, now=now)
 
 
 class Agent:

@@ -2,41 +2,35 @@
 
 from collections.abc import Iterator
 from datetime import datetime
-from typing import TYPE_CHECKING
 
 from agent.checks.check import Check, fail, ok, warn
+from agent.directory.port import Directory, RemoteFacts
 from agent.model.errors import AgentError
-
-if TYPE_CHECKING:
-    from agent.directory.remote.directory import RemoteDirectory
-    from agent.directory.remote.provider import Provider
-
 
 #: Who runs ``check`` waits for it; whether a remote comes back in a minute is not the question.
 _PATIENCE = 3.0
 
 
-def checks(directory: "RemoteDirectory", now: datetime) -> Iterator[Check]:
-    """Call it with a directory of its own: it makes that one impatient."""
-    directory.transport.most_patience = _PATIENCE
+def checks(directory: Directory, now: datetime) -> Iterator[Check]:
+    """Nothing where the directory is no remote one."""
     try:
-        # Discovery often needs no key; a page of accounts does.
-        accounts = directory.search(None, 1, 1, include_hidden=True).total
-        provider = directory.provider()
+        remote = directory.facts(_PATIENCE)
     except AgentError as exc:
         # An error says what is wrong, and in its next sentence what to do.
         problem, _, fix = exc.detail.partition(". ")
         yield fail("remote", problem, fix or "check directory.base_url, directory.api_key and the network")
         return
-    yield ok("remote", f"{directory.transport.host} answers; {accounts} accounts")
-    yield from _abilities(provider)
-    yield from _certificate(directory.transport.certificate_ends, now)
-    yield _owners(directory)
+    if remote is None:
+        return
+    yield ok("remote", f"{remote.host} answers; {remote.accounts} accounts")
+    yield from _abilities(remote)
+    yield from _certificate(remote, now)
+    yield _owners(remote, known=directory.owners_known)
 
 
-def _abilities(provider: "Provider") -> Iterator[Check]:
-    if not provider.announced:
-        why = f"ServiceProviderConfig {provider.problem}" if provider.problem else "no ServiceProviderConfig"
+def _abilities(remote: RemoteFacts) -> Iterator[Check]:
+    if not remote.announced:
+        why = f"ServiceProviderConfig {remote.problem}" if remote.problem else "no ServiceProviderConfig"
         yield warn(
             "remote abilities",
             f"{why}: the agent tries PATCH first, filters, and pages by index",
@@ -46,43 +40,40 @@ def _abilities(provider: "Provider") -> Iterator[Check]:
     lacks = [
         what
         for missing, what in (
-            (not provider.patch, "no PATCH: accounts are written whole, as they were read just before"),
-            (not provider.etag, "no ETags: between the agent's read and its write somebody else's change can be lost"),
-            (not provider.filter, "no filters: to find one person the agent lists everybody, which is slow"),
+            (not remote.patch, "no PATCH: accounts are written whole, as they were read just before"),
+            (not remote.etag, "no ETags: between the agent's read and its write somebody else's change can be lost"),
+            (not remote.filter, "no filters: to find one person the agent lists everybody, which is slow"),
         )
         if missing
     ]
-    paging = "by cursor" if provider.cursor else "by index"
+    paging = "by cursor" if remote.cursor else "by index"
     if lacks:
         yield warn("remote abilities", f"{'; '.join(lacks)}; pages {paging}", "nothing has to be done; the agent copes")
     else:
         yield ok("remote abilities", f"PATCH, ETags and filters; pages {paging}")
 
 
-def _certificate(ends: datetime | None, now: datetime) -> Iterator[Check]:
-    if ends is None:
+def _certificate(remote: RemoteFacts, now: datetime) -> Iterator[Check]:
+    ends, due = remote.certificate_ends, remote.certificate_due
+    if ends is None or due is None:
         return
-    from agent.directory.remote.reader import CERTIFICATE_NOTICE
-
-    left = ends - now
-    if left < CERTIFICATE_NOTICE:
-        yield warn("remote certificate", f"ends {ends:%Y-%m-%d}, in {left.days} days", "renew it at the remote")
+    if now > due:
+        yield warn("remote certificate", f"ends {ends:%Y-%m-%d}, in {(ends - now).days} days", "renew it at the remote")
     else:
         yield ok("remote certificate", f"valid until {ends:%Y-%m-%d}")
 
 
-def _owners(directory: "RemoteDirectory") -> Check:
-    names = directory.owners.names
+def _owners(remote: RemoteFacts, *, known: bool) -> Check:
+    names, missing = remote.owners, remote.owners_missing
     if names:
-        missing = [name for name in names if directory.reader.by_user_name(name) is None]
         if missing:
             return fail(
                 "owners",
-                f"{len(missing)} of {len(names)} in directory.owners have no account there",
+                f"{missing} of {len(names)} in directory.owners have no account there",
                 "correct directory.owners",
             )
         return ok("owners", f"{len(names)} named in directory.owners")
-    if directory.owners_known:
+    if known:
         return ok("owners", "shown by the remote's roles")
     return fail(
         "owners",

@@ -108,10 +108,10 @@ class _Look:
     def _remote(self, store: "Store") -> "Iterator[Check]":
         if self._settings.directory.backend != "scim":
             return
-        from agent.bootstrap import open_remote
+        from agent.bootstrap import open_directory
         from agent.checks import remote
 
-        with closing(open_remote(self._settings, store)) as directory:
+        with closing(open_directory(self._settings, store)) as directory:
             yield from remote.checks(directory, now())
 
     def _okta(self, row: "Account") -> "Iterator[Check]":

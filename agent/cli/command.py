@@ -18,8 +18,7 @@ from agent.cli import render
 from agent.model.errors import UsageError
 
 if TYPE_CHECKING:
-    from agent.directory.remote.directory import RemoteDirectory
-    from agent.directory.sql import SqlDirectory
+    from agent.directory.port import Directory
     from agent.settings import Loaded, Settings
     from agent.store.engine import Connection, Store
     from agent.store.journal import Signature
@@ -95,7 +94,7 @@ class Invocation:
             store.close()
 
     @contextmanager
-    def directory(self) -> "Iterator[SqlDirectory | RemoteDirectory]":
+    def directory(self) -> "Iterator[Directory]":
         """With its store, ``directory.store``."""
         from agent.bootstrap import open_directory
 

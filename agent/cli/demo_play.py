@@ -7,12 +7,10 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from agent.bootstrap import operator_acts
 from agent.cli import render
 from agent.cli.demo_stage import Stage, expect, new_key
 from agent.cli.narrator import Narrator
-from agent.directory.operator import Acts
-from agent.directory.port import Draft, WriteContext
+from agent.directory.port import Acts, Draft, WriteContext
 from agent.model.codes import Source
 from agent.model.limits import run_limit
 from agent.model.users import DirectoryUser, Role
@@ -189,7 +187,7 @@ def _show(stage: Stage, say: Narrator, report: RunReport) -> None:
 
 
 def _acts(stage: Stage, reason: str) -> Acts:
-    return operator_acts(stage.agent.directory, actor="operator demo", reason=reason, now=datetime.now(UTC))
+    return stage.agent.directory.operator(actor="operator demo", reason=reason, now=datetime.now(UTC))
 
 
 def _everyone(stage: Stage) -> list[DirectoryUser]:

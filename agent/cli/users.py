@@ -12,9 +12,7 @@ from agent.cli.render import clean, fields, shown, when
 from agent.model.users import DirectoryUser, Role, public_view
 
 if TYPE_CHECKING:
-    from agent.directory.operator import Acts
-    from agent.directory.remote.directory import RemoteDirectory
-    from agent.directory.sql import SqlDirectory
+    from agent.directory.port import Acts, Directory
 
 _LOGIN = click.argument("login", metavar="LOGIN")
 _WHY = click.option("--reason", default="", help="Why; kept in the journal.")
@@ -185,10 +183,8 @@ def handover(invocation: Invocation, successor: str, leaver: str, reason: str) -
     invocation.answer("handover", body, f"{promoted.user_name} is owner now; {ended.user_name} is deactivated.")
 
 
-def _acts(directory: "SqlDirectory | RemoteDirectory", reason: str) -> "Acts":
-    from agent.bootstrap import operator_acts
-
-    return operator_acts(directory, actor=operator(), reason=reason.strip(), now=now())
+def _acts(directory: "Directory", reason: str) -> "Acts":
+    return directory.operator(actor=operator(), reason=reason.strip(), now=now())
 
 
 def _answer(invocation: Invocation, done: str, user: DirectoryUser) -> None:

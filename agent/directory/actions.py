@@ -19,6 +19,7 @@ from agent.model.codes import ActionKind, ActionState, HeldCode, RefusalCode
 from agent.model.errors import AgentError, NotFound, Refused, VersionConflict
 from agent.model.fulfilment import profile_values
 from agent.model.mapping import apply
+from agent.model.paths import EMAIL_PATH
 from agent.model.plan import Action
 from agent.model.users import DirectoryUser, Profile
 from agent.store import plans
@@ -52,6 +53,12 @@ def draft(action: Action, before: DirectoryUser | None) -> Draft:
         active=False if "suspended" in after else bool(after.get("active", before.active)),
         okta_id=action.okta_id if action.kind is ActionKind.LINK else None,
     )
+
+
+def renamed(user_name: str, is_email: bool, before: DirectoryUser) -> Draft:
+    """The userName of one in a ring, and the e-mail that equals it."""
+    profile = apply(before.profile, {EMAIL_PATH: user_name}) if is_email else before.profile
+    return Draft(user_name=user_name, profile=profile, active=before.active, active_said=False)
 
 
 def outcome(action: Action, error: AgentError) -> Ended:

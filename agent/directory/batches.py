@@ -3,25 +3,24 @@
 What raises has written nothing of the batch: the store is down, or the lease was lost.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING
+from functools import partial
 
 from msgspec.structs import replace
 
 from agent.directory import actions as planned
-from agent.directory import rename_cycle, transition
-from agent.directory.port import ContextOf, Ended, WriteContext, Written
+from agent.directory import transition, writes
+from agent.directory.backend import AccountChange
+from agent.directory.port import ContextOf, Draft, Ended, Written
+from agent.directory.scope import Policy, WriteScope
 from agent.model.codes import ActionKind, ActionState
 from agent.model.errors import AgentError, FenceLost, StoreError
 from agent.model.plan import Action
+from agent.model.users import DirectoryUser
 from agent.store import account, lease, plans
-from agent.store.account import Account
 from agent.store.crash_points import crash_point
-from agent.store.engine import Connection, Raised
-
-if TYPE_CHECKING:
-    from agent.directory.sql import SqlDirectory
+from agent.store.engine import Connection, Raised, Store
 
 #: Changes that the counters of the account row follow.
 _COUNTED = frozenset({"active", "suspended", "externalId", "origin"})
@@ -35,14 +34,15 @@ def _holds_lease(conn: Connection, fence: int | None) -> None:
 class SqlBatches:
     """Keeps which versions its own writes made, so that a second action of a person fits."""
 
-    def __init__(self, directory: "SqlDirectory", size: int) -> None:
-        self._directory = directory
+    def __init__(self, store: Store, policy: Policy, size: int) -> None:
+        self._store = store
+        self._policy = policy
         self.size = size
         self._versions: dict[str, int] = {}
 
     def write(self, plan_id: int, actions: Sequence[Action], context_of: ContextOf, now: datetime) -> list[Ended]:
         """All of them in one transaction, after a first one that says they are under way."""
-        store = self._directory.store
+        store = self._store
         numbers = [action.n for action in actions]
         fence = context_of(actions[0]).fence
 
@@ -76,74 +76,43 @@ class SqlBatches:
         # Runs again from the start when the transaction is tried again: nothing outside the database is touched.
         versions: dict[str, int] = {}
         ended: list[Ended] = []
-        locked = account.lock(conn)
+        row = account.lock(conn)
         for action in planned.possible(actions, ended):
-            ended.append(self._one(conn, action, context_of(action), now, versions, locked))
+            ended.append(self._one(WriteScope(conn, row, context_of(action), now, self._policy), action, versions))
             if not _keeps_counters(action):
-                locked = account.lock(conn)
+                row = account.lock(conn)
         crash_point("apply.written")
         planned.keep(conn, plan_id, ended, now)
         return ended, versions
 
-    def _one(
-        self,
-        conn: Connection,
-        action: Action,
-        context: WriteContext,
-        now: datetime,
-        versions: dict[str, int],
-        locked: Account,
-    ) -> Ended:
+    def _one(self, scope: WriteScope, action: Action, versions: dict[str, int]) -> Ended:
         try:
-            written = self._write(conn, action, context, now, versions, locked)
+            written = self._write(scope, action, versions)
         except (StoreError, FenceLost):
             raise
         except AgentError as error:
             return planned.outcome(action, error)
-        for done in written:
-            versions[done.user.id] = done.user.version
+        if isinstance(written, Raised):
+            return planned.outcome(action, written.error)
+        for one in written if isinstance(written, list) else [written]:
+            versions[one.user.id] = one.user.version
         return Ended(n=action.n, state=ActionState.DONE)
 
-    def _write(
-        self,
-        conn: Connection,
-        action: Action,
-        context: WriteContext,
-        now: datetime,
-        versions: dict[str, int],
-        locked: Account,
-    ) -> list[Written]:
-        def version(directory_id: str, planned: int | None) -> int | None:
-            return versions.get(directory_id, self._versions.get(directory_id, planned))
-
-        directory = self._directory
+    def _write(self, scope: WriteScope, action: Action, versions: dict[str, int]) -> Written | list[Written] | Raised:
         if action.kind is ActionKind.CREATE:
-            return [_value(directory.create_in(conn, planned.draft(action, None), context, now))]
+            return writes.create(scope, planned.draft(action, None))
+        is_email = self._policy.receiver.username_is_email
+
+        def change(account_id: str, seen: int | None, draft: Callable[[DirectoryUser], Draft]) -> AccountChange:
+            version = versions.get(account_id, self._versions.get(account_id, seen))
+            return AccountChange(account_id, transition.by(draft, scope.context, scope.now), scope.context, version)
+
         if action.kind is ActionKind.RENAME_CYCLE:
-            members = [(member, version(member, seen), name) for member, seen, name in action.cycle]
-            return rename_cycle.rename_in(conn, members, context, now, directory.policy)
-        directory_id = action.directory_id or ""
-        return [
-            _value(
-                directory.change_in(
-                    conn,
-                    directory_id,
-                    lambda before: transition.modified(before, planned.draft(action, before), context, now),
-                    context,
-                    now,
-                    version(directory_id, action.version),
-                    locked,
-                )
-            )
-        ]
+            renames = [change(one, seen, partial(planned.renamed, name, is_email)) for one, seen, name in action.cycle]
+            return writes.change_together(scope, renames)
+        return writes.change(scope, change(action.directory_id or "", action.version, partial(planned.draft, action)))
 
 
 def _keeps_counters(action: Action) -> bool:
     """Nobody becomes active, inactive, managed or an owner by it: the account row is as it was."""
     return action.kind is ActionKind.UPDATE and not action.changes.keys() & _COUNTED
-
-
-def _value(written: Written | Raised) -> Written:
-    if isinstance(written, Raised):
-        raise written.error
-    return written

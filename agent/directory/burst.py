@@ -3,19 +3,17 @@
 Limits per run are the plan's business (agent.model.guard). Counting happens in the transaction of the write.
 """
 
-from datetime import datetime
 from typing import NamedTuple
 
 from sqlalchemy import Connection
 
-from agent.directory.policy import Policy
 from agent.directory.port import WriteContext
+from agent.directory.scope import Policy, WriteScope
 from agent.model.codes import RefusalCode, Source
 from agent.model.errors import Refused
 from agent.model.limits import push_limit, window_limit
 from agent.model.users import DirectoryUser
 from agent.store import windows
-from agent.store.account import Account
 
 #: What Okta is told to wait; it retries by itself for days.
 RETRY_AFTER = 300
@@ -33,17 +31,16 @@ class Verdict(NamedTuple):
     alarms: tuple[tuple[str, str], ...] = ()
 
 
-def check(
-    conn: Connection, account: Account, user: DirectoryUser, context: WriteContext, now: datetime, policy: Policy
-) -> Verdict:
+def check(scope: WriteScope, user: DirectoryUser) -> Verdict:
     """Refused, or how to count it. Writes nothing."""
+    conn, row, context, now, policy = scope
     if context.exempt or context.source not in _COUNTED:
         return Verdict(exempt=True)
     if context.source is Source.PUSH:
         _rejected(conn, user)
     if windows.allowed(conn, user.id, now):
         return Verdict(exempt=True, announced=True)
-    counts = windows.counts(conn, now, managed_active=account.managed_active)
+    counts = windows.counts(conn, now, managed_active=row.managed_active)
     alarms = [*_hour(counts, user, context, policy), *_day(counts, user, context, policy)]
     return Verdict(exempt=False, alarms=tuple(alarms))
 

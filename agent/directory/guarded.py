@@ -13,17 +13,18 @@ from datetime import datetime, timedelta
 
 from msgspec import Struct
 from msgspec.structs import replace
-from sqlalchemy import Connection
 
 from agent.directory import burst, journalled, rows, rules
-from agent.directory.policy import Policy
 from agent.directory.port import Draft, WriteContext
+from agent.directory.scope import WriteScope
 from agent.model.codes import RefusalCode, Source
 from agent.model.errors import Refused
 from agent.model.limits import share
 from agent.model.users import DirectoryUser, Role
 from agent.store import account, alarms, attention, journal, lease, windows
-from agent.store.account import Account
+
+#: An account before and after.
+Pair = tuple[DirectoryUser, DirectoryUser]
 
 
 class Ready(Struct, frozen=True, kw_only=True):
@@ -32,7 +33,6 @@ class Ready(Struct, frozen=True, kw_only=True):
     before: DirectoryUser | None
     after: DirectoryUser
     verb: str
-    context: WriteContext
     #: None: this is no deactivation.
     verdict: burst.Verdict | None
     #: A push touched an inactive bound account: Okta is asked whether it is still the same person.
@@ -40,90 +40,87 @@ class Ready(Struct, frozen=True, kw_only=True):
 
 
 def write(
-    conn: Connection,
-    *,
+    scope: WriteScope,
     before: DirectoryUser | None,
     after: DirectoryUser,
-    context: WriteContext,
-    now: datetime,
-    policy: Policy,
-    locked: Account | None = None,
+    *,
     revives: bool = False,
     holders: Collection[DirectoryUser] | None = None,
 ) -> DirectoryUser:
     """Check, then carry out; answers the account as it is now. ``before == after``: nothing is written."""
     if before == after:
-        if context.source is Source.PUSH and after.active:
-            windows.settle(conn, after.id)
+        if scope.context.source is Source.PUSH and after.active:
+            windows.settle(scope.conn, after.id)
         return after
-    row = locked or account.lock(conn)
-    ready = check(
-        conn, row, before=before, after=after, context=context, now=now, policy=policy, revives=revives, holders=holders
-    )
-    return carry_out(conn, ready, now, policy)
+    return carry_out(scope, check(scope, before, after, revives=revives, holders=holders))
 
 
 def check(
-    conn: Connection,
-    row: Account,
-    *,
+    scope: WriteScope,
     before: DirectoryUser | None,
     after: DirectoryUser,
-    context: WriteContext,
-    now: datetime,
-    policy: Policy,
+    *,
     revives: bool = False,
-    beside: Collection[str] = (),
-    owners_gained: int = 0,
+    beside: Collection[Pair] = (),
     holders: Collection[DirectoryUser] | None = None,
 ) -> Ready:
-    """Refused, FenceLost or what may be done. ``beside``: accounts that give up their names in the same transaction.
+    """Refused, FenceLost or what may be done. ``beside``: all changes that are made together in this transaction.
 
     ``holders``: rows.holders of the account's identities, where the caller has read them in this very transaction.
     """
+    context = scope.context
     if context.fence is not None:
-        lease.check(conn, context.fence)
-    rules.check(before, after, context, policy, revives=revives)
-    _unique(conn, before, after, context, beside, holders)
-    rules.primary_email(before, after, policy)
-    _last_owner(row, before, after, context, owners_gained)
+        lease.check(scope.conn, context.fence)
+    rules.check(before, after, context, scope.policy, revives=revives)
+    _unique(scope, before, after, beside, holders)
+    rules.primary_email(before, after, scope.policy)
+    _last_owner(scope, before, after, beside)
     ends = before is not None and before.active and not after.active
-    verdict = burst.check(conn, row, before, context, now, policy) if ends and before is not None else None
     return Ready(
         before=before,
-        after=_next(before, after, now),
+        after=_next(before, after, scope.now),
         verb=journalled.verb(before, after),
-        context=context,
-        verdict=verdict,
+        verdict=burst.check(scope, before) if ends and before is not None else None,
         confirm=needs_confirmation(before, context, revives=revives),
     )
 
 
-def carry_out(conn: Connection, ready: Ready, now: datetime, policy: Policy) -> DirectoryUser:
+def carry_out(scope: WriteScope, ready: Ready) -> DirectoryUser:
     """Write a change that was checked in this very transaction."""
-    before, after, context = ready.before, ready.after, ready.context
+    conn, _, context, now, policy = scope
+    before, after = ready.before, ready.after
     if before is None:
         rows.insert_user(conn, after, policy.mapping)
     else:
         rows.update_user(conn, before, after, policy.mapping)
+    if ready.verdict is not None and before is not None:
+        count_deactivation(scope, before, ready.verdict)
+    count(scope, before, after, ended=ready.verdict is not None)
+    if ready.confirm:
+        ask_about_reuse(scope, after)
+    journal.append(conn, journalled.entry(journal.Kind.APPLIED, ready.verb, before, after, context), now)
+    return after
+
+
+def count(scope: WriteScope, before: DirectoryUser | None, after: DirectoryUser, *, ended: bool) -> None:
+    """The counters that follow a change, and what a push settles and fills by it. ``ended``: it was a deactivation."""
     account.count(
-        conn,
+        scope.conn,
         managed_active=managed_active(after) - managed_active(before),
         active_owners=active_owner(after) - active_owner(before),
         visible=_visible(after) - _visible(before),
     )
-    if ready.verdict is not None and before is not None:
-        count_deactivation(conn, before, ready.verdict, context, now)
-    elif context.source is Source.PUSH and before is not None:
+    if scope.context.source is Source.PUSH and before is not None and not ended:
         if after.active:
-            windows.settle(conn, after.id)
+            windows.settle(scope.conn, after.id)
         if rules.identity_changes(before, after):
-            count_identity_change(conn, after, now, policy)
-    if ready.confirm:
-        asked = attention.CONFIRM_REUSE
-        attention.add(conn, reason=asked, okta_id=after.okta_id, directory_id=after.id, not_before=now, now=now)
-    journal.append(conn, journalled.entry(journal.Kind.APPLIED, ready.verb, before, after, context), now)
-    return after
+            _count_identity_change(scope, after)
+
+
+def ask_about_reuse(scope: WriteScope, user: DirectoryUser) -> None:
+    """Okta is to say whether an inactive account that a push touched is still the same person's."""
+    why, now = attention.CONFIRM_REUSE, scope.now
+    attention.add(scope.conn, reason=why, okta_id=user.okta_id, directory_id=user.id, not_before=now, now=now)
 
 
 def _next(before: DirectoryUser | None, after: DirectoryUser, now: datetime) -> DirectoryUser:
@@ -140,11 +137,10 @@ def needs_confirmation(before: DirectoryUser | None, context: WriteContext, *, r
 
 
 def _unique(
-    conn: Connection,
+    scope: WriteScope,
     before: DirectoryUser | None,
     after: DirectoryUser,
-    context: WriteContext,
-    beside: Collection[str],
+    beside: Collection[Pair],
     holders: Collection[DirectoryUser] | None,
 ) -> None:
     """Nobody else has the userName, the externalId or, if active, the primary e-mail. One look for all that changed."""
@@ -155,8 +151,10 @@ def _unique(
     if key is None and okta_id is None and email_key is None:
         return
     if holders is None:
-        holders = rows.holders(conn, key, okta_id, email_key)
-    others = [user for user in holders if user.id != after.id and user.id not in beside]
+        holders = rows.holders(scope.conn, key, okta_id, email_key)
+    # Who gives the name up in the same transaction doesn't hold it any more.
+    moving = {old.id for old, new in beside if old.user_name_key != new.user_name_key}
+    others = [user for user in holders if user.id != after.id and user.id not in moving]
     if any(user.user_name_key == key for user in others):
         raise name_taken(after.user_name)
     if okta_id is not None and any(user.okta_id == okta_id for user in others):
@@ -168,7 +166,7 @@ def _unique(
             RefusalCode.EMAIL_TAKEN,
             f"The e-mail address {after.profile.primary_email} is the primary one of another active OpsHelm account. "
             "Nothing was changed. Give one of the two another address, then "
-            + ("retry the task." if context.source is Source.PUSH else "try again."),
+            + ("retry the task." if scope.context.source is Source.PUSH else "try again."),
         )
 
 
@@ -207,15 +205,16 @@ def name_taken(user_name: str) -> Refused:
 
 
 def _last_owner(
-    row: Account, before: DirectoryUser | None, after: DirectoryUser, context: WriteContext, owners_gained: int
+    scope: WriteScope, before: DirectoryUser | None, after: DirectoryUser, beside: Collection[Pair]
 ) -> None:
     loses = active_owner(before) and not active_owner(after)
-    if loses and before is not None and row.active_owners + owners_gained <= 1:
+    gained = sum(active_owner(new) and not active_owner(old) for old, new in beside)
+    if loses and before is not None and scope.row.active_owners + gained <= 1:
         handover = f"opshelm-agent owner handover --to OTHER --deactivate {before.user_name}"
         raise last_owner(
             before,
             f"Make another person owner in OpsHelm, then retry the task; or an operator runs: {handover}"
-            if context.source is Source.PUSH
+            if scope.context.source is Source.PUSH
             else f"Make somebody else owner first: opshelm-agent users role OTHER owner. Or, if this person leaves: {handover}",
         )
 
@@ -228,23 +227,22 @@ def last_owner(user: DirectoryUser, what_to_do: str) -> Refused:
     )
 
 
-def count_deactivation(
-    conn: Connection, user: DirectoryUser, verdict: burst.Verdict, context: WriteContext, now: datetime
-) -> None:
+def count_deactivation(scope: WriteScope, user: DirectoryUser, verdict: burst.Verdict) -> None:
+    conn, now = scope.conn, scope.now
     if verdict.announced:
         windows.use_allowance(conn, user.id, now)
-    windows.record(
-        conn, directory_id=user.id, source=context.source.value, exempt=verdict.exempt, managed=user.managed, now=now
-    )
+    source = scope.context.source.value
+    windows.record(conn, directory_id=user.id, source=source, exempt=verdict.exempt, managed=user.managed, now=now)
     windows.settle(conn, user.id)
     for code, detail in verdict.alarms:
         alarms.raise_alarm(conn, code, "guard", detail, now)
 
 
-def count_identity_change(conn: Connection, user: DirectoryUser, now: datetime, policy: Policy) -> None:
+def _count_identity_change(scope: WriteScope, user: DirectoryUser) -> None:
+    conn, now, guard = scope.conn, scope.now, scope.policy.guard
     windows.identity_change(conn, user.id, now)
     population = windows.counts(conn, now).population
-    limit = max(policy.guard.identity_floor, share(population, policy.guard.identity_percent))
+    limit = max(guard.identity_floor, share(population, guard.identity_percent))
     if windows.identity_changes_in_day(conn, now, limit + 1) > limit:
         detail = (
             f"Pushes changed the userName or e-mail of over {limit} of {population} people within 24 hours. They were "

@@ -1,7 +1,8 @@
 """What an operator may do with accounts: add, roles, deactivate, link and unlink, names, protection, handover.
 
 Every act is a guarded write with its journal row; refused ones are journalled too. Its own rules are in the table; the
-rules of every write (last owner, uniqueness, names) are guarded.py's. Only for the embedded directory.
+rules of every write (last owner, uniqueness, names) are the backend's. Where that can't change roles, as over SCIM, acts
+that do are refused with exit code 2.
 
 =============  =============================================  ==================================================
 act            refused                                        afterwards
@@ -19,38 +20,35 @@ handover       a successor or a leaver who is inactive        successor owner, l
 
 import re
 import uuid
-from collections.abc import Callable
 from datetime import datetime
+from functools import partial
 
 from msgspec.structs import replace
-from sqlalchemy import Connection
 
-from agent.directory import guarded, refusals, rows, transition
+from agent.directory import transition
+from agent.directory.backend import AccountChange, Backend, Wanted
 from agent.directory.port import WriteContext
-from agent.directory.sql import SqlDirectory
 from agent.model.codes import Source
-from agent.model.errors import NotFound, Refused, UsageError
+from agent.model.errors import UsageError
 from agent.model.users import DirectoryUser, MultiValue, Origin, Profile, Role
-from agent.store import account
-from agent.store.engine import Raised
 
 _OKTA_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _LONGEST_NAME = 255
 
-Pair = tuple[DirectoryUser, DirectoryUser]
+_NO_ROLES = "This OpsHelm is reached over SCIM, which can't change roles. An owner does it in OpsHelm's dashboard. Nothing was changed."
 
 
-class Acts:
-    """Who acts, why and when; one object for one command or form."""
+class OperatorActs:
+    """Fulfils agent.directory.port.Acts."""
 
-    def __init__(
-        self, directory: SqlDirectory, *, actor: str, reason: str, now: datetime, source: Source = Source.CLI
-    ) -> None:
+    def __init__(self, directory: Backend, *, actor: str, reason: str, now: datetime) -> None:
         self._directory = directory
         self._now = now
-        self._context = WriteContext(actor=actor, source=source, reason=reason)
+        self._context = WriteContext(actor=actor, source=Source.CLI, reason=reason)
 
     def add(self, login: str, *, owner: bool = False) -> DirectoryUser:
+        if owner:
+            self._need_roles()
         user = DirectoryUser(
             id=str(uuid.uuid4()),
             user_name=login,
@@ -61,24 +59,11 @@ class Acts:
             created=self._now,
             updated=self._now,
         )
-
-        def work(conn: Connection) -> DirectoryUser | Raised:
-            try:
-                return guarded.write(
-                    conn, before=None, after=user, context=self._context, now=self._now, policy=self._directory.policy
-                )
-            except Refused as refused:
-                return self._refused(conn, refused, None, user)
-
-        return self._run(work)
+        return self._directory.add(user, self._context, self._now)
 
     def set_role(self, user_id: str, role: Role) -> DirectoryUser:
-        def wanted(before: DirectoryUser) -> DirectoryUser:
-            if role is Role.OWNER and not before.active:
-                raise UsageError(f"{before.user_name} is inactive and can't be an owner.")
-            return replace(before, role=role)
-
-        return self._change(user_id, wanted)
+        self._need_roles()
+        return self._change(user_id, partial(_with_role, role))
 
     def deactivate(self, user_id: str) -> DirectoryUser:
         return self._change(user_id, self._ended)
@@ -108,68 +93,31 @@ class Acts:
     def protect(self, user_id: str, *, protected: bool) -> DirectoryUser:
         return self._change(user_id, lambda before: replace(before, protected=protected))
 
-    def handover(self, successor: str, leaver: str) -> Pair:
+    def handover(self, successor: str, leaver: str) -> tuple[DirectoryUser, DirectoryUser]:
         """Promote one, deactivate the other: both or neither, and at no moment is there no owner."""
+        self._need_roles()
         if successor == leaver:
             raise UsageError("The successor and the leaver are the same account.")
 
-        def work(conn: Connection) -> Pair | Raised:
-            row = account.lock(conn)
-            to, gone = _get(conn, successor), _get(conn, leaver)
-            if not to.active:
-                raise UsageError(f"{to.user_name} is inactive and can't be an owner.")
-            promoted, ended = replace(to, role=Role.OWNER), self._ended(gone)
-            gained = int(to.role is not Role.OWNER)
-            try:
-                first = self._check(conn, row, to, promoted) if gained else None
-                second = self._check(conn, row, gone, ended, owners_gained=gained)
-            except Refused as refused:
-                return self._refused(conn, refused, gone, ended)
-            policy = self._directory.policy
-            owner = guarded.carry_out(conn, first, self._now, policy) if first else to
-            return owner, guarded.carry_out(conn, second, self._now, policy)
+        wanted = ((successor, partial(_with_role, Role.OWNER)), (leaver, self._ended))
+        changes = [AccountChange(user_id, becomes, self._context) for user_id, becomes in wanted]
+        owner, gone = self._directory.change_together(changes, self._now)
+        return owner.user, gone.user
 
-        return self._directory.store.write(work)
-
-    def _check(
-        self,
-        conn: Connection,
-        row: account.Account,
-        before: DirectoryUser,
-        after: DirectoryUser,
-        owners_gained: int = 0,
-    ) -> guarded.Ready:
-        return guarded.check(
-            conn,
-            row,
-            before=before,
-            after=after,
-            context=self._context,
-            now=self._now,
-            policy=self._directory.policy,
-            owners_gained=owners_gained,
-        )
+    def _need_roles(self) -> None:
+        if not self._directory.sets_roles:
+            raise UsageError(_NO_ROLES)
 
     def _ended(self, before: DirectoryUser) -> DirectoryUser:
         if not before.active and not before.suspended:
             raise UsageError(f"{before.user_name} is inactive already.")
         return transition.switched(before, False, self._context, self._now)
 
-    def _change(self, user_id: str, wanted: Callable[[DirectoryUser], DirectoryUser]) -> DirectoryUser:
-        return self._directory.change(user_id, wanted, self._context, self._now).result().user
-
-    def _run(self, work: Callable[[Connection], DirectoryUser | Raised]) -> DirectoryUser:
-        return self._directory.store.write(work)
-
-    def _refused(
-        self, conn: Connection, refused: Refused, before: DirectoryUser | None, after: DirectoryUser
-    ) -> Raised:
-        refusals.keep(conn, refused, before=before, after=after, context=self._context, now=self._now)
-        return Raised(refused)
+    def _change(self, user_id: str, wanted: Wanted) -> DirectoryUser:
+        return self._directory.change(AccountChange(user_id, wanted, self._context), self._now).result().user
 
 
-def _get(conn: Connection, user_id: str) -> DirectoryUser:
-    found = rows.one(rows.by_id(conn, id=user_id))
-    if found is None:
-        raise NotFound(f"There is no account {user_id}.")
-    return found
+def _with_role(role: Role, before: DirectoryUser) -> DirectoryUser:
+    if role is Role.OWNER and not before.active:
+        raise UsageError(f"{before.user_name} is inactive and can't be an owner.")
+    return replace(before, role=role)

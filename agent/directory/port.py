@@ -15,7 +15,7 @@ from msgspec import Struct
 from agent.model.codes import ActionState, HeldCode, Source
 from agent.model.mapping import Mapping
 from agent.model.plan import Action, Finding
-from agent.model.users import DirectoryUser, Profile
+from agent.model.users import DirectoryUser, Profile, Role
 
 if TYPE_CHECKING:
     from agent.settings import Settings
@@ -108,6 +108,45 @@ class Batches(Protocol):
     def write(self, plan_id: int, actions: Sequence[Action], context_of: ContextOf, now: datetime) -> list[Ended]: ...
 
 
+class Acts(Protocol):
+    """What one operator does, for one reason. UsageError: what can't be, or can't be done with this backend."""
+
+    def add(self, login: str, *, owner: bool = False) -> DirectoryUser: ...
+
+    def set_role(self, user_id: str, role: Role) -> DirectoryUser: ...
+
+    def deactivate(self, user_id: str) -> DirectoryUser: ...
+
+    def link(self, user_id: str, okta_id: str) -> DirectoryUser: ...
+
+    def unlink(self, user_id: str) -> DirectoryUser: ...
+
+    def release_name(self, user_id: str) -> DirectoryUser: ...
+
+    def protect(self, user_id: str, *, protected: bool) -> DirectoryUser: ...
+
+    def handover(self, successor: str, leaver: str) -> tuple[DirectoryUser, DirectoryUser]: ...
+
+
+class RemoteFacts(Struct, frozen=True, kw_only=True):
+    """What a remote OpsHelm shows of itself. ``problem``: why it announces nothing, where that isn't just missing."""
+
+    host: str
+    accounts: int
+    announced: bool
+    problem: str
+    patch: bool
+    etag: bool
+    filter: bool
+    cursor: bool
+    certificate_ends: datetime | None
+    #: From then on it is time to renew the certificate.
+    certificate_due: datetime | None
+    #: directory.owners, and how many of these have no account there.
+    owners: tuple[str, ...]
+    owners_missing: int
+
+
 class Directory(Protocol):
     """Thread-safe. ``store`` is the agent's own database, beside it."""
 
@@ -178,8 +217,14 @@ class Directory(Protocol):
 
     def batches(self) -> Batches: ...
 
+    def operator(self, *, actor: str, reason: str, now: datetime) -> Acts: ...
+
     def read_back(self, now: datetime) -> int:
         """What became of writes whose answer was lost; answers how many are still in doubt. First thing of a run."""
+        ...
+
+    def facts(self, patience: float) -> RemoteFacts | None:
+        """For ``check``, on a directory of its own: it makes this one impatient (seconds). None: there is no remote."""
         ...
 
     def renew(self, settings: "Settings") -> None:

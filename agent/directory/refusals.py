@@ -1,11 +1,7 @@
 """What remains of an attempt that a rule refused: its journal row, and who is to look at it. Writes nothing else."""
 
-from datetime import datetime
-
-from sqlalchemy import Connection
-
 from agent.directory import journalled
-from agent.directory.port import WriteContext
+from agent.directory.scope import WriteScope
 from agent.model.codes import RefusalCode, Source
 from agent.model.errors import Refused
 from agent.model.users import DirectoryUser
@@ -14,16 +10,9 @@ from agent.store import alarms, attention, journal, windows
 _BURST = (RefusalCode.PUSH_BURST, RefusalCode.DEACTIVATIONS_24H)
 
 
-def keep(
-    conn: Connection,
-    refused: Refused,
-    *,
-    before: DirectoryUser | None,
-    after: DirectoryUser | None,
-    context: WriteContext,
-    now: datetime,
-) -> None:
+def keep(scope: WriteScope, refused: Refused, before: DirectoryUser | None, after: DirectoryUser | None) -> None:
     """Journal the attempt (``after`` is what it wanted) and see to what follows from it."""
+    conn, _, context, now, _ = scope
     verb = "update" if after is None else journalled.verb(before, after)
     reason = f"{refused.reason.value}: {refused.detail}"
     journal.append(conn, journalled.entry(journal.Kind.REFUSED, verb, before, after, context, reason), now)

@@ -17,8 +17,8 @@ userName and e-mail follow OpsHelm's rules      all, where they change or the ac
 ==============================================  =================================================================
 """
 
-from agent.directory.policy import Policy
 from agent.directory.port import WriteContext
+from agent.directory.scope import Policy
 from agent.directory.transition import OKTA
 from agent.model import usernames
 from agent.model.codes import RefusalCode, Source

@@ -1,26 +1,25 @@
 """The embedded directory: OpsHelm's user table in the agent's own database. Rules are in guarded.py; filters in filter_sql.py."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, false, func, select
 
-from agent.directory import guarded, refusals, remap, rows, rules, transition
+from agent.directory import remap, rows, writes
+from agent.directory.backend import AccountChange, Backend
 from agent.directory.batches import SqlBatches
-from agent.directory.policy import Policy
+from agent.directory.operator import OperatorActs
 from agent.directory.port import CursorPage, Draft, Page, Step, WriteContext, Written
-from agent.model.codes import Source
-from agent.model.errors import NotFound, Refused, VersionConflict
+from agent.directory.scope import Policy, WriteScope
 from agent.model.mapping import Mapping
 from agent.model.plan import Finding
-from agent.model.users import DirectoryUser, identity_key
+from agent.model.users import DirectoryUser
 from agent.settings import Settings
 from agent.store import account
-from agent.store.account import Account
 from agent.store.compare import Relation
-from agent.store.engine import Raised, Store
+from agent.store.engine import Store
 from agent.store.staging import Staging
 from agent.store.tables import users
 
@@ -28,11 +27,12 @@ from agent.store.tables import users
 _PAGE = 500
 
 
-class SqlDirectory:
+class SqlDirectory(Backend):
     """Fulfils agent.directory.port.Directory. Thread-safe, as the store is."""
 
     relation = Relation.USERS
     owners_known = True
+    sets_roles = True
 
     def __init__(self, store: Store, settings: Settings) -> None:
         self.store = store
@@ -111,116 +111,33 @@ class SqlDirectory:
     # Writes
 
     def create(self, draft: Draft, context: WriteContext, now: datetime) -> "Future[Written]":
-        return self.store.submit(lambda conn: self.create_in(conn, draft, context, now))
+        return self.store.submit(lambda conn: writes.create(self._scope(conn, context, now), draft))
 
-    def modify(
-        self,
-        user_id: str,
-        change: Callable[[DirectoryUser], Draft],
-        context: WriteContext,
-        now: datetime,
-        *,
-        expected_version: int | None = None,
-    ) -> "Future[Written]":
-        def wanted(before: DirectoryUser) -> DirectoryUser:
-            return transition.modified(before, change(before), context, now)
+    def add(self, user: DirectoryUser, context: WriteContext, now: datetime) -> DirectoryUser:
+        return self.store.write(lambda conn: writes.add(self._scope(conn, context, now), user))
 
-        return self.change(user_id, wanted, context, now, expected_version=expected_version)
+    def change(self, change: AccountChange, now: datetime) -> "Future[Written]":
+        return self.store.submit(lambda conn: writes.change(self._scope(conn, change.context, now), change))
 
-    def remove(
-        self, user_id: str, context: WriteContext, now: datetime, *, expected_version: int | None = None
-    ) -> "Future[Written]":
-        def wanted(before: DirectoryUser) -> DirectoryUser:
-            return transition.removed(before, context, now)
-
-        return self.change(user_id, wanted, context, now, expected_version=expected_version)
-
-    def change(
-        self,
-        user_id: str,
-        wanted: Callable[[DirectoryUser], DirectoryUser],
-        context: WriteContext,
-        now: datetime,
-        *,
-        expected_version: int | None = None,
-    ) -> "Future[Written]":
-        """Any change to one account: ``wanted`` is pure and says what it becomes."""
-        return self.store.submit(lambda conn: self.change_in(conn, user_id, wanted, context, now, expected_version))
-
-    def change_in(
-        self,
-        conn: Connection,
-        user_id: str,
-        wanted: Callable[[DirectoryUser], DirectoryUser],
-        context: WriteContext,
-        now: datetime,
-        expected_version: int | None = None,
-        locked: Account | None = None,
-    ) -> Written | Raised:
-        """``change`` inside a transaction that is open already; ``locked``: the account row as it is by now in there."""
-        row = locked or account.lock(conn)
-        before = rows.one(rows.by_id(conn, id=user_id))
-        if before is None or (before.hidden and context.source is Source.PUSH):
-            raise NotFound("There is no such user.")
-        after: DirectoryUser | None = None
-        try:
-            if expected_version is not None and before.version != expected_version:
-                raise VersionConflict(
-                    f"The account has changed since version {expected_version}; it is at {before.version}."
-                )
-            after = wanted(before)
-            written = guarded.write(
-                conn, before=before, after=after, context=context, now=now, policy=self.policy, locked=row
-            )
-        except Refused as refused:
-            refusals.keep(conn, refused, before=before, after=after, context=context, now=now)
-            return Raised(refused)
-        return Written(user=written, changed=written.version != before.version)
+    def change_together(self, changes: Sequence[AccountChange], now: datetime) -> list[Written]:
+        context = changes[0].context
+        return self.store.write(lambda conn: writes.change_together(self._scope(conn, context, now), changes))
 
     def batches(self) -> SqlBatches:
-        return SqlBatches(self, self._batch)
+        return SqlBatches(self.store, self.policy, self._batch)
+
+    def operator(self, *, actor: str, reason: str, now: datetime) -> OperatorActs:
+        return OperatorActs(self, actor=actor, reason=reason, now=now)
 
     def read_back(self, now: datetime) -> int:  # noqa: ARG002 - the port has it
         """No answer of it gets lost: the store finds out what became of a COMMIT."""
         return 0
 
-    def create_in(self, conn: Connection, draft: Draft, context: WriteContext, now: datetime) -> Written | Raised:
-        """``create`` inside a transaction that is open already."""
-        row = account.lock(conn)
-        before, after = None, None
-        try:
-            rules.user_name(draft.user_name, self.policy, active=draft.active)
-            email_key = identity_key(draft.profile.primary_email or "") or None
-            holders = rows.holders(conn, identity_key(draft.user_name), draft.okta_id, email_key)
-            before = _revivable(draft, holders)
-            if before is None:
-                after = transition.created(draft, context, now)
-            else:
-                after = transition.revived(before, draft, context, now)
-            written = guarded.write(
-                conn,
-                before=before,
-                after=after,
-                context=context,
-                now=now,
-                policy=self.policy,
-                locked=row,
-                revives=before is not None,
-                holders=holders,
-            )
-        except Refused as refused:
-            wish = after or transition.created(draft, context, now)
-            refusals.keep(conn, refused, before=before, after=wish, context=context, now=now)
-            return Raised(refused)
-        return Written(user=written, changed=True, created=True)
+    def facts(self, patience: float) -> None:
+        """Nothing that the checks of the database don't say."""
 
-
-def _revivable(draft: Draft, holders: list[DirectoryUser]) -> DirectoryUser | None:
-    """The inactive account that a POST means, as guarded.revivable says."""
-    key = identity_key(draft.user_name)
-    same_id = next((u for u in holders if draft.okta_id is not None and u.okta_id == draft.okta_id), None)
-    same_name = next((u for u in holders if u.user_name_key == key), None)
-    return guarded.revivable(draft, same_id, same_name)
+    def _scope(self, conn: Connection, context: WriteContext, now: datetime) -> WriteScope:
+        return WriteScope.locked(conn, context, now, self.policy)
 
 
 def _after(

@@ -12,6 +12,7 @@ removed                inactive and hidden from SCIM; ownership ends
 =====================  ==============================================================================================
 """
 
+from collections.abc import Callable
 from datetime import datetime
 from uuid import uuid4
 
@@ -50,6 +51,13 @@ def modified(before: DirectoryUser, draft: Draft, context: WriteContext, now: da
         origin=_origin(before, draft, context),
     )
     return switched(after, draft.active, context, now, said=draft.active_said)
+
+
+def by(
+    change: Callable[[DirectoryUser], Draft], context: WriteContext, now: datetime
+) -> Callable[[DirectoryUser], DirectoryUser]:
+    """What ``change`` asks for, as what the account becomes."""
+    return lambda before: modified(before, change(before), context, now)
 
 
 def _origin(before: DirectoryUser, draft: Draft, context: WriteContext) -> Origin:

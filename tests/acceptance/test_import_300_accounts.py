@@ -14,7 +14,6 @@ from typing import Any
 
 import pytest
 
-from agent.directory.operator import Acts
 from agent.directory.sql import SqlDirectory
 from agent.imports import Importer
 from agent.imports.planner import Choice
@@ -137,7 +136,7 @@ def fill(imports: Import) -> dict[str, list[str]]:
         "status": [f"{status.lower()}{n}@example.com" for status in STATUSES for n in range(EACH_STATUS)],
         "inactive": [f"inactive{n}@example.com" for n in range(INACTIVE)],
     }
-    acts = Acts(directory, actor="test", reason="test", now=datetime.now(UTC))
+    acts = directory.operator(actor="test", reason="test", now=datetime.now(UTC))
     for kind, names in people.items():
         for n, login in enumerate(names):
             made = account(directory, login, kind.capitalize(), f"Number{n}", active=kind != "inactive")

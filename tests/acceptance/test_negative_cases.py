@@ -21,7 +21,6 @@ from urllib.parse import quote, urlsplit
 import pytest
 from sqlalchemy import select
 
-from agent.directory.operator import Acts
 from agent.directory.sql import SqlDirectory
 from agent.settings import DatabaseSettings, Settings
 from agent.store import keys, seal
@@ -106,7 +105,7 @@ class Runner:
             )
             self.keep(name, made)
         needs = set(self.case.get("needs", ()))
-        acts = Acts(self.receiver.directory, actor="test", reason="fixture", now=datetime.now(UTC))
+        acts = self.receiver.directory.operator(actor="test", reason="fixture", now=datetime.now(UTC))
         for name in ("owner", "owner2", "local"):
             if f"fixture:{name}" in needs:
                 made = acts.add(f"{name}.negcase@example.com", owner=name != "local")

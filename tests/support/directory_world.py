@@ -10,7 +10,8 @@ import pytest
 from msgspec.structs import replace
 from sqlalchemy import Connection, func, select
 
-from agent.directory import guarded, rows
+from agent.directory import rows
+from agent.directory.backend import AccountChange
 from agent.directory.port import Draft, WriteContext, Written
 from agent.directory.sql import SqlDirectory
 from agent.model.codes import RefusalCode, Source
@@ -105,12 +106,7 @@ class World:
             "role": role,
         }
         user = DirectoryUser(**{**values, **fields})
-        policy = self.directory.policy
-        return self.store.write(
-            lambda conn: guarded.write(
-                conn, before=None, after=user, context=self.context(Source.CLI), now=self.now, policy=policy
-            )
-        )
+        return self.directory.add(user, self.context(Source.CLI), self.now)
 
     def managed(self, count: int = 1, **fields: Any) -> list[DirectoryUser]:
         """Accounts that Okta has made."""
@@ -123,7 +119,8 @@ class World:
 
     def act(self, user: DirectoryUser, **fields: Any) -> DirectoryUser:
         """What an operator does: any field of DirectoryUser."""
-        made = self.directory.change(user.id, lambda b: replace(b, **fields), self.context(Source.CLI), self.now)
+        change = AccountChange(user.id, lambda b: replace(b, **fields), self.context(Source.CLI))
+        made = self.directory.change(change, self.now)
         return made.result(10).user
 
     def later(self, **duration: float) -> None:

@@ -6,8 +6,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from agent.directory.operator import Acts
-from agent.directory.port import Draft, WriteContext
+from agent.directory.port import Acts, Draft, WriteContext
 from agent.directory.sql import SqlDirectory
 from agent.imports import Importer
 from agent.imports.planner import Choice
@@ -92,7 +91,7 @@ class Box:
         self.store.write(lambda conn: account_row.pin(conn, **names, now=self.now()))
 
     def acts(self) -> Acts:
-        return Acts(self.directory, actor="operator", reason="test", now=self.now())
+        return self.directory.operator(actor="operator", reason="test", now=self.now())
 
     def account(self, login: str, *names: str, **more: Any) -> DirectoryUser:
         return account(self.directory, login, *names, **more)

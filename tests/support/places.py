@@ -1,7 +1,7 @@
 """Where the contract of a directory is tried: the embedded one, and remote ones behind the same port."""
 
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -11,17 +11,16 @@ import httpx
 from msgspec.structs import replace
 from sqlalchemy import text
 
-from agent.directory import guarded
-from agent.directory.operator import Acts
-from agent.directory.port import Draft, WriteContext, Written
+from agent.directory.port import Acts, Draft, WriteContext, Written
 from agent.directory.remote.directory import RemoteDirectory
-from agent.directory.remote.operator import RemoteActs
 from agent.directory.remote.unfinished import OWN_GRACE
 from agent.directory.sql import SqlDirectory
-from agent.model.codes import Source
+from agent.model.codes import ActionKind, Source
+from agent.model.plan import Action, Change, Plan
 from agent.model.users import DirectoryUser, MultiValue, Name, Origin, Profile, Role
 from agent.settings import DirectorySettings, GuardSettings, Settings
-from agent.store.engine import Store
+from agent.store import plans, runs
+from agent.store.engine import Connection, Store
 from support.directory_world import ROOMY
 from support.remotes import QUICK, Remote
 
@@ -39,6 +38,29 @@ def email(name: str) -> Profile:
 
 def draft(name: str, *, okta: str | None = None, active: bool = True, **profile: Any) -> Draft:
     return Draft(user_name=name, profile=replace(email(name), **profile), active=active, okta_id=okta)
+
+
+def action(
+    n: int,
+    kind: ActionKind,
+    login: str,
+    *,
+    of: DirectoryUser | None = None,
+    okta: str | None = None,
+    needs: tuple[int, ...] = (),
+    **after: Any,
+) -> Action:
+    """``of``: the account as the plan saw it; ``after``: what each path is to become."""
+    return Action(
+        n=n,
+        kind=kind,
+        login=login,
+        directory_id=of and of.id,
+        okta_id=of.okta_id if of else okta,
+        version=of and of.version,
+        changes={path: Change(before=None, after=value) for path, value in after.items()},
+        needs=needs,
+    )
 
 
 class Place:
@@ -84,6 +106,28 @@ class Place:
         found = self.directory.get(user.id)
         assert found is not None
         return found
+
+    def plan(self, actions: Sequence[Action]) -> int:
+        plan = Plan(actions=tuple(actions), population=len(actions), source_size=len(actions), created=self.now)
+
+        def work(conn: Connection) -> int:
+            request = runs.RunRequest(kind="sweep", trigger="cli", actor="tester", dry=False)
+            run_id = runs.start(conn, request, self.now)
+            return plans.save(conn, run_id=run_id, kind="sweep", plan=plan, expires=self.now + timedelta(days=1))
+
+        return self.store.write(work)
+
+    def carry_out(self, plan_id: int, actions: Sequence[Action]) -> dict[int, str]:
+        """What became of each, by its number."""
+        context = self.context(Source.SWEEP)
+        ended = self.directory.batches().write(plan_id, actions, lambda _: context, self.now)
+        return {one.n: one.state.value for one in ended}
+
+    def states(self, plan_id: int) -> dict[int, str]:
+        with self.store.read() as conn:
+            stored = plans.get(conn, plan_id)
+        assert stored is not None
+        return {one.n: one.state.value for one in stored.plan.actions}
 
     def local(self, name: str) -> DirectoryUser:
         raise NotImplementedError
@@ -145,23 +189,14 @@ class SqlPlace(Place):
             origin=Origin.LOCAL,
             role=role,
         )
-        return self.store.write(
-            lambda conn: guarded.write(
-                conn,
-                before=None,
-                after=user,
-                context=self.context(Source.CLI),
-                now=self.now,
-                policy=self.directory.policy,
-            )
-        )
+        return self.directory.add(user, self.context(Source.CLI), self.now)
 
     def owner(self, name: str) -> DirectoryUser:
         user = self.local(name, Role.OWNER)
         return self.change(user, okta_id=f"00u{name[:8]}").user
 
     def acts(self) -> Acts:
-        return Acts(self.directory, actor="operator", reason="test", now=self.now)
+        return self.directory.operator(actor="operator", reason="test", now=self.now)
 
 
 class RemotePlace(Place):
@@ -182,7 +217,7 @@ class RemotePlace(Place):
         return self.post(name, okta=f"00u{name[:8]}").user
 
     def acts(self) -> Acts:
-        return RemoteActs(self.directory, actor="operator", reason="test", now=self.now)
+        return self.directory.operator(actor="operator", reason="test", now=self.now)
 
 
 def remote_settings(remote: Remote, guard: GuardSettings = ROOMY, **directory: Any) -> Settings:

@@ -5,9 +5,8 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from agent.directory.operator import Acts
+from agent.directory.port import Acts
 from agent.directory.remote.directory import RemoteDirectory
-from agent.directory.remote.operator import RemoteActs
 from agent.directory.remote.patience import Pace
 from agent.model.users import DirectoryUser
 from agent.okta_org.org import OktaOrg
@@ -54,7 +53,7 @@ class RemoteWorld(World):
         return RemoteDirectory(self.store, self.settings, clock=self.now, pace=QUICK)
 
     def acts(self) -> Acts:
-        return RemoteActs(self.directory, actor="operator", reason="test", now=self.now())
+        return self.directory.operator(actor="operator", reason="test", now=self.now())
 
     def change(self, login: str, **values: Any) -> DirectoryUser:
         user = self.account(login)

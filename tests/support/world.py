@@ -6,8 +6,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from agent.directory.operator import Acts
-from agent.directory.port import Draft, WriteContext
+from agent.directory.port import Acts, Draft, WriteContext
 from agent.directory.sql import SqlDirectory
 from agent.model.codes import Source
 from agent.model.guard import typed
@@ -107,7 +106,7 @@ class World:
         return {user.user_name: user for page in self.directory.everyone() for user in page}
 
     def acts(self) -> Acts:
-        return Acts(self.directory, actor="operator", reason="test", now=self.now())
+        return self.directory.operator(actor="operator", reason="test", now=self.now())
 
     def change(self, login: str, **values: Any) -> DirectoryUser:
         """Somebody changes the account in OpsHelm behind Okta's back. ``active`` and SCIM paths."""

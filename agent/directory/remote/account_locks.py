@@ -9,7 +9,7 @@ from agent.directory.remote import deadline
 from agent.model.errors import DirectoryUnavailable
 
 
-class Turns:
+class AccountLocks:
     """One lock for each account that is being written; they vanish when nobody waits."""
 
     def __init__(self) -> None:

@@ -10,24 +10,24 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from functools import partial
-from typing import TYPE_CHECKING
 
 from agent.directory import actions as planned
-from agent.directory.port import ContextOf, Draft, Ended, WriteContext, Written
+from agent.directory import transition
+from agent.directory.backend import AccountChange
+from agent.directory.port import ContextOf, Ended, WriteContext, Written
 from agent.directory.remote.call_clock import ticking
-from agent.directory.remote.wave import AccountChange
+from agent.directory.remote.reader import Reader
+from agent.directory.remote.transport import HURRIED
+from agent.directory.remote.wave import Waves
 from agent.directory.remote.width import Width
+from agent.directory.remote.writer import Writer
 from agent.model.codes import ActionKind, ActionState
 from agent.model.errors import AgentError, FenceLost, NotFound, StoreError, VersionConflict
-from agent.model.mapping import apply
-from agent.model.paths import EMAIL_PATH
 from agent.model.plan import Action
-from agent.model.users import DirectoryUser, identity_key
+from agent.model.users import identity_key
 from agent.store import plans
 from agent.store.crash_points import crash_point
-
-if TYPE_CHECKING:
-    from agent.directory.remote.directory import RemoteDirectory
+from agent.store.engine import Store
 
 #: For each call that may be under way at the same time.
 _AHEAD = 8
@@ -37,11 +37,17 @@ _TOGETHER = (ActionKind.UPDATE, ActionKind.LINK)
 class RemoteBatches:
     """Keeps which versions its own writes made, so that a second action of a person fits."""
 
-    def __init__(self, directory: "RemoteDirectory") -> None:
-        self._directory = directory
+    def __init__(
+        self, store: Store, reader: Reader, writer: Writer, waves: Waves, concurrency: int, *, username_is_email: bool
+    ) -> None:
+        self._store = store
+        self._reader = reader
+        self._writer = writer
+        self._waves = waves
+        self._username_is_email = username_is_email
         self._versions: dict[str, int] = {}
-        self._width = Width(directory.concurrency)
-        self.size = directory.concurrency * _AHEAD
+        self._width = Width(concurrency)
+        self.size = concurrency * _AHEAD
 
     def write(self, plan_id: int, actions: Sequence[Action], context_of: ContextOf, now: datetime) -> list[Ended]:
         ended: list[Ended] = []
@@ -55,9 +61,8 @@ class RemoteBatches:
         return ended
 
     def _together(self, plan_id: int, actions: Sequence[Action], context_of: ContextOf, now: datetime) -> list[Ended]:
-        store = self._directory.store
         numbers = [action.n for action in actions]
-        store.write(lambda conn: plans.mark(conn, plan_id, numbers, ActionState.SENT, now))
+        self._store.write(lambda conn: plans.mark(conn, plan_id, numbers, ActionState.SENT, now))
         crash_point("apply.sent")
         ends = self._called(actions, context_of, now)
         ended: list[Ended] = []
@@ -92,41 +97,31 @@ class RemoteBatches:
 
         together = [action for action in actions if action.kind in _TOGETHER]
         others = [partial(call, action) for action in actions if action.kind not in _TOGETHER]
-        self._directory.side_by_side(others, self._width.calls)
-        changes = [
-            AccountChange(
-                a.directory_id or "",
-                partial(planned.draft, a),
-                context_of(a),
-                self._version(a.directory_id or "", a.version),
-            )
-            for a in together
-        ]
-        written = self._directory.modify_together(changes, clock(), at_once=self._width.calls)
+        self._waves.side_by_side(others, self._width.calls)
+        changes = [self._change(action, context_of(action), clock()) for action in together]
+        written = self._waves.change(changes, clock(), self._width.calls)
         ends.update(zip((action.n for action in together), written, strict=True))
         self._width.note(time.monotonic() - began, time.process_time() - cpu, len(actions))
         return ends
 
     def _call(self, action: Action, context: WriteContext, now: datetime) -> Written:
         if action.kind is ActionKind.CREATE:
-            return self._directory.create_now(planned.draft(action, None), context, now)
+            return self._writer.create(planned.draft(action, None), context, now)
         if action.kind is ActionKind.RENAME_CYCLE:
             return self._ring(action, context, now)
+        return self._writer.change(self._change(action, context, now), now)
+
+    def _change(self, action: Action, context: WriteContext, now: datetime) -> AccountChange:
         account = action.directory_id or ""
-        return self._directory.modify_now(
-            account,
-            partial(planned.draft, action),
-            context,
-            now,
-            expected_version=self._version(account, action.version),
-        )
+        wanted = transition.by(partial(planned.draft, action), context, now)
+        return AccountChange(account, wanted, context, self._version(account, action.version))
 
     def _version(self, account: str, planned: int | None) -> int | None:
         return self._versions.get(account, planned)
 
     def _keep(self, plan_id: int, ended: Sequence[Ended], now: datetime) -> None:
         if ended:
-            self._directory.store.write(lambda conn: planned.keep(conn, plan_id, ended, now))
+            self._store.write(lambda conn: planned.keep(conn, plan_id, ended, now))
 
     # A ring of renames
 
@@ -147,7 +142,7 @@ class RemoteBatches:
                 return written
 
     def _name_of(self, account: str, version: int | None) -> str:
-        user = self._directory.get(account)
+        user = self._reader.by_id(account, patience=HURRIED)
         if user is None:
             raise NotFound("There is no such user.")
         if version is not None and user.version != version:
@@ -155,12 +150,8 @@ class RemoteBatches:
         return user.user_name
 
     def _rename(self, account: str, name: str, context: WriteContext, now: datetime) -> Written:
-        def renamed(before: DirectoryUser) -> Draft:
-            is_email = self._directory.policy.receiver.username_is_email
-            profile = apply(before.profile, {EMAIL_PATH: name}) if is_email else before.profile
-            return Draft(user_name=name, profile=profile, active=before.active, active_said=False)
-
-        written = self._directory.modify_now(account, renamed, context, now)
+        draft = partial(planned.renamed, name, self._username_is_email)
+        written = self._writer.change(AccountChange(account, transition.by(draft, context, now), context), now)
         self._versions[account] = written.user.version
         return written
 

@@ -23,17 +23,20 @@ from typing import Any, NamedTuple
 
 import structlog
 
+from agent.directory import guarded
 from agent.directory.remote import change, lookup, wire
 from agent.directory.remote.lookup import Finder, Resource
 from agent.directory.remote.patience import Pace
 from agent.directory.remote.provider import Provider
 from agent.directory.remote.transport import RemoteAnswer, Transport
+from agent.model.codes import RefusalCode
 from agent.model.errors import (
     AnswerLost,
     DirectoryError,
     DirectoryUnavailable,
     NotDone,
     NotFound,
+    Refused,
     RemoteRefused,
     Unreadable,
 )
@@ -134,6 +137,8 @@ class RemoteCaller:
         found = self._created(wanted, None) if again and answer.status == 409 else None
         if found is not None:
             return found
+        if answer.status == 409:
+            self._check_taken(answer, wanted, patience)
         self._check(answer)
         crash_point("call.answered")
         return self._made(wanted, answer)
@@ -299,6 +304,17 @@ class RemoteCaller:
         foreign = found.account.okta_id is not None and found.account.okta_id != wanted.okta_id
         return found if same_name and not foreign else None
 
+    def _check_taken(self, answer: RemoteAnswer, wanted: DirectoryUser, patience: float) -> None:
+        """A 409 that is what it says: a search shows somebody who has the externalId or the userName by now."""
+        try:
+            account = self._finder.by_okta_id(wanted.okta_id, patience=patience) if wanted.okta_id else None
+            account = account or self._finder.by_user_name(wanted.user_name, patience=patience)
+        except (DirectoryUnavailable, Unreadable):
+            return
+        if account is not None:
+            text = self._said(_named(answer).get("detail"))
+            raise Refused(RefusalCode.UNIQUENESS, text or guarded.name_taken(wanted.user_name).detail)
+
     def _check(self, answer: RemoteAnswer) -> None:
         if answer.ok:
             return
@@ -306,7 +322,7 @@ class RemoteCaller:
             raise Moved("The account changed at the remote OpsHelm since it was read.")
         if answer.status in (404, 410):
             raise NotFound("There is no such user.")
-        names = {key.lower(): value for key, value in answer.json().items()}
+        names = _named(answer)
         detail, scim_type = (self._said(names.get(name)) for name in ("detail", "scimtype"))
         rights = " The agent's key may lack the right to write users there." if answer.status == 403 else ""
         text = detail or f"The remote OpsHelm refused this with {answer.status}.{rights}"
@@ -314,6 +330,11 @@ class RemoteCaller:
 
     def _said(self, value: Any) -> str | None:
         return self._transport.masked(value) if isinstance(value, str) and value else None
+
+
+def _named(answer: RemoteAnswer) -> dict[str, Any]:
+    """What an error's body says, by names in lower case."""
+    return {key.lower(): value for key, value in answer.json().items()}
 
 
 def _version(answer: RemoteAnswer) -> str | None:

@@ -5,7 +5,6 @@ a Future; ``directory.concurrency`` bounds the calls.
 """
 
 import math
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import copy_context
@@ -14,24 +13,24 @@ from functools import partial
 from typing import Any
 from uuid import uuid4
 
-from agent.directory import transition
-from agent.directory.policy import Policy
-from agent.directory.port import Draft, Page, Step, WriteContext, Written
+from agent.directory.backend import AccountChange, Backend
+from agent.directory.operator import OperatorActs
+from agent.directory.port import Draft, Page, RemoteFacts, Step, WriteContext, Written
 from agent.directory.remote import deadline
-from agent.directory.remote.account_locks import Turns
+from agent.directory.remote.account_locks import AccountLocks
 from agent.directory.remote.batches import RemoteBatches
 from agent.directory.remote.caller import RemoteCaller
 from agent.directory.remote.ledger import Ledger
 from agent.directory.remote.listing import Problem
 from agent.directory.remote.owners import Owners
 from agent.directory.remote.patience import Pace
-from agent.directory.remote.provider import Provider
-from agent.directory.remote.reader import Reader
+from agent.directory.remote.reader import CERTIFICATE_NOTICE, Reader
 from agent.directory.remote.search import Search
 from agent.directory.remote.transport import HURRIED, Transport
 from agent.directory.remote.unfinished import Unfinished
-from agent.directory.remote.wave import AccountChange, Waves
-from agent.directory.remote.writer import Writer, modified
+from agent.directory.remote.wave import SideBySide, Waves
+from agent.directory.remote.writer import Writer
+from agent.directory.scope import Policy
 from agent.model.codes import FindingCode, Source
 from agent.model.mapping import Mapping
 from agent.model.plan import Finding
@@ -49,10 +48,11 @@ def _utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-class RemoteDirectory:
+class RemoteDirectory(Backend):
     """Fulfils agent.directory.port.Directory. ``clock`` is for what has no ``now`` of its own: listings."""
 
     reads_block = True
+    sets_roles = False
     relation = Relation.LISTED
     #: The remote pages as it does; what is sent on is index pages.
     search_after = None
@@ -65,9 +65,8 @@ class RemoteDirectory:
         self._pace = pace or Pace()
         # These two know what is under way, with old settings too.
         self._ledger = Ledger(store, Policy.of(settings), holder=str(uuid4()))
-        self._turns = Turns()
-        # Of their own: a push may wait for the turn of an account that a wave is at. Made as they are needed.
-        self._helpers = ThreadPoolExecutor(_MOST_HELPERS, thread_name_prefix="remote-waves")
+        self._locks = AccountLocks()
+        self._side_by_side = SideBySide(_MOST_HELPERS)
         #: What the last whole listing could not use.
         self.findings: tuple[Finding, ...] = ()
         self._open(settings)
@@ -85,8 +84,8 @@ class RemoteDirectory:
         caller = RemoteCaller(self.transport, self.reader.finder, self.reader.provider)
         self.owners = Owners(self.store, settings.directory.owners, self.reader.by_id, self.reader.by_user_name)
         self._unfinished = Unfinished(self.reader, caller, self._ledger)
-        self._writer = Writer(self.reader, caller, self._ledger, self.owners, self._unfinished, self._turns)
-        self._waves = Waves(self.reader, caller, self._ledger, self._writer, self._turns)
+        self._writer = Writer(self.reader, caller, self._ledger, self.owners, self._unfinished, self._locks)
+        self._waves = Waves(self.reader, caller, self._ledger, self._writer, self._locks, self._side_by_side)
 
     def renew(self, settings: Settings) -> None:
         """Take changed settings on, such as a new key; what is under way ends with the old ones."""
@@ -99,13 +98,9 @@ class RemoteDirectory:
 
     def close(self) -> None:
         self._writes.shutdown(wait=True)
-        self._helpers.shutdown(wait=True)
+        self._side_by_side.close()
         self._pages.shutdown(wait=True, cancel_futures=True)
         self.transport.close()
-
-    @property
-    def policy(self) -> Policy:
-        return self._ledger.policy
 
     # Reads
 
@@ -126,9 +121,6 @@ class RemoteDirectory:
             okta_id=okta_id,
             directory_id=problem.id or None,
         )
-
-    def provider(self) -> Provider:
-        return self.reader.provider()
 
     def get(self, user_id: str) -> DirectoryUser | None:
         with deadline.within(deadline.PUSH):
@@ -175,87 +167,52 @@ class RemoteDirectory:
     # Writes
 
     def create(self, draft: Draft, context: WriteContext, now: datetime) -> "Future[Written]":
-        return self._submit(context, partial(self.create_now, draft, context, now))
+        return self._submit(context, partial(self._writer.create, draft, context, now))
 
-    def modify(
-        self,
-        user_id: str,
-        change: Callable[[DirectoryUser], Draft],
-        context: WriteContext,
-        now: datetime,
-        *,
-        expected_version: int | None = None,
-    ) -> "Future[Written]":
-        write = partial(self.modify_now, user_id, change, context, now, expected_version=expected_version)
-        return self._submit(context, write)
+    def add(self, user: DirectoryUser, context: WriteContext, now: datetime) -> DirectoryUser:
+        """The remote gives it its id and its role."""
+        return self.create(Draft(user_name=user.user_name, profile=user.profile), context, now).result().user
 
-    def remove(
-        self, user_id: str, context: WriteContext, now: datetime, *, expected_version: int | None = None
-    ) -> "Future[Written]":
-        def wanted(before: DirectoryUser) -> DirectoryUser:
-            return transition.removed(before, context, now)
+    def change(self, change: AccountChange, now: datetime) -> "Future[Written]":
+        return self._submit(change.context, partial(self._writer.change, change, now))
 
-        return self.change(user_id, wanted, context, now, expected_version=expected_version)
+    def change_together(self, changes: Sequence[AccountChange], now: datetime) -> list[Written]:
+        """It has no transactions."""
+        raise NotImplementedError
 
-    def change(
-        self,
-        user_id: str,
-        wanted: Callable[[DirectoryUser], DirectoryUser],
-        context: WriteContext,
-        now: datetime,
-        *,
-        expected_version: int | None = None,
-    ) -> "Future[Written]":
-        """Any change to one account: ``wanted`` is pure and says what it becomes."""
-        write = partial(self._writer.change, user_id, wanted, context, now, expected_version=expected_version)
-        return self._submit(context, write)
+    def batches(self) -> RemoteBatches:
+        is_email = self._ledger.policy.receiver.username_is_email
+        return RemoteBatches(
+            self.store, self.reader, self._writer, self._waves, self.concurrency, username_is_email=is_email
+        )
 
-    def create_now(self, draft: Draft, context: WriteContext, now: datetime) -> Written:
-        """``create`` in the caller's own thread, for ``side_by_side``."""
-        return self._writer.create(draft, context, now)
-
-    def modify_now(
-        self,
-        user_id: str,
-        change: Callable[[DirectoryUser], Draft],
-        context: WriteContext,
-        now: datetime,
-        *,
-        expected_version: int | None = None,
-    ) -> Written:
-        """``modify``, as ``create_now``."""
-        wanted = modified(change, context, now)
-        return self._writer.change(user_id, wanted, context, now, expected_version=expected_version)
-
-    def modify_together(
-        self, changes: Sequence[AccountChange], now: datetime, *, at_once: int
-    ) -> list[Written | Exception]:
-        """``modify`` of different accounts, up to ``at_once`` calls at a time; in their order, what was written or why not."""
-        return self._waves.change(changes, now, lambda tasks: self.side_by_side(tasks, at_once), at_once)
-
-    def side_by_side(self, tasks: Sequence[Callable[[], None]], at_once: int) -> None:
-        """Up to ``at_once`` at a time, one of them in the caller's own thread. For tasks that raise nothing."""
-        left = deque(tasks)
-
-        def take() -> None:
-            while True:
-                try:
-                    task = left.popleft()
-                except IndexError:
-                    return
-                task()
-
-        helpers = [self._helpers.submit(take) for _ in range(min(at_once, len(tasks)) - 1)]
-        take()
-        for helper in helpers:
-            helper.result()
+    def operator(self, *, actor: str, reason: str, now: datetime) -> OperatorActs:
+        return OperatorActs(self, actor=actor, reason=reason, now=now)
 
     def read_back(self, now: datetime) -> int:
         """What was under way when an agent stopped; answers how many calls are still in doubt. First thing of a run."""
         return self._unfinished.read_back(now)
 
-    def batches(self) -> RemoteBatches:
-        return RemoteBatches(self)
+    def facts(self, patience: float) -> RemoteFacts:
+        self.transport.most_patience = patience
+        # Discovery often needs no key; a page of accounts does.
+        accounts = self.search(None, 1, 1, include_hidden=True).total
+        provider, ends = self.reader.provider(), self.transport.certificate_ends
+        names = self.owners.names
+        return RemoteFacts(
+            host=self.transport.host,
+            accounts=accounts,
+            announced=provider.announced,
+            problem=provider.problem,
+            patch=provider.patch,
+            etag=provider.etag,
+            filter=provider.filter,
+            cursor=provider.cursor,
+            certificate_ends=ends,
+            certificate_due=None if ends is None else ends - CERTIFICATE_NOTICE,
+            owners=names,
+            owners_missing=sum(self.reader.by_user_name(name) is None for name in names),
+        )
 
     # Inside
 

@@ -4,19 +4,17 @@ Order: fence → rules of one account → the externalId's uniqueness → owners
 The userName and e-mail of others are the remote's to defend: only it sees all of them at once.
 """
 
-from datetime import datetime
-
 from msgspec import Struct
 from sqlalchemy import Connection
 
 from agent.directory import burst, guarded, rules
-from agent.directory.policy import Policy
 from agent.directory.port import WriteContext
 from agent.directory.remote.owners import Others
+from agent.directory.scope import WriteScope
 from agent.model.codes import RefusalCode, Source
 from agent.model.errors import Refused, UsageError
 from agent.model.users import DirectoryUser
-from agent.store import account, intents, lease, links
+from agent.store import intents, lease, links
 
 
 class JudgedWrite(Struct, frozen=True, kw_only=True):
@@ -36,10 +34,10 @@ def ends(case: JudgedWrite) -> bool:
     return case.before is not None and case.before.active and not case.after.active
 
 
-def check(conn: Connection, case: JudgedWrite, now: datetime, policy: Policy) -> burst.Verdict | None:
-    """Refused, FenceLost, or how a deactivation is to be counted (None: it is none). Locks the account row."""
-    before, after, context = case.before, case.after, case.context
-    row = account.lock(conn)
+def check(scope: WriteScope, case: JudgedWrite) -> burst.Verdict | None:
+    """Refused, FenceLost, or how a deactivation is to be counted (None: it is none)."""
+    before, after = case.before, case.after
+    conn, _, context, _, policy = scope
     if context.fence is not None:
         lease.check(conn, context.fence)
     if before is not None and before.active and after.active and before.role is not after.role:
@@ -52,7 +50,7 @@ def check(conn: Connection, case: JudgedWrite, now: datetime, policy: Policy) ->
     if not ends(case) or before is None:
         return None
     _owners(conn, case, before)
-    return burst.check(conn, row, before, context, now, policy)
+    return burst.check(scope, before)
 
 
 def _unique(conn: Connection, after: DirectoryUser, dead: str | None) -> None:

@@ -21,12 +21,12 @@ import msgspec
 from msgspec import Struct
 from sqlalchemy import Connection
 
-from agent.directory import guarded, journalled, refusals, rules
+from agent.directory import guarded, journalled, refusals
 from agent.directory.burst import Verdict
-from agent.directory.policy import Policy
 from agent.directory.port import WriteContext
 from agent.directory.remote import judge, merge
 from agent.directory.remote.judge import JudgedWrite
+from agent.directory.scope import Policy, WriteScope
 from agent.model.codes import Source
 from agent.model.errors import FenceLost, Refused
 from agent.model.users import DirectoryUser
@@ -44,7 +44,7 @@ class IntendedBody(Struct, frozen=True, kw_only=True):
     confirm: bool = False
     #: The externalId is to be written at the remote, not in the store alone.
     external_id: bool = False
-    #: As in judge.Case.
+    #: As in JudgedWrite.
     dead: str | None = None
 
 
@@ -89,46 +89,43 @@ class Ledger:
         """Refused or FenceLost where the call must not be made. Several of them share a transaction, as all of these do."""
 
         def work(conn: Connection) -> Intended | Raised:
+            scope = self._scope(conn, case.context, now)
             try:
-                verdict = judge.check(conn, case, now, self.policy)
+                verdict = judge.check(scope, case)
             except Refused as refused:
-                return _kept(conn, refused, case, now)
-            return self._begin(conn, case, verdict, now, external_id=external_id)
+                return _kept(scope, refused, case)
+            return self._begin(scope, case, verdict, external_id=external_id)
 
         return self.store.submit(work)
 
-    def _begin(
-        self, conn: Connection, case: JudgedWrite, verdict: Verdict | None, now: datetime, *, external_id: bool
-    ) -> Intended:
-        before, after, context = case.before, case.after, case.context
+    def _begin(self, scope: WriteScope, case: JudgedWrite, verdict: Verdict | None, *, external_id: bool) -> Intended:
+        conn, before, after, context = scope.conn, case.before, case.after, case.context
         window_id = None
         if verdict is not None and before is not None:
-            guarded.count_deactivation(conn, before, verdict, context, now)
+            guarded.count_deactivation(scope, before, verdict)
             window_id = windows.newest_id(conn)
             _count_end(conn, before, -1)
-        confirm = guarded.needs_confirmation(before, context, revives=case.revives)
         body = IntendedBody(
             before=before,
             after=after,
             context=context,
             exempt=verdict is None or verdict.exempt,
-            confirm=confirm,
+            confirm=guarded.needs_confirmation(before, context, revives=case.revives),
             external_id=external_id,
             dead=case.dead,
         )
-        journal.append(conn, _entry(journal.Kind.INTENT, before, after, context), now)
-        new = intents.NewIntent(
-            at=now,
+        journal.append(conn, _entry(journal.Kind.INTENT, before, after, context), scope.now)
+        intent = intents.NewIntent(
+            at=scope.now,
             holder=self.holder,
             directory_id=None if before is None else before.id,
             okta_id=after.okta_id,
             user_name_key=after.user_name_key,
             window_id=window_id,
-            body=_encode(body).decode(),
             ends_owner=judge.ends(case) and guarded.active_owner(before),
+            body=_encode(body).decode(),
         )
-        intent_id = intents.begin(conn, new)
-        return Intended(intent_id, body)
+        return Intended(intents.begin(conn, intent), body)
 
     def last_look(self, intent_id: int, fence: int | None) -> None:
         """Right before sending: a process that stood still must not carry out what was given up meanwhile."""
@@ -147,7 +144,7 @@ class Ledger:
         intent_id, body = intended
 
         def work(conn: Connection) -> DirectoryUser:
-            account.lock(conn)
+            scope = self._scope(conn, body.context, now)
             intent = intents.get(conn, intent_id)
             window_id = None if intent is None else intent.window_id
             if intent is not None and intent.state == intents.DONE:
@@ -162,8 +159,8 @@ class Ledger:
                 window_id = windows.newest_id(conn)
                 _count_end(conn, body.before, -1)
             intents.end(conn, intent_id, intents.DONE, now, directory_id=found.id, window_id=window_id)
-            _drop(conn, body.dead, found, body.context, now)
-            self._settle(conn, body.before, found, body.context, now, ended=ended, confirm=body.confirm)
+            _drop(scope, body.dead, found)
+            _settle(scope, body.before, found, ended=ended, confirm=body.confirm)
             return found
 
         return self.store.submit(work)
@@ -189,14 +186,15 @@ class Ledger:
         """A change that the remote has no part in."""
 
         def work(conn: Connection) -> DirectoryUser | Raised:
+            scope = self._scope(conn, case.context, now)
             try:
-                judge.check(conn, case, now, self.policy)
+                judge.check(scope, case)
             except Refused as refused:
-                return _kept(conn, refused, case, now)
+                return _kept(scope, refused, case)
             assert case.before is not None
             confirm = guarded.needs_confirmation(case.before, case.context, revives=case.revives)
-            _drop(conn, case.dead, case.after, case.context, now)
-            self._settle(conn, case.before, case.after, case.context, now, ended=False, confirm=confirm, called=False)
+            _drop(scope, case.dead, case.after)
+            _settle(scope, case.before, case.after, ended=False, confirm=confirm, called=False)
             return case.after
 
         return self.store.submit(work)
@@ -215,9 +213,7 @@ class Ledger:
     def refused_before(self, refused: Refused, case: JudgedWrite, now: datetime) -> None:
         """An attempt that a pure rule refused before anything was judged: journalled like the others."""
         self.store.write(
-            lambda conn: refusals.keep(
-                conn, refused, before=case.before, after=case.after, context=case.context, now=now
-            )
+            lambda conn: refusals.keep(self._scope(conn, case.context, now), refused, case.before, case.after)
         )
 
     def look_later(self, *, okta_id: str | None, directory_id: str | None, not_before: datetime, now: datetime) -> None:
@@ -233,47 +229,39 @@ class Ledger:
             )
         )
 
-    def _settle(
-        self,
-        conn: Connection,
-        before: DirectoryUser | None,
-        after: DirectoryUser,
-        context: WriteContext,
-        now: datetime,
-        *,
-        ended: bool,
-        confirm: bool,
-        called: bool = True,
-    ) -> None:
-        old = links.get_link(conn, after.id)
-        detached = after.okta_id is None and (
-            (old is not None and old.detached) or (before is not None and before.okta_id is not None)
-        )
-        link = merge.link_of(after, detached=detached, written=now if called else None)
-        if not called and old is not None:
-            link = msgspec.structs.replace(link, written=old.written, state=old.state)
-        links.put(conn, link)
-        # Its end was counted with the intent.
-        counted = None if before is None else msgspec.structs.replace(before, active=False) if ended else before
-        account.count(
-            conn,
-            managed_active=guarded.managed_active(after) - guarded.managed_active(counted),
-            active_owners=guarded.active_owner(after) - guarded.active_owner(counted),
-            visible=(not after.hidden) - (before is not None and not before.hidden),
-        )
-        if context.source is Source.PUSH and before is not None and not ended:
-            if after.active:
-                windows.settle(conn, after.id)
-            if rules.identity_changes(before, after):
-                guarded.count_identity_change(conn, after, now, self.policy)
-        if confirm:
-            why = attention.CONFIRM_REUSE
-            attention.add(conn, reason=why, okta_id=after.okta_id, directory_id=after.id, not_before=now, now=now)
-        journal.append(conn, _entry(journal.Kind.APPLIED, before, after, context), now)
+    def _scope(self, conn: Connection, context: WriteContext, now: datetime) -> WriteScope:
+        return WriteScope.locked(conn, context, now, self.policy)
 
 
-def _drop(conn: Connection, dead: str | None, heir: DirectoryUser, context: WriteContext, now: datetime) -> None:
+def _settle(
+    scope: WriteScope,
+    before: DirectoryUser | None,
+    after: DirectoryUser,
+    *,
+    ended: bool,
+    confirm: bool,
+    called: bool = True,
+) -> None:
+    """``ended``: its end was counted with the intent. ``called``: the remote has it from this very write."""
+    conn, now = scope.conn, scope.now
+    old = links.get_link(conn, after.id)
+    detached = after.okta_id is None and (
+        (old is not None and old.detached) or (before is not None and before.okta_id is not None)
+    )
+    link = merge.link_of(after, detached=detached, written=now if called else None)
+    if not called and old is not None:
+        link = msgspec.structs.replace(link, written=old.written, state=old.state)
+    links.put(conn, link)
+    counted = msgspec.structs.replace(before, active=False) if before is not None and ended else before
+    guarded.count(scope, counted, after, ended=ended)
+    if confirm:
+        guarded.ask_about_reuse(scope, after)
+    journal.append(conn, _entry(journal.Kind.APPLIED, before, after, scope.context), now)
+
+
+def _drop(scope: WriteScope, dead: str | None, heir: DirectoryUser) -> None:
     """The link of an account that is there no more, so that the person's Okta id can belong to ``heir``."""
+    conn, context, now = scope.conn, scope.context, scope.now
     link = None if dead is None or dead == heir.id else links.get_link(conn, dead)
     if link is None or link.okta_id != heir.okta_id:
         return
@@ -302,8 +290,8 @@ def _count_end(conn: Connection, user: DirectoryUser, sign: int) -> None:
     )
 
 
-def _kept(conn: Connection, refused: Refused, case: JudgedWrite, now: datetime) -> Raised:
-    refusals.keep(conn, refused, before=case.before, after=case.after, context=case.context, now=now)
+def _kept(scope: WriteScope, refused: Refused, case: JudgedWrite) -> Raised:
+    refusals.keep(scope, refused, case.before, case.after)
     return Raised(refused)
 
 

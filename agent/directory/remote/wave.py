@@ -20,18 +20,20 @@ than ``Pace.brief``.
 
 import math
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from datetime import datetime
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 from msgspec import Struct
 
-from agent.directory.port import Draft, WriteContext, Written
+from agent.directory.backend import AccountChange
+from agent.directory.port import Written
 from agent.directory.remote import change, merge
-from agent.directory.remote.account_locks import Turns
+from agent.directory.remote.account_locks import AccountLocks
 from agent.directory.remote.call_clock import ticking
 from agent.directory.remote.caller import Accepted, Moved, RemoteCaller
 from agent.directory.remote.judge import JudgedWrite
@@ -40,26 +42,41 @@ from agent.directory.remote.lookup import Resource
 from agent.directory.remote.patience import Lost
 from agent.directory.remote.reader import Known, Reader
 from agent.directory.remote.step import PlannedCall, step_of
-from agent.directory.remote.writer import Writer, modified
+from agent.directory.remote.writer import Writer
 from agent.model.errors import AnswerLost, DirectoryUnavailable, NotDone, VersionConflict
 from agent.model.users import DirectoryUser
 from agent.store.crash_points import crash_point
-
-#: Carries tasks out, several at a time, and comes back when all have ended. They raise nothing.
-SideBySide = Callable[[Sequence[Callable[[], None]]], None]
 
 #: Intents that are stored at once where calls take less than ``_QUICK`` seconds: each is to be as old as its call, or nearly.
 _AHEAD = 8
 _QUICK = 0.5
 
 
-class AccountChange(NamedTuple):
-    """One change of a wave; as for ``RemoteDirectory.modify``."""
+class SideBySide:
+    """Tasks at the same time, in threads of their own: a push may wait for an account that a wave is at. Close it."""
 
-    user_id: str
-    change: Callable[[DirectoryUser], Draft]
-    context: WriteContext
-    expected_version: int | None
+    def __init__(self, most: int) -> None:
+        self._helpers = ThreadPoolExecutor(most, thread_name_prefix="remote-waves")
+
+    def __call__(self, tasks: Sequence[Callable[[], None]], at_once: int) -> None:
+        """Up to ``at_once`` at a time, one of them in the caller's own thread. They raise nothing."""
+        left = deque(tasks)
+
+        def take() -> None:
+            while True:
+                try:
+                    task = left.popleft()
+                except IndexError:
+                    return
+                task()
+
+        helpers = [self._helpers.submit(take) for _ in range(min(at_once, len(tasks)) - 1)]
+        take()
+        for helper in helpers:
+            helper.result()
+
+    def close(self) -> None:
+        self._helpers.shutdown(wait=True)
 
 
 class _Begun(Struct, kw_only=True):
@@ -75,20 +92,27 @@ class _Begun(Struct, kw_only=True):
 class Waves:
     """Thread-safe."""
 
-    def __init__(self, reader: Reader, caller: RemoteCaller, ledger: Ledger, writer: Writer, turns: Turns) -> None:
+    def __init__(
+        self,
+        reader: Reader,
+        caller: RemoteCaller,
+        ledger: Ledger,
+        writer: Writer,
+        locks: AccountLocks,
+        side_by_side: SideBySide,
+    ) -> None:
         self._reader = reader
         self._caller = caller
         self._ledger = ledger
         self._writer = writer
-        self._turns = turns
+        self._locks = locks
+        self.side_by_side = side_by_side
 
-    def change(
-        self, changes: Sequence[AccountChange], now: datetime, side_by_side: SideBySide, at_once: int
-    ) -> list[Written | Exception]:
+    def change(self, changes: Sequence[AccountChange], now: datetime, at_once: int) -> list[Written | Exception]:
         """Of different accounts; in their order, what was written or why not. ``at_once``: calls at a time."""
-        wave = _Wave(changes, now, side_by_side)
+        wave = _Wave(changes, now, partial(self.side_by_side, at_once=at_once))
         try:
-            with self._turns.of_idle([one.user_id for one in changes]) as mine, ExitStack() as running:
+            with self._locks.of_idle([one.user_id for one in changes]) as mine, ExitStack() as running:
                 steps = self._steps(wave, [n for n, one in enumerate(changes) if one.user_id in mine])
                 self._keep(wave, {n: step for n, step in steps.items() if not step.calls})
                 to_call = {n: step for n, step in steps.items() if step.calls}
@@ -102,15 +126,7 @@ class Waves:
         return [wave.results[n] for n in range(len(changes))]
 
     def _alone(self, wave: "_Wave", n: int) -> None:
-        one, now = wave.changes[n], wave.clock()
-        wave.results[n] = self._writer.change(
-            one.user_id,
-            modified(one.change, one.context, now),
-            one.context,
-            now,
-            expected_version=one.expected_version,
-            lost_race=wave.alone.get(n),
-        )
+        wave.results[n] = self._writer.change(wave.changes[n], wave.clock(), lost_race=wave.alone.get(n))
 
     # Before the calls
 
@@ -132,16 +148,8 @@ class Waves:
         lags = known.link is not None and self._reader.recently_written(known.link)
         if known.waiting or lags:
             return None
-        one, now = wave.changes[n], wave.clock()
         try:
-            case = self._writer.case(
-                resource,
-                known,
-                modified(one.change, one.context, now),
-                one.context,
-                now,
-                expected_version=one.expected_version,
-            )
+            case = self._writer.case(wave.changes[n], resource, known, wave.clock())
         except VersionConflict:
             # Perhaps it is the search that shows something older, or less.
             return None
@@ -276,7 +284,12 @@ class Waves:
 class _Wave:
     """One wave as it goes on. ``results`` holds what has ended; ``alone`` what is left, with the race that it lost, if any."""
 
-    def __init__(self, changes: Sequence[AccountChange], now: datetime, side_by_side: SideBySide) -> None:
+    def __init__(
+        self,
+        changes: Sequence[AccountChange],
+        now: datetime,
+        side_by_side: Callable[[Sequence[Callable[[], None]]], None],
+    ) -> None:
         self.changes = changes
         self.clock = ticking(now)
         self.results: dict[int, Written | Exception] = {}

@@ -14,9 +14,11 @@ from typing import TypeVar
 from msgspec.structs import replace
 
 from agent.directory import guarded, transition
+from agent.directory.backend import AccountChange
 from agent.directory.port import Draft, WriteContext, Written
-from agent.directory.remote import change, judge, merge
-from agent.directory.remote.account_locks import Turns
+from agent.directory.remote import change as bodies
+from agent.directory.remote import judge, merge
+from agent.directory.remote.account_locks import AccountLocks
 from agent.directory.remote.call_clock import ticking
 from agent.directory.remote.caller import Moved, RemoteCaller
 from agent.directory.remote.judge import JudgedWrite
@@ -43,7 +45,6 @@ from agent.model.users import DirectoryUser, identity_key
 from agent.store.crash_points import crash_point
 from agent.store.links import Link
 
-Wanted = Callable[[DirectoryUser], DirectoryUser]
 _Found = TypeVar("_Found")
 
 #: Who waits for an answer: Okta gives a push 60 s.
@@ -55,29 +56,25 @@ _LOOK_LATER = timedelta(seconds=60)
 
 class Writer:
     def __init__(
-        self, reader: Reader, caller: RemoteCaller, ledger: Ledger, owners: Owners, unfinished: Unfinished, turns: Turns
+        self,
+        reader: Reader,
+        caller: RemoteCaller,
+        ledger: Ledger,
+        owners: Owners,
+        unfinished: Unfinished,
+        locks: AccountLocks,
     ) -> None:
         self._reader = reader
         self._caller = caller
         self._ledger = ledger
         self._owners = owners
         self._unfinished = unfinished
-        self._turns = turns
+        self._locks = locks
 
-    def change(
-        self,
-        user_id: str,
-        wanted: Wanted,
-        context: WriteContext,
-        now: datetime,
-        *,
-        expected_version: int | None = None,
-        revives: bool = False,
-        lost_race: JudgedWrite | None = None,
-    ) -> Written:
+    def change(self, change: AccountChange, now: datetime, *, lost_race: JudgedWrite | None = None) -> Written:
         """``lost_race``: an attempt at it that met somebody else's change."""
-        clock = ticking(now)
-        with self._turns.of(user_id), self._looked_at_later(context, now, directory_id=user_id):
+        user_id, context, clock = change.user_id, change.context, ticking(now)
+        with self._locks.of(user_id), self._looked_at_later(context, now, directory_id=user_id):
             for _ in range(_RACES):
                 resource = self._reader.resource(user_id, patience=patience_of(context))
                 if resource is None:
@@ -88,10 +85,8 @@ class Writer:
                 if self._unfinished.settle(known.waiting, resource, at):
                     known = self._reader.known(user_id)
                 if lost_race is not None and _still_planned(lost_race, joined(resource, known)):
-                    expected_version = None
-                case = self.case(
-                    resource, known, wanted, context, at, expected_version=expected_version, revives=revives
-                )
+                    change = replace(change, expected_version=None)
+                case = self.case(change, resource, known, at)
                 try:
                     return self._write(case, resource, known, at)
                 except Moved:
@@ -103,7 +98,7 @@ class Writer:
     def create(self, draft: Draft, context: WriteContext, now: datetime) -> Written:
         clock = ticking(now)
         key = identity_key(draft.user_name)
-        with self._turns.of(f"name {key}"), self._looked_at_later(context, now, okta_id=draft.okta_id):
+        with self._locks.of(f"name {key}"), self._looked_at_later(context, now, okta_id=draft.okta_id):
             self._unfinished.settle_creates(draft, now)
             wish = transition.created(draft, context, now)
             try:
@@ -116,7 +111,7 @@ class Writer:
                 def revived(before: DirectoryUser) -> DirectoryUser:
                     return transition.revived(before, draft, context, now)
 
-                written = self.change(known.id, revived, context, now, revives=True)
+                written = self.change(AccountChange(known.id, revived, context, revives=True), now)
                 return replace(written, changed=True, created=True)
             self._not_unread(draft, patience_of(context))
             dead = self._dead_link(wish, None, patience_of(context))
@@ -125,28 +120,16 @@ class Writer:
 
     # One change
 
-    def case(
-        self,
-        resource: Resource,
-        known: Known,
-        wanted: Wanted,
-        context: WriteContext,
-        now: datetime,
-        *,
-        expected_version: int | None,
-        revives: bool = False,
-    ) -> JudgedWrite:
+    def case(self, change: AccountChange, resource: Resource, known: Known, now: datetime) -> JudgedWrite:
         """What is to be judged. VersionConflict, NotFound, or a Refused that is journalled."""
-        before = joined(resource, known)
-        case = JudgedWrite(before=before, after=before, context=context, revives=revives)
-        if before.hidden and context.source is Source.PUSH and not revives:
+        before, context, expected = joined(resource, known), change.context, change.expected_version
+        case = JudgedWrite(before=before, after=before, context=context, revives=change.revives)
+        if before.hidden and context.source is Source.PUSH and not change.revives:
             raise NotFound("There is no such user.")
-        if expected_version is not None and before.version != expected_version:
-            raise VersionConflict(
-                f"The account has changed since version {expected_version}; it is at {before.version}."
-            )
+        if expected is not None and before.version != expected:
+            raise VersionConflict(f"The account has changed since version {expected}; it is at {before.version}.")
         try:
-            after = wanted(before)
+            after = change.wanted(before)
         except Refused as refused:
             self._ledger.refused_before(refused, case, now)
             raise
@@ -321,17 +304,12 @@ def _still_planned(case: JudgedWrite, fresh: DirectoryUser) -> bool:
     """A sweep compared these very attributes, and they are as they were. Whoever pushed named a version, and means it."""
     if case.before is None or case.context.source in _HURRIED:
         return False
-    old, new, now = (change.plain(u, external_id=True) for u in (case.before, case.after, fresh))
+    old, new, now = (bodies.plain(u, external_id=True) for u in (case.before, case.after, fresh))
     compared = {key for key in (*old, *new) if old.get(key) != new.get(key)} | {"userName", "active", "externalId"}
     standing = ("role", "origin", "protected", "hidden", "suspended")
     return all(old.get(key) == now.get(key) for key in compared) and all(
         getattr(case.before, name) == getattr(fresh, name) for name in standing
     )
-
-
-def modified(change: Callable[[DirectoryUser], Draft], context: WriteContext, now: datetime) -> Wanted:
-    """``change`` as ``Writer.change`` takes it."""
-    return lambda before: transition.modified(before, change(before), context, now)
 
 
 def patience_of(context: WriteContext) -> float:

@@ -7,14 +7,19 @@ import pytest
 from msgspec.structs import replace
 from sqlalchemy import Connection, delete
 
+from agent.directory.backend import AccountChange
 from agent.model.codes import RefusalCode, Source
 from agent.model.errors import Refused
-from agent.model.users import Role
+from agent.model.users import DirectoryUser, Role
 from agent.settings import DatabaseSettings, Settings
 from agent.store import account
 from agent.store.engine import Store
 from agent.store.tables import users
 from support.directory_world import ROOMY, World
+
+
+def _left(owner: DirectoryUser) -> DirectoryUser:
+    return replace(owner, active=False, role=Role.MEMBER)
 
 
 @pytest.mark.parametrize("source", list(Source))
@@ -71,12 +76,7 @@ def test_the_detail_says_what_to_do(world: World) -> None:
 
 def test_of_two_last_owners_exactly_one_goes_in_one_process(world: World) -> None:
     owners = world.managed(2, role=Role.OWNER)
-    futures = [
-        world.directory.change(
-            owner.id, lambda b: replace(b, active=False, role=Role.MEMBER), world.context(), world.now
-        )
-        for owner in owners
-    ]
+    futures = [world.directory.change(AccountChange(owner.id, _left, world.context()), world.now) for owner in owners]
     outcomes = [future.exception(10) for future in futures]
     assert sorted(isinstance(outcome, Refused) for outcome in outcomes) == [False, True]
     assert world.account().active_owners == 1
@@ -92,9 +92,7 @@ def test_of_two_last_owners_exactly_one_goes_in_two_agents(database: DatabaseSet
         def leave(pair: tuple[World, str], barrier: threading.Barrier = barrier) -> bool:
             world, user_id = pair
             barrier.wait(10)
-            off = world.directory.change(
-                user_id, lambda b: replace(b, active=False, role=Role.MEMBER), world.context(), world.now
-            )
+            off = world.directory.change(AccountChange(user_id, _left, world.context()), world.now)
             return off.exception(20) is None
 
         with ThreadPoolExecutor(2) as pool:

@@ -2,6 +2,7 @@
 
 import pytest
 
+from agent.directory.backend import AccountChange
 from agent.model.codes import RefusalCode, Source
 from agent.model.errors import NotFound
 from agent.model.users import MultiValue, Origin, Role
@@ -159,9 +160,8 @@ class TestOwnerIdentity:
         from msgspec.structs import replace
 
         (user,) = world.managed()
-        promote = world.directory.change(
-            user.id, lambda b: replace(b, role=Role.OWNER), world.context(source), world.now
-        )
+        owner = AccountChange(user.id, lambda b: replace(b, role=Role.OWNER), world.context(source))
+        promote = world.directory.change(owner, world.now)
         assert world.refused(lambda: promote.result(10)) is RefusalCode.INVALID_VALUE
 
 

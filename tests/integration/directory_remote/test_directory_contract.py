@@ -5,13 +5,17 @@ from datetime import timedelta
 
 import pytest
 
-from agent.model.codes import RefusalCode, Source
+from agent.model.codes import ActionKind, RefusalCode, Source
 from agent.model.errors import FenceLost, NotFound, Refused, VersionConflict
+from agent.model.paths import EMAIL_PATH
+from agent.model.plan import Action
 from agent.model.users import Enterprise, Manager, MultiValue, Origin, Role
 from agent.scim.filter import parse
 from agent.store import lease, windows
 from support.directory_world import okta_id
-from support.places import OWNERS, Place, draft
+from support.places import OWNERS, Place, action, draft
+
+EMAIL_OF_NEW = {EMAIL_PATH: "new@example.com"}
 
 
 def test_a_created_account_is_found_by_id_name_and_okta_id(place: Place) -> None:
@@ -243,3 +247,65 @@ def test_every_change_and_every_refusal_has_its_journal_row(place: Place) -> Non
         place.directory.create(draft("ann@example.com", okta=okta_id(2)), place.context(), place.now).result(30)
     assert place.journal("applied") == ["create", "update", "deactivate", "reactivate"]
     assert place.journal("refused") == ["create"]
+
+
+def test_the_actions_of_a_plan_are_carried_out_each_with_its_own_end(place: Place) -> None:
+    moved = place.post("moved@example.com", okta=okta_id(1)).user
+    person = place.post("ann@example.com", okta=okta_id(2)).user
+    actions = (
+        action(1, ActionKind.CREATE, "new@example.com", okta=okta_id(3), userName="new@example.com", **EMAIL_OF_NEW),
+        action(2, ActionKind.UPDATE, "ann@example.com", of=person, title="Chief"),
+        action(3, ActionKind.DEACTIVATE, "ann@example.com", of=person, active=False, needs=(2,)),
+        action(4, ActionKind.UPDATE, "moved@example.com", of=moved, title="Late"),
+        action(5, ActionKind.UPDATE, "moved@example.com", of=moved, nickName="Later", needs=(4,)),
+    )
+    place.change(moved, title="Quicker")
+    plan_id = place.plan(actions)
+    assert place.carry_out(plan_id, actions) == {1: "done", 2: "done", 3: "done", 4: "stale", 5: "stale"}
+    assert place.states(plan_id) == {1: "done", 2: "done", 3: "done", 4: "stale", 5: "stale"}
+    made = place.directory.find(okta_id=okta_id(3))
+    assert made is not None
+    assert (made.user_name, made.managed, made.active) == ("new@example.com", True, True)
+    after = place.get(person)
+    assert (after.profile.title, after.active) == ("Chief", False)
+    assert place.get(moved).profile.title == "Quicker"
+
+
+def test_what_a_rule_refuses_is_held_and_the_rest_is_carried_out(place: Place) -> None:
+    owner = place.owner(OWNERS[0])
+    person = place.post("ann@example.com", okta=okta_id(2)).user
+    actions = (
+        action(1, ActionKind.DEACTIVATE, owner.user_name, of=owner, active=False),
+        action(2, ActionKind.DEACTIVATE, person.user_name, of=person, active=False),
+    )
+    plan_id = place.plan(actions)
+    assert place.carry_out(plan_id, actions) == {1: "held", 2: "done"}
+    assert place.states(plan_id) == {1: "held", 2: "done"}
+    assert place.get(owner).active
+    assert not place.get(person).active
+
+
+def test_names_that_wait_for_each_other_change_hands(place: Place) -> None:
+    ann = place.post("ann@example.com", okta=okta_id(1)).user
+    bob = place.post("bob@example.com", okta=okta_id(2)).user
+    ring = Action(
+        n=1,
+        kind=ActionKind.RENAME_CYCLE,
+        login=ann.user_name,
+        directory_id=ann.id,
+        okta_id=ann.okta_id,
+        cycle=((ann.id, ann.version, "bob@example.com"), (bob.id, bob.version, "ann@example.com")),
+    )
+    plan_id = place.plan((ring,))
+    assert place.carry_out(plan_id, (ring,)) == {1: "done"}
+    assert place.get(ann).user_name == "bob@example.com"
+    assert place.get(bob).user_name == "ann@example.com"
+
+
+def test_a_create_that_meets_an_account_made_meanwhile_is_stale(place: Place) -> None:
+    new = action(1, ActionKind.CREATE, "new@example.com", okta=okta_id(3), userName="new@example.com", **EMAIL_OF_NEW)
+    plan_id = place.plan((new,))
+    local = place.local("new@example.com")
+    assert place.carry_out(plan_id, (new,)) == {1: "stale"}
+    assert place.get(local) == local
+    assert place.directory.find(okta_id=okta_id(3)) is None

@@ -41,15 +41,15 @@ def test_people_are_listed_made_and_changed_without_a_usable_discovery(
 
 def test_a_broken_discovery_is_tried_again_at_once_and_after_a_while(sloppy_place: RemotePlace, sloppy: Sloppy) -> None:
     broken(sloppy, Reply(500))
-    assert not sloppy_place.directory.provider().announced
+    assert not sloppy_place.directory.reader.provider().announced
     tries = sloppy.count("GET", "/ServiceProviderConfig")
     assert tries > 1
     sloppy.scripted = None
-    assert sloppy_place.directory.provider().problem == "answered 500"
+    assert sloppy_place.directory.reader.provider().problem == "answered 500"
     assert sloppy.count("GET", "/ServiceProviderConfig") == tries
     sloppy_place.directory.transport.pace = replace(QUICK, assumed=0.0)
-    assert sloppy_place.directory.provider().announced
-    assert sloppy_place.directory.provider().announced
+    assert sloppy_place.directory.reader.provider().announced
+    assert sloppy_place.directory.reader.provider().announced
     assert sloppy.count("GET", "/ServiceProviderConfig") == tries + 1
 
 
@@ -60,4 +60,4 @@ def test_a_wrong_key_or_address_is_no_broken_discovery(sloppy_place: RemotePlace
 
     sloppy.scripted = everywhere
     with pytest.raises(DirectoryUnavailable):
-        sloppy_place.directory.provider()
+        sloppy_place.directory.reader.provider()

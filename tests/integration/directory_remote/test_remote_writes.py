@@ -2,13 +2,15 @@
 
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from sqlalchemy import text
 
 from agent.directory.remote.unfinished import GRACE
-from agent.model.codes import RefusalCode, Source
+from agent.model.codes import ActionKind, RefusalCode, Source
 from agent.model.errors import (
     AnswerLost,
     DirectoryUnavailable,
@@ -19,12 +21,13 @@ from agent.model.errors import (
     UsageError,
     VersionConflict,
 )
+from agent.model.paths import EMAIL_PATH
 from agent.model.users import DirectoryUser, Role
 from agent.settings import GuardSettings
 from agent.store import attention, intents, windows
 from agent.store.engine import Store
 from support.directory_world import okta_id
-from support.places import OVER, OWNERS, RemotePlace, draft, remote_place
+from support.places import OVER, OWNERS, Held, RemotePlace, action, draft, remote_place
 from support.remotes import Remote
 from support.sloppy import KEY, Call, Reply, Sloppy, error
 
@@ -255,9 +258,9 @@ def test_f21_somebody_elses_account_of_that_name_is_not_taken_for_the_lost_creat
         return None
 
     sloppy.scripted = overtaken
-    with pytest.raises(RemoteRefused) as caught:
+    with pytest.raises(Refused) as caught:
         linked(sloppy_place)
-    assert (caught.value.status, caught.value.scim_type) == (409, "uniqueness")
+    assert caught.value.reason is RefusalCode.UNIQUENESS
     (only,) = sloppy.users.values()
     assert only["externalId"] == "somebody-else"
 
@@ -599,3 +602,30 @@ def test_a_person_s_whole_life_on_either_database(
         assert place.journal("applied") == ["create", "update", "protect", "unprotect", "deactivate", "reactivate"]
         assert place.journal("failed") == ["deactivate"]
         place.remote.client.close()
+
+
+def test_a_create_whose_name_is_taken_before_its_call_arrives_is_stale(scim2_place: RemotePlace) -> None:
+    place = scim2_place
+    profile: dict[str, Any] = {"userName": "new@example.com", EMAIL_PATH: "new@example.com"}
+    new = action(1, ActionKind.CREATE, "new@example.com", okta="00u1", **profile)
+    plan_id = place.plan((new,))
+    post = Held(place.directory, lambda method, *_: method == "POST")
+    with ThreadPoolExecutor(1) as pool:
+        ended = pool.submit(place.carry_out, plan_id, (new,))
+        post.wait()
+        somebody = place.remote.post("new@example.com")
+        post.release()
+        assert ended.result(30) == {1: "stale"}
+    assert place.directory.find(okta_id="00u1") is None
+    assert place.directory.get(somebody["id"]) is not None
+
+
+def test_a_409_to_a_create_that_nobody_is_the_reason_for_is_a_failure(
+    sloppy_place: RemotePlace, sloppy: Sloppy
+) -> None:
+    place = sloppy_place
+    profile: dict[str, Any] = {"userName": "new@example.com", EMAIL_PATH: "new@example.com"}
+    new = action(1, ActionKind.CREATE, "new@example.com", okta="00u1", **profile)
+    plan_id = place.plan((new,))
+    sloppy.scripted = lambda _, call: error(409, "not here") if call.method == "POST" else None
+    assert place.carry_out(plan_id, (new,)) == {1: "failed"}

@@ -19,7 +19,6 @@ import psycopg
 import pytest
 from sqlalchemy import func, select
 
-from agent.directory.operator import Acts
 from agent.directory.sql import SqlDirectory
 from agent.model.errors import StoreUnavailable
 from agent.settings import DatabaseSettings, Settings
@@ -304,7 +303,7 @@ def test_f34_of_the_two_last_owners_pushed_inactive_at_once_one_stays(
 
 def owners(store: Store, turn: int) -> list[str]:
     """Two new ones, who are then the only ones."""
-    acts = Acts(SqlDirectory(store, Settings()), actor="test", reason="test", now=datetime.now(UTC))
+    acts = SqlDirectory(store, Settings()).operator(actor="test", reason="test", now=datetime.now(UTC))
     pair = []
     for side in "ab":
         user = acts.add(f"owner{turn}{side}@example.com", owner=True)

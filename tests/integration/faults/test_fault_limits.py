@@ -13,7 +13,6 @@ import pytest
 from sqlalchemy import select
 
 from agent.daemon.housekeeping import Housekeeping
-from agent.directory.operator import Acts
 from agent.directory.sql import SqlDirectory
 from agent.model.codes import RefusalCode
 from agent.model.errors import UsageError
@@ -162,7 +161,7 @@ def test_f45_nobody_who_reads_metrics_or_alarms_is_waited_for(warm: Warm, sqlite
     for connection in hung:  # asks, and never reads what is answered; or never ends its question
         connection.sendall(b"GET /metrics HTTP/1.1\r\nHost: x\r\n" + (b"\r\n" if connection.fileno() % 2 else b""))
     store = Store.open(DatabaseSettings(url=sqlite_url))
-    acts = Acts(SqlDirectory(store, Settings()), actor="test", reason="test", now=datetime.now(UTC))
+    acts = SqlDirectory(store, Settings()).operator(actor="test", reason="test", now=datetime.now(UTC))
     owner = acts.link(acts.add("owner@example.com", owner=True).id, "00uOWNER")
     pusher = Pusher(daemon.url, key)
     refused = pusher.send("PATCH", f"/Users/{owner.id}", deactivation())

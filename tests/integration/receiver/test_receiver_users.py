@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from agent.directory.backend import AccountChange
 from agent.directory.port import WriteContext
 from agent.model.codes import Source
 from agent.model.users import Role
@@ -292,12 +293,10 @@ def test_a_push_that_does_not_speak_of_active_does_not_end_a_suspended_persons_o
     made = receiver.create("a@example.com", externalId="00u1")
     url = f"/Users/{made['id']}"
     suspended = WriteContext(actor="test", source=Source.CLI, suspended=True)
-    receiver.directory.change(
-        made["id"],
-        lambda before: replace(before, active=False, suspended=True, role=Role.OWNER),
-        suspended,
-        datetime.now(UTC),
-    ).result()
+    change = AccountChange(
+        made["id"], lambda before: replace(before, active=False, suspended=True, role=Role.OWNER), suspended
+    )
+    receiver.directory.change(change, datetime.now(UTC)).result()
     silent = okta_user("a@example.com", title="Put")
     del silent["active"]
     for method, body in (

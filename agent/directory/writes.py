@@ -1,0 +1,94 @@
+"""Writes to the embedded directory inside a transaction that is open already. Each is guarded; what a rule refuses is kept.
+
+``Raised`` is the answer where a rule refused: the attempt's row is written, and is to be committed with the rest.
+"""
+
+from collections.abc import Sequence
+
+from sqlalchemy import update
+
+from agent.directory import guarded, refusals, rows, rules, transition
+from agent.directory.backend import AccountChange
+from agent.directory.port import Draft, Written
+from agent.directory.scope import WriteScope
+from agent.model.codes import Source
+from agent.model.errors import NotFound, Refused, VersionConflict
+from agent.model.users import DirectoryUser, identity_key
+from agent.store.engine import Raised
+from agent.store.tables import users
+
+
+def create(scope: WriteScope, draft: Draft) -> Written | Raised:
+    """A POST: makes the account, or reactivates or revives one as guarded.revivable says."""
+    context, now = scope.context, scope.now
+    before, after = None, None
+    try:
+        rules.user_name(draft.user_name, scope.policy, active=draft.active)
+        key = identity_key(draft.user_name)
+        email_key = identity_key(draft.profile.primary_email or "") or None
+        holders = rows.holders(scope.conn, key, draft.okta_id, email_key)
+        same_id = next((u for u in holders if draft.okta_id is not None and u.okta_id == draft.okta_id), None)
+        before = guarded.revivable(draft, same_id, next((u for u in holders if u.user_name_key == key), None))
+        if before is None:
+            after = transition.created(draft, context, now)
+        else:
+            after = transition.revived(before, draft, context, now)
+        user = guarded.write(scope, before, after, revives=before is not None, holders=holders)
+    except Refused as refused:
+        return _kept(scope, refused, before, after or transition.created(draft, context, now))
+    return Written(user=user, changed=True, created=True)
+
+
+def add(scope: WriteScope, user: DirectoryUser) -> DirectoryUser | Raised:
+    try:
+        return guarded.write(scope, None, user)
+    except Refused as refused:
+        return _kept(scope, refused, None, user)
+
+
+def change(scope: WriteScope, change: AccountChange) -> Written | Raised:
+    before, after = _read(scope, change), None
+    try:
+        after = change.wanted(before)
+        user = guarded.write(scope, before, after)
+    except Refused as refused:
+        return _kept(scope, refused, before, after)
+    return Written(user=user, changed=user.version != before.version)
+
+
+def change_together(scope: WriteScope, changes: Sequence[AccountChange]) -> list[Written] | Raised:
+    """All of them or none. Renames may wait for each other: all are checked, the names are parked, all are written."""
+    pairs = [(before, change.wanted(before)) for change in changes for before in [_read(scope, change)]]
+    ready: dict[str, guarded.Ready] = {}
+    for before, after in pairs:
+        try:
+            if before != after:
+                ready[before.id] = guarded.check(scope, before, after, beside=pairs)
+        except Refused as refused:
+            return _kept(scope, refused, before, after)
+    for before, after in pairs:
+        if before.user_name_key != after.user_name_key:
+            # Names are unique row by row; nobody else sees the parked ones.
+            parked = update(users).where(users.c.id == before.id).values(user_name_key=f"#moving {before.id}")
+            scope.conn.execute(parked)
+    return [
+        Written(user=guarded.carry_out(scope, ready[before.id]), changed=True)
+        if before.id in ready
+        else Written(user=before, changed=False)
+        for before, _ in pairs
+    ]
+
+
+def _read(scope: WriteScope, change: AccountChange) -> DirectoryUser:
+    before = rows.one(rows.by_id(scope.conn, id=change.user_id))
+    if before is None or (before.hidden and scope.context.source is Source.PUSH):
+        raise NotFound("There is no such user.")
+    expected = change.expected_version
+    if expected is not None and before.version != expected:
+        raise VersionConflict(f"The account has changed since version {expected}; it is at {before.version}.")
+    return before
+
+
+def _kept(scope: WriteScope, refused: Refused, before: DirectoryUser | None, after: DirectoryUser | None) -> Raised:
+    refusals.keep(scope, refused, before, after)
+    return Raised(refused)
