@@ -160,7 +160,7 @@ class Users:
 
     def _body(self, raw: bytes) -> body.Body:
         value = strict.decode(raw)
-        body.check_schemas(value)
+        body.require_schema(value)
         said = body.read(value)
         if not said.user_name:
             raise invalid_value("userName is required.")

@@ -56,7 +56,7 @@ def _leave(after: dict[str, Any], was: Mapping[str, Any], place: Place) -> None:
         after[name] = was[name]
 
 
-def check_schemas(value: Mapping[str, Any]) -> None:
+def require_schema(value: Mapping[str, Any]) -> None:
     """A user's body must name its schema (RFC 7643 §3)."""
     schemas = next((v for k, v in value.items() if k.lower() == "schemas"), None)
     if not isinstance(schemas, list) or not any(isinstance(s, str) and s.lower() == CORE_URN.lower() for s in schemas):

@@ -34,7 +34,7 @@ def _general(text: str) -> Filter:
         raise invalid_filter("The filter is empty.")
     if "\x00" in text:
         raise invalid_filter("The filter holds a NUL.")
-    _check_depth(text)
+    _require_shallow(text)
     from agent.scim import library
 
     found = library.parse_filter(text)
@@ -43,7 +43,7 @@ def _general(text: str) -> Filter:
     return found
 
 
-def _check_depth(text: str) -> None:
+def _require_shallow(text: str) -> None:
     depth = 0
     for char in _QUOTED.sub("", text):
         if char in "([":

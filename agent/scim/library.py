@@ -183,7 +183,7 @@ def read_patch(operations: list[dict[str, Any]]) -> PatchOp[Resource[Any]]:
     """Operations whose form is right already (agent.scim.patch), bound to what users have."""
     for operation in operations:
         if operation.get("path") is not None:
-            _check_path(operation["path"], operation["op"])
+            _require_writable(operation["path"], operation["op"])
     try:
         return _PATCH.model_validate(
             {"Operations": operations}, scim_ctx=Context.RESOURCE_PATCH_REQUEST, scim_policy=POLICY
@@ -194,7 +194,7 @@ def read_patch(operations: list[dict[str, Any]]) -> PatchOp[Resource[Any]]:
         raise _refused(exc) from exc
 
 
-def _check_path(text: str, op: str) -> None:
+def _require_writable(text: str, op: str) -> None:
     """An explicit path must name something that users have and SCIM may write."""
     try:
         path = _PATH(text)

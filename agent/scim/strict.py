@@ -39,7 +39,7 @@ _cased_decoder = json.JSONDecoder(object_pairs_hook=_exactly_once, parse_constan
 
 def decode(body: bytes, *, cased: bool = False) -> dict[str, Any]:
     """The one JSON object that the body is. ``cased``: not SCIM, so keys that differ in case are two."""
-    _check_depth(body)
+    _require_shallow(body)
     try:
         text = body.decode()
         value = (_cased_decoder if cased else _decoder).decode(text)
@@ -51,11 +51,11 @@ def decode(body: bytes, *, cased: bool = False) -> dict[str, Any]:
         raise invalid_syntax("The body must be one JSON object.")
     # Only an escape can bring in what UTF-8 and the parser refuse.
     if "\\u" in text:
-        _check_text(value)
+        _require_text(value)
     return value
 
 
-def _check_depth(body: bytes) -> None:
+def _require_shallow(body: bytes) -> None:
     if body.count(b"[") + body.count(b"{") <= MAX_DEPTH:
         return
     depth = 0
@@ -68,14 +68,14 @@ def _check_depth(body: bytes) -> None:
             depth -= 1
 
 
-def _check_text(value: Any) -> None:
+def _require_text(value: Any) -> None:
     if isinstance(value, str):
         if "\x00" in value or any("\ud800" <= c <= "\udfff" for c in value):
             raise invalid_value("The body holds a NUL or half a surrogate pair, which is no text.")
     elif isinstance(value, dict):
         for key, item in value.items():
-            _check_text(key)
-            _check_text(item)
+            _require_text(key)
+            _require_text(item)
     elif isinstance(value, list):
         for item in value:
-            _check_text(item)
+            _require_text(item)

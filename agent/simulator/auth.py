@@ -39,7 +39,7 @@ def authenticate(org: "Org", scope: Scope) -> str | None:
     scheme, _, token = header.partition(" ")
     if scheme not in ("Bearer", "DPoP"):
         raise ApiError("E0000011")
-    grant = org.oauth.check(scheme, token.strip(), _header(scope, b"dpop"), scope["method"], scope["path"])
+    grant = org.oauth.grant_of(scheme, token.strip(), _header(scope, b"dpop"), scope["method"], scope["path"])
     needed = required_scope(scope["method"], scope["path"])
     if needed is not None and needed not in grant.scopes and needed.replace(".read", ".manage") not in grant.scopes:
         raise ApiError("E0000006")

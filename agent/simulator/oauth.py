@@ -94,7 +94,7 @@ class OAuth:
         kind = "DPoP" if key else "Bearer"
         return {"token_type": kind, "expires_in": LIFETIME, "access_token": text, "scope": " ".join(sorted(asked))}
 
-    def check(self, scheme: str, token: str, proof: str, method: str, path: str) -> TokenGrant:
+    def grant_of(self, scheme: str, token: str, proof: str, method: str, path: str) -> TokenGrant:
         """The grant of an access token as a call presents it; E0000011 for anything that doesn't fit."""
         grant = self.grants.get(token)
         if grant is None or grant.expires < time.time() or (scheme == "DPoP") != (grant.key is not None):

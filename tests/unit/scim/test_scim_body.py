@@ -183,8 +183,8 @@ def test_a_push_keeps_what_a_sweep_would_write(value: Any) -> None:
 @pytest.mark.parametrize("schemas", [None, [], "x", [ENTERPRISE_URN], [1]])
 def test_a_body_must_name_its_schema(schemas: Any) -> None:
     with pytest.raises(ScimRefused, match="schemas"):
-        body.check_schemas({} if schemas is None else {"schemas": schemas})
-    body.check_schemas({"SCHEMAS": [ENTERPRISE_URN, CORE_URN.upper()]})
+        body.require_schema({} if schemas is None else {"schemas": schemas})
+    body.require_schema({"SCHEMAS": [ENTERPRISE_URN, CORE_URN.upper()]})
 
 
 def test_a_manager_may_be_given_as_the_id_alone() -> None:
