@@ -13,7 +13,7 @@ from agent import logs
 from agent.bootstrap import Agent, open_agent
 from agent.daemon.clock import Clock
 from agent.daemon.reload import Reload
-from agent.daemon.web import LoopErrors, WebServers, listen
+from agent.daemon.web import LoopErrors, Web, WebServers, listen, passed_listener
 from agent.model.errors import StoreError
 from agent.settings import Loaded, Settings
 
@@ -25,7 +25,7 @@ def serve(loaded: Loaded, *, config: str | None = None) -> int:
     logs.configure(loaded.settings.log)
     with ExitStack() as stack:
         server = loaded.settings.server
-        public = stack.enter_context(closing(listen(server.host, server.port, "server.port")))
+        public = stack.enter_context(closing(passed_listener() or listen(server.host, server.port, "server.port")))
         admin = stack.enter_context(closing(listen(server.admin_host, server.admin_port, "server.admin_port")))
         settings = with_ports(loaded.settings, public, admin)
         reload = Reload(loaded, config)
@@ -55,8 +55,7 @@ class Service:
         proxies = agent.settings.server.trusted_proxies
         collector = OktaCollector(lambda: None if agent.okta is None else agent.okta.budget())
         pages = build_admin(agent.store, agent.settings, self.address, (collector,))
-        apps = [(agent.receiver(self.clock.wake), public), (pages, admin)]
-        self._web = WebServers(apps, proxies)
+        self._web = WebServers(Web(agent.receiver(self.clock.wake), public, proxies), Web(pages, admin))
         self._loop: asyncio.AbstractEventLoop | None = None
         agent.store.on_fatal = self._fatal
 

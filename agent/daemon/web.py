@@ -1,36 +1,33 @@
-"""uvicorn in this process: two listeners on one loop, headers capped, stopped by us. Knows no route and no setting."""
+"""uvicorn in this process: two listeners on one loop, stopped by us. Knows no route and no setting."""
 
 import asyncio
 import errno
+import os
 import socket
-import sys
 import time
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 import structlog
 import uvicorn
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from agent.daemon.connections import CappedProtocol, PlacesConfig, Room, places
 from agent.model.errors import AgentError
-from agent.receiver.refusals import NO_MEMORY, RETRY_AFTER
-from agent.scim.errors import error_body
 
-#: Request line and headers together; Okta's are under 1 kB. The parser itself has no limit.
-MAX_HEAD = 32_768
-#: Made beforehand, for what there is no memory for. 429 is what Okta tries again by itself.
-_NO_MEMORY_BODY = error_body(429, NO_MEMORY)
-_NO_MEMORY = (
-    b"HTTP/1.1 429 Too Many Requests\r\nretry-after: %d\r\ncontent-type: application/scim+json\r\n"
-    b"content-length: %d\r\nconnection: close\r\n\r\n%b" % (RETRY_AFTER, len(_NO_MEMORY_BODY), _NO_MEMORY_BODY)
-)
-_TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
 #: What runs longer when the process is asked to stop is cut off.
 _GRACE_SECONDS = 20
+#: Connections that wait in the system until the agent takes them; also while it restarts, if systemd holds the socket.
+_BACKLOG = 2048
+#: asyncio takes as many at once before it looks at anything else; with them all it would run out of files first.
+_AT_ONCE = 128
+#: Operators and Prometheus.
+_ADMIN_PLACES = 100
 #: What accept() says when the process or the system has no room for another connection.
 _NO_ROOM = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 _SAY_EVERY = 60.0
+#: The first descriptor that systemd passes.
+_PASSED = 3
 
 _log = structlog.get_logger("agent.daemon")
 
@@ -47,7 +44,7 @@ def listen(host: str, port: int, setting: str) -> socket.socket:
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((host, port))
-        listener.listen(2048)
+        listener.listen(_BACKLOG)
     except OSError as exc:
         listener.close()
         raise CannotListen(
@@ -57,8 +54,29 @@ def listen(host: str, port: int, setting: str) -> socket.socket:
     return listener
 
 
+def passed_listener() -> socket.socket | None:
+    """The receiver's socket where systemd holds it (sd_listen_fds(3)): what connects during a restart waits in it."""
+    pid, count = os.environ.pop("LISTEN_PID", ""), os.environ.pop("LISTEN_FDS", "")
+    if pid != str(os.getpid()) or count in ("", "0"):
+        return None
+    if count != "1":
+        raise CannotListen(
+            f"The service got {count} sockets; its socket unit must have one ListenStream, the receiver's."
+        )
+    try:
+        listener = socket.socket(fileno=_PASSED)
+    except OSError as exc:
+        raise CannotListen(f"The socket that the service got can't be used: {exc.strerror or exc}.") from exc
+    if listener.type != socket.SOCK_STREAM or listener.family not in (socket.AF_INET, socket.AF_INET6):
+        listener.close()
+        raise CannotListen("The socket that the service got is none of TCP: ListenStream must be ADDRESS:PORT.")
+    os.set_inheritable(_PASSED, False)
+    listener.setblocking(False)
+    return listener
+
+
 class LoopErrors:
-    """The loop's exception handler. Without room asyncio calls accept() once for each place in its backlog, two thousand
+    """The loop's exception handler. Without room asyncio calls accept() once for each place in its backlog, a hundred
     times a second; logged with its traceback each time, that alone kept the loop from ever answering again.
     """
 
@@ -80,48 +98,43 @@ class LoopErrors:
             _log.error(what, **more)
 
 
-class CappedProtocol(HttpToolsProtocol):
-    """Refuses a request whose head is too long, also one that never ends; the parser would collect it without limit."""
+class Web(NamedTuple):
+    """One app on its listener. ``proxies`` are those whose X-Forwarded-For is believed."""
 
-    _head = 0
-    _in_head = True
-    _too_long = False
-
-    def data_received(self, data: bytes) -> None:
-        self._head += len(data)
-        super().data_received(data)
-        if self._in_head and self._head > MAX_HEAD:
-            self._refuse()
-
-    def on_message_begin(self) -> None:
-        self._in_head = True
-        super().on_message_begin()
-
-    def on_headers_complete(self) -> None:
-        self._in_head = False
-        self._head = 0
-        if len(self.url) + sum(len(name) + len(value) for name, value in self.headers) > MAX_HEAD:
-            self._too_long = True
-            raise ValueError("head too long")  # ends the parser; send_400_response answers
-        super().on_headers_complete()
-
-    def send_400_response(self, msg: str) -> None:
-        # Called while the parser's error is handled; what a callback of ours raised is behind it.
-        error = sys.exception()
-        if self._too_long:
-            self._refuse()
-        elif error is not None and isinstance(error.__context__, MemoryError):
-            self._refuse(_NO_MEMORY)
-        else:
-            super().send_400_response(msg)
-
-    def _refuse(self, answer: bytes = _TOO_LARGE) -> None:
-        if not self.transport.is_closing():
-            self.transport.write(answer)
-            self.transport.close()
+    app: Any
+    listener: socket.socket
+    proxies: Sequence[str] = ()
 
 
 class _Server(uvicorn.Server):
+    def __init__(self, web: Web, room: Room) -> None:
+        config = PlacesConfig(
+            web.app,
+            room,
+            http=CappedProtocol,
+            ws="none",
+            lifespan="on",  # the receiver warms up in it
+            log_config=None,
+            access_log=False,
+            proxy_headers=bool(web.proxies),
+            forwarded_allow_ips=list(web.proxies),
+            server_header=False,
+            backlog=_AT_ONCE,
+            timeout_graceful_shutdown=_GRACE_SECONDS,
+        )
+        super().__init__(config)
+        self._room = room
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        for listener in sockets or ():
+            listener.listen(_BACKLOG)
+
+    async def on_tick(self, counter: int) -> bool:
+        if counter % 10 == 0:  # each second
+            self._room.drop_overdue(asyncio.get_running_loop().time())
+        return await super().on_tick(counter)
+
     @contextmanager
     def capture_signals(self) -> Generator[None, None, None]:
         """Signals are the daemon's own, for both servers; uvicorn would raise SIGTERM once more at the end: exit code 143."""
@@ -129,10 +142,13 @@ class _Server(uvicorn.Server):
 
 
 class WebServers:
-    """Serves each app on its socket until ``stop``."""
+    """Serves both until ``stop``. Who is local to ``admin`` is decided by the connection: no header is believed there."""
 
-    def __init__(self, apps: Sequence[tuple[Any, socket.socket]], trusted_proxies: Sequence[str] = ()) -> None:
-        self._servers = [(_Server(_config(app, trusted_proxies)), listener) for app, listener in apps]
+    def __init__(self, receiver: Web, admin: Web) -> None:
+        self._servers = [
+            (_Server(receiver, Room(places())), receiver.listener),
+            (_Server(admin, Room(_ADMIN_PLACES)), admin.listener),
+        ]
 
     async def serve(self) -> None:
         await asyncio.gather(*(server.serve(sockets=[listener]) for server, listener in self._servers))
@@ -145,18 +161,3 @@ class WebServers:
     @property
     def started(self) -> bool:
         return all(server.started for server, _ in self._servers)
-
-
-def _config(app: Any, trusted_proxies: Sequence[str]) -> uvicorn.Config:
-    return uvicorn.Config(
-        app,
-        http=CappedProtocol,
-        ws="none",
-        lifespan="on",  # the receiver warms up in it
-        log_config=None,
-        access_log=False,
-        proxy_headers=bool(trusted_proxies),
-        forwarded_allow_ips=list(trusted_proxies),
-        server_header=False,
-        timeout_graceful_shutdown=_GRACE_SECONDS,
-    )

@@ -104,7 +104,7 @@ async def read_body(request: Request, receive: Receive) -> bytes:
     if len(length) > 15 or int(length) > MAX_BODY:
         raise _too_large()
     message = await receive()
-    if not message.get("more_body"):
+    if not message.get("more_body") and message["type"] != "http.disconnect":
         body: bytes = message.get("body", b"")
         if len(body) > MAX_BODY:
             raise _too_large()

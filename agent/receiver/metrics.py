@@ -10,6 +10,11 @@ SECONDS = Histogram(
     ["method"],
     buckets=(0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 60),
 )
+DROPPED = Counter(
+    "opshelm_agent_connections_dropped",
+    "Connections closed because they were too slow, or for want of a place.",
+    ["reason"],
+)
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 #: Looked up on every request, so the labelled children are kept; both keys come from small closed sets.
 _requests: dict[tuple[str, int], Counter] = {}

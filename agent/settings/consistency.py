@@ -131,6 +131,9 @@ def _database(database: DatabaseSettings) -> Iterator[tuple[str, str]]:
     elif scheme.split("+")[0] == "postgresql":
         if scheme not in ("postgresql", "postgresql+psycopg"):
             yield "url", "must begin with postgresql://; the driver is psycopg"
+        elif rest.split("?")[0].count("@") > 1:
+            # What follows the first one would be taken for the host, and be named in errors.
+            yield "url", "an @ in the user or the password is written %40"
         elif not rest.split("?")[0].partition("/")[2]:
             yield "url", form
     else:

@@ -15,6 +15,12 @@ from agent.settings.sections import Section, Settings
 from agent.settings.values import format_duration
 
 MASK = "********"
+#: From the first colon to the last @, slashes and question marks included.
+_USER_PASSWORD = re.compile(r"(://[^/@:]*:).*@", re.DOTALL)
+#: A parameter such as password or sslpassword, however it is written, as far as the next one.
+_QUERY_PASSWORD = re.compile(
+    r"([?&][^=&]*(?:p|%70)(?:a|%61)(?:s|%73){2}(?:w|%77)[^=&]*=).*?(?=&[\w.-]+=|$)", re.IGNORECASE | re.DOTALL
+)
 
 
 class SettingLine(Struct, frozen=True, kw_only=True):
@@ -94,8 +100,14 @@ def plain(value: Any) -> Any:
     if isinstance(value, tuple):
         return list(value)
     if isinstance(value, str):
-        return re.sub(r"(://[^/@\s]*?:)[^/@\s]+@", rf"\1{MASK}@", value)
+        return _masked(value)
     return value
+
+
+def _masked(text: str) -> str:
+    """Without the passwords of an address. What might belong to one goes too: a password may have any character in it."""
+    text = _USER_PASSWORD.sub(rf"\1{MASK}@", text)
+    return _QUERY_PASSWORD.sub(rf"\1{MASK}", text)
 
 
 def _settings() -> Iterator[tuple[str, str, FieldInfo]]:

@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -47,13 +47,19 @@ def document(done: subprocess.CompletedProcess[str]) -> Any:
 
 
 class Daemon:
-    """``serve`` as a process. Entering waits until it serves; leaving stops it. ``events`` are its log lines."""
+    """``serve`` as a process. Entering waits until it serves; leaving stops it. ``events`` are its log lines.
 
-    def __init__(self, cwd: Path, env: Mapping[str, str] | None = None) -> None:
+    ``under`` is a command that starts it, ``files`` are descriptors that it gets.
+    """
+
+    def __init__(
+        self, cwd: Path, env: Mapping[str, str] | None = None, *, under: Sequence[str] = (), files: Sequence[int] = ()
+    ) -> None:
         ports = {"OPSHELM_SERVER__PORT": "0", "OPSHELM_SERVER__ADMIN_PORT": "0", "OPSHELM_SERVER__HOST": "127.0.0.1"}
         self.process = subprocess.Popen(
-            [*_AGENT, "serve"],
+            [*under, *_AGENT, "serve"],
             cwd=cwd,
+            pass_fds=files,
             env=environment({**ports, **(env or {})}),
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -16,6 +16,7 @@ from agent.dashboard.status import StatusPage
 from agent.model.codes import ActionKind, HeldCode
 from agent.okta_org.limits import RateBudget
 from agent.receiver import metrics as receiver_metrics
+from agent.settings import ServerSettings
 from agent.settings.describe import all_settings
 from agent.store.account import Account
 from agent.store.alarms import Alarm
@@ -129,6 +130,12 @@ def test_every_variable_that_is_set_is_a_setting(file: str) -> None:
     named = set(re.findall(r"OPSHELM_[A-Z_]+", (ROOT / file).read_text(encoding="utf-8")))
     assert named
     assert named - known == set()
+
+
+def test_the_socket_unit_holds_the_port_of_the_receiver_alone() -> None:
+    unit = (CONFIG / "opshelm-agent.socket").read_text(encoding="utf-8")
+    (address,) = re.findall(r"^ListenStream=(.+)$", unit, flags=re.MULTILINE)
+    assert address.rpartition(":")[2] == str(ServerSettings().port)
 
 
 def test_what_an_operator_types_beside_the_unit_is_about_the_database_of_the_unit() -> None:

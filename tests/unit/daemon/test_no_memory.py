@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 from httptools import HttpParserError, HttpRequestParser
 
-from agent.daemon.web import CappedProtocol
+from agent.daemon.connections import CappedProtocol
 
 
 class Transport:

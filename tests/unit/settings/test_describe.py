@@ -3,8 +3,10 @@
 import tomllib
 from pathlib import Path
 
+import pytest
+
 from agent.settings import Loaded, Settings, SettingSource
-from agent.settings.describe import MASK, all_settings, describe, example_file
+from agent.settings.describe import MASK, all_settings, describe, example_file, plain
 
 ROOT = Path(__file__).parents[3]
 
@@ -43,6 +45,29 @@ def test_the_docs_hold_the_table() -> None:
 
 def test_every_setting_says_what_it_does() -> None:
     assert [row.name for row in all_settings() if not row.doc.endswith((".", "?", ")"))] == []
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("postgresql://agent:s3c/ret@db/agent", f"postgresql://agent:{MASK}@db/agent"),
+        ("postgresql://agent:s3c@ret@db/agent", f"postgresql://agent:{MASK}@db/agent"),
+        ("postgresql://agent:s3c?r#et@db/agent", f"postgresql://agent:{MASK}@db/agent"),
+        ("postgresql://agent:s3c:ret /@@db:5432/agent", f"postgresql://agent:{MASK}@db:5432/agent"),
+        ("postgresql://:s3cret@db/agent", f"postgresql://:{MASK}@db/agent"),
+        ("postgresql+psycopg://a:s3c%2Fret@[::1]:5432/x", f"postgresql+psycopg://a:{MASK}@[::1]:5432/x"),
+        ("postgresql://db/agent?user=a&password=s3cret", f"postgresql://db/agent?user=a&password={MASK}"),
+        ("postgresql:///agent?PassWord=s3c/re@t&host=db", f"postgresql:///agent?PassWord={MASK}&host=db"),
+        ("postgresql:///agent?p%61ssword=s3c&ret&host=db", f"postgresql:///agent?p%61ssword={MASK}&host=db"),
+        ("postgresql://db/agent?sslpassword=s3cret", f"postgresql://db/agent?sslpassword={MASK}"),
+        ("postgresql://agent:s3c@db/agent?password=ret", f"postgresql://agent:{MASK}@db/agent?password={MASK}"),
+        ("postgresql://agent@db/agent?passfile=/etc/pass", "postgresql://agent@db/agent?passfile=/etc/pass"),
+        ("sqlite:////var/lib/a:b@c.db", "sqlite:////var/lib/a:b@c.db"),
+        ("https://proxy.example.com:3128", "https://proxy.example.com:3128"),
+    ],
+)
+def test_a_password_in_an_address_is_masked_however_it_is_written(url: str, shown: str) -> None:
+    assert plain(url) == shown
 
 
 def test_secrets_and_passwords_in_addresses_are_masked() -> None:
