@@ -5,9 +5,7 @@ from typing import Any
 from agent.cli import render
 from agent.cli.command import Invocation
 from agent.model.codes import PlanStatus
-from agent.model.limits import run_limit
 from agent.runs.report import RunReport
-from agent.store.plans import StoredPlan
 
 #: A longer plan is cut on a terminal; plans show has all of it.
 _SHOWN = 200
@@ -21,7 +19,7 @@ def answer_run(invocation: Invocation, report: RunReport, *, dry: bool, detailed
     stored = report.plan
     body = {
         "run": run_json(report, code),
-        "plan": render.plan_json(stored.plan, plan_id=stored.id, status=stored.status.value) if stored else None,
+        "plan": render.plan_json(stored) if stored else None,
         "findings": [render.finding_json(finding) for finding in report.findings],
     }
     invocation.answer("run", body, lambda: _text(invocation, report, dry=dry))
@@ -29,13 +27,8 @@ def answer_run(invocation: Invocation, report: RunReport, *, dry: bool, detailed
 
 
 def run_json(report: RunReport, code: int) -> dict[str, Any]:
-    return {
-        "id": report.run_id,
-        "outcome": report.outcome,
-        "exit_code": code,
-        "counts": report.counts,
-        "detail": report.detail,
-    }
+    told = render.fields(report, "counts", "detail")
+    return {"id": report.run_id, "outcome": report.outcome, "exit_code": code, **told}
 
 
 def exit_code(report: RunReport, *, dry: bool, detailed: bool) -> int:
@@ -50,7 +43,7 @@ def exit_code(report: RunReport, *, dry: bool, detailed: bool) -> int:
 def _text(invocation: Invocation, report: RunReport, *, dry: bool) -> str:
     parts: list[str] = []
     if report.plan is not None:
-        parts.append(plan_text(invocation, report.plan, shown_actions=_SHOWN))
+        parts.append(render.plan_text(report.plan, invocation.settings.guard, shown=_SHOWN))
     if report.findings:
         parts.append("Findings:\n" + render.findings_text(report.findings, shown=20))
     parts.append(f"Run {report.run_id}: {ending(report)}")
@@ -64,7 +57,7 @@ def _text(invocation: Invocation, report: RunReport, *, dry: bool) -> str:
 
 def ending(report: RunReport) -> str:
     """``applied (12 create, 12 done)``."""
-    counts = ", ".join(f"{n:,} {what}" for what, n in report.counts.items() if n)
+    counts = render.counted(report.counts)
     return f"{report.outcome}{f' ({counts})' if counts else ''}"
 
 
@@ -82,15 +75,3 @@ def _next_step(report: RunReport, *, dry: bool) -> str:
     if report.held:
         return f"Approve what is held: opshelm-agent plans approve {stored.id} --checksum {stored.checksum}"
     return ""
-
-
-def plan_text(invocation: Invocation, stored: StoredPlan, shown_actions: int | None = None) -> str:
-    guard = invocation.settings.guard
-    return render.plan_text(
-        stored.plan,
-        plan_id=stored.id,
-        status=stored.status.value,
-        percent_limit=guard.deactivations_percent,
-        people_limit=run_limit(stored.plan.population, guard),
-        shown_actions=shown_actions,
-    )

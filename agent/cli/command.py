@@ -164,36 +164,20 @@ def interactive() -> bool:
     return sys.stdout.isatty()
 
 
-def _set_config(ctx: click.Context, _param: click.Parameter, value: str | None) -> None:
+def _remember(ctx: click.Context, param: click.Parameter, value: str | None) -> None:
     invocation = ctx.ensure_object(Invocation)
-    if value is not None:
-        invocation.config = value
-
-
-def _set_output(ctx: click.Context, _param: click.Parameter, value: str | None) -> None:
-    invocation = ctx.ensure_object(Invocation)
-    if value is not None:
-        invocation.output = value
+    if value is not None and param.name:
+        setattr(invocation, param.name, value)
 
 
 def shared_options() -> list[click.Parameter]:
+    """Before or after the command's name: the last one holds."""
+    shared: dict[str, Any] = {"callback": _remember, "expose_value": False, "is_eager": True}
+    config = "Settings file; else OPSHELM_CONFIG, ./agent.toml, config/agent.toml, /etc/opshelm-agent/agent.toml."
+    output = "text for people (default), json for programs: one document on stdout."
     return [
-        click.Option(
-            ["--config"],
-            metavar="FILE",
-            callback=_set_config,
-            expose_value=False,
-            is_eager=True,
-            help="Settings file; else OPSHELM_CONFIG, ./agent.toml, config/agent.toml, /etc/opshelm-agent/agent.toml.",
-        ),
-        click.Option(
-            ["--output"],
-            type=click.Choice(["text", "json"]),
-            callback=_set_output,
-            expose_value=False,
-            is_eager=True,
-            help="text for people (default), json for programs: one document on stdout.",
-        ),
+        click.Option(["--config"], metavar="FILE", help=config, **shared),
+        click.Option(["--output"], type=click.Choice(["text", "json"]), help=output, **shared),
     ]
 
 

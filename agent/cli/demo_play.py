@@ -12,7 +12,6 @@ from agent.cli.demo_stage import Stage, expect, new_key
 from agent.cli.narrator import Narrator
 from agent.directory.port import Acts, Draft, WriteContext
 from agent.model.codes import Source
-from agent.model.limits import run_limit
 from agent.model.users import DirectoryUser, Role
 from agent.runs.report import RunReport
 from agent.runs.stored_plans import Decision
@@ -126,9 +125,9 @@ def _look(stage: Stage, say: Narrator) -> dict[str, int]:
     say.title("3. The agent looks, and changes nothing")
     say.command("reconcile")
     report = _run(stage, apply=False)
-    _show(stage, say, report)
-    expect(report.plan is not None and report.drift, "the dry run found no drift")
+    expect(report.plan is not None and report.drift, f"the dry run found no drift; {report.detail}")
     assert report.plan is not None
+    say(render.plan_text(report.plan, stage.agent.settings.guard, shown=_SHOWN))
     return dict(Counter(action.kind.value for action in report.plan.plan.actions))
 
 
@@ -146,8 +145,7 @@ def _repair(stage: Stage, say: Narrator) -> None:
     done = stage.reconciler.apply_plan(
         stored.id, stored.checksum, Decision(approve=True, count=count), actor="operator demo"
     )
-    counts = ", ".join(f"{n} {what}" for what, n in done.counts.items() if n)
-    say(f"Run {done.run_id}: {done.outcome} ({counts})")
+    say(f"Run {done.run_id}: {done.outcome} ({render.counted(done.counts)})")
     expect(done.exit_code == 0, f"the apply ended with {done.outcome}: {done.detail}")
 
 
@@ -167,23 +165,6 @@ def _look_again(stage: Stage, say: Narrator) -> None:
 
 def _run(stage: Stage, *, apply: bool) -> RunReport:
     return stage.reconciler.run(apply=apply, by=Asker(trigger="demo", actor="operator demo"), wait=10)
-
-
-def _show(stage: Stage, say: Narrator, report: RunReport) -> None:
-    if report.plan is None:
-        say(report.detail)
-        return
-    guard = stage.agent.settings.guard
-    plan = report.plan.plan
-    text = render.plan_text(
-        plan,
-        plan_id=report.plan.id,
-        status=report.plan.status.value,
-        percent_limit=guard.deactivations_percent,
-        people_limit=run_limit(plan.population, guard),
-        shown_actions=_SHOWN,
-    )
-    say(text)
 
 
 def _acts(stage: Stage, reason: str) -> Acts:

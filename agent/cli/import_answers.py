@@ -1,7 +1,7 @@
 """What ``import`` says: text, JSON, CSV. Takes what the import found and did; decides nothing."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,7 @@ from agent.model.plan import Plan
 if TYPE_CHECKING:
     from agent.imports.survey import Assigned, Survey
     from agent.model.matching import Match
+    from agent.model.users import DirectoryUser
     from agent.runs.report import RunReport
     from agent.settings import ImportSettings
     from agent.store.plans import StoredPlan
@@ -43,12 +44,7 @@ def survey_json(survey: "Survey", kind: str | None, now: datetime, settings: "Im
     accounts = [_match(match) for match in survey.matches if kind in (None, match.kind.value)]
     linking = [_assigned(one, now, settings) for one in survey.assigned]
     unassigned = [
-        {
-            "login": one.account.user_name,
-            "directory_id": one.account.id,
-            "okta_id": one.account.okta_id,
-            "okta_status": one.status,
-        }
+        {**_account(one.account), "okta_id": one.account.okta_id, "okta_status": one.status}
         for one in survey.unassigned
     ]
     counts = Counter(account["class"] for account in accounts)
@@ -66,11 +62,14 @@ def survey_json(survey: "Survey", kind: str | None, now: datetime, settings: "Im
     }
 
 
+def _account(account: "DirectoryUser") -> dict[str, Any]:
+    return {"login": account.user_name, "directory_id": account.id}
+
+
 def _match(match: "Match") -> dict[str, Any]:
     okta = match.okta
     return {
-        "login": match.account.user_name,
-        "directory_id": match.account.id,
+        **_account(match.account),
         "class": match.kind.value,
         "reason": match.reason,
         "apart": match.apart.value if match.apart else None,
@@ -88,8 +87,7 @@ def _assigned(one: "Assigned", now: datetime, settings: "ImportSettings") -> dic
     state = "linked" if one.confirmed else "linking, awaits activation" if one.waits else "linking"
     late = state == "linking" and age is not None and age > settings.confirm_within.total_seconds()
     return {
-        "login": one.account.user_name,
-        "directory_id": one.account.id,
+        **_account(one.account),
         "okta_id": one.app_user.id,
         "state": state,
         "since": one.since,
@@ -176,8 +174,7 @@ def survey_csv(document: dict[str, Any]) -> str:
 def plan_json(stored: "StoredPlan | None") -> dict[str, Any] | None:
     if stored is None:
         return None
-    document = render.plan_json(stored.plan, plan_id=stored.id, status=stored.status.value)
-    return {**document, "kind": stored.kind, "expires": stored.expires}
+    return {**render.plan_json(stored), **render.fields(stored, "kind", "expires")}
 
 
 def planned_text(report: "RunReport", *, shown: int) -> str:
@@ -185,7 +182,9 @@ def planned_text(report: "RunReport", *, shown: int) -> str:
     if stored is None:
         return render.clean(report.detail) or NOBODY
     plan = stored.plan
-    lines = [f"Plan {stored.id} – {stored.status.value}", "", *_lines(plan, shown, stored.id), "", summary(plan)]
+    todo = sorted(plan.actions, key=lambda action: (action.held is not None, action.n))
+    actions = render.actions_text(stored, todo, shown)
+    lines = [f"Plan {stored.id} – {stored.status.value}", "", *actions, "", summary(plan)]
     if plan.held is not None:
         lines.append(f"Held ({plan.held.value}): {render.clean(plan.held_detail)}")
     elif any(action.held is None for action in plan.actions):
@@ -200,9 +199,7 @@ def applied_text(report: "RunReport", *, shown: int) -> str:
     if stored is None:
         return f"Run {report.run_id}: {ending(report)}\n{render.clean(report.detail)}"
     told = [a for a in stored.plan.actions if a.held or a.error]
-    lines = [line for action in told[:shown] for line in render.action_lines(action)]
-    if len(told) > shown:
-        lines.append(f"… and {len(told) - shown:,} more: opshelm-agent plans show {stored.id}")
+    lines = list(render.actions_text(stored, told, shown))
     lines.append(f"Run {report.run_id}, plan {stored.id}: {ending(report)}")
     if report.detail:
         lines.append(render.clean(report.detail))
@@ -213,14 +210,6 @@ def applied_text(report: "RunReport", *, shown: int) -> str:
             "Okta links each account at its own push; those created STAGED after their activation: opshelm-agent import list"
         )
     return "\n".join(lines)
-
-
-def _lines(plan: Plan, shown: int, plan_id: int) -> Iterable[str]:
-    todo = sorted(plan.actions, key=lambda action: (action.held is not None, action.n))
-    for action in todo[:shown]:
-        yield from render.action_lines(action)
-    if len(todo) > shown:
-        yield f"… and {len(todo) - shown:,} more: opshelm-agent plans show {plan_id}"
 
 
 def summary(plan: Plan) -> str:

@@ -1,6 +1,6 @@
 """``plans``, ``runs``, ``findings``: what the agent wants to do, did, and noticed."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -10,22 +10,36 @@ from agent.cli.command import (
     asked_to_stop,
     command,
     group,
-    interactive,
     operator,
     pass_invocation,
     require_reason,
     signature,
 )
+from agent.cli.render import (
+    FINDING_FIELDS,
+    clean,
+    counted,
+    csv_text,
+    fields,
+    finding_json,
+    findings_text,
+    plan_json,
+    plan_text,
+    when,
+)
 
 if TYPE_CHECKING:
     from agent.runs.stored_plans import Decision
-    from agent.store.plans import StoredPlan
     from agent.store.runs import Run
 
 _CHECKSUM = click.option(
     "--checksum", metavar="SHA", required=True, help="As plans show prints it: what you have reviewed."
 )
-_DETAILED = click.option("--detailed-exitcode", is_flag=True, help="3 for drift and 4 for holds after a dry run too.")
+#: What is told of a run.
+_RUN = (
+    *("id", "kind", "trigger", "actor", "dry", "scope", "started", "ended"),
+    *("outcome", "exit_code", "counts", "detail"),
+)
 
 
 @group("plans")
@@ -38,44 +52,27 @@ def plans() -> None:
 @pass_invocation
 def list_plans(invocation: Invocation, limit: int) -> None:
     """The newest plans first. Plans without anything to do are left out."""
-    from agent.cli.render import table, when
     from agent.store import plans as store_plans
 
-    with invocation.store() as store, store.read() as conn:
-        found = store_plans.recent(conn, limit)
-    cells = [
-        [
-            p.id,
-            p.status.value,
-            p.plan.held or "",
-            len(p.plan.actions),
-            when(p.plan.created),
-            when(p.expires),
-            p.checksum,
-        ]
-        for p in found
+    with invocation.read() as conn:
+        found = [(stored, stored.plan) for stored in store_plans.recent(conn, limit)]
+    rows = [
+        [s.id, s.status.value, p.held or "", len(p.actions), when(p.created), when(s.expires), s.checksum]
+        for s, p in found
     ]
     columns = ["plan", "status", "held", "actions", "created", "expires", "checksum"]
     empty = "No plan has anything to do. Make one: opshelm-agent reconcile"
-    invocation.answer(
-        "plans", {"plans": [_plan_row(p) for p in found]}, lambda: table(columns, cells, empty, rich=interactive())
-    )
-
-
-def _plan_row(stored: "StoredPlan") -> dict[str, Any]:
-    plan = stored.plan
-    return {
-        "id": stored.id,
-        "run_id": stored.run_id,
-        "kind": stored.kind,
-        "status": stored.status.value,
-        "held": plan.held,
-        "actions": len(plan.actions),
-        "population": plan.population,
-        "created": plan.created,
-        "expires": stored.expires,
-        "checksum": stored.checksum,
-    }
+    body = [
+        {
+            **fields(stored, "id", "run_id", "kind", "status"),
+            "held": plan.held,
+            "actions": len(plan.actions),
+            **fields(plan, "population", "created"),
+            **fields(stored, "expires", "checksum"),
+        }
+        for stored, plan in found
+    ]
+    invocation.answer_table("plans", {"plans": body}, columns, rows, empty)
 
 
 @plans.command("show", examples=["opshelm-agent plans show 81", "opshelm-agent plans show 81 --output json"])
@@ -83,10 +80,15 @@ def _plan_row(stored: "StoredPlan") -> dict[str, Any]:
 @pass_invocation
 def show_plan(invocation: Invocation, plan_id: int) -> None:
     """All of one plan: deactivations first, each attribute before and after, what is held and why."""
-    from agent.cli.answers import plan_text
+    from agent.model.errors import NotFound
+    from agent.store import plans as store_plans
 
-    stored = _get_plan(invocation, plan_id)
-    invocation.answer("plan", {"plan": _plan_document(stored)}, lambda: plan_text(invocation, stored))
+    with invocation.read() as conn:
+        stored = store_plans.get(conn, plan_id)
+    if stored is None:
+        raise NotFound(f"There is no plan {plan_id}. See: opshelm-agent plans list")
+    guard = invocation.settings.guard
+    invocation.answer("plan", {"plan": plan_json(stored)}, lambda: plan_text(stored, guard))
 
 
 @plans.command("apply", examples=["opshelm-agent plans apply 81 --checksum 5f3a…"])
@@ -160,30 +162,19 @@ def runs() -> None:
 @pass_invocation
 def list_runs(invocation: Invocation, limit: int) -> None:
     """The newest runs first."""
-    from agent.cli.render import table, when
     from agent.store import runs as store_runs
 
-    with invocation.store() as store, store.read() as conn:
+    def kind(run: "Run") -> str:
+        return f"{run.kind} (dry)" if run.dry else run.kind
+
+    with invocation.read() as conn:
         found = store_runs.recent(conn, limit)
     columns = ["run", "kind", "trigger", "started", "ended", "outcome", "exit", "counts"]
-    cells = [
-        [
-            r.id,
-            f"{r.kind}{' (dry)' if r.dry else ''}",
-            r.trigger,
-            when(r.started),
-            when(r.ended),
-            r.outcome,
-            r.exit_code,
-            _counts(r),
-        ]
+    rows = [
+        [r.id, kind(r), r.trigger, when(r.started), when(r.ended), r.outcome, r.exit_code, counted(r.counts)]
         for r in found
     ]
-    invocation.answer(
-        "runs",
-        {"runs": [run_document(r) for r in found]},
-        lambda: table(columns, cells, "No runs yet.", rich=interactive()),
-    )
+    invocation.answer_table("runs", {"runs": [fields(run, *_RUN) for run in found]}, columns, rows, "No runs yet.")
 
 
 @runs.command("show", examples=["opshelm-agent runs show 12"])
@@ -191,20 +182,19 @@ def list_runs(invocation: Invocation, limit: int) -> None:
 @pass_invocation
 def show_run(invocation: Invocation, run_id: int) -> None:
     """One run with its counts and what it said."""
-    from agent.cli.render import clean, when
     from agent.model.errors import NotFound
     from agent.store import runs as store_runs
 
-    with invocation.store() as store, store.read() as conn:
+    with invocation.read() as conn:
         run = store_runs.get(conn, run_id)
     if run is None:
         raise NotFound(f"There is no run {run_id}. See: opshelm-agent runs list")
     text = (
         f"Run {run.id}: {run.kind}{' (dry run)' if run.dry else ''}, {run.outcome or 'not ended'}\n"
         f"by {run.actor} ({run.trigger}), {when(run.started)} – {when(run.ended) or 'now'}\n"
-        f"{_counts(run)}\n{clean(run.detail or '')}"
+        f"{counted(run.counts)}\n{clean(run.detail or '')}"
     )
-    invocation.answer("run", {"run": run_document(run)}, text.rstrip())
+    invocation.answer("run", {"run": fields(run, *_RUN)}, text.rstrip())
 
 
 @command("findings", examples=["opshelm-agent findings", "opshelm-agent findings --csv > findings.csv"])
@@ -215,50 +205,11 @@ def findings(invocation: Invocation, as_csv: bool) -> None:
 
     docs/codes.md says what each code means.
     """
-    from agent.cli.render import FINDING_FIELDS, csv_text, finding_json, findings_text
     from agent.store import findings as store_findings
 
-    with invocation.store() as store, store.read() as conn:
+    with invocation.read() as conn:
         latest = store_findings.latest(conn)
     found = latest.findings if latest else ()
     rows = [finding_json(finding) for finding in found]
     text = csv_text(FINDING_FIELDS, rows) if as_csv else findings_text(found) or "No findings."
     invocation.answer("findings", {"run_id": latest.run_id if latest else None, "findings": rows}, text)
-
-
-def _get_plan(invocation: Invocation, plan_id: int) -> "StoredPlan":
-    from agent.model.errors import NotFound
-    from agent.store import plans as store_plans
-
-    with invocation.store() as store, store.read() as conn:
-        stored = store_plans.get(conn, plan_id)
-    if stored is None:
-        raise NotFound(f"There is no plan {plan_id}. See: opshelm-agent plans list")
-    return stored
-
-
-def _plan_document(stored: "StoredPlan") -> dict[str, Any]:
-    from agent.cli.render import plan_json
-
-    return plan_json(stored.plan, plan_id=stored.id, status=stored.status.value)
-
-
-def run_document(run: "Run") -> dict[str, Any]:
-    return {
-        "id": run.id,
-        "kind": run.kind,
-        "trigger": run.trigger,
-        "actor": run.actor,
-        "dry": run.dry,
-        "scope": run.scope,
-        "started": run.started,
-        "ended": run.ended,
-        "outcome": run.outcome,
-        "exit_code": run.exit_code,
-        "counts": run.counts,
-        "detail": run.detail,
-    }
-
-
-def _counts(run: "Run") -> str:
-    return ", ".join(f"{n:,} {what}" for what, n in (run.counts or {}).items() if n)

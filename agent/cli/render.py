@@ -6,37 +6,27 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from agent.model.codes import ActionKind, ActionState, PlanStatus
+from agent.model.limits import Limits, run_limit
 from agent.model.plan import Action, Finding, Plan
 
-_SYMBOLS = {
-    ActionKind.DEACTIVATE: "-",
-    ActionKind.CREATE: "+",
-    ActionKind.REACTIVATE: "+",
-    ActionKind.LINK: "=",
-    ActionKind.UPDATE: "~",
-    ActionKind.RENAME_CYCLE: "~",
-    ActionKind.OKTA_CREATE: "+",
-    ActionKind.OKTA_ASSIGN: "+",
+if TYPE_CHECKING:
+    from agent.store.plans import StoredPlan
+
+#: How each kind is shown. Deactivations first: they are what an operator must not overlook.
+_KINDS = {
+    ActionKind.DEACTIVATE: ("-", "deactivate"),
+    ActionKind.CREATE: ("+", "create"),
+    ActionKind.REACTIVATE: ("+", "reactivate"),
+    ActionKind.LINK: ("=", "link"),
+    ActionKind.UPDATE: ("~", "update"),
+    ActionKind.RENAME_CYCLE: ("~", "rename in a circle"),
+    ActionKind.OKTA_CREATE: ("+", "create in Okta"),
+    ActionKind.OKTA_ASSIGN: ("+", "assign in Okta"),
 }
-#: Deactivations first: they are what an operator must not overlook.
-_ORDER = [
-    ActionKind.DEACTIVATE,
-    ActionKind.CREATE,
-    ActionKind.REACTIVATE,
-    ActionKind.LINK,
-    ActionKind.UPDATE,
-    ActionKind.RENAME_CYCLE,
-    ActionKind.OKTA_CREATE,
-    ActionKind.OKTA_ASSIGN,
-]
-_WORDS = {
-    ActionKind.RENAME_CYCLE: "rename in a circle",
-    ActionKind.OKTA_CREATE: "create in Okta",
-    ActionKind.OKTA_ASSIGN: "assign in Okta",
-}
+_ORDER = list(_KINDS)
 _TRAIL = {
     ActionState.SENT: "sent, outcome unknown",
     ActionState.STALE: "stale, skipped",
@@ -46,10 +36,6 @@ _TRAIL = {
 #: Kinds that make something: there is no before to show.
 _NEW = (ActionKind.CREATE, ActionKind.OKTA_CREATE, ActionKind.OKTA_ASSIGN)
 NO_CHANGES = "No changes. OpsHelm is as Okta wants it."
-
-
-def word(kind: ActionKind) -> str:
-    return _WORDS.get(kind, kind.value)
 
 
 def ordered(actions: Iterable[Action]) -> list[Action]:
@@ -64,9 +50,9 @@ _UNDECIDED = (ActionState.PENDING, ActionState.HELD)
 def action_lines(action: Action) -> Iterator[str]:
     """``- deactivate ann@example.com``, then each attribute before → after."""
     waits = action.held is not None and action.state in _UNDECIDED
-    symbol = "!" if waits else _SYMBOLS[action.kind]
+    symbol, word = _KINDS[action.kind]
     trail = _TRAIL.get(action.state, "")
-    yield f"{symbol} {word(action.kind):<11} {clean(action.login)}{f'  ({trail})' if trail else ''}"
+    yield f"{'!' if waits else symbol} {word:<11} {clean(action.login)}{f'  ({trail})' if trail else ''}"
     if action.held is not None and waits:
         detail = f": {clean(action.held_detail)}" if action.held_detail else ""
         yield f"    held {action.held.value}{detail}   [action {action.n}]"
@@ -109,20 +95,16 @@ def painted(text: str) -> str:
     return "\n".join(map(line, text.split("\n")))
 
 
-def summary(plan: Plan, percent_limit: float, people_limit: int, *, waits: bool = True) -> str:
+def summary(plan: Plan, limits: Limits, *, waits: bool = True) -> str:
     """``3 create, 12 update, 4 deactivate of 1,204 (0.3 %; limit 10 %) – passes``; ``waits``: nobody has decided yet."""
     counts = Counter(action.kind for action in plan.actions)
-    parts = [
-        f"{counts[kind]:,} {word(kind)}" for kind in ActionKind if counts[kind] and kind is not ActionKind.DEACTIVATE
-    ]
-    leavers = counts[ActionKind.DEACTIVATE]
+    leavers = counts.pop(ActionKind.DEACTIVATE, 0)
+    parts = [f"{counts[kind]:,} {_KINDS[kind][1]}" for kind in ActionKind if counts[kind]]
     share = 100 * leavers / plan.population if plan.population else 0.0
-    plain_percent = plan.population * percent_limit / 100
-    limit = (
-        f"{percent_limit:g} %"
-        if plain_percent <= people_limit < plain_percent + 1
-        else f"{people_limit:,} {'person' if people_limit == 1 else 'people'}"
-    )
+    percent, people = limits.deactivations_percent, run_limit(plan.population, limits)
+    plain_percent = plan.population * percent / 100
+    in_people = f"{people:,} {'person' if people == 1 else 'people'}"
+    limit = f"{percent:g} %" if plain_percent <= people < plain_percent + 1 else in_people
     parts.append(f"{leavers:,} deactivate of {plan.population:,} ({share:.1f} %; limit {limit})")
     held = [action.held for action in plan.actions if action.held and action.state in _UNDECIDED]
     if plan.held:
@@ -134,30 +116,24 @@ def summary(plan: Plan, percent_limit: float, people_limit: int, *, waits: bool 
     return f"{', '.join(parts)} – {verdict}"
 
 
-def plan_text(
-    plan: Plan,
-    *,
-    plan_id: int | None,
-    status: str,
-    percent_limit: float,
-    people_limit: int,
-    shown_actions: int | None = None,
-) -> str:
-    """The whole plan for a person; ``shown_actions`` cuts a long one and says so."""
+def plan_text(stored: "StoredPlan", limits: Limits, *, shown: int | None = None) -> str:
+    """The whole plan for a person; ``shown`` cuts a long one and says so."""
+    plan, waits = stored.plan, stored.status in _OPEN
     if not plan.actions:
         return f"{NO_CHANGES}\n{_held_plan(plan)}" if plan.held else NO_CHANGES
-    lines = [f"Plan {plan_id if plan_id is not None else '(not stored)'} – {status}", ""]
-    todo = ordered(plan.actions)
-    for action in todo[:shown_actions]:
-        lines += action_lines(action)
-    if shown_actions is not None and len(todo) > shown_actions:
-        lines.append(f"… and {len(todo) - shown_actions:,} more: opshelm-agent plans show {plan_id}")
-    waits = status in _OPEN
-    lines += ["", summary(plan, percent_limit, people_limit, waits=waits)]
+    lines = [f"Plan {stored.id} – {stored.status.value}", "", *actions_text(stored, ordered(plan.actions), shown)]
+    lines += ["", summary(plan, limits, waits=waits)]
     lines += [_held_plan(plan)] if waits and plan.held else []
-    if plan_id is not None and waits:
-        lines.append(f"checksum {plan.checksum}")
+    lines += [f"checksum {plan.checksum}"] if waits else []
     return "\n".join(lines)
+
+
+def actions_text(stored: "StoredPlan", actions: Sequence[Action], shown: int | None) -> Iterator[str]:
+    """The first of them, and how many more there are."""
+    for action in actions[:shown]:
+        yield from action_lines(action)
+    if shown is not None and len(actions) > shown:
+        yield f"… and {len(actions) - shown:,} more: opshelm-agent plans show {stored.id}"
 
 
 def _held_plan(plan: Plan) -> str:
@@ -173,14 +149,11 @@ def findings_text(findings: Sequence[Finding], shown: int | None = None) -> str:
     return "\n".join(lines)
 
 
-def plan_json(plan: Plan, *, plan_id: int | None, status: str, population: int | None = None) -> dict[str, Any]:
+def plan_json(stored: "StoredPlan") -> dict[str, Any]:
+    plan = stored.plan
     return {
-        "id": plan_id,
-        "status": status,
-        "checksum": plan.checksum,
-        "population": plan.population if population is None else population,
-        "held": plan.held,
-        "held_detail": plan.held_detail,
+        **fields(stored, "id", "status"),
+        **fields(plan, "checksum", "population", "held", "held_detail"),
         "actions": [action_json(action) for action in plan.actions],
     }
 
@@ -256,6 +229,11 @@ def _rich_table(columns: Sequence[str], cells: Sequence[Sequence[str]]) -> str:
 
     Console(file=out, width=shutil.get_terminal_size((120, 40)).columns).print(framed)
     return out.getvalue().rstrip("\n")
+
+
+def counted(counts: Mapping[str, int] | None) -> str:
+    """``3 people, 1 update``."""
+    return ", ".join(f"{n:,} {what}" for what, n in (counts or {}).items() if n)
 
 
 def when(moment: datetime | None) -> str:

@@ -1,5 +1,7 @@
 """``opshelm-agent simulate``: the simulated Okta org alone, for rehearsals. Starts nothing of the agent itself."""
 
+from typing import Any
+
 import click
 
 from agent.cli.command import command
@@ -29,45 +31,24 @@ from agent.cli.command import command
 @click.option("--token", help="Instead of the simulation's own API token.")
 @click.option("--rate-limit", type=click.IntRange(1), help="Calls a minute on the apps bucket; default: headers only.")
 @click.option("--print-env", is_flag=True, help="Print the export lines that point the agent here, and exit.")
-def simulate(
-    *,
-    port: int,
-    users: int,
-    seed: int,
-    app_style: str,
-    scim_url: str | None,
-    scim_key: str | None,
-    app_id: str | None,
-    token: str | None,
-    rate_limit: int | None,
-    print_env: bool,
-) -> None:
+def simulate(port: int, print_env: bool, **org: Any) -> None:
     """Serve a simulated Okta org on loopback, for rehearsals.
 
     One app with N people assigned. What an administrator does is done through Okta's own API; a control API below
     /simulator loses pushes, makes faults and cuts listings.
     """
-    if (scim_url is None) != (scim_key is None):
+    if (org["scim_url"] is None) != (org["scim_key"] is None):
         raise click.UsageError("--scim-url and --scim-key belong together.")
-    from agent.simulator import APP_ID, TOKEN, OrgSettings, environment, serve
+    from agent.simulator import OrgSettings, environment, serve
 
-    settings = OrgSettings(
-        users=users,
-        seed=seed,
-        app_style=app_style,
-        app_id=app_id or APP_ID,
-        token=token or TOKEN,
-        scim_url=scim_url,
-        scim_key=scim_key,
-        rate_limit=rate_limit,
-    )
+    settings = OrgSettings(**{name: value for name, value in org.items() if value not in (None, "")})
     host = "127.0.0.1"
     if print_env:
         click.echo("\n".join(environment(settings, host, port)))
         return
 
     def ready(url: str) -> None:
-        click.echo(f"A simulated Okta org with {users} people at {url}. Ctrl-C ends it.", err=True)
+        click.echo(f"A simulated Okta org with {settings.users} people at {url}. Ctrl-C ends it.", err=True)
 
     try:
         serve(settings, host, port, ready)

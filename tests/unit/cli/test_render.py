@@ -7,8 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.cli import render
-from agent.model.codes import ActionKind, ActionState, FindingCode, HeldCode
+from agent.model.codes import ActionKind, ActionState, FindingCode, HeldCode, PlanStatus
 from agent.model.plan import Action, Change, Finding, Plan
+from agent.settings import GuardSettings
+from agent.store.plans import StoredPlan
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 
@@ -21,16 +23,20 @@ def plan(*actions: Action, population: int = 1204, **fields: object) -> Plan:
     return Plan(actions=actions, population=population, source_size=population, created=NOW, **fields)
 
 
-def text(wanted: Plan, *, shown: int | None = None, limit: int = 121) -> str:
-    return render.plan_text(
-        wanted, plan_id=81, status="ready", percent_limit=10, people_limit=limit, shown_actions=shown
+def stored(wanted: Plan, status: PlanStatus = PlanStatus.READY) -> StoredPlan:
+    return StoredPlan(
+        id=81, run_id=1, kind="reconcile", status=status, checksum=wanted.checksum, expires=NOW, plan=wanted
     )
+
+
+def text(wanted: Plan, *, shown: int | None = None) -> str:
+    return render.plan_text(stored(wanted), GuardSettings(), shown=shown)
 
 
 def test_why_a_decided_plan_was_held_is_over() -> None:
     done = action(1, ActionKind.DEACTIVATE, held=HeldCode.DEACTIVATIONS_PER_RUN, state=ActionState.DONE)
     decided = plan(done, held=HeldCode.FIRST_RUN, held_detail="Nothing was changed.")
-    said = render.plan_text(decided, plan_id=81, status="applied", percent_limit=10, people_limit=121)
+    said = render.plan_text(stored(decided, PlanStatus.APPLIED), GuardSettings())
     assert "– was held: first_run" in said
     assert "Nothing was changed" not in said
     assert "- deactivate" in said
@@ -43,15 +49,17 @@ def many(kind: ActionKind, count: int, start: int) -> list[Action]:
 
 def test_the_summary_has_the_denominator_and_the_limit() -> None:
     wanted = plan(*many(ActionKind.CREATE, 3, 1), *many(ActionKind.UPDATE, 12, 10), *many(ActionKind.DEACTIVATE, 4, 30))
-    assert render.summary(wanted, 10, 121) == "3 create, 12 update, 4 deactivate of 1,204 (0.3 %; limit 10 %) – passes"
+    assert (
+        render.summary(wanted, GuardSettings())
+        == "3 create, 12 update, 4 deactivate of 1,204 (0.3 %; limit 10 %) – passes"
+    )
 
 
 @pytest.mark.parametrize(
-    ("population", "limit", "said"),
-    [(12, 3, "3 people"), (50, 5, "10 %"), (5000, 200, "200 people"), (0, 1, "1 person")],
+    ("population", "said"), [(12, "3 people"), (50, "10 %"), (5000, "200 people"), (0, "1 person")]
 )
-def test_where_floor_or_cap_decides_the_limit_is_told_in_people(population: int, limit: int, said: str) -> None:
-    assert f"limit {said})" in render.summary(plan(population=population), 10, limit)
+def test_where_floor_or_cap_decides_the_limit_is_told_in_people(population: int, said: str) -> None:
+    assert f"limit {said})" in render.summary(plan(population=population), GuardSettings())
 
 
 def test_deactivations_come_first_and_what_is_held_last() -> None:
@@ -121,7 +129,7 @@ def test_colour_follows_the_symbol_and_nothing_else() -> None:
 def test_json_has_the_documented_fields() -> None:
     change = {"title": Change(before=None, after="Lead")}
     wanted = plan(action(1, ActionKind.UPDATE, "bob@example.com", directory_id="d1", okta_id="00u1", changes=change))
-    body = render.plan_json(wanted, plan_id=81, status="ready")
+    body = render.plan_json(stored(wanted))
     assert {"id", "status", "checksum", "population", "actions"} <= body.keys()
     (only,) = body["actions"]
     assert only["changes"] == {"title": {"before": None, "after": "Lead"}}
