@@ -271,7 +271,7 @@ class RemoteCaller:
         try:
             user_id = wire.decode(answer.content).id
         except Unreadable:
-            user_id, _ = wire.rough_identity(answer.content)
+            user_id, *_ = wire.rough_identity(answer.content)
         for pause in self._transport.pace.lag:
             if pause:
                 time.sleep(pause)

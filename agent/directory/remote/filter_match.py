@@ -31,41 +31,25 @@ def holds(term: Filter, user: DirectoryUser) -> bool:
     return _holds(term, {**render.plain(user), "id": user.id, "meta": meta})
 
 
-def _holds(term: Filter, value: dict[str, Any]) -> bool:
+def _holds(term: Filter, value: dict[str, Any], *, inside: bool = False) -> bool:
+    """``inside``: ``value`` is one of a list's."""
     match term:
         case Not(term=inner):
-            return not _holds(inner, value)
+            return not _holds(inner, value, inside=inside)
         case Both(terms=terms):
-            return all(_holds(each, value) for each in terms)
+            return all(_holds(each, value, inside=inside) for each in terms)
         case Either(terms=terms):
-            return any(_holds(each, value) for each in terms)
+            return any(_holds(each, value, inside=inside) for each in terms)
         case Select(target=target, term=inner):
-            return any(_inside(inner, item) for item in _items(target, value))
-        case Present(target=target) if target.attribute.multi:
+            return any(_holds(inner, item, inside=True) for item in _items(target, value))
+        case Present(target=target) if target.attribute.multi and not inside:
             return any(target.sub is None or _part(target, item) is not None for item in _items(target, value))
         case Present(target=target):
-            return _single(target, value) is not None
-        case Compare(target=target) if target.attribute.multi:
+            return (_part if inside else _single)(target, value) is not None
+        case Compare(target=target) if target.attribute.multi and not inside:
             return _compare_list(term, [_part(target, item) for item in _items(target, value)])
         case Compare(target=target):
-            return _compare(term, _single(target, value))
-
-
-def _inside(term: Filter, item: dict[str, Any]) -> bool:
-    """A term about one value of a list."""
-    match term:
-        case Not(term=inner):
-            return not _inside(inner, item)
-        case Both(terms=terms):
-            return all(_inside(each, item) for each in terms)
-        case Either(terms=terms):
-            return any(_inside(each, item) for each in terms)
-        case Compare(target=target):
-            return _compare(term, _part(target, item))
-        case Present(target=target):
-            return _part(target, item) is not None
-        case Select():  # the grammar has no selection inside a selection
-            raise AssertionError("a selection inside a selection")
+            return _compare(term, (_part if inside else _single)(target, value))
 
 
 def _items(target: Target, value: dict[str, Any]) -> list[dict[str, Any]]:

@@ -267,20 +267,9 @@ def _drop(scope: WriteScope, dead: str | None, heir: DirectoryUser) -> None:
         return
     links.drop(conn, link.directory_id)
     user = merge.written_state(link)
-    entry = journal.Entry(
-        kind=journal.Kind.APPLIED,
-        verb="unlink",
-        actor=context.actor,
-        source=context.source.value,
-        directory_id=link.directory_id,
-        okta_id=link.okta_id,
-        request_id=context.request_id,
-        run_id=context.run_id,
-        plan_id=context.plan_id,
-        action_n=context.action_n,
-        reason="the account is gone at the remote OpsHelm",
-        before=None if user is None else journalled.view(user),
-    )
+    why = "the account is gone at the remote OpsHelm"
+    entry = journalled.entry(journal.Kind.APPLIED, "unlink", user, None, context, why)
+    entry = msgspec.structs.replace(entry, directory_id=link.directory_id, okta_id=link.okta_id)
     journal.append(conn, entry, now)
 
 

@@ -201,7 +201,7 @@ class Listing:
         try:
             account = wire.decode(raw, nul=chunk.nul)
         except Unreadable as exc:
-            user_id, login = wire.rough_identity(raw)
+            user_id, login, okta_id = wire.rough_identity(raw)
             if user_id and user_id in self._seen:
                 return None
             if user_id:
@@ -209,9 +209,7 @@ class Listing:
             else:
                 self._unreadable += 1
             masked = self._transport.masked
-            self.problems.append(
-                Problem(id=user_id, login=masked(login), detail=masked(exc.detail), okta_id=wire.rough_external_id(raw))
-            )
+            self.problems.append(Problem(id=user_id, login=masked(login), detail=masked(exc.detail), okta_id=okta_id))
             return None
         if account.id in self._seen:
             detail = "the remote listed this account twice"

@@ -119,7 +119,7 @@ class Finder:
         try:
             return wire.decode(raw)
         except Unreadable as exc:
-            user_id, login = wire.rough_identity(raw)
+            user_id, login, _ = wire.rough_identity(raw)
             raise Unreadable(
                 f"The account {self._transport.masked(login or user_id or '?')} of the remote OpsHelm, found by {attribute}, can't be read: {exc.detail.rstrip('.')}. "
                 "It is left as it is."

@@ -59,13 +59,21 @@ def join(account: RemoteAccount, link: Link | None, owner_keys: Collection[str])
     )
 
 
+class Counted(NamedTuple):
+    """What is counted of one account."""
+
+    id: str
+    active: bool
+    managed: bool
+    owner: bool
+    hidden: bool
+
+
 class Row(NamedTuple):
     """One account as a sweep compares it, and what is counted of it."""
 
     columns: AccountRow
-    managed: bool
-    owner: bool
-    hidden: bool
+    counted: Counted
 
 
 def row(account: RemoteAccount, link: Link | None, owner_keys: Collection[str], mapping: Mapping) -> Row:
@@ -88,12 +96,16 @@ def row(account: RemoteAccount, link: Link | None, owner_keys: Collection[str], 
         mapping.project(account),
         _version(user_name, active, standing, account.contents),
     )
-    return Row(columns, is_managed(origin, okta_id), role is _OWNER, hidden)
+    return Row(columns, Counted(account.id, active, is_managed(origin, okta_id), role is _OWNER, hidden))
 
 
 def row_of(user: DirectoryUser, mapping: Mapping) -> Row:
     """The same of one that was read before."""
-    return Row(account_row(CurrentAccount.of(user, mapping)), user.managed, user.role is _OWNER, user.hidden)
+    return Row(account_row(CurrentAccount.of(user, mapping)), counted(user))
+
+
+def counted(user: DirectoryUser) -> Counted:
+    return Counted(user.id, user.active, user.managed, user.role is _OWNER, user.hidden)
 
 
 def version(user: DirectoryUser) -> int:

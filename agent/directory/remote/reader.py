@@ -21,21 +21,18 @@ from agent.directory.remote.unread import Unread
 from agent.directory.remote.wire import RemoteAccount
 from agent.model.errors import DirectoryUnavailable, Unreadable
 from agent.model.mapping import Mapping
-from agent.model.users import DirectoryUser, Role, identity_key
+from agent.model.users import DirectoryUser, identity_key
 from agent.settings import DirectorySettings
 from agent.store import alarms, intents, links
 from agent.store.engine import Store
 from agent.store.intents import Intent
 from agent.store.links import Link, Owner
-from agent.store.staging import AccountRow, directory_rows
+from agent.store.staging import AccountRow
 
 #: How long the agent's own last write outweighs a listing that shows something older.
 LAG = timedelta(minutes=10)
 #: Time to renew a certificate without haste.
 CERTIFICATE_NOTICE = timedelta(days=14)
-
-_COLUMNS = [column.name for column in directory_rows.c if column.name != "n"]
-_ID, _ACTIVE = _COLUMNS.index("id"), _COLUMNS.index("active")
 
 log = structlog.get_logger("agent.directory.remote")
 
@@ -146,7 +143,7 @@ class Reader:
 
     def everyone(self, report: Callable[[list[Problem]], None]) -> Iterator[list[DirectoryUser]]:
         """All accounts; ListingUnreliable or DirectoryUnavailable where they can't all be told. ``report`` comes last."""
-        return self._everybody(merge.join, lambda user: user, _Count.user, report)
+        return self._everybody(merge.join, lambda user: user, merge.counted, report)
 
     def listed(self, mapping: Mapping, report: Callable[[list[Problem]], None]) -> Iterator[list[AccountRow]]:
         """``everyone`` as far as a sweep compares it."""
@@ -154,14 +151,14 @@ class Reader:
         def read(account: RemoteAccount, link: Link | None, owners: frozenset[str]) -> merge.Row:
             return merge.row(account, link, owners, mapping)
 
-        for some in self._everybody(read, lambda user: merge.row_of(user, mapping), _Count.row, report):
+        for some in self._everybody(read, lambda user: merge.row_of(user, mapping), lambda row: row.counted, report):
             yield [row.columns for row in some]
 
     def _everybody(
         self,
         read: Callable[[RemoteAccount, Link | None, frozenset[str]], _One],
         shaped: Callable[[DirectoryUser], _One],
-        counted: Callable[["_Count", _One, RemoteAccount | None], None],
+        counted: Callable[[_One], merge.Counted],
         report: Callable[[list[Problem]], None],
     ) -> Iterator[list[_One]]:
         """The end writes down what a whole listing shows."""
@@ -177,12 +174,12 @@ class Reader:
                     one = shaped(self._newer(merge.join(account, link, owners), recent))
                 else:
                     one = read(account, link, owners)
-                counted(count, one, account)
+                count.add(counted(one), account)
                 found.append(one)
             yield found
         if late := [shaped(user) for user in self._late(listing, recent)]:
             for one in late:
-                counted(count, one, None)
+                count.add(counted(one), None)
             yield late
         self._keep(count, listing, mark)
         self._note_unread(listing.problems)
@@ -313,18 +310,9 @@ class _Count:
         self.shown_owners: dict[str, str] = {}
         self._active: dict[str, bool] = {}
 
-    def user(self, user: DirectoryUser, account: RemoteAccount | None) -> None:
+    def add(self, one: merge.Counted, account: RemoteAccount | None) -> None:
         """``account``: as listed; None for one that the listing doesn't show yet."""
-        owner = user.role is Role.OWNER
-        self._add(user.id, user.active, user.managed, owner, user.hidden, account)
-
-    def row(self, row: merge.Row, account: RemoteAccount | None) -> None:
-        columns, managed, owner, hidden = row
-        self._add(columns[_ID], columns[_ACTIVE], managed, owner, hidden, account)
-
-    def _add(
-        self, user_id: str, active: bool, managed: bool, owner: bool, hidden: bool, account: RemoteAccount | None
-    ) -> None:
+        user_id, active, managed, owner, hidden = one
         self.managed_active += managed and active
         if not active:
             self.inactive.add(user_id)

@@ -18,7 +18,7 @@ from datetime import datetime, timedelta
 from msgspec.structs import replace
 
 from agent.directory.port import Draft
-from agent.directory.remote import change, vanished
+from agent.directory.remote import change, merge
 from agent.directory.remote.caller import READ_BACK, RemoteCaller
 from agent.directory.remote.ledger import IntendedBody, Ledger, intended
 from agent.directory.remote.lookup import Resource
@@ -89,8 +89,7 @@ class Unfinished:
         """What became of an account that was to be deactivated; None: it is active."""
         found = self._reader.resource(before.id, patience=READ_BACK)
         if found is None:
-            vanished.check(self._reader, before)
-            return vanished.ended(before, after)
+            return self._vanished(before, after)
         return None if found.account.active else found
 
     def _find(self, intent: Intent) -> Resource | None:
@@ -108,14 +107,29 @@ class Unfinished:
             self._ledger.done(call, user, now).result()
             return True
         if found is None and body.before is not None and _ends(body):
-            vanished.check(self._reader, body.before)
-            self._ledger.done(call, vanished.ended(body.before, body.after), now).result()
+            self._ledger.done(call, self._vanished(body.before, body.after), now).result()
             return True
         mine = intent.holder == self._ledger.holder and not self._ledger.is_running(intent.id)
         if now - intent.at < (OWN_GRACE if mine else GRACE):
             return False
         self._ledger.undone(call, _NOT_THERE, now, refused=False)
         return True
+
+    def _vanished(self, before: DirectoryUser, after: DirectoryUser) -> DirectoryUser:
+        """An account that a read by id doesn't find: nobody can sign in with it, so it counts as deactivated.
+
+        A 404 for one account alone proves little: an address that leads elsewhere answers so too. Only a remote that answers
+        a search, and doesn't find the account by it either, has no such account. Some hide those that are inactive. Its
+        name, profile and role are as they were read last.
+        """
+        account = self._reader.finder.by_user_name(before.user_name, patience=READ_BACK)
+        if account is not None and account.id == before.id:
+            raise DirectoryUnavailable(
+                f"The remote OpsHelm finds {before.user_name} by name and says that there is no such account. Whether it is "
+                "active can't be told; try again later."
+            )
+        known = replace(after, user_name=before.user_name, profile=before.profile, role=before.role)
+        return replace(known, version=merge.version(known))
 
     def _happened(self, body: IntendedBody, found: Resource) -> bool:
         if body.before is None or (_ends(body) and not found.account.active):

@@ -96,27 +96,16 @@ def decode(raw: bytes | msgspec.Raw, *, nul: bool | None = None) -> RemoteAccoun
     return _lenient(raw)
 
 
-def rough_identity(raw: bytes | msgspec.Raw) -> tuple[str, str]:
-    """Id and userName of an unreadable account, as far as they can be told."""
+def rough_identity(raw: bytes | msgspec.Raw) -> tuple[str, str, str]:
+    """Id, userName and externalId of an unreadable account, as far as they can be told."""
     try:
         value = _any(raw)
     except UNDECODABLE:
-        return "", ""
-    if not isinstance(value, dict):
-        return "", ""
-    names = {key.lower(): item for key, item in value.items()}
-    return tuple(str(names[n]) if isinstance(names.get(n), str | int) else "" for n in ("id", "username"))  # type: ignore[return-value]
-
-
-def rough_external_id(raw: bytes | msgspec.Raw) -> str:
-    """As ``rough_identity``; "" where there is none."""
-    try:
-        value = _any(raw)
-    except UNDECODABLE:
-        return ""
+        return "", "", ""
     names = {key.lower(): item for key, item in value.items()} if isinstance(value, dict) else {}
-    found = names.get("externalid")
-    return found if isinstance(found, str) else ""
+    user_id, login = (str(names[n]) if isinstance(names.get(n), str | int) else "" for n in ("id", "username"))
+    okta_id = names.get("externalid")
+    return user_id, login, okta_id if isinstance(okta_id, str) else ""
 
 
 def _lenient(raw: bytes | msgspec.Raw) -> RemoteAccount:
