@@ -57,19 +57,19 @@ def _schema(urn: str, name: str, attributes: Iterable[Attribute]) -> Schema:
 
 
 #: What users have, as models of scim2-models. externalId is theirs already, of every resource.
-Enterprise = Extension.from_schema(_schema(ENTERPRISE_URN, "Enterprise", ENTERPRISE.subs))
-AUser: type[Resource[Any]] = Resource.from_schema(
-    _schema(CORE_URN, "AUser", (attribute for attribute in CORE if attribute is not EXTERNAL_ID))
-).__class_getitem__(Enterprise)
+EnterpriseModel = Extension.from_schema(_schema(ENTERPRISE_URN, "Enterprise", ENTERPRISE.subs))
+UserModel: type[Resource[Any]] = Resource.from_schema(
+    _schema(CORE_URN, "User", (attribute for attribute in CORE if attribute is not EXTERNAL_ID))
+).__class_getitem__(EnterpriseModel)
 
 #: What clients that are not Okta send (Entra): removes with a value, unknown attributes. A replace of a value that isn't
 #: there is noTarget (RFC 7644 §3.5.2.3) …
 POLICY = ScimPolicy(unknown=ScimPolicy.Unknown.ignore, remove_value_as_filter=ScimPolicy.RemoveValue.apply)
 #: … and an add makes it.
 _ADDING = POLICY.model_copy(update={"unmatched_path_filter": ScimPolicy.UnmatchedPathFilter.create})
-_FILTER = ScimFilter.__class_getitem__(AUser)
-_PATH = Path.__class_getitem__(AUser)
-_PATCH: type[PatchOp[Resource[Any]]] = PatchOp.__class_getitem__(AUser)
+_FILTER = ScimFilter.__class_getitem__(UserModel)
+_PATH = Path.__class_getitem__(UserModel)
+_PATCH: type[PatchOp[Resource[Any]]] = PatchOp.__class_getitem__(UserModel)
 
 
 def warm_up() -> None:
@@ -216,7 +216,7 @@ def _require_writable(text: str, op: str) -> None:
 
 def apply_patch(patch: PatchOp[Resource[Any]], value: dict[str, Any]) -> dict[str, Any]:
     """The user as a plain object after the PATCH."""
-    user = AUser.model_validate(value, scim_policy=POLICY)
+    user = UserModel.model_validate(value, scim_policy=POLICY)
     try:
         for operation in patch.operations or ():
             policy = _ADDING if operation.op == PatchOperation.Op.add else POLICY

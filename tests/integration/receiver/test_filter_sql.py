@@ -236,7 +236,7 @@ def in_memory(user: DirectoryUser) -> Any:
         for item in value.get(name, ()):
             # RFC 7643 §2.4: assumed to be false where it isn't said.
             item.setdefault("primary", False)
-    return library.AUser.model_validate(value, scim_policy=library.POLICY)
+    return library.UserModel.model_validate(value, scim_policy=library.POLICY)
 
 
 @pytest.fixture(scope="module", params=["sqlite", "postgresql"])
@@ -258,7 +258,7 @@ def directory(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathF
 @pytest.mark.parametrize("text", FILTERS)
 def test_sql_finds_whom_scim2_models_finds(directory: SqlDirectory, text: str) -> None:
     everybody = list(directory.search(None, 1, 100).users)
-    bound = ScimFilter[library.AUser](text)
+    bound = ScimFilter[library.UserModel](text)
     with POLICY:
         wanted = [user.user_name for user in everybody if bound.match(in_memory(user))]
         others = [user.user_name for user in everybody if not bound.match(in_memory(user))]

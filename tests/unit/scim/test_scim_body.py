@@ -225,5 +225,5 @@ _USERS = st.fixed_dictionaries(
 @given(_USERS)
 def test_a_body_is_read_as_scim2_models_reads_it(value: dict[str, Any]) -> None:
     schemas = [CORE_URN, ENTERPRISE_URN]
-    oracle = library.AUser.model_validate({"schemas": schemas, **value}, scim_policy=ScimPolicy(unknown="ignore"))
+    oracle = library.UserModel.model_validate({"schemas": schemas, **value}, scim_policy=ScimPolicy(unknown="ignore"))
     assert body.read(value) == body.read(oracle.model_dump())

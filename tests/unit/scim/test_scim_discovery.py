@@ -42,7 +42,7 @@ def shapes(attributes: list[dict[str, Any]], prefix: str = "") -> dict[str, tupl
     return found
 
 
-@pytest.mark.parametrize(("urn", "model"), [(CORE_URN, library.AUser), (ENTERPRISE_URN, library.Enterprise)])
+@pytest.mark.parametrize(("urn", "model"), [(CORE_URN, library.UserModel), (ENTERPRISE_URN, library.EnterpriseModel)])
 def test_the_schema_document_and_the_model_of_scim2_models_agree(urn: str, model: Any) -> None:
     document = msgspec.json.decode(discovery.schemas(BASE)[urn])
     theirs = shapes(model.to_schema().model_dump()["attributes"])
