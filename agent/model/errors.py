@@ -4,6 +4,7 @@
 
     AgentError                    1   something went wrong; nothing was changed beyond what is journalled
     ├── UsageError                2   the command line asked for something that makes no sense
+    │   ├── Unaddressable         2   no address of Okta's can name it: it is no id that Okta gave
     │   ├── ConfigError           2   the configuration is wrong; lists every problem at once
     │   └── NoDatabase            2   there is no database where the settings say, and this command makes none
     ├── StoreError                1   the agent's own database
@@ -58,6 +59,10 @@ class AgentError(Exception):
 class UsageError(AgentError):
     code = "usage"
     exit_code = 2
+
+
+class Unaddressable(UsageError):
+    """Of one person; the others can be read."""
 
 
 class ConfigError(UsageError):

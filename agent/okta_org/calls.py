@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any, TypeVar
 from urllib.parse import quote, urlencode, urlsplit
 
-from agent.model.errors import UsageError
+from agent.model.errors import Unaddressable, UsageError
 from agent.model.okta import App, AppUser, EventHook, LogEvent, OktaUser
 from agent.okta_org import decode
 from agent.okta_org.call import Call
@@ -23,6 +23,8 @@ _events = decode.page(LogEvent, decode.log_event)
 
 #: Okta's largest page of users when a filter or a search is given.
 USERS_PER_PAGE = 200
+#: Characters with which a login is searched for instead of being asked for by its address.
+_UNADDRESSABLE = frozenset("/?#%+ ;\\")
 
 
 def org() -> Call[dict[str, Any]]:
@@ -236,8 +238,16 @@ def moment(at: datetime) -> str:
     return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z"
 
 
+def addressable(value: str) -> bool:
+    """Whether a path can name it. Okta answers 404 or 405 to some characters, however they are encoded.
+
+    These would reach another endpoint: "" lists everybody, "me" is the token's owner.
+    """
+    return value not in ("", ".", "..", "me") and _UNADDRESSABLE.isdisjoint(value)
+
+
 def segment(value: str) -> str:
-    """One segment of a path. These would reach another endpoint: "" lists everybody, "me" is the token's owner."""
-    if value in ("", ".", "..", "me"):
-        raise UsageError(f'"{value}" is not an id or a login of Okta.')
+    """One segment of a path."""
+    if not addressable(value):
+        raise Unaddressable(f'"{value}" is not an id of Okta.')
     return quote(value, safe="")

@@ -16,8 +16,10 @@ from concurrent.futures import Future
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from agent.model.errors import ConfigError, OktaNotFound, OktaRejected, OktaUnreachable
+from agent.model.errors import ConfigError, OktaNotFound, OktaRejected, OktaUnreachable, Unaddressable
 from agent.model.okta import App, AppUser, EventHook, LogEvent, OktaUser, Person
+from agent.model.people import login_key
+from agent.model.users import identity_key
 from agent.okta_org import calls
 from agent.okta_org.call import Call, Reply
 from agent.okta_org.caller import CONCURRENT, Credentials, OktaCaller
@@ -130,7 +132,7 @@ class OktaOrg:
         """One direct read. ``app_user`` is None only where Okta says 404 of it while the app itself still answers."""
         return self._wait(self._person(okta_id, self._allowance()))
 
-    def people(self, okta_ids: Sequence[str]) -> Iterator[Person]:
+    def people(self, okta_ids: Sequence[str]) -> Iterator[Person | Unaddressable]:
         """The same for many, up to eight at a time, in the order of ``okta_ids``."""
         allowance = self._allowance()
         ahead: deque[Future[Person]] = deque()
@@ -138,14 +140,20 @@ class OktaOrg:
             for okta_id in okta_ids:
                 ahead.append(self._submit(self._person(okta_id, allowance)))
                 if len(ahead) >= CONCURRENT:
-                    yield ahead.popleft().result()
+                    yield _person_of(ahead.popleft())
             while ahead:
-                yield ahead.popleft().result()
+                yield _person_of(ahead.popleft())
         finally:
             for future in ahead:
                 future.cancel()
 
     def user(self, id_or_login: str) -> OktaUser | None:
+        """By id, login or short login; a login that no address can name is searched for."""
+        if id_or_login and not calls.addressable(id_or_login):
+            named = (
+                user for user in self.find_users_by(login=id_or_login) if login_key(user) == identity_key(id_or_login)
+            )
+            return next(named, None)
         return self._wait(self._user(id_or_login, self._allowance()))
 
     def find_users_by(self, *, login: str | None = None, email: str | None = None) -> list[OktaUser]:
@@ -292,6 +300,13 @@ class OktaOrg:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
+
+
+def _person_of(future: "Future[Person]") -> Person | Unaddressable:
+    try:
+        return future.result()
+    except Unaddressable as error:
+        return error
 
 
 async def _open(settings: "OktaSettings") -> "Sdk":

@@ -12,6 +12,7 @@ from msgspec import Struct
 from agent.model.absence import AbsenceAnswer, Proof
 from agent.model.cases import CurrentAccount
 from agent.model.desired import DesiredRow, Wanted
+from agent.model.errors import Unaddressable
 from agent.model.guard import GuardLimits, is_disproved
 from agent.model.okta import Person
 from agent.okta_org.org import OktaOrg
@@ -51,7 +52,9 @@ class AbsenceProver(Struct, frozen=True, kw_only=True):
         found.answers += [(account, rest) for account in accounts[found.asked :]]
         return found
 
-    def _answers(self, accounts: Sequence[CurrentAccount]) -> Iterator[tuple[CurrentAccount, Person | None]]:
+    def _answers(
+        self, accounts: Sequence[CurrentAccount]
+    ) -> Iterator[tuple[CurrentAccount, Person | Unaddressable | None]]:
         """None: no Okta id is kept, and no Okta user has the login."""
         people = self.okta.people([a.okta_id for a in accounts if a.okta_id is not None])
         for account in accounts:
@@ -62,7 +65,11 @@ class AbsenceProver(Struct, frozen=True, kw_only=True):
             yield account, None if user is None else self.okta.person(user.id)
 
 
-def answer(account: CurrentAccount, person: Person | None, projector: Projector, now: datetime) -> Proof:
+def answer(
+    account: CurrentAccount, person: Person | Unaddressable | None, projector: Projector, now: datetime
+) -> Proof:
+    if isinstance(person, Unaddressable):
+        return Proof(answer=AbsenceAnswer.UNPROVABLE, detail=person.detail)
     if person is None:
         detail = f"no Okta id is kept for {account.user_name}, and no Okta user has this login"
         return Proof(answer=AbsenceAnswer.UNPROVABLE, detail=detail)

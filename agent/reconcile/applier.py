@@ -12,6 +12,7 @@ from msgspec import Struct, field
 from agent.directory.port import Ended, WriteContext
 from agent.model.cases import Want
 from agent.model.codes import ActionKind, ActionState, HeldCode
+from agent.model.errors import Unaddressable
 from agent.model.guard import ends_access, exempt
 from agent.model.plan import Action, Plan
 from agent.reconcile.planner import Planner, Proposal
@@ -119,6 +120,9 @@ class Applier(Struct, frozen=True, kw_only=True):
         again = [w for okta_id, w in apply.proposal.wants.items() if okta_id in granting and w.read_at < old]
         moved: dict[str, str] = {}
         for want, person in zip(again, self.planner.okta.people([w.okta_id for w in again]), strict=True):
+            if isinstance(person, Unaddressable):
+                moved[want.okta_id] = person.detail
+                continue
             projected = self.planner.projector.read(person, self.planner.clock())
             if projected is None:
                 moved[want.okta_id] = "no longer assigned in Okta"

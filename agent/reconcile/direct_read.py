@@ -16,7 +16,7 @@ from agent.directory.port import Directory
 from agent.model.absence import AbsenceAnswer, Proof, concerns
 from agent.model.cases import CurrentAccount, Pair
 from agent.model.codes import FindingCode
-from agent.model.errors import AgentError, NotFound, Unreadable
+from agent.model.errors import AgentError, NotFound, Unaddressable, Unreadable
 from agent.model.mapping import Mapping
 from agent.model.okta import Person
 from agent.model.plan import Finding
@@ -62,18 +62,18 @@ class DirectReader(Struct, frozen=True, kw_only=True):
         found = PeopleRead()
         people: dict[str, Pair | None] = {}
         without: list[DirectoryUser] = []
-        unread: list[Unreadable] = []
+        unread: list[Unreadable | Unaddressable] = []
         readable = 0
         waiting = self._first(who, without, found, unread)
         while waiting and len(people) < LONGEST_CHAIN + len(who.okta_ids) + len(who.directory_ids):
             okta_id = waiting.pop(0)
             if okta_id in people:
                 continue
-            person = found.persons[okta_id] = self.okta.person(okta_id)
             people[okta_id] = None
             try:
+                person = found.persons[okta_id] = self.okta.person(okta_id)
                 people[okta_id] = pair = self._person(person, found)
-            except Unreadable as exc:
+            except (Unreadable, Unaddressable) as exc:
                 unread.append(exc)
                 found.findings.append(_unreadable(okta_id, exc, okta_id))
                 continue
@@ -91,7 +91,7 @@ class DirectReader(Struct, frozen=True, kw_only=True):
         return found
 
     def _first(
-        self, who: Selection, without: list[DirectoryUser], found: PeopleRead, unread: list[Unreadable]
+        self, who: Selection, without: list[DirectoryUser], found: PeopleRead, unread: list[Unreadable | Unaddressable]
     ) -> list[str]:
         """Okta user ids of those who were asked for; ``without``: accounts of which Okta knows nobody."""
         ids = list(who.okta_ids)
@@ -182,7 +182,7 @@ def not_disproved(absences: Sequence[tuple[CurrentAccount, Proof]]) -> list[tupl
     return [(account, proof) for account, proof in absences if proof.answer is not AbsenceAnswer.PRESENT]
 
 
-def _unreadable(login: str, exc: Unreadable, okta_id: str | None) -> Finding:
+def _unreadable(login: str, exc: Unreadable | Unaddressable, okta_id: str | None) -> Finding:
     return Finding(code=FindingCode.UNREADABLE, login=login, detail=exc.detail, okta_id=okta_id)
 
 

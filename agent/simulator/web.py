@@ -22,6 +22,8 @@ from agent.simulator.replies import refuse
 
 Headers = list[tuple[bytes, bytes]]
 #: Served without a token.
+_NOT_FOUND = (b"%2F", b"%5C", b"%3B")
+_NOT_ALLOWED = (b"%3F", b"%23", b"%25", b"%2B", b"%20")
 _OPEN = ("/.well-known/", "/oauth2/", "/simulator/")
 
 
@@ -79,6 +81,12 @@ class Gate:
         try:
             if not scope["path"].startswith(_OPEN):
                 scope["okta_client"] = auth.authenticate(self._org, scope)
+            # No address names such a person, however it is encoded; Okta says so in one of two ways.
+            segments = scope["raw_path"].partition(b"?")[0].upper()
+            if any(code in segments for code in _NOT_FOUND):
+                return ApiError("E0000008")
+            if any(code in segments for code in _NOT_ALLOWED):
+                return ApiError("E0000022")
         except ApiError as exc:
             return exc
         return None

@@ -347,3 +347,17 @@ def test_nothing_before_the_pins_nor_with_other_ones_nor_on_a_restored_copy(b: B
         b.store.write(lambda conn, change=change: conn.exec_driver_sql(f"UPDATE account SET {change}"))
         frozen(b, plan, why)
     assert b.importer.survey().matches != ()
+
+
+@pytest.mark.parametrize("login", ["a/b@example.com", "a?b@example.com", "a#b@example.com", "a%b@example.com"])
+def test_a_login_that_no_address_can_name_is_looked_up_by_a_search(b: Box, login: str) -> None:
+    b.account(login)
+    b.account("other@example.com")
+    found = {m.account.user_name: m.kind for m in b.importer.survey().matches}
+    assert found == {login: MatchClass.NONE, "other@example.com": MatchClass.NONE}
+    okta_id = b.okta_user(login)
+    found = {m.account.user_name: m.kind for m in b.importer.survey().matches}
+    assert found == {login: MatchClass.EXACT, "other@example.com": MatchClass.NONE}
+    report = b.apply(b.named(login))
+    assert report.outcome in ("applied", "done"), report
+    assert b.row(login).okta_id == okta_id

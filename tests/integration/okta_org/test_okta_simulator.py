@@ -5,7 +5,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from agent.model.errors import OktaDenied, OktaNotFound, OktaRejected, OktaUnreachable
+from agent.model.errors import OktaDenied, OktaNotFound, OktaRejected, OktaUnreachable, Unaddressable
+from agent.model.okta import Person
 from agent.okta_org import OktaOrg
 from agent.settings import OktaSettings
 from agent.simulator import SimulatedOrg
@@ -40,6 +41,28 @@ def org(simulated, reach) -> OktaOrg:
 
 def profile(name: str) -> dict:
     return {"login": name, "email": name, "firstName": "New", "lastName": "Person"}
+
+
+@pytest.mark.parametrize("name", ["a/b", "a?b", "a#b", "a%b", "a+b", "a b", "a\\b"])
+def test_a_login_that_no_address_can_name_is_found_by_a_search(
+    simulated: SimulatedOrg, org: OktaOrg, name: str
+) -> None:
+    login = f"{name}@example.com"
+    made = org.create_user({"login": login, "email": "x@example.com", "firstName": "A", "lastName": "B"}, activate=True)
+    found = org.user(login.upper())
+    assert found is not None
+    assert found.id == made.id
+    assert org.user(f"other-{login}") is None
+
+
+def test_one_id_that_no_address_can_name_does_not_end_the_reading_of_the_others(
+    simulated: SimulatedOrg, org: OktaOrg
+) -> None:
+    known = simulated.state()[0]["okta_id"]
+    first, odd, last = org.people([known, "00u/1", known])
+    assert isinstance(odd, Unaddressable)
+    assert isinstance(first, Person)
+    assert first == last
 
 
 def test_everybody_is_listed_whatever_the_size_of_the_pages(simulated, org):

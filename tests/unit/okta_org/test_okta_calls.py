@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.model.errors import UsageError
+from agent.model.errors import Unaddressable, UsageError
 from agent.okta_org import calls
 
 
@@ -18,7 +18,13 @@ def test_an_id_that_would_reach_another_endpoint_is_refused(call, value):
         call(value)
 
 
-@given(st.text(min_size=1).filter(lambda v: v not in (".", "..", "me")))
+@pytest.mark.parametrize("character", "/?#%+ ;\\")
+def test_an_id_that_no_address_of_okta_can_name_is_refused(character):
+    with pytest.raises(Unaddressable):
+        calls.app_user("0oa1", f"00u{character}1")
+
+
+@given(st.text(min_size=1).filter(calls.addressable))
 def test_an_id_stays_one_segment_whatever_it_holds(value):
     try:
         value.encode()
