@@ -205,10 +205,10 @@ def findings(invocation: Invocation, as_csv: bool) -> None:
 
     docs/codes.md says what each code means.
     """
-    from agent.store import findings as store_findings
+    from agent.store import runs as store_runs
 
     with invocation.read() as conn:
-        latest = store_findings.latest(conn)
+        latest = store_runs.latest_findings(conn)
     found = latest.findings if latest else ()
     rows = [finding_json(finding) for finding in found]
     text = csv_text(FINDING_FIELDS, rows) if as_csv else findings_text(found) or "No findings."

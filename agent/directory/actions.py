@@ -17,10 +17,9 @@ from datetime import datetime
 from agent.directory.port import Draft, Ended
 from agent.model.codes import ActionKind, ActionState, HeldCode, RefusalCode
 from agent.model.errors import AgentError, NotFound, Refused, VersionConflict
-from agent.model.fulfilment import profile_values
 from agent.model.mapping import apply
 from agent.model.paths import EMAIL_PATH
-from agent.model.plan import Action
+from agent.model.plan import Action, profile_values
 from agent.model.users import DirectoryUser, Profile
 from agent.store import plans
 from agent.store.engine import Connection

@@ -12,9 +12,8 @@ from datetime import datetime
 
 from agent.directory.port import Directory
 from agent.imports import link_watch
-from agent.imports.carrier import Carrier, Failed
+from agent.imports.carrier import Carrier, Failed, Recorder
 from agent.imports.planner import AccountActions, Choice, choose, decisions_of, groups, moved, plan_of, too_many
-from agent.imports.recorder import Recorder
 from agent.imports.survey import Assigned, Survey, Surveyor
 from agent.model.codes import ActionState, HeldCode
 from agent.model.errors import DirectoryUnavailable, HeldBack, OktaError, UsageError

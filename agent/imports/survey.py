@@ -76,7 +76,8 @@ class Survey(Struct, frozen=True, kw_only=True):
 
 class Surveyor:
     def __init__(self, store: Store, directory: Directory, okta: OktaOrg, settings: Settings) -> None:
-        self._store, self._directory, self._okta, self._settings = store, directory, okta, settings
+        self._store, self._directory, self._okta = store, directory, okta
+        self._names = settings.receiver.names
 
     def everybody(self, progress: Progress) -> Survey:
         """Every active account that the app doesn't know, and the managed ones that are not assigned."""
@@ -118,10 +119,7 @@ class Surveyor:
             progress.step("reading the app's users", apps.seen)
         candidates = [account for account in accounts if apps.of(account) is None]
         known = Knowledge(
-            rules=self._settings.receiver.names,
-            app_users=apps.by_okta_id,
-            made=_made(candidates, rows, people),
-            decisions=decisions,
+            rules=self._names, app_users=apps.by_okta_id, made=_made(candidates, rows, people), decisions=decisions
         )
         return Survey(
             matches=tuple(match_all(candidates, people, known)),

@@ -21,10 +21,9 @@ from agent.model.okta import App, AppUser, EventHook, LogEvent, OktaUser, Person
 from agent.model.people import login_key
 from agent.model.users import identity_key
 from agent.okta_org import calls
-from agent.okta_org.call import Call, Reply
+from agent.okta_org.call import Call, Reply, Trail, on_this_org
 from agent.okta_org.caller import CONCURRENT, Credentials, OktaCaller
 from agent.okta_org.limits import CallAllowance, RateBudget, RateLimits
-from agent.okta_org.links import Trail, on_this_org
 
 if TYPE_CHECKING:
     from agent.okta_org.sdk import Sdk

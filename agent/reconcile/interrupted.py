@@ -15,9 +15,8 @@ from msgspec import Struct
 
 from agent.directory.port import Directory
 from agent.model.codes import ActionKind, ActionState, PlanStatus
-from agent.model.fulfilment import fulfilled
 from agent.model.guard import Identity
-from agent.model.plan import Action
+from agent.model.plan import Action, fulfilled
 from agent.model.users import DirectoryUser, identity_key
 from agent.store import plans
 from agent.store.engine import Connection, Store

@@ -28,7 +28,7 @@ from agent.runs.frame import Progress
 from agent.runs.preflight import Binding
 from agent.settings import Settings
 from agent.store import account as account_row
-from agent.store import alarms, compare, failed_people, imports, staging
+from agent.store import alarms, compare, plans, staging
 from agent.store import windows as counters
 from agent.store.engine import Connection, Store
 
@@ -110,7 +110,7 @@ class Planner(Struct, frozen=True, kw_only=True):
                 pairs = list(compare.differing(conn, relation))
                 absent = [account for account in compare.absent(conn, relation) if concerns(account)]
                 # For import, never for this run.
-                local, first = imports.candidates(conn, _NAMED, relation)
+                local, first = compare.only_local(conn, _NAMED, relation)
         proofs = self._prove(absent, swept.people, grant, progress)
         swept.counts.pop("read")
         if local:
@@ -228,7 +228,7 @@ def _owners(compared: Comparison) -> frozenset[str]:
     return frozenset(account.id for account in accounts if account.active and account.role is Role.OWNER)
 
 
-def _import_candidates(total: int, first: Sequence[imports.LocalAccount]) -> tuple[Finding, ...]:
+def _import_candidates(total: int, first: Sequence[compare.LocalAccount]) -> tuple[Finding, ...]:
     """Local accounts that Okta's app doesn't have: named while they are few. To bring them in is a person's to ask for."""
     code = FindingCode.IMPORT_CANDIDATE
     if total > _NAMED:
@@ -277,7 +277,7 @@ def _quarantine(conn: Connection, now: datetime) -> str:
 
 
 def _failing(conn: Connection, now: datetime) -> Iterable[tuple[str, str]]:
-    for person in failed_people.since(conn, now - _REMEMBER):
+    for person in plans.failed_people(conn, now - _REMEMBER):
         again = person.last + min(_LONGEST_WAIT, _FIRST_WAIT * 2 ** min(person.times - 1, 10))
         if again > now:
             yield (

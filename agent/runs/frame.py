@@ -35,7 +35,7 @@ from agent.model.errors import (
 )
 from agent.okta_org.org import OktaOrg
 from agent.runs.report import Outcome, RunReport
-from agent.store import findings, lease, runs
+from agent.store import lease, runs
 from agent.store.engine import Connection, Store
 from agent.store.lease import Lease
 from agent.store.runs import RunEnd, RunRequest
@@ -162,7 +162,7 @@ class Frame(Struct, frozen=True, kw_only=True):
         )
 
         def work(conn: Connection) -> None:
-            findings.save(conn, report.run_id, report.findings)
+            runs.add_findings(conn, report.run_id, report.findings)
             runs.finish(conn, report.run_id, end, now)
 
         self.store.write(work)

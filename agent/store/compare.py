@@ -19,6 +19,7 @@ from collections.abc import Iterator
 from enum import Enum
 from typing import Any
 
+from msgspec import Struct
 from sqlalchemy import (
     Connection,
     FromClause,
@@ -27,6 +28,7 @@ from sqlalchemy import (
     bindparam,
     case,
     exists,
+    false,
     func,
     literal_column,
     or_,
@@ -253,3 +255,39 @@ _tables: dict[Relation, Any] = {Relation.USERS: users, Relation.LISTED: director
 _differing = {relation: Fixed(_differing_in(table)) for relation, table in _tables.items()}
 _twins = {relation: Fixed(_twins_in(table)) for relation, table in _tables.items()}
 _absent = {relation: Fixed(_absent_in(table)) for relation, table in _tables.items()}
+
+
+class LocalAccount(Struct, frozen=True, kw_only=True):
+    id: str
+    user_name: str
+
+
+def only_local(conn: Connection, limit: int, relation: Relation) -> tuple[int, list[LocalAccount]]:
+    """How many active local accounts no app user of the sweep means, and the first ``limit`` of them by userName.
+
+    ``conn`` is that of ``Staging.snapshot``.
+    """
+    listed = relation is Relation.LISTED
+    side = directory_rows if listed else users
+    named = select(sweep_rows.c.external_id).where(sweep_rows.c.external_id.is_not(None))
+    called = select(sweep_rows.c.user_name_key)
+    inner, key = side.alias("i"), "n" if listed else "seq"
+    unmanaged = (inner.c.origin == "local") | ((inner.c.origin == "okta") & inner.c.okta_id.is_(None))
+    shown = [] if listed else [users.c.hidden == false()]
+    found = (
+        select(side.c.id, side.c.user_name)
+        .where(
+            *shown,
+            side.c.active == true(),
+            # Few, and found by one scan: in the order of the names each account would be fetched by itself.
+            side.c[key].in_(select(inner.c[key]).where(unmanaged)),
+            side.c.id.not_in(named),
+            side.c.user_name_key.not_in(called),
+        )
+        .order_by(side.c.user_name_key)
+    )
+    # One scan where they are few, as they usually are.
+    first = [LocalAccount(id=row.id, user_name=row.user_name) for row in conn.execute(found.limit(limit + 1))]
+    if len(first) <= limit:
+        return len(first), first
+    return conn.execute(select(func.count()).select_from(found.subquery())).scalar_one(), first[:limit]

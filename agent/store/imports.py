@@ -13,13 +13,10 @@ from collections.abc import Collection
 from datetime import datetime
 
 from msgspec import Struct
-from sqlalchemy import Connection, false, func, insert, select, true, update
+from sqlalchemy import Connection, func, insert, select, update
 
 from agent.model.matching import ImportState
-from agent.store.compare import Relation
-from agent.store.staging import directory_rows, sweep_rows
 from agent.store.tables import imports as table
-from agent.store.tables import users
 
 OPEN = (ImportState.INTENDED, ImportState.CREATED, ImportState.LINKING)
 
@@ -124,42 +121,6 @@ def ended(conn: Connection, directory_id: str, error: str, now: datetime) -> Non
 def failed(conn: Connection, directory_id: str, error: str) -> None:
     """Not done, and open: the next import looks before it tries again."""
     _set(conn, directory_id, error=error)
-
-
-class LocalAccount(Struct, frozen=True, kw_only=True):
-    id: str
-    user_name: str
-
-
-def candidates(conn: Connection, limit: int, relation: Relation) -> tuple[int, list[LocalAccount]]:
-    """How many active local accounts no app user of the sweep means, and the first ``limit`` of them by userName.
-
-    ``conn`` is that of ``Staging.snapshot``.
-    """
-    listed = relation is Relation.LISTED
-    side = directory_rows if listed else users
-    named = select(sweep_rows.c.external_id).where(sweep_rows.c.external_id.is_not(None))
-    called = select(sweep_rows.c.user_name_key)
-    inner, key = side.alias("i"), "n" if listed else "seq"
-    unmanaged = (inner.c.origin == "local") | ((inner.c.origin == "okta") & inner.c.okta_id.is_(None))
-    shown = [] if listed else [users.c.hidden == false()]
-    found = (
-        select(side.c.id, side.c.user_name)
-        .where(
-            *shown,
-            side.c.active == true(),
-            # Few, and found by one scan: in the order of the names each account would be fetched by itself.
-            side.c[key].in_(select(inner.c[key]).where(unmanaged)),
-            side.c.id.not_in(named),
-            side.c.user_name_key.not_in(called),
-        )
-        .order_by(side.c.user_name_key)
-    )
-    # One scan where they are few, as they usually are.
-    first = [LocalAccount(id=row.id, user_name=row.user_name) for row in conn.execute(found.limit(limit + 1))]
-    if len(first) <= limit:
-        return len(first), first
-    return conn.execute(select(func.count()).select_from(found.subquery())).scalar_one(), first[:limit]
 
 
 def _set(conn: Connection, directory_id: str, **values: object) -> None:

@@ -15,7 +15,7 @@ from sqlalchemy import Connection, bindparam, delete, exists, insert, or_, selec
 
 from agent.model.codes import ActionState, HeldCode, PlanStatus
 from agent.model.plan import Action, Finding, Plan
-from agent.store import findings as found
+from agent.store import runs
 from agent.store.statement import Fixed, micros
 from agent.store.tables import actions, plans
 
@@ -79,7 +79,7 @@ def save(
     if plan.actions:
         conn.execute(insert(actions), [_row(plan_id, action) for action in plan.actions])
     if plan.findings:
-        found.save(conn, run_id, plan.findings)
+        runs.add_findings(conn, run_id, plan.findings)
     return plan_id
 
 
@@ -195,6 +195,42 @@ def sent_actions(conn: Connection) -> list[SentAction]:
     return [SentAction(plan_id=row.plan_id, action=_action(row), sent_at=row.sent_at) for row in rows]
 
 
+class Failing(Struct, frozen=True, kw_only=True):
+    """Whose actions failed lately, and how often in a row."""
+
+    #: As agent.model.plan.Action.identity names the person.
+    person: str
+    times: int
+    last: datetime
+    error: str
+
+
+def failed_people(conn: Connection, start: datetime) -> list[Failing]:
+    """People whose last action, of those that were tried since ``start``, failed."""
+    tried = select(
+        actions.c.okta_id, actions.c.directory_id, actions.c.login, actions.c.state, actions.c.done_at, actions.c.error
+    ).where(actions.c.state.in_((ActionState.FAILED.value, ActionState.DONE.value)), actions.c.done_at >= start)
+    failed = tried.where(actions.c.state == ActionState.FAILED.value).order_by(actions.c.done_at)
+    found: dict[str, Failing] = {}
+    for row in conn.execute(failed):
+        person = row.okta_id or row.directory_id or row.login
+        before = found.get(person)
+        times = 1 + (before.times if before else 0)
+        found[person] = Failing(person=person, times=times, last=row.done_at, error=row.error)
+    if not found:
+        return []
+    people = list(found)
+    done = tried.where(
+        actions.c.state == ActionState.DONE.value,
+        actions.c.okta_id.in_(people) | actions.c.directory_id.in_(people) | actions.c.login.in_(people),
+    )
+    for row in conn.execute(done):
+        person = row.okta_id or row.directory_id or row.login
+        if person in found and row.done_at > found[person].last:
+            del found[person]
+    return list(found.values())
+
+
 def forget(conn: Connection, before: datetime) -> int:
     """Delete plans made before that wait for nobody."""
     open_states = (PlanStatus.HELD.value, PlanStatus.READY.value)
@@ -224,7 +260,7 @@ def _action(row: Any) -> Action:
 
 def _read(conn: Connection, row: Any) -> StoredPlan:
     mine = conn.execute(select(actions).where(actions.c.plan_id == row.id).order_by(actions.c.n)).all()
-    return _stored(row, mine, found.of_run(conn, row.run_id))
+    return _stored(row, mine, runs.findings_of(conn, row.run_id))
 
 
 def _stored(row: Any, mine: Sequence[Any], findings: tuple[Finding, ...]) -> StoredPlan:

@@ -1,12 +1,16 @@
-"""Runs: one row for each execution, with its start, end, counts and outcome."""
+"""Runs: one row for each execution, with its start, end, counts and outcome; and its findings, which nobody acted on."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
 import msgspec
 from msgspec import Struct, to_builtins
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, delete, func, insert, select, update
 
+from agent.model.codes import FindingCode
+from agent.model.plan import Finding
+from agent.store.tables import findings, plans
 from agent.store.tables import runs as table
 
 
@@ -80,8 +84,6 @@ def remove(conn: Connection, run_id: int) -> None:
 
 def forget(conn: Connection, before: datetime) -> int:
     """Delete runs that ended before, with their findings; those that have a plan go with it (plans.forget first)."""
-    from agent.store.tables import plans
-
     planned = select(plans.c.run_id)
     old = delete(table).where(table.c.started < before, table.c.ended.is_not(None), table.c.id.not_in(planned))
     return conn.execute(old).rowcount
@@ -97,3 +99,56 @@ def _read(row: Any) -> Run:
     values["counts"] = msgspec.json.decode(values["counts"] or "{}", type=dict[str, int])
     values["detail"] = values["detail"] or ""
     return Run(**values)
+
+
+# Findings
+
+
+class RunFindings(Struct, frozen=True, kw_only=True):
+    """The findings of one run."""
+
+    run_id: int
+    findings: tuple[Finding, ...]
+
+
+def add_findings(conn: Connection, run_id: int, found: Sequence[Finding]) -> None:
+    """Add to what the run has."""
+    start = conn.execute(
+        select(func.coalesce(func.max(findings.c.n), 0)).where(findings.c.run_id == run_id)
+    ).scalar_one()
+    rows = [
+        {
+            "run_id": run_id,
+            "n": start + n,
+            "code": one.code.value,
+            "login": one.login,
+            "detail": one.detail,
+            "directory_id": one.directory_id,
+            "okta_id": one.okta_id,
+        }
+        for n, one in enumerate(found, 1)
+    ]
+    if rows:
+        conn.execute(insert(findings), rows)
+
+
+def findings_of(conn: Connection, run_id: int) -> tuple[Finding, ...]:
+    rows = conn.execute(select(findings).where(findings.c.run_id == run_id).order_by(findings.c.n))
+    return tuple(_finding(row) for row in rows)
+
+
+def latest_findings(conn: Connection) -> RunFindings | None:
+    """Of the last sweep that ended; None where there was none."""
+    last = select(func.max(table.c.id)).where(table.c.kind == "sweep", table.c.ended.is_not(None))
+    run_id = conn.execute(last).scalar()
+    return None if run_id is None else RunFindings(run_id=run_id, findings=findings_of(conn, run_id))
+
+
+def _finding(row: Any) -> Finding:
+    return Finding(
+        code=FindingCode(row.code),
+        login=row.login,
+        detail=row.detail,
+        directory_id=row.directory_id,
+        okta_id=row.okta_id,
+    )

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 from agent.model.codes import ActionKind, ActionState, FindingCode, HeldCode, PlanStatus
 from agent.model.plan import Action, Change, Finding, Plan
-from agent.store import findings, plans, runs
+from agent.store import plans, runs
 from agent.store.engine import Store
 from agent.store.runs import RunEnd, RunRequest
 
@@ -128,11 +128,11 @@ def test_the_latest_findings_are_those_of_the_last_sweep_that_ended(store: Store
     for number, kind in ((1, "sweep"), (2, "single")):
         run_id = run(store, kind=kind)
         found = [Finding(code=FindingCode.PENDING, login=f"{number}@example.com", detail="d")]
-        store.write(lambda conn, r=run_id, f=found: findings.save(conn, r, f))
+        store.write(lambda conn, r=run_id, f=found: runs.add_findings(conn, r, f))
         store.write(lambda conn, r=run_id: runs.finish(conn, r, RunEnd(outcome="ok", exit_code=0), NOW))
     run(store)
     with store.read() as conn:
-        latest = findings.latest(conn)
+        latest = runs.latest_findings(conn)
     assert latest is not None
     assert [f.login for f in latest.findings] == ["1@example.com"]
 

@@ -12,7 +12,7 @@ from agent.cli.render import spreadsheet_safe
 from agent.model.codes import FindingCode
 from agent.model.plan import Finding
 from agent.settings import DatabaseSettings
-from agent.store import findings, runs, seal
+from agent.store import runs, seal
 from agent.store.engine import Store
 from agent.store.runs import RunEnd, RunRequest
 
@@ -155,7 +155,7 @@ def test_findings_come_from_the_last_sweep_and_are_safe_in_a_spreadsheet(
 
     def work(conn: Any) -> None:
         run = runs.start(conn, RunRequest(kind="sweep", trigger="cli", actor="test", dry=True), datetime.now(UTC))
-        findings.save(conn, run, [found])
+        runs.add_findings(conn, run, [found])
         runs.finish(conn, run, RunEnd(outcome="in_step", exit_code=0, counts={"people": 3}), datetime.now(UTC))
 
     write(folder, work)
