@@ -16,18 +16,15 @@ from agent.directory import transition
 from agent.directory.backend import AccountChange
 from agent.directory.port import ContextOf, Ended, WriteContext, Written
 from agent.directory.remote.call_clock import ticking
-from agent.directory.remote.reader import Reader
 from agent.directory.remote.transport import HURRIED
 from agent.directory.remote.wave import Waves
 from agent.directory.remote.width import Width
-from agent.directory.remote.writer import Writer
 from agent.model.codes import ActionKind, ActionState
 from agent.model.errors import AgentError, FenceLost, NotFound, StoreError, VersionConflict
 from agent.model.plan import Action
 from agent.model.users import identity_key
 from agent.store import plans
 from agent.store.crash_points import crash_point
-from agent.store.engine import Store
 
 #: For each call that may be under way at the same time.
 _AHEAD = 8
@@ -37,13 +34,10 @@ _TOGETHER = (ActionKind.UPDATE, ActionKind.LINK)
 class RemoteBatches:
     """Keeps which versions its own writes made, so that a second action of a person fits."""
 
-    def __init__(
-        self, store: Store, reader: Reader, writer: Writer, waves: Waves, concurrency: int, *, username_is_email: bool
-    ) -> None:
-        self._store = store
-        self._reader = reader
-        self._writer = writer
+    def __init__(self, waves: Waves, concurrency: int, *, username_is_email: bool) -> None:
         self._waves = waves
+        self._writer = waves.writer
+        self._store = waves.writer.ledger.store
         self._username_is_email = username_is_email
         self._versions: dict[str, int] = {}
         self._width = Width(concurrency)
@@ -142,7 +136,7 @@ class RemoteBatches:
                 return written
 
     def _name_of(self, account: str, version: int | None) -> str:
-        user = self._reader.by_id(account, patience=HURRIED)
+        user = self._writer.reader.by_id(account, patience=HURRIED)
         if user is None:
             raise NotFound("There is no such user.")
         if version is not None and user.version != version:

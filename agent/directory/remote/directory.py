@@ -85,7 +85,7 @@ class RemoteDirectory(Backend):
         self.owners = Owners(self.store, settings.directory.owners, self.reader.by_id, self.reader.by_user_name)
         self._unfinished = Unfinished(self.reader, caller, self._ledger)
         self._writer = Writer(self.reader, caller, self._ledger, self.owners, self._unfinished, self._locks)
-        self._waves = Waves(self.reader, caller, self._ledger, self._writer, self._locks, self._side_by_side)
+        self._waves = Waves(self._writer, self._side_by_side)
 
     def renew(self, settings: Settings) -> None:
         """Take changed settings on, such as a new key; what is under way ends with the old ones."""
@@ -182,9 +182,7 @@ class RemoteDirectory(Backend):
 
     def batches(self) -> RemoteBatches:
         is_email = self._ledger.policy.receiver.username_is_email
-        return RemoteBatches(
-            self.store, self.reader, self._writer, self._waves, self.concurrency, username_is_email=is_email
-        )
+        return RemoteBatches(self._waves, self.concurrency, username_is_email=is_email)
 
     def operator(self, *, actor: str, reason: str, now: datetime) -> OperatorActs:
         return OperatorActs(self, actor=actor, reason=reason, now=now)

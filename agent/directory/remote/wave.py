@@ -33,14 +33,13 @@ from msgspec import Struct
 from agent.directory.backend import AccountChange
 from agent.directory.port import Written
 from agent.directory.remote import change, merge
-from agent.directory.remote.account_locks import AccountLocks
 from agent.directory.remote.call_clock import ticking
-from agent.directory.remote.caller import Accepted, Moved, RemoteCaller
+from agent.directory.remote.caller import Accepted, Moved
 from agent.directory.remote.judge import JudgedWrite
-from agent.directory.remote.ledger import Intended, Ledger
+from agent.directory.remote.ledger import Intended
 from agent.directory.remote.lookup import Resource
 from agent.directory.remote.patience import Lost
-from agent.directory.remote.reader import Known, Reader
+from agent.directory.remote.reader import Known
 from agent.directory.remote.step import PlannedCall, step_of
 from agent.directory.remote.writer import Writer
 from agent.model.errors import AnswerLost, DirectoryUnavailable, NotDone, VersionConflict
@@ -90,29 +89,17 @@ class _Begun(Struct, kw_only=True):
 
 
 class Waves:
-    """Thread-safe."""
+    """Thread-safe. What doesn't go together goes through ``writer``."""
 
-    def __init__(
-        self,
-        reader: Reader,
-        caller: RemoteCaller,
-        ledger: Ledger,
-        writer: Writer,
-        locks: AccountLocks,
-        side_by_side: SideBySide,
-    ) -> None:
-        self._reader = reader
-        self._caller = caller
-        self._ledger = ledger
-        self._writer = writer
-        self._locks = locks
+    def __init__(self, writer: Writer, side_by_side: SideBySide) -> None:
+        self.writer = writer
         self.side_by_side = side_by_side
 
     def change(self, changes: Sequence[AccountChange], now: datetime, at_once: int) -> list[Written | Exception]:
         """Of different accounts; in their order, what was written or why not. ``at_once``: calls at a time."""
         wave = _Wave(changes, now, partial(self.side_by_side, at_once=at_once))
         try:
-            with self._locks.of_idle([one.user_id for one in changes]) as mine, ExitStack() as running:
+            with self.writer.locks.of_idle([one.user_id for one in changes]) as mine, ExitStack() as running:
                 steps = self._steps(wave, [n for n, one in enumerate(changes) if one.user_id in mine])
                 self._keep(wave, {n: step for n, step in steps.items() if not step.calls})
                 to_call = {n: step for n, step in steps.items() if step.calls}
@@ -126,14 +113,14 @@ class Waves:
         return [wave.results[n] for n in range(len(changes))]
 
     def _alone(self, wave: "_Wave", n: int) -> None:
-        wave.results[n] = self._writer.change(wave.changes[n], wave.clock(), lost_race=wave.alone.get(n))
+        wave.results[n] = self.writer.change(wave.changes[n], wave.clock(), lost_race=wave.alone.get(n))
 
     # Before the calls
 
     def _steps(self, wave: "_Wave", mine: Sequence[int]) -> dict[int, PlannedCall]:
         """Of those that can be done together, by their number."""
-        read = self._reader.batch([wave.changes[n].user_id for n in mine])
-        known = self._reader.known_of(list(read))
+        read = self.writer.reader.batch([wave.changes[n].user_id for n in mine])
+        known = self.writer.reader.known_of(list(read))
         steps: dict[int, PlannedCall] = {}
         for n in mine:
             user_id = wave.changes[n].user_id
@@ -145,11 +132,11 @@ class Waves:
         return steps
 
     def _step(self, wave: "_Wave", n: int, resource: Resource, known: Known) -> PlannedCall | None:
-        lags = known.link is not None and self._reader.recently_written(known.link)
+        lags = known.link is not None and self.writer.reader.recently_written(known.link)
         if known.waiting or lags:
             return None
         try:
-            case = self._writer.case(wave.changes[n], resource, known, wave.clock())
+            case = self.writer.case(wave.changes[n], resource, known, wave.clock())
         except VersionConflict:
             # Perhaps it is the search that shows something older, or less.
             return None
@@ -158,7 +145,7 @@ class Waves:
 
     def _callable(self, step: PlannedCall) -> bool:
         return (
-            self._caller.patches
+            self.writer.caller.patches
             and step.resource.etag is not None
             and not step.external_id
             and not change.replaces_lists(step.old, step.new)
@@ -167,7 +154,7 @@ class Waves:
     def _keep(self, wave: "_Wave", steps: dict[int, PlannedCall]) -> None:
         """What only the store keeps, in one transaction."""
         at = wave.clock()
-        kept = {n: self._writer.kept(step, at) for n, step in steps.items()}
+        kept = {n: self.writer.kept(step, at) for n, step in steps.items()}
         for n, user in kept.items():
             with wave.noting(n):
                 wave.results[n] = Written(user=user.result(), changed=True)
@@ -179,15 +166,15 @@ class Waves:
         begun: list[_Begun] = []
         numbers, size = list(steps), at_once
         wave.first_call = time.monotonic()
-        while numbers and not self._caller.no_patch and not (begun and wave.late(self._caller.pace.late)):
-            if not self._caller.has_patched:
+        while numbers and not self.writer.caller.no_patch and not (begun and wave.late(self.writer.caller.pace.late)):
+            if not self.writer.caller.has_patched:
                 # Whether it knows PATCH is tried with one.
                 size = 1
             some, numbers = numbers[:size], numbers[size:]
             since = time.monotonic()
             now = {one.n: one for one in self._begin(wave, {n: steps[n] for n in some})}
             for one in now.values():
-                running.enter_context(self._ledger.running(one.intended.id))
+                running.enter_context(self.writer.ledger.running(one.intended.id))
             wave.each(list(now), lambda n, now=now: self._send(wave, now[n]))  # type: ignore[misc]
             begun += now.values()
             size = _AHEAD if time.monotonic() - since < _QUICK else at_once
@@ -195,7 +182,7 @@ class Waves:
 
     def _begin(self, wave: "_Wave", steps: dict[int, PlannedCall]) -> list[_Begun]:
         at = wave.clock()
-        intents = {n: self._ledger.begin(step.case, at, external_id=False) for n, step in steps.items()}
+        intents = {n: self.writer.ledger.begin(step.case, at, external_id=False) for n, step in steps.items()}
         begun: list[_Begun] = []
         for n, intended in intents.items():
             with wave.noting(n):
@@ -204,30 +191,30 @@ class Waves:
 
     def _send(self, wave: "_Wave", one: _Begun) -> None:
         step, context = one.step, one.step.case.context
-        if wave.late(self._caller.pace.late):
+        if wave.late(self.writer.caller.pace.late):
             # Another process must not find this intent too old while its call still waits here.
-            self._ledger.undone(one.intended, "It was not sent yet.", wave.clock(), refused=False)
+            self.writer.ledger.undone(one.intended, "It was not sent yet.", wave.clock(), refused=False)
             wave.alone[one.n] = None
             return
 
         def send() -> Resource | Accepted:
-            return self._caller.send(
+            return self.writer.caller.send(
                 step.resource,
                 step.old,
                 step.new,
-                patience=self._caller.pace.brief,
-                last_look=lambda: self._ledger.last_look(one.intended.id, context.fence),
+                patience=self.writer.caller.pace.brief,
+                last_look=lambda: self.writer.ledger.last_look(one.intended.id, context.fence),
             )
 
         try:
-            said = self._writer.outcome(one.intended, send, step.case, wave.clock())
+            said = self.writer.outcome(one.intended, send, step.case, wave.clock())
         except AnswerLost:
             raise
         except Moved:
             wave.alone[one.n] = step.case
-            if not self._caller.no_patch:
+            if not self.writer.caller.no_patch:
                 # A race, or its searches show versions that its writes don't know.
-                self._reader.batch.rest("a version that a search showed was refused")
+                self.writer.reader.batch.rest("a version that a search showed was refused")
         except DirectoryUnavailable as error:
             if isinstance(error, NotDone) and not _busy(error):
                 raise
@@ -243,7 +230,7 @@ class Waves:
 
     def _read_back(self, wave: "_Wave", sent: Sequence[_Begun]) -> None:
         unseen = {one.n: one for one in sent if one.found is None}
-        shown = self._reader.batch([one.step.before.id for one in unseen.values()])
+        shown = self.writer.reader.batch([one.step.before.id for one in unseen.values()])
         for one in unseen.values():
             found = shown.get(one.step.before.id)
             if found is not None and self._proves(one, found):
@@ -262,9 +249,9 @@ class Waves:
 
     def _confirm(self, wave: "_Wave", one: _Begun) -> None:
         def confirm() -> Resource:
-            return self._caller.confirm(one.step.before.id, one.step.old, one.step.new, essential=False)
+            return self.writer.caller.confirm(one.step.before.id, one.step.old, one.step.new, essential=False)
 
-        one.found = self._writer.outcome(one.intended, confirm, one.step.case, wave.clock())
+        one.found = self.writer.outcome(one.intended, confirm, one.step.case, wave.clock())
 
     def _end(self, wave: "_Wave", begun: Sequence[_Begun]) -> None:
         at = wave.clock()
@@ -272,13 +259,13 @@ class Waves:
         for one in begun:
             if one.found is not None:
                 user = self._joined(one, one.found) if isinstance(one.found, Resource) else one.found
-                endings[one.n] = self._ledger.done(one.intended, user, at)
+                endings[one.n] = self.writer.ledger.done(one.intended, user, at)
         for n, ending in endings.items():
             with wave.noting(n):
                 wave.results[n] = Written(user=ending.result(), changed=True)
 
     def _joined(self, one: _Begun, found: Resource) -> DirectoryUser:
-        return self._reader.join_as(found.account, one.step.after, one.step.known.owner_keys)
+        return self.writer.reader.join_as(found.account, one.step.after, one.step.known.owner_keys)
 
 
 class _Wave:

@@ -55,6 +55,8 @@ _LOOK_LATER = timedelta(seconds=60)
 
 
 class Writer:
+    """One change or create at a time, each in the thread of its caller. Thread-safe."""
+
     def __init__(
         self,
         reader: Reader,
@@ -64,26 +66,26 @@ class Writer:
         unfinished: Unfinished,
         locks: AccountLocks,
     ) -> None:
-        self._reader = reader
-        self._caller = caller
-        self._ledger = ledger
+        self.reader = reader
+        self.caller = caller
+        self.ledger = ledger
         self._owners = owners
         self._unfinished = unfinished
-        self._locks = locks
+        self.locks = locks
 
     def change(self, change: AccountChange, now: datetime, *, lost_race: JudgedWrite | None = None) -> Written:
         """``lost_race``: an attempt at it that met somebody else's change."""
         user_id, context, clock = change.user_id, change.context, ticking(now)
-        with self._locks.of(user_id), self._looked_at_later(context, now, directory_id=user_id):
+        with self.locks.of(user_id), self._looked_at_later(context, now, directory_id=user_id):
             for _ in range(_RACES):
-                resource = self._reader.resource(user_id, patience=patience_of(context))
+                resource = self.reader.resource(user_id, patience=patience_of(context))
                 if resource is None:
                     raise NotFound("There is no such user.")
-                known = self._reader.known(user_id)
+                known = self.reader.known(user_id)
                 # An intent is as old as itself, not as the run that it belongs to.
                 at = clock()
                 if self._unfinished.settle(known.waiting, resource, at):
-                    known = self._reader.known(user_id)
+                    known = self.reader.known(user_id)
                 if lost_race is not None and _still_planned(lost_race, joined(resource, known)):
                     change = replace(change, expected_version=None)
                 case = self.case(change, resource, known, at)
@@ -98,13 +100,13 @@ class Writer:
     def create(self, draft: Draft, context: WriteContext, now: datetime) -> Written:
         clock = ticking(now)
         key = identity_key(draft.user_name)
-        with self._locks.of(f"name {key}"), self._looked_at_later(context, now, okta_id=draft.okta_id):
+        with self.locks.of(f"name {key}"), self._looked_at_later(context, now, okta_id=draft.okta_id):
             self._unfinished.settle_creates(draft, now)
             wish = transition.created(draft, context, now)
             try:
                 known = self._revivable(draft, patience_of(context))
             except Refused as refused:
-                self._ledger.refused_before(refused, JudgedWrite(before=None, after=wish, context=context), now)
+                self.ledger.refused_before(refused, JudgedWrite(before=None, after=wish, context=context), now)
                 raise
             if known is not None:
 
@@ -131,7 +133,7 @@ class Writer:
         try:
             after = change.wanted(before)
         except Refused as refused:
-            self._ledger.refused_before(refused, case, now)
+            self.ledger.refused_before(refused, case, now)
             raise
         case = replace(case, after=after, dead=self._dead_link(after, known.link, patience_of(context)))
         if not judge.ends(case):
@@ -139,59 +141,59 @@ class Writer:
         owners_known = self._owners.known or resource.account.owner is not None
         if not (owners_known and guarded.active_owner(before)):
             return replace(case, owners_known=owners_known)
-        self._reader.know_owners()
+        self.reader.know_owners()
         return replace(case, others=self._owners.besides(before))
 
     def _write(self, case: JudgedWrite, resource: Resource, known: Known, now: datetime) -> Written:
         step = step_of(case, resource, known)
         if step.before == step.after:
-            self._ledger.unchanged(step.before, case.context)
+            self.ledger.unchanged(step.before, case.context)
             return Written(user=step.before, changed=False)
         if not step.calls:
             return Written(user=self.kept(step, now).result(), changed=True)
-        intended = self._ledger.begin(case, now, external_id=step.external_id).result()
-        with self._ledger.running(intended.id):
+        intended = self.ledger.begin(case, now, external_id=step.external_id).result()
+        with self.ledger.running(intended.id):
             clock = ticking(now)
 
             def call() -> Resource:
-                return self._caller.update(
+                return self.caller.update(
                     resource,
                     step.old,
                     step.new,
                     patience=patience_of(case.context),
                     essential=case.context.source is Source.PUSH,
-                    last_look=lambda: self._ledger.last_look(intended.id, case.context.fence),
+                    last_look=lambda: self.ledger.last_look(intended.id, case.context.fence),
                 )
 
             found = self.outcome(intended, call, case, now)
             crash_point("call.read")
             if isinstance(found, Resource):
-                found = self._reader.join_as(found.account, step.after, known.owner_keys)
-            return Written(user=self._ledger.done(intended, found, clock()).result(), changed=True)
+                found = self.reader.join_as(found.account, step.after, known.owner_keys)
+            return Written(user=self.ledger.done(intended, found, clock()).result(), changed=True)
 
     def kept(self, step: PlannedCall, now: datetime) -> "Future[DirectoryUser]":
         """What the store alone keeps of an account."""
-        return self._ledger.keep(replace(step.case, after=_versioned(step.after)), now)
+        return self.ledger.keep(replace(step.case, after=_versioned(step.after)), now)
 
     def _create(self, case: JudgedWrite, now: datetime) -> Written:
         wish = case.after
-        intended = self._ledger.begin(case, now, external_id=wish.okta_id is not None).result()
-        with self._ledger.running(intended.id):
+        intended = self.ledger.begin(case, now, external_id=wish.okta_id is not None).result()
+        with self.ledger.running(intended.id):
             clock = ticking(now)
 
             def call() -> Resource:
-                return self._caller.create(
+                return self.caller.create(
                     wish,
                     patience=patience_of(case.context),
-                    last_look=lambda: self._ledger.last_look(intended.id, case.context.fence),
+                    last_look=lambda: self.ledger.last_look(intended.id, case.context.fence),
                 )
 
             found = self.outcome(intended, call, case, now)
             crash_point("call.read")
             assert isinstance(found, Resource)
             made = replace(wish, id=found.account.id)
-            user = self._reader.join_as(found.account, made, self._reader.owner_keys())
-            self._ledger.done(intended, user, clock()).result()
+            user = self.reader.join_as(found.account, made, self.reader.owner_keys())
+            self.ledger.done(intended, user, clock()).result()
         if user.active is not wish.active:
             raise NotDone(f"The remote OpsHelm made the account, but active is {str(user.active).lower()} there.")
         return Written(user=user, changed=True, created=True)
@@ -215,7 +217,7 @@ class Writer:
             found = self._ended(case, exc)
             if found is None:
                 refused = isinstance(exc, Refused)
-                self._ledger.undone(intended, exc.detail, now, refused=refused)
+                self.ledger.undone(intended, exc.detail, now, refused=refused)
                 raise
         return found
 
@@ -245,27 +247,27 @@ class Writer:
         """
         if after.okta_id is None or (own is not None and own.okta_id == after.okta_id):
             return None
-        link = self._ledger.link_of(after.okta_id)
+        link = self.ledger.link_of(after.okta_id)
         if link is None or link.directory_id == after.id:
             return None
-        found = self._reader.resource(link.directory_id, patience=patience)
+        found = self.reader.resource(link.directory_id, patience=patience)
         return link.directory_id if found is None else None
 
     # A POST
 
     def _revivable(self, draft: Draft, patience: float) -> DirectoryUser | None:
-        same_id = None if draft.okta_id is None else self._reader.by_okta_id(draft.okta_id, patience=patience)
-        same_name = self._reader.by_user_name(draft.user_name, patience=patience)
+        same_id = None if draft.okta_id is None else self.reader.by_okta_id(draft.okta_id, patience=patience)
+        same_name = self.reader.by_user_name(draft.user_name, patience=patience)
         return guarded.revivable(draft, same_id, same_name)
 
     def _not_unread(self, draft: Draft, patience: float) -> None:
         """Nobody gets a second account because the first one can't be read."""
-        problem = self._reader.unread.of(user_name=draft.user_name, okta_id=draft.okta_id)
+        problem = self.reader.unread.of(user_name=draft.user_name, okta_id=draft.okta_id)
         if problem is None:
             return
         if problem.id:
             # The listing may be an hour old: it is gone, or can be read and is somebody else's; else this raises.
-            self._reader.resource(problem.id, patience=patience)
+            self.reader.resource(problem.id, patience=patience)
             return
         raise Unreadable(
             f"OpsHelm has an account for {draft.user_name} that the agent can't read: {problem.detail.rstrip('.')}. Nothing was "
@@ -281,7 +283,7 @@ class Writer:
             yield
         except DirectoryUnavailable:
             if context.source is Source.PUSH and (okta_id or directory_id):
-                self._ledger.look_later(
+                self.ledger.look_later(
                     okta_id=okta_id, directory_id=directory_id, not_before=now + _LOOK_LATER, now=now
                 )
             raise
