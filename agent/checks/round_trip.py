@@ -31,7 +31,7 @@ _LIST = "urn:ietf:params:scim:api:messages:2.0:ListResponse"
 _SLOW_SECONDS = 5.0
 
 
-class _Answer(Struct, frozen=True):
+class _Reply(Struct, frozen=True):
     status: int
     body: bytes
     seconds: float
@@ -97,7 +97,7 @@ def _with_key(store: "Store", base: str, now: datetime, actor: str) -> Check:
     return ok("round trip", f"{base} answers in {answer.seconds * 1000:.0f} ms")
 
 
-def _get(base: str, key: str) -> _Answer | str:
+def _get(base: str, key: str) -> _Reply | str:
     """The answer, or in words why there is none. Redirects are not followed: Okta doesn't send its key elsewhere either."""
     parts = urlsplit(base)
     host, port = parts.hostname or "", parts.port
@@ -111,7 +111,7 @@ def _get(base: str, key: str) -> _Answer | str:
     try:
         connection.request("GET", parts.path + _PATH, headers=headers)
         answer = connection.getresponse()
-        return _Answer(answer.status, answer.read(1_000_000), time.perf_counter() - started)
+        return _Reply(answer.status, answer.read(1_000_000), time.perf_counter() - started)
     except (OSError, http.client.HTTPException) as exc:
         return str(exc) or type(exc).__name__
     finally:

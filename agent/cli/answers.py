@@ -8,7 +8,7 @@ from agent.model.codes import PlanStatus
 from agent.runs.report import RunReport
 
 #: A longer plan is cut on a terminal; plans show has all of it.
-_SHOWN = 200
+SHOWN = 200
 _DRIFT = 3
 _HELD = 4
 
@@ -43,7 +43,7 @@ def exit_code(report: RunReport, *, dry: bool, detailed: bool) -> int:
 def _text(invocation: Invocation, report: RunReport, *, dry: bool) -> str:
     parts: list[str] = []
     if report.plan is not None:
-        parts.append(render.plan_text(report.plan, invocation.settings.guard, shown=_SHOWN))
+        parts.append(render.plan_text(report.plan, invocation.settings.guard, shown=SHOWN))
     if report.findings:
         parts.append("Findings:\n" + render.findings_text(report.findings, shown=20))
     parts.append(f"Run {report.run_id}: {ending(report)}")

@@ -4,11 +4,9 @@ from datetime import timedelta
 
 import click
 
-from agent.cli.command import DurationType, Invocation, command, group, now, pass_invocation, require_reason, signature
+from agent.cli.command import DurationType, Invocation, command, group, now, reason_option, required_reason, signature
 from agent.cli.people import find
 from agent.cli.render import clean, fields, when
-
-_REASON = "Why; kept in the journal."
 
 
 @group("guard")
@@ -17,7 +15,6 @@ def guard() -> None:
 
 
 @guard.command("show", examples=["opshelm-agent guard show", "opshelm-agent guard show --output json"])
-@pass_invocation
 def show(invocation: Invocation) -> None:
     """Limits and how full they are, announcements, refused pushes, what is held."""
     from agent.cli import guard_view
@@ -41,8 +38,7 @@ def show(invocation: Invocation) -> None:
 @click.option(
     "--for", "lasts", type=DurationType(), default="2h", show_default=True, help="Until it lapses; at most 7d."
 )
-@click.option("--reason", required=True, help=_REASON)
-@pass_invocation
+@required_reason
 def allow(invocation: Invocation, count: int | None, user: str | None, lasts: timedelta, reason: str) -> None:
     """Announce deactivations: they pass the limits and don't fill them. Refused pushes are looked at again at once."""
     from agent.store import brakes
@@ -51,7 +47,7 @@ def allow(invocation: Invocation, count: int | None, user: str | None, lasts: ti
         raise click.UsageError("give either --count N or --user LOGIN")
     at = now()
     until = brakes.allowance_end(at, lasts)
-    by = signature(require_reason(reason), at)
+    by = signature(reason, at)
     with invocation.directory() as directory:
         person = find(directory, user) if user else None
         number = directory.store.write(
@@ -69,8 +65,7 @@ def allow(invocation: Invocation, count: int | None, user: str | None, lasts: ti
     "reject", examples=['opshelm-agent guard reject --user ann@example.com --reason "group removed by mistake"']
 )
 @click.option("--user", metavar="LOGIN", required=True)
-@click.option("--reason", default="", help=_REASON)
-@pass_invocation
+@reason_option
 def reject(invocation: Invocation, user: str, reason: str) -> None:
     """Refuse a waiting pushed deactivation for good: Okta's retry gets 409. Then correct the person in Okta."""
     from agent.store import brakes
@@ -87,8 +82,7 @@ def reject(invocation: Invocation, user: str, reason: str) -> None:
 
 
 @command("pause", examples=['opshelm-agent pause --reason "Okta migration tonight"'])
-@click.option("--reason", default="", help=_REASON)
-@pass_invocation
+@reason_option
 def pause(invocation: Invocation, reason: str) -> None:
     """Stop the agent's own applies. The receiver goes on: what Okta pushes is done."""
     from agent.store import brakes
@@ -101,7 +95,6 @@ def pause(invocation: Invocation, reason: str) -> None:
 
 
 @command("resume", examples=["opshelm-agent resume"])
-@pass_invocation
 def resume(invocation: Invocation) -> None:
     """Let the agent apply again."""
     from agent.store import brakes
@@ -117,7 +110,6 @@ def pins() -> None:
 
 
 @pins.command("show", examples=["opshelm-agent pins show"])
-@pass_invocation
 def show_pins(invocation: Invocation) -> None:
     """What is pinned. The first apply pins; a run against anything else changes nothing."""
     from agent.store import account
@@ -134,8 +126,7 @@ def show_pins(invocation: Invocation) -> None:
 
 
 @pins.command("accept", examples=['opshelm-agent pins accept --reason "moved to the new org, change 4711"'])
-@click.option("--reason", default="", help=_REASON)
-@pass_invocation
+@reason_option
 def accept_pins(invocation: Invocation, reason: str) -> None:
     """After a planned move: pin the org and app that the settings name, as Okta shows them now."""
     from agent.bootstrap import open_okta

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from agent.cli.command import Invocation, command, now, operator, pass_invocation
+from agent.cli.command import Invocation, command, now, operator
 from agent.cli.render import clean, csv_text, fields
 
 if TYPE_CHECKING:
@@ -33,7 +33,6 @@ _PERSON = ("login", "email", "okta_id")
 @click.option(
     "--create-event-hook", is_flag=True, help="First make the event hook in Okta, or verify the one that is there."
 )
-@pass_invocation
 def check(invocation: Invocation, health: bool, as_csv: bool, create_event_hook: bool) -> int:
     """Look whether everything is set up right.
 
@@ -78,7 +77,7 @@ class _Look:
 
         with open_okta(self._settings) as okta:
             made = hook.create(okta, self._settings)
-        click.echo(f"Okta's event hook {made.id} is {made.verification_status}.", err=True)
+        self._invocation.say(f"Okta's event hook {made.id} is {made.verification_status}.")
 
     def everything(self) -> "Iterator[Check]":
         from agent.checks import daemon, database, round_trip

@@ -164,6 +164,9 @@ def interactive() -> bool:
     return sys.stdout.isatty()
 
 
+_pass_invocation = click.make_pass_decorator(Invocation, ensure=True)
+
+
 def _remember(ctx: click.Context, param: click.Parameter, value: str | None) -> None:
     invocation = ctx.ensure_object(Invocation)
     if value is not None and param.name:
@@ -182,10 +185,12 @@ def shared_options() -> list[click.Parameter]:
 
 
 class Command(click.Command):
-    """A command with the shared options and with examples below its help."""
+    """A command with the shared options and with examples below its help. Its function takes the Invocation first."""
 
-    def __init__(self, *args: Any, examples: Sequence[str] = (), **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+    def __init__(
+        self, name: str | None, callback: Callable[..., Any], *, examples: Sequence[str] = (), **kwargs: Any
+    ) -> None:
+        super().__init__(name, callback=_pass_invocation(callback), **kwargs)
         self.examples = tuple(examples)
         self.params += shared_options()
 
@@ -214,7 +219,19 @@ command: Callable[..., Callable[[Callable[..., Any]], Command]] = lambda *args, 
 group: Callable[..., Callable[[Callable[..., Any]], CommandGroup]] = lambda *args, **kwargs: click.group(  # noqa: E731
     *args, cls=CommandGroup, **kwargs
 )
-pass_invocation = click.make_pass_decorator(Invocation, ensure=True)
+
+
+def _reason(_ctx: click.Context, _param: click.Parameter, reason: str) -> str:
+    """It ends in the journal; an empty one helps nobody."""
+    if not reason.strip():
+        raise UsageError("--reason must say why; it is kept in the journal")
+    return reason.strip()
+
+
+reason_option = click.option("--reason", default="", help="Why; kept in the journal.")
+required_reason = click.option("--reason", required=True, callback=_reason, help="Why; kept in the journal.")
+csv_option = click.option("--csv", "as_csv", is_flag=True, help="As CSV, safe to open in a spreadsheet.")
+limit_option = click.option("--limit", type=click.IntRange(1, 10_000), default=20, show_default=True)
 
 
 class DurationType(click.ParamType[Any, Any]):
@@ -250,10 +267,3 @@ def asked_to_stop(stop: threading.Event) -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
-
-
-def require_reason(reason: str) -> str:
-    """A reason ends in the journal; an empty one helps nobody."""
-    if not reason.strip():
-        raise UsageError("--reason must say why; it is kept in the journal")
-    return reason.strip()

@@ -2,7 +2,7 @@
 
 import click
 
-from agent.cli.command import Invocation, group, pass_invocation
+from agent.cli.command import Invocation, group
 
 
 @group("config")
@@ -19,7 +19,6 @@ def config() -> None:
     ],
 )
 @click.option("--origin", is_flag=True, help="Say for each value where it came from.")
-@pass_invocation
 def show(invocation: Invocation, origin: bool) -> None:
     """Every setting as it holds now, secrets masked. Fails (2) with every mistake when the settings are wrong."""
     from agent.settings.describe import describe
@@ -38,7 +37,6 @@ def show(invocation: Invocation, origin: bool) -> None:
 
 
 @config.command("example", examples=["opshelm-agent config example > agent.toml"])
-@pass_invocation
 def example(invocation: Invocation) -> None:
     """A settings file with every setting, its default and why."""
     from agent.settings.describe import example_file

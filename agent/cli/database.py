@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from agent.cli.command import Invocation, group, pass_invocation, signature
+from agent.cli.command import Invocation, group, reason_option, signature
 
 
 @group("db")
@@ -14,7 +14,6 @@ def db() -> None:
 
 
 @db.command("init", examples=["opshelm-agent db init"])
-@pass_invocation
 def init(invocation: Invocation) -> None:
     """Make the database that the settings name (serve does it by itself). One that is there is brought up to date."""
     from agent.bootstrap import open_store
@@ -33,7 +32,6 @@ def init(invocation: Invocation) -> None:
 )
 @click.argument("target", metavar="[FILE]", required=False, type=click.Path(dir_okay=False, path_type=Path))
 @click.option("--stamp-sql", is_flag=True, help="Only print what stamps a PostgreSQL dump, to put at its end.")
-@pass_invocation
 def backup(invocation: Invocation, target: Path | None, *, stamp_sql: bool) -> None:
     """A consistent copy while the agent runs (SQLite). The copy is stamped: an agent started on it distrusts itself."""
     from agent.store.backup import backup as copy
@@ -53,8 +51,7 @@ def backup(invocation: Invocation, target: Path | None, *, stamp_sql: bool) -> N
 @db.command(
     "accept-restore", examples=['opshelm-agent db accept-restore --reason "disk lost, restored Monday\'s copy"']
 )
-@click.option("--reason", default="", help="Why; kept in the journal.")
-@pass_invocation
+@reason_option
 def accept_restore(invocation: Invocation, reason: str) -> None:
     """Trust a restored copy again, after a dry run showed what it would do."""
     from agent.store import brakes

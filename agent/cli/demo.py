@@ -4,11 +4,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from agent.cli.command import Invocation, command, pass_invocation
+from agent.cli.command import Invocation, command
 
 if TYPE_CHECKING:
-    from agent.cli.demo_stage import Stage
-    from agent.cli.narrator import Narrator
+    from agent.cli.demo_stage import Narrator, Stage
 
 
 @command("demo", examples=["opshelm-agent demo", "opshelm-agent demo --once", "opshelm-agent demo --port 8765"])
@@ -21,7 +20,6 @@ if TYPE_CHECKING:
     "--users", "people", type=click.IntRange(50, 5000), default=200, show_default=True, help="People in the org."
 )
 @click.option("--seed", type=int, default=1, show_default=True, help="Another seed, other people.")
-@pass_invocation
 def demo(invocation: Invocation, *, once: bool, port: int, admin_port: int, people: int, seed: int) -> int:
     """See all of it work, with a simulated Okta org.
 
@@ -30,8 +28,7 @@ def demo(invocation: Invocation, *, once: bool, port: int, admin_port: int, peop
     Needs no Okta, no settings, no network. Takes about 20 seconds, then stays until Ctrl-C so that you can look around.
     """
     from agent.cli.demo_play import play
-    from agent.cli.demo_stage import open_stage
-    from agent.cli.narrator import Narrator
+    from agent.cli.demo_stage import Narrator, open_stage
 
     invocation.quiet_logs()
     say = Narrator(err=invocation.json)

@@ -8,8 +8,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from agent.cli import render
-from agent.cli.demo_stage import Stage, expect, new_key
-from agent.cli.narrator import Narrator
+from agent.cli.demo_stage import Narrator, Stage, expect, new_key
 from agent.directory.port import Acts, Draft, WriteContext
 from agent.model.codes import Source
 from agent.model.users import DirectoryUser, Role

@@ -1,17 +1,21 @@
-"""The demo's stage: a temporary folder, a simulated org, and the agent's daemon, all in this process. Tells no story."""
+"""The demo's stage and its voice: a temporary folder, a simulated org and the agent's daemon, all in this process. Tells no story."""
 
 import os
 import signal
+import sys
 import tempfile
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from socket import socket
 from typing import TYPE_CHECKING
 
+import click
+
 from agent.bootstrap import Agent, open_agent
+from agent.cli.render import painted
 from agent.daemon import Service, address
 from agent.daemon.web import listen
 from agent.model.errors import AgentError
@@ -22,13 +26,31 @@ from agent.store import keys
 if TYPE_CHECKING:
     from agent.reconcile.reconciler import Reconciler
 
-Say = Callable[[str], None]
 #: After the story the clock runs, so that a visitor's own changes are repaired while they watch.
 _SWEEP_EVERY = "20s"
 
 
+class Narrator:
+    """What the demo says: on stdout for people, on stderr where stdout is for a program."""
+
+    def __init__(self, *, err: bool) -> None:
+        self._err = err
+        self._colour = (sys.stderr if err else sys.stdout).isatty() and "NO_COLOR" not in os.environ
+
+    def __call__(self, text: str = "") -> None:
+        for line in (painted(text) if self._colour else text).split("\n"):
+            click.echo(f"  {line}" if line else "", err=self._err)
+
+    def title(self, text: str) -> None:
+        click.echo("", err=self._err)
+        click.secho(text, bold=True, err=self._err)
+
+    def command(self, text: str) -> None:
+        click.secho(f"  $ opshelm-agent {text}", fg="cyan", err=self._err)
+
+
 class Stage:
-    """Everything that runs. ``act`` puts a person's name under what the demo does."""
+    """Everything that runs: the simulated org, the agent and its daemon."""
 
     def __init__(self, org: SimulatedOrg, agent: Agent, service: Service, config: Path) -> None:
         self.org = org
@@ -42,7 +64,7 @@ class Stage:
     def reconciler(self) -> "Reconciler":
         return self.agent.need_reconciler()
 
-    def stay(self, say: Say) -> None:
+    def stay(self, say: Narrator) -> None:
         """Until Ctrl-C or SIGTERM; the daemon's clock runs from now on."""
         over = threading.Event()
         for number in (signal.SIGINT, signal.SIGTERM):
@@ -54,7 +76,7 @@ class Stage:
 
 
 @contextmanager
-def open_stage(*, people: int, seed: int, port: int, admin_port: int, say: Say) -> Iterator[Stage]:
+def open_stage(*, people: int, seed: int, port: int, admin_port: int, say: Narrator) -> Iterator[Stage]:
     with tempfile.TemporaryDirectory(prefix="opshelm-demo-") as folder, _own_environment():
         public, admin = listen("127.0.0.1", port, "--port"), listen("127.0.0.1", admin_port, "--admin-port")
         say(f"A folder for it all: {folder}")

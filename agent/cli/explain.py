@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from agent.cli.command import Invocation, command, pass_invocation
+from agent.cli.command import Invocation, command
 from agent.cli.render import action_json, action_lines, clean, fields, finding_json, findings_text
 from agent.cli.users import user_json, user_text
 from agent.model.users import identity_key
@@ -22,7 +22,6 @@ _ROWS = 10
     "explain", examples=["opshelm-agent explain ann@example.com", "opshelm-agent explain ann@example.com --output json"]
 )
 @click.argument("login", metavar="LOGIN")
-@pass_invocation
 def explain(invocation: Invocation, login: str) -> int:
     """Why one person is as they are.
 

@@ -4,10 +4,8 @@ from typing import Any
 
 import click
 
-from agent.cli.command import ROW_ID, SECONDS, Invocation, asked_to_stop, group, interactive, operator, pass_invocation
-
-#: A longer plan is cut on a terminal; plans show has all of it.
-_SHOWN = 200
+from agent.cli.command import ROW_ID, SECONDS, Invocation, asked_to_stop, csv_option, group, interactive, operator
+from agent.cli.progress import TerminalProgress
 
 
 @group("import")
@@ -27,13 +25,11 @@ def imports() -> None:
     ],
 )
 @click.option("--class", "kind", type=click.Choice(["exact", "partial", "none"]), help="Only this class.")
-@click.option("--csv", "as_csv", is_flag=True, help="As CSV, safe to open in a spreadsheet.")
-@pass_invocation
+@csv_option
 def list_imports(invocation: Invocation, kind: str | None, as_csv: bool) -> None:
     """Sort every OpsHelm account that Okta's app doesn't know, with the reason; changes nothing."""
     from agent.bootstrap import open_agent
     from agent.cli import import_answers
-    from agent.cli.progress import TerminalProgress
 
     with open_agent(invocation.settings) as agent:
         with TerminalProgress() as progress:
@@ -71,7 +67,6 @@ def list_imports(invocation: Invocation, kind: str | None, as_csv: bool) -> None
 @click.option("--create", is_flag=True, help="With one --user: it is none of those Okta users; make a new one.")
 @click.option("--limit", type=click.IntRange(1), help="At most so many accounts; the others wait for the next import.")
 @click.option("--detailed-exitcode", is_flag=True, help="3 if there is something to do, 4 if something is held.")
-@pass_invocation
 def plan_import(
     invocation: Invocation,
     everybody: bool,
@@ -87,7 +82,6 @@ def plan_import(
     from agent.bootstrap import open_agent
     from agent.cli import answers, import_answers
     from agent.cli.import_choice import Chosen, chosen
-    from agent.cli.progress import TerminalProgress
 
     if (okta_id or create) and (len(users) != 1 or csv_file or (okta_id and create)):
         raise click.UsageError("--okta-id ID or --create goes with exactly one --user")
@@ -102,14 +96,13 @@ def plan_import(
             report = agent.importer().plan(choice, actor=operator(), progress=progress)
     code = answers.exit_code(report, dry=True, detailed=detailed_exitcode)
     body = {"plan": import_answers.plan_json(report.plan), "run": answers.run_json(report, code)}
-    invocation.answer("plan", body, lambda: import_answers.planned_text(report, shown=_SHOWN))
+    invocation.answer("plan", body, lambda: import_answers.planned_text(report, shown=answers.SHOWN))
     return code
 
 
 @imports.command("apply", examples=["opshelm-agent import apply 81"])
 @click.argument("plan_id", metavar="PLAN", type=ROW_ID)
 @click.option("--wait", metavar="S", type=SECONDS, default=60.0, show_default=True, help="For another agent's run.")
-@pass_invocation
 def apply_import(invocation: Invocation, plan_id: int, wait: float) -> int:
     """Carry out a stored plan: read again, plan again, create and assign what both want; the rest is stale.
 
@@ -117,12 +110,11 @@ def apply_import(invocation: Invocation, plan_id: int, wait: float) -> int:
     """
     from agent.bootstrap import open_agent
     from agent.cli import answers, import_answers
-    from agent.cli.progress import TerminalProgress
 
     with open_agent(invocation.settings) as agent:
         importer = agent.importer()
         with TerminalProgress() as progress, asked_to_stop(importer.stop):
             report = importer.apply(plan_id, actor=operator(), wait=wait, progress=progress)
     body = {"run": answers.run_json(report, report.exit_code), "plan": import_answers.plan_json(report.plan)}
-    invocation.answer("run", body, lambda: import_answers.applied_text(report, shown=_SHOWN))
+    invocation.answer("run", body, lambda: import_answers.applied_text(report, shown=answers.SHOWN))
     return report.exit_code

@@ -4,7 +4,7 @@ import sys
 
 import click
 
-from agent.cli.command import ROW_ID, Invocation, group, pass_invocation
+from agent.cli.command import ROW_ID, Invocation, csv_option, group
 from agent.cli.people import find
 from agent.cli.render import fields
 
@@ -24,8 +24,7 @@ def journal() -> None:
 )
 @click.option("--user", metavar="LOGIN", help="Only rows about this account.")
 @click.option("--after", metavar="ID", type=ROW_ID, help="Only rows after this one.")
-@click.option("--csv", "as_csv", is_flag=True, help="As CSV, safe to open in a spreadsheet.")
-@pass_invocation
+@csv_option
 def export(invocation: Invocation, *, user: str | None, after: int | None, as_csv: bool) -> None:
     """All rows as JSON lines, oldest first; with --output json as one document."""
     import msgspec
@@ -49,7 +48,6 @@ def export(invocation: Invocation, *, user: str | None, after: int | None, as_cs
     examples=["opshelm-agent journal verify", 'opshelm-agent journal verify --head "12 9f3c…"   # as the log told it'],
 )
 @click.option("--head", metavar="TEXT", help="A block's number and hash from the log, to hold against.")
-@pass_invocation
 def verify(invocation: Invocation, head: str | None) -> int:
     """Find changed, missing, swapped or cut-off rows. Exit code 1 if there are any. Says how many are not sealed yet."""
     from agent.store import seal

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from agent.cli.command import ROW_ID, DurationType, Invocation, group, now, operator, pass_invocation
+from agent.cli.command import ROW_ID, DurationType, Invocation, group, now, operator
 from agent.cli.render import fields, when
 from agent.model.errors import UsageError
 
@@ -29,7 +29,6 @@ def keys() -> None:
 @click.argument("name")
 @click.option("--scope", type=click.Choice(["scim", "metrics"]), default="scim", show_default=True)
 @click.option("--expires", type=DurationType(), help="How long it lives, such as 365d; for ever if not given.")
-@pass_invocation
 def create(invocation: Invocation, name: str, scope: str, expires: timedelta | None) -> None:
     """Make a key and show it, once. On stdout stands the key and nothing else."""
     from agent.store import keys as store_keys
@@ -46,7 +45,6 @@ def create(invocation: Invocation, name: str, scope: str, expires: timedelta | N
 
 
 @keys.command("list", examples=["opshelm-agent keys list"])
-@pass_invocation
 def list_keys(invocation: Invocation) -> None:
     """All keys: prefix, scope, last use. The keys themselves are not kept."""
     from agent.store import keys as store_keys
@@ -68,7 +66,6 @@ def list_keys(invocation: Invocation) -> None:
 @click.option(
     "--grace", type=DurationType(), default="24h", show_default=True, help="How long the old key still works."
 )
-@pass_invocation
 def roll(invocation: Invocation, name: str, grace: timedelta) -> None:
     """Make a new key of that name; the old one goes on for the grace time, and its use near the end is an alarm."""
     from agent.store import keys as store_keys
@@ -81,7 +78,6 @@ def roll(invocation: Invocation, name: str, grace: timedelta) -> None:
 @keys.command("revoke", examples=["opshelm-agent keys revoke okta", "opshelm-agent keys revoke okta --id 3"])
 @click.argument("name")
 @click.option("--id", "key_id", metavar="N", type=ROW_ID, help="Only this one of the keys with that name.")
-@pass_invocation
 def revoke(invocation: Invocation, name: str, key_id: int | None) -> None:
     """End a key at once; every process refuses it within 5 s."""
     from agent.store import keys as store_keys

@@ -4,29 +4,20 @@ from typing import TYPE_CHECKING
 
 import click
 
+from agent.cli import render
 from agent.cli.command import (
     ROW_ID,
     Invocation,
     asked_to_stop,
     command,
+    csv_option,
     group,
+    limit_option,
     operator,
-    pass_invocation,
-    require_reason,
+    required_reason,
     signature,
 )
-from agent.cli.render import (
-    FINDING_FIELDS,
-    clean,
-    counted,
-    csv_text,
-    fields,
-    finding_json,
-    findings_text,
-    plan_json,
-    plan_text,
-    when,
-)
+from agent.cli.progress import TerminalProgress
 
 if TYPE_CHECKING:
     from agent.runs.stored_plans import Decision
@@ -48,8 +39,7 @@ def plans() -> None:
 
 
 @plans.command("list", examples=["opshelm-agent plans list", "opshelm-agent plans list --limit 100 --output json"])
-@click.option("--limit", type=click.IntRange(1, 10_000), default=20, show_default=True)
-@pass_invocation
+@limit_option
 def list_plans(invocation: Invocation, limit: int) -> None:
     """The newest plans first. Plans without anything to do are left out."""
     from agent.store import plans as store_plans
@@ -57,18 +47,18 @@ def list_plans(invocation: Invocation, limit: int) -> None:
     with invocation.read() as conn:
         found = [(stored, stored.plan) for stored in store_plans.recent(conn, limit)]
     rows = [
-        [s.id, s.status.value, p.held or "", len(p.actions), when(p.created), when(s.expires), s.checksum]
+        [s.id, s.status.value, p.held or "", len(p.actions), render.when(p.created), render.when(s.expires), s.checksum]
         for s, p in found
     ]
     columns = ["plan", "status", "held", "actions", "created", "expires", "checksum"]
     empty = "No plan has anything to do. Make one: opshelm-agent reconcile"
     body = [
         {
-            **fields(stored, "id", "run_id", "kind", "status"),
+            **render.fields(stored, "id", "run_id", "kind", "status"),
             "held": plan.held,
             "actions": len(plan.actions),
-            **fields(plan, "population", "created"),
-            **fields(stored, "expires", "checksum"),
+            **render.fields(plan, "population", "created"),
+            **render.fields(stored, "expires", "checksum"),
         }
         for stored, plan in found
     ]
@@ -77,7 +67,6 @@ def list_plans(invocation: Invocation, limit: int) -> None:
 
 @plans.command("show", examples=["opshelm-agent plans show 81", "opshelm-agent plans show 81 --output json"])
 @click.argument("plan_id", metavar="ID", type=ROW_ID)
-@pass_invocation
 def show_plan(invocation: Invocation, plan_id: int) -> None:
     """All of one plan: deactivations first, each attribute before and after, what is held and why."""
     from agent.model.errors import NotFound
@@ -88,13 +77,12 @@ def show_plan(invocation: Invocation, plan_id: int) -> None:
     if stored is None:
         raise NotFound(f"There is no plan {plan_id}. See: opshelm-agent plans list")
     guard = invocation.settings.guard
-    invocation.answer("plan", {"plan": plan_json(stored)}, lambda: plan_text(stored, guard))
+    invocation.answer("plan", {"plan": render.plan_json(stored)}, lambda: render.plan_text(stored, guard))
 
 
 @plans.command("apply", examples=["opshelm-agent plans apply 81 --checksum 5f3a…"])
 @click.argument("plan_id", metavar="ID", type=ROW_ID)
 @_CHECKSUM
-@pass_invocation
 def apply_plan(invocation: Invocation, plan_id: int, checksum: str) -> int:
     """Carry out a stored plan: read again, plan again, do what both want; what has moved is stale and skipped."""
     from agent.runs.stored_plans import APPLY
@@ -115,7 +103,6 @@ def apply_plan(invocation: Invocation, plan_id: int, checksum: str) -> int:
 @click.option(
     "--count", type=click.IntRange(0), help="At most this many links, creates, reactivations and deactivations."
 )
-@pass_invocation
 def approve_plan(
     invocation: Invocation, plan_id: int, checksum: str, actions: tuple[int, ...], count: int | None
 ) -> int:
@@ -129,7 +116,6 @@ def approve_plan(
 def _carry_out(invocation: Invocation, plan_id: int, checksum: str, decision: "Decision") -> int:
     from agent.bootstrap import open_agent
     from agent.cli.answers import answer_run
-    from agent.cli.progress import TerminalProgress
 
     with open_agent(invocation.settings) as agent:
         reconciler = agent.need_reconciler()
@@ -140,13 +126,12 @@ def _carry_out(invocation: Invocation, plan_id: int, checksum: str, decision: "D
 
 @plans.command("reject", examples=['opshelm-agent plans reject 81 --reason "wrong group in Okta, being corrected"'])
 @click.argument("plan_id", metavar="ID", type=ROW_ID)
-@click.option("--reason", required=True, help="Why; kept in the journal.")
-@pass_invocation
+@required_reason
 def reject_plan(invocation: Invocation, plan_id: int, reason: str) -> None:
     """Say no to a plan. It can't be applied any more; a later run that wants the same makes a new one."""
     from agent.store import brakes
 
-    by = signature(require_reason(reason))
+    by = signature(reason)
     with invocation.store() as store:
         store.write(lambda conn: brakes.reject_plan(conn, by, plan_id))
     invocation.answer("plan", {"plan": {"id": plan_id, "status": "rejected"}}, f"Plan {plan_id} is rejected.")
@@ -158,8 +143,7 @@ def runs() -> None:
 
 
 @runs.command("list", examples=["opshelm-agent runs list"])
-@click.option("--limit", type=click.IntRange(1, 10_000), default=20, show_default=True)
-@pass_invocation
+@limit_option
 def list_runs(invocation: Invocation, limit: int) -> None:
     """The newest runs first."""
     from agent.store import runs as store_runs
@@ -171,15 +155,25 @@ def list_runs(invocation: Invocation, limit: int) -> None:
         found = store_runs.recent(conn, limit)
     columns = ["run", "kind", "trigger", "started", "ended", "outcome", "exit", "counts"]
     rows = [
-        [r.id, kind(r), r.trigger, when(r.started), when(r.ended), r.outcome, r.exit_code, counted(r.counts)]
+        [
+            r.id,
+            kind(r),
+            r.trigger,
+            render.when(r.started),
+            render.when(r.ended),
+            r.outcome,
+            r.exit_code,
+            render.counted(r.counts),
+        ]
         for r in found
     ]
-    invocation.answer_table("runs", {"runs": [fields(run, *_RUN) for run in found]}, columns, rows, "No runs yet.")
+    invocation.answer_table(
+        "runs", {"runs": [render.fields(run, *_RUN) for run in found]}, columns, rows, "No runs yet."
+    )
 
 
 @runs.command("show", examples=["opshelm-agent runs show 12"])
 @click.argument("run_id", metavar="ID", type=ROW_ID)
-@pass_invocation
 def show_run(invocation: Invocation, run_id: int) -> None:
     """One run with its counts and what it said."""
     from agent.model.errors import NotFound
@@ -191,15 +185,14 @@ def show_run(invocation: Invocation, run_id: int) -> None:
         raise NotFound(f"There is no run {run_id}. See: opshelm-agent runs list")
     text = (
         f"Run {run.id}: {run.kind}{' (dry run)' if run.dry else ''}, {run.outcome or 'not ended'}\n"
-        f"by {run.actor} ({run.trigger}), {when(run.started)} – {when(run.ended) or 'now'}\n"
-        f"{counted(run.counts)}\n{clean(run.detail or '')}"
+        f"by {run.actor} ({run.trigger}), {render.when(run.started)} – {render.when(run.ended) or 'now'}\n"
+        f"{render.counted(run.counts)}\n{render.clean(run.detail or '')}"
     )
-    invocation.answer("run", {"run": fields(run, *_RUN)}, text.rstrip())
+    invocation.answer("run", {"run": render.fields(run, *_RUN)}, text.rstrip())
 
 
 @command("findings", examples=["opshelm-agent findings", "opshelm-agent findings --csv > findings.csv"])
-@click.option("--csv", "as_csv", is_flag=True, help="As CSV, safe to open in a spreadsheet.")
-@pass_invocation
+@csv_option
 def findings(invocation: Invocation, as_csv: bool) -> None:
     """What the last sweep noticed and did not act on.
 
@@ -210,6 +203,6 @@ def findings(invocation: Invocation, as_csv: bool) -> None:
     with invocation.read() as conn:
         latest = store_runs.latest_findings(conn)
     found = latest.findings if latest else ()
-    rows = [finding_json(finding) for finding in found]
-    text = csv_text(FINDING_FIELDS, rows) if as_csv else findings_text(found) or "No findings."
+    rows = [render.finding_json(finding) for finding in found]
+    text = render.csv_text(render.FINDING_FIELDS, rows) if as_csv else render.findings_text(found) or "No findings."
     invocation.answer("findings", {"run_id": latest.run_id if latest else None, "findings": rows}, text)

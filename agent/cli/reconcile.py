@@ -4,7 +4,8 @@ from contextlib import nullcontext
 
 import click
 
-from agent.cli.command import SECONDS, Invocation, asked_to_stop, command, operator, pass_invocation
+from agent.cli.command import SECONDS, Invocation, asked_to_stop, command, operator
+from agent.cli.progress import TerminalProgress
 
 
 @command(
@@ -27,7 +28,6 @@ from agent.cli.command import SECONDS, Invocation, asked_to_stop, command, opera
 )
 @click.option("--wait", metavar="S", type=SECONDS, default=60.0, show_default=True, help="For another agent's run.")
 @click.option("--detailed-exitcode", is_flag=True, help="After a dry run: 3 for drift, 4 for holds.")
-@pass_invocation
 def reconcile(
     invocation: Invocation,
     *,
@@ -46,7 +46,6 @@ def reconcile(
     """
     from agent.bootstrap import open_agent
     from agent.cli.answers import answer_run
-    from agent.cli.progress import TerminalProgress
     from agent.model.guard import typed
     from agent.store.runs import Asker
 

@@ -2,7 +2,7 @@
 
 import click
 
-from agent.cli.command import Invocation, command, pass_invocation
+from agent.cli.command import Invocation, command
 
 
 @command(
@@ -13,7 +13,6 @@ from agent.cli.command import Invocation, command, pass_invocation
         "OPSHELM_SERVER__PORT=9000 opshelm-agent serve",
     ],
 )
-@pass_invocation
 def serve(invocation: Invocation) -> int:
     """Run the daemon: receiver, status page and metrics, clock.
 

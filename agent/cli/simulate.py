@@ -4,7 +4,7 @@ from typing import Any
 
 import click
 
-from agent.cli.command import command
+from agent.cli.command import Invocation, command
 
 
 @command(
@@ -31,7 +31,7 @@ from agent.cli.command import command
 @click.option("--token", help="Instead of the simulation's own API token.")
 @click.option("--rate-limit", type=click.IntRange(1), help="Calls a minute on the apps bucket; default: headers only.")
 @click.option("--print-env", is_flag=True, help="Print the export lines that point the agent here, and exit.")
-def simulate(port: int, print_env: bool, **org: Any) -> None:
+def simulate(invocation: Invocation, port: int, print_env: bool, **org: Any) -> None:
     """Serve a simulated Okta org on loopback, for rehearsals.
 
     One app with N people assigned. What an administrator does is done through Okta's own API; a control API below
@@ -48,7 +48,7 @@ def simulate(port: int, print_env: bool, **org: Any) -> None:
         return
 
     def ready(url: str) -> None:
-        click.echo(f"A simulated Okta org with {settings.users} people at {url}. Ctrl-C ends it.", err=True)
+        invocation.say(f"A simulated Okta org with {settings.users} people at {url}. Ctrl-C ends it.")
 
     try:
         serve(settings, host, port, ready)

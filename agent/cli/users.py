@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from msgspec import Struct
 
-from agent.cli.command import Invocation, group, now, operator, pass_invocation, require_reason
+from agent.cli.command import Invocation, group, now, operator, reason_option, required_reason
 from agent.cli.people import by_id_option, find
 from agent.cli.render import clean, fields, shown, when
 from agent.model.users import DirectoryUser, Role, public_view
@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from agent.directory.port import Acts, Directory
 
 _LOGIN = click.argument("login", metavar="LOGIN")
-_WHY = click.option("--reason", default="", help="Why; kept in the journal.")
-_REASON = click.option("--reason", required=True, help="Why; kept in the journal.")
 
 
 @group("users")
@@ -34,7 +32,6 @@ def users() -> None:
 @click.option("--local", is_flag=True, help="Only accounts that Okta doesn't manage.")
 @click.option("--owners", is_flag=True, help="Only owners.")
 @click.option("--inactive", is_flag=True, help="Only inactive accounts.")
-@pass_invocation
 def list_users(invocation: Invocation, local: bool, owners: bool, inactive: bool) -> None:
     """All accounts, in the order in which they came."""
 
@@ -54,7 +51,6 @@ def list_users(invocation: Invocation, local: bool, owners: bool, inactive: bool
 @users.command("show", examples=["opshelm-agent users show ann@example.com", "opshelm-agent users show --id 7f3c…"])
 @_LOGIN
 @by_id_option
-@pass_invocation
 def show(invocation: Invocation, login: str, by_id: bool) -> None:
     """One account with all that the directory keeps of it."""
     with invocation.directory() as directory:
@@ -67,8 +63,7 @@ def show(invocation: Invocation, login: str, by_id: bool) -> None:
 )
 @_LOGIN
 @click.option("--owner", is_flag=True, help="With the owner role.")
-@_WHY
-@pass_invocation
+@reason_option
 def add(invocation: Invocation, login: str, owner: bool, reason: str) -> None:
     """A local account. Okta's push or a reconcile may link it later; until then nothing of Okta's touches it."""
     with invocation.directory() as directory:
@@ -88,17 +83,16 @@ class AccountCommand(Struct, frozen=True, kw_only=True):
     #: What the answer begins with.
     done: str
     options: Sequence[Callable[..., Any]] = ()
-    reason: Callable[..., Any] = _WHY
+    reason: Callable[..., Any] = reason_option
 
 
 def _add_command(row: AccountCommand) -> None:
     def run(invocation: Invocation, /, login: str, by_id: bool, reason: str, **given: Any) -> None:
-        why = require_reason(reason) if row.reason is _REASON else reason
         with invocation.directory() as directory:
-            user = row.act(_acts(directory, why), find(directory, login, by_id=by_id).id, **given)
+            user = row.act(_acts(directory, reason), find(directory, login, by_id=by_id).id, **given)
         _answer(invocation, row.done, user)
 
-    body: Callable[..., None] = pass_invocation(run)
+    body: Callable[..., None] = run
     for option in (row.reason, by_id_option, *reversed(row.options), _LOGIN):
         body = option(body)
     users.command(row.name, help=row.help, examples=[f"opshelm-agent users {row.name} {row.example}"])(body)
@@ -117,7 +111,7 @@ for _row in (
         name="deactivate",
         help="End the access of one account, local ones too; it becomes a member. The last active owner stays.",
         example="ann@example.com --reason 'left, never in Okta'",
-        reason=_REASON,
+        reason=required_reason,
         act=lambda acts, user_id: acts.deactivate(user_id),
         done="Deactivated",
     ),
@@ -172,8 +166,7 @@ def owner() -> None:
 )
 @click.option("--to", "successor", metavar="LOGIN", required=True, help="Becomes owner.")
 @click.option("--deactivate", "leaver", metavar="LOGIN", required=True, help="Is deactivated.")
-@_WHY
-@pass_invocation
+@reason_option
 def handover(invocation: Invocation, successor: str, leaver: str, reason: str) -> None:
     """Promote one person and deactivate another in one transaction: how the last owner leaves."""
     with invocation.directory() as directory:

@@ -19,9 +19,9 @@ from agent.directory.port import Directory, WriteContext
 from agent.model.codes import Source
 from agent.model.errors import AgentError
 from agent.receiver import metrics, openapi
-from agent.receiver.auth import Authenticator, Keys
+from agent.receiver.auth import Authenticator
 from agent.receiver.messages import CLOSE, Receive, Request, Response, Scope, Send
-from agent.receiver.refusals import Refusals, ScimError, translate
+from agent.receiver.refusals import ScimError, translate
 from agent.receiver.stored import StoredKeys, StoredRefusals
 from agent.receiver.users import Users
 from agent.scim import discovery
@@ -54,16 +54,14 @@ def build(directory: Directory, store: Store, settings: Settings, *, hooks: ASGI
     """The app for ``server.port``. ``hooks`` answers /hooks/okta, which has a secret of its own."""
     # The filter grammar takes most of a second to load: now, not when the first client needs it.
     threading.Thread(target=_warm_up, name="scim-grammar", daemon=True).start()
-    return Receiver(directory, StoredKeys(store), StoredRefusals(store), settings, hooks)
+    return Receiver(directory, store, settings, hooks)
 
 
 class Receiver:
-    def __init__(
-        self, directory: Directory, keys: Keys, refusals: Refusals, settings: Settings, hooks: ASGI | None
-    ) -> None:
+    def __init__(self, directory: Directory, store: Store, settings: Settings, hooks: ASGI | None) -> None:
         base = base_url(settings)
-        self._auth = Authenticator(keys, blocking=directory.reads_block, monotonic=time.monotonic)
-        self._refusals = refusals
+        self._auth = Authenticator(StoredKeys(store), blocking=directory.reads_block, monotonic=time.monotonic)
+        self._refusals = StoredRefusals(store)
         self._hooks = hooks
         self._users = Users(directory, base, settings.receiver.max_waiting)
         self._openapi = openapi.document(base)

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 
-class Waiting:
+class CommitWakeups:
     """One for each loop. ``wait`` is called on the loop; futures may be finished by any thread."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:

@@ -52,7 +52,7 @@ _LOG_EVERY = 60.0
 _log = structlog.get_logger("agent.receiver")
 
 
-class _Answer(Exception):
+class _Refusal(Exception):
     def __init__(self, status: int, result: str) -> None:
         super().__init__(status)
         self.status = status
@@ -86,7 +86,7 @@ class Hooks:
                 body = msgspec.json.encode({"verification": challenge})
             else:
                 status, result = 204, await self._take(scope, receive)
-        except _Answer as answer:
+        except _Refusal as answer:
             status, result = answer.status, answer.result
             headers = [(b"allow", b"GET, POST")] if status == 405 else []
             if status != 405:
@@ -99,16 +99,16 @@ class Hooks:
         settings = self._settings()
         secret = settings.okta.hook_secret
         if secret is None or not settings.okta.configured:
-            raise _Answer(404, "not_set_up")
+            raise _Refusal(404, "not_set_up")
         given = [value for name, value in scope["headers"] if name == b"authorization"]
         if len(given) != 1 or not _same(given[0], secret.get_secret_value()):
             self._say("event hook without the right secret", peer=_peer(scope))
-            raise _Answer(401, "unauthorized")
+            raise _Refusal(401, "unauthorized")
         if scope["method"] == "POST":
             return None
         challenge = next((v for name, v in scope["headers"] if name == b"x-okta-verification-challenge"), b"")
         if scope["method"] != "GET" or not _CHALLENGE.fullmatch(challenge):
-            raise _Answer(405, "not_allowed")
+            raise _Refusal(405, "not_allowed")
         return challenge.decode()
 
     async def _take(self, scope: Scope, receive: Receive) -> str:
@@ -143,10 +143,10 @@ class Hooks:
             return await asyncio.wait_for(asyncio.shield(kept), ANSWER_SECONDS)
         except TimeoutError:
             kept.add_done_callback(self._late)
-            raise _Answer(503, "unavailable") from None
+            raise _Refusal(503, "unavailable") from None
         except StoreError as exc:
             _log.error("event hook not kept", code=exc.code)
-            raise _Answer(503, "unavailable") from exc
+            raise _Refusal(503, "unavailable") from exc
 
     def _late(self, kept: "asyncio.Future[Queued]") -> None:
         if not kept.cancelled() and kept.exception() is None and kept.result().anything:
@@ -165,11 +165,11 @@ def decode(body: bytes) -> Delivery:
     try:
         message = strict.decode(body, cased=True)
     except ScimRefused:
-        raise _Answer(400, "malformed") from None
+        raise _Refusal(400, "malformed") from None
     data, source = message.get("data"), message.get("source")
     found = data.get("events") if isinstance(data, dict) else None
     if not isinstance(found, list) or not isinstance(source, str):
-        raise _Answer(400, "malformed")
+        raise _Refusal(400, "malformed")
     readable = [event for event in map(_event, found) if event is not None]
     name = message.get("eventId")
     return Delivery(
@@ -212,17 +212,17 @@ async def _read(scope: Scope, receive: Receive) -> bytes:
     """The body, refused before it is read where its length is given, else while it streams in."""
     length = next((value for name, value in scope["headers"] if name == b"content-length"), b"0")
     if not length.isdigit() or len(length) > 15 or int(length) > MAX_BODY:
-        raise _Answer(413, "too_large")
+        raise _Refusal(413, "too_large")
     parts: list[bytes] = []
     size, more = 0, True
     while more:
         message = await receive()
         if message["type"] == "http.disconnect":
-            raise _Answer(400, "malformed")
+            raise _Refusal(400, "malformed")
         part: bytes = message.get("body", b"")
         size += len(part)
         if size > MAX_BODY:
-            raise _Answer(413, "too_large")
+            raise _Refusal(413, "too_large")
         parts.append(part)
         more = bool(message.get("more_body"))
     return b"".join(parts)

@@ -16,11 +16,6 @@ the database, a remote OpsHelm or a lack of memory, now    429 with Retry-After:
 =========================================================  =====================================================
 """
 
-from concurrent.futures import Future
-from datetime import datetime
-from typing import Any, Protocol
-
-from agent.directory.port import WriteContext
 from agent.model.codes import RefusalCode
 from agent.model.errors import (
     AnswerLost,
@@ -83,14 +78,6 @@ class ScimError(Exception):
     @property
     def body(self) -> bytes:
         return error_body(self.status, self.detail, self.scim_type)
-
-
-class Refusals(Protocol):
-    """Where the receiver writes down what it refused before the directory was asked: one journal row of kind refused."""
-
-    def record(
-        self, *, verb: str, directory_id: str | None, reason: str, context: WriteContext, now: datetime
-    ) -> "Future[Any]": ...
 
 
 def translate(exc: Exception, method: str) -> ScimError | None:

@@ -23,7 +23,7 @@ class StoredKeys:
 
 
 class StoredRefusals:
-    """Fulfils agent.receiver.refusals.Refusals."""
+    """A journal row for each write that was refused before the directory was asked."""
 
     def __init__(self, store: Store) -> None:
         self._store = store

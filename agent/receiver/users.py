@@ -11,7 +11,7 @@ import structlog
 from agent.directory.port import Directory, Draft, WriteContext, Written
 from agent.model.errors import Refused
 from agent.model.users import DirectoryUser, identity_key
-from agent.receiver.commit_wakeup import Waiting
+from agent.receiver.commit_wakeup import CommitWakeups
 from agent.receiver.messages import Receive, Request, Response, read_body
 from agent.receiver.metrics import WAITING
 from agent.receiver.refusals import NO_SUCH_USER, ScimError, translate
@@ -37,7 +37,7 @@ class Users:
         self._base = base
         self._max_waiting = max_waiting
         self._waiting = 0
-        self._wakeups: Waiting | None = None
+        self._wakeups: CommitWakeups | None = None
 
     async def get(self, request: Request, user_id: str) -> Response:
         shown = self._projection(request)
@@ -237,9 +237,9 @@ class Users:
             self._waiting -= 1
             WAITING.set(self._waiting)
 
-    def _waiter(self) -> Waiting:
+    def _waiter(self) -> CommitWakeups:
         if self._wakeups is None:
-            self._wakeups = Waiting(asyncio.get_running_loop())
+            self._wakeups = CommitWakeups(asyncio.get_running_loop())
         return self._wakeups
 
     def _projection(self, request: Request) -> projection.Projection | None:

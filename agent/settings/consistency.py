@@ -10,17 +10,17 @@ from urllib.parse import urlsplit
 from agent.model.paths import EMAIL_PATH, UnknownPath, parse
 from agent.settings.sections import DatabaseSettings, DirectorySettings, GuardSettings, OktaSettings, ServerSettings
 
-Problem = tuple[tuple[str, ...], str]
-#: Takes one section, gives (key, what is wrong). One thing each: a check is left out as a whole.
-Check = Callable[[Any], Iterator[tuple[str, str]]]
+Inconsistency = tuple[tuple[str, ...], str]
+#: Takes one section, gives (key, what is wrong). One thing each: a rule is left out as a whole.
+Rule = Callable[[Any], Iterator[tuple[str, str]]]
 
 
-class _Wrong(Exception):
-    """A check asked for a value that is wrong in itself."""
+class _WrongValue(Exception):
+    """A rule asked for a value that is wrong in itself."""
 
 
-class _Sound:
-    """A section as a check sees it."""
+class _CheckedSection:
+    """A section as a rule sees it."""
 
     def __init__(self, section: Any, wrong: frozenset[str]) -> None:
         self._section = section
@@ -28,28 +28,28 @@ class _Sound:
 
     def __getattr__(self, name: str) -> Any:
         if name in self._wrong:
-            raise _Wrong
+            raise _WrongValue
         return getattr(self._section, name)
 
 
-def inconsistencies(sections: dict[str, Any], wrong: Mapping[str, frozenset[str]]) -> list[Problem]:
+def inconsistencies(sections: dict[str, Any], wrong: Mapping[str, frozenset[str]]) -> list[Inconsistency]:
     """``wrong`` names the keys of a section that are no values at all; the section then has their defaults.
 
-    What follows from such a mistake is no second one: a check that asks for such a key is left out, the others are not.
+    What follows from such a mistake is no second one: a rule that asks for such a key is left out, the others are not.
     """
     return [
         ((name, key) if key else (name,), message)
-        for name, checks in _CHECKS.items()
+        for name, rules in _RULES.items()
         if name in sections
-        for check in checks
-        for key, message in _run(check, sections[name], wrong.get(name, frozenset()))
+        for rule in rules
+        for key, message in _run(rule, sections[name], wrong.get(name, frozenset()))
     ]
 
 
-def _run(check: Check, section: Any, wrong: frozenset[str]) -> list[tuple[str, str]]:
+def _run(rule: Rule, section: Any, wrong: frozenset[str]) -> list[tuple[str, str]]:
     try:
-        return list(check(_Sound(section, wrong) if wrong and not isinstance(section, dict) else section))
-    except _Wrong:
+        return list(rule(_CheckedSection(section, wrong) if wrong and not isinstance(section, dict) else section))
+    except _WrongValue:
         return []
 
 
@@ -159,12 +159,12 @@ def _proxies(server: ServerSettings) -> Iterator[tuple[str, str]]:
             return
 
 
-def _limit(name: str) -> Check:
-    def check(guard: GuardSettings) -> Iterator[tuple[str, str]]:
+def _limit(name: str) -> Rule:
+    def rule(guard: GuardSettings) -> Iterator[tuple[str, str]]:
         if getattr(guard, f"{name}_floor") > getattr(guard, f"{name}_cap"):
             yield f"{name}_floor", f"must not be more than guard.{name}_cap"
 
-    return check
+    return rule
 
 
 def _mapping(mapping: dict[str, str]) -> Iterator[tuple[str, str]]:
@@ -181,7 +181,7 @@ def _mapping(mapping: dict[str, str]) -> Iterator[tuple[str, str]]:
             )
 
 
-_CHECKS: dict[str, tuple[Check, ...]] = {
+_RULES: dict[str, tuple[Rule, ...]] = {
     "okta": (
         _okta_without_org,
         _okta_org,

@@ -174,12 +174,12 @@ def _origin(kind: str, key: Key, file: Path | None, lines: dict[Key, int]) -> Se
 
 
 #: Key, what is wrong, and the place where it isn't a setting's own.
-Problem = tuple[Key, str, str]
+Mistake = tuple[Key, str, str]
 
 
-def _validate(merged: Nested) -> tuple[Settings | None, list[Problem]]:
+def _validate(merged: Nested) -> tuple[Settings | None, list[Mistake]]:
     """Section by section, so that a mistake in one doesn't hide those in another."""
-    problems: list[Problem] = []
+    problems: list[Mistake] = []
     good: dict[str, Any] = {}
     wrong: dict[str, frozenset[str]] = {}
     for name, field in Settings.model_fields.items():
@@ -206,20 +206,20 @@ def _section(name: str, raw: Any, kind: Any) -> Any:
     return getattr(Settings(**{name: raw}), name)
 
 
-def _without(raw: Any, problems: list[Problem]) -> Any:
+def _without(raw: Any, problems: list[Mistake]) -> Any:
     """What is left of a section when its wrong keys are; nothing of one that is no table."""
     wrong = {key[1] for key, _, _ in problems if len(key) > 1}
     return {key: value for key, value in raw.items() if key not in wrong} if isinstance(raw, dict) else raw
 
 
-def _concerned(problems: list[Problem], kind: Any) -> Iterator[str]:
+def _concerned(problems: list[Mistake], kind: Any) -> Iterator[str]:
     """The keys that are wrong, and those that a misspelt one may have meant."""
     for key, _, _ in problems:
         yield key[-1]
         yield from get_close_matches(key[-1], _fields(kind), n=1, cutoff=0.6)
 
 
-def _wrong_booleans(name: str, raw: Any, section: Any) -> Iterator[Problem]:
+def _wrong_booleans(name: str, raw: Any, section: Any) -> Iterator[Mistake]:
     """``port = true`` would be read as 1."""
     for key, value in raw.items() if isinstance(raw, dict) and _fields(section) else ():
         field = section.model_fields.get(key)
@@ -227,7 +227,7 @@ def _wrong_booleans(name: str, raw: Any, section: Any) -> Iterator[Problem]:
             yield (name, key), "must be a number", ""
 
 
-def _problem(name: str, error: ErrorDetails, section: Any) -> Problem:
+def _problem(name: str, error: ErrorDetails, section: Any) -> Mistake:
     loc = tuple(str(part) for part in error["loc"])
     key = loc[:2] if loc[:1] == (name,) else (name, *loc[:1])
     match error["type"]:
@@ -275,7 +275,7 @@ def _fields(section: Any) -> list[str]:
     return list(section.model_fields) if isinstance(section, type) and issubclass(section, Section) else []
 
 
-def _line(problem: Problem, origins: dict[Key, SettingSource], file: Path | None, lines: dict[Key, int]) -> str:
+def _line(problem: Mistake, origins: dict[Key, SettingSource], file: Path | None, lines: dict[Key, int]) -> str:
     key, message, place = problem
     if place:
         return f"{place}: {message}"

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from agent.model.usernames import NameRules
-from agent.settings.values import Duration, Interval, Names, Period, Table
+from agent.settings.values import Duration, Interval, Period, Table, TextList
 
 
 class Section(BaseModel):
@@ -41,7 +41,7 @@ class OktaSettings(Section):
     """Private key of the OAuth service app, PEM or JWK."""
     key_id: str | None = None
     """kid of the private key, where the app has several."""
-    scopes: Names = ("okta.apps.read", "okta.users.read", "okta.logs.read")
+    scopes: TextList = ("okta.apps.read", "okta.users.read", "okta.logs.read")
     """OAuth scopes to ask for; imports need okta.apps.manage and okta.users.manage too."""
     dpop: bool = False
     """Bind tokens with DPoP. Costs 135 ms of CPU a request; only where the org demands it."""
@@ -76,7 +76,7 @@ class DirectorySettings(Section):
     """SCIM base address of the remote OpsHelm, with backend = "scim"."""
     api_key: SecretStr | None = None
     """API key of the remote OpsHelm."""
-    owners: Names = ()
+    owners: TextList = ()
     """userNames of the account's owners, where the remote shows no roles."""
     ca_file: str | None = None
     """Certificate authorities to trust towards the remote, PEM."""
@@ -114,7 +114,7 @@ class ServerSettings(Section):
     """Port of the status page, metrics and health."""
     public_url: str | None = None
     """The receiver's address as Okta sees it, such as https://scim.example.com; never taken from the Host header."""
-    trusted_proxies: Names = ()
+    trusted_proxies: TextList = ()
     """Addresses of the proxies whose X-Forwarded-For is believed, for the log."""
 
 
@@ -228,7 +228,7 @@ class ImportSettings(Section):
     """Accounts that one import may bring into Okta."""
     activate: bool = False
     """Activate the Okta users that an import creates."""
-    groups: Names = ()
+    groups: TextList = ()
     """Ids of Okta groups that the Okta users made by an import are put into."""
     confirm_within: Duration = timedelta(minutes=30)
     """A link that Okta hasn't confirmed by then raises an alarm."""

@@ -88,5 +88,5 @@ Duration = Annotated[timedelta, BeforeValidator(parse_duration), _AS_TEXT]
 Period = Annotated[timedelta, BeforeValidator(_positive), _AS_TEXT]
 #: A period, or "off".
 Interval = Annotated[timedelta | None, BeforeValidator(_interval), _AS_TEXT]
-Names = Annotated[tuple[str, ...], BeforeValidator(_names)]
+TextList = Annotated[tuple[str, ...], BeforeValidator(_names)]
 Table = Annotated[dict[str, str], BeforeValidator(_table)]

@@ -4,12 +4,12 @@ import asyncio
 import threading
 from concurrent.futures import Future
 
-from agent.receiver.commit_wakeup import Waiting
+from agent.receiver.commit_wakeup import CommitWakeups
 
 
 def test_every_waiter_gets_its_own_answer_whoever_finishes_it() -> None:
     async def main() -> list[object]:
-        waiting = Waiting(asyncio.get_running_loop())
+        waiting = CommitWakeups(asyncio.get_running_loop())
         futures: list[Future[int]] = [Future() for _ in range(400)]
         tasks = [asyncio.create_task(waiting.wait(future)) for future in futures]
         await asyncio.sleep(0)
@@ -34,7 +34,7 @@ def test_every_waiter_gets_its_own_answer_whoever_finishes_it() -> None:
 def test_one_wake_up_serves_all_that_finished_before_the_loop_looked() -> None:
     async def main() -> int:
         loop = asyncio.get_running_loop()
-        waiting = Waiting(loop)
+        waiting = CommitWakeups(loop)
         futures: list[Future[int]] = [Future() for _ in range(50)]
         tasks = [asyncio.create_task(waiting.wait(future)) for future in futures]
         await asyncio.sleep(0)
@@ -57,7 +57,7 @@ def test_one_wake_up_serves_all_that_finished_before_the_loop_looked() -> None:
 
 def test_a_cancelled_waiter_does_not_stop_the_others() -> None:
     async def main() -> int:
-        waiting = Waiting(asyncio.get_running_loop())
+        waiting = CommitWakeups(asyncio.get_running_loop())
         gone: Future[int] = Future()
         there: Future[int] = Future()
         left = asyncio.create_task(waiting.wait(gone))
