@@ -26,7 +26,7 @@ from agent.okta_org.org import OktaOrg
 from agent.reconcile.event_names import log_filter
 from agent.reconcile.look_queue import Queued, ask_for_sweep, queue
 from agent.settings import Settings
-from agent.store import account, alarms, cursors, events
+from agent.store import account, alarms, events
 from agent.store.engine import Connection, Store
 
 CURSOR = "system_log"
@@ -92,7 +92,7 @@ class SystemLogReader:
     def poll(self) -> Polled:
         now, done = self._clock(), Polled()
         with self._store.read() as conn:
-            row, cursor = account.get(conn), cursors.read(conn, CURSOR)
+            row, cursor = account.get(conn), events.cursor(conn, CURSOR)
         if not row.pinned or (cursor is not None and self._just_read(cursor, now)):
             return done
         try:
@@ -109,7 +109,7 @@ class SystemLogReader:
 
     # --- from the cursor on
 
-    def _follow(self, cursor: cursors.Cursor | None, row: account.Account, now: datetime, done: Polled) -> None:
+    def _follow(self, cursor: events.Cursor | None, row: account.Account, now: datetime, done: Polled) -> None:
         at = self._position(cursor, row, now, done)
         for _ in range(MOST_PAGES):
             if at is None or self._stopping():
@@ -132,7 +132,7 @@ class SystemLogReader:
             at = _encode(position), position
 
     def _position(
-        self, cursor: cursors.Cursor | None, row: account.Account, now: datetime, done: Polled
+        self, cursor: events.Cursor | None, row: account.Account, now: datetime, done: Polled
     ) -> tuple[str | None, Position] | None:
         """The stored cursor as it is, and where to read; None where another agent sees to it."""
         if cursor is None:
@@ -162,7 +162,7 @@ class SystemLogReader:
         fresh = _encode(position)
 
         def work(conn: Connection) -> bool:
-            if not cursors.swap(conn, CURSOR, old, fresh, now):
+            if not events.move_cursor(conn, CURSOR, old, fresh, now):
                 return False
             ask_for_sweep(conn, now)
             return True
@@ -178,7 +178,7 @@ class SystemLogReader:
         now = self._clock()
 
         def work(conn: Connection) -> Queued | None:
-            if not cursors.swap(conn, CURSOR, old, new, now):
+            if not events.move_cursor(conn, CURSOR, old, new, now):
                 return None
             return self._queue(conn, found, now)
 
@@ -203,7 +203,7 @@ class SystemLogReader:
         alarms.clear(conn, UNREAD, _SUBJECT, now)
         events.forget(conn, now - REMEMBER)
 
-    def _just_read(self, cursor: cursors.Cursor, now: datetime) -> bool:
+    def _just_read(self, cursor: events.Cursor, now: datetime) -> bool:
         """Several agents take turns: half an interval after one has read, no other does."""
         every = self._settings.schedule.events
         return every is not None and timedelta() <= now - cursor.updated < every / 2

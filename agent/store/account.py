@@ -94,10 +94,6 @@ def pin(conn: Connection, *, org_id: str, app_id: str, app_label: str, actor: st
     _set(conn, org_id=org_id, app_id=app_id, app_label=app_label, pinned_at=now, pinned_by=actor)
 
 
-def set_app_label(conn: Connection, label: str) -> None:
-    _set(conn, app_label=label)
-
-
 def pause(conn: Connection, *, actor: str, reason: str, now: datetime) -> None:
     _set(conn, paused_at=now, paused_by=actor, paused_reason=reason)
 

@@ -38,12 +38,3 @@ def clear(conn: Connection, code: str, subject: str, now: datetime) -> bool:
 def open_alarms(conn: Connection) -> list[Alarm]:
     rows = conn.execute(select(table).where(table.c.cleared.is_(None)).order_by(table.c.raised, table.c.id))
     return [Alarm(**row._asdict()) for row in rows]
-
-
-def undelivered(conn: Connection) -> list[Alarm]:
-    rows = conn.execute(select(table).where(table.c.delivered.is_(None)).order_by(table.c.id))
-    return [Alarm(**row._asdict()) for row in rows]
-
-
-def delivered(conn: Connection, ids: list[int], now: datetime) -> None:
-    conn.execute(update(table).where(table.c.id.in_(ids)).values(delivered=now))

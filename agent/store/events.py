@@ -1,4 +1,4 @@
-"""What the agent keeps of Okta's events: which it has met, and which pushes of Okta's failed. Decides nothing."""
+"""What the agent keeps of Okta's events: how far it has read, which it has met, which pushes failed. Decides nothing."""
 
 import hashlib
 from collections.abc import Collection, Iterable
@@ -8,7 +8,7 @@ from msgspec import Struct
 from sqlalchemy import Connection, delete, insert, select, union_all, update
 
 from agent.store.attention import batched
-from agent.store.tables import events_seen, push_failures, remote_links, users
+from agent.store.tables import cursors, events_seen, push_failures, remote_links, users
 
 _LONGEST = 64
 
@@ -23,6 +23,33 @@ class PushFailure(Struct, frozen=True, kw_only=True):
 
 
 _columns = [push_failures.c[name] for name in PushFailure.__struct_fields__]
+
+
+# The System Log's cursor: only text here
+
+
+class Cursor(Struct, frozen=True, kw_only=True):
+    value: str
+    updated: datetime
+
+
+def cursor(conn: Connection, name: str) -> Cursor | None:
+    row = conn.execute(select(cursors.c.value, cursors.c.updated).where(cursors.c.name == name)).first()
+    return None if row is None else Cursor(value=row.value, updated=row.updated)
+
+
+def move_cursor(conn: Connection, name: str, old: str | None, new: str, now: datetime) -> bool:
+    """False, and nothing done, where another agent has moved it since it was ``old``.
+
+    Call it in the transaction that stores what was read up to there: a crash must not skip anything.
+    """
+    if old is None:
+        if cursor(conn, name) is not None:
+            return False
+        conn.execute(insert(cursors).values(name=name, value=new, updated=now))
+        return True
+    moved = update(cursors).where(cursors.c.name == name, cursors.c.value == old).values(value=new, updated=now)
+    return bool(conn.execute(moved).rowcount)
 
 
 # Which were met

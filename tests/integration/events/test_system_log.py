@@ -15,8 +15,9 @@ from agent.reconcile import system_log
 from agent.reconcile.look_queue import Queued
 from agent.reconcile.system_log import CURSOR, SystemLogReader
 from agent.settings import ScheduleSettings
-from agent.store import alarms, attention, cursors, runs
+from agent.store import alarms, attention, runs
 from agent.store import events as kept
+from agent.store.engine import Connection
 from support.world import World, world
 
 #: No agent waits for another's turn.
@@ -39,6 +40,16 @@ def w_any(tmp_path: Path, database_url: str) -> Iterator[World]:
 
 def log_of(w: World, okta: Any = None) -> SystemLogReader:
     return SystemLogReader(w.store, okta or w.okta, w.settings, w.now)
+
+
+def put_cursor(w: World, value: str) -> None:
+    """As another agent does it."""
+
+    def work(conn: Connection) -> bool:
+        known = kept.cursor(conn, CURSOR)
+        return kept.move_cursor(conn, CURSOR, known and known.value, value, w.now())
+
+    assert w.store.write(work)
 
 
 def waiting(w: World) -> set[tuple[str, str | None]]:
@@ -192,7 +203,7 @@ def test_a_cursor_that_okta_refuses_costs_one_sweep(w: World) -> None:
     log = log_of(w)
     log.poll()
     bad = msgspec.json.encode({"app_id": w.org.app_id, "next": f"{w.org.url}/api/v1/logs?after=nonsense"}).decode()
-    w.store.write(lambda conn: cursors.put(conn, CURSOR, bad, w.now()))
+    put_cursor(w, bad)
     w.change(w.take()["login"], title="Drifted")
     assert log.poll().sweep
     assert waiting(w) == {("sweep", None)}
@@ -207,7 +218,7 @@ def test_a_cursor_that_says_nothing_any_more_costs_one_sweep(w: World, why: str)
         w.ahead = system_log.OLDEST + timedelta(hours=1)
     else:
         value = "{" if why == "no json" else '{"app_id":"0oaOTHER","next":"x"}'
-        w.store.write(lambda conn: cursors.put(conn, CURSOR, value, w.now()))
+        put_cursor(w, value)
     assert log_of(w).poll().sweep
 
 
@@ -314,11 +325,13 @@ def test_of_two_agents_that_read_the_same_page_one_keeps_it(w: World) -> None:
     log = log_of(w, okta)
     log.poll()
     other = msgspec.json.encode({"app_id": w.org.app_id, "next": f"{w.org.url}/api/v1/logs?after=other"}).decode()
-    okta.before_answer = lambda: w.store.write(lambda conn: cursors.put(conn, CURSOR, other, w.now()))
+    okta.before_answer = lambda: put_cursor(w, other)
     okta.late = [told(w, person)]
     assert log.poll().people == 0
     with w.store.read() as conn:
-        assert cursors.get(conn, CURSOR) == other
+        cursor = kept.cursor(conn, CURSOR)
+    assert cursor is not None
+    assert cursor.value == other
 
 
 def test_who_has_just_been_polled_by_another_agent_is_not_polled_again(w: World) -> None:
