@@ -24,14 +24,21 @@ def checks(store: "Store", settings: Settings, now: datetime) -> Iterator[Check]
     if settings.okta.configured:
         yield _sweep(row, settings, now)
     scim = [key for key in found if key.scope is keys.Scope.SCIM and key.valid(now)]
-    if scim:
-        yield ok("keys", f"{len(scim)} live for Okta")
-    else:
-        yield warn("keys", "Okta has no key to push with", "opshelm-agent keys create okta")
+    yield _keys(scim, now)
     if settings.directory.backend == "sql":
         yield _owners(row)
     holder = lease.current_holder(store, lease.RECONCILE)
     yield ok("lease", f"held by {holder}" if holder else "free")
+
+
+def _keys(live: list[keys.ApiKey], now: datetime) -> Check:
+    if not live:
+        return warn("keys", "Okta has no key to push with", "opshelm-agent keys create okta")
+    end = keys.last_end(live)
+    if end is not None and end - now <= keys.ENDS_SOON:
+        detail = f"the last key that Okta can push with ends at {end:%Y-%m-%d %H:%M} UTC"
+        return warn("keys", detail, f"opshelm-agent keys roll {live[-1].name}, and put the new key into Okta")
+    return ok("keys", f"{len(live)} live for Okta")
 
 
 def _sweep(row: account.Account, settings: Settings, now: datetime) -> Check:

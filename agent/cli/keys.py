@@ -1,5 +1,6 @@
 """``keys``: what Okta and Prometheus sign in with."""
 
+import sys
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -75,15 +76,34 @@ def roll(invocation: Invocation, name: str, grace: timedelta) -> None:
     _show_secret(invocation, key, secret)
 
 
-@keys.command("revoke", examples=["opshelm-agent keys revoke okta", "opshelm-agent keys revoke okta --id 3"])
+@keys.command(
+    "revoke",
+    examples=[
+        "opshelm-agent keys revoke okta",
+        "opshelm-agent keys revoke okta --id 3",
+        "opshelm-agent keys revoke okta --yes",
+    ],
+)
 @click.argument("name")
 @click.option("--id", "key_id", metavar="N", type=ROW_ID, help="Only this one of the keys with that name.")
-def revoke(invocation: Invocation, name: str, key_id: int | None) -> None:
+@click.option("--yes", is_flag=True, help="Also the last one that Okta can push with. On a terminal you are asked.")
+def revoke(invocation: Invocation, name: str, key_id: int | None, *, yes: bool) -> None:
     """End a key at once; every process refuses it within 5 s."""
     from agent.store import keys as store_keys
 
-    at = now()
-    ended = invocation.write(lambda conn: store_keys.revoke(conn, name=name, key_id=key_id, actor=operator(), now=at))
+    def end(*, last_too: bool) -> int:
+        by, at = operator(), now()
+        return invocation.write(
+            lambda conn: store_keys.revoke(conn, name=name, key_id=key_id, actor=by, now=at, last_too=last_too)
+        )
+
+    try:
+        ended = end(last_too=yes)
+    except store_keys.LastKey:
+        if not sys.stdin.isatty():
+            raise
+        click.confirm(f"{name} is the last key that Okta can push with. Revoke it?", abort=True, err=True)
+        ended = end(last_too=True)
     invocation.answer(
         "revoked", {"name": name, "keys": ended}, f"Revoked {ended} key{'s' if ended > 1 else ''} {name}."
     )

@@ -13,7 +13,7 @@ import structlog
 
 from agent.model.errors import LeaseHeld
 from agent.settings import Settings
-from agent.store import account, alarms, lease, overview, retention, seal, windows
+from agent.store import account, alarms, keys, lease, overview, retention, seal, windows
 from agent.store.engine import Connection
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ HOLDER = f"{socket.gethostname()}:{getpid()}"
 #: No good sweep for so many intervals is an alarm.
 _MISSED = 3
 _HELD = "held"
+_KEY_ENDS, _KEYS = "last_key_ends", "keys"
 _RETENTION_EVERY = timedelta(hours=1)
 
 
@@ -75,6 +76,7 @@ class Housekeeping:
         windows.forget(conn, now - timedelta(days=7))
         self._watch_holds(conn, settings, now)
         self._watch_sweeps(conn, settings, now)
+        _watch_keys(conn, now)
 
     def _watch_holds(self, conn: Connection, settings: Settings, now: datetime) -> None:
         waiting = overview.held_plans(conn)
@@ -109,6 +111,19 @@ class Housekeeping:
             if alarm.id not in self._said:
                 _log.warning("alarm", code=alarm.code, alarm_id=alarm.id, about=alarm.subject)
         self._said = {alarm.id for alarm in found}
+
+
+def _watch_keys(conn: Connection, now: datetime) -> None:
+    end = keys.last_end(keys.list_all(conn))
+    if end is None or end - now > keys.ENDS_SOON:
+        alarms.clear(conn, _KEY_ENDS, _KEYS, now)
+        return
+    verb = "ends" if end > now else "has ended"
+    detail = (
+        f"The last key that Okta can push with {verb} at {end:%Y-%m-%d %H:%M} UTC; without one every push is a failed task in "
+        "Okta. Make the next one and put it into Okta's API integration: opshelm-agent keys roll NAME"
+    )
+    alarms.raise_alarm(conn, _KEY_ENDS, _KEYS, detail, now)
 
 
 def _subject(plan_id: int) -> str:

@@ -55,6 +55,11 @@ class StatusCollector(Collector):
         )
         yield _gauge("refused_pushes", "Pushed deactivations that got 429 and wait.", len(status.refused))
         yield _gauge("attention_waiting", "People that are to be looked at alone.", status.waiting_people)
+        if status.last_key_ends is not None:
+            left = (status.last_key_ends - status.at).total_seconds()
+            yield _gauge(
+                "last_key_ends_seconds", "Until the last key ends that Okta can push with; none: it doesn't.", left
+            )
         limits = GaugeMetricFamily(
             f"{_PREFIX}deactivations", "Deactivations in the guard's windows.", labels=["window", "what"]
         )

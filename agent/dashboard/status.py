@@ -37,6 +37,8 @@ class StatusPage(Struct, frozen=True, kw_only=True):
     held: dict[HeldCode, int]
     waiting_people: int
     scim_keys: int
+    #: When the last of them ends; None where one doesn't.
+    last_key_ends: datetime | None
     #: The process whose run is under way.
     lease_holder: str | None
     #: Of the last sweep that applied: from its plan to its last finished action.
@@ -58,6 +60,7 @@ def read(conn: Connection, guard: GuardSettings, now: datetime) -> StatusPage:
     swept = overview.last_run(conn, "sweep", _WHOLE)
     applied = overview.last_run(conn, "sweep", _APPLIED)
     held_plans = overview.held_plans(conn)
+    all_keys = keys.list_all(conn)
     drift: Counter[ActionKind] = Counter()
     held: Counter[HeldCode] = Counter(plan.held for plan in held_plans if plan.held)
     for some in overview.open_actions(conn, swept.id if swept else None):
@@ -79,7 +82,8 @@ def read(conn: Connection, guard: GuardSettings, now: datetime) -> StatusPage:
         drift=dict(drift) if swept else None,
         held=dict(held),
         waiting_people=attention.waiting(conn),
-        scim_keys=sum(key.scope is keys.Scope.SCIM and key.valid(now) for key in keys.list_all(conn)),
+        scim_keys=sum(key.scope is keys.Scope.SCIM and key.valid(now) for key in all_keys),
+        last_key_ends=keys.last_end(all_keys),
         lease_holder=overview.lease_holder(conn, lease.RECONCILE),
         slowest_action=overview.slowest_action(conn, applied.id) if applied else None,
     )

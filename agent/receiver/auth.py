@@ -1,8 +1,9 @@
 """Who asks: an API key, as ``Bearer KEY`` or bare. Reads keys; makes and revokes none.
 
-A key that was good is believed for CACHE_SECONDS, so a revoke holds within that time in every process; a bad one is never
-remembered. Strangers who keep trying are answered without asking the database, but a key that was good before is always
-looked up: a flood from one address (all of Okta behind one proxy, say) can't lock Okta out.
+All keys are held in memory, ended ones too, and read again after CACHE_SECONDS, so a revoke holds within that time in every
+process. For a key that isn't among them they are read once more, it may be new; not so in a flood of wrong ones, which then
+costs one read in CACHE_SECONDS. So a flood from one address (all of Okta behind one proxy, say) locks no good key out, also
+right after a start. A key that has ended is named in the log by its id; what a stranger sends never is.
 """
 
 import asyncio
@@ -21,7 +22,7 @@ from agent.receiver.refusals import ScimError
 from agent.store.keys import TOUCH_EVERY, ApiKey, Scope
 
 CACHE_SECONDS = 2.0
-#: Wrong keys from one address in FLOOD_SECONDS before the database isn't asked for it any more.
+#: Wrong keys from one address in FLOOD_SECONDS before the database isn't asked for them any more.
 FLOOD_LIMIT = 100
 FLOOD_SECONDS = 60.0
 MAX_ADDRESSES = 10_000
@@ -31,8 +32,8 @@ log = structlog.get_logger("agent.receiver")
 
 
 class Keys(Protocol):
-    def find(self, sha256: str) -> ApiKey | None:
-        """The key with this digest, valid or not. May block where the directory's reads do."""
+    def all(self) -> list[ApiKey]:
+        """Ended ones too. May block where the directory's reads do."""
         ...
 
     def touch(self, key: ApiKey, now: datetime) -> Any:
@@ -45,38 +46,45 @@ class Authenticator:
         self._keys = keys
         self._blocking = blocking
         self._monotonic = monotonic
-        #: Digest → the key and until when it is believed. Only keys that exist get in, so it stays small.
-        self._known: dict[bytes, tuple[ApiKey, float]] = {}
+        #: By digest, as they were at the last read, and when that began.
+        self._known: dict[bytes, ApiKey] = {}
+        self._read_at = float("-inf")
+        self._reading = asyncio.Lock()
         self._touched: dict[int, datetime] = {}
         self._strangers: dict[str, tuple[int, float]] = {}
 
     async def identify(self, request: Request) -> ApiKey:
-        """The key of the request, or a 401 (429 for a key that isn't looked up in a flood)."""
+        """The key of the request, or a 401 (429 for a key that isn't looked for in a flood)."""
         match = _KEY.fullmatch(request.headers.get(b"authorization", b"")) if request.authorizations == 1 else None
         if match is None:
-            raise self._stranger(request.peer)
+            raise self._refused(request.peer)
         digest = hashlib.sha256(match[1]).digest()
         moment = self._monotonic()
-        known = self._known.get(digest)
-        if known is not None and moment < known[1]:
-            return known[0]
-        if known is None and self._flooded(request.peer, moment):
-            self._stranger(request.peer)
-            # It might be a good one, so not 401, which Okta takes as final; it just isn't looked up now.
-            raise ScimError(429, "Too many requests with a wrong API key.", retry_after=int(FLOOD_SECONDS))
-        key = await self._look_up(digest)
+        current = moment < self._read_at + CACHE_SECONDS
+        if not current:
+            await self._read(moment)
+        key = self._known.get(digest)
+        if key is None and current:
+            if self._flooded(request.peer, moment):
+                self._refused(request.peer)
+                # It might be a good one that is very new, so not 401, which Okta takes as final.
+                raise ScimError(429, "Too many requests with a wrong API key.", retry_after=int(FLOOD_SECONDS))
+            await self._read(moment)
+            key = self._known.get(digest)
         now = datetime.now(UTC)
         if key is None or not _valid(key, digest, now):
-            self._known.pop(digest, None)
-            raise self._stranger(request.peer)
-        self._known[digest] = (key, moment + CACHE_SECONDS)
+            raise self._refused(request.peer, key)
         self._touch(key, now)
         return key
 
-    async def _look_up(self, digest: bytes) -> ApiKey | None:
-        if self._blocking:
-            return await asyncio.to_thread(self._keys.find, digest.hex())
-        return self._keys.find(digest.hex())
+    async def _read(self, moment: float) -> None:
+        """All keys, as they are after ``moment``: those who wait at the same time share what one of them reads."""
+        async with self._reading:
+            if self._read_at > moment:
+                return
+            began = self._monotonic()
+            kept = await asyncio.to_thread(self._keys.all) if self._blocking else self._keys.all()
+            self._known, self._read_at = {bytes.fromhex(key.sha256): key for key in kept}, began
 
     def _touch(self, key: ApiKey, now: datetime) -> None:
         last = self._touched.get(key.id, key.last_used)
@@ -88,7 +96,7 @@ class Authenticator:
         count, until = self._strangers.get(peer, (0, 0.0))
         return count > FLOOD_LIMIT and moment < until
 
-    def _stranger(self, peer: str) -> ScimError:
+    def _refused(self, peer: str, key: ApiKey | None = None) -> ScimError:
         """Count the failure; one log line for each until the limit, one at the limit, then the metric alone."""
         UNAUTHORIZED.inc()
         moment = self._monotonic()
@@ -100,7 +108,8 @@ class Authenticator:
             self._strangers.clear()
         self._strangers[peer] = (count, until)
         if count <= FLOOD_LIMIT:
-            log.warning("request without a valid key", peer=peer)
+            known = {} if key is None else {"key": key.id}
+            log.warning("request without a valid key", peer=peer, **known)
         elif count == FLOOD_LIMIT + 1:
             log.warning("many requests without a valid key; no longer logged one by one", peer=peer)
         return ScimError(401, "A valid API key is needed: Authorization: Bearer KEY.")

@@ -16,6 +16,8 @@ Send = Callable[[Message], Awaitable[None]]
 Headers = list[tuple[bytes, bytes]]
 
 MAX_BODY = 1_000_000
+#: A body that is announced as larger than MAX_BODY is still taken in, and thrown away, up to this size.
+_MAX_DRAINED = 8 * MAX_BODY
 MAX_HEADERS = 32_768
 #: Parameters that a SCIM query has, twice over.
 _MAX_PARAMETERS = 20
@@ -101,7 +103,10 @@ async def read_body(request: Request, receive: Receive) -> bytes:
     """The body, counted while it streams in; refused before it is read where its headers say enough."""
     _check_type(request.headers)
     length = request.headers.get(b"content-length", b"0")
-    if len(length) > 15 or int(length) > MAX_BODY:
+    if len(length) > 15 or int(length) > _MAX_DRAINED:
+        raise _too_large()
+    if int(length) > MAX_BODY:
+        await _drain(receive)
         raise _too_large()
     message = await receive()
     if not message.get("more_body") and message["type"] != "http.disconnect":
@@ -121,6 +126,12 @@ async def read_body(request: Request, receive: Receive) -> bytes:
         if not message.get("more_body"):
             return b"".join(parts)
         message = await receive()
+
+
+async def _drain(receive: Receive) -> None:
+    """Whoever is still sending when the connection closes sees a reset in the place of the answer."""
+    while (await receive()).get("more_body"):
+        pass
 
 
 def _too_large() -> ScimError:

@@ -14,9 +14,9 @@ class StoredKeys:
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    def find(self, sha256: str) -> keys.ApiKey | None:
+    def all(self) -> list[keys.ApiKey]:
         with self._store.read() as conn:
-            return keys.find(conn, sha256)
+            return keys.list_all(conn)
 
     def touch(self, key: keys.ApiKey, now: datetime) -> "Future[None]":
         return self._store.submit(lambda conn: keys.touch(conn, key, now))

@@ -3,6 +3,7 @@
 import hashlib
 import hmac
 import secrets
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
@@ -22,11 +23,17 @@ _SHOWN = len(PREFIX) + 6
 SLACK = timedelta(seconds=60)
 #: The last use is written at most this often.
 TOUCH_EVERY = timedelta(minutes=1)
+#: So long before Okta can't push any more somebody is told.
+ENDS_SOON = timedelta(days=14)
 
 
 class Scope(StrEnum):
     SCIM = "scim"
     METRICS = "metrics"
+
+
+class LastKey(UsageError):
+    code = "last_key"
 
 
 class ApiKey(Struct, frozen=True, kw_only=True):
@@ -105,6 +112,12 @@ def list_all(conn: Connection) -> list[ApiKey]:
     return [ApiKey(**{**row._asdict(), "scope": Scope(row.scope)}) for row in rows]
 
 
+def last_end(found: Iterable[ApiKey]) -> datetime | None:
+    """When the last key that Okta can push with ends or has ended; None where one never does, or nobody wants any."""
+    ends = [key.expires for key in found if key.scope is Scope.SCIM and key.revoked is None]
+    return None if None in ends else max((end for end in ends if end is not None), default=None)
+
+
 def roll(conn: Connection, *, name: str, grace: timedelta, actor: str, now: datetime) -> tuple[ApiKey, str]:
     """A successor; the key that lives now goes on for ``grace``."""
     live = _live(conn, name, now)
@@ -122,11 +135,22 @@ def roll(conn: Connection, *, name: str, grace: timedelta, actor: str, now: date
     return made
 
 
-def revoke(conn: Connection, *, name: str, actor: str, now: datetime, key_id: int | None = None) -> int:
-    """End all live keys of that name (or the one with this id) at once; answers how many."""
+def revoke(
+    conn: Connection, *, name: str, actor: str, now: datetime, key_id: int | None = None, last_too: bool = True
+) -> int:
+    """End all live keys of that name (or the one with this id) at once; answers how many.
+
+    LastKey, and nothing is ended, where Okta would have none left; with ``last_too`` that is meant.
+    """
     live = [key for key in _live(conn, name, now) if key_id is None or key.id == key_id]
     if not live:
         raise UsageError(f"There is no live key {name!r}. See: keys list")
+    left = [key for key in list_all(conn) if key.scope is Scope.SCIM and key.valid(now) and key not in live]
+    if not last_too and not left and any(key.scope is Scope.SCIM for key in live):
+        raise LastKey(
+            f"{name} is the last key that Okta can push with: every push would fail and become a task in Okta. Nothing was "
+            f"changed. Another key first: opshelm-agent keys roll {name}. If that is meant: keys revoke {name} --yes"
+        )
     for key in live:
         conn.execute(update(table).where(table.c.id == key.id).values(revoked=now))
         _journal(conn, "keys revoke", key, actor, now)

@@ -62,7 +62,7 @@ def test_pushes_arrive_and_lost_ones_are_repaired(folder: Path, command: Command
             assert user(daemon.url, key, leaver["login"])[1]["active"] is False
             assert user(daemon.url, key, changed["login"])[1]["title"] == "Captain"
 
-            assert command("keys", "revoke", "okta")[0] == 0
+            assert command("keys", "revoke", "okta", "--yes")[0] == 0
             deadline = time.monotonic() + REVOKED_WITHIN
             while user(daemon.url, key, leaver["login"])[0] == 200:
                 assert time.monotonic() < deadline, "the revoked key still works"

@@ -81,6 +81,7 @@ def exported() -> set[str]:
         held={HeldCode.LAST_OWNER: 1},
         waiting_people=0,
         scim_keys=1,
+        last_key_ends=NOW,
         lease_holder=None,
         slowest_action=timedelta(seconds=1),
     )

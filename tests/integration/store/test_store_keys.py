@@ -5,7 +5,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import select
 
+from agent.daemon.housekeeping import Housekeeping
 from agent.model.errors import UsageError
+from agent.settings import Settings
 from agent.store import alarms, keys
 from agent.store.engine import Store
 from agent.store.tables import journal, metadata
@@ -106,6 +108,27 @@ def test_late_use_of_an_old_key_is_an_alarm(store: Store) -> None:
     key = find(store, old)
     assert key is not None
     assert key.last_used == NOW + timedelta(hours=19)
+
+
+def test_the_end_of_the_last_key_is_an_alarm_until_there_is_another(store: Store) -> None:
+    keeper_at = NOW
+
+    def open_codes(days: float) -> set[str]:
+        nonlocal keeper_at
+        keeper_at = NOW + timedelta(days=days)
+        keeper.tick()
+        with store.read() as conn:
+            return {alarm.code for alarm in alarms.open_alarms(conn)}
+
+    keeper = Housekeeping(store, Settings, lambda: keeper_at)
+    assert open_codes(0) == set(), "no key, and nobody wants one yet"
+    create(store, expires=NOW + timedelta(days=365))
+    create(store, name="metrics", scope=keys.Scope.METRICS, expires=NOW + timedelta(days=1))
+    assert open_codes(350) == set()
+    assert open_codes(352) == {"last_key_ends"}
+    assert open_codes(366) == {"last_key_ends"}
+    create(store, name="next", expires=NOW + timedelta(days=1000))
+    assert open_codes(366) == set()
 
 
 def test_what_is_done_with_keys_is_journalled(store: Store) -> None:

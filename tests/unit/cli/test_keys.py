@@ -1,5 +1,6 @@
 """``keys``, ``config``, ``journal``, ``findings``, ``runs``: their answers, as text and as documents."""
 
+import io
 import json
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -55,8 +56,46 @@ def test_rolling_keeps_the_old_key_for_its_grace(document: Document) -> None:
     document("keys", "create", "okta")
     document("keys", "roll", "okta", "--grace", "2h")
     assert [key["state"] for key in document("keys", "list")["keys"]] == ["in its grace", "alive"]
-    assert document("keys", "revoke", "okta")["keys"] == 2
+    assert document("keys", "revoke", "okta", "--yes")["keys"] == 2
     assert [key["state"] for key in document("keys", "list")["keys"]] == ["revoked", "revoked"]
+
+
+def test_the_last_key_is_not_revoked_without_a_word(command: Command, document: Document) -> None:
+    command("keys", "create", "okta")
+    command("keys", "create", "prometheus", "--scope", "metrics")
+    code, out, err = command("keys", "revoke", "okta")
+    assert (code, out) == (2, "")
+    assert "the last key that Okta can push with" in err
+    assert document("keys", "list")["keys"][0]["state"] == "alive"
+    assert command("keys", "revoke", "prometheus")[0] == 0
+    command("keys", "create", "spare")
+    assert command("keys", "revoke", "okta")[0] == 0
+    assert command("keys", "revoke", "spare", "--yes")[0] == 0
+
+
+def test_on_a_terminal_the_last_key_is_asked_about(
+    command: Command, document: Document, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command("keys", "create", "okta")
+    for said, code, state in (("n\n", 130, "alive"), ("y\n", 0, "revoked")):
+        terminal = io.StringIO(said)
+        monkeypatch.setattr(terminal, "isatty", lambda: True)
+        monkeypatch.setattr("sys.stdin", terminal)
+        assert command("keys", "revoke", "okta")[0] == code
+        assert document("keys", "list")["keys"][0]["state"] == state
+
+
+@pytest.mark.parametrize(
+    ("expires", "state", "says"),
+    [("13d", "warn", "the last key that Okta can push with ends at"), ("15d", "ok", "1 live for Okta")],
+)
+def test_check_tells_two_weeks_before_the_last_key_ends(
+    command: Command, document: Document, expires: str, state: str, says: str
+) -> None:
+    command("keys", "create", "okta", "--expires", expires)
+    (line,) = [one for one in json.loads(command("check", "--output", "json")[1])["checks"] if one["name"] == "keys"]
+    assert line["state"] == state
+    assert says in line["detail"]
 
 
 @pytest.mark.parametrize(

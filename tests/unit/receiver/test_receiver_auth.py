@@ -2,9 +2,11 @@
 
 import asyncio
 import secrets
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
+import structlog
 from msgspec.structs import replace
 
 from agent.receiver import auth
@@ -39,9 +41,9 @@ class Keys:
         self.kept[key.sha256] = replace(key, **changes)
         return secret
 
-    def find(self, sha256: str) -> ApiKey | None:
+    def all(self) -> list[ApiKey]:
         self.looked_up += 1
-        return self.kept.get(sha256)
+        return list(self.kept.values())
 
     def touch(self, key: ApiKey, now: datetime) -> None:
         self.touched += 1
@@ -61,6 +63,14 @@ class World:
         except ScimError as error:
             return error.status
         return 200
+
+
+@pytest.fixture
+def capture() -> Iterator[structlog.testing.LogCapture]:
+    capture, before = structlog.testing.LogCapture(), structlog.get_config()
+    structlog.configure(processors=[capture])
+    yield capture
+    structlog.configure(**before)
 
 
 @pytest.fixture(params=[False, True], ids=["on the loop", "in a thread"])
@@ -122,8 +132,8 @@ def test_two_authorizations_are_none(world: World) -> None:
     assert world.status(secret, "Bearer wrong") == 401
 
 
-def test_a_flood_costs_no_more_look_ups_and_locks_nobody_out_who_was_in(world: World) -> None:
-    secret, fresh = world.keys.add(), world.keys.add()
+def test_a_flood_costs_no_more_look_ups_and_locks_no_good_key_out(world: World) -> None:
+    secret, unused = world.keys.add(), world.keys.add()
     assert world.status(secret) == 200
     wrong = "oha_" + "x" * 43
     statuses = [world.status(wrong) for _ in range(auth.FLOOD_LIMIT + 50)]
@@ -131,18 +141,40 @@ def test_a_flood_costs_no_more_look_ups_and_locks_nobody_out_who_was_in(world: W
     looked_up = world.keys.looked_up
     assert world.status(wrong) == 429
     assert world.keys.looked_up == looked_up
-    # Known before, from the flooded address, even when it must be looked up again.
+    # Used before or not, from the flooded address, also when they must be looked up again.
+    assert (world.status(secret), world.status(unused)) == (200, 200)
     world.now += auth.CACHE_SECONDS
-    assert world.status(secret) == 200
-    # Never seen before: from there it has to wait (and is told so), from elsewhere it gets in.
+    assert (world.status(secret), world.status(unused)) == (200, 200)
+    # One that was made just now has to wait there for the next look (and is told so); from elsewhere it gets in.
+    fresh = world.keys.add()
     assert world.status(fresh) == 429
     assert world.status(fresh, peer="192.0.2.2") == 200
     world.now += auth.FLOOD_SECONDS
     assert world.status(wrong) == 401
 
 
+def test_a_flood_right_after_a_start_locks_no_good_key_out(world: World) -> None:
+    secret = world.keys.add()
+    wrong = "oha_" + "x" * 43
+    for _ in range(auth.FLOOD_LIMIT + 50):
+        world.status(wrong)
+    assert world.status(secret) == 200
+
+
+def test_a_key_that_has_ended_is_named_in_the_log_and_a_strangers_is_not(
+    world: World, capture: structlog.testing.LogCapture
+) -> None:
+    ended = world.keys.add(revoked=datetime(2026, 1, 1, tzinfo=UTC))
+    assert [world.status(ended), world.status("oha_" + "x" * 43)] == [401, 401]
+    first, second = capture.entries
+    assert first["key"] == 1
+    assert "key" not in second
+    assert ended not in str(capture.entries)
+
+
 def test_addresses_of_strangers_do_not_fill_the_memory(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(auth, "MAX_ADDRESSES", 3)
+    assert world.status("oha_" + "x" * 43) == 401
     fresh = world.keys.add()
     for _ in range(auth.FLOOD_LIMIT + 1):
         world.status("x", peer="192.0.2.0")
