@@ -83,7 +83,7 @@ def possible(actions: Sequence[Action], ended: list[Ended]) -> Iterator[Action]:
             ended.append(Ended.after(action.n, first))
 
 
-def keep(conn: Connection, plan_id: int, ended: Sequence[Ended], now: datetime) -> None:
+def store_ends(conn: Connection, plan_id: int, ended: Sequence[Ended], now: datetime) -> None:
     """Store what became of these actions."""
     plans.mark_each(conn, plan_id, [(e.n, e.state, e.error) for e in ended if e.held is None], now)
     for e in ended:

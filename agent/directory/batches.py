@@ -82,7 +82,7 @@ class SqlBatches:
             if not _keeps_counters(action):
                 row = account.lock(conn)
         crash_point("apply.written")
-        planned.keep(conn, plan_id, ended, now)
+        planned.store_ends(conn, plan_id, ended, now)
         return ended, versions
 
     def _one(self, scope: WriteScope, action: Action, versions: dict[str, int]) -> Ended:

@@ -6,18 +6,24 @@ from agent.model.codes import RefusalCode, Source
 from agent.model.errors import Refused
 from agent.model.users import DirectoryUser
 from agent.store import alarms, attention, journal, windows
+from agent.store.engine import Raised
 
 _BURST = (RefusalCode.PUSH_BURST, RefusalCode.DEACTIVATIONS_24H)
 
 
-def keep(scope: WriteScope, refused: Refused, before: DirectoryUser | None, after: DirectoryUser | None) -> None:
-    """Journal the attempt (``after`` is what it wanted) and see to what follows from it."""
+def record(scope: WriteScope, refused: Refused, before: DirectoryUser | None, after: DirectoryUser | None) -> Raised:
+    """Journal the attempt (``after`` is what it wanted), see to what follows from it, and answer it as a work does."""
     conn, _, context, now, _ = scope
     verb = "update" if after is None else journalled.verb(before, after)
     reason = f"{refused.reason.value}: {refused.detail}"
     journal.append(conn, journalled.entry(journal.Kind.REFUSED, verb, before, after, context, reason), now)
-    if before is None:
-        return
+    if before is not None:
+        _follow_up(scope, refused, before, after)
+    return Raised(refused)
+
+
+def _follow_up(scope: WriteScope, refused: Refused, before: DirectoryUser, after: DirectoryUser | None) -> None:
+    conn, _, context, now, _ = scope
     if refused.reason is RefusalCode.LAST_OWNER:
         alarms.raise_alarm(conn, "last_owner", before.id, refused.detail, now)
     if context.source is not Source.PUSH:

@@ -35,7 +35,7 @@ def create(scope: WriteScope, draft: Draft) -> Written | Raised:
             after = transition.revived(before, draft, context, now)
         user = guarded.write(scope, before, after, revives=before is not None, holders=holders)
     except Refused as refused:
-        return _kept(scope, refused, before, after or transition.created(draft, context, now))
+        return refusals.record(scope, refused, before, after or transition.created(draft, context, now))
     return Written(user=user, changed=True, created=True)
 
 
@@ -43,7 +43,7 @@ def add(scope: WriteScope, user: DirectoryUser) -> DirectoryUser | Raised:
     try:
         return guarded.write(scope, None, user)
     except Refused as refused:
-        return _kept(scope, refused, None, user)
+        return refusals.record(scope, refused, None, user)
 
 
 def change(scope: WriteScope, change: AccountChange) -> Written | Raised:
@@ -52,7 +52,7 @@ def change(scope: WriteScope, change: AccountChange) -> Written | Raised:
         after = change.wanted(before)
         user = guarded.write(scope, before, after)
     except Refused as refused:
-        return _kept(scope, refused, before, after)
+        return refusals.record(scope, refused, before, after)
     return Written(user=user, changed=user.version != before.version)
 
 
@@ -65,7 +65,7 @@ def change_together(scope: WriteScope, changes: Sequence[AccountChange]) -> list
             if before != after:
                 ready[before.id] = guarded.check(scope, before, after, beside=pairs)
         except Refused as refused:
-            return _kept(scope, refused, before, after)
+            return refusals.record(scope, refused, before, after)
     for before, after in pairs:
         if before.user_name_key != after.user_name_key:
             # Names are unique row by row; nobody else sees the parked ones.
@@ -87,8 +87,3 @@ def _read(scope: WriteScope, change: AccountChange) -> DirectoryUser:
     if expected is not None and before.version != expected:
         raise VersionConflict(f"The account has changed since version {expected}; it is at {before.version}.")
     return before
-
-
-def _kept(scope: WriteScope, refused: Refused, before: DirectoryUser | None, after: DirectoryUser | None) -> Raised:
-    refusals.keep(scope, refused, before, after)
-    return Raised(refused)

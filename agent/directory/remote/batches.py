@@ -50,7 +50,7 @@ class RemoteBatches:
             # Whoever judges how old a call is must not take it for as old as the first of the run.
             at, before = clock(), len(ended)
             ready = list(planned.possible(wave, ended))
-            self._keep(plan_id, ended[before:], at)
+            self._store_ends(plan_id, ended[before:], at)
             ended += self._together(plan_id, ready, context_of, at)
         return ended
 
@@ -71,7 +71,7 @@ class RemoteBatches:
             else:
                 # It stays sent: whoever comes next reads it back. The others have their ends first.
                 stopped = end
-        self._keep(plan_id, ended, now)
+        self._store_ends(plan_id, ended, now)
         if stopped is not None:
             raise stopped
         return ended
@@ -113,9 +113,9 @@ class RemoteBatches:
     def _version(self, account: str, planned: int | None) -> int | None:
         return self._versions.get(account, planned)
 
-    def _keep(self, plan_id: int, ended: Sequence[Ended], now: datetime) -> None:
+    def _store_ends(self, plan_id: int, ended: Sequence[Ended], now: datetime) -> None:
         if ended:
-            self._store.write(lambda conn: planned.keep(conn, plan_id, ended, now))
+            self._store.write(lambda conn: planned.store_ends(conn, plan_id, ended, now))
 
     # A ring of renames
 

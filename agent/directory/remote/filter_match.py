@@ -26,22 +26,22 @@ _OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
 }
 
 
-def holds(term: Filter, user: DirectoryUser) -> bool:
+def matches(term: Filter, user: DirectoryUser) -> bool:
     meta = {"resourceType": "User", "created": user.created, "lastModified": user.updated}
-    return _holds(term, {**render.plain(user), "id": user.id, "meta": meta})
+    return _matches(term, {**render.plain(user), "id": user.id, "meta": meta})
 
 
-def _holds(term: Filter, value: dict[str, Any], *, inside: bool = False) -> bool:
+def _matches(term: Filter, value: dict[str, Any], *, inside: bool = False) -> bool:
     """``inside``: ``value`` is one of a list's."""
     match term:
         case Not(term=inner):
-            return not _holds(inner, value, inside=inside)
+            return not _matches(inner, value, inside=inside)
         case Both(terms=terms):
-            return all(_holds(each, value, inside=inside) for each in terms)
+            return all(_matches(each, value, inside=inside) for each in terms)
         case Either(terms=terms):
-            return any(_holds(each, value, inside=inside) for each in terms)
+            return any(_matches(each, value, inside=inside) for each in terms)
         case Select(target=target, term=inner):
-            return any(_holds(inner, item, inside=True) for item in _items(target, value))
+            return any(_matches(inner, item, inside=True) for item in _items(target, value))
         case Present(target=target) if target.attribute.multi and not inside:
             return any(target.sub is None or _part(target, item) is not None for item in _items(target, value))
         case Present(target=target):

@@ -93,7 +93,7 @@ class Ledger:
             try:
                 verdict = judge.check(scope, case)
             except Refused as refused:
-                return _kept(scope, refused, case)
+                return refusals.record(scope, refused, case.before, case.after)
             return self._begin(scope, case, verdict, external_id=external_id)
 
         return self.store.submit(work)
@@ -182,7 +182,7 @@ class Ledger:
 
         self.store.write(work)
 
-    def keep(self, case: JudgedWrite, now: datetime) -> "Future[DirectoryUser]":
+    def without_call(self, case: JudgedWrite, now: datetime) -> "Future[DirectoryUser]":
         """A change that the remote has no part in."""
 
         def work(conn: Connection) -> DirectoryUser | Raised:
@@ -190,7 +190,7 @@ class Ledger:
             try:
                 judge.check(scope, case)
             except Refused as refused:
-                return _kept(scope, refused, case)
+                return refusals.record(scope, refused, case.before, case.after)
             assert case.before is not None
             confirm = guarded.needs_confirmation(case.before, case.context, revives=case.revives)
             _drop(scope, case.dead, case.after)
@@ -212,9 +212,11 @@ class Ledger:
 
     def refused_before(self, refused: Refused, case: JudgedWrite, now: datetime) -> None:
         """An attempt that a pure rule refused before anything was judged: journalled like the others."""
-        self.store.write(
-            lambda conn: refusals.keep(self._scope(conn, case.context, now), refused, case.before, case.after)
-        )
+
+        def work(conn: Connection) -> None:
+            refusals.record(self._scope(conn, case.context, now), refused, case.before, case.after)
+
+        self.store.write(work)
 
     def look_later(self, *, okta_id: str | None, directory_id: str | None, not_before: datetime, now: datetime) -> None:
         """The remote is down: whoever's push failed is reconciled once it answers again."""
@@ -277,11 +279,6 @@ def _count_end(conn: Connection, user: DirectoryUser, sign: int) -> None:
     account.count(
         conn, managed_active=sign * guarded.managed_active(user), active_owners=sign * guarded.active_owner(user)
     )
-
-
-def _kept(scope: WriteScope, refused: Refused, case: JudgedWrite) -> Raised:
-    refusals.keep(scope, refused, case.before, case.after)
-    return Raised(refused)
 
 
 def _entry(

@@ -181,7 +181,7 @@ class Reader:
             for one in late:
                 count.add(counted(one), None)
             yield late
-        self._keep(count, listing, mark)
+        self._store_counts(count, listing, mark)
         self._note_unread(listing.problems)
         report(listing.problems)
 
@@ -260,7 +260,7 @@ class Reader:
         mixed = replace(own, **marks)
         return replace(mixed, version=merge.version(mixed))
 
-    def _keep(self, count: "_Count", listing: Listing, mark: intents.Mark) -> None:
+    def _store_counts(self, count: "_Count", listing: Listing, mark: intents.Mark) -> None:
         """``mark``: from before the listing began."""
         owners = [Owner(user_id, name) for user_id, name in count.shown_owners.items()]
 

@@ -54,7 +54,7 @@ class Search:
         if not self._reader.finder.no_filter:
             chunk = self._asked(where, start, max(count, _ENOUGH))
             users = self._users(chunk)
-            if all(filter_match.holds(where, user) for user in users):
+            if all(filter_match.matches(where, user) for user in users):
                 users = self._visible(users, include_hidden)
                 return Page(total=max(len(users), chunk.total or 0), users=users[:count])
         return _cut(self._visible(self._matching(where), include_hidden), start, count)
@@ -98,7 +98,7 @@ class Search:
 
     def _matching(self, where: Filter) -> list[DirectoryUser]:
         everybody = map(self._reader.join, self._reader.finder.everybody())
-        return [user for user in everybody if filter_match.holds(where, user)]
+        return [user for user in everybody if filter_match.matches(where, user)]
 
     def _visible(self, users: Iterable[DirectoryUser], include_hidden: bool) -> list[DirectoryUser]:
         return [user for user in users if include_hidden or not user.hidden]

@@ -101,7 +101,7 @@ class Waves:
         try:
             with self.writer.locks.of_idle([one.user_id for one in changes]) as mine, ExitStack() as running:
                 steps = self._steps(wave, [n for n, one in enumerate(changes) if one.user_id in mine])
-                self._keep(wave, {n: step for n, step in steps.items() if not step.calls})
+                self._without_calls(wave, {n: step for n, step in steps.items() if not step.calls})
                 to_call = {n: step for n, step in steps.items() if step.calls}
                 begun = self._call(wave, to_call, running, at_once)
                 self._read_back(wave, [one for one in begun if wave.goes_on(one.n)])
@@ -151,10 +151,10 @@ class Waves:
             and not change.replaces_lists(step.old, step.new)
         )
 
-    def _keep(self, wave: "_Wave", steps: dict[int, PlannedCall]) -> None:
+    def _without_calls(self, wave: "_Wave", steps: dict[int, PlannedCall]) -> None:
         """What only the store keeps, in one transaction."""
         at = wave.clock()
-        kept = {n: self.writer.kept(step, at) for n, step in steps.items()}
+        kept = {n: self.writer.without_call(step, at) for n, step in steps.items()}
         for n, user in kept.items():
             with wave.noting(n):
                 wave.results[n] = Written(user=user.result(), changed=True)

@@ -150,7 +150,7 @@ class Writer:
             self.ledger.unchanged(step.before, case.context)
             return Written(user=step.before, changed=False)
         if not step.calls:
-            return Written(user=self.kept(step, now).result(), changed=True)
+            return Written(user=self.without_call(step, now).result(), changed=True)
         intended = self.ledger.begin(case, now, external_id=step.external_id).result()
         with self.ledger.running(intended.id):
             clock = ticking(now)
@@ -171,9 +171,9 @@ class Writer:
                 found = self.reader.join_as(found.account, step.after, known.owner_keys)
             return Written(user=self.ledger.done(intended, found, clock()).result(), changed=True)
 
-    def kept(self, step: PlannedCall, now: datetime) -> "Future[DirectoryUser]":
+    def without_call(self, step: PlannedCall, now: datetime) -> "Future[DirectoryUser]":
         """What the store alone keeps of an account."""
-        return self.ledger.keep(replace(step.case, after=_versioned(step.after)), now)
+        return self.ledger.without_call(replace(step.case, after=_versioned(step.after)), now)
 
     def _create(self, case: JudgedWrite, now: datetime) -> Written:
         wish = case.after

@@ -88,7 +88,7 @@ def test_the_agent_reads_a_filter_as_the_embedded_directory_does(people: SqlPlac
     for text in FILTERS:
         where = parse(text)
         expected = [user.id for user in people.directory.search(where, 1, 100).users]
-        assert [user.id for user in everybody if filter_match.holds(where, user)] == expected, text
+        assert [user.id for user in everybody if filter_match.matches(where, user)] == expected, text
         some.add(len(expected))
     assert some == {0, 1, 2, 3}
 
