@@ -157,7 +157,3 @@ class WebServers:
         """From the loop's own thread. Open requests are finished first."""
         for server, _ in self._servers:
             server.should_exit = True
-
-    @property
-    def started(self) -> bool:
-        return all(server.started for server, _ in self._servers)

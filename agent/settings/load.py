@@ -1,6 +1,6 @@
 """Find the sources of settings, merge them and check the whole at once. Opens no database, reaches nobody.
 
-Strongest first: explicit overrides (for code, not for people), environment (``OPSHELM_OKTA__ORG_URL``), secrets
+Strongest first: environment (``OPSHELM_OKTA__ORG_URL``), secrets
 directory (``OPSHELM_SECRETS_DIR``, files named ``okta__api_token``), the TOML file, defaults. Every problem is
 reported in one ConfigError, with the place to look at and never the value.
 """
@@ -37,7 +37,7 @@ Key = tuple[str, ...]
 
 
 class SettingSource(Struct, frozen=True, kw_only=True):
-    """Where a value came from: ``kind`` is override, environment, secret, file or default."""
+    """Where a value came from: ``kind`` is environment, secret, file or default."""
 
     kind: str
     place: str = ""
@@ -67,12 +67,11 @@ def find_file(given: str | os.PathLike[str] | None = None, environ: Mapping[str,
     return next((path for path in map(Path, SEARCHED) if path.is_file()), None)
 
 
-def load(config: str | os.PathLike[str] | None = None, *, overrides: Nested | None = None) -> Loaded:
+def load(config: str | os.PathLike[str] | None = None) -> Loaded:
     """Read, merge and check. Raises ConfigError with every problem found."""
     file = find_file(config)
     lines: dict[Key, int] = {}
-    sources: list[tuple[str, Nested]] = [("override", overrides or {}), ("environment", _environment())]
-    sources.append(("secret", _secrets()))
+    sources: list[tuple[str, Nested]] = [("environment", _environment()), ("secret", _secrets())]
     if file:
         text, values = _parse(file)
         lines = _lines(text)
