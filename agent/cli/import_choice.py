@@ -2,9 +2,9 @@
 
 import csv
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TextIO, TypedDict
 
-from msgspec import Struct
+import click
 
 from agent.model.errors import UsageError
 from agent.model.matching import NEW, MatchClass
@@ -18,26 +18,37 @@ _LOGIN = ("login", "username", "user_name")
 _DECIDE = "decide"
 
 
-class Chosen(Struct, frozen=True, kw_only=True):
+class Whom(TypedDict):
     """The options as given."""
 
     everybody: bool
     kind: str | None
     users: tuple[str, ...]
-    csv: Any
-    #: For the one --user: an Okta user's id, "new" or "".
-    decision: str
+    csv_file: TextIO | None
+    #: For the one --user: it is this Okta user, or a new one.
+    okta_id: str | None
+    create: bool
 
 
-def chosen(said: Chosen, directory: "Directory", limit: int | None) -> "Choice":
+def refuse_contradictions(whom: Whom) -> None:
+    users, csv_file, okta_id, create = whom["users"], whom["csv_file"], whom["okta_id"], whom["create"]
+    if (okta_id or create) and (len(users) != 1 or csv_file or (okta_id and create)):
+        raise click.UsageError("--okta-id ID or --create goes with exactly one --user")
+    if sum((whom["everybody"], bool(whom["kind"]), bool(users or csv_file))) != 1:
+        raise click.UsageError("say whom: --all, --class, or --user and --csv")
+
+
+def choice_of(whom: Whom, directory: "Directory", limit: int | None) -> "Choice":
     """UsageError names every account that doesn't exist, all at once."""
     from agent.imports.planner import Choice
 
-    if said.everybody:
+    if whom["everybody"]:
         return Choice(classes=frozenset({MatchClass.EXACT, MatchClass.NONE}), limit=limit)
-    if said.kind:
-        return Choice(classes=frozenset({MatchClass(said.kind)}), limit=limit)
-    rows = [(login, said.decision) for login in said.users] + list(_read(said.csv) if said.csv else ())
+    if whom["kind"]:
+        return Choice(classes=frozenset({MatchClass(whom["kind"])}), limit=limit)
+    decided = whom["okta_id"] or (NEW if whom["create"] else "")
+    rows = [(login, decided) for login in whom["users"]]
+    rows += _read(whom["csv_file"]) if whom["csv_file"] else ()
     named: dict[str, str] = {}
     problems = []
     for login, decision in rows:
@@ -53,7 +64,7 @@ def chosen(said: Chosen, directory: "Directory", limit: int | None) -> "Choice":
     return Choice(named=named, limit=limit)
 
 
-def _read(file: Any) -> Iterator[tuple[str, str]]:
+def _read(file: TextIO) -> Iterator[tuple[str, str]]:
     """``login`` (or userName) and, where wanted, ``decide``: an Okta user's id, or "new". Other columns are ignored."""
     try:
         rows = list(csv.reader(file))

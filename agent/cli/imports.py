@@ -1,11 +1,16 @@
 """``import``: OpsHelm accounts into Okta. list looks, plan writes down what would be done, apply does it."""
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
 from agent.cli.command import ROW_ID, SECONDS, Invocation, asked_to_stop, csv_option, group, interactive, operator
 from agent.cli.progress import TerminalProgress
+
+if TYPE_CHECKING:
+    from typing import Unpack
+
+    from agent.cli.import_choice import Whom
 
 
 @group("import")
@@ -67,31 +72,15 @@ def list_imports(invocation: Invocation, kind: str | None, as_csv: bool) -> None
 @click.option("--create", is_flag=True, help="With one --user: it is none of those Okta users; make a new one.")
 @click.option("--limit", type=click.IntRange(1), help="At most so many accounts; the others wait for the next import.")
 @click.option("--detailed-exitcode", is_flag=True, help="3 if there is something to do, 4 if something is held.")
-def plan_import(
-    invocation: Invocation,
-    everybody: bool,
-    kind: str | None,
-    users: tuple[str, ...],
-    csv_file: Any,
-    okta_id: str | None,
-    create: bool,
-    limit: int | None,
-    detailed_exitcode: bool,
-) -> int:
+def plan_import(invocation: Invocation, *, limit: int | None, detailed_exitcode: bool, **whom: "Unpack[Whom]") -> int:
     """Make and store a plan. Nothing is written to Okta before import apply."""
     from agent.bootstrap import open_agent
     from agent.cli import answers, import_answers
-    from agent.cli.import_choice import Chosen, chosen
+    from agent.cli.import_choice import choice_of, refuse_contradictions
 
-    if (okta_id or create) and (len(users) != 1 or csv_file or (okta_id and create)):
-        raise click.UsageError("--okta-id ID or --create goes with exactly one --user")
-    said = Chosen(
-        everybody=everybody, kind=kind, users=users, csv=csv_file, decision=okta_id or ("new" if create else "")
-    )
-    if sum((everybody, bool(kind), bool(users or csv_file))) != 1:
-        raise click.UsageError("say whom: --all, --class, or --user and --csv")
+    refuse_contradictions(whom)
     with open_agent(invocation.settings) as agent:
-        choice = chosen(said, agent.directory, limit)
+        choice = choice_of(whom, agent.directory, limit)
         with TerminalProgress() as progress:
             report = agent.importer().plan(choice, actor=operator(), progress=progress)
     code = answers.exit_code(report, dry=True, detailed=detailed_exitcode)

@@ -1,11 +1,19 @@
 """``reconcile``: one run, dry unless --apply."""
 
 from contextlib import nullcontext
+from typing import TypedDict, Unpack
 
 import click
 
 from agent.cli.command import SECONDS, Invocation, asked_to_stop, command, operator
 from agent.cli.progress import TerminalProgress
+
+
+class _Given(TypedDict):
+    users: tuple[str, ...]
+    first_run: int | None
+    allow_empty: int | None
+    wait: float
 
 
 @command(
@@ -28,16 +36,7 @@ from agent.cli.progress import TerminalProgress
 )
 @click.option("--wait", metavar="S", type=SECONDS, default=60.0, show_default=True, help="For another agent's run.")
 @click.option("--detailed-exitcode", is_flag=True, help="After a dry run: 3 for drift, 4 for holds.")
-def reconcile(
-    invocation: Invocation,
-    *,
-    apply_: bool,
-    users: tuple[str, ...],
-    first_run: int | None,
-    allow_empty: int | None,
-    wait: float,
-    detailed_exitcode: bool,
-) -> int:
+def reconcile(invocation: Invocation, *, apply_: bool, detailed_exitcode: bool, **given: Unpack[_Given]) -> int:
     """Compare OpsHelm with Okta; with --apply repair it.
 
     Shows the plan: what would be done, or what was done.
@@ -49,17 +48,18 @@ def reconcile(
     from agent.model.guard import typed
     from agent.store.runs import Asker
 
-    if not apply_ and (first_run is not None or allow_empty is not None):
+    grant = typed(first_run=given["first_run"], allow_empty=given["allow_empty"])
+    if not apply_ and grant.lifted:
         raise click.UsageError("--first-run and --allow-empty go with --apply")
     with open_agent(invocation.settings) as agent:
         reconciler = agent.need_reconciler()
         with TerminalProgress() as progress, asked_to_stop(reconciler.stop) if apply_ else nullcontext():
             report = reconciler.run(
                 apply=apply_,
-                users=users,
-                grant=typed(first_run=first_run, allow_empty=allow_empty),
+                users=given["users"],
+                grant=grant,
                 by=Asker(trigger="cli", actor=operator()),
-                wait=wait,
+                wait=given["wait"],
                 progress=progress,
             )
         return answer_run(invocation, report, dry=not apply_, detailed=detailed_exitcode)

@@ -22,8 +22,7 @@ from agent.model.okta import Person
 from agent.model.plan import Finding
 from agent.model.users import DirectoryUser, identity_key
 from agent.okta_org.org import OktaOrg
-from agent.reconcile.absence_proof import answer
-from agent.reconcile.sweeper import Projector
+from agent.reconcile.sweeper import Projector, answer
 from agent.scim import filter as filters
 
 #: A longer chain of names is no rename any more.

@@ -41,7 +41,7 @@ _NOT_YET = frozenset({FindingCode.PENDING, FindingCode.SYNCING, FindingCode.LEFT
 # Events in
 
 
-class Queued(Struct, frozen=True, kw_only=True):
+class Queued(Struct, kw_only=True):
     """What became of some events."""
 
     #: Met for the first time.
@@ -54,6 +54,12 @@ class Queued(Struct, frozen=True, kw_only=True):
     @property
     def anything(self) -> bool:
         return self.sweep or self.people > 0
+
+    def add(self, other: "Queued") -> None:
+        self.fresh += other.fresh
+        self.duplicates += other.duplicates
+        self.people += other.people
+        self.sweep |= other.sweep
 
 
 def queue(

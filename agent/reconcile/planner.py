@@ -20,10 +20,9 @@ from agent.model.plan import Action, Finding, Plan
 from agent.model.plan_outline import outline
 from agent.model.users import Role
 from agent.okta_org.org import OktaOrg
-from agent.reconcile.absence_proof import SAMPLE, AbsenceProver, Proofs
 from agent.reconcile.direct_read import DirectReader, PeopleRead, not_disproved
 from agent.reconcile.look_queue import worded
-from agent.reconcile.sweeper import Projector, Sweeper
+from agent.reconcile.sweeper import SAMPLE, AbsenceProver, Projector, Proofs, Sweeper
 from agent.runs.frame import Progress
 from agent.runs.preflight import Binding
 from agent.settings import Settings

@@ -2,21 +2,24 @@
 
 A listing is complete, or an error: nothing in between.
 The status lists are read first and joined while the pages come; the app is asked once more at the end, since a listing of
-an app that went away in between is none. Reads Okta, writes staging rows. Compares nothing.
+an app that went away in between is none. Whoever the list left out is asked about one by
+one. Reads Okta, writes staging rows. Compares nothing.
 """
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from collections.abc import Mapping as MappingOf
 from datetime import datetime, timedelta
 
 from msgspec import Struct, field
 from msgspec.structs import replace
 
-from agent.model.cases import Want
+from agent.model.absence import AbsenceAnswer, Proof
+from agent.model.cases import CurrentAccount, Want
 from agent.model.codes import FindingCode
-from agent.model.desired import Desired, DesiredRules, desire, user_status
-from agent.model.errors import UNDECODABLE, Frozen, OktaRejected
+from agent.model.desired import Desired, DesiredRow, DesiredRules, Wanted, desire, user_status
+from agent.model.errors import UNDECODABLE, Frozen, OktaRejected, Unaddressable
+from agent.model.guard import GuardLimits, is_disproved
 from agent.model.mapping import Mapping
 from agent.model.okta import NO_PROFILE, UNREADABLE, AppUser, Person
 from agent.model.plan import Finding
@@ -30,6 +33,8 @@ from agent.store.account import Account
 from agent.store.crash_points import crash_point
 from agent.store.staging import Staging
 
+#: People asked about where all is held anyway: a minute of Okta's default limit for one token.
+SAMPLE = 50
 #: Statuses that change what is wanted of an assigned person; all others are live. DEPROVISIONED comes by its time.
 STATUS_LISTS = ("SUSPENDED", "STAGED", "ACTIVATING")
 #: Okta may not know the word; then nobody has it.
@@ -189,3 +194,79 @@ class Sweeper(Struct, frozen=True, kw_only=True):
         if budget is None or budget.limit is None or budget.remaining is None:
             return ""
         return f" (Okta budget {budget.remaining}/{budget.limit})"
+
+
+class Proofs(Struct, kw_only=True):
+    """What asking about each of them proved."""
+
+    answers: list[tuple[CurrentAccount, Proof]]
+    asked: int = 0
+    disproved: int = 0
+
+
+class AbsenceProver(Struct, frozen=True, kw_only=True):
+    """Asks Okta about people whom a listing left out, one by one. Decides nothing but what each answer proves.
+
+    Asking stops as soon as the listing is known to be wrong. Where the run is held in any case only a sample is asked, since
+    10,000 questions take hours of Okta's limits; who was not asked is asked before anything is done to them.
+    """
+
+    okta: OktaOrg
+    projector: Projector
+    limits: GuardLimits
+    now: datetime
+
+    def prove(self, accounts: Sequence[CurrentAccount], progress: Progress, at_most: int | None) -> Proofs:
+        """``at_most``: ask no more than a sample, the rest is NOT_ASKED; None: everybody."""
+        to_ask = list(accounts[:at_most])
+        found = Proofs(answers=[])
+        for account, person in self._answers(to_ask):
+            proof = answer(account, person, self.projector, self.now)
+            found.answers.append((account, proof))
+            found.asked += 1
+            found.disproved += proof.answer is AbsenceAnswer.PRESENT
+            progress.step("asking Okta about missing people", found.asked, len(to_ask))
+            # Certain already, whatever the rest would say.
+            if is_disproved(len(to_ask), found.disproved, self.limits):
+                break
+        rest = Proof(answer=AbsenceAnswer.NOT_ASKED, detail="not asked yet: the run is held")
+        found.answers += [(account, rest) for account in accounts[found.asked :]]
+        return found
+
+    def _answers(
+        self, accounts: Sequence[CurrentAccount]
+    ) -> Iterator[tuple[CurrentAccount, Person | Unaddressable | None]]:
+        """None: no Okta id is kept, and no Okta user has the login."""
+        people = self.okta.people([a.okta_id for a in accounts if a.okta_id is not None])
+        for account in accounts:
+            if account.okta_id is not None:
+                yield account, next(people)
+                continue
+            user = self.okta.user(account.user_name)
+            yield account, None if user is None else self.okta.person(user.id)
+
+
+def answer(
+    account: CurrentAccount, person: Person | Unaddressable | None, projector: Projector, now: datetime
+) -> Proof:
+    if isinstance(person, Unaddressable):
+        return Proof(answer=AbsenceAnswer.UNPROVABLE, detail=person.detail)
+    if person is None:
+        detail = f"no Okta id is kept for {account.user_name}, and no Okta user has this login"
+        return Proof(answer=AbsenceAnswer.UNPROVABLE, detail=detail)
+    okta_id = person.okta_id
+    desired = projector.absent(person, now)
+    if desired.wanted is Wanted.INACTIVE:
+        detail = f"Okta says {desired.row.value} at {now:%H:%M:%S} UTC"
+        return Proof(
+            answer=AbsenceAnswer.ENDED, detail=detail, okta_id=okta_id, suspended=desired.row is DesiredRow.SUSPENDED
+        )
+    if person.app_user is not None:
+        return Proof(answer=AbsenceAnswer.PRESENT, detail=f"its app user is {person.app_user.status}", okta_id=okta_id)
+    if desired.wanted is Wanted.LEAVE:
+        return Proof(answer=AbsenceAnswer.UNDECIDED, detail=desired.detail, okta_id=okta_id)
+    if person.okta_user is None:
+        return Proof(
+            answer=AbsenceAnswer.NO_SUCH_USER, detail=f"404 for the Okta user at {now:%H:%M:%S} UTC", okta_id=okta_id
+        )
+    return Proof(answer=AbsenceAnswer.GONE, detail=f"404 for the app user at {now:%H:%M:%S} UTC", okta_id=okta_id)

@@ -55,21 +55,6 @@ class Position(Struct, frozen=True, kw_only=True, omit_defaults=True):
     since: datetime | None = None
 
 
-class Polled(Struct, kw_only=True):
-    events: int = 0
-    people: int = 0
-    sweep: bool = False
-
-    @property
-    def anything(self) -> bool:
-        return self.sweep or self.people > 0
-
-    def add(self, queued: Queued) -> None:
-        self.events += queued.fresh
-        self.people += queued.people
-        self.sweep |= queued.sweep
-
-
 class SystemLogReader:
     """One for each process. ``poll`` from one thread; set ``stopping`` to end it after a page."""
 
@@ -89,8 +74,8 @@ class SystemLogReader:
         self._app_id = settings.okta.app_id or ""
         self._overlapped: datetime | None = None
 
-    def poll(self) -> Polled:
-        now, done = self._clock(), Polled()
+    def poll(self) -> Queued:
+        now, done = self._clock(), Queued()
         with self._store.read() as conn:
             row, cursor = account.get(conn), events.cursor(conn, CURSOR)
         if not row.pinned or (cursor is not None and self._just_read(cursor, now)):
@@ -109,7 +94,7 @@ class SystemLogReader:
 
     # --- from the cursor on
 
-    def _follow(self, cursor: events.Cursor | None, row: account.Account, now: datetime, done: Polled) -> None:
+    def _follow(self, cursor: events.Cursor | None, row: account.Account, now: datetime, done: Queued) -> None:
         at = self._position(cursor, row, now, done)
         for _ in range(MOST_PAGES):
             if at is None or self._stopping():
@@ -132,7 +117,7 @@ class SystemLogReader:
             at = _encode(position), position
 
     def _position(
-        self, cursor: events.Cursor | None, row: account.Account, now: datetime, done: Polled
+        self, cursor: events.Cursor | None, row: account.Account, now: datetime, done: Queued
     ) -> tuple[str | None, Position] | None:
         """The stored cursor as it is, and where to read; None where another agent sees to it."""
         if cursor is None:
@@ -156,7 +141,7 @@ class SystemLogReader:
             return Position(app_id=self._app_id, next=link)
         return before if before.next else Position(app_id=self._app_id, since=now - OVERLAP)
 
-    def _after_gap(self, old: str, now: datetime, done: Polled, why: str) -> tuple[str, Position] | None:
+    def _after_gap(self, old: str, now: datetime, done: Queued, why: str) -> tuple[str, Position] | None:
         """What was missed is found by one sweep; None where another agent has seen to it."""
         position = Position(app_id=self._app_id, since=now - OVERLAP)
         fresh = _encode(position)
@@ -186,7 +171,7 @@ class SystemLogReader:
 
     # --- what came late
 
-    def _again(self, now: datetime, done: Polled) -> None:
+    def _again(self, now: datetime, done: Queued) -> None:
         position: Position = Position(app_id=self._app_id, since=now - OVERLAP)
         for _ in range(MOST_PAGES):
             found, link = self._read(position)
