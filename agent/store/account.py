@@ -6,7 +6,7 @@ from typing import Any
 from msgspec import Struct
 from sqlalchemy import Connection, bindparam, select, update
 
-from agent.store.statement import Fixed, moment
+from agent.store.statement import Fixed, read
 from agent.store.tables import account as table
 
 
@@ -43,7 +43,6 @@ class Account(Struct, frozen=True, kw_only=True):
         return self.paused_at is not None
 
 
-_TIMES = ("pinned_at", "paused_at", "last_good_sweep")
 _columns = [table.c[name] for name in Account.__struct_fields__]
 _get = Fixed(select(*_columns))
 _lock = Fixed(select(*_columns).with_for_update())
@@ -67,11 +66,7 @@ def lock(conn: Connection) -> Account:
 
 
 def _read(row: Any) -> Account:
-    values: dict[str, Any] = dict(zip(Account.__struct_fields__, row, strict=True))
-    for name in _TIMES:
-        if values[name] is not None:
-            values[name] = moment(values[name])
-    return Account(**values)
+    return read(Account, row, times=("pinned_at", "paused_at", "last_good_sweep"))
 
 
 def visible(conn: Connection) -> int:

@@ -11,7 +11,7 @@ import msgspec
 from msgspec import Struct
 from sqlalchemy import ColumnElement, Connection, bindparam, delete, func, insert, or_, select, update
 
-from agent.store.statement import Fixed, micros, moment
+from agent.store.statement import Fixed, micros, read
 from agent.store.tables import intents as table
 
 OPEN, DONE, UNDONE = "open", "done", "undone"
@@ -68,10 +68,7 @@ _open_for = Fixed(
 
 def _read(row: Any) -> Intent:
     """A row as the driver gave it."""
-    values: dict[str, Any] = dict(zip(Intent.__struct_fields__, row, strict=True))
-    ended = values["ended"]
-    values |= {"at": moment(values["at"]), "ended": None if ended is None else moment(ended)}
-    return Intent(**{**values, "ends_owner": bool(values["ends_owner"])})
+    return read(Intent, row, times=("at", "ended"), ends_owner=bool)
 
 
 def begin(conn: Connection, new: NewIntent) -> int:

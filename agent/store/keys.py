@@ -13,7 +13,7 @@ from sqlalchemy import Connection, bindparam, delete, insert, select, update
 
 from agent.model.errors import UsageError
 from agent.store import alarms, journal
-from agent.store.statement import Fixed, moment
+from agent.store.statement import Fixed, read
 from agent.store.tables import api_keys as table
 
 #: Marks the key as ours for secret scanners.
@@ -68,7 +68,6 @@ class ApiKey(Struct, frozen=True, kw_only=True):
 
 
 _columns = [table.c[name] for name in ApiKey.__struct_fields__]
-_TIMES = ("created", "expires", "revoked", "grace_from", "last_used")
 _find = Fixed(select(*_columns).where(table.c.sha256 == bindparam("sha256")))
 
 
@@ -98,11 +97,7 @@ def find(conn: Connection, sha256: str) -> ApiKey | None:
     row = _find(conn, sha256=sha256).fetchone()
     if row is None:
         return None
-    values: dict[str, Any] = dict(zip(ApiKey.__struct_fields__, row, strict=True))
-    for name in _TIMES:
-        if values[name] is not None:
-            values[name] = moment(values[name])
-    key = ApiKey(**{**values, "scope": Scope(values["scope"])})
+    key = read(ApiKey, row, times=("created", "expires", "revoked", "grace_from", "last_used"), scope=Scope)
     # The index found it; comparing again in constant time costs nothing and needs no trust in collations.
     return key if hmac.compare_digest(key.sha256.encode(), sha256.encode()) else None
 

@@ -9,7 +9,7 @@ from msgspec import Struct
 from sqlalchemy import Connection, bindparam, delete, insert, select, update
 
 from agent.store.account import get
-from agent.store.statement import Fixed, driver, micros, moment
+from agent.store.statement import Fixed, driver, micros, moment, read
 from agent.store.tables import account, remote_links, remote_owners
 
 
@@ -49,19 +49,8 @@ _insert = Fixed(
 
 def _read(row: Any) -> Link:
     """A row as the driver gave it."""
-    return Link(
-        directory_id=row[0],
-        okta_id=row[1],
-        detached=bool(row[2]),
-        origin=row[3],
-        protected=bool(row[4]),
-        suspended=bool(row[5]),
-        hidden=bool(row[6]),
-        deactivated=None if row[7] is None else moment(row[7]),
-        user_name_key=row[8],
-        written=None if row[9] is None else moment(row[9]),
-        state=row[10],
-    )
+    flags = dict.fromkeys(("detached", "protected", "suspended", "hidden"), bool)
+    return read(Link, row, times=("deactivated", "written"), **flags)
 
 
 def get_link(conn: Connection, directory_id: str) -> Link | None:

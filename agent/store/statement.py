@@ -4,14 +4,17 @@ Not for statements whose shape depends on data; those go through ``Connection.ex
 times as microseconds and booleans as the driver gives them; parameters are given in the same raw form.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from operator import itemgetter
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
+from msgspec import Struct
 from sqlalchemy import Connection
 from sqlalchemy.engine import Dialect
 from sqlalchemy.sql.expression import Executable
+
+T = TypeVar("T", bound=Struct)
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -62,6 +65,17 @@ def _arranging(order: Sequence[str] | None) -> Callable[[dict[str, Any]], Any]:
         return itemgetter(*order)
     # Of a single name, itemgetter gives no tuple.
     return lambda values: tuple(values[name] for name in order)
+
+
+def read(kind: type[T], row: Sequence[Any], *, times: Iterable[str] = (), **how: Callable[[Any], Any]) -> T:
+    """A row as the driver gave it, its columns in the order of the struct's fields; ``how`` makes a value of another kind."""
+    values: dict[str, Any] = dict(zip(kind.__struct_fields__, row, strict=True))
+    for name in times:
+        if values[name] is not None:
+            values[name] = moment(values[name])
+    for name, make in how.items():
+        values[name] = make(values[name])
+    return kind(**values)
 
 
 def driver(conn: Connection) -> Any:
