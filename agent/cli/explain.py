@@ -52,8 +52,7 @@ def explain(invocation: Invocation, login: str) -> int:
 def _history(store: "Store", user: "DirectoryUser") -> list[dict[str, Any]]:
     from agent.store import seal
 
-    with store.read() as conn:
-        return list(seal.export(conn, directory_id=user.id))[-_ROWS:]
+    return list(seal.export(store.read, directory_id=user.id))[-_ROWS:]
 
 
 def _text(login: str, user: "DirectoryUser | None", found: "Explanation", rows: list[dict[str, Any]]) -> str:

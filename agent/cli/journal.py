@@ -33,14 +33,13 @@ def export(invocation: Invocation, *, user: str | None, after: int | None, as_cs
 
     with invocation.directory() as directory:
         person = find(directory, user) if user else None
-        with directory.store.read() as conn:
-            rows = seal.export(conn, after=after or 0, directory_id=person.id if person else None)
-            if invocation.json:
-                invocation.answer("journal", {"rows": list(rows)}, "")
-            elif as_csv:
-                sys.stdout.writelines(seal.csv_lines(rows))
-            else:
-                sys.stdout.writelines(msgspec.json.encode(row).decode() + "\n" for row in rows)
+        rows = seal.export(directory.store.read, after=after or 0, directory_id=person.id if person else None)
+        if invocation.json:
+            invocation.answer("journal", {"rows": list(rows)}, "")
+        elif as_csv:
+            sys.stdout.writelines(seal.csv_lines(rows))
+        else:
+            sys.stdout.writelines(msgspec.json.encode(row).decode() + "\n" for row in rows)
 
 
 @journal.command(

@@ -13,8 +13,9 @@ from agent.model.errors import StoreError, UsageError
 from agent.store.connect import sqlite_path
 from agent.store.engine import Store
 
-#: Pages copied at a time; writers go on in between.
-_PAGES = 1000
+#: All pages in one step, which reads one snapshot and lets writers go on. In several, each commit of another connection
+#: makes SQLite begin again: under a stream of pushes it never ends.
+_ALL_PAGES = -1
 #: Who held a lease when the copy was made does not hold it now.
 _NO_HOLDER = "UPDATE lease SET holder = NULL"
 
@@ -51,7 +52,7 @@ def _stamp(now: datetime | None) -> str:
 
 def _copy(source: Path, target: Path, stamp: str) -> None:
     with closing(sqlite3.connect(source)) as here, closing(sqlite3.connect(target)) as there:
-        here.backup(there, pages=_PAGES)
+        here.backup(there, pages=_ALL_PAGES)
         # One plain file: no -wal that could be left behind.
         there.execute("PRAGMA journal_mode=DELETE")
         there.execute("UPDATE account SET distrust = ?", [stamp])

@@ -27,8 +27,7 @@ def keep_within(store: Store, settings: RetentionSettings, now: datetime) -> int
     with store.read() as conn:
         blocks = _old_blocks(conn, now - settings.journal)
     for number in blocks:
-        with store.read() as conn:
-            file = _export(conn, folder, number)
+        file = _export(store, folder, number)
         store.write(lambda conn, number=number, file=file: _drop(conn, number, str(file)))  # type: ignore[misc]
     return len(blocks)
 
@@ -38,14 +37,14 @@ def _old_blocks(conn: Connection, before: datetime) -> list[int]:
     return list(conn.execute(old.order_by(journal_blocks.c.n)).scalars())
 
 
-def _export(conn: Connection, folder: Path, number: int) -> Path:
+def _export(store: Store, folder: Path, number: int) -> Path:
     """One file a block, complete on the disk before its rows may go."""
     file = folder / f"journal-{number:08d}.jsonl"
     partial = file.with_suffix(".partial")
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as out:
-            for row in seal.export(conn, block=number):
+            for row in seal.export(store.read, block=number):
                 out.write(msgspec.json.encode(row) + b"\n")
             out.flush()
             os.fsync(out.fileno())

@@ -19,7 +19,8 @@ the end was cut off        the account row knows a later block
 import csv
 import hashlib
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import Any
 
@@ -187,7 +188,7 @@ def _block_hash(n: int, previous: str, rows: list[tuple[int, str]]) -> str:
 
 
 def export(
-    conn: Connection,
+    read: Callable[[], AbstractContextManager[Connection]],
     *,
     after: int = 0,
     directory_id: str | None = None,
@@ -195,7 +196,11 @@ def export(
     block: int | None = None,
     page_size: int = 1000,
 ) -> Iterator[dict[str, Any]]:
-    """Rows as JSON-ready dicts, oldest first, page by page."""
+    """Rows as JSON-ready dicts, oldest first: those that there are at the start.
+
+    Each page is a read of its own, so that whoever takes them may take their time: no snapshot is held open meanwhile, which
+    PostgreSQL would end, and for which SQLite would keep its log.
+    """
     wanted = [
         column == value
         for column, value in (
@@ -205,9 +210,12 @@ def export(
         )
         if value is not None
     ]
+    with read() as conn:
+        newest = conn.execute(select(func.max(journal.c.id))).scalar() or 0
     while True:
-        page = select(*_COLUMNS).where(journal.c.id > after, *wanted).order_by(journal.c.id).limit(page_size)
-        rows = conn.execute(page).all()
+        page = select(*_COLUMNS).where(journal.c.id > after, journal.c.id <= newest, *wanted)
+        with read() as conn:
+            rows = conn.execute(page.order_by(journal.c.id).limit(page_size)).all()
         for row in rows:
             yield _as_dict(row)
         if len(rows) < page_size:

@@ -1,11 +1,13 @@
 """A copy is consistent, private, and distrusts itself."""
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 
 import psycopg
 import pytest
-from sqlalchemy import insert, select
+from sqlalchemy import insert, select, text
 
 from agent.model.errors import StoreError, UsageError
 from agent.settings import DatabaseSettings
@@ -14,6 +16,8 @@ from agent.store.backup import backup, stamp_sql
 from agent.store.engine import Store
 from agent.store.tables import cursors, lease
 
+#: Changes before a backup counts as one that never ends; one takes the time of a few dozen.
+MANY = 5000
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 
 
@@ -35,6 +39,23 @@ def test_a_copy_has_everything_and_distrusts_itself(sqlite_store: Store, tmp_pat
     copy.close()
     with sqlite_store.read() as conn:
         assert account.get(conn).distrust is None
+
+
+def test_a_backup_ends_while_changes_come_without_a_pause(sqlite_store: Store, tmp_path: Path) -> None:
+    # Many more pages than SQLite copies between two of these commits.
+    sqlite_store.write(lambda conn: conn.execute(text("CREATE TABLE much (t BLOB)")).close())
+    sqlite_store.write(lambda conn: conn.execute(text("INSERT INTO much VALUES (zeroblob(40000000))")).close())
+    ended, changes = threading.Event(), 0
+    with ThreadPoolExecutor(1) as pool:
+        copying = pool.submit(backup, sqlite_store, tmp_path / "copy.db", NOW)
+        copying.add_done_callback(lambda _: ended.set())
+        # As another process would: the connection that copies learns of these only from the file.
+        while not ended.is_set() and changes < MANY:
+            note(sqlite_store, f"change {changes}")
+            changes += 1
+        assert ended.is_set(), f"not within {changes} changes"
+        copying.result()
+    assert changes > 0
 
 
 def test_a_copy_is_one_private_file(sqlite_store: Store, tmp_path: Path) -> None:
