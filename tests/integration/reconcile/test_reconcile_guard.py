@@ -151,6 +151,16 @@ def test_a_source_drop_is_approved_by_its_plan_and_then_is_the_last_good_sweep(m
     assert (done.outcome, active(w), row(w.store).last_good_people) == ("applied", 22, 22)
 
 
+def test_a_lifted_sweep_that_a_pause_stops_is_no_good_one(make_world: Make) -> None:
+    w = make_world(users=6)
+    w.first_run()
+    unassign(w, w.people(), 6)
+    w.store.write(lambda conn: account.pause(conn, actor="operator", reason="test", now=w.now()))
+    assert (w.reconcile(allow_empty=6).outcome, row(w.store).last_good_people) == ("paused", 6)
+    w.store.write(account.resume)
+    assert w.reconcile().plan.plan.held.value == "empty_source"
+
+
 @pytest.mark.parametrize("left_out", [{"drop": 0.3}, {"drop": 0.5}, {"empty": True}], ids=str)
 def test_a_listing_that_leaves_people_out_deactivates_nobody(make_world: Make, left_out: dict) -> None:
     w = make_world(users=60)
