@@ -8,7 +8,7 @@ reported in one ConfigError, with the place to look at and never the value.
 import os
 import re
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import suppress
 from difflib import get_close_matches
 from pathlib import Path
@@ -55,9 +55,9 @@ def variable(key: Key) -> str:
     return PREFIX + "__".join(key).upper()
 
 
-def find_file(given: str | os.PathLike[str] | None = None, environ: Mapping[str, str] | None = None) -> Path | None:
+def find_file(given: str | os.PathLike[str] | None = None) -> Path | None:
     """The configuration file to read. One that was named must exist; those that are searched for need not."""
-    named = given or (os.environ if environ is None else environ).get("OPSHELM_CONFIG")
+    named = given or os.environ.get("OPSHELM_CONFIG")
     if named:
         path = Path(named)
         if not path.is_file():
