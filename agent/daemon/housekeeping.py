@@ -24,7 +24,8 @@ HOLDER = f"{socket.gethostname()}:{getpid()}"
 #: No good sweep for so many intervals is an alarm.
 _MISSED = 3
 _HELD = "held"
-_KEY_ENDS, _KEYS = "last_key_ends", "keys"
+_KEY_ENDS = "last_key_ends"
+_KEYS = "keys"
 _RETENTION_EVERY = timedelta(hours=1)
 
 
