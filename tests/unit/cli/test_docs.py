@@ -52,6 +52,8 @@ def test_every_alarm_that_is_raised_has_its_row() -> None:
         source = file.read_text(encoding="utf-8")
         found |= set(re.findall(r'raise_alarm\(conn, "(\w+)"', source))
         found |= set(
-            re.findall(r'^(?:ALARM|TOO_MANY_FAILED|_HELD|PUSH_FAILED|UNREAD|_KEY_ENDS) = "(\w+)"', source, flags=re.MULTILINE)
+            re.findall(
+                r'^(?:ALARM|TOO_MANY_FAILED|_HELD|PUSH_FAILED|UNREAD|_KEY_ENDS) = "(\w+)"', source, flags=re.MULTILINE
+            )
         )
     assert sorted(coded("Alarms")) == sorted(found)
