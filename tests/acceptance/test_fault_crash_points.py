@@ -16,10 +16,9 @@ from agent.store.crash_points import CRASH_POINTS, VARIABLE
 from agent.store.engine import Store
 from support.company import Case, Company, company
 from support.forks import Warm
-from support.import_world import account, okta_user
 from support.invariants import check, no_op, settled
 from support.pusher import Pusher, login, new_key
-from support.world import world
+from support.world import account, okta_user, open_world
 
 #: A process for each kill: minutes in all.
 pytestmark = pytest.mark.slow
@@ -123,7 +122,7 @@ def kept(store: Store) -> list[plans.StoredPlan]:
 def unknown(tmp_path_factory: pytest.TempPathFactory, warm: Warm) -> Iterator[Company]:
     """A small company; the accounts that Okta doesn't know are each case's own."""
     folder = tmp_path_factory.mktemp("imports")
-    with world(folder, 3, window=1) as w:
+    with open_world(folder, 3, window=1) as w:
         w.pin()
         made = Company(w.org, folder / "before.db", warm)
         w.store.close()

@@ -9,7 +9,7 @@ from agent.store.crash_points import VARIABLE
 from support.company import Company, directory
 from support.forks import Warm
 from support.invariants import check, no_op
-from support.world import world
+from support.world import open_world
 
 #: More than creates_per_run lets through.
 PEOPLE = 40
@@ -19,7 +19,7 @@ PEOPLE = 40
 def unknown(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Company]:
     """Nothing is pinned, nobody has an account."""
     folder = tmp_path_factory.mktemp("first")
-    with Warm() as warm, world(folder, PEOPLE, window=1) as w:
+    with Warm() as warm, open_world(folder, PEOPLE, window=1) as w:
         made = Company(w.org, folder / "before.db", warm)
         w.store.close()
         (folder / "agent.db").rename(made.database)

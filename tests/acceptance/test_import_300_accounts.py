@@ -26,8 +26,8 @@ from agent.store import account as account_row
 from agent.store import imports as store_imports
 from agent.store import keys
 from agent.store.engine import Store
-from support.import_world import account, okta_user
 from support.processes import Daemon, agent, document
+from support.world import account, okta_user
 
 EXACT, NONE, PARTIAL, EMAIL_ONLY, OWNERS, EACH_STATUS, INACTIVE = 110, 130, 20, 10, 5, 5, 10
 EVERYBODY = Choice(classes=frozenset({MatchClass.EXACT, MatchClass.NONE}))

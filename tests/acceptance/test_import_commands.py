@@ -13,13 +13,13 @@ import pytest
 from agent.cli.root import run
 from agent.model.users import Role
 from agent.store import account
-from support.import_world import Box, box
+from support.world import World, open_import_world
 
 
 class Terminal:
     """Runs commands on the box's database."""
 
-    def __init__(self, b: Box, folder: Path) -> None:
+    def __init__(self, b: World, folder: Path) -> None:
         self.b, self.folder = b, folder
 
     def text(self, *args: str, code: int = 0) -> str:
@@ -37,7 +37,7 @@ class Terminal:
 
 @pytest.fixture
 def t(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    with box(tmp_path) as b:
+    with open_import_world(tmp_path) as b:
         monkeypatch.chdir(tmp_path)
         for name, value in {
             "OKTA__ORG_URL": b.org.url,
@@ -47,19 +47,19 @@ def t(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
             "DATABASE__URL": b.store.settings.url,
         }.items():
             monkeypatch.setenv(f"OPSHELM_{name}", value)
-        b.bind()
+        b.pin()
         yield Terminal(b, tmp_path)
 
 
-def fill(b: Box) -> None:
-    b.account("exact@example.com")
+def fill(b: World) -> None:
+    b.colleague("exact@example.com")
     b.okta_user("exact@example.com")
-    b.account("none@example.com", "No", "Body")
-    b.account("lee@example.com", "Ann", "Lee")
+    b.colleague("none@example.com", "No", "Body")
+    b.colleague("lee@example.com", "Ann", "Lee")
     b.okta_user("a.lee@corp.example.com", "Ann", "Lee")
-    b.account("off@example.com")
+    b.colleague("off@example.com")
     b.okta_user("off@example.com", status="SUSPENDED")
-    owner = b.account("owner@example.com")
+    owner = b.colleague("owner@example.com")
     b.acts().set_role(owner.id, Role.OWNER)
     b.okta_user("owner@example.com")
 
@@ -108,7 +108,7 @@ def test_a_class_a_person_and_a_limit(t: Terminal) -> None:
     assert logins(t.json("plan", "--class", "exact")) == ["exact@example.com"]
     assert logins(t.json("plan", "--user", "OWNER@example.com")) == ["owner@example.com"]
     assert logins(t.json("plan", "--all", "--limit", "1")) == ["exact@example.com"]
-    lee = t.b.person("a.lee@corp.example.com")["okta_id"]
+    lee = t.b.state_of("a.lee@corp.example.com")["okta_id"]
     assert "held" in t.text("plan", "--user", "lee@example.com")
     decided = t.json("plan", "--user", "lee@example.com", "--create")["plan"]["actions"]
     assert [action["kind"] for action in decided] == ["okta_create", "okta_assign"]
@@ -154,7 +154,7 @@ def test_accounts_are_chosen_in_a_csv_file(t: Terminal) -> None:
     ],
 )
 def test_a_csv_file_that_makes_no_sense_is_one_line_each(t: Terminal, content: str, said: str) -> None:
-    t.b.account("gone@example.com", active=False)
+    t.b.colleague("gone@example.com", active=False)
     (t.folder / "accounts.csv").write_text(content)
     assert said in t.text("plan", "--csv", "accounts.csv", code=2)
 
@@ -180,7 +180,7 @@ def test_exit_codes_tell_drift_and_holds_when_asked(t: Terminal) -> None:
     assert t.json("plan", "--all", "--detailed-exitcode", code=3)["plan"]["status"] == "ready"
     t.json("plan", "--user", "off@example.com", "--detailed-exitcode", code=4)
     t.json("apply", "2", code=4)
-    t.b.account("x@example.com")
+    t.b.colleague("x@example.com")
     assert t.json("plan", "--class", "none", "--limit", "1")["plan"]["id"] == 3
 
 

@@ -16,10 +16,9 @@ import pytest
 from agent.model.errors import ConfigError, DirectoryUnavailable
 from agent.reconcile import RunReport
 from agent.settings import load
-from support.remote_world import RemoteWorld, remote_world
 from support.remotes import Remote
 from support.sloppy import KEY, Call, Reply, Sloppy, sloppy_server
-from support.world import World, world
+from support.world import World, open_world
 
 _FILE = Path(__file__).parents[3] / "shared" / "negative-cases.json"
 CASES = (
@@ -34,15 +33,15 @@ class Place:
         self.folder, self.stack = folder, stack
 
     def embedded(self) -> World:
-        made = self.stack.enter_context(world(self.folder, 6, retries=0))
+        made = self.stack.enter_context(open_world(self.folder, 6, retries=0))
         made.first_run()
         return made
 
-    def remote(self) -> tuple[RemoteWorld, Sloppy]:
+    def remote(self) -> tuple[World, Sloppy]:
         sloppy = self.server()
         remote = Remote(sloppy.url, KEY)
         self.stack.enter_context(remote.client)
-        made = self.stack.enter_context(remote_world(remote, self.folder, 6))
+        made = self.stack.enter_context(open_world(self.folder, 6, remote=remote))
         made.first_run()
         sloppy.calls.clear()
         return made, sloppy

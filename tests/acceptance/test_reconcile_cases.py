@@ -9,7 +9,7 @@ import pytest
 from agent.model.errors import HeldBack
 from agent.model.users import Origin, Role
 from agent.runs.stored_plans import Decision
-from support.world import World, world
+from support.world import World, open_world
 
 OTHER = "00uANOTHERUSEROFOKTA"
 
@@ -17,7 +17,7 @@ OTHER = "00uANOTHERUSEROFOKTA"
 @pytest.fixture(scope="module")
 def w(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     """Nobody but an owner has an account yet; the pins are set."""
-    with world(tmp_path_factory.mktemp("cases"), users=80) as made:
+    with open_world(tmp_path_factory.mktemp("cases"), users=80) as made:
         made.local("boss@example.org", owner=True)
         made.pin()
         yield made
@@ -283,7 +283,7 @@ def test_a_protected_account_is_only_a_finding(w: World, gone: bool) -> None:
 
 
 def test_a_whole_sweep_finds_the_same_and_then_nothing_but_what_is_held(tmp_path: Path) -> None:
-    with world(tmp_path, users=12) as own:
+    with open_world(tmp_path, users=12) as own:
         own.first_run()
         people = own.people()
         own.org.api("DELETE", f"/apps/{own.org.app_id}/users/{people[0]['okta_id']}")

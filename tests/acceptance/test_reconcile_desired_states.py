@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from support.world import World, world
+from support.world import World, open_world
 
 LIVE = ("ACTIVE", "PROVISIONED", "PASSWORD_EXPIRED", "RECOVERY", "LOCKED_OUT")
 
@@ -14,7 +14,7 @@ LIVE = ("ACTIVE", "PROVISIONED", "PASSWORD_EXPIRED", "RECOVERY", "LOCKED_OUT")
 @pytest.fixture(scope="module")
 def w(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     """Everybody has an account, active and in step, but for a changed title."""
-    with world(tmp_path_factory.mktemp("desired"), users=80) as made:
+    with open_world(tmp_path_factory.mktemp("desired"), users=80) as made:
         made.first_run()
         yield made
 
@@ -133,7 +133,7 @@ def test_row_12_unassigned_and_local_is_left_alone(w: World) -> None:
 def test_suspended_with_the_policy_deactivate_ends_access_keeps_the_role_and_comes_back(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
-    with world(tmp_path_factory.mktemp("policy"), users=3, policy={"suspended": "deactivate"}) as own:
+    with open_world(tmp_path_factory.mktemp("policy"), users=3, policy={"suspended": "deactivate"}) as own:
         own.first_run()
         person, other = own.people()[:2]
         for one in (person, other):

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from agent.model.paths import parse
 from agent.model.users import DirectoryUser, Origin, Role, identity_key
-from support.world import World, world
+from support.world import World, open_world
 
 #: Held for the reason that the case table names, whatever else is drawn for the person.
 Drift = Callable[[World, random.Random, dict[str, Any], list[dict[str, Any]]], str | None]
@@ -170,7 +170,7 @@ def differences(w: World, held: dict[str, str]) -> list[str]:
 
 def check(folder: Path, seed: int, users: int, drifts: int) -> None:
     rnd = random.Random(seed)
-    with world(folder, users=users, seed=seed) as w:
+    with open_world(folder, users=users, seed=seed) as w:
         w.first_run()
         w.local("boss@example.org", owner=True)
         w.local("kept@example.org")

@@ -27,9 +27,9 @@ from agent.model.users import DirectoryUser
 from agent.store import intents, lease
 from support.forks import Warm
 from support.remote_company import LEAVER, RemoteCompany, remote_company, until_stopped
-from support.remote_world import RemoteWorld, remote_world
 from support.remotes import Remote
 from support.sloppy import KEY, Call, Reply, Sloppy, sloppy_server
+from support.world import World, open_world
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +81,7 @@ def test_f14_an_agent_that_was_frozen_in_a_call_sends_nothing_once_another_has_t
 class Standstill(httpx.BaseTransport):
     """Stops the call between the agent's last look and the network, once, and lets others act meanwhile."""
 
-    def __init__(self, world: RemoteWorld, meanwhile: Any) -> None:
+    def __init__(self, world: World, meanwhile: Any) -> None:
         self.meanwhile = meanwhile
         self.done = False
         transport = world.directory.transport
@@ -101,14 +101,14 @@ def server() -> Iterator[Sloppy]:
 
 
 @pytest.fixture
-def world(server: Sloppy, tmp_path: Path) -> Iterator[RemoteWorld]:
-    with remote_world(Remote(server.url, KEY), tmp_path, users=3) as found:
+def world(server: Sloppy, tmp_path: Path) -> Iterator[World]:
+    with open_world(tmp_path, remote=Remote(server.url, KEY), users=3) as found:
         found.first_run()
         yield found
         found.remote.client.close()
 
 
-def change(world: RemoteWorld, user: DirectoryUser, fence: int, title: str) -> Written:
+def change(world: World, user: DirectoryUser, fence: int, title: str) -> Written:
     context = WriteContext(actor="late", source=Source.SWEEP, fence=fence)
 
     def wanted(before: DirectoryUser) -> Draft:
@@ -120,7 +120,7 @@ def change(world: RemoteWorld, user: DirectoryUser, fence: int, title: str) -> W
 
 @pytest.mark.parametrize("etags", [True, False])
 def test_a_call_that_stood_still_after_its_last_look_is_refused_where_there_are_etags(
-    world: RemoteWorld, server: Sloppy, etags: bool
+    world: World, server: Sloppy, etags: bool
 ) -> None:
     user = world.account(world.people()[0]["login"])
     if not etags:

@@ -16,15 +16,15 @@ from agent.simulator import SimulatedOrg
 from agent.store import attention, keys
 from support.processes import Daemon, agent, database
 from support.receiver import deactivation, okta_user, running
-from support.remote_world import RemoteWorld, remote_world
 from support.remotes import Remote
 from support.sloppy import KEY, Call, Reply, Sloppy, error, sloppy_server
+from support.world import World, open_world
 
 
 class Gateway:
     """What Okta sees, the remote behind it, and the agent in between."""
 
-    def __init__(self, world: RemoteWorld, server: Sloppy, client: httpx.Client) -> None:
+    def __init__(self, world: World, server: Sloppy, client: httpx.Client) -> None:
         self.world, self.server, self.client = world, server, client
 
     def send(self, method: str, path: str, body: Any = None) -> httpx.Response:
@@ -44,7 +44,7 @@ class Gateway:
 
 @contextmanager
 def gateway(folder: Path, **sections: Any) -> Iterator[Gateway]:
-    with sloppy_server() as server, remote_world(Remote(server.url, KEY), folder, **sections) as world:
+    with sloppy_server() as server, open_world(folder, remote=Remote(server.url, KEY), **sections) as world:
         _, key = world.store.write(lambda conn: keys.create(conn, name="okta", actor="test", now=datetime.now(UTC)))
         with (
             running(build(world.directory, world.store, world.settings)) as url,

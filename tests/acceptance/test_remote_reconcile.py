@@ -11,12 +11,12 @@ import test_reconcile_property as drift
 
 from agent.model.codes import ActionState
 from agent.model.users import Origin
-from support.remote_world import OWNER, RemoteWorld, remote_world
 from support.remotes import Remote, node_missing, ours, scim2_server, scimmy
 from support.sloppy import KEY, Call, Reply, sloppy_server
+from support.world import OWNER, World, open_world
 
 
-def no_account(w: RemoteWorld, _: random.Random, person: dict[str, Any], __: list[dict[str, Any]]) -> None:
+def no_account(w: World, _: random.Random, person: dict[str, Any], __: list[dict[str, Any]]) -> None:
     w.vanish(person["login"])
 
 
@@ -48,7 +48,7 @@ def test_one_reconcile_brings_any_drift_in_step_but_for_what_is_held(
     drifts = DRIFTS if kind == "ours" else [*DRIFTS, no_account]
     monkeypatch.setattr(drift, "DRIFTS", drifts)
     rnd = random.Random(7)
-    with remote_of(kind, tmp_path) as remote, remote_world(remote, tmp_path, users=60, seed=7) as w:
+    with remote_of(kind, tmp_path) as remote, open_world(tmp_path, remote=remote, users=60, seed=7) as w:
         w.first_run()
         w.local(OWNER)
         w.local("kept@example.org")
@@ -74,7 +74,7 @@ def test_one_reconcile_brings_any_drift_in_step_but_for_what_is_held(
 
 
 def test_a_listing_that_contradicts_itself_freezes_the_run(tmp_path: Path) -> None:
-    with sloppy_server() as server, remote_world(Remote(server.url, KEY), tmp_path, users=12) as w:
+    with sloppy_server() as server, open_world(tmp_path, remote=Remote(server.url, KEY), users=12) as w:
         w.first_run()
         server.shape_list = lambda body: body | {"totalResults": 40}
         w.org.set_app_user(w.people()[0]["okta_id"], status="INACTIVE")
@@ -87,7 +87,7 @@ def test_a_listing_that_contradicts_itself_freezes_the_run(tmp_path: Path) -> No
 
 
 def test_one_unreadable_account_is_reported_and_the_others_are_repaired(tmp_path: Path) -> None:
-    with sloppy_server() as server, remote_world(Remote(server.url, KEY), tmp_path, users=6) as w:
+    with sloppy_server() as server, open_world(tmp_path, remote=Remote(server.url, KEY), users=6) as w:
         w.first_run()
         people = w.people()
         broken, leaver = w.account(people[0]["login"]), w.account(people[1]["login"])
@@ -103,7 +103,7 @@ def test_one_unreadable_account_is_reported_and_the_others_are_repaired(tmp_path
 
 
 def test_without_known_owners_deactivations_are_held_and_all_else_goes_on(tmp_path: Path) -> None:
-    with sloppy_server() as server, remote_world(Remote(server.url, KEY), tmp_path, users=6) as w:
+    with sloppy_server() as server, open_world(tmp_path, remote=Remote(server.url, KEY), users=6) as w:
         w.first_run()
         w.settings = w.settings.model_copy(update={"directory": w.settings.directory.model_copy(update={"owners": ()})})
         w.directory.renew(w.settings)
@@ -119,7 +119,7 @@ def test_without_known_owners_deactivations_are_held_and_all_else_goes_on(tmp_pa
 
 
 def test_actions_that_the_remote_refuses_or_fakes_fail_alone(tmp_path: Path) -> None:
-    with sloppy_server() as server, remote_world(Remote(server.url, KEY), tmp_path, users=6) as w:
+    with sloppy_server() as server, open_world(tmp_path, remote=Remote(server.url, KEY), users=6) as w:
         w.first_run()
         people = w.people()
         refused, faked, good = (w.account(person["login"]) for person in people[:3])
@@ -146,7 +146,7 @@ def test_actions_that_the_remote_refuses_or_fakes_fail_alone(tmp_path: Path) -> 
 
 
 def test_a_link_by_an_operator_wins_over_the_remotes_external_id(tmp_path: Path) -> None:
-    with sloppy_server() as server, remote_world(Remote(server.url, KEY), tmp_path, users=3) as w:
+    with sloppy_server() as server, open_world(tmp_path, remote=Remote(server.url, KEY), users=3) as w:
         person = w.people()[0]
         user_id = server.add("ann.smith@example.com", externalId="HR-1")
         w.acts().link(user_id, person["okta_id"])

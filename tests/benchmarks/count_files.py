@@ -17,8 +17,7 @@ if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import agent
-from support.import_world import box
-from support.world import world
+from support.world import open_import_world, open_world
 
 _AGENT = f"{Path(agent.__file__).parent}/"
 
@@ -59,7 +58,7 @@ class FileCounter:
 
 def sweep_with_one_update(folder: Path) -> set[str]:
     counter = FileCounter()
-    with counter.watching(), world(folder) as w:
+    with counter.watching(), open_world(folder) as w:
         w.first_run()
         w.change(w.people()[0]["login"], title="Changed")
         with counter.counting() as seen:
@@ -70,10 +69,10 @@ def sweep_with_one_update(folder: Path) -> set[str]:
 
 def apply_of_an_import(folder: Path) -> set[str]:
     counter = FileCounter()
-    with counter.watching(), box(folder) as b:
-        b.bind()
+    with counter.watching(), open_import_world(folder) as b:
+        b.pin()
         b.org.provisioning(mode="off")
-        b.account("new@example.com", "New", "One")
+        b.colleague("new@example.com", "New", "One")
         plan = b.plan()
         with counter.counting() as seen:
             report = b.apply(plan)

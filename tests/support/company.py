@@ -17,7 +17,7 @@ from agent.store.engine import Store
 from agent.store.tables import users
 from support.forks import Done, Warm
 from support.invariants import Acknowledged, check, no_op, settled
-from support.world import World, world
+from support.world import World, open_world
 
 #: Enough for several pages, batches and kinds; few enough that the limits let all of it through.
 PEOPLE = 30
@@ -105,7 +105,7 @@ def directory(store: Store) -> dict[str, Any]:
 
 @contextmanager
 def company(folder: Path, warm: Warm) -> Iterator[Company]:
-    with world(folder, PEOPLE, window=1) as w:
+    with open_world(folder, PEOPLE, window=1) as w:
         w.local("owner@example.com", owner=True)
         w.local("local@example.com")
         w.acts().protect(w.local("service@example.com").id, protected=True)

@@ -23,10 +23,9 @@ from agent.store.engine import Store
 from agent.store.tables import deactivations, journal, remote_links
 from agent.store.tables import intents as intents_table
 from support.forks import Done, Warm
-from support.remote_world import OWNER, remote_world
 from support.remotes import Remote
 from support.sloppy import KEY, Sloppy, sloppy_server
-from support.world import RAISED
+from support.world import OWNER, RAISED, open_world
 
 JOINER, CHANGED, LEAVER = "joiner", "changed", "leaver"
 #: In Okta; the owner is OpsHelm's own.
@@ -170,7 +169,7 @@ class RemoteCase:
 
 @contextmanager
 def remote_company(folder: Path, warm: Warm) -> Iterator[RemoteCompany]:
-    with sloppy_server() as server, remote_world(Remote(server.url, KEY), folder, users=PEOPLE) as w:
+    with sloppy_server() as server, open_world(folder, remote=Remote(server.url, KEY), users=PEOPLE) as w:
         server.add(OWNER)
         w.first_run()
         people = w.people()

@@ -11,9 +11,9 @@ from agent.settings import DatabaseSettings, GuardSettings
 from agent.store.engine import Store
 from support.directory_world import ROOMY
 from support.places import Place, RemotePlace, SqlPlace, remote_place
-from support.remote_world import OWNER, RemoteWorld, remote_world
 from support.remotes import Remote, node_missing, ours, scim2_server, scimmy
 from support.sloppy import KEY, Sloppy, sloppy_server
+from support.world import OWNER, World, open_world
 
 
 @pytest.fixture
@@ -102,9 +102,9 @@ def sloppy_place(sqlite_store: Store, sloppy: Sloppy) -> Iterator[RemotePlace]:
 
 
 @pytest.fixture
-def world(tmp_path: Path, sloppy: Sloppy) -> Iterator[RemoteWorld]:
+def world(tmp_path: Path, sloppy: Sloppy) -> Iterator[World]:
     """A reconciler with that server as OpsHelm: everybody is there and linked."""
-    with remote_world(Remote(sloppy.url, KEY), tmp_path) as made:
+    with open_world(tmp_path, remote=Remote(sloppy.url, KEY)) as made:
         sloppy.add(OWNER)
         made.first_run()
         made.ahead += LAG + timedelta(minutes=1)

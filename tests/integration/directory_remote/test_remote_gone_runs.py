@@ -7,12 +7,12 @@ import pytest
 from msgspec.structs import replace
 
 from agent.directory.remote.reader import LAG
-from support.remote_world import OWNER, RemoteWorld, remote_world
 from support.remotes import QUICK, Remote
 from support.sloppy import KEY, Reply, Sloppy
+from support.world import OWNER, World, open_world
 
 
-def started(world: RemoteWorld, sloppy: Sloppy) -> str:
+def started(world: World, sloppy: Sloppy) -> str:
     """Everybody is there and linked; the login of one person."""
     sloppy.add(OWNER)
     world.first_run()
@@ -22,7 +22,7 @@ def started(world: RemoteWorld, sloppy: Sloppy) -> str:
 
 
 def test_a_run_makes_an_account_again_that_was_deleted_at_the_remote(tmp_path: Path, sloppy: Sloppy) -> None:
-    with remote_world(Remote(sloppy.url, KEY), tmp_path) as world:
+    with open_world(tmp_path, remote=Remote(sloppy.url, KEY)) as world:
         login = started(world, sloppy)
         del sloppy.users[world.account(login).id]
         report = world.reconcile()
@@ -37,7 +37,7 @@ def test_a_run_makes_an_account_again_that_was_deleted_at_the_remote(tmp_path: P
 def test_an_account_that_is_deleted_right_after_the_agents_own_write_is_made_again_at_once(
     tmp_path: Path, sloppy: Sloppy
 ) -> None:
-    with remote_world(Remote(sloppy.url, KEY), tmp_path) as world:
+    with open_world(tmp_path, remote=Remote(sloppy.url, KEY)) as world:
         login = started(world, sloppy)
         user = sloppy.users[world.account(login).id]
         user["title"] = "Somebody else"
@@ -52,7 +52,7 @@ def test_an_account_that_is_deleted_right_after_the_agents_own_write_is_made_aga
 
 
 def test_an_account_that_a_lagging_list_does_not_show_yet_is_not_made_again(tmp_path: Path, sloppy: Sloppy) -> None:
-    with remote_world(Remote(sloppy.url, KEY), tmp_path) as world:
+    with open_world(tmp_path, remote=Remote(sloppy.url, KEY)) as world:
         login = started(world, sloppy)
         user = sloppy.users[world.account(login).id]
         user["title"] = "Somebody else"
@@ -73,7 +73,7 @@ def test_an_account_that_the_list_leaves_out_and_no_read_shows_ends_no_run(
     tmp_path: Path, sloppy: Sloppy, answer: Reply
 ) -> None:
     """It may well be there: it is neither made again nor touched, and everybody else is repaired."""
-    with remote_world(Remote(sloppy.url, KEY), tmp_path) as world:
+    with open_world(tmp_path, remote=Remote(sloppy.url, KEY)) as world:
         login = started(world, sloppy)
         user = sloppy.users[world.account(login).id]
         user["title"] = "Somebody else"
@@ -97,7 +97,7 @@ def test_of_many_whom_a_lagging_list_leaves_out_nobody_is_read_one_by_one(
     tmp_path: Path, sloppy: Sloppy, most: int
 ) -> None:
     """They count as there: a list that is far behind must not cost a call for each, nor accounts made twice."""
-    with remote_world(Remote(sloppy.url, KEY), tmp_path) as world:
+    with open_world(tmp_path, remote=Remote(sloppy.url, KEY)) as world:
         world.restart(replace(QUICK, one_by_one=most))
         started(world, sloppy)
         late = [world.account(person["login"]).id for person in world.people()[:2]]

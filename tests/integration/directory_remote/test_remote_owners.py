@@ -11,10 +11,9 @@ from agent.model.errors import Refused
 from agent.store.engine import Store
 from support.directory_world import okta_id
 from support.places import OWNERS, Held, RemotePlace, remote_place
-from support.remote_world import RemoteWorld, remote_world
 from support.remotes import Remote
 from support.sloppy import KEY, Sloppy
-from support.world import RAISED
+from support.world import RAISED, World, open_world
 
 
 def refusal(future: "Future[Written]") -> RefusalCode | None:
@@ -68,7 +67,7 @@ def still_active(sloppy: Sloppy, names: list[str]) -> list[str]:
     return [user["userName"] for user in sloppy.users.values() if user["userName"] in names and user["active"]]
 
 
-def ended(world: RemoteWorld, names: list[str]) -> list[tuple[str, str | None]]:
+def ended(world: World, names: list[str]) -> list[tuple[str, str | None]]:
     """What a run did with these people, whom Okta deactivated."""
     report = world.reconcile()
     assert report.plan is not None
@@ -81,7 +80,7 @@ def ended(world: RemoteWorld, names: list[str]) -> list[tuple[str, str | None]]:
 
 @pytest.mark.parametrize("by_roles", [False, True])
 def test_of_two_owners_in_one_plan_the_later_is_held_and_stays(tmp_path: Path, sloppy: Sloppy, by_roles: bool) -> None:
-    with remote_world(Remote(sloppy.url, KEY), tmp_path) as world:
+    with open_world(tmp_path, remote=Remote(sloppy.url, KEY)) as world:
         world.first_run()
         leavers = world.people()[:2]
         names = [person["login"] for person in leavers]

@@ -17,12 +17,12 @@ from agent.model.users import DirectoryUser
 from agent.settings import Settings
 from agent.store import links
 from support.places import Held
-from support.remote_world import RemoteWorld
 from support.remotes import QUICK
 from support.sloppy import Body, Call, Reply, Sloppy, error
+from support.world import World
 
 
-def drift(world: RemoteWorld, sloppy: Sloppy, **values: Any) -> list[str]:
+def drift(world: World, sloppy: Sloppy, **values: Any) -> list[str]:
     """Everybody's account is changed at the remote; answers their ids."""
     ids = [world.account(person["login"]).id for person in world.people()]
     for user_id in ids:
@@ -62,7 +62,7 @@ def shown_otherwise(shown: Callable[[Body], Body]) -> Callable[[Sloppy, Call], R
     return hook
 
 
-def test_repairs_are_read_and_read_back_together(world: RemoteWorld, sloppy: Sloppy) -> None:
+def test_repairs_are_read_and_read_back_together(world: World, sloppy: Sloppy) -> None:
     ids = drift(world, sloppy)
     assert world.reconcile().outcome.value == "applied"
     assert drifted(sloppy, ids) == 0
@@ -70,7 +70,7 @@ def test_repairs_are_read_and_read_back_together(world: RemoteWorld, sloppy: Slo
     assert world.reconcile().outcome.value == "in_step"
 
 
-def test_links_of_a_first_run_are_confirmed_together(world: RemoteWorld, sloppy: Sloppy) -> None:
+def test_links_of_a_first_run_are_confirmed_together(world: World, sloppy: Sloppy) -> None:
     people = len(world.people())
     world.sql("delete from remote_links")
     sloppy.calls.clear()
@@ -94,9 +94,7 @@ UNABLE: dict[str, Callable[[Sloppy], Reply]] = {
 }
 
 
-def test_a_remote_that_can_not_search_several_is_asked_once_and_then_for_each(
-    world: RemoteWorld, sloppy: Sloppy
-) -> None:
+def test_a_remote_that_can_not_search_several_is_asked_once_and_then_for_each(world: World, sloppy: Sloppy) -> None:
     # Nothing is waited for: with a patience of nothing no call is tried twice.
     world.directory.transport.most_patience = 0.0
     for answer in UNABLE.values():
@@ -109,7 +107,7 @@ def test_a_remote_that_can_not_search_several_is_asked_once_and_then_for_each(
             assert (drifted(sloppy, ids), reads(sloppy), searches(sloppy)) == (0, 2 * len(ids), asked)
 
 
-def test_searches_that_take_long_are_not_repeated_for_a_while(world: RemoteWorld, sloppy: Sloppy) -> None:
+def test_searches_that_take_long_are_not_repeated_for_a_while(world: World, sloppy: Sloppy) -> None:
     world.restart(replace(QUICK, slow=-1.0))
     ids = drift(world, sloppy)
     assert world.reconcile().outcome.value == "applied"
@@ -124,7 +122,7 @@ def test_searches_that_take_long_are_not_repeated_for_a_while(world: RemoteWorld
         assert (drifted(sloppy, ids), searches(sloppy)) == (0, 0 if rest else 2)
 
 
-def test_filters_that_are_not_supported_are_not_tried(world: RemoteWorld, sloppy: Sloppy) -> None:
+def test_filters_that_are_not_supported_are_not_tried(world: World, sloppy: Sloppy) -> None:
     sloppy.config["filter"]["supported"] = False
     world.restart()
     ids = drift(world, sloppy)
@@ -132,7 +130,7 @@ def test_filters_that_are_not_supported_are_not_tried(world: RemoteWorld, sloppy
     assert (drifted(sloppy, ids), searches(sloppy)) == (0, 0)
 
 
-def test_whoever_the_search_leaves_out_or_shows_unreadable_is_read_alone(world: RemoteWorld, sloppy: Sloppy) -> None:
+def test_whoever_the_search_leaves_out_or_shows_unreadable_is_read_alone(world: World, sloppy: Sloppy) -> None:
     ids = drift(world, sloppy)
 
     def shown(server: Sloppy, call: Call) -> Reply | None:
@@ -148,7 +146,7 @@ def test_whoever_the_search_leaves_out_or_shows_unreadable_is_read_alone(world: 
     assert (drifted(sloppy, ids), reads(sloppy)) == (0, 4)
 
 
-def test_an_account_that_is_gone_stops_no_other_one(world: RemoteWorld, sloppy: Sloppy) -> None:
+def test_an_account_that_is_gone_stops_no_other_one(world: World, sloppy: Sloppy) -> None:
     ids = drift(world, sloppy)
 
     def gone(server: Sloppy, call: Call) -> Reply | None:
@@ -162,7 +160,7 @@ def test_an_account_that_is_gone_stops_no_other_one(world: RemoteWorld, sloppy: 
 
 
 def test_a_yes_that_did_nothing_is_no_success_whatever_the_search_says_of_the_others(
-    world: RemoteWorld, sloppy: Sloppy
+    world: World, sloppy: Sloppy
 ) -> None:
     ids = drift(world, sloppy)
     sloppy.scripted = lambda server, call: (
@@ -175,7 +173,7 @@ def test_a_yes_that_did_nothing_is_no_success_whatever_the_search_says_of_the_ot
     assert ["said that it had made the change" in error for error in errors] == [True]
 
 
-def test_a_search_that_lags_behind_the_writes_makes_no_failures(world: RemoteWorld, sloppy: Sloppy) -> None:
+def test_a_search_that_lags_behind_the_writes_makes_no_failures(world: World, sloppy: Sloppy) -> None:
     ids = drift(world, sloppy)
     before = {user_id: dict(sloppy.users[user_id]) for user_id in ids}
     sloppy.scripted = shown_otherwise(lambda user: before[user["id"]])
@@ -183,9 +181,7 @@ def test_a_search_that_lags_behind_the_writes_makes_no_failures(world: RemoteWor
     assert (drifted(sloppy, ids), reads(sloppy)) == (0, len(ids))
 
 
-def test_what_the_agent_itself_wrote_just_now_is_not_undone_by_a_search_that_lags(
-    world: RemoteWorld, sloppy: Sloppy
-) -> None:
+def test_what_the_agent_itself_wrote_just_now_is_not_undone_by_a_search_that_lags(world: World, sloppy: Sloppy) -> None:
     """At a remote without versions, where only a read by id shows the push that came after the list."""
     sloppy.shape_user = lambda user: {k: v for k, v in user.items() if k != "meta"}
     ids = drift(world, sloppy)
@@ -210,7 +206,7 @@ def test_what_the_agent_itself_wrote_just_now_is_not_undone_by_a_search_that_lag
     assert sloppy.users[ids[0]]["title"] == "Pushed"
 
 
-def test_what_somebody_changes_between_the_search_and_the_call_is_kept(world: RemoteWorld, sloppy: Sloppy) -> None:
+def test_what_somebody_changes_between_the_search_and_the_call_is_kept(world: World, sloppy: Sloppy) -> None:
     ids = drift(world, sloppy)
 
     def meanwhile(server: Sloppy, call: Call) -> Reply | None:
@@ -225,7 +221,7 @@ def test_what_somebody_changes_between_the_search_and_the_call_is_kept(world: Re
 
 
 def test_a_remote_whose_searches_show_other_versions_than_its_writes_want_is_read_alone(
-    world: RemoteWorld, sloppy: Sloppy
+    world: World, sloppy: Sloppy
 ) -> None:
     def other(user: Body) -> Body:
         return user | {"meta": user["meta"] | {"version": "abc"}}
@@ -238,7 +234,7 @@ def test_a_remote_whose_searches_show_other_versions_than_its_writes_want_is_rea
         assert (drifted(sloppy, ids), searches(sloppy) <= searched) == (0, True)
 
 
-def test_where_there_are_versions_a_search_without_them_is_not_enough(world: RemoteWorld, sloppy: Sloppy) -> None:
+def test_where_there_are_versions_a_search_without_them_is_not_enough(world: World, sloppy: Sloppy) -> None:
     ids = drift(world, sloppy)
     sloppy.scripted = shown_otherwise(lambda user: {k: v for k, v in user.items() if k != "meta"})
     assert world.reconcile().outcome.value == "applied"
@@ -247,7 +243,7 @@ def test_where_there_are_versions_a_search_without_them_is_not_enough(world: Rem
 
 
 @pytest.mark.parametrize("announced", [True, False], ids=["says so", "shows it"])
-def test_what_a_search_does_not_show_survives_a_put(world: RemoteWorld, sloppy: Sloppy, announced: bool) -> None:
+def test_what_a_search_does_not_show_survives_a_put(world: World, sloppy: Sloppy, announced: bool) -> None:
     ids = drift(world, sloppy, shoeSize=43)
 
     def hook(server: Sloppy, call: Call) -> Reply | None:
@@ -266,7 +262,7 @@ def test_what_a_search_does_not_show_survives_a_put(world: RemoteWorld, sloppy: 
     assert tried == (0 if announced else 1)
 
 
-def test_a_list_that_is_replaced_is_read_whole_first(world: RemoteWorld, sloppy: Sloppy) -> None:
+def test_a_list_that_is_replaced_is_read_whole_first(world: World, sloppy: Sloppy) -> None:
     phones = [{"value": "+1 1", "primary": True}, {"value": "+1 2", "type": "home", "label": "mother"}]
     ids = drift(world, sloppy, phoneNumbers=phones)
 
@@ -285,7 +281,7 @@ def test_a_list_that_is_replaced_is_read_whole_first(world: RemoteWorld, sloppy:
 # Searches that lie
 
 
-def one_call_at_a_time(world: RemoteWorld) -> None:
+def one_call_at_a_time(world: World) -> None:
     world.restart(directory={"concurrency": 1})
 
 
@@ -305,7 +301,7 @@ def after_the_calls(shown: Callable[[Body], Body]) -> Callable[[Sloppy, Call], R
     ids=["another name, inactive", "an owner", "no e-mails", "no version"],
 )
 def test_a_search_after_the_calls_that_shows_anything_else_proves_nothing(
-    world: RemoteWorld, sloppy: Sloppy, lie: Callable[[Body], Body]
+    world: World, sloppy: Sloppy, lie: Callable[[Body], Body]
 ) -> None:
     ids = drift(world, sloppy)
     kept = world.sql("select managed_active, active_owners from account").one()
@@ -321,7 +317,7 @@ def test_a_search_after_the_calls_that_shows_anything_else_proves_nothing(
 
 @pytest.mark.parametrize("etags", [True, False])
 def test_a_yes_that_did_nothing_is_found_out_though_the_search_shows_what_was_there_before_the_drift(
-    world: RemoteWorld, sloppy: Sloppy, etags: bool
+    world: World, sloppy: Sloppy, etags: bool
 ) -> None:
     if not etags:
         sloppy.shape_user = lambda user: {k: v for k, v in user.items() if k != "meta"}
@@ -339,14 +335,14 @@ def test_a_yes_that_did_nothing_is_found_out_though_the_search_shows_what_was_th
 
 
 @pytest.mark.parametrize("lost", ["nickName", "active"])
-def test_a_search_that_always_shows_less_hinders_no_repair(world: RemoteWorld, sloppy: Sloppy, lost: str) -> None:
+def test_a_search_that_always_shows_less_hinders_no_repair(world: World, sloppy: Sloppy, lost: str) -> None:
     ids = drift(world, sloppy, nickName="Nick")
     sloppy.scripted = shown_otherwise(lambda user: {k: v for k, v in user.items() if k != lost})
     assert world.reconcile().outcome.value == "applied"
     assert drifted(sloppy, ids) == 0
 
 
-def test_a_search_that_lags_behind_the_list_hinders_no_repair(world: RemoteWorld, sloppy: Sloppy) -> None:
+def test_a_search_that_lags_behind_the_list_hinders_no_repair(world: World, sloppy: Sloppy) -> None:
     old = {user_id: dict(user) for user_id, user in sloppy.users.items()}
     ids = drift(world, sloppy)
     sloppy.scripted = shown_otherwise(lambda user: old[user["id"]])
@@ -356,7 +352,7 @@ def test_a_search_that_lags_behind_the_list_hinders_no_repair(world: RemoteWorld
 
 @pytest.mark.parametrize(("junk", "when"), [(b"1e999", "before"), (b'"\xff"', "after")], ids=["number", "latin-1"])
 def test_an_odd_value_in_a_search_costs_no_more_than_a_read(
-    world: RemoteWorld, sloppy: Sloppy, junk: bytes, when: str
+    world: World, sloppy: Sloppy, junk: bytes, when: str
 ) -> None:
     ids = drift(world, sloppy)
 
@@ -372,7 +368,7 @@ def test_an_odd_value_in_a_search_costs_no_more_than_a_read(
     assert (drifted(sloppy, ids), reads(sloppy)) == (0, 2 if when == "before" else 1)
 
 
-def test_an_external_id_that_only_a_read_by_id_shows_is_not_overwritten(world: RemoteWorld, sloppy: Sloppy) -> None:
+def test_an_external_id_that_only_a_read_by_id_shows_is_not_overwritten(world: World, sloppy: Sloppy) -> None:
     ids = [world.account(person["login"]).id for person in world.people()]
     world.sql("delete from remote_links")
     for user_id in ids:
@@ -391,7 +387,7 @@ def test_an_external_id_that_only_a_read_by_id_shows_is_not_overwritten(world: R
     assert [sloppy.users[user_id]["externalId"] for user_id in ids] == [f"other-{user_id}" for user_id in ids]
 
 
-def test_one_search_that_finds_nobody_is_no_verdict_for_good(world: RemoteWorld, sloppy: Sloppy) -> None:
+def test_one_search_that_finds_nobody_is_no_verdict_for_good(world: World, sloppy: Sloppy) -> None:
     world.restart(replace(QUICK, rest=0.0))
     sloppy.scripted = lambda _, call: Reply(200, {"totalResults": 0}) if is_search(call) else None
     for _ in range(2):
@@ -401,9 +397,7 @@ def test_one_search_that_finds_nobody_is_no_verdict_for_good(world: RemoteWorld,
         world.ahead += timedelta(minutes=30)
 
 
-def test_what_was_sent_is_read_back_though_the_remote_says_no_more_what_it_can_do(
-    world: RemoteWorld, sloppy: Sloppy
-) -> None:
+def test_what_was_sent_is_read_back_though_the_remote_says_no_more_what_it_can_do(world: World, sloppy: Sloppy) -> None:
     sloppy.config = {}
     world.restart(replace(QUICK, assumed=0.0))
     world.directory.transport.most_patience = 0.0
@@ -423,7 +417,7 @@ def test_what_was_sent_is_read_back_though_the_remote_says_no_more_what_it_can_d
 # Others, meanwhile
 
 
-def push(world: RemoteWorld, user_id: str, nick_name: str) -> "Future[Written]":
+def push(world: World, user_id: str, nick_name: str) -> "Future[Written]":
     def wanted(before: DirectoryUser) -> Draft:
         profile = replace(before.profile, nick_name=nick_name)
         return Draft(user_name=before.user_name, profile=profile, active=before.active)
@@ -437,7 +431,7 @@ def replace_settings(settings: Settings, **directory: Any) -> Settings:
     return settings.model_copy(update={"directory": changed})
 
 
-def run_beside(world: RemoteWorld) -> tuple[threading.Thread, list[str]]:
+def run_beside(world: World) -> tuple[threading.Thread, list[str]]:
     outcomes: list[str] = []
     run = threading.Thread(target=lambda: outcomes.append(world.reconcile().outcome.value))
     run.start()
@@ -446,7 +440,7 @@ def run_beside(world: RemoteWorld) -> tuple[threading.Thread, list[str]]:
 
 @pytest.mark.parametrize("at", ["the search", "the calls"])
 def test_more_pushes_than_threads_on_accounts_of_a_wave_wait_for_it_and_hold_nothing_up(
-    world: RemoteWorld, sloppy: Sloppy, at: str
+    world: World, sloppy: Sloppy, at: str
 ) -> None:
     ids = drift(world, sloppy)
 
@@ -468,7 +462,7 @@ def test_more_pushes_than_threads_on_accounts_of_a_wave_wait_for_it_and_hold_not
 
 
 def test_settings_that_are_renewed_under_a_wave_change_nothing_for_what_is_under_way(
-    world: RemoteWorld, sloppy: Sloppy
+    world: World, sloppy: Sloppy
 ) -> None:
     ids = drift(world, sloppy)
     held = Held(world.directory, lambda method, _, __: method == "PATCH")
@@ -490,7 +484,7 @@ def test_settings_that_are_renewed_under_a_wave_change_nothing_for_what_is_under
 
 
 def test_a_wave_goes_on_without_the_account_that_a_push_is_at_and_comes_back_to_it(
-    world: RemoteWorld, sloppy: Sloppy
+    world: World, sloppy: Sloppy
 ) -> None:
     ids = drift(world, sloppy)
     pushing = threading.Event()
@@ -518,7 +512,7 @@ def test_a_wave_goes_on_without_the_account_that_a_push_is_at_and_comes_back_to_
 
 
 def test_an_account_with_a_call_of_another_process_in_doubt_waits_and_the_others_do_not(
-    world: RemoteWorld, sloppy: Sloppy
+    world: World, sloppy: Sloppy
 ) -> None:
     ids = drift(world, sloppy)
     beside = world.beside()
@@ -543,7 +537,7 @@ def test_an_account_with_a_call_of_another_process_in_doubt_waits_and_the_others
 
 
 def test_an_account_that_can_not_be_written_just_now_keeps_no_push_for_another_one_waiting(
-    world: RemoteWorld, sloppy: Sloppy
+    world: World, sloppy: Sloppy
 ) -> None:
     world.restart(replace(QUICK, brief=0.1))
     ids = drift(world, sloppy)
@@ -566,7 +560,7 @@ def test_an_account_that_can_not_be_written_just_now_keeps_no_push_for_another_o
 
 
 def test_a_change_of_a_wave_that_fails_at_the_remote_is_sent_once_more_as_any_other(
-    world: RemoteWorld, sloppy: Sloppy
+    world: World, sloppy: Sloppy
 ) -> None:
     ids = drift(world, sloppy)
 
@@ -579,9 +573,7 @@ def test_a_change_of_a_wave_that_fails_at_the_remote_is_sent_once_more_as_any_ot
     assert sum(map(is_broken, sloppy.calls)) == 2
 
 
-def test_a_call_that_still_waits_when_another_process_gives_it_up_stops_no_run(
-    world: RemoteWorld, sloppy: Sloppy
-) -> None:
+def test_a_call_that_still_waits_when_another_process_gives_it_up_stops_no_run(world: World, sloppy: Sloppy) -> None:
     one_call_at_a_time(world)
     drift(world, sloppy)
     world.reconcile()
@@ -616,7 +608,7 @@ def test_a_call_that_still_waits_when_another_process_gives_it_up_stops_no_run(
 
 
 def test_at_a_remote_without_versions_nobody_is_overwritten_who_changed_something_while_others_were_called(
-    world: RemoteWorld, sloppy: Sloppy
+    world: World, sloppy: Sloppy
 ) -> None:
     one_call_at_a_time(world)
     sloppy.shape_user = lambda user: {k: v for k, v in user.items() if k != "meta"}

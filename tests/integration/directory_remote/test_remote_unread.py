@@ -13,9 +13,9 @@ from agent.reconcile import RunReport
 from agent.store import attention, events
 from support.directory_world import okta_id
 from support.places import RemotePlace
-from support.remote_world import OWNER, remote_world
 from support.remotes import Remote
 from support.sloppy import KEY, Body, Call, Reply, Sloppy, error
+from support.world import OWNER, open_world
 
 NAME = "ann@example.com"
 
@@ -43,7 +43,7 @@ def actions(report: RunReport) -> list[str]:
 @pytest.mark.parametrize("known", [by_name, by_external_id, by_link])
 def test_an_unreadable_account_is_no_new_person(tmp_path: Path, sloppy: Sloppy, known: Callable[[Body], None]) -> None:
     sloppy.add(OWNER)
-    with remote_world(Remote(sloppy.url, KEY), tmp_path) as world:
+    with open_world(tmp_path, remote=Remote(sloppy.url, KEY)) as world:
         world.first_run()
         world.ahead += LAG + timedelta(minutes=1)
         user = sloppy.users[world.account(world.people()[3]["login"]).id]
@@ -59,7 +59,7 @@ def test_an_unreadable_account_is_no_new_person(tmp_path: Path, sloppy: Sloppy, 
 @pytest.mark.parametrize("filters", [True, False])
 def test_a_first_run_makes_nobody_a_second_account(tmp_path: Path, sloppy: Sloppy, filters: bool) -> None:
     sloppy.add(OWNER)
-    with remote_world(Remote(sloppy.url, KEY), tmp_path) as world:
+    with open_world(tmp_path, remote=Remote(sloppy.url, KEY)) as world:
         login: str = world.people()[3]["login"]
         sloppy.add(login, emails="nonsense")
         sloppy.scripted = None if filters else without_filters
@@ -71,7 +71,7 @@ def test_a_first_run_makes_nobody_a_second_account(tmp_path: Path, sloppy: Slopp
 
 def test_one_person_looked_at_alone_is_left_alone_too(tmp_path: Path, sloppy: Sloppy) -> None:
     sloppy.add(OWNER)
-    with remote_world(Remote(sloppy.url, KEY), tmp_path) as world:
+    with open_world(tmp_path, remote=Remote(sloppy.url, KEY)) as world:
         world.first_run()
         person = world.people()[3]
         world.ahead += LAG + timedelta(minutes=1)
@@ -88,7 +88,7 @@ def test_one_person_looked_at_alone_is_left_alone_too(tmp_path: Path, sloppy: Sl
 def test_of_several_who_are_asked_for_the_others_are_repaired(tmp_path: Path, sloppy: Sloppy) -> None:
     """One who can't be read ends the run only where nobody else was asked for."""
     sloppy.add(OWNER)
-    with remote_world(Remote(sloppy.url, KEY), tmp_path) as world:
+    with open_world(tmp_path, remote=Remote(sloppy.url, KEY)) as world:
         world.first_run()
         unread, other = (person["login"] for person in world.people()[3:5])
         world.ahead += LAG + timedelta(minutes=1)
@@ -109,7 +109,7 @@ def test_of_several_who_are_asked_for_the_others_are_repaired(tmp_path: Path, sl
 def test_who_is_due_and_cannot_be_read_stays_due_and_the_failed_push_stays_open(tmp_path: Path, sloppy: Sloppy) -> None:
     """Nothing is healed by a look that did not see the account."""
     sloppy.add(OWNER)
-    with remote_world(Remote(sloppy.url, KEY), tmp_path) as world:
+    with open_world(tmp_path, remote=Remote(sloppy.url, KEY)) as world:
         world.first_run()
         gone, other = world.people()[1:3]
         user = sloppy.users[world.account(gone["login"]).id]

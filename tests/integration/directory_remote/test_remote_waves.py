@@ -14,26 +14,26 @@ from agent.model.users import DirectoryUser
 from agent.reconcile import RunReport
 from agent.store import account
 from support.places import Held
-from support.remote_world import RemoteWorld
 from support.sloppy import Call, Sloppy
+from support.world import World
 
 
-def ids(world: RemoteWorld, count: int) -> list[str]:
+def ids(world: World, count: int) -> list[str]:
     return [world.account(person["login"]).id for person in world.people()[:count]]
 
 
-def states(world: RemoteWorld) -> list[str]:
+def states(world: World) -> list[str]:
     """Of the newest plan's actions."""
     rows = world.sql("select state from actions where plan_id = (select max(plan_id) from actions) order by n")
     return [row[0] for row in rows]
 
 
-def managed_active(world: RemoteWorld) -> int:
+def managed_active(world: World) -> int:
     with world.store.read() as conn:
         return account.get(conn).managed_active
 
 
-def one_call_at_a_time(world: RemoteWorld) -> RemoteDirectory:
+def one_call_at_a_time(world: World) -> RemoteDirectory:
     """For the run, so that its second call begins when the first one has ended; answers another process's directory."""
     world.restart(directory={"concurrency": 1})
     return world.beside()
@@ -50,7 +50,7 @@ def second(method: str) -> Callable[[str, str, object], bool]:
     return held
 
 
-def test_an_etag_that_no_header_can_carry_is_not_sent_back(world: RemoteWorld, sloppy: Sloppy) -> None:
+def test_an_etag_that_no_header_can_carry_is_not_sent_back(world: World, sloppy: Sloppy) -> None:
     people = ids(world, 4)
     for user_id in people:
         sloppy.users[user_id]["title"] = "Drifted"
@@ -60,9 +60,7 @@ def test_an_etag_that_no_header_can_carry_is_not_sent_back(world: RemoteWorld, s
     assert not any("if-match" in call.headers for call in sloppy.calls if call.method == "PATCH")
 
 
-def test_what_others_of_a_wave_did_is_kept_when_one_meets_what_nobody_foresaw(
-    world: RemoteWorld, sloppy: Sloppy
-) -> None:
+def test_what_others_of_a_wave_did_is_kept_when_one_meets_what_nobody_foresaw(world: World, sloppy: Sloppy) -> None:
     people = ids(world, 4)
     for user_id in people:
         sloppy.users[user_id]["title"] = "Drifted"
@@ -86,7 +84,7 @@ def test_what_others_of_a_wave_did_is_kept_when_one_meets_what_nobody_foresaw(
 
 
 def test_an_account_that_a_run_makes_belongs_to_okta_for_whoever_pushes_before_the_run_goes_on(
-    world: RemoteWorld, sloppy: Sloppy
+    world: World, sloppy: Sloppy
 ) -> None:
     """Okta links and deactivates a person between two creates of one wave; both are counted, and stay."""
     names = [person["login"] for person in world.people()[:2]]
@@ -118,9 +116,7 @@ def test_an_account_that_a_run_makes_belongs_to_okta_for_whoever_pushes_before_t
     assert managed_active(world) == truth
 
 
-def test_a_reactivation_of_a_wave_is_counted_while_another_is_still_under_way(
-    world: RemoteWorld, sloppy: Sloppy
-) -> None:
+def test_a_reactivation_of_a_wave_is_counted_while_another_is_still_under_way(world: World, sloppy: Sloppy) -> None:
     """So that a list that is read meanwhile counts it once."""
     for user_id in ids(world, 2):
         sloppy.users[user_id]["active"] = False
@@ -138,7 +134,7 @@ def test_a_reactivation_of_a_wave_is_counted_while_another_is_still_under_way(
 
 
 def test_a_call_is_as_old_as_itself_and_not_as_its_run(
-    world: RemoteWorld, sloppy: Sloppy, monkeypatch: pytest.MonkeyPatch
+    world: World, sloppy: Sloppy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Else another process would give up the last calls of a long run as soon as they are made."""
     for person in world.people()[:2]:

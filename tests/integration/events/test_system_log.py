@@ -18,7 +18,7 @@ from agent.settings import ScheduleSettings
 from agent.store import alarms, attention, runs
 from agent.store import events as kept
 from agent.store.engine import Connection
-from support.world import World, world
+from support.world import World, open_world
 
 #: No agent waits for another's turn.
 EAGER = {"schedule": ScheduleSettings(events=timedelta(milliseconds=1))}
@@ -26,14 +26,14 @@ EAGER = {"schedule": ScheduleSettings(events=timedelta(milliseconds=1))}
 
 @pytest.fixture
 def w(tmp_path: Path) -> Iterator[World]:
-    with world(tmp_path, users=30, **EAGER) as made:
+    with open_world(tmp_path, users=30, **EAGER) as made:
         made.first_run()
         yield made
 
 
 @pytest.fixture
 def w_any(tmp_path: Path, database_url: str) -> Iterator[World]:
-    with world(tmp_path, users=12, url=database_url, **EAGER) as made:
+    with open_world(tmp_path, users=12, url=database_url, **EAGER) as made:
         made.first_run()
         yield made
 
@@ -100,7 +100,7 @@ def test_a_change_whose_push_is_lost_is_found_in_the_log(w_any: World) -> None:
 
 
 def test_before_the_pins_nothing_is_read(tmp_path: Path, calls: list[str]) -> None:
-    with world(tmp_path, users=3) as made:
+    with open_world(tmp_path, users=3) as made:
         assert log_of(made).poll().anything is False
         assert calls == []
 

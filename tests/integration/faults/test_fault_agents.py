@@ -30,7 +30,7 @@ from support.forks import Warm
 from support.invariants import check, no_op, settled
 from support.pusher import ROOMY, Pusher, new_key
 from support.receiver import deactivation, okta_user
-from support.world import World, world
+from support.world import World, open_world
 
 #: Pushes for each person; with the two daemons' people a thousand in all.
 PUSHES = 10
@@ -43,7 +43,7 @@ PEOPLE = 100
 @pytest.mark.slow
 def test_f13_two_daemons_and_a_thousand_pushes(warm: Warm, postgres_url: str, tmp_path: Path) -> None:
     """Both are pushed to while both sweep each second: no action twice, no push lost, one account a person."""
-    with world(tmp_path, PEOPLE, url=postgres_url, window=1) as w:
+    with open_world(tmp_path, PEOPLE, url=postgres_url, window=1) as w:
         w.pin()
         key = new_key(postgres_url)
         env = env_of(w, postgres_url) | {"OPSHELM_SCHEDULE__RECONCILE": "1s"}
@@ -118,7 +118,7 @@ def test_f14_a_holder_that_was_frozen_past_its_lease_writes_nothing_when_it_wake
 
 @pytest.mark.slow
 def test_f14_the_same_on_postgresql(warm: Warm, postgres_url: str, tmp_path: Path) -> None:
-    with world(tmp_path, 100, url=postgres_url, window=1) as w:
+    with open_world(tmp_path, 100, url=postgres_url, window=1) as w:
         w.first_run()
         for person in w.people():
             w.org.api("POST", f"/users/{person['okta_id']}", {"profile": {"title": "Captain"}})

@@ -25,7 +25,7 @@ from support.forks import Warm
 from support.invariants import check
 from support.pusher import ROOMY, Pusher, new_key
 from support.receiver import deactivation
-from support.world import world
+from support.world import open_world
 
 CUTS = 25
 CLIENTS = 100
@@ -183,7 +183,7 @@ def raised(store: Store) -> set[str]:
 
 
 def test_f48_a_plan_of_another_format_is_refused(tmp_path: Path) -> None:
-    with world(tmp_path, 5, window=1) as w:
+    with open_world(tmp_path, 5, window=1) as w:
         stored = w.reconcile(apply=False).plan
         assert stored is not None
         w.sql("UPDATE plans SET format = '0.9'")

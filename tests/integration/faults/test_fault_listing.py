@@ -15,7 +15,7 @@ from agent.reconcile import RunReport
 from support.invariants import check, no_op
 from support.pusher import Pusher, new_key
 from support.receiver import PATCH_OP, deactivation, running
-from support.world import World, world
+from support.world import World, open_world
 
 PEOPLE, PAGE = 60, 20
 GUARD: dict[str, Any] = {"guard": {}, "reconcile": {"page_size": PAGE}}
@@ -24,7 +24,7 @@ LISTING = "/api/v1/apps/*/users"
 
 @pytest.fixture(scope="module")
 def w(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    with world(Path(tmp_path_factory.mktemp("listing")), PEOPLE, retries=1, window=1, **GUARD) as made:
+    with open_world(Path(tmp_path_factory.mktemp("listing")), PEOPLE, retries=1, window=1, **GUARD) as made:
         made.first_run()
         yield made
 
@@ -165,7 +165,7 @@ def test_f38_a_status_that_nobody_knows_is_left_alone_and_the_others_are_not(w: 
 
 
 def test_f27_a_slow_bleed_is_stopped_by_the_daily_limit(tmp_path: Path) -> None:
-    with world(tmp_path, PEOPLE, window=1, **GUARD) as bleeding:
+    with open_world(tmp_path, PEOPLE, window=1, **GUARD) as bleeding:
         bleeding.first_run()
         outcomes = []
         for run in range(6):

@@ -3,10 +3,10 @@ from pathlib import Path
 
 import pytest
 
-from support.import_world import Box, box
+from support.world import World, open_import_world
 
 
 @pytest.fixture
-def b(tmp_path: Path) -> Iterator[Box]:
-    with box(tmp_path) as made:
+def b(tmp_path: Path) -> Iterator[World]:
+    with open_import_world(tmp_path) as made:
         yield made

@@ -15,7 +15,7 @@ from agent.model.matching import ImportState
 from agent.store import runs
 from agent.store.crash_points import CRASH_POINTS
 from agent.store.runs import RunRequest
-from support.import_world import EVERYBODY, Box
+from support.world import EVERYBODY, World
 
 WRITES = ("/api/v1/users", "/api/v1/apps/*/users")
 PLACES = sorted({place for place in CRASH_POINTS if place.startswith("import.")} - {"import.planned", "import.done"})
@@ -26,8 +26,8 @@ class Cut(BaseException):
 
 
 @pytest.fixture(autouse=True)
-def bound(b: Box) -> None:
-    b.bind()
+def bound(b: World) -> None:
+    b.pin()
     b.configure(reconcile={"lease_ttl": 1})
 
 
@@ -43,15 +43,15 @@ def cut_at(place: str, times: int) -> Callable[[str], None]:
     return crash_point
 
 
-def two_of_each(b: Box) -> list[str]:
+def two_of_each(b: World) -> list[str]:
     for n in range(2):
-        b.account(f"exact{n}@example.com")
+        b.colleague(f"exact{n}@example.com")
         b.okta_user(f"exact{n}@example.com")
-        b.account(f"none{n}@example.com")
+        b.colleague(f"none{n}@example.com")
     return [f"{kind}{n}@example.com" for kind in ("exact", "none") for n in range(2)]
 
 
-def cut(b: Box, place: str, times: int, monkeypatch: pytest.MonkeyPatch) -> Any:
+def cut(b: World, place: str, times: int, monkeypatch: pytest.MonkeyPatch) -> Any:
     plan = b.plan()
     with monkeypatch.context() as patched:
         patched.setattr("agent.imports.carrier.crash_point", cut_at(place, times))
@@ -60,10 +60,10 @@ def cut(b: Box, place: str, times: int, monkeypatch: pytest.MonkeyPatch) -> Any:
     return plan
 
 
-def all_in_okta_once(b: Box, logins: list[str]) -> None:
+def all_in_okta_once(b: World, logins: list[str]) -> None:
     b.org.wait_idle()
     for login in logins:
-        person = b.person(login)  # exactly one
+        person = b.state_of(login)  # exactly one
         assert person["app_user"]["credentials"]["userName"] == login
         assert person["user_status"] == ("STAGED" if login.startswith("none") else "ACTIVE")
         if person["user_status"] == "STAGED":
@@ -71,11 +71,13 @@ def all_in_okta_once(b: Box, logins: list[str]) -> None:
     b.org.wait_idle()
     assert b.importer.survey().assigned == ()
     assert {b.row(login).state for login in logins} == {ImportState.LINKED}
-    assert {b.person(login)["app_user"]["externalId"] for login in logins} == {b.read(login).id for login in logins}
+    assert {b.state_of(login)["app_user"]["externalId"] for login in logins} == {
+        b.account(login).id for login in logins
+    }
 
 
 @pytest.mark.parametrize("place", PLACES)
-def test_the_same_plan_goes_on_where_it_was_cut_off(b: Box, place: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_same_plan_goes_on_where_it_was_cut_off(b: World, place: str, monkeypatch: pytest.MonkeyPatch) -> None:
     logins = two_of_each(b)
     plan = cut(b, place, 2, monkeypatch)
     b.org.wait_idle()
@@ -85,7 +87,7 @@ def test_the_same_plan_goes_on_where_it_was_cut_off(b: Box, place: str, monkeypa
 
 
 @pytest.mark.parametrize("place", PLACES)
-def test_a_new_plan_goes_on_just_as_well(b: Box, place: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_new_plan_goes_on_just_as_well(b: World, place: str, monkeypatch: pytest.MonkeyPatch) -> None:
     logins = two_of_each(b)
     cut(b, place, 1, monkeypatch)
     planned = b.importer.plan(EVERYBODY, actor="test").plan
@@ -95,7 +97,7 @@ def test_a_new_plan_goes_on_just_as_well(b: Box, place: str, monkeypatch: pytest
 
 
 @pytest.mark.parametrize("kind", ["import", "sweep"])
-def test_a_run_that_died_is_ended_by_the_next_one_of_either_kind(b: Box, kind: str) -> None:
+def test_a_run_that_died_is_ended_by_the_next_one_of_either_kind(b: World, kind: str) -> None:
     two_of_each(b)
     plan = b.plan()
     request = RunRequest(kind=kind, trigger="cli", actor="test", dry=False)
@@ -111,7 +113,7 @@ def test_a_run_that_died_is_ended_by_the_next_one_of_either_kind(b: Box, kind: s
 
 @pytest.mark.parametrize("cause", [KeyboardInterrupt, ZeroDivisionError])
 def test_ctrl_c_and_an_unexpected_error_end_the_run_and_the_plan_goes_on(
-    b: Box, cause: type[BaseException], monkeypatch: pytest.MonkeyPatch
+    b: World, cause: type[BaseException], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     logins = two_of_each(b)
     plan = b.plan()
@@ -132,7 +134,9 @@ def test_ctrl_c_and_an_unexpected_error_end_the_run_and_the_plan_goes_on(
     all_in_okta_once(b, logins)
 
 
-def test_an_import_that_is_asked_to_stop_finishes_the_account_it_is_at(b: Box, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_import_that_is_asked_to_stop_finishes_the_account_it_is_at(
+    b: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     logins = two_of_each(b)
     plan = b.plan()
     with monkeypatch.context() as patched:
@@ -161,7 +165,7 @@ def test_an_import_that_is_asked_to_stop_finishes_the_account_it_is_at(b: Box, m
         {"status": 429},
     ],
 )
-def test_a_lost_answer_or_a_5xx_is_followed_by_a_look(b: Box, path: str, fault: dict[str, Any]) -> None:
+def test_a_lost_answer_or_a_5xx_is_followed_by_a_look(b: World, path: str, fault: dict[str, Any]) -> None:
     logins = two_of_each(b)
     b.importer.pause = lambda _seconds: None
     plan = b.plan()
@@ -170,7 +174,7 @@ def test_a_lost_answer_or_a_5xx_is_followed_by_a_look(b: Box, path: str, fault: 
     all_in_okta_once(b, logins)
 
 
-def test_no_answer_at_all_fails_the_person_and_the_next_import_looks_first(b: Box) -> None:
+def test_no_answer_at_all_fails_the_person_and_the_next_import_looks_first(b: World) -> None:
     logins = two_of_each(b)
     b.importer.pause = lambda _seconds: None
     plan = b.plan()
@@ -183,9 +187,9 @@ def test_no_answer_at_all_fails_the_person_and_the_next_import_looks_first(b: Bo
     all_in_okta_once(b, logins)
 
 
-def test_an_okta_that_never_answers_ends_the_run_early(b: Box) -> None:
+def test_an_okta_that_never_answers_ends_the_run_early(b: World) -> None:
     for n in range(5):
-        b.account(f"none{n}@example.com")
+        b.colleague(f"none{n}@example.com")
     b.importer.pause = lambda _seconds: None
     plan = b.plan()
     b.org.faults({"method": "POST", "path": "/api/v1/users", "status": 500, "times": None})
@@ -209,9 +213,9 @@ def test_an_okta_that_never_answers_ends_the_run_early(b: Box) -> None:
     ],
 )
 def test_what_okta_refuses_is_explained_and_not_tried_again(
-    b: Box, path: str, status: int, code: str, explained: str
+    b: World, path: str, status: int, code: str, explained: str
 ) -> None:
-    b.account("none@example.com")
+    b.colleague("none@example.com")
     body = {"errorCode": code, "errorSummary": "Okta says no", "errorLink": code, "errorId": "oae", "errorCauses": []}
     fault = {"method": "POST", "path": path, "status": status, "body": body, "times": 2}
     plan = b.plan()
@@ -226,9 +230,9 @@ def test_what_okta_refuses_is_explained_and_not_tried_again(
 
 
 def test_somebody_with_the_login_between_plan_and_call_is_nobodys_double(
-    b: Box, monkeypatch: pytest.MonkeyPatch
+    b: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    b.account("none@example.com")
+    b.colleague("none@example.com")
     plan = b.plan()
 
     def race(name: str) -> None:
@@ -238,13 +242,13 @@ def test_somebody_with_the_login_between_plan_and_call_is_nobodys_double(
     monkeypatch.setattr("agent.imports.carrier.crash_point", race)
     assert b.apply(plan).outcome == "applied"
     b.org.wait_idle()
-    assert b.person("none@example.com")["app_user"]["externalId"] == b.read("none@example.com").id
+    assert b.state_of("none@example.com")["app_user"]["externalId"] == b.account("none@example.com").id
 
 
 def test_an_okta_user_assigned_under_another_name_in_between_is_not_assigned_again(
-    b: Box, monkeypatch: pytest.MonkeyPatch
+    b: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    b.account("ann@example.com")
+    b.colleague("ann@example.com")
     okta_id = b.okta_user("ann@example.com")
     b.org.provisioning(mode="off")
     plan = b.named("ann@example.com")
@@ -259,10 +263,10 @@ def test_an_okta_user_assigned_under_another_name_in_between_is_not_assigned_aga
     monkeypatch.setattr(Surveyor, "chosen", late)
     assert b.apply(plan).outcome == "partial"
     assert "has the app already, as old@example.com" in b.stored(plan).plan.actions[0].error
-    assert b.person("ann@example.com")["app_user"]["credentials"]["userName"] == "old@example.com"
+    assert b.state_of("ann@example.com")["app_user"]["credentials"]["userName"] == "old@example.com"
 
 
-def test_nobody_is_left_for_a_second_import(b: Box) -> None:
+def test_nobody_is_left_for_a_second_import(b: World) -> None:
     logins = two_of_each(b)
     b.apply(b.plan())
     assert b.importer.plan(Choice(classes=EVERYBODY.classes), actor="test").outcome == "nothing"

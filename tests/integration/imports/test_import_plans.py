@@ -15,29 +15,29 @@ from agent.runs.frame import Silent
 from agent.store import account as account_row
 from agent.store import lease
 from agent.store.plans import StoredPlan
-from support.import_world import EVERYBODY, Box
+from support.world import EVERYBODY, World
 
 CREATE, ASSIGN = ("POST", "/api/v1/users"), ("POST", "/api/v1/apps/*/users")
 
 
 @pytest.fixture(autouse=True)
-def bound(b: Box) -> None:
-    b.bind()
+def bound(b: World) -> None:
+    b.pin()
 
 
 # What is seen
 
 
-def test_every_account_that_the_app_does_not_know_is_in_one_class(b: Box) -> None:
-    b.account("exact@example.com")
+def test_every_account_that_the_app_does_not_know_is_in_one_class(b: World) -> None:
+    b.colleague("exact@example.com")
     b.okta_user("Exact@example.com")
-    b.account("mail@example.com")
+    b.colleague("mail@example.com")
     b.okta_user("m@corp.example.com", email="mail@example.com")
-    b.account("named@example.com", "Ann", "Lee")
+    b.colleague("named@example.com", "Ann", "Lee")
     b.okta_user("lee@corp.example.com", "Ann", "Lee")
-    b.account("none@example.com", "No", "Body")
-    b.account("gone@example.com", active=False)
-    owner = b.account("owner@example.com")
+    b.colleague("none@example.com", "No", "Body")
+    b.colleague("gone@example.com", active=False)
+    owner = b.colleague("owner@example.com")
     b.acts().set_role(owner.id, Role.OWNER)
     b.okta_user("owner@example.com")
     found = {m.account.user_name: (m.kind, m.apart, m.held) for m in b.importer.survey().matches}
@@ -50,9 +50,9 @@ def test_every_account_that_the_app_does_not_know_is_in_one_class(b: Box) -> Non
     }
 
 
-def test_one_by_one_and_by_listing_sees_the_same(b: Box) -> None:
+def test_one_by_one_and_by_listing_sees_the_same(b: World) -> None:
     for n in range(26):
-        b.account(f"p{n}@example.com", "Pat", f"Number{n}")
+        b.colleague(f"p{n}@example.com", "Pat", f"Number{n}")
     for n, status in enumerate(("ACTIVE", "STAGED", "SUSPENDED", "DEPROVISIONED", "ACTIVE", "ACTIVE")):
         login = ("P{}@example.com", "q{}@corp.example.com")[n > 3].format(n)
         b.okta_user(login, "Pat", f"Number{n}", status=status, email="p4@example.com" if n == 4 else "")
@@ -64,9 +64,9 @@ def test_one_by_one_and_by_listing_sees_the_same(b: Box) -> None:
         assert one_by_one == tuple(listed[directory_id] for directory_id in half)
 
 
-def test_a_managed_account_without_the_app_is_shown_and_never_a_candidate(b: Box) -> None:
+def test_a_managed_account_without_the_app_is_shown_and_never_a_candidate(b: World) -> None:
     okta_id = b.okta_user("left@example.com")
-    account = b.account("left@example.com")
+    account = b.colleague("left@example.com")
     b.acts().link(account.id, okta_id)
     survey = b.importer.survey()
     assert [(one.account.user_name, one.status) for one in survey.unassigned] == [("left@example.com", "ACTIVE")]
@@ -78,17 +78,17 @@ def test_a_managed_account_without_the_app_is_shown_and_never_a_candidate(b: Box
 # What is done
 
 
-def test_exact_is_assigned_and_linked_by_oktas_own_push(b: Box) -> None:
-    b.account("Ann@example.com", "Ann", "Lee")
+def test_exact_is_assigned_and_linked_by_oktas_own_push(b: World) -> None:
+    b.colleague("Ann@example.com", "Ann", "Lee")
     okta_id = b.okta_user("ann@example.com", "Ann", "Lee")
     b.count(CREATE, ASSIGN)
     report = b.apply(b.plan())
     assert (report.outcome, report.counts) == ("applied", {"okta_assign": 1, "done": 1})
     b.org.wait_idle()
     assert (b.calls(*CREATE), b.calls(*ASSIGN)) == (0, 1)
-    account = b.read("ann@example.com")
+    account = b.account("ann@example.com")
     assert account.origin is Origin.LINKED
-    person = b.person("ann@example.com")
+    person = b.state_of("ann@example.com")
     assert person["app_user"]["externalId"] == account.id
     assert person["app_user"]["credentials"]["userName"] == "Ann@example.com"
     assert person["okta_id"] == okta_id
@@ -96,11 +96,11 @@ def test_exact_is_assigned_and_linked_by_oktas_own_push(b: Box) -> None:
     assert b.row("ann@example.com").state is ImportState.LINKED
 
 
-def test_none_is_created_staged_and_linked_once_it_is_activated(b: Box) -> None:
-    b.account("new@example.com", "New", "One")
+def test_none_is_created_staged_and_linked_once_it_is_activated(b: World) -> None:
+    b.colleague("new@example.com", "New", "One")
     b.apply(b.plan())
     b.org.wait_idle()
-    person = b.person("new@example.com")
+    person = b.state_of("new@example.com")
     assert person["user_status"] == "STAGED"
     assert b.row("new@example.com").waits
     (waiting,) = b.importer.survey().assigned
@@ -109,35 +109,35 @@ def test_none_is_created_staged_and_linked_once_it_is_activated(b: Box) -> None:
     b.org.wait_idle()
     assert b.importer.survey().assigned == ()
     assert b.row("new@example.com").state is ImportState.LINKED
-    assert b.read("new@example.com").profile.enterprise is not None  # What Okta was told comes back.
+    assert b.account("new@example.com").profile.enterprise is not None  # What Okta was told comes back.
 
 
-def test_activate_and_groups_are_asked_for_by_settings_alone(b: Box) -> None:
+def test_activate_and_groups_are_asked_for_by_settings_alone(b: World) -> None:
     group = b.org.api("POST", "/groups", {"profile": {"name": "Crew"}})["id"]
     b.configure(imports={"activate": True, "groups": [group]})
-    b.account("new@example.com", "New", "One")
+    b.colleague("new@example.com", "New", "One")
     b.apply(b.plan())
     b.org.wait_idle()
-    person = b.person("new@example.com")
+    person = b.state_of("new@example.com")
     assert person["user_status"] == "PROVISIONED"
     members = [user["id"] for user in b.org.api("GET", f"/groups/{group}/users")]
     assert members == [person["okta_id"]]
     assert b.importer.survey().assigned == ()
 
 
-def test_a_group_that_grants_the_app_spares_the_assignment(b: Box) -> None:
+def test_a_group_that_grants_the_app_spares_the_assignment(b: World) -> None:
     group = b.org.api("POST", "/groups", {"profile": {"name": "Crew"}})["id"]
     b.org.api("PUT", f"/apps/{b.org.app_id}/groups/{group}", {})
     b.configure(imports={"groups": [group]})
-    b.account("new@example.com", "New", "One")
+    b.colleague("new@example.com", "New", "One")
     b.count(ASSIGN)
     assert b.apply(b.plan()).outcome == "applied"
     assert b.calls(*ASSIGN) == 0
-    assert b.person("new@example.com")["app_user"]["scope"] == "GROUP"
+    assert b.state_of("new@example.com")["app_user"]["scope"] == "GROUP"
 
 
-def test_every_write_towards_okta_is_in_the_journal_before_and_after(b: Box) -> None:
-    b.account("new@example.com", "New", "One")
+def test_every_write_towards_okta_is_in_the_journal_before_and_after(b: World) -> None:
+    b.colleague("new@example.com", "New", "One")
     b.apply(b.plan())
     assert b.journal() == [
         ("intent", "okta_create", "import"),
@@ -147,21 +147,21 @@ def test_every_write_towards_okta_is_in_the_journal_before_and_after(b: Box) -> 
     ]
 
 
-def test_an_owner_and_an_e_mail_match_come_in_by_name_alone(b: Box) -> None:
-    owner = b.account("owner@example.com")
+def test_an_owner_and_an_e_mail_match_come_in_by_name_alone(b: World) -> None:
+    owner = b.colleague("owner@example.com")
     b.acts().set_role(owner.id, Role.OWNER)
     b.okta_user("owner@example.com")
-    b.account("mail@example.com")
+    b.colleague("mail@example.com")
     b.okta_user("m@corp.example.com", email="mail@example.com")
     assert b.importer.plan(EVERYBODY, actor="test").outcome == "nothing"
     assert b.apply(b.named("owner@example.com", "mail@example.com")).outcome == "applied"
     b.org.wait_idle()
-    assert b.read("owner@example.com").role is Role.OWNER
-    assert b.person("m@corp.example.com")["app_user"]["externalId"] == b.read("mail@example.com").id
+    assert b.account("owner@example.com").role is Role.OWNER
+    assert b.state_of("m@corp.example.com")["app_user"]["externalId"] == b.account("mail@example.com").id
 
 
-def test_a_partial_match_is_held_until_a_person_says_who_it_is(b: Box) -> None:
-    b.account("lee@example.com", "Ann", "Lee")
+def test_a_partial_match_is_held_until_a_person_says_who_it_is(b: World) -> None:
+    b.colleague("lee@example.com", "Ann", "Lee")
     okta_id = b.okta_user("a.lee@corp.example.com", "Ann", "Lee", email="lee@example.com")
     b.okta_user("twin@corp.example.com", "Ann", "Lee", email="lee@example.com")
     held = b.named("lee@example.com")
@@ -169,19 +169,19 @@ def test_a_partial_match_is_held_until_a_person_says_who_it_is(b: Box) -> None:
     assert b.apply(held).outcome == "held"
     assert b.apply(b.named("lee@example.com", decision=okta_id)).outcome == "applied"
     b.org.wait_idle()
-    assert b.person("a.lee@corp.example.com")["app_user"]["externalId"] == b.read("lee@example.com").id
+    assert b.state_of("a.lee@corp.example.com")["app_user"]["externalId"] == b.account("lee@example.com").id
 
 
-def test_a_namesake_does_not_keep_a_new_person_out(b: Box) -> None:
-    b.account("lee@example.com", "Ann", "Lee")
+def test_a_namesake_does_not_keep_a_new_person_out(b: World) -> None:
+    b.colleague("lee@example.com", "Ann", "Lee")
     b.okta_user("a.lee@corp.example.com", "Ann", "Lee")
     assert b.apply(b.named("lee@example.com", decision=NEW)).outcome == "applied"
-    assert b.person("lee@example.com")["user_status"] == "STAGED"
+    assert b.state_of("lee@example.com")["user_status"] == "STAGED"
 
 
 @pytest.mark.parametrize("status", ["DEPROVISIONED", "SUSPENDED", "STAGED"])
-def test_an_okta_user_who_is_not_live_is_held_by_name_too(b: Box, status: str) -> None:
-    b.account("off@example.com")
+def test_an_okta_user_who_is_not_live_is_held_by_name_too(b: World, status: str) -> None:
+    b.colleague("off@example.com")
     b.okta_user("off@example.com", status=status)
     b.count(CREATE, ASSIGN)
     plan = b.named("off@example.com")
@@ -190,8 +190,8 @@ def test_an_okta_user_who_is_not_live_is_held_by_name_too(b: Box, status: str) -
     assert (b.calls(*CREATE), b.calls(*ASSIGN)) == (0, 0)
 
 
-def test_an_inactive_account_cannot_be_named(b: Box) -> None:
-    b.account("gone@example.com", active=False)
+def test_an_inactive_account_cannot_be_named(b: World) -> None:
+    b.colleague("gone@example.com", active=False)
     with pytest.raises(UsageError, match="would reactivate"):
         b.named("gone@example.com")
 
@@ -199,13 +199,13 @@ def test_an_inactive_account_cannot_be_named(b: Box) -> None:
 # What moved between plan and apply
 
 
-def test_what_has_moved_is_stale_and_the_rest_is_done(b: Box) -> None:
+def test_what_has_moved_is_stale_and_the_rest_is_done(b: World) -> None:
     for name in ("came", "renamed", "promoted", "left", "stays"):
-        b.account(f"{name}@example.com", name.capitalize(), "Local")
+        b.colleague(f"{name}@example.com", name.capitalize(), "Local")
     plan = b.plan()
     b.okta_user("came@example.com")
-    b.acts().set_role(b.read("promoted@example.com").id, Role.OWNER)
-    b.acts().deactivate(b.read("left@example.com").id)
+    b.acts().set_role(b.account("promoted@example.com").id, Role.OWNER)
+    b.acts().deactivate(b.account("left@example.com").id)
     b.okta_user("somebody@corp.example.com", "Renamed", "Local")
     assert b.apply(plan).outcome == "applied"
     ended = {a.login: a.state.value for a in b.stored(plan).plan.actions}
@@ -218,8 +218,8 @@ def test_what_has_moved_is_stale_and_the_rest_is_done(b: Box) -> None:
     }
 
 
-def test_a_setting_that_changed_since_makes_the_plan_stale(b: Box) -> None:
-    b.account("new@example.com")
+def test_a_setting_that_changed_since_makes_the_plan_stale(b: World) -> None:
+    b.colleague("new@example.com")
     plan = b.plan()
     b.configure(imports={"activate": True})
     b.apply(plan)
@@ -230,9 +230,9 @@ def test_a_setting_that_changed_since_makes_the_plan_stale(b: Box) -> None:
 # Brakes
 
 
-def test_more_than_the_limit_holds_the_whole_plan(b: Box) -> None:
+def test_more_than_the_limit_holds_the_whole_plan(b: World) -> None:
     for n in range(3):
-        b.account(f"n{n}@example.com")
+        b.colleague(f"n{n}@example.com")
     b.configure(imports={"max_per_run": 2})
     plan = b.plan()
     assert (plan.status, plan.plan.held) == (PlanStatus.HELD, HeldCode.COUNT_EXCEEDED)
@@ -242,25 +242,25 @@ def test_more_than_the_limit_holds_the_whole_plan(b: Box) -> None:
     assert b.apply(within).counts["okta_create"] == 2
 
 
-def test_a_limit_that_was_lowered_since_holds_too(b: Box) -> None:
+def test_a_limit_that_was_lowered_since_holds_too(b: World) -> None:
     for n in range(3):
-        b.account(f"n{n}@example.com")
+        b.colleague(f"n{n}@example.com")
     plan = b.plan()
     b.configure(imports={"max_per_run": 2})
     with pytest.raises(HeldBack):
         b.apply(plan)
 
 
-def test_a_plan_is_applied_once(b: Box) -> None:
-    b.account("new@example.com")
+def test_a_plan_is_applied_once(b: World) -> None:
+    b.colleague("new@example.com")
     plan = b.plan()
     b.apply(plan)
     with pytest.raises(UsageError, match="applied once"):
         b.apply(plan)
 
 
-def test_a_plan_expires(b: Box) -> None:
-    b.account("new@example.com")
+def test_a_plan_expires(b: World) -> None:
+    b.colleague("new@example.com")
     plan = b.plan()
     b.ahead = timedelta(hours=24, seconds=1)
     with pytest.raises(UsageError, match="expired"):
@@ -268,27 +268,27 @@ def test_a_plan_expires(b: Box) -> None:
     assert b.stored(plan).status is PlanStatus.EXPIRED
 
 
-def test_a_plan_that_was_changed_in_the_database_is_refused(b: Box) -> None:
-    b.account("new@example.com")
+def test_a_plan_that_was_changed_in_the_database_is_refused(b: World) -> None:
+    b.colleague("new@example.com")
     plan = b.plan()
     b.store.write(lambda conn: conn.exec_driver_sql("UPDATE actions SET body = replace(body, 'STAGED', 'active')"))
     with pytest.raises(Frozen, match="not what was stored"):
         b.apply(plan)
 
 
-def test_no_plan_and_a_plan_of_another_kind_are_refused(b: Box) -> None:
+def test_no_plan_and_a_plan_of_another_kind_are_refused(b: World) -> None:
     with pytest.raises(NotFound):
         b.importer.apply(99, actor="test")
-    b.account("new@example.com")
+    b.colleague("new@example.com")
     plan = b.plan()
     b.store.write(lambda conn: conn.exec_driver_sql("UPDATE plans SET kind = 'reconcile'"))
     with pytest.raises(UsageError, match=f"plans apply {plan.id}"):
         b.apply(plan)
 
 
-def test_a_pause_stops_an_apply_before_and_between(b: Box, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_pause_stops_an_apply_before_and_between(b: World, monkeypatch: pytest.MonkeyPatch) -> None:
     for n in range(3):
-        b.account(f"n{n}@example.com")
+        b.colleague(f"n{n}@example.com")
     plan = b.plan()
     monkeypatch.setattr("agent.imports.carrier.crash_point", lambda name: name == "import.assigned" and pause(b))
     report = b.apply(plan)
@@ -301,12 +301,12 @@ def test_a_pause_stops_an_apply_before_and_between(b: Box, monkeypatch: pytest.M
     assert b.apply(plan).counts["done"] == 6
 
 
-def pause(b: Box) -> None:
+def pause(b: World) -> None:
     b.store.write(lambda conn: account_row.pause(conn, actor="operator", reason="test", now=b.now()))
 
 
-def test_the_lease_of_another_run_stops_an_apply(b: Box) -> None:
-    b.account("new@example.com")
+def test_the_lease_of_another_run_stops_an_apply(b: World) -> None:
+    b.colleague("new@example.com")
     plan = b.plan()
     ttl = timedelta(minutes=1)
     with lease.held(b.store, lease.RECONCILE, "other", ttl):
@@ -323,21 +323,21 @@ def test_the_lease_of_another_run_stops_an_apply(b: Box) -> None:
         ({"features": ["PUSH_PROFILE_UPDATES"]}, "PUSH_NEW_USERS is off"),
     ],
 )
-def test_an_app_that_could_not_link_freezes_plan_and_apply(b: Box, app: dict[str, Any], why: str) -> None:
-    b.account("new@example.com")
+def test_an_app_that_could_not_link_freezes_plan_and_apply(b: World, app: dict[str, Any], why: str) -> None:
+    b.colleague("new@example.com")
     plan = b.plan()
     b.org.set_app(**app)
     frozen(b, plan, why)
 
 
-def frozen(b: Box, plan: StoredPlan, why: str) -> None:
+def frozen(b: World, plan: StoredPlan, why: str) -> None:
     for report in (b.importer.plan(EVERYBODY, actor="test"), b.apply(plan)):
         assert (report.outcome, report.exit_code) == ("frozen", 1)
         assert why in report.detail
 
 
-def test_nothing_before_the_pins_nor_with_other_ones_nor_on_a_restored_copy(b: Box) -> None:
-    b.account("new@example.com")
+def test_nothing_before_the_pins_nor_with_other_ones_nor_on_a_restored_copy(b: World) -> None:
+    b.colleague("new@example.com")
     plan = b.plan()
     for change, why in (
         ("org_id = '00oOther'", "pinned to the app"),
@@ -350,9 +350,9 @@ def test_nothing_before_the_pins_nor_with_other_ones_nor_on_a_restored_copy(b: B
 
 
 @pytest.mark.parametrize("login", ["a/b@example.com", "a?b@example.com", "a#b@example.com", "a%b@example.com"])
-def test_a_login_that_no_address_can_name_is_looked_up_by_a_search(b: Box, login: str) -> None:
-    b.account(login)
-    b.account("other@example.com")
+def test_a_login_that_no_address_can_name_is_looked_up_by_a_search(b: World, login: str) -> None:
+    b.colleague(login)
+    b.colleague("other@example.com")
     found = {m.account.user_name: m.kind for m in b.importer.survey().matches}
     assert found == {login: MatchClass.NONE, "other@example.com": MatchClass.NONE}
     okta_id = b.okta_user(login)

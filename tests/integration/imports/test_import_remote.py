@@ -14,8 +14,8 @@ from agent.simulator.server import SimulatedOrg
 from agent.store import account as account_row
 from agent.store import imports, keys
 from agent.store.engine import Store
-from support.import_world import EVERYBODY, account, okta_user
 from support.receiver import running, served, sqlite_in
+from support.world import EVERYBODY, account, okta_user
 
 
 def test_accounts_of_a_remote_opshelm_come_into_okta(tmp_path: Path) -> None:

@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 
 from agent.directory.port import Draft
-from support.import_world import BY_CLI, Box, profile
+from support.world import BY_CLI, World, profile
 
 
-def fill(b: Box, count: int, name: str = "p") -> list[str]:
+def fill(b: World, count: int, name: str = "p") -> list[str]:
     drafts = [
         Draft(user_name=f"{name}{n}@example.com", profile=profile(f"{name}{n}@example.com", "P", f"N{name}{n}"))
         for n in range(count)
@@ -21,7 +21,7 @@ def listed(result: dict[str, Any]) -> list[str]:
     return [entry["id"] for kind in ("linked", "ignored", "exact", "partial", "none") for entry in result[kind]]
 
 
-def imported_while_accounts_are_added(b: Box, count: int) -> None:
+def imported_while_accounts_are_added(b: World, count: int) -> None:
     before = fill(b, count)
     started, stop, added = threading.Event(), threading.Event(), []
 
@@ -49,25 +49,25 @@ def imported_while_accounts_are_added(b: Box, count: int) -> None:
     assert added
 
 
-def test_okta_imports_1_500_accounts_while_others_are_added(b: Box) -> None:
+def test_okta_imports_1_500_accounts_while_others_are_added(b: World) -> None:
     imported_while_accounts_are_added(b, 1_500)
 
 
 @pytest.mark.slow
-def test_okta_imports_100_000_accounts_while_others_are_added(b: Box) -> None:
+def test_okta_imports_100_000_accounts_while_others_are_added(b: World) -> None:
     imported_while_accounts_are_added(b, 100_000)
 
 
-def test_the_consoles_matching_agrees_with_ours(b: Box) -> None:
+def test_the_consoles_matching_agrees_with_ours(b: World) -> None:
     """The same classes for the same people, but for what only the agent looks at: leavers, and who must be named."""
-    b.account("exact@example.com")
+    b.colleague("exact@example.com")
     b.okta_user("Exact@example.com")
-    b.account("mail@example.com")
+    b.colleague("mail@example.com")
     b.okta_user("m@corp.example.com", email="Mail@example.com")
-    b.account("lee@example.com", "Ann", "Lee")
+    b.colleague("lee@example.com", "Ann", "Lee")
     b.okta_user("a.lee@corp.example.com", "ANN", "lee")
-    b.account("none@example.com", "No", "Body")
-    b.account("gone@example.com", active=False)
+    b.colleague("none@example.com", "No", "Body")
+    b.colleague("gone@example.com", active=False)
     result = b.org.import_accounts()
     console = {e["userName"]: kind for kind in ("exact", "partial", "none") for e in result[kind]}
     assert console == {m.account.user_name: m.kind.value for m in b.importer.survey().matches}
@@ -85,26 +85,26 @@ def test_the_consoles_matching_agrees_with_ours(b: Box) -> None:
         ({"partial": False}, {"login@example.com": "exact", "mail@example.com": "exact", "lee@example.com": "none"}),
     ],
 )
-def test_the_console_matches_by_what_the_app_is_set_to(b: Box, rules: dict[str, Any], kind: dict[str, str]) -> None:
-    b.account("login@example.com", "Lo", "Gin")
+def test_the_console_matches_by_what_the_app_is_set_to(b: World, rules: dict[str, Any], kind: dict[str, str]) -> None:
+    b.colleague("login@example.com", "Lo", "Gin")
     b.okta_user("login@example.com", "A", "B", email="other@corp.example.com")
-    b.account("mail@example.com", "Ma", "Il")
+    b.colleague("mail@example.com", "Ma", "Il")
     b.okta_user("m@corp.example.com", "C", "D", email="mail@example.com")
-    b.account("lee@example.com", "Ann", "Lee")
+    b.colleague("lee@example.com", "Ann", "Lee")
     b.okta_user("a.lee@corp.example.com", "Ann", "Lee")
     result = b.org.import_accounts(**rules)
     assert {e["userName"]: k for k in ("exact", "partial", "none") for e in result[k]} == kind
 
 
-def test_a_confirmed_import_links_and_a_second_one_finds_it_linked(b: Box) -> None:
-    b.account("exact@example.com")
+def test_a_confirmed_import_links_and_a_second_one_finds_it_linked(b: World) -> None:
+    b.colleague("exact@example.com")
     b.okta_user("exact@example.com")
-    b.account("none@example.com", "No", "Body")
+    b.colleague("none@example.com", "No", "Body")
     result = b.org.import_accounts(confirm=["exact", "none"], activate=True)
     assert len(result["confirmed"]) == 2
     b.org.wait_idle()
-    assert all(b.read(login).managed for login in ("exact@example.com", "none@example.com"))
+    assert all(b.account(login).managed for login in ("exact@example.com", "none@example.com"))
     again = b.org.import_accounts()
     assert [e["userName"] for e in again["linked"]] == ["exact@example.com", "none@example.com"]
-    b.bind()
+    b.pin()
     assert b.importer.survey().matches == ()

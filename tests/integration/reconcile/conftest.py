@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from support.world import World, world
+from support.world import World, open_world
 
 
 @pytest.fixture
@@ -14,6 +14,6 @@ def make_world(tmp_path: Path) -> Iterator[Callable[..., World]]:
     with ExitStack() as stack:
 
         def make(users: int = 10, **sections: Any) -> World:
-            return stack.enter_context(world(tmp_path, users=users, **{"guard": {}, **sections}))
+            return stack.enter_context(open_world(tmp_path, users=users, **{"guard": {}, **sections}))
 
         yield make

@@ -5,14 +5,14 @@ from collections.abc import Iterator
 import pytest
 
 from agent.model.codes import HeldCode
-from support.world import World, world
+from support.world import World, open_world
 
 ODD = ["a/b@example.com", "a?b@example.com", "a#b@example.com", "a%b@example.com", "a+b@example.com"]
 
 
 @pytest.fixture(scope="module")
 def w(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    with world(tmp_path_factory.mktemp("odd"), 4) as made:
+    with open_world(tmp_path_factory.mktemp("odd"), 4) as made:
         made.first_run()
         yield made
 

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from support.world import world
+from support.world import open_world
 
 
 def test_few_are_named_with_the_command_to_run(tmp_path: Path) -> None:
-    with world(tmp_path) as w:
+    with open_world(tmp_path) as w:
         w.first_run()
         w.local("ann@example.org")
         w.local("known@example.org")
@@ -24,7 +24,7 @@ def test_few_are_named_with_the_command_to_run(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("locals_", "findings"), [(20, 20), (21, 1)])
 def test_many_are_counted_in_one_line(tmp_path: Path, locals_: int, findings: int) -> None:
-    with world(tmp_path, users=2) as w:
+    with open_world(tmp_path, users=2) as w:
         w.first_run()
         for n in range(locals_):
             w.local(f"local{n}@example.org")

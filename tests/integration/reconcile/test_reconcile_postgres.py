@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from support.world import World, world
+from support.world import World, open_world
 
 
 def rename(w: World, okta_id: str, name: str) -> None:
@@ -10,7 +10,7 @@ def rename(w: World, okta_id: str, name: str) -> None:
 
 
 def test_drift_of_several_kinds_is_in_step_after_one_run(tmp_path: Path, postgres_url: str) -> None:
-    with world(tmp_path, users=30, url=postgres_url, reconcile={"page_size": 7, "batch": 4}) as w:
+    with open_world(tmp_path, users=30, url=postgres_url, reconcile={"page_size": 7, "batch": 4}) as w:
         w.first_run()
         people = w.people()
         one, two, gone, off, changed = people[:5]

@@ -9,7 +9,7 @@ from agent.receiver.app import build
 from agent.scim import library
 from agent.store import keys
 from support.receiver import running
-from support.world import world
+from support.world import open_world
 
 # Before there are threads: one that compiles while another does fails on Python 3.11.
 library.warm_up()
@@ -17,7 +17,7 @@ library.warm_up()
 
 @pytest.mark.parametrize("style", ["oin", "wizard"])
 def test_push_and_sweep_agree_about_values_that_are_no_text(tmp_path: Path, style: str) -> None:
-    with world(tmp_path, 3, style=style) as w:
+    with open_world(tmp_path, 3, style=style) as w:
         w.pin()
         _, key = w.store.write(lambda conn: keys.create(conn, name="okta", actor="test", now=datetime.now(UTC)))
         person = w.take()

@@ -15,7 +15,7 @@ from agent.settings import Settings
 from agent.store import compare, imports, staging
 from agent.store.compare import Relation
 from agent.store.engine import Store
-from support.import_world import BY_CLI, profile
+from support.world import BY_CLI, profile
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 
