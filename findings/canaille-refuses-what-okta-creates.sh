@@ -4,7 +4,8 @@
 #   says so, unlike that of RFC 7643.
 # Source: canaille 0.3.6 with the extras scim, oidc and front (PyPI), in memory; the body is that of Okta's SCIM 2.0 guide.
 # For whoever connects it: where a service publishes its schemas, look there for required attributes and for which parts an
-#   e-mail has, before anybody is assigned. In Okta it takes a mapping for name.formatted, and the others can't be left out.
+#   e-mail has, before anybody is assigned. For this one Okta needs a mapping to name.formatted, and an e-mail without type and
+#   primary.
 set -euo pipefail
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT

@@ -2,8 +2,8 @@
 # What surprised: both SCIM packages for Django create `ANN@example.com` beside `ann@example.com`, and both then answer a search
 #   for either name with both: written with regard to case, searched without. RFC 7643 says that userName minds no case.
 # Source: django-scim2 0.23.0 and django-scim2-server 1.1.0 (PyPI), on SQLite.
-# For whoever connects it: Okta expects at most one answer to its search by userName and takes the first. A search that finds
-#   two people needs a look at the case before one is linked.
+# For whoever connects it: Okta looks for an account by userName before it creates one, and expects one answer at most. Where a
+#   search finds two, the case decides which one is meant.
 set -euo pipefail
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# What surprised: the same update, a title set to null and a nickname set to the empty text, is sent whole by Okta's SDK for
+# What surprised: the same update, a title set to null and a cost centre set to the empty text, is sent whole by Okta's SDK for
 #   Node and loses both in Okta's SDK for Python: the call succeeds, and the attribute that was to be cleared stays.
 # Source: okta 3.4.6 (PyPI) beside @okta/okta-sdk-nodejs 8.1.0 (npm), update of a user and of an app user; the org is a local
 #   server.

@@ -18,7 +18,8 @@ EOF
 node - >patch.txt <<'EOF'
 const { scimPatch } = require('scim-patch');
 const group = { schemas: [], meta: {}, displayName: 'Admins', members: [{ value: '1' }] };
-console.log(scimPatch(group, [require('./operation.json')]).members.map((member) => member.value).join(' '));
+const values = (operation) => scimPatch(group, [operation]).members?.map((member) => member.value).join(' ') ?? 'nobody';
+console.log(values(require('./operation.json')), '/', values({ op: 'remove', path: 'members[value eq "1"]' }));
 EOF
 venv/bin/python - >models.txt <<'EOF'
 import json
@@ -27,10 +28,13 @@ from scim2_models import Group, PatchOp
 
 group = Group.model_validate({"id": "g", "displayName": "Admins", "members": [{"value": "1"}]})
 operation = json.load(open("operation.json"))
-body = {"schemas": ["urn:ietf:params:scim:api:messages:2.0:PatchOp"], "Operations": [operation]}
-PatchOp[Group].model_validate(body).patch(group)
-print(*[member.value for member in group.members])
+seen = []
+for step in (operation, {"op": "remove", "path": 'members[value eq "1"]'}):
+    body = {"schemas": ["urn:ietf:params:scim:api:messages:2.0:PatchOp"], "Operations": [step]}
+    PatchOp[Group].model_validate(body).patch(group)
+    seen.append(" ".join(member.value for member in group.members or []) or "nobody")
+print(" / ".join(seen))
 EOF
-echo "members after member 1 was added again: scim-patch 0.8.3: $(cat patch.txt); scim2-models 0.12.3: $(cat models.txt)"
-test "$(cat patch.txt)" = '1 1'
-test "$(cat models.txt)" = '1 1'
+echo "members after member 1 was added again / removed: scim-patch 0.8.3: $(cat patch.txt); scim2-models 0.12.3: $(cat models.txt)"
+test "$(cat patch.txt)" = '1 1 / nobody'
+test "$(cat models.txt)" = '1 1 / nobody'
