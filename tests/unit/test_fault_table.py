@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[2]
 ROWS = [line.split("|") for line in (ROOT / "docs" / "faults.md").read_text().splitlines() if line.startswith("| F-")]
 
 
