@@ -25,7 +25,7 @@ from sqlalchemy import Connection, func, select
 from agent.store import plans, runs
 from agent.store.engine import Store
 from agent.store.tables import account, actions, deactivations, journal, metadata, users
-from support.directory_world import assert_whole
+from support.place import assert_whole
 
 _BY_PEOPLE = ("cli", "dashboard")
 _ENDS = ("deactivate", "remove")

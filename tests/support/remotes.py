@@ -4,14 +4,16 @@ import shutil
 import socket
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import httpx
 
+from agent.directory.remote.directory import RemoteDirectory
 from agent.directory.remote.patience import Pace
 from support.receiver import served, sqlite_in
 
@@ -28,6 +30,31 @@ _ROOMY = {
     "push_percent": 100.0,
     "window_percent": 100.0,
 }
+
+
+class Held(httpx.BaseTransport):
+    """Calls to a remote that stop right before the socket: ``wait`` for one, then ``release`` all."""
+
+    def __init__(self, directory: RemoteDirectory, held: Callable[[str, str, Mapping[str, str]], bool]) -> None:
+        """``held``: by the method, the path and the parameters."""
+        self._came, self._go = threading.Event(), threading.Event()
+        self._held = held
+        self._route, directory.transport.route = directory.transport.route, self
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        if not self._go.is_set() and self._held(request.method, request.url.path, dict(request.url.params)):
+            self._came.set()
+            assert self._go.wait(30), "never released"
+        return self._route.handle_request(request)
+
+    def close(self) -> None:
+        self._route.close()
+
+    def wait(self) -> None:
+        assert self._came.wait(30), "no such call"
+
+    def release(self) -> None:
+        self._go.set()
 
 
 class Remote:

@@ -4,16 +4,16 @@ import pytest
 
 from agent.settings import Settings
 from agent.store.engine import Store
-from support.directory_world import ROOMY, World
+from support.place import ROOMY, Place
 
 
 @pytest.fixture
-def world(store: Store) -> World:
+def world(store: Store) -> Place:
     """With limits that no test meets by accident."""
-    return World(store, Settings(guard=ROOMY))
+    return Place(store, Settings(guard=ROOMY))
 
 
 @pytest.fixture
-def guarded_world(store: Store) -> World:
+def guarded_world(store: Store) -> Place:
     """With the limits as they are by default."""
-    return World(store, Settings())
+    return Place(store, Settings())

@@ -15,7 +15,7 @@ from agent.settings import DatabaseSettings, Settings
 from agent.store import account
 from agent.store.engine import Store
 from agent.store.tables import users
-from support.directory_world import ROOMY, World
+from support.place import ROOMY, Place
 
 
 def _left(owner: DirectoryUser) -> DirectoryUser:
@@ -23,50 +23,50 @@ def _left(owner: DirectoryUser) -> DirectoryUser:
 
 
 @pytest.mark.parametrize("source", list(Source))
-def test_no_source_deactivates_the_last_owner(world: World, source: Source) -> None:
+def test_no_source_deactivates_the_last_owner(world: Place, source: Source) -> None:
     (owner,) = world.managed(role=Role.OWNER)
     assert world.refused(lambda: world.change(owner, source=source, active=False)) is RefusalCode.LAST_OWNER
     assert world.get(owner) == owner
     assert world.alarms() == {"last_owner"}
 
 
-def test_no_delete_takes_the_last_owner(world: World) -> None:
+def test_no_delete_takes_the_last_owner(world: Place) -> None:
     (owner,) = world.managed(role=Role.OWNER)
     assert world.refused(lambda: world.delete(owner)) is RefusalCode.LAST_OWNER
 
 
-def test_nor_a_suspension_nor_a_change_of_role(world: World) -> None:
+def test_nor_a_suspension_nor_a_change_of_role(world: Place) -> None:
     (owner,) = world.managed(role=Role.OWNER)
     suspend = {"source": Source.SWEEP, "active": False, "suspended": True}
     assert world.refused(lambda: world.change(owner, **suspend)) is RefusalCode.LAST_OWNER
     assert world.refused(lambda: world.act(owner, role=Role.MEMBER)) is RefusalCode.LAST_OWNER
 
 
-def test_an_approval_does_not_lift_it(world: World) -> None:
+def test_an_approval_does_not_lift_it(world: Place) -> None:
     (owner,) = world.managed(role=Role.OWNER)
     force = {"source": Source.SWEEP, "active": False, "exempt": True}
     assert world.refused(lambda: world.change(owner, **force)) is RefusalCode.LAST_OWNER
 
 
 @pytest.mark.parametrize("fields", [{}, {"protected": True}])
-def test_local_and_protected_owners_count(world: World, fields: dict[str, bool]) -> None:
+def test_local_and_protected_owners_count(world: Place, fields: dict[str, bool]) -> None:
     (owner,) = world.managed(role=Role.OWNER)
     world.local(role=Role.OWNER, **fields)
     assert world.change(owner, active=False).changed
 
 
-def test_inactive_owners_do_not_count(world: World) -> None:
+def test_inactive_owners_do_not_count(world: Place) -> None:
     owner, suspended = world.managed(2, role=Role.OWNER)
     world.change(suspended, source=Source.SWEEP, active=False, suspended=True)
     assert world.refused(lambda: world.change(owner, active=False)) is RefusalCode.LAST_OWNER
 
 
-def test_without_any_owner_nothing_is_blocked(world: World) -> None:
+def test_without_any_owner_nothing_is_blocked(world: Place) -> None:
     (user,) = world.managed()
     assert world.change(user, active=False).changed
 
 
-def test_the_detail_says_what_to_do(world: World) -> None:
+def test_the_detail_says_what_to_do(world: Place) -> None:
     (owner,) = world.managed(role=Role.OWNER)
     with pytest.raises(Refused, match=r"owner handover --to OTHER --deactivate person1@example\.com"):
         world.change(owner, active=False)
@@ -74,7 +74,7 @@ def test_the_detail_says_what_to_do(world: World) -> None:
         world.change(owner, active=False)
 
 
-def test_of_two_last_owners_exactly_one_goes_in_one_process(world: World) -> None:
+def test_of_two_last_owners_exactly_one_goes_in_one_process(world: Place) -> None:
     owners = world.managed(2, role=Role.OWNER)
     futures = [world.directory.change(AccountChange(owner.id, _left, world.context()), world.now) for owner in owners]
     outcomes = [future.exception(10) for future in futures]
@@ -84,12 +84,12 @@ def test_of_two_last_owners_exactly_one_goes_in_one_process(world: World) -> Non
 
 def test_of_two_last_owners_exactly_one_goes_in_two_agents(database: DatabaseSettings) -> None:
     stores = [Store.open(database), Store.open(database)]
-    worlds = [World(store, Settings(guard=ROOMY)) for store in stores]
+    worlds = [Place(store, Settings(guard=ROOMY)) for store in stores]
     for _ in range(5):
         owners = worlds[0].managed(2, role=Role.OWNER)
         barrier = threading.Barrier(2)
 
-        def leave(pair: tuple[World, str], barrier: threading.Barrier = barrier) -> bool:
+        def leave(pair: tuple[Place, str], barrier: threading.Barrier = barrier) -> bool:
             world, user_id = pair
             barrier.wait(10)
             off = world.directory.change(AccountChange(user_id, _left, world.context()), world.now)

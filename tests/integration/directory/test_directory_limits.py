@@ -8,10 +8,10 @@ from agent.model.limits import push_limit, window_limit
 from agent.settings import GuardSettings
 from agent.store import windows
 from agent.store.journal import Signature
-from support.directory_world import World
+from support.place import Place
 
 
-def off(world: World, user, source: Source = Source.PUSH, **more) -> bool:
+def off(world: Place, user, source: Source = Source.PUSH, **more) -> bool:
     """Whether the deactivation passed."""
     try:
         world.change(user, source=source, active=False, **more)
@@ -22,17 +22,17 @@ def off(world: World, user, source: Source = Source.PUSH, **more) -> bool:
     return True
 
 
-def passed(world: World, users, source: Source = Source.PUSH, **more) -> int:
+def passed(world: Place, users, source: Source = Source.PUSH, **more) -> int:
     return sum(off(world, user, source, **more) for user in users)
 
 
 @pytest.mark.parametrize("people", [1, 2, 5, 12, 20, 50])
-def test_a_pushed_burst_stops_at_the_limit(guarded_world: World, people: int) -> None:
+def test_a_pushed_burst_stops_at_the_limit(guarded_world: Place, people: int) -> None:
     users = guarded_world.managed(people)
     assert passed(guarded_world, users) == push_limit(people, GuardSettings())
 
 
-def test_a_burst_is_429_with_numbers_and_the_next_step(guarded_world: World) -> None:
+def test_a_burst_is_429_with_numbers_and_the_next_step(guarded_world: Place) -> None:
     users = guarded_world.managed(12)
     passed(guarded_world, users[:3])
     with pytest.raises(Refused) as caught:
@@ -45,7 +45,7 @@ def test_a_burst_is_429_with_numbers_and_the_next_step(guarded_world: World) -> 
     assert guarded_world.get(users[3]) == users[3]
 
 
-def test_a_refused_push_is_listed_journalled_and_an_alarm(guarded_world: World) -> None:
+def test_a_refused_push_is_listed_journalled_and_an_alarm(guarded_world: Place) -> None:
     users = guarded_world.managed(12)
     passed(guarded_world, users[:5])
     off(guarded_world, users[3])
@@ -55,13 +55,13 @@ def test_a_refused_push_is_listed_journalled_and_an_alarm(guarded_world: World) 
     assert [row.verb for row in guarded_world.journal("refused")] == ["deactivate"] * 3
 
 
-def test_refused_pushes_fill_no_window(guarded_world: World) -> None:
+def test_refused_pushes_fill_no_window(guarded_world: Place) -> None:
     users = guarded_world.managed(12)
     passed(guarded_world, users)
     assert guarded_world.counts().last_hour == 3
 
 
-def test_the_window_opens_again_after_an_hour(guarded_world: World) -> None:
+def test_the_window_opens_again_after_an_hour(guarded_world: Place) -> None:
     users = guarded_world.managed(50)
     assert passed(guarded_world, users[:6]) == 5
     guarded_world.later(minutes=61)
@@ -69,7 +69,7 @@ def test_the_window_opens_again_after_an_hour(guarded_world: World) -> None:
     assert users[5].id not in {push.directory_id for push in guarded_world.refused_pushes()}
 
 
-def test_a_slow_bleed_stops_at_the_daily_limit(guarded_world: World) -> None:
+def test_a_slow_bleed_stops_at_the_daily_limit(guarded_world: Place) -> None:
     users = guarded_world.managed(50)
     done = 0
     for start in range(0, 50, 5):
@@ -81,7 +81,7 @@ def test_a_slow_bleed_stops_at_the_daily_limit(guarded_world: World) -> None:
     assert (caught.value.reason, caught.value.retry_after) == (RefusalCode.DEACTIVATIONS_24H, 300)
 
 
-def test_push_and_reconcile_share_the_day(guarded_world: World) -> None:
+def test_push_and_reconcile_share_the_day(guarded_world: Place) -> None:
     users = guarded_world.managed(50)
     assert passed(guarded_world, users[:10], Source.SWEEP) == 10
     guarded_world.later(minutes=61)
@@ -89,13 +89,13 @@ def test_push_and_reconcile_share_the_day(guarded_world: World) -> None:
     assert not off(guarded_world, users[11], Source.SWEEP)
 
 
-def test_a_sweep_fills_the_hour_but_is_not_stopped_by_it(guarded_world: World) -> None:
+def test_a_sweep_fills_the_hour_but_is_not_stopped_by_it(guarded_world: Place) -> None:
     users = guarded_world.managed(50)
     assert passed(guarded_world, users[:6], Source.SWEEP) == 6
     assert not off(guarded_world, users[6])
 
 
-def test_single_reconciles_share_the_hour_s_limit(guarded_world: World) -> None:
+def test_single_reconciles_share_the_hour_s_limit(guarded_world: Place) -> None:
     users = guarded_world.managed(50)
     assert passed(guarded_world, users[:4], Source.SINGLE) == 4
     assert passed(guarded_world, users[4:6]) == 1
@@ -103,19 +103,19 @@ def test_single_reconciles_share_the_hour_s_limit(guarded_world: World) -> None:
 
 
 @pytest.mark.parametrize("source", [Source.CLI, Source.DASHBOARD])
-def test_an_operator_s_own_act_counts_nowhere(guarded_world: World, source: Source) -> None:
+def test_an_operator_s_own_act_counts_nowhere(guarded_world: Place, source: Source) -> None:
     users = guarded_world.managed(12)
     assert passed(guarded_world, users[:6], source) == 6
     assert guarded_world.counts().last_day == 0
 
 
-def test_what_was_approved_counts_nowhere(guarded_world: World) -> None:
+def test_what_was_approved_counts_nowhere(guarded_world: Place) -> None:
     users = guarded_world.managed(12)
     assert passed(guarded_world, users[:6], Source.SWEEP, exempt=True) == 6
     assert guarded_world.counts().last_day == 0
 
 
-def test_the_denominator_does_not_shrink_with_the_fault(guarded_world: World) -> None:
+def test_the_denominator_does_not_shrink_with_the_fault(guarded_world: Place) -> None:
     users = guarded_world.managed(50)
     passed(guarded_world, users[:10], Source.SWEEP)
     counts = guarded_world.counts()
@@ -124,7 +124,7 @@ def test_the_denominator_does_not_shrink_with_the_fault(guarded_world: World) ->
     assert guarded_world.counts().population == 40
 
 
-def test_it_is_the_change_of_state_that_counts(guarded_world: World) -> None:
+def test_it_is_the_change_of_state_that_counts(guarded_world: Place) -> None:
     (user, *_) = guarded_world.managed(12)
     off(guarded_world, user)
     for _ in range(5):
@@ -133,7 +133,7 @@ def test_it_is_the_change_of_state_that_counts(guarded_world: World) -> None:
     assert guarded_world.counts().last_hour == 1
 
 
-def test_creates_updates_and_reactivations_are_never_held(guarded_world: World) -> None:
+def test_creates_updates_and_reactivations_are_never_held(guarded_world: Place) -> None:
     users = guarded_world.managed(12)
     passed(guarded_world, users)
     assert guarded_world.change(users[5], title="x").changed
@@ -141,14 +141,14 @@ def test_creates_updates_and_reactivations_are_never_held(guarded_world: World) 
     assert guarded_world.post("new@example.com").created
 
 
-def test_alarm_mode_lets_through_and_says_so(world: World) -> None:
+def test_alarm_mode_lets_through_and_says_so(world: Place) -> None:
     loud = world.with_settings(guard=GuardSettings(push_mode="alarm"))
     users = loud.managed(12)
     assert passed(loud, users) == 12
     assert {"push_burst", "deactivations_24h"} <= loud.alarms()
 
 
-def test_an_alarm_at_half_the_limit(guarded_world: World) -> None:
+def test_an_alarm_at_half_the_limit(guarded_world: Place) -> None:
     users = guarded_world.managed(100)
     passed(guarded_world, users[:5])
     assert guarded_world.alarms() == set()
@@ -156,11 +156,11 @@ def test_an_alarm_at_half_the_limit(guarded_world: World) -> None:
     assert guarded_world.alarms() == {"push_burst_half"}
 
 
-def by(world: World) -> Signature:
+def by(world: Place) -> Signature:
     return Signature(actor="o", source="cli", reason="lay-off", at=world.now)
 
 
-def test_an_allowance_is_used_first_and_fills_no_window(guarded_world: World) -> None:
+def test_an_allowance_is_used_first_and_fills_no_window(guarded_world: Place) -> None:
     users = guarded_world.managed(12)
     until = guarded_world.now.replace(hour=23)
 
@@ -173,7 +173,7 @@ def test_an_allowance_is_used_first_and_fills_no_window(guarded_world: World) ->
     assert passed(guarded_world, users[4:]) == 3
 
 
-def test_an_allowance_for_a_person_is_that_person_s(guarded_world: World) -> None:
+def test_an_allowance_for_a_person_is_that_person_s(guarded_world: Place) -> None:
     users = guarded_world.managed(12)
     passed(guarded_world, users[:3])
     until = guarded_world.now.replace(hour=23)
@@ -184,7 +184,7 @@ def test_an_allowance_for_a_person_is_that_person_s(guarded_world: World) -> Non
     assert off(guarded_world, users[4])
 
 
-def test_an_allowance_ends(guarded_world: World) -> None:
+def test_an_allowance_ends(guarded_world: Place) -> None:
     users = guarded_world.managed(12)
     until = guarded_world.now.replace(hour=13)
     guarded_world.store.write(lambda conn: windows.allow(conn, by(guarded_world), count=9, until=until))
@@ -192,7 +192,7 @@ def test_an_allowance_ends(guarded_world: World) -> None:
     assert passed(guarded_world, users) == 3
 
 
-def test_a_rejected_push_is_409_until_okta_wants_the_person_active(guarded_world: World) -> None:
+def test_a_rejected_push_is_409_until_okta_wants_the_person_active(guarded_world: Place) -> None:
     users = guarded_world.managed(12)
     passed(guarded_world, users[:4])
     guarded_world.store.write(lambda conn: windows.reject(conn, users[3].id, actor="o", now=guarded_world.now))
@@ -203,7 +203,7 @@ def test_a_rejected_push_is_409_until_okta_wants_the_person_active(guarded_world
     assert off(guarded_world, users[3])
 
 
-def test_many_pushed_renames_are_an_alarm(guarded_world: World) -> None:
+def test_many_pushed_renames_are_an_alarm(guarded_world: Place) -> None:
     users = guarded_world.managed(12)
     for number, user in enumerate(users[:3]):
         guarded_world.change(user, user_name=f"new{number}@example.com")
@@ -213,7 +213,7 @@ def test_many_pushed_renames_are_an_alarm(guarded_world: World) -> None:
 
 
 class TestClock:
-    def test_rows_from_the_future_count_as_now(self, guarded_world: World) -> None:
+    def test_rows_from_the_future_count_as_now(self, guarded_world: Place) -> None:
         users = guarded_world.managed(50)
         guarded_world.later(days=1)
         passed(guarded_world, users[:5])
@@ -225,7 +225,7 @@ class TestClock:
         assert guarded_world.counts().last_hour == 0
         assert off(guarded_world, users[5])
 
-    def test_old_rows_are_forgotten_without_losing_count(self, guarded_world: World) -> None:
+    def test_old_rows_are_forgotten_without_losing_count(self, guarded_world: Place) -> None:
         users = guarded_world.managed(50)
         passed(guarded_world, users[:4])
         guarded_world.later(days=8)

@@ -13,7 +13,7 @@ from agent.model.users import DirectoryUser, Role
 from agent.settings import DatabaseSettings, Settings
 from agent.store.engine import Store
 from agent.store.tables import account, metadata
-from support.directory_world import ROOMY, World, assert_whole, okta_id
+from support.place import ROOMY, Place, assert_whole, okta_id
 
 NAMES = [f"p{n}@example.com" for n in range(5)]
 IDS = [None, *(okta_id(n) for n in range(4))]
@@ -28,7 +28,7 @@ class Directory(RuleBasedStateMachine):
     def open(self) -> None:
         self.store = Store.open(DatabaseSettings(url=self.url))
         self.store.write(_empty)
-        self.world = World(self.store, Settings(guard=ROOMY))
+        self.world = Place(self.store, Settings(guard=ROOMY))
         self.known: dict[str, DirectoryUser] = {}
         self.writes = 0
         keeper = self.world.local("keeper@example.com", role=Role.OWNER)

@@ -7,10 +7,9 @@ from pathlib import Path
 import pytest
 
 from agent.directory.remote.reader import LAG
-from agent.settings import DatabaseSettings, GuardSettings
+from agent.settings import DatabaseSettings, GuardSettings, Settings
 from agent.store.engine import Store
-from support.directory_world import ROOMY
-from support.places import Place, RemotePlace, SqlPlace, remote_place
+from support.place import ROOMY, Place, remote_place
 from support.remotes import Remote, node_missing, ours, scim2_server, scimmy
 from support.sloppy import KEY, Sloppy, sloppy_server
 from support.world import OWNER, World, open_world
@@ -75,14 +74,14 @@ def guarded_place(request: pytest.FixtureRequest, sqlite_store: Store) -> Iterat
 
 def _place(request: pytest.FixtureRequest, store: Store, guard: GuardSettings) -> Iterator[Place]:
     if request.param == "sql":
-        yield SqlPlace(store, guard)
+        yield Place(store, Settings(guard=guard))
         return
     with remote_place(store, request.getfixturevalue(f"{request.param}_remote"), guard) as found:
         yield found
 
 
 @pytest.fixture
-def scim2_place(sqlite_store: Store, scim2_remote: Remote) -> Iterator[RemotePlace]:
+def scim2_place(sqlite_store: Store, scim2_remote: Remote) -> Iterator[Place]:
     with remote_place(sqlite_store, scim2_remote) as found:
         yield found
 
@@ -94,7 +93,7 @@ def sloppy() -> Iterator[Sloppy]:
 
 
 @pytest.fixture
-def sloppy_place(sqlite_store: Store, sloppy: Sloppy) -> Iterator[RemotePlace]:
+def sloppy_place(sqlite_store: Store, sloppy: Sloppy) -> Iterator[Place]:
     """The agent in front of a server that does what the test says."""
     with remote_place(sqlite_store, Remote(sloppy.url, KEY)) as found:
         yield found

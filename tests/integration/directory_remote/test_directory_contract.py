@@ -12,8 +12,7 @@ from agent.model.plan import Action
 from agent.model.users import Enterprise, Manager, MultiValue, Origin, Role
 from agent.scim.filter import parse
 from agent.store import lease, windows
-from support.directory_world import okta_id
-from support.places import OWNERS, Place, action, draft
+from support.place import OWNERS, Place, action, draft, okta_id
 
 EMAIL_OF_NEW = {EMAIL_PATH: "new@example.com"}
 
@@ -71,11 +70,11 @@ def test_values_are_cleared_and_lists_replaced(place: Place) -> None:
 
 def test_what_is_so_already_is_not_written(place: Place) -> None:
     user = place.post("ann@example.com", okta=okta_id(1)).user
-    rows = len(place.journal("applied"))
+    rows = len(place.verbs("applied"))
     again = place.change(user, active=True)
     assert not again.changed
     assert again.user.version == user.version
-    assert len(place.journal("applied")) == rows
+    assert len(place.verbs("applied")) == rows
 
 
 def test_a_version_that_moved_is_a_conflict(place: Place) -> None:
@@ -245,8 +244,8 @@ def test_every_change_and_every_refusal_has_its_journal_row(place: Place) -> Non
     place.change(user, active=True)
     with pytest.raises(Refused):
         place.directory.create(draft("ann@example.com", okta=okta_id(2)), place.context(), place.now).result(30)
-    assert place.journal("applied") == ["create", "update", "deactivate", "reactivate"]
-    assert place.journal("refused") == ["create"]
+    assert place.verbs("applied") == ["create", "update", "deactivate", "reactivate"]
+    assert place.verbs("refused") == ["create"]
 
 
 def test_the_actions_of_a_plan_are_carried_out_each_with_its_own_end(place: Place) -> None:

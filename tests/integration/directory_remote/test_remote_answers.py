@@ -10,14 +10,13 @@ from agent.model.codes import Source
 from agent.model.errors import AnswerLost, DirectoryUnavailable, NotDone, NotFound
 from agent.model.users import DirectoryUser
 from agent.store import intents
-from support.directory_world import okta_id
-from support.places import RemotePlace
+from support.place import Place, okta_id
 from support.sloppy import Call, Reply, Sloppy, error
 
 Hook = Callable[[Sloppy, Call], Reply | None]
 
 
-def linked(place: RemotePlace, name: str = "ann@example.com", number: int = 1) -> DirectoryUser:
+def linked(place: Place, name: str = "ann@example.com", number: int = 1) -> DirectoryUser:
     return place.post(name, okta=okta_id(number)).user
 
 
@@ -34,19 +33,19 @@ UNDONE = {
 
 @pytest.mark.parametrize("wrong", UNDONE.values(), ids=UNDONE.keys())
 def test_a_push_of_the_profile_that_never_came_about_is_not_called_applied(
-    sloppy_place: RemotePlace, sloppy: Sloppy, wrong: Hook
+    sloppy_place: Place, sloppy: Sloppy, wrong: Hook
 ) -> None:
     user = linked(sloppy_place)
     sloppy.scripted = wrong
     with pytest.raises(DirectoryUnavailable):
         sloppy_place.change(user, title="Clerk")
-    assert sloppy_place.journal("applied") == ["create"]
-    assert sloppy_place.journal("failed") == ["update"]
+    assert sloppy_place.verbs("applied") == ["create"]
+    assert sloppy_place.verbs("failed") == ["update"]
     sloppy.scripted = None
     assert sloppy_place.change(user, title="Clerk").user.profile.title == "Clerk"
 
 
-def test_half_a_push_whose_answer_is_lost_twice_is_not_done(sloppy_place: RemotePlace, sloppy: Sloppy) -> None:
+def test_half_a_push_whose_answer_is_lost_twice_is_not_done(sloppy_place: Place, sloppy: Sloppy) -> None:
     """Nobody said yes, so nothing may be missing; not even what is no userName and no switch."""
     user = linked(sloppy_place)
 
@@ -60,7 +59,7 @@ def test_half_a_push_whose_answer_is_lost_twice_is_not_done(sloppy_place: Remote
     assert sloppy.count("PATCH") == 2
 
 
-def test_what_a_remote_drops_of_a_push_is_in_the_log(sloppy_place: RemotePlace, sloppy: Sloppy) -> None:
+def test_what_a_remote_drops_of_a_push_is_in_the_log(sloppy_place: Place, sloppy: Sloppy) -> None:
     user = linked(sloppy_place)
     sloppy.scripted = lambda server, _: server.users[user.id].pop("nickName", None) and None
     with structlog.testing.capture_logs() as said:
@@ -88,7 +87,7 @@ def slept(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 
 def test_a_busy_remote_is_given_time_before_a_write_is_sent_again(
-    sloppy_place: RemotePlace, sloppy: Sloppy, slept: list[float]
+    sloppy_place: Place, sloppy: Sloppy, slept: list[float]
 ) -> None:
     user = linked(sloppy_place)
     sloppy.scripted = busy(4, "PATCH")
@@ -104,7 +103,7 @@ def test_a_busy_remote_is_given_time_before_a_write_is_sent_again(
 
 @pytest.mark.parametrize("source", [Source.SWEEP, Source.PUSH])
 def test_a_busy_remote_says_how_long_and_is_waited_for_as_far_as_patience_goes(
-    sloppy_place: RemotePlace, sloppy: Sloppy, slept: list[float], source: Source
+    sloppy_place: Place, sloppy: Sloppy, slept: list[float], source: Source
 ) -> None:
     user = linked(sloppy_place)
     sloppy.scripted = busy(1, "PATCH", **{"Retry-After": "7"})
@@ -115,11 +114,11 @@ def test_a_busy_remote_says_how_long_and_is_waited_for_as_far_as_patience_goes(
     with pytest.raises(NotDone, match="503 and asks to wait 600 s"):
         sloppy_place.change(user, source=source, title="Chief")
     assert max(slept, default=0) < 1
-    assert sloppy_place.journal("failed") == ["update"]
+    assert sloppy_place.verbs("failed") == ["update"]
 
 
 def test_a_sending_that_fails_behind_a_lost_one_leaves_the_outcome_open(
-    sloppy_place: RemotePlace, sloppy: Sloppy, monkeypatch: pytest.MonkeyPatch
+    sloppy_place: Place, sloppy: Sloppy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The second one was never sent; the first may still arrive, so nothing is given back."""
     user = linked(sloppy_place)
@@ -144,7 +143,7 @@ def test_a_sending_that_fails_behind_a_lost_one_leaves_the_outcome_open(
 
 
 @pytest.mark.parametrize("reply", [Reply(404, raw=b"<h1>Not Found"), error(404), error(405), error(501)])
-def test_a_patch_that_is_not_routed_becomes_a_put(sloppy_place: RemotePlace, sloppy: Sloppy, reply: Reply) -> None:
+def test_a_patch_that_is_not_routed_becomes_a_put(sloppy_place: Place, sloppy: Sloppy, reply: Reply) -> None:
     user = linked(sloppy_place)
     sloppy.users[user.id]["badge"] = "B-12"
     sloppy.scripted = patches(lambda *_: reply)
@@ -154,7 +153,7 @@ def test_a_patch_that_is_not_routed_becomes_a_put(sloppy_place: RemotePlace, slo
     assert (sloppy.count("PATCH"), sloppy.count("PUT")) == (1, 2)
 
 
-def test_a_patch_of_an_account_that_is_gone_stays_a_404(sloppy_place: RemotePlace, sloppy: Sloppy) -> None:
+def test_a_patch_of_an_account_that_is_gone_stays_a_404(sloppy_place: Place, sloppy: Sloppy) -> None:
     user = linked(sloppy_place)
     sloppy.scripted = patches(lambda server, _: server.users.clear() or error(404))
     with pytest.raises(NotFound):

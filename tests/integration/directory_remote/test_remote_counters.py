@@ -6,24 +6,23 @@ from agent.model.errors import AnswerLost
 from agent.model.users import DirectoryUser
 from agent.store import account
 from agent.store.engine import Store
-from support.directory_world import okta_id
-from support.places import OVER, Held, RemotePlace, remote_place
-from support.remotes import Remote
+from support.place import OVER, Place, okta_id, remote_place
+from support.remotes import Held, Remote
 from support.sloppy import KEY, Call, Reply, Sloppy
 
 NAMES = ("ann@example.com", "bob@example.com", "cid@example.com")
 
 
-def people(place: RemotePlace) -> list[DirectoryUser]:
+def people(place: Place) -> list[DirectoryUser]:
     return [place.post(name, okta=okta_id(n)).user for n, name in enumerate(NAMES)]
 
 
-def managed_active(place: RemotePlace) -> int:
+def managed_active(place: Place) -> int:
     with place.store.read() as conn:
         return account.get(conn).managed_active
 
 
-def listed(place: RemotePlace) -> int:
+def listed(place: Place) -> int:
     for _ in place.directory.everyone():
         pass
     return managed_active(place)
@@ -31,7 +30,7 @@ def listed(place: RemotePlace) -> int:
 
 @pytest.mark.parametrize("carried_out", [False, True])
 def test_one_in_doubt_counts_as_made_whatever_the_list_shows(
-    sloppy_place: RemotePlace, sloppy: Sloppy, carried_out: bool
+    sloppy_place: Place, sloppy: Sloppy, carried_out: bool
 ) -> None:
     ann, *_ = people(sloppy_place)
 
@@ -87,7 +86,7 @@ def test_one_that_is_under_way_when_the_list_begins_and_ends_after_its_page_coun
 
 
 def test_one_that_was_done_and_undone_again_while_an_older_one_is_in_doubt_counts_for_nothing(
-    sloppy_place: RemotePlace, sloppy: Sloppy
+    sloppy_place: Place, sloppy: Sloppy
 ) -> None:
     ann, bob, _ = people(sloppy_place)
     sloppy.scripted = lambda _, call: Reply(500) if call.path == f"/Users/{ann.id}" and sloppy.count("PATCH") else None

@@ -15,9 +15,8 @@ from agent.model.users import DirectoryUser
 from agent.settings import DirectorySettings
 from agent.store import intents
 from agent.store.engine import Store
-from support.directory_world import ROOMY, okta_id
-from support.places import Held, RemotePlace, remote_place
-from support.remotes import QUICK, Remote
+from support.place import ROOMY, Place, okta_id, remote_place
+from support.remotes import QUICK, Held, Remote
 from support.sloppy import KEY, Call, Sloppy
 
 HEAD = b"HTTP/1.1 200 OK\r\nX-Slow: " + b"a" * 200 + b"\r\nContent-Length: 2\r\n\r\n{}"
@@ -97,7 +96,7 @@ class Stuck:
 
 
 @pytest.fixture
-def hurried(sqlite_store: Store, sloppy: Sloppy, monkeypatch: pytest.MonkeyPatch) -> Iterator[RemotePlace]:
+def hurried(sqlite_store: Store, sloppy: Sloppy, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
     """One write at a time, a second for each push."""
     with remote_place(sqlite_store, Remote(sloppy.url, KEY), ROOMY, concurrency=1) as place:
         place.users = [place.post(f"p{n}@example.com", okta=okta_id(n)).user for n in range(2)]  # type: ignore[attr-defined]
@@ -107,11 +106,11 @@ def hurried(sqlite_store: Store, sloppy: Sloppy, monkeypatch: pytest.MonkeyPatch
         place.remote.client.close()
 
 
-def users(place: RemotePlace) -> list[DirectoryUser]:
+def users(place: Place) -> list[DirectoryUser]:
     return place.users  # type: ignore[attr-defined, no-any-return]
 
 
-def test_a_push_whose_write_is_swallowed_ends_in_time_and_stays_open(hurried: RemotePlace, sloppy: Sloppy) -> None:
+def test_a_push_whose_write_is_swallowed_ends_in_time_and_stays_open(hurried: Place, sloppy: Sloppy) -> None:
     stuck = Stuck(sloppy)
     try:
         with pytest.raises(AnswerLost):
@@ -123,7 +122,7 @@ def test_a_push_whose_write_is_swallowed_ends_in_time_and_stays_open(hurried: Re
         assert len(intents.open_intents(conn)) == 1
 
 
-def test_a_push_that_waits_for_others_ends_in_time_unsent(hurried: RemotePlace, sloppy: Sloppy) -> None:
+def test_a_push_that_waits_for_others_ends_in_time_unsent(hurried: Place, sloppy: Sloppy) -> None:
     stuck = Stuck(sloppy)
     first, second = users(hurried)
     try:
@@ -140,7 +139,7 @@ def test_a_push_that_waits_for_others_ends_in_time_unsent(hurried: RemotePlace, 
     assert "title" not in sloppy.users[second.id]
 
 
-def test_a_push_does_not_wait_for_its_account_for_ever(hurried: RemotePlace) -> None:
+def test_a_push_does_not_wait_for_its_account_for_ever(hurried: Place) -> None:
     """Somebody who may take longer, such as a run, is writing the same account."""
     user = users(hurried)[0]
     held = Held(hurried.directory, lambda method, *_: method == "PATCH")

@@ -6,8 +6,7 @@ from msgspec.structs import replace
 from agent.checks import remote as checks
 from agent.checks.check import CheckState
 from agent.model.errors import DirectoryUnavailable
-from support.directory_world import okta_id
-from support.places import RemotePlace
+from support.place import Place, okta_id
 from support.remotes import QUICK
 from support.sloppy import Call, Reply, Sloppy, error
 
@@ -26,7 +25,7 @@ def broken(sloppy: Sloppy, reply: Reply) -> None:
 
 @pytest.mark.parametrize("reply", BROKEN.values(), ids=BROKEN.keys())
 def test_people_are_listed_made_and_changed_without_a_usable_discovery(
-    sloppy_place: RemotePlace, sloppy: Sloppy, reply: Reply
+    sloppy_place: Place, sloppy: Sloppy, reply: Reply
 ) -> None:
     broken(sloppy, reply)
     user = sloppy_place.post("ann@example.com", okta=okta_id(1)).user
@@ -39,7 +38,7 @@ def test_people_are_listed_made_and_changed_without_a_usable_discovery(
     assert "ServiceProviderConfig answered" in warned[0].detail
 
 
-def test_a_broken_discovery_is_tried_again_at_once_and_after_a_while(sloppy_place: RemotePlace, sloppy: Sloppy) -> None:
+def test_a_broken_discovery_is_tried_again_at_once_and_after_a_while(sloppy_place: Place, sloppy: Sloppy) -> None:
     broken(sloppy, Reply(500))
     assert not sloppy_place.directory.reader.provider().announced
     tries = sloppy.count("GET", "/ServiceProviderConfig")
@@ -54,7 +53,7 @@ def test_a_broken_discovery_is_tried_again_at_once_and_after_a_while(sloppy_plac
 
 
 @pytest.mark.parametrize("reply", [error(401), Reply(302, Location="https://other.example.com/")])
-def test_a_wrong_key_or_address_is_no_broken_discovery(sloppy_place: RemotePlace, sloppy: Sloppy, reply: Reply) -> None:
+def test_a_wrong_key_or_address_is_no_broken_discovery(sloppy_place: Place, sloppy: Sloppy, reply: Reply) -> None:
     def everywhere(_: Sloppy, call: Call) -> Reply:
         return reply
 

@@ -11,21 +11,20 @@ from agent.model.users import DirectoryUser
 from agent.settings import GuardSettings
 from agent.store import intents, windows
 from agent.store.engine import Store
-from support.directory_world import okta_id
-from support.places import OVER, RemotePlace, remote_place
+from support.place import OVER, Place, okta_id, remote_place
 from support.remotes import Remote
 from support.sloppy import KEY, Call, Reply, Sloppy, error
 
 Hook = Callable[[Sloppy, Call], Reply | None]
 
 
-def state(place: RemotePlace) -> tuple[int, int]:
+def state(place: Place) -> tuple[int, int]:
     """Open intents; deactivations that count."""
     with place.store.read() as conn:
         return len(intents.open_intents(conn)), windows.counts(conn, place.now).last_day
 
 
-def linked(place: RemotePlace, name: str = "ann@example.com", number: int = 1) -> DirectoryUser:
+def linked(place: Place, name: str = "ann@example.com", number: int = 1) -> DirectoryUser:
     return place.post(name, okta=okta_id(number)).user
 
 
@@ -54,19 +53,19 @@ def stale(server: Sloppy, call: Call) -> Reply | None:
     return Reply(200, user | {"active": True}) if call.method == "GET" and user is not None else None
 
 
-def test_an_account_that_a_remote_hides_once_inactive_is_deactivated(sloppy_place: RemotePlace, sloppy: Sloppy) -> None:
+def test_an_account_that_a_remote_hides_once_inactive_is_deactivated(sloppy_place: Place, sloppy: Sloppy) -> None:
     user = linked(sloppy_place)
     sloppy.scripted = hides_inactive
     done = sloppy_place.change(user, active=False)
     assert (done.changed, done.user.id, done.user.active) == (True, user.id, False)
     assert done.user.profile == user.profile
-    assert sloppy_place.journal("applied")[-1] == "deactivate"
+    assert sloppy_place.verbs("applied")[-1] == "deactivate"
     assert state(sloppy_place) == (0, 1)
 
 
 @pytest.mark.parametrize(("lies", "error_type"), [(garbled, AnswerLost), (stale, NotDone)], ids=["unreadable", "stale"])
 def test_a_yes_whose_read_back_shows_nothing_counts_until_a_later_read_shows_it(
-    sloppy_place: RemotePlace, sloppy: Sloppy, lies: Hook, error_type: type[DirectoryUnavailable]
+    sloppy_place: Place, sloppy: Sloppy, lies: Hook, error_type: type[DirectoryUnavailable]
 ) -> None:
     user = linked(sloppy_place)
     sloppy.scripted = lies
@@ -77,12 +76,12 @@ def test_a_yes_whose_read_back_shows_nothing_counts_until_a_later_read_shows_it(
     sloppy.scripted = None
     assert sloppy_place.directory.read_back(sloppy_place.now) == 0
     assert state(sloppy_place) == (0, 1)
-    assert sloppy_place.journal("failed") == []
-    assert sloppy_place.journal("applied")[-1] == "deactivate"
+    assert sloppy_place.verbs("failed") == []
+    assert sloppy_place.verbs("applied")[-1] == "deactivate"
 
 
 def test_a_yes_that_did_nothing_gives_its_count_back_once_nothing_can_arrive(
-    sloppy_place: RemotePlace, sloppy: Sloppy
+    sloppy_place: Place, sloppy: Sloppy
 ) -> None:
     user = linked(sloppy_place)
     sloppy.scripted = lambda _, call: Reply(200, {}) if call.method == "PATCH" else None
@@ -93,10 +92,10 @@ def test_a_yes_that_did_nothing_gives_its_count_back_once_nothing_can_arrive(
         sloppy_place.change(user, active=False)
     assert sloppy_place.directory.read_back(sloppy_place.now + OVER) == 0
     assert state(sloppy_place) == (0, 0)
-    assert sloppy_place.journal("failed") == ["deactivate"]
+    assert sloppy_place.verbs("failed") == ["deactivate"]
 
 
-def test_a_deactivation_of_which_the_rest_was_dropped_is_one(sloppy_place: RemotePlace, sloppy: Sloppy) -> None:
+def test_a_deactivation_of_which_the_rest_was_dropped_is_one(sloppy_place: Place, sloppy: Sloppy) -> None:
     """A sweep's change of both: the title never came."""
     user = linked(sloppy_place)
     sloppy.scripted = lambda server, _: server.users[user.id].pop("title", None) and None
@@ -128,7 +127,7 @@ def test_the_limit_of_pushed_deactivations_holds_whatever_the_read_back_shows(
         place.remote.client.close()
 
 
-def test_a_no_that_was_carried_out_all_the_same_counts(sloppy_place: RemotePlace, sloppy: Sloppy) -> None:
+def test_a_no_that_was_carried_out_all_the_same_counts(sloppy_place: Place, sloppy: Sloppy) -> None:
     user = linked(sloppy_place)
 
     def says_no(server: Sloppy, call: Call) -> Reply | None:
@@ -142,7 +141,7 @@ def test_a_no_that_was_carried_out_all_the_same_counts(sloppy_place: RemotePlace
     assert state(sloppy_place) == (0, 1)
 
 
-def test_a_no_whose_truth_cannot_be_read_counts(sloppy_place: RemotePlace, sloppy: Sloppy) -> None:
+def test_a_no_whose_truth_cannot_be_read_counts(sloppy_place: Place, sloppy: Sloppy) -> None:
     user = linked(sloppy_place)
     said: list[Call] = []
 
@@ -158,7 +157,7 @@ def test_a_no_whose_truth_cannot_be_read_counts(sloppy_place: RemotePlace, slopp
     assert state(sloppy_place) == (1, 1)
 
 
-def test_a_no_that_a_read_confirms_gives_its_count_back_at_once(sloppy_place: RemotePlace, sloppy: Sloppy) -> None:
+def test_a_no_that_a_read_confirms_gives_its_count_back_at_once(sloppy_place: Place, sloppy: Sloppy) -> None:
     user = linked(sloppy_place)
     sloppy.scripted = lambda _, call: error(400, "not on Mondays") if call.method == "PATCH" else None
     with pytest.raises(RemoteRefused, match="not on Mondays"):
@@ -166,9 +165,7 @@ def test_a_no_that_a_read_confirms_gives_its_count_back_at_once(sloppy_place: Re
     assert state(sloppy_place) == (0, 0)
 
 
-def test_a_404_is_not_believed_while_a_search_still_finds_the_account(
-    sloppy_place: RemotePlace, sloppy: Sloppy
-) -> None:
+def test_a_404_is_not_believed_while_a_search_still_finds_the_account(sloppy_place: Place, sloppy: Sloppy) -> None:
     user = linked(sloppy_place)
     gone: list[Call] = []
 
@@ -181,11 +178,11 @@ def test_a_404_is_not_believed_while_a_search_still_finds_the_account(
     with pytest.raises(AnswerLost, match="by name"):
         sloppy_place.change(user, active=False)
     assert state(sloppy_place) == (1, 1)
-    assert sloppy_place.journal("applied")[-1] == "create"
+    assert sloppy_place.verbs("applied")[-1] == "create"
 
 
 def test_a_lost_deactivation_of_an_account_that_is_gone_is_done(
-    sloppy_place: RemotePlace, sloppy: Sloppy, monkeypatch: pytest.MonkeyPatch
+    sloppy_place: Place, sloppy: Sloppy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("agent.directory.remote.caller.READ_BACK", 0.2)
     user = linked(sloppy_place)

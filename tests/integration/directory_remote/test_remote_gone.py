@@ -7,27 +7,26 @@ from agent.model.codes import RefusalCode, Source
 from agent.model.errors import AnswerLost, DirectoryUnavailable, Refused
 from agent.model.users import DirectoryUser
 from agent.store import links
-from support.directory_world import okta_id
-from support.places import RemotePlace
+from support.place import Place, okta_id
 from support.sloppy import Call, Reply, Sloppy, error
 
 NAME = "ann@example.com"
 
 
-def gone(place: RemotePlace, sloppy: Sloppy) -> DirectoryUser:
+def gone(place: Place, sloppy: Sloppy) -> DirectoryUser:
     """Linked, then deleted there."""
     user = place.post(NAME, okta=okta_id(1)).user
     del sloppy.users[user.id]
     return user
 
 
-def linked_id(place: RemotePlace) -> str | None:
+def linked_id(place: Place) -> str | None:
     with place.store.read() as conn:
         link = links.by_okta_id(conn, okta_id(1))
     return None if link is None else link.directory_id
 
 
-def unlinked(place: RemotePlace) -> list[tuple[str, str]]:
+def unlinked(place: Place) -> list[tuple[str, str]]:
     with place.store.read() as conn:
         rows = conn.execute(text("select directory_id, okta_id from journal where verb = 'unlink'"))
         return [tuple(row) for row in rows]
@@ -36,7 +35,7 @@ def unlinked(place: RemotePlace) -> list[tuple[str, str]]:
 @pytest.mark.parametrize("source", [Source.PUSH, Source.SWEEP])
 @pytest.mark.parametrize("status", [404, 410])
 def test_an_account_deleted_at_the_remote_is_made_again(
-    sloppy_place: RemotePlace, sloppy: Sloppy, source: Source, status: int
+    sloppy_place: Place, sloppy: Sloppy, source: Source, status: int
 ) -> None:
     old = gone(sloppy_place, sloppy)
     sloppy.scripted = lambda _, call: error(status) if call.path == f"/Users/{old.id}" else None
@@ -48,7 +47,7 @@ def test_an_account_deleted_at_the_remote_is_made_again(
     assert sloppy_place.change(made.user, title="Clerk").user.okta_id == okta_id(1)
 
 
-def test_the_new_account_of_that_name_takes_the_link_over(sloppy_place: RemotePlace, sloppy: Sloppy) -> None:
+def test_the_new_account_of_that_name_takes_the_link_over(sloppy_place: Place, sloppy: Sloppy) -> None:
     old = gone(sloppy_place, sloppy)
     heir = sloppy_place.local(NAME)
     linked = sloppy_place.change(heir, source=Source.SWEEP, okta_id=okta_id(1)).user
@@ -57,7 +56,7 @@ def test_the_new_account_of_that_name_takes_the_link_over(sloppy_place: RemotePl
 
 
 def test_an_operator_links_the_new_account_where_the_remote_keeps_another_external_id(
-    sloppy_place: RemotePlace, sloppy: Sloppy
+    sloppy_place: Place, sloppy: Sloppy
 ) -> None:
     old = gone(sloppy_place, sloppy)
     heir = sloppy.add(NAME, externalId="HR-4711")
@@ -66,7 +65,7 @@ def test_an_operator_links_the_new_account_where_the_remote_keeps_another_extern
     assert unlinked(sloppy_place) == [(old.id, okta_id(1))]
 
 
-def test_an_account_restored_under_another_id_is_no_second_person(sloppy_place: RemotePlace, sloppy: Sloppy) -> None:
+def test_an_account_restored_under_another_id_is_no_second_person(sloppy_place: Place, sloppy: Sloppy) -> None:
     gone(sloppy_place, sloppy)
     restored = sloppy.add("ann.lee@example.com", externalId=okta_id(1))
     with pytest.raises(Refused, match="active OpsHelm account already"):
@@ -77,7 +76,7 @@ def test_an_account_restored_under_another_id_is_no_second_person(sloppy_place: 
     assert (linked_id(sloppy_place), len(sloppy.users)) == (restored, 1)
 
 
-def test_a_link_to_an_account_that_is_there_is_kept(sloppy_place: RemotePlace, sloppy: Sloppy) -> None:
+def test_a_link_to_an_account_that_is_there_is_kept(sloppy_place: Place, sloppy: Sloppy) -> None:
     user = sloppy_place.post(NAME, okta=okta_id(1)).user
     other = sloppy_place.local("bob@example.com")
     with pytest.raises(Refused) as caught:
@@ -86,7 +85,7 @@ def test_a_link_to_an_account_that_is_there_is_kept(sloppy_place: RemotePlace, s
     assert (linked_id(sloppy_place), unlinked(sloppy_place)) == (user.id, [])
 
 
-def test_a_remote_that_cannot_tell_leaves_the_link(sloppy_place: RemotePlace, sloppy: Sloppy) -> None:
+def test_a_remote_that_cannot_tell_leaves_the_link(sloppy_place: Place, sloppy: Sloppy) -> None:
     old = gone(sloppy_place, sloppy)
     sloppy.scripted = lambda _, call: error(403) if call.path == f"/Users/{old.id}" else None
     with pytest.raises(DirectoryUnavailable):
@@ -94,7 +93,7 @@ def test_a_remote_that_cannot_tell_leaves_the_link(sloppy_place: RemotePlace, sl
     assert (linked_id(sloppy_place), sloppy.users) == (old.id, {})
 
 
-def test_a_refused_create_leaves_the_link(sloppy_place: RemotePlace, sloppy: Sloppy) -> None:
+def test_a_refused_create_leaves_the_link(sloppy_place: Place, sloppy: Sloppy) -> None:
     old = gone(sloppy_place, sloppy)
     sloppy.scripted = lambda _, call: error(400) if call.method == "POST" else None
     with pytest.raises(Refused):
@@ -103,7 +102,7 @@ def test_a_refused_create_leaves_the_link(sloppy_place: RemotePlace, sloppy: Slo
 
 
 def test_a_create_whose_answer_was_lost_drops_the_link_once_it_is_read_back(
-    sloppy_place: RemotePlace, sloppy: Sloppy, monkeypatch: pytest.MonkeyPatch
+    sloppy_place: Place, sloppy: Sloppy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("agent.directory.remote.caller.READ_BACK", 0.2)
     old = gone(sloppy_place, sloppy)

@@ -4,12 +4,11 @@ import pytest
 
 from agent.model.errors import KeyRefused
 from agent.receiver.refusals import translate
-from support.directory_world import okta_id
-from support.places import RemotePlace
+from support.place import Place, okta_id
 from support.sloppy import KEY, Sloppy, error
 
 
-def test_a_push_is_told_that_the_agents_own_key_is_refused(sloppy_place: RemotePlace, sloppy: Sloppy) -> None:
+def test_a_push_is_told_that_the_agents_own_key_is_refused(sloppy_place: Place, sloppy: Sloppy) -> None:
     user = sloppy_place.post("ann@example.com", okta=okta_id(1)).user
     for refuses in (lambda *_: error(401, KEY), lambda _, call: error(401, KEY) if call.writes else None):
         sloppy.scripted = refuses
@@ -21,4 +20,4 @@ def test_a_push_is_told_that_the_agents_own_key_is_refused(sloppy_place: RemoteP
         assert "refuses the key of its own agent (401)" in told.detail
         assert "can't be reached" not in told.detail
         assert KEY not in told.detail
-    assert sloppy_place.journal("applied") == ["create"]
+    assert sloppy_place.verbs("applied") == ["create"]

@@ -8,13 +8,12 @@ from agent.model.codes import FindingCode, RefusalCode
 from agent.model.errors import DirectoryUnavailable, ListingUnreliable, Refused
 from agent.model.users import Role
 from agent.store.engine import Store
-from support.directory_world import okta_id
-from support.places import RemotePlace, draft, remote_place
+from support.place import Place, draft, okta_id, remote_place
 from support.remotes import Remote
 from support.sloppy import CORE, KEY, Body, Call, Reply, Sloppy, error
 
 
-def names(place: RemotePlace) -> list[str]:
+def names(place: Place) -> list[str]:
     return [user.user_name for page in place.directory.everyone() for user in page]
 
 
@@ -24,7 +23,7 @@ def people(sloppy: Sloppy, count: int) -> list[str]:
     return [f"person{n}@example.com" for n in range(count)]
 
 
-def test_a_page_shorter_than_asked_for_skips_nobody(sloppy_place: RemotePlace, sloppy: Sloppy) -> None:
+def test_a_page_shorter_than_asked_for_skips_nobody(sloppy_place: Place, sloppy: Sloppy) -> None:
     expected = people(sloppy, 20)
     sloppy.page_cap = 3
     assert names(sloppy_place) == expected
@@ -48,13 +47,13 @@ def test_a_page_size_that_the_remote_refuses_without_having_said_so_falls_to_100
     assert set(asked[1:]) == {("100", cursors)}
 
 
-def test_a_list_that_is_refused_at_any_page_size_is_told(sloppy_place: RemotePlace, sloppy: Sloppy) -> None:
+def test_a_list_that_is_refused_at_any_page_size_is_told(sloppy_place: Place, sloppy: Sloppy) -> None:
     sloppy.scripted = lambda _, call: error(400, "no lists today") if call.path == "/Users" else None
     with pytest.raises(DirectoryUnavailable, match="400"):
         names(sloppy_place)
 
 
-def test_pages_of_changing_length_skip_nobody(sloppy_place: RemotePlace, sloppy: Sloppy) -> None:
+def test_pages_of_changing_length_skip_nobody(sloppy_place: Place, sloppy: Sloppy) -> None:
     expected = people(sloppy, 30)
 
     def shorten(server: Sloppy, call: Call) -> None:
@@ -64,7 +63,7 @@ def test_pages_of_changing_length_skip_nobody(sloppy_place: RemotePlace, sloppy:
     assert names(sloppy_place) == expected
 
 
-def test_a_listing_by_cursor_ends_with_the_last_cursor(sloppy_place: RemotePlace, sloppy: Sloppy) -> None:
+def test_a_listing_by_cursor_ends_with_the_last_cursor(sloppy_place: Place, sloppy: Sloppy) -> None:
     expected = people(sloppy, 20)
     sloppy.config["pagination"] = {"cursor": True, "index": False, "maxPageSize": 6}
     assert names(sloppy_place) == expected
@@ -72,7 +71,7 @@ def test_a_listing_by_cursor_ends_with_the_last_cursor(sloppy_place: RemotePlace
     assert cursors == ["", "7", "13", "19"]
 
 
-def test_a_cursor_that_comes_twice_makes_the_listing_unreliable(sloppy_place: RemotePlace, sloppy: Sloppy) -> None:
+def test_a_cursor_that_comes_twice_makes_the_listing_unreliable(sloppy_place: Place, sloppy: Sloppy) -> None:
     people(sloppy, 20)
     sloppy.config["pagination"] = {"cursor": True}
 
@@ -85,7 +84,7 @@ def test_a_cursor_that_comes_twice_makes_the_listing_unreliable(sloppy_place: Re
 
 
 def test_a_cursor_that_the_remote_no_longer_takes_makes_the_listing_unreliable(
-    sloppy_place: RemotePlace, sloppy: Sloppy
+    sloppy_place: Place, sloppy: Sloppy
 ) -> None:
     people(sloppy, 20)
     sloppy.config["pagination"] = {"cursor": True}
@@ -94,7 +93,7 @@ def test_a_cursor_that_the_remote_no_longer_takes_makes_the_listing_unreliable(
         names(sloppy_place)
 
 
-def test_a_shrinking_total_makes_the_listing_unreliable(sloppy_place: RemotePlace, sloppy: Sloppy) -> None:
+def test_a_shrinking_total_makes_the_listing_unreliable(sloppy_place: Place, sloppy: Sloppy) -> None:
     people(sloppy, 30)
 
     def shrink(body: Body) -> Body:
@@ -105,7 +104,7 @@ def test_a_shrinking_total_makes_the_listing_unreliable(sloppy_place: RemotePlac
         names(sloppy_place)
 
 
-def test_a_server_that_ignores_the_index_is_no_listing(sloppy_place: RemotePlace, sloppy: Sloppy) -> None:
+def test_a_server_that_ignores_the_index_is_no_listing(sloppy_place: Place, sloppy: Sloppy) -> None:
     people(sloppy, 30)
 
     def first_page(server: Sloppy, call: Call) -> Reply | None:
@@ -118,20 +117,20 @@ def test_a_server_that_ignores_the_index_is_no_listing(sloppy_place: RemotePlace
         names(sloppy_place)
 
 
-def test_a_listing_that_ends_before_its_total_is_no_listing(sloppy_place: RemotePlace, sloppy: Sloppy) -> None:
+def test_a_listing_that_ends_before_its_total_is_no_listing(sloppy_place: Place, sloppy: Sloppy) -> None:
     people(sloppy, 10)
     sloppy.shape_list = lambda body: body | {"totalResults": 11}
     with pytest.raises(ListingUnreliable, match="ended after 10 of 11"):
         names(sloppy_place)
 
 
-def test_an_empty_page_with_a_total_is_no_empty_directory(sloppy_place: RemotePlace, sloppy: Sloppy) -> None:
+def test_an_empty_page_with_a_total_is_no_empty_directory(sloppy_place: Place, sloppy: Sloppy) -> None:
     sloppy.shape_list = lambda body: body | {"totalResults": 5, "Resources": []}
     with pytest.raises(ListingUnreliable, match="ended after 0 of 5"):
         names(sloppy_place)
 
 
-def test_a_listing_without_totals_goes_on_to_the_empty_page(sloppy_place: RemotePlace, sloppy: Sloppy) -> None:
+def test_a_listing_without_totals_goes_on_to_the_empty_page(sloppy_place: Place, sloppy: Sloppy) -> None:
     expected = people(sloppy, 20)
 
     def no_total(body: Body) -> Body:
@@ -142,7 +141,7 @@ def test_a_listing_without_totals_goes_on_to_the_empty_page(sloppy_place: Remote
     assert names(sloppy_place) == expected
 
 
-def test_an_account_that_comes_twice_counts_once_and_is_reported(sloppy_place: RemotePlace, sloppy: Sloppy) -> None:
+def test_an_account_that_comes_twice_counts_once_and_is_reported(sloppy_place: Place, sloppy: Sloppy) -> None:
     expected = people(sloppy, 10)
 
     def inserted(server: Sloppy, call: Call) -> None:
@@ -180,7 +179,7 @@ BAD: list[Body] = [
 
 @pytest.mark.parametrize("bad", BAD, ids=lambda bad: str(sorted(bad))[:40])
 def test_one_bad_account_is_left_out_and_reported_and_its_page_counts(
-    sloppy_place: RemotePlace, sloppy: Sloppy, bad: Body
+    sloppy_place: Place, sloppy: Sloppy, bad: Body
 ) -> None:
     expected = people(sloppy, 10)
     sloppy.users["bad"] = {"schemas": [CORE], **bad}
@@ -190,7 +189,7 @@ def test_one_bad_account_is_left_out_and_reported_and_its_page_counts(
     assert finding.login == (bad["userName"] or "?")
 
 
-def test_a_sloppy_server_is_read_all_the_same(sloppy_place: RemotePlace, sloppy: Sloppy) -> None:
+def test_a_sloppy_server_is_read_all_the_same(sloppy_place: Place, sloppy: Sloppy) -> None:
     """Text totals, lower-case ``resources``, no schemas, numeric ids, switches as text, another case of names."""
     people(sloppy, 10)
     sloppy.users["u000002"]["active"] = False
@@ -212,7 +211,7 @@ def test_a_sloppy_server_is_read_all_the_same(sloppy_place: RemotePlace, sloppy:
     assert listed[0].profile.primary_email == "person0@example.com"
 
 
-def test_an_answer_about_another_account_is_an_error(sloppy_place: RemotePlace, sloppy: Sloppy) -> None:
+def test_an_answer_about_another_account_is_an_error(sloppy_place: Place, sloppy: Sloppy) -> None:
     people(sloppy, 2)
     sloppy.scripted = lambda server, call: (
         Reply(200, server.users["u000002"]) if call.path == "/Users/u000001" else None
@@ -221,9 +220,7 @@ def test_an_answer_about_another_account_is_an_error(sloppy_place: RemotePlace, 
         sloppy_place.directory.get("u000001")
 
 
-def test_a_remote_that_ignores_filters_does_not_answer_with_a_stranger(
-    sloppy_place: RemotePlace, sloppy: Sloppy
-) -> None:
+def test_a_remote_that_ignores_filters_does_not_answer_with_a_stranger(sloppy_place: Place, sloppy: Sloppy) -> None:
     people(sloppy, 30)
     sloppy.filters = False
     directory = sloppy_place.directory
@@ -235,7 +232,7 @@ def test_a_remote_that_ignores_filters_does_not_answer_with_a_stranger(
     assert made.result(30).created
 
 
-def test_roles_of_the_remote_say_who_owns_it(sloppy_place: RemotePlace, sloppy: Sloppy) -> None:
+def test_roles_of_the_remote_say_who_owns_it(sloppy_place: Place, sloppy: Sloppy) -> None:
     people(sloppy, 3)
     sloppy.users["u000002"]["roles"] = [{"value": "Owner", "primary": True}]
     sloppy.users["u000003"]["roles"] = ["member"]
@@ -244,7 +241,7 @@ def test_roles_of_the_remote_say_who_owns_it(sloppy_place: RemotePlace, sloppy: 
     assert sloppy_place.directory.owners_known
 
 
-def test_names_in_any_script_and_ids_with_signs_are_read(sloppy_place: RemotePlace, sloppy: Sloppy) -> None:
+def test_names_in_any_script_and_ids_with_signs_are_read(sloppy_place: Place, sloppy: Sloppy) -> None:
     odd: dict[str, Any] = {"id": "a/b ?#", "userName": 'zoë"\\@example.com', "displayName": "张伟 \U0001f600"}
     sloppy.users[odd["id"]] = {**odd, "active": True, "meta": {"version": 'W/"1"'}}
     (user,) = [user for page in sloppy_place.directory.everyone() for user in page]
@@ -255,9 +252,7 @@ def test_names_in_any_script_and_ids_with_signs_are_read(sloppy_place: RemotePla
 
 
 @pytest.mark.parametrize("total", [0, 7, 20])
-def test_a_total_that_is_less_than_what_there_is_is_no_listing(
-    sloppy_place: RemotePlace, sloppy: Sloppy, total: int
-) -> None:
+def test_a_total_that_is_less_than_what_there_is_is_no_listing(sloppy_place: Place, sloppy: Sloppy, total: int) -> None:
     people(sloppy, 41)
     sloppy.page_cap = 7
     sloppy.shape_list = lambda body: body | {"totalResults": total}
@@ -265,7 +260,7 @@ def test_a_total_that_is_less_than_what_there_is_is_no_listing(
         names(sloppy_place)
 
 
-def test_a_total_that_is_each_page_s_own_length_is_no_listing(sloppy_place: RemotePlace, sloppy: Sloppy) -> None:
+def test_a_total_that_is_each_page_s_own_length_is_no_listing(sloppy_place: Place, sloppy: Sloppy) -> None:
     people(sloppy, 41)
     sloppy.page_cap = 20
     sloppy.shape_list = lambda body: body | {"totalResults": len(body["Resources"])}
@@ -273,7 +268,7 @@ def test_a_total_that_is_each_page_s_own_length_is_no_listing(sloppy_place: Remo
         names(sloppy_place)
 
 
-def test_whoever_is_added_right_behind_the_last_page_is_listed_too(sloppy_place: RemotePlace, sloppy: Sloppy) -> None:
+def test_whoever_is_added_right_behind_the_last_page_is_listed_too(sloppy_place: Place, sloppy: Sloppy) -> None:
     expected = people(sloppy, 10)
 
     def late(server: Sloppy, call: Call) -> None:
@@ -284,7 +279,7 @@ def test_whoever_is_added_right_behind_the_last_page_is_listed_too(sloppy_place:
     assert names(sloppy_place) == [*expected, "late@example.com"]
 
 
-def test_a_cursor_that_is_a_number_is_followed(sloppy_place: RemotePlace, sloppy: Sloppy) -> None:
+def test_a_cursor_that_is_a_number_is_followed(sloppy_place: Place, sloppy: Sloppy) -> None:
     expected = people(sloppy, 20)
     sloppy.config["pagination"] = {"cursor": True, "maxPageSize": 6}
 
@@ -315,7 +310,7 @@ def test_where_the_remote_shows_roles_the_setting_names_no_owner(
 
 
 @pytest.mark.parametrize("total", ["\u00b2", "9" * 5000, "many", ""])
-def test_a_total_that_is_no_number_is_none(sloppy_place: RemotePlace, sloppy: Sloppy, total: str) -> None:
+def test_a_total_that_is_no_number_is_none(sloppy_place: Place, sloppy: Sloppy, total: str) -> None:
     expected = people(sloppy, 9)
     sloppy.page_cap = 4
     sloppy.shape_list = lambda body: body | {"totalResults": total}

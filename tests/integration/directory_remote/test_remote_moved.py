@@ -8,12 +8,11 @@ import pytest
 from agent.model.codes import Source
 from agent.model.errors import VersionConflict
 from agent.model.users import DirectoryUser
-from support.directory_world import okta_id
-from support.places import RemotePlace
+from support.place import Place, okta_id
 from support.sloppy import Call, Reply, Sloppy, error
 
 
-def linked(place: RemotePlace) -> DirectoryUser:
+def linked(place: Place) -> DirectoryUser:
     return place.post("ann@example.com", okta=okta_id(1), title="Clerk").user
 
 
@@ -34,7 +33,7 @@ def meanwhile(user: DirectoryUser, times: int, **changes: Any) -> Callable[[Slop
 
 @pytest.mark.parametrize("changes", [{}, {"nickName": "Annie"}], ids=["nothing", "another attribute"])
 def test_a_sweep_that_lost_a_race_tries_again_on_what_it_reads_then(
-    sloppy_place: RemotePlace, sloppy: Sloppy, changes: dict[str, Any]
+    sloppy_place: Place, sloppy: Sloppy, changes: dict[str, Any]
 ) -> None:
     user = linked(sloppy_place)
     sloppy.scripted = meanwhile(user, 2, **changes)
@@ -47,7 +46,7 @@ def test_a_sweep_that_lost_a_race_tries_again_on_what_it_reads_then(
     "changes", [{"title": "Cook"}, {"active": False}, {"userName": "lee@example.com"}], ids=lambda c: next(iter(c))
 )
 def test_a_sweep_whose_plan_the_race_has_overtaken_leaves_the_account_alone(
-    sloppy_place: RemotePlace, sloppy: Sloppy, changes: dict[str, Any]
+    sloppy_place: Place, sloppy: Sloppy, changes: dict[str, Any]
 ) -> None:
     user = linked(sloppy_place)
     sloppy.scripted = meanwhile(user, 1, **changes)
@@ -56,7 +55,7 @@ def test_a_sweep_whose_plan_the_race_has_overtaken_leaves_the_account_alone(
     assert sloppy.count("PATCH") == 1
 
 
-def test_an_account_that_keeps_changing_is_given_up(sloppy_place: RemotePlace, sloppy: Sloppy) -> None:
+def test_an_account_that_keeps_changing_is_given_up(sloppy_place: Place, sloppy: Sloppy) -> None:
     user = linked(sloppy_place)
     sloppy.scripted = meanwhile(user, 9)
     with pytest.raises(VersionConflict, match="keeps changing"):
@@ -64,7 +63,7 @@ def test_an_account_that_keeps_changing_is_given_up(sloppy_place: RemotePlace, s
     assert sloppy.count("PATCH") == 3
 
 
-def test_a_push_that_names_a_version_means_it(sloppy_place: RemotePlace, sloppy: Sloppy) -> None:
+def test_a_push_that_names_a_version_means_it(sloppy_place: Place, sloppy: Sloppy) -> None:
     user = linked(sloppy_place)
     sloppy.scripted = meanwhile(user, 1, nickName="Annie")
     with pytest.raises(VersionConflict, match="changed since"):

@@ -9,9 +9,8 @@ from agent.directory.port import Written
 from agent.model.codes import RefusalCode, Source
 from agent.model.errors import Refused
 from agent.store.engine import Store
-from support.directory_world import okta_id
-from support.places import OWNERS, Held, RemotePlace, remote_place
-from support.remotes import Remote
+from support.place import OWNERS, Place, okta_id, remote_place
+from support.remotes import Held, Remote
 from support.sloppy import KEY, Sloppy
 from support.world import RAISED, World, open_world
 
@@ -23,7 +22,7 @@ def refusal(future: "Future[Written]") -> RefusalCode | None:
 
 
 @pytest.mark.parametrize("source", [Source.PUSH, Source.SWEEP])
-def test_of_two_owners_deactivated_at_once_one_stays(sloppy_place: RemotePlace, sloppy: Sloppy, source: Source) -> None:
+def test_of_two_owners_deactivated_at_once_one_stays(sloppy_place: Place, sloppy: Sloppy, source: Source) -> None:
     owners = [sloppy_place.owner(name) for name in OWNERS]
     ends = [sloppy_place.begin_change(user, active=False, source=source) for user in owners]
     assert sorted(map(str, map(refusal, ends))) == sorted(["None", str(RefusalCode.LAST_OWNER)])
@@ -53,7 +52,7 @@ def test_an_owner_who_ends_while_the_others_are_read_is_no_other(sqlite_store: S
     ("source", "words"), [(Source.PUSH, "then retry the task"), (Source.CLI, "in OpsHelm's dashboard first")]
 )
 def test_the_last_owner_s_refusal_says_what_whoever_asked_can_do(
-    sloppy_place: RemotePlace, source: Source, words: str
+    sloppy_place: Place, source: Source, words: str
 ) -> None:
     owner = sloppy_place.owner(OWNERS[0])
     with pytest.raises(Refused) as caught:

@@ -8,9 +8,9 @@ from agent.model.errors import DirectoryUnavailable
 from agent.model.users import Address, Enterprise, Manager, MultiValue
 from agent.scim.errors import ScimRefused
 from agent.scim.filter import parse
+from agent.settings import Settings
 from agent.store.engine import Store
-from support.directory_world import ROOMY, okta_id
-from support.places import RemotePlace, SqlPlace
+from support.place import ROOMY, Place, okta_id
 from support.sloppy import Call, Reply, Sloppy, error
 
 ENTERPRISE = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User"
@@ -64,8 +64,8 @@ FILTERS = [
 
 
 @pytest.fixture
-def people(sqlite_store: Store) -> SqlPlace:
-    place = SqlPlace(sqlite_store, ROOMY)
+def people(sqlite_store: Store) -> Place:
+    place = Place(sqlite_store, Settings(guard=ROOMY))
     ann = place.post("Ann@example.com", okta=okta_id(1), title="Clerk", nick_name="Annie").user
     home = MultiValue(value="ann@home.example.net", type="home")
     place.change(ann, emails=(*ann.profile.emails, home), phone_numbers=(MultiValue(value="+1", type="fax"),))
@@ -81,7 +81,7 @@ def people(sqlite_store: Store) -> SqlPlace:
     return place
 
 
-def test_the_agent_reads_a_filter_as_the_embedded_directory_does(people: SqlPlace) -> None:
+def test_the_agent_reads_a_filter_as_the_embedded_directory_does(people: Place) -> None:
     everybody = people.directory.search(None, 1, 100).users
     assert len(everybody) == 3
     some = set()
@@ -93,7 +93,7 @@ def test_the_agent_reads_a_filter_as_the_embedded_directory_does(people: SqlPlac
     assert some == {0, 1, 2, 3}
 
 
-def search(place: RemotePlace, text: str, start: int = 1, count: int = 100) -> Page:
+def search(place: Place, text: str, start: int = 1, count: int = 100) -> Page:
     return place.directory.search(parse(text), start, count)
 
 
@@ -113,7 +113,7 @@ def names(page: Page) -> list[str]:
 )
 @pytest.mark.parametrize("count", [100, 1, 0])
 def test_a_remote_that_ignores_a_filter_answers_nobody_who_does_not_fit(
-    sloppy_place: RemotePlace, sloppy: Sloppy, text: str, expected: list[str], count: int
+    sloppy_place: Place, sloppy: Sloppy, text: str, expected: list[str], count: int
 ) -> None:
     sloppy.add("ann@example.com", title="Clerk")
     sloppy.add("bob@example.com", active=False)
@@ -123,7 +123,7 @@ def test_a_remote_that_ignores_a_filter_answers_nobody_who_does_not_fit(
     assert (page.total, names(page)) == (len(expected), expected[:count])
 
 
-def test_a_search_of_everybody_is_cut_into_pages(sloppy_place: RemotePlace, sloppy: Sloppy) -> None:
+def test_a_search_of_everybody_is_cut_into_pages(sloppy_place: Place, sloppy: Sloppy) -> None:
     for number in range(12):
         sloppy.add(f"p{number}@example.com", active=bool(number % 2))
     sloppy.filters = False
@@ -132,7 +132,7 @@ def test_a_search_of_everybody_is_cut_into_pages(sloppy_place: RemotePlace, slop
     assert [name for page in found for name in names(page)] == [f"p{n}@example.com" for n in range(1, 12, 2)]
 
 
-def test_what_a_remote_found_itself_is_its_own_page(sloppy_place: RemotePlace, sloppy: Sloppy) -> None:
+def test_what_a_remote_found_itself_is_its_own_page(sloppy_place: Place, sloppy: Sloppy) -> None:
     for number in range(12):
         sloppy.add(f"p{number}@example.com", title="Clerk" if number % 2 else "Cook")
     page = search(sloppy_place, 'title eq "clerk"', 1, 4)
@@ -141,14 +141,14 @@ def test_what_a_remote_found_itself_is_its_own_page(sloppy_place: RemotePlace, s
 
 
 @pytest.mark.parametrize("status", [400, 403, 404, 501])
-def test_a_filter_that_the_remote_refuses_is_refused(sloppy_place: RemotePlace, sloppy: Sloppy, status: int) -> None:
+def test_a_filter_that_the_remote_refuses_is_refused(sloppy_place: Place, sloppy: Sloppy, status: int) -> None:
     sloppy.scripted = lambda _, call: error(status) if "filter" in call.query else None
     with pytest.raises(ScimRefused) as caught:
         search(sloppy_place, 'title eq "x"')
     assert caught.value.scim_type == "invalidFilter"
 
 
-def test_a_remote_that_is_no_list_of_accounts_is_unavailable(sloppy_place: RemotePlace, sloppy: Sloppy) -> None:
+def test_a_remote_that_is_no_list_of_accounts_is_unavailable(sloppy_place: Place, sloppy: Sloppy) -> None:
     def hello(_: Sloppy, call: Call) -> Reply:
         return Reply(200, {"hello": "world"})
 

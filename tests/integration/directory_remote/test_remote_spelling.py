@@ -4,8 +4,7 @@ import pytest
 
 from agent.model.codes import RefusalCode, Source
 from agent.model.errors import DirectoryUnavailable, Refused
-from support.directory_world import okta_id
-from support.places import RemotePlace
+from support.place import Place, okta_id
 from support.sloppy import Call, Reply, Sloppy
 
 THERE, ASKED = "Zoe.Big@Example.com", "zoe.big@example.com"
@@ -39,7 +38,7 @@ def listings(sloppy: Sloppy) -> int:
 
 @pytest.mark.parametrize("source", [Source.PUSH, Source.SWEEP])
 def test_no_second_account_is_made_where_only_case_differs(
-    sloppy_place: RemotePlace, exact_remote: Sloppy, source: Source
+    sloppy_place: Place, exact_remote: Sloppy, source: Source
 ) -> None:
     with pytest.raises(Refused) as caught:
         sloppy_place.post(ASKED, okta=okta_id(1), source=source)
@@ -47,13 +46,13 @@ def test_no_second_account_is_made_where_only_case_differs(
     assert exact_remote.count("POST") == 0
 
 
-def test_okta_s_own_search_finds_the_account(sloppy_place: RemotePlace, exact_remote: Sloppy) -> None:
+def test_okta_s_own_search_finds_the_account(sloppy_place: Place, exact_remote: Sloppy) -> None:
     found = sloppy_place.directory.find(user_name_key=ASKED)
     assert found is not None
     assert found.user_name == THERE
 
 
-def test_one_listing_answers_for_many_names(sloppy_place: RemotePlace, exact_remote: Sloppy) -> None:
+def test_one_listing_answers_for_many_names(sloppy_place: Place, exact_remote: Sloppy) -> None:
     sloppy_place.post("first@example.com")
     before = listings(exact_remote)
     for number in range(5):
@@ -63,7 +62,7 @@ def test_one_listing_answers_for_many_names(sloppy_place: RemotePlace, exact_rem
 
 
 def test_a_remembered_account_that_got_another_name_is_not_taken_for_the_old_one(
-    sloppy_place: RemotePlace, exact_remote: Sloppy
+    sloppy_place: Place, exact_remote: Sloppy
 ) -> None:
     found = sloppy_place.directory.find(user_name_key=ASKED)
     assert found is not None
@@ -72,7 +71,7 @@ def test_a_remembered_account_that_got_another_name_is_not_taken_for_the_old_one
     assert sloppy_place.post(ASKED, okta=okta_id(1)).created
 
 
-def test_a_remote_that_folds_case_is_tried_once_and_never_listed(sloppy_place: RemotePlace, sloppy: Sloppy) -> None:
+def test_a_remote_that_folds_case_is_tried_once_and_never_listed(sloppy_place: Place, sloppy: Sloppy) -> None:
     for number in range(30):
         sloppy.add(f"p{number}@example.com")
     for number in range(3):
@@ -80,7 +79,7 @@ def test_a_remote_that_folds_case_is_tried_once_and_never_listed(sloppy_place: R
     assert listings(sloppy) == 1
 
 
-def test_while_nobody_can_be_told_apart_nothing_is_made(sloppy_place: RemotePlace, exact_remote: Sloppy) -> None:
+def test_while_nobody_can_be_told_apart_nothing_is_made(sloppy_place: Place, exact_remote: Sloppy) -> None:
     """The listing that would tell is not whole."""
     exact_remote.shape_list = lambda body: body | {"totalResults": 99}
     with pytest.raises(DirectoryUnavailable):

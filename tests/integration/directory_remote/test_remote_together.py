@@ -16,8 +16,7 @@ from agent.model.codes import Source
 from agent.model.users import DirectoryUser
 from agent.settings import Settings
 from agent.store import links
-from support.places import Held
-from support.remotes import QUICK
+from support.remotes import QUICK, Held
 from support.sloppy import Body, Call, Reply, Sloppy, error
 from support.world import World
 

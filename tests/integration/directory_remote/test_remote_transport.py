@@ -28,7 +28,7 @@ from agent.model.errors import AnswerLost, ConfigError, DirectoryUnavailable
 from agent.settings import DirectorySettings
 from agent.store import alarms
 from agent.store.engine import Store
-from support.places import remote_place
+from support.place import remote_place
 from support.remotes import QUICK, Remote
 from support.sloppy import KEY, Reply, Sloppy, sloppy_server
 

@@ -11,8 +11,7 @@ from agent.directory.remote.reader import LAG
 from agent.model.errors import AnswerLost, Unreadable
 from agent.reconcile import RunReport
 from agent.store import attention, events
-from support.directory_world import okta_id
-from support.places import RemotePlace
+from support.place import Place, okta_id
 from support.remotes import Remote
 from support.sloppy import KEY, Body, Call, Reply, Sloppy, error
 from support.world import OWNER, open_world
@@ -153,7 +152,7 @@ def test_who_is_due_and_cannot_be_read_stays_due_and_the_failed_push_stays_open(
 
 @pytest.mark.parametrize("more", [{}, {"id": None}], ids=["with an id", "without one"])
 def test_a_push_makes_no_second_account_of_one_that_cannot_be_read(
-    sloppy_place: RemotePlace, sloppy: Sloppy, more: dict[str, Any]
+    sloppy_place: Place, sloppy: Sloppy, more: dict[str, Any]
 ) -> None:
     user_id = sloppy.add(NAME, emails="nonsense")
     sloppy.users[user_id] |= more
@@ -165,7 +164,7 @@ def test_a_push_makes_no_second_account_of_one_that_cannot_be_read(
     assert sloppy_place.post(NAME, okta=okta_id(1)).created
 
 
-def test_an_account_that_is_unreadable_once_made_is_said_to_be_made(sloppy_place: RemotePlace, sloppy: Sloppy) -> None:
+def test_an_account_that_is_unreadable_once_made_is_said_to_be_made(sloppy_place: Place, sloppy: Sloppy) -> None:
     sloppy.shape_user = lambda user: user | {"emails": "nonsense"}
     with pytest.raises(AnswerLost, match="was made at the remote OpsHelm, or may have been, but it can't be read"):
         sloppy_place.post(NAME, okta=okta_id(1))
@@ -174,4 +173,4 @@ def test_an_account_that_is_unreadable_once_made_is_said_to_be_made(sloppy_place
     assert sloppy.count("POST") == 1
     sloppy.shape_user = lambda user: user
     assert sloppy_place.directory.read_back(sloppy_place.now) == 0
-    assert sloppy_place.journal("applied") == ["create"]
+    assert sloppy_place.verbs("applied") == ["create"]

@@ -13,7 +13,7 @@ from agent.model.codes import Source
 from agent.model.users import DirectoryUser
 from agent.reconcile import RunReport
 from agent.store import account
-from support.places import Held
+from support.remotes import Held
 from support.sloppy import Call, Sloppy
 from support.world import World
 

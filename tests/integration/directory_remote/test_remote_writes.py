@@ -26,9 +26,8 @@ from agent.model.users import DirectoryUser, Role
 from agent.settings import GuardSettings
 from agent.store import attention, intents, windows
 from agent.store.engine import Store
-from support.directory_world import okta_id
-from support.places import OVER, OWNERS, Held, RemotePlace, action, draft, remote_place
-from support.remotes import Remote
+from support.place import OVER, OWNERS, Place, action, draft, okta_id, remote_place
+from support.remotes import Held, Remote
 from support.sloppy import KEY, Call, Reply, Sloppy, error
 
 
@@ -36,16 +35,16 @@ def bodies(sloppy: Sloppy, method: str) -> list[dict]:
     return [call.body for call in sloppy.calls if call.method == method]
 
 
-def linked(place: RemotePlace, name: str = "ann@example.com", number: int = 1) -> DirectoryUser:
+def linked(place: Place, name: str = "ann@example.com", number: int = 1) -> DirectoryUser:
     return place.post(name, okta=okta_id(number)).user
 
 
-def open_intents(place: RemotePlace) -> int:
+def open_intents(place: Place) -> int:
     with place.store.read() as conn:
         return len(intents.open_intents(conn))
 
 
-def deactivations(place: RemotePlace) -> int:
+def deactivations(place: Place) -> int:
     with place.store.read() as conn:
         return windows.counts(conn, place.now).last_day
 
@@ -53,7 +52,7 @@ def deactivations(place: RemotePlace) -> int:
 # The smallest write
 
 
-def test_a_patch_names_only_what_differs(sloppy_place: RemotePlace, sloppy: Sloppy) -> None:
+def test_a_patch_names_only_what_differs(sloppy_place: Place, sloppy: Sloppy) -> None:
     user = linked(sloppy_place)
     sloppy_place.change(user, title="Clerk")
     sloppy_place.change(user, active=False)
@@ -64,9 +63,7 @@ def test_a_patch_names_only_what_differs(sloppy_place: RemotePlace, sloppy: Slop
 
 
 @pytest.mark.parametrize("patch", [True, False])
-def test_what_the_agent_does_not_know_survives_an_update(
-    sloppy_place: RemotePlace, sloppy: Sloppy, patch: bool
-) -> None:
+def test_what_the_agent_does_not_know_survives_an_update(sloppy_place: Place, sloppy: Sloppy, patch: bool) -> None:
     sloppy.config["patch"]["supported"] = patch
     user = linked(sloppy_place)
     raw = sloppy.users[user.id]
@@ -82,9 +79,7 @@ def test_what_the_agent_does_not_know_survives_an_update(
     assert (sloppy.count("PATCH"), sloppy.count("PUT")) == ((1, 0) if patch else (0, 1))
 
 
-def test_a_remote_that_refuses_patch_unannounced_gets_put_from_then_on(
-    sloppy_place: RemotePlace, sloppy: Sloppy
-) -> None:
+def test_a_remote_that_refuses_patch_unannounced_gets_put_from_then_on(sloppy_place: Place, sloppy: Sloppy) -> None:
     sloppy.config = {}
     sloppy.scripted = lambda _, call: error(501) if call.method == "PATCH" else None
     user = linked(sloppy_place)
@@ -94,7 +89,7 @@ def test_a_remote_that_refuses_patch_unannounced_gets_put_from_then_on(
     assert (sloppy.count("PATCH"), sloppy.count("PUT")) == (1, 2)
 
 
-def test_an_external_id_of_somebody_else_is_never_overwritten(sloppy_place: RemotePlace, sloppy: Sloppy) -> None:
+def test_an_external_id_of_somebody_else_is_never_overwritten(sloppy_place: Place, sloppy: Sloppy) -> None:
     user_id = sloppy.add("ann@example.com", externalId="HR-4711")
     sloppy_place.acts().link(user_id, okta_id(1))
     user = sloppy_place.directory.get(user_id)
@@ -107,7 +102,7 @@ def test_an_external_id_of_somebody_else_is_never_overwritten(sloppy_place: Remo
     assert [u.okta_id for u in listed] == [okta_id(1)]
 
 
-def test_a_remote_that_keeps_no_external_id_is_linked_by_the_store(sloppy_place: RemotePlace, sloppy: Sloppy) -> None:
+def test_a_remote_that_keeps_no_external_id_is_linked_by_the_store(sloppy_place: Place, sloppy: Sloppy) -> None:
     sloppy.shape_user = lambda user: {key: value for key, value in user.items() if key != "externalId"}
     user = linked(sloppy_place)
     sloppy_place.change(user, title="Clerk")
@@ -118,7 +113,7 @@ def test_a_remote_that_keeps_no_external_id_is_linked_by_the_store(sloppy_place:
 # Races
 
 
-def test_if_match_makes_a_lost_race_run_again_on_fresh_data(sloppy_place: RemotePlace, sloppy: Sloppy) -> None:
+def test_if_match_makes_a_lost_race_run_again_on_fresh_data(sloppy_place: Place, sloppy: Sloppy) -> None:
     user = linked(sloppy_place)
     raced = []
     names = iter(["Annie", "Nan"])
@@ -142,7 +137,7 @@ def test_if_match_makes_a_lost_race_run_again_on_fresh_data(sloppy_place: Remote
 # The remote says no
 
 
-def test_the_remotes_own_words_come_back(sloppy_place: RemotePlace, sloppy: Sloppy) -> None:
+def test_the_remotes_own_words_come_back(sloppy_place: Place, sloppy: Sloppy) -> None:
     user = linked(sloppy_place)
     sloppy.scripted = lambda _, call: error(400, "titles are closed for the season") if call.writes else None
     with pytest.raises(RemoteRefused) as caught:
@@ -151,11 +146,11 @@ def test_the_remotes_own_words_come_back(sloppy_place: RemotePlace, sloppy: Slop
     with pytest.raises(RemoteRefused) as caught:
         sloppy_place.post("new@example.com", okta=okta_id(2))
     assert caught.value.status == 400
-    assert sloppy_place.journal("refused") == ["update", "create"]
+    assert sloppy_place.verbs("refused") == ["update", "create"]
     assert open_intents(sloppy_place) == 0
 
 
-def test_a_refused_deactivation_gives_its_count_back(sloppy_place: RemotePlace, sloppy: Sloppy) -> None:
+def test_a_refused_deactivation_gives_its_count_back(sloppy_place: Place, sloppy: Sloppy) -> None:
     user = linked(sloppy_place)
     sloppy.scripted = lambda _, call: error(409, "not now") if call.writes else None
     with pytest.raises(Refused):
@@ -195,7 +190,7 @@ def test_the_remotes_roles_protect_its_last_owner(sqlite_store: Store, sloppy: S
         place.remote.client.close()
 
 
-def test_roles_are_nothing_that_scim_changes(sloppy_place: RemotePlace) -> None:
+def test_roles_are_nothing_that_scim_changes(sloppy_place: Place) -> None:
     user = linked(sloppy_place)
     acts = sloppy_place.acts()
     calls: list[Callable[[], object]] = [
@@ -214,7 +209,7 @@ def test_roles_are_nothing_that_scim_changes(sloppy_place: RemotePlace) -> None:
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_f21_a_lost_answer_to_a_create_makes_one_account(sloppy_place: RemotePlace, sloppy: Sloppy, seed: int) -> None:
+def test_f21_a_lost_answer_to_a_create_makes_one_account(sloppy_place: Place, sloppy: Sloppy, seed: int) -> None:
     """The server does the write, or doesn't, and drops the answer; half and half."""
     did = [bool(seed & 1), bool(seed & 2)]
 
@@ -239,7 +234,7 @@ def test_f21_a_lost_answer_to_a_create_makes_one_account(sloppy_place: RemotePla
 
 
 def test_f21_a_lost_answer_to_a_create_is_looked_up_before_anything_is_sent_again(
-    sloppy_place: RemotePlace, sloppy: Sloppy
+    sloppy_place: Place, sloppy: Sloppy
 ) -> None:
     sloppy.scripted = lambda server, call: server.apply(call) and Reply(cut=0) if call.method == "POST" else None
     linked(sloppy_place)
@@ -249,7 +244,7 @@ def test_f21_a_lost_answer_to_a_create_is_looked_up_before_anything_is_sent_agai
 
 
 def test_f21_somebody_elses_account_of_that_name_is_not_taken_for_the_lost_create(
-    sloppy_place: RemotePlace, sloppy: Sloppy
+    sloppy_place: Place, sloppy: Sloppy
 ) -> None:
     def overtaken(server: Sloppy, call: Call) -> Reply | None:
         if call.method == "POST" and not server.users:
@@ -280,7 +275,7 @@ def lose_first_patch(*, did: bool) -> Callable[[Sloppy, Call], Reply | None]:
 
 
 @pytest.mark.parametrize("did", [True, False])
-def test_f21_a_lost_answer_to_an_update_is_read_back(sloppy_place: RemotePlace, sloppy: Sloppy, did: bool) -> None:
+def test_f21_a_lost_answer_to_an_update_is_read_back(sloppy_place: Place, sloppy: Sloppy, did: bool) -> None:
     user = linked(sloppy_place)
     sloppy.scripted = lose_first_patch(did=did)
     changed = sloppy_place.change(user, active=False)
@@ -292,7 +287,7 @@ def test_f21_a_lost_answer_to_an_update_is_read_back(sloppy_place: RemotePlace, 
 @pytest.mark.parametrize("source", [Source.PUSH, Source.SWEEP])
 @pytest.mark.parametrize("did", [True, False])
 def test_f21_a_lost_answer_to_a_change_of_the_profile_is_read_back_too(
-    sloppy_place: RemotePlace, sloppy: Sloppy, did: bool, source: Source
+    sloppy_place: Place, sloppy: Sloppy, did: bool, source: Source
 ) -> None:
     """Of a push, userName and active decide; where it brought neither, the rest has to."""
     user = linked(sloppy_place)
@@ -303,7 +298,7 @@ def test_f21_a_lost_answer_to_a_change_of_the_profile_is_read_back_too(
 
 
 def test_f21_a_push_whose_answer_was_lost_is_sent_again_for_whatever_is_missing(
-    sloppy_place: RemotePlace, sloppy: Sloppy
+    sloppy_place: Place, sloppy: Sloppy
 ) -> None:
     user = linked(sloppy_place)
     lose = lose_first_patch(did=True)
@@ -336,7 +331,7 @@ def down_after_write(user_id: str, *, did: bool) -> Callable[[Sloppy, Call], Rep
 
 @pytest.mark.parametrize("did", [True, False])
 def test_an_unknown_outcome_counts_until_it_is_read_back(
-    sloppy_place: RemotePlace, sloppy: Sloppy, did: bool, monkeypatch: pytest.MonkeyPatch
+    sloppy_place: Place, sloppy: Sloppy, did: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("agent.directory.remote.caller.READ_BACK", 0.2)
     user = linked(sloppy_place)
@@ -352,11 +347,11 @@ def test_an_unknown_outcome_counts_until_it_is_read_back(
     later = sloppy_place.now + OVER
     assert sloppy_place.directory.read_back(later) == 0
     assert (open_intents(sloppy_place), deactivations(sloppy_place)) == (0, int(did))
-    assert sloppy_place.journal("applied" if did else "failed")[-1] == "deactivate"
+    assert sloppy_place.verbs("applied" if did else "failed")[-1] == "deactivate"
 
 
 def test_a_remote_that_is_down_is_not_asked_about_each_call_in_doubt(
-    sloppy_place: RemotePlace, sloppy: Sloppy, monkeypatch: pytest.MonkeyPatch
+    sloppy_place: Place, sloppy: Sloppy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("agent.directory.remote.caller.READ_BACK", 0.05)
     monkeypatch.setattr("agent.directory.remote.unfinished.READ_BACK", 0.05)
@@ -376,7 +371,7 @@ def test_a_remote_that_is_down_is_not_asked_about_each_call_in_doubt(
 
 
 def test_one_account_that_cannot_be_read_keeps_no_other_call_in_doubt(
-    sloppy_place: RemotePlace, sloppy: Sloppy, monkeypatch: pytest.MonkeyPatch
+    sloppy_place: Place, sloppy: Sloppy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("agent.directory.remote.caller.READ_BACK", 0.05)
     users = [linked(sloppy_place, f"p{number}@example.com", number) for number in range(2)]
@@ -393,7 +388,7 @@ def test_one_account_that_cannot_be_read_keeps_no_other_call_in_doubt(
 
 
 def test_another_agents_call_that_may_still_arrive_is_waited_for(
-    sloppy_place: RemotePlace, sloppy: Sloppy, monkeypatch: pytest.MonkeyPatch
+    sloppy_place: Place, sloppy: Sloppy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("agent.directory.remote.caller.READ_BACK", 0.2)
     user = linked(sloppy_place)
@@ -411,7 +406,7 @@ def test_another_agents_call_that_may_still_arrive_is_waited_for(
 
 
 def test_an_owner_whose_end_is_in_doubt_counts_as_gone(
-    sloppy_place: RemotePlace, sloppy: Sloppy, monkeypatch: pytest.MonkeyPatch
+    sloppy_place: Place, sloppy: Sloppy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("agent.directory.remote.caller.READ_BACK", 0.2)
     first, second = (sloppy_place.owner(name) for name in OWNERS)
@@ -427,7 +422,7 @@ def test_an_owner_whose_end_is_in_doubt_counts_as_gone(
     assert not sloppy_place.change(second, active=False).user.active
 
 
-def test_a_process_that_stood_still_does_not_send_what_was_given_up(sloppy_place: RemotePlace, sloppy: Sloppy) -> None:
+def test_a_process_that_stood_still_does_not_send_what_was_given_up(sloppy_place: Place, sloppy: Sloppy) -> None:
     user = linked(sloppy_place)
 
     def gave_up(*_: object) -> None:
@@ -455,7 +450,7 @@ def test_a_process_that_stood_still_does_not_send_what_was_given_up(sloppy_place
 # F-22: a yes that means nothing
 
 
-def test_f22_a_yes_that_did_nothing_is_a_failure(sloppy_place: RemotePlace, sloppy: Sloppy) -> None:
+def test_f22_a_yes_that_did_nothing_is_a_failure(sloppy_place: Place, sloppy: Sloppy) -> None:
     user = linked(sloppy_place)
 
     def lie(server: Sloppy, call: Call) -> Reply | None:
@@ -471,16 +466,16 @@ def test_f22_a_yes_that_did_nothing_is_a_failure(sloppy_place: RemotePlace, slop
         sloppy_place.change(user, active=False)
     assert (deactivations(sloppy_place), open_intents(sloppy_place)) == (1, 1)
     assert sloppy_place.directory.read_back(sloppy_place.now + OVER) == 0
-    assert sloppy_place.journal("failed") == ["update", "deactivate"]
+    assert sloppy_place.verbs("failed") == ["update", "deactivate"]
     assert (deactivations(sloppy_place), open_intents(sloppy_place)) == (0, 0)
     assert sloppy_place.get(user).active
 
 
-def test_f22_a_create_that_made_nobody_is_a_failure(sloppy_place: RemotePlace, sloppy: Sloppy) -> None:
+def test_f22_a_create_that_made_nobody_is_a_failure(sloppy_place: Place, sloppy: Sloppy) -> None:
     sloppy.scripted = lambda _, call: Reply(201, {**call.body, "id": "ghost"}) if call.method == "POST" else None
     with pytest.raises(NotDone):
         linked(sloppy_place)
-    assert sloppy_place.journal("failed") == ["create"]
+    assert sloppy_place.verbs("failed") == ["create"]
     with sloppy_place.store.read() as conn:
         assert conn.execute(text("select count(*) from remote_links")).scalar_one() == 0
 
@@ -505,7 +500,7 @@ def test_f22_a_slow_remote_ends_with_the_call_s_own_time_out(sqlite_store: Store
         place.remote.client.close()
 
 
-def test_a_push_is_answered_with_what_the_remote_really_keeps(sloppy_place: RemotePlace, sloppy: Sloppy) -> None:
+def test_a_push_is_answered_with_what_the_remote_really_keeps(sloppy_place: Place, sloppy: Sloppy) -> None:
     """A remote that doesn't know an attribute drops it; that is no failure of the push, and nothing is pretended."""
     user = linked(sloppy_place)
     sloppy.scripted = lambda server, call: (
@@ -518,7 +513,7 @@ def test_a_push_is_answered_with_what_the_remote_really_keeps(sloppy_place: Remo
 # F-23: a list that lags behind
 
 
-def test_f23_the_agents_own_write_outweighs_a_list_that_lags(sloppy_place: RemotePlace, sloppy: Sloppy) -> None:
+def test_f23_the_agents_own_write_outweighs_a_list_that_lags(sloppy_place: Place, sloppy: Sloppy) -> None:
     import copy
 
     user = linked(sloppy_place)
@@ -532,7 +527,7 @@ def test_f23_the_agents_own_write_outweighs_a_list_that_lags(sloppy_place: Remot
     assert sloppy_place.directory.find(user_name_key="new@example.com") == made
 
 
-def test_f23_what_somebody_else_wrote_after_the_agent_is_what_counts(sloppy_place: RemotePlace, sloppy: Sloppy) -> None:
+def test_f23_what_somebody_else_wrote_after_the_agent_is_what_counts(sloppy_place: Place, sloppy: Sloppy) -> None:
     user = linked(sloppy_place)
     sloppy.users[user.id]["meta"]["lastModified"] = "2026-11-24T12:00:00Z"
     sloppy_place.change(user, title="Clerk")
@@ -599,12 +594,12 @@ def test_a_person_s_whole_life_on_either_database(
         assert deactivations(place) == 1
         assert place.post("ann@example.com", okta=okta_id(1)).user.id == user.id
         assert place.directory.find(okta_id=okta_id(1)) == place.get(user)
-        assert place.journal("applied") == ["create", "update", "protect", "unprotect", "deactivate", "reactivate"]
-        assert place.journal("failed") == ["deactivate"]
+        assert place.verbs("applied") == ["create", "update", "protect", "unprotect", "deactivate", "reactivate"]
+        assert place.verbs("failed") == ["deactivate"]
         place.remote.client.close()
 
 
-def test_a_create_whose_name_is_taken_before_its_call_arrives_is_stale(scim2_place: RemotePlace) -> None:
+def test_a_create_whose_name_is_taken_before_its_call_arrives_is_stale(scim2_place: Place) -> None:
     place = scim2_place
     profile: dict[str, Any] = {"userName": "new@example.com", EMAIL_PATH: "new@example.com"}
     new = action(1, ActionKind.CREATE, "new@example.com", okta="00u1", **profile)
@@ -620,9 +615,7 @@ def test_a_create_whose_name_is_taken_before_its_call_arrives_is_stale(scim2_pla
     assert place.directory.get(somebody["id"]) is not None
 
 
-def test_a_409_to_a_create_that_nobody_is_the_reason_for_is_a_failure(
-    sloppy_place: RemotePlace, sloppy: Sloppy
-) -> None:
+def test_a_409_to_a_create_that_nobody_is_the_reason_for_is_a_failure(sloppy_place: Place, sloppy: Sloppy) -> None:
     place = sloppy_place
     profile: dict[str, Any] = {"userName": "new@example.com", EMAIL_PATH: "new@example.com"}
     new = action(1, ActionKind.CREATE, "new@example.com", okta="00u1", **profile)

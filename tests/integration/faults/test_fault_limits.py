@@ -20,9 +20,9 @@ from agent.settings import DatabaseSettings, OktaSettings, Settings
 from agent.store import alarms
 from agent.store.engine import Store
 from agent.store.tables import users
-from support.directory_world import World, assert_whole
 from support.forks import Warm
 from support.invariants import check
+from support.place import Place, assert_whole
 from support.pusher import ROOMY, Pusher, new_key
 from support.receiver import deactivation
 from support.world import open_world
@@ -36,7 +36,7 @@ def test_f07_a_log_that_was_cut_off_anywhere_opens_with_what_was_committed_befor
     sqlite_store: Store, tmp_path: Path
 ) -> None:
     """What a power cut leaves: the database as it was last synced, and some beginning of its log."""
-    world = World(sqlite_store, Settings())
+    world = Place(sqlite_store, Settings())
     names = [world.post(f"p{n}@example.com", okta=f"00u{n:017d}").user.user_name for n in range(30)]
     file = Path(sqlite_store.engine.url.database or "")
     before, log = tmp_path / "before.db", tmp_path / "log"
@@ -60,7 +60,7 @@ def test_f07_a_log_that_was_cut_off_anywhere_opens_with_what_was_committed_befor
 def test_f15_a_clock_that_jumps_neither_empties_the_windows_nor_fills_them_for_ever(
     sqlite_store: Store, jump: timedelta
 ) -> None:
-    world = World(sqlite_store, Settings())
+    world = Place(sqlite_store, Settings())
     people = world.managed(10)
     for person in people[:2]:
         world.change(person, active=False)

@@ -20,7 +20,7 @@ from agent.model.errors import StoreError, StoreUnavailable
 from agent.settings import DatabaseSettings, Settings
 from agent.store.engine import Store
 from agent.store.tables import cursors
-from support.directory_world import assert_whole
+from support.place import assert_whole
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 

@@ -155,9 +155,9 @@ def test_of_many_takers_one_gets_it(database: DatabaseSettings) -> None:
 def test_a_stale_fence_stops_a_guarded_write(store: Store) -> None:
     from agent.model.codes import Source
     from agent.settings import Settings
-    from support.directory_world import ROOMY, World
+    from support.place import ROOMY, Place
 
-    world = World(store, Settings(guard=ROOMY))
+    world = Place(store, Settings(guard=ROOMY))
     (user,) = world.managed()
     held = acquire(store, "a")
     assert held is not None

@@ -1,6 +1,8 @@
-"""For tests: a directory with its clock, and short ways to push, reconcile and look."""
+"""A directory of either backend with its clock, and short ways to push, write and look."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from itertools import count
 from typing import Any
@@ -12,16 +14,24 @@ from sqlalchemy import Connection, func, select
 
 from agent.directory import rows
 from agent.directory.backend import AccountChange
-from agent.directory.port import Draft, WriteContext, Written
+from agent.directory.port import Acts, Draft, WriteContext, Written
+from agent.directory.remote.directory import RemoteDirectory
+from agent.directory.remote.unfinished import OWN_GRACE
 from agent.directory.sql import SqlDirectory
-from agent.model.codes import RefusalCode, Source
+from agent.model.codes import ActionKind, RefusalCode, Source
 from agent.model.errors import Refused
-from agent.model.users import DirectoryUser, MultiValue, Origin, Profile, Role
-from agent.settings import GuardSettings, Settings
-from agent.store import account, alarms, attention, seal, windows
+from agent.model.plan import Action, Change, Plan
+from agent.model.users import DirectoryUser, MultiValue, Name, Origin, Profile, Role
+from agent.settings import DirectorySettings, GuardSettings, Settings
+from agent.store import account, alarms, attention, plans, runs, seal, windows
 from agent.store.engine import Store
 from agent.store.tables import journal
+from support.remotes import QUICK, Remote
 
+#: directory.owners of every remote place; nobody has these names until a test makes them.
+OWNERS = ("owner1@example.com", "owner2@example.com")
+#: How long after a test's ``now`` no call of this agent's that a test made can still arrive.
+OVER = OWN_GRACE + timedelta(minutes=1)
 START = datetime(2026, 11, 24, 12, tzinfo=UTC)
 #: Limits that no test meets by accident.
 ROOMY = GuardSettings(
@@ -33,19 +43,57 @@ def okta_id(number: int) -> str:
     return f"00u{number:017d}"
 
 
-class World:
-    """One directory with its clock. What is expected to be refused answers the code."""
+def email(name: str) -> Profile:
+    return Profile(
+        name=Name(given_name="Ann", family_name="Lee"), emails=(MultiValue(value=name, type="work", primary=True),)
+    )
 
-    def __init__(self, store: Store, settings: Settings) -> None:
-        self.store = store
-        self.settings = settings
-        self.directory = SqlDirectory(store, settings)
-        self.now = START
+
+def draft(name: str, /, *, okta: str | None = None, active: bool = True, **profile: Any) -> Draft:
+    return Draft(user_name=name, profile=replace(email(name), **profile), active=active, okta_id=okta)
+
+
+def action(
+    n: int,
+    kind: ActionKind,
+    login: str,
+    *,
+    of: DirectoryUser | None = None,
+    okta: str | None = None,
+    needs: tuple[int, ...] = (),
+    **after: Any,
+) -> Action:
+    """``of``: the account as the plan saw it; ``after``: what each path is to become."""
+    return Action(
+        n=n,
+        kind=kind,
+        login=login,
+        directory_id=of and of.id,
+        okta_id=of.okta_id if of else okta,
+        version=of and of.version,
+        changes={path: Change(before=None, after=value) for path, value in after.items()},
+        needs=needs,
+    )
+
+
+class Place:
+    """One directory, its store and its clock. What is expected to be refused answers the code.
+
+    With a ``remote`` that is OpsHelm, and ``local`` is what people do there behind the agent's back.
+    """
+
+    def __init__(self, store: Store, settings: Settings, remote: Remote | None = None) -> None:
+        self.store, self.settings, self.remote = store, settings, remote
+        self.now = START if remote is None else datetime.now(UTC)
+        self.directory = SqlDirectory(store, settings) if remote is None else self._remote_directory()
         self._numbers = count(1)
 
-    def with_settings(self, **sections: Any) -> "World":
+    def _remote_directory(self) -> RemoteDirectory:
+        return RemoteDirectory(self.store, self.settings, clock=lambda: self.now, pace=QUICK)
+
+    def with_settings(self, **sections: Any) -> "Place":
         """The same database under other settings."""
-        other = World(self.store, Settings(**{"guard": ROOMY, **sections}))
+        other = Place(self.store, Settings(**{"guard": ROOMY, **sections}))
         other.now, other._numbers = self.now, self._numbers
         return other
 
@@ -54,17 +102,15 @@ class World:
     def context(self, source: Source = Source.PUSH, **more: Any) -> WriteContext:
         return WriteContext(actor="tester", source=source, **more)
 
-    def draft(self, name: str, /, *, okta: str | None = None, active: bool = True, **profile: Any) -> Draft:
-        values = {"emails": (MultiValue(value=name, type="work", primary=True),), **profile}
-        return Draft(user_name=name, profile=Profile(**values), active=active, okta_id=okta)
+    def post(self, name: str, /, *, okta: str | None = None, source: Source = Source.PUSH, **more: Any) -> Written:
+        return self.directory.create(draft(name, okta=okta, **more), self.context(source), self.now).result(30)
 
-    def post(self, name: str, /, *, okta: str | None = None, active: bool = True, **profile: Any) -> Written:
-        wanted = self.draft(name, okta=okta, active=active, **profile)
-        return self.directory.create(wanted, self.context(), self.now).result(10)
+    def change(self, user: DirectoryUser, **more: Any) -> Written:
+        return self.begin_change(user, **more).result(30)
 
-    def change(
+    def begin_change(
         self, user: DirectoryUser, *, source: Source = Source.PUSH, version: int | None = None, **changes: Any
-    ) -> Written:
+    ) -> "Future[Written]":
         """``changes``: user_name, active, okta_id, active_said; anything else is the profile's. Renames take the e-mail along."""
         context = {name: changes.pop(name) for name in ("exempt", "suspended", "fence") if name in changes}
 
@@ -76,10 +122,9 @@ class World:
             base = Draft(user_name=before.user_name, profile=replace(before.profile, **profile), active=before.active)
             return replace(base, **own)
 
-        made = self.directory.modify(
+        return self.directory.modify(
             user.id, wanted, self.context(source, **context), self.now, expected_version=version
         )
-        return made.result(10)
 
     def delete(self, user: DirectoryUser) -> Written:
         return self.directory.remove(user.id, self.context(), self.now).result(10)
@@ -93,12 +138,17 @@ class World:
 
     def local(self, name: str = "", *, role: Role = Role.MEMBER, **fields: Any) -> DirectoryUser:
         """An account as OpsHelm itself has it; fields as of DirectoryUser."""
+        if self.remote is not None:
+            made = self.remote.post(name, name={"givenName": "Ann", "familyName": "Lee"})
+            found = self.directory.get(made["id"])
+            assert found is not None
+            return found
         number = next(self._numbers)
         name = name or f"local{number}@example.com"
         values: dict[str, Any] = {
             "id": f"local-{number}",
             "user_name": name,
-            "profile": Profile(emails=(MultiValue(value=name, type="work", primary=True),)),
+            "profile": email(name),
             "active": True,
             "created": self.now,
             "updated": self.now,
@@ -107,6 +157,13 @@ class World:
         }
         user = DirectoryUser(**{**values, **fields})
         return self.directory.add(user, self.context(Source.CLI), self.now)
+
+    def owner(self, name: str) -> DirectoryUser:
+        """Managed; ``name`` is one of OWNERS."""
+        okta = f"00u{name[:8]}"
+        if self.remote is not None:
+            return self.post(name, okta=okta).user
+        return self.change(self.local(name, role=Role.OWNER), okta_id=okta).user
 
     def managed(self, count: int = 1, **fields: Any) -> list[DirectoryUser]:
         """Accounts that Okta has made."""
@@ -126,6 +183,31 @@ class World:
     def later(self, **duration: float) -> None:
         self.now += timedelta(**duration)
 
+    def acts(self) -> Acts:
+        return self.directory.operator(actor="operator", reason="test", now=self.now)
+
+    def plan(self, actions: Sequence[Action]) -> int:
+        plan = Plan(actions=tuple(actions), population=len(actions), source_size=len(actions), created=self.now)
+
+        def work(conn: Connection) -> int:
+            request = runs.RunRequest(kind="sweep", trigger="cli", actor="tester", dry=False)
+            run_id = runs.start(conn, request, self.now)
+            return plans.save(conn, run_id=run_id, kind="sweep", plan=plan, expires=self.now + timedelta(days=1))
+
+        return self.store.write(work)
+
+    def carry_out(self, plan_id: int, actions: Sequence[Action]) -> dict[int, str]:
+        """What became of each, by its number."""
+        context = self.context(Source.SWEEP)
+        ended = self.directory.batches().write(plan_id, actions, lambda _: context, self.now)
+        return {one.n: one.state.value for one in ended}
+
+    def states(self, plan_id: int) -> dict[int, str]:
+        with self.store.read() as conn:
+            stored = plans.get(conn, plan_id)
+        assert stored is not None
+        return {one.n: one.state.value for one in stored.plan.actions}
+
     # Looking
 
     def get(self, user: DirectoryUser) -> DirectoryUser:
@@ -137,6 +219,9 @@ class World:
         wanted = select(journal).order_by(journal.c.id)
         with self.store.read() as conn:
             return list(conn.execute(wanted if kind is None else wanted.where(journal.c.kind == kind)))
+
+    def verbs(self, kind: str) -> list[str]:
+        return [row.verb for row in self.journal(kind)]
 
     def last(self) -> Any:
         return self.journal()[-1]
@@ -192,3 +277,24 @@ def _pages(conn: Connection) -> Iterator[tuple[int, list[DirectoryUser]]]:
         if not found:
             return
         yield seq, found
+
+
+def remote_settings(remote: Remote, guard: GuardSettings = ROOMY, **directory: Any) -> Settings:
+    values = {
+        "backend": "scim",
+        "base_url": remote.url,
+        "api_key": remote.key,
+        "owners": OWNERS,
+        "max_per_second": 100_000.0,
+        "page_size": 7,
+    }
+    return Settings(directory=DirectorySettings(**(values | directory)), guard=guard)
+
+
+@contextmanager
+def remote_place(store: Store, remote: Remote, guard: GuardSettings = ROOMY, **directory: Any) -> Iterator[Place]:
+    place = Place(store, remote_settings(remote, guard, **directory), remote)
+    try:
+        yield place
+    finally:
+        place.directory.close()
