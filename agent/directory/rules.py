@@ -14,13 +14,14 @@ a bound externalId stays                        push; reconcile unless a person 
 an owner's userName and e-mail stay             push (unless policy), reconcile unless a person approved it
 roles are given by people                       push, reconcile, import
 userName and e-mail follow OpsHelm's rules      all, where they change or the account becomes active
+externalId and profile stay within bounds       all, where they change
 ==============================================  =================================================================
 """
 
 from agent.directory.port import WriteContext
 from agent.directory.scope import Policy
 from agent.directory.transition import OKTA
-from agent.model import usernames
+from agent.model import bounds, usernames
 from agent.model.codes import RefusalCode, Source
 from agent.model.errors import Refused
 from agent.model.users import DirectoryUser, Origin, Role
@@ -39,6 +40,7 @@ def check(
         _owner_identity(before, after, context, policy)
     _role(before, after, context)
     _names(before, after, policy)
+    _bounds(before, after, policy)
 
 
 def identity_changes(before: DirectoryUser, after: DirectoryUser) -> bool:
@@ -130,6 +132,16 @@ def _role(before: DirectoryUser | None, after: DirectoryUser, context: WriteCont
 def _names(before: DirectoryUser | None, after: DirectoryUser, policy: Policy) -> None:
     if not _same_names(before, after):
         user_name(after.user_name, policy, active=after.active)
+
+
+def _bounds(before: DirectoryUser | None, after: DirectoryUser, policy: Policy) -> None:
+    found = None
+    if after.okta_id is not None and (before is None or before.okta_id != after.okta_id):
+        found = bounds.external_id_problem(after.okta_id)
+    if found is None and (before is None or before.profile != after.profile):
+        found = bounds.profile_problem(after.profile, policy.receiver.bounds)
+    if found is not None:
+        raise Refused(RefusalCode.INVALID_VALUE, f"{found} Nothing was changed.")
 
 
 def user_name(name: str, policy: Policy, *, active: bool) -> None:

@@ -17,7 +17,6 @@ local with an Okta id that this org hasn't       nothing; finding unknown_owner
 Inactive accounts are not asked about, but for those that are inactive only because of a suspension.
 """
 
-import re
 from enum import StrEnum
 
 from msgspec import Struct
@@ -25,10 +24,9 @@ from msgspec.structs import replace
 
 from agent.model.cases import Case, CaseRow, CurrentAccount, adoption, deactivation
 from agent.model.codes import FindingCode, HeldCode
+from agent.model.okta import is_okta_id
 from agent.model.plan import Finding
 from agent.model.users import Origin
-
-_OKTA_ID = re.compile(r"00u[0-9A-Za-z]{17}")
 
 
 class AbsenceAnswer(StrEnum):
@@ -57,11 +55,6 @@ class Proof(Struct, frozen=True, kw_only=True):
     okta_id: str | None = None
     #: Ended only by policy.suspended.
     suspended: bool = False
-
-
-def is_okta_id(text: str | None) -> bool:
-    """Has the shape of an Okta user id."""
-    return bool(text and _OKTA_ID.fullmatch(text))
 
 
 def concerns(account: CurrentAccount) -> bool:

@@ -6,6 +6,7 @@ kept from the garbage collector (``gc=False``): it would walk over them at every
 Sources: Okta's API reference for applications' users, users and applications.
 """
 
+import re
 from datetime import datetime
 from typing import Annotated, Any
 
@@ -18,10 +19,17 @@ Moment = Annotated[datetime, Meta(tz=True)]
 Identity = Annotated[str, Meta(min_length=1)]
 
 
+_USER_ID = re.compile(r"00u[0-9A-Za-z]{17}")
+
 NO_PROFILE = Raw(b"null")
 
 #: Stands where Okta's own status would, of somebody who can't be read; unknown to every rule, so the person is left alone.
 UNREADABLE = "UNREADABLE"
+
+
+def is_okta_id(text: str | None) -> bool:
+    """Has the shape of an Okta user id. Anything else in its place may be read as a login, and be somebody else's."""
+    return bool(text and _USER_ID.fullmatch(text))
 
 
 class Credentials(Struct, frozen=True, kw_only=True, gc=False, rename="camel"):

@@ -3,7 +3,7 @@
 =====================================  ======================================================================
 rule                                   when it applies
 =====================================  ======================================================================
-not blank, at most 255 characters      always
+not blank, at most 255 characters      always; and at most 1,024 bytes in the form that it is compared in
 no control, format or separator signs  always: they hide in lists, logs and mail headers; so does any white space
 ASCII only                             ``ascii_only``, where the result is active
 an e-mail address                      ``is_email``, where the result is active
@@ -18,6 +18,7 @@ import unicodedata
 
 from msgspec import Struct
 
+from agent.model.bounds import MAX_KEY
 from agent.model.codes import RefusalCode
 from agent.model.users import identity_key
 
@@ -51,6 +52,12 @@ def form_problem(user_name: str, rules: NameRules, *, active: bool) -> Problem |
     if len(user_name) > MAX_LENGTH:
         return (RefusalCode.INVALID_USER_NAME, f"userName has {len(user_name)} characters; the limit is {MAX_LENGTH}.")
     if not _PLAIN.fullmatch(user_name):
+        size = len(identity_key(user_name).encode(errors="replace"))
+        if size > MAX_KEY:
+            return (
+                RefusalCode.INVALID_USER_NAME,
+                f"userName has {size} bytes, as it is compared; the limit is {MAX_KEY}.",
+            )
         hidden = next((c for c in user_name if unicodedata.category(c)[0] in _HIDDEN), None)
         if hidden is not None:
             return (

@@ -17,7 +17,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from agent.model.errors import ConfigError, OktaNotFound, OktaRejected, OktaUnreachable, Unaddressable
-from agent.model.okta import App, AppUser, EventHook, LogEvent, OktaUser, Person
+from agent.model.okta import App, AppUser, EventHook, LogEvent, OktaUser, Person, is_okta_id
 from agent.model.people import login_key
 from agent.model.users import identity_key
 from agent.okta_org import calls
@@ -253,6 +253,8 @@ class OktaOrg:
 
     async def _person(self, okta_id: str, allowance: CallAllowance) -> Person:
         app_id = self._app_id
+        if not is_okta_id(okta_id):
+            raise Unaddressable(f'"{okta_id}" is not an id of Okta.')
         try:
             app_user = (await self._caller.fetch(calls.app_user(app_id, okta_id), allowance)).value
         except OktaNotFound:

@@ -15,6 +15,7 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from agent.model.absence import AbsenceAnswer, Proof
+from agent.model.bounds import MAX_KEY
 from agent.model.cases import CurrentAccount, Want
 from agent.model.codes import FindingCode
 from agent.model.desired import Desired, DesiredRow, DesiredRules, Wanted, desire, user_status
@@ -23,7 +24,7 @@ from agent.model.guard import GuardLimits, is_disproved
 from agent.model.mapping import Mapping
 from agent.model.okta import NO_PROFILE, UNREADABLE, AppUser, Person
 from agent.model.plan import Finding
-from agent.model.usernames import NameRules
+from agent.model.usernames import MAX_LENGTH, NameRules
 from agent.model.users import identity_key
 from agent.okta_org.org import OktaOrg
 from agent.runs.frame import Progress
@@ -83,9 +84,12 @@ class Projector(Struct, frozen=True, kw_only=True):
         except UNDECODABLE:
             app_user = replace(app_user, status=UNREADABLE, profile=NO_PROFILE)
             projected = self.mapping.project_wanted(app_user)
-        wanted = desire(app_user, status, now, self.rules)
         user_name = app_user.user_name
         key = identity_key(user_name)
+        if len(user_name) > MAX_LENGTH or len(key.encode()) > MAX_KEY:
+            # No account can have it, so nobody is made, renamed or ended by it.
+            app_user = replace(app_user, status=UNREADABLE)
+        wanted = desire(app_user, status, now, self.rules)
         email, email_key = user_name, key
         finding = None
         given = projected.email

@@ -12,6 +12,7 @@ import msgspec
 from msgspec import UNSET, Struct
 
 from agent.model.attributes import Attribute
+from agent.model.bounds import external_id_problem
 from agent.model.mapping import as_text
 from agent.model.users import Profile
 from agent.scim.errors import invalid_value
@@ -20,9 +21,6 @@ from agent.scim.schema import CORE_URN, SUBS, WRITABLE
 #: Who is meant is never guessed from what is no text.
 _NAMES = (("userName",), ("externalId",))
 _BOOLEANS = {"true": True, "false": False}
-#: Longer ones are no id of any identity provider, and the column ends there.
-MAX_EXTERNAL_ID = 255
-
 
 #: An attribute's name, inside the names of what it is part of.
 Place = tuple[str, ...]
@@ -69,8 +67,9 @@ def read(value: Mapping[str, Any]) -> Body:
     clean = _object(value, WRITABLE, (), no_text)
     user_name = clean.pop("userName", "")
     okta_id = clean.pop("externalId", None)
-    if okta_id is not None and (len(okta_id) > MAX_EXTERNAL_ID or not okta_id.isprintable()):
-        raise invalid_value(f"externalId must have at most {MAX_EXTERNAL_ID} characters, all of them visible.")
+    wrong = None if okta_id is None else external_id_problem(okta_id)
+    if wrong is not None:
+        raise invalid_value(wrong)
     active = clean.pop("active", None)
     profile = msgspec.convert(clean, Profile)
     return Body(user_name=user_name, okta_id=okta_id, active=active, profile=profile, no_text=tuple(no_text))

@@ -68,14 +68,14 @@ def _require_shallow(body: bytes) -> None:
             depth -= 1
 
 
-def _require_text(value: Any) -> None:
+def _require_text(value: Any, place: str = "The body") -> None:
     if isinstance(value, str):
         if "\x00" in value or any("\ud800" <= c <= "\udfff" for c in value):
-            raise invalid_value("The body holds a NUL or half a surrogate pair, which is no text.")
+            raise invalid_value(f"{place} holds a NUL or half a surrogate pair, which is no text.")
     elif isinstance(value, dict):
         for key, item in value.items():
             _require_text(key)
-            _require_text(item)
+            _require_text(item, key if place == "The body" else f"{place}.{key}")
     elif isinstance(value, list):
         for item in value:
-            _require_text(item)
+            _require_text(item, place)

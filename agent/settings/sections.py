@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from agent.model.bounds import Bounds
 from agent.model.usernames import NameRules
 from agent.settings.values import Duration, Interval, Period, Table, TextList
 
@@ -127,10 +128,18 @@ class ReceiverSettings(Section):
     """Refuse userNames with characters outside ASCII (look-alikes)."""
     max_waiting: Annotated[int, Field(ge=1)] = 1000
     """Writes that may wait at once; more get 429."""
+    max_values: Annotated[int, Field(ge=1, le=1000)] = 100
+    """Values in one list of an account (e-mails, addresses); each is a row that every write and search of it costs."""
+    max_text: Annotated[int, Field(ge=255, le=100_000)] = 8192
+    """Characters in one value of an account; a page of 1,000 people is held in memory whole."""
 
     @property
     def names(self) -> NameRules:
         return NameRules(is_email=self.username_is_email, ascii_only=self.ascii_usernames)
+
+    @property
+    def bounds(self) -> Bounds:
+        return Bounds(values=self.max_values, text=self.max_text)
 
 
 class ScheduleSettings(Section):

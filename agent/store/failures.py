@@ -99,7 +99,8 @@ def _classify_postgresql(cause: psycopg.Error) -> tuple[Failure, str]:
             # A server that went away may be back already, or another one may have taken over.
             again = state.startswith(("57P", "08"))
             return (Failure.RETRY if again else Failure.LATER), f"{words} ({state})"
-    if isinstance(cause, psycopg.OperationalError) or not state:
+    # 54: a value that is larger than an index or a row can hold; no second try and no waiting makes it smaller.
+    if (isinstance(cause, psycopg.OperationalError) and not state.startswith("54")) or not state:
         return Failure.RETRY, "the connection to the database was lost"
     return Failure.BUG, f"{cause} ({state})"
 

@@ -14,35 +14,39 @@ APP_BODY = {"id": APP, "name": "oin_x", "label": "OpsHelm", "status": "ACTIVE", 
 NOT_FOUND = Say(404, okta_error("E0000007", "Not found: Resource not found: 00u1 (AppUser)"))
 
 
+def okta_id(number: int) -> str:
+    return f"00u{number:017d}"
+
+
 def okta_user(number: int, status: str = "ACTIVE") -> dict:
-    return {"id": f"00u{number}", "status": status, "profile": {"login": f"p{number}@example.com"}}
+    return {"id": okta_id(number), "status": status, "profile": {"login": f"p{number}@example.com"}}
 
 
 def embedded(number: int, status: str = "ACTIVE", **more) -> dict:
-    return person(number, _embedded={"user": okta_user(number, status)}, **more)
+    return person(number, id=okta_id(number), _embedded={"user": okta_user(number, status)}, **more)
 
 
 def test_one_call_brings_the_app_user_and_the_okta_user(server, org):
-    server.say(f"{APP_PATH}/users/00u1?expand=user", Say(body=embedded(1, "SUSPENDED")))
-    found = org.person("00u1")
+    server.say(f"{APP_PATH}/users/{okta_id(1)}?expand=user", Say(body=embedded(1, "SUSPENDED")))
+    found = org.person(okta_id(1))
     assert found.app_user.external_id == "d1"
     assert found.okta_user.status == "SUSPENDED"
 
 
 def test_absence_is_a_404_while_the_app_answers(server, org):
-    server.say(f"{APP_PATH}/users/00u1", NOT_FOUND)
+    server.say(f"{APP_PATH}/users/{okta_id(1)}", NOT_FOUND)
     server.say(APP_PATH, Say(body=APP_BODY))
-    server.say("/api/v1/users/00u1", Say(body=okta_user(1, "DEPROVISIONED")))
-    found = org.person("00u1")
+    server.say(f"/api/v1/users/{okta_id(1)}", Say(body=okta_user(1, "DEPROVISIONED")))
+    found = org.person(okta_id(1))
     assert found.app_user is None
     assert found.okta_user.status == "DEPROVISIONED"
 
 
 def test_somebody_whom_the_org_does_not_know_either(server, org):
-    server.say(f"{APP_PATH}/users/00u1", NOT_FOUND)
+    server.say(f"{APP_PATH}/users/{okta_id(1)}", NOT_FOUND)
     server.say(APP_PATH, Say(body=APP_BODY))
-    server.say("/api/v1/users/00u1", Say(404, okta_error("E0000007")))
-    found = org.person("00u1")
+    server.say(f"/api/v1/users/{okta_id(1)}", Say(404, okta_error("E0000007")))
+    found = org.person(okta_id(1))
     assert (found.app_user, found.okta_user) == (None, None)
 
 
@@ -55,59 +59,59 @@ def test_somebody_whom_the_org_does_not_know_either(server, org):
     ],
 )
 def test_without_the_app_a_404_proves_nothing(server, org, app, error):
-    server.say(f"{APP_PATH}/users/00u1", NOT_FOUND)
+    server.say(f"{APP_PATH}/users/{okta_id(1)}", NOT_FOUND)
     server.say(APP_PATH, app)
     with pytest.raises(error):
-        org.person("00u1")
+        org.person(okta_id(1))
 
 
 def test_a_404_of_a_gateway_proves_nothing(server, org):
-    server.rule(f"{APP_PATH}/users/00u1", lambda _asked: Say(404, b"<html>", json=False))
+    server.rule(f"{APP_PATH}/users/{okta_id(1)}", lambda _asked: Say(404, b"<html>", json=False))
     with pytest.raises(OktaUnreachable):
-        org.person("00u1")
+        org.person(okta_id(1))
 
 
 def test_an_answer_about_somebody_else_is_no_answer(server, org):
-    server.say(f"{APP_PATH}/users/00u1", Say(body=embedded(2)))
-    with pytest.raises(OktaUnreachable, match="00u2 when asked about 00u1"):
-        org.person("00u1")
+    server.say(f"{APP_PATH}/users/{okta_id(1)}", Say(body=embedded(2)))
+    with pytest.raises(OktaUnreachable, match=f"{okta_id(2)} when asked about {okta_id(1)}"):
+        org.person(okta_id(1))
 
 
 def test_an_unreadable_person_is_there_and_left_alone(server, org):
-    server.say(f"{APP_PATH}/users/00u1", Say(body=embedded(1, status=[])))
-    server.say("/api/v1/users/00u1", Say(body=okta_user(1)))
-    assert org.person("00u1").app_user.status == UNREADABLE
+    server.say(f"{APP_PATH}/users/{okta_id(1)}", Say(body=embedded(1, status=[])))
+    server.say(f"/api/v1/users/{okta_id(1)}", Say(body=okta_user(1)))
+    assert org.person(okta_id(1)).app_user.status == UNREADABLE
 
 
 def test_an_answer_without_the_embedded_user_is_completed(server, org):
-    server.say(f"{APP_PATH}/users/00u1", Say(body=person(1)))
-    server.say("/api/v1/users/00u1", Say(body=okta_user(1, "LOCKED_OUT")))
-    assert org.person("00u1").okta_user.status == "LOCKED_OUT"
+    server.say(f"{APP_PATH}/users/{okta_id(1)}", Say(body=person(1, id=okta_id(1))))
+    server.say(f"/api/v1/users/{okta_id(1)}", Say(body=okta_user(1, "LOCKED_OUT")))
+    assert org.person(okta_id(1)).okta_user.status == "LOCKED_OUT"
 
 
 def test_many_people_are_read_at_once_and_come_in_the_order_asked(server, org):
     for number in range(30):
         delay = 0.02 if number % 7 == 0 else 0
-        server.say(f"{APP_PATH}/users/00u{number}", Say(body=embedded(number), delay=delay))
-    asked = [f"00u{number}" for number in range(30)]
+        server.say(f"{APP_PATH}/users/{okta_id(number)}", Say(body=embedded(number), delay=delay))
+    asked = [okta_id(number) for number in range(30)]
     assert [found.okta_id for found in org.people(asked)] == asked
     assert 1 < server.most_open <= 8
 
 
 def test_one_failure_among_many_is_an_error(server, org):
     for number in range(5):
-        server.say(f"{APP_PATH}/users/00u{number}", Say(body=embedded(number)))
-    server.say(f"{APP_PATH}/users/00u5", Say(403, okta_error("E0000006")))
+        server.say(f"{APP_PATH}/users/{okta_id(number)}", Say(body=embedded(number)))
+    server.say(f"{APP_PATH}/users/{okta_id(5)}", Say(403, okta_error("E0000006")))
     with pytest.raises(OktaDenied):
-        list(org.people([f"00u{number}" for number in range(6)]))
+        list(org.people([okta_id(number) for number in range(6)]))
 
 
 def test_a_user_by_id_or_login(server, org):
     server.say("/api/v1/users/p1%40example.com", Say(body=okta_user(1)))
     server.say("/api/v1/users/p1@example.com", Say(body=okta_user(1)))
-    server.say("/api/v1/users/00u9", Say(404, okta_error("E0000007")))
-    assert org.user("p1@example.com").id == "00u1"
-    assert org.user("00u9") is None
+    server.say(f"/api/v1/users/{okta_id(9)}", Say(404, okta_error("E0000007")))
+    assert org.user("p1@example.com").id == okta_id(1)
+    assert org.user(okta_id(9)) is None
 
 
 @pytest.mark.parametrize("value", ["", "me", "..", ".", "a/b", "a b", "a%b"])
@@ -126,7 +130,7 @@ def test_people_are_found_whatever_case_and_however_new(server, org):
         return Say(body=calls[kind])
 
     server.rule("/api/v1/users", answer)
-    assert sorted(user.id for user in org.find_users_by(login="P@example.com")) == ["00u1", "00u2", "00u3"]
+    assert sorted(user.id for user in org.find_users_by(login="P@example.com")) == [okta_id(1), okta_id(2), okta_id(3)]
     assert all("profile.login%20eq" in target for target in server.targets())
     assert [user.id for user in org.find_users_by(email='a"b@example.com')]
     assert "profile.email%20eq%20%22a%5C%22b" in server.targets()[-1]
@@ -159,7 +163,7 @@ def test_an_org_without_an_id_is_an_error(server, org, body):
 def test_who_the_token_belongs_to_and_the_apps_schema(server, org):
     server.say("/api/v1/users/me", Say(body=okta_user(7)))
     server.say(f"/api/v1/meta/schemas/apps/{APP}/default", Say(body={"definitions": {"base": {}}}))
-    assert org.whoami().id == "00u7"
+    assert org.whoami().id == okta_id(7)
     assert org.app_schema() == {"definitions": {"base": {}}}
     assert org.token_scopes() is None
 

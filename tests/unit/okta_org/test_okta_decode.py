@@ -79,3 +79,22 @@ def test_an_unreadable_okta_user_keeps_its_login():
 
 def test_an_empty_page_is_a_page():
     assert pages(b" [] ") == []
+
+
+@pytest.mark.parametrize("poison", ["\\u0000", "\\ud800", "\\udc00x", "\\ud83d"])
+@pytest.mark.parametrize("place", ["profile", "userName", "status"])
+def test_what_is_no_text_costs_its_own_person_alone(poison: str, place: str) -> None:
+    bad = {"profile": {"profile": {"givenName": "@"}}, "userName": {"credentials": {"userName": "p1@"}}}.get(
+        place, {"status": "@"}
+    )
+    raw = body(app_user(1, **bad), app_user(2, profile={"givenName": "\N{GRINNING FACE}"}))
+    odd, fine = pages(raw.replace(b"@", poison.encode(), 1))
+    assert (odd.id, odd.external_id, odd.status) == ("00u1", "d1", UNREADABLE)
+    assert (fine.status, json.loads(bytes(fine.profile))) == ("PROVISIONED", {"givenName": "\N{GRINNING FACE}"})
+    assert "\x00" not in odd.user_name
+    assert odd.user_name.encode()
+
+
+def test_a_body_that_ends_early_is_no_page_however_odd_its_text() -> None:
+    with pytest.raises(UNDECODABLE):
+        pages(b'[{"id": "00u1", "status": "\\ud800"')
