@@ -42,11 +42,7 @@ def settings(org: SimulatedOrg) -> dict[str, str]:
         "OPSHELM_OKTA__APP_ID": org.app_id,
         "OPSHELM_OKTA__API_TOKEN": MARKS["API token"],
         "OPSHELM_OKTA__HOOK_SECRET": MARKS["hook secret"],
-        "OPSHELM_NOTIFY__WEBHOOK_SECRET": MARKS["webhook secret"],
-        "OPSHELM_NOTIFY__WEBHOOK_URL": f"http://127.0.0.1:9/{MARKS['webhook address']}",
-        "OPSHELM_NOTIFY__HEARTBEAT_URL": f"http://127.0.0.1:9/{MARKS['heartbeat address']}",
         "OPSHELM_DIRECTORY__API_KEY": MARKS["remote API key"],
-        "OPSHELM_DASHBOARD__CLIENT_SECRET": MARKS["client secret"],
         "OPSHELM_OKTA__MAX_RETRIES": "0",
         "OPSHELM_LOG__LEVEL": "debug",
     }
@@ -56,7 +52,14 @@ def wrong(env: Mapping[str, str]) -> list[dict[str, str]]:
     """Settings that are refused, or that can't work: what is said about them must not show what they hold."""
     database = f"postgresql://agent:{MARKS['database password']}@127.0.0.1:9/agent"
     key = {"OPSHELM_OKTA__CLIENT_ID": "0oaCLIENT", "OPSHELM_OKTA__PRIVATE_KEY": MARKS["private key"]}
+    notify = {
+        "OPSHELM_NOTIFY__WEBHOOK_SECRET": MARKS["webhook secret"],
+        "OPSHELM_NOTIFY__WEBHOOK_URL": f"http://127.0.0.1:9/{MARKS['webhook address']}",
+        "OPSHELM_NOTIFY__HEARTBEAT_URL": f"http://127.0.0.1:9/{MARKS['heartbeat address']}",
+        "OPSHELM_DASHBOARD__CLIENT_SECRET": MARKS["client secret"],
+    }
     return [
+        {**env, **notify},
         {**env, "OPSHELM_DATABASE__URL": database},
         {**env, "OPSHELM_DATABASE__URL": MARKS["database password"]},
         {**env, **key},
