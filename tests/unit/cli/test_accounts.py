@@ -17,8 +17,7 @@ Document = Callable[..., Any]
 def rows(folder: Path) -> list[dict[str, Any]]:
     store = Store.open(DatabaseSettings(url=f"sqlite:///{folder}/opshelm-agent.db"))
     try:
-        with store.read() as conn:
-            return list(seal.export(conn))
+        return list(seal.export(store.read))
     finally:
         store.close()
 

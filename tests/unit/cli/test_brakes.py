@@ -27,8 +27,7 @@ def store(folder: Path) -> Iterator[Store]:
 
 
 def verbs(store: Store) -> list[tuple[str, str]]:
-    with store.read() as conn:
-        return [(row["verb"], row["reason"]) for row in seal.export(conn)]
+    return [(row["verb"], row["reason"]) for row in seal.export(store.read)]
 
 
 def held_plan(store: Store) -> int:
