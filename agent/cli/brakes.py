@@ -73,7 +73,7 @@ def reject(invocation: Invocation, user: str, reason: str) -> None:
     by = signature(reason)
     with invocation.directory() as directory:
         person = find(directory, user)
-        directory.store.write(lambda conn: brakes.reject(conn, by, person.id))
+        directory.store.write(lambda conn: brakes.reject(conn, by, person))
     invocation.answer(
         "rejected",
         {"user": person.user_name, "directory_id": person.id},

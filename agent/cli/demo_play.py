@@ -96,22 +96,20 @@ def _drift_in_okta(stage: Stage, say: Narrator) -> None:
 def _drift_in_opshelm(stage: Stage, say: Narrator) -> None:
     say("And on the OpsHelm side, where nobody in Okta looks:")
     managed = [user for user in _everyone(stage) if user.managed]
-    acts = _acts(stage, "by hand")
-    acts.deactivate(managed[40].id)
+    _edit(stage, managed[40], active=False)
     say(f"- somebody deactivates {managed[40].user_name} by hand")
     for user in managed[50:53]:
-        _edit_title(stage, user)
+        _edit(stage, user, title="Chief Everything Officer")
     say("- somebody overwrites the titles of 3 people")
     say("- the two local accounts are still there; Okta knows nothing of them")
 
 
-def _edit_title(stage: Stage, user: DirectoryUser) -> None:
+def _edit(stage: Stage, user: DirectoryUser, *, active: bool = True, title: str | None = None) -> None:
+    """As somebody does it in OpsHelm's own dashboard, which the agent doesn't hear of."""
+
     def change(before: DirectoryUser) -> Draft:
-        return Draft(
-            user_name=before.user_name,
-            profile=replace(before.profile, title="Chief Everything Officer"),
-            active=before.active,
-        )
+        profile = before.profile if title is None else replace(before.profile, title=title)
+        return Draft(user_name=before.user_name, profile=profile, active=active)
 
     context = WriteContext(actor="operator demo", source=Source.CLI, reason="by hand")
     stage.agent.directory.modify(user.id, change, context, datetime.now(UTC)).result()

@@ -23,7 +23,11 @@ def as_json(status: StatusPage) -> dict[str, Any]:
             fields(a, "id", "directory_id", "count", "used", "expires", "reason") for a in status.allowances
         ],
         "refused_pushes": [
-            fields(push, "login", "directory_id", "okta_id", "first", "last", "tries", "rejected_at", "rejected_by")
+            {
+                **fields(push, "login", "directory_id", "okta_id", "tries", "decision", "decided_by"),
+                "first": push.since,
+                "last": push.last_found,
+            }
             for push in status.refused
         ],
         "held_plans": [
@@ -53,8 +57,8 @@ def as_text(status: StatusPage) -> str:
         for a in status.allowances
     ]
     lines += [
-        f"refused push: {clean(push.login)}, {push.tries} tries since {when(push.first)}"
-        f"{f', rejected by {push.rejected_by}' if push.rejected_at else ''}"
+        f"refused push: {clean(push.login)}, {push.tries} tries since {when(push.since)}"
+        f"{f', {push.decision.value} by {push.decided_by}' if push.decided_by else ''}"
         for push in status.refused
     ]
     lines += [

@@ -24,6 +24,7 @@ COMMANDS = {
     "plans": "plans:plans",
     "runs": "plans:runs",
     "findings": "plans:findings",
+    "holds": "holds:holds",
     "import": "imports:imports",
     "explain": "explain:explain",
     "users": "users:users",

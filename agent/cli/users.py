@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from msgspec import Struct
 
-from agent.cli.command import Invocation, group, now, operator, reason_option, required_reason
+from agent.cli.command import DurationType, Invocation, group, now, operator, reason_option, required_reason
 from agent.cli.people import by_id_option, find
 from agent.cli.render import clean, fields, shown, when
 from agent.model.users import DirectoryUser, Role, public_view
@@ -109,11 +109,23 @@ for _row in (
     ),
     AccountCommand(
         name="deactivate",
-        help="End the access of one account, local ones too; it becomes a member. The last active owner stays.",
-        example="ann@example.com --reason 'left, never in Okta'",
+        help="End the access of one account at once, and keep it ended: neither Okta's pushes nor a run give it back before "
+        "--until, or users reactivate. It becomes a member. The last active owner stays.",
+        example="ann@example.com --reason 'laptop stolen'",
+        options=[
+            click.option("--until", metavar="AGE", type=DurationType(), help="The block ends after that, as 8h, 7d.")
+        ],
         reason=required_reason,
-        act=lambda acts, user_id: acts.deactivate(user_id),
-        done="Deactivated",
+        act=lambda acts, user_id, until: acts.deactivate(user_id, until=now() + until if until else None),
+        done="Deactivated and blocked until: opshelm-agent users reactivate",
+    ),
+    AccountCommand(
+        name="reactivate",
+        help="Give access back to an account that users deactivate has ended, as a member, and end the block. "
+        "Whether Okta wants that too, the next run sees.",
+        example="ann@example.com --reason 'laptop found'",
+        act=lambda acts, user_id: acts.reactivate(user_id),
+        done="Reactivated",
     ),
     AccountCommand(
         name="link",
@@ -125,7 +137,7 @@ for _row in (
     ),
     AccountCommand(
         name="unlink",
-        help="Make it a local account again; Okta's runs leave it alone from now on.",
+        help="Make it a local account again; neither Okta's pushes nor a run link it, until users link does.",
         example="ann@example.com --reason 'linked to the wrong person'",
         act=lambda acts, user_id: acts.unlink(user_id),
         done="Unlinked",

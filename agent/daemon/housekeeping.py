@@ -13,7 +13,7 @@ import structlog
 
 from agent.model.errors import LeaseHeld
 from agent.settings import Settings
-from agent.store import account, alarms, keys, lease, overview, retention, seal, windows
+from agent.store import account, alarms, holds, keys, lease, overview, retention, seal, windows
 from agent.store.engine import Connection
 
 if TYPE_CHECKING:
@@ -80,18 +80,22 @@ class Housekeeping:
         _watch_keys(conn, now)
 
     def _watch_holds(self, conn: Connection, settings: Settings, now: datetime) -> None:
-        waiting = overview.held_plans(conn)
-        for plan in waiting:
-            waits = now - plan.created
-            if waits > settings.guard.held_alarm:
-                detail = (
-                    f"Plan {plan.id} has been held for {waits.total_seconds() / 3600:.0f} h. Leavers in it still have "
-                    f"access. Review: opshelm-agent plans show {plan.id}"
-                )
-                alarms.raise_alarm(conn, _HELD, _subject(plan.id), detail, now)
-        still = {_subject(plan.id) for plan in waiting}
+        """By the age of each person's hold, however often the plan that they wait in is made anew."""
+        holds.lapse(conn, now)
+        holds.forget(conn, now - holds.KEPT)
+        said = {}
+        for code, since in holds.oldest_waiting(conn).items():
+            said[code.value] = (since, f"holds list --code {code.value}")
+        for plan in overview.held_plans(conn):
+            if plan.held is not None:
+                said[f"plan {plan.id}"] = (plan.created, f"plans show {plan.id}")
+        late = {subject: value for subject, value in said.items() if now - value[0] > settings.guard.held_alarm}
+        for subject, (since, review) in late.items():
+            hours = (now - since).total_seconds() / 3600
+            detail = f"{subject}: somebody has waited for a decision for {hours:.0f} h. Leavers among those who wait still have access. Review: opshelm-agent {review}"
+            alarms.raise_alarm(conn, _HELD, subject, detail, now)
         for alarm in alarms.open_alarms(conn):
-            if alarm.code == _HELD and alarm.subject not in still:
+            if alarm.code == _HELD and alarm.subject not in late:
                 alarms.clear(conn, _HELD, alarm.subject, now)
 
     def _watch_sweeps(self, conn: Connection, settings: Settings, now: datetime) -> None:
@@ -125,7 +129,3 @@ def _watch_keys(conn: Connection, now: datetime) -> None:
         "Okta. Make the next one and put it into Okta's API integration: opshelm-agent keys roll NAME"
     )
     alarms.raise_alarm(conn, _KEY_ENDS, _KEYS, detail, now)
-
-
-def _subject(plan_id: int) -> str:
-    return f"plan {plan_id}"

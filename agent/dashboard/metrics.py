@@ -8,6 +8,7 @@ from prometheus_client.registry import Collector
 
 from agent.dashboard.status import StatusPage
 from agent.model.codes import ActionKind
+from agent.model.holds import Decision
 
 _PREFIX = "opshelm_agent_"
 
@@ -141,8 +142,15 @@ def _drift(status: StatusPage) -> Iterator[Metric]:
     for code, count in sorted(status.held.items()):
         held.add_metric([code.value], count)
     yield held
-    ages = [(status.at - stored.created).total_seconds() for stored in status.held_plans]
-    yield _gauge("held_oldest_age_seconds", "Age of the oldest held plan; 0 without one.", max(ages, default=0.0))
+    waiting = [hold.since for hold in status.holds if hold.decision is Decision.WAITING]
+    waiting += [stored.created for stored in status.held_plans if stored.held]
+    ages = [(status.at - since).total_seconds() for since in waiting]
+    yield _gauge("held_oldest_age_seconds", "Age of the oldest hold that waits; 0 without one.", max(ages, default=0.0))
+    yield _gauge(
+        "blocked",
+        "People whom an operator's block keeps out.",
+        sum(h.decision is Decision.BLOCKED for h in status.holds),
+    )
 
 
 def _gauge(name: str, doc: str, value: float) -> GaugeMetricFamily:

@@ -1,9 +1,11 @@
 """The plain status page: how things stand and what to do next. Pure text; counts and plan ids only, no people."""
 
+from collections import Counter
 from html import escape
 
 from agent import __version__
 from agent.dashboard.status import StatusPage
+from agent.model.holds import Decision
 
 STYLE = """
 :root { color-scheme: light dark; font: 16px/1.5 system-ui, sans-serif; }
@@ -106,8 +108,15 @@ def _waiting(status: StatusPage) -> list[tuple[str, ...]]:
         )
         for plan in status.held_plans
     ]
-    if status.refused:
-        rows.append((f"{len(status.refused):,} refused pushes", "opshelm-agent guard show"))
+    waiting = Counter(hold.code for hold in status.holds if hold.decision is Decision.WAITING)
+    rows += [
+        (f"{count:,} people: {code.value}", f"opshelm-agent holds list --code {code.value}")
+        for code, count in waiting.items()
+    ]
+    for decision, word in ((Decision.BLOCKED, "blocked"), (Decision.REJECTED, "rejected")):
+        count = sum(hold.decision is decision for hold in status.holds)
+        if count:
+            rows.append((f"{count:,} {word} by an operator", "opshelm-agent holds list"))
     return rows
 
 

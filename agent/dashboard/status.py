@@ -6,9 +6,10 @@ from datetime import datetime, timedelta
 from msgspec import Struct
 
 from agent.model.codes import ActionKind, HeldCode
+from agent.model.holds import ChangeKind, Decision, Hold
 from agent.model.limits import push_limit, run_limit, window_limit
 from agent.settings import GuardSettings
-from agent.store import account, alarms, attention, keys, lease, overview, windows
+from agent.store import account, alarms, attention, brakes, holds, keys, lease, overview, windows
 from agent.store import runs as store_runs
 from agent.store.engine import Connection
 
@@ -28,13 +29,18 @@ class StatusPage(Struct, frozen=True, kw_only=True):
     day_limit: int
     hour_limit: int
     allowances: list[windows.Allowance]
-    refused: list[windows.RefusedPush]
+    #: Pushed deactivations that the guard has stopped.
+    refused: list[Hold]
     held_plans: list[overview.Header]
     runs: list[store_runs.Run]
     alarms: list[alarms.Alarm]
     #: What the last sweep left undone, by kind; None where no sweep has ended well yet.
     drift: dict[ActionKind, int] | None
     held: dict[HeldCode, int]
+    #: What waits for a person, or was decided, oldest first.
+    holds: list[Hold]
+    #: People whose access should have ended and hasn't; whom a person has let keep it don't count.
+    leavers_active: int
     waiting_people: int
     scim_keys: int
     #: When the last of them ends; None where one doesn't.
@@ -43,11 +49,6 @@ class StatusPage(Struct, frozen=True, kw_only=True):
     lease_holder: str | None
     #: Of the last sweep that applied: from its plan to its last finished action.
     slowest_action: timedelta | None
-
-    @property
-    def leavers_active(self) -> int:
-        """People whose access should have ended: planned deactivations that are not done, and refused pushes."""
-        return (self.drift or {}).get(ActionKind.DEACTIVATE, 0) + len(self.refused)
 
     @property
     def last_run(self) -> store_runs.Run | None:
@@ -61,12 +62,12 @@ def read(conn: Connection, guard: GuardSettings, now: datetime) -> StatusPage:
     applied = overview.last_run(conn, "sweep", _APPLIED)
     held_plans = overview.held_plans(conn)
     all_keys = keys.list_all(conn)
-    drift: Counter[ActionKind] = Counter()
+    left = overview.left_to_do(conn, swept.id if swept else None)
+    register = holds.open_holds(conn)
     held: Counter[HeldCode] = Counter(plan.held for plan in held_plans if plan.held)
-    for some in overview.open_actions(conn, swept.id if swept else None):
-        drift[some.kind] += some.count
-        if some.held:
-            held[some.held] += some.count
+    held.update(hold.code for hold in register if hold.decision is not Decision.REJECTED)
+    leaving = {hold.person for hold in register if hold.kind is ChangeKind.DEACTIVATE}
+    rejected = {hold.person for hold in register if hold.decision is Decision.REJECTED}
     return StatusPage(
         at=now,
         account=row,
@@ -75,11 +76,13 @@ def read(conn: Connection, guard: GuardSettings, now: datetime) -> StatusPage:
         day_limit=window_limit(counts.population, guard),
         hour_limit=push_limit(counts.population, guard),
         allowances=windows.open_allowances(conn, now),
-        refused=windows.refused(conn),
+        refused=brakes.refused_pushes(conn),
         held_plans=held_plans,
         runs=store_runs.recent(conn, _RECENT),
         alarms=alarms.open_alarms(conn),
-        drift=dict(drift) if swept else None,
+        drift={kind: len(people) for kind, people in left.items()} if swept else None,
+        leavers_active=len((leaving | left.get(ActionKind.DEACTIVATE, set())) - rejected),
+        holds=register,
         held=dict(held),
         waiting_people=attention.waiting(conn),
         scim_keys=sum(key.scope is keys.Scope.SCIM and key.valid(now) for key in all_keys),

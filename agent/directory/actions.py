@@ -5,7 +5,8 @@ the write …                           the action is
 ====================================  ================================================================================
 was done                              done
 found another version, or nobody      stale: somebody else was quicker, and the next plan sees it
-is refused for what is there now      stale too: a name that is taken, an account that is protected or local now
+is refused for what is there now      stale too: a name that is taken, an account that is protected or local now,
+                                      a push of Okta's that came since
 is refused by a rule for people       held, with the rule's code
 failed in any other way               failed
 ====================================  ================================================================================
@@ -31,13 +32,23 @@ _HELD = {
     RefusalCode.PUSH_BURST: HeldCode.PUSH_BURST,
     RefusalCode.DEACTIVATIONS_24H: HeldCode.DEACTIVATIONS_24H,
     RefusalCode.REJECTED: HeldCode.REJECTED,
+    RefusalCode.BLOCKED: HeldCode.BLOCKED,
     RefusalCode.NAME_REUSE: HeldCode.NAME_REUSE,
     RefusalCode.INVALID_USER_NAME: HeldCode.NAME_INVALID,
     RefusalCode.EMAIL_NOT_USER_NAME: HeldCode.NAME_INVALID,
     RefusalCode.BLANK: HeldCode.NAME_INVALID,
     RefusalCode.OWNERS_UNKNOWN: HeldCode.OWNERS_UNKNOWN,
 }
-_STALE = frozenset({RefusalCode.UNIQUENESS, RefusalCode.PROTECTED, RefusalCode.LOCAL_ACCOUNT, RefusalCode.HIDDEN})
+_STALE = frozenset(
+    {
+        RefusalCode.UNIQUENESS,
+        RefusalCode.PROTECTED,
+        RefusalCode.LOCAL_ACCOUNT,
+        RefusalCode.HIDDEN,
+        RefusalCode.WAITS,
+        RefusalCode.MOVED,
+    }
+)
 
 
 def draft(action: Action, before: DirectoryUser | None) -> Draft:

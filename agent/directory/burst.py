@@ -1,11 +1,9 @@
-"""The deactivation limits that a single write meets: announced, rejected, 60 minutes, 24 hours. Reads the windows only.
+"""The deactivation limits that a single write meets: announced, 60 minutes, 24 hours. Reads the windows only.
 
 Limits per run are the plan's business (agent.model.guard). Counting happens in the transaction of the write.
 """
 
 from typing import NamedTuple
-
-from sqlalchemy import Connection
 
 from agent.directory.port import WriteContext
 from agent.directory.scope import Policy, WriteScope
@@ -31,28 +29,16 @@ class Verdict(NamedTuple):
     alarms: tuple[tuple[str, str], ...] = ()
 
 
-def check(scope: WriteScope, user: DirectoryUser) -> Verdict:
+def check(scope: WriteScope, user: DirectoryUser, *, approved: bool = False) -> Verdict:
     """Refused, or how to count it. Writes nothing."""
     conn, row, context, now, policy = scope
-    if context.exempt or context.source not in _COUNTED:
+    if context.exempt or approved or context.source not in _COUNTED:
         return Verdict(exempt=True)
-    if context.source is Source.PUSH:
-        _rejected(conn, user)
     if windows.allowed(conn, user.id, now):
         return Verdict(exempt=True, announced=True)
     counts = windows.counts(conn, now, managed_active=row.managed_active)
     alarms = [*_hour(counts, user, context, policy), *_day(counts, user, context, policy)]
     return Verdict(exempt=False, alarms=tuple(alarms))
-
-
-def _rejected(conn: Connection, user: DirectoryUser) -> None:
-    if windows.rejected_at(conn, user.id) is not None:
-        raise Refused(
-            RefusalCode.REJECTED,
-            f"An OpsHelm operator rejected the deactivation of {user.user_name}; the account stays active. "
-            "Assign the person to the app again in Okta, or ask the operator to run: "
-            f"opshelm-agent guard allow --user {user.user_name} --reason …",
-        )
 
 
 def _hour(counts: windows.Counts, user: DirectoryUser, context: WriteContext, policy: Policy) -> list[tuple[str, str]]:

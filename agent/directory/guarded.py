@@ -5,7 +5,7 @@ and the journal's row, in one transaction. The account row is locked before anyt
 order is one, and two at once can't race past the last owner, a limit or a name.
 
 Order of the checks: fence → rules of one account (rules.py: protected, ownership, binding, owner's identity, names) →
-uniqueness → primary e-mail → last owner → windows. What raises Refused has written nothing; refusals.py then keeps the attempt.
+what people decided (decisions.py) → uniqueness → primary e-mail → last owner → windows. What raises Refused has written nothing; refusals.py then keeps the attempt.
 """
 
 from collections.abc import Collection
@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from msgspec import Struct
 from msgspec.structs import replace
 
-from agent.directory import burst, journalled, rows, rules
+from agent.directory import burst, decisions, journalled, rows, rules
 from agent.directory.port import Draft, WriteContext
 from agent.directory.scope import WriteScope
 from agent.model.codes import RefusalCode, Source
@@ -49,8 +49,7 @@ def write(
 ) -> DirectoryUser:
     """Check, then carry out; answers the account as it is now. ``before == after``: nothing is written."""
     if before == after:
-        if scope.context.source is Source.PUSH and after.active:
-            windows.settle(scope.conn, after.id)
+        decisions.unchanged(scope, after)
         return after
     return carry_out(scope, check(scope, before, after, revives=revives, holders=holders))
 
@@ -72,6 +71,7 @@ def check(
     if context.fence is not None:
         lease.check(scope.conn, context.fence)
     rules.check(before, after, context, scope.policy, revives=revives)
+    approved = decisions.check(scope, before, after)
     _unique(scope, before, after, beside, holders)
     rules.primary_email(before, after, scope.policy)
     _last_owner(scope, before, after, beside)
@@ -80,7 +80,7 @@ def check(
         before=before,
         after=_next(before, after, scope.now),
         verb=journalled.verb(before, after),
-        verdict=burst.check(scope, before) if ends and before is not None else None,
+        verdict=burst.check(scope, before, approved=approved) if ends and before is not None else None,
         confirm=needs_confirmation(before, context, revives=revives),
     )
 
@@ -96,6 +96,7 @@ def carry_out(scope: WriteScope, ready: Ready) -> DirectoryUser:
     if ready.verdict is not None and before is not None:
         count_deactivation(scope, before, ready.verdict)
     count(scope, before, after, ended=ready.verdict is not None)
+    decisions.made(scope, before, after)
     if ready.confirm:
         ask_about_reuse(scope, after)
     journal.append(conn, journalled.entry(journal.Kind.APPLIED, ready.verb, before, after, context), now)
@@ -103,18 +104,16 @@ def carry_out(scope: WriteScope, ready: Ready) -> DirectoryUser:
 
 
 def count(scope: WriteScope, before: DirectoryUser | None, after: DirectoryUser, *, ended: bool) -> None:
-    """The counters that follow a change, and what a push settles and fills by it. ``ended``: it was a deactivation."""
+    """The counters that follow a change, and what a push fills by it. ``ended``: it was a deactivation."""
     account.count(
         scope.conn,
         managed_active=managed_active(after) - managed_active(before),
         active_owners=active_owner(after) - active_owner(before),
         visible=_visible(after) - _visible(before),
     )
-    if scope.context.source is Source.PUSH and before is not None and not ended:
-        if after.active:
-            windows.settle(scope.conn, after.id)
-        if rules.identity_changes(before, after):
-            _count_identity_change(scope, after)
+    pushed = scope.context.source is Source.PUSH and before is not None and not ended
+    if pushed and before is not None and rules.identity_changes(before, after):
+        _count_identity_change(scope, after)
 
 
 def ask_about_reuse(scope: WriteScope, user: DirectoryUser) -> None:
@@ -233,7 +232,6 @@ def count_deactivation(scope: WriteScope, user: DirectoryUser, verdict: burst.Ve
         windows.use_allowance(conn, user.id, now)
     source = scope.context.source.value
     windows.record(conn, directory_id=user.id, source=source, exempt=verdict.exempt, managed=user.managed, now=now)
-    windows.settle(conn, user.id)
     for code, detail in verdict.alarms:
         alarms.raise_alarm(conn, code, "guard", detail, now)
 

@@ -9,12 +9,14 @@ act            refused                                        afterwards
 =============  =============================================  ==================================================
 add            a name that is taken                           local, active; owner or member
 set_role       an inactive account as owner                   the role
-deactivate     an inactive account                            inactive, member
+deactivate     an inactive local account                      inactive, member; a managed one blocked: it stays so
+reactivate                                                    active, member; not blocked any more
 link           another account bound to that Okta id          bound to that Okta id, managed
-unlink         a local account                                local, not bound
+unlink         a local account                                local, not bound; linking it is blocked: it stays so
 release_name   an active account                              the name plus a mark; the old one is free
 protect                                                       protected or not
-handover       a successor or a leaver who is inactive        successor owner, leaver inactive, in one transaction
+handover       a successor or a leaver who is inactive        successor owner, leaver as ``deactivate``, in one
+                                                              transaction
 =============  =============================================  ==================================================
 """
 
@@ -27,9 +29,10 @@ from msgspec.structs import replace
 
 from agent.directory import transition
 from agent.directory.backend import AccountChange, Backend, Wanted
-from agent.directory.port import WriteContext
+from agent.directory.port import Ruling, WriteContext
 from agent.model.codes import Source
 from agent.model.errors import UsageError
+from agent.model.holds import ChangeKind
 from agent.model.users import DirectoryUser, MultiValue, Origin, Profile, Role
 
 _OKTA_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
@@ -65,13 +68,24 @@ class OperatorActs:
         self._need_roles()
         return self._change(user_id, partial(_with_role, role))
 
-    def deactivate(self, user_id: str) -> DirectoryUser:
-        return self._change(user_id, self._ended)
+    def deactivate(self, user_id: str, *, until: datetime | None = None) -> DirectoryUser:
+        ruling = Ruling(kind=ChangeKind.ACTIVATE, blocks=True, until=until)
+        return self._change(user_id, self._ended, ruling)
+
+    def reactivate(self, user_id: str) -> DirectoryUser:
+        def wanted(before: DirectoryUser) -> DirectoryUser:
+            return transition.switched(before, True, self._context, self._now)
+
+        return self._change(user_id, wanted, Ruling(kind=ChangeKind.ACTIVATE, blocks=False))
 
     def link(self, user_id: str, okta_id: str) -> DirectoryUser:
         if not _OKTA_ID.fullmatch(okta_id):
             raise UsageError("--okta-id must be an Okta user's id such as 00u1abcd2EFGH3ijk4x7")
-        return self._change(user_id, lambda before: replace(before, okta_id=okta_id, origin=Origin.LINKED))
+
+        def wanted(before: DirectoryUser) -> DirectoryUser:
+            return replace(before, okta_id=okta_id, origin=Origin.LINKED)
+
+        return self._change(user_id, wanted, Ruling(kind=ChangeKind.LINK, blocks=False))
 
     def unlink(self, user_id: str) -> DirectoryUser:
         def wanted(before: DirectoryUser) -> DirectoryUser:
@@ -79,7 +93,7 @@ class OperatorActs:
                 raise UsageError(f"{before.user_name} is a local account already.")
             return replace(before, okta_id=None, origin=Origin.LOCAL)
 
-        return self._change(user_id, wanted)
+        return self._change(user_id, wanted, Ruling(kind=ChangeKind.LINK, blocks=True))
 
     def release_name(self, user_id: str) -> DirectoryUser:
         def wanted(before: DirectoryUser) -> DirectoryUser:
@@ -99,8 +113,13 @@ class OperatorActs:
         if successor == leaver:
             raise UsageError("The successor and the leaver are the same account.")
 
-        wanted = ((successor, partial(_with_role, Role.OWNER)), (leaver, self._ended))
-        changes = [AccountChange(user_id, becomes, self._context) for user_id, becomes in wanted]
+        wanted: tuple[tuple[str, Wanted], ...] = ((successor, partial(_with_role, Role.OWNER)), (leaver, self._ended))
+        blocked = replace(self._context, ruling=Ruling(kind=ChangeKind.ACTIVATE, blocks=True))
+        contexts = (self._context, blocked)
+        changes = [
+            AccountChange(user_id, becomes, context)
+            for (user_id, becomes), context in zip(wanted, contexts, strict=True)
+        ]
         owner, gone = self._directory.change_together(changes, self._now)
         return owner.user, gone.user
 
@@ -110,11 +129,14 @@ class OperatorActs:
 
     def _ended(self, before: DirectoryUser) -> DirectoryUser:
         if not before.active and not before.suspended:
+            if before.managed:
+                return before
             raise UsageError(f"{before.user_name} is inactive already.")
         return transition.switched(before, False, self._context, self._now)
 
-    def _change(self, user_id: str, wanted: Wanted) -> DirectoryUser:
-        return self._directory.change(AccountChange(user_id, wanted, self._context), self._now).result().user
+    def _change(self, user_id: str, wanted: Wanted, ruling: Ruling | None = None) -> DirectoryUser:
+        context = replace(self._context, ruling=ruling)
+        return self._directory.change(AccountChange(user_id, wanted, context), self._now).result().user
 
 
 def _with_role(role: Role, before: DirectoryUser) -> DirectoryUser:

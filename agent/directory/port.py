@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from msgspec import Struct
 
 from agent.model.codes import ActionState, HeldCode, Source
+from agent.model.holds import ChangeKind
 from agent.model.mapping import Mapping
 from agent.model.plan import Action, Finding
 from agent.model.users import DirectoryUser, Profile, Role
@@ -38,6 +39,15 @@ class Draft(Struct, frozen=True, kw_only=True):
     active_said: bool = True
 
 
+class Ruling(Struct, frozen=True, kw_only=True):
+    """An operator's word that goes with a write: from now on nobody makes this kind of change of the account, or may again."""
+
+    kind: ChangeKind
+    blocks: bool
+    #: When the block ends by itself.
+    until: datetime | None = None
+
+
 class WriteContext(Struct, frozen=True, kw_only=True):
     """Who writes, why, and what that may do. Every write carries one; it ends in the journal."""
 
@@ -55,6 +65,9 @@ class WriteContext(Struct, frozen=True, kw_only=True):
     fence: int | None = None
     #: Deactivation because of policy.suspended alone: the role is kept.
     suspended: bool = False
+    #: A run's view of Okta: the newest push that it can know of. None: the write is no run's.
+    push_mark: int | None = None
+    ruling: Ruling | None = None
 
 
 class Written(Struct, frozen=True, kw_only=True):
@@ -115,7 +128,11 @@ class Acts(Protocol):
 
     def set_role(self, user_id: str, role: Role) -> DirectoryUser: ...
 
-    def deactivate(self, user_id: str) -> DirectoryUser: ...
+    def deactivate(self, user_id: str, *, until: datetime | None = None) -> DirectoryUser:
+        """Of a managed account it is a block: no path gives the access back before ``until``, or ``reactivate``."""
+        ...
+
+    def reactivate(self, user_id: str) -> DirectoryUser: ...
 
     def link(self, user_id: str, okta_id: str) -> DirectoryUser: ...
 

@@ -1,11 +1,11 @@
 """What remains of an attempt that a rule refused: its journal row, and who is to look at it. Writes nothing else."""
 
-from agent.directory import journalled
+from agent.directory import decisions, journalled
 from agent.directory.scope import WriteScope
 from agent.model.codes import RefusalCode, Source
 from agent.model.errors import Refused
 from agent.model.users import DirectoryUser
-from agent.store import alarms, attention, journal, windows
+from agent.store import alarms, attention, journal
 from agent.store.engine import Raised
 
 _BURST = (RefusalCode.PUSH_BURST, RefusalCode.DEACTIVATIONS_24H)
@@ -28,8 +28,8 @@ def _follow_up(scope: WriteScope, refused: Refused, before: DirectoryUser, after
         alarms.raise_alarm(conn, "last_owner", before.id, refused.detail, now)
     if context.source is not Source.PUSH:
         return
+    decisions.refused(scope, before, refused)
     if refused.reason in _BURST:
-        windows.refuse(conn, directory_id=before.id, okta_id=before.okta_id, login=before.user_name, now=now)
         alarms.raise_alarm(conn, refused.reason.value, "guard", refused.detail, now)
     elif refused.reason is RefusalCode.LOCAL_ACCOUNT and after is not None and not (after.active or after.hidden):
         why = attention.LOCAL_DEACTIVATE

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from sqlalchemy import update
 
-from agent.directory import guarded, refusals, rows, rules, transition
+from agent.directory import decisions, guarded, refusals, rows, rules, transition
 from agent.directory.backend import AccountChange
 from agent.directory.port import Draft, Written
 from agent.directory.scope import WriteScope
@@ -71,12 +71,15 @@ def change_together(scope: WriteScope, changes: Sequence[AccountChange]) -> list
             # Names are unique row by row; nobody else sees the parked ones.
             parked = update(users).where(users.c.id == before.id).values(user_name_key=f"#moving {before.id}")
             scope.conn.execute(parked)
-    return [
-        Written(user=guarded.carry_out(scope, ready[before.id]), changed=True)
-        if before.id in ready
-        else Written(user=before, changed=False)
-        for before, _ in pairs
-    ]
+    written = []
+    for change, (before, _) in zip(changes, pairs, strict=True):
+        mine = scope._replace(context=change.context)
+        if before.id in ready:
+            written.append(Written(user=guarded.carry_out(mine, ready[before.id]), changed=True))
+        else:
+            decisions.unchanged(mine, before)
+            written.append(Written(user=before, changed=False))
+    return written
 
 
 def _read(scope: WriteScope, change: AccountChange) -> DirectoryUser:

@@ -17,6 +17,7 @@ local with an Okta id that this org hasn't       nothing; finding unknown_owner
 Inactive accounts are not asked about, but for those that are inactive only because of a suspension.
 """
 
+from datetime import datetime
 from enum import StrEnum
 
 from msgspec import Struct
@@ -55,6 +56,8 @@ class Proof(Struct, frozen=True, kw_only=True):
     okta_id: str | None = None
     #: Ended only by policy.suspended.
     suspended: bool = False
+    #: When Okta was asked; None: it wasn't.
+    at: datetime | None = None
 
 
 def concerns(account: CurrentAccount) -> bool:

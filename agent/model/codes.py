@@ -71,6 +71,8 @@ class HeldCode(StrEnum):
     ABSENCE_NOT_PROVABLE = "absence_not_provable"
     OWNERS_UNKNOWN = "owners_unknown"
     REJECTED = "rejected"
+    #: An operator ended this access, or made the account local: it stays so until they say otherwise.
+    BLOCKED = "blocked"
     # on the way into Okta
     #: Names agree and the address doesn't, or several Okta users fit: is it the same person?
     PARTIAL_MATCH = "partial_match"
@@ -113,7 +115,12 @@ class RefusalCode(StrEnum):
     LAST_OWNER = "last_owner"  # 409
     OWNER_IDENTITY = "owner_identity"  # 409
     LOCAL_ACCOUNT = "local_account"  # 409; DELETE 403
-    REJECTED = "rejected"  # 409: an operator said no (guard reject)
+    REJECTED = "rejected"  # 409: an operator said no (holds reject)
+    BLOCKED = "blocked"  # 409: an operator's block
+    #: It waits for a person, and what asked is no word of Okta's.
+    WAITS = "waits"
+    #: Okta has pushed about the account since the run read it.
+    MOVED = "moved"
     PUSH_BURST = "push_burst"  # 429
     DEACTIVATIONS_24H = "deactivations_24h"  # 429
     INVALID_USER_NAME = "invalid_user_name"  # 400 invalidValue

@@ -11,9 +11,11 @@ absence_disproved      over 10 % and at least 5 of the absences asked were wrong
 first_run              nothing is pinned yet and there is something to do           the run
 empty_source           Okta listed nobody while somebody is managed                 the run
 source_drop            over 20 % and over 5 fewer people than the last good sweep   the run
-failed_actions         the last run stopped because too much failed                 the run, for an hour
 count_exceeded         more would be done than the typed count                      the run
-rejected, failing      an operator said no; it failed lately                        the action
+rejected, blocked      a person said no (agent.model.holds)                         the action
+failing                this kind of change failed lately for this person            the action
+failed_actions         a run stopped because too many of this kind failed           that kind, for an hour
+what waits already     a single look is no word of Okta's, nor a person's           the action
 push_burst             its push got 429 and the window is still full                the action
 last_owner             no active owner would be left                                the action
 deactivations_per_run  agent.model.limits                                           the deactivations
@@ -26,6 +28,7 @@ Whatever needs a held action is held with it.
 """
 
 from collections.abc import Callable, Iterable
+from datetime import datetime
 from typing import Protocol
 
 from msgspec import Struct
@@ -33,6 +36,7 @@ from msgspec.structs import replace
 
 from agent.model import limits as windows
 from agent.model.codes import ActionKind, HeldCode
+from agent.model.holds import WAITS_FOR_A_PERSON, ChangeKind, Decision, Hold, broad_kind, kind_of, subject_of, wish_of
 from agent.model.paths import EMAIL_PATH
 from agent.model.plan import Action, Plan
 
@@ -97,19 +101,26 @@ class Facts(Struct, frozen=True, kw_only=True):
     hour: int = 0
     last_good_people: int | None = None
     distrust: str = ""
-    #: Why the last run stopped, while its hour lasts.
-    quarantine: str = ""
+    #: Kinds (agent.model.holds.broad_kind) of which too many failed, and why, while their hour lasts.
+    quarantine: dict[ChangeKind, str] = {}
     asked: int = 0
     disproved: int = 0
-    #: Accounts whose pushed deactivation got 429; whom an operator rejected; active owners among the plan's accounts.
-    refused: frozenset[str] = frozenset()
-    rejected: frozenset[str] = frozenset()
+    #: The register's open holds, as agent.model.holds.key_of names them, and when they were read.
+    holds: dict[tuple[str, ChangeKind], Hold] = {}
+    now: datetime
+    #: Active owners among the plan's accounts.
     owners: frozenset[str] = frozenset()
     #: What guard allow announced: for anybody, and for single accounts.
     announced: int = 0
     announced_for: frozenset[str] = frozenset()
-    #: Person (agent.model.plan.Action.identity[1]) → until when and why it waits.
-    failing: dict[str, str] = {}
+    #: Whose last change of such a kind failed: agent.model.plan.Action.identity[1] and kind → until when and why it waits.
+    failing: dict[tuple[str, ChangeKind], str] = {}
+
+    def hold_of(self, action: Action) -> Hold | None:
+        """What the register has of this person and this kind of change, from before they had an account too."""
+        subjects = [action.directory_id, subject_of(None, action.okta_id, ""), subject_of(None, None, action.login)]
+        kind = kind_of(action)
+        return next((found for who in subjects if who and (found := self.holds.get((who, kind)))), None)
 
 
 class Grant(Struct, frozen=True, kw_only=True):
@@ -167,9 +178,17 @@ def _lifted_with_the_run(plan: Plan, limits: GuardLimits, facts: Facts) -> froze
     return frozenset()
 
 
-def exempt(action: Action, grant: Grant) -> bool:
+def exempt(action: Action, grant: Grant, facts: Facts) -> bool:
     """Approved or announced: it doesn't fill the windows and they don't stop it."""
-    return bool(grant.lifted & _DEACTIVATION_LIMITS) or action.identity in grant.approved
+    return bool(grant.lifted & _DEACTIVATION_LIMITS) or approved(action, grant, facts)
+
+
+def approved(action: Action, grant: Grant, facts: Facts) -> bool:
+    """A person let this very change go: in this call, or in the register."""
+    if action.identity in grant.approved:
+        return True
+    hold = facts.hold_of(action)
+    return hold is not None and hold.lets(wish_of(action), facts.now)
 
 
 def run_hold(plan: Plan, limits: GuardLimits, facts: Facts, grant: Grant) -> tuple[HeldCode, str] | None:
@@ -184,8 +203,6 @@ def run_hold(plan: Plan, limits: GuardLimits, facts: Facts, grant: Grant) -> tup
     for code, detail in (_first_run(plan, facts), source_hold(plan.source_size, limits, facts)):
         if code is not None and code not in grant.lifted:
             return code, detail
-    if facts.quarantine and HeldCode.FAILED_ACTIONS not in grant.lifted:
-        return HeldCode.FAILED_ACTIONS, facts.quarantine
     todo = sum(1 for action in plan.actions if action.held is None and action.kind in BOUNDED)
     if grant.count is not None and todo > grant.count:
         return HeldCode.COUNT_EXCEEDED, (
@@ -246,7 +263,7 @@ def _singles(actions: list[Action], limits: GuardLimits, facts: Facts, plan: Pla
     full = limits.push_mode == "hold" and facts.hour >= windows.push_limit(plan.population, limits)
     judged = []
     for action in actions:
-        hold = None if action.held else _single(action, facts, full=full, approved=action.identity in grant.approved)
+        hold = None if action.held else _single(action, facts, grant, full=full)
         if hold is None and action.held is None and ends_access(action) and action.directory_id in facts.owners:
             if owners_left <= 1:
                 hold = (
@@ -262,29 +279,42 @@ def _singles(actions: list[Action], limits: GuardLimits, facts: Facts, plan: Pla
     return judged
 
 
-def _single(action: Action, facts: Facts, *, full: bool, approved: bool) -> tuple[HeldCode, str] | None:
-    account = action.directory_id or ""
-    if ends_access(action) and account in facts.rejected:
-        return (
-            HeldCode.REJECTED,
-            "an operator rejected this deactivation (guard reject); change it in Okta or guard allow --user",
-        )
-    if approved:
+def _single(action: Action, facts: Facts, grant: Grant, *, full: bool) -> tuple[HeldCode, str] | None:
+    known = facts.hold_of(action)
+    if known is not None and known.stops(wish_of(action), facts.now):
+        return stopped(known)
+    if approved(action, grant, facts):
         return None
-    waiting = facts.failing.get(action.identity[1])
-    if waiting:
-        return HeldCode.FAILING, waiting
-    if (
-        ends_access(action)
-        and full
-        and account in facts.refused
-        and account not in facts.announced_for
-        and not facts.announced
-    ):
-        return HeldCode.PUSH_BURST, (
-            "the push of this deactivation was stopped by the guard, and its window is still full: guard show"
+    broad = broad_kind(action.kind)
+    failing = facts.failing.get((action.identity[1], broad))
+    if failing:
+        return HeldCode.FAILING, failing
+    failed = facts.quarantine.get(broad)
+    if failed and facts.sweep:
+        return HeldCode.FAILED_ACTIONS, failed
+    if known is None or known.decision is not Decision.WAITING or known.code not in WAITS_FOR_A_PERSON:
+        return None
+    if ends_access(action) and (facts.announced or action.directory_id in facts.announced_for):
+        return None
+    if not facts.sweep:
+        return known.code, f"waits for a person since {known.since:%Y-%m-%d %H:%M} UTC: {known.detail}"
+    if known.code is HeldCode.PUSH_BURST and full:
+        return (
+            known.code,
+            "the push of this deactivation was stopped by the guard, and its window is still full: guard show",
         )
     return None
+
+
+def stopped(hold: Hold) -> tuple[HeldCode, str]:
+    """The words of a person's no, and the command that takes it back."""
+    said = f"{hold.decided_by} at {hold.decided_at:%Y-%m-%d %H:%M} UTC{f' ({hold.reason})' if hold.reason else ''}"
+    if hold.decision is Decision.REJECTED:
+        return HeldCode.REJECTED, f"rejected by {said}. To take that back: opshelm-agent holds lift {hold.login}"
+    until = f", until {hold.until:%Y-%m-%d %H:%M} UTC" if hold.until else ""
+    what = "linking it" if hold.kind is ChangeKind.LINK else "access"
+    ends = f"users link {hold.login}" if hold.kind is ChangeKind.LINK else f"users reactivate {hold.login}"
+    return HeldCode.BLOCKED, f"{what} was blocked by {said}{until}. To end that: opshelm-agent {ends}"
 
 
 def _classes(actions: list[Action], limits: GuardLimits, facts: Facts, plan: Plan, grant: Grant) -> list[Action]:
@@ -337,7 +367,7 @@ def _class(
 
 
 def _lifted(action: Action, facts: Facts, grant: Grant) -> bool:
-    return action.identity in grant.approved or (ends_access(action) and action.directory_id in facts.announced_for)
+    return approved(action, grant, facts) or (ends_access(action) and action.directory_id in facts.announced_for)
 
 
 def _numbers(code: HeldCode, size: int, before: int, limit: int, people: int) -> str:

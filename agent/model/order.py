@@ -69,12 +69,14 @@ _RENAME_RANK = 3
 
 def ordered(actions: Iterable[Action], names: Names, holders: Mapping[str, str]) -> tuple[Action, ...]:
     """Numbered from 1, with what each needs. ``holders``: wanted name of a create or rename → the account that has it."""
-    leaving = {a.directory_id for a in actions if a.kind is ActionKind.DEACTIVATE}
+    actions = tuple(actions)
+    # An adopted leaver is linked first. Somebody else who is to get the account waits until the leaver is out.
+    leaving = {(a.directory_id, a.okta_id) for a in actions if a.kind is ActionKind.DEACTIVATE}
 
     def key(action: Action) -> tuple[int, int, str, int, str]:
         renames = "userName" in action.changes and action.kind in (ActionKind.UPDATE, ActionKind.REACTIVATE)
         rank = _RENAME_RANK if renames else _RANK[action.kind]
-        if action.kind is ActionKind.LINK and action.directory_id in leaving:
+        if action.kind is ActionKind.LINK and (action.directory_id, action.okta_id) in leaving:
             rank = -1
         depth = names.depth.get(action.directory_id or "", 0) if renames else 0
         return rank, depth, action.login, _RANK[action.kind], action.okta_id or ""

@@ -1,29 +1,31 @@
 """Carry out what the guard let through: in batches, each in one transaction with its states. Plans and judges nothing.
 
 pending → sent → done, or stale (somebody else was quicker), failed, held (a rule refused). Between two batches a run looks
-whether it was paused, told to stop, or fails too often. Creates and reactivations whose row is old are read again first.
+whether it was paused or told to stop. What gives or ends access is asked of Okta again where the answer is old. A kind of
+change that fails too often is held for the rest of the run; the others go on.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from msgspec import Struct, field
 
 from agent.directory.port import Ended, WriteContext
 from agent.model.cases import Want
-from agent.model.codes import ActionKind, ActionState, HeldCode
+from agent.model.codes import ActionState, HeldCode
+from agent.model.desired import Wanted
 from agent.model.errors import Unaddressable
-from agent.model.guard import ends_access, exempt
+from agent.model.guard import ends_access, exempt, gives_access
+from agent.model.holds import ChangeKind, broad_kind
+from agent.model.okta import Person
 from agent.model.plan import Action, Plan
 from agent.reconcile.planner import Planner, Proposal
 from agent.runs.frame import CurrentRun
 from agent.runs.preflight import Brake
 from agent.runs.report import Outcome
-from agent.store import plans
+from agent.store import holds, plans
 from agent.store.crash_points import crash_point
 from agent.store.engine import Connection
-
-_GRANTING = (ActionKind.CREATE, ActionKind.REACTIVATE)
 
 
 class Apply(Struct, frozen=True, kw_only=True):
@@ -37,14 +39,24 @@ class Apply(Struct, frozen=True, kw_only=True):
     #: Number of an action → how it has ended.
     ended: dict[int, ActionState] = field(default_factory=dict)
     counts: Counter[ActionState] = field(default_factory=Counter)
+    by_kind: Counter[tuple[ChangeKind, ActionState]] = field(default_factory=Counter)
+    #: Kinds of which too many failed, and why.
+    failed: dict[ChangeKind, str] = {}
+    #: Okta user id → the newest push that a second look at Okta can know of.
+    marks: dict[str, int] = {}
 
     @property
     def todo(self) -> list[Action]:
         return [action for action in self.plan.actions if action.held is None]
 
-    def note(self, numbers: Iterable[int], states: Sequence[ActionState]) -> None:
-        self.ended.update(zip(numbers, states, strict=True))
-        self.counts.update(states)
+    def note(self, actions: Iterable[Action], states: Mapping[int, ActionState]) -> None:
+        """``states``: by the action's number; those that have none yet are left out."""
+        for action in actions:
+            state = states.get(action.n)
+            if state is not None:
+                self.ended[action.n] = state
+                self.counts[state] += 1
+                self.by_kind[broad_kind(action.kind), state] += 1
 
     def context(self, action: Action) -> WriteContext:
         return WriteContext(
@@ -54,18 +66,18 @@ class Apply(Struct, frozen=True, kw_only=True):
             plan_id=self.plan_id,
             action_n=action.n,
             reason=action.proof or action.rule,
-            exempt=exempt(action, self.proposal.grant),
+            exempt=exempt(action, self.proposal.grant, self.proposal.facts),
             fence=self.run.fence,
             suspended=action.suspended,
+            push_mark=self.marks.get(action.okta_id or "", self.proposal.push_mark),
         )
 
 
 class Left(Struct, frozen=True, kw_only=True):
-    """Why the rest of an apply was left."""
+    """Why the rest of an apply was left: paused, or told to stop."""
 
     why: str
-    #: Paused or stopped in between; None: too much failed.
-    outcome: Outcome | None = None
+    outcome: Outcome
 
 
 class Applier(Struct, frozen=True, kw_only=True):
@@ -73,7 +85,7 @@ class Applier(Struct, frozen=True, kw_only=True):
     brake: Brake
 
     def apply(self, apply: Apply) -> Left | None:
-        """None: all of it was tried."""
+        """None: all of it was tried, but for kinds that failed too often (``apply.failed``)."""
         batches, todo = self.planner.directory.batches(), apply.todo
         for batch in _batches(todo, batches.size):
             pulled = self.brake.pulled()
@@ -83,25 +95,27 @@ class Applier(Struct, frozen=True, kw_only=True):
             crash_point("apply.planned")
             if ready:
                 ended = batches.write(apply.plan_id, ready, apply.context, self.planner.clock())
-                apply.note([one.n for one in ended], [one.state for one in ended])
+                apply.note(ready, {one.n: one.state for one in ended})
             crash_point("apply.done")
             apply.run.progress.step("applying", len(apply.ended), len(todo))
-            why = self._fails_too_often(apply)
-            if why:
-                self._hold_rest(apply, why)
-                return Left(why=why)
+            self._note_failures(apply)
         return None
 
     def _ready(self, apply: Apply, batch: Sequence[Action]) -> list[Action]:
-        """Without those whose first step did not happen, or who look different to a fresh look."""
+        """Without those whose first step did not happen, whose kind fails too often, or who look different to a fresh look."""
+        failing = [action for action in batch if broad_kind(action.kind) in apply.failed]
+        if failing:
+            self._hold(apply, failing)
         moved = self._moved(apply, batch)
         ready: list[Action] = []
         stale: list[Ended] = []
         for action in batch:
             undone = [n for n in action.needs if apply.ended.get(n, ActionState.DONE) is not ActionState.DONE]
+            if action.n in apply.ended:
+                continue
             if undone:
                 stale.append(Ended.after(action.n, undone[0]))
-            elif action.kind in _GRANTING and action.okta_id in moved:
+            elif action.okta_id in moved and (gives_access(action) or ends_access(action)):
                 stale.append(Ended(n=action.n, state=ActionState.STALE, error=moved[action.okta_id]))
             elif ends_access(action) and action.proof is None:
                 stale.append(Ended(n=action.n, state=ActionState.STALE, error="the absence was not proven"))
@@ -110,45 +124,62 @@ class Applier(Struct, frozen=True, kw_only=True):
         if stale:
             now, ends = self.planner.clock(), [(one.n, one.state, one.error) for one in stale]
             self.planner.store.write(lambda conn: plans.mark_each(conn, apply.plan_id, ends, now))
-            apply.note([one.n for one in stale], [one.state for one in stale])
+            apply.note(batch, {one.n: one.state for one in stale})
         return ready
 
     def _moved(self, apply: Apply, batch: Sequence[Action]) -> dict[str, str]:
-        """Okta user id → what changed since it was read, of those whose row is older than reconcile.fresh."""
+        """Okta user id → what changed since Okta was asked, of those of whom that is longer ago than reconcile.fresh."""
+        proposal = apply.proposal
         old = self.planner.clock() - self.planner.settings.reconcile.fresh
-        granting = {action.okta_id for action in batch if action.kind in _GRANTING}
-        again = [w for okta_id, w in apply.proposal.wants.items() if okta_id in granting and w.read_at < old]
+        concerned = [a for a in batch if a.okta_id and (gives_access(a) or ends_access(a))]
+        again = [a for a in concerned if (asked := proposal.asked.get(a.okta_id or "")) is not None and asked < old]
+        if not again:
+            return {}
+        with self.planner.store.read() as conn:
+            mark = holds.newest_push_mark(conn)
         moved: dict[str, str] = {}
-        for want, person in zip(again, self.planner.okta.people([w.okta_id for w in again]), strict=True):
+        for action, person in zip(again, self.planner.okta.people([a.okta_id or "" for a in again]), strict=True):
+            okta_id = action.okta_id or ""
             if isinstance(person, Unaddressable):
-                moved[want.okta_id] = person.detail
+                moved[okta_id] = person.detail
                 continue
-            projected = self.planner.projector.read(person, self.planner.clock())
-            if projected is None:
-                moved[want.okta_id] = "no longer assigned in Okta"
-            elif _essence(projected[0]) != _essence(want):
-                moved[want.okta_id] = "changed in Okta since it was read"
+            why = self._change(action, person, proposal.wants.get(okta_id))
+            if why:
+                moved[okta_id] = why
+            else:
+                apply.marks[okta_id] = mark
         return moved
 
-    def _fails_too_often(self, apply: Apply) -> str:
-        """Why the rest is not tried, or ""."""
-        guard, failed = self.planner.settings.guard, apply.counts[ActionState.FAILED]
-        tried = failed + apply.counts[ActionState.DONE]
-        if failed < guard.failed_floor or failed <= tried * guard.failed_percent / 100:
-            return ""
-        limit = f"{guard.failed_percent:g} % and {guard.failed_floor}"
-        return f"{failed} of {tried} actions failed; the limit is {limit}."
+    def _change(self, action: Action, person: Person, want: Want | None) -> str:
+        """Why this person is no longer as the plan saw them; "" where they are."""
+        now = self.planner.clock()
+        projected = self.planner.projector.read(person, now)
+        if ends_access(action):
+            wanted = projected[0].wanted if projected else self.planner.projector.absent(person, now).wanted
+            gone = wanted is Wanted.INACTIVE or (projected is None and wanted is not Wanted.LEAVE)
+            return "" if gone else "assigned in Okta by now"
+        if projected is None:
+            return "no longer assigned in Okta"
+        return "" if want is None or _essence(projected[0]) == _essence(want) else "changed in Okta since it was read"
 
-    def _hold_rest(self, apply: Apply, why: str) -> None:
-        rest = [action for action in apply.todo if action.n not in apply.ended]
-        for some in _batches(rest, 1000):
+    def _note_failures(self, apply: Apply) -> None:
+        """Which kinds of change are not tried any more in this run."""
+        guard = self.planner.settings.guard
+        for kind in {kind for kind, state in apply.by_kind if state is ActionState.FAILED} - apply.failed.keys():
+            failed = apply.by_kind[kind, ActionState.FAILED]
+            tried = failed + apply.by_kind[kind, ActionState.DONE]
+            if failed >= guard.failed_floor and failed > tried * guard.failed_percent / 100:
+                limit = f"{guard.failed_percent:g} % and {guard.failed_floor}"
+                apply.failed[kind] = f"{failed} of {tried} actions ({kind.value}) failed; the limit is {limit}."
 
-            def hold(conn: Connection, some: Sequence[Action] = some) -> None:
-                for action in some:
-                    plans.hold(conn, apply.plan_id, action.n, HeldCode.FAILED_ACTIONS, why)
+    def _hold(self, apply: Apply, actions: Sequence[Action]) -> None:
+        def work(conn: Connection) -> None:
+            for action in actions:
+                why = apply.failed[broad_kind(action.kind)]
+                plans.hold(conn, apply.plan_id, action.n, HeldCode.FAILED_ACTIONS, why)
 
-            self.planner.store.write(hold)
-        apply.note([action.n for action in rest], [ActionState.HELD] * len(rest))
+        self.planner.store.write(work)
+        apply.note(actions, dict.fromkeys((action.n for action in actions), ActionState.HELD))
 
 
 def _batches(actions: Sequence[Action], size: int) -> Iterator[Sequence[Action]]:

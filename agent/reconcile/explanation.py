@@ -3,7 +3,7 @@
 Plain data for whoever shows it. Reads Okta and the directory; stores nothing and changes nothing.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from enum import StrEnum
 
@@ -15,6 +15,7 @@ from agent.model.codes import ActionState, PlanStatus
 from agent.model.desired import ASSIGNED, LIVE, user_status
 from agent.model.errors import Frozen
 from agent.model.guard import APPROVABLE, APPROVABLE_RUNS, BOUNDED, NEED_COUNT, NO_GRANT, ONE_BY_ONE
+from agent.model.holds import Hold, way_out
 from agent.model.okta import Person
 from agent.model.plan import Action, Finding, Plan
 from agent.okta_org.org import OktaOrg
@@ -25,7 +26,7 @@ from agent.runs import preflight
 from agent.runs.preflight import Binding
 from agent.runs.report import Outcome
 from agent.runs.stored_plans import Kind
-from agent.store import account, events, plans
+from agent.store import account, events, holds, plans
 from agent.store.engine import Connection, Store
 from agent.store.events import PushFailure
 from agent.store.plans import StoredPlan
@@ -67,10 +68,11 @@ def explain(login: str, okta: OktaOrg, planner: Planner, store: Store, now: date
         step = ExplanationStep("app", StepStatus.FAILURE, error.detail)
         return Explanation(login=login, outcome=Outcome.FROZEN, steps=(step,))
     found = planner.reader().read(Selection(logins=(login,)))
-    plan = planner.judged(planner.proposal(planner.single(found, binding), binding, NO_GRANT, (login,)))
+    plan = planner.judged(planner.proposal(planner.single(found, binding), binding, NO_GRANT, 0, (login,)))
     with store.read() as conn:
         failed = events.failures_of(conn, found.persons)
-        stored = _stored_plan(conn, _names(login, found), now)
+        names = _names(login, found)
+        stored = [*_holds(holds.open_holds(conn, people=names), now), *_stored_plan(conn, names, now)]
     steps = [
         _app(binding),
         *_okta(found),
@@ -206,6 +208,20 @@ def _names(login: str, found: PeopleRead) -> set[str]:
     sides = [(c.bound, c.named) for c in found.pairs[:1]] or [(account, None) for account, _ in found.absences[:1]]
     accounts = [side for pair in sides for side in pair if side is not None]
     return {login, *list(found.persons)[:1], *(account.id for account in accounts)}
+
+
+def _holds(found: Sequence[Hold], now: datetime) -> list[ExplanationStep]:
+    """What the register has of this person: why, since when, who decided what, and the one thing that ends it."""
+    steps = []
+    for hold in found:
+        hours = (now - hold.since).total_seconds() / 3600
+        said = f", {hold.decision.value} by {hold.decided_by}" if hold.decided_by else ""
+        detail = (
+            f"{hold.kind.value} {hold.code.value} since {hold.since:%Y-%m-%d %H:%M} UTC ({hours:.0f} h){said}: {hold.detail}. "
+            f"To end it: {way_out(hold)}"
+        )
+        steps.append(ExplanationStep("hold", StepStatus.WARNING, detail))
+    return steps
 
 
 def _result(plan: Plan) -> ExplanationStep:

@@ -14,8 +14,9 @@ from agent.directory.port import Directory
 from agent.model import limits as windows
 from agent.model.absence import AbsenceAnswer, Proof, concerns
 from agent.model.cases import CurrentAccount, Pair, Want
-from agent.model.codes import ActionKind, FindingCode, HeldCode, Source
-from agent.model.guard import Facts, Grant, ends_access, judge, source_hold
+from agent.model.codes import FindingCode, HeldCode, Source
+from agent.model.guard import Facts, Grant, ends_access, gives_access, judge, source_hold
+from agent.model.holds import ChangeKind
 from agent.model.plan import Action, Finding, Plan
 from agent.model.plan_outline import outline
 from agent.model.users import Role
@@ -28,13 +29,13 @@ from agent.runs.preflight import Binding
 from agent.settings import Settings
 from agent.store import account as account_row
 from agent.store import alarms, compare, plans, staging
+from agent.store import holds as register
 from agent.store import windows as counters
 from agent.store.engine import Connection, Store
 
-#: The alarm that a run raises when it stops because too much failed.
+#: The alarm that a run raises about a kind of change (agent.model.holds.broad_kind) of which too many failed.
 TOO_MANY_FAILED = "failed_actions"
-SUBJECT = "reconcile"
-#: After so long one run may try again.
+#: After so long one run may try them again.
 _PROBE = timedelta(hours=1)
 #: A person's failed action waits this long, twice as long after each further one, up to the longest.
 _FIRST_WAIT, _LONGEST_WAIT = timedelta(minutes=10), timedelta(hours=24)
@@ -76,9 +77,15 @@ class Proposal(Struct, frozen=True, kw_only=True):
     facts: Facts
     #: Okta user id → what was read, of those whose row may be too old to create or reactivate by.
     wants: dict[str, Want]
+    #: Okta user id → when Okta was asked, of all whose access would begin or end.
+    asked: dict[str, datetime]
+    #: The newest push that Okta's answers can know of.
+    push_mark: int
     #: Okta user id → when to look again.
     due: dict[str, datetime]
     counts: dict[str, int]
+    #: Ids of those who were read directly.
+    read: frozenset[str]
     #: When the listing began; None for a single reconcile.
     swept_at: datetime | None = None
 
@@ -134,13 +141,15 @@ class Planner(Struct, frozen=True, kw_only=True):
             findings=(*binding.findings, *found.findings, *unread),
             due=found.due,
             people=found.people,
-            read=frozenset(found.persons),
+            read=frozenset((*found.persons, *(account.id for account, _ in found.absences))),
         )
 
     def reader(self) -> DirectReader:
         return DirectReader(directory=self.directory, okta=self.okta, projector=self.projector, clock=self.clock)
 
-    def proposal(self, compared: Comparison, binding: Binding, grant: Grant, scope: tuple[str, ...] = ()) -> Proposal:
+    def proposal(
+        self, compared: Comparison, binding: Binding, grant: Grant, push_mark: int, scope: tuple[str, ...] = ()
+    ) -> Proposal:
         """What would be done about every difference, if nobody held it."""
         outlined = outline(compared.pairs, compared.absences, self.projector.mapping, self.projector.names)
         sweep, now, proofs = compared.swept_at is not None, self.clock(), compared.proofs
@@ -152,7 +161,10 @@ class Planner(Struct, frozen=True, kw_only=True):
         if proofs is not None:
             facts = replace(facts, asked=proofs.asked, disproved=proofs.disproved)
             counts |= {"asked": proofs.asked, "disproved": proofs.disproved}
-        wanted = {a.okta_id for a in outlined.actions if a.kind in (ActionKind.CREATE, ActionKind.REACTIVATE)}
+        concerned = {a.okta_id for a in outlined.actions if gives_access(a) or ends_access(a)}
+        wants = {pair.want.okta_id: pair.want for pair in compared.pairs if pair.want.okta_id in concerned}
+        asked = {okta_id: want.read_at for okta_id, want in wants.items()}
+        asked |= {proof.okta_id: proof.at for _, proof in compared.absences if proof.okta_id and proof.at}
         plan = Plan(
             actions=self._without_owners(outlined.actions),
             population=population,
@@ -166,7 +178,10 @@ class Planner(Struct, frozen=True, kw_only=True):
             grant=grant,
             plan=plan,
             facts=facts,
-            wants={pair.want.okta_id: pair.want for pair in compared.pairs if pair.want.okta_id in wanted},
+            wants=wants,
+            asked=asked,
+            push_mark=push_mark,
+            read=compared.read,
             due=compared.due,
             counts=counts,
             swept_at=compared.swept_at,
@@ -247,7 +262,6 @@ def _facts(conn: Connection, now: datetime, *, sweep: bool) -> tuple[Facts, int]
     """The facts, and the population that limits are counted from."""
     row = account_row.get(conn)
     counts = counters.counts(conn, now)
-    refused = counters.refused(conn)
     allowances = counters.open_allowances(conn, now)
     facts = Facts(
         sweep=sweep,
@@ -259,8 +273,8 @@ def _facts(conn: Connection, now: datetime, *, sweep: bool) -> tuple[Facts, int]
         last_good_people=row.last_good_people,
         distrust=row.distrust or "",
         quarantine=_quarantine(conn, now),
-        refused=frozenset(push.directory_id for push in refused if push.rejected_at is None),
-        rejected=frozenset(push.directory_id for push in refused if push.rejected_at is not None),
+        holds={(hold.subject, hold.kind): hold for hold in register.open_holds(conn)},
+        now=now,
         announced=sum(a.count - a.used for a in allowances if a.directory_id is None),
         announced_for=frozenset(a.directory_id for a in allowances if a.directory_id is not None),
         failing=dict(_failing(conn, now)),
@@ -268,18 +282,19 @@ def _facts(conn: Connection, now: datetime, *, sweep: bool) -> tuple[Facts, int]
     return facts, counts.population
 
 
-def _quarantine(conn: Connection, now: datetime) -> str:
-    for alarm in alarms.open_alarms(conn):
-        if (alarm.code, alarm.subject) == (TOO_MANY_FAILED, SUBJECT) and now < alarm.last_seen + _PROBE:
-            return f"{alarm.detail} Tried again after {alarm.last_seen + _PROBE:%H:%M} UTC"
-    return ""
+def _quarantine(conn: Connection, now: datetime) -> dict[ChangeKind, str]:
+    return {
+        ChangeKind(alarm.subject): f"{alarm.detail} Tried again after {alarm.last_seen + _PROBE:%H:%M} UTC"
+        for alarm in alarms.open_alarms(conn)
+        if alarm.code == TOO_MANY_FAILED and now < alarm.last_seen + _PROBE
+    }
 
 
-def _failing(conn: Connection, now: datetime) -> Iterable[tuple[str, str]]:
+def _failing(conn: Connection, now: datetime) -> Iterable[tuple[tuple[str, ChangeKind], str]]:
     for person in plans.failed_people(conn, now - _REMEMBER):
         again = person.last + min(_LONGEST_WAIT, _FIRST_WAIT * 2 ** min(person.times - 1, 10))
         if again > now:
             yield (
-                person.person,
+                (person.person, person.kind),
                 f"failed {person.times} times in a row ({person.error}); tried again after {again:%Y-%m-%d %H:%M} UTC",
             )

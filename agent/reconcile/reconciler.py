@@ -18,17 +18,19 @@ from msgspec.structs import replace
 
 from agent.directory.port import Directory
 from agent.model.codes import ActionState, HeldCode
-from agent.model.errors import Unreadable
+from agent.model.errors import Unreadable, UsageError
 from agent.model.guard import NO_GRANT, Grant, ends_access
+from agent.model.holds import Decision as Decided
+from agent.model.holds import Hold, key_of, releasable, way_out
 from agent.model.plan import Action, Plan
 from agent.okta_org.org import OktaOrg
-from agent.reconcile import explanation, interrupted, look_queue
+from agent.reconcile import explanation, hold_register, interrupted, look_queue
 from agent.reconcile.applier import Applier, Apply, Left
 from agent.reconcile.direct_read import Selection
 from agent.reconcile.explanation import Explanation
 from agent.reconcile.interrupted import APPROVE, NOTHING_LEFT, Approval
 from agent.reconcile.look_queue import Coverage, DueLook
-from agent.reconcile.planner import SUBJECT, TOO_MANY_FAILED, Planner, Proposal
+from agent.reconcile.planner import TOO_MANY_FAILED, Planner, Proposal
 from agent.reconcile.sweeper import Projector
 from agent.runs import preflight, stored_plans
 from agent.runs.frame import CurrentRun, Frame, Progress
@@ -36,9 +38,10 @@ from agent.runs.preflight import Brake
 from agent.runs.report import STATE_COUNTS, Outcome, RunReport, counts_of
 from agent.runs.stored_plans import Decision, Kind
 from agent.settings import Settings
-from agent.store import account, alarms, attention, lease, plans
+from agent.store import account, alarms, attention, brakes, holds, lease, plans
 from agent.store.crash_points import crash_point
 from agent.store.engine import Connection, Store
+from agent.store.journal import Signature
 from agent.store.plans import StoredPlan
 from agent.store.runs import Asker, RunRequest
 
@@ -172,6 +175,31 @@ class Reconciler:
         by = Asker(trigger="approve" if decision.approve else "plan", actor=actor)
         return self._frame.run(_request(who, by, apply=True), work, progress=progress, wait=wait)
 
+    def approve_holds(
+        self, chosen: Sequence[Hold], by: Signature, *, wait: float = 60, progress: Progress | None = None
+    ) -> RunReport:
+        """Read both sides of these people again, and make the changes that are still wanted; the rest is closed."""
+        for hold in chosen:
+            if hold.decision in (Decided.REJECTED, Decided.BLOCKED) or not releasable(hold.code):
+                why = hold.decision.value if hold.decision is not Decided.WAITING else hold.code.value
+                raise UsageError(f"{hold.login}: approving releases nothing that is {why}. Instead: {way_out(hold)}")
+        keys = {(hold.subject, hold.kind): hold for hold in chosen}
+        who = Selection(
+            okta_ids=tuple({hold.okta_id for hold in chosen if hold.okta_id}),
+            directory_ids=tuple({h.directory_id for h in chosen if h.directory_id and not h.okta_id}),
+        )
+
+        def work(run: CurrentRun) -> RunReport:
+            proposal = self._propose(run, who, NO_GRANT)
+            wanted = {a.identity: keys[key_of(a)] for a in proposal.plan.actions if key_of(a) in keys}
+            until = self.clock() + self.settings.guard.plan_expiry
+            self.store.write(lambda conn: brakes.approve_holds(conn, by, list(wanted.values()), until))
+            let_go = frozenset(wanted)
+            return self._act(run, self._judged(run, replace(proposal, grant=Grant(approved=let_go, named=let_go))))
+
+        asker = Asker(trigger=APPROVE, actor=by.actor)
+        return self._frame.run(_request(who, asker, apply=True), work, progress=progress, wait=wait)
+
     def explain(self, login: str) -> Explanation:
         """One person step by step, from both sides to what would happen now. Stores and changes nothing."""
         with self._okta.run():
@@ -186,7 +214,12 @@ class Reconciler:
             self._directory.read_back(self.clock())
             interrupted.recover(self.store, self._directory, self.clock())
         with self.store.read() as conn:
-            row = account.get(conn)
+            row, push_mark = account.get(conn), holds.newest_push_mark(conn)
+        if row.pinned and HeldCode.FIRST_RUN in grant.lifted:
+            raise UsageError(
+                "The first run is over: this agent is pinned already, so --first-run lifts nothing. Nothing was changed. "
+                "Review what is held: opshelm-agent plans list"
+            )
         run.progress.step("asking Okta which org and app this is")
         binding = preflight.check(self._okta, row)
         if who is None:
@@ -194,7 +227,7 @@ class Reconciler:
         else:
             run.progress.step("reading people")
             compared = self.planner.single(self.planner.reader().read(who), binding)
-        return self.planner.proposal(compared, binding, grant, run.request.scope)
+        return self.planner.proposal(compared, binding, grant, push_mark, run.request.scope)
 
     # --- guard
 
@@ -211,9 +244,11 @@ class Reconciler:
             if not kept.actions and kept.held is None and run.request.trigger != "cli":
                 stored_plans.supersede(conn, kept, now)
                 interrupted.hand_on(conn, approval, None)
+                hold_register.note(conn, proposal, plan, now, run_id=run.id, plan_id=None)
                 return None, None
             stored, waiting = stored_plans.keep(conn, run.id, bare, self.settings, now)
             interrupted.hand_on(conn, approval, stored)
+            hold_register.note(conn, proposal, plan, now, run_id=run.id, plan_id=(waiting or stored).id)
             return stored, waiting
 
         stored, waiting = self.store.write(work)
@@ -284,13 +319,14 @@ class Reconciler:
         stored = self.store.write(lambda conn: _closed(conn, apply, left, now))
         crash_point("plan.closed")
         held = report.held or apply.counts[ActionState.HELD] > 0
+        failed = " ".join(apply.failed.values())
         # What the actions were in before they were applied says nothing any more.
         found = {name: count for name, count in report.counts.items() if name not in STATE_COUNTS}
         waits = sum(action.state is ActionState.HELD for action in stored.plan.actions)
         return replace(
             report,
             outcome=_outcome(apply, left, held=held),
-            detail=left.why if left else _waiting(waits, report.waiting),
+            detail=left.why if left else failed or _waiting(waits, report.waiting),
             counts=found | counts_of(stored.plan.actions),
             plan=stored,
             held=held,
@@ -307,6 +343,9 @@ class Reconciler:
         now, approved = self.clock(), run.request.trigger == APPROVE
         decision, approve = (APPROVE, judged.let_go) if approved else ("apply", None)
         plans.decide(conn, judged.stored.id, actor=run.request.actor, decision=decision, now=now, approve=approve)
+        if approved:
+            by = Signature(actor=run.request.actor, source="cli", at=now, reason=f"plan {judged.stored.id} approved")
+            brakes.approve_plan(conn, by, judged.stored, judged.let_go or (), now + self.settings.guard.plan_expiry)
         why = "it has moved since the plan was made"
         plans.mark(conn, judged.stored.id, judged.moved, ActionState.STALE, now, error=why)
 
@@ -361,16 +400,20 @@ def _waiting(held: int, waiting: StoredPlan | None) -> str:
 
 
 def _closed(conn: Connection, apply: Apply, left: Left | None, now: datetime) -> StoredPlan:
-    if left is not None and left.outcome is None:
-        alarms.raise_alarm(conn, TOO_MANY_FAILED, SUBJECT, left.why, now)
-    elif apply.counts[ActionState.DONE]:
-        alarms.clear(conn, TOO_MANY_FAILED, SUBJECT, now)
-    cut_short = left is not None and left.outcome is not None
-    return (stored_plans.existing if cut_short else stored_plans.close)(conn, apply.plan_id)
+    for kind, why in apply.failed.items():
+        alarms.raise_alarm(conn, TOO_MANY_FAILED, kind.value, why, now)
+    for kind, state in apply.by_kind:
+        if state is ActionState.DONE and kind not in apply.failed:
+            alarms.clear(conn, TOO_MANY_FAILED, kind.value, now)
+    stored = (stored_plans.existing if left is not None else stored_plans.close)(conn, apply.plan_id)
+    if apply.proposal.facts.pinned and apply.counts[ActionState.HELD]:
+        newly = [a for a in stored.plan.actions if apply.ended.get(a.n) is ActionState.HELD]
+        hold_register.found(conn, newly, now, run_id=apply.run.id, plan_id=apply.plan_id)
+    return stored
 
 
 def _outcome(apply: Apply, left: Left | None, *, held: bool) -> Outcome:
-    if left is not None and left.outcome is not None:
+    if left is not None:
         return left.outcome
     if held:
         return Outcome.HELD

@@ -258,19 +258,19 @@ def answer(
     if person is None:
         detail = f"no Okta id is kept for {account.user_name}, and no Okta user has this login"
         return Proof(answer=AbsenceAnswer.UNPROVABLE, detail=detail)
-    okta_id = person.okta_id
     desired = projector.absent(person, now)
+    found, detail = _answer(person, desired, now)
+    suspended = found is AbsenceAnswer.ENDED and desired.row is DesiredRow.SUSPENDED
+    return Proof(answer=found, detail=detail, okta_id=person.okta_id, suspended=suspended, at=now)
+
+
+def _answer(person: Person, desired: Desired, now: datetime) -> tuple[AbsenceAnswer, str]:
     if desired.wanted is Wanted.INACTIVE:
-        detail = f"Okta says {desired.row.value} at {now:%H:%M:%S} UTC"
-        return Proof(
-            answer=AbsenceAnswer.ENDED, detail=detail, okta_id=okta_id, suspended=desired.row is DesiredRow.SUSPENDED
-        )
+        return AbsenceAnswer.ENDED, f"Okta says {desired.row.value} at {now:%H:%M:%S} UTC"
     if person.app_user is not None:
-        return Proof(answer=AbsenceAnswer.PRESENT, detail=f"its app user is {person.app_user.status}", okta_id=okta_id)
+        return AbsenceAnswer.PRESENT, f"its app user is {person.app_user.status}"
     if desired.wanted is Wanted.LEAVE:
-        return Proof(answer=AbsenceAnswer.UNDECIDED, detail=desired.detail, okta_id=okta_id)
+        return AbsenceAnswer.UNDECIDED, desired.detail
     if person.okta_user is None:
-        return Proof(
-            answer=AbsenceAnswer.NO_SUCH_USER, detail=f"404 for the Okta user at {now:%H:%M:%S} UTC", okta_id=okta_id
-        )
-    return Proof(answer=AbsenceAnswer.GONE, detail=f"404 for the app user at {now:%H:%M:%S} UTC", okta_id=okta_id)
+        return AbsenceAnswer.NO_SUCH_USER, f"404 for the Okta user at {now:%H:%M:%S} UTC"
+    return AbsenceAnswer.GONE, f"404 for the app user at {now:%H:%M:%S} UTC"

@@ -1,19 +1,23 @@
-"""What an operator does to the brakes: pause, resume, announce, reject, move the pins. Each with its journal row.
+"""What an operator does to the brakes: pause, resume, announce, decide holds, block, move the pins. Each with its journal row.
 
 Every function belongs into one write transaction; all checks come before the first write. Judges no plan (agent.model.guard).
 """
 
+from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
 from sqlalchemy import Connection
 
-from agent.model.codes import ActionState, PlanStatus
+from agent.model.codes import ActionState, HeldCode, PlanStatus
 from agent.model.errors import NotFound, UsageError
+from agent.model.holds import ChangeKind, Decision, Hold, HoldEnd, key_of
 from agent.model.users import DirectoryUser
-from agent.store import account, alarms, attention, journal, plans, windows
+from agent.store import account, attention, holds, journal, plans, windows
+from agent.store.holds import Reason
 from agent.store.journal import Signature
+from agent.store.plans import StoredPlan
 
 
 def _note(conn: Connection, verb: str, by: Signature, **more: Any) -> None:
@@ -40,39 +44,126 @@ def allow(conn: Connection, by: Signature, *, count: int, until: datetime, perso
     """Announce deactivations (this person's, or anybody's) and have whoever was refused meanwhile looked at at once."""
     directory_id, okta_id = (None, None) if person is None else (person.id, person.okta_id)
     number = windows.allow(conn, by, count=count, until=until, directory_id=directory_id)
-    if directory_id is not None and windows.rejected_at(conn, directory_id):
-        windows.settle(conn, directory_id)  # an earlier no is taken back: Okta's retry is a push like any other
-    waiting = [
-        push for push in windows.refused(conn) if directory_id in (None, push.directory_id) and not push.rejected_at
-    ]
-    for push in waiting[:count]:
-        whom = {"okta_id": push.okta_id, "directory_id": push.directory_id}
+    refused = refused_pushes(conn)
+    waiting = (
+        [h for h in refused if h.decision is Decision.WAITING]
+        if person is None
+        else [
+            h
+            for h in holds.of_user(conn, person)
+            if h.kind is ChangeKind.DEACTIVATE and h.decision is not Decision.BLOCKED
+        ]
+    )
+    holds.decide(conn, [hold.id for hold in waiting[:count]], Decision.APPROVED, by, until=until)
+    for hold in waiting[:count]:
+        whom = {"okta_id": hold.okta_id, "directory_id": hold.directory_id}
         attention.add(conn, reason=attention.ALLOWED, not_before=by.at, now=by.at, **whom)
     after = _json({"allowance": number, "count": count, "until": until})
     _note(conn, "guard allow", by, directory_id=directory_id, okta_id=okta_id, after=after)
     return number
 
 
-def reject(conn: Connection, by: Signature, directory_id: str) -> None:
-    """The retries of this person's pushed deactivation get 409: somebody must correct Okta."""
-    if not windows.reject(conn, directory_id, actor=by.actor, now=by.at):
-        raise NotFound("No refused push of this account is waiting. See: opshelm-agent guard show")
-    _note(conn, "guard reject", by, directory_id=directory_id)
+def refused_pushes(conn: Connection) -> list[Hold]:
+    """People whose pushed deactivation the guard has stopped, oldest first."""
+    return [h for h in holds.open_holds(conn) if h.kind is ChangeKind.DEACTIVATE and h.tries]
+
+
+def reject(conn: Connection, by: Signature, person: DirectoryUser) -> None:
+    """The deactivation of this person is not done, and its pushes get 409: somebody must correct Okta."""
+    waiting = [h for h in holds.of_user(conn, person) if h.kind is ChangeKind.DEACTIVATE]
+    if not waiting:
+        raise NotFound(f"No deactivation of {person.user_name} is waiting. See: opshelm-agent holds list")
+    _decide(conn, "guard reject", waiting, Decision.REJECTED, by)
+
+
+def approve_holds(conn: Connection, by: Signature, chosen: Sequence[Hold], until: datetime) -> None:
+    """These changes may be made, until then; whoever reads both sides again makes them."""
+    _decide(conn, "hold approve", chosen, Decision.APPROVED, by, until=until)
+
+
+def reject_holds(conn: Connection, by: Signature, chosen: Sequence[Hold]) -> None:
+    """These changes are not made, on no path, until Okta wants something else or an operator lifts it."""
+    _decide(conn, "hold reject", chosen, Decision.REJECTED, by)
+
+
+def lift_holds(conn: Connection, by: Signature, chosen: Sequence[Hold]) -> None:
+    """Forget what was decided; what is still wanted and still too much is held anew."""
+    holds.end(conn, [hold.id for hold in chosen], HoldEnd.LIFTED, by.at)
+    for hold in chosen:
+        _note_hold(conn, "hold lift", hold, by)
+
+
+def block(
+    conn: Connection, by: Signature, person: DirectoryUser, kind: ChangeKind, *, until: datetime | None = None
+) -> None:
+    """No path makes this kind of change of the account, pushes included."""
+    reason = Reason(
+        directory_id=person.id,
+        okta_id=person.okta_id,
+        login=person.user_name,
+        kind=kind,
+        code=HeldCode.BLOCKED,
+        detail="an operator's word",
+        wish="",
+    )
+    holds.block(conn, reason, by, until=until)
+    after = _json({"kind": kind, "until": until})
+    _note(conn, "block", by, directory_id=person.id, okta_id=person.okta_id, after=after)
+
+
+def unblock(conn: Connection, by: Signature, person: DirectoryUser, kind: ChangeKind) -> None:
+    """Nothing is said where there is no block."""
+    mine = [h for h in holds.of_user(conn, person) if h.kind is kind and h.decision is Decision.BLOCKED]
+    lift_holds(conn, by, mine)
+
+
+def _decide(
+    conn: Connection,
+    verb: str,
+    chosen: Sequence[Hold],
+    decision: Decision,
+    by: Signature,
+    *,
+    until: datetime | None = None,
+) -> None:
+    holds.decide(conn, [hold.id for hold in chosen], decision, by, until=until)
+    for hold in chosen:
+        _note_hold(conn, verb, hold, by)
+
+
+def _note_hold(conn: Connection, verb: str, hold: Hold, by: Signature) -> None:
+    what = _json({"hold": hold.id, "kind": hold.kind, "code": hold.code, "decision": hold.decision})
+    _note(conn, verb, by, directory_id=hold.directory_id, okta_id=hold.okta_id, plan_id=hold.plan_id, before=what)
+
+
+def approve_plan(
+    conn: Connection, by: Signature, stored: StoredPlan, numbers: Collection[int], until: datetime
+) -> None:
+    """A person lets these actions of a stored plan go: what is held of these people is approved with them."""
+    account.lock(conn)
+    keys = {key_of(action) for action in stored.plan.actions if action.n in numbers}
+    mine = [h for h in holds.open_holds(conn, decision=Decision.WAITING) if (h.subject, h.kind) in keys]
+    holds.decide(conn, [hold.id for hold in mine], Decision.APPROVED, by, until=until)
+    after = _json({"actions": sorted(numbers), "holds": [hold.id for hold in mine], "until": until})
+    _note(conn, "plan approve", by, plan_id=stored.id, run_id=stored.run_id, after=after)
 
 
 def reject_plan(conn: Connection, by: Signature, plan_id: int) -> None:
-    """A person says no to a plan that waits: it can't be applied any more."""
+    """A person says no to a plan that waits: it can't be applied, and what it held is not done by another way either."""
     stored = plans.get(conn, plan_id)
     if stored is None:
         raise NotFound(f"There is no plan {plan_id}. See: opshelm-agent plans list")
     if stored.status not in (PlanStatus.READY, PlanStatus.HELD):
         raise UsageError(f"Plan {plan_id} is {stored.status.value}; it waits for nobody.")
-    waiting = [a.n for a in stored.plan.actions if a.state in (ActionState.PENDING, ActionState.HELD)]
+    account.lock(conn)
+    waiting = [a for a in stored.plan.actions if a.state in (ActionState.PENDING, ActionState.HELD)]
     plans.decide(conn, plan_id, actor=by.actor, decision=f"reject: {by.reason}", now=by.at)
     plans.set_status(conn, plan_id, PlanStatus.REJECTED)
-    plans.mark(conn, plan_id, waiting, ActionState.REJECTED, by.at)
-    alarms.clear(conn, "held", f"plan {plan_id}", by.at)
-    _note(conn, "plan reject", by, plan_id=plan_id, run_id=stored.run_id)
+    plans.mark(conn, plan_id, [action.n for action in waiting], ActionState.REJECTED, by.at)
+    keys = {key_of(action) for action in waiting}
+    held = [h for h in holds.open_holds(conn, decision=Decision.WAITING) if (h.subject, h.kind) in keys]
+    holds.decide(conn, [hold.id for hold in held], Decision.REJECTED, by)
+    _note(conn, "plan reject", by, plan_id=plan_id, run_id=stored.run_id, after=_json({"holds": [h.id for h in held]}))
 
 
 def accept_pins(conn: Connection, by: Signature, *, org_id: str, app_id: str, app_label: str) -> account.Account:

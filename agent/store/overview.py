@@ -28,12 +28,6 @@ class Header(Struct, frozen=True, kw_only=True):
     deactivations: int
 
 
-class OpenActions(Struct, frozen=True, kw_only=True):
-    kind: ActionKind
-    held: HeldCode | None
-    count: int
-
-
 def held_plans(conn: Connection) -> list[Header]:
     """Plans that wait for a person, oldest first."""
     leaves = func.count(case((actions.c.kind == ActionKind.DEACTIVATE.value, 1)))
@@ -63,18 +57,21 @@ def last_run(conn: Connection, kind: str, outcomes: Sequence[str]) -> runs.Run |
     return None if newest is None else runs.get(conn, newest)
 
 
-def open_actions(conn: Connection, run_id: int | None) -> list[OpenActions]:
-    """What that run's plan left undone, and whatever else waits for a person, counted."""
+def left_to_do(conn: Connection, run_id: int | None) -> dict[ActionKind, set[str]]:
+    """Who is still to be changed, by kind: by that run's plan, or by one that waits for a person. Nobody counts twice."""
     mine = plans.c.status == PlanStatus.HELD.value
     if run_id is not None:
         mine = or_(mine, plans.c.run_id == run_id)
+    c = actions.c
     rows = conn.execute(
-        select(actions.c.kind, actions.c.held, func.count())
-        .join_from(actions, plans, actions.c.plan_id == plans.c.id)
-        .where(mine, actions.c.state.in_([state.value for state in _OPEN]))
-        .group_by(actions.c.kind, actions.c.held)
+        select(c.kind, c.okta_id, c.directory_id, c.login)
+        .join_from(actions, plans, c.plan_id == plans.c.id)
+        .where(mine, c.state.in_([state.value for state in _OPEN]))
     )
-    return [OpenActions(kind=ActionKind(kind), held=_held(held), count=count) for kind, held, count in rows]
+    found: dict[ActionKind, set[str]] = {}
+    for kind, okta_id, directory_id, login in rows:
+        found.setdefault(ActionKind(kind), set()).add(directory_id or okta_id or login)
+    return found
 
 
 def slowest_action(conn: Connection, run_id: int) -> timedelta | None:

@@ -13,7 +13,8 @@ from msgspec import Struct
 from msgspec.structs import replace
 from sqlalchemy import Connection, bindparam, delete, exists, insert, or_, select, update
 
-from agent.model.codes import ActionState, HeldCode, PlanStatus
+from agent.model.codes import ActionKind, ActionState, HeldCode, PlanStatus
+from agent.model.holds import ChangeKind, broad_kind
 from agent.model.plan import Action, Finding, Plan
 from agent.store import runs
 from agent.store.statement import Fixed, micros
@@ -196,38 +197,36 @@ def sent_actions(conn: Connection) -> list[SentAction]:
 
 
 class Failing(Struct, frozen=True, kw_only=True):
-    """Whose actions failed lately, and how often in a row."""
+    """Whose actions of a kind failed lately, and how often in a row."""
 
     #: As agent.model.plan.Action.identity names the person.
     person: str
+    kind: ChangeKind
     times: int
     last: datetime
     error: str
 
 
 def failed_people(conn: Connection, start: datetime) -> list[Failing]:
-    """People whose last action, of those that were tried since ``start``, failed."""
-    tried = select(
-        actions.c.okta_id, actions.c.directory_id, actions.c.login, actions.c.state, actions.c.done_at, actions.c.error
-    ).where(actions.c.state.in_((ActionState.FAILED.value, ActionState.DONE.value)), actions.c.done_at >= start)
-    failed = tried.where(actions.c.state == ActionState.FAILED.value).order_by(actions.c.done_at)
-    found: dict[str, Failing] = {}
+    """Of those that were tried since ``start``: people whose last action of a kind failed."""
+    c = actions.c
+    tried = select(c.okta_id, c.directory_id, c.login, c.kind, c.state, c.done_at, c.error).where(
+        c.state.in_((ActionState.FAILED.value, ActionState.DONE.value)), c.done_at >= start
+    )
+    failed = tried.where(c.state == ActionState.FAILED.value).order_by(c.done_at)
+    found: dict[tuple[str, ChangeKind], Failing] = {}
     for row in conn.execute(failed):
-        person = row.okta_id or row.directory_id or row.login
-        before = found.get(person)
-        times = 1 + (before.times if before else 0)
-        found[person] = Failing(person=person, times=times, last=row.done_at, error=row.error)
+        key = person, kind = row.okta_id or row.directory_id or row.login, broad_kind(ActionKind(row.kind))
+        times = 1 + (found[key].times if key in found else 0)
+        found[key] = Failing(person=person, kind=kind, times=times, last=row.done_at, error=row.error)
     if not found:
         return []
-    people = list(found)
-    done = tried.where(
-        actions.c.state == ActionState.DONE.value,
-        actions.c.okta_id.in_(people) | actions.c.directory_id.in_(people) | actions.c.login.in_(people),
-    )
-    for row in conn.execute(done):
-        person = row.okta_id or row.directory_id or row.login
-        if person in found and row.done_at > found[person].last:
-            del found[person]
+    people = {person for person, _ in found}
+    mine = c.okta_id.in_(people) | c.directory_id.in_(people) | c.login.in_(people)
+    for row in conn.execute(tried.where(c.state == ActionState.DONE.value, mine)):
+        key = row.okta_id or row.directory_id or row.login, broad_kind(ActionKind(row.kind))
+        if key in found and row.done_at > found[key].last:
+            del found[key]
     return list(found.values())
 
 

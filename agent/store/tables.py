@@ -312,18 +312,51 @@ identity_changes = Table(
 )
 Index("ix_identity_changes_at", identity_changes.c.at)
 
-#: Pushed deactivations that got 429, until the retry succeeds or an operator decides.
-refused_pushes = Table(
-    "refused_pushes",
+#: What waits for a person's decision: one open row for each person and kind of change (agent.model.holds).
+holds = Table(
+    "holds",
+    metadata,
+    Column("id", _Serial, primary_key=True, autoincrement=True),
+    # The account; for somebody who has none yet: "okta ID", or "login NAME". One open row for each subject and kind.
+    Column("subject", Text, nullable=False),
+    Column("directory_id", String(255)),
+    Column("okta_id", String(255)),
+    Column("login", Text, nullable=False),
+    Column("kind", String(10), nullable=False),
+    Column("code", String(32), nullable=False),
+    Column("detail", Text, nullable=False),
+    Column("wish", Text, nullable=False),
+    Column("since", UtcTime, nullable=False),
+    Column("opened_by", Text, nullable=False),
+    Column("last_found", UtcTime, nullable=False),
+    Column("tries", Integer, nullable=False, server_default="0"),
+    Column("plan_id", Integer),
+    Column("action_n", Integer),
+    Column("decision", String(8), nullable=False),
+    Column("decided_at", UtcTime),
+    Column("decided_by", Text),
+    Column("reason", Text, nullable=False, server_default=""),
+    Column("until", UtcTime),
+    Column("ended_at", UtcTime),
+    Column("ended", String(8)),
+    sqlite_autoincrement=True,
+)
+Index(
+    "ix_holds_open",
+    holds.c.subject,
+    holds.c.kind,
+    unique=True,
+    sqlite_where=holds.c.ended.is_(None),
+    postgresql_where=holds.c.ended.is_(None),
+)
+Index("ix_holds_ended_at", holds.c.ended_at)
+
+#: Okta's last push about an account, changed or not: a run's older view of that person is out of date. seq counts pushes.
+push_marks = Table(
+    "push_marks",
     metadata,
     Column("directory_id", String(255), primary_key=True),
-    Column("okta_id", Text),
-    Column("login", Text, nullable=False),
-    Column("first", UtcTime, nullable=False),
-    Column("last", UtcTime, nullable=False),
-    Column("tries", Integer, nullable=False),
-    Column("rejected_at", UtcTime),
-    Column("rejected_by", Text),
+    Column("seq", BigInteger, nullable=False, index=True),
 )
 
 #: Announced deactivations (guard allow).

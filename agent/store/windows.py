@@ -1,4 +1,4 @@
-"""What the guard's rolling windows count: deactivations, announced ones (allowances) and pushes that got 429. No limits.
+"""What the guard's rolling windows count: deactivations, and announced ones (allowances). No limits.
 
 Each row of ``deactivations`` carries running totals, so that a window's count is one difference, however long the list.
 A row written while the clock was ahead is pulled back to now before anything is counted behind it.
@@ -11,8 +11,8 @@ from msgspec import Struct
 from sqlalchemy import Column, Connection, ScalarSelect, bindparam, delete, func, insert, select, update
 
 from agent.store.journal import Signature
-from agent.store.statement import Fixed, micros, moment
-from agent.store.tables import account, allowances, deactivations, identity_changes, refused_pushes
+from agent.store.statement import Fixed, micros
+from agent.store.tables import account, allowances, deactivations, identity_changes
 
 #: The window that the population and the daily limit look back.
 DAY = timedelta(hours=24)
@@ -194,60 +194,3 @@ def open_allowances(conn: Connection, now: datetime) -> list[Allowance]:
         select(allowances).where(live, allowances.c.used < allowances.c.count).order_by(allowances.c.id)
     )
     return [Allowance(**row._asdict()) for row in rows]
-
-
-# Refused pushes
-
-
-class RefusedPush(Struct, frozen=True, kw_only=True):
-    """A person whose pushed deactivation got 429 and is not done yet."""
-
-    directory_id: str
-    okta_id: str | None
-    login: str
-    first: datetime
-    last: datetime
-    tries: int
-    #: An operator said no: the retry gets 409.
-    rejected_at: datetime | None
-    rejected_by: str | None
-
-
-_refused = Fixed(select(refused_pushes.c.rejected_at).where(refused_pushes.c.directory_id == bindparam("directory_id")))
-_try_again = Fixed(
-    update(refused_pushes)
-    .where(refused_pushes.c.directory_id == bindparam("key"))
-    .values(last=bindparam("at"), tries=refused_pushes.c.tries + 1)
-)
-_settle = Fixed(delete(refused_pushes).where(refused_pushes.c.directory_id == bindparam("directory_id")))
-
-
-def refuse(conn: Connection, *, directory_id: str, okta_id: str | None, login: str, now: datetime) -> None:
-    """List the person as waiting, or count one more try."""
-    if _try_again(conn, key=directory_id, at=micros(now)).rowcount:
-        return
-    values = {"okta_id": okta_id, "login": login, "first": now, "last": now, "tries": 1}
-    conn.execute(insert(refused_pushes).values(directory_id=directory_id, **values))
-
-
-def rejected_at(conn: Connection, directory_id: str) -> datetime | None:
-    """When an operator rejected this person's deactivation; None where nobody did."""
-    row = _refused(conn, directory_id=directory_id).fetchone()
-    return None if row is None or row[0] is None else moment(row[0])
-
-
-def settle(conn: Connection, directory_id: str) -> None:
-    """The person's deactivation is done, or no longer wanted."""
-    _settle(conn, directory_id=directory_id)
-
-
-def refused(conn: Connection) -> list[RefusedPush]:
-    rows = conn.execute(select(refused_pushes).order_by(refused_pushes.c.first))
-    return [RefusedPush(**row._asdict()) for row in rows]
-
-
-def reject(conn: Connection, directory_id: str, *, actor: str, now: datetime) -> bool:
-    """Refuse the retries of this person's deactivation for good; False where none waits."""
-    mine = refused_pushes.c.directory_id == directory_id
-    done = conn.execute(update(refused_pushes).where(mine).values(rejected_at=now, rejected_by=actor))
-    return bool(done.rowcount)

@@ -20,10 +20,11 @@ from agent.directory.remote.unfinished import OWN_GRACE
 from agent.directory.sql import SqlDirectory
 from agent.model.codes import ActionKind, RefusalCode, Source
 from agent.model.errors import Refused
+from agent.model.holds import Hold
 from agent.model.plan import Action, Change, Plan
 from agent.model.users import DirectoryUser, MultiValue, Name, Origin, Profile, Role
 from agent.settings import DirectorySettings, GuardSettings, Settings
-from agent.store import account, alarms, attention, plans, runs, seal, windows
+from agent.store import account, alarms, attention, brakes, plans, runs, seal, windows
 from agent.store.engine import Store
 from agent.store.tables import journal
 from support.remotes import QUICK, Remote
@@ -242,9 +243,9 @@ class Place:
         with self.store.read() as conn:
             return {alarm.code for alarm in alarms.open_alarms(conn)}
 
-    def refused_pushes(self) -> list[windows.RefusedPush]:
+    def refused_pushes(self) -> list[Hold]:
         with self.store.read() as conn:
-            return windows.refused(conn)
+            return brakes.refused_pushes(conn)
 
 
 def after_of(row: Any) -> dict[str, Any]:

@@ -79,6 +79,8 @@ def exported() -> set[str]:
         alarms=[alarm],
         drift={ActionKind.CREATE: 1},
         held={HeldCode.LAST_OWNER: 1},
+        holds=[],
+        leavers_active=0,
         waiting_people=0,
         scim_keys=1,
         last_key_ends=NOW,

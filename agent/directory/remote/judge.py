@@ -1,13 +1,13 @@
 """The checks of every write to a remote, over what the agent's store knows. Writes nothing; the same rules as for sql.
 
-Order: fence → rules of one account → the externalId's uniqueness → owners → the guard's windows.
+Order: fence → rules of one account → what people decided → the externalId's uniqueness → owners → the guard's windows.
 The userName and e-mail of others are the remote's to defend: only it sees all of them at once.
 """
 
 from msgspec import Struct
 from sqlalchemy import Connection
 
-from agent.directory import burst, guarded, rules
+from agent.directory import burst, decisions, guarded, rules
 from agent.directory.port import WriteContext
 from agent.directory.remote.owners import Others
 from agent.directory.scope import WriteScope
@@ -45,12 +45,13 @@ def check(scope: WriteScope, case: JudgedWrite) -> burst.Verdict | None:
             "Roles are given in OpsHelm itself; SCIM can't change them. An owner does it in OpsHelm's dashboard."
         )
     rules.check(before, after, context, policy, revives=case.revives)
+    approved = decisions.check(scope, before, after)
     _unique(conn, after, case.dead)
     rules.primary_email(before, after, policy)
     if not ends(case) or before is None:
         return None
     _owners(conn, case, before)
-    return burst.check(scope, before)
+    return burst.check(scope, before, approved=approved)
 
 
 def _unique(conn: Connection, after: DirectoryUser, dead: str | None) -> None:

@@ -21,7 +21,7 @@ import msgspec
 from msgspec import Struct
 from sqlalchemy import Connection
 
-from agent.directory import guarded, journalled, refusals
+from agent.directory import decisions, guarded, journalled, refusals
 from agent.directory.burst import Verdict
 from agent.directory.port import WriteContext
 from agent.directory.remote import judge, merge
@@ -203,12 +203,10 @@ class Ledger:
         with self.store.read() as conn:
             return links.by_okta_id(conn, okta_id)
 
-    def unchanged(self, user: DirectoryUser, context: WriteContext) -> None:
-        if context.source is Source.PUSH and user.active:
-            with self.store.read() as conn:
-                waits = any(push.directory_id == user.id for push in windows.refused(conn))
-            if waits:
-                self.store.write(lambda conn: windows.settle(conn, user.id))
+    def unchanged(self, user: DirectoryUser, context: WriteContext, now: datetime) -> None:
+        """A push that changed nothing says so to the register, and an operator what they have ruled."""
+        if context.source is Source.PUSH or context.ruling is not None:
+            self.store.write(lambda conn: decisions.unchanged(self._scope(conn, context, now), user))
 
     def refused_before(self, refused: Refused, case: JudgedWrite, now: datetime) -> None:
         """An attempt that a pure rule refused before anything was judged: journalled like the others."""
@@ -256,6 +254,7 @@ def _settle(
     links.put(conn, link)
     counted = msgspec.structs.replace(before, active=False) if before is not None and ended else before
     guarded.count(scope, counted, after, ended=ended)
+    decisions.made(scope, before, after)
     if confirm:
         guarded.ask_about_reuse(scope, after)
     journal.append(conn, _entry(journal.Kind.APPLIED, before, after, scope.context), now)

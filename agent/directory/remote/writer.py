@@ -147,7 +147,7 @@ class Writer:
     def _write(self, case: JudgedWrite, resource: Resource, known: Known, now: datetime) -> Written:
         step = step_of(case, resource, known)
         if step.before == step.after:
-            self.ledger.unchanged(step.before, case.context)
+            self.ledger.unchanged(step.before, case.context, now)
             return Written(user=step.before, changed=False)
         if not step.calls:
             return Written(user=self.without_call(step, now).result(), changed=True)

@@ -6,7 +6,7 @@ from agent.model.codes import RefusalCode, Source
 from agent.model.errors import Refused
 from agent.model.limits import push_limit, window_limit
 from agent.settings import GuardSettings
-from agent.store import windows
+from agent.store import brakes, windows
 from agent.store.journal import Signature
 from support.place import Place
 
@@ -195,7 +195,8 @@ def test_an_allowance_ends(guarded_world: Place) -> None:
 def test_a_rejected_push_is_409_until_okta_wants_the_person_active(guarded_world: Place) -> None:
     users = guarded_world.managed(12)
     passed(guarded_world, users[:4])
-    guarded_world.store.write(lambda conn: windows.reject(conn, users[3].id, actor="o", now=guarded_world.now))
+    by = Signature(actor="operator o", source="cli", at=guarded_world.now)
+    guarded_world.store.write(lambda conn: brakes.reject(conn, by, users[3]))
     guarded_world.later(hours=2)
     assert guarded_world.refused(lambda: guarded_world.change(users[3], active=False)) is RefusalCode.REJECTED
     guarded_world.change(users[3])

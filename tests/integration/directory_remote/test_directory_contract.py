@@ -11,7 +11,7 @@ from agent.model.paths import EMAIL_PATH
 from agent.model.plan import Action
 from agent.model.users import Enterprise, Manager, MultiValue, Origin, Role
 from agent.scim.filter import parse
-from agent.store import lease, windows
+from agent.store import brakes, lease, windows
 from support.place import OWNERS, Place, action, draft, okta_id
 
 EMAIL_OF_NEW = {EMAIL_PATH: "new@example.com"}
@@ -223,7 +223,7 @@ def test_a_burst_of_pushed_deactivations_is_held(guarded_place: Place) -> None:
     assert all(place.get(user).active for user in held)
     with place.store.read() as conn:
         assert windows.counts(conn, place.now).last_hour == 3
-        assert {push.directory_id for push in windows.refused(conn)} == {user.id for user in held}
+        assert {push.directory_id for push in brakes.refused_pushes(conn)} == {user.id for user in held}
 
 
 def test_who_lost_the_lease_writes_nothing(place: Place) -> None:

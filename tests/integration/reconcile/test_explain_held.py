@@ -41,7 +41,7 @@ def w(make_world: Make) -> World:
 def hold(w: World) -> tuple[str, str]:
     one, other = (person["login"] for person in w.people()[:2])
     for login in (one, other):
-        w.acts().deactivate(w.account(login).id)
+        w.change(login, active=False)
     assert w.reconcile().outcome == "held"
     return one, other
 

@@ -5,11 +5,13 @@ from datetime import timedelta
 
 import pytest
 
-from agent.model.codes import PlanStatus
+from agent.model.codes import HeldCode, PlanStatus
 from agent.model.errors import HeldBack, UsageError
+from agent.model.holds import ENDS_ACCESS, ChangeKind
 from agent.runs.stored_plans import Decision
-from agent.store import account, plans, windows
+from agent.store import account, holds, plans, windows
 from agent.store.engine import Store
+from agent.store.holds import Reason
 from support.world import World
 
 Make = Callable[..., World]
@@ -196,11 +198,16 @@ def test_people_whose_push_got_429_are_held_while_the_window_is_full(make_world:
         lambda conn: windows.record(conn, directory_id="x", source="push", exempt=False, managed=True, now=w.now())
     )
     refused = w.account(two["login"])
-    w.store.write(
-        lambda conn: windows.refuse(
-            conn, directory_id=refused.id, okta_id=two["okta_id"], login=two["login"], now=w.now()
-        )
+    reason = Reason(
+        directory_id=refused.id,
+        okta_id=two["okta_id"],
+        login=two["login"],
+        kind=ChangeKind.DEACTIVATE,
+        code=HeldCode.PUSH_BURST,
+        detail="2 of 40 people",
+        wish=ENDS_ACCESS,
     )
+    w.store.write(lambda conn: holds.find(conn, [reason], w.now(), by="push", pushed=True))
     report = w.reconcile()
     assert w.actions_for(report, two["okta_id"]) == [("deactivate", "push_burst")]
     assert w.account(two["login"]).active

@@ -9,10 +9,12 @@ from typing import Any
 import pytest
 
 from agent.model.codes import ActionKind, HeldCode, PlanStatus
+from agent.model.holds import ENDS_ACCESS, ChangeKind, Decision
 from agent.model.plan import Action, Plan
 from agent.settings import DatabaseSettings
-from agent.store import account, attention, plans, runs, seal, windows
+from agent.store import account, attention, holds, plans, runs, seal, windows
 from agent.store.engine import Store
+from agent.store.holds import Reason
 from agent.store.runs import RunRequest
 
 Command = Callable[..., tuple[int, str, str]]
@@ -47,8 +49,23 @@ def held_plan(store: Store) -> int:
 def refused_push(store: Store, document: Document, login: str) -> str:
     user = document("users", "add", login)["user"]
     at = datetime.now(UTC)
-    store.write(lambda conn: windows.refuse(conn, directory_id=user["id"], okta_id="00u1", login=login, now=at))
+    reason = Reason(
+        directory_id=user["id"],
+        okta_id="00u1",
+        login=login,
+        kind=ChangeKind.DEACTIVATE,
+        code=HeldCode.PUSH_BURST,
+        detail="4 of 12 people",
+        wish=ENDS_ACCESS,
+    )
+    store.write(lambda conn: holds.find(conn, [reason], at, by="push", pushed=True))
     return str(user["id"])
+
+
+def decision(store: Store, directory_id: str) -> Decision:
+    with store.read() as conn:
+        (hold,) = holds.open_holds(conn, people=[directory_id])
+    return hold.decision
 
 
 def test_pausing_is_kept_with_who_and_why_and_can_be_ended(command: Command, store: Store) -> None:
@@ -121,18 +138,16 @@ def test_a_rejected_push_is_marked_and_an_announcement_takes_that_back(
 ) -> None:
     directory_id = refused_push(store, document, "ann@example.com")
     document("guard", "reject", "--user", "ann@example.com", "--reason", "wrong group")
-    with store.read() as conn:
-        assert windows.rejected_at(conn, directory_id) is not None
+    assert decision(store, directory_id) is Decision.REJECTED
     document("guard", "allow", "--user", "ann@example.com", "--reason", "it was right")
-    with store.read() as conn:
-        assert windows.rejected_at(conn, directory_id) is None
+    assert decision(store, directory_id) is Decision.APPROVED
 
 
 def test_only_a_waiting_push_can_be_rejected(command: Command, document: Document) -> None:
     document("users", "add", "ann@example.com")
     code, _, err = command("guard", "reject", "--user", "ann@example.com", "--reason", "x")
     assert code == 1
-    assert "No refused push" in err
+    assert "No deactivation of ann@example.com is waiting" in err
 
 
 def test_without_a_first_apply_nothing_is_pinned(command: Command, document: Document) -> None:

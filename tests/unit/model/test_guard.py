@@ -1,18 +1,19 @@
 """The guard on plain values: every hold of its table, at the limit and one over it."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
 from agent.model.codes import ActionKind, HeldCode
 from agent.model.guard import Facts, Grant, exempt, judge, typed
+from agent.model.holds import ChangeKind, Decision, Hold, key_of, kind_of, wish_of
 from agent.model.paths import EMAIL_PATH
 from agent.model.plan import Action, Change, Plan
 from agent.settings import GuardSettings
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
-FACTS: dict[str, Any] = {"sweep": True, "pinned": True, "managed_active": 100, "active_owners": 2}
+FACTS: dict[str, Any] = {"sweep": True, "pinned": True, "managed_active": 100, "active_owners": 2, "now": NOW}
 CHANGES = {
     ActionKind.DEACTIVATE: {"active": Change(before=True, after=False)},
     ActionKind.REACTIVATE: {"active": Change(before=False, after=True)},
@@ -40,6 +41,31 @@ def judged(
 ) -> Plan:
     plan = Plan(actions=tuple(actions), population=population, source_size=people, created=NOW)
     return judge(plan, limits or GuardSettings(), Facts(**{**FACTS, **facts}), grant or Grant())
+
+
+def register(*actions: Action, **values: Any) -> dict[tuple[str, ChangeKind], Hold]:
+    """Open holds of these actions, as the store knows them."""
+    found = {}
+    for action in actions:
+        hold = Hold(
+            id=action.n,
+            directory_id=action.directory_id,
+            okta_id=action.okta_id,
+            login=action.login,
+            kind=kind_of(action),
+            code=values.get("code", HeldCode.DEACTIVATIONS_PER_RUN),
+            detail="12 of 40 people",
+            wish=values.get("wish", wish_of(action)),
+            since=NOW,
+            opened_by="run 1",
+            last_found=NOW,
+            decision=values.get("decision", Decision.WAITING),
+            decided_by="operator root",
+            decided_at=NOW,
+            until=values.get("until"),
+        )
+        found[key_of(action)] = hold
+    return found
 
 
 def holds(plan: Plan) -> dict[str, int]:
@@ -167,29 +193,73 @@ def test_a_restored_copy_is_not_trusted() -> None:
     assert judged([], distrust="This database is a restored copy.").held is HeldCode.DISTRUST
 
 
-def test_too_many_failures_hold_the_run() -> None:
-    assert judged([], quarantine="25 of 40 actions failed.").held is HeldCode.FAILED_ACTIONS
+def test_too_many_failures_hold_their_kind_in_a_sweep_and_nothing_else() -> None:
+    actions = [*some(ActionKind.UPDATE, 2), *some(ActionKind.DEACTIVATE, 1, start=3)]
+    quarantine = {ChangeKind.UPDATE: "25 of 40 failed."}
+    assert [a.held for a in judged(actions, quarantine=quarantine).actions] == [*[HeldCode.FAILED_ACTIONS] * 2, None]
+    assert holds(judged(actions, quarantine=quarantine, sweep=False)) == {}
 
 
-def test_who_failed_lately_waits() -> None:
-    plan = judged(some(ActionKind.UPDATE, 2), failing={"id1": "until 12:10"})
-    assert [a.held for a in plan.actions] == [HeldCode.FAILING, None]
+def test_whose_update_failed_lately_is_still_deactivated() -> None:
+    actions = [*some(ActionKind.UPDATE, 2), *some(ActionKind.DEACTIVATE, 1)]
+    plan = judged(actions, failing={("id1", ChangeKind.UPDATE): "until 12:10"})
+    assert [a.held for a in plan.actions] == [HeldCode.FAILING, None, None]
 
 
 def test_a_push_that_got_429_is_not_carried_out_by_the_next_sweep_while_the_window_is_full() -> None:
     leavers = some(ActionKind.DEACTIVATE, 2)
-    full = judged(leavers, hour=10, refused=frozenset({"id1"}))
+    refused = register(leavers[0], code=HeldCode.PUSH_BURST)
+    full = judged(leavers, hour=10, holds=refused)
     assert [a.held for a in full.actions] == [HeldCode.PUSH_BURST, None]
-    assert holds(judged(leavers, hour=9, refused=frozenset({"id1"}))) == {}
-    assert holds(judged(leavers, hour=10, refused=frozenset({"id1"}), announced=1)) == {}
-    assert holds(judged(leavers, hour=10, refused=frozenset({"id1"}), announced_for=frozenset({"id1"}))) == {}
-    assert holds(judged(leavers, hour=10, refused=frozenset({"id1"}), limits=GuardSettings(push_mode="alarm"))) == {}
+    assert holds(judged(leavers, hour=9, holds=refused)) == {}
+    assert holds(judged(leavers, hour=10, holds=refused, announced=1)) == {}
+    assert holds(judged(leavers, hour=10, holds=refused, announced_for=frozenset({"id1"}))) == {}
+    assert holds(judged(leavers, hour=10, holds=refused, limits=GuardSettings(push_mode="alarm"))) == {}
 
 
-def test_a_rejected_deactivation_stays_rejected_even_when_approved() -> None:
+def test_what_waits_for_a_person_waits_in_a_single_look_too_but_not_in_a_sweep_that_fits_its_limits() -> None:
+    leavers = some(ActionKind.DEACTIVATE, 2)
+    waiting = register(leavers[0])
+    single = judged(leavers, sweep=False, holds=waiting)
+    assert [a.held for a in single.actions] == [HeldCode.DEACTIVATIONS_PER_RUN, None]
+    assert "waits for a person since 2026-03-01 12:00 UTC" in single.actions[0].held_detail
+    assert holds(judged(leavers, holds=waiting)) == {}
+    other_kind = register(leavers[0])
+    renames = some(ActionKind.UPDATE, 1)
+    assert holds(judged(renames, sweep=False, holds=other_kind)) == {}
+
+
+def test_a_rejection_holds_on_every_path_even_when_the_plan_is_approved() -> None:
     [action] = some(ActionKind.DEACTIVATE, 1)
-    grant = Grant(approved=frozenset({action.identity}))
-    assert holds(judged([action], rejected=frozenset({"id1"}), grant=grant)) == {"rejected": 1}
+    no = register(action, decision=Decision.REJECTED)
+    for sweep in (True, False):
+        grant = Grant(approved=frozenset({action.identity}))
+        plan = judged([action], holds=no, grant=grant, sweep=sweep)
+        assert holds(plan) == {"rejected": 1}
+        assert "opshelm-agent holds lift p1" in plan.actions[0].held_detail
+
+
+def test_a_rejection_of_one_name_does_not_hold_another() -> None:
+    [action] = some(ActionKind.UPDATE, 1, changes={"userName": Change(before="a", after="b")})
+    no = register(action, decision=Decision.REJECTED, wish='{"userName":"c"}')
+    assert holds(judged([action], holds=no)) == {}
+
+
+def test_a_block_holds_until_its_time_is_over() -> None:
+    [action] = some(ActionKind.REACTIVATE, 1)
+    block = register(action, decision=Decision.BLOCKED, code=HeldCode.BLOCKED, wish="", until=NOW)
+    assert holds(judged([action], holds=block)) == {}
+    block = register(action, decision=Decision.BLOCKED, code=HeldCode.BLOCKED, wish="")
+    assert holds(judged([action], holds=block)) == {"blocked": 1}
+
+
+def test_what_the_register_approves_passes_its_class_until_the_approval_lapses() -> None:
+    leavers = some(ActionKind.DEACTIVATE, 11)
+    later = NOW + timedelta(hours=1)
+    yes = register(*leavers, decision=Decision.APPROVED, until=later)
+    assert holds(judged(leavers, holds=yes)) == {}
+    assert exempt(leavers[0], Grant(), Facts(**{**FACTS, "holds": yes}))
+    assert holds(judged(leavers, holds=yes, now=later)) == {"deactivations_per_run": 11}
 
 
 def test_of_two_last_owners_in_one_plan_the_later_is_held() -> None:
@@ -209,9 +279,10 @@ def test_what_is_approved_passes_its_class_and_does_not_fill_the_windows() -> No
     grant = Grant(approved=frozenset(a.identity for a in leavers[:3]))
     plan = judged(leavers, grant=grant, limits=GuardSettings(deactivations_percent=0, deactivations_floor=1))
     assert [a.held is None for a in plan.actions] == [True] * 3 + [False] * 8
-    assert exempt(plan.actions[0], grant)
-    assert not exempt(plan.actions[5], grant)
-    assert exempt(plan.actions[5], typed(first_run=20))
+    facts = Facts(**FACTS)
+    assert exempt(plan.actions[0], grant, facts)
+    assert not exempt(plan.actions[5], grant, facts)
+    assert exempt(plan.actions[5], typed(first_run=20), facts)
 
 
 def test_an_owners_identity_is_lifted_only_one_by_one() -> None:

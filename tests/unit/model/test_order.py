@@ -3,7 +3,9 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.model.order import resolve
+from agent.model.codes import ActionKind
+from agent.model.order import Names, ordered, resolve
+from agent.model.plan import Action, Change
 
 
 def test_chains_start_at_their_free_end() -> None:
@@ -39,3 +41,24 @@ def test_any_set_of_renames_can_be_done_in_the_given_order(targets: list[int], f
     for cycle in names.cycles:
         assert {waits[a] for a in cycle} == set(cycle)
     assert {a for a in waits if names.blocked(a)} | set(names.depth) | set(names.in_cycles) == set(waits)
+
+
+def test_a_leaver_goes_before_whoever_is_to_get_the_account_and_waits_for_nobody() -> None:
+    link = Action(n=0, kind=ActionKind.LINK, login="new@example.com", directory_id="a", okta_id="00uNEW")
+    out = Action(
+        n=0,
+        kind=ActionKind.DEACTIVATE,
+        login="new@example.com",
+        directory_id="a",
+        okta_id="00uOLD",
+        changes={"active": Change(before=True, after=False)},
+    )
+    first, second = ordered([link, out], Names(), {})
+    assert (first.kind, first.needs, second.kind, second.needs) == (ActionKind.DEACTIVATE, (), ActionKind.LINK, (1,))
+
+
+def test_an_adopted_leaver_is_linked_before_the_account_ends() -> None:
+    link = Action(n=0, kind=ActionKind.LINK, login="old@example.com", directory_id="a", okta_id="00uOLD")
+    out = Action(n=0, kind=ActionKind.DEACTIVATE, login="old@example.com", directory_id="a", okta_id="00uOLD")
+    first, second = ordered([out, link], Names(), {})
+    assert (first.kind, second.kind, second.needs) == (ActionKind.LINK, ActionKind.DEACTIVATE, (1,))

@@ -1,0 +1,121 @@
+"""What people decided about a change, asked in the change's own transaction; and what a push says to the register of holds.
+
+The judge of plans (agent.model.guard) asks the same register when a plan is made; here it is asked again right before the
+write, since somebody may have decided, or Okta pushed, in between. Opens no hold (refusals.py and the reconciler do).
+
+=============  =========================================================================================
+who writes     is refused where
+=============  =========================================================================================
+push           the change was rejected, or is blocked (409)
+sweep, single  the same; Okta has pushed about the account since the run asked Okta
+single         the same; the change waits for a person, who has neither approved nor announced it
+an operator    never: who blocks may unblock
+=============  =========================================================================================
+"""
+
+from agent.directory.scope import WriteScope
+from agent.directory.transition import OKTA
+from agent.model.codes import HeldCode, RefusalCode, Source
+from agent.model.errors import Refused
+from agent.model.holds import ENDS_ACCESS, WAITS_FOR_A_PERSON, ChangeKind, Decision, Hold, HoldEnd, wishes_between
+from agent.model.users import DirectoryUser
+from agent.store import brakes, holds
+from agent.store.journal import Signature
+
+
+def check(scope: WriteScope, before: DirectoryUser | None, after: DirectoryUser) -> bool:
+    """Refused, or whether a person has approved all of it. Writes nothing."""
+    conn, _, context, now, _ = scope
+    if context.source not in OKTA:
+        return False
+    if context.push_mark is not None and holds.push_mark_of(conn, after.id) > context.push_mark:
+        raise Refused(RefusalCode.MOVED, "Okta has pushed about this account since it was asked about it.")
+    known = {hold.kind: hold for hold in holds.of_user(conn, before or after)}
+    if not known:
+        return False
+    wishes = wishes_between(before, after)
+    for kind, wish in wishes.items():
+        hold = known.get(kind)
+        if hold is None:
+            continue
+        if hold.stops(wish, now):
+            raise Refused(*_no(hold, pushed=context.source is Source.PUSH))
+        waits = hold.decision is Decision.WAITING and hold.code in WAITS_FOR_A_PERSON
+        if waits and context.source is Source.SINGLE and not context.exempt:
+            raise Refused(RefusalCode.WAITS, f"It waits for a person since {hold.since:%Y-%m-%d %H:%M} UTC.")
+    return all(kind in known and known[kind].lets(wish, now) for kind, wish in wishes.items())
+
+
+_BURST = {RefusalCode.PUSH_BURST: HeldCode.PUSH_BURST, RefusalCode.DEACTIVATIONS_24H: HeldCode.DEACTIVATIONS_24H}
+_WHAT = {
+    ChangeKind.DEACTIVATE: "the deactivation of",
+    ChangeKind.ACTIVATE: "access for",
+    ChangeKind.LINK: "linking",
+    ChangeKind.IDENTITY: "a new userName or e-mail for",
+    ChangeKind.UPDATE: "a change of",
+}
+
+
+def _no(hold: Hold, *, pushed: bool) -> tuple[RefusalCode, str]:
+    """In words for Okta's task list, where a push asked."""
+    what, why = f"{_WHAT[hold.kind]} {hold.login}", f" ({hold.reason})" if hold.reason else ""
+    if hold.decision is Decision.BLOCKED:
+        ends = "users link" if hold.kind is ChangeKind.LINK else "users reactivate"
+        until = f" until {hold.until:%Y-%m-%d %H:%M} UTC" if hold.until else ""
+        said = f"An OpsHelm operator has blocked {what}{until}{why}. Nothing was changed."
+        return RefusalCode.BLOCKED, f"{said} Ask an operator to run: opshelm-agent {ends} {hold.login}"
+    said = f"An OpsHelm operator rejected {what}{why}. Nothing was changed."
+    ask = "Put the person right in Okta, or ask" if pushed else "Ask"
+    return RefusalCode.REJECTED, f"{said} {ask} an operator to run: opshelm-agent holds lift {hold.login}"
+
+
+def made(scope: WriteScope, before: DirectoryUser | None, after: DirectoryUser) -> None:
+    """The change is made: its holds end, those of the opposite are moot, and a push leaves its mark."""
+    if scope.context.source is Source.PUSH:
+        holds.mark_push(scope.conn, after.id)
+    holds.done(scope.conn, after, wishes_between(before, after), scope.now)
+    _rule(scope, after, managed=(before or after).managed)
+
+
+def unchanged(scope: WriteScope, user: DirectoryUser) -> None:
+    """A push that changed nothing still says something: the account is as Okta wants it, and nobody waits for the opposite."""
+    _rule(scope, user, managed=user.managed)
+    if scope.context.source is not Source.PUSH:
+        return
+    holds.mark_push(scope.conn, user.id)
+    opposite = ChangeKind.DEACTIVATE if user.active else ChangeKind.ACTIVATE
+    mine = holds.of_user(scope.conn, user)
+    over = [hold.id for hold in mine if hold.kind is opposite and hold.decision is not Decision.BLOCKED]
+    holds.end(scope.conn, over, HoldEnd.MOOT, scope.now)
+
+
+def _rule(scope: WriteScope, user: DirectoryUser, *, managed: bool) -> None:
+    """What the operator who writes has said besides. Okta gives no access to local accounts, so nothing is blocked there."""
+    ruling, context = scope.context.ruling, scope.context
+    if ruling is None or not (managed or not ruling.blocks):
+        return
+    by = Signature(actor=context.actor, source=context.source.value, at=scope.now, reason=context.reason)
+    if ruling.blocks:
+        brakes.block(scope.conn, by, user, ruling.kind, until=ruling.until)
+    else:
+        brakes.unblock(scope.conn, by, user, ruling.kind)
+
+
+def refused(scope: WriteScope, user: DirectoryUser, why: Refused) -> None:
+    """A refused push is newer than a run's view too; a burst's waits for a person."""
+    if scope.context.source is not Source.PUSH:
+        return
+    holds.mark_push(scope.conn, user.id)
+    code = _BURST.get(why.reason)
+    if code is None:
+        return
+    reason = holds.Reason(
+        directory_id=user.id,
+        okta_id=user.okta_id,
+        login=user.user_name,
+        kind=ChangeKind.DEACTIVATE,
+        code=code,
+        detail=why.detail,
+        wish=ENDS_ACCESS,
+    )
+    holds.find(scope.conn, [reason], scope.now, by="push", pushed=True)

@@ -1,0 +1,248 @@
+"""Holds: what waits for a person's decision, one open row for each person and kind of change. Pure; the register is store/holds.py.
+
+A hold names one kind of change of one person, so that it never stops another kind or another person. It keeps its age while
+it is found again, and remembers what Okta wanted (``wish``): a decision holds for that wish, not for another one.
+
+==========  ===============================================================================================
+decision    meaning
+==========  ===============================================================================================
+waiting     nobody has decided; a push within the push limits does it, an event or a later look does not
+approved    it may be done, until the approval lapses; then it waits again
+rejected    it is not done, on no path, until Okta wants something else or an operator lifts it
+blocked     an operator's own word: not done on any path, pushes included, until lifted or its time is over
+==========  ===============================================================================================
+"""
+
+from datetime import datetime
+from enum import StrEnum
+
+import msgspec
+from msgspec import Struct
+
+from agent.model.codes import ActionKind, HeldCode
+from agent.model.paths import EMAIL_PATH
+from agent.model.plan import Action
+from agent.model.users import DirectoryUser, identity_key
+
+
+class ChangeKind(StrEnum):
+    """What is done to a person's account. An action, or a push, may be several at once; an action's hold names the first."""
+
+    #: Access ends.
+    DEACTIVATE = "deactivate"
+    #: Access begins: a create or a reactivation.
+    ACTIVATE = "activate"
+    #: The account becomes that Okta user's.
+    LINK = "link"
+    #: userName or primary e-mail.
+    IDENTITY = "identity"
+    #: Anything else.
+    UPDATE = "update"
+
+
+class Decision(StrEnum):
+    WAITING = "waiting"
+    APPROVED = "approved"
+    REJECTED = "rejected"
+    BLOCKED = "blocked"
+
+
+class HoldEnd(StrEnum):
+    #: The change was made.
+    DONE = "done"
+    #: Nobody wants it any more.
+    MOOT = "moot"
+    #: An operator took the hold away.
+    LIFTED = "lifted"
+    #: A block's time is over.
+    EXPIRED = "expired"
+
+
+#: Holds of a class or of a listing: only a person, a push or a sweep that fits its limits lets them go, never a single look.
+WAITS_FOR_A_PERSON = frozenset(
+    {
+        HeldCode.DEACTIVATIONS_PER_RUN,
+        HeldCode.DEACTIVATIONS_24H,
+        HeldCode.PUSH_BURST,
+        HeldCode.IDENTITY_CHANGES,
+        HeldCode.CREATES_PER_RUN,
+        HeldCode.EMPTY_SOURCE,
+        HeldCode.SOURCE_DROP,
+    }
+)
+
+
+class Hold(Struct, frozen=True, kw_only=True):
+    """One row of the register."""
+
+    id: int
+    #: None: there is no account yet.
+    directory_id: str | None
+    okta_id: str | None
+    login: str
+    kind: ChangeKind
+    code: HeldCode
+    #: For people: why, with numbers.
+    detail: str
+    #: What Okta wants, canonical JSON of path → value; "" for a block.
+    wish: str
+    since: datetime
+    #: "run 81", "push", "import 12", "operator root".
+    opened_by: str
+    last_found: datetime
+    #: How often a push has asked for it.
+    tries: int = 0
+    #: The plan that held it last.
+    plan_id: int | None = None
+    action_n: int | None = None
+    decision: Decision = Decision.WAITING
+    decided_at: datetime | None = None
+    decided_by: str | None = None
+    reason: str = ""
+    #: When an approval lapses or a block ends.
+    until: datetime | None = None
+    ended_at: datetime | None = None
+    ended: HoldEnd | None = None
+
+    @property
+    def person(self) -> str:
+        return self.directory_id or self.okta_id or self.login
+
+    @property
+    def subject(self) -> str:
+        return subject_of(self.directory_id, self.okta_id, self.login)
+
+    def stops(self, wish: str, now: datetime) -> bool:
+        """Whether a person has said no to this: a rejection of this very wish, or a block that lasts."""
+        if self.decision is Decision.REJECTED:
+            return self.wish in ("", wish)
+        return self.decision is Decision.BLOCKED and (self.until is None or now < self.until)
+
+    def lets(self, wish: str, now: datetime) -> bool:
+        """Whether a person has said yes to this very wish, and not too long ago."""
+        return self.decision is Decision.APPROVED and self.wish == wish and (self.until is None or now < self.until)
+
+
+def subject_of(directory_id: str | None, okta_id: str | None, login: str) -> str:
+    """The person as the register knows them: the account; for somebody who has none yet the Okta user, or the name."""
+    return directory_id or (f"okta {okta_id}" if okta_id else f"login {identity_key(login)}")
+
+
+def key_of(action: Action) -> tuple[str, "ChangeKind"]:
+    return subject_of(action.directory_id, action.okta_id, action.login), kind_of(action)
+
+
+def broad_kind(kind: ActionKind) -> ChangeKind:
+    """What failures are counted by: a failed update says nothing of the same person's deactivation."""
+    if kind is ActionKind.DEACTIVATE:
+        return ChangeKind.DEACTIVATE
+    if kind is ActionKind.LINK:
+        return ChangeKind.LINK
+    return ChangeKind.ACTIVATE if kind in (ActionKind.CREATE, ActionKind.REACTIVATE) else ChangeKind.UPDATE
+
+
+def kind_of(action: Action) -> ChangeKind:
+    if action.kind is ActionKind.DEACTIVATE:
+        return ChangeKind.DEACTIVATE
+    if action.kind in (ActionKind.CREATE, ActionKind.REACTIVATE):
+        return ChangeKind.ACTIVATE
+    if action.kind is ActionKind.LINK:
+        return ChangeKind.LINK
+    if action.kind is ActionKind.RENAME_CYCLE or "userName" in action.changes or EMAIL_PATH in action.changes:
+        return ChangeKind.IDENTITY
+    return ChangeKind.UPDATE
+
+
+def wish_of(action: Action) -> str:
+    """What the action would make of the account. A wish to end access is one wish, whatever else goes with it."""
+    kind = kind_of(action)
+    if kind is ChangeKind.DEACTIVATE:
+        return ENDS_ACCESS
+    if kind is ChangeKind.ACTIVATE:
+        return GIVES_ACCESS
+    if kind is ChangeKind.LINK:
+        return wish({"externalId": action.okta_id})
+    if action.kind is ActionKind.RENAME_CYCLE:
+        return wish({"userName": action.cycle[0][2] if action.cycle else action.login})
+    return wish({path: change.after for path, change in action.changes.items()})
+
+
+def wish(values: dict[str, object]) -> str:
+    return msgspec.json.encode(values, order="deterministic").decode()
+
+
+ENDS_ACCESS = wish({"active": False})
+GIVES_ACCESS = wish({"active": True})
+
+
+def wishes_between(before: DirectoryUser | None, after: DirectoryUser) -> dict[ChangeKind, str]:
+    """What a write that turns ``before`` into ``after`` does, by kind, each with its wish."""
+    found: dict[ChangeKind, str] = {}
+    if before is None:
+        return {ChangeKind.ACTIVATE: GIVES_ACCESS} if after.active else {ChangeKind.UPDATE: ""}
+    if before.active and not after.active:
+        found[ChangeKind.DEACTIVATE] = ENDS_ACCESS
+    if after.active and not before.active:
+        found[ChangeKind.ACTIVATE] = GIVES_ACCESS
+    if before.managed != after.managed or before.okta_id != after.okta_id:
+        found[ChangeKind.LINK] = wish({"externalId": after.okta_id})
+    identity: dict[str, object] = {}
+    if before.user_name_key != after.user_name_key:
+        identity["userName"] = after.user_name
+    if before.email_key != after.email_key:
+        identity[EMAIL_PATH] = after.profile.primary_email
+    if identity:
+        found[ChangeKind.IDENTITY] = wish(identity)
+    if not found and before != after:
+        found[ChangeKind.UPDATE] = ""
+    return found
+
+
+#: What a person's approval lets go; all else is put right elsewhere.
+_RELEASABLE = WAITS_FOR_A_PERSON | {
+    HeldCode.OWNER_IDENTITY,
+    HeldCode.FAILING,
+    HeldCode.FAILED_ACTIONS,
+    HeldCode.COUNT_EXCEEDED,
+}
+
+
+def releasable(code: HeldCode) -> bool:
+    return code in _RELEASABLE
+
+
+_AGENT = "opshelm-agent"
+_WAYS = {
+    HeldCode.LINK_NEEDS_DECISION: "users link LOGIN --okta-id OKTA_ID, or users release-name LOGIN",
+    HeldCode.NAME_REUSE: "users release-name LOGIN (another person), or users link LOGIN --okta-id OKTA_ID (the same one)",
+    HeldCode.LAST_OWNER: "owner handover --to OTHER --deactivate LOGIN",
+    HeldCode.EXTERNAL_ID_CHANGED: "users link LOGIN --okta-id OKTA_ID",
+    HeldCode.ABSENCE_NOT_PROVABLE: "users deactivate LOGIN --reason …",
+    HeldCode.OKTA_STATUS: "import plan --user LOGIN, once the Okta user is active",
+    HeldCode.PARTIAL_MATCH: "import plan --csv, with the Okta user that it is",
+    HeldCode.PROTECTED: "users unprotect LOGIN",
+}
+_ELSEWHERE = {
+    HeldCode.IDENTITY_CONFLICT: "correct in Okta which of the two people has this userName",
+    HeldCode.NAME_TAKEN: "free the name in Okta or in OpsHelm; the next run goes on by itself",
+    HeldCode.NAME_INVALID: "correct the userName or e-mail in Okta; the next run goes on by itself",
+    HeldCode.OWNERS_UNKNOWN: "set directory.owners to the owners' userNames",
+    HeldCode.FAILING: "it is tried again by itself; at once: opshelm-agent reconcile --apply --user LOGIN",
+    HeldCode.FAILED_ACTIONS: "it is tried again within an hour; the errors: opshelm-agent plans list",
+}
+
+
+def way_out(hold: Hold) -> str:
+    """The one command that ends this hold, or what a person has to put right elsewhere."""
+    if hold.decision is Decision.BLOCKED:
+        command = "users link LOGIN --okta-id OKTA_ID" if hold.kind is ChangeKind.LINK else "users reactivate LOGIN"
+        return _filled(f"{_AGENT} {command}", hold)
+    if hold.decision is Decision.REJECTED:
+        return _filled(f"{_AGENT} holds lift LOGIN", hold)
+    if hold.code in _ELSEWHERE:
+        return _filled(_ELSEWHERE[hold.code], hold)
+    return _filled(f"{_AGENT} {_WAYS.get(hold.code, 'holds approve LOGIN')}", hold)
+
+
+def _filled(text: str, hold: Hold) -> str:
+    return text.replace("LOGIN", hold.login).replace("OKTA_ID", hold.okta_id or "ID")

@@ -1,0 +1,85 @@
+"""What a run says to the register of holds: what it found held, and what nobody wants any more. Decides nothing.
+
+A dry run says so too: it has read both sides. A run that may not conclude anything (nothing is pinned, the listing was wrong)
+says nothing.
+"""
+
+from collections.abc import Iterable
+from datetime import datetime
+
+from agent.model.codes import FindingCode, HeldCode
+from agent.model.guard import ends_access
+from agent.model.holds import ChangeKind, key_of, kind_of, subject_of, wish_of
+from agent.model.plan import Action, Finding, Plan
+from agent.reconcile.planner import Proposal
+from agent.store import holds
+from agent.store.engine import Connection
+from agent.store.holds import Reason
+
+#: Holds of a whole run that are about people who would lose their access.
+_OF_LEAVERS = frozenset({HeldCode.EMPTY_SOURCE, HeldCode.SOURCE_DROP})
+#: Of these people this run has learnt nothing.
+_UNKNOWN = frozenset(
+    {
+        FindingCode.PENDING,
+        FindingCode.SYNCING,
+        FindingCode.SYNCING_TOO_LONG,
+        FindingCode.LEFT_ALONE,
+        FindingCode.UNREADABLE,
+        FindingCode.ABSENCE_DISPROVED,
+        FindingCode.DUPLICATE_LISTED,
+    }
+)
+
+
+def note(conn: Connection, proposal: Proposal, plan: Plan, now: datetime, *, run_id: int, plan_id: int | None) -> None:
+    """After the plan was judged. Nothing where nothing is pinned yet, or the listing was wrong."""
+    if not proposal.facts.pinned or plan.held in (HeldCode.ABSENCE_DISPROVED, HeldCode.DISTRUST):
+        return
+    found(conn, plan.actions, now, run_id=run_id, plan_id=plan_id, of_run=plan)
+    holds.lapse(conn, now)
+    wanted = {key_of(action) for action in plan.actions}
+    wanted |= {(account, ChangeKind.IDENTITY) for action in plan.actions for account, _, _ in action.cycle}
+    # A person without an account has one by now, or the other way round.
+    wanted |= {(subject_of(None, a.okta_id, a.login), kind_of(a)) for a in plan.actions}
+    people = None if proposal.swept_at is not None else proposal.read
+    holds.unwanted(conn, wanted, people, now, unknown=_names(proposal.plan.findings))
+
+
+def found(
+    conn: Connection,
+    actions: Iterable[Action],
+    now: datetime,
+    *,
+    run_id: int,
+    plan_id: int | None,
+    of_run: Plan | None = None,
+) -> None:
+    """Held actions, each as the hold of one person. ``of_run``: the plan, where all of it may be held."""
+    code = of_run.held if of_run is not None and of_run.held in _OF_LEAVERS else None
+    detail = of_run.held_detail if of_run is not None else ""
+    reasons = []
+    for action in actions:
+        why = (
+            (action.held, action.held_detail) if action.held else (code, detail) if ends_access(action) else (None, "")
+        )
+        if why[0] is not None:
+            reasons.append(
+                Reason(
+                    directory_id=action.directory_id,
+                    okta_id=action.okta_id,
+                    login=action.login,
+                    kind=kind_of(action),
+                    code=why[0],
+                    detail=why[1],
+                    wish=wish_of(action),
+                    plan_id=plan_id,
+                    action_n=action.n,
+                )
+            )
+    holds.find(conn, reasons, now, by=f"run {run_id}")
+
+
+def _names(findings: Iterable[Finding]) -> set[str]:
+    unknown = [finding for finding in findings if finding.code in _UNKNOWN]
+    return {name for one in unknown for name in (one.directory_id, one.okta_id, one.login) if name}

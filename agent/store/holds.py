@@ -1,0 +1,327 @@
+"""The register of holds: opened, found again, decided, ended. Asks nobody and judges nothing (agent.model.holds, agent.model.guard).
+
+Every function belongs into one write transaction with the account row locked, so that a decision and a write can't pass
+each other. A person is the account, or the Okta user where there is no account yet; once it is made, the hold is its.
+"""
+
+from collections.abc import Collection, Iterable, Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+from msgspec import Struct
+from sqlalchemy import ColumnElement, Connection, and_, bindparam, delete, func, insert, or_, select, update
+
+from agent.model.codes import HeldCode
+from agent.model.errors import NotFound
+from agent.model.holds import ChangeKind, Decision, Hold, HoldEnd, subject_of
+from agent.model.users import DirectoryUser
+from agent.store.attention import batched
+from agent.store.journal import Signature
+from agent.store.statement import Fixed, moment
+from agent.store.tables import holds as table
+from agent.store.tables import push_marks
+
+_columns = [table.c[name] for name in Hold.__struct_fields__]
+_open = table.c.ended.is_(None)
+_of_subjects = Fixed(
+    select(*_columns).where(
+        _open, table.c.subject.in_([bindparam("account"), bindparam("okta_user"), bindparam("login")])
+    )
+)
+
+
+class Reason(Struct, frozen=True, kw_only=True):
+    """A change that may not be made now, as a run, a push or an operator found it."""
+
+    directory_id: str | None
+    okta_id: str | None
+    login: str
+    kind: ChangeKind
+    code: HeldCode
+    detail: str
+    wish: str
+    plan_id: int | None = None
+    action_n: int | None = None
+
+    @property
+    def subject(self) -> str:
+        return subject_of(self.directory_id, self.okta_id, self.login)
+
+
+# Reading
+
+
+def of_user(conn: Connection, user: DirectoryUser) -> list[Hold]:
+    """The open holds that concern this account, those of its Okta user and of its name from before it was made too."""
+    return of_person(conn, user.id, user.okta_id, user.user_name)
+
+
+def of_person(conn: Connection, directory_id: str | None, okta_id: str | None, login: str) -> list[Hold]:
+    rows = _of_subjects(
+        conn,
+        account=directory_id or "",
+        okta_user=subject_of(None, okta_id, login) if okta_id else "",
+        login=subject_of(None, None, login),
+    )
+    return [_decoded(row) for row in rows.fetchall()]
+
+
+def open_holds(
+    conn: Connection,
+    *,
+    code: HeldCode | None = None,
+    people: Collection[str] | None = None,
+    decision: Decision | None = None,
+) -> list[Hold]:
+    """Oldest first. ``people``: directory ids, Okta ids or logins."""
+    wanted: list[ColumnElement[bool]] = [_open]
+    if code is not None:
+        wanted.append(table.c.code == code.value)
+    if decision is not None:
+        wanted.append(table.c.decision == decision.value)
+    if people is not None:
+        wanted.append(or_(*(table.c[name].in_(people) for name in ("directory_id", "okta_id", "login"))))
+    return _read(conn, and_(*wanted))
+
+
+def history(conn: Connection, people: Collection[str], limit: int = 50) -> list[Hold]:
+    """Open and ended ones of these people, newest first."""
+    mine = or_(*(table.c[name].in_(people) for name in ("directory_id", "okta_id", "login")))
+    rows = conn.execute(select(*_columns).where(mine).order_by(table.c.id.desc()).limit(limit))
+    return [_made(row._asdict()) for row in rows]
+
+
+def counts(conn: Connection) -> dict[tuple[HeldCode, Decision], int]:
+    """Open holds by code and decision."""
+    rows = conn.execute(
+        select(table.c.code, table.c.decision, func.count()).where(_open).group_by(table.c.code, table.c.decision)
+    )
+    return {(HeldCode(code), Decision(decision)): number for code, decision, number in rows}
+
+
+def oldest_waiting(conn: Connection) -> dict[HeldCode, datetime]:
+    """Since when the oldest one of each code waits."""
+    waiting = (_open, table.c.decision == Decision.WAITING.value)
+    rows = conn.execute(select(table.c.code, func.min(table.c.since)).where(*waiting).group_by(table.c.code))
+    return {HeldCode(code): since for code, since in rows}
+
+
+# Opening and finding again
+
+
+def find(conn: Connection, reasons: Iterable[Reason], now: datetime, *, by: str, pushed: bool = False) -> None:
+    """Open what is new, and note that the rest was found again; a decision about another wish ends as moot.
+
+    ``pushed``: Okta asked for it just now, once more.
+    """
+    for some in batched(list({(r.subject, r.kind): r for r in reasons}.values())):
+        known = _known(conn, some)
+        new: list[dict[str, Any]] = []
+        for reason in some:
+            old = known.get((reason.subject, reason.kind))
+            if old is not None and old.wish not in ("", reason.wish) and old.decision is not Decision.WAITING:
+                _end(conn, [old.id], HoldEnd.MOOT, now)
+                old = None
+            if old is None:
+                new.append(_row(reason, now, by=by, tries=int(pushed)))
+            else:
+                _refresh(conn, old, reason, now, pushed=pushed)
+        if new:
+            conn.execute(insert(table), new)
+
+
+def _known(conn: Connection, reasons: Collection[Reason]) -> dict[tuple[str, ChangeKind], Hold]:
+    subjects = {reason.subject for reason in reasons}
+    rows = conn.execute(select(table.c.subject, *_columns).where(_open, table.c.subject.in_(subjects)))
+    found = {}
+    for row in rows:
+        values = row._asdict()
+        subject = values.pop("subject")
+        found[(subject, ChangeKind(row.kind))] = _made(values)
+    return found
+
+
+def _row(reason: Reason, now: datetime, *, by: str, tries: int) -> dict[str, Any]:
+    return {
+        "subject": reason.subject,
+        "directory_id": reason.directory_id,
+        "okta_id": reason.okta_id,
+        "login": reason.login,
+        "kind": reason.kind.value,
+        "code": reason.code.value,
+        "detail": reason.detail,
+        "wish": reason.wish,
+        "since": now,
+        "opened_by": by,
+        "last_found": now,
+        "tries": tries,
+        "plan_id": reason.plan_id,
+        "action_n": reason.action_n,
+        "decision": Decision.WAITING.value,
+    }
+
+
+def _refresh(conn: Connection, old: Hold, reason: Reason, now: datetime, *, pushed: bool) -> None:
+    """Its age stays. What a person decided keeps the words that it was decided with."""
+    values: dict[str, Any] = {"last_found": now, "tries": old.tries + int(pushed)}
+    if old.decision is Decision.WAITING:
+        values |= {"code": reason.code.value, "detail": reason.detail, "wish": reason.wish, "login": reason.login}
+    if reason.plan_id is not None:
+        values |= {"plan_id": reason.plan_id, "action_n": reason.action_n}
+    conn.execute(update(table).where(table.c.id == old.id).values(**values))
+
+
+# Deciding
+
+
+def decide(
+    conn: Connection, ids: Collection[int], decision: Decision, by: Signature, *, until: datetime | None = None
+) -> None:
+    """One decision for these open holds; the journal's row is the caller's."""
+    values = {"decision": decision.value, "decided_at": by.at, "decided_by": by.actor, "reason": by.reason}
+    for some in batched(list(ids)):
+        conn.execute(update(table).where(table.c.id.in_(some), _open).values(**values, until=until))
+
+
+def block(conn: Connection, reason: Reason, by: Signature, *, until: datetime | None = None) -> None:
+    """An operator's word for this kind of change, whether somebody wants it or not; takes an open hold's place."""
+    known = _known(conn, [reason]).get((reason.subject, reason.kind))
+    if known is not None:
+        _end(conn, [known.id], HoldEnd.LIFTED, by.at)
+    row = _row(reason, by.at, by=by.actor, tries=0)
+    decided = {"decision": Decision.BLOCKED.value, "decided_at": by.at, "decided_by": by.actor, "reason": by.reason}
+    conn.execute(insert(table).values(**{**row, **decided, "until": until}))
+
+
+def lapse(conn: Connection, now: datetime) -> None:
+    """Approvals that nobody used in time wait again, with their age; blocks whose time is over end."""
+    over = (_open, table.c.until <= now)
+    waits = {"decision": Decision.WAITING.value, "until": None}
+    conn.execute(update(table).where(*over, table.c.decision == Decision.APPROVED.value).values(**waits))
+    ended = {"ended": HoldEnd.EXPIRED.value, "ended_at": now}
+    conn.execute(update(table).where(*over, table.c.decision == Decision.BLOCKED.value).values(**ended))
+
+
+# Ending
+
+
+def end(conn: Connection, ids: Collection[int], how: HoldEnd, now: datetime) -> None:
+    """These holds are over."""
+    for some in batched(list(ids)):
+        _end(conn, some, how, now)
+
+
+def done(conn: Connection, user: DirectoryUser, wishes: Mapping[ChangeKind, str], now: datetime) -> None:
+    """A write has made these changes of the account: their holds end, and those of the opposite wish are moot.
+
+    Blocks stay: only an operator or their time ends them.
+    """
+    opposite = {ChangeKind.DEACTIVATE: ChangeKind.ACTIVATE, ChangeKind.ACTIVATE: ChangeKind.DEACTIVATE}
+    moot = {opposite[kind] for kind in wishes if kind in opposite}
+    for hold in of_user(conn, user):
+        if hold.decision is Decision.BLOCKED:
+            continue
+        if hold.kind in wishes:
+            _end(conn, [hold.id], HoldEnd.DONE, now)
+        elif hold.kind in moot:
+            _end(conn, [hold.id], HoldEnd.MOOT, now)
+
+
+def unwanted(
+    conn: Connection,
+    kept: Collection[tuple[str, ChangeKind]],
+    people: Collection[str] | None,
+    now: datetime,
+    *,
+    unknown: Collection[str] = (),
+) -> int:
+    """End as moot what nobody wants any more, after a complete sweep (``people`` None) or a direct read of these people.
+
+    ``kept``: subject and kind of all that is still wanted. ``unknown``: ids and logins of those of whom nothing was learnt.
+    Blocks stay.
+    """
+    open_ones: list[ColumnElement[bool]] = [_open, table.c.decision != Decision.BLOCKED.value]
+    if people is not None:
+        open_ones.append(or_(*(table.c[name].in_(people) for name in ("directory_id", "okta_id", "login"))))
+    c = table.c
+    rows = conn.execute(select(c.id, c.subject, c.kind, c.directory_id, c.okta_id, c.login).where(*open_ones))
+    gone = [
+        row.id
+        for row in rows
+        if (row.subject, ChangeKind(row.kind)) not in kept
+        and not {row.directory_id, row.okta_id, row.login} & set(unknown)
+    ]
+    end(conn, gone, HoldEnd.MOOT, now)
+    return len(gone)
+
+
+def _end(conn: Connection, ids: Collection[int], how: HoldEnd, now: datetime) -> None:
+    conn.execute(update(table).where(table.c.id.in_(ids), _open).values(ended=how.value, ended_at=now))
+
+
+def forget(conn: Connection, before: datetime) -> None:
+    """Drop holds that ended before then; the journal keeps what was decided."""
+    conn.execute(delete(table).where(table.c.ended_at < before))
+
+
+# Marks of pushes
+
+_next_mark = select(func.coalesce(func.max(push_marks.c.seq), 0) + 1).scalar_subquery()
+_mark = Fixed(update(push_marks).where(push_marks.c.directory_id == bindparam("account")).values(seq=_next_mark))
+_first_mark = Fixed(insert(push_marks).inline().values(directory_id=bindparam("account"), seq=_next_mark))
+_mark_of = Fixed(select(push_marks.c.seq).where(push_marks.c.directory_id == bindparam("account")))
+_newest_mark = Fixed(select(func.coalesce(func.max(push_marks.c.seq), 0)))
+
+
+def mark_push(conn: Connection, directory_id: str) -> None:
+    """Okta has just said something about this account, whether it changed anything or not."""
+    if not _mark(conn, account=directory_id).rowcount:
+        _first_mark(conn, account=directory_id)
+
+
+def push_mark_of(conn: Connection, directory_id: str) -> int:
+    """The mark of the last push about this account; 0 where there was none."""
+    row = _mark_of(conn, account=directory_id).fetchone()
+    return 0 if row is None else int(row[0])
+
+
+def newest_push_mark(conn: Connection) -> int:
+    """Whoever asks Okta from now on knows of every push up to this one."""
+    return int(_newest_mark(conn).fetchone()[0])
+
+
+# Rows
+
+_TIMES = ("since", "last_found", "decided_at", "until", "ended_at")
+
+
+def _read(conn: Connection, wanted: ColumnElement[bool]) -> list[Hold]:
+    rows = conn.execute(select(*_columns).where(wanted).order_by(table.c.since, table.c.id))
+    return [_made(row._asdict()) for row in rows]
+
+
+def _decoded(row: tuple[Any, ...]) -> Hold:
+    """From the driver's own row."""
+    values = dict(zip(Hold.__struct_fields__, row, strict=True))
+    for name in _TIMES:
+        if values[name] is not None:
+            values[name] = moment(values[name])
+    return _made(values)
+
+
+def _made(values: dict[str, Any]) -> Hold:
+    values["kind"], values["code"] = ChangeKind(values["kind"]), HeldCode(values["code"])
+    values["decision"] = Decision(values["decision"])
+    values["ended"] = None if values["ended"] is None else HoldEnd(values["ended"])
+    return Hold(**values)
+
+
+def one(conn: Connection, hold_id: int) -> Hold:
+    found = _read(conn, table.c.id == hold_id)
+    if not found:
+        raise NotFound(f"There is no hold {hold_id}. See: opshelm-agent holds list")
+    return found[0]
+
+
+#: How long ended holds are kept.
+KEPT = timedelta(days=90)
