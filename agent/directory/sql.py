@@ -43,6 +43,7 @@ class SqlDirectory(Backend):
         """Take changed settings on; they hold from the next write on."""
         self.policy = Policy.of(settings)
         self._batch = settings.reconcile.batch
+        self._search_time = settings.receiver.search_time
         remap.follow(self.store, self.policy.mapping)
 
     def close(self) -> None:
@@ -66,7 +67,7 @@ class SqlDirectory(Backend):
     def search(self, where: Any | None, start_index: int, count: int, *, include_hidden: bool = False) -> Page:
         """``start_index`` counts from 1; what is below it, or a negative count, is taken as 1 and 0."""
         offset, limit = max(start_index, 1) - 1, max(count, 0)
-        with self.store.read() as conn:
+        with self.store.read(None if where is None else self._search_time) as conn:
             if where is None and not include_hidden:
                 found = rows.page(conn, offset, limit) if limit else []
                 return Page(total=account.visible(conn), users=found)
@@ -76,7 +77,7 @@ class SqlDirectory(Backend):
         """The page behind ``after`` (0: the first) in the same order; however far in, it costs the same."""
         limit = max(count, 0)
         shown = self._conditions(where)
-        with self.store.read() as conn:
+        with self.store.read(None if where is None else self._search_time) as conn:
             if where is None:
                 total = account.visible(conn)
             else:

@@ -14,11 +14,14 @@ from agent.model.users import Profile, identity_key
 
 #: Longer ones are no id of any identity provider, and the column ends there.
 MAX_EXTERNAL_ID = 255
+#: Nobody may allow more than these in one list: a body of a megabyte holds ten times as many.
+MAX_VALUES = 1000
 #: Names that are addresses of something else in Okta's API, whatever they are escaped to.
 _NO_IDS = frozenset({"", ".", "..", "me"})
 #: PostgreSQL keeps no key of more than 2,704 bytes in an index; NFKC makes up to 33 bytes of one character.
 MAX_KEY = 1024
-_LISTS = ("emails", "phone_numbers", "ims", "photos", "addresses")
+#: The attributes of a profile that hold several values.
+LISTS = ("emails", "phone_numbers", "ims", "photos", "addresses")
 _encode = msgspec.json.Encoder().encode
 
 
@@ -37,7 +40,7 @@ def external_id_problem(okta_id: str) -> str | None:
 
 def profile_problem(profile: Profile, bounds: Bounds) -> str | None:
     """The first attribute that is too large, and by how much; None where all of them fit."""
-    for name in _LISTS:
+    for name in LISTS:
         count = len(getattr(profile, name))
         if count > bounds.values:
             words = msgspec.structs.fields(Profile)[Profile.__struct_fields__.index(name)].encode_name

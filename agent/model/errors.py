@@ -9,6 +9,7 @@
     │   └── NoDatabase            2   there is no database where the settings say, and this command makes none
     ├── StoreError                1   the agent's own database
     │   ├── StoreUnavailable      1   soft: locked, full, unreachable; try again later
+    │   ├── TooSlow               1   a statement with a time of its own ran out of it
     │   ├── SchemaTooNew          1   a newer program has migrated this database
     │   ├── LeaseHeld             1   soft: another agent is at work
     │   └── FenceLost             1   this process held the lease once and lost it: it must not write
@@ -86,6 +87,10 @@ class StoreError(AgentError):
 class StoreUnavailable(StoreError):
     code = "store_unavailable"
     soft = True
+
+
+class TooSlow(StoreError):
+    code = "too_slow"
 
 
 class SchemaTooNew(StoreError):

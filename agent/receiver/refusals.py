@@ -12,6 +12,7 @@ SCIM's own rules about bodies, paths and filters           400 with that rule's 
 a remote OpsHelm's own rule                                its status, scimType and words
 no such user (for SCIM)                                    404
 a lost race with If-Match                                  412
+a filter that takes too long                               400 tooMany
 the database, a remote OpsHelm or a lack of memory, now    429 with Retry-After: 60 (Okta retries nothing else)
 =========================================================  =====================================================
 """
@@ -26,6 +27,7 @@ from agent.model.errors import (
     Refused,
     RemoteRefused,
     StoreUnavailable,
+    TooSlow,
     Unreadable,
     VersionConflict,
 )
@@ -102,6 +104,13 @@ def translate(exc: Exception, method: str) -> ScimError | None:
             return ScimError(404, NO_SUCH_USER)
         case VersionConflict():
             return ScimError(412, "The user has changed since that version; read it again.")
+        case TooSlow():
+            return ScimError(
+                400,
+                "The filter takes longer to look for than receiver.search_time allows. Ask for less of it, or by userName, "
+                "externalId or id.",
+                "tooMany",
+            )
         case StoreUnavailable():
             return unavailable("OpsHelm's agent can't reach its database just now.")
         case AnswerLost() | NotDone():

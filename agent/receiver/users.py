@@ -9,8 +9,9 @@ from typing import TypeVar
 import structlog
 
 from agent.directory.port import Directory, Draft, WriteContext, Written
-from agent.model.errors import Refused
+from agent.model.errors import AgentError, Refused
 from agent.model.users import DirectoryUser, identity_key
+from agent.receiver.aside import Aside
 from agent.receiver.commit_wakeup import CommitWakeups
 from agent.receiver.messages import Receive, Request, Response, read_body
 from agent.receiver.metrics import WAITING
@@ -18,6 +19,7 @@ from agent.receiver.refusals import NO_SUCH_USER, ScimError, translate
 from agent.scim import body, filter, patch, projection, render, search_request, strict  # noqa: A004 - our module, not the builtin
 from agent.scim.discovery import MAX_RESULTS
 from agent.scim.errors import invalid_value
+from agent.scim.patch import PatchOperation
 from agent.scim.terms import Compare, Filter
 from agent.store.crash_points import crash_point
 
@@ -27,6 +29,8 @@ log = structlog.get_logger("agent.receiver")
 DEFAULT_COUNT = 100
 _CURSOR_DIGITS = 19
 _BUSY_SECONDS = 30
+#: How often a PATCH is worked out anew because the account changed meanwhile.
+_RACES = 5
 
 
 class Users:
@@ -38,6 +42,7 @@ class Users:
         self._max_waiting = max_waiting
         self._waiting = 0
         self._wakeups: CommitWakeups | None = None
+        self._searches, self._patches = Aside("searches"), Aside("patches")
 
     async def get(self, request: Request, user_id: str) -> Response:
         shown = self._projection(request)
@@ -85,8 +90,7 @@ class Users:
         count = min(max(0, request.number("count", DEFAULT_COUNT)), MAX_RESULTS)
         shown = self._projection(request)
         text = request.parameters.get("filter")
-        where = None if text is None else filter.parse(text)
-        found = await self._read(lambda: search_after(where, int(cursor or 0), count))
+        found = await self._found(text, lambda where: search_after(where, int(cursor or 0), count))
         resources = [render.user(user, self._base) for user in found.users]
         if shown is not None:
             resources = [shown.apply(resource) for resource in resources]
@@ -99,8 +103,7 @@ class Users:
         self, *, text: str | None, start: int, count: int, shown: projection.Projection | None
     ) -> Response:
         start, count = max(1, start), min(max(0, count), MAX_RESULTS)
-        where = None if text is None else filter.parse(text)
-        total, found = await self._read(lambda: self._search(where, start, count))
+        total, found = await self._found(text, lambda where: self._search(where, start, count))
         resources = [render.user(user, self._base) for user in found]
         if shown is not None:
             resources = [shown.apply(resource) for resource in resources]
@@ -138,20 +141,33 @@ class Users:
 
     async def patch(self, request: Request, user_id: str, context: WriteContext, receive: Receive) -> Response:
         shown = self._projection(request)
-        apply = patch.read(strict.decode(await read_body(request, receive)))
+        said = strict.decode(await read_body(request, receive))
+        apply = patch.switch(said)
+        if apply is not None:
+            return self._one(200, await self._modify(request, user_id, _drafting(apply), context), shown)
+        apply = await self._patches.run(lambda: patch.read(said))
         _tell(request, apply.no_text)
+        for _ in range(_RACES):
+            try:
+                user = await self._modify(request, user_id, await self._worked_out(user_id, apply), context)
+            except _Moved:
+                continue
+            return self._one(200, user, shown)
+        raise ScimError(429, "The user keeps changing. Nothing was changed.", retry_after=_BUSY_SECONDS)
+
+    async def _worked_out(self, user_id: str, apply: PatchOperation) -> Callable[[DirectoryUser], Draft]:
+        """The change, ready before the writer's turn; for the account as it is now alone."""
+        before = await self._read(lambda: self._directory.get(user_id))
+        if before is None or before.hidden:
+            raise ScimError(404, NO_SUCH_USER)
+        draft = await self._patches.run(lambda: _drafting(apply)(before))
 
         def change(user: DirectoryUser) -> Draft:
-            after = apply(user)
-            return Draft(
-                user_name=after.user_name,
-                profile=after.profile,
-                active=after.active,
-                okta_id=after.okta_id,
-                active_said=apply.says_active,
-            )
+            if user != before:
+                raise _Moved
+            return draft
 
-        return self._one(200, await self._modify(request, user_id, change, context), shown)
+        return change
 
     async def delete(self, request: Request, user_id: str, context: WriteContext) -> Response:
         version = await self._expected(request, user_id)
@@ -188,6 +204,13 @@ class Users:
         if not _matches(tags, user.version):
             raise ScimError(412, "The user has changed since that version; read it again.")
         return user.version
+
+    async def _found(self, text: str | None, search: Callable[[Filter | None], T]) -> T:
+        """What an index finds is read as any account is; whatever else is asked for may take a while."""
+        quick = None if text is None else filter.simple(text)
+        if text is None or quick is not None:
+            return await self._read(lambda: search(quick))
+        return await self._searches.run(lambda: search(filter.parse(text)))
 
     def _search(self, where: Filter | None, start: int, count: int) -> tuple[int, list[DirectoryUser]]:
         if isinstance(where, Compare) and where.op == "eq" and isinstance(where.value, str):
@@ -256,6 +279,27 @@ class Users:
         if status == 201:
             headers.append((b"location", render.location(user, self._base).encode()))
         return Response(status, rendered, headers)
+
+
+class _Moved(AgentError):
+    """The account is not the one any more that a PATCH was worked out for."""
+
+    def __init__(self) -> None:
+        super().__init__("The account changed meanwhile.")
+
+
+def _drafting(apply: PatchOperation) -> Callable[[DirectoryUser], Draft]:
+    def change(user: DirectoryUser) -> Draft:
+        after = apply(user)
+        return Draft(
+            user_name=after.user_name,
+            profile=after.profile,
+            active=after.active,
+            okta_id=after.okta_id,
+            active_said=apply.says_active,
+        )
+
+    return change
 
 
 def _tell(request: Request, no_text: Sequence[str]) -> None:

@@ -12,7 +12,7 @@ import msgspec
 from msgspec import UNSET, Struct
 
 from agent.model.attributes import Attribute
-from agent.model.bounds import external_id_problem
+from agent.model.bounds import MAX_VALUES, external_id_problem
 from agent.model.mapping import as_text
 from agent.model.users import Profile
 from agent.scim.errors import invalid_value
@@ -137,6 +137,8 @@ def _complex(item: Any, attribute: Attribute, place: Place, no_text: list[Place]
 def _values(items: Any, attribute: Attribute, place: Place, no_text: list[Place]) -> list[dict[str, Any]] | None:
     if not isinstance(items, list):
         raise invalid_value(f"{_words(place)} must be a list of objects.")
+    if len(items) > MAX_VALUES:
+        raise invalid_value(f"{_words(place)} has {len(items)} values; the limit is {MAX_VALUES}.")
     names = SUBS[attribute.name]
     values: list[dict[str, Any]] = []
     primaries = 0

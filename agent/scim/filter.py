@@ -17,10 +17,11 @@ _QUOTED = re.compile(r'"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)', re.DOTALL)
 def parse(text: str) -> Filter:
     if len(text.encode(errors="replace")) > MAX_LENGTH:
         raise invalid_filter(f"The filter is longer than {MAX_LENGTH} bytes.")
-    return _simple(text) or _general(text)
+    return simple(text) or _general(text)
 
 
-def _simple(text: str) -> Filter | None:
+def simple(text: str) -> Filter | None:
+    """Okta's own form; None for any other, which takes a while to be read."""
     match = _SIMPLE.fullmatch(text)
     if match is None:
         return None

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from agent.model.bounds import Bounds
+from agent.model.bounds import MAX_VALUES, Bounds
 from agent.model.usernames import NameRules
 from agent.settings.values import Duration, Interval, Period, Table, TextList
 
@@ -128,7 +128,9 @@ class ReceiverSettings(Section):
     """Refuse userNames with characters outside ASCII (look-alikes)."""
     max_waiting: Annotated[int, Field(ge=1)] = 1000
     """Writes that may wait at once; more get 429."""
-    max_values: Annotated[int, Field(ge=1, le=1000)] = 100
+    search_time: Period = timedelta(seconds=5)
+    """How long one filter may be looked for; longer ones get 400 tooMany. What Okta asks for is an index away."""
+    max_values: Annotated[int, Field(ge=1, le=MAX_VALUES)] = 100
     """Values in one list of an account (e-mails, addresses); each is a row that every write and search of it costs."""
     max_text: Annotated[int, Field(ge=255, le=100_000)] = 8192
     """Characters in one value of an account; a page of 1,000 people is held in memory whole."""

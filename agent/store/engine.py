@@ -24,16 +24,17 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
+from datetime import timedelta
 from typing import Any, Literal, NamedTuple, TypeVar
 
 from sqlalchemy import Connection as Connection  # noqa: PLC0414 - for those who may not import sqlalchemy
 from sqlalchemy import Engine
 
-from agent.model.errors import AgentError, StoreError, StoreUnavailable
+from agent.model.errors import AgentError, StoreError, StoreUnavailable, TooSlow
 from agent.settings import DatabaseSettings
 from agent.store import connect, schema
 from agent.store.crash_points import crash_point
-from agent.store.failures import DATABASE_ERRORS, Failure, classify, connection_lost, translate, unopened
+from agent.store.failures import DATABASE_ERRORS, Failure, classify, connection_lost, interrupted, translate, unopened
 from agent.store.statement import driver
 
 _END_TRANSACTION = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_xid = %s::xid8::xid"
@@ -42,6 +43,8 @@ T = TypeVar("T")
 
 #: Works in one transaction: enough to share an fsync widely, few enough that the first one doesn't wait long.
 MAX_BATCH = 256
+#: Of SQLite's machine, between two looks at the clock: some milliseconds.
+_STEPS_BETWEEN_LOOKS = 100_000
 #: How long PostgreSQL may take to say what became of a transaction whose COMMIT was not answered.
 _VERDICT_SECONDS = 10.0
 
@@ -123,27 +126,40 @@ class Store:
     # Reads
 
     @contextmanager
-    def read(self) -> Iterator[Connection]:
-        """One snapshot for all statements inside. Not for writing; keep it short, and never across an await."""
+    def read(self, at_most: timedelta | None = None) -> Iterator[Connection]:
+        """One snapshot for all statements inside. Not for writing; keep it short, and never across an await.
+
+        ``at_most``: a statement that takes longer is ended, as TooSlow.
+        """
         try:
             if self.dialect == "sqlite":
-                yield from self._read_sqlite()
+                yield from self._read_sqlite(at_most)
             else:
                 with self._snapshots.connect() as conn:
+                    if at_most is not None:
+                        limit = max(1, round(at_most.total_seconds() * 1000))
+                        conn.exec_driver_sql(f"SET LOCAL statement_timeout = {limit}")
                     yield conn
         except DATABASE_ERRORS as exc:
+            if at_most is not None and interrupted(exc):
+                raise TooSlow(f"The database needs longer than {at_most.total_seconds():g} s for this.") from exc
             raise translate(exc) from exc
 
-    def _read_sqlite(self) -> Iterator[Connection]:
+    def _read_sqlite(self, at_most: timedelta | None) -> Iterator[Connection]:
         try:
             conn = self._readers.pop()
         except IndexError:
             conn = self.engine.connect()
         raw = driver(conn)
+        if at_most is not None:
+            end = time.monotonic() + at_most.total_seconds()
+            raw.set_progress_handler(lambda: time.monotonic() > end, _STEPS_BETWEEN_LOOKS)
         try:
             raw.execute("BEGIN")
             yield conn
         finally:
+            if at_most is not None:
+                raw.set_progress_handler(None, 0)
             if raw.in_transaction:
                 raw.execute("ROLLBACK")
             if self._closed:

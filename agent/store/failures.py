@@ -117,6 +117,14 @@ def translate(error: BaseException) -> StoreError:
     return StoreUnavailable(f"The database can't be used just now: {words}. Nothing was changed; try again later.")
 
 
+def interrupted(error: BaseException) -> bool:
+    """A statement was ended because its time was over."""
+    cause = original(error)
+    return getattr(cause, "sqlite_errorname", "") == "SQLITE_INTERRUPT" or (
+        isinstance(cause, psycopg.Error) and cause.sqlstate == "57014"
+    )
+
+
 def unopened(error: BaseException, place: str) -> StoreError:
     """``translate`` at the start, where nothing was connected yet: a server that isn't there is no connection that was lost.
 
