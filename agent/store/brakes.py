@@ -21,6 +21,7 @@ from agent.store.plans import StoredPlan
 
 
 def _note(conn: Connection, verb: str, by: Signature, **more: Any) -> None:
+    """``before``: what the decision is about. ``after`` is left to changes of accounts, and to what is announced."""
     entry = journal.Entry(kind=journal.Kind.APPLIED, verb=verb, actor=by.actor, source=by.source, reason=by.reason)
     journal.append(conn, msgspec.structs.replace(entry, **more), by.at)
 
@@ -107,8 +108,8 @@ def block(
         wish="",
     )
     holds.block(conn, reason, by, until=until)
-    after = _json({"kind": kind, "until": until})
-    _note(conn, "block", by, directory_id=person.id, okta_id=person.okta_id, after=after)
+    what = _json({"kind": kind, "until": until})
+    _note(conn, "block", by, directory_id=person.id, okta_id=person.okta_id, before=what)
 
 
 def unblock(conn: Connection, by: Signature, person: DirectoryUser, kind: ChangeKind) -> None:
@@ -144,8 +145,8 @@ def approve_plan(
     keys = {key_of(action) for action in stored.plan.actions if action.n in numbers}
     mine = [h for h in holds.open_holds(conn, decision=Decision.WAITING) if (h.subject, h.kind) in keys]
     holds.decide(conn, [hold.id for hold in mine], Decision.APPROVED, by, until=until)
-    after = _json({"actions": sorted(numbers), "holds": [hold.id for hold in mine], "until": until})
-    _note(conn, "plan approve", by, plan_id=stored.id, run_id=stored.run_id, after=after)
+    what = _json({"actions": sorted(numbers), "holds": [hold.id for hold in mine], "until": until})
+    _note(conn, "plan approve", by, plan_id=stored.id, run_id=stored.run_id, before=what)
 
 
 def reject_plan(conn: Connection, by: Signature, plan_id: int) -> None:
@@ -163,7 +164,7 @@ def reject_plan(conn: Connection, by: Signature, plan_id: int) -> None:
     keys = {key_of(action) for action in waiting}
     held = [h for h in holds.open_holds(conn, decision=Decision.WAITING) if (h.subject, h.kind) in keys]
     holds.decide(conn, [hold.id for hold in held], Decision.REJECTED, by)
-    _note(conn, "plan reject", by, plan_id=plan_id, run_id=stored.run_id, after=_json({"holds": [h.id for h in held]}))
+    _note(conn, "plan reject", by, plan_id=plan_id, run_id=stored.run_id, before=_json({"holds": [h.id for h in held]}))
 
 
 def accept_pins(conn: Connection, by: Signature, *, org_id: str, app_id: str, app_label: str) -> account.Account:

@@ -4,11 +4,18 @@
 
 import json
 from collections.abc import Callable, Iterator
+from contextlib import closing
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from agent.bootstrap import open_directory, open_store
+from agent.directory.port import Draft, WriteContext
+from agent.model.codes import Source
+from agent.model.users import DirectoryUser
+from agent.settings import load
 from agent.simulator import SimulatedOrg
 from support.commands import command, document, folder, migrated  # noqa: F401 - fixtures
 from support.processes import agent, database
@@ -41,6 +48,20 @@ def pinned(settings: Path, command: Command) -> Path:
 def run(command: Command, *args: str) -> tuple[int, Any]:
     code, out, _ = command("reconcile", "--output", "json", *args)
     return code, json.loads(out)
+
+
+def switch_off(config: Path, login: str) -> None:
+    """As somebody does it in OpsHelm's dashboard, which the agent doesn't hear of."""
+    settings = load(str(config)).settings
+    with closing(open_store(settings)) as store, closing(open_directory(settings, store)) as directory:
+        user = directory.find(user_name_key=login)
+        assert user is not None
+
+        def change(before: DirectoryUser) -> Draft:
+            return Draft(user_name=before.user_name, profile=before.profile, active=False)
+
+        context = WriteContext(actor="operator", source=Source.DASHBOARD)
+        directory.modify(user.id, change, context, datetime.now(UTC)).result()
 
 
 def change_title(org: SimulatedOrg, number: int, title: str) -> str:
@@ -185,7 +206,7 @@ def test_paused_counts_before_held(settings: Path, command: Command) -> None:
 
 
 def test_applying_a_plan_says_that_the_held_part_of_it_waits(pinned: Path, command: Command, org: SimulatedOrg) -> None:
-    command("users", "deactivate", str(org.state()[9]["login"]), "--reason", "by hand")
+    switch_off(pinned, str(org.state()[9]["login"]))
     pinned.write_text(pinned.read_text() + "[guard]\ncreates_floor = 0\ncreates_percent = 0\n")
     plan = run(command)[1]["plan"]
     assert [action["held"] for action in plan["actions"]] == ["creates_per_run"]
@@ -198,7 +219,7 @@ def test_explain_names_the_plan_that_somebody_waits_in_and_the_command_that_lets
     pinned: Path, command: Command, org: SimulatedOrg
 ) -> None:
     login = str(org.state()[9]["login"])
-    command("users", "deactivate", login, "--reason", "by hand")
+    switch_off(pinned, login)
     pinned.write_text(pinned.read_text() + "[guard]\ncreates_floor = 0\ncreates_percent = 0\n")
     plan = run(command, "--apply")[1]["plan"]
     code, out, _ = command("explain", login)

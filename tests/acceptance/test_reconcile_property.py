@@ -59,8 +59,10 @@ def no_account(w: World, _: random.Random, person: dict[str, Any], __: list[dict
     w.sql("update account set managed_active = managed_active - 1, visible = visible - 1")
 
 
-def unbound(w: World, _: random.Random, person: dict[str, Any], __: list[dict[str, Any]]) -> None:
+def unbound(w: World, _: random.Random, person: dict[str, Any], __: list[dict[str, Any]]) -> str:
+    """An operator has made the account local, and it stays so."""
     w.acts().unlink(w.account(person["login"]).id)
+    return "blocked"
 
 
 def renamed(w: World, rnd: random.Random, person: dict[str, Any], _: list[dict[str, Any]]) -> None:

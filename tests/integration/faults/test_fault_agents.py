@@ -173,6 +173,7 @@ def at_rest(pid: int) -> bool:
     states = [
         task.joinpath("stat").read_text().rpartition(")")[2].split()[0] for task in Path(f"/proc/{pid}/task").iterdir()
     ]
+    assert "Z" not in states, "it ended before it could be frozen"
     return set(states) <= {"T", "t"}
 
 
