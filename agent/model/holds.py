@@ -113,9 +113,9 @@ class Hold(Struct, frozen=True, kw_only=True):
         return subject_of(self.directory_id, self.okta_id, self.login)
 
     def stops(self, wish: str, now: datetime) -> bool:
-        """Whether a person has said no to this: a rejection of this very wish, or a block that lasts."""
+        """Whether a person has said no to this: a rejection of this very wish ("": of any), or a block that lasts."""
         if self.decision is Decision.REJECTED:
-            return self.wish in ("", wish)
+            return self.wish == wish or not (self.wish and wish)
         return self.decision is Decision.BLOCKED and (self.until is None or now < self.until)
 
     def lets(self, wish: str, now: datetime) -> bool:
@@ -163,8 +163,17 @@ def wish_of(action: Action) -> str:
     if kind is ChangeKind.LINK:
         return wish({"externalId": action.okta_id})
     if action.kind is ActionKind.RENAME_CYCLE:
-        return wish({"userName": action.cycle[0][2] if action.cycle else action.login})
-    return wish({path: change.after for path, change in action.changes.items()})
+        return identity_wish(action.cycle[0][2] if action.cycle else action.login, None)
+    after = {path: change.after for path, change in action.changes.items()}
+    if kind is ChangeKind.IDENTITY:
+        return identity_wish(after.get("userName"), after.get(EMAIL_PATH))
+    return wish(after)
+
+
+def identity_wish(user_name: str | None, email: str | None) -> str:
+    """Names are compared as the directory compares them; None: that one stays. What else goes with them is no part of it."""
+    names = {"userName": user_name, EMAIL_PATH: email}
+    return wish({path: identity_key(str(name)) for path, name in names.items() if name is not None})
 
 
 def wish(values: dict[str, object]) -> str:
@@ -176,7 +185,7 @@ GIVES_ACCESS = wish({"active": True})
 
 
 def wishes_between(before: DirectoryUser | None, after: DirectoryUser) -> dict[ChangeKind, str]:
-    """What a write that turns ``before`` into ``after`` does, by kind, each with its wish."""
+    """What a write that turns ``before`` into ``after`` does, by kind, each with its wish ("" for an update: not told)."""
     found: dict[ChangeKind, str] = {}
     if before is None:
         return {ChangeKind.ACTIVATE: GIVES_ACCESS} if after.active else {ChangeKind.UPDATE: ""}
@@ -186,13 +195,10 @@ def wishes_between(before: DirectoryUser | None, after: DirectoryUser) -> dict[C
         found[ChangeKind.ACTIVATE] = GIVES_ACCESS
     if before.managed != after.managed or before.okta_id != after.okta_id:
         found[ChangeKind.LINK] = wish({"externalId": after.okta_id})
-    identity: dict[str, object] = {}
-    if before.user_name_key != after.user_name_key:
-        identity["userName"] = after.user_name
-    if before.email_key != after.email_key:
-        identity[EMAIL_PATH] = after.profile.primary_email
-    if identity:
-        found[ChangeKind.IDENTITY] = wish(identity)
+    renamed, readdressed = before.user_name_key != after.user_name_key, before.email_key != after.email_key
+    if renamed or readdressed:
+        email = (after.profile.primary_email or "") if readdressed else None
+        found[ChangeKind.IDENTITY] = identity_wish(after.user_name if renamed else None, email)
     if not found and before != after:
         found[ChangeKind.UPDATE] = ""
     return found
