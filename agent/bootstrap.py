@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from agent.reconcile.reconciler import Reconciler
     from agent.reconcile.system_log import SystemLogReader
     from agent.store.engine import Store
+    from agent.store.journal import Signature
 
 
 def clock() -> datetime:
@@ -40,6 +41,15 @@ def open_directory(settings: Settings, store: "Store") -> "Directory":
     from agent.directory.sql import SqlDirectory
 
     return SqlDirectory(store, settings)
+
+
+def apply_mapping(settings: Settings, store: "Store", by: "Signature") -> tuple[int | None, int]:
+    """Make the settings' mapping the database's: its version (None: it was that already), and how many accounts were rebuilt."""
+    from agent.directory import remap
+    from agent.model.mapping import Mapping
+
+    mapping = Mapping(settings.mapping)
+    return remap.change(store, mapping, by), remap.finish(store, mapping)
 
 
 def open_okta(settings: Settings, *, secrets: Callable[[], Settings] | None = None) -> "OktaOrg":
@@ -96,9 +106,11 @@ class Agent:
 
     def renew(self, settings: Settings) -> None:
         """Take changed settings on. Call it while no run is under way; requests that are under way keep the old ones."""
+        from agent.store.journal import Signature
+
         reconnect = settings.okta != self.settings.okta
         self.settings = settings
-        self.directory.renew(settings)
+        self.directory.renew(settings, Signature(actor="daemon", source="reload", at=clock()))
         if reconnect:
             old, self.okta = self.okta, open_okta(settings) if settings.okta.configured else None
             if old is not None:

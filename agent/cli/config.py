@@ -1,8 +1,8 @@
-"""``config show`` and ``config example``."""
+"""``config show``, ``config example`` and ``config apply``."""
 
 import click
 
-from agent.cli.command import Invocation, group
+from agent.cli.command import Invocation, group, reason_option, signature
 
 
 @group("config")
@@ -43,6 +43,25 @@ def example(invocation: Invocation) -> None:
 
     text = example_file()
     invocation.answer("config_example", {"text": text}, text.rstrip("\n"))
+
+
+@config.command("apply", examples=['opshelm-agent config apply --reason "jobTitle instead of title, ticket 4711"'])
+@reason_option
+def apply(invocation: Invocation, reason: str) -> None:
+    """Make the mapping in these settings that of the database, for every agent on it. What else is set needs no such step."""
+    from agent.bootstrap import apply_mapping
+    from agent.store import account
+
+    with invocation.store() as store:
+        version, rebuilt = apply_mapping(invocation.settings, store, signature(reason))
+        with store.read() as conn:
+            now = account.get(conn).mapping_version
+    body = {"version": now, "changed": version is not None, "accounts": rebuilt}
+    done = (
+        f"The database has the mapping of these settings now (version {now}); {rebuilt:,} accounts were looked at. An agent "
+        "that runs with another one takes nothing until it has read these settings (it does so by itself within seconds)."
+    )
+    invocation.answer("mapping", body, done if version else f"The database has this mapping already (version {now}).")
 
 
 def _text(value: object) -> str:

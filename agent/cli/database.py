@@ -16,9 +16,11 @@ def db() -> None:
 @db.command("init", examples=["opshelm-agent db init"])
 def init(invocation: Invocation) -> None:
     """Make the database that the settings name (serve does it by itself). One that is there is brought up to date."""
-    from agent.bootstrap import open_store
+    from agent.bootstrap import open_directory, open_store
 
     with closing(open_store(invocation.settings, make=True)) as store:
+        # It takes the mapping of these settings.
+        open_directory(invocation.settings, store).close()
         place = store.place
     invocation.answer("database", {"place": place}, f"The database at {place} is ready.")
 

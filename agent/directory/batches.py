@@ -13,12 +13,12 @@ from agent.directory import actions as planned
 from agent.directory import transition, writes
 from agent.directory.backend import AccountChange
 from agent.directory.port import ContextOf, Draft, Ended, Written
-from agent.directory.scope import Policy, WriteScope
+from agent.directory.scope import Policy, WriteScope, locked_account
 from agent.model.codes import ActionKind, ActionState
 from agent.model.errors import AgentError, FenceLost, StoreError
 from agent.model.plan import Action
 from agent.model.users import DirectoryUser
-from agent.store import account, lease, plans
+from agent.store import lease, plans
 from agent.store.crash_points import crash_point
 from agent.store.engine import Connection, Raised, Store
 
@@ -76,11 +76,11 @@ class SqlBatches:
         # Runs again from the start when the transaction is tried again: nothing outside the database is touched.
         versions: dict[str, int] = {}
         ended: list[Ended] = []
-        row = account.lock(conn)
+        row = locked_account(conn, self._policy)
         for action in planned.possible(actions, ended):
             ended.append(self._one(WriteScope(conn, row, context_of(action), now, self._policy), action, versions))
             if not _keeps_counters(action):
-                row = account.lock(conn)
+                row = locked_account(conn, self._policy)
         crash_point("apply.written")
         planned.store_ends(conn, plan_id, ended, now)
         return ended, versions

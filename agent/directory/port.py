@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from agent.settings import Settings
     from agent.store.compare import Relation
     from agent.store.engine import Store
+    from agent.store.journal import Signature
     from agent.store.staging import Staging
 
 #: Told what is being read, and how much of it so far.
@@ -244,8 +245,8 @@ class Directory(Protocol):
         """For ``check``, on a directory of its own: it makes this one impatient (seconds). None: there is no remote."""
         ...
 
-    def renew(self, settings: "Settings") -> None:
-        """Take changed settings on; what is under way ends with the old ones."""
+    def renew(self, settings: "Settings", by: "Signature") -> None:
+        """Take changed settings on; what is under way ends with the old ones. Their mapping becomes the database's."""
         ...
 
     def close(self) -> None: ...

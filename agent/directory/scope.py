@@ -40,4 +40,11 @@ class WriteScope(NamedTuple):
 
     @classmethod
     def locked(cls, conn: Connection, context: WriteContext, now: datetime, policy: Policy) -> "WriteScope":
-        return cls(conn, account.lock(conn), context, now, policy)
+        return cls(conn, locked_account(conn, policy), context, now, policy)
+
+
+def locked_account(conn: Connection, policy: Policy) -> Account:
+    """The account row, locked; OtherMapping where somebody has changed the mapping, for what is written now would be wrong."""
+    row = account.lock(conn)
+    account.require_mapping(row, policy.mapping)
+    return row

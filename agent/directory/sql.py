@@ -20,6 +20,7 @@ from agent.settings import Settings
 from agent.store import account
 from agent.store.compare import Relation
 from agent.store.engine import Store
+from agent.store.journal import Signature
 from agent.store.staging import Staging
 from agent.store.tables import users
 
@@ -37,14 +38,18 @@ class SqlDirectory(Backend):
     def __init__(self, store: Store, settings: Settings) -> None:
         self.store = store
         self.reads_block = store.reads_block
-        self.renew(settings)
+        remap.require(store, self._take_on(settings).mapping)
 
-    def renew(self, settings: Settings) -> None:
-        """Take changed settings on; they hold from the next write on."""
+    def renew(self, settings: Settings, by: Signature) -> None:
+        """Take changed settings on; they hold from the next write on. Their mapping becomes the database's."""
+        remap.change(self.store, Mapping(settings.mapping), by)
+        remap.finish(self.store, self._take_on(settings).mapping)
+
+    def _take_on(self, settings: Settings) -> Policy:
         self.policy = Policy.of(settings)
         self._batch = settings.reconcile.batch
         self._search_time = settings.receiver.search_time
-        remap.follow(self.store, self.policy.mapping)
+        return self.policy
 
     def close(self) -> None:
         """Nothing of its own is open; the store is its caller's."""
@@ -104,6 +109,7 @@ class SqlDirectory(Backend):
 
     def stage(self, rows: Staging, mapping: Mapping, step: Step) -> tuple[Finding, ...]:  # noqa: ARG002 - the port has them
         """It is compared where it is."""
+        remap.finish(self.store, mapping)
         return ()
 
     def unreadable(self, user_name: str, okta_id: str, directory_id: str | None) -> None:

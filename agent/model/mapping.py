@@ -39,7 +39,7 @@ DEFAULT: dict[str, str] = {"givenName": "name.givenName", **dict(_okta_keys(PROF
 
 #: Okta's own attribute for it; never mapped, only compared with the user name.
 _EMAIL = "email"
-#: Changes with the form of a projection, so that stored ones are rebuilt.
+#: Changes with the form of a projection; a migration then empties account.mapping_hash, so that stored ones are rebuilt.
 _FORM = 3
 
 _encode = msgspec.json.Encoder().encode
@@ -100,8 +100,10 @@ class Mapping:
         self._strictly = msgspec.json.Decoder(kind | None).decode
         self._names = names
         self._nothing = (UNSET,) * len(names)
-        #: Changes when users.mapped must be rebuilt.
-        self.hash = hashlib.sha256(_encode([_FORM, *self.paths])).hexdigest()
+        #: Path → attribute, as JSON; what the database keeps, to tell how another one differs.
+        self.text = _encode(dict(zip(self.paths, self._attributes, strict=True))).decode()
+        #: Another one is another mapping, for which users.mapped must be rebuilt.
+        self.hash = hashlib.sha256(_encode([_FORM, self.text])).hexdigest()
 
     def project(self, profile: Profile) -> str:
         """What the directory has."""
@@ -149,6 +151,16 @@ class Mapping:
             no_text = sorted(name for name in self._attributes if isinstance(loose.get(name), list | dict))
             return tuple(as_text(loose.get(name, UNSET)) for name in self._names), tuple(no_text)
         return (self._nothing if found is None else astuple(found)), ()
+
+
+def deviations(ours: str, theirs: str) -> list[str]:
+    """How the first of two ``Mapping.text`` differs from the second, in words."""
+    here, there = (msgspec.json.decode(text, type=dict[str, str]) for text in (ours, theirs))
+    return [
+        f"{path} is compared with {there.get(path, 'nothing')} there, with {here.get(path, 'nothing')} here"
+        for path in sorted(here.keys() | there.keys())
+        if here.get(path) != there.get(path)
+    ]
 
 
 def apply(profile: Profile, values: MappingOf[str, Any]) -> Profile:

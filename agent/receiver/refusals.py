@@ -24,6 +24,7 @@ from agent.model.errors import (
     KeyRefused,
     NotDone,
     NotFound,
+    OtherMapping,
     Refused,
     RemoteRefused,
     StoreUnavailable,
@@ -111,6 +112,8 @@ def translate(exc: Exception, method: str) -> ScimError | None:
                 "externalId or id.",
                 "tooMany",
             )
+        case OtherMapping():
+            return unavailable("OpsHelm's agent has another mapping in its settings than in its database.")
         case StoreUnavailable():
             return unavailable("OpsHelm's agent can't reach its database just now.")
         case AnswerLost() | NotDone():

@@ -113,6 +113,7 @@ class Planner(Struct, frozen=True, kw_only=True):
             listed = self.directory.stage(rows, self.projector.mapping, progress.step)
             progress.step("comparing")
             with rows.snapshot() as conn:
+                account_row.require_mapping(account_row.get(conn), self.projector.mapping)
                 pairs = list(compare.differing(conn, relation))
                 absent = [account for account in compare.absent(conn, relation) if concerns(account)]
                 # For import, never for this run.

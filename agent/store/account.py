@@ -6,6 +6,8 @@ from typing import Any
 from msgspec import Struct
 from sqlalchemy import Connection, bindparam, select, update
 
+from agent.model.errors import OtherMapping
+from agent.model.mapping import Mapping, deviations
 from agent.store.statement import Fixed, read
 from agent.store.tables import account as table
 
@@ -23,7 +25,12 @@ class Account(Struct, frozen=True, kw_only=True):
     app_label: str | None
     pinned_at: datetime | None
     pinned_by: str | None
+    #: Of the mapping that every agent on this database has; None: of whoever comes first.
     mapping_hash: str | None
+    #: Its text (model.mapping.Mapping.text), how many there were, and how far users.mapped was rebuilt for it (None: all of it).
+    mapping: str | None
+    mapping_version: int
+    mapping_seq: int | None
     #: Why this database is not to be trusted (a restored copy); None when it is.
     distrust: str | None
     paused_at: datetime | None
@@ -43,6 +50,8 @@ class Account(Struct, frozen=True, kw_only=True):
         return self.paused_at is not None
 
 
+#: Differences that an error names.
+_NAMED = 3
 _columns = [table.c[name] for name in Account.__struct_fields__]
 _get = Fixed(select(*_columns))
 _lock = Fixed(select(*_columns).with_for_update())
@@ -101,8 +110,26 @@ def set_distrust(conn: Connection, why: str | None) -> None:
     _set(conn, distrust=why)
 
 
-def set_mapping_hash(conn: Connection, value: str) -> None:
-    _set(conn, mapping_hash=value)
+def set_mapping(conn: Connection, mapping: Mapping, version: int) -> None:
+    """What users.mapped holds is of another one from now on, until it was rebuilt."""
+    _set(conn, mapping_hash=mapping.hash, mapping=mapping.text, mapping_version=version, mapping_seq=0)
+
+
+def set_mapping_seq(conn: Connection, seq: int | None) -> None:
+    _set(conn, mapping_seq=seq)
+
+
+def require_mapping(row: Account, mapping: Mapping) -> None:
+    """OtherMapping where the database has another one: two that differ would undo each other's work for ever."""
+    if row.mapping_hash in (None, mapping.hash):
+        return
+    found = deviations(mapping.text, row.mapping or "{}")
+    more = f", and {len(found) - _NAMED} more" if len(found) > _NAMED else ""
+    raise OtherMapping(
+        f"The database has another mapping (version {row.mapping_version}) than these settings: "
+        f"{'; '.join(found[:_NAMED])}{more}. Nothing was changed. Use the settings that the other agents have, or give the "
+        "database these: opshelm-agent config apply"
+    )
 
 
 def good_sweep(conn: Connection, *, at: datetime, people: int) -> None:

@@ -58,8 +58,11 @@ account = Table(
     Column("app_label", Text),
     Column("pinned_at", UtcTime),
     Column("pinned_by", Text),
-    # What users.mapped was built with.
+    # The mapping of all agents on this database: what users.mapped is built with, and how far.
     Column("mapping_hash", String(64)),
+    Column("mapping", Text),
+    Column("mapping_version", Integer, nullable=False, server_default="0"),
+    Column("mapping_seq", BigInteger),
     # Set when this database is a restored copy: dry runs only until db accept-restore.
     Column("distrust", Text),
     Column("paused_at", UtcTime),
@@ -168,7 +171,7 @@ actions = Table(
     Column("held", String(32)),
     Column("login", Text, nullable=False),
     Column("directory_id", Text),
-    Column("okta_id", String(64)),
+    Column("okta_id", String(255)),
     # model.plan.Action as JSON, as planned.
     Column("body", Text, nullable=False),
     Column("error", Text, nullable=False, server_default=""),
@@ -186,7 +189,7 @@ findings = Table(
     Column("login", Text, nullable=False),
     Column("detail", Text, nullable=False),
     Column("directory_id", Text),
-    Column("okta_id", String(64)),
+    Column("okta_id", String(255)),
 )
 
 #: Append only. hash is over the row's own contents; blocks chain them.
@@ -379,7 +382,7 @@ attention = Table(
     "attention",
     metadata,
     Column("id", _Serial, primary_key=True, autoincrement=True),
-    Column("okta_id", String(64)),
+    Column("okta_id", String(255)),
     Column("directory_id", String(255)),
     Column("reason", String(32), nullable=False),
     # Reason and person: asking twice is asking once.

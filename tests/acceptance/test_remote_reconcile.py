@@ -11,6 +11,7 @@ import test_reconcile_property as drift
 
 from agent.model.codes import ActionState
 from agent.model.users import Origin
+from agent.store.journal import Signature
 from support.remotes import Remote, node_missing, ours, scim2_server, scimmy
 from support.sloppy import KEY, Call, Reply, sloppy_server
 from support.world import OWNER, World, open_world
@@ -106,7 +107,7 @@ def test_without_known_owners_deactivations_are_held_and_all_else_goes_on(tmp_pa
     with sloppy_server() as server, open_world(tmp_path, remote=Remote(server.url, KEY), users=6) as w:
         w.first_run()
         w.settings = w.settings.model_copy(update={"directory": w.settings.directory.model_copy(update={"owners": ()})})
-        w.directory.renew(w.settings)
+        w.directory.renew(w.settings, Signature(actor="test", source="test", at=w.now()))
         people = w.people()
         w.org.set_app_user(people[0]["okta_id"], status="INACTIVE")
         w.org.set_app_user(people[1]["okta_id"], profile={"title": "Chief"})

@@ -1,6 +1,7 @@
 """One odd value harms its own person: the others are pushed, swept and applied as if it weren't there. On both databases."""
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import pytest
 
 from agent.model.codes import FindingCode, HeldCode
 from agent.settings import Settings
+from agent.store.journal import Signature
 from support.receiver import PATCH_OP, Served, okta_user, served
 from support.world import World, open_world
 
@@ -79,7 +81,7 @@ def test_who_was_too_large_already_can_still_be_deactivated(database_url: str) -
     with served(database_url, receiver={"max_values": 1000}) as receiver:
         made = receiver.create("a@example.com", emails=many)
         receiver.create("b@example.com")
-        receiver.directory.renew(Settings())
+        receiver.directory.renew(Settings(), Signature(actor="test", source="test", at=datetime.now(UTC)))
         off = {"schemas": [PATCH_OP], "Operations": [{"op": "replace", "value": {"active": False}}]}
         assert receiver.send("PATCH", f"/Users/{made['id']}", off).status_code == 200
 

@@ -13,6 +13,7 @@ from functools import partial
 from typing import Any
 from uuid import uuid4
 
+from agent.directory import remap
 from agent.directory.backend import AccountChange, Backend
 from agent.directory.operator import OperatorActs
 from agent.directory.port import Draft, Page, RemoteFacts, Step, WriteContext, Written
@@ -38,6 +39,7 @@ from agent.model.users import DirectoryUser
 from agent.settings import Settings
 from agent.store.compare import Relation
 from agent.store.engine import Store
+from agent.store.journal import Signature
 from agent.store.staging import Staging
 
 #: The most that directory.concurrency can be.
@@ -61,6 +63,7 @@ class RemoteDirectory(Backend):
         self, store: Store, settings: Settings, *, clock: Callable[[], datetime] = _utc_now, pace: Pace | None = None
     ) -> None:
         self.store = store
+        remap.require(store, Mapping(settings.mapping))
         self._clock = clock
         self._pace = pace or Pace()
         # These two know what is under way, with old settings too.
@@ -87,8 +90,9 @@ class RemoteDirectory(Backend):
         self._writer = Writer(self.reader, caller, self._ledger, self.owners, self._unfinished, self._locks)
         self._waves = Waves(self._writer, self._side_by_side)
 
-    def renew(self, settings: Settings) -> None:
+    def renew(self, settings: Settings, by: Signature) -> None:
         """Take changed settings on, such as a new key; what is under way ends with the old ones."""
+        remap.change(self.store, Mapping(settings.mapping), by)
         self._ledger.policy = Policy.of(settings)
         if settings.directory != self._settings and settings.directory.backend == "scim":
             pools = self._writes, self._pages

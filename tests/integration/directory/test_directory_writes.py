@@ -6,13 +6,12 @@ import msgspec
 import pytest
 from sqlalchemy import select, text
 
-from agent.directory.sql import SqlDirectory
 from agent.model.codes import RefusalCode, Source
 from agent.model.errors import NotFound, Refused, StoreError, VersionConflict
 from agent.model.users import MultiValue
-from agent.settings import ReceiverSettings, Settings
-from agent.store.tables import user_emails, users
-from support.place import ROOMY, Place, after_of, assert_whole, draft, okta_id
+from agent.settings import ReceiverSettings
+from agent.store.tables import user_emails
+from support.place import Place, after_of, assert_whole, draft, okta_id
 
 
 class TestIdentities:
@@ -216,16 +215,3 @@ class TestReads:
         assert world.directory.get("nobody") is None
         with pytest.raises(NotFound):
             world.directory.remove("nobody", world.context(Source.CLI), world.now).result(10)
-
-
-def test_what_is_compared_follows_the_mapping(world: Place) -> None:
-    world.post("pat@example.com", okta=okta_id(1), name=None, title="Lead", nick_name="Pat")
-
-    def compared(directory: SqlDirectory) -> dict[str, str]:
-        with world.store.read() as conn:
-            return directory.policy.mapping.values(conn.execute(select(users.c.mapped)).scalar_one())
-
-    assert compared(world.directory) == {"nickName": "Pat", "title": "Lead"}
-    changed = Settings(guard=ROOMY, mapping={"nickName": ""})
-    assert compared(SqlDirectory(world.store, changed)) == {"title": "Lead"}
-    assert world.account().mapping_hash == SqlDirectory(world.store, changed).policy.mapping.hash

@@ -16,6 +16,7 @@ from agent.model.codes import Source
 from agent.model.users import DirectoryUser
 from agent.receiver.app import build
 from agent.settings import Settings
+from agent.store.journal import Signature
 from support.receiver import PATCH_OP, Served, deactivation, okta_user, running, served
 
 HEAVY = " or ".join(f'emails[display co "{n}"]' for n in range(60))
@@ -87,7 +88,7 @@ def test_a_filter_that_takes_too_long_is_too_many_and_never_a_wrong_list(databas
         assert (cursor.status_code, cursor.json().get("scimType")) == (400, "tooMany")
         # What has no filter, or Okta's own, has no such end; and the connection is as good as before.
         assert receiver.client.get("/Users").json()["totalResults"] == 150
-        receiver.directory.renew(Settings())
+        receiver.directory.renew(Settings(), Signature(actor="test", source="test", at=datetime.now(UTC)))
         assert receiver.find(HEAVY)["totalResults"] == 0
 
 
