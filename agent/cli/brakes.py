@@ -88,10 +88,12 @@ def pause(invocation: Invocation, reason: str) -> None:
     from agent.store import brakes
 
     by = signature(reason)
-    invocation.write(lambda conn: brakes.pause(conn, by))
-    invocation.answer(
-        "paused", {"paused": True, "reason": by.reason}, "Paused. Pushes are still applied. End: opshelm-agent resume"
-    )
+    run = invocation.write(lambda conn: brakes.pause(conn, by))
+    told = "Paused. Pushes are still applied. End: opshelm-agent resume"
+    if run is not None:
+        told += f"\nRun {run.run_id} ({run.kind}) is under way: {run.done:,} actions were done, {run.sent:,} are being written, and it does no more."
+    under_way = fields(run, "run_id", "kind", "done", "sent") if run else None
+    invocation.answer("paused", {"paused": True, "reason": by.reason, "under_way": under_way}, told)
 
 
 @command("resume", examples=["opshelm-agent resume"])

@@ -118,8 +118,13 @@ def reject(invocation: Invocation, logins: tuple[str, ...], code: str | None, re
     by = signature(reason)
     with invocation.store() as store:
         chosen = _fresh(invocation, store, logins, code)
-        store.write(lambda conn: brakes.reject_holds(conn, by, chosen))
-    _answer(invocation, chosen, "Rejected")
+        rejected = store.write(lambda conn: brakes.reject_holds(conn, by, chosen))
+    if len(rejected) < len(chosen):
+        over = len(chosen) - len(rejected)
+        invocation.say(
+            f"{over:,} of {len(chosen):,} were over before: opshelm-agent holds show LOGIN says how they ended"
+        )
+    _answer(invocation, rejected, "Rejected")
 
 
 @holds.command("lift", examples=["opshelm-agent holds lift ann@example.com"])

@@ -203,7 +203,7 @@ def applied_text(report: "RunReport", *, shown: int) -> str:
     lines.append(f"Run {report.run_id}, plan {stored.id}: {ending(report)}")
     if report.detail:
         lines.append(render.clean(report.detail))
-    if report.outcome in ("incomplete", "paused", "stopped"):
+    if report.outcome in ("incomplete", "paused", "rejected", "stopped"):
         lines.append(f"Go on: opshelm-agent import apply {stored.id}")
     else:
         lines.append(

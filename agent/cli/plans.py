@@ -128,13 +128,23 @@ def _carry_out(invocation: Invocation, plan_id: int, checksum: str, decision: "D
 @click.argument("plan_id", metavar="ID", type=ROW_ID)
 @required_reason
 def reject_plan(invocation: Invocation, plan_id: int, reason: str) -> None:
-    """Say no to a plan. It can't be applied any more; a later run that wants the same makes a new one."""
+    """Say no to a plan. It can't be applied any more, and what is being applied of it ends; what it held is not done."""
     from agent.store import brakes
 
     by = signature(reason)
     with invocation.store() as store:
-        store.write(lambda conn: brakes.reject_plan(conn, by, plan_id))
-    invocation.answer("plan", {"plan": {"id": plan_id, "status": "rejected"}}, f"Plan {plan_id} is rejected.")
+        states = store.write(lambda conn: brakes.reject_plan(conn, by, plan_id))
+    counts = {state.value: count for state, count in states.items()}
+    body = {"plan": {"id": plan_id, "status": "rejected", "counts": counts}}
+    invocation.answer("plan", body, lambda: _rejected(plan_id, counts))
+
+
+def _rejected(plan_id: int, counts: dict[str, int]) -> str:
+    done, sent, total = counts.get("done", 0), counts.get("sent", 0), sum(counts.values())
+    said = f"Plan {plan_id} is rejected: {counts.get('rejected', 0):,} of {total:,} actions will not be done"
+    if sent:
+        said += f"; {sent:,} were just being written: opshelm-agent plans show {plan_id}"
+    return f"{said}; {done:,} were done before." if done else f"{said}."
 
 
 @group("runs")

@@ -14,7 +14,7 @@ from agent.store import runs as store_runs
 from agent.store.engine import Connection
 
 #: Outcomes of a sweep that has seen everybody and made a plan.
-_WHOLE = ("held", "partial", "applied", "drift", "in_step", "paused", "stopped")
+_WHOLE = ("held", "partial", "applied", "drift", "in_step", "paused", "rejected", "stopped")
 _APPLIED = ("applied", "partial", "held")
 #: Runs that the page lists.
 _RECENT = 20

@@ -41,7 +41,7 @@ class SqlBatches:
         self._versions: dict[str, int] = {}
 
     def write(self, plan_id: int, actions: Sequence[Action], context_of: ContextOf, now: datetime) -> list[Ended]:
-        """All of them in one transaction, after a first one that says they are under way."""
+        """All of them in one transaction, after a first one that says they are under way; none where it was called off."""
         store = self._store
         numbers = [action.n for action in actions]
         fence = context_of(actions[0]).fence
@@ -77,6 +77,8 @@ class SqlBatches:
         versions: dict[str, int] = {}
         ended: list[Ended] = []
         row = locked_account(conn, self._policy)
+        if plans.called_off(conn, plan_id, [action.n for action in actions], now, paused=row.paused):
+            return ended, versions
         for action in planned.possible(actions, ended):
             ended.append(self._one(WriteScope(conn, row, context_of(action), now, self._policy), action, versions))
             if not _keeps_counters(action):

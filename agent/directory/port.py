@@ -114,7 +114,8 @@ class Batches(Protocol):
     """Carries a plan's actions out, some at a time, each with its state; one object for one apply.
 
     ``size``: a run looks whether it is to stop after so many. ``write`` raises where the store is down or the lease lost;
-    what a rule refused, what moved and what failed is told action by action.
+    what a rule refused, what moved and what failed is told action by action. What has no end in the answer was not done, since
+    somebody rejected the plan or paused applies meanwhile.
     """
 
     size: int

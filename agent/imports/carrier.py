@@ -31,7 +31,7 @@ from agent.model.users import identity_key
 from agent.okta_org.org import OktaOrg
 from agent.runs.frame import CurrentRun
 from agent.settings import ImportSettings
-from agent.store import imports, journal, lease, plans
+from agent.store import account, imports, journal, lease, plans
 from agent.store.crash_points import crash_point
 from agent.store.engine import Connection, Store
 
@@ -52,6 +52,10 @@ class Failed(Exception):
         self.action, self.why, self.trouble, self.state = action, why, trouble, state
 
 
+class CalledOff(Exception):
+    """Somebody rejected the plan or paused applies meanwhile: Okta is not asked any more."""
+
+
 class Recorder:
     """What an import writes down, each step in one transaction: the action's state, the account's row, the journal.
 
@@ -63,14 +67,18 @@ class Recorder:
         self._store, self._run, self._plan_id, self._clock = store, run, plan_id, clock
 
     def intend(self, action: Action, okta_id: str | None) -> None:
-        """Okta is asked next."""
+        """Okta is asked next. CalledOff: it must not be."""
 
-        def work(conn: Connection, now: datetime) -> None:
+        def work(conn: Connection, now: datetime) -> bool:
+            if plans.called_off(conn, self._plan_id, [action.n], now, paused=account.lock(conn).paused):
+                return False
             plans.mark(conn, self._plan_id, [action.n], ActionState.SENT, now)
             self._row(conn, action, okta_id, now)
             self._journal(conn, journal.Kind.INTENT, action, okta_id, "", now)
+            return True
 
-        self._write(work)
+        if not self._write(work):
+            raise CalledOff
 
     def created(self, action: Action, okta_id: str, *, how: str) -> None:
         """The Okta user is there, and it is the agent's. ``how``: created, or found by a look after a lost answer."""
@@ -121,15 +129,15 @@ class Recorder:
         self._write(lambda conn, now: plans.mark(conn, self._plan_id, numbers, state, now, error=why))
 
     def _row(self, conn: Connection, action: Action, okta_id: str | None, now: datetime) -> None:
-        account = {"directory_id": action.directory_id or "", "login": action.login}
-        imports.intend(conn, **account, plan_id=self._plan_id, okta_id=okta_id, now=now)
+        whose = {"directory_id": action.directory_id or "", "login": action.login}
+        imports.intend(conn, **whose, plan_id=self._plan_id, okta_id=okta_id, now=now)
 
-    def _write(self, work: Callable[[Connection, datetime], None]) -> None:
-        def fenced(conn: Connection) -> None:
+    def _write(self, work: Callable[[Connection, datetime], T]) -> T:
+        def fenced(conn: Connection) -> T:
             lease.check(conn, self._run.fence)
-            work(conn, self._clock())
+            return work(conn, self._clock())
 
-        self._store.write(fenced)
+        return self._store.write(fenced)
 
     def _journal(
         self, conn: Connection, kind: journal.Kind, action: Action, okta_id: str | None, reason: str, now: datetime

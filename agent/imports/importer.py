@@ -12,7 +12,7 @@ from datetime import datetime
 
 from agent.directory.port import Directory
 from agent.imports import link_watch
-from agent.imports.carrier import Carrier, Failed, Recorder
+from agent.imports.carrier import CalledOff, Carrier, Failed, Recorder
 from agent.imports.planner import AccountActions, Choice, choose, decisions_of, groups, moved, plan_of, too_many
 from agent.imports.survey import Assigned, Survey, Surveyor
 from agent.model.codes import ActionState, HeldCode
@@ -110,7 +110,7 @@ class Importer:
     def _apply(self, run: CurrentRun, plan_id: int) -> RunReport:
         # Under the lease once more: another apply may have ended while this one waited.
         stored = self._applicable(plan_id)
-        cut_short = self._brake.pulled() or self._carry_out(run, stored)
+        cut_short = self._brake.pulled(plan_id) or self._carry_out(run, stored)
         crash_point("import.done")
         link_watch.confirm(self._store, self._directory, self._clock())
         ended = self._store.write(
@@ -132,7 +132,7 @@ class Importer:
             fresh.update((match.account.id, match) for match in survey.matches)
             troubles = 0
             for number, group in enumerate(todo, 1):
-                brake = self._brake.pulled()
+                brake = self._brake.pulled(stored.id)
                 if brake:
                     return brake
                 trouble = self._one(group, fresh.get(group.directory_id), carrier, named=bool(stored.plan.scope))
@@ -142,6 +142,8 @@ class Importer:
                         f"{trouble} So it went {troubles} times in a row; the rest was not tried."
                     )
                 run.progress.step("accounts brought into Okta", number, len(todo))
+        except CalledOff:
+            return self._brake.called_off(stored.id)
         except (OktaError, DirectoryUnavailable) as error:
             return Outcome.INCOMPLETE, error.detail
         return None

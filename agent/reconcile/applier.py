@@ -1,7 +1,7 @@
 """Carry out what the guard let through: in batches, each in one transaction with its states. Plans and judges nothing.
 
-pending → sent → done, or stale (somebody else was quicker), failed, held (a rule refused). Between two batches a run looks
-whether it was paused or told to stop. What gives or ends access is asked of Okta again where the answer is old. A kind of
+pending → sent → done, or stale (somebody else was quicker), failed, held (a rule refused). Between two batches, and in each
+batch's own transaction, a run looks whether it was paused or its plan rejected; between two whether it was told to stop. What gives or ends access is asked of Okta again where the answer is old. A kind of
 change that fails too often is held for the rest of the run; the others go on.
 """
 
@@ -74,7 +74,7 @@ class Apply(Struct, frozen=True, kw_only=True):
 
 
 class Left(Struct, frozen=True, kw_only=True):
-    """Why the rest of an apply was left: paused, or told to stop."""
+    """Why the rest of an apply was left: paused, rejected, or told to stop."""
 
     why: str
     outcome: Outcome
@@ -88,7 +88,7 @@ class Applier(Struct, frozen=True, kw_only=True):
         """None: all of it was tried, but for kinds that failed too often (``apply.failed``)."""
         batches, todo = self.planner.directory.batches(), apply.todo
         for batch in _batches(todo, batches.size):
-            pulled = self.brake.pulled()
+            pulled = self.brake.pulled(apply.plan_id)
             if pulled is not None:
                 return Left(outcome=pulled[0], why=pulled[1])
             ready = self._ready(apply, batch)
@@ -96,6 +96,9 @@ class Applier(Struct, frozen=True, kw_only=True):
             if ready:
                 ended = batches.write(apply.plan_id, ready, apply.context, self.planner.clock())
                 apply.note(ready, {one.n: one.state for one in ended})
+                if len(ended) < len(ready):
+                    outcome, why = self.brake.called_off(apply.plan_id)
+                    return Left(outcome=outcome, why=why)
             crash_point("apply.done")
             apply.run.progress.step("applying", len(apply.ended), len(todo))
             self._note_failures(apply)

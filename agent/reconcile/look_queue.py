@@ -32,7 +32,15 @@ FIRST_WAIT = timedelta(seconds=30)
 LONGEST_WAIT = timedelta(minutes=15)
 #: Nothing was learnt about the people: they stay due.
 UNANSWERED = frozenset(
-    {Outcome.ERROR, Outcome.LEASE_HELD, Outcome.FROZEN, Outcome.INCOMPLETE, Outcome.PAUSED, Outcome.STOPPED}
+    {
+        Outcome.ERROR,
+        Outcome.LEASE_HELD,
+        Outcome.FROZEN,
+        Outcome.INCOMPLETE,
+        Outcome.PAUSED,
+        Outcome.REJECTED,
+        Outcome.STOPPED,
+    }
 )
 #: Who is looked at again, or is left alone: nothing is healed yet.
 _NOT_YET = frozenset({FindingCode.PENDING, FindingCode.SYNCING, FindingCode.LEFT_ALONE, FindingCode.UNREADABLE})

@@ -227,7 +227,11 @@ class Reconciler:
         else:
             run.progress.step("reading people")
             compared = self.planner.single(self.planner.reader().read(who), binding)
-        return self.planner.proposal(compared, binding, grant, push_mark, run.request.scope)
+        proposal = self.planner.proposal(compared, binding, grant, push_mark, run.request.scope)
+        people = proposal.plan.source_size
+        if people and HeldCode.EMPTY_SOURCE in grant.lifted and run.request.trigger != APPROVE:
+            raise UsageError(f"Okta lists {people} people, so --allow-empty lifts nothing. Nothing was changed.")
+        return proposal
 
     # --- guard
 
@@ -290,26 +294,32 @@ class Reconciler:
             self._note_good_sweep(proposal, dry=run.dry)
         if run.dry:
             return report if report.held or not report.drift else replace(report, outcome=Outcome.DRIFT)
-        pulled = self._brake.pulled()
+        pulled = self._brake.pulled(stored.id if stored else None)
+        if pulled is None and plan.held is not None:
+            return report
+        if pulled is None:
+            pulled = self._let_go(run, judged)
         if pulled is not None:
             return replace(report, outcome=pulled[0], detail=pulled[1])
-        if plan.held is not None:
-            return report
-        self._let_go(run, judged)
         if stored is None or stored is waiting:
             return report
         return self._apply(Apply(run=run, plan_id=stored.id, plan=plan, proposal=proposal), report)
 
-    def _let_go(self, run: CurrentRun, judged: Judged) -> None:
-        """The decision is kept, then the pins; whose own push gets time is looked at alone when that time is over."""
+    def _let_go(self, run: CurrentRun, judged: Judged) -> tuple[Outcome, str] | None:
+        """The decision is kept, then the pins; whose own push gets time is looked at alone when that time is over.
+
+        Answers why not, where somebody has just rejected the plan.
+        """
         if judged.let_go is not None:
-            self.store.write(lambda conn: self._keep_decision(conn, run, judged))
+            if not self.store.write(lambda conn: self._keep_decision(conn, run, judged)):
+                return self._brake.pulled(judged.stored.id if judged.stored else None)
             crash_point("plan.decided")
         if judged.proposal.grant.lifted:
             self._note_good_sweep(judged.proposal, dry=False)
         self._pin(run, judged)
         if judged.proposal.due:
             self.store.write(lambda conn: self._look_again(conn, judged.proposal))
+        return None
 
     # --- apply
 
@@ -338,8 +348,12 @@ class Reconciler:
         with self.store.read() as conn:
             return interrupted.approval_left(conn, self.clock(), self.settings.guard.plan_expiry)
 
-    def _keep_decision(self, conn: Connection, run: CurrentRun, judged: Judged) -> None:
+    def _keep_decision(self, conn: Connection, run: CurrentRun, judged: Judged) -> bool:
+        """False: the plan was rejected meanwhile."""
         assert judged.stored is not None
+        account.lock(conn)
+        if plans.is_rejected(conn, judged.stored.id):
+            return False
         now, approved = self.clock(), run.request.trigger == APPROVE
         decision, approve = (APPROVE, judged.let_go) if approved else ("apply", None)
         plans.decide(conn, judged.stored.id, actor=run.request.actor, decision=decision, now=now, approve=approve)
@@ -348,6 +362,7 @@ class Reconciler:
             brakes.approve_plan(conn, by, judged.stored, judged.let_go or (), now + self.settings.guard.plan_expiry)
         why = "it has moved since the plan was made"
         plans.mark(conn, judged.stored.id, judged.moved, ActionState.STALE, now, error=why)
+        return True
 
     def _pin(self, run: CurrentRun, judged: Judged) -> None:
         """The first apply that a person let go, or that has nothing to do; never a single reconcile."""
@@ -405,7 +420,8 @@ def _closed(conn: Connection, apply: Apply, left: Left | None, now: datetime) ->
     for kind, state in apply.by_kind:
         if state is ActionState.DONE and kind not in apply.failed:
             alarms.clear(conn, TOO_MANY_FAILED, kind.value, now)
-    stored = (stored_plans.existing if left is not None else stored_plans.close)(conn, apply.plan_id)
+    goes_on = left is not None and left.outcome is not Outcome.REJECTED
+    stored = (stored_plans.existing if goes_on else stored_plans.close)(conn, apply.plan_id)
     if apply.proposal.facts.pinned and apply.counts[ActionState.HELD]:
         newly = [a for a in stored.plan.actions if apply.ended.get(a.n) is ActionState.HELD]
         hold_register.found(conn, newly, now, run_id=apply.run.id, plan_id=apply.plan_id)

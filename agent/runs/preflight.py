@@ -26,6 +26,7 @@ from agent.model.plan import Finding
 from agent.okta_org.org import OktaOrg
 from agent.runs.report import Outcome
 from agent.store import account as account_row
+from agent.store import plans
 from agent.store.account import Account
 from agent.store.engine import Store
 
@@ -98,15 +99,22 @@ class Brake(Struct, frozen=True, kw_only=True):
     #: Set: the process was asked to end.
     stop: threading.Event
 
-    def pulled(self) -> tuple[Outcome, str] | None:
-        """Why nothing more may be done now, or None."""
+    def pulled(self, plan_id: int | None = None) -> tuple[Outcome, str] | None:
+        """Why nothing more of this plan may be done now, or None."""
         if self.stop.is_set():
             return Outcome.STOPPED, "The process was asked to stop; what was not begun waits for the next run."
         with self.store.read() as conn:
             row = account_row.get(conn)
+            rejected = plan_id is not None and plans.is_rejected(conn, plan_id)
+        if rejected:
+            return Outcome.REJECTED, f"Plan {plan_id} was rejected meanwhile. Nothing was changed after that."
         if not row.paused:
             return None
         return Outcome.PAUSED, (
             f"Applies are paused by {row.paused_by} since {row.paused_at:%Y-%m-%d %H:%M} UTC ({row.paused_reason}). "
             "Nothing was changed after that. Resume: opshelm-agent resume"
         )
+
+    def called_off(self, plan_id: int) -> tuple[Outcome, str]:
+        """``pulled``, for a write that has found so itself."""
+        return self.pulled(plan_id) or (Outcome.PAUSED, "Applies were paused for a moment; the rest was not done.")

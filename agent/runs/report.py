@@ -11,6 +11,7 @@ frozen            1          this run may change nothing (app, org, pins, featur
 incomplete        1          the listing was not complete, or Okta could not be asked
 disproved         1          the listing left out people whom Okta still has
 paused            1          an operator paused applies
+rejected          1          an operator rejected the plan while it was applied
 stopped           1          the process was asked to end; what was begun is done
 held              4          the run, or some of its actions, wait for a person
 partial           5          some actions failed
@@ -39,6 +40,7 @@ class Outcome(StrEnum):
     INCOMPLETE = "incomplete"
     DISPROVED = "disproved"
     PAUSED = "paused"
+    REJECTED = "rejected"
     STOPPED = "stopped"
     HELD = "held"
     PARTIAL = "partial"

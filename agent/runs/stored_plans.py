@@ -109,8 +109,11 @@ def expire(conn: Connection, now: datetime) -> None:
 
 
 def close(conn: Connection, plan_id: int) -> StoredPlan:
-    """After an apply: what still waits keeps a held plan open."""
+    """After an apply: what still waits keeps a held plan open. A plan that was rejected meanwhile stays so."""
     stored = existing(conn, plan_id)
+    if stored.status is PlanStatus.REJECTED:
+        plans.reject_held(conn, plan_id)
+        return existing(conn, plan_id)
     states = {action.state for action in stored.plan.actions if action.held is None}
     if stored.status is PlanStatus.HELD and held_set(stored.plan):
         status = PlanStatus.HELD

@@ -3,6 +3,7 @@
 Every function belongs into one write transaction; all checks come before the first write. Judges no plan (agent.model.guard).
 """
 
+from collections import Counter
 from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from typing import Any
@@ -14,7 +15,7 @@ from agent.model.codes import ActionState, HeldCode, PlanStatus
 from agent.model.errors import NotFound, UsageError
 from agent.model.holds import ChangeKind, Decision, Hold, HoldEnd, key_of
 from agent.model.users import DirectoryUser
-from agent.store import account, attention, holds, journal, plans, windows
+from agent.store import account, attention, holds, journal, overview, plans, windows
 from agent.store.holds import Reason
 from agent.store.journal import Signature
 from agent.store.plans import StoredPlan
@@ -26,12 +27,13 @@ def _note(conn: Connection, verb: str, by: Signature, **more: Any) -> None:
     journal.append(conn, msgspec.structs.replace(entry, **more), by.at)
 
 
-def pause(conn: Connection, by: Signature) -> None:
-    """No applies by the agent itself until ``resume``; the receiver goes on."""
+def pause(conn: Connection, by: Signature) -> overview.UnderWay | None:
+    """No applies by the agent itself until ``resume``; the receiver goes on. Answers what was under way, and now ends."""
     if account.lock(conn).paused:
         raise UsageError("Applies are paused already. Resume: opshelm-agent resume")
     account.pause(conn, actor=by.actor, reason=by.reason, now=by.at)
     _note(conn, "pause", by)
+    return overview.under_way(conn)
 
 
 def resume(conn: Connection, by: Signature) -> None:
@@ -82,9 +84,16 @@ def approve_holds(conn: Connection, by: Signature, chosen: Sequence[Hold], until
     _decide(conn, "hold approve", chosen, Decision.APPROVED, by, until=until)
 
 
-def reject_holds(conn: Connection, by: Signature, chosen: Sequence[Hold]) -> None:
-    """These changes are not made, on no path, until Okta wants something else or an operator lifts it."""
-    _decide(conn, "hold reject", chosen, Decision.REJECTED, by)
+def reject_holds(conn: Connection, by: Signature, chosen: Sequence[Hold]) -> list[Hold]:
+    """These changes are not made, on no path, until Okta wants something else or an operator lifts it.
+
+    Answers those that were open still: a run may have made a change since somebody chose.
+    """
+    account.lock(conn)
+    left = {hold.id for hold in holds.open_holds(conn)}
+    still = [hold for hold in chosen if hold.id in left]
+    _decide(conn, "hold reject", still, Decision.REJECTED, by)
+    return still
 
 
 def lift_holds(conn: Connection, by: Signature, chosen: Sequence[Hold]) -> None:
@@ -149,22 +158,31 @@ def approve_plan(
     _note(conn, "plan approve", by, plan_id=stored.id, run_id=stored.run_id, before=what)
 
 
-def reject_plan(conn: Connection, by: Signature, plan_id: int) -> None:
-    """A person says no to a plan that waits: it can't be applied, and what it held is not done by another way either."""
+def reject_plan(conn: Connection, by: Signature, plan_id: int) -> Counter[ActionState]:
+    """A person says no to a plan that waits: it can't be applied, and what it held is not done by another way either.
+
+    An apply of it that is under way does no more. Answers how many of its actions are in which state now.
+    """
+    account.lock(conn)
     stored = plans.get(conn, plan_id)
     if stored is None:
         raise NotFound(f"There is no plan {plan_id}. See: opshelm-agent plans list")
     if stored.status not in (PlanStatus.READY, PlanStatus.HELD):
         raise UsageError(f"Plan {plan_id} is {stored.status.value}; it waits for nobody.")
-    account.lock(conn)
-    waiting = [a for a in stored.plan.actions if a.state in (ActionState.PENDING, ActionState.HELD)]
+    states = Counter(action.state for action in stored.plan.actions)
+    undone = [a for a in stored.plan.actions if a.state in (ActionState.PENDING, ActionState.HELD, ActionState.SENT)]
+    waiting = [a for a in undone if a.state is not ActionState.SENT]
     plans.decide(conn, plan_id, actor=by.actor, decision=f"reject: {by.reason}", now=by.at)
     plans.set_status(conn, plan_id, PlanStatus.REJECTED)
     plans.mark(conn, plan_id, [action.n for action in waiting], ActionState.REJECTED, by.at)
-    keys = {key_of(action) for action in waiting}
-    held = [h for h in holds.open_holds(conn, decision=Decision.WAITING) if (h.subject, h.kind) in keys]
+    # An approval that is under way has let go what it has not come to yet.
+    keys = {key_of(action) for action in undone}
+    undecided = (Decision.WAITING, Decision.APPROVED)
+    held = [h for h in holds.open_holds(conn) if h.decision in undecided and (h.subject, h.kind) in keys]
     holds.decide(conn, [hold.id for hold in held], Decision.REJECTED, by)
     _note(conn, "plan reject", by, plan_id=plan_id, run_id=stored.run_id, before=_json({"holds": [h.id for h in held]}))
+    states[ActionState.REJECTED] += states.pop(ActionState.PENDING, 0) + states.pop(ActionState.HELD, 0)
+    return states
 
 
 def accept_pins(conn: Connection, by: Signature, *, org_id: str, app_id: str, app_label: str) -> account.Account:

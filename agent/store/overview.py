@@ -74,6 +74,31 @@ def left_to_do(conn: Connection, run_id: int | None) -> dict[ActionKind, set[str
     return found
 
 
+class UnderWay(Struct, frozen=True, kw_only=True):
+    """A run that applies at this moment."""
+
+    run_id: int
+    kind: str
+    #: Actions that it has carried out.
+    done: int
+    #: Sent to OpsHelm or Okta, not answered yet.
+    sent: int
+
+
+def under_way(conn: Connection) -> UnderWay | None:
+    """The run that applies now. One that died counts until the next one has ended its row."""
+    run = next((run for run in reversed(runs.unfinished(conn)) if not run.dry), None)
+    if run is None:
+        return None
+    done, sent = conn.execute(
+        select(
+            func.count(case((actions.c.done_at >= run.started, 1))),
+            func.count(case((actions.c.sent_at >= run.started, 1))),
+        ).where(or_(actions.c.state == ActionState.DONE.value, actions.c.state == ActionState.SENT.value))
+    ).one()
+    return UnderWay(run_id=run.id, kind=run.kind, done=done, sent=sent)
+
+
 def slowest_action(conn: Connection, run_id: int) -> timedelta | None:
     """From the making of that run's plan to its last finished action."""
     last = func.max(actions.c.done_at, type_=UtcTime())

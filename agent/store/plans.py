@@ -27,6 +27,7 @@ _mark = Fixed(
     .where(actions.c.plan_id == bindparam("key_plan"), actions.c.n == bindparam("key_n"))
     .values({name: bindparam(name) for name in ("state", "error", "sent_at", "done_at")})
 )
+_status = Fixed(select(plans.c.status).where(plans.c.id == bindparam("plan")))
 _ENDED = (ActionState.DONE, ActionState.STALE, ActionState.FAILED, ActionState.REJECTED)
 
 
@@ -139,6 +140,24 @@ def about(conn: Connection, people: Collection[str], limit: int) -> list[StoredP
     return [_stored(row, theirs[row.id], ()) for row in rows]
 
 
+def is_rejected(conn: Connection, plan_id: int) -> bool:
+    row = _status(conn, plan=plan_id).fetchone()
+    return row is not None and row[0] == PlanStatus.REJECTED.value
+
+
+def called_off(conn: Connection, plan_id: int, ns: Sequence[int], now: datetime, *, paused: bool) -> bool:
+    """Whether somebody has rejected the plan, or paused, since its apply began; then these actions are not under way any more.
+
+    Belongs into the transaction that would do them, with the account row locked: a rejection can't pass a write.
+    """
+    if is_rejected(conn, plan_id):
+        mark(conn, plan_id, ns, ActionState.REJECTED, now)
+        return True
+    if paused:
+        mark(conn, plan_id, ns, ActionState.PENDING, now)
+    return paused
+
+
 def set_status(conn: Connection, plan_id: int, status: PlanStatus) -> None:
     conn.execute(update(plans).where(plans.c.id == plan_id).values(status=status.value))
 
@@ -186,6 +205,12 @@ def hold(conn: Connection, plan_id: int, n: int, held: HeldCode, error: str) -> 
     """An action that a rule refused while applying waits for a person from now on."""
     mine = (actions.c.plan_id == plan_id, actions.c.n == n)
     conn.execute(update(actions).where(*mine).values(state=ActionState.HELD.value, held=held.value, error=error))
+
+
+def reject_held(conn: Connection, plan_id: int) -> None:
+    """Of a plan that was rejected while it was applied: what the register then refused waits for nobody."""
+    mine = (actions.c.plan_id == plan_id, actions.c.state == ActionState.HELD.value)
+    conn.execute(update(actions).where(*mine).values(state=ActionState.REJECTED.value))
 
 
 def sent_actions(conn: Connection) -> list[SentAction]:

@@ -23,8 +23,9 @@ from agent.model.codes import ActionKind, ActionState
 from agent.model.errors import AgentError, FenceLost, NotFound, StoreError, VersionConflict
 from agent.model.plan import Action
 from agent.model.users import identity_key
-from agent.store import plans
+from agent.store import account, plans
 from agent.store.crash_points import crash_point
+from agent.store.engine import Connection
 
 #: For each call that may be under way at the same time.
 _AHEAD = 8
@@ -51,12 +52,23 @@ class RemoteBatches:
             at, before = clock(), len(ended)
             ready = list(planned.possible(wave, ended))
             self._store_ends(plan_id, ended[before:], at)
+            if not self._sent(plan_id, [action.n for action in ready], at):
+                break
             ended += self._together(plan_id, ready, context_of, at)
         return ended
 
+    def _sent(self, plan_id: int, numbers: Sequence[int], now: datetime) -> bool:
+        """False: the apply was called off."""
+
+        def work(conn: Connection) -> bool:
+            if plans.called_off(conn, plan_id, numbers, now, paused=account.lock(conn).paused):
+                return False
+            plans.mark(conn, plan_id, numbers, ActionState.SENT, now)
+            return True
+
+        return self._store.write(work)
+
     def _together(self, plan_id: int, actions: Sequence[Action], context_of: ContextOf, now: datetime) -> list[Ended]:
-        numbers = [action.n for action in actions]
-        self._store.write(lambda conn: plans.mark(conn, plan_id, numbers, ActionState.SENT, now))
         crash_point("apply.sent")
         ends = self._called(actions, context_of, now)
         ended: list[Ended] = []

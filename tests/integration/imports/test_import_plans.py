@@ -5,15 +5,17 @@ from typing import Any
 
 import pytest
 
+from agent.imports import carrier
 from agent.imports.planner import Choice
 from agent.imports.survey import Surveyor
-from agent.model.codes import HeldCode, PlanStatus
+from agent.model.codes import ActionState, HeldCode, PlanStatus
 from agent.model.errors import Frozen, HeldBack, NotFound, UsageError
 from agent.model.matching import NEW, Apart, ImportState, MatchClass
 from agent.model.users import Origin, Role
 from agent.runs.frame import Silent
 from agent.store import account as account_row
-from agent.store import lease
+from agent.store import brakes, lease
+from agent.store.journal import Signature
 from agent.store.plans import StoredPlan
 from support.world import EVERYBODY, World
 
@@ -361,3 +363,34 @@ def test_a_login_that_no_address_can_name_is_looked_up_by_a_search(b: World, log
     report = b.apply(b.named(login))
     assert report.outcome in ("applied", "done"), report
     assert b.row(login).okta_id == okta_id
+
+
+@pytest.mark.parametrize("point", ["import.assigned", "import.called"])
+def test_a_plan_that_is_rejected_while_it_is_imported_makes_nobody_else(
+    b: World, monkeypatch: pytest.MonkeyPatch, point: str
+) -> None:
+    for n in range(3):
+        b.colleague(f"n{n}@example.com")
+    plan = b.plan()
+    by = Signature(actor="operator", source="cli", at=b.now(), reason="wrong people")
+    states: list[Any] = []
+
+    def reject(*_: object) -> None:
+        if not states:
+            states.append(b.store.write(lambda conn: brakes.reject_plan(conn, by, plan.id)))
+
+    if point == "import.assigned":
+        monkeypatch.setattr("agent.imports.carrier.crash_point", lambda name: name == point and reject())
+    else:  # Okta is being asked about the first one
+        find = carrier.find_by_login
+        monkeypatch.setattr("agent.imports.carrier.find_by_login", lambda *args: (reject(), find(*args))[1])
+    report = b.apply(plan)
+    made = 1 if point == "import.assigned" else 0
+    assert (report.outcome, report.counts.get("done", 0), report.counts["rejected"]) == (
+        "rejected",
+        2 * made,
+        6 - 2 * made,
+    )
+    assert (states[0][ActionState.DONE], states[0][ActionState.REJECTED]) == (2 * made, 6 - 2 * made)
+    with pytest.raises(UsageError, match="rejected"):
+        b.apply(plan)

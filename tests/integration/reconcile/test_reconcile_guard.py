@@ -143,6 +143,21 @@ def test_an_empty_source_needs_the_typed_count(make_world: Make) -> None:
     assert (done.outcome, active(w)) == ("applied", 0)
 
 
+def test_a_number_typed_for_the_first_run_or_an_empty_okta_lifts_nothing_else(make_world: Make) -> None:
+    w = make_world(users=40)
+    w.first_run()
+    unassign(w, w.people(), 8)
+    with pytest.raises(UsageError, match="pinned already"):
+        w.reconcile(first_run=100)
+    with pytest.raises(UsageError, match="Okta lists 32 people"):
+        w.reconcile(allow_empty=100)
+    assert active(w) == 40
+    held = w.reconcile()
+    assert (held.outcome, active(w)) == ("held", 40)
+    count = w.reconciler.apply_plan(held.plan.id, held.plan.checksum, Decision(count=100))
+    assert (count.outcome, active(w)) == ("held", 40)
+
+
 def test_a_source_drop_is_approved_by_its_plan_and_then_is_the_last_good_sweep(make_world: Make) -> None:
     w = make_world(users=30)
     w.first_run()
