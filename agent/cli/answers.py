@@ -5,6 +5,7 @@ from typing import Any
 from agent.cli import render
 from agent.cli.command import Invocation
 from agent.model.codes import PlanStatus
+from agent.model.holds import releasable
 from agent.runs.report import RunReport
 
 #: A longer plan is cut on a terminal; plans show has all of it.
@@ -73,5 +74,7 @@ def _next_step(report: RunReport, *, dry: bool) -> str:
         users = "".join(f" --user {render.clean(login)}" for login in stored.plan.scope)
         return f"Nothing was changed. Carry it out: opshelm-agent reconcile{users} --apply"
     if report.held:
-        return f"Approve what is held: opshelm-agent plans approve {stored.id} --checksum {stored.checksum}"
+        if any(action.held is not None and releasable(action.held) for action in stored.plan.actions):
+            return f"Approve what is held: opshelm-agent plans approve {stored.id} --checksum {stored.checksum}"
+        return "No approval lets that go. What does, for each of them: opshelm-agent holds show LOGIN"
     return ""
