@@ -9,9 +9,9 @@ import pytest
 
 from agent.simulator import SimulatedOrg
 from agent.simulator.schema import CORE
-from support.commands import Command, command, folder, migrated
+from support.commands import Command, command, folder
 
-__all__ = ["command", "folder", "migrated"]
+__all__ = ["command", "folder"]
 
 #: What a fresh set-up without a daemon lacks in any case.
 USUAL = {"keys", "last sweep", "owners", "pins", "receiver", "round trip", "token owner"}

@@ -17,7 +17,7 @@ from agent.model.codes import Source
 from agent.model.users import DirectoryUser
 from agent.settings import load
 from agent.simulator import SimulatedOrg
-from support.commands import command, document, folder, migrated  # noqa: F401 - fixtures
+from support.commands import command, document, folder  # noqa: F401 - fixtures
 from support.processes import agent, database
 from support.processes import document as parsed
 

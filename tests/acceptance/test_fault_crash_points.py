@@ -15,6 +15,7 @@ from agent.store import plans
 from agent.store.crash_points import CRASH_POINTS, VARIABLE
 from agent.store.engine import Store
 from support.company import Case, Company, company
+from support.databases import sqlite_in
 from support.forks import Warm
 from support.invariants import check, no_op, settled
 from support.pusher import Pusher, login, new_key
@@ -164,20 +165,11 @@ def test_f05_a_killed_import_makes_no_second_okta_user(unknown: Company, tmp_pat
 # Pushes
 
 
-@pytest.fixture(scope="module")
-def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    file = tmp_path_factory.mktemp("migrated") / "agent.db"
-    Store.open(DatabaseSettings(url=f"sqlite:///{file}")).close()
-    return file
-
-
 @pytest.mark.parametrize("point", IN_A_PUSH)
 def test_f01_f02_a_receiver_that_is_killed_in_a_push_loses_nothing_it_acknowledged(
-    warm: Warm, migrated: Path, tmp_path: Path, point: str
+    warm: Warm, tmp_path: Path, point: str
 ) -> None:
-    database = tmp_path / "opshelm-agent.db"
-    database.write_bytes(migrated.read_bytes())
-    url = f"sqlite:///{database}"
+    url = sqlite_in(tmp_path, "opshelm-agent.db")
     key = new_key(url)
     daemon = warm.serve(tmp_path, {VARIABLE: f"{point}:5"})
     pusher = Pusher(daemon.url, key)

@@ -26,9 +26,10 @@ from agent.settings import DatabaseSettings, Settings
 from agent.store import keys, seal
 from agent.store.engine import Store
 from agent.store.tables import attention
+from support.databases import sqlite_in
 from support.forks import Serving, Warm
 from support.pusher import new_key
-from support.receiver import ERROR, SCIM_JSON, Served, okta_user, sqlite_in
+from support.receiver import ERROR, SCIM_JSON, Served, okta_user
 
 _FILE = Path(__file__).parents[3] / "shared" / "negative-cases.json"
 _DOCUMENT = json.loads(_FILE.read_text()) if _FILE.exists() else {"cases": []}

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from support.receiver import Served, served, sqlite_in
+from support.databases import sqlite_in
+from support.receiver import Served, served
 
 _TOOLS = Path(sys.executable).parent
 

@@ -9,7 +9,8 @@ import pytest
 
 from agent.receiver.app import build
 from agent.settings import Settings
-from support.receiver import Served, deactivation, okta_user, running, served, sqlite_in
+from support.databases import sqlite_in
+from support.receiver import Served, deactivation, okta_user, running, served
 
 Check = Callable[[Served], None]
 

@@ -8,7 +8,8 @@ from typing import Any
 import httpx
 import pytest
 
-from support.receiver import CORE, ERROR, LIST, Served, okta_user, served, sqlite_in
+from support.databases import sqlite_in
+from support.receiver import CORE, ERROR, LIST, Served, okta_user, served
 
 HEADERS = {
     "Accept": "application/scim+json",

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from agent.simulator import SimulatedOrg
-from support.commands import command, document, folder, migrated  # noqa: F401 - fixtures
+from support.commands import command, document, folder  # noqa: F401 - fixtures
 from support.processes import Daemon, agent
 
 Command = Callable[..., tuple[int, str, str]]

@@ -18,7 +18,7 @@ from agent.settings import DatabaseSettings
 from agent.simulator import SimulatedOrg
 from agent.store import plans, runs
 from agent.store.engine import Store
-from support.commands import command, document, folder, migrated  # noqa: F401 - fixtures
+from support.commands import command, document, folder  # noqa: F401 - fixtures
 from support.processes import Daemon
 
 Command = Callable[..., tuple[int, str, str]]

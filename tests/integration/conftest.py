@@ -18,6 +18,7 @@ from sqlalchemy.engine import URL, make_url
 from agent.settings import DatabaseSettings
 from agent.store.engine import Store
 from agent.store.tables import metadata
+from support.databases import sqlite_in
 
 
 @pytest.fixture(scope="session")
@@ -121,19 +122,10 @@ def new_postgres(postgres_databases: Databases) -> Iterator[Callable[[], str]]:
         postgres_databases.give_back(url)
 
 
-@pytest.fixture(scope="session")
-def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    file = tmp_path_factory.mktemp("template") / "template.db"
-    Store.open(DatabaseSettings(url=f"sqlite:///{file}")).close()
-    return file
-
-
 @pytest.fixture
-def sqlite_url(tmp_path: Path, sqlite_template: Path) -> str:
+def sqlite_url(tmp_path: Path) -> str:
     """A migrated SQLite database that nobody has opened yet."""
-    file = tmp_path / "agent.db"
-    shutil.copyfile(sqlite_template, file)
-    return f"sqlite:///{file}"
+    return sqlite_in(tmp_path)
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

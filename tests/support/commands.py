@@ -1,9 +1,8 @@
-"""Commands in this process, in a folder of their own, with a database that a template saves from being migrated."""
+"""Commands in this process, in a folder of their own, with a database that nobody has used."""
 
 import json
 import logging
 import os
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,26 +11,18 @@ import pytest
 import structlog
 
 from agent.cli.root import run
-from agent.settings import DatabaseSettings
-from agent.store.engine import Store
+from support.databases import sqlite_in
 
 Command = Callable[..., tuple[int, str, str]]
 
 
-@pytest.fixture(scope="session")
-def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    file = tmp_path_factory.mktemp("migrated") / "agent.db"
-    Store.open(DatabaseSettings(url=f"sqlite:///{file}")).close()
-    return file
-
-
 @pytest.fixture
-def folder(tmp_path: Path, migrated: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     for name in list(os.environ):
         if name.startswith("OPSHELM_"):
             monkeypatch.delenv(name)
     monkeypatch.chdir(tmp_path)
-    shutil.copyfile(migrated, tmp_path / "opshelm-agent.db")
+    sqlite_in(tmp_path, "opshelm-agent.db")
     handlers, level = logging.getLogger().handlers[:], logging.getLogger().level
     yield tmp_path
     logging.getLogger().handlers[:] = handlers

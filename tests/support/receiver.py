@@ -6,16 +6,13 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import httpx
 import uvicorn
 from sqlalchemy import Connection, delete, update
 
-from agent.directory.port import Draft
 from agent.directory.sql import SqlDirectory
-from agent.model.users import Origin, Profile, Role
 from agent.receiver.app import build
 from agent.settings import Settings
 from agent.store import keys
@@ -139,10 +136,3 @@ def served(database_url: str, **sections: dict[str, Any]) -> Iterator[Served]:
                 receiver.close()
     finally:
         store.close()
-
-
-def sqlite_in(folder: Path) -> str:
-    return f"sqlite:///{folder / 'agent.db'}"
-
-
-__all__ = ["Draft", "Origin", "Profile", "Role", "Served", "running", "served", "sqlite_in"]

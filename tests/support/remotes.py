@@ -15,7 +15,8 @@ import httpx
 
 from agent.directory.remote.directory import RemoteDirectory
 from agent.directory.remote.patience import Pace
-from support.receiver import served, sqlite_in
+from support.databases import sqlite_in
+from support.receiver import served
 
 KEY = "remote-test-key"
 #: Remotes here show a write at once, and are down for a moment only.
@@ -95,11 +96,9 @@ class Remote:
 
 
 @contextmanager
-def ours(folder: Path, template: Path | None = None) -> Iterator[Remote]:
-    """The agent's own receiver, over a directory of its own. ``template``: a migrated database to begin with."""
+def ours(folder: Path) -> Iterator[Remote]:
+    """The agent's own receiver, over a directory of its own."""
     folder.mkdir()
-    if template is not None:
-        shutil.copyfile(template, folder / "agent.db")
     with served(sqlite_in(folder), guard=_ROOMY) as receiver:
         remote = Remote(receiver.url, receiver.key)
         with remote.client:

@@ -29,7 +29,8 @@ from agent.store import imports, plans
 from agent.store.engine import Store
 from agent.store.plans import StoredPlan
 from agent.store.runs import Asker
-from support.receiver import served, sqlite_in
+from support.databases import sqlite_in
+from support.receiver import served
 from support.remotes import QUICK, Remote
 
 #: Of a remote: directory.owners.
@@ -308,7 +309,7 @@ def open_world(
         org.provisioning(mode="off")
         settings = OktaSettings(org_url=org.url, app_id=org.app_id, api_token=org.token, max_retries=retries)
         okta = stack.enter_context(OktaOrg.connect(settings))
-        store = Store.open(DatabaseSettings(url=url or f"sqlite:///{folder}/agent.db"))
+        store = Store.open(DatabaseSettings(url=url or sqlite_in(folder)))
         stack.callback(store.close)
         made = World(org, okta, store, remote=remote, **{"guard": RAISED, **sections})
         stack.callback(made.close)

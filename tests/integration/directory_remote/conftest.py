@@ -23,8 +23,8 @@ def sqlite_store(sqlite_url: str) -> Iterator[Store]:
 
 
 @pytest.fixture
-def ours_remote(tmp_path: Path, sqlite_template: Path) -> Iterator[Remote]:
-    with ours(tmp_path / "remote", sqlite_template) as remote:
+def ours_remote(tmp_path: Path) -> Iterator[Remote]:
+    with ours(tmp_path / "remote") as remote:
         yield remote
 
 

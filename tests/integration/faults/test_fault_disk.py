@@ -17,6 +17,7 @@ import pytest
 from agent.settings import DatabaseSettings
 from agent.store.engine import Store
 from support.company import Case, Company, company, directory
+from support.databases import sqlite_in
 from support.forks import Warm
 from support.invariants import check
 from support.processes import environment
@@ -147,13 +148,13 @@ def test_f04_a_fault_at_the_nth_call_of_a_run_is_put_right_by_the_next_one(
 
 
 @pytest.fixture
-def small_disk(tmp_path: Path, sqlite_template: Path) -> Iterator[Path]:
+def small_disk(tmp_path: Path) -> Iterator[Path]:
     """12 MB (a log grows to 4 MB before it is folded in), with a migrated database on it."""
     place = tmp_path / "disk"
     place.mkdir()
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=12m", "tmpfs", str(place)], check=True)
     try:
-        shutil.copyfile(sqlite_template, place / "agent.db")
+        sqlite_in(place)
         yield place
     finally:
         subprocess.run(["umount", "-l", str(place)], check=True)

@@ -14,7 +14,8 @@ from agent.simulator.server import SimulatedOrg
 from agent.store import account as account_row
 from agent.store import imports, keys
 from agent.store.engine import Store
-from support.receiver import running, served, sqlite_in
+from support.databases import sqlite_in
+from support.receiver import running, served
 from support.world import EVERYBODY, account, okta_user
 
 

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from support.receiver import Served, served, sqlite_in
+from support.databases import sqlite_in
+from support.receiver import Served, served
 
 
 @pytest.fixture(scope="module")

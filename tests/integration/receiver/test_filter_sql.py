@@ -32,7 +32,7 @@ from agent.scim import library, render
 from agent.settings import Settings
 from agent.store.engine import Store
 from agent.store.tables import users
-from support.receiver import sqlite_in
+from support.databases import sqlite_in
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 

@@ -20,8 +20,9 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from agent.receiver import openapi
+from support.databases import sqlite_in
 from support.invariants import check
-from support.receiver import Served, served, sqlite_in
+from support.receiver import Served, served
 
 DOCUMENT = json.loads(openapi.document("http://localhost/scim/v2"))
 #: Broken HTTP (a blank or odd header) is answered below the receiver, in plain text.

@@ -1,5 +1,5 @@
 """Commands in this process; see tests/support/commands.py."""
 
-from support.commands import command, document, folder, migrated
+from support.commands import command, document, folder
 
-__all__ = ["command", "document", "folder", "migrated"]
+__all__ = ["command", "document", "folder"]
