@@ -85,7 +85,9 @@ WRONG: dict[str, tuple[Callable[[SimulatedOrg], Any], set[tuple[str, str]]]] = {
 
 
 @pytest.fixture
-def states(org: SimulatedOrg, command: Command, monkeypatch: pytest.MonkeyPatch) -> Callable[[], tuple[int, Any]]:
+def states(
+    org: SimulatedOrg, command: Command, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[[], tuple[int, Any]]]:
     monkeypatch.setenv("OPSHELM_SERVER__PORT", "1")  # nothing listens there
     for name, value in (("ORG_URL", org.url), ("APP_ID", org.app_id), ("API_TOKEN", org.token)):
         monkeypatch.setenv(f"OPSHELM_OKTA__{name}", value)
@@ -95,7 +97,8 @@ def states(org: SimulatedOrg, command: Command, monkeypatch: pytest.MonkeyPatch)
         assert out, err
         return code, json.loads(out)
 
-    return look
+    yield look
+    reset_emails(org)
 
 
 @pytest.mark.parametrize("name", WRONG)
@@ -109,7 +112,6 @@ def test_each_fault_is_named_and_no_other(org: SimulatedOrg, states: Any, name: 
         org.set_app(**{key: app[key] for key in ("status", "features", "credentials")})
         org.faults()
         org.set_schema(title={"externalNamespace": CORE})
-        reset_emails(org)
     found = {(one["name"], one["state"]) for one in answer["checks"] if one["state"] != "ok"}
     named = {line for line in found if line[0] not in USUAL or line[1] == "fail"}
     assert named == expected
