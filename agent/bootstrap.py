@@ -106,16 +106,19 @@ class Agent:
 
     def renew(self, settings: Settings) -> None:
         """Take changed settings on. Call it while no run is under way; requests that are under way keep the old ones."""
+        from agent.store import brakes
         from agent.store.journal import Signature
 
-        reconnect = settings.okta != self.settings.okta
+        reconnect, changed = settings.okta != self.settings.okta, settings.changed_since(self.settings)
+        by = Signature(actor="daemon", source="reload", at=clock())
         self.settings = settings
-        self.directory.renew(settings, Signature(actor="daemon", source="reload", at=clock()))
+        self.directory.renew(settings, by)
         if reconnect:
             old, self.okta = self.okta, open_okta(settings) if settings.okta.configured else None
             if old is not None:
                 old.close()
         self.reconciler = self._make_reconciler()
+        self.store.write(lambda conn: brakes.note_settings(conn, by, changed))
 
     def close(self) -> None:
         if self.okta is not None:

@@ -1,8 +1,9 @@
 """What all commands share: --config and --output before or after the name, examples in the help, one answer on stdout."""
 
-import getpass
 import math
 import os
+import pwd
+import re
 import signal
 import socket
 import sys
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 FORMAT_VERSION = "1.0"
+
+_USER_NAME = re.compile(r"[A-Za-z0-9._@\\-]{1,64}")
 
 #: The longest that anybody waits for another agent's run. Seconds.
 _DAY = 86_400
@@ -145,12 +148,17 @@ def now() -> datetime:
 
 
 def operator() -> str:
-    """Who the journal names for what is done here: ``operator root@host``."""
+    """Who the journal names for what is done here: ``operator root@host (SUDO_USER ann)``.
+
+    The system knows the user; the environment is anybody's to set, so that SUDO_USER is told as what it is.
+    """
     try:
-        user = getpass.getuser()
-    except (OSError, KeyError):  # a container's uid without a name
+        user = pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:  # a container's uid without a name
         user = f"uid{os.getuid()}"
-    return f"operator {user}@{socket.gethostname()}"
+    sudo = os.environ.get("SUDO_USER", "")
+    beside = f" (SUDO_USER {sudo})" if _USER_NAME.fullmatch(sudo) else ""
+    return f"operator {user}@{socket.gethostname()}{beside}"
 
 
 def signature(reason: str = "", at: datetime | None = None) -> "Signature":

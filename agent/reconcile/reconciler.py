@@ -170,7 +170,7 @@ class Reconciler:
 
         def work(run: CurrentRun) -> RunReport:
             usable()  # it may have been applied while this one waited for the lease
-            return self._act(run, self._rejudged(self._propose(run, who, grant), stored, picked, decision))
+            return self._act(run, self._rejudged(self._propose(run, who, grant), stored, picked))
 
         by = Asker(trigger="approve" if decision.approve else "plan", actor=actor)
         return self._frame.run(_request(who, by, apply=True), work, progress=progress, wait=wait)
@@ -259,18 +259,19 @@ class Reconciler:
         crash_point("plan.stored")
         return Judged(proposal=proposal, plan=plan, stored=stored, waiting=waiting)
 
-    def _rejudged(self, proposal: Proposal, stored: StoredPlan, picked: Sequence[Action], decision: Decision) -> Judged:
+    def _rejudged(self, proposal: Proposal, stored: StoredPlan, picked: Sequence[Action]) -> Judged:
         """What is left of a stored plan: its actions that the new plan wants too, by kind, person, before and after."""
         common, moved = _intersection(picked, proposal.plan.actions)
+        let_go = tuple(action.n for action in picked)
         proposal = replace(proposal, plan=replace(proposal.plan, actions=common))
         return Judged(
             proposal=proposal,
             plan=self.planner.judged(proposal),
             stored=stored,
-            let_go=tuple(action.n for action in picked),
+            let_go=let_go,
             moved=tuple(moved),
-            # Applying a plan leaves what is held in it. Who approved a part knows that the rest waits.
-            passed_over=not decision.approve and any(a.state is ActionState.HELD for a in stored.plan.actions),
+            # Applying a plan leaves what is held in it, and approving a part leaves the rest.
+            passed_over=any(a.state is ActionState.HELD and a.n not in let_go for a in stored.plan.actions),
         )
 
     def _act(self, run: CurrentRun, judged: Judged) -> RunReport:
@@ -301,12 +302,13 @@ class Reconciler:
             pulled = self._let_go(run, judged)
         if pulled is not None:
             return replace(report, outcome=pulled[0], detail=pulled[1])
-        if stored is None or stored is waiting:
-            return report
-        return self._apply(Apply(run=run, plan_id=stored.id, plan=plan, proposal=proposal), report)
+        pins = self._pin(run, judged)
+        if stored is not None and stored is not waiting:
+            report = self._apply(Apply(run=run, plan_id=stored.id, plan=plan, proposal=proposal), report)
+        return replace(report, detail=" ".join(filter(None, (report.detail, pins))))
 
     def _let_go(self, run: CurrentRun, judged: Judged) -> tuple[Outcome, str] | None:
-        """The decision is kept, then the pins; whose own push gets time is looked at alone when that time is over.
+        """The decision is kept; whose own push gets time is looked at alone when that time is over.
 
         Answers why not, where somebody has just rejected the plan.
         """
@@ -316,7 +318,6 @@ class Reconciler:
             crash_point("plan.decided")
         if judged.proposal.grant.lifted:
             self._note_good_sweep(judged.proposal, dry=False)
-        self._pin(run, judged)
         if judged.proposal.due:
             self.store.write(lambda conn: self._look_again(conn, judged.proposal))
         return None
@@ -333,11 +334,14 @@ class Reconciler:
         # What the actions were in before they were applied says nothing any more.
         found = {name: count for name, count in report.counts.items() if name not in STATE_COUNTS}
         waits = sum(action.state is ActionState.HELD for action in stored.plan.actions)
+        before = report.plan.plan.actions if report.plan else ()
+        earlier = {a.n for a in before if a.state not in (ActionState.PENDING, ActionState.HELD)}
+        mine = [action for action in stored.plan.actions if action.n not in earlier]
         return replace(
             report,
             outcome=_outcome(apply, left, held=held),
             detail=left.why if left else failed or _waiting(waits, report.waiting),
-            counts=found | counts_of(stored.plan.actions),
+            counts=found | counts_of(mine),
             plan=stored,
             held=held,
         )
@@ -359,28 +363,46 @@ class Reconciler:
         plans.decide(conn, judged.stored.id, actor=run.request.actor, decision=decision, now=now, approve=approve)
         if approved:
             by = Signature(actor=run.request.actor, source="cli", at=now, reason=f"plan {judged.stored.id} approved")
-            brakes.approve_plan(conn, by, judged.stored, judged.let_go or (), now + self.settings.guard.plan_expiry)
+            until = now + self.settings.guard.plan_expiry
+            brakes.approve_plan(conn, by, judged.stored, judged.let_go or (), until, judged.proposal.grant.count)
         why = "it has moved since the plan was made"
         plans.mark(conn, judged.stored.id, judged.moved, ActionState.STALE, now, error=why)
         return True
 
-    def _pin(self, run: CurrentRun, judged: Judged) -> None:
-        """The first apply that a person let go, or that has nothing to do; never a single reconcile."""
+    def _pin(self, run: CurrentRun, judged: Judged) -> str:
+        """The first apply that a person let go, or that sees people in step and nothing to do; never a single reconcile.
+
+        Answers what is pinned, or what the pins wait for.
+        """
         proposal, stored = judged.proposal, judged.stored
         if proposal.facts.pinned or proposal.swept_at is None:
-            return
-        now, actor, app = self.clock(), run.request.actor, proposal.binding.app
+            return ""
+        app, org_id, now = proposal.binding.app, proposal.binding.org_id, self.clock()
+        if not proposal.plan.actions and not (proposal.plan.source_size and proposal.facts.managed_active):
+            whom = (
+                "none of the people assigned in Okta has"
+                if proposal.plan.source_size
+                else "Okta has nobody assigned, so nobody has"
+            )
+            return (
+                f"Nothing is pinned yet: {whom} an active account in OpsHelm, which says nothing about whether {app.label} "
+                f"({app.id}) is the right app. The first apply that finds somebody there pins it."
+            )
+        by = Signature(actor=run.request.actor, source=proposal.source.value, at=now, reason="the first apply")
         # A plan that is applied without having been held first is kept as approved together with the pins.
-        fresh = judged.let_go is None and stored is not None
-        numbers = [a.n for a in stored.plan.actions if a.held is None] if fresh and stored else []
+        numbers = [a.n for a in stored.plan.actions if a.held is None] if stored and judged.let_go is None else []
 
         def work(conn: Connection) -> None:
-            org_id = proposal.binding.org_id
-            account.pin(conn, org_id=org_id, app_id=app.id, app_label=app.label, actor=actor, now=now)
+            brakes.pin(conn, by, org_id=org_id, app_id=app.id, app_label=app.label)
             if stored is not None and numbers:
-                plans.decide(conn, stored.id, actor=actor, decision=APPROVE, now=now, approve=numbers)
+                plans.decide(conn, stored.id, actor=by.actor, decision=APPROVE, now=now, approve=numbers)
+                until = now + self.settings.guard.plan_expiry
+                brakes.approve_plan(conn, by, stored, numbers, until, proposal.grant.count)
 
         self.store.write(work)
+        return (
+            f"Pinned to the app {app.label} ({app.id}) of the org {org_id}: nothing else is ever applied from now on."
+        )
 
     def _note_good_sweep(self, proposal: Proposal, *, dry: bool) -> None:
         """A dry run before the pins says nothing about the org that this account will belong to."""

@@ -320,6 +320,18 @@ class Settings(BaseSettings):
     dashboard: DashboardSettings = DashboardSettings()
     log: LogSettings = LogSettings()
 
+    def changed_since(self, old: "Settings") -> list[str]:
+        """Names of the settings that differ, such as ``guard.push_floor``; never their values."""
+        found: list[str] = []
+        for section in type(self).model_fields:
+            mine, theirs = getattr(self, section), getattr(old, section)
+            if isinstance(mine, BaseModel):
+                names = type(mine).model_fields
+                found += [f"{section}.{name}" for name in names if getattr(mine, name) != getattr(theirs, name)]
+            elif mine != theirs:
+                found.append(section)
+        return found
+
     @classmethod
     def settings_customise_sources(
         cls,

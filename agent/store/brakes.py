@@ -147,14 +147,17 @@ def _note_hold(conn: Connection, verb: str, hold: Hold, by: Signature) -> None:
 
 
 def approve_plan(
-    conn: Connection, by: Signature, stored: StoredPlan, numbers: Collection[int], until: datetime
+    conn: Connection, by: Signature, stored: StoredPlan, numbers: Collection[int], until: datetime, count: int | None
 ) -> None:
-    """A person lets these actions of a stored plan go: what is held of these people is approved with them."""
+    """A person lets these actions of a stored plan go: what is held of these people is approved with them.
+
+    ``count``: the number that was typed.
+    """
     account.lock(conn)
     keys = {key_of(action) for action in stored.plan.actions if action.n in numbers}
     mine = [h for h in holds.open_holds(conn, decision=Decision.WAITING) if (h.subject, h.kind) in keys]
     holds.decide(conn, [hold.id for hold in mine], Decision.APPROVED, by, until=until)
-    what = _json({"actions": sorted(numbers), "holds": [hold.id for hold in mine], "until": until})
+    what = _json({"actions": sorted(numbers), "count": count, "holds": [hold.id for hold in mine], "until": until})
     _note(conn, "plan approve", by, plan_id=stored.id, run_id=stored.run_id, before=what)
 
 
@@ -183,6 +186,17 @@ def reject_plan(conn: Connection, by: Signature, plan_id: int) -> Counter[Action
     _note(conn, "plan reject", by, plan_id=plan_id, run_id=stored.run_id, before=_json({"holds": [h.id for h in held]}))
     states[ActionState.REJECTED] += states.pop(ActionState.PENDING, 0) + states.pop(ActionState.HELD, 0)
     return states
+
+
+def pin(conn: Connection, by: Signature, *, org_id: str, app_id: str, app_label: str) -> None:
+    """The first apply binds the account to this org and app."""
+    account.pin(conn, org_id=org_id, app_id=app_id, app_label=app_label, actor=by.actor, now=by.at)
+    _note(conn, "pin", by, before=_json({"org_id": org_id, "app_id": app_id}))
+
+
+def note_settings(conn: Connection, by: Signature, names: Sequence[str]) -> None:
+    """Settings changed while the agent runs; their values are nobody's but the file's."""
+    _note(conn, "settings", by, before=_json({"changed": names}))
 
 
 def accept_pins(conn: Connection, by: Signature, *, org_id: str, app_id: str, app_label: str) -> account.Account:

@@ -9,7 +9,7 @@ from agent.model.codes import HeldCode, PlanStatus
 from agent.model.errors import HeldBack, UsageError
 from agent.model.holds import ENDS_ACCESS, ChangeKind
 from agent.runs.stored_plans import Decision
-from agent.store import account, holds, plans, windows
+from agent.store import account, holds, plans, seal, windows
 from agent.store.engine import Store
 from agent.store.holds import Reason
 from support.world import World
@@ -63,12 +63,53 @@ def test_a_first_run_can_be_approved_by_its_plan_with_its_count(make_world: Make
         w.reconciler.apply_plan(plan.id, plan.checksum, Decision(approve=True, count=25))
 
 
-def test_a_first_plan_without_actions_pins_at_once_but_not_in_a_dry_run(make_world: Make) -> None:
+def test_an_app_with_nobody_in_it_waits_for_its_pins(make_world: Make) -> None:
     w = make_world(users=0)
+    report = w.reconcile()
+    assert (report.outcome, row(w.store).pinned, journalled(w, "pin")) == ("in_step", False, [])
+    assert "Nothing is pinned yet: Okta has nobody assigned" in report.detail
+
+
+def test_an_app_of_which_nobody_has_an_account_waits_for_its_pins(make_world: Make) -> None:
+    w = make_world(users=2)
+    for person in w.people():
+        w.org.api("POST", f"/users/{person['okta_id']}/lifecycle/suspend")
+    report = w.reconcile()
+    assert (report.outcome, row(w.store).pinned) == ("in_step", False)
+    assert "none of the people assigned in Okta has an active account" in report.detail
+
+
+def test_people_in_step_pin_at_once_with_a_line_and_a_journal_row_but_not_in_a_dry_run(make_world: Make) -> None:
+    w = make_world(users=3)
+    w.first_run()
+    w.sql("update account set org_id = null, app_id = null")
     assert w.reconcile(apply=False).outcome == "in_step"
     assert not row(w.store).pinned
-    assert w.reconcile().outcome == "in_step"
-    assert row(w.store).pinned
+    before = len(journalled(w, "pin"))
+    report = w.reconcile()
+    assert (report.outcome, row(w.store).pinned) == ("in_step", True)
+    assert "Pinned to the app" in report.detail
+    assert len(journalled(w, "pin")) == before + 1
+    assert journalled(w, "pin")[-1]["before"]["app_id"] == w.org.app_id
+
+
+def journalled(w: World, verb: str) -> list[dict]:
+    return [entry for entry in seal.export(w.store.read) if entry["verb"] == verb]
+
+
+def test_an_approval_is_journalled_with_who_which_actions_and_its_count(make_world: Make) -> None:
+    w = make_world(users=4)
+    plan = w.reconcile(apply=False).plan
+    w.reconciler.apply_plan(plan.id, plan.checksum, Decision(approve=True, count=4), actor="operator ann@host")
+    [entry] = journalled(w, "plan approve")
+    assert (entry["actor"], entry["plan_id"]) == ("operator ann@host", plan.id)
+    assert (entry["before"]["actions"], entry["before"]["count"]) == ([1, 2, 3, 4], 4)
+
+
+def test_a_first_run_by_its_typed_number_is_journalled_as_approved(make_world: Make) -> None:
+    w = make_world(users=4)
+    w.reconcile(first_run=4)
+    assert [entry["before"]["count"] for entry in journalled(w, "plan approve")] == [4]
 
 
 def test_a_single_reconcile_applies_nothing_before_the_pins(make_world: Make) -> None:
@@ -97,9 +138,11 @@ def test_deactivations_over_the_limit_are_held_and_the_rest_goes_on(make_world: 
     one = w.reconciler.apply_plan(
         report.plan.id, report.plan.checksum, Decision(approve=True, only=frozenset({report.plan.plan.actions[0].n}))
     )
-    assert (one.outcome, active(w), one.plan.status) == ("applied", 39, PlanStatus.HELD)
+    assert (one.outcome, one.exit_code, active(w), one.plan.status) == ("held", 4, 39, PlanStatus.HELD)
+    assert (one.counts["done"], one.counts["held"]) == (1, 5), "what this call did, and what waits"
     rest = w.reconciler.apply_plan(report.plan.id, report.plan.checksum, Decision(approve=True))
     assert (rest.outcome, active(w), rest.plan.status) == ("applied", 34, PlanStatus.APPLIED)
+    assert rest.counts["done"] == 5
     with w.store.read() as conn:
         assert windows.counts(conn, w.now()).last_day == 0, "what was approved doesn't fill the windows"
 

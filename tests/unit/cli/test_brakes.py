@@ -1,6 +1,8 @@
 """``guard``, ``pause``, ``resume``, ``pins``, ``plans reject``: the brakes, each with its journal row."""
 
 import json
+import os
+import pwd
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -214,3 +216,19 @@ def test_a_number_that_no_database_gives_is_a_usage_error(command: Command, comm
 def test_brakes_work_without_a_reason(command: Command, document: Document) -> None:
     assert command("pause")[0] == 0  # stopping comes first
     assert document("guard", "show")["guard"]["paused"]["reason"] == ""
+
+
+def test_the_operators_name_is_the_systems_and_sudo_user_is_told_beside_it(
+    command: Command, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("LOGNAME", "USER", "LNAME", "USERNAME"):
+        monkeypatch.setenv(name, "somebody-else")
+    monkeypatch.setenv("SUDO_USER", "ann")
+    command("pause")
+    monkeypatch.setenv("SUDO_USER", "not a name\n")
+    command("resume")
+    me = pwd.getpwuid(os.getuid()).pw_name
+    paused, resumed = [row["actor"] for row in seal.export(store.read)]
+    assert paused.startswith(f"operator {me}@")
+    assert paused.endswith(" (SUDO_USER ann)")
+    assert "SUDO_USER" not in resumed

@@ -80,3 +80,11 @@ def test_the_newest_credentials_are_at_hand(reload: Reload, file: Path) -> None:
     token = reload.secrets().okta.api_token
     assert token is not None
     assert token.get_secret_value() == "new"
+
+
+def test_what_changed_is_told_by_name_and_without_values(reload: Reload, file: Path) -> None:
+    before = reload.current
+    file.write_text('[guard]\npush_floor = 7\n[mapping]\nteam = ""\n')
+    changed = reload.changed()
+    assert changed is not None
+    assert changed.changed_since(before) == ["guard.push_floor", "mapping"]
