@@ -244,13 +244,16 @@ class Reconciler:
         now = self.clock()
         bare = replace(kept, findings=(), actions=tuple(_as_held(action) for action in kept.actions))
 
+        with self.store.read() as conn:
+            same = stored_plans.waiting(conn, bare)
+
         def work(conn: Connection) -> tuple[StoredPlan | None, StoredPlan | None]:
             if not kept.actions and kept.held is None and run.request.trigger != "cli":
-                stored_plans.supersede(conn, kept, now)
+                stored_plans.supersede(conn, kept, same, now)
                 interrupted.hand_on(conn, approval, None)
                 hold_register.note(conn, proposal, plan, now, run_id=run.id, plan_id=None)
                 return None, None
-            stored, waiting = stored_plans.keep(conn, run.id, bare, self.settings, now)
+            stored, waiting = stored_plans.keep(conn, run.id, bare, same, self.settings, now)
             interrupted.hand_on(conn, approval, stored)
             hold_register.note(conn, proposal, plan, now, run_id=run.id, plan_id=(waiting or stored).id)
             return stored, waiting

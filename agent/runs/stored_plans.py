@@ -7,7 +7,8 @@
          ├─────── expired     nobody applied it within guard.plan_expiry
          └─────── rejected    a person said no
 
-A later run whose held set is the same keeps the old plan and its age: else a hold would never grow old and be loud.
+A later run whose held set is the same keeps the old plan and its age: else a hold would never grow old and be loud. Of the
+others of its kind and scope only the newest stays, so that a daemon that only plans doesn't fill the database.
 """
 
 from datetime import datetime
@@ -48,14 +49,23 @@ APPLY = Decision()
 _MAKE = {Kind.RECONCILE: "opshelm-agent reconcile", Kind.IMPORT: "opshelm-agent import plan --all"}
 
 
+def waiting(conn: Connection, plan: Plan) -> StoredPlan | None:
+    """The oldest open plan that waits for exactly the same. Asked before the writer's turn: it reads plans whole."""
+    mine = held_set(plan)
+    if not mine or plan.held is HeldCode.ABSENCE_DISPROVED:
+        return None
+    stored = (plans.get(conn, plan_id) for plan_id in plans.open_held(conn, Kind.RECONCILE, plan.scope))
+    return next((one for one in stored if one is not None and held_set(one.plan) == mine), None)
+
+
 def keep(
-    conn: Connection, run_id: int, plan: Plan, settings: Settings, now: datetime
+    conn: Connection, run_id: int, plan: Plan, same: StoredPlan | None, settings: Settings, now: datetime
 ) -> tuple[StoredPlan, StoredPlan | None]:
-    """Store a reconcile's plan unless an older open one waits for exactly the same.
+    """Store a reconcile's plan unless an older open one waits for ``same``.
 
     Answers this run's plan, and the older one whose held set is the same (then the held actions are approved there).
     """
-    same = supersede(conn, plan, now)
+    same = supersede(conn, plan, same, now)
     if same is not None and not _doable(plan):
         return same, same
     status = PlanStatus.HELD if held_set(plan) and same is None else PlanStatus.READY
@@ -68,26 +78,19 @@ def keep(
 
 def keep_import(conn: Connection, run_id: int, plan: Plan, settings: Settings, now: datetime) -> StoredPlan:
     """Store an import's plan; older ones stay, since each may be about other accounts."""
-    expire(conn, now)
+    plans.expire(conn, now)
     expires, status = now + settings.guard.plan_expiry, PlanStatus.HELD if plan.held else PlanStatus.READY
     return existing(conn, plans.save(conn, run_id=run_id, kind=Kind.IMPORT, plan=plan, expires=expires, status=status))
 
 
-def supersede(conn: Connection, plan: Plan, now: datetime) -> StoredPlan | None:
-    """End the open plans that this one replaces; answers the one that waits for the same and therefore stays."""
-    expire(conn, now)
+def supersede(conn: Connection, plan: Plan, same: StoredPlan | None, now: datetime) -> StoredPlan | None:
+    """End the open plans that this one replaces; answers ``same`` where it still waits, and therefore stays."""
+    plans.expire(conn, now)
     if plan.held is HeldCode.ABSENCE_DISPROVED:
         return None
-    mine = held_set(plan)
-    same = None
-    for stored in plans.open_held(conn):
-        if stored.kind != Kind.RECONCILE or stored.plan.scope != plan.scope:
-            continue
-        if same is None and mine and held_set(stored.plan) == mine:
-            same = stored
-        else:
-            plans.set_status(conn, stored.id, PlanStatus.STALE)
-    return same
+    stays = same if same is not None and plans.is_held(conn, same.id) else None
+    plans.replaced(conn, Kind.RECONCILE, plan.scope, but=None if stays is None else stays.id)
+    return stays
 
 
 def held_set(plan: Plan) -> HeldSet:
@@ -100,12 +103,6 @@ def held_set(plan: Plan) -> HeldSet:
 
 def _doable(plan: Plan) -> bool:
     return plan.held is None and any(action.held is None for action in plan.actions)
-
-
-def expire(conn: Connection, now: datetime) -> None:
-    for stored in plans.with_status(conn, *_OPEN):
-        if stored.expires <= now:
-            plans.set_status(conn, stored.id, PlanStatus.EXPIRED)
 
 
 def close(conn: Connection, plan_id: int) -> StoredPlan:
@@ -146,7 +143,7 @@ def usable(store: Store, plan_id: int, kind: Kind, now: datetime, checksum: str 
     if not intact:
         raise Frozen(f"Plan {plan_id} is not what was stored when it was made. Nothing was changed. {again}")
     if stored.status in _OPEN and stored.expires <= now:
-        store.write(lambda conn: expire(conn, now))
+        store.write(lambda conn: plans.expire(conn, now))
         raise UsageError(f"Plan {plan_id} expired at {stored.expires:%Y-%m-%d %H:%M} UTC. {again}")
     if stored.status not in _OPEN:
         raise UsageError(f"Plan {plan_id} is {stored.status.value}; a plan is applied once. {again}")

@@ -18,7 +18,7 @@ from agent.model.holds import ChangeKind, broad_kind
 from agent.model.plan import Action, Finding, Plan
 from agent.store import runs
 from agent.store.statement import Fixed, micros
-from agent.store.tables import actions, plans
+from agent.store.tables import actions, lease, plans
 
 _decode_action = msgspec.json.Decoder(Action).decode
 _encode = msgspec.json.Encoder().encode
@@ -28,6 +28,7 @@ _mark = Fixed(
     .values({name: bindparam(name) for name in ("state", "error", "sent_at", "done_at")})
 )
 _status = Fixed(select(plans.c.status).where(plans.c.id == bindparam("plan")))
+_OPEN = (PlanStatus.READY.value, PlanStatus.HELD.value)
 _ENDED = (ActionState.DONE, ActionState.STALE, ActionState.FAILED, ActionState.REJECTED)
 
 
@@ -73,7 +74,7 @@ def save(
         "held_detail": plan.held_detail,
         "population": plan.population,
         "source_size": plan.source_size,
-        "scope": _encode(list(plan.scope)).decode(),
+        "scope": _scope(plan.scope),
         "created": plan.created,
         "expires": expires,
     }
@@ -105,21 +106,49 @@ def recent(conn: Connection, limit: int, *, kind: str | None = None) -> list[Sto
     return [_read(conn, row) for row in rows]
 
 
-def with_status(conn: Connection, *statuses: PlanStatus) -> list[StoredPlan]:
-    """Oldest first."""
-    wanted = plans.c.status.in_([status.value for status in statuses])
-    return [_read(conn, row) for row in conn.execute(select(plans).where(wanted).order_by(plans.c.id)).all()]
+def open_held(conn: Connection, kind: str, scope: Sequence[str]) -> list[int]:
+    """Ids of plans of that kind and scope that wait for a person, oldest first; expired ones too, until expire says so."""
+    mine = (plans.c.status == PlanStatus.HELD.value, plans.c.kind == kind, plans.c.scope == _scope(scope))
+    return list(conn.execute(select(plans.c.id).where(*mine).order_by(plans.c.id)).scalars())
 
 
-def open_held(conn: Connection) -> list[StoredPlan]:
-    """Plans that wait for a person, oldest first; expired ones too, until set_status says so."""
-    return with_status(conn, PlanStatus.HELD)
+def is_held(conn: Connection, plan_id: int) -> bool:
+    held = (plans.c.id == plan_id, plans.c.status == PlanStatus.HELD.value)
+    return conn.execute(select(plans.c.id).where(*held)).first() is not None
+
+
+def expire(conn: Connection, now: datetime) -> None:
+    """End the open plans whose time is over."""
+    over = (plans.c.status.in_(_OPEN), plans.c.expires <= now)
+    conn.execute(update(plans).where(*over).values(status=PlanStatus.EXPIRED.value))
+
+
+def replaced(conn: Connection, kind: str, scope: Sequence[str], *, but: int | None) -> None:
+    """A newer plan of that kind and scope is there: those that wait end, and so do others that nobody has decided on.
+
+    What had ended before goes: one generation stays, so that who has just looked at it is told what became of it. While
+    somebody holds the lease only those that wait end, since any other may be what is carried out.
+    """
+    alike = (plans.c.kind == kind, plans.c.scope == _scope(scope), plans.c.id != (but or 0))
+    statuses = [PlanStatus.HELD.value]
+    if conn.execute(select(lease.c.name).where(lease.c.holder.is_not(None)).limit(1)).first() is None:
+        begun = exists().where(
+            actions.c.plan_id == plans.c.id,
+            actions.c.state.not_in((ActionState.PENDING.value, ActionState.HELD.value, ActionState.STALE.value)),
+        )
+        ended = plans.c.status.in_((PlanStatus.STALE.value, PlanStatus.EXPIRED.value))
+        conn.execute(delete(plans).where(*alike, ended, plans.c.decided_at.is_(None), ~begun))
+        statuses.append(PlanStatus.READY.value)
+    # One that a person let go is ready until it is carried out.
+    undecided = or_(plans.c.status == PlanStatus.HELD.value, plans.c.decided_at.is_(None))
+    older = (*alike, plans.c.status.in_(statuses), undecided)
+    conn.execute(update(plans).where(*older).values(status=PlanStatus.STALE.value))
 
 
 def open_decided(conn: Connection, decision: str, *, since: datetime) -> list[StoredPlan]:
     """Plans of which a person said this since then, and which are not at their end, oldest decision first."""
     wanted = (
-        plans.c.status.in_([PlanStatus.READY.value, PlanStatus.HELD.value]),
+        plans.c.status.in_(_OPEN),
         plans.c.decision == decision,
         plans.c.decided_at >= since,
         plans.c.kind == "reconcile",
@@ -257,9 +286,12 @@ def failed_people(conn: Connection, start: datetime) -> list[Failing]:
 
 def forget(conn: Connection, before: datetime) -> int:
     """Delete plans made before that wait for nobody."""
-    open_states = (PlanStatus.HELD.value, PlanStatus.READY.value)
-    old = delete(plans).where(plans.c.created < before, plans.c.status.not_in(open_states))
+    old = delete(plans).where(plans.c.created < before, plans.c.status.not_in(_OPEN))
     return conn.execute(old).rowcount
+
+
+def _scope(scope: Sequence[str]) -> str:
+    return _encode(list(scope)).decode()
 
 
 def _row(plan_id: int, action: Action) -> dict[str, Any]:

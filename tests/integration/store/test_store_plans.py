@@ -102,11 +102,11 @@ def test_held_plans_are_listed_oldest_first_and_all_newest_first(store: Store) -
     two = save(store, plan(action(1)))
     three = save(store, plan(action(1)), status=PlanStatus.HELD)
     with store.read() as conn:
-        assert [stored.id for stored in plans.open_held(conn)] == [one, three]
+        assert plans.open_held(conn, "reconcile", ()) == [one, three]
         assert [stored.id for stored in plans.recent(conn, 2)] == [three, two]
     store.write(lambda conn: plans.set_status(conn, one, PlanStatus.EXPIRED))
     with store.read() as conn:
-        assert [stored.id for stored in plans.open_held(conn)] == [three]
+        assert plans.open_held(conn, "reconcile", ()) == [three]
 
 
 def test_a_run_has_a_start_and_an_end(store: Store) -> None:
