@@ -20,7 +20,7 @@ import sys
 from typing import Any
 
 import uvicorn
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from agent.receiver.metrics import DROPPED
 from agent.receiver.refusals import NO_MEMORY, RETRY_AFTER
@@ -117,6 +117,34 @@ class PlacesConfig(uvicorn.Config):
         self.room = room
 
 
+class _Answer:
+    """The transport as a request's cycle sees it: the head waits for the body, and both are one write.
+
+    A process that is killed between two leaves half an answer, of which no proxy can make a "later".
+    """
+
+    def __init__(self, transport: asyncio.Transport, cycle: RequestResponseCycle) -> None:
+        self._transport = transport
+        self._cycle = cycle
+        self._head: bytes | None = None
+        self.is_closing = transport.is_closing
+
+    def write(self, data: bytes) -> None:
+        if not self._cycle.response_started or self._cycle.scope["method"] == "HEAD":
+            # 100 Continue, or a head that no body follows.
+            self._transport.write(data)
+        elif self._head is None:
+            self._head = data
+        else:
+            head, self._head = self._head, b""
+            self._transport.write(head + data if head else data)
+
+    def close(self) -> None:
+        if self._head:
+            self.write(b"")
+        self._transport.close()
+
+
 class CappedProtocol(HttpToolsProtocol):
     #: Bytes of the head that is being read.
     _head = 0
@@ -183,6 +211,7 @@ class CappedProtocol(HttpToolsProtocol):
             self._too_long = True
             raise ValueError("head too long")  # ends the parser; send_400_response answers
         super().on_headers_complete()
+        self.cycle.transport = _Answer(self.transport, self.cycle)  # type: ignore[assignment]
         if self._last:
             self.cycle.keep_alive = False
 

@@ -12,7 +12,8 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 import httpx
 import pytest
@@ -87,7 +88,7 @@ def proxy(example: str, agent_port: int, folder: Path) -> Iterator[str]:
 class Upgrades:
     """The agent behind the proxy, on one port and one database, in one version after the other."""
 
-    def __init__(self, folder: Path, port: int, example: str) -> None:
+    def __init__(self, folder: Path, port: int) -> None:
         self.folder, self.url = folder, f"sqlite:///{folder}/agent.db"
         self.key = new_key(self.url)
         self._env = ROOMY | {
@@ -96,6 +97,14 @@ class Upgrades:
             "OPSHELM_SERVER__TRUSTED_PROXIES": "127.0.0.1",
         }
         self._running: Daemon | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None) -> None:
+        if self._running is not None and self._running.process.poll() is None:
+            self._running.stop(signal.SIGKILL)
+            self._running.__exit__(None, None, None)
 
     def start(self) -> None:
         self._running = Daemon(self.folder, self._env)
@@ -141,6 +150,12 @@ class Sent:
         return int(self._org.call("GET", "/simulator/pushes?since=1000000")["sent"])
 
 
+def failures(org: SimulatedOrg) -> list[Any]:
+    """Okta's tasks, and the answers that made them."""
+    wrong = [push for push in org.pushes() if push.get("status") not in (200, 201, 429)]
+    return [*(task["error"] for task in org.tasks()), *wrong]
+
+
 def change_everybody(org: SimulatedOrg) -> None:
     """Half of them get a title, half of them leave."""
     people = org.state()
@@ -152,8 +167,8 @@ def change_everybody(org: SimulatedOrg) -> None:
 @pytest.mark.parametrize("style", ["oin", "wizard"])
 def test_pushes_amid_restarts_kills_and_an_upgrade_leave_no_task(example: str, style: str, tmp_path: Path) -> None:
     port = free_port()
-    agent = Upgrades(tmp_path, port, example)
     with (
+        Upgrades(tmp_path, port) as agent,
         SimulatedOrg.start(users=PEOPLE, seed=7, app_style=style, time_scale=0.02) as org,
         proxy(example, port, tmp_path) as url,
     ):
@@ -169,7 +184,7 @@ def test_pushes_amid_restarts_kills_and_an_upgrade_leave_no_task(example: str, s
         sent.wait_for(4)
         agent.start()
         org.wait_idle(300)
-        assert [task["error"] for task in org.tasks()] == []
+        assert failures(org) == []
         sent = Sent(org)
         with ThreadPoolExecutor(1) as admin:
             changes = admin.submit(change_everybody, org)
@@ -180,7 +195,7 @@ def test_pushes_amid_restarts_kills_and_an_upgrade_leave_no_task(example: str, s
             agent.start()
             changes.result()
         org.wait_idle(300)
-        assert [task["error"] for task in org.tasks()] == []
+        assert failures(org) == []
         refused: list[Any] = [push for push in org.pushes() if push.get("status") not in (200, 201)]
         agent.stop(signal.SIGTERM)
     # The tries were made while the agent was away, and each got what Okta takes for "later".
@@ -207,12 +222,10 @@ def test_what_the_proxy_answers_by_itself_is_for_okta(example: str, tmp_path: Pa
 
 def test_a_body_that_is_too_large_for_the_proxy_is_refused_in_scim(example: str, tmp_path: Path) -> None:
     port = free_port()
-    agent = Upgrades(tmp_path, port, example)
-    agent.start()
-    with proxy(example, port, tmp_path) as url, httpx.Client(timeout=60) as client:
+    with Upgrades(tmp_path, port) as agent, proxy(example, port, tmp_path) as url, httpx.Client(timeout=60) as client:
+        agent.start()
         headers = {"Authorization": f"Bearer {agent.key}", "Content-Type": SCIM_JSON}
         for size in (1_500_000, 3_000_000):
             answer = client.post(f"{url}/scim/v2/Users", content=b" " * size, headers=headers)
             assert (answer.status_code, answer.headers["content-type"]) == (413, SCIM_JSON)
             assert (answer.json()["schemas"], answer.json()["status"]) == ([ERROR], "413")
-    agent.stop(signal.SIGTERM)

@@ -27,6 +27,7 @@ class Transport(asyncio.Transport):
         super().__init__()
         self.host = host
         self.written, self.aborted, self.unsent = b"", False, 0
+        self.writes = 0
         self.over = asyncio.Event()
         self.protocol: CappedProtocol | None = None
 
@@ -35,6 +36,7 @@ class Transport(asyncio.Transport):
 
     def write(self, data: Any) -> None:
         self.written += data
+        self.writes += 1
 
     def close(self) -> None:
         if not self.over.is_set() and self.protocol is not None:
@@ -266,6 +268,30 @@ async def test_a_stop_finishes_a_request_of_which_half_has_come() -> None:
     await served.finish()
     assert closed(idle)
     assert b"connection: close" in idle.transport.written  # type: ignore[attr-defined]
+
+
+@loop
+async def test_an_answer_is_one_write_and_a_kill_leaves_no_half_of_it() -> None:
+    served = Served()
+    one = served.connect()
+    one.data_received(GET)
+    await served.finish()
+    one.data_received(b"HEAD" + GET[3:])
+    await served.finish()
+    assert one.transport.writes == 2  # type: ignore[attr-defined]
+    assert one.transport.written.count(b"HTTP/1.1 200") == 2  # type: ignore[attr-defined]
+
+
+@loop
+async def test_who_asks_before_sending_a_body_is_told_to_go_on() -> None:
+    served = Served()
+    one = served.connect()
+    one.data_received(POST[:-2] % 2 + b"Expect: 100-continue\r\n\r\n")
+    await served.finish()
+    assert one.transport.written == b"HTTP/1.1 100 Continue\r\n\r\n"  # type: ignore[attr-defined]
+    one.data_received(b"ab")
+    await served.finish()
+    assert status(one) == 200
 
 
 @loop
