@@ -3,6 +3,7 @@
 Imports are inside the functions: a command loads only what it uses, and Okta's SDK takes a while.
 """
 
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
@@ -32,12 +33,12 @@ def open_store(settings: Settings, *, make: bool = False) -> "Store":
     return Store.open(settings.database, make=make)
 
 
-def open_directory(settings: Settings, store: "Store") -> "Directory":
-    """The OpsHelm side: the embedded directory, or a remote one over SCIM. Nothing is called yet."""
+def open_directory(settings: Settings, store: "Store", stop: threading.Event | None = None) -> "Directory":
+    """The OpsHelm side: the embedded directory, or a remote one over SCIM. Nothing is called yet. ``stop`` ends its waits."""
     if settings.directory.backend == "scim":
         from agent.directory.remote.directory import RemoteDirectory
 
-        return RemoteDirectory(store, settings)
+        return RemoteDirectory(store, settings, stop=stop)
     from agent.directory.sql import SqlDirectory
 
     return SqlDirectory(store, settings)
@@ -64,19 +65,33 @@ def open_okta(settings: Settings, *, secrets: Callable[[], Settings] | None = No
 class Agent:
     """All parts of one process. ``okta`` and ``reconciler`` are None without [okta]."""
 
-    def __init__(self, settings: Settings, store: "Store", okta: "OktaOrg | None") -> None:
+    def __init__(
+        self, settings: Settings, store: "Store", okta: "OktaOrg | None", secrets: Callable[[], Settings] | None = None
+    ) -> None:
         self.settings = settings
+        self._secrets = secrets
         self.store = store
-        self.directory = open_directory(settings, store)
+        self._stop = threading.Event()
+        self.directory = open_directory(settings, store, self._stop)
         self.okta = okta
         self.reconciler = self._make_reconciler()
+
+    def ask_to_stop(self) -> None:
+        """The process is to end: what was begun is finished, no wait goes on. From any thread or signal handler."""
+        self._stop.set()
+        if self.okta is not None:
+            self.okta.end_waits()
+
+    @property
+    def stopping(self) -> bool:
+        return self._stop.is_set()
 
     def _make_reconciler(self) -> "Reconciler | None":
         if self.okta is None:
             return None
         from agent.reconcile.reconciler import Reconciler
 
-        return Reconciler(self.store, self.directory, self.okta, self.settings, clock)
+        return Reconciler(self.store, self.directory, self.okta, self.settings, clock, self._stop)
 
     def need_reconciler(self) -> "Reconciler":
         assert self.reconciler is not None  # open_agent has insisted on Okta
@@ -87,7 +102,7 @@ class Agent:
         from agent.imports import Importer
 
         assert self.okta is not None  # open_agent has insisted on Okta
-        return Importer(self.store, self.directory, self.okta, self.settings, clock)
+        return Importer(self.store, self.directory, self.okta, self.settings, clock, self._stop)
 
     def receiver(self, queued: Callable[[], None] = lambda: None) -> Any:
         """The ASGI app that Okta pushes to. ``queued`` is called when an event hook has named somebody."""
@@ -96,31 +111,42 @@ class Agent:
 
         return build(self.directory, self.store, self.settings, hooks=Hooks(self.store, lambda: self.settings, queued))
 
-    def system_log(self, stopping: Callable[[], bool]) -> "SystemLogReader | None":
+    def system_log(self) -> "SystemLogReader | None":
         """What polls Okta's events; None without [okta]."""
         if self.okta is None:
             return None
         from agent.reconcile.system_log import SystemLogReader
 
-        return SystemLogReader(self.store, self.okta, self.settings, clock, stopping)
+        return SystemLogReader(self.store, self.okta, self.settings, clock, self._stop.is_set)
 
     def renew(self, settings: Settings) -> None:
-        """Take changed settings on. Call it while no run is under way; requests that are under way keep the old ones."""
+        """Take changed settings on, all of them or none: what may fail comes first. Requests under way keep the old ones.
+
+        Call it while no run is under way. Who still reads Okta by the old connection gets an error at once.
+        """
         from agent.store import brakes
         from agent.store.journal import Signature
 
-        reconnect, changed = settings.okta != self.settings.okta, settings.changed_since(self.settings)
-        by = Signature(actor="daemon", source="reload", at=clock())
-        self.settings = settings
-        self.directory.renew(settings, by)
-        if reconnect:
-            old, self.okta = self.okta, open_okta(settings) if settings.okta.configured else None
-            if old is not None:
-                old.close()
+        by, changed = Signature(actor="daemon", source="reload", at=clock()), settings.changed_since(self.settings)
+        old, new = self.okta, self.okta
+        if settings.okta != self.settings.okta:
+            new = open_okta(settings, secrets=self._secrets) if settings.okta.configured else None
+        try:
+            self.directory.renew(settings, by)
+            self.store.write(lambda conn: brakes.note_settings(conn, by, changed))
+        except BaseException:
+            if new is not None and new is not old:
+                new.close()
+            raise
+        self.settings, self.okta = settings, new
         self.reconciler = self._make_reconciler()
-        self.store.write(lambda conn: brakes.note_settings(conn, by, changed))
+        if old is not None and old is not new:
+            old.close()
+        if self.stopping:
+            self.ask_to_stop()  # whoever asked meanwhile has told the old connection
 
     def close(self) -> None:
+        self.ask_to_stop()  # on the way out with an error, Ctrl-C too, nobody waits for what waits
         if self.okta is not None:
             self.okta.close()
         self.directory.close()
@@ -138,6 +164,6 @@ def open_agent(
         if okta is not None:
             # Closing twice is closing once: what fails from here on must not leave it open.
             stack.callback(okta.close)
-        agent = Agent(settings, store, okta)
+        agent = Agent(settings, store, okta, secrets)
         stack.callback(agent.close)
         yield agent

@@ -257,10 +257,10 @@ class DurationType(click.ParamType[Any, Any]):
 
 
 @contextmanager
-def asked_to_stop(stop: threading.Event) -> Iterator[None]:
+def asked_to_stop(stop: Callable[[], None]) -> Iterator[None]:
     """SIGTERM ends an apply after the batch (an import: the account) that it is at, as it does in the daemon, so that the lease is given back.
 
-    A second one ends the process at once.
+    Whatever it waits for, it waits no longer. A second one ends the process at once.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -268,7 +268,7 @@ def asked_to_stop(stop: threading.Event) -> Iterator[None]:
 
     def ask(*_: object) -> None:
         signal.signal(signal.SIGTERM, before)
-        stop.set()
+        stop()
 
     before = signal.signal(signal.SIGTERM, ask)
     try:

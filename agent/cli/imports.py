@@ -102,7 +102,7 @@ def apply_import(invocation: Invocation, plan_id: int, wait: float) -> int:
 
     with open_agent(invocation.settings) as agent:
         importer = agent.importer()
-        with TerminalProgress() as progress, asked_to_stop(importer.stop):
+        with TerminalProgress() as progress, asked_to_stop(agent.ask_to_stop):
             report = importer.apply(plan_id, actor=operator(), wait=wait, progress=progress)
     body = {"run": answers.run_json(report, report.exit_code), "plan": import_answers.plan_json(report.plan)}
     invocation.answer("run", body, lambda: import_answers.applied_text(report, shown=answers.SHOWN))

@@ -1,6 +1,5 @@
 """``reconcile``: one run, dry unless --apply."""
 
-from contextlib import nullcontext
 from typing import TypedDict, Unpack
 
 import click
@@ -53,7 +52,7 @@ def reconcile(invocation: Invocation, *, apply_: bool, detailed_exitcode: bool, 
         raise click.UsageError("--first-run and --allow-empty go with --apply")
     with open_agent(invocation.settings) as agent:
         reconciler = agent.need_reconciler()
-        with TerminalProgress() as progress, asked_to_stop(reconciler.stop) if apply_ else nullcontext():
+        with TerminalProgress() as progress, asked_to_stop(agent.ask_to_stop):
             report = reconciler.run(
                 apply=apply_,
                 users=given["users"],

@@ -45,7 +45,6 @@ class Clock:
     def __init__(self, agent: Agent, reload: Reload | None) -> None:
         self._agent = agent
         self._reload = reload
-        self._stopping = threading.Event()
         self._housekeeping = Housekeeping(agent.store, lambda: agent.settings)
         self._scheduler: Any = BackgroundScheduler(
             timezone=UTC,
@@ -89,9 +88,7 @@ class Clock:
 
     def ask_to_stop(self) -> None:
         """A running apply finishes its batch; no other job begins."""
-        self._stopping.set()
-        if self._agent.reconciler is not None:
-            self._agent.reconciler.stop.set()
+        self._agent.ask_to_stop()
 
     def stop(self) -> None:
         self.ask_to_stop()
@@ -110,7 +107,7 @@ class Clock:
         self._every("imports", self._watch_imports, settings.schedule.health_interval, "reconcile")
         if settings.schedule.reconcile is not None:
             self._every("sweep", self._sweep, settings.schedule.reconcile, "reconcile", first=_FIRST_SWEEP)
-        self._log_reader = self._agent.system_log(self._stopping.is_set)
+        self._log_reader = self._agent.system_log()
         if settings.schedule.events is not None:
             self._every("events", self._read_log, settings.schedule.events, "events")
 
@@ -135,7 +132,7 @@ class Clock:
         )
 
     def _guarded(self, name: str, work: Callable[[], None]) -> None:
-        if self._stopping.is_set():
+        if self._agent.stopping:
             return
         try:
             work()
@@ -161,7 +158,7 @@ class Clock:
         for _ in range(_LOOKS):
             reconciler = self._agent.reconciler
             report = None if reconciler is None else reconciler.look(apply=self._agent.settings.schedule.apply)
-            if report is None or self._stopping.is_set():
+            if report is None or self._agent.stopping:
                 return
             log_run(report)
 
@@ -174,10 +171,12 @@ class Clock:
         self._agent.importer().watch()
 
     def _look_for_changes(self) -> None:
+        """What could not be taken on is tried again at the next tick: only then it counts as read."""
         settings = None if self._reload is None else self._reload.changed()
-        if settings is not None:
+        if self._reload is not None and settings is not None:
             self._agent.renew(settings)
             self._schedule(settings)
+            self._reload.took(settings)
 
 
 def log_run(report: Any) -> None:

@@ -161,7 +161,7 @@ class Recorder:
 
 class Carrier:
     def __init__(
-        self, okta: OktaOrg, recorder: Recorder, settings: ImportSettings, *, pause: Callable[[float], None]
+        self, okta: OktaOrg, recorder: Recorder, settings: ImportSettings, *, pause: Callable[[float], object]
     ) -> None:
         self._okta, self.recorder, self._settings, self._pause = okta, recorder, settings, pause
 

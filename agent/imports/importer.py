@@ -6,7 +6,6 @@ may be started again: what is done stays done, and what was under way is looked 
 """
 
 import threading
-import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 
@@ -20,7 +19,7 @@ from agent.model.errors import DirectoryUnavailable, HeldBack, OktaError, UsageE
 from agent.model.matching import Match
 from agent.okta_org.org import OktaOrg
 from agent.runs import preflight, stored_plans
-from agent.runs.frame import CurrentRun, Frame, Progress, Silent, waits_shown
+from agent.runs.frame import CurrentRun, Frame, Progress, Silent
 from agent.runs.preflight import Brake
 from agent.runs.report import Outcome, RunReport, counts_of
 from agent.runs.stored_plans import Kind
@@ -37,22 +36,29 @@ _TROUBLES = 3
 
 class Importer:
     def __init__(
-        self, store: Store, directory: Directory, okta: OktaOrg, settings: Settings, clock: Callable[[], datetime]
+        self,
+        store: Store,
+        directory: Directory,
+        okta: OktaOrg,
+        settings: Settings,
+        clock: Callable[[], datetime],
+        stop: threading.Event | None = None,
     ) -> None:
         self._store, self._directory, self._okta = store, directory, okta
         self._settings, self._clock = settings, clock
         #: Set it to let the account that is under way be finished, and end the run.
-        self.stop = threading.Event()
+        self.stop = stop or threading.Event()
         #: Between two calls for one step; replace it to wait otherwise.
-        self.pause: Callable[[float], None] = time.sleep
+        self.pause: Callable[[float], object] = self.stop.wait
         self._surveyor = Surveyor(store, directory, okta, settings)
         self._brake = Brake(store=store, stop=self.stop)
-        self._frame = Frame(store=store, okta=okta, clock=clock, lease_ttl=settings.reconcile.lease_ttl)
+        ttl = settings.reconcile.lease_ttl
+        self._frame = Frame(store=store, okta=okta, clock=clock, lease_ttl=ttl, stop=self.stop)
 
     def survey(self, progress: Progress | None = None) -> Survey:
         """Every account that Okta's app doesn't know, sorted; also confirms what is linked by now."""
         say = progress or Silent()
-        with waits_shown(self._okta, say):
+        with self._okta.run(say.wait):
             found = self._surveyor.everybody(say)
         link_watch.confirm(self._store, self._directory, self._clock(), found.assigned)
         return found

@@ -8,6 +8,7 @@
     certificate not trusted                raised                    raised
     401                                    once with a new token, once with the secret read anew; then raised
     anything else                          raised                    raised
+    the process is to end                  no wait and no other try; what is under way has ``LAST_SECONDS``
 """
 
 import asyncio
@@ -27,6 +28,9 @@ T = TypeVar("T")
 
 #: Okta allows 35 calls at once on its free orgs; other clients need some of those.
 CONCURRENT = 8
+
+#: For each call that is under way, or needed to finish what was begun, when the process is asked to stop.
+LAST_SECONDS = 10.0
 
 #: Reads the settings anew; None when they can't be had.
 Credentials = Callable[[], "OktaSettings | None"]
@@ -63,6 +67,17 @@ class OktaCaller:
         self._max_retries, self._credentials = max_retries, credentials
         self._slots = asyncio.Semaphore(CONCURRENT)
         self._renewing = asyncio.Lock()
+        self._under_way: set[asyncio.Timeout] = set()
+
+    @property
+    def ended(self) -> bool:
+        return self._limits.ended
+
+    def end(self) -> None:
+        """The process is to end. On the loop's thread."""
+        self._limits.end()
+        for limit in self._under_way:
+            limit.reschedule(asyncio.get_running_loop().time() + LAST_SECONDS)
 
     async def fetch(self, call: Call[T], allowance: CallAllowance) -> Reply[T]:
         tries = 0
@@ -89,7 +104,7 @@ class OktaCaller:
         answer = None
         try:
             async with self._slots:
-                answer = await self._wire.send(call)
+                answer = await self._send(call)
         except OktaError as error:
             return _Failed(error, {})
         finally:
@@ -102,6 +117,17 @@ class OktaCaller:
         if answer.status == 429:
             self._limits.refuse(call.bucket, answer.headers)
         return _Failed(failure(call, answer), answer.headers)
+
+    async def _send(self, call: Call[Any]) -> OktaAnswer:
+        try:
+            async with asyncio.timeout(LAST_SECONDS if self.ended else None) as limit:
+                self._under_way.add(limit)
+                return await self._wire.send(call)
+        except TimeoutError as exc:
+            doing = f"The agent was asked to stop while Okta was asked to {call.what}."
+            raise OktaUnreachable(doing, maybe_done=not call.reads) from exc
+        finally:
+            self._under_way.discard(limit)
 
     async def _new_token(self, seen: int) -> bool:
         return self._wire.generation != seen or self._wire.forget_token()

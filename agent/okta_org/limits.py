@@ -8,9 +8,10 @@ reset. Nothing is known of a bucket before its first answer, so that the first c
 
 import asyncio
 import math
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
+from typing import Any
 
 from msgspec import Struct
 
@@ -36,11 +37,16 @@ class RateBudget(Struct, frozen=True, kw_only=True):
     refused: int = 0
 
 
-class CallAllowance:
-    """How long one run may still wait. Waits that overlap count once."""
+def _untold(_seconds: float, _bucket: str) -> None:
+    """Nobody wants to know."""
 
-    def __init__(self, seconds: float) -> None:
+
+class CallAllowance:
+    """How long one run may still wait. Waits that overlap count once. ``on_wait`` is told of each, on Okta's thread."""
+
+    def __init__(self, seconds: float, on_wait: Callable[[float, str], None] = _untold) -> None:
         self.seconds = seconds
+        self.on_wait = on_wait
         self.used = 0.0
         self._until = -math.inf
 
@@ -80,15 +86,23 @@ class RateLimits:
         *,
         clock: Callable[[], float],
         wall: Callable[[], float],
-        sleep: Callable[[float], Awaitable[None]],
+        sleep: Callable[[float], Coroutine[Any, Any, None]],
         jitter: Callable[[], float],
-        on_wait: Callable[[float, str], None],
     ) -> None:
         self._share, self._clock, self._wall = share, clock, wall
-        self._sleep, self._jitter, self._on_wait = sleep, jitter, on_wait
+        self._sleep, self._jitter = sleep, jitter
         self._buckets: dict[str, Bucket] = {}
+        self._naps: set[asyncio.Future[None]] = set()
+        #: The process is to end: nothing waits any more.
+        self.ended = False
         #: Seconds that Okta's clock is ahead of mine, by the last answer.
         self.skew: float | None = None
+
+    def end(self) -> None:
+        """Whoever waits goes on at once, to be told that there is no more time; nobody waits from now on."""
+        self.ended = True
+        for nap in self._naps:
+            nap.cancel()
 
     async def enter(self, name: str, allowance: CallAllowance) -> None:
         """Take a slot, when there is one. Every ``enter`` needs its ``leave``."""
@@ -121,7 +135,7 @@ class RateLimits:
     async def back_off(
         self, name: str, tries: int, allowance: CallAllowance, *, whole_bucket: bool, headers: Headers
     ) -> bool:
-        """Pause after a failed try. False when the allowance is used up. With ``whole_bucket`` ``enter`` does the waiting."""
+        """Pause after a failed try. False when the allowance is used up or the process is to end. With ``whole_bucket`` ``enter`` does the waiting."""
         bucket = self._bucket(name)
         if whole_bucket and bucket.paused > self._clock():
             return True
@@ -129,11 +143,11 @@ class RateLimits:
         if whole_bucket:
             bucket.paused = self._clock() + seconds
             return True
-        if not allowance.take(seconds, self._clock()):
+        if self.ended or not allowance.take(seconds, self._clock()):
             return False
-        self._on_wait(seconds, name)
-        await self._sleep(seconds)
-        return True
+        allowance.on_wait(seconds, name)
+        await self._nap(seconds)
+        return not self.ended
 
     def snapshot(self) -> dict[str, RateBudget]:
         return {
@@ -160,14 +174,27 @@ class RateLimits:
         bucket.left = max(1, math.floor((bucket.limit or 1) * self._share) - bucket.in_flight)
 
     async def _pause(self, name: str, bucket: Bucket, seconds: float, allowance: CallAllowance) -> None:
+        if self.ended:
+            raise _stopped(name, seconds)
         if not allowance.take(seconds, self._clock()):
             raise OktaThrottled(
                 f"Okta's limit on {name} asks for {seconds:.0f} s more; {allowance.used:.0f} s were waited and "
                 f"okta.max_wait is {allowance.seconds:.0f} s. The run ends as incomplete."
             )
         bucket.waited += seconds
-        self._on_wait(seconds, name)
-        await self._sleep(seconds)
+        allowance.on_wait(seconds, name)
+        await self._nap(seconds)
+        if self.ended:
+            raise _stopped(name, seconds)
+
+    async def _nap(self, seconds: float) -> None:
+        nap = asyncio.ensure_future(self._sleep(seconds))
+        self._naps.add(nap)
+        try:
+            await asyncio.wait((nap,))  # says nothing of how it ended: ``end`` cancels it
+        finally:
+            self._naps.discard(nap)
+            nap.cancel()
 
     def _observe(self, bucket: Bucket, headers: Headers) -> None:
         okta_now = moment(headers, "date")
@@ -193,6 +220,10 @@ class RateLimits:
             okta_now = moment(headers, "date")
             return max(0.0, reset - (self._wall() if okta_now is None else okta_now)) + 1.0
         return retry_after(headers, self._wall)
+
+
+def _stopped(name: str, seconds: float) -> OktaThrottled:
+    return OktaThrottled(f"The agent was asked to stop while it waited for Okta's limit on {name} ({seconds:.0f} s).")
 
 
 def lowest(headers: Headers, name: str) -> float | None:

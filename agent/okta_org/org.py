@@ -1,8 +1,8 @@
 """One Okta org, for plain synchronous code. Owns an event loop in a thread of its own; safe to use from many threads.
 
 Every method raises an ``OktaError`` or gives a whole answer. Listings are iterators of pages: whoever sees one end without an
-error has seen all of it. What waits for Okta's limits waits inside; ``on_wait`` says so, on the loop's thread, and must not
-call back into this object. Does not decide anything about people.
+error has seen all of it. What waits for Okta's limits waits inside; ``run`` takes who is told so, on the loop's thread, and must
+not call back into this object. Every wait ends with ``end_waits`` and with ``close``. Does not decide anything about people.
 """
 
 import asyncio
@@ -11,8 +11,8 @@ import random
 import threading
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
-from concurrent.futures import Future
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from concurrent.futures import CancelledError, Future
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -40,16 +40,14 @@ class OktaOrg:
         credentials: Credentials | None = None,
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
-        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        sleep: Callable[[float], Coroutine[Any, Any, None]] = asyncio.sleep,
         jitter: Callable[[], float] = random.random,
     ) -> None:
         self._settings = settings
-        #: Told of every wait: seconds, and the bucket waited for.
-        self.on_wait: Callable[[float, str], None] = lambda _seconds, _bucket: None
-        self._limits = RateLimits(
-            settings.budget_share, clock=clock, wall=wall, sleep=sleep, jitter=jitter, on_wait=self._tell
-        )
+        self._limits = RateLimits(settings.budget_share, clock=clock, wall=wall, sleep=sleep, jitter=jitter)
         self._own = threading.local()
+        self._gate = threading.Lock()
+        self._closed = False
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="okta", daemon=True)
         self._thread.start()
@@ -66,9 +64,19 @@ class OktaOrg:
         return cls(settings, credentials=credentials)
 
     def close(self) -> None:
-        if not self._loop.is_closed():
-            self._wait(self._wind_up())
-            self._stop()
+        """Whoever still waits for an answer gets an error at once."""
+        with self._gate:
+            if self._closed:
+                return
+            self._closed = True
+        # What was submitted before is a task by the time that this one runs: the loop takes them in turn.
+        asyncio.run_coroutine_threadsafe(self._wind_up(), self._loop).result()
+        self._stop()
+
+    def end_waits(self) -> None:
+        """The process is to end: nobody waits for Okta's limits any more, and no listing goes on. From any thread, at once."""
+        with contextlib.suppress(RuntimeError):  # closed: nobody waits
+            self._loop.call_soon_threadsafe(self._caller.end)
 
     def __enter__(self) -> "OktaOrg":
         return self
@@ -79,13 +87,17 @@ class OktaOrg:
     # --- limits
 
     @contextlib.contextmanager
-    def run(self) -> Iterator[CallAllowance]:
-        """Within it all calls of this thread share ``okta.max_wait``. Outside, each call and each listing has its own."""
-        allowance = self._own.allowance = CallAllowance(self._settings.max_wait.total_seconds())
+    def run(self, on_wait: Callable[[float, str], None] | None = None) -> Iterator[CallAllowance]:
+        """Within it all calls of this thread share ``okta.max_wait``. Outside, each call and each listing has its own.
+
+        ``on_wait`` is told of every wait: seconds, and the bucket waited for.
+        """
+        seconds, before = self._settings.max_wait.total_seconds(), getattr(self._own, "allowance", None)
+        allowance = self._own.allowance = CallAllowance(seconds, *() if on_wait is None else (on_wait,))
         try:
             yield allowance
         finally:
-            self._own.allowance = None
+            self._own.allowance = before
 
     def budget(self) -> dict[str, RateBudget]:
         return self._limits.snapshot()
@@ -137,6 +149,7 @@ class OktaOrg:
         ahead: deque[Future[Person]] = deque()
         try:
             for okta_id in okta_ids:
+                self._go_on()
                 ahead.append(self._submit(self._person(okta_id, allowance)))
                 if len(ahead) >= CONCURRENT:
                     yield _person_of(ahead.popleft())
@@ -217,9 +230,6 @@ class OktaOrg:
 
     # --- inside
 
-    def _tell(self, seconds: float, bucket: str) -> None:
-        self.on_wait(seconds, bucket)  # looked up late: it is set after connecting
-
     @property
     def _app_id(self) -> str:
         if not self._settings.app_id:
@@ -240,6 +250,7 @@ class OktaOrg:
         allowance, trail = self._allowance(), Trail(self._sdk.org_url, first)
         call: Call[list[T]] | None = first
         while call is not None:
+            self._go_on()
             reply = self._reply(call, allowance)
             # Before the page is used: a page whose cursor is refused is no page of a complete listing.
             call = trail.following(call, reply.next)
@@ -276,19 +287,21 @@ class OktaOrg:
                 okta_code=error.okta_code,
             ) from error
 
+    def _go_on(self) -> None:
+        """Between the calls of a listing: it isn't begun, or goes on, in a process that is to end."""
+        if self._caller.ended:
+            raise OktaUnreachable("The agent was asked to stop before Okta was read to the end.")
+
     def _submit(self, work: Coroutine[Any, Any, T]) -> "Future[T]":
-        if self._loop.is_closed():
-            work.close()
-            raise OktaUnreachable("The connection to Okta has been closed.")
-        return asyncio.run_coroutine_threadsafe(work, self._loop)
+        # Closing comes before a submission or after it: what the loop never gets to would be waited for without end.
+        with self._gate:
+            if not self._closed:
+                return asyncio.run_coroutine_threadsafe(work, self._loop)
+        work.close()
+        raise _closed()
 
     def _wait(self, work: Coroutine[Any, Any, T]) -> T:
-        future = self._submit(work)
-        try:
-            return future.result()
-        except BaseException:
-            future.cancel()  # Ctrl-C in the caller must not leave the call running
-            raise
+        return _answer(self._submit(work))
 
     async def _wind_up(self) -> None:
         others = asyncio.all_tasks() - {asyncio.current_task()}
@@ -303,9 +316,23 @@ class OktaOrg:
         self._loop.close()
 
 
-def _person_of(future: "Future[Person]") -> Person | Unaddressable:
+def _closed() -> OktaUnreachable:
+    return OktaUnreachable("The connection to Okta was closed before there was an answer.", maybe_done=True)
+
+
+def _answer(future: "Future[T]") -> T:
     try:
         return future.result()
+    except CancelledError as exc:
+        raise _closed() from exc
+    except BaseException:
+        future.cancel()  # Ctrl-C in the caller must not leave the call running
+        raise
+
+
+def _person_of(future: "Future[Person]") -> Person | Unaddressable:
+    try:
+        return _answer(future)
     except Unaddressable as error:
         return error
 

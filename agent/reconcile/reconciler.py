@@ -73,11 +73,17 @@ class Judged(Struct, frozen=True, kw_only=True):
 
 class Reconciler:
     def __init__(
-        self, store: Store, directory: Directory, okta: OktaOrg, settings: Settings, clock: Callable[[], datetime]
+        self,
+        store: Store,
+        directory: Directory,
+        okta: OktaOrg,
+        settings: Settings,
+        clock: Callable[[], datetime],
+        stop: threading.Event | None = None,
     ) -> None:
         self.store, self.settings, self.clock = store, settings, clock
         #: Set it to let the running batch finish and end the run.
-        self.stop = threading.Event()
+        self.stop = stop or threading.Event()
         self._directory, self._okta = directory, okta
         self._brake = Brake(store=store, stop=self.stop)
         self.planner = Planner(
@@ -89,7 +95,8 @@ class Reconciler:
             clock=clock,
         )
         self._applier = Applier(planner=self.planner, brake=self._brake)
-        self._frame = Frame(store=store, okta=okta, clock=clock, lease_ttl=settings.reconcile.lease_ttl)
+        ttl = settings.reconcile.lease_ttl
+        self._frame = Frame(store=store, okta=okta, clock=clock, lease_ttl=ttl, stop=self.stop)
 
     # --- the ways in
 

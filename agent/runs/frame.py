@@ -4,7 +4,7 @@
 how the work ends                            then
 ===========================================  ========================================================================
 with a report                                the report is stored and answered
-frozen, held, Okta or OpsHelm out of reach   a report with that outcome
+frozen, held, Okta or OpsHelm out of reach   a report with that outcome; "stopped" where the process is to end
 the caller's mistake (UsageError, NotFound)  raised; the run's row is taken away
 anything else, Ctrl-C too                    raised; the row ends as ``error``
 the process dies                             the next run that applies something ends the row
@@ -15,8 +15,8 @@ A store that is down is raised too, since no row can be written.
 
 import os
 import socket
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import threading
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Protocol
 
@@ -85,6 +85,8 @@ class Frame(Struct, frozen=True, kw_only=True):
     okta: OktaOrg
     clock: Callable[[], datetime]
     lease_ttl: timedelta
+    #: Set: the process is to end, and nothing waits any more.
+    stop: threading.Event
 
     def run(
         self,
@@ -121,7 +123,7 @@ class Frame(Struct, frozen=True, kw_only=True):
 
     def _report(self, run: CurrentRun, work: Callable[[CurrentRun], RunReport]) -> RunReport:
         try:
-            with waits_shown(self.okta, run.progress):
+            with self.okta.run(run.progress.wait):
                 return work(run)
         except (UsageError, NotFound):
             raise
@@ -130,7 +132,8 @@ class Frame(Struct, frozen=True, kw_only=True):
         except HeldBack as error:
             return _ended(run, Outcome.HELD, error.detail)
         except (OktaError, DirectoryUnavailable) as error:
-            return _ended(run, Outcome.INCOMPLETE, f"{error.detail} Nothing was changed after that.")
+            outcome = Outcome.STOPPED if self.stop.is_set() else Outcome.INCOMPLETE
+            return _ended(run, outcome, f"{error.detail} Nothing was changed after that.")
         except StoreError as error:
             if error.soft:
                 raise
@@ -141,7 +144,8 @@ class Frame(Struct, frozen=True, kw_only=True):
             progress.step(f"waiting for {who}")
 
         holder = f"{socket.gethostname()}:{os.getpid()}"
-        return lease.acquire(self.store, lease.RECONCILE, holder, self.lease_ttl, wait=wait, waiting=waiting)
+        patience = lease.Patience(seconds=wait, told=waiting, stop=self.stop)
+        return lease.acquire(self.store, lease.RECONCILE, holder, self.lease_ttl, patience)
 
     def _start(self, request: RunRequest, held: Lease | None, progress: Progress) -> CurrentRun:
         now = self.clock()
@@ -180,17 +184,6 @@ class Frame(Struct, frozen=True, kw_only=True):
             self._finish(report)
         except StoreError:
             return
-
-
-@contextmanager
-def waits_shown(okta: OktaOrg, progress: Progress) -> Iterator[None]:
-    """One allowance of waiting for Okta's limits, and every wait is said."""
-    before, okta.on_wait = okta.on_wait, progress.wait
-    try:
-        with okta.run():
-            yield
-    finally:
-        okta.on_wait = before
 
 
 def _ended(run: CurrentRun, outcome: Outcome, detail: str) -> RunReport:

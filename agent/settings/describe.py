@@ -1,5 +1,6 @@
 """Settings for people: every one with its value and origin, the example file, the table for the docs. Secrets are masked."""
 
+import hashlib
 import re
 import types
 from collections.abc import Iterator
@@ -64,6 +65,15 @@ def describe(loaded: Loaded) -> list[SettingLine]:
             origin = next((o for k, o in loaded.origins.items() if k[0] == name), origin)
         rows.append(_row(name, key, field, value=value, origin=origin))
     return rows
+
+
+def digest(settings: Settings) -> str:
+    """A short name for these settings, the same for the same ones. Secrets have no part in it: it tells nothing of a value."""
+    values = [
+        (name, key, plain(getattr(getattr(settings, name), key) if key else getattr(settings, name)))
+        for name, key, _ in _settings()
+    ]
+    return hashlib.sha256(repr(values).encode()).hexdigest()[:12]
 
 
 def all_settings() -> list[SettingLine]:

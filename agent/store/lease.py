@@ -93,6 +93,19 @@ def look(conn: Connection, fence: int) -> None:
         raise FenceLost("Another agent took over this run's lease while it stood still. It changed nothing more.")
 
 
+class Patience(NamedTuple):
+    """Of whoever wants a lease that another holds. By default none."""
+
+    seconds: float = 0.0
+    #: Told the holder, once.
+    told: Callable[[str], None] | None = None
+    #: Set: the wait ends.
+    stop: threading.Event | None = None
+
+
+NONE = Patience()
+
+
 class _Taken(NamedTuple):
     #: None: it is held by ``holder``.
     fence: int | None
@@ -121,39 +134,31 @@ def _seen(store: Store, name: str) -> _Seen:
     return _watched.setdefault(store, {}).setdefault(name, _Seen())
 
 
-def acquire(
-    store: Store,
-    name: str,
-    holder: str,
-    ttl: timedelta,
-    *,
-    wait: float = 0.0,
-    waiting: Callable[[str], None] | None = None,
-) -> Lease | None:
-    """The lease, or None where another holds it after ``wait`` seconds. ``waiting`` is told the holder, once."""
-    seen = _seen(store, name)
+def acquire(store: Store, name: str, holder: str, ttl: timedelta, patience: Patience = NONE) -> Lease | None:
+    """The lease, or None where another holds it as long as ``patience`` lasts."""
+    seen, stop = _seen(store, name), patience.stop or threading.Event()
 
     def take(conn: Connection) -> _Taken:
         return _take(conn, name, holder, seen, ttl.total_seconds())
 
-    deadline = time.monotonic() + wait
+    deadline = time.monotonic() + patience.seconds
     told = False
     while True:
         taken = store.write(take)
         if taken.fence is not None:
             return Lease(store, name, holder, taken.fence, ttl)
-        if time.monotonic() >= deadline:
+        if stop.is_set() or time.monotonic() >= deadline:
             return None
-        if waiting is not None and not told:
-            waiting(taken.holder)
+        if patience.told is not None and not told:
+            patience.told(taken.holder)
             told = True
-        time.sleep(min(_PAUSE, max(0.01, deadline - time.monotonic())))
+        stop.wait(min(_PAUSE, max(0.01, deadline - time.monotonic())))
 
 
 @contextmanager
-def held(store: Store, name: str, holder: str, ttl: timedelta, *, wait: float = 0.0) -> Iterator[Lease]:
+def held(store: Store, name: str, holder: str, ttl: timedelta) -> Iterator[Lease]:
     """``acquire`` for a ``with`` statement; LeaseHeld where it is held elsewhere."""
-    lease = acquire(store, name, holder, ttl, wait=wait)
+    lease = acquire(store, name, holder, ttl)
     if lease is None:
         raise LeaseHeld(
             f"Another agent is at work ({current_holder(store, name) or 'just done'}). Nothing was changed; try again later."

@@ -131,7 +131,7 @@ def test_a_call_that_stood_still_after_its_last_look_is_refused_where_there_are_
     assert mine is not None
 
     def meanwhile() -> None:
-        other = lease.acquire(world.store, lease.RECONCILE, "other", timedelta(seconds=0.2), wait=5)
+        other = lease.acquire(world.store, lease.RECONCILE, "other", timedelta(seconds=0.2), lease.Patience(seconds=5))
         assert other is not None
         other.release()
         version = f'W/"{len(server.calls)}"'

@@ -5,6 +5,7 @@ a Future; ``directory.concurrency`` bounds the calls.
 """
 
 import math
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import copy_context
@@ -60,12 +61,20 @@ class RemoteDirectory(Backend):
     search_after = None
 
     def __init__(
-        self, store: Store, settings: Settings, *, clock: Callable[[], datetime] = _utc_now, pace: Pace | None = None
+        self,
+        store: Store,
+        settings: Settings,
+        *,
+        clock: Callable[[], datetime] = _utc_now,
+        pace: Pace | None = None,
+        stop: threading.Event | None = None,
     ) -> None:
+        """``stop``: the process is to end, and nothing waits for the remote any more."""
         self.store = store
         remap.require(store, Mapping(settings.mapping))
         self._clock = clock
         self._pace = pace or Pace()
+        self._stop = stop or threading.Event()
         # These two know what is under way, with old settings too.
         self._ledger = Ledger(store, Policy.of(settings), holder=str(uuid4()))
         self._locks = AccountLocks()
@@ -75,8 +84,7 @@ class RemoteDirectory(Backend):
         self._open(settings)
 
     def _open(self, settings: Settings) -> None:
-        self._settings = settings.directory
-        self.transport = Transport(settings.directory, self._pace)
+        self.transport = Transport(settings.directory, self._pace, self._stop)
         #: Calls that may be under way at the same time.
         self.concurrency = threads = settings.directory.concurrency
         self._pages = ThreadPoolExecutor(threads, thread_name_prefix="remote-pages")
@@ -89,16 +97,18 @@ class RemoteDirectory(Backend):
         self._unfinished = Unfinished(self.reader, caller, self._ledger)
         self._writer = Writer(self.reader, caller, self._ledger, self.owners, self._unfinished, self._locks)
         self._waves = Waves(self._writer, self._side_by_side)
+        # Last: what failed above is tried again.
+        self._settings = settings.directory
 
     def renew(self, settings: Settings, by: Signature) -> None:
         """Take changed settings on, such as a new key; what is under way ends with the old ones."""
-        remap.change(self.store, Mapping(settings.mapping), by)
-        self._ledger.policy = Policy.of(settings)
         if settings.directory != self._settings and settings.directory.backend == "scim":
             pools = self._writes, self._pages
             self._open(settings)
             for pool in pools:
                 pool.shutdown(wait=True)
+        remap.change(self.store, Mapping(settings.mapping), by)
+        self._ledger.policy = Policy.of(settings)
 
     def close(self) -> None:
         self._writes.shutdown(wait=True)

@@ -1,8 +1,11 @@
 """Trying a call again: with growing pauses or as long as the remote asks for, and for how long in all. Makes no call itself.
 
-A pause that would outlast the caller's patience is not begun. Each pause that somebody would notice is one line in the log.
+A pause that would outlast the caller's patience is not begun, and none outlasts ``stop``. Each pause that somebody would
+notice is one line in the log.
 """
 
+import random
+import threading
 import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
@@ -12,7 +15,7 @@ from typing import TypeVar
 import stamina
 import structlog
 from msgspec import Struct
-from stamina.instrumentation import RetryDetails, set_on_retry_hooks
+from stamina.instrumentation import set_on_retry_hooks
 
 from agent.directory.remote.deadline import left
 from agent.model.errors import AnswerLost, DirectoryUnavailable
@@ -81,6 +84,7 @@ def patiently(
     first_wait: float,
     is_known: Callable[[], bool],
     with_nonsense: float = PATIENT,
+    stop: threading.Event,
 ) -> _T:
     """``is_known``: whether the remote has answered as a SCIM service yet. ``with_nonsense``: the patience with Unusable."""
     began = time.monotonic()
@@ -97,8 +101,8 @@ def patiently(
             raise failed
         return once()
 
-    def pause(exc: Exception) -> bool | float:
-        if not isinstance(exc, Again):
+    def again(exc: Exception) -> bool | float:
+        if not isinstance(exc, Again) or attempt.num == _ATTEMPTS:
             return False
         limit = min(patience, STRANGER) if exc.strange and not is_known() else patience
         if isinstance(exc.error, Unusable):
@@ -106,23 +110,28 @@ def patiently(
         wait = attempt.next_wait if exc.after is None else exc.after
         if time.monotonic() - began + wait >= limit or wait >= left():
             return False
-        return True if exc.after is None else exc.after
+        if exc.after is None:
+            wait += random.uniform(0.0, first_wait)  # noqa: S311 - so that not all come again at once
+        say = log.warning if wait >= _NOTICED else log.debug
+        say("remote OpsHelm: trying again", problem=exc.problem, attempt=attempt.num + 1, wait_s=round(wait, 1))
+        # Waited here, for the library's own pause has no end: the next try comes at once.
+        return False if pause(stop, wait) else 0.0
 
     attempts = stamina.retry_context(
-        on=pause,
-        attempts=_ATTEMPTS,
-        timeout=None,
-        wait_initial=first_wait,
-        wait_max=_LONGEST_PAUSE,
-        wait_jitter=first_wait,
+        on=again, attempts=_ATTEMPTS, timeout=None, wait_initial=first_wait, wait_max=_LONGEST_PAUSE
     )
     try:
         for attempt in attempts:
             with attempt:
                 return tried()
-    except Again as again:
-        raise again.error from again
+    except Again as last:
+        raise last.error from last
     raise AssertionError("unreachable")
+
+
+def pause(stop: threading.Event, seconds: float) -> bool:
+    """Between two tries. True: the process is to end, and the pause with it."""
+    return stop.wait(seconds)
 
 
 class Lost(AnswerLost):
@@ -137,7 +146,8 @@ class Lost(AnswerLost):
 class Resending:
     """When a write that a read has shown not to be done is sent again: once more; to one that is busy, while patience lasts."""
 
-    def __init__(self, patience: float, *, first_wait: float) -> None:
+    def __init__(self, patience: float, *, first_wait: float, stop: threading.Event) -> None:
+        self._stop = stop
         self._until = time.monotonic() + min(patience, left())
         self._wait = first_wait
         self._others = 0
@@ -149,7 +159,7 @@ class Resending:
         return max(0.0, self._until - time.monotonic())
 
     def again(self, lost: AnswerLost) -> bool:
-        """Waits as long as it takes. False: it isn't sent again."""
+        """Waits as long as it takes. False: it isn't sent again, also because the process is to end."""
         busy = isinstance(lost, Lost) and lost.busy
         wait = (lost.after if isinstance(lost, Lost) else None) or (self._wait if busy else 0.0)
         self._others += not busy
@@ -158,9 +168,8 @@ class Resending:
         say = log.warning if wait >= _NOTICED else log.debug
         self.sent += 1
         say("remote OpsHelm: sending a write again", problem=lost.detail, attempt=self.sent, wait_s=round(wait, 1))
-        time.sleep(wait)
         self._wait = min(_LONGEST_PAUSE, 2 * self._wait)
-        return True
+        return not pause(self._stop, wait)
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
@@ -179,17 +188,5 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
         return None
 
 
-def _say(details: RetryDetails) -> None:
-    again = details.caused_by
-    if isinstance(again, Again):
-        say = log.warning if details.wait_for >= _NOTICED else log.debug
-        say(
-            "remote OpsHelm: trying again",
-            problem=again.problem,
-            attempt=details.retry_num + 1,
-            wait_s=round(details.wait_for, 1),
-        )
-
-
-# In place of the library's own, which logs the whole exception at each try.
-set_on_retry_hooks([_say])
+# The library's own would log the whole exception at each try.
+set_on_retry_hooks([])

@@ -19,7 +19,10 @@ and is in no error and no log line; addresses are not logged either, for a filte
 """
 
 import logging
+import math
 import ssl
+import threading
+import time
 import weakref
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
@@ -54,6 +57,9 @@ SCIM_JSON = "application/scim+json"
 #: A page of 1,000 accounts has about 2 MB.
 MAX_ANSWER = 64 * 1024 * 1024
 _MAX_REDIRECTS = 3
+#: For all calls that end what was begun, once the process is asked to stop; so long may one wait for its turn then.
+LAST_SECONDS = 20.0
+_SHORT_TURN = 1.0
 #: Seconds until somebody has taken the connection.
 _CONNECTING = 10.0
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
@@ -91,13 +97,16 @@ class RemoteAnswer(Struct, frozen=True, kw_only=True):
 class Transport:
     """Thread-safe. Close it."""
 
-    def __init__(self, settings: DirectorySettings, pace: Pace) -> None:
+    def __init__(self, settings: DirectorySettings, pace: Pace, stop: threading.Event | None = None) -> None:
+        """``stop`` ends every pause between two tries, and soon every call."""
         assert settings.base_url is not None
         assert settings.api_key is not None
         self.base_url = settings.base_url.rstrip("/")
         self.host = urlsplit(self.base_url).netloc.rpartition("@")[2]
         self.seconds = settings.timeout.total_seconds()
-        self.budget = CallBudget(settings.max_per_second)
+        self._stop = stop or threading.Event()
+        self._last = math.inf
+        self.budget = CallBudget(settings.max_per_second, sleep=self._turn)
         self.pace = pace
         #: When the remote's certificate ends; None without TLS or before the first call.
         self.certificate_ends: datetime | None = None
@@ -156,7 +165,7 @@ class Transport:
             headers["If-Match"] = if_match
 
         def once() -> RemoteAnswer:
-            self.budget.wait()
+            self._wait_for_turn()
             if last_look is not None:
                 last_look()
             answer, after = self._exchange(method, path, content=content, headers=headers, writes=True)
@@ -171,7 +180,7 @@ class Transport:
         return self._patiently(once, patience)
 
     def resending(self, patience: float) -> Resending:
-        return Resending(min(patience, self.most_patience), first_wait=self.pace.first_wait)
+        return Resending(min(patience, self.most_patience), first_wait=self.pace.first_wait, stop=self._stop)
 
     def _patiently(
         self, once: Callable[[], RemoteAnswer], patience: float, with_nonsense: float = PATIENT
@@ -182,13 +191,37 @@ class Transport:
             first_wait=self.pace.first_wait,
             is_known=lambda: self._known,
             with_nonsense=with_nonsense,
+            stop=self._stop,
+        )
+
+    # The end of the process
+
+    def _turn(self, seconds: float) -> bool:
+        if seconds <= _SHORT_TURN:
+            time.sleep(seconds)
+            return False
+        return self._stop.wait(seconds)
+
+    def _wait_for_turn(self) -> None:
+        if not self.budget.wait():
+            raise self._stopped()
+
+    def _left(self) -> float:
+        """Seconds that calls still have; infinite until the process is asked to stop."""
+        if self._last == math.inf and self._stop.is_set():
+            self._last = time.monotonic() + LAST_SECONDS
+        return self._last - time.monotonic()
+
+    def _stopped(self) -> DirectoryUnavailable:
+        return DirectoryUnavailable(
+            f"The agent was asked to stop; this call to the remote OpsHelm at {self.host} was not sent any more. {_LATER}"
         )
 
     # One try
 
     def _read_once(self, path: str, params: Mapping[str, str | int] | None) -> RemoteAnswer:
         for _ in range(_MAX_REDIRECTS):
-            self.budget.wait()
+            self._wait_for_turn()
             answer, after = self._exchange("GET", path, params=params)
             if answer.status not in _REDIRECTS:
                 break
@@ -226,7 +259,10 @@ class Transport:
     ) -> tuple[RemoteAnswer, float | None]:
         """The answer and its Retry-After. Of a redirect, ``content`` is where it leads."""
         url = self._url(path)
-        seconds = min(self.seconds, deadline.left() - (deadline.READING_BACK if writes else 0.0))
+        left = self._left()
+        if left <= 0:
+            raise self._stopped()
+        seconds = min(self.seconds, left, deadline.left() - (deadline.READING_BACK if writes else 0.0))
         if seconds <= 0:
             raise self._overdue()
         connecting = min(_CONNECTING, seconds)

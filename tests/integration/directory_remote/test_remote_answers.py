@@ -82,7 +82,7 @@ def busy(times: int, method: str, **headers: str) -> Hook:
 @pytest.fixture
 def slept(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     pauses: list[float] = []
-    monkeypatch.setattr("agent.directory.remote.patience.time.sleep", pauses.append)
+    monkeypatch.setattr("agent.directory.remote.patience.pause", lambda _stop, seconds: pauses.append(seconds))
     return pauses
 
 

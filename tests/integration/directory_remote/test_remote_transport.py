@@ -34,9 +34,11 @@ from support.sloppy import KEY, Reply, Sloppy, sloppy_server
 
 
 @contextmanager
-def transport(url: str, pace: Pace = QUICK, **settings: object) -> Iterator[Transport]:
+def transport(
+    url: str, pace: Pace = QUICK, stop: threading.Event | None = None, **settings: object
+) -> Iterator[Transport]:
     values = {"backend": "scim", "base_url": url, "api_key": KEY, "max_per_second": 100_000.0}
-    made = Transport(DirectorySettings(**(values | settings)), pace)
+    made = Transport(DirectorySettings(**(values | settings)), pace, stop)
     try:
         yield made
     finally:
@@ -112,7 +114,7 @@ def test_retry_after_is_kept(sloppy: Sloppy, date: bool, monkeypatch: pytest.Mon
     sloppy.scripted = times(1, Reply(429, **headers))
     slept: list[float] = []
     with transport(sloppy.url) as calls:
-        monkeypatch.setattr(time, "sleep", slept.append)
+        monkeypatch.setattr("agent.directory.remote.patience.pause", lambda _stop, seconds: slept.append(seconds))
         assert calls.read("/ServiceProviderConfig").ok
     assert slept == [7.0]
 
@@ -167,10 +169,10 @@ class Slept:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.pauses: list[float] = []
         self.now = time.monotonic()
-        monkeypatch.setattr(time, "sleep", self._sleep)
+        monkeypatch.setattr("agent.directory.remote.patience.pause", self._pause)
         monkeypatch.setattr(time, "monotonic", lambda: self.now)
 
-    def _sleep(self, seconds: float) -> None:
+    def _pause(self, _stop: threading.Event, seconds: float) -> None:
         self.pauses.append(seconds)
         self.now += seconds
 
@@ -194,6 +196,20 @@ def test_what_has_never_answered_is_given_up_sooner_than_what_has(
         with pytest.raises(DirectoryUnavailable):
             calls.read("/ServiceProviderConfig", patience=100)
         assert STRANGER < sum(slept.pauses) < 100
+
+
+@pytest.mark.parametrize("write", [False, True], ids=["a read", "a write"])
+def test_a_pause_that_the_remote_asks_for_ends_when_the_process_is_asked_to_stop(sloppy: Sloppy, write: bool) -> None:
+    stop = threading.Event()
+
+    def busy(*_: object) -> Reply:
+        threading.Timer(0.1, stop.set).start()
+        return Reply(429, **{"Retry-After": "100"})
+
+    sloppy.scripted = busy
+    with transport(sloppy.url, stop=stop) as calls, pytest.raises(DirectoryUnavailable, match="asks to wait"):
+        calls.write("POST", "/Users", {}) if write else calls.read("/Users")
+    assert len(sloppy.calls) == 1
 
 
 def test_a_pause_that_lasts_is_one_line_in_the_log(sloppy: Sloppy, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -48,8 +48,8 @@ def test_a_long_listing_slows_down_before_the_429(server, connect, waits, limit)
     okta = Metered(server, waits, limit=limit, pages=120)
     org = connect()
     told = []
-    org.on_wait = lambda seconds, bucket: told.append((seconds, bucket))
-    assert read(org) == 120
+    with org.run(lambda seconds, bucket: told.append((seconds, bucket))):
+        assert read(org) == 120
     assert okta.refused == 0
     assert {bucket for _, bucket in told} == {"apps"}
     assert sum(seconds for seconds, _ in told) == sum(waits) > 60

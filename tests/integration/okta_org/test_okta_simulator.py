@@ -167,7 +167,7 @@ def test_it_slows_down_before_the_429_of_an_org_that_enforces_its_limit(reach):
     with SimulatedOrg.start(users=7, seed=3, rate_limit=6, rate_window=1.0) as limited:
         org = reach(limited)
         waited = []
-        org.on_wait = lambda seconds, bucket: waited.append(bucket)
-        assert sum(len(page) for page in org.app_user_pages(1)) == 7
+        with org.run(lambda seconds, bucket: waited.append(bucket)):
+            assert sum(len(page) for page in org.app_user_pages(1)) == 7
     assert org.budget()["apps"].refused == 0
     assert set(waited) == {"apps"}

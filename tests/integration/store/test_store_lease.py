@@ -16,7 +16,7 @@ LONG = timedelta(minutes=10)
 
 
 class Clock:
-    """A monotonic clock that a test moves; sleeping moves it."""
+    """A monotonic clock that a test moves; waiting for a stop that doesn't come moves it."""
 
     def __init__(self) -> None:
         self.now = 1000.0
@@ -24,8 +24,12 @@ class Clock:
     def monotonic(self) -> float:
         return self.now
 
-    def sleep(self, seconds: float) -> None:
+    def is_set(self) -> bool:
+        return False
+
+    def wait(self, seconds: float) -> bool:
         self.now += seconds
+        return False
 
 
 @pytest.fixture
@@ -35,8 +39,8 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return clock
 
 
-def acquire(store: Store, holder: str, *, ttl: timedelta = LONG, wait: float = 0.0, **more) -> lease.Lease | None:
-    return lease.acquire(store, "reconcile", holder, ttl, wait=wait, **more)
+def acquire(store: Store, holder: str, *, ttl: timedelta = LONG, **patience) -> lease.Lease | None:
+    return lease.acquire(store, "reconcile", holder, ttl, lease.Patience(**patience))
 
 
 def test_one_holder_at_a_time(store: Store) -> None:
@@ -68,7 +72,7 @@ def test_held_says_who_holds_it(store: Store) -> None:
 def test_a_heartbeat_that_stands_still_is_taken_over(store: Store, clock: Clock) -> None:
     frozen = acquire(store, "a")
     assert frozen is not None
-    taken = acquire(store, "b", wait=LONG.total_seconds() + 5)
+    taken = acquire(store, "b", seconds=LONG.total_seconds() + 5, stop=clock)
     assert taken is not None
     with pytest.raises(FenceLost):
         frozen.heartbeat()
@@ -84,12 +88,12 @@ def test_a_heartbeat_that_moves_keeps_it(store: Store, clock: Clock, monkeypatch
     alive = acquire(store, "a")
     assert alive is not None
 
-    def sleep(seconds: float) -> None:
+    def wait(seconds: float) -> None:
         clock.now += seconds * 100
         alive.heartbeat()
 
-    monkeypatch.setattr(clock, "sleep", sleep)
-    assert acquire(store, "b", wait=3 * LONG.total_seconds()) is None
+    monkeypatch.setattr(clock, "wait", wait)
+    assert acquire(store, "b", seconds=3 * LONG.total_seconds(), stop=clock) is None
     alive.release()
 
 
@@ -101,16 +105,23 @@ def test_waiting_is_said_once_and_ends_when_it_is_free(
     told: list[str] = []
     pauses = iter([False, False, True])
 
-    def sleep(seconds: float) -> None:
+    def wait(seconds: float) -> None:
         clock.now += seconds
         if next(pauses):
             first.release()
 
-    monkeypatch.setattr(clock, "sleep", sleep)
-    second = acquire(store, "b", wait=60, waiting=told.append)
+    monkeypatch.setattr(clock, "wait", wait)
+    second = acquire(store, "b", seconds=60, told=told.append, stop=clock)
     assert second is not None
     assert told == ["a"]
     second.release()
+
+
+def test_a_wait_for_it_ends_when_the_process_is_asked_to_stop(store: Store) -> None:
+    first, stop = acquire(store, "a"), threading.Event()
+    assert first is not None
+    assert acquire(store, "b", seconds=3600, told=lambda _who: stop.set(), stop=stop) is None
+    first.release()
 
 
 def test_the_heartbeat_goes_by_itself(store: Store) -> None:

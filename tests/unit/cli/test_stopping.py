@@ -11,7 +11,7 @@ def test_the_first_sigterm_asks_and_the_next_is_the_process_s_own() -> None:
     stop, ended = threading.Event(), []
     outside = signal.signal(signal.SIGTERM, lambda *_: ended.append("killed"))
     try:
-        with asked_to_stop(stop):
+        with asked_to_stop(stop.set):
             os.kill(os.getpid(), signal.SIGTERM)
             assert (stop.is_set(), ended) == (True, [])
             os.kill(os.getpid(), signal.SIGTERM)

@@ -34,7 +34,9 @@ def _plain_logs() -> Iterator[None]:
 
 def test_calls_without_an_answer_are_read_back_at_the_start_without_okta_too(tmp_path: Path) -> None:
     directory, store = RemoteReads(), Store.open(DatabaseSettings(url=f"sqlite:///{tmp_path}/agent.db"))
-    agent = SimpleNamespace(store=store, settings=Settings(), directory=directory, reconciler=None)
+    agent = SimpleNamespace(
+        store=store, settings=Settings(), directory=directory, reconciler=None, stopping=False, ask_to_stop=lambda: None
+    )
     clock = Clock(agent, None)
     clock.start()
     try:

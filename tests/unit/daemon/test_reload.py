@@ -34,7 +34,34 @@ def test_a_change_is_taken_on_once(reload: Reload, file: Path) -> None:
     changed = reload.changed()
     assert changed is not None
     assert changed.guard.push_floor == 7
+    reload.took(changed)
     assert reload.changed() is None
+
+
+def test_what_could_not_be_taken_on_comes_again_until_it_holds(reload: Reload, file: Path) -> None:
+    before = reload.in_force
+    file.write_text("[guard]\npush_floor = 7\n")
+    assert reload.secrets().guard.push_floor == 7, "Okta said 401 just now"
+    first = reload.changed()
+    assert first is not None
+    assert reload.changed() == first, "it failed half-way"
+    assert reload.in_force == before
+    with capture_logs() as lines:
+        reload.took(first)
+    assert reload.in_force != before
+    assert (lines[0]["sections"], lines[0]["in_force"]) == (["guard"], reload.in_force)
+    assert reload.changed() is None
+
+
+def test_the_digest_of_the_settings_tells_nothing_of_a_secret(reload: Reload, file: Path) -> None:
+    digests = set()
+    for token in ("one", "two"):
+        file.write_text(f'[okta]\norg_url = "https://example.okta.com"\napp_id = "0oa1"\napi_token = "{token}"\n')
+        changed = reload.changed()
+        assert changed is not None
+        reload.took(changed)
+        digests.add(reload.in_force)
+    assert len(digests) == 1
 
 
 def test_wrong_settings_are_reported_once_and_change_nothing(reload: Reload, file: Path) -> None:
@@ -69,8 +96,9 @@ def test_another_backend_needs_a_restart_and_is_not_taken_on(reload: Reload, fil
     file.write_text('[directory]\nbackend = "scim"\nbase_url = "https://x.example.com"\napi_key = "k"\npage_size = 7\n')
     with capture_logs() as lines:
         changed = reload.changed()
+        assert changed is not None
+        reload.took(changed)
         assert reload.changed() is None
-    assert changed is not None
     assert (changed.directory.backend, changed.directory.page_size) == ("sql", 7)
     assert lines[0]["sections"] == ["directory.backend"]
 

@@ -76,7 +76,7 @@ def fetch(wire, call=READ, *, retries=5, max_wait=900.0, credentials=None, waits
 
     async def go():
         now = lambda: sum(waits)  # noqa: E731 - time passes by waiting alone
-        limits = RateLimits(0.8, clock=now, wall=now, sleep=waits.sleep, jitter=lambda: 0.5, on_wait=lambda s, b: None)
+        limits = RateLimits(0.8, clock=now, wall=now, sleep=waits.sleep, jitter=lambda: 0.5)
         caller = OktaCaller(wire, limits, max_retries=retries, credentials=credentials)
         allowance = CallAllowance(max_wait)
         found = await asyncio.gather(*(caller.fetch(call, allowance) for _ in range(times)), return_exceptions=True)

@@ -36,14 +36,7 @@ class Time:
 
 
 def limits(time: Time, share: float = 0.8, jitter: float = 0.0) -> RateLimits:
-    return RateLimits(
-        share,
-        clock=time.clock,
-        wall=time.wall,
-        sleep=time.sleep,
-        jitter=lambda: jitter,
-        on_wait=lambda seconds, bucket: time.waits.append((seconds, bucket)),
-    )
+    return RateLimits(share, clock=time.clock, wall=time.wall, sleep=time.sleep, jitter=lambda: jitter)
 
 
 class Okta:
@@ -78,8 +71,8 @@ async def call(budget: RateLimits, okta: Okta, allowance: CallAllowance, bucket:
     budget.leave(bucket, okta.call())
 
 
-def forever() -> CallAllowance:
-    return CallAllowance(math.inf)
+def forever(time: Time) -> CallAllowance:
+    return CallAllowance(math.inf, lambda seconds, bucket: time.waits.append((seconds, bucket)))
 
 
 @pytest.mark.parametrize("ahead", [0.0, 3600.0, -3600.0])
@@ -89,7 +82,7 @@ def test_it_slows_down_before_the_429_whatever_the_clocks_say(ahead):
 
     async def sweep() -> None:
         for _ in range(200):
-            await call(budget, okta, forever())
+            await call(budget, okta, forever(time))
 
     asyncio.run(sweep())
     assert okta.refused == 0
@@ -109,7 +102,7 @@ def test_alone_and_concurrent_it_never_meets_a_429(limit, share, workers, jitter
     async def work() -> None:
         while todo:
             todo.pop()
-            await call(budget, okta, forever())
+            await call(budget, okta, forever(time))
 
     async def sweep() -> None:
         await asyncio.gather(*(work() for _ in range(workers)))
@@ -124,13 +117,13 @@ def test_what_others_use_is_seen_and_left_to_them():
     okta, budget = Okta(time, 50), limits(time)
 
     async def sweep() -> None:
-        await call(budget, okta, forever())
+        await call(budget, okta, forever(time))
         okta.windows[-1] += 44  # somebody else
-        await call(budget, okta, forever())  # says that 4 are left
+        await call(budget, okta, forever(time))  # says that 4 are left
         for _ in range(3):
-            await call(budget, okta, forever())
+            await call(budget, okta, forever(time))
         assert time.waits == []
-        await call(budget, okta, forever())
+        await call(budget, okta, forever(time))
 
     asyncio.run(sweep())
     assert okta.refused == 0
@@ -142,8 +135,8 @@ def test_buckets_do_not_wait_for_each_other():
     okta, budget = Okta(time, 1), limits(time)
 
     async def two() -> None:
-        await call(budget, okta, forever(), "apps")
-        await budget.enter("users", forever())
+        await call(budget, okta, forever(time), "apps")
+        await budget.enter("users", forever(time))
         budget.leave("users", None)
 
     asyncio.run(two())
@@ -156,7 +149,7 @@ def test_nothing_being_known_the_first_call_goes_alone():
     started: list[int] = []
 
     async def one(number: int) -> None:
-        await budget.enter("apps", forever())
+        await budget.enter("apps", forever(time))
         started.append(number)
 
     async def three() -> None:
@@ -176,8 +169,8 @@ def test_a_call_that_died_lets_the_next_one_go():
     budget = limits(time)
 
     async def two() -> None:
-        await budget.enter("apps", forever())
-        second = asyncio.ensure_future(budget.enter("apps", forever()))
+        await budget.enter("apps", forever(time))
+        second = asyncio.ensure_future(budget.enter("apps", forever(time)))
         await asyncio.sleep(0)
         budget.leave("apps", None)
         await asyncio.wait_for(second, 5)
@@ -191,7 +184,7 @@ def test_a_limit_of_one_call_is_no_deadlock():
 
     async def sweep() -> None:
         for _ in range(4):
-            await call(budget, okta, forever())
+            await call(budget, okta, forever(time))
 
     asyncio.run(sweep())
     assert okta.windows == [1, 1, 1, 1]
@@ -202,11 +195,11 @@ def test_a_late_answer_of_the_window_before_changes_nothing():
     okta, budget = Okta(time, 50), limits(time)
 
     async def sweep() -> None:
-        await call(budget, okta, forever())
-        await budget.enter("apps", forever())
+        await call(budget, okta, forever(time))
+        await budget.enter("apps", forever(time))
         old = okta.headers(0)
         time.now = 61.0
-        await call(budget, okta, forever())
+        await call(budget, okta, forever(time))
         before = budget.snapshot()["apps"].remaining
         budget.leave("apps", old)
         assert budget.snapshot()["apps"].remaining == before == 49
@@ -225,15 +218,15 @@ def test_limit_and_remaining_of_zero_mean_too_many_at_once_and_say_nothing_of_th
     }
 
     async def sweep() -> None:
-        await call(budget, okta, forever())
+        await call(budget, okta, forever(time))
         known = budget.snapshot()["apps"]
-        await budget.enter("apps", forever())
+        await budget.enter("apps", forever(time))
         budget.leave("apps", concurrency)
         budget.refuse("apps", concurrency)
         after = budget.snapshot()["apps"]
         assert (after.limit, after.remaining, after.reset) == (known.limit, known.remaining, known.reset)
-        await budget.back_off("apps", 1, forever(), whole_bucket=True, headers=concurrency)
-        await call(budget, okta, forever())
+        await budget.back_off("apps", 1, forever(time), whole_bucket=True, headers=concurrency)
+        await call(budget, okta, forever(time))
 
     asyncio.run(sweep())
     assert sum(seconds for seconds, _ in time.waits) <= 2  # a short back-off, not till that reset
@@ -244,9 +237,9 @@ def test_a_429_stops_the_whole_bucket_until_the_reset():
     okta, budget = Okta(time, 50), limits(time)
 
     async def sweep() -> None:
-        await call(budget, okta, forever())
+        await call(budget, okta, forever(time))
         budget.refuse("apps", okta.headers(0))
-        await asyncio.gather(*(call(budget, okta, forever()) for _ in range(5)))
+        await asyncio.gather(*(call(budget, okta, forever(time)) for _ in range(5)))
 
     asyncio.run(sweep())
     assert time.waits == [(61.0, "apps")]  # one waits for all
@@ -295,6 +288,28 @@ def test_the_clock_skew_is_oktas_clock_less_mine():
     time = Time(ahead=90.0)
     okta, budget = Okta(time, 50), limits(time)
     assert budget.skew is None
-    asyncio.run(call(budget, okta, forever()))
+    asyncio.run(call(budget, okta, forever(time)))
     assert budget.skew is not None
     assert abs(budget.skew - 90.0) <= 1.0
+
+
+def test_asked_to_stop_nobody_waits_for_a_limit_any_more():
+    async def go():
+        time = Time()
+        never = asyncio.Event()
+        budget = RateLimits(0.8, clock=time.clock, wall=time.wall, sleep=lambda _s: never.wait(), jitter=lambda: 0.0)
+        okta = Okta(time, 1)
+        await call(budget, okta, forever(time))
+        waiting = [asyncio.ensure_future(call(budget, okta, forever(time))) for _ in range(3)]
+        pausing = asyncio.ensure_future(budget.back_off("users", 1, forever(time), whole_bucket=False, headers={}))
+        for _ in range(10):  # each gets as far as it can
+            await asyncio.sleep(0)
+        budget.end()
+        ended = await asyncio.gather(*waiting, return_exceptions=True)
+        assert [type(error) for error in ended] == [OktaThrottled] * 3
+        assert "asked to stop" in ended[0].detail
+        assert await pausing is False
+        with pytest.raises(OktaThrottled, match="asked to stop"):
+            await call(budget, okta, forever(time))
+
+    asyncio.run(go())
