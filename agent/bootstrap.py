@@ -111,13 +111,13 @@ class Agent:
 
         return build(self.directory, self.store, self.settings, hooks=Hooks(self.store, lambda: self.settings, queued))
 
-    def system_log(self) -> "SystemLogReader | None":
-        """What polls Okta's events; None without [okta]."""
+    def system_log(self, on_wait: Callable[[float, str], None]) -> "SystemLogReader | None":
+        """What polls Okta's events; None without [okta]. ``on_wait`` is told of waits for Okta's limits."""
         if self.okta is None:
             return None
         from agent.reconcile.system_log import SystemLogReader
 
-        return SystemLogReader(self.store, self.okta, self.settings, clock, self._stop.is_set)
+        return SystemLogReader(self.store, self.okta, self.settings, clock, self._stop.is_set, on_wait)
 
     def renew(self, settings: Settings) -> None:
         """Take changed settings on, all of them or none: what may fail comes first. Requests under way keep the old ones.

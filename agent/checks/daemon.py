@@ -1,22 +1,41 @@
 """Does the daemon answer on its two ports? Loopback requests to the addresses of the settings, nothing else."""
 
 import http.client
+import json
 from collections.abc import Iterator
 
 from agent.checks.check import Check, fail, ok, warn
-from agent.settings import ServerSettings
+from agent.settings import ServerSettings, Settings
+from agent.settings.describe import digest
 
 _TIMEOUT = 5.0
 
 
 def health(server: ServerSettings) -> Check:
     """For container health checks: ready to take pushes, or not."""
-    status = _status(server.admin_host, server.admin_port, "/readyz")
+    status, said = _asked(server.admin_host, server.admin_port, "/readyz")
     if status == 200:
         return ok("health", "ready")
     if status is None:
         return fail("health", "the admin port does not answer", "opshelm-agent serve, and look at its log")
+    still = _words(said.get("loops"))
+    if still:
+        return fail("health", f"these loops stand still: {still}", "look at the log; restarting the agent does no harm")
     return fail("health", f"not ready (HTTP {status})", "look at the log: the database can't be read")
+
+
+def in_force(settings: Settings) -> Iterator[Check]:
+    """Whether the daemon works with the settings that this command has read; nothing where no daemon answers."""
+    _, said = _asked(settings.server.admin_host, settings.server.admin_port, "/readyz")
+    theirs, mine = said.get("settings"), digest(settings)
+    if theirs == mine:
+        yield ok("settings in force", f"the daemon works with these ({mine}) since {said.get('since')}")
+    elif theirs is not None:
+        yield warn(
+            "settings in force",
+            f"the daemon works with others ({theirs}) since {said.get('since')}, not with these ({mine})",
+            "look at its log: a section that needs a restart, a wrong value, or another file or environment",
+        )
 
 
 def checks(server: ServerSettings) -> Iterator[Check]:
@@ -32,13 +51,28 @@ def checks(server: ServerSettings) -> Iterator[Check]:
 
 
 def _status(host: str, port: int, path: str) -> int | None:
+    return _asked(host, port, path)[0]
+
+
+def _words(value: object) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, list) else ""
+
+
+def _asked(host: str, port: int, path: str) -> tuple[int | None, dict[str, object]]:
+    """The status, and the JSON object that came with it."""
     if host in ("", "0.0.0.0", "::"):  # noqa: S104 - compared, not bound
         host = "127.0.0.1"
     connection = http.client.HTTPConnection(host, port, timeout=_TIMEOUT)
     try:
         connection.request("GET", path)
-        return connection.getresponse().status
+        answer = connection.getresponse()
+        body = answer.read()
     except (OSError, http.client.HTTPException):
-        return None
+        return None, {}
     finally:
         connection.close()
+    try:
+        said = json.loads(body)
+    except ValueError:
+        said = None
+    return answer.status, said if isinstance(said, dict) else {}

@@ -93,6 +93,7 @@ class _Look:
                 yield from self._remote(store)
                 with store.read() as conn:
                     row = account.get(conn)
+                yield from daemon.in_force(settings)
                 receiver = list(daemon.checks(settings.server))
                 up = any(line.state is CheckState.OK for line in receiver)
                 yield from receiver

@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from socket import socket
 from typing import TYPE_CHECKING
 
 import click
@@ -17,6 +16,7 @@ import click
 from agent.bootstrap import Agent, open_agent
 from agent.cli.render import painted
 from agent.daemon import Service, address
+from agent.daemon.reload import Reload
 from agent.daemon.web import listen
 from agent.model.errors import AgentError
 from agent.settings import load
@@ -84,14 +84,17 @@ def open_stage(*, people: int, seed: int, port: int, admin_port: int, say: Narra
             say(f"A simulated Okta org with {people} people in it: {org.url}")
             config = Path(folder) / "agent.toml"
             config.write_text(_settings(org, folder, address(public), address(admin)), encoding="utf-8")
-            with open_agent(load(config).settings, make=True) as agent, _running(agent, public, admin) as service:
+            loaded = load(config)
+            with (
+                open_agent(loaded.settings, make=True) as agent,
+                _running(Service(agent, public, admin, Reload(loaded, str(config)))) as service,
+            ):
                 say(f"The agent's SCIM receiver: {service.address}/scim/v2")
                 yield Stage(org, agent, service, config)
 
 
 @contextmanager
-def _running(agent: Agent, public: socket, admin: socket) -> Iterator[Service]:
-    service = Service(agent, public, admin)
+def _running(service: Service) -> Iterator[Service]:
     thread = threading.Thread(target=lambda: service.run(clock=False, signals=False), name="daemon")
     thread.start()
     service.started.wait()

@@ -99,7 +99,7 @@ def approve(invocation: Invocation, logins: tuple[str, ...], code: str | None, r
     with open_agent(invocation.settings) as agent:
         chosen = _chosen(agent.store, logins, code)
         reconciler = agent.need_reconciler()
-        with TerminalProgress() as progress, asked_to_stop(reconciler.stop):
+        with TerminalProgress() as progress, asked_to_stop(agent.ask_to_stop):
             report = reconciler.approve_holds(chosen, signature(reason), progress=progress)
         return answer_run(invocation, report, dry=False, detailed=True)
 

@@ -42,7 +42,7 @@ def with_ports(settings: Settings, public: socket.socket, admin: socket.socket) 
 class Service:
     """One running daemon. ``run`` blocks; ``stop`` may be called from any thread."""
 
-    def __init__(self, agent: Agent, public: socket.socket, admin: socket.socket, reload: Reload | None = None) -> None:
+    def __init__(self, agent: Agent, public: socket.socket, admin: socket.socket, reload: Reload) -> None:
         from agent.dashboard.app import build as build_admin
         from agent.dashboard.metrics import OktaCollector
 
@@ -54,7 +54,7 @@ class Service:
         self.clock = Clock(agent, reload)
         proxies = agent.settings.server.trusted_proxies
         collector = OktaCollector(lambda: None if agent.okta is None else agent.okta.budget())
-        pages = build_admin(agent.store, agent.settings, self.address, (collector,))
+        pages = build_admin(agent.store, agent.settings, self.address, self.clock, (collector,))
         self._web = WebServers(Web(agent.receiver(self.clock.wake), public, proxies), Web(pages, admin))
         self._loop: asyncio.AbstractEventLoop | None = None
         agent.store.on_fatal = self._fatal

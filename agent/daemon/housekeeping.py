@@ -4,6 +4,7 @@ Every agent on a database does this; sealing is guarded by its own lease, and ra
 """
 
 import socket
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from os import getpid
@@ -35,14 +36,21 @@ def _utc_now() -> datetime:
 
 class Housekeeping:
     def __init__(
-        self, store: "Store", settings: Callable[[], Settings], clock: Callable[[], datetime] = _utc_now
+        self,
+        store: "Store",
+        settings: Callable[[], Settings],
+        clock: Callable[[], datetime] = _utc_now,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
+        """``clock`` dates what is written; what is waited for goes by ``monotonic``, which nobody sets."""
         self._store = store
         self._settings = settings
         self._clock = clock
-        self._since = clock()
-        #: When retention last ran; soon after the start for the first time.
-        self._kept = self._since
+        self._monotonic = monotonic
+        #: When retention last ran; an hour after the start for the first time.
+        self._kept = monotonic()
+        #: The last good sweep, and since when it is the last one that this process knows of.
+        self._good: tuple[datetime | None, float] = (None, self._kept)
         #: Alarms that this process has said already.
         self._said: set[int] = set()
 
@@ -50,8 +58,8 @@ class Housekeeping:
         now = self._clock()
         self._seal(now)
         self._store.write(lambda conn: self._watch(conn, now))
-        if now - self._kept >= _RETENTION_EVERY:
-            self._kept = now
+        if self._monotonic() - self._kept >= _RETENTION_EVERY.total_seconds():
+            self._kept = self._monotonic()
             gone = retention.keep_within(self._store, self._settings().retention, now)
             if gone:
                 _log.info("journal blocks exported and deleted", blocks=gone)
@@ -103,7 +111,9 @@ class Housekeeping:
         if every is None or not settings.okta.configured:
             return
         last = account.get(conn).last_good_sweep
-        if now - max(last or self._since, self._since) > _MISSED * every:
+        if last != self._good[0]:
+            self._good = (last, self._monotonic())
+        if self._monotonic() - self._good[1] > _MISSED * every.total_seconds():
             detail = "No good sweep for three intervals; drift is not repaired. See: opshelm-agent runs list"
             alarms.raise_alarm(conn, "sweep_overdue", "sweep", detail, now)
         elif last is not None:

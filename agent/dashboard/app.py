@@ -14,7 +14,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from agent.dashboard import page, status
-from agent.dashboard.metrics import StatusCollector
+from agent.dashboard.metrics import Daemon, DaemonCollector, StatusCollector
 from agent.model.errors import AgentError
 from agent.settings import Settings
 from agent.store import keys
@@ -31,10 +31,12 @@ _HEADERS = {
 }
 
 
-def build(store: "Store", settings: Settings, receiver: str, collectors: tuple[Any, ...] = ()) -> Starlette:
+def build(
+    store: "Store", settings: Settings, receiver: str, daemon: Daemon, collectors: tuple[Any, ...] = ()
+) -> Starlette:
     """``receiver`` is shown as the receiver's address; ``collectors`` are further sources of metrics."""
-    admin = Admin(store, settings, receiver)
-    for collector in (StatusCollector(admin.status), *collectors):
+    admin = Admin(store, settings, receiver, daemon)
+    for collector in (StatusCollector(admin.status), DaemonCollector(daemon), *collectors):
         admin.registry.register(collector)
     routes = [Route("/metrics", admin.metrics), Route("/healthz", admin.alive), Route("/readyz", admin.ready)]
     if settings.dashboard.enabled:
@@ -45,7 +47,8 @@ def build(store: "Store", settings: Settings, receiver: str, collectors: tuple[A
 class Admin:
     """Handlers. Those that read the database are plain functions: the framework runs them in its threads."""
 
-    def __init__(self, store: "Store", settings: Settings, receiver: str) -> None:
+    def __init__(self, store: "Store", settings: Settings, receiver: str, daemon: Daemon) -> None:
+        self._daemon = daemon
         self._store = store
         self._settings = settings
         self._receiver = settings.server.public_url or receiver
@@ -80,9 +83,17 @@ class Admin:
         return JSONResponse({"status": "ok"}, headers=_HEADERS)
 
     def ready(self, _request: Request) -> Response:
-        """The database answers and has the schema of this program. Okta being down is no reason to take no pushes."""
-        ready = self.status() is not None
-        return JSONResponse({"status": "ok" if ready else "unavailable"}, 200 if ready else 503, _HEADERS)
+        """The database answers and has the schema of this program, and no loop of the daemon stands still.
+
+        Okta being down is no reason to take no pushes.
+        """
+        overdue = sorted(self._daemon.overdue())
+        said = {"settings": self._daemon.in_force(), "since": f"{self._daemon.since():%Y-%m-%dT%H:%M:%SZ}"}
+        if self.status() is None:
+            return JSONResponse({"status": "unavailable", **said}, 503, _HEADERS)
+        if overdue:
+            return JSONResponse({"status": "overdue", "loops": overdue, **said}, 503, _HEADERS)
+        return JSONResponse({"status": "ok", **said}, headers=_HEADERS)
 
     def _may_read_metrics(self, request: Request) -> bool:
         if request.client and _loopback(request.client.host):

@@ -1,6 +1,7 @@
 """Prometheus metrics that are read from the store when they are asked for. No names, ids or addresses in labels."""
 
 from collections.abc import Callable, Iterator, Mapping
+from datetime import datetime
 from typing import Protocol
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -24,6 +25,49 @@ class OktaBudget(Protocol):
     def waited(self) -> float: ...
     @property
     def refused(self) -> int: ...
+
+
+class Daemon(Protocol):
+    """The process that serves this, as it tells about itself. Nothing here waits for a loop or for the database."""
+
+    def ages(self) -> Mapping[str, float]:
+        """Seconds since each loop last showed life."""
+
+    def overdue(self) -> Mapping[str, float]:
+        """Loops that stand still, and since how many seconds."""
+
+    def in_force(self) -> str:
+        """A digest of the settings that it works with."""
+
+    def since(self) -> datetime:
+        """Since when."""
+
+
+class DaemonCollector(Collector):
+    """Whether the loops tick, and which settings are in force."""
+
+    def __init__(self, daemon: Daemon) -> None:
+        self._daemon = daemon
+
+    def describe(self) -> Iterator[Metric]:
+        return iter(())
+
+    def collect(self) -> Iterator[Metric]:
+        ages = GaugeMetricFamily(
+            f"{_PREFIX}loop_last_tick_seconds", "Since the loop last showed life.", labels=["loop"]
+        )
+        for loop, age in sorted(self._daemon.ages().items()):
+            ages.add_metric([loop], age)
+        overdue = GaugeMetricFamily(f"{_PREFIX}loop_overdue", "1 where the loop stands still.", labels=["loop"])
+        for loop in sorted(self._daemon.overdue()):
+            overdue.add_metric([loop], 1)
+        settings = GaugeMetricFamily(
+            f"{_PREFIX}settings_since_timestamp_seconds",
+            "Since when the settings with this digest are in force; secrets have no part in it.",
+            labels=["digest"],
+        )
+        settings.add_metric([self._daemon.in_force()], self._daemon.since().timestamp())
+        yield from (ages, overdue, settings)
 
 
 class StatusCollector(Collector):

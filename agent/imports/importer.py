@@ -63,9 +63,10 @@ class Importer:
         link_watch.confirm(self._store, self._directory, self._clock(), found.assigned)
         return found
 
-    def watch(self) -> int:
+    def watch(self, progress: Progress | None = None) -> int:
         """For the daemon: confirm links, raise alarms for those that take too long."""
-        return link_watch.watch(self._store, self._directory, self._okta, self._settings.imports, self._clock())
+        with self._okta.run((progress or Silent()).wait):
+            return link_watch.watch(self._store, self._directory, self._okta, self._settings.imports, self._clock())
 
     # plan
 

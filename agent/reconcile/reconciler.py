@@ -124,7 +124,7 @@ class Reconciler:
         look_queue.after(self.store, covers, report, self.clock())
         return report
 
-    def look(self, *, apply: bool, by: Asker = _BY_EVENT) -> RunReport | None:
+    def look(self, *, apply: bool, by: Asker = _BY_EVENT, progress: Progress | None = None) -> RunReport | None:
         """The people who are due to be looked at alone, or everybody if a sweep was asked for.
 
         None where nobody is due, nothing may be applied yet, or another agent is at work: they stay due.
@@ -136,14 +136,17 @@ class Reconciler:
         if due is None or (apply and lease.busy(self.store, lease.RECONCILE, self.settings.reconcile.lease_ttl)):
             return None
         try:
-            report = self.run(apply=apply, by=by, wait=0) if due.sweep else self._look_at(due, by, now, apply=apply)
+            if due.sweep:
+                report = self.run(apply=apply, by=by, wait=0, progress=progress)
+            else:
+                report = self._look_at(due, _request(due.who, by, apply=apply), now, progress)
         except Unreadable:
             self.store.write(lambda conn: look_queue.postpone(conn, due.rows, self.clock()))
             raise
         self.store.write(lambda conn: look_queue.looked(conn, due.rows, report, self.clock()))
         return report
 
-    def _look_at(self, due: DueLook, by: Asker, now: datetime, *, apply: bool) -> RunReport:
+    def _look_at(self, due: DueLook, request: RunRequest, now: datetime, progress: Progress | None) -> RunReport:
         def work(run: CurrentRun) -> RunReport:
             proposal = self._propose(run, due.who, NO_GRANT)
             plan = replace(proposal.plan, findings=(*proposal.plan.findings, *due.findings))
@@ -151,7 +154,7 @@ class Reconciler:
             proposal = replace(proposal, plan=plan, grant=Grant(approved=gone))
             return self._act(run, self._judged(run, proposal))
 
-        report = self._frame.run(_request(due.who, by, apply=apply), work, wait=0)
+        report = self._frame.run(request, work, progress=progress, wait=0)
         look_queue.after(self.store, Coverage(now=now, people=due.who.okta_ids), report, self.clock())
         return report
 

@@ -65,12 +65,14 @@ class SystemLogReader:
         settings: Settings,
         clock: Callable[[], datetime],
         stopping: Callable[[], bool] = bool,
+        on_wait: Callable[[float, str], None] | None = None,
     ) -> None:
         self._store = store
         self._okta = okta
         self._settings = settings
         self._clock = clock
         self._stopping = stopping
+        self._on_wait = on_wait
         self._app_id = settings.okta.app_id or ""
         self._overlapped: datetime | None = None
 
@@ -81,10 +83,12 @@ class SystemLogReader:
         if not row.pinned or (cursor is not None and self._just_read(cursor, now)):
             return done
         try:
-            self._follow(cursor, row, now, done)
-            if self._overlapped is None or now - self._overlapped >= OVERLAP_EVERY:
-                self._again(now, done)
-                self._overlapped = now
+            with self._okta.run(self._on_wait):
+                self._follow(cursor, row, now, done)
+                # A clock that was set back is no reason to wait.
+                if self._overlapped is None or not timedelta() <= now - self._overlapped < OVERLAP_EVERY:
+                    self._again(now, done)
+                    self._overlapped = now
         except OktaDenied as error:
             detail = f"{error.detail} Until then changes in Okta are found by the sweeps alone."
             self._store.write(lambda conn: alarms.raise_alarm(conn, UNREAD, _SUBJECT, detail, now))

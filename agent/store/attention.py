@@ -1,12 +1,12 @@
 """People that the reconciler should look at alone and soon: after a refused push, an event, a hook. A queue, no rules."""
 
 from collections.abc import Collection, Iterator, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import islice
 from typing import TypeVar
 
 from msgspec import Struct
-from sqlalchemy import Connection, and_, delete, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, and_, delete, func, insert, or_, select, update
 
 from agent.store.tables import attention as table
 
@@ -38,6 +38,9 @@ class Attention(Struct, frozen=True, kw_only=True):
 T = TypeVar("T")
 #: As many values as any database takes in one statement.
 _TOGETHER = 200
+
+#: Who could not be looked at isn't put off for longer.
+MOST = timedelta(hours=1)
 
 _columns = [table.c[name] for name in Attention.__struct_fields__]
 
@@ -84,15 +87,21 @@ def add_events(conn: Connection, okta_ids: Collection[str], now: datetime) -> No
 
 
 def due(conn: Connection, now: datetime, limit: int) -> list[Attention]:
-    rows = conn.execute(select(*_columns).where(table.c.not_before <= now).order_by(table.c.not_before).limit(limit))
+    rows = conn.execute(select(*_columns).where(_is_due(now)).order_by(table.c.not_before).limit(limit))
     return [Attention(**row._asdict()) for row in rows]
 
 
 def asked(conn: Connection, reason: str, now: datetime) -> Attention | None:
     """The oldest one that is due for this reason."""
-    mine = select(*_columns).where(table.c.reason == reason, table.c.not_before <= now).order_by(table.c.id).limit(1)
+    mine = select(*_columns).where(table.c.reason == reason, _is_due(now)).order_by(table.c.id).limit(1)
     row = conn.execute(mine).first()
     return None if row is None else Attention(**row._asdict())
+
+
+def _is_due(now: datetime) -> ColumnElement[bool]:
+    """Or it was written before the machine's clock was set back."""
+    put_off_too_long = and_(table.c.attempts > 0, table.c.not_before > now + MOST)
+    return or_(table.c.not_before <= now, table.c.created > now, put_off_too_long)
 
 
 def of(conn: Connection, reasons: Collection[str]) -> list[Attention]:

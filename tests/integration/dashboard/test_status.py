@@ -55,9 +55,50 @@ def metrics(store: Store) -> str:
     return generate_latest(registry).decode()
 
 
+class Ticking:
+    """A daemon as the admin port knows it."""
+
+    def __init__(self, **overdue: float) -> None:
+        self._overdue = overdue
+
+    def ages(self) -> dict[str, float]:
+        return {"sweep": 12.0, **self._overdue}
+
+    def overdue(self) -> dict[str, float]:
+        return self._overdue
+
+    def in_force(self) -> str:
+        return "0123456789ab"
+
+    def since(self) -> datetime:
+        return NOW
+
+
+def test_a_loop_that_stands_still_makes_the_agent_unready_and_is_named(store: Store) -> None:
+    client = TestClient(
+        build(store, Settings(), "http://127.0.0.1:8765", Ticking(events=321.0)), client=("127.0.0.1", 1)
+    )
+    answer = client.get("/readyz")
+    assert (answer.status_code, answer.json()["status"], answer.json()["loops"]) == (503, "overdue", ["events"])
+    text = client.get("/metrics").text
+    assert 'opshelm_agent_loop_last_tick_seconds{loop="events"} 321.0' in text
+    assert 'opshelm_agent_loop_last_tick_seconds{loop="sweep"} 12.0' in text
+    assert 'opshelm_agent_loop_overdue{loop="events"} 1.0' in text
+    assert 'opshelm_agent_settings_since_timestamp_seconds{digest="0123456789ab"}' in text
+
+
+def test_the_settings_in_force_are_named_where_readiness_is_asked(store: Store) -> None:
+    client = TestClient(build(store, Settings(), "http://127.0.0.1:8765", Ticking()), client=("127.0.0.1", 1))
+    assert client.get("/readyz").json() == {
+        "status": "ok",
+        "settings": "0123456789ab",
+        "since": f"{NOW:%Y-%m-%dT%H:%M:%SZ}",
+    }
+
+
 def test_without_the_dashboard_metrics_and_health_stay(store: Store) -> None:
     def statuses(*, enabled: bool) -> dict[str, int]:
-        app = build(store, Settings(dashboard={"enabled": enabled}), "http://127.0.0.1:8765")
+        app = build(store, Settings(dashboard={"enabled": enabled}), "http://127.0.0.1:8765", Ticking())
         client = TestClient(app, client=("127.0.0.1", 1))
         return {path: client.get(path).status_code for path in ("/", "/status.css", "/metrics", "/healthz", "/readyz")}
 

@@ -143,11 +143,14 @@ def rename(store: Store, old: str, new: str) -> None:
 
 def test_f47_no_good_sweep_for_three_intervals_is_an_alarm(sqlite_store: Store) -> None:
     okta = OktaSettings(org_url="https://example.okta.com", app_id="0oa1", api_token="x")
-    now = datetime.now(UTC)
-    keeper = Housekeeping(sqlite_store, lambda: Settings(okta=okta), lambda: now)
+    now, passed = datetime.now(UTC), 0.0
+    keeper = Housekeeping(sqlite_store, lambda: Settings(okta=okta), lambda: now, lambda: passed)
+    keeper.tick()
+    now += timedelta(hours=5)  # the machine's clock was set
     keeper.tick()
     assert raised(sqlite_store) == set()
-    now += timedelta(hours=3, minutes=1)
+    passed += 3 * 3600.0 + 60.0
+    now -= timedelta(hours=10)
     keeper.tick()
     assert raised(sqlite_store) == {"sweep_overdue"}
 

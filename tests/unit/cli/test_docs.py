@@ -53,7 +53,9 @@ def test_every_alarm_that_is_raised_has_its_row() -> None:
         found |= set(re.findall(r'raise_alarm\(conn, "(\w+)"', source))
         found |= set(
             re.findall(
-                r'^(?:ALARM|TOO_MANY_FAILED|_HELD|PUSH_FAILED|UNREAD|_KEY_ENDS) = "(\w+)"', source, flags=re.MULTILINE
+                r'^(?:ALARM|TOO_MANY_FAILED|_HELD|PUSH_FAILED|UNREAD|_KEY_ENDS|OVERDUE|STEP) = "(\w+)"',
+                source,
+                flags=re.MULTILINE,
             )
         )
     assert sorted(coded("Alarms")) == sorted(found)

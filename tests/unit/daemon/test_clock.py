@@ -10,8 +10,9 @@ import structlog
 from structlog.testing import capture_logs
 
 from agent.daemon.clock import Clock, log_run
+from agent.daemon.reload import Reload
 from agent.runs.report import Outcome, RunReport
-from agent.settings import DatabaseSettings, Settings
+from agent.settings import DatabaseSettings, Loaded, Settings
 from agent.store.engine import Store
 
 
@@ -35,9 +36,16 @@ def _plain_logs() -> Iterator[None]:
 def test_calls_without_an_answer_are_read_back_at_the_start_without_okta_too(tmp_path: Path) -> None:
     directory, store = RemoteReads(), Store.open(DatabaseSettings(url=f"sqlite:///{tmp_path}/agent.db"))
     agent = SimpleNamespace(
-        store=store, settings=Settings(), directory=directory, reconciler=None, stopping=False, ask_to_stop=lambda: None
+        store=store,
+        settings=Settings(),
+        directory=directory,
+        reconciler=None,
+        stopping=False,
+        ask_to_stop=lambda: None,
+        okta=None,
+        system_log=lambda on_wait: None,
     )
-    clock = Clock(agent, None)
+    clock = Clock(agent, Reload(Loaded(settings=Settings(), file=None, origins={}), None))
     clock.start()
     try:
         assert directory.read.wait(30)

@@ -111,7 +111,7 @@ def test_the_newest_credentials_are_at_hand(reload: Reload, file: Path) -> None:
 
 
 def test_what_changed_is_told_by_name_and_without_values(reload: Reload, file: Path) -> None:
-    before = reload.current
+    before = reload.secrets()
     file.write_text('[guard]\npush_floor = 7\n[mapping]\nteam = ""\n')
     changed = reload.changed()
     assert changed is not None
