@@ -22,7 +22,7 @@ def show(invocation: Invocation) -> None:
 
     at = now()
     with invocation.read() as conn:
-        found = status.read(conn, invocation.settings.guard, at)
+        found = status.read(conn, invocation.settings, at)
     invocation.answer("guard", {"guard": guard_view.as_json(found)}, lambda: guard_view.as_text(found))
 
 

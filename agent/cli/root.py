@@ -25,6 +25,7 @@ COMMANDS = {
     "runs": "plans:runs",
     "findings": "plans:findings",
     "holds": "holds:holds",
+    "alarms": "alarms:alarms",
     "import": "imports:imports",
     "explain": "explain:explain",
     "users": "users:users",

@@ -57,7 +57,7 @@ class Admin:
     def status(self) -> status.StatusPage | None:
         try:
             with self._store.read() as conn:
-                return status.read(conn, self._settings.guard, datetime.now(UTC))
+                return status.read(conn, self._settings, datetime.now(UTC))
         except AgentError as exc:
             _log.warning("the database can't be read", code=exc.code)
             return None

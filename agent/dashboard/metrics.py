@@ -1,5 +1,6 @@
 """Prometheus metrics that are read from the store when they are asked for. No names, ids or addresses in labels."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from typing import Protocol
@@ -87,6 +88,9 @@ class StatusCollector(Collector):
             return
         yield from _sweeps(status)
         yield from _drift(status)
+        yield _gauge(
+            "in_step", "1 while a good sweep within its interval found nothing, and nothing is held.", status.in_step
+        )
         account, counts = status.account, status.counts
         yield _gauge("managed_active", "Active accounts that Okta manages.", account.managed_active)
         yield _gauge(
@@ -125,9 +129,14 @@ class StatusCollector(Collector):
         )
         head.add_metric([account.journal_hash], 1)
         yield head
-        alarms = GaugeMetricFamily(f"{_PREFIX}alarms_open", "Open alarms by code.", labels=["code"])
-        for code in sorted({alarm.code for alarm in status.alarms}):
-            alarms.add_metric([code], sum(alarm.code == code for alarm in status.alarms))
+        alarms = GaugeMetricFamily(
+            f"{_PREFIX}alarms_open",
+            "Open alarms by code; acked: an operator has silenced them.",
+            labels=["code", "acked"],
+        )
+        open_ones = Counter((alarm.code, "no" if alarm.acked_at is None else "yes") for alarm in status.alarms)
+        for (code, acked), count in sorted(open_ones.items()):
+            alarms.add_metric([code, acked], count)
         yield alarms
 
 

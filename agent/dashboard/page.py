@@ -28,7 +28,7 @@ def render(status: StatusPage, receiver: str, database: str) -> str:
         *_banners(status),
         _table("Now", ("what", "value"), _facts(status, receiver, database)),
         _table("Waits for a person", ("what", "next step"), _waiting(status), "Nothing is held."),
-        _table("Open alarms", ("since", "code", "about"), _alarms(status), "No alarms."),
+        _table("Open alarms", ("since", "code", "about", "next step"), _alarms(status), "No alarms."),
         _table("Runs", ("run", "what", "started", "outcome", "counts"), _runs(status), "No run yet."),
     ]
     return (
@@ -43,7 +43,13 @@ def _drift_chip(status: StatusPage) -> str:
     if status.drift is None:
         return _chip("unknown", "? Drift unknown: no good sweep yet")
     count = sum(status.drift.values())
-    return _chip("bad", f"≠ {count:,} differ") if count else _chip("good", "= In step with Okta")
+    if count:
+        return _chip("bad", f"≠ {count:,} differ")
+    if status.in_step:
+        return _chip("good", "= In step with Okta")
+    if not status.fresh:
+        return _chip("unknown", "? No good sweep within its interval")
+    return _chip("unknown", "? In step but for what is held")
 
 
 def _health_chip(status: StatusPage) -> str:
@@ -122,7 +128,15 @@ def _waiting(status: StatusPage) -> list[tuple[str, ...]]:
 
 def _alarms(status: StatusPage) -> list[tuple[str, ...]]:
     # Details name people; the log and the command line have them.
-    return [(f"{alarm.raised:%Y-%m-%d %H:%M} UTC", alarm.code, alarm.subject) for alarm in status.alarms]
+    return [
+        (
+            f"{alarm.raised:%Y-%m-%d %H:%M} UTC",
+            f"{alarm.code} (silenced)" if alarm.acked_at else alarm.code,
+            alarm.subject,
+            f"opshelm-agent alarms show {alarm.id}",
+        )
+        for alarm in status.alarms
+    ]
 
 
 def _runs(status: StatusPage) -> list[tuple[str, ...]]:

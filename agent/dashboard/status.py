@@ -8,7 +8,7 @@ from msgspec import Struct
 from agent.model.codes import ActionKind, HeldCode
 from agent.model.holds import ChangeKind, Decision, Hold
 from agent.model.limits import push_limit, run_limit, window_limit
-from agent.settings import GuardSettings
+from agent.settings import Settings
 from agent.store import account, alarms, attention, brakes, holds, keys, lease, overview, windows
 from agent.store import runs as store_runs
 from agent.store.engine import Connection
@@ -49,13 +49,28 @@ class StatusPage(Struct, frozen=True, kw_only=True):
     lease_holder: str | None
     #: Of the last sweep that applied: from its plan to its last finished action.
     slowest_action: timedelta | None
+    #: How often everybody is compared; None: only when somebody asks for it.
+    every: timedelta | None = None
+
+    @property
+    def fresh(self) -> bool:
+        """There is a good sweep of the pinned app, and the next one isn't overdue. A sweep may last half its interval."""
+        last = self.account.last_good_sweep
+        return last is not None and self.account.pinned and (self.every is None or self.at - last <= 1.5 * self.every)
+
+    @property
+    def in_step(self) -> bool:
+        """Green. What an operator has blocked is as it should be."""
+        held = self.held_plans or any(hold.decision is not Decision.BLOCKED for hold in self.holds)
+        return self.fresh and self.drift is not None and not sum(self.drift.values()) and not held
 
     @property
     def last_run(self) -> store_runs.Run | None:
         return next((run for run in self.runs if run.ended is not None), None)
 
 
-def read(conn: Connection, guard: GuardSettings, now: datetime) -> StatusPage:
+def read(conn: Connection, settings: Settings, now: datetime) -> StatusPage:
+    guard = settings.guard
     row = account.get(conn)
     counts = windows.counts(conn, now, managed_active=row.managed_active)
     swept = overview.last_run(conn, "sweep", _WHOLE)
@@ -89,4 +104,5 @@ def read(conn: Connection, guard: GuardSettings, now: datetime) -> StatusPage:
         last_key_ends=keys.last_end(all_keys),
         lease_holder=overview.lease_holder(conn, lease.RECONCILE),
         slowest_action=overview.slowest_action(conn, applied.id) if applied else None,
+        every=settings.schedule.reconcile if settings.okta.configured else None,
     )

@@ -19,7 +19,7 @@ from agent.directory.port import Draft, WriteContext
 from agent.directory.scope import WriteScope
 from agent.model.codes import RefusalCode, Source
 from agent.model.errors import Refused
-from agent.model.limits import share
+from agent.model.limits import identity_limit
 from agent.model.users import DirectoryUser, Role
 from agent.store import account, alarms, attention, journal, lease, windows
 
@@ -240,7 +240,7 @@ def _count_identity_change(scope: WriteScope, user: DirectoryUser) -> None:
     conn, now, guard = scope.conn, scope.now, scope.policy.guard
     windows.identity_change(conn, user.id, now)
     population = windows.counts(conn, now).population
-    limit = max(guard.identity_floor, share(population, guard.identity_percent))
+    limit = identity_limit(population, guard)
     if windows.identity_changes_in_day(conn, now, limit + 1) > limit:
         detail = (
             f"Pushes changed the userName or e-mail of over {limit} of {population} people within 24 hours. They were "

@@ -33,6 +33,10 @@ class Limits(Protocol):
     def push_floor(self) -> int: ...
     @property
     def push_cap(self) -> int: ...
+    @property
+    def identity_floor(self) -> int: ...
+    @property
+    def identity_percent(self) -> float: ...
 
 
 def share(population: int, percent: float) -> int:
@@ -56,6 +60,11 @@ def window_limit(population: int, limits: Limits) -> int:
 def push_limit(population: int, limits: Limits) -> int:
     """Deactivations in 60 minutes that a push may still add to."""
     return _rolling(population, limits.push_percent, limits.push_floor, limits.push_cap)
+
+
+def identity_limit(population: int, limits: Limits) -> int:
+    """Pushed changes of userName or e-mail in 24 hours; more are an alarm."""
+    return max(limits.identity_floor, share(population, limits.identity_percent))
 
 
 def _rolling(population: int, percent: float, floor: int, cap: int) -> int:

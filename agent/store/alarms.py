@@ -5,6 +5,8 @@ from datetime import datetime
 from msgspec import Struct
 from sqlalchemy import Connection, insert, select, update
 
+from agent.model.errors import NotFound, UsageError
+from agent.store.journal import Signature
 from agent.store.tables import alarms as table
 
 
@@ -18,6 +20,10 @@ class Alarm(Struct, frozen=True, kw_only=True):
     last_seen: datetime
     cleared: datetime | None
     delivered: datetime | None
+    #: An operator has silenced it; it ends with its cause all the same.
+    acked_at: datetime | None = None
+    acked_by: str | None = None
+    ack_reason: str | None = None
 
 
 def raise_alarm(conn: Connection, code: str, subject: str, detail: str, now: datetime) -> bool:
@@ -33,6 +39,23 @@ def clear(conn: Connection, code: str, subject: str, now: datetime) -> bool:
     """It is over; True if it was open."""
     mine = (table.c.code == code, table.c.subject == subject, table.c.cleared.is_(None))
     return bool(conn.execute(update(table).where(*mine).values(cleared=now)).rowcount)
+
+
+def ack(conn: Connection, alarm_id: int, by: Signature) -> Alarm:
+    """Silence it while it is open: raised anew after its end it is another one."""
+    found = get(conn, alarm_id)
+    if found.cleared is not None:
+        raise UsageError(f"Alarm {alarm_id} has ended. See: opshelm-agent alarms list")
+    values = {"acked_at": by.at, "acked_by": by.actor, "ack_reason": by.reason}
+    conn.execute(update(table).where(table.c.id == alarm_id).values(**values))
+    return found
+
+
+def get(conn: Connection, alarm_id: int) -> Alarm:
+    row = conn.execute(select(table).where(table.c.id == alarm_id)).first()
+    if row is None:
+        raise NotFound(f"There is no alarm {alarm_id}. See: opshelm-agent alarms list")
+    return Alarm(**row._asdict())
 
 
 def open_alarms(conn: Connection) -> list[Alarm]:

@@ -275,6 +275,10 @@ alarms = Table(
     Column("last_seen", UtcTime, nullable=False),
     Column("cleared", UtcTime),
     Column("delivered", UtcTime),
+    # An operator has silenced it.
+    Column("acked_at", UtcTime),
+    Column("acked_by", Text),
+    Column("ack_reason", Text),
     sqlite_autoincrement=True,
 )
 

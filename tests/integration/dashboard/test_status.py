@@ -5,17 +5,22 @@ from typing import Any
 
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
+from pydantic import SecretStr
 from starlette.testclient import TestClient
 
+from agent.daemon.housekeeping import Housekeeping
 from agent.dashboard import page, status
 from agent.dashboard.app import build
 from agent.dashboard.metrics import OktaCollector, StatusCollector
 from agent.model.codes import ActionKind, ActionState, HeldCode, PlanStatus
+from agent.model.holds import ChangeKind
 from agent.model.plan import Action, Plan
 from agent.okta_org.limits import RateBudget
-from agent.settings import GuardSettings, Settings
-from agent.store import account, alarms, plans, runs
+from agent.settings import OktaSettings, Settings
+from agent.store import account, alarms, holds, plans, runs, windows
 from agent.store.engine import Store
+from agent.store.holds import Reason
+from agent.store.journal import Signature
 from agent.store.runs import RunEnd, RunRequest
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
@@ -46,7 +51,7 @@ def plan(*kinds: ActionKind, held: HeldCode | None = None) -> Plan:
 
 def read(store: Store) -> status.StatusPage:
     with store.read() as conn:
-        return status.read(conn, GuardSettings(), NOW)
+        return status.read(conn, Settings(), NOW)
 
 
 def metrics(store: Store) -> str:
@@ -131,6 +136,7 @@ def test_what_a_sweep_left_undone_is_drift(store: Store) -> None:
 def test_a_later_sweep_with_nothing_to_do_ends_the_drift(store: Store) -> None:
     sweep(store, "drift", plan(ActionKind.UPDATE))
     sweep(store, "in_step", None)
+    store.write(lambda conn: account.pin(conn, org_id="00o1", app_id="0oa1", app_label="", actor="x", now=NOW))
     found = read(store)
     assert found.drift == {}
     assert "In step with Okta" in page.render(found, "", "")
@@ -185,3 +191,65 @@ def test_oktas_limits_are_shown_as_far_as_they_are_known(known: bool) -> None:
     text = generate_latest(registry).decode()
     assert ('opshelm_agent_okta_remaining{bucket="apps"} 12.0' in text) is known
     assert f'opshelm_agent_okta_waited_seconds_total{{bucket="apps"}} {3.5 if known else 0.0}' in text
+
+
+def test_green_is_a_good_sweep_within_its_interval_that_found_nothing_and_nothing_held(store: Store) -> None:
+    def shown(at: datetime = NOW) -> tuple[bool, str]:
+        okta = OktaSettings(org_url="https://acme.okta.com", app_id="0oa1", api_token=SecretStr("t"))
+        with store.read() as conn:
+            found = status.read(conn, Settings(okta=okta, schedule={"reconcile": timedelta(hours=1)}), at)
+        return found.in_step, page.render(found, "", "")
+
+    sweep(store, "in_step", None)
+    assert not shown()[0], "nothing is pinned"
+    store.write(lambda conn: account.pin(conn, org_id="00o1", app_id="0oa1", app_label="", actor="x", now=NOW))
+    assert shown()[0]
+    late, text = shown(NOW + timedelta(hours=3))
+    assert (late, "No good sweep within its interval" in text) == (False, True)
+    ann = Reason(
+        directory_id="a1",
+        okta_id=None,
+        login=SECRET_NAME,
+        kind=ChangeKind.DEACTIVATE,
+        code=HeldCode.PUSH_BURST,
+        detail="",
+        wish="",
+    )
+    store.write(lambda conn: holds.find(conn, [ann], NOW, by="push"))
+    held, text = shown()
+    assert (held, "In step but for what is held" in text) == (False, True)
+    assert "opshelm_agent_in_step 0.0" in metrics(store)
+
+
+def test_a_silenced_alarm_has_its_label(store: Store) -> None:
+    store.write(lambda conn: alarms.raise_alarm(conn, "push_burst", "guard", "", NOW))
+    assert 'opshelm_agent_alarms_open{acked="no",code="push_burst"} 1.0' in metrics(store)
+    by = Signature(actor="operator ann", source="cli", at=NOW, reason="known")
+    (raised,) = open_alarms(store)
+    store.write(lambda conn: alarms.ack(conn, raised.id, by))
+    assert 'opshelm_agent_alarms_open{acked="yes",code="push_burst"} 1.0' in metrics(store)
+
+
+def test_alarms_of_a_window_end_with_it_and_come_again_with_the_next(store: Store) -> None:
+    at = [NOW]
+    keeper = Housekeeping(store, lambda: Settings(guard={"push_floor": 2, "push_percent": 0.1}), lambda: at[0])
+
+    for later in (timedelta(), timedelta(hours=3)):
+        at[0] = NOW + later
+
+        def work(inside: Any) -> None:
+            for n in range(2):
+                windows.record(inside, directory_id=f"a{n}", source="push", exempt=False, managed=True, now=at[0])
+            alarms.raise_alarm(inside, "push_burst", "guard", "full", at[0])
+
+        store.write(work)
+        keeper.tick()
+        assert [alarm.raised for alarm in open_alarms(store)] == [at[0]]
+        at[0] += timedelta(minutes=61)
+        keeper.tick()
+        assert open_alarms(store) == []
+
+
+def open_alarms(store: Store) -> list[alarms.Alarm]:
+    with store.read() as conn:
+        return alarms.open_alarms(conn)

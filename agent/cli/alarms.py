@@ -1,0 +1,93 @@
+"""``alarms``: what somebody should look at, in full and with the next command, and silencing one."""
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from agent.cli.command import ROW_ID, Invocation, group, required_reason, signature
+
+if TYPE_CHECKING:
+    from agent.store.alarms import Alarm
+
+_FIELDS = ("id", "code", "subject", "detail", "raised", "last_seen", "cleared", "acked_at", "acked_by", "ack_reason")
+#: What to look at next, by the alarm's code; docs/codes.md says more.
+_NEXT = {
+    "held": "holds list",
+    "push_burst": "guard show",
+    "push_burst_half": "guard show",
+    "deactivations_24h": "guard show",
+    "identity_changes": "journal show",
+    "last_owner": "users list --owners",
+    "old_key_in_use": "keys list",
+    "last_key_ends": "keys list",
+    "sweep_overdue": "runs list",
+    "failed_actions": "plans list",
+    "push_failed": "holds list",
+    "import_linking": "import list",
+}
+
+
+@group("alarms")
+def alarms() -> None:
+    """What somebody should look at. An alarm ends by itself when its cause does."""
+
+
+@alarms.command("list", examples=["opshelm-agent alarms list", "opshelm-agent alarms list --output json"])
+def list_alarms(invocation: Invocation) -> None:
+    """Open alarms, oldest first, silenced ones too."""
+    from agent.cli.render import when
+    from agent.store import alarms as store_alarms
+
+    with invocation.read() as conn:
+        found = store_alarms.open_alarms(conn)
+    columns = ["alarm", "code", "about", "since", "last seen", "silenced"]
+    rows = [[a.id, a.code, a.subject, when(a.raised), when(a.last_seen), a.acked_by or ""] for a in found]
+    invocation.answer_table("alarms", {"alarms": [_json(a) for a in found]}, columns, rows, "No alarm is open.")
+
+
+@alarms.command("show", examples=["opshelm-agent alarms show 7"])
+@click.argument("alarm_id", metavar="ID", type=ROW_ID)
+def show(invocation: Invocation, alarm_id: int) -> None:
+    """All of one alarm, and the command to go on with."""
+    from agent.store import alarms as store_alarms
+
+    with invocation.read() as conn:
+        found = store_alarms.get(conn, alarm_id)
+    invocation.answer("alarm", {"alarm": _json(found)}, lambda: _text(found))
+
+
+@alarms.command("ack", examples=['opshelm-agent alarms ack 7 --reason "known, ticket 4711"'])
+@click.argument("alarm_id", metavar="ID", type=ROW_ID)
+@required_reason
+def ack(invocation: Invocation, alarm_id: int, reason: str) -> None:
+    """Silence an open alarm. It stays open until its cause ends; raised anew after that it is loud again."""
+    from agent.store import alarms as store_alarms
+    from agent.store import brakes
+
+    by = signature(reason)
+    with invocation.store() as store:
+        store.write(lambda conn: brakes.ack_alarm(conn, by, alarm_id))
+        with store.read() as conn:
+            found = store_alarms.get(conn, alarm_id)
+    invocation.answer("alarm", {"alarm": _json(found)}, f"Alarm {alarm_id} ({found.code}) is silenced until it ends.")
+
+
+def _json(alarm: "Alarm") -> dict[str, Any]:
+    from agent.cli.render import fields
+
+    return {**fields(alarm, *_FIELDS), "next": _next(alarm)}
+
+
+def _next(alarm: "Alarm") -> str:
+    return f"opshelm-agent {_NEXT.get(alarm.code, 'check')}"
+
+
+def _text(alarm: "Alarm") -> str:
+    from agent.cli.render import clean, when
+
+    lines = [f"Alarm {alarm.id}: {alarm.code}, about {clean(alarm.subject)}", clean(alarm.detail)]
+    lines.append(f"since {when(alarm.raised)}, last seen {when(alarm.last_seen)}")
+    if alarm.acked_by:
+        lines.append(f"silenced by {clean(alarm.acked_by)} at {when(alarm.acked_at)}: {clean(alarm.ack_reason or '')}")
+    lines.append(f"ended {when(alarm.cleared)}" if alarm.cleared else f"Next: {_next(alarm)}")
+    return "\n".join(lines)
