@@ -213,6 +213,11 @@ def findings(invocation: Invocation, as_csv: bool) -> None:
     with invocation.read() as conn:
         latest = store_runs.latest_findings(conn)
     found = latest.findings if latest else ()
-    rows = [render.finding_json(finding) for finding in found]
-    text = render.csv_text(render.FINDING_FIELDS, rows) if as_csv else render.findings_text(found) or "No findings."
+    since = latest.first_seen if latest else ()
+    rows = [render.finding_json(one) | {"first_seen": at} for one, at in zip(found, since, strict=True)]
+    text = (
+        render.csv_text((*render.FINDING_FIELDS, "first_seen"), rows)
+        if as_csv
+        else render.findings_text(found) or "No findings."
+    )
     invocation.answer("findings", {"run_id": latest.run_id if latest else None, "findings": rows}, text)

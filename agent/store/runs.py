@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 from msgspec import Struct, to_builtins
-from sqlalchemy import Connection, delete, func, insert, select, update
+from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
 
 from agent.model.codes import FindingCode
 from agent.model.plan import Finding
@@ -105,31 +105,56 @@ def _read(row: Any) -> Run:
 
 
 class RunFindings(Struct, frozen=True, kw_only=True):
-    """The findings of one run."""
+    """The findings of one run, and since when each is met."""
 
     run_id: int
     findings: tuple[Finding, ...]
+    first_seen: tuple[datetime | None, ...]
+
+
+#: Where a run has more findings than this, all of its kind are read at once to find the ones that were met before.
+_FEW = 100
 
 
 def add_findings(conn: Connection, run_id: int, found: Sequence[Finding]) -> None:
-    """Add to what the run has."""
+    """Add to what the run has. One that an earlier run of its kind met moves to this one: kept once, however often it is met.
+
+    What a newer run has met already stays there.
+    """
+    if not found:
+        return
+    run = conn.execute(select(table.c.kind, table.c.started).where(table.c.id == run_id)).one()
     start = conn.execute(
         select(func.coalesce(func.max(findings.c.n), 0)).where(findings.c.run_id == run_id)
     ).scalar_one()
-    rows = [
-        {
-            "run_id": run_id,
-            "n": start + n,
-            "code": one.code.value,
-            "login": one.login,
-            "detail": one.detail,
-            "directory_id": one.directory_id,
-            "okta_id": one.okta_id,
-        }
-        for n, one in enumerate(found, 1)
-    ]
-    if rows:
-        conn.execute(insert(findings), rows)
+    known = _known(conn, run_id, run.kind, found)
+    rows, moved = [], []
+    for n, one in enumerate(found, start + 1):
+        values = {"code": one.code.value, "login": one.login, "directory_id": one.directory_id, "okta_id": one.okta_id}
+        before = known.get(tuple(values.values()))
+        earlier = before.pop() if before else None
+        if earlier is not None:
+            moved.append({"old_run": earlier.run_id, "old_n": earlier.n})
+        first = run.started if earlier is None else earlier.first_seen or earlier.started
+        rows.append({"run_id": run_id, "n": n, "detail": one.detail, "first_seen": first, **values})
+    if moved:
+        old = (findings.c.run_id == bindparam("old_run"), findings.c.n == bindparam("old_n"))
+        conn.execute(delete(findings).where(*old), moved)
+    conn.execute(insert(findings), rows)
+
+
+def _known(conn: Connection, run_id: int, kind: str, found: Sequence[Finding]) -> dict[tuple[Any, ...], list[Any]]:
+    """What earlier runs of that kind have met, by what makes two findings the same."""
+    wanted = [table.c.kind == kind, findings.c.run_id < run_id]
+    if len(found) <= _FEW:
+        wanted.append(findings.c.login.in_({one.login for one in found}))
+    columns = (findings.c.code, findings.c.login, findings.c.directory_id, findings.c.okta_id)
+    more = (findings.c.run_id, findings.c.n, findings.c.first_seen, table.c.started)
+    rows = conn.execute(select(*columns, *more).join(table, table.c.id == findings.c.run_id).where(*wanted))
+    known: dict[tuple[Any, ...], list[Any]] = {}
+    for row in rows:
+        known.setdefault(tuple(row[:4]), []).append(row)
+    return known
 
 
 def findings_of(conn: Connection, run_id: int) -> tuple[Finding, ...]:
@@ -141,7 +166,11 @@ def latest_findings(conn: Connection) -> RunFindings | None:
     """Of the last sweep that ended; None where there was none."""
     last = select(func.max(table.c.id)).where(table.c.kind == "sweep", table.c.ended.is_not(None))
     run_id = conn.execute(last).scalar()
-    return None if run_id is None else RunFindings(run_id=run_id, findings=findings_of(conn, run_id))
+    if run_id is None:
+        return None
+    mine = select(findings.c.first_seen).where(findings.c.run_id == run_id).order_by(findings.c.n)
+    since = tuple(conn.execute(mine).scalars())
+    return RunFindings(run_id=run_id, findings=findings_of(conn, run_id), first_seen=since)
 
 
 def _finding(row: Any) -> Finding:

@@ -180,6 +180,7 @@ actions = Table(
     Column("done_at", UtcTime),
 )
 
+#: Each once, with the newest run of its kind that met it.
 findings = Table(
     "findings",
     metadata,
@@ -190,6 +191,8 @@ findings = Table(
     Column("detail", Text, nullable=False),
     Column("directory_id", Text),
     Column("okta_id", String(255)),
+    # When the first of these runs began.
+    Column("first_seen", UtcTime),
 )
 
 #: Append only. hash is over the row's own contents; blocks chain them.

@@ -2,11 +2,14 @@
 
 from datetime import UTC, datetime, timedelta
 
+from sqlalchemy import Connection, select
+
 from agent.model.codes import ActionKind, ActionState, FindingCode, HeldCode, PlanStatus
 from agent.model.plan import Action, Change, Finding, Plan
 from agent.store import plans, runs
 from agent.store.engine import Store
 from agent.store.runs import RunEnd, RunRequest
+from agent.store.tables import findings
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 LATER = NOW + timedelta(minutes=1)
@@ -135,6 +138,41 @@ def test_the_latest_findings_are_those_of_the_last_sweep_that_ended(store: Store
         latest = runs.latest_findings(conn)
     assert latest is not None
     assert [f.login for f in latest.findings] == ["1@example.com"]
+
+
+def test_two_thousand_sweeps_keep_each_finding_once_with_its_first_and_last_run(sqlite_store: Store) -> None:
+    store = sqlite_store
+    found = [
+        Finding(code=FindingCode.PENDING, login=f"{n}@example.com", detail="d", okta_id=f"00u{n}") for n in range(3)
+    ]
+
+    def sweep(conn: Connection, number: int) -> int:
+        begun = NOW + timedelta(hours=number)
+        run_id = runs.start(conn, RunRequest(kind="sweep", trigger="schedule", actor="daemon", dry=False), begun)
+        # One of them is over after the first half.
+        runs.add_findings(conn, run_id, found if number < 1000 else found[:2])
+        runs.finish(conn, run_id, RunEnd(outcome="in_step", exit_code=0), begun)
+        return run_id
+
+    ids = [store.write(lambda conn, n=number: sweep(conn, n)) for number in range(2000)]
+    with store.read() as conn:
+        kept = conn.execute(select(findings.c.run_id, findings.c.login).order_by(findings.c.login)).all()
+        latest = runs.latest_findings(conn)
+    assert kept == [(ids[-1], "0@example.com"), (ids[-1], "1@example.com"), (ids[999], "2@example.com")]
+    assert latest is not None
+    assert (latest.run_id, latest.findings, latest.first_seen) == (ids[-1], tuple(found[:2]), (NOW, NOW))
+
+
+def test_a_finding_of_a_newer_sweep_stays_with_it(store: Store) -> None:
+    """A slow dry run ends after it."""
+    found = [Finding(code=FindingCode.PENDING, login="a@example.com", detail="d")]
+    slow, newer = run(store), run(store)
+    for run_id in (newer, slow):
+        store.write(lambda conn, r=run_id: runs.add_findings(conn, r, found))
+        store.write(lambda conn, r=run_id: runs.finish(conn, r, RunEnd(outcome="ok", exit_code=0), NOW))
+    with store.read() as conn:
+        latest = runs.latest_findings(conn)
+    assert (latest.run_id, len(latest.findings)) == (newer, 1) if latest else False
 
 
 def test_old_runs_and_plans_go_but_not_what_waits(store: Store) -> None:
