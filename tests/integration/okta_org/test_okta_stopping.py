@@ -9,6 +9,7 @@ import pytest
 
 from agent.model.errors import OktaError, OktaThrottled, OktaUnreachable
 from agent.okta_org import OktaOrg
+from agent.okta_org.sdk import Sdk
 from agent.settings import OktaSettings
 from support.scripted import APP, TOKEN, Say, Scripted
 
@@ -42,6 +43,31 @@ def test_whoever_reads_while_the_connection_is_closed_gets_an_error_at_any_momen
             thread.join(30)
             assert not thread.is_alive(), "it waits without end"
             assert [type(error) for error in errors] == [OktaUnreachable]
+
+
+def test_who_asks_while_the_connection_is_being_closed_does_not_wait_for_ever(
+    server: Scripted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.rule("/api/v1/logs", lambda _asked: Say(delay=None))
+    closing, close = threading.Event(), Sdk.close
+
+    async def slowly(self: Sdk) -> None:
+        closing.set()
+        await asyncio.sleep(0.5)
+        await close(self)
+
+    monkeypatch.setattr(Sdk, "close", slowly)
+    read = org(server)
+
+    def late() -> None:
+        assert closing.wait(30)
+        read.log_events()
+
+    thread, errors = in_thread(late)
+    read.close()
+    thread.join(10)
+    assert not thread.is_alive(), "it waits without end"
+    assert [type(error) for error in errors] == [OktaUnreachable]
 
 
 def test_asked_to_stop_nobody_waits_for_a_limit_and_no_listing_goes_on(server: Scripted) -> None:
