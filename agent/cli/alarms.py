@@ -11,12 +11,12 @@ if TYPE_CHECKING:
 
 _FIELDS = ("id", "code", "subject", "detail", "raised", "last_seen", "cleared", "acked_at", "acked_by", "ack_reason")
 #: What to look at next, by the alarm's code; docs/codes.md says more.
-_NEXT = {
+NEXT = {
     "held": "holds list",
     "push_burst": "guard show",
     "push_burst_half": "guard show",
     "deactivations_24h": "guard show",
-    "identity_changes": "journal show",
+    "identity_changes": "journal export",
     "last_owner": "users list --owners",
     "old_key_in_use": "keys list",
     "last_key_ends": "keys list",
@@ -78,8 +78,12 @@ def _json(alarm: "Alarm") -> dict[str, Any]:
     return {**fields(alarm, *_FIELDS), "next": _next(alarm)}
 
 
+def next_command(code: str) -> str:
+    return NEXT.get(code, "check")
+
+
 def _next(alarm: "Alarm") -> str:
-    return f"opshelm-agent {_NEXT.get(alarm.code, 'check')}"
+    return f"opshelm-agent {next_command(alarm.code)}"
 
 
 def _text(alarm: "Alarm") -> str:

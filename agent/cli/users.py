@@ -1,5 +1,6 @@
 """``users`` and ``owner``: the directory's accounts, and what an operator does to one of them."""
 
+import re
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -9,12 +10,21 @@ from msgspec import Struct
 from agent.cli.command import DurationType, Invocation, group, now, operator, reason_option, required_reason
 from agent.cli.people import by_id_option, find
 from agent.cli.render import clean, fields, shown, when
-from agent.model.users import DirectoryUser, Role, public_view
+from agent.model.paths import UnknownPath, parse
+from agent.model.users import DirectoryUser, Name, Role, public_view
 
 if TYPE_CHECKING:
     from agent.directory.port import Acts, Directory
 
 _LOGIN = click.argument("login", metavar="LOGIN")
+#: What is no value of the profile, and the command for it.
+_ELSEWHERE = {
+    "username": "rename LOGIN NEW",
+    "active": "deactivate LOGIN, or reactivate LOGIN",
+    "externalid": "link LOGIN",
+}
+#: Characters of one value.
+_LONGEST = 1000
 
 
 @group("users")
@@ -63,12 +73,47 @@ def show(invocation: Invocation, login: str, by_id: bool) -> None:
 )
 @_LOGIN
 @click.option("--owner", is_flag=True, help="With the owner role.")
+@click.option("--given-name", metavar="NAME", help="Else taken from LOGIN. Okta's import wants both names.")
+@click.option("--family-name", metavar="NAME", help="Else taken from LOGIN.")
 @reason_option
-def add(invocation: Invocation, login: str, owner: bool, reason: str) -> None:
+def add(
+    invocation: Invocation, login: str, owner: bool, given_name: str | None, family_name: str | None, reason: str
+) -> None:
     """A local account. Okta's push or a reconcile may link it later; until then nothing of Okta's touches it."""
+    name = _name(login, given_name, family_name)
     with invocation.directory() as directory:
-        user = _acts(directory, reason).add(login, owner=owner)
+        user = _acts(directory, reason).add(login, owner=owner, name=name)
+    if not (given_name and family_name):
+        invocation.say(
+            f"Named {clean(name.given_name or '')} {clean(name.family_name or '')}, as the login has it. Another name: "
+            f"opshelm-agent users set {clean(login)} name.givenName=… name.familyName=…"
+        )
     _answer(invocation, "Added", user)
+
+
+def _name(login: str, given: str | None, family: str | None) -> Name:
+    """What isn't said is taken from the login: ann.lee@example.com is Ann Lee, ann@example.com Ann Ann."""
+    parts = [part.capitalize() for part in re.split(r"[._\-+]+", login.partition("@")[0]) if part] or [login]
+    return Name(given_name=given or parts[0], family_name=family or " ".join(parts[1:]) or parts[0])
+
+
+def _values(pairs: Sequence[str]) -> dict[str, str | None]:
+    """``path=value`` each; nothing behind the sign clears the value."""
+    values: dict[str, str | None] = {}
+    for pair in pairs:
+        path, sign, value = pair.partition("=")
+        if not sign:
+            raise click.UsageError(f"{pair}: write path=value, such as title=Engineer")
+        if path.lower() in _ELSEWHERE:
+            raise click.UsageError(f"{path} has a command of its own: opshelm-agent users {_ELSEWHERE[path.lower()]}")
+        try:
+            parse(path)
+        except UnknownPath as exc:
+            raise click.UsageError(str(exc)) from None
+        if len(value) > _LONGEST or not value.isprintable():
+            raise click.UsageError(f"{path}: at most {_LONGEST} characters, all of them visible")
+        values[path] = value or None
+    return values
 
 
 class AccountCommand(Struct, frozen=True, kw_only=True):
@@ -99,6 +144,23 @@ def _add_command(row: AccountCommand) -> None:
 
 
 for _row in (
+    AccountCommand(
+        name="set",
+        help="Change values of a local account: path=value, with nothing behind the sign to clear one. Paths are SCIM's, as "
+        "users show prints them. What Okta manages is changed in Okta.",
+        example="ann@example.com name.familyName=Lee title='Site lead'",
+        options=[click.argument("values", metavar="PATH=VALUE…", nargs=-1, required=True)],
+        act=lambda acts, user_id, values: acts.set_values(user_id, _values(values)),
+        done="Changed",
+    ),
+    AccountCommand(
+        name="rename",
+        help="Give a local account another userName; its e-mail goes along where it was the same.",
+        example="ann@example.com ann.lee@example.com",
+        options=[click.argument("new", metavar="NEW")],
+        act=lambda acts, user_id, new: acts.rename(user_id, new),
+        done="Renamed",
+    ),
     AccountCommand(
         name="role",
         help="Give or take the owner role. SCIM never does. The last active owner keeps it.",

@@ -8,6 +8,8 @@ that do are refused with exit code 2.
 act            refused                                        afterwards
 =============  =============================================  ==================================================
 add            a name that is taken                           local, active; owner or member
+set_values     a managed account                              its values
+rename         a managed account, a name that is taken        the userName, and the e-mail that was equal to it
 set_role       an inactive account as owner                   the role
 deactivate     an inactive local account                      inactive, member; a managed one blocked: it stays so
 reactivate                                                    active, member; not blocked any more
@@ -33,7 +35,9 @@ from agent.directory.port import Ruling, WriteContext
 from agent.model.codes import Source
 from agent.model.errors import UsageError
 from agent.model.holds import ChangeKind
-from agent.model.users import DirectoryUser, MultiValue, Origin, Profile, Role
+from agent.model.mapping import apply
+from agent.model.paths import EMAIL_PATH
+from agent.model.users import DirectoryUser, MultiValue, Name, Origin, Profile, Role
 
 _OKTA_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _LONGEST_NAME = 255
@@ -49,13 +53,15 @@ class OperatorActs:
         self._now = now
         self._context = WriteContext(actor=actor, source=Source.CLI, reason=reason)
 
-    def add(self, login: str, *, owner: bool = False) -> DirectoryUser:
+    def add(self, login: str, *, owner: bool = False, name: Name | None = None) -> DirectoryUser:
         if owner:
             self._need_roles()
         user = DirectoryUser(
             id=str(uuid.uuid4()),
             user_name=login,
-            profile=Profile(emails=(MultiValue(value=login, type="work", primary=True),) if "@" in login else ()),
+            profile=Profile(
+                name=name, emails=(MultiValue(value=login, type="work", primary=True),) if "@" in login else ()
+            ),
             active=True,
             role=Role.OWNER if owner else Role.MEMBER,
             origin=Origin.LOCAL,
@@ -63,6 +69,22 @@ class OperatorActs:
             updated=self._now,
         )
         return self._directory.add(user, self._context, self._now)
+
+    def set_values(self, user_id: str, values: dict[str, str | None]) -> DirectoryUser:
+        def wanted(before: DirectoryUser) -> DirectoryUser:
+            _need_local(before)
+            return replace(before, profile=apply(before.profile, values))
+
+        return self._change(user_id, wanted)
+
+    def rename(self, user_id: str, login: str) -> DirectoryUser:
+        def wanted(before: DirectoryUser) -> DirectoryUser:
+            _need_local(before)
+            follows = before.email_key == before.user_name_key and "@" in login
+            profile = apply(before.profile, {EMAIL_PATH: login}) if follows else before.profile
+            return replace(before, user_name=login, profile=profile)
+
+        return self._change(user_id, wanted)
 
     def set_role(self, user_id: str, role: Role) -> DirectoryUser:
         self._need_roles()
@@ -137,6 +159,14 @@ class OperatorActs:
     def _change(self, user_id: str, wanted: Wanted, ruling: Ruling | None = None) -> DirectoryUser:
         context = replace(self._context, ruling=ruling)
         return self._directory.change(AccountChange(user_id, wanted, context), self._now).result().user
+
+
+def _need_local(user: DirectoryUser) -> None:
+    if user.managed:
+        raise UsageError(
+            f"{user.user_name} is managed by Okta, which would change it back: change it in Okta, or first make it local with "
+            "opshelm-agent users unlink. Nothing was changed."
+        )
 
 
 def _with_role(role: Role, before: DirectoryUser) -> DirectoryUser:

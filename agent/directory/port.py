@@ -16,7 +16,7 @@ from agent.model.codes import ActionState, HeldCode, Source
 from agent.model.holds import ChangeKind
 from agent.model.mapping import Mapping
 from agent.model.plan import Action, Finding
-from agent.model.users import DirectoryUser, Profile, Role
+from agent.model.users import DirectoryUser, Name, Profile, Role
 
 if TYPE_CHECKING:
     from agent.settings import Settings
@@ -126,7 +126,15 @@ class Batches(Protocol):
 class Acts(Protocol):
     """What one operator does, for one reason. UsageError: what can't be, or can't be done with this backend."""
 
-    def add(self, login: str, *, owner: bool = False) -> DirectoryUser: ...
+    def add(self, login: str, *, owner: bool = False, name: Name | None = None) -> DirectoryUser: ...
+
+    def set_values(self, user_id: str, values: dict[str, str | None]) -> DirectoryUser:
+        """Of a local account: SCIM path → value; None clears it."""
+        ...
+
+    def rename(self, user_id: str, login: str) -> DirectoryUser:
+        """Of a local account; the primary e-mail goes along where it was the userName."""
+        ...
 
     def set_role(self, user_id: str, role: Role) -> DirectoryUser: ...
 

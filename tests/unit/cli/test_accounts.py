@@ -194,3 +194,45 @@ def test_text_for_people_names_the_account_and_its_state(command: Command) -> No
     assert "role         owner" in out
     code, out, _ = command("users", "list")
     assert "ann@example.com  active  owner  local" in out
+
+
+def test_names_are_said_or_taken_from_the_login_with_a_note(command: Command, document: Document) -> None:
+    code, _, err = command("users", "add", "ann.lee@example.com")
+    assert (code, "Named Ann Lee" in err) == (0, True)
+    assert show(document, "ann.lee@example.com")["name"] == {"givenName": "Ann", "familyName": "Lee"}
+    said = ("--given-name", "Robert", "--family-name", "de Vries")
+    code, _, err = command("users", "add", "bob@example.com", *said)
+    assert (code, "Named" in err) == (0, False)
+    assert show(document, "bob@example.com")["name"] == {"givenName": "Robert", "familyName": "de Vries"}
+
+
+def test_values_of_a_local_account_are_set_and_cleared(command: Command, document: Document, folder: Path) -> None:
+    document("users", "add", "bob@example.com")
+    document("users", "set", "bob@example.com", "title=Lead = boss", "name.familyName=Lee", "--reason", "promoted")
+    assert show(document, "bob@example.com")["title"] == "Lead = boss"
+    document("users", "set", "bob@example.com", "title=")
+    assert "title" not in show(document, "bob@example.com")
+    assert [(row["verb"], row["reason"]) for row in rows(folder)][1] == ("update", "promoted")
+    for wrong in ("title", "nonsense=1", "userName=x", "active=false", "title=a\nb"):
+        assert command("users", "set", "bob@example.com", wrong)[0] == 2, wrong
+
+
+def test_a_local_account_is_renamed_with_its_address_and_never_onto_another(
+    command: Command, document: Document
+) -> None:
+    for login in ("bob@example.com", "zoe@example.com"):
+        document("users", "add", login)
+    document("users", "rename", "bob@example.com", "rob@example.com")
+    assert show(document, "rob@example.com")["emails"][0]["value"] == "rob@example.com"
+    code, _, err = command("users", "rename", "rob@example.com", "zoe@example.com")
+    assert (code != 0, "taken" in err) == (True, True)
+
+
+@pytest.mark.parametrize("what", [("set", "title=Lead"), ("rename", "rob@example.com")])
+def test_a_managed_account_is_changed_in_okta_alone(
+    command: Command, document: Document, what: tuple[str, str]
+) -> None:
+    document("users", "add", "bob@example.com")
+    document("users", "link", "bob@example.com", "--okta-id", "00u1abcd2EFGH3ijk4x7")
+    code, _, err = command("users", what[0], "bob@example.com", what[1])
+    assert (code, "managed by Okta" in err) == (2, True)

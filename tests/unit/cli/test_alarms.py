@@ -5,8 +5,11 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 
+from agent.cli.alarms import NEXT, next_command
+from agent.cli.root import cli
 from agent.settings import DatabaseSettings
 from agent.store import alarms, seal
 from agent.store.engine import Store
@@ -50,3 +53,12 @@ def test_a_silenced_alarm_stays_open_with_who_and_why_until_it_is_raised_anew(
     store.write(lambda conn: alarms.raise_alarm(conn, "push_burst", "guard", DETAIL, later))
     assert document("alarms", "list")["alarms"][0]["acked_by"] is None
     assert [(row["verb"], row["reason"]) for row in seal.export(store.read)] == [("alarm ack", "known")]
+
+
+def test_every_next_command_is_one() -> None:
+    for code in [*NEXT, "any other"]:
+        group, _, inner = next_command(code).partition(" ")
+        found = cli.get_command(click.Context(cli), group)
+        inner = inner.partition(" ")[0]
+        assert found is not None, code
+        assert not inner or (isinstance(found, click.Group) and inner in found.commands), code
