@@ -113,14 +113,15 @@ def approve(invocation: Invocation, logins: tuple[str, ...], code: str | None, r
 @required_reason
 def reject(invocation: Invocation, logins: tuple[str, ...], code: str | None, reason: str) -> None:
     """The change is not made, by no path, until Okta wants something else for that person or you lift it."""
+    from agent.model.holds import Decision
     from agent.store import brakes
 
     by = signature(reason)
     with invocation.store() as store:
         chosen = _fresh(invocation, store, logins, code)
         rejected = store.write(lambda conn: brakes.reject_holds(conn, by, chosen))
-    if len(rejected) < len(chosen):
-        over = len(chosen) - len(rejected)
+    over = sum(hold.decision is not Decision.BLOCKED for hold in chosen) - len(rejected)
+    if over > 0:
         invocation.say(
             f"{over:,} of {len(chosen):,} were over before: opshelm-agent holds show LOGIN says how they ended"
         )
@@ -160,14 +161,15 @@ def _code(code: str | None) -> "HeldCode | None":
 def _chosen(store: "Store", logins: Sequence[str], code: str | None) -> "list[Hold]":
     """The open holds that were named; exit code 2 where a name has none."""
     from agent.model.errors import NotFound
+    from agent.model.users import identity_key
     from agent.store import holds as register
 
     if not logins and code is None:
         raise click.UsageError("name somebody: LOGIN…, or --code CODE")
     with store.read() as conn:
         found = register.open_holds(conn, code=_code(code), people=logins or None)
-    named = {name for hold in found for name in (hold.login, hold.directory_id, hold.okta_id)}
-    missing = [login for login in logins if login not in named]
+    named = {name for hold in found for name in (identity_key(hold.login), hold.directory_id, hold.okta_id)}
+    missing = [login for login in logins if not named & {login, identity_key(login)}]
     if missing:
         raise NotFound(f"Nothing is held of {', '.join(missing)}. See: opshelm-agent holds list")
     if not found:

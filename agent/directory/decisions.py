@@ -13,18 +13,29 @@ an operator    never: who blocks may unblock
 =============  =========================================================================================
 """
 
+from collections.abc import Iterable
+
 from agent.directory.scope import WriteScope
 from agent.directory.transition import OKTA
 from agent.model.codes import HeldCode, RefusalCode, Source
 from agent.model.errors import Refused
-from agent.model.holds import ENDS_ACCESS, WAITS_FOR_A_PERSON, ChangeKind, Decision, Hold, HoldEnd, wishes_between
+from agent.model.holds import (
+    ENDS_ACCESS,
+    WAITS_FOR_A_PERSON,
+    ChangeKind,
+    Decision,
+    Hold,
+    HoldEnd,
+    way_out,
+    wishes_between,
+)
 from agent.model.users import DirectoryUser
 from agent.store import brakes, holds
 from agent.store.journal import Signature
 
 
 def check(scope: WriteScope, before: DirectoryUser | None, after: DirectoryUser) -> bool:
-    """Refused, or whether a person has approved all of it. Writes nothing."""
+    """Refused, or whether a person has approved that this one's access ends. Writes nothing."""
     conn, _, context, now, _ = scope
     if context.source not in OKTA:
         return False
@@ -33,17 +44,17 @@ def check(scope: WriteScope, before: DirectoryUser | None, after: DirectoryUser)
     known = {hold.kind: hold for hold in holds.of_user(conn, before or after)}
     if not known:
         return False
-    wishes = wishes_between(before, after)
-    for kind, wish in wishes.items():
+    for kind, wish in wishes_between(before, after).items():
         hold = known.get(kind)
         if hold is None:
             continue
         if hold.stops(wish, now):
             raise Refused(*_no(hold, pushed=context.source is Source.PUSH))
-        waits = hold.decision is Decision.WAITING and hold.code in WAITS_FOR_A_PERSON
+        waits = hold.waits(now) and hold.code in WAITS_FOR_A_PERSON
         if waits and context.source is Source.SINGLE and not context.exempt:
             raise Refused(RefusalCode.WAITS, f"It waits for a person since {hold.since:%Y-%m-%d %H:%M} UTC.")
-    return all(kind in known and known[kind].lets(wish, now) for kind, wish in wishes.items())
+    ends = known.get(ChangeKind.DEACTIVATE)
+    return ends is not None and ends.lets(ENDS_ACCESS, now)
 
 
 _BURST = {RefusalCode.PUSH_BURST: HeldCode.PUSH_BURST, RefusalCode.DEACTIVATIONS_24H: HeldCode.DEACTIVATIONS_24H}
@@ -60,10 +71,9 @@ def _no(hold: Hold, *, pushed: bool) -> tuple[RefusalCode, str]:
     """In words for Okta's task list, where a push asked."""
     what, why = f"{_WHAT[hold.kind]} {hold.login}", f" ({hold.reason})" if hold.reason else ""
     if hold.decision is Decision.BLOCKED:
-        ends = "users link" if hold.kind is ChangeKind.LINK else "users reactivate"
         until = f" until {hold.until:%Y-%m-%d %H:%M} UTC" if hold.until else ""
         said = f"An OpsHelm operator has blocked {what}{until}{why}. Nothing was changed."
-        return RefusalCode.BLOCKED, f"{said} Ask an operator to run: opshelm-agent {ends} {hold.login}"
+        return RefusalCode.BLOCKED, f"{said} Ask an operator to run: {way_out(hold)}"
     said = f"An OpsHelm operator rejected {what}{why}. Nothing was changed."
     ask = "Put the person right in Okta, or ask" if pushed else "Ask"
     return RefusalCode.REJECTED, f"{said} {ask} an operator to run: opshelm-agent holds lift {hold.login}"
@@ -71,28 +81,40 @@ def _no(hold: Hold, *, pushed: bool) -> tuple[RefusalCode, str]:
 
 def made(scope: WriteScope, before: DirectoryUser | None, after: DirectoryUser) -> None:
     """The change is made: its holds end, those of the opposite are moot, and a push leaves its mark."""
+    mine = holds.of_user(scope.conn, after)
+    if mine:
+        holds.done(scope.conn, mine, wishes_between(before, after), scope.now)
+        if before is not None and before.user_name != after.user_name:
+            holds.renamed(scope.conn, mine, after.user_name)
     if scope.context.source is Source.PUSH:
         holds.mark_push(scope.conn, after.id)
-    holds.done(scope.conn, after, wishes_between(before, after), scope.now)
-    _rule(scope, after, managed=(before or after).managed)
+        if after.active:
+            # Okta pushes about people whom it assigns; whatever of them it changed, their access isn't to end.
+            _over(scope, mine, ChangeKind.DEACTIVATE)
+    _rule(scope, before or after)
 
 
 def unchanged(scope: WriteScope, user: DirectoryUser) -> None:
     """A push that changed nothing still says something: the account is as Okta wants it, and nobody waits for the opposite."""
-    _rule(scope, user, managed=user.managed)
+    _rule(scope, user)
     if scope.context.source is not Source.PUSH:
         return
     holds.mark_push(scope.conn, user.id)
-    opposite = ChangeKind.DEACTIVATE if user.active else ChangeKind.ACTIVATE
     mine = holds.of_user(scope.conn, user)
-    over = [hold.id for hold in mine if hold.kind is opposite and hold.decision is not Decision.BLOCKED]
+    _over(scope, mine, ChangeKind.DEACTIVATE if user.active else ChangeKind.ACTIVATE)
+
+
+def _over(scope: WriteScope, mine: Iterable[Hold], kind: ChangeKind) -> None:
+    """Okta doesn't want this kind of change any more."""
+    over = [hold.id for hold in mine if hold.kind is kind and hold.decision is not Decision.BLOCKED]
     holds.end(scope.conn, over, HoldEnd.MOOT, scope.now)
 
 
-def _rule(scope: WriteScope, user: DirectoryUser, *, managed: bool) -> None:
-    """What the operator who writes has said besides. Okta gives no access to local accounts, so nothing is blocked there."""
+def _rule(scope: WriteScope, user: DirectoryUser) -> None:
+    """What the operator who writes has said besides, of the account as it was before."""
     ruling, context = scope.context.ruling, scope.context
-    if ruling is None or not (managed or not ruling.blocks):
+    # Okta gives no access to local accounts, so nothing is blocked there.
+    if ruling is None or (ruling.blocks and not user.managed):
         return
     by = Signature(actor=context.actor, source=context.source.value, at=scope.now, reason=context.reason)
     if ruling.blocks:

@@ -8,9 +8,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from agent.directory.port import Directory
 from agent.model.desired import user_status
+from agent.model.guard import stopped
+from agent.model.holds import ChangeKind, Decision, Hold
 from agent.model.matching import ImportState, Knowledge, Match, importable, match_all
 from agent.model.okta import AppUser, OktaUser
 from agent.model.people import MatchKeys, People, login_key
@@ -18,7 +21,7 @@ from agent.model.users import DirectoryUser, identity_key
 from agent.okta_org.org import OktaOrg
 from agent.runs.frame import Progress
 from agent.settings import Settings
-from agent.store import imports
+from agent.store import holds, imports
 from agent.store.engine import Store
 
 #: Every status that Okta documents: a listing by status sees the DEPROVISIONED too, and doesn't lag as a search does.
@@ -108,6 +111,7 @@ class Surveyor:
     ) -> Survey:
         with self._store.read() as conn:
             rows = {row.directory_id: row for row in imports.open_rows(conn)}
+            kept_local = {h.directory_id: h for h in holds.open_holds(conn) if h.kind is ChangeKind.LINK}
         keys = MatchKeys(accounts)
         keys.ids |= {*decisions.values()} | {row.okta_id for row in rows.values() if row.okta_id}
         progress.step("reading Okta users")
@@ -122,7 +126,7 @@ class Surveyor:
             rules=self._names, app_users=apps.by_okta_id, made=_made(candidates, rows, people), decisions=decisions
         )
         return Survey(
-            matches=tuple(match_all(candidates, people, known)),
+            matches=tuple(_as_decided(match, kept_local) for match in match_all(candidates, people, known)),
             assigned=tuple(_assigned(accounts, apps, rows, people)),
             unassigned=tuple(self._unassigned(apps.unseen)),
             people=apps.seen,
@@ -161,6 +165,15 @@ def find_by_login(okta: OktaOrg, login: str) -> list[OktaUser]:
     user = okta.user(login) if "@" in login else None
     found = [user] if user is not None and login_key(user) == identity_key(login) else []
     return found or [other for other in okta.find_users_by(login=login) if login_key(other) == identity_key(login)]
+
+
+def _as_decided(match: Match, kept_local: Mapping[str | None, Hold]) -> Match:
+    """What an operator has made local is in no import."""
+    hold = kept_local.get(match.account.id)
+    if hold is None or hold.decision is not Decision.BLOCKED:
+        return match
+    code, detail = stopped(hold)
+    return replace(match, held=code, held_detail=detail)
 
 
 class _Apps:

@@ -36,7 +36,17 @@ from msgspec.structs import replace
 
 from agent.model import limits as windows
 from agent.model.codes import ActionKind, HeldCode
-from agent.model.holds import WAITS_FOR_A_PERSON, ChangeKind, Decision, Hold, broad_kind, kind_of, subject_of, wish_of
+from agent.model.holds import (
+    WAITS_FOR_A_PERSON,
+    ChangeKind,
+    Decision,
+    Hold,
+    broad_kind,
+    kind_of,
+    subject_of,
+    way_out,
+    wish_of,
+)
 from agent.model.paths import EMAIL_PATH
 from agent.model.plan import Action, Plan
 
@@ -292,7 +302,7 @@ def _single(action: Action, facts: Facts, grant: Grant, *, full: bool) -> tuple[
     failed = facts.quarantine.get(broad)
     if failed and facts.sweep:
         return HeldCode.FAILED_ACTIONS, failed
-    if known is None or known.decision is not Decision.WAITING or known.code not in WAITS_FOR_A_PERSON:
+    if known is None or not known.waits(facts.now) or known.code not in WAITS_FOR_A_PERSON:
         return None
     if ends_access(action) and (facts.announced or action.directory_id in facts.announced_for):
         return None
@@ -313,8 +323,7 @@ def stopped(hold: Hold) -> tuple[HeldCode, str]:
         return HeldCode.REJECTED, f"rejected by {said}. To take that back: opshelm-agent holds lift {hold.login}"
     until = f", until {hold.until:%Y-%m-%d %H:%M} UTC" if hold.until else ""
     what = "linking it" if hold.kind is ChangeKind.LINK else "access"
-    ends = f"users link {hold.login}" if hold.kind is ChangeKind.LINK else f"users reactivate {hold.login}"
-    return HeldCode.BLOCKED, f"{what} was blocked by {said}{until}. To end that: opshelm-agent {ends}"
+    return HeldCode.BLOCKED, f"{what} was blocked by {said}{until}. To end that: {way_out(hold)}"
 
 
 def _classes(actions: list[Action], limits: GuardLimits, facts: Facts, plan: Plan, grant: Grant) -> list[Action]:

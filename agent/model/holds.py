@@ -115,12 +115,19 @@ class Hold(Struct, frozen=True, kw_only=True):
     def stops(self, wish: str, now: datetime) -> bool:
         """Whether a person has said no to this: a rejection of this very wish ("": of any), or a block that lasts."""
         if self.decision is Decision.REJECTED:
-            return self.wish == wish or not (self.wish and wish)
-        return self.decision is Decision.BLOCKED and (self.until is None or now < self.until)
+            return not (self.wish and wish) or within(wish, self.wish)
+        return self.decision is Decision.BLOCKED and self._lasts(now)
 
     def lets(self, wish: str, now: datetime) -> bool:
         """Whether a person has said yes to this very wish, and not too long ago."""
-        return self.decision is Decision.APPROVED and self.wish == wish and (self.until is None or now < self.until)
+        return self.decision is Decision.APPROVED and within(wish, self.wish) and self._lasts(now)
+
+    def waits(self, now: datetime) -> bool:
+        """Nobody has decided, or the approval has lapsed."""
+        return self.decision is Decision.WAITING or (self.decision is Decision.APPROVED and not self._lasts(now))
+
+    def _lasts(self, now: datetime) -> bool:
+        return self.until is None or now < self.until
 
 
 def subject_of(directory_id: str | None, okta_id: str | None, login: str) -> str:
@@ -174,6 +181,14 @@ def identity_wish(user_name: str | None, email: str | None) -> str:
     """Names are compared as the directory compares them; None: that one stays. What else goes with them is no part of it."""
     names = {"userName": user_name, EMAIL_PATH: email}
     return wish({path: identity_key(str(name)) for path, name in names.items() if name is not None})
+
+
+def within(part: str, whole: str) -> bool:
+    """Whether all that one wish asks for is in another; a push may say less of it than a sweep finds."""
+    return part == whole or bool(part and whole and _decode(part).items() <= _decode(whole).items())
+
+
+_decode = msgspec.json.Decoder(dict[str, str | bool | None]).decode
 
 
 def wish(values: dict[str, object]) -> str:

@@ -38,6 +38,8 @@ def note(conn: Connection, proposal: Proposal, plan: Plan, now: datetime, *, run
         return
     found(conn, plan.actions, now, run_id=run_id, plan_id=plan_id, of_run=plan)
     holds.lapse(conn, now)
+    if plan.held in _OF_LEAVERS:
+        return  # who isn't in this listing may be wanted all the same
     wanted = {key_of(action) for action in plan.actions}
     wanted |= {(account, ChangeKind.IDENTITY) for action in plan.actions for account, _, _ in action.cycle}
     # A person without an account has one by now, or the other way round.

@@ -85,15 +85,18 @@ def approve_holds(conn: Connection, by: Signature, chosen: Sequence[Hold], until
 
 
 def reject_holds(conn: Connection, by: Signature, chosen: Sequence[Hold]) -> list[Hold]:
-    """These changes are not made, on no path, until Okta wants something else or an operator lifts it.
+    """These changes are not made, on no path, until Okta wants something else or an operator lifts it. A block stays one.
 
     Answers those that were open still: a run may have made a change since somebody chose.
     """
     account.lock(conn)
-    left = {hold.id for hold in holds.open_holds(conn)}
-    still = [hold for hold in chosen if hold.id in left]
-    _decide(conn, "hold reject", still, Decision.REJECTED, by)
-    return still
+    left = {hold.id: hold for hold in holds.open_holds(conn)}
+    still = [left[hold.id] for hold in chosen if hold.id in left]
+    found = [hold for hold in still if hold.decision is not Decision.BLOCKED]
+    if still and not found:
+        raise UsageError(f"{still[0].login} is blocked already, which is the stronger no. Nothing was changed.")
+    _decide(conn, "hold reject", found, Decision.REJECTED, by)
+    return found
 
 
 def lift_holds(conn: Connection, by: Signature, chosen: Sequence[Hold]) -> None:

@@ -13,8 +13,8 @@ from sqlalchemy import ColumnElement, Connection, and_, bindparam, delete, func,
 
 from agent.model.codes import HeldCode
 from agent.model.errors import NotFound
-from agent.model.holds import ChangeKind, Decision, Hold, HoldEnd, subject_of
-from agent.model.users import DirectoryUser
+from agent.model.holds import ChangeKind, Decision, Hold, HoldEnd, subject_of, within
+from agent.model.users import DirectoryUser, identity_key
 from agent.store.attention import batched
 from agent.store.journal import Signature
 from agent.store.statement import Fixed, moment
@@ -80,14 +80,19 @@ def open_holds(
     if decision is not None:
         wanted.append(table.c.decision == decision.value)
     if people is not None:
-        wanted.append(or_(*(table.c[name].in_(people) for name in ("directory_id", "okta_id", "login"))))
+        wanted.append(_named(people))
     return _read(conn, and_(*wanted))
+
+
+def _named(people: Collection[str]) -> ColumnElement[bool]:
+    """By directory id, Okta id or login, in whatever case it is written."""
+    keys, c = [identity_key(name) for name in people], table.c
+    return or_(c.directory_id.in_(people), c.okta_id.in_(people), c.login.in_(people), func.lower(c.login).in_(keys))
 
 
 def history(conn: Connection, people: Collection[str], limit: int = 50) -> list[Hold]:
     """Open and ended ones of these people, newest first."""
-    mine = or_(*(table.c[name].in_(people) for name in ("directory_id", "okta_id", "login")))
-    rows = conn.execute(select(*_columns).where(mine).order_by(table.c.id.desc()).limit(limit))
+    rows = conn.execute(select(*_columns).where(_named(people)).order_by(table.c.id.desc()).limit(limit))
     return [_made(row._asdict()) for row in rows]
 
 
@@ -119,7 +124,7 @@ def find(conn: Connection, reasons: Iterable[Reason], now: datetime, *, by: str,
         new: list[dict[str, Any]] = []
         for reason in some:
             old = known.get((reason.subject, reason.kind))
-            if old is not None and old.wish not in ("", reason.wish) and old.decision is not Decision.WAITING:
+            if old is not None and old.decision is not Decision.WAITING and not _covers(old, reason.wish):
                 _end(conn, [old.id], HoldEnd.MOOT, now)
                 old = None
             if old is None:
@@ -128,6 +133,10 @@ def find(conn: Connection, reasons: Iterable[Reason], now: datetime, *, by: str,
                 _refresh(conn, old, reason, now, pushed=pushed)
         if new:
             conn.execute(insert(table), new)
+
+
+def _covers(decided: Hold, wish: str) -> bool:
+    return not decided.wish or within(wish, decided.wish)
 
 
 def _known(conn: Connection, reasons: Collection[Reason]) -> dict[tuple[str, ChangeKind], Hold]:
@@ -211,20 +220,25 @@ def end(conn: Connection, ids: Collection[int], how: HoldEnd, now: datetime) -> 
         _end(conn, some, how, now)
 
 
-def done(conn: Connection, user: DirectoryUser, wishes: Mapping[ChangeKind, str], now: datetime) -> None:
-    """A write has made these changes of the account: their holds end, and those of the opposite wish are moot.
+def done(conn: Connection, mine: Iterable[Hold], wishes: Mapping[ChangeKind, str], now: datetime) -> None:
+    """A write has made these changes of an account: its holds of them end, and those of the opposite wish are moot.
 
-    Blocks stay: only an operator or their time ends them.
+    Blocks stay: only an operator or their time ends them. So do holds of which only a part was done.
     """
     opposite = {ChangeKind.DEACTIVATE: ChangeKind.ACTIVATE, ChangeKind.ACTIVATE: ChangeKind.DEACTIVATE}
     moot = {opposite[kind] for kind in wishes if kind in opposite}
-    for hold in of_user(conn, user):
+    for hold in mine:
         if hold.decision is Decision.BLOCKED:
             continue
-        if hold.kind in wishes:
+        if hold.kind in wishes and (not wishes[hold.kind] or within(hold.wish, wishes[hold.kind])):
             _end(conn, [hold.id], HoldEnd.DONE, now)
         elif hold.kind in moot:
             _end(conn, [hold.id], HoldEnd.MOOT, now)
+
+
+def renamed(conn: Connection, mine: Iterable[Hold], login: str) -> None:
+    """These are of an account that has another name by now."""
+    conn.execute(update(table).where(table.c.id.in_([hold.id for hold in mine])).values(login=login))
 
 
 def unwanted(

@@ -120,7 +120,9 @@ def test_an_account_finds_the_hold_of_its_okta_user_and_of_its_name(store: Store
 
 def test_what_was_done_ends_its_hold_and_the_opposite_one_is_moot(store: Store) -> None:
     find(store, ANN, replace(ANN, kind=ChangeKind.UPDATE, wish="{}"))
-    store.write(lambda conn: holds.done(conn, user(active=True), {ChangeKind.ACTIVATE: GIVES_ACCESS}, NOW))
+    store.write(
+        lambda conn: holds.done(conn, holds.of_user(conn, user(active=True)), {ChangeKind.ACTIVATE: GIVES_ACCESS}, NOW)
+    )
     assert [hold.kind for hold in open_holds(store)] == [ChangeKind.UPDATE]
     with store.read() as conn:
         assert [h.ended for h in holds.history(conn, ["a1"]) if h.kind is ChangeKind.DEACTIVATE] == [HoldEnd.MOOT]
@@ -129,7 +131,7 @@ def test_what_was_done_ends_its_hold_and_the_opposite_one_is_moot(store: Store) 
 def test_a_block_outlives_pushes_sweeps_and_opposite_changes(store: Store) -> None:
     block = replace(ANN, kind=ChangeKind.ACTIVATE, code=HeldCode.BLOCKED, wish="")
     store.write(lambda conn: holds.block(conn, block, BY))
-    store.write(lambda conn: holds.done(conn, user(), {ChangeKind.DEACTIVATE: ENDS_ACCESS}, NOW))
+    store.write(lambda conn: holds.done(conn, holds.of_user(conn, user()), {ChangeKind.DEACTIVATE: ENDS_ACCESS}, NOW))
     store.write(lambda conn: holds.unwanted(conn, set(), None, NOW))
     (hold,) = open_holds(store, decision=Decision.BLOCKED)
     assert hold.stops(GIVES_ACCESS, NOW + 1000 * HOUR)

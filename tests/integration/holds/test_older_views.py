@@ -1,0 +1,101 @@
+"""Between reading Okta and writing, Okta pushes: what an older view wants is stale, in both directions."""
+
+from datetime import timedelta
+
+import pytest
+
+from agent.model.codes import ActionState
+from support.holding import HoldWorld, Make
+
+
+class Between:
+    """Does something when a run has stored its plan and before it applies it, once."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, act) -> None:
+        self.act = act
+        monkeypatch.setattr("agent.reconcile.applier.crash_point", self)
+
+    def __call__(self, name: str) -> None:
+        if name == "apply.planned" and self.act is not None:
+            act, self.act = self.act, None
+            act()
+
+
+@pytest.mark.parametrize("how", ["PATCH", "PUT"])
+@pytest.mark.parametrize("single", [False, True])
+def test_a_push_that_changes_nothing_makes_an_older_deactivation_stale(
+    make: Make, monkeypatch: pytest.MonkeyPatch, how: str, *, single: bool
+) -> None:
+    w = make(10)
+    ann = w.people()[0]
+    w.lost()
+    w.unassign(ann)
+
+    def assigned_again() -> None:
+        w.assign(ann)
+        assert w.push(ann, how=how, active=True).status_code == 200
+
+    Between(monkeypatch, assigned_again)
+    report = w.reconcile(*([ann["login"]] if single else []))
+    assert w.active(ann) == [True]
+    assert report.plan is not None
+    assert [a.state for a in report.plan.plan.actions if a.okta_id == ann["okta_id"]] == [ActionState.STALE]
+    assert w.reconcile().outcome == "in_step"
+
+
+@pytest.mark.parametrize("how", ["PATCH", "PUT"])
+def test_a_push_that_changes_nothing_makes_an_older_reactivation_stale(
+    make: Make, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    w = make(10)
+    ann = w.people()[0]
+    w.change(ann["login"], active=False)
+    w.lost()
+
+    def gone() -> None:
+        w.unassign(ann)
+        assert w.push(ann, how=how, active=False).status_code == 200
+
+    Between(monkeypatch, gone)
+    w.reconcile()
+    assert w.active(ann) == [False]
+    assert w.reconcile().outcome == "in_step"
+
+
+@pytest.mark.parametrize("gone", [True, False])
+def test_an_answer_that_has_grown_old_is_asked_again_and_a_push_after_that_still_counts(
+    make: Make, monkeypatch: pytest.MonkeyPatch, *, gone: bool
+) -> None:
+    w = make(10)
+    ann = w.people()[0]
+    w.lost()
+    if gone:
+        w.unassign(ann)
+    else:
+        w.change(ann["login"], active=False)
+    fresh = w.settings.reconcile.fresh
+
+    def later(name: str) -> None:
+        if name == "plan.stored":
+            w.ahead += fresh + timedelta(minutes=1)
+
+    monkeypatch.setattr("agent.reconcile.reconciler.crash_point", later)
+
+    def the_opposite() -> None:
+        w.assign(ann) if gone else w.unassign(ann)
+        assert w.push(ann, active=gone).status_code == 200
+
+    Between(monkeypatch, the_opposite)
+    w.reconcile()
+    assert w.active(ann) == [gone]
+
+
+def test_a_refused_push_is_newer_than_a_run_too(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    w: HoldWorld = make(10, guard={"push_floor": 0, "push_percent": 0, "push_cap": 0})
+    ann = w.people()[0]
+    w.lost()
+    w.unassign(ann)
+    Between(monkeypatch, lambda: w.push(ann, active=False))
+    w.reconcile()
+    assert w.active(ann) == [True], "the burst's hold is newer than the sweep's plan"
+    assert [hold.tries for hold in w.open_holds(ann)] == [1]
