@@ -97,7 +97,7 @@ class Housekeeping:
         for code, since in holds.oldest_waiting(conn).items():
             said[code.value] = (since, f"holds list --code {code.value}")
         for plan in overview.held_plans(conn):
-            if plan.held is not None:
+            if plan.held is not None and plan.held.value not in said:
                 said[f"plan {plan.id}"] = (plan.created, f"plans show {plan.id}")
         late = {subject: value for subject, value in said.items() if now - value[0] > settings.guard.held_alarm}
         for subject, (since, review) in late.items():

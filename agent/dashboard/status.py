@@ -79,8 +79,9 @@ def read(conn: Connection, settings: Settings, now: datetime) -> StatusPage:
     all_keys = keys.list_all(conn)
     left = overview.left_to_do(conn, swept.id if swept else None)
     register = holds.open_holds(conn)
-    held: Counter[HeldCode] = Counter(plan.held for plan in held_plans if plan.held)
-    held.update(hold.code for hold in register if hold.decision is not Decision.REJECTED)
+    held = Counter(hold.code for hold in register if hold.decision is not Decision.REJECTED)
+    # Where a whole run is held because of its leavers, each of them has a row.
+    held.update({plan.held for plan in held_plans if plan.held} - held.keys())
     leaving = {hold.person for hold in register if hold.kind is ChangeKind.DEACTIVATE}
     rejected = {hold.person for hold in register if hold.decision is Decision.REJECTED}
     return StatusPage(

@@ -253,3 +253,13 @@ def test_alarms_of_a_window_end_with_it_and_come_again_with_the_next(store: Stor
 def open_alarms(store: Store) -> list[alarms.Alarm]:
     with store.read() as conn:
         return alarms.open_alarms(conn)
+
+
+def test_a_held_run_whose_leavers_have_their_rows_is_not_counted_beside_them(store: Store) -> None:
+    sweep(store, "held", plan(ActionKind.DEACTIVATE, held=HeldCode.SOURCE_DROP), PlanStatus.HELD)
+    drop = {"kind": ChangeKind.DEACTIVATE, "code": HeldCode.SOURCE_DROP, "detail": "", "wish": "", "okta_id": None}
+    rows = [Reason(directory_id=f"a{n}", login=f"a{n}", **drop) for n in range(3)]
+    store.write(lambda conn: holds.find(conn, rows, NOW - timedelta(days=1), by="run 1"))
+    assert 'opshelm_agent_held{code="source_drop"} 3.0' in metrics(store)
+    Housekeeping(store, Settings, lambda: NOW).tick()
+    assert [(alarm.code, alarm.subject) for alarm in open_alarms(store)] == [("held", "source_drop")]
