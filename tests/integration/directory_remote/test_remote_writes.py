@@ -434,11 +434,11 @@ def test_a_process_that_stood_still_does_not_send_what_was_given_up(sloppy_place
     sloppy.scripted = lambda _, call: None
     calls: list[int] = []
 
-    def stand_still() -> None:
+    def stand_still() -> bool:
         calls.append(1)
         if len(calls) == 2:  # the read, then the write
             gave_up()
-        wait()
+        return wait()
 
     sloppy_place.directory.transport.budget.wait = stand_still  # type: ignore[method-assign]
     with pytest.raises(FenceLost):
