@@ -14,6 +14,7 @@ an operator    never: who blocks may unblock
 """
 
 from collections.abc import Iterable
+from typing import NamedTuple
 
 from agent.directory.scope import WriteScope
 from agent.directory.transition import OKTA
@@ -34,16 +35,26 @@ from agent.store import brakes, holds
 from agent.store.journal import Signature
 
 
-def check(scope: WriteScope, before: DirectoryUser | None, after: DirectoryUser) -> bool:
-    """Refused, or whether a person has approved that this one's access ends. Writes nothing."""
+class Decided(NamedTuple):
+    """What the register says to a change that it lets pass."""
+
+    #: A person has approved that this one's access ends.
+    approved: bool
+    #: The open holds of the account's person; None: not asked for.
+    mine: list[Hold] | None
+
+
+def check(scope: WriteScope, before: DirectoryUser | None, after: DirectoryUser) -> Decided:
+    """Refused, or what the register says. Writes nothing."""
     conn, _, context, now, _ = scope
     if context.source not in OKTA:
-        return False
+        return Decided(approved=False, mine=None)
     if context.push_mark is not None and holds.push_mark_of(conn, after.id) > context.push_mark:
         raise Refused(RefusalCode.MOVED, "Okta has pushed about this account since it was asked about it.")
-    known = {hold.kind: hold for hold in holds.of_user(conn, before or after)}
-    if not known:
-        return False
+    mine = holds.of_user(conn, before or after)
+    if not mine:
+        return Decided(approved=False, mine=mine)
+    known = {hold.kind: hold for hold in mine}
     for kind, wish in wishes_between(before, after).items():
         hold = known.get(kind)
         if hold is None:
@@ -54,7 +65,7 @@ def check(scope: WriteScope, before: DirectoryUser | None, after: DirectoryUser)
         if waits and context.source is Source.SINGLE and not context.exempt:
             raise Refused(RefusalCode.WAITS, f"It waits for a person since {hold.since:%Y-%m-%d %H:%M} UTC.")
     ends = known.get(ChangeKind.DEACTIVATE)
-    return ends is not None and ends.lets(ENDS_ACCESS, now)
+    return Decided(approved=ends is not None and ends.lets(ENDS_ACCESS, now), mine=mine)
 
 
 _BURST = {RefusalCode.PUSH_BURST: HeldCode.PUSH_BURST, RefusalCode.DEACTIVATIONS_24H: HeldCode.DEACTIVATIONS_24H}
@@ -79,9 +90,13 @@ def _no(hold: Hold, *, pushed: bool) -> tuple[RefusalCode, str]:
     return RefusalCode.REJECTED, f"{said} {ask} an operator to run: opshelm-agent holds lift {hold.login}"
 
 
-def made(scope: WriteScope, before: DirectoryUser | None, after: DirectoryUser) -> None:
-    """The change is made: its holds end, those of the opposite are moot, and a push leaves its mark."""
-    mine = holds.of_user(scope.conn, after)
+def made(scope: WriteScope, before: DirectoryUser | None, after: DirectoryUser, mine: list[Hold] | None = None) -> None:
+    """The change is made: its holds end, those of the opposite are moot, and a push leaves its mark.
+
+    ``mine``: what ``check`` has found in this very transaction.
+    """
+    if mine is None:
+        mine = holds.of_user(scope.conn, after)
     if mine:
         holds.done(scope.conn, mine, wishes_between(before, after), scope.now)
         if before is not None and before.user_name != after.user_name:

@@ -19,6 +19,7 @@ from agent.directory.port import Draft, WriteContext
 from agent.directory.scope import WriteScope
 from agent.model.codes import RefusalCode, Source
 from agent.model.errors import Refused
+from agent.model.holds import Hold
 from agent.model.limits import identity_limit
 from agent.model.users import DirectoryUser, Role
 from agent.store import account, alarms, attention, journal, lease, windows
@@ -35,6 +36,8 @@ class Ready(Struct, frozen=True, kw_only=True):
     verb: str
     #: None: this is no deactivation.
     verdict: burst.Verdict | None
+    #: The open holds of the account's person; None: not asked for.
+    mine: list[Hold] | None
     #: A push touched an inactive bound account: Okta is asked whether it is still the same person.
     confirm: bool
 
@@ -71,7 +74,7 @@ def check(
     if context.fence is not None:
         lease.check(scope.conn, context.fence)
     rules.check(before, after, context, scope.policy, revives=revives)
-    approved = decisions.check(scope, before, after)
+    decided = decisions.check(scope, before, after)
     _unique(scope, before, after, beside, holders)
     rules.primary_email(before, after, scope.policy)
     _last_owner(scope, before, after, beside)
@@ -80,7 +83,8 @@ def check(
         before=before,
         after=_next(before, after, scope.now),
         verb=journalled.verb(before, after),
-        verdict=burst.check(scope, before, approved=approved) if ends and before is not None else None,
+        mine=decided.mine,
+        verdict=burst.check(scope, before, approved=decided.approved) if ends and before is not None else None,
         confirm=needs_confirmation(before, context, revives=revives),
     )
 
@@ -96,7 +100,7 @@ def carry_out(scope: WriteScope, ready: Ready) -> DirectoryUser:
     if ready.verdict is not None and before is not None:
         count_deactivation(scope, before, ready.verdict)
     count(scope, before, after, ended=ready.verdict is not None)
-    decisions.made(scope, before, after)
+    decisions.made(scope, before, after, ready.mine)
     if ready.confirm:
         ask_about_reuse(scope, after)
     journal.append(conn, journalled.entry(journal.Kind.APPLIED, ready.verb, before, after, context), now)

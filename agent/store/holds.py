@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from msgspec import Struct
-from sqlalchemy import ColumnElement, Connection, and_, bindparam, delete, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, and_, bindparam, delete, func, insert, or_, select, text, update
 
 from agent.model.codes import HeldCode
 from agent.model.errors import NotFound
@@ -280,17 +280,19 @@ def forget(conn: Connection, before: datetime) -> None:
 
 # Marks of pushes
 
-_next_mark = select(func.coalesce(func.max(push_marks.c.seq), 0) + 1).scalar_subquery()
-_mark = Fixed(update(push_marks).where(push_marks.c.directory_id == bindparam("account")).values(seq=_next_mark))
-_first_mark = Fixed(insert(push_marks).inline().values(directory_id=bindparam("account"), seq=_next_mark))
+_mark = Fixed(
+    text(
+        "INSERT INTO push_marks (directory_id, seq) SELECT :account, coalesce(max(seq), 0) + 1 FROM push_marks WHERE true "
+        "ON CONFLICT (directory_id) DO UPDATE SET seq = excluded.seq"
+    )
+)
 _mark_of = Fixed(select(push_marks.c.seq).where(push_marks.c.directory_id == bindparam("account")))
 _newest_mark = Fixed(select(func.coalesce(func.max(push_marks.c.seq), 0)))
 
 
 def mark_push(conn: Connection, directory_id: str) -> None:
     """Okta has just said something about this account, whether it changed anything or not."""
-    if not _mark(conn, account=directory_id).rowcount:
-        _first_mark(conn, account=directory_id)
+    _mark(conn, account=directory_id)
 
 
 def push_mark_of(conn: Connection, directory_id: str) -> int:

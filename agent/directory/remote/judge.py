@@ -45,7 +45,7 @@ def check(scope: WriteScope, case: JudgedWrite) -> burst.Verdict | None:
             "Roles are given in OpsHelm itself; SCIM can't change them. An owner does it in OpsHelm's dashboard."
         )
     rules.check(before, after, context, policy, revives=case.revives)
-    approved = decisions.check(scope, before, after)
+    approved = decisions.check(scope, before, after).approved
     _unique(conn, after, case.dead)
     rules.primary_email(before, after, policy)
     if not ends(case) or before is None:
