@@ -33,25 +33,25 @@ class Exceptional(Struct, frozen=True, kw_only=True):
     okta_id: str
 
 
-class PeopleRead(Struct, frozen=True, kw_only=True):
+class UsersRead(Struct, frozen=True, kw_only=True):
     people: int
     #: Everybody was read.
     whole: bool
     exceptions: list[Exceptional]
 
 
-def read(okta: "OktaOrg", page_size: int) -> PeopleRead:
+def read(okta: "OktaOrg", page_size: int) -> UsersRead:
     found: list[Exceptional] = []
     people = 0
     for page in okta.app_user_pages(limit=page_size):
         people += len(page)
         found += _differing(page)
         if people >= MOST_PEOPLE:
-            return PeopleRead(people=people, whole=False, exceptions=found)
-    return PeopleRead(people=people, whole=True, exceptions=found)
+            return UsersRead(people=people, whole=False, exceptions=found)
+    return UsersRead(people=people, whole=True, exceptions=found)
 
 
-def check(read: PeopleRead) -> Check:
+def check(read: UsersRead) -> Check:
     found = read.exceptions
     rest = (
         ""

@@ -13,7 +13,7 @@ from agent.directory.port import Acts, Draft, WriteContext
 from agent.model.codes import Source
 from agent.model.users import DirectoryUser, Role
 from agent.runs.report import RunReport
-from agent.runs.stored_plans import Decision
+from agent.runs.stored_plans import PlanDecision
 from agent.store.runs import Asker
 
 _CREATED, _LEFT, _CHANGED = 4, 5, 6
@@ -140,7 +140,7 @@ def _repair(stage: Stage, say: Narrator) -> None:
     count = render.bounded(stored.plan)
     say.command(f"plans approve {stored.id} --checksum {stored.checksum[:12]}… --count {count}")
     done = stage.reconciler.apply_plan(
-        stored.id, stored.checksum, Decision(approve=True, count=count), actor="operator demo"
+        stored.id, stored.checksum, PlanDecision(approve=True, count=count), actor="operator demo"
     )
     say(f"Run {done.run_id}: {done.outcome} ({render.counted(done.counts)})")
     expect(done.exit_code == 0, f"the apply ended with {done.outcome}: {done.detail}")

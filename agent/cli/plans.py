@@ -20,7 +20,7 @@ from agent.cli.command import (
 from agent.cli.progress import TerminalProgress
 
 if TYPE_CHECKING:
-    from agent.runs.stored_plans import Decision
+    from agent.runs.stored_plans import PlanDecision
     from agent.store.runs import Run
 
 _CHECKSUM = click.option(
@@ -107,13 +107,13 @@ def approve_plan(
     invocation: Invocation, plan_id: int, checksum: str, actions: tuple[int, ...], count: int | None
 ) -> int:
     """Let what is held pass, once, and apply it. A first run needs --count: it pins the Okta org and app."""
-    from agent.runs.stored_plans import Decision
+    from agent.runs.stored_plans import PlanDecision
 
-    decision = Decision(approve=True, only=frozenset(actions) or None, count=count)
+    decision = PlanDecision(approve=True, only=frozenset(actions) or None, count=count)
     return _carry_out(invocation, plan_id, checksum, decision)
 
 
-def _carry_out(invocation: Invocation, plan_id: int, checksum: str, decision: "Decision") -> int:
+def _carry_out(invocation: Invocation, plan_id: int, checksum: str, decision: "PlanDecision") -> int:
     from agent.bootstrap import open_agent
     from agent.cli.answers import answer_run
 

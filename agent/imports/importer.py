@@ -22,7 +22,7 @@ from agent.runs import preflight, stored_plans
 from agent.runs.frame import CurrentRun, Frame, Progress, Silent
 from agent.runs.preflight import Brake
 from agent.runs.report import Outcome, RunReport, counts_of
-from agent.runs.stored_plans import Kind
+from agent.runs.stored_plans import PlanKind
 from agent.settings import Settings
 from agent.store import account, imports
 from agent.store.crash_points import crash_point
@@ -72,7 +72,7 @@ class Importer:
 
     def plan(self, choice: Choice, *, actor: str, progress: Progress | None = None) -> RunReport:
         """Look, sort, choose, store. Changes nothing else."""
-        request = RunRequest(kind=Kind.IMPORT, trigger="cli", actor=actor, dry=True, scope=tuple(choice.named))
+        request = RunRequest(kind=PlanKind.IMPORT, trigger="cli", actor=actor, dry=True, scope=tuple(choice.named))
         return self._frame.run(request, lambda run: self._plan(run, choice), progress=progress)
 
     def _plan(self, run: CurrentRun, choice: Choice) -> RunReport:
@@ -102,11 +102,11 @@ class Importer:
     def apply(self, plan_id: int, *, actor: str, wait: float = 60.0, progress: Progress | None = None) -> RunReport:
         """Carry a stored plan out; a plan that can't be applied is refused before a run begins."""
         stored = self._applicable(plan_id)
-        request = RunRequest(kind=Kind.IMPORT, trigger="cli", actor=actor, dry=False, scope=stored.plan.scope)
+        request = RunRequest(kind=PlanKind.IMPORT, trigger="cli", actor=actor, dry=False, scope=stored.plan.scope)
         return self._frame.run(request, lambda run: self._apply(run, plan_id), progress=progress, wait=wait)
 
     def _applicable(self, plan_id: int) -> StoredPlan:
-        stored = stored_plans.usable(self._store, plan_id, Kind.IMPORT, self._clock())
+        stored = stored_plans.usable(self._store, plan_id, PlanKind.IMPORT, self._clock())
         if stored.plan.held is not None:
             raise HeldBack(stored.plan.held, stored.plan.held_detail)
         wanted, limit = len(groups(stored.plan)), self._settings.imports.max_per_run

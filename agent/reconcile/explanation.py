@@ -25,7 +25,7 @@ from agent.reconcile.planner import Planner
 from agent.runs import preflight
 from agent.runs.preflight import Binding
 from agent.runs.report import Outcome
-from agent.runs.stored_plans import Kind
+from agent.runs.stored_plans import PlanKind
 from agent.store import account, events, holds, plans
 from agent.store.engine import Connection, Store
 from agent.store.events import PushFailure
@@ -260,7 +260,7 @@ def _held(stored: StoredPlan, actions: Collection[Action]) -> list[Action]:
 def _open(conn: Connection, stored: StoredPlan, held: list[Action]) -> str:
     why = f"{_plan_name(stored)} waits for a person ({_why_held(stored, held)}) until {stored.expires:%Y-%m-%d %H:%M} UTC."
     approve = f"opshelm-agent plans approve {stored.id} --checksum {stored.checksum}"
-    if stored.kind != Kind.RECONCILE:
+    if stored.kind != PlanKind.RECONCILE:
         return f"{why} See: opshelm-agent plans show {stored.id}"
     if stored.plan.held is not None:
         if stored.plan.held not in APPROVABLE_RUNS:
@@ -286,7 +286,7 @@ def _over(stored: StoredPlan, held: list[Action]) -> str:
 
 
 def _plan_name(stored: StoredPlan) -> str:
-    return f"plan {stored.id}" if stored.kind == Kind.RECONCILE else f"{stored.kind} plan {stored.id}"
+    return f"plan {stored.id}" if stored.kind == PlanKind.RECONCILE else f"{stored.kind} plan {stored.id}"
 
 
 def _why_held(stored: StoredPlan, held: list[Action]) -> str:

@@ -20,8 +20,7 @@ from agent.directory.port import Directory
 from agent.model.codes import ActionState, HeldCode
 from agent.model.errors import Unreadable, UsageError
 from agent.model.guard import NO_GRANT, Grant, ends_access
-from agent.model.holds import Decision as Decided
-from agent.model.holds import Hold, key_of, releasable, way_out
+from agent.model.holds import Decision, Hold, key_of, releasable, way_out
 from agent.model.plan import Action, Plan
 from agent.okta_org.org import OktaOrg
 from agent.reconcile import explanation, hold_register, interrupted, look_queue
@@ -36,7 +35,7 @@ from agent.runs import preflight, stored_plans
 from agent.runs.frame import CurrentRun, Frame, Progress
 from agent.runs.preflight import Brake
 from agent.runs.report import STATE_COUNTS, Outcome, RunReport, counts_of
-from agent.runs.stored_plans import Decision, Kind
+from agent.runs.stored_plans import PlanDecision, PlanKind
 from agent.settings import Settings
 from agent.store import account, alarms, attention, brakes, holds, lease, plans
 from agent.store.crash_points import crash_point
@@ -162,7 +161,7 @@ class Reconciler:
         self,
         plan_id: int,
         checksum: str,
-        decision: Decision = stored_plans.APPLY,
+        decision: PlanDecision = stored_plans.APPLY,
         *,
         actor: str = "agent",
         wait: float = 60,
@@ -171,7 +170,7 @@ class Reconciler:
         """Read again, plan again, carry out what the stored plan and the new one have in common; the rest is stale."""
 
         def usable() -> StoredPlan:
-            return stored_plans.usable(self.store, plan_id, Kind.RECONCILE, self.clock(), checksum)
+            return stored_plans.usable(self.store, plan_id, PlanKind.RECONCILE, self.clock(), checksum)
 
         stored = usable()
         picked = stored_plans.picked(stored, decision)
@@ -190,8 +189,8 @@ class Reconciler:
     ) -> RunReport:
         """Read both sides of these people again, and make the changes that are still wanted; the rest is closed."""
         for hold in chosen:
-            if hold.decision in (Decided.REJECTED, Decided.BLOCKED) or not releasable(hold.code):
-                why = hold.decision.value if hold.decision is not Decided.WAITING else hold.code.value
+            if hold.decision in (Decision.REJECTED, Decision.BLOCKED) or not releasable(hold.code):
+                why = hold.decision.value if hold.decision is not Decision.WAITING else hold.code.value
                 raise UsageError(f"{hold.login}: approving releases nothing that is {why}. Instead: {way_out(hold)}")
         keys = {(hold.subject, hold.kind): hold for hold in chosen}
         who = Selection(

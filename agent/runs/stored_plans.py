@@ -29,12 +29,12 @@ HeldSet = frozenset[tuple[str, Identity]]
 _OPEN = (PlanStatus.READY, PlanStatus.HELD)
 
 
-class Kind(StrEnum):
+class PlanKind(StrEnum):
     RECONCILE = "reconcile"
     IMPORT = "import"
 
 
-class Decision(Struct, frozen=True, kw_only=True):
+class PlanDecision(Struct, frozen=True, kw_only=True):
     """What a person says about a stored plan."""
 
     #: Let what is held pass too.
@@ -45,8 +45,8 @@ class Decision(Struct, frozen=True, kw_only=True):
     count: int | None = None
 
 
-APPLY = Decision()
-_MAKE = {Kind.RECONCILE: "opshelm-agent reconcile", Kind.IMPORT: "opshelm-agent import plan --all"}
+APPLY = PlanDecision()
+_MAKE = {PlanKind.RECONCILE: "opshelm-agent reconcile", PlanKind.IMPORT: "opshelm-agent import plan --all"}
 
 
 def waiting(conn: Connection, plan: Plan) -> StoredPlan | None:
@@ -54,7 +54,7 @@ def waiting(conn: Connection, plan: Plan) -> StoredPlan | None:
     mine = held_set(plan)
     if not mine or plan.held is HeldCode.ABSENCE_DISPROVED:
         return None
-    stored = (plans.get(conn, plan_id) for plan_id in plans.open_held(conn, Kind.RECONCILE, plan.scope))
+    stored = (plans.get(conn, plan_id) for plan_id in plans.open_held(conn, PlanKind.RECONCILE, plan.scope))
     return next((one for one in stored if one is not None and held_set(one.plan) == mine), None)
 
 
@@ -72,7 +72,7 @@ def keep(
     if plan.held is HeldCode.ABSENCE_DISPROVED:
         status = PlanStatus.STALE  # the listing was wrong, so is what follows from it
     expires = now + settings.guard.plan_expiry
-    plan_id = plans.save(conn, run_id=run_id, kind=Kind.RECONCILE, plan=plan, expires=expires, status=status)
+    plan_id = plans.save(conn, run_id=run_id, kind=PlanKind.RECONCILE, plan=plan, expires=expires, status=status)
     return existing(conn, plan_id), same
 
 
@@ -80,7 +80,9 @@ def keep_import(conn: Connection, run_id: int, plan: Plan, settings: Settings, n
     """Store an import's plan; older ones stay, since each may be about other accounts."""
     plans.expire(conn, now)
     expires, status = now + settings.guard.plan_expiry, PlanStatus.HELD if plan.held else PlanStatus.READY
-    return existing(conn, plans.save(conn, run_id=run_id, kind=Kind.IMPORT, plan=plan, expires=expires, status=status))
+    return existing(
+        conn, plans.save(conn, run_id=run_id, kind=PlanKind.IMPORT, plan=plan, expires=expires, status=status)
+    )
 
 
 def supersede(conn: Connection, plan: Plan, same: StoredPlan | None, now: datetime) -> StoredPlan | None:
@@ -89,7 +91,7 @@ def supersede(conn: Connection, plan: Plan, same: StoredPlan | None, now: dateti
     if plan.held is HeldCode.ABSENCE_DISPROVED:
         return None
     stays = same if same is not None and plans.is_held(conn, same.id) else None
-    plans.replaced(conn, Kind.RECONCILE, plan.scope, but=None if stays is None else stays.id)
+    plans.replaced(conn, PlanKind.RECONCILE, plan.scope, but=None if stays is None else stays.id)
     return stays
 
 
@@ -127,14 +129,14 @@ def existing(conn: Connection, plan_id: int) -> StoredPlan:
     return stored
 
 
-def usable(store: Store, plan_id: int, kind: Kind, now: datetime, checksum: str | None = None) -> StoredPlan:
+def usable(store: Store, plan_id: int, kind: PlanKind, now: datetime, checksum: str | None = None) -> StoredPlan:
     """The plan, if it may still be applied or approved. ``checksum``: as a person has typed it."""
     with store.read() as conn:
         stored = existing(conn, plan_id)
         intact = plans.intact(conn, stored)
     again = f"Make a new one: {_MAKE[kind]}"
     if stored.kind != kind:
-        how = "import apply" if stored.kind == Kind.IMPORT else "plans apply"
+        how = "import apply" if stored.kind == PlanKind.IMPORT else "plans apply"
         raise UsageError(f"Plan {plan_id} is of a {stored.kind}: opshelm-agent {how} {plan_id}")
     if checksum is not None and stored.checksum != checksum:
         raise UsageError(f"The checksum is not that of plan {plan_id}. Look again: opshelm-agent plans show {plan_id}")
@@ -150,7 +152,7 @@ def usable(store: Store, plan_id: int, kind: Kind, now: datetime, checksum: str 
     return stored
 
 
-def picked(stored: StoredPlan, decision: Decision) -> list[Action]:
+def picked(stored: StoredPlan, decision: PlanDecision) -> list[Action]:
     """The actions that a person wants done. Raises HeldBack for what no approval lifts."""
     pending = [a for a in stored.plan.actions if a.state in (ActionState.PENDING, ActionState.HELD)]
     if decision.only is not None:
@@ -175,7 +177,7 @@ def picked(stored: StoredPlan, decision: Decision) -> list[Action]:
     return found
 
 
-def grant_for(stored: StoredPlan, actions: list[Action], decision: Decision) -> Grant:
+def grant_for(stored: StoredPlan, actions: list[Action], decision: PlanDecision) -> Grant:
     """What the decision lifts. Raises HeldBack where it lifts too little to be worth starting."""
     count = decision.count
     if not decision.approve:

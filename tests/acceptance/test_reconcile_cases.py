@@ -8,7 +8,7 @@ import pytest
 
 from agent.model.errors import HeldBack
 from agent.model.users import Origin, Role
-from agent.runs.stored_plans import Decision
+from agent.runs.stored_plans import PlanDecision
 from support.world import World, open_world
 
 OTHER = "00uANOTHERUSEROFOKTA"
@@ -201,8 +201,8 @@ def test_an_owners_identity_is_held_and_can_be_approved_one_by_one(w: World) -> 
     assert only(w, person) == [("update", "owner_identity")]
     plan = w.reconcile(person["okta_id"], apply=False).plan
     with pytest.raises(HeldBack, match="--action"):
-        w.reconciler.apply_plan(plan.id, plan.checksum, Decision(approve=True))
-    one = w.reconciler.apply_plan(plan.id, plan.checksum, Decision(approve=True, only=frozenset({1})))
+        w.reconciler.apply_plan(plan.id, plan.checksum, PlanDecision(approve=True))
+    one = w.reconciler.apply_plan(plan.id, plan.checksum, PlanDecision(approve=True, only=frozenset({1})))
     assert one.outcome == "applied"
     assert w.account("owner.renamed@example.com").role is Role.OWNER
 

@@ -9,7 +9,7 @@ from agent.model.codes import HeldCode
 from agent.model.errors import HeldBack
 from agent.model.holds import ChangeKind, Decision
 from agent.model.matching import MatchClass
-from agent.runs.stored_plans import Decision as PlanDecision
+from agent.runs.stored_plans import PlanDecision
 from support.holding import CommandsOf, HoldWorld, Make
 
 ACCESS, LINK = ChangeKind.ACTIVATE, ChangeKind.LINK

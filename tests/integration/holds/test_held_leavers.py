@@ -6,7 +6,7 @@ import pytest
 
 from agent.model.codes import HeldCode
 from agent.model.holds import ChangeKind, Decision
-from agent.runs.stored_plans import Decision as PlanDecision
+from agent.runs.stored_plans import PlanDecision
 from agent.store import brakes
 from support.holding import CommandsOf, HoldWorld, Make
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from agent.model.codes import ActionState, PlanStatus
-from agent.runs.stored_plans import Decision
+from agent.runs.stored_plans import PlanDecision
 from agent.store import brakes, holds, overview, plans
 from agent.store.engine import Connection
 from agent.store.journal import Signature
@@ -73,7 +73,7 @@ def test_what_an_approval_has_not_done_yet_is_not_done(
         told.append(w.store.write(verdict))
 
     during(monkeypatch, point, call_off, module)
-    report = w.reconciler.apply_plan(plan.id, plan.checksum, Decision(approve=True))
+    report = w.reconciler.apply_plan(plan.id, plan.checksum, PlanDecision(approve=True))
     assert told
     done = before - still_active(w)
     assert (report.outcome, report.exit_code) == ("rejected" if how == "reject" else "paused", 1)
@@ -96,7 +96,7 @@ def test_whoever_rejects_or_pauses_is_told_how_much_was_done(w: World, monkeypat
         told.append((overview.under_way(conn), brakes.reject_plan(conn, BY, plan.id)))
 
     during(monkeypatch, "apply.done", lambda: w.store.write(look), "agent.reconcile.applier")
-    w.reconciler.apply_plan(plan.id, plan.checksum, Decision(approve=True))
+    w.reconciler.apply_plan(plan.id, plan.checksum, PlanDecision(approve=True))
     done = before - still_active(w)
     [(run, states)] = told
     assert (run.done, states[ActionState.DONE], states[ActionState.REJECTED]) == (done, done, 12 - done)
@@ -114,7 +114,7 @@ def test_a_plan_rejected_while_its_approval_reads_okta_is_not_done(w: World, mon
         return propose(*args, **more)
 
     monkeypatch.setattr(w.reconciler.planner.__class__, "proposal", rejected)
-    report = w.reconciler.apply_plan(plan.id, plan.checksum, Decision(approve=True))
+    report = w.reconciler.apply_plan(plan.id, plan.checksum, PlanDecision(approve=True))
     assert (report.outcome, still_active(w)) == ("rejected", before)
 
 
@@ -129,7 +129,7 @@ def test_holds_that_a_run_has_done_since_are_not_rejected(w: World, monkeypatch:
         rejected.extend(w.store.write(lambda conn: brakes.reject_holds(conn, BY, chosen)))
 
     during(monkeypatch, "apply.done", reject, "agent.reconcile.applier")
-    w.reconciler.apply_plan(plan.id, plan.checksum, Decision(approve=True))
+    w.reconciler.apply_plan(plan.id, plan.checksum, PlanDecision(approve=True))
     done = before - still_active(w)
     assert (len(rejected), done < 12) == (12 - done, True)
     with w.store.read() as conn:

@@ -8,7 +8,7 @@ import pytest
 
 from agent.model.users import Role
 from agent.reconcile import RunReport
-from agent.runs.stored_plans import Decision
+from agent.runs.stored_plans import PlanDecision
 from agent.store import brakes
 from agent.store.journal import Signature
 from support.world import World
@@ -26,7 +26,7 @@ def approve(w: World, detail: str) -> RunReport:
     found = re.search(r"plans approve (\d+) --checksum (\w+)((?: --action \d+)*)(?: --count (\d+))?", detail)
     assert found, detail
     only = frozenset(int(n) for n in re.findall(r"\d+", found[3])) or None
-    decision = Decision(approve=True, only=only, count=int(found[4]) if found[4] else None)
+    decision = PlanDecision(approve=True, only=only, count=int(found[4]) if found[4] else None)
     return w.reconciler.apply_plan(int(found[1]), found[2], decision)
 
 

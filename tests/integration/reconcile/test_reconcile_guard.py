@@ -8,7 +8,7 @@ import pytest
 from agent.model.codes import HeldCode, PlanStatus
 from agent.model.errors import HeldBack, UsageError
 from agent.model.holds import ENDS_ACCESS, ChangeKind
-from agent.runs.stored_plans import Decision
+from agent.runs.stored_plans import PlanDecision
 from agent.store import account, holds, plans, seal, windows
 from agent.store.engine import Store
 from agent.store.holds import Reason
@@ -51,16 +51,16 @@ def test_a_first_run_can_be_approved_by_its_plan_with_its_count(make_world: Make
     w = make_world(users=25)
     plan = w.reconcile(apply=False).plan
     with pytest.raises(HeldBack, match="--count"):
-        w.reconciler.apply_plan(plan.id, plan.checksum, Decision(approve=True))
+        w.reconciler.apply_plan(plan.id, plan.checksum, PlanDecision(approve=True))
     with pytest.raises(UsageError, match="checksum"):
-        w.reconciler.apply_plan(plan.id, "0" * 64, Decision(approve=True, count=25))
+        w.reconciler.apply_plan(plan.id, "0" * 64, PlanDecision(approve=True, count=25))
     assert w.reconciler.apply_plan(plan.id, plan.checksum).exit_code == 4
-    assert w.reconciler.apply_plan(plan.id, plan.checksum, Decision(approve=True, count=24)).exit_code == 4
-    done = w.reconciler.apply_plan(plan.id, plan.checksum, Decision(approve=True, count=25))
+    assert w.reconciler.apply_plan(plan.id, plan.checksum, PlanDecision(approve=True, count=24)).exit_code == 4
+    done = w.reconciler.apply_plan(plan.id, plan.checksum, PlanDecision(approve=True, count=25))
     assert (done.outcome, done.plan.status, active(w)) == ("applied", PlanStatus.APPLIED, 25)
     assert row(w.store).pinned
     with pytest.raises(UsageError, match="applied once"):
-        w.reconciler.apply_plan(plan.id, plan.checksum, Decision(approve=True, count=25))
+        w.reconciler.apply_plan(plan.id, plan.checksum, PlanDecision(approve=True, count=25))
 
 
 def test_an_app_with_nobody_in_it_waits_for_its_pins(make_world: Make) -> None:
@@ -100,7 +100,7 @@ def journalled(w: World, verb: str) -> list[dict]:
 def test_an_approval_is_journalled_with_who_which_actions_and_its_count(make_world: Make) -> None:
     w = make_world(users=4)
     plan = w.reconcile(apply=False).plan
-    w.reconciler.apply_plan(plan.id, plan.checksum, Decision(approve=True, count=4), actor="operator ann@host")
+    w.reconciler.apply_plan(plan.id, plan.checksum, PlanDecision(approve=True, count=4), actor="operator ann@host")
     [entry] = journalled(w, "plan approve")
     assert (entry["actor"], entry["plan_id"]) == ("operator ann@host", plan.id)
     assert (entry["before"]["actions"], entry["before"]["count"]) == ([1, 2, 3, 4], 4)
@@ -136,11 +136,13 @@ def test_deactivations_over_the_limit_are_held_and_the_rest_goes_on(make_world: 
     assert w.reconcile().plan.id == report.plan.id
     # One by one, then the rest.
     one = w.reconciler.apply_plan(
-        report.plan.id, report.plan.checksum, Decision(approve=True, only=frozenset({report.plan.plan.actions[0].n}))
+        report.plan.id,
+        report.plan.checksum,
+        PlanDecision(approve=True, only=frozenset({report.plan.plan.actions[0].n})),
     )
     assert (one.outcome, one.exit_code, active(w), one.plan.status) == ("held", 4, 39, PlanStatus.HELD)
     assert (one.counts["done"], one.counts["held"]) == (1, 5), "what this call did, and what waits"
-    rest = w.reconciler.apply_plan(report.plan.id, report.plan.checksum, Decision(approve=True))
+    rest = w.reconciler.apply_plan(report.plan.id, report.plan.checksum, PlanDecision(approve=True))
     assert (rest.outcome, active(w), rest.plan.status) == ("applied", 34, PlanStatus.APPLIED)
     assert rest.counts["done"] == 5
     with w.store.read() as conn:
@@ -155,7 +157,7 @@ def test_what_moved_since_the_plan_is_stale_and_the_rest_is_done(make_world: Mak
         w.org.set_app_user(person["okta_id"], status="INACTIVE")
     plan = w.reconcile().plan
     w.org.set_app_user(people[0]["okta_id"], status="PROVISIONED")
-    report = w.reconciler.apply_plan(plan.id, plan.checksum, Decision(approve=True))
+    report = w.reconciler.apply_plan(plan.id, plan.checksum, PlanDecision(approve=True))
     states = {a.okta_id: a.state.value for a in report.plan.plan.actions}
     assert states.pop(people[0]["okta_id"]) == "stale"
     assert set(states.values()) == {"done"}
@@ -166,12 +168,12 @@ def test_a_plan_expires_and_a_rejected_one_is_not_applied(make_world: Make) -> N
     plan = w.reconcile(apply=False).plan
     w.ahead = timedelta(hours=24, seconds=1)
     with pytest.raises(UsageError, match="expired"):
-        w.reconciler.apply_plan(plan.id, plan.checksum, Decision(approve=True, count=3))
+        w.reconciler.apply_plan(plan.id, plan.checksum, PlanDecision(approve=True, count=3))
     again = w.reconcile(apply=False).plan
     assert again.id != plan.id
     w.store.write(lambda conn: plans.set_status(conn, again.id, PlanStatus.REJECTED))
     with pytest.raises(UsageError, match="rejected"):
-        w.reconciler.apply_plan(again.id, again.checksum, Decision(approve=True, count=3))
+        w.reconciler.apply_plan(again.id, again.checksum, PlanDecision(approve=True, count=3))
 
 
 def test_an_empty_source_needs_the_typed_count(make_world: Make) -> None:
@@ -197,7 +199,7 @@ def test_a_number_typed_for_the_first_run_or_an_empty_okta_lifts_nothing_else(ma
     assert active(w) == 40
     held = w.reconcile()
     assert (held.outcome, active(w)) == ("held", 40)
-    count = w.reconciler.apply_plan(held.plan.id, held.plan.checksum, Decision(count=100))
+    count = w.reconciler.apply_plan(held.plan.id, held.plan.checksum, PlanDecision(count=100))
     assert (count.outcome, active(w)) == ("held", 40)
 
 
@@ -207,7 +209,7 @@ def test_a_source_drop_is_approved_by_its_plan_and_then_is_the_last_good_sweep(m
     unassign(w, w.people(), 8)
     held = w.reconcile()
     assert (held.plan.plan.held.value, row(w.store).last_good_people) == ("source_drop", 30)
-    done = w.reconciler.apply_plan(held.plan.id, held.plan.checksum, Decision(approve=True))
+    done = w.reconciler.apply_plan(held.plan.id, held.plan.checksum, PlanDecision(approve=True))
     assert (done.outcome, active(w), row(w.store).last_good_people) == ("applied", 22, 22)
 
 

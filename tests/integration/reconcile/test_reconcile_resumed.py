@@ -8,7 +8,7 @@ import pytest
 from agent.directory.batches import SqlBatches
 from agent.model.codes import PlanStatus
 from agent.reconcile import RunReport
-from agent.runs.stored_plans import Decision
+from agent.runs.stored_plans import PlanDecision
 from agent.store import brakes, plans
 from agent.store.journal import Signature
 from support.world import World
@@ -34,7 +34,7 @@ def first_run(w: World) -> RunReport:
 
 def approve(w: World) -> RunReport:
     plan = w.reconcile().plan
-    return w.reconciler.apply_plan(plan.id, plan.checksum, Decision(approve=True, count=PEOPLE))
+    return w.reconciler.apply_plan(plan.id, plan.checksum, PlanDecision(approve=True, count=PEOPLE))
 
 
 def go_on(w: World) -> RunReport:
