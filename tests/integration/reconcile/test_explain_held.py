@@ -59,7 +59,8 @@ def test_a_held_action_is_named_with_its_plan_and_the_command_for_this_person_al
     assert later.waiting is not None
     assert told(w, one) == (status, detail)
     assert f"plan {later.waiting.id} waits" in detail
-    assert approve(w, detail).outcome == "applied"
+    # The other one still waits in that plan.
+    assert approve(w, detail).outcome == "held"
     assert (w.account(one).active, w.account(other).active) == (True, False)
     assert told(w, one) is None
     assert told(w, other) is not None
