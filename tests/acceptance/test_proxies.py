@@ -1,12 +1,16 @@
 """The proxy examples of config/, run by the real programs: no push is lost while the agent behind them restarts."""
 
+import contextlib
 import os
 import re
+import secrets
 import shutil
 import signal
 import socket
 import sqlite3
+import struct
 import subprocess
+import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -14,6 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
@@ -55,9 +60,11 @@ def upgrade() -> None:
 
 
 def free_port() -> int:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        return int(taken.getsockname()[1])
+    """None that the system gives to somebody's outgoing connection while the agent is away."""
+    while True:
+        with socket.socket() as taken, contextlib.suppress(OSError):
+            taken.bind(("127.0.0.1", secrets.choice(range(20_000, 32_000))))
+            return int(taken.getsockname()[1])
 
 
 @contextmanager
@@ -152,7 +159,11 @@ class Sent:
 
 def failures(org: SimulatedOrg) -> list[Any]:
     """Okta's tasks, and the answers that made them."""
-    wrong = [push for push in org.pushes() if push.get("status") not in (200, 201, 429)]
+    wrong = [
+        {name: push[name] for name in ("method", "path", "status", "error") if name in push}
+        for push in org.pushes()
+        if push.get("status") not in (200, 201, 429)
+    ]
     return [*(task["error"] for task in org.tasks()), *wrong]
 
 
@@ -218,6 +229,44 @@ def test_what_the_proxy_answers_by_itself_is_for_okta(example: str, tmp_path: Pa
         assert (away.status_code, away.headers["retry-after"], away.headers["content-type"]) == (429, "60", SCIM_JSON)
         assert (away.json()["schemas"], away.json()["status"]) == ([ERROR], "429")
         assert client.post(f"{url}/hooks/okta", json={}).status_code in (502, 503)
+
+
+@contextmanager
+def dying(*, reset: bool, reads: bool) -> Iterator[int]:
+    """The port of something that takes connections, may read a little, and is gone without an answer."""
+
+    def die() -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                taken, _ = listener.accept()
+                with taken:
+                    if reads:
+                        taken.recv(65536)
+                    if reset:
+                        taken.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+    with socket.create_server(("127.0.0.1", free_port())) as listener:
+        thread = threading.Thread(target=die)
+        thread.start()
+        yield int(listener.getsockname()[1])
+        listener.shutdown(socket.SHUT_RDWR)
+        thread.join()
+
+
+@pytest.mark.parametrize("reads", [False, True])
+@pytest.mark.parametrize("reset", [False, True])
+def test_an_agent_that_dies_amid_a_request_is_later_for_okta(
+    example: str, reset: bool, reads: bool, tmp_path: Path
+) -> None:
+    head = "PUT /scim/v2/Users/1 HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\nContent-Length: 300\r\n\r\n"
+    with dying(reset=reset, reads=reads) as port, proxy(example, port, tmp_path) as url:
+        address = urlsplit(url)
+        for _ in range(30):
+            with socket.create_connection((address.hostname, address.port), timeout=30) as okta:
+                # In two pieces, so that the agent may be gone before the second.
+                okta.sendall(head.encode())
+                okta.sendall(b" " * 300)
+                assert okta.recv(65536).startswith(b"HTTP/1.1 429")
 
 
 def test_a_body_that_is_too_large_for_the_proxy_is_refused_in_scim(example: str, tmp_path: Path) -> None:
