@@ -16,6 +16,7 @@ from agent.model.codes import Source
 from agent.model.users import DirectoryUser
 from agent.settings import Settings
 from agent.store import links
+from agent.store.journal import Signature
 from support.remotes import QUICK, Held
 from support.sloppy import Body, Call, Reply, Sloppy, error
 from support.world import World
@@ -469,9 +470,10 @@ def test_settings_that_are_renewed_under_a_wave_change_nothing_for_what_is_under
     held.wait()
     directory = replace_settings(world.settings, timeout=timedelta(seconds=20))
     before = world.directory.transport
-    renewal = threading.Thread(target=world.directory.renew, args=(directory,))
+    by = Signature(actor="test", source="test", at=world.now())
+    renewal = threading.Thread(target=world.directory.renew, args=(directory, by))
     renewal.start()
-    while world.directory.transport is before:
+    while renewal.is_alive() and world.directory.transport is before:
         renewal.join(0.01)
     # By way of the new settings, on an account that the wave is at.
     pushed = push(world, ids[0], "Nick")
@@ -548,7 +550,7 @@ def test_an_account_that_can_not_be_written_just_now_keeps_no_push_for_another_o
 
     sloppy.scripted = hook
     run, outcomes = run_beside(world)
-    while drifted(sloppy, ids) > 1:
+    while run.is_alive() and drifted(sloppy, ids) > 1:
         run.join(0.01)
     # It ends only once these have been answered.
     for user_id in ids[1:]:
