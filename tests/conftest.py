@@ -1,11 +1,25 @@
 """Forbids skips where CI asks for it. What several kinds of tests share is in tests/support."""
 
+import logging
 import os
+from collections.abc import Iterator
 
 import pytest
+import structlog
 
 #: The one reason to skip that CI accepts: a case that names a need which no fixture here meets yet.
 UNMET_NEED = "unmet need"
+
+
+@pytest.fixture(autouse=True)
+def log_as_it_was() -> Iterator[None]:
+    """A command sets the log up for its process, on a stderr that is gone once its test has ended."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    structlog.reset_defaults()
+    root.handlers[:] = handlers
+    root.setLevel(level)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -1,6 +1,7 @@
 """Polling the System Log against the simulated org: what is repaired, what is remembered, what costs one sweep."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -282,6 +283,10 @@ class Log:
         self.asked: list[str] = []
         self.refuse: Exception | None = None
         self.before_answer: Any = None
+
+    @contextmanager
+    def run(self, _on_wait: Any = None) -> Iterator[None]:
+        yield
 
     def log_events(
         self,
