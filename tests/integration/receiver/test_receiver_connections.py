@@ -38,8 +38,8 @@ def connections(url: str, count: int) -> Iterator[list[socket.socket]]:
 
 
 def until_refused(url: str) -> None:
-    """The daemon stops: it takes no new connections."""
-    with contextlib.suppress(ConnectionRefusedError):
+    """The daemon stops: it takes no new connections; one that waits to be taken at that moment is reset."""
+    with contextlib.suppress(ConnectionRefusedError, ConnectionResetError):
         while True:
             with connections(url, 1):
                 pass
