@@ -96,14 +96,6 @@ def history(conn: Connection, people: Collection[str], limit: int = 50) -> list[
     return [_made(row._asdict()) for row in rows]
 
 
-def counts(conn: Connection) -> dict[tuple[HeldCode, Decision], int]:
-    """Open holds by code and decision."""
-    rows = conn.execute(
-        select(table.c.code, table.c.decision, func.count()).where(_open).group_by(table.c.code, table.c.decision)
-    )
-    return {(HeldCode(code), Decision(decision)): number for code, decision, number in rows}
-
-
 def oldest_waiting(conn: Connection) -> dict[HeldCode, datetime]:
     """Since when the oldest one of each code waits."""
     waiting = (_open, table.c.decision == Decision.WAITING.value)
@@ -256,14 +248,14 @@ def unwanted(
     """
     open_ones: list[ColumnElement[bool]] = [_open, table.c.decision != Decision.BLOCKED.value]
     if people is not None:
-        open_ones.append(or_(*(table.c[name].in_(people) for name in ("directory_id", "okta_id", "login"))))
-    c = table.c
+        open_ones.append(_named(people))
+    c, spared = table.c, set(unknown)
     rows = conn.execute(select(c.id, c.subject, c.kind, c.directory_id, c.okta_id, c.login).where(*open_ones))
     gone = [
         row.id
         for row in rows
         if (row.subject, ChangeKind(row.kind)) not in kept
-        and not {row.directory_id, row.okta_id, row.login} & set(unknown)
+        and spared.isdisjoint((row.directory_id, row.okta_id, row.login))
     ]
     end(conn, gone, HoldEnd.MOOT, now)
     return len(gone)

@@ -1,5 +1,8 @@
 """The register of holds, on both databases: one open row for each person and kind, its age, its decisions and its end."""
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -9,6 +12,7 @@ from msgspec.structs import replace
 from agent.model.codes import HeldCode
 from agent.model.holds import ENDS_ACCESS, GIVES_ACCESS, ChangeKind, Decision, Hold, HoldEnd, wish
 from agent.model.users import DirectoryUser, Profile
+from agent.settings import DatabaseSettings
 from agent.store import holds
 from agent.store.engine import Store
 from agent.store.holds import Reason
@@ -74,6 +78,36 @@ def test_a_person_has_one_open_hold_for_each_kind(store: Store) -> None:
     find(store, ANN, ANN, identity, NEW)
     found = [(hold.person, hold.kind) for hold in open_holds(store)]
     assert sorted(found) == [("00u2", ChangeKind.ACTIVATE), ("a1", ChangeKind.DEACTIVATE), ("a1", ChangeKind.IDENTITY)]
+
+
+def test_a_push_and_a_run_that_find_the_same_person_at_once_open_one_hold(
+    store: Store, database: DatabaseSettings
+) -> None:
+    opened, seen = threading.Event(), threading.Event()
+
+    def first(conn: Any) -> None:
+        holds.find(conn, [ANN], NOW, by="push", pushed=True)
+        opened.set()
+        assert seen.wait(60)
+
+    other = Store.open(database)
+    with ThreadPoolExecutor(2) as threads, closing(other):
+        pushed = threads.submit(store.write, first)
+        assert opened.wait(60)
+        found = threads.submit(other.write, lambda conn: holds.find(conn, [ANN], NOW, by="run 1"))
+        if other.dialect == "postgresql":
+            while not waits_for_a_lock(other):
+                assert not found.done()
+        seen.set()
+        pushed.result()
+        found.result()
+    assert [(hold.person, hold.opened_by) for hold in open_holds(store)] == [("a1", "push")]
+
+
+def waits_for_a_lock(store: Store) -> bool:
+    with store.read() as conn:
+        waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted AND locktype = 'transactionid'"
+        return bool(conn.exec_driver_sql(waiting).scalar_one())
 
 
 def test_a_pushed_attempt_counts_as_a_try(store: Store) -> None:
