@@ -6,7 +6,7 @@ from agent.cli import render
 from agent.cli.command import Invocation
 from agent.model.codes import PlanStatus
 from agent.model.holds import releasable
-from agent.runs.report import RunReport
+from agent.runs.frame import RunReport
 
 #: A longer plan is cut on a terminal; plans show has all of it.
 SHOWN = 200

@@ -12,7 +12,7 @@ from agent.cli.demo_stage import Narrator, Stage, expect, new_key
 from agent.directory.port import Acts, Draft, WriteContext
 from agent.model.codes import Source
 from agent.model.users import DirectoryUser, Role
-from agent.runs.report import RunReport
+from agent.runs.frame import RunReport
 from agent.runs.stored_plans import PlanDecision
 from agent.store.runs import Asker
 

@@ -30,7 +30,7 @@ def explain(invocation: Invocation, login: str) -> int:
     LOGIN is a userName in OpsHelm, else an Okta login. Changes nothing.
     """
     from agent.bootstrap import open_agent
-    from agent.runs.report import Outcome
+    from agent.runs.frame import Outcome
 
     with open_agent(invocation.settings) as agent:
         found = agent.need_reconciler().explain(login)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from agent.imports.survey import Assigned, Survey
     from agent.model.matching import Match
     from agent.model.users import DirectoryUser
-    from agent.runs.report import RunReport
+    from agent.runs.frame import RunReport
     from agent.settings import ImportSettings
     from agent.store.plans import StoredPlan
 

@@ -6,7 +6,7 @@ Limits per run are the plan's business (agent.model.guard). Counting happens in 
 from typing import NamedTuple
 
 from agent.directory.port import WriteContext
-from agent.directory.scope import Policy, WriteScope
+from agent.directory.rows import Policy, WriteScope
 from agent.model.codes import RefusalCode, Source
 from agent.model.errors import Refused
 from agent.model.limits import push_limit, window_limit

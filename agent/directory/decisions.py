@@ -16,7 +16,7 @@ an operator    never: who blocks may unblock
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from agent.directory.scope import WriteScope
+from agent.directory.rows import WriteScope
 from agent.directory.transition import OKTA
 from agent.model.codes import HeldCode, RefusalCode, Source
 from agent.model.errors import Refused

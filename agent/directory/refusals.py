@@ -1,7 +1,7 @@
 """What remains of an attempt that a rule refused: its journal row, and who is to look at it. Writes nothing else."""
 
-from agent.directory import decisions, journalled
-from agent.directory.scope import WriteScope
+from agent.directory import decisions, guarded
+from agent.directory.rows import WriteScope
 from agent.model.codes import RefusalCode, Source
 from agent.model.errors import Refused
 from agent.model.users import DirectoryUser
@@ -14,9 +14,9 @@ _BURST = (RefusalCode.PUSH_BURST, RefusalCode.DEACTIVATIONS_24H)
 def record(scope: WriteScope, refused: Refused, before: DirectoryUser | None, after: DirectoryUser | None) -> Raised:
     """Journal the attempt (``after`` is what it wanted), see to what follows from it, and answer it as a work does."""
     conn, _, context, now, _ = scope
-    verb = "update" if after is None else journalled.verb(before, after)
+    verb = "update" if after is None else guarded.verb(before, after)
     reason = f"{refused.reason.value}: {refused.detail}"
-    journal.append(conn, journalled.entry(journal.Kind.REFUSED, verb, before, after, context, reason), now)
+    journal.append(conn, guarded.entry(journal.Kind.REFUSED, verb, before, after, context, reason), now)
     if before is not None:
         _follow_up(scope, refused, before, after)
     return Raised(refused)

@@ -10,9 +10,9 @@ from sqlalchemy import Connection, bindparam, update
 from agent.directory import rows
 from agent.model.mapping import Mapping
 from agent.store import account, journal
+from agent.store.connect import Fixed
 from agent.store.engine import Store
 from agent.store.journal import Entry, Kind, Signature
-from agent.store.statement import Fixed
 from agent.store.tables import users
 
 _PAGE = 500

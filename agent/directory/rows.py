@@ -1,8 +1,12 @@
-"""Directory users as rows of the embedded directory, both ways. The statements of the hot path; no rules."""
+"""Directory users as rows of the embedded directory, both ways, and the transaction that a write is part of. The statements of
+the hot path; no rules.
+"""
 
-from typing import Any
+from datetime import datetime
+from typing import Any, NamedTuple
 
 import msgspec
+from msgspec import Struct
 from sqlalchemy import (
     BigInteger,
     Connection,
@@ -18,10 +22,52 @@ from sqlalchemy import (
     update,
 )
 
+from agent.directory.port import WriteContext
 from agent.model.mapping import Mapping
 from agent.model.users import DirectoryUser, Origin, Profile, Role, identity_key
-from agent.store.statement import Fixed, micros, moment
+from agent.settings import GuardSettings, PolicySettings, ReceiverSettings, Settings
+from agent.store import account
+from agent.store.account import Account
+from agent.store.connect import Fixed, micros, moment
 from agent.store.tables import UtcTime, user_emails, users
+
+
+class Policy(Struct, frozen=True, kw_only=True):
+    """What the guarded write goes by, made once from the settings."""
+
+    guard: GuardSettings = GuardSettings()
+    policy: PolicySettings = PolicySettings()
+    receiver: ReceiverSettings = ReceiverSettings()
+    mapping: Mapping
+
+    @classmethod
+    def of(cls, settings: Settings) -> "Policy":
+        return cls(
+            guard=settings.guard, policy=settings.policy, receiver=settings.receiver, mapping=Mapping(settings.mapping)
+        )
+
+
+class WriteScope(NamedTuple):
+    """One write inside a transaction that has locked the account row: who writes and why, when, and by which policy."""
+
+    conn: Connection
+    #: The account row as it is by now in this transaction.
+    row: Account
+    context: WriteContext
+    now: datetime
+    policy: Policy
+
+    @classmethod
+    def locked(cls, conn: Connection, context: WriteContext, now: datetime, policy: Policy) -> "WriteScope":
+        return cls(conn, locked_account(conn, policy), context, now, policy)
+
+
+def locked_account(conn: Connection, policy: Policy) -> Account:
+    """The account row, locked; OtherMapping where somebody has changed the mapping, for what is written now would be wrong."""
+    row = account.lock(conn)
+    account.require_mapping(row, policy.mapping)
+    return row
+
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(Profile).decode

@@ -19,9 +19,9 @@ externalId and profile stay within bounds       all, where they change
 """
 
 from agent.directory.port import WriteContext
-from agent.directory.scope import Policy
+from agent.directory.rows import Policy
 from agent.directory.transition import OKTA
-from agent.model import bounds, usernames
+from agent.model import usernames, users
 from agent.model.codes import RefusalCode, Source
 from agent.model.errors import Refused
 from agent.model.users import DirectoryUser, Origin, Role
@@ -137,9 +137,9 @@ def _names(before: DirectoryUser | None, after: DirectoryUser, policy: Policy) -
 def _bounds(before: DirectoryUser | None, after: DirectoryUser, policy: Policy) -> None:
     found = None
     if after.okta_id is not None and (before is None or before.okta_id != after.okta_id):
-        found = bounds.external_id_problem(after.okta_id)
+        found = users.external_id_problem(after.okta_id)
     if found is None and (before is None or before.profile != after.profile):
-        found = bounds.profile_problem(after.profile, policy.receiver.bounds)
+        found = users.profile_problem(after.profile, policy.receiver.bounds)
     if found is not None:
         raise Refused(RefusalCode.INVALID_VALUE, f"{found} Nothing was changed.")
 

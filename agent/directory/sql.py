@@ -8,11 +8,11 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, false, func, select
 
 from agent.directory import remap, rows, writes
+from agent.directory.actions import SqlBatches
 from agent.directory.backend import AccountChange, Backend
-from agent.directory.batches import SqlBatches
 from agent.directory.operator import OperatorActs
 from agent.directory.port import CursorPage, Draft, Page, Step, WriteContext, Written
-from agent.directory.scope import Policy, WriteScope
+from agent.directory.rows import Policy, WriteScope
 from agent.model.mapping import Mapping
 from agent.model.plan import Finding
 from agent.model.users import DirectoryUser

@@ -10,7 +10,7 @@ from sqlalchemy import update
 from agent.directory import decisions, guarded, refusals, rows, rules, transition
 from agent.directory.backend import AccountChange
 from agent.directory.port import Draft, Written
-from agent.directory.scope import WriteScope
+from agent.directory.rows import WriteScope
 from agent.model.codes import Source
 from agent.model.errors import NotFound, Refused, VersionConflict
 from agent.model.users import DirectoryUser, identity_key

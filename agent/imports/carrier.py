@@ -32,8 +32,7 @@ from agent.okta_org.org import OktaOrg
 from agent.runs.frame import CurrentRun
 from agent.settings import ImportSettings
 from agent.store import account, imports, journal, lease, plans
-from agent.store.crash_points import crash_point
-from agent.store.engine import Connection, Store
+from agent.store.engine import Connection, Store, crash_point
 
 T = TypeVar("T")
 

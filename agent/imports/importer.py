@@ -19,14 +19,12 @@ from agent.model.errors import DirectoryUnavailable, HeldBack, OktaError, UsageE
 from agent.model.matching import Match
 from agent.okta_org.org import OktaOrg
 from agent.runs import preflight, stored_plans
-from agent.runs.frame import CurrentRun, Frame, Progress, Silent
+from agent.runs.frame import CurrentRun, Frame, Outcome, Progress, RunReport, Silent, counts_of
 from agent.runs.preflight import Brake
-from agent.runs.report import Outcome, RunReport, counts_of
 from agent.runs.stored_plans import PlanKind
 from agent.settings import Settings
 from agent.store import account, imports
-from agent.store.crash_points import crash_point
-from agent.store.engine import Store
+from agent.store.engine import Store, crash_point
 from agent.store.plans import StoredPlan
 from agent.store.runs import RunRequest
 

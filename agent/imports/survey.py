@@ -14,9 +14,8 @@ from agent.directory.port import Directory
 from agent.model.desired import user_status
 from agent.model.guard import stopped
 from agent.model.holds import ChangeKind, Decision, Hold
-from agent.model.matching import ImportState, Knowledge, Match, importable, match_all
+from agent.model.matching import ImportState, Knowledge, Match, MatchKeys, People, importable, login_key, match_all
 from agent.model.okta import AppUser, OktaUser
-from agent.model.people import MatchKeys, People, login_key
 from agent.model.users import DirectoryUser, identity_key
 from agent.okta_org.org import OktaOrg
 from agent.runs.frame import Progress

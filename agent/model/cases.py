@@ -18,7 +18,7 @@ active                 externalId names one, userName another              held 
 active                 bound to a different Okta user id                   held name_reuse
 active, twins          any                                                 both held identity_conflict
 active, renamed, free  linked                                              update
-active, cycle          linked                                              one rename_cycle (``agent.model.order``)
+active, cycle          linked                                              one rename_cycle (``agent.model.plan``)
 active, taken/invalid  linked                                              held name_taken, name_invalid
 identity of an owner   linked                                              held owner_identity
 pending                any                                                 nothing yet
@@ -41,9 +41,8 @@ from agent.model import usernames
 from agent.model.codes import ActionKind, FindingCode, HeldCode
 from agent.model.desired import DesiredRow, Wanted
 from agent.model.mapping import Mapping
-from agent.model.order import Names
 from agent.model.paths import EMAIL_PATH
-from agent.model.plan import Action, Change, Finding
+from agent.model.plan import Action, Change, Finding, Names
 from agent.model.usernames import NameRules
 from agent.model.users import DirectoryUser, Origin, Role, is_managed
 

@@ -13,9 +13,8 @@ from agent.model.absence import Proof, classify_absent
 from agent.model.cases import CaseRow, Classifier, CurrentAccount, Pair, wants_rename
 from agent.model.codes import ActionKind, HeldCode
 from agent.model.mapping import Mapping
-from agent.model.order import ordered, resolve
 from agent.model.paths import EMAIL_PATH
-from agent.model.plan import Action, Change, Finding
+from agent.model.plan import Action, Change, Finding, ordered, resolve
 from agent.model.usernames import NameRules
 
 

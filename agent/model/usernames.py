@@ -18,9 +18,8 @@ import unicodedata
 
 from msgspec import Struct
 
-from agent.model.bounds import MAX_KEY
 from agent.model.codes import RefusalCode
-from agent.model.users import identity_key
+from agent.model.users import MAX_KEY, identity_key
 
 MAX_LENGTH = 255
 #: Any Unicode "other" (control, format, surrogate, private, unassigned) or separator.

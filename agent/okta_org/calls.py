@@ -10,16 +10,16 @@ from urllib.parse import quote, urlencode, urlsplit
 
 from agent.model.errors import Unaddressable, UsageError
 from agent.model.okta import App, AppUser, EventHook, LogEvent, OktaUser
-from agent.okta_org import decode
+from agent.okta_org import call
 from agent.okta_org.call import Call
 
 T = TypeVar("T")
 
-_app_user = decode.person(AppUser, decode.app_user)
-_app_users = decode.page(AppUser, decode.app_user)
-_user = decode.person(OktaUser, decode.okta_user)
-_users = decode.page(OktaUser, decode.okta_user)
-_events = decode.page(LogEvent, decode.log_event)
+_app_user = call.person(AppUser, call.app_user)
+_app_users = call.page(AppUser, call.app_user)
+_user = call.person(OktaUser, call.okta_user)
+_users = call.page(OktaUser, call.okta_user)
+_events = call.page(LogEvent, call.log_event)
 
 #: Okta's largest page of users when a filter or a search is given.
 USERS_PER_PAGE = 200
@@ -33,7 +33,7 @@ def org() -> Call[dict[str, Any]]:
         path="/.well-known/okta-organization",
         bucket="well-known",
         scope="",
-        decode=decode.anything,
+        decode=call.anything,
         signed=False,
     )
 
@@ -44,7 +44,7 @@ def app(app_id: str) -> Call[App]:
         path=f"/api/v1/apps/{segment(app_id)}",
         bucket="apps/{id}",
         scope="okta.apps.read",
-        decode=decode.one(App),
+        decode=call.one(App),
     )
 
 
@@ -54,7 +54,7 @@ def app_schema(app_id: str) -> Call[dict[str, Any]]:
         path=f"/api/v1/meta/schemas/apps/{segment(app_id)}/default",
         bucket="other",
         scope="okta.schemas.read",
-        decode=decode.anything,
+        decode=call.anything,
     )
 
 
@@ -158,7 +158,7 @@ def activate_user(okta_id: str, *, send_email: bool) -> Call[None]:
         path=f"/api/v1/users/{segment(okta_id)}/lifecycle/activate?sendEmail={'true' if send_email else 'false'}",
         bucket="other",
         scope="okta.users.manage",
-        decode=decode.nothing,
+        decode=call.nothing,
     )
 
 
@@ -184,7 +184,7 @@ def add_to_group(group_id: str, okta_id: str) -> Call[None]:
         path=f"/api/v1/groups/{segment(group_id)}/users/{segment(okta_id)}",
         bucket="groups/{id}",
         scope="okta.groups.manage",
-        decode=decode.nothing,
+        decode=call.nothing,
     )
 
 
@@ -194,7 +194,7 @@ def event_hooks() -> Call[list[EventHook]]:
         path="/api/v1/eventHooks",
         bucket="other",
         scope="okta.eventHooks.read",
-        decode=decode.one(list[EventHook]),
+        decode=call.one(list[EventHook]),
     )
 
 
@@ -211,7 +211,7 @@ def create_event_hook(url: str, secret: str, events: tuple[str, ...], name: str)
         },
         bucket="other",
         scope="okta.eventHooks.manage",
-        decode=decode.one(EventHook),
+        decode=call.one(EventHook),
     )
 
 
@@ -222,7 +222,7 @@ def verify_event_hook(hook_id: str) -> Call[EventHook]:
         path=f"/api/v1/eventHooks/{segment(hook_id)}/lifecycle/verify",
         bucket="other",
         scope="okta.eventHooks.manage",
-        decode=decode.one(EventHook),
+        decode=call.one(EventHook),
     )
 
 

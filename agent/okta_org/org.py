@@ -17,8 +17,8 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from agent.model.errors import ConfigError, OktaNotFound, OktaRejected, OktaUnreachable, Unaddressable
+from agent.model.matching import login_key
 from agent.model.okta import App, AppUser, EventHook, LogEvent, OktaUser, Person, is_okta_id
-from agent.model.people import login_key
 from agent.model.users import identity_key
 from agent.okta_org import calls
 from agent.okta_org.call import Call, Reply, Trail, on_this_org

@@ -21,7 +21,7 @@ from agent.scim.discovery import MAX_RESULTS
 from agent.scim.errors import invalid_value
 from agent.scim.patch import PatchOperation
 from agent.scim.terms import Compare, Filter
-from agent.store.crash_points import crash_point
+from agent.store.engine import crash_point
 
 T = TypeVar("T")
 log = structlog.get_logger("agent.receiver")

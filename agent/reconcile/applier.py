@@ -20,12 +20,10 @@ from agent.model.holds import ChangeKind, broad_kind
 from agent.model.okta import Person
 from agent.model.plan import Action, Plan
 from agent.reconcile.planner import Planner, Proposal
-from agent.runs.frame import CurrentRun
+from agent.runs.frame import CurrentRun, Outcome
 from agent.runs.preflight import Brake
-from agent.runs.report import Outcome
 from agent.store import holds, plans
-from agent.store.crash_points import crash_point
-from agent.store.engine import Connection
+from agent.store.engine import Connection, crash_point
 
 
 class Apply(Struct, frozen=True, kw_only=True):

@@ -23,8 +23,8 @@ from agent.reconcile.direct_read import PeopleRead, Selection
 from agent.reconcile.look_queue import words
 from agent.reconcile.planner import Planner
 from agent.runs import preflight
+from agent.runs.frame import Outcome
 from agent.runs.preflight import Binding
-from agent.runs.report import Outcome
 from agent.runs.stored_plans import PlanKind
 from agent.store import account, events, holds, plans
 from agent.store.engine import Connection, Store

@@ -16,7 +16,7 @@ from agent.model.okta import LogEvent
 from agent.model.plan import Finding
 from agent.reconcile.direct_read import Selection
 from agent.reconcile.event_names import FailedPush, named
-from agent.runs.report import Outcome, RunReport
+from agent.runs.frame import Outcome, RunReport
 from agent.store import account, alarms, attention, events
 from agent.store.attention import Attention
 from agent.store.engine import Connection, Store

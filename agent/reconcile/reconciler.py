@@ -32,14 +32,12 @@ from agent.reconcile.look_queue import Coverage, DueLook
 from agent.reconcile.planner import TOO_MANY_FAILED, Planner, Proposal
 from agent.reconcile.sweeper import Projector
 from agent.runs import preflight, stored_plans
-from agent.runs.frame import CurrentRun, Frame, Progress
+from agent.runs.frame import STATE_COUNTS, CurrentRun, Frame, Outcome, Progress, RunReport, counts_of
 from agent.runs.preflight import Brake
-from agent.runs.report import STATE_COUNTS, Outcome, RunReport, counts_of
 from agent.runs.stored_plans import PlanDecision, PlanKind
 from agent.settings import Settings
 from agent.store import account, alarms, attention, brakes, holds, lease, plans
-from agent.store.crash_points import crash_point
-from agent.store.engine import Connection, Store
+from agent.store.engine import Connection, Store, crash_point
 from agent.store.journal import Signature
 from agent.store.plans import StoredPlan
 from agent.store.runs import Asker, RunRequest

@@ -15,7 +15,6 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from agent.model.absence import AbsenceAnswer, Proof
-from agent.model.bounds import MAX_KEY
 from agent.model.cases import CurrentAccount, Want
 from agent.model.codes import FindingCode
 from agent.model.desired import Desired, DesiredRow, DesiredRules, Wanted, desire, user_status
@@ -25,13 +24,13 @@ from agent.model.mapping import Mapping
 from agent.model.okta import NO_PROFILE, UNREADABLE, AppUser, Person
 from agent.model.plan import Finding
 from agent.model.usernames import MAX_LENGTH, NameRules
-from agent.model.users import identity_key
+from agent.model.users import MAX_KEY, identity_key
 from agent.okta_org.org import OktaOrg
 from agent.runs.frame import Progress
 from agent.runs.preflight import Binding, usable_app
 from agent.settings import Settings
 from agent.store.account import Account
-from agent.store.crash_points import crash_point
+from agent.store.engine import crash_point
 from agent.store.staging import Staging
 
 #: People asked about where all is held anyway: a minute of Okta's default limit for one token.

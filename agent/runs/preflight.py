@@ -24,7 +24,7 @@ from agent.model.errors import Frozen, OktaNotFound
 from agent.model.okta import App
 from agent.model.plan import Finding
 from agent.okta_org.org import OktaOrg
-from agent.runs.report import Outcome
+from agent.runs.frame import Outcome
 from agent.store import account as account_row
 from agent.store import plans
 from agent.store.account import Account

@@ -12,9 +12,8 @@ import msgspec
 from msgspec import UNSET, Struct
 
 from agent.model.attributes import Attribute
-from agent.model.bounds import MAX_VALUES, external_id_problem
 from agent.model.mapping import as_text
-from agent.model.users import Profile
+from agent.model.users import MAX_VALUES, Profile, external_id_problem
 from agent.scim.errors import invalid_value
 from agent.scim.schema import CORE_URN, SUBS, WRITABLE
 

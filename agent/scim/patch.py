@@ -11,9 +11,8 @@ from msgspec import UNSET, Struct
 from msgspec.structs import replace
 
 from agent.model.attributes import Attribute
-from agent.model.bounds import LISTS
 from agent.model.mapping import as_text
-from agent.model.users import ENTERPRISE_URN, DirectoryUser, Profile
+from agent.model.users import ENTERPRISE_URN, LISTS, DirectoryUser, Profile
 from agent.scim import body, render
 from agent.scim.errors import ScimRefused, invalid_path, invalid_syntax, invalid_value, mutability, no_target
 from agent.scim.schema import CORE_URN, resolve

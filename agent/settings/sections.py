@@ -9,8 +9,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from agent.model.bounds import MAX_VALUES, Bounds
 from agent.model.usernames import NameRules
+from agent.model.users import MAX_VALUES, Bounds
 from agent.settings.values import Duration, Interval, Period, Table, TextList
 
 

@@ -8,7 +8,7 @@ from sqlalchemy import Connection, bindparam, select, update
 
 from agent.model.errors import OtherMapping
 from agent.model.mapping import Mapping, deviations
-from agent.store.statement import Fixed, read
+from agent.store.connect import Fixed, read
 from agent.store.tables import account as table
 
 

@@ -39,8 +39,8 @@ from sqlalchemy import (
 from agent.model.cases import CurrentAccount, Pair, Want
 from agent.model.desired import DesiredRow, Wanted
 from agent.model.users import Origin, Role
+from agent.store.connect import Fixed, moment
 from agent.store.staging import directory_rows, sweep_rows
-from agent.store.statement import Fixed, moment
 from agent.store.tables import users
 
 #: Rows taken from the database at once, so that memory stays flat.

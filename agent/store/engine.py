@@ -15,12 +15,16 @@ meets a lost connection or a unique race    alone, it runs once more: the second
 
 A COMMIT whose answer was lost is not guessed at: PostgreSQL is asked what became of that transaction's id, and only an
 aborted one runs again. A failed fsync is fatal: nothing more is served, and ``on_fatal`` is called so that the process ends.
+
+A test may end the process as kill -9 does, at a named place: ``OPSHELM_CRASH_AT=import.created`` ends it at the first time that place is reached, ``import.created:40`` at the 40th.
 """
 
+import os
 import queue
+import signal
 import threading
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
@@ -33,9 +37,54 @@ from sqlalchemy import Engine
 from agent.model.errors import AgentError, StoreError, StoreUnavailable, TooSlow
 from agent.settings import DatabaseSettings
 from agent.store import connect, schema
-from agent.store.crash_points import crash_point
+from agent.store.connect import driver
 from agent.store.failures import DATABASE_ERRORS, Failure, classify, connection_lost, interrupted, translate, unopened
-from agent.store.statement import driver
+
+VARIABLE = "OPSHELM_CRASH_AT"
+
+#: Every place, and what is true there.
+CRASH_POINTS = {
+    "store.written": "a transaction has done all its work and is not committed",
+    "store.committed": "a transaction is committed, nobody who waits for it has been told",
+    "push.committed": "a push is committed, its answer is not sent",
+    "sweep.page": "one page of the listing was read, its rows may be stored",
+    "plan.stored": "the plan is stored, nobody has decided about it",
+    "plan.decided": "a stored plan is approved and used up, nothing of it is carried out",
+    "apply.planned": "the plan is stored, this batch is pending",
+    "apply.sent": "this batch is marked as sent, nothing of it is written",
+    "apply.written": "this batch is written in a transaction that is not committed",
+    "apply.done": "this batch is committed, the run has no end",
+    "call.intended": "the intent of a call to a remote directory is stored, nothing is sent",
+    "call.answered": "the remote has answered a change with yes, nobody has read it back",
+    "call.read": "a change at the remote was read back, its outcome is not stored",
+    "wave.called": "the updates of a wave were made and read back, their outcomes are not stored",
+    "plan.closed": "every action has its end, the run has not",
+    "import.planned": "the plan is stored, nothing else has happened",
+    "import.intended": "the wish to create is stored, Okta has not been asked",
+    "import.create_answered": "Okta has created the user, the agent has not stored it",
+    "import.created": "the new Okta user's id is stored",
+    "import.assign_intended": "the wish to assign is stored, Okta has not been asked",
+    "import.assign_answered": "Okta has assigned the user, the agent has not stored it",
+    "import.assigned": "the assignment is stored",
+    "import.done": "every action has its end, the run has not",
+}
+
+_reached: Counter[str] = Counter()
+
+
+def crash_point(name: str) -> None:
+    """End this process here, without any clean-up, if a test asked for it."""
+    wanted = os.environ.get(VARIABLE)
+    if wanted is None:
+        return
+    if name not in CRASH_POINTS:
+        raise LookupError(f"{name} is no crash point")
+    place, _, times = wanted.partition(":")
+    if place == name:
+        _reached[name] += 1
+        if _reached[name] == int(times or 1):
+            os.kill(os.getpid(), signal.SIGKILL)
+
 
 _END_TRANSACTION = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_xid = %s::xid8::xid"
 

@@ -16,8 +16,8 @@ from agent.model.errors import NotFound
 from agent.model.holds import ChangeKind, Decision, Hold, HoldEnd, subject_of, within
 from agent.model.users import DirectoryUser, identity_key
 from agent.store.attention import batched
+from agent.store.connect import Fixed, moment
 from agent.store.journal import Signature
-from agent.store.statement import Fixed, moment
 from agent.store.tables import holds as table
 from agent.store.tables import push_marks
 

@@ -11,7 +11,7 @@ import msgspec
 from msgspec import Struct
 from sqlalchemy import ColumnElement, Connection, bindparam, delete, func, insert, or_, select, update
 
-from agent.store.statement import Fixed, micros, read
+from agent.store.connect import Fixed, micros, read
 from agent.store.tables import intents as table
 
 OPEN, DONE, UNDONE = "open", "done", "undone"

@@ -11,7 +11,7 @@ import msgspec
 from msgspec import Struct
 from sqlalchemy import Connection, bindparam, insert
 
-from agent.store.statement import Fixed, micros
+from agent.store.connect import Fixed, micros
 from agent.store.tables import journal as table
 
 

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, bindparam, delete, insert, select, update
 
 from agent.model.errors import UsageError
 from agent.store import alarms, journal
-from agent.store.statement import Fixed, read
+from agent.store.connect import Fixed, read
 from agent.store.tables import api_keys as table
 
 #: Marks the key as ours for secret scanners.

@@ -16,8 +16,8 @@ from weakref import WeakKeyDictionary
 from sqlalchemy import Connection, bindparam, insert, select, update
 
 from agent.model.errors import AgentError, FenceLost, LeaseHeld, StoreError
+from agent.store.connect import Fixed
 from agent.store.engine import Store
-from agent.store.statement import Fixed
 from agent.store.tables import lease as table
 
 RECONCILE = "reconcile"

@@ -9,7 +9,7 @@ from msgspec import Struct
 from sqlalchemy import Connection, bindparam, delete, insert, select, update
 
 from agent.store.account import get
-from agent.store.statement import Fixed, driver, micros, moment, read
+from agent.store.connect import Fixed, driver, micros, moment, read
 from agent.store.tables import account, remote_links, remote_owners
 
 

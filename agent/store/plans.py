@@ -17,7 +17,7 @@ from agent.model.codes import ActionKind, ActionState, HeldCode, PlanStatus
 from agent.model.holds import ChangeKind, broad_kind
 from agent.model.plan import Action, Finding, Plan
 from agent.store import runs
-from agent.store.statement import Fixed, micros
+from agent.store.connect import Fixed, micros
 from agent.store.tables import actions, lease, plans
 
 _decode_action = msgspec.json.Decoder(Action).decode

@@ -9,8 +9,7 @@ from uuid import uuid4
 from sqlalchemy import Connection, Engine, inspect, text
 
 from agent.model.errors import SchemaTooNew
-from agent.store.connect import no_database
-from agent.store.statement import driver
+from agent.store.connect import driver, no_database
 
 #: Oldest first. A test holds this together with the files in migrations/versions.
 REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008", "0009")

@@ -29,9 +29,9 @@ from msgspec import Struct
 from sqlalchemy import Connection, func, insert, select, update
 
 from agent.store import account
+from agent.store.connect import micros
 from agent.store.engine import Store
 from agent.store.journal import Entry, row_hash
-from agent.store.statement import micros
 from agent.store.tables import journal, journal_blocks
 
 #: Rows in one block: as many as one transaction should touch.

@@ -29,10 +29,9 @@ from sqlalchemy import (
 from sqlalchemy.schema import CreateIndex, CreateTable
 
 from agent.model.cases import CurrentAccount, Want
-from agent.store.connect import sqlite_path
+from agent.store.connect import driver, micros, sqlite_path
 from agent.store.engine import Store
 from agent.store.failures import DATABASE_ERRORS, translate
-from agent.store.statement import driver, micros
 
 _temporary = MetaData()
 

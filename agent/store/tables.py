@@ -21,7 +21,7 @@ from sqlalchemy import (
     text,
 )
 
-from agent.store.statement import micros, moment
+from agent.store.connect import micros, moment
 
 metadata = MetaData()
 #: SQLite gives rowids only to INTEGER columns.

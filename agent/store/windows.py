@@ -10,8 +10,8 @@ from typing import Any
 from msgspec import Struct
 from sqlalchemy import Column, Connection, ScalarSelect, bindparam, delete, func, insert, select, update
 
+from agent.store.connect import Fixed, micros
 from agent.store.journal import Signature
-from agent.store.statement import Fixed, micros
 from agent.store.tables import account, allowances, deactivations, identity_changes
 
 #: The window that the population and the daily limit look back.

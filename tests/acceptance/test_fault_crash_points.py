@@ -12,8 +12,7 @@ import pytest
 from agent.directory.sql import SqlDirectory
 from agent.settings import DatabaseSettings, Settings
 from agent.store import plans
-from agent.store.crash_points import CRASH_POINTS, VARIABLE
-from agent.store.engine import Store
+from agent.store.engine import CRASH_POINTS, VARIABLE, Store
 from support.company import Case, Company, company
 from support.databases import sqlite_in
 from support.forks import Warm

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.store.crash_points import VARIABLE
+from agent.store.engine import VARIABLE
 from support.company import Company, directory
 from support.forks import Warm
 from support.invariants import check, no_op

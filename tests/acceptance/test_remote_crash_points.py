@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.store.crash_points import CRASH_POINTS, VARIABLE
+from agent.store.engine import CRASH_POINTS, VARIABLE
 from support.forks import Warm
 from support.pusher import Answer, Pusher, new_key
 from support.receiver import deactivation, okta_user

@@ -24,8 +24,7 @@ from agent.model.errors import AgentError, FenceLost, NotFound, StoreError, Vers
 from agent.model.plan import Action
 from agent.model.users import identity_key
 from agent.store import account, plans
-from agent.store.crash_points import crash_point
-from agent.store.engine import Connection
+from agent.store.engine import Connection, crash_point
 
 #: For each call that may be under way at the same time.
 _AHEAD = 8

@@ -41,7 +41,7 @@ from agent.model.errors import (
     Unreadable,
 )
 from agent.model.users import DirectoryUser, identity_key
-from agent.store.crash_points import crash_point
+from agent.store.engine import crash_point
 
 log = structlog.get_logger("agent.directory.remote")
 

@@ -32,7 +32,7 @@ from agent.directory.remote.transport import HURRIED, Transport
 from agent.directory.remote.unfinished import Unfinished
 from agent.directory.remote.wave import SideBySide, Waves
 from agent.directory.remote.writer import Writer
-from agent.directory.scope import Policy
+from agent.directory.rows import Policy
 from agent.model.codes import FindingCode, Source
 from agent.model.mapping import Mapping
 from agent.model.plan import Finding

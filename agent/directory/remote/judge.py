@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 from agent.directory import burst, decisions, guarded, rules
 from agent.directory.port import WriteContext
 from agent.directory.remote.owners import Others
-from agent.directory.scope import WriteScope
+from agent.directory.rows import WriteScope
 from agent.model.codes import RefusalCode, Source
 from agent.model.errors import Refused, UsageError
 from agent.model.users import DirectoryUser

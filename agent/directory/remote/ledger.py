@@ -21,12 +21,12 @@ import msgspec
 from msgspec import Struct
 from sqlalchemy import Connection
 
-from agent.directory import decisions, guarded, journalled, refusals
+from agent.directory import decisions, guarded, refusals
 from agent.directory.burst import Verdict
 from agent.directory.port import WriteContext
 from agent.directory.remote import judge, merge
 from agent.directory.remote.judge import JudgedWrite
-from agent.directory.scope import Policy, WriteScope
+from agent.directory.rows import Policy, WriteScope
 from agent.model.codes import Source
 from agent.model.errors import FenceLost, Refused
 from agent.model.users import DirectoryUser
@@ -269,7 +269,7 @@ def _drop(scope: WriteScope, dead: str | None, heir: DirectoryUser) -> None:
     links.drop(conn, link.directory_id)
     user = merge.written_state(link)
     why = "the account is gone at the remote OpsHelm"
-    entry = journalled.entry(journal.Kind.APPLIED, "unlink", user, None, context, why)
+    entry = guarded.entry(journal.Kind.APPLIED, "unlink", user, None, context, why)
     entry = msgspec.structs.replace(entry, directory_id=link.directory_id, okta_id=link.okta_id)
     journal.append(conn, entry, now)
 
@@ -283,4 +283,4 @@ def _count_end(conn: Connection, user: DirectoryUser, sign: int) -> None:
 def _entry(
     kind: journal.Kind, before: DirectoryUser | None, after: DirectoryUser, context: WriteContext, reason: str = ""
 ) -> journal.Entry:
-    return journalled.entry(kind, journalled.verb(before, after), before, after, context, reason)
+    return guarded.entry(kind, guarded.verb(before, after), before, after, context, reason)

@@ -44,7 +44,7 @@ from agent.directory.remote.step import PlannedCall, step_of
 from agent.directory.remote.writer import Writer
 from agent.model.errors import AnswerLost, DirectoryUnavailable, NotDone, VersionConflict
 from agent.model.users import DirectoryUser
-from agent.store.crash_points import crash_point
+from agent.store.engine import crash_point
 
 #: Intents that are stored at once where calls take less than ``_QUICK`` seconds: each is to be as old as its call, or nearly.
 _AHEAD = 8

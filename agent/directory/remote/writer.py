@@ -42,7 +42,7 @@ from agent.model.errors import (
     VersionConflict,
 )
 from agent.model.users import DirectoryUser, identity_key
-from agent.store.crash_points import crash_point
+from agent.store.engine import crash_point
 from agent.store.links import Link
 
 _Found = TypeVar("_Found")

@@ -13,7 +13,7 @@ from agent.imports.survey import Surveyor
 from agent.model.codes import ActionState
 from agent.model.matching import ImportState
 from agent.store import runs
-from agent.store.crash_points import CRASH_POINTS
+from agent.store.engine import CRASH_POINTS
 from agent.store.runs import RunRequest
 from support.world import EVERYBODY, World
 

@@ -61,7 +61,7 @@ def test_what_an_approval_has_not_done_yet_is_not_done(
     w: World, monkeypatch: pytest.MonkeyPatch, how: str, point: str
 ) -> None:
     """Between two batches, and right before a write."""
-    backend = "agent.directory.remote.batches" if w.remote else "agent.directory.batches"
+    backend = "agent.directory.remote.batches" if w.remote else "agent.directory.actions"
     module = "agent.reconcile.applier" if point == "apply.done" else backend
     plan = w.reconcile().plan
     assert plan is not None

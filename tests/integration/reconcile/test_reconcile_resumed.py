@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from agent.directory.batches import SqlBatches
+from agent.directory.actions import SqlBatches
 from agent.model.codes import PlanStatus
 from agent.reconcile import RunReport
 from agent.runs.stored_plans import PlanDecision

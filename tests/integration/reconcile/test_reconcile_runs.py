@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from agent.directory.batches import SqlBatches
+from agent.directory.actions import SqlBatches
 from agent.model.codes import ActionState
 from agent.model.users import Role
 from agent.store import account, attention, lease, plans, runs

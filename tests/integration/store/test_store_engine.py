@@ -9,8 +9,8 @@ from sqlalchemy.engine import URL
 
 from agent.model.errors import FenceLost, StoreError, StoreUnavailable
 from agent.settings import DatabaseSettings
+from agent.store.connect import driver
 from agent.store.engine import Raised, Store
-from agent.store.statement import driver
 from agent.store.tables import cursors
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)

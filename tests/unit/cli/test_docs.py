@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from agent.model.codes import ActionKind, ActionState, FindingCode, HeldCode, PlanStatus, RefusalCode
-from agent.runs.report import EXIT_CODES, Outcome
+from agent.runs.frame import EXIT_CODES, Outcome
 
 ROOT = Path(__file__).parents[3]
 TEXT = (ROOT / "docs" / "codes.md").read_text(encoding="utf-8")

@@ -11,7 +11,7 @@ from structlog.testing import capture_logs
 
 from agent.daemon.clock import Clock, log_run
 from agent.daemon.reload import Reload
-from agent.runs.report import Outcome, RunReport
+from agent.runs.frame import Outcome, RunReport
 from agent.settings import DatabaseSettings, Loaded, Settings
 from agent.store.engine import Store
 

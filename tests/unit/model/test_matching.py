@@ -8,9 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.model.codes import HeldCode
-from agent.model.matching import NEW, Apart, Knowledge, Match, MatchClass, importable, match_all
+from agent.model.matching import NEW, Apart, Knowledge, Match, MatchClass, MatchKeys, People, importable, match_all
 from agent.model.okta import AppUser, Credentials, OktaUser
-from agent.model.people import MatchKeys, People
 from agent.model.usernames import NameRules
 from agent.model.users import DirectoryUser, MultiValue, Name, Origin, Profile, Role
 

@@ -4,8 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.model.codes import ActionKind
-from agent.model.order import Names, ordered, resolve
-from agent.model.plan import Action, Change
+from agent.model.plan import Action, Change, Names, ordered, resolve
 
 
 def test_chains_start_at_their_free_end() -> None:

@@ -4,10 +4,10 @@ import pytest
 
 from agent.model.errors import UNDECODABLE
 from agent.model.okta import AppUser, OktaUser
-from agent.okta_org import UNREADABLE, decode
+from agent.okta_org import UNREADABLE, call
 
-pages = decode.page(AppUser, decode.app_user)
-users = decode.page(OktaUser, decode.okta_user)
+pages = call.page(AppUser, call.app_user)
+users = call.page(OktaUser, call.okta_user)
 
 
 def app_user(number: int, **more: object) -> dict:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.store.crash_points import CRASH_POINTS, VARIABLE, crash_point
+from agent.store.engine import CRASH_POINTS, VARIABLE, crash_point
 
 AGENT = Path(__file__).parents[3] / "agent"
 
@@ -37,7 +37,7 @@ def test_a_place_that_is_not_registered_is_a_mistake(monkeypatch: pytest.MonkeyP
 )
 def test_the_process_ends_at_the_named_time(where: str, printed: str) -> None:
     code = (
-        "from agent.store.crash_points import crash_point\n"
+        "from agent.store.engine import crash_point\n"
         "for n in range(1, 5):\n    crash_point('import.created')\n    print(n, flush=True)"
     )
     done = subprocess.run(
