@@ -8,7 +8,7 @@ import json
 import ssl
 import time
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -21,6 +21,7 @@ from agent.store import keys
 
 if TYPE_CHECKING:
     from agent.store.engine import Store
+    from agent.store.journal import Signature
 
 _TIMEOUT = 10.0
 _KEY_LIVES = timedelta(minutes=1)
@@ -37,7 +38,7 @@ class _Reply(Struct, frozen=True):
     seconds: float
 
 
-def checks(store: "Store", server: ServerSettings, now: datetime, *, actor: str, receiver_up: bool) -> Iterator[Check]:
+def checks(store: "Store", server: ServerSettings, by: "Signature", *, receiver_up: bool) -> Iterator[Check]:
     """``receiver_up``: whether the receiver answers at its own address."""
     url = server.public_url
     if not url:
@@ -66,20 +67,18 @@ def checks(store: "Store", server: ServerSettings, now: datetime, *, actor: str,
             "the proxy must pass /scim/v2 on to server.port as it is",
         )
         return
-    yield _with_key(store, base, now, actor)
+    yield _with_key(store, base, by)
 
 
-def _with_key(store: "Store", base: str, now: datetime, actor: str) -> Check:
+def _with_key(store: "Store", base: str, by: "Signature") -> Check:
     try:
-        key, secret = store.write(
-            lambda conn: keys.create(conn, name=_KEY, actor=actor, now=now, expires=now + _KEY_LIVES)
-        )
+        key, secret = store.write(lambda conn: keys.create(conn, by, name=_KEY, expires=by.at + _KEY_LIVES))
     except UsageError:
         return warn("round trip", "another check is under way", "run check again in a minute")
     try:
         answer = _get(base, secret)
     finally:
-        store.write(lambda conn: keys.drop(conn, key, actor=actor, now=now))
+        store.write(lambda conn: keys.drop(conn, key, by))
     if isinstance(answer, str):
         return fail("round trip", f"{base} does not answer: {answer}", "look at the proxy")
     if answer.status == 401:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from agent.cli.command import Invocation, command, now, operator
+from agent.cli.command import Invocation, command, now, signature
 from agent.cli.render import clean, csv_text, fields
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ class _Look:
                 receiver = list(daemon.checks(settings.server))
                 up = any(line.state is CheckState.OK for line in receiver)
                 yield from receiver
-                yield from round_trip.checks(store, settings.server, now(), actor=operator(), receiver_up=up)
+                yield from round_trip.checks(store, settings.server, signature(), receiver_up=up)
         except NoDatabase:
             raise
         except AgentError as exc:

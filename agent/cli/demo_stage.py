@@ -22,6 +22,7 @@ from agent.model.errors import AgentError
 from agent.settings import load
 from agent.simulator import SimulatedOrg
 from agent.store import keys
+from agent.store.journal import Signature
 
 if TYPE_CHECKING:
     from agent.reconcile.reconciler import Reconciler
@@ -137,10 +138,8 @@ reconcile = "{_SWEEP_EVERY}"
 
 
 def new_key(agent: Agent) -> str:
-    now = datetime.now(UTC)
-    made: tuple[object, str] = agent.store.write(
-        lambda conn: keys.create(conn, name="okta", actor="operator demo", now=now)
-    )
+    by = Signature(actor="operator demo", source="cli", at=datetime.now(UTC))
+    made: tuple[object, str] = agent.store.write(lambda conn: keys.create(conn, by, name="okta"))
     return made[1]
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from agent.cli.command import ROW_ID, DurationType, Invocation, group, now, operator
+from agent.cli.command import ROW_ID, DurationType, Invocation, group, now, signature
 from agent.cli.render import fields, when
 from agent.model.errors import UsageError
 
@@ -36,28 +36,36 @@ def create(invocation: Invocation, name: str, scope: str, expires: timedelta | N
 
     if not name.strip():
         raise UsageError("A key needs a name, such as okta")
-    at = now()
-    ends = at + expires if expires else None
+    by = signature()
+    ends = by.at + expires if expires else None
     kind = store_keys.Scope(scope)
-    key, secret = invocation.write(
-        lambda conn: store_keys.create(conn, name=name, scope=kind, expires=ends, actor=operator(), now=at)
-    )
+    key, secret = invocation.write(lambda conn: store_keys.create(conn, by, name=name, scope=kind, expires=ends))
     _show_secret(invocation, key, secret)
 
 
 @keys.command("list", examples=["opshelm-agent keys list"])
 def list_keys(invocation: Invocation) -> None:
-    """All keys: prefix, scope, last use. The keys themselves are not kept."""
+    """All keys: how each begins and ends, scope, who made it, last use. The keys themselves are not kept."""
     from agent.store import keys as store_keys
 
     at = now()
     with invocation.read() as conn:
         found = store_keys.list_all(conn)
     rows = [
-        [k.id, k.name, k.prefix, k.scope.value, _state(k, at), when(k.created), when(k.expires), when(k.last_used)]
+        [
+            k.id,
+            k.name,
+            k.shown,
+            k.scope.value,
+            k.state(at),
+            when(k.created),
+            k.created_by,
+            when(k.expires),
+            when(k.last_used),
+        ]
         for k in found
     ]
-    columns = ["id", "name", "prefix", "scope", "state", "created", "expires", "last used"]
+    columns = ["id", "name", "key", "scope", "state", "created", "by", "expires", "last used"]
     empty = "No keys. Okta needs one: opshelm-agent keys create okta"
     invocation.answer_table("keys", {"keys": [_json(key, at) for key in found]}, columns, rows, empty)
 
@@ -71,8 +79,8 @@ def roll(invocation: Invocation, name: str, grace: timedelta) -> None:
     """Make a new key of that name; the old one goes on for the grace time, and its use near the end is an alarm."""
     from agent.store import keys as store_keys
 
-    at = now()
-    key, secret = invocation.write(lambda conn: store_keys.roll(conn, name=name, grace=grace, actor=operator(), now=at))
+    by = signature()
+    key, secret = invocation.write(lambda conn: store_keys.roll(conn, by, name=name, grace=grace))
     _show_secret(invocation, key, secret)
 
 
@@ -92,10 +100,8 @@ def revoke(invocation: Invocation, name: str, key_id: int | None, *, yes: bool) 
     from agent.store import keys as store_keys
 
     def end(*, last_too: bool) -> int:
-        by, at = operator(), now()
-        return invocation.write(
-            lambda conn: store_keys.revoke(conn, name=name, key_id=key_id, actor=by, now=at, last_too=last_too)
-        )
+        by = signature()
+        return invocation.write(lambda conn: store_keys.revoke(conn, by, name=name, key_id=key_id, last_too=last_too))
 
     try:
         ended = end(last_too=yes)
@@ -114,18 +120,10 @@ def _show_secret(invocation: Invocation, key: "ApiKey", secret: str) -> None:
     invocation.answer("key", body, secret)
 
 
-def _state(key: "ApiKey", at: datetime) -> str:
-    if key.revoked is not None:
-        return "revoked"
-    if not key.valid(at):
-        return "expired"
-    return "alive" if key.grace_from is None else "in its grace"
-
-
 def _json(key: "ApiKey", at: datetime) -> dict[str, Any]:
     return {
-        **fields(key, "id", "name", "prefix", "scope"),
-        "state": _state(key, at),
+        **fields(key, "id", "name", "prefix", "last_four", "scope"),
+        "state": key.state(at),
         "created_at": key.created,
         "created_by": key.created_by,
         "expires_at": key.expires,

@@ -48,10 +48,12 @@ _NO_ROLES = "This OpsHelm is reached over SCIM, which can't change roles. An own
 class OperatorActs:
     """Fulfils agent.directory.port.Acts."""
 
-    def __init__(self, directory: Backend, *, actor: str, reason: str, now: datetime) -> None:
+    def __init__(
+        self, directory: Backend, *, actor: str, reason: str, now: datetime, source: Source = Source.CLI
+    ) -> None:
         self._directory = directory
         self._now = now
-        self._context = WriteContext(actor=actor, source=Source.CLI, reason=reason)
+        self._context = WriteContext(actor=actor, source=source, reason=reason)
 
     def add(self, login: str, *, owner: bool = False, name: Name | None = None) -> DirectoryUser:
         if owner:

@@ -13,6 +13,7 @@ from agent.directory.backend import AccountChange, Backend
 from agent.directory.operator import OperatorActs
 from agent.directory.port import CursorPage, Draft, Page, Step, WriteContext, Written
 from agent.directory.rows import Policy, WriteScope
+from agent.model.codes import Source
 from agent.model.mapping import Mapping
 from agent.model.plan import Finding
 from agent.model.users import DirectoryUser
@@ -133,8 +134,8 @@ class SqlDirectory(Backend):
     def batches(self) -> SqlBatches:
         return SqlBatches(self.store, self.policy, self._batch)
 
-    def operator(self, *, actor: str, reason: str, now: datetime) -> OperatorActs:
-        return OperatorActs(self, actor=actor, reason=reason, now=now)
+    def operator(self, *, actor: str, reason: str, now: datetime, source: Source = Source.CLI) -> OperatorActs:
+        return OperatorActs(self, actor=actor, reason=reason, now=now, source=source)
 
     def read_back(self, now: datetime) -> int:  # noqa: ARG002 - the port has it
         """No answer of it gets lost: the store finds out what became of a COMMIT."""

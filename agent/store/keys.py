@@ -14,11 +14,13 @@ from sqlalchemy import Connection, bindparam, delete, insert, select, update
 from agent.model.errors import UsageError
 from agent.store import alarms, journal
 from agent.store.connect import Fixed, read
+from agent.store.journal import Signature
 from agent.store.tables import api_keys as table
 
 #: Marks the key as ours for secret scanners.
 PREFIX = "oha_"
 _SHOWN = len(PREFIX) + 6
+_LAST = 4
 #: Slack for clocks that differ between hosts.
 SLACK = timedelta(seconds=60)
 #: The last use is written at most this often.
@@ -37,7 +39,7 @@ class LastKey(UsageError):
 
 
 class ApiKey(Struct, frozen=True, kw_only=True):
-    """A key without its secret. ``prefix`` is what may be shown of it."""
+    """A key without its secret. ``prefix`` and ``last_four`` are what may be shown of it."""
 
     id: int
     name: str
@@ -51,6 +53,8 @@ class ApiKey(Struct, frozen=True, kw_only=True):
     #: Since when it only lives on beside its successor; ``expires`` is the end of the grace then.
     grace_from: datetime | None
     last_used: datetime | None
+    #: None: made before these were kept.
+    last_four: str | None
 
     def valid(self, now: datetime) -> bool:
         return self.revoked is None and (self.expires is None or now < self.expires + SLACK)
@@ -59,6 +63,18 @@ class ApiKey(Struct, frozen=True, kw_only=True):
     def actor(self) -> str:
         """How the journal names it."""
         return f"key:{self.id} {self.name}"
+
+    @property
+    def shown(self) -> str:
+        """Enough of it to tell it from others."""
+        return f"{self.prefix}…{self.last_four or ''}"
+
+    def state(self, now: datetime) -> str:
+        if self.revoked is not None:
+            return "revoked"
+        if not self.valid(now):
+            return "expired"
+        return "alive" if self.grace_from is None else "in its grace"
 
     def late_in_grace(self, now: datetime) -> bool:
         """Used in the last quarter of its grace: somebody still has not changed over."""
@@ -76,19 +92,13 @@ def digest(secret: str) -> str:
 
 
 def create(
-    conn: Connection,
-    *,
-    name: str,
-    actor: str,
-    now: datetime,
-    scope: Scope = Scope.SCIM,
-    expires: datetime | None = None,
+    conn: Connection, by: Signature, *, name: str, scope: Scope = Scope.SCIM, expires: datetime | None = None
 ) -> tuple[ApiKey, str]:
     """A new key and its secret, which is not kept. UsageError where the name has a live key already."""
-    if _live(conn, name, now):
+    if _live(conn, name, by.at):
         raise UsageError(f"There is a live key {name!r} already. Roll it (keys roll {name}), or choose another name.")
-    made = _make(conn, name=name, scope=scope, expires=expires, actor=actor, now=now)
-    _journal(conn, "keys create", made[0], actor, now)
+    made = _make(conn, by, name=name, scope=scope, expires=expires)
+    _journal(conn, "keys create", made[0], by)
     return made
 
 
@@ -113,8 +123,9 @@ def last_end(found: Iterable[ApiKey]) -> datetime | None:
     return None if None in ends else max((end for end in ends if end is not None), default=None)
 
 
-def roll(conn: Connection, *, name: str, grace: timedelta, actor: str, now: datetime) -> tuple[ApiKey, str]:
+def roll(conn: Connection, by: Signature, *, name: str, grace: timedelta) -> tuple[ApiKey, str]:
     """A successor; the key that lives now goes on for ``grace``."""
+    now = by.at
     live = _live(conn, name, now)
     if not live:
         raise UsageError(f"There is no live key {name!r}. See: keys list")
@@ -125,36 +136,34 @@ def roll(conn: Connection, *, name: str, grace: timedelta, actor: str, now: date
         ends = end if key is old else now - SLACK
         shortened = ends if key.expires is None else min(ends, key.expires)
         conn.execute(update(table).where(table.c.id == key.id).values(expires=shortened, grace_from=now))
-    made = _make(conn, name=name, scope=old.scope, expires=None, actor=actor, now=now)
-    _journal(conn, "keys roll", made[0], actor, now)
+    made = _make(conn, by, name=name, scope=old.scope, expires=None)
+    _journal(conn, "keys roll", made[0], by)
     return made
 
 
-def revoke(
-    conn: Connection, *, name: str, actor: str, now: datetime, key_id: int | None = None, last_too: bool = True
-) -> int:
+def revoke(conn: Connection, by: Signature, *, name: str, key_id: int | None = None, last_too: bool = True) -> int:
     """End all live keys of that name (or the one with this id) at once; answers how many.
 
     LastKey, and nothing is ended, where Okta would have none left; with ``last_too`` that is meant.
     """
-    live = [key for key in _live(conn, name, now) if key_id is None or key.id == key_id]
+    live = [key for key in _live(conn, name, by.at) if key_id is None or key.id == key_id]
     if not live:
         raise UsageError(f"There is no live key {name!r}. See: keys list")
-    left = [key for key in list_all(conn) if key.scope is Scope.SCIM and key.valid(now) and key not in live]
+    left = [key for key in list_all(conn) if key.scope is Scope.SCIM and key.valid(by.at) and key not in live]
     if not last_too and not left and any(key.scope is Scope.SCIM for key in live):
         raise LastKey(
             f"{name} is the last key that Okta can push with: every push would fail and become a task in Okta. Nothing was "
             f"changed. Another key first: opshelm-agent keys roll {name}. If that is meant: keys revoke {name} --yes"
         )
     for key in live:
-        conn.execute(update(table).where(table.c.id == key.id).values(revoked=now))
-        _journal(conn, "keys revoke", key, actor, now)
+        conn.execute(update(table).where(table.c.id == key.id).values(revoked=by.at))
+        _journal(conn, "keys revoke", key, by)
     return len(live)
 
 
-def drop(conn: Connection, key: ApiKey, *, actor: str, now: datetime) -> None:
+def drop(conn: Connection, key: ApiKey, by: Signature) -> None:
     """Revoke a key that was only made for one request, and don't list it any more; the journal keeps both."""
-    _journal(conn, "keys revoke", key, actor, now)
+    _journal(conn, "keys revoke", key, by)
     conn.execute(delete(table).where(table.c.id == key.id))
 
 
@@ -173,30 +182,29 @@ def _live(conn: Connection, name: str, now: datetime) -> list[ApiKey]:
     return [key for key in list_all(conn) if key.name == name and key.valid(now)]
 
 
-def _make(
-    conn: Connection, *, name: str, scope: Scope, expires: datetime | None, actor: str, now: datetime
-) -> tuple[ApiKey, str]:
+def _make(conn: Connection, by: Signature, *, name: str, scope: Scope, expires: datetime | None) -> tuple[ApiKey, str]:
     secret = PREFIX + secrets.token_urlsafe(32)
     values: dict[str, Any] = {
         "name": name,
         "prefix": secret[:_SHOWN],
         "sha256": digest(secret),
         "scope": scope.value,
-        "created": now,
-        "created_by": actor,
+        "created": by.at,
+        "created_by": by.actor,
         "expires": expires,
+        "last_four": secret[-_LAST:],
     }
     made = conn.execute(insert(table).values(**values).returning(table.c.id)).scalar_one()
     key = ApiKey(**{**values, "scope": scope, "id": int(made)}, revoked=None, grace_from=None, last_used=None)
     return key, secret
 
 
-def _journal(conn: Connection, verb: str, key: ApiKey, actor: str, now: datetime) -> None:
+def _journal(conn: Connection, verb: str, key: ApiKey, by: Signature) -> None:
     entry = journal.Entry(
         kind=journal.Kind.APPLIED,
         verb=verb,
-        actor=actor,
-        source="cli",
+        actor=by.actor,
+        source=by.source,
         reason=f"{key.actor} ({key.prefix}…, {key.scope})",
     )
-    journal.append(conn, entry, now)
+    journal.append(conn, entry, by.at)

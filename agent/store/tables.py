@@ -263,6 +263,7 @@ api_keys = Table(
     # During a roll: until when the old key lives, and since when.
     Column("grace_from", UtcTime),
     Column("last_used", UtcTime),
+    Column("last_four", String(4)),
     sqlite_autoincrement=True,
 )
 

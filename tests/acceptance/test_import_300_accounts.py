@@ -26,6 +26,7 @@ from agent.store import account as account_row
 from agent.store import imports as store_imports
 from agent.store import keys
 from agent.store.engine import Store
+from agent.store.journal import Signature
 from support.processes import Daemon, agent, document
 from support.world import account, okta_user
 
@@ -112,7 +113,9 @@ def imports(tmp_path: Path) -> Iterator[Import]:
         okta = stack.enter_context(OktaOrg.connect(settings.okta))
         made = Import(tmp_path, org, store, okta, settings)
         bind(made, okta)
-        _, key = store.write(lambda conn: keys.create(conn, name="okta", actor="test", now=datetime.now(UTC)))
+        _, key = store.write(
+            lambda conn: keys.create(conn, Signature(actor="test", source="test", at=datetime.now(UTC)), name="okta")
+        )
         daemon = stack.enter_context(Daemon(tmp_path, made.env))
         org.provisioning(mode="on", scim_url=daemon.url, scim_key=key)
         yield made

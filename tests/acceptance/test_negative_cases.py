@@ -25,6 +25,7 @@ from agent.directory.sql import SqlDirectory
 from agent.settings import DatabaseSettings, Settings
 from agent.store import keys, seal
 from agent.store.engine import Store
+from agent.store.journal import Signature
 from agent.store.tables import attention
 from support.databases import sqlite_in
 from support.forks import Serving, Warm
@@ -132,15 +133,19 @@ class Runner:
     def _revoked(self) -> str:
         now = datetime.now(UTC)
         store = self.receiver.store
-        secret = store.write(lambda conn: keys.create(conn, name=f"revoked {now}", actor="t", now=now))[1]
-        store.write(lambda conn: keys.revoke(conn, name=f"revoked {now}", actor="t", now=now))
+        secret = store.write(
+            lambda conn: keys.create(conn, Signature(actor="t", source="test", at=now), name=f"revoked {now}")
+        )[1]
+        store.write(lambda conn: keys.revoke(conn, Signature(actor="t", source="test", at=now), name=f"revoked {now}"))
         return str(secret)
 
     def _orphan(self) -> str:
         """A good key that is good for nothing here: one for the metrics."""
         now, store = datetime.now(UTC), self.receiver.store
         made = store.write(
-            lambda conn: keys.create(conn, name=f"m {now}", scope=keys.Scope.METRICS, actor="t", now=now)
+            lambda conn: keys.create(
+                conn, Signature(actor="t", source="test", at=now), name=f"m {now}", scope=keys.Scope.METRICS
+            )
         )
         return str(made[1])
 

@@ -14,6 +14,7 @@ from agent.receiver.app import build
 from agent.settings import GuardSettings
 from agent.simulator import SimulatedOrg
 from agent.store import attention, keys
+from agent.store.journal import Signature
 from support.processes import Daemon, agent, database
 from support.receiver import deactivation, okta_user, running
 from support.remotes import Remote
@@ -45,7 +46,9 @@ class Gateway:
 @contextmanager
 def gateway(folder: Path, **sections: Any) -> Iterator[Gateway]:
     with sloppy_server() as server, open_world(folder, remote=Remote(server.url, KEY), **sections) as world:
-        _, key = world.store.write(lambda conn: keys.create(conn, name="okta", actor="test", now=datetime.now(UTC)))
+        _, key = world.store.write(
+            lambda conn: keys.create(conn, Signature(actor="test", source="test", at=datetime.now(UTC)), name="okta")
+        )
         with (
             running(build(world.directory, world.store, world.settings)) as url,
             httpx.Client(base_url=f"{url}/scim/v2", headers={"Authorization": f"Bearer {key}"}, timeout=60) as client,

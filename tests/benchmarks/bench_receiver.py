@@ -69,13 +69,16 @@ def _agent(folder: str, *, core: bool) -> tuple[Any, str]:
     from agent.settings import Settings
     from agent.store import keys
     from agent.store.engine import Store
+    from agent.store.journal import Signature
 
     unlimited = {"push_percent": 100, "push_cap": 10**9, "window_percent": 100, "window_cap": 10**9}
     settings = Settings(database={"url": f"sqlite:///{folder}/agent.db"}, guard=unlimited)
     store = Store.open(settings.database)
     if core:
         return _core(store), ""
-    _, key = store.write(lambda conn: keys.create(conn, name="bench", actor="bench", now=datetime.now(UTC)))
+    _, key = store.write(
+        lambda conn: keys.create(conn, Signature(actor="bench", source="test", at=datetime.now(UTC)), name="bench")
+    )
     return build(SqlDirectory(store, settings), store, settings), key
 
 

@@ -13,6 +13,7 @@ from urllib.parse import quote, urlsplit
 from agent.settings import DatabaseSettings
 from agent.store import keys
 from agent.store.engine import Store
+from agent.store.journal import Signature
 from support.invariants import Acknowledged
 from support.receiver import SCIM_JSON, deactivation, okta_user
 from support.world import RAISED
@@ -123,6 +124,8 @@ class Pusher:
 
 def new_key(url: str) -> str:
     store = Store.open(DatabaseSettings(url=url))
-    _, key = store.write(lambda conn: keys.create(conn, name="okta", actor="test", now=datetime.now(UTC)))
+    _, key = store.write(
+        lambda conn: keys.create(conn, Signature(actor="test", source="test", at=datetime.now(UTC)), name="okta")
+    )
     store.close()
     return str(key)

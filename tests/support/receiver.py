@@ -17,6 +17,7 @@ from agent.receiver.app import build
 from agent.settings import Settings
 from agent.store import keys
 from agent.store.engine import Store
+from agent.store.journal import Signature
 from agent.store.tables import account, metadata
 
 CORE = "urn:ietf:params:scim:schemas:core:2.0:User"
@@ -126,7 +127,9 @@ def served(database_url: str, **sections: dict[str, Any]) -> Iterator[Served]:
     settings = Settings(database={"url": database_url}, **sections)
     store = Store.open(settings.database)
     try:
-        _, key = store.write(lambda conn: keys.create(conn, name="okta", actor="test", now=datetime.now(UTC)))
+        _, key = store.write(
+            lambda conn: keys.create(conn, Signature(actor="test", source="test", at=datetime.now(UTC)), name="okta")
+        )
         directory = SqlDirectory(store, settings)
         with running(build(directory, store, settings)) as url:
             receiver = Served(f"{url}/scim/v2", store, directory, key)

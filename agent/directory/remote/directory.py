@@ -198,8 +198,8 @@ class RemoteDirectory(Backend):
         is_email = self._ledger.policy.receiver.username_is_email
         return RemoteBatches(self._waves, self.concurrency, username_is_email=is_email)
 
-    def operator(self, *, actor: str, reason: str, now: datetime) -> OperatorActs:
-        return OperatorActs(self, actor=actor, reason=reason, now=now)
+    def operator(self, *, actor: str, reason: str, now: datetime, source: Source = Source.CLI) -> OperatorActs:
+        return OperatorActs(self, actor=actor, reason=reason, now=now, source=source)
 
     def read_back(self, now: datetime) -> int:
         """What was under way when an agent stopped; answers how many calls are still in doubt. First thing of a run."""

@@ -14,6 +14,7 @@ from agent.simulator.server import SimulatedOrg
 from agent.store import account as account_row
 from agent.store import imports, keys
 from agent.store.engine import Store
+from agent.store.journal import Signature
 from support.databases import sqlite_in
 from support.receiver import running, served
 from support.world import EVERYBODY, account, okta_user
@@ -41,7 +42,9 @@ def test_accounts_of_a_remote_opshelm_come_into_okta(tmp_path: Path) -> None:
         okta = stack.enter_context(OktaOrg.connect(settings.okta))
         url = stack.enter_context(running(build(directory, store, settings)))
         now = datetime.now(UTC)
-        _, key = store.write(lambda conn: keys.create(conn, name="okta", actor="test", now=now))
+        _, key = store.write(
+            lambda conn: keys.create(conn, Signature(actor="test", source="test", at=now), name="okta")
+        )
         names = {"org_id": okta.org_id(), "app_id": org.app_id, "app_label": "OpsHelm", "actor": "test", "now": now}
         store.write(lambda conn: account_row.pin(conn, **names))
         org.provisioning(mode="on", scim_url=f"{url}/scim/v2", scim_key=key)

@@ -19,6 +19,7 @@ from agent.receiver import auth
 from agent.receiver.app import build
 from agent.settings import Settings
 from agent.store import keys
+from agent.store.journal import Signature
 from support.receiver import ERROR, SCIM_JSON, Served, okta_user, running, served
 
 
@@ -148,10 +149,14 @@ def test_the_key_is_taken_with_bearer_or_bare_and_once(sqlite_receiver: Served) 
 def test_a_key_of_another_scope_or_past_its_time_is_none(sqlite_receiver: Served) -> None:
     now = datetime.now(UTC)
     scrape = sqlite_receiver.store.write(
-        lambda conn: keys.create(conn, name="scrape", actor="t", now=now, scope=keys.Scope.METRICS)
+        lambda conn: keys.create(
+            conn, Signature(actor="t", source="test", at=now), name="scrape", scope=keys.Scope.METRICS
+        )
     )[1]
     old = sqlite_receiver.store.write(
-        lambda conn: keys.create(conn, name="old", actor="t", now=now, expires=now - keys.SLACK * 2)
+        lambda conn: keys.create(
+            conn, Signature(actor="t", source="test", at=now), name="old", expires=now - keys.SLACK * 2
+        )
     )[1]
     for secret in (scrape, old):
         assert sqlite_receiver.stranger.get("/Users", headers={"Authorization": f"Bearer {secret}"}).status_code == 401
@@ -162,7 +167,9 @@ def test_a_revoked_key_ends_when_its_cache_does(sqlite_url: str, monkeypatch: py
     monkeypatch.setattr(auth, "CACHE_SECONDS", 0.0)
     with served(sqlite_url) as receiver:
         assert receiver.client.get("/Users").status_code == 200
-        receiver.store.write(lambda conn: keys.revoke(conn, name="okta", actor="t", now=datetime.now(UTC)))
+        receiver.store.write(
+            lambda conn: keys.revoke(conn, Signature(actor="t", source="test", at=datetime.now(UTC)), name="okta")
+        )
         assert_error(receiver.client.get("/Users"), 401)
 
 

@@ -8,6 +8,7 @@ import pytest
 from agent.receiver.app import build
 from agent.scim import library
 from agent.store import keys
+from agent.store.journal import Signature
 from support.receiver import running
 from support.world import open_world
 
@@ -19,7 +20,9 @@ library.warm_up()
 def test_push_and_sweep_agree_about_values_that_are_no_text(tmp_path: Path, style: str) -> None:
     with open_world(tmp_path, 3, style=style) as w:
         w.pin()
-        _, key = w.store.write(lambda conn: keys.create(conn, name="okta", actor="test", now=datetime.now(UTC)))
+        _, key = w.store.write(
+            lambda conn: keys.create(conn, Signature(actor="test", source="test", at=datetime.now(UTC)), name="okta")
+        )
         person = w.take()
         odd = {"title": ["x"], "costCenter": 12, "nickName": True, "displayName": "New", "manager": {"x": 1}}
         with running(build(w.directory, w.store, w.settings)) as url:

@@ -10,6 +10,7 @@ from agent.model.errors import UsageError
 from agent.settings import Settings
 from agent.store import alarms, keys
 from agent.store.engine import Store
+from agent.store.journal import Signature
 from agent.store.tables import journal, metadata
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
@@ -17,11 +18,15 @@ GRACE = timedelta(hours=24)
 
 
 def create(store: Store, name: str = "okta", **more) -> tuple[keys.ApiKey, str]:
-    return store.write(lambda conn: keys.create(conn, name=name, actor="operator", now=NOW, **more))
+    return store.write(
+        lambda conn: keys.create(conn, Signature(actor="operator", source="test", at=NOW), name=name, **more)
+    )
 
 
 def roll(store: Store, now: datetime = NOW) -> tuple[keys.ApiKey, str]:
-    return store.write(lambda conn: keys.roll(conn, name="okta", grace=GRACE, actor="operator", now=now))
+    return store.write(
+        lambda conn: keys.roll(conn, Signature(actor="operator", source="test", at=now), name="okta", grace=GRACE)
+    )
 
 
 def find(store: Store, secret: str) -> keys.ApiKey | None:
@@ -48,6 +53,13 @@ def test_the_secret_is_kept_nowhere(store: Store) -> None:
         for table in metadata.sorted_tables:
             for row in conn.execute(select(table)):
                 assert secret not in str(row)
+
+
+def test_a_key_is_told_from_others_by_its_beginning_and_its_end(store: Store) -> None:
+    made, secret = create(store)
+    assert made.shown == f"{secret[:10]}…{secret[-4:]}"
+    with store.read() as conn:
+        assert [key.shown for key in keys.list_all(conn)] == [made.shown]
 
 
 def test_a_live_name_is_not_made_twice(store: Store) -> None:
@@ -82,11 +94,11 @@ def test_a_roll_keeps_the_scope(store: Store) -> None:
 def test_a_revoke_ends_all_of_that_name_at_once(store: Store) -> None:
     secrets = [create(store)[1], roll(store)[1]]
     other = create(store, "other")[1]
-    count = store.write(lambda conn: keys.revoke(conn, name="okta", actor="operator", now=NOW))
+    count = store.write(lambda conn: keys.revoke(conn, Signature(actor="operator", source="test", at=NOW), name="okta"))
     assert count == 2
     assert [works(store, secret) for secret in (*secrets, other)] == [False, False, True]
     with pytest.raises(UsageError, match="no live key"):
-        store.write(lambda conn: keys.revoke(conn, name="okta", actor="operator", now=NOW))
+        store.write(lambda conn: keys.revoke(conn, Signature(actor="operator", source="test", at=NOW), name="okta"))
 
 
 def test_an_expired_key_ends_with_slack_for_clocks(store: Store) -> None:
@@ -134,7 +146,8 @@ def test_the_end_of_the_last_key_is_an_alarm_until_there_is_another(store: Store
 def test_what_is_done_with_keys_is_journalled(store: Store) -> None:
     create(store)
     roll(store)
-    store.write(lambda conn: keys.revoke(conn, name="okta", actor="operator", now=NOW))
+    store.write(lambda conn: keys.revoke(conn, Signature(actor="operator", source="test", at=NOW), name="okta"))
     with store.read() as conn:
-        verbs = list(conn.execute(select(journal.c.verb).order_by(journal.c.id)).scalars())
-    assert verbs == ["keys create", "keys roll", "keys revoke", "keys revoke"]
+        rows = conn.execute(select(journal.c.verb, journal.c.actor, journal.c.source).order_by(journal.c.id)).all()
+    assert [row.verb for row in rows] == ["keys create", "keys roll", "keys revoke", "keys revoke"]
+    assert {(row.actor, row.source) for row in rows} == {("operator", "test")}
