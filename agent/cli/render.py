@@ -1,6 +1,5 @@
 """Turn plans, runs and lists into text or JSON documents. Pure: takes values, gives text; prints nothing, decides nothing."""
 
-import csv
 import io
 import json
 from collections import Counter
@@ -9,6 +8,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from agent.model.codes import ActionKind, ActionState, PlanStatus
+from agent.model.csv_text import lines as csv_lines
 from agent.model.limits import Limits, run_limit
 from agent.model.plan import Action, Finding, Plan
 
@@ -185,16 +185,7 @@ def bounded(plan: Plan) -> int:
 
 def csv_text(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:
     """With a header, safe to open in a spreadsheet, without the last line's end."""
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows([spreadsheet_safe(str(row[name] or "")) for name in columns] for row in rows)
-    return out.getvalue().rstrip("\n")
-
-
-def spreadsheet_safe(cell: str) -> str:
-    """A cell that a spreadsheet would run as a formula gets a quote in front."""
-    return f"'{cell}" if cell.startswith(("=", "+", "-", "@", "\t", "\r")) else cell
+    return "".join(csv_lines(columns, rows)).rstrip("\n")
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[object]], empty: str, *, rich: bool = False) -> str:

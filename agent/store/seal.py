@@ -16,9 +16,7 @@ the end was cut off        the account row knows a later block
 =========================  ===========================================================================
 """
 
-import csv
 import hashlib
-import io
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from datetime import datetime
@@ -28,6 +26,7 @@ import msgspec
 from msgspec import Struct
 from sqlalchemy import Connection, func, insert, select, update
 
+from agent.model import csv_text
 from agent.store import account
 from agent.store.connect import micros
 from agent.store.engine import Store
@@ -122,6 +121,11 @@ def verify(conn: Connection, *, head: str | None = None) -> Report:
         unsealed=unsealed,
         head=f"{number} {previous}".strip(),
     )
+
+
+def unsealed(conn: Connection) -> int:
+    """How many rows no block holds yet."""
+    return conn.execute(select(func.count()).where(journal.c.block.is_(None))).scalar() or 0
 
 
 def _check_block(conn: Connection, block: Any) -> tuple[int, list[str]]:
@@ -225,9 +229,7 @@ def export(
 
 def csv_lines(rows: Iterator[dict[str, Any]]) -> Iterator[str]:
     """The same as CSV with a header line; no cell can start a formula in a spreadsheet."""
-    yield _csv_line(["id", "at", *_FIELDS, "hash", "block"])
-    for row in rows:
-        yield _csv_line([_cell(value) for value in row.values()])
+    return csv_text.lines(["id", "at", *_FIELDS, "hash", "block"], rows)
 
 
 def _as_dict(row: Any) -> dict[str, Any]:
@@ -236,17 +238,3 @@ def _as_dict(row: Any) -> dict[str, Any]:
     for name in ("before", "after"):
         values[name] = None if values[name] is None else msgspec.json.decode(values[name])
     return dict(values)
-
-
-def _cell(value: Any) -> str:
-    if value is None:
-        return ""
-    text = msgspec.json.encode(value).decode() if isinstance(value, dict | list) else str(value)
-    # What a spreadsheet takes for a formula becomes text; leading white space would hide it from this test alone.
-    return f"'{text}" if text.lstrip(" \n")[:1] in ("=", "+", "-", "@", "\t", "\r") else text
-
-
-def _csv_line(cells: list[str]) -> str:
-    line = io.StringIO()
-    csv.writer(line).writerow(cells)
-    return line.getvalue()

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from agent.cli.render import spreadsheet_safe
 from agent.model.codes import FindingCode
+from agent.model.csv_text import cell as spreadsheet_cell
 from agent.model.plan import Finding
 from agent.settings import DatabaseSettings
 from agent.store import runs, seal
@@ -206,8 +206,8 @@ def test_findings_come_from_the_last_sweep_and_are_safe_in_a_spreadsheet(
 
 @pytest.mark.parametrize("cell", ["=1", "+1", "-1", "@x", "\tx", "\rx"])
 def test_a_cell_that_would_be_a_formula_is_text(cell: str) -> None:
-    assert spreadsheet_safe(cell) == f"'{cell}"
-    assert spreadsheet_safe("plain") == "plain"
+    assert spreadsheet_cell(cell) == f"'{cell}"
+    assert spreadsheet_cell("plain") == "plain"
 
 
 def test_a_key_without_a_name_is_refused(command: Command) -> None:
