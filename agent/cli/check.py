@@ -1,19 +1,16 @@
 """``check``: is everything set up as OpsHelm and Okta need it?"""
 
 from collections.abc import Iterator
-from contextlib import closing
 from typing import TYPE_CHECKING
 
 import click
 
-from agent.cli.command import Invocation, command, now, signature
+from agent.cli.command import Invocation, command, signature
 from agent.cli.render import clean, csv_text, fields
 
 if TYPE_CHECKING:
     from agent.checks.check import Check
     from agent.checks.people import Exceptional
-    from agent.store.account import Account
-    from agent.store.engine import Store
 
 _PERSON = ("login", "email", "okta_id")
 
@@ -44,11 +41,10 @@ def check(invocation: Invocation, health: bool, as_csv: bool, create_event_hook:
     """
     from agent.checks.check import failed
 
-    looked = _Look(invocation)
     if create_event_hook:
-        looked.create_hook()
-    found = list(looked.health() if health else looked.everything())
-    people = [fields(one, *_PERSON) for one in looked.exceptions]
+        _create_hook(invocation)
+    found, exceptions = ([_health(invocation)], []) if health else _everything(invocation)
+    people = [fields(one, *_PERSON) for one in exceptions]
     body = {
         "ok": not failed(found),
         "checks": [fields(one, "name", "state", "detail", "fix") for one in found],
@@ -58,80 +54,27 @@ def check(invocation: Invocation, health: bool, as_csv: bool, create_event_hook:
     return int(failed(found))
 
 
-class _Look:
-    """Goes through all parts; ``exceptions`` are the people whose e-mail is not their username."""
+def _everything(invocation: Invocation) -> "tuple[list[Check], list[Exceptional]]":
+    from agent import bootstrap
+    from agent.checks.everything import Everything
 
-    def __init__(self, invocation: Invocation) -> None:
-        self._invocation = invocation
-        self._settings = invocation.settings
-        self.exceptions: list[Exceptional] = []
+    looked = Everything(invocation.loaded, signature(), bootstrap)
+    return list(looked.lines()), looked.exceptions
 
-    def health(self) -> "Iterator[Check]":
-        from agent.checks import daemon
 
-        yield daemon.health(self._settings.server)
+def _health(invocation: Invocation) -> "Check":
+    from agent.checks import daemon
 
-    def create_hook(self) -> None:
-        from agent.bootstrap import open_okta
-        from agent.checks import hook
+    return daemon.health(invocation.settings.server)
 
-        with open_okta(self._settings) as okta:
-            made = hook.create(okta, self._settings)
-        self._invocation.say(f"Okta's event hook {made.id} is {made.verification_status}.")
 
-    def everything(self) -> "Iterator[Check]":
-        from agent.checks import daemon, database, round_trip
-        from agent.checks.check import CheckState, fail, ok
-        from agent.model.errors import AgentError, NoDatabase
-        from agent.store import account
+def _create_hook(invocation: Invocation) -> None:
+    from agent.bootstrap import open_okta
+    from agent.checks import hook
 
-        settings, file = self._settings, self._invocation.loaded.file
-        yield ok("settings", f"from {file}" if file else "no file; environment and defaults")
-        try:
-            with self._invocation.store() as store:
-                yield from database.checks(store, settings, now())
-                yield from self._remote(store)
-                with store.read() as conn:
-                    row = account.get(conn)
-                yield from daemon.in_force(settings)
-                receiver = list(daemon.checks(settings.server))
-                up = any(line.state is CheckState.OK for line in receiver)
-                yield from receiver
-                yield from round_trip.checks(store, settings.server, signature(), receiver_up=up)
-        except NoDatabase:
-            raise
-        except AgentError as exc:
-            yield fail("database", exc.detail, "check database.url, the folder's rights and that the server runs")
-            return
-        yield from self._okta(row)
-
-    def _remote(self, store: "Store") -> "Iterator[Check]":
-        if self._settings.directory.backend != "scim":
-            return
-        from agent.bootstrap import open_directory
-        from agent.checks import remote
-
-        with closing(open_directory(self._settings, store)) as directory:
-            yield from remote.checks(directory, now())
-
-    def _okta(self, row: "Account") -> "Iterator[Check]":
-        from agent.bootstrap import open_okta
-        from agent.checks.check import fail, warn
-        from agent.checks.okta import OktaChecks
-        from agent.model.errors import AgentError
-
-        if not self._settings.okta.configured:
-            yield warn(
-                "okta", "not set: the agent is a receiver alone", "set okta.org_url, okta.app_id and okta.api_token"
-            )
-            return
-        try:
-            with open_okta(self._settings) as okta:
-                looked = OktaChecks(okta, self._settings, row, now())
-                yield from looked.lines()
-                self.exceptions = looked.exceptions
-        except AgentError as exc:
-            yield fail("okta", exc.detail, "check [okta]")
+    with open_okta(invocation.settings) as okta:
+        made = hook.create(okta, invocation.settings)
+    invocation.say(f"Okta's event hook {made.id} is {made.verification_status}.")
 
 
 def _lines(checks: "list[Check]") -> Iterator[str]:

@@ -1,0 +1,85 @@
+"""All checks in the order in which an operator mends things, line by line. Opens what it looks at, and closes it again.
+
+It opens a store, a directory and Okta of its own, also in the daemon: a check sees what a new process would see.
+"""
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, closing
+from typing import TYPE_CHECKING, Protocol
+
+from agent.checks import daemon, database, round_trip
+from agent.checks.check import Check, CheckState, fail, ok, warn
+from agent.model.errors import AgentError, NoDatabase
+from agent.settings import Loaded, Settings
+from agent.store import account
+from agent.store.account import Account
+from agent.store.engine import Store
+from agent.store.journal import Signature
+
+if TYPE_CHECKING:
+    from agent.checks.people import Exceptional
+    from agent.directory.port import Directory
+    from agent.okta_org.org import OktaOrg
+
+
+class Opens(Protocol):
+    """How parts are opened (agent.bootstrap fulfils it)."""
+
+    def open_store(self, settings: Settings) -> Store: ...
+    def open_directory(self, settings: Settings, store: Store) -> "Directory": ...
+    def open_okta(self, settings: Settings) -> "AbstractContextManager[OktaOrg]": ...
+
+
+class Everything:
+    """``lines`` once; ``exceptions`` are then the people whose e-mail is not their username."""
+
+    def __init__(self, loaded: Loaded, by: Signature, opens: Opens) -> None:
+        self._settings, self._file = loaded.settings, loaded.file
+        self._by, self._opens = by, opens
+        self.exceptions: list[Exceptional] = []
+
+    def lines(self) -> Iterator[Check]:
+        """NoDatabase where there is none: then nothing else can be said."""
+        settings = self._settings
+        yield ok("settings", f"from {self._file}" if self._file else "no file; environment and defaults")
+        try:
+            with closing(self._opens.open_store(settings)) as store:
+                yield from database.checks(store, settings, self._by.at)
+                yield from self._remote(store)
+                with store.read() as conn:
+                    row = account.get(conn)
+                yield from daemon.in_force(settings)
+                receiver = list(daemon.checks(settings.server))
+                up = any(line.state is CheckState.OK for line in receiver)
+                yield from receiver
+                yield from round_trip.checks(store, settings.server, self._by, receiver_up=up)
+        except NoDatabase:
+            raise
+        except AgentError as exc:
+            yield fail("database", exc.detail, "check database.url, the folder's rights and that the server runs")
+            return
+        yield from self._okta(row)
+
+    def _remote(self, store: Store) -> Iterator[Check]:
+        if self._settings.directory.backend != "scim":
+            return
+        from agent.checks import remote
+
+        with closing(self._opens.open_directory(self._settings, store)) as directory:
+            yield from remote.checks(directory, self._by.at)
+
+    def _okta(self, row: Account) -> Iterator[Check]:
+        if not self._settings.okta.configured:
+            yield warn(
+                "okta", "not set: the agent is a receiver alone", "set okta.org_url, okta.app_id and okta.api_token"
+            )
+            return
+        from agent.checks.okta import OktaChecks
+
+        try:
+            with self._opens.open_okta(self._settings) as okta:
+                looked = OktaChecks(okta, self._settings, row, self._by.at)
+                yield from looked.lines()
+                self.exceptions = looked.exceptions
+        except AgentError as exc:
+            yield fail("okta", exc.detail, "check [okta]")
