@@ -17,6 +17,7 @@ import click
 
 from agent.cli import render
 from agent.model.errors import UsageError
+from agent.runs.wording import FORMAT_VERSION
 
 if TYPE_CHECKING:
     from agent.directory.port import Directory
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from agent.store.journal import Signature
 
 T = TypeVar("T")
-FORMAT_VERSION = "1.0"
 
 _USER_NAME = re.compile(r"[A-Za-z0-9._@\\-]{1,64}")
 

@@ -1,56 +1,64 @@
 """Turn plans, runs and lists into text or JSON documents. Pure: takes values, gives text; prints nothing, decides nothing."""
 
 import io
-import json
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from agent.model.codes import ActionKind, ActionState, PlanStatus
+from agent.model.codes import ActionKind, ActionState
 from agent.model.csv_text import lines as csv_lines
-from agent.model.limits import Limits, run_limit
+from agent.model.limits import Limits
 from agent.model.plan import Action, Finding, Plan
+from agent.runs.wording import (
+    FINDING_FIELDS,
+    KINDS,
+    OPEN,
+    UNDECIDED,
+    action_json,
+    bounded,
+    clean,
+    counted,
+    fields,
+    finding_json,
+    ordered,
+    plan_json,
+    shown,
+    summary,
+    when,
+)
 
 if TYPE_CHECKING:
     from agent.store.plans import StoredPlan
 
-#: How each kind is shown. Deactivations first: they are what an operator must not overlook.
-_KINDS = {
-    ActionKind.DEACTIVATE: ("-", "deactivate"),
-    ActionKind.CREATE: ("+", "create"),
-    ActionKind.REACTIVATE: ("+", "reactivate"),
-    ActionKind.LINK: ("=", "link"),
-    ActionKind.UPDATE: ("~", "update"),
-    ActionKind.RENAME_CYCLE: ("~", "rename in a circle"),
-    ActionKind.OKTA_CREATE: ("+", "create in Okta"),
-    ActionKind.OKTA_ASSIGN: ("+", "assign in Okta"),
-}
-_ORDER = list(_KINDS)
 _TRAIL = {
     ActionState.SENT: "sent, outcome unknown",
     ActionState.STALE: "stale, skipped",
     ActionState.FAILED: "FAILED",
     ActionState.REJECTED: "rejected",
 }
+#: What the rest of the command line finds here too.
+__all__ = [
+    "FINDING_FIELDS",
+    "action_json",
+    "bounded",
+    "clean",
+    "counted",
+    "fields",
+    "finding_json",
+    "ordered",
+    "plan_json",
+    "shown",
+    "summary",
+    "when",
+]
 #: Kinds that make something: there is no before to show.
 _NEW = (ActionKind.CREATE, ActionKind.OKTA_CREATE, ActionKind.OKTA_ASSIGN)
 NO_CHANGES = "No changes. OpsHelm is as Okta wants it."
 
 
-def ordered(actions: Iterable[Action]) -> list[Action]:
-    return sorted(actions, key=lambda a: (a.held is not None, _ORDER.index(a.kind), a.n))
-
-
-#: Plans on which nobody has decided yet, and the states of actions which nobody has let go or refused.
-_OPEN = (PlanStatus.READY, PlanStatus.HELD)
-_UNDECIDED = (ActionState.PENDING, ActionState.HELD)
-
-
 def action_lines(action: Action) -> Iterator[str]:
     """``- deactivate ann@example.com``, then each attribute before → after."""
-    waits = action.held is not None and action.state in _UNDECIDED
-    symbol, word = _KINDS[action.kind]
+    waits = action.held is not None and action.state in UNDECIDED
+    symbol, word = KINDS[action.kind]
     trail = _TRAIL.get(action.state, "")
     yield f"{'!' if waits else symbol} {word:<11} {clean(action.login)}{f'  ({trail})' if trail else ''}"
     if action.held is not None and waits:
@@ -66,22 +74,6 @@ def action_lines(action: Action) -> Iterator[str]:
         yield f"    {path:<{width}}  {before}{shown(change.after)}"
 
 
-#: Longer values are cut on a screen; --output json has them whole.
-_LONGEST = 200
-
-
-def shown(value: Any) -> str:
-    if value is None:
-        return "nothing"
-    text = clean(json.dumps(value, ensure_ascii=False))
-    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}… ({len(text):,} characters)"
-
-
-def clean(text: str) -> str:
-    """Control and format characters from outside must not reach a terminal."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
-
-
 _COLOURS = {"-": "31", "+": "32", "~": "33", "=": "36", "!": "35"}
 
 
@@ -95,30 +87,9 @@ def painted(text: str) -> str:
     return "\n".join(map(line, text.split("\n")))
 
 
-def summary(plan: Plan, limits: Limits, *, waits: bool = True) -> str:
-    """``3 create, 12 update, 4 deactivate of 1,204 (0.3 %; limit 10 %) – passes``; ``waits``: nobody has decided yet."""
-    counts = Counter(action.kind for action in plan.actions)
-    leavers = counts.pop(ActionKind.DEACTIVATE, 0)
-    parts = [f"{counts[kind]:,} {_KINDS[kind][1]}" for kind in ActionKind if counts[kind]]
-    share = 100 * leavers / plan.population if plan.population else 0.0
-    percent, people = limits.deactivations_percent, run_limit(plan.population, limits)
-    plain_percent = plan.population * percent / 100
-    in_people = f"{people:,} {'person' if people == 1 else 'people'}"
-    limit = f"{percent:g} %" if plain_percent <= people < plain_percent + 1 else in_people
-    parts.append(f"{leavers:,} deactivate of {plan.population:,} ({share:.1f} %; limit {limit})")
-    held = [action.held for action in plan.actions if action.held and action.state in _UNDECIDED]
-    if plan.held:
-        verdict = f"held: {plan.held.value}" if waits else f"was held: {plan.held.value}"
-    elif held:
-        verdict = f"{len(held):,} held ({', '.join(sorted(set(held)))}), the rest passes"
-    else:
-        verdict = "passes"
-    return f"{', '.join(parts)} – {verdict}"
-
-
 def plan_text(stored: "StoredPlan", limits: Limits, *, shown: int | None = None) -> str:
     """The whole plan for a person; ``shown`` cuts a long one and says so."""
-    plan, waits = stored.plan, stored.status in _OPEN
+    plan, waits = stored.plan, stored.status in OPEN
     if not plan.actions:
         return f"{NO_CHANGES}\n{_held_plan(plan)}" if plan.held else NO_CHANGES
     lines = [f"Plan {stored.id} – {stored.status.value}", "", *actions_text(stored, ordered(plan.actions), shown)]
@@ -147,40 +118,6 @@ def findings_text(findings: Sequence[Finding], shown: int | None = None) -> str:
     if shown is not None and len(findings) > shown:
         lines.append(f"… and {len(findings) - shown:,} more: opshelm-agent findings")
     return "\n".join(lines)
-
-
-def plan_json(stored: "StoredPlan") -> dict[str, Any]:
-    plan = stored.plan
-    return {
-        **fields(stored, "id", "status"),
-        **fields(plan, "checksum", "population", "held", "held_detail"),
-        "actions": [action_json(action) for action in plan.actions],
-    }
-
-
-def action_json(action: Action) -> dict[str, Any]:
-    names = ("n", "kind", "state", "held", "held_detail", "login", "directory_id", "okta_id", "rule", "proof", "error")
-    return {
-        **fields(action, *names),
-        "changes": {path: fields(change, "before", "after") for path, change in action.changes.items()},
-    }
-
-
-FINDING_FIELDS = ("code", "login", "detail", "directory_id", "okta_id")
-
-
-def finding_json(finding: Finding) -> dict[str, Any]:
-    return fields(finding, *FINDING_FIELDS)
-
-
-def fields(value: object, *names: str) -> dict[str, Any]:
-    """Some attributes of a value, under their own names."""
-    return {name: getattr(value, name) for name in names}
-
-
-def bounded(plan: Plan) -> int:
-    """What --count, --first-run and --allow-empty bound: everything but updates."""
-    return sum(action.kind not in (ActionKind.UPDATE, ActionKind.RENAME_CYCLE) for action in plan.actions)
 
 
 def csv_text(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:
@@ -220,12 +157,3 @@ def _rich_table(columns: Sequence[str], cells: Sequence[Sequence[str]]) -> str:
 
     Console(file=out, width=shutil.get_terminal_size((120, 40)).columns).print(framed)
     return out.getvalue().rstrip("\n")
-
-
-def counted(counts: Mapping[str, int] | None) -> str:
-    """``3 people, 1 update``."""
-    return ", ".join(f"{n:,} {what}" for what, n in (counts or {}).items() if n)
-
-
-def when(moment: datetime | None) -> str:
-    return "" if moment is None else moment.strftime("%Y-%m-%d %H:%M:%SZ")

@@ -10,8 +10,9 @@ from importlib import import_module
 import click
 
 from agent import __version__
-from agent.cli.command import FORMAT_VERSION, CommandGroup, encode
+from agent.cli.command import CommandGroup, encode
 from agent.model.errors import AgentError
+from agent.runs.wording import FORMAT_VERSION
 
 #: In the order in which somebody meets them.
 COMMANDS = {

@@ -1,0 +1,119 @@
+"""How plans, actions and counts are put into words and into JSON: for the command line and the dashboard alike. Pure; prints nothing."""
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from agent.model.codes import ActionKind, ActionState, PlanStatus
+from agent.model.limits import Limits, run_limit
+from agent.model.plan import Action, Finding, Plan
+
+if TYPE_CHECKING:
+    from agent.store.plans import StoredPlan
+
+#: Of every JSON document; a minor step adds, a major one changes.
+FORMAT_VERSION = "1.0"
+
+#: How each kind is shown. Deactivations first: they are what an operator must not overlook.
+KINDS = {
+    ActionKind.DEACTIVATE: ("-", "deactivate"),
+    ActionKind.CREATE: ("+", "create"),
+    ActionKind.REACTIVATE: ("+", "reactivate"),
+    ActionKind.LINK: ("=", "link"),
+    ActionKind.UPDATE: ("~", "update"),
+    ActionKind.RENAME_CYCLE: ("~", "rename in a circle"),
+    ActionKind.OKTA_CREATE: ("+", "create in Okta"),
+    ActionKind.OKTA_ASSIGN: ("+", "assign in Okta"),
+}
+_ORDER = list(KINDS)
+
+
+def ordered(actions: Iterable[Action]) -> list[Action]:
+    return sorted(actions, key=lambda a: (a.held is not None, _ORDER.index(a.kind), a.n))
+
+
+#: Plans on which nobody has decided yet, and the states of actions which nobody has let go or refused.
+OPEN = (PlanStatus.READY, PlanStatus.HELD)
+UNDECIDED = (ActionState.PENDING, ActionState.HELD)
+
+
+#: Longer values are cut on a screen; --output json has them whole.
+_LONGEST = 200
+
+
+def shown(value: Any) -> str:
+    if value is None:
+        return "nothing"
+    text = clean(json.dumps(value, ensure_ascii=False))
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}… ({len(text):,} characters)"
+
+
+def clean(text: str) -> str:
+    """Control and format characters from outside must not reach a terminal."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def summary(plan: Plan, limits: Limits, *, waits: bool = True) -> str:
+    """``3 create, 12 update, 4 deactivate of 1,204 (0.3 %; limit 10 %) – passes``; ``waits``: nobody has decided yet."""
+    counts = Counter(action.kind for action in plan.actions)
+    leavers = counts.pop(ActionKind.DEACTIVATE, 0)
+    parts = [f"{counts[kind]:,} {KINDS[kind][1]}" for kind in ActionKind if counts[kind]]
+    share = 100 * leavers / plan.population if plan.population else 0.0
+    percent, people = limits.deactivations_percent, run_limit(plan.population, limits)
+    plain_percent = plan.population * percent / 100
+    in_people = f"{people:,} {'person' if people == 1 else 'people'}"
+    limit = f"{percent:g} %" if plain_percent <= people < plain_percent + 1 else in_people
+    parts.append(f"{leavers:,} deactivate of {plan.population:,} ({share:.1f} %; limit {limit})")
+    held = [action.held for action in plan.actions if action.held and action.state in UNDECIDED]
+    if plan.held:
+        verdict = f"held: {plan.held.value}" if waits else f"was held: {plan.held.value}"
+    elif held:
+        verdict = f"{len(held):,} held ({', '.join(sorted(set(held)))}), the rest passes"
+    else:
+        verdict = "passes"
+    return f"{', '.join(parts)} – {verdict}"
+
+
+def plan_json(stored: "StoredPlan") -> dict[str, Any]:
+    plan = stored.plan
+    return {
+        **fields(stored, "id", "status"),
+        **fields(plan, "checksum", "population", "held", "held_detail"),
+        "actions": [action_json(action) for action in plan.actions],
+    }
+
+
+def action_json(action: Action) -> dict[str, Any]:
+    names = ("n", "kind", "state", "held", "held_detail", "login", "directory_id", "okta_id", "rule", "proof", "error")
+    return {
+        **fields(action, *names),
+        "changes": {path: fields(change, "before", "after") for path, change in action.changes.items()},
+    }
+
+
+FINDING_FIELDS = ("code", "login", "detail", "directory_id", "okta_id")
+
+
+def finding_json(finding: Finding) -> dict[str, Any]:
+    return fields(finding, *FINDING_FIELDS)
+
+
+def fields(value: object, *names: str) -> dict[str, Any]:
+    """Some attributes of a value, under their own names."""
+    return {name: getattr(value, name) for name in names}
+
+
+def bounded(plan: Plan) -> int:
+    """What --count, --first-run and --allow-empty bound: everything but updates."""
+    return sum(action.kind not in (ActionKind.UPDATE, ActionKind.RENAME_CYCLE) for action in plan.actions)
+
+
+def counted(counts: Mapping[str, int] | None) -> str:
+    """``3 people, 1 update``."""
+    return ", ".join(f"{n:,} {what}" for what, n in (counts or {}).items() if n)
+
+
+def when(moment: datetime | None) -> str:
+    return "" if moment is None else moment.strftime("%Y-%m-%d %H:%M:%SZ")
