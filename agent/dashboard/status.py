@@ -13,8 +13,6 @@ from agent.store import account, alarms, attention, brakes, holds, keys, lease, 
 from agent.store import runs as store_runs
 from agent.store.engine import Connection
 
-#: Outcomes of a sweep that has seen everybody and made a plan.
-_WHOLE = ("held", "partial", "applied", "drift", "in_step", "paused", "rejected", "stopped")
 _APPLIED = ("applied", "partial", "held")
 #: Runs that the page lists.
 _RECENT = 20
@@ -73,7 +71,7 @@ def read(conn: Connection, settings: Settings, now: datetime) -> StatusPage:
     guard = settings.guard
     row = account.get(conn)
     counts = windows.counts(conn, now, managed_active=row.managed_active)
-    swept = overview.last_run(conn, "sweep", _WHOLE)
+    swept = overview.last_sweep(conn)
     applied = overview.last_run(conn, "sweep", _APPLIED)
     held_plans = overview.held_plans(conn)
     all_keys = keys.list_all(conn)

@@ -5,13 +5,15 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from msgspec import Struct
-from sqlalchemy import Connection, case, func, or_, select
+from sqlalchemy import ColumnElement, Connection, case, func, or_, select
 
 from agent.model.codes import ActionKind, ActionState, HeldCode, PlanStatus
 from agent.store import runs
 from agent.store.tables import UtcTime, actions, lease, plans
 from agent.store.tables import runs as runs_table
 
+#: Outcomes of a sweep that has seen everybody and made a plan.
+_WHOLE = ("held", "partial", "applied", "drift", "in_step", "paused", "rejected", "stopped")
 _OPEN = (ActionState.PENDING, ActionState.HELD, ActionState.SENT, ActionState.FAILED)
 
 
@@ -57,16 +59,24 @@ def last_run(conn: Connection, kind: str, outcomes: Sequence[str]) -> runs.Run |
     return None if newest is None else runs.get(conn, newest)
 
 
+def last_sweep(conn: Connection) -> runs.Run | None:
+    """The newest one that has seen everybody."""
+    return last_run(conn, "sweep", _WHOLE)
+
+
+def of_run_or_held(run_id: int | None) -> ColumnElement[bool]:
+    """Plans of that run, and those that wait for a person."""
+    held = plans.c.status == PlanStatus.HELD.value
+    return held if run_id is None else or_(held, plans.c.run_id == run_id)
+
+
 def left_to_do(conn: Connection, run_id: int | None) -> dict[ActionKind, set[str]]:
     """Who is still to be changed, by kind: by that run's plan, or by one that waits for a person. Nobody counts twice."""
-    mine = plans.c.status == PlanStatus.HELD.value
-    if run_id is not None:
-        mine = or_(mine, plans.c.run_id == run_id)
     c = actions.c
     rows = conn.execute(
         select(c.kind, c.okta_id, c.directory_id, c.login)
         .join_from(actions, plans, c.plan_id == plans.c.id)
-        .where(mine, c.state.in_([state.value for state in _OPEN]))
+        .where(of_run_or_held(run_id), c.state.in_([state.value for state in _OPEN]))
     )
     found: dict[ActionKind, set[str]] = {}
     for kind, okta_id, directory_id, login in rows:

@@ -1,0 +1,126 @@
+"""The journal as people read it: newest first, filtered, with the login that a row is about. Writes nothing.
+
+A filter may fit nothing for a million rows. So one page looks through ``LOOKED_THROUGH`` rows at most and then says where to go
+on, however few it has found; of one person's rows there is an index.
+"""
+
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+from sqlalchemy import ColumnElement, Connection, func, or_, select
+
+from agent.store.journal import Kind
+from agent.store.tables import journal as table
+from agent.store.tables import users
+
+LOOKED_THROUGH = 20_000
+
+
+class JournalRow(Struct, frozen=True, kw_only=True):
+    id: int
+    at: datetime
+    kind: Kind
+    verb: str
+    actor: str
+    source: str
+    directory_id: str | None
+    okta_id: str | None
+    run_id: int | None
+    plan_id: int | None
+    reason: str
+    #: JSON as text.
+    before: str | None
+    after: str | None
+    #: The userName that the account has now, or had then where it is gone.
+    login: str
+
+    @property
+    def changes(self) -> dict[str, tuple[Any, Any]]:
+        """What differs between before and after: path → both values."""
+        before, after = _decoded(self.before), _decoded(self.after)
+        paths = dict.fromkeys((*after, *before))
+        return {
+            path: (before.get(path), after.get(path))
+            for path in paths
+            if path != "version" and before.get(path) != after.get(path)
+        }
+
+
+class JournalQuery(Struct, frozen=True, kw_only=True):
+    """All that is said must fit; nothing said fits every row."""
+
+    directory_id: str | None = None
+    #: A part of the actor's name.
+    actor: str = ""
+    #: Such as "deactivate" or "keys create"; its first words suffice.
+    verb: str = ""
+    kind: Kind | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+
+
+class JournalPage(Struct, frozen=True, kw_only=True):
+    rows: list[JournalRow]
+    #: Give it as ``before`` to go on with what is older; None: there is nothing older.
+    older: int | None
+
+
+_names = [name for name in JournalRow.__struct_fields__ if name != "login"]
+_columns = [table.c[name] for name in _names]
+#: Two looks at an index; min and max in one statement would count through the table.
+_ends = select(select(func.min(table.c.id)).scalar_subquery(), select(func.max(table.c.id)).scalar_subquery())
+
+
+def search(conn: Connection, query: JournalQuery, *, before: int | None = None, limit: int = 50) -> JournalPage:
+    """Newest first."""
+    oldest, newest = conn.execute(_ends).one()
+    end = before or (newest or 0) + 1
+    begin = 0 if query.directory_id is not None else max(0, end - LOOKED_THROUGH)
+    wanted = [table.c.id < end, table.c.id >= begin, *_fits(query)]
+    rows = conn.execute(
+        select(*_columns, users.c.user_name)
+        .join_from(table, users, users.c.id == table.c.directory_id, isouter=True)
+        .where(*wanted)
+        .order_by(table.c.id.desc())
+        .limit(limit + 1)
+    ).all()
+    found = [_read(row) for row in rows[:limit]]
+    if len(rows) > limit:
+        return JournalPage(rows=found, older=found[-1].id)
+    over = begin <= (oldest or 0) or (query.since is not None and _all_before(conn, begin, query.since))
+    return JournalPage(rows=found, older=None if over else begin)
+
+
+def _fits(query: JournalQuery) -> list[ColumnElement[bool]]:
+    c = table.c
+    said = [
+        None if query.directory_id is None else c.directory_id == query.directory_id,
+        c.actor.contains(query.actor, autoescape=True) if query.actor else None,
+        or_(c.verb == query.verb, c.verb.startswith(f"{query.verb} ", autoescape=True)) if query.verb else None,
+        None if query.kind is None else c.kind == query.kind.value,
+        None if query.since is None else c.at >= query.since,
+        None if query.until is None else c.at < query.until,
+    ]
+    return [condition for condition in said if condition is not None]
+
+
+def _all_before(conn: Connection, row_id: int, moment: datetime) -> bool:
+    """What is older than this row was written before then."""
+    newest = select(table.c.at).where(table.c.id < row_id).order_by(table.c.id.desc()).limit(1)
+    at = conn.execute(newest).scalar()
+    return at is None or at < moment
+
+
+def _read(row: Any) -> JournalRow:
+    values = row._asdict()
+    login = values.pop("user_name") or ""
+    if not login:
+        login = _decoded(values["after"]).get("userName") or _decoded(values["before"]).get("userName") or ""
+    return JournalRow(**{**values, "kind": Kind(values["kind"]), "login": str(login)})
+
+
+def _decoded(text: str | None) -> dict[str, Any]:
+    found = msgspec.json.decode(text) if text else {}
+    return found if isinstance(found, dict) else {}
