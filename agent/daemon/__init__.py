@@ -54,7 +54,7 @@ class Service:
         self.clock = Clock(agent, reload)
         proxies = agent.settings.server.trusted_proxies
         collector = OktaCollector(lambda: None if agent.okta is None else agent.okta.budget())
-        pages = build_admin(agent.store, agent.settings, self.address, self.clock, (collector,))
+        pages = build_admin(agent.store, lambda: agent.settings, self.address, self.clock, (collector,))
         self._web = WebServers(Web(agent.receiver(self.clock.wake), public, proxies), Web(pages, admin))
         self._loop: asyncio.AbstractEventLoop | None = None
         agent.store.on_fatal = self._fatal

@@ -2,6 +2,7 @@
 
 import hashlib
 import ipaddress
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -32,14 +33,14 @@ _HEADERS = {
 
 
 def build(
-    store: "Store", settings: Settings, receiver: str, daemon: Daemon, collectors: tuple[Any, ...] = ()
+    store: "Store", settings: Callable[[], Settings], receiver: str, daemon: Daemon, collectors: tuple[Any, ...] = ()
 ) -> Starlette:
-    """``receiver`` is shown as the receiver's address; ``collectors`` are further sources of metrics."""
+    """``settings`` are those in force; ``receiver`` is shown as its address; ``collectors`` are further sources of metrics."""
     admin = Admin(store, settings, receiver, daemon)
     for collector in (StatusCollector(admin.status), DaemonCollector(daemon), *collectors):
         admin.registry.register(collector)
     routes = [Route("/metrics", admin.metrics), Route("/healthz", admin.alive), Route("/readyz", admin.ready)]
-    if settings.dashboard.enabled:
+    if settings().dashboard.enabled:
         routes += [Route("/", admin.home), Route("/status.css", admin.style)]
     return Starlette(routes=routes)
 
@@ -47,17 +48,17 @@ def build(
 class Admin:
     """Handlers. Those that read the database are plain functions: the framework runs them in its threads."""
 
-    def __init__(self, store: "Store", settings: Settings, receiver: str, daemon: Daemon) -> None:
+    def __init__(self, store: "Store", settings: Callable[[], Settings], receiver: str, daemon: Daemon) -> None:
         self._daemon = daemon
         self._store = store
         self._settings = settings
-        self._receiver = settings.server.public_url or receiver
+        self._receiver = settings().server.public_url or receiver
         self.registry = CollectorRegistry()
 
     def status(self) -> status.StatusPage | None:
         try:
             with self._store.read() as conn:
-                return status.read(conn, self._settings, datetime.now(UTC))
+                return status.read(conn, self._settings(), datetime.now(UTC))
         except AgentError as exc:
             _log.warning("the database can't be read", code=exc.code)
             return None

@@ -80,9 +80,7 @@ class Ticking:
 
 
 def test_a_loop_that_stands_still_makes_the_agent_unready_and_is_named(store: Store) -> None:
-    client = TestClient(
-        build(store, Settings(), "http://127.0.0.1:8765", Ticking(events=321.0)), client=("127.0.0.1", 1)
-    )
+    client = TestClient(build(store, Settings, "http://127.0.0.1:8765", Ticking(events=321.0)), client=("127.0.0.1", 1))
     answer = client.get("/readyz")
     assert (answer.status_code, answer.json()["status"], answer.json()["loops"]) == (503, "overdue", ["events"])
     text = client.get("/metrics").text
@@ -93,7 +91,7 @@ def test_a_loop_that_stands_still_makes_the_agent_unready_and_is_named(store: St
 
 
 def test_the_settings_in_force_are_named_where_readiness_is_asked(store: Store) -> None:
-    client = TestClient(build(store, Settings(), "http://127.0.0.1:8765", Ticking()), client=("127.0.0.1", 1))
+    client = TestClient(build(store, Settings, "http://127.0.0.1:8765", Ticking()), client=("127.0.0.1", 1))
     assert client.get("/readyz").json() == {
         "status": "ok",
         "settings": "0123456789ab",
@@ -101,9 +99,18 @@ def test_the_settings_in_force_are_named_where_readiness_is_asked(store: Store) 
     }
 
 
+def test_limits_are_shown_as_the_settings_in_force_say(store: Store) -> None:
+    in_force = [Settings()]
+    client = TestClient(build(store, lambda: in_force[-1], "http://127.0.0.1:8765", Ticking()), client=("127.0.0.1", 1))
+    limit = 'opshelm_agent_deactivations{what="limit",window="24h"}'
+    assert f"{limit} 1.0" in client.get("/metrics").text
+    in_force.append(Settings(guard={"window_cap": 0}))
+    assert f"{limit} 0.0" in client.get("/metrics").text
+
+
 def test_without_the_dashboard_metrics_and_health_stay(store: Store) -> None:
     def statuses(*, enabled: bool) -> dict[str, int]:
-        app = build(store, Settings(dashboard={"enabled": enabled}), "http://127.0.0.1:8765", Ticking())
+        app = build(store, lambda: Settings(dashboard={"enabled": enabled}), "http://127.0.0.1:8765", Ticking())
         client = TestClient(app, client=("127.0.0.1", 1))
         return {path: client.get(path).status_code for path in ("/", "/status.css", "/metrics", "/healthz", "/readyz")}
 
