@@ -17,6 +17,7 @@ Index paging reads pages ahead in parallel as long as they have the first one's 
 that ends. Cursor paging (RFC 9865) goes one page at a time.
 """
 
+import json
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor, Future
@@ -226,8 +227,11 @@ class Listing:
 
 def read_page(content: bytes) -> Chunk:
     """Top-level names in any case, counts as numbers or text."""
-    names = {key.lower(): raw for key, raw in _top(content).items()}
-    raws = _list(names["resources"]) or [] if "resources" in names else []
+    try:
+        names = {key.lower(): raw for key, raw in _top(content).items()}
+        raws = _list(names["resources"]) or [] if "resources" in names else []
+    except UNDECODABLE:
+        names, raws = _apart(content)
     total = _count(names.get("totalresults"))
     if total is None and "nextcursor" not in names and "resources" not in names:
         raise msgspec.DecodeError("neither Resources nor totalResults")
@@ -240,6 +244,23 @@ def read_page(content: bytes) -> Chunk:
         next_cursor=cursor if isinstance(cursor, str) and cursor else None,
         nul=wire.holds_nul(content),
     )
+
+
+def _apart(content: bytes) -> tuple[dict[str, msgspec.Raw], list[msgspec.Raw]]:
+    """A page that the text of one account spoils, in parts, so that it is that account alone which can't be read."""
+    value = wire.loosely(content)
+    if not isinstance(value, dict) or not isinstance(accounts := _resources(value) or [], list):
+        raise msgspec.DecodeError("no SCIM list")
+    names = {key.lower(): _raw([] if key.lower() == "resources" else item) for key, item in value.items()}
+    return names, [_raw(one) for one in accounts]
+
+
+def _resources(page: dict[str, Any]) -> Any:
+    return next((item for key, item in page.items() if key.lower() == "resources"), None)
+
+
+def _raw(value: Any) -> msgspec.Raw:
+    return msgspec.Raw(json.dumps(value).encode())
 
 
 def _count(raw: Any) -> int | None:

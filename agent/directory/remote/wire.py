@@ -1,9 +1,10 @@
 """One account of the remote in: strict decoding first, then a lenient look at what sloppy servers send. Writes nothing.
 
 Tolerated: numeric ids, numbers where strings belong, booleans as strings, missing ``schemas``, attribute names in another
-case, null for anything. An account that is still not readable is Unreadable, by itself; its page is not.
+case, null for anything, control characters that are not escaped. An account that is still not readable is Unreadable, by itself; its page is not.
 """
 
+import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -78,7 +79,22 @@ class RemoteAccount(Profile, frozen=True, kw_only=True, rename="camel", gc=False
 
 _PROFILE = Profile.__struct_fields__
 _account = msgspec.json.Decoder(RemoteAccount).decode
-_any = msgspec.json.Decoder().decode
+_strict = msgspec.json.Decoder().decode
+
+
+def loosely(content: bytes) -> Any:
+    """JSON with text that msgspec takes for none: half a surrogate pair, a bare control character. DecodeError if it is none."""
+    try:
+        return json.loads(content, strict=False)
+    except (ValueError, RecursionError) as exc:
+        raise msgspec.DecodeError("no JSON") from exc
+
+
+def _any(raw: bytes | msgspec.Raw) -> Any:
+    try:
+        return _strict(raw)
+    except UNDECODABLE:
+        return loosely(bytes(raw))
 
 
 def holds_nul(text: bytes) -> bool:
@@ -105,7 +121,12 @@ def rough_identity(raw: bytes | msgspec.Raw) -> tuple[str, str, str]:
     names = {key.lower(): item for key, item in value.items()} if isinstance(value, dict) else {}
     user_id, login = (str(names[n]) if isinstance(names.get(n), str | int) else "" for n in ("id", "username"))
     okta_id = names.get("externalid")
-    return user_id, login, okta_id if isinstance(okta_id, str) else ""
+    return _shown(user_id), _shown(login), _shown(okta_id) if isinstance(okta_id, str) else ""
+
+
+def _shown(text: str) -> str:
+    """As it can be stored: what no database keeps becomes a question mark."""
+    return text.replace("\x00", "?").encode(errors="replace").decode()
 
 
 def _lenient(raw: bytes | msgspec.Raw) -> RemoteAccount:
@@ -162,13 +183,13 @@ def _checked(account: RemoteAccount) -> RemoteAccount:
 
 
 def _texts(value: Any) -> Any:
-    """Numbers as the strings that they should have been; NUL, which no database keeps, refuses the account."""
+    """Numbers as the strings that they should have been; text that no database keeps refuses the account."""
     if isinstance(value, Mapping):
         return {key: _texts(item) for key, item in value.items()}
     if isinstance(value, list):
         return [_texts(item) for item in value]
-    if isinstance(value, str) and "\x00" in value:
-        raise Unreadable("a value holds a NUL")
+    if isinstance(value, str) and _shown(value) != value:
+        raise Unreadable("a value holds a NUL" if "\x00" in value else "a value holds half a surrogate pair")
     return _text(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
 
 

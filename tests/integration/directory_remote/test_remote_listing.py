@@ -174,6 +174,8 @@ BAD: list[Body] = [
     {"userName": "bad@example.com", "id": "x", "title": {"a": 1}},
     {"userName": "bad@example.com", "id": "x" * 300},
     {"userName": "bad@example.com", "id": "x", "title": "a\x00b"},
+    {"userName": "bad@example.com", "id": "x", "title": "half \ud800"},
+    {"userName": "bad@example.com", "id": "x", "externalId": "\udc00half"},
 ]
 
 
@@ -187,6 +189,21 @@ def test_one_bad_account_is_left_out_and_reported_and_its_page_counts(
     (finding,) = sloppy_place.directory.findings
     assert finding.code is FindingCode.UNREADABLE
     assert finding.login == (bad["userName"] or "?")
+
+
+def test_text_that_is_not_escaped_spoils_no_page(sloppy_place: Place, sloppy: Sloppy) -> None:
+    expected = people(sloppy, 10)
+
+    def bare(server: Sloppy, call: Call) -> Reply | None:
+        reply = server.apply(call)
+        reply.content = reply.content.replace(b'"Person"', b'"Per\tson"')
+        return reply
+
+    sloppy.users["u000003"]["name"] = {"familyName": "Person"}
+    sloppy.scripted = bare
+    assert names(sloppy_place) == expected
+    listed = {user.id: user for page in sloppy_place.directory.everyone() for user in page}
+    assert listed["u000003"].profile.name.family_name == "Per\tson"
 
 
 def test_a_sloppy_server_is_read_all_the_same(sloppy_place: Place, sloppy: Sloppy) -> None:
