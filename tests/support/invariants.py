@@ -25,7 +25,7 @@ from sqlalchemy import Connection, func, select
 from agent.store import plans, runs
 from agent.store.engine import Store
 from agent.store.tables import account, actions, deactivations, journal, metadata, users
-from support.place import assert_whole
+from support.place import CHANGES, assert_whole
 
 _BY_PEOPLE = ("cli", "dashboard")
 _ENDS = ("deactivate", "remove")
@@ -43,9 +43,7 @@ def check(store: Store, acknowledged: Iterable[Acknowledged] = ()) -> None:
     assert_whole(store)  # I5, I6, and the counters of I10
     with store.read() as conn:
         _acknowledged(conn, acknowledged)
-        # What an import does in Okta is no write to the directory.
-        changes = (journal.c.kind == "applied", journal.c.after.is_not(None), journal.c.source != "import")
-        rows = list(conn.execute(select(journal).where(*changes).order_by(journal.c.id)))
+        rows = list(conn.execute(select(journal).where(*CHANGES).order_by(journal.c.id)))
         for row in rows:
             _reason(row)
             _ownership(row)

@@ -39,6 +39,15 @@ ROOMY = GuardSettings(
     push_floor=1000, window_floor=1000, push_percent=100, window_percent=100, push_cap=10_000, window_cap=10_000
 )
 
+#: Rows of the journal that are changes of accounts: keys, pins, brakes and what was done in Okta are journalled too.
+CHANGES = (
+    journal.c.kind == "applied",
+    journal.c.after.is_not(None),
+    journal.c.directory_id.is_not(None),
+    journal.c.source != "import",
+    journal.c.verb != "guard allow",
+)
+
 
 def okta_id(number: int) -> str:
     return f"00u{number:017d}"
@@ -257,9 +266,7 @@ def assert_whole(store: Store) -> None:
     with store.read() as conn:
         found = [user for _, page in _pages(conn) for user in page]
         row = account.get(conn)
-        # Keys, pins, brakes and what was done in Okta are journalled too.
-        changes = (journal.c.kind == "applied", journal.c.after.is_not(None), journal.c.source != "import")
-        applied = conn.execute(select(func.count()).where(*changes)).scalar_one()
+        applied = conn.execute(select(func.count()).where(*CHANGES)).scalar_one()
         problems = seal.verify(conn).problems
     assert row.managed_active == sum(user.managed and user.active for user in found)
     assert row.active_owners == sum(user.role is Role.OWNER and user.active for user in found)
