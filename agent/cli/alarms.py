@@ -22,7 +22,7 @@ NEXT = {
     "last_key_ends": "keys list",
     "sweep_overdue": "runs list",
     "failed_actions": "plans list",
-    "push_failed": "holds list",
+    "push_failed": "failures list",
     "import_linking": "import list",
 }
 

@@ -26,6 +26,7 @@ COMMANDS = {
     "runs": "plans:runs",
     "findings": "plans:findings",
     "holds": "holds:holds",
+    "failures": "failures:failures",
     "alarms": "alarms:alarms",
     "import": "imports:imports",
     "explain": "explain:explain",

@@ -12,15 +12,18 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from agent.model.codes import ActionState, FindingCode
+from agent.model.errors import UsageError
 from agent.model.okta import LogEvent
 from agent.model.plan import Finding
 from agent.reconcile.direct_read import Selection
 from agent.reconcile.event_names import FailedPush, named
 from agent.runs.frame import Outcome, RunReport
-from agent.store import account, alarms, attention, events
+from agent.store import account, alarms, attention, events, journal
 from agent.store.attention import Attention
 from agent.store.engine import Connection, Store
 from agent.store.events import PushFailure
+from agent.store.failed_people import FailedAt, FailedPerson
+from agent.store.journal import Signature
 
 #: Calls of a sweep beside its pages: the org, the app (twice), the lists by status.
 _SWEEP_CALLS = 8
@@ -89,6 +92,38 @@ def queue(
     else:
         attention.add_events(conn, people, now)
     return Queued(fresh=len(fresh), duplicates=len(found) - len(fresh), people=len(people), sweep=sweep)
+
+
+def retry(conn: Connection, people: Sequence[FailedPerson], by: Signature, *, page_size: int) -> Queued:
+    """Have these looked at again, as soon as the daemon can: a look repairs what it finds. Imports are not among what it repairs."""
+    meant = [one for one in people if one.where is not FailedAt.IMPORT]
+    okta_ids = {one.okta_id for one in meant if one.okta_id}
+    accounts = {one.directory_id for one in meant if one.directory_id and not one.okta_id}
+    if not okta_ids and not accounts:
+        raise UsageError(
+            "Nobody of them is waited for: nothing failed, or it is an import (opshelm-agent import list)."
+        )
+    row = account.lock(conn)
+    count = len(okta_ids) + len(accounts)
+    sweep = count > sweep_calls(max(row.last_good_people or 0, row.managed_active), page_size)
+    if sweep:
+        ask_for_sweep(conn, by.at)
+    else:
+        attention.add_events(conn, okta_ids, by.at)
+        for directory_id in sorted(accounts):
+            attention.add(conn, reason=attention.EVENT, directory_id=directory_id, not_before=by.at, now=by.at)
+    one = meant[0] if count == 1 else None
+    entry = journal.Entry(
+        kind=journal.Kind.APPLIED,
+        verb="failures retry",
+        actor=by.actor,
+        source=by.source,
+        directory_id=one.directory_id if one else None,
+        okta_id=one.okta_id if one else None,
+        reason=by.reason or (one.cause if one else f"{count:,} people"),
+    )
+    journal.append(conn, entry, by.at)
+    return Queued(people=count, sweep=sweep)
 
 
 def sweep_calls(people: int, page_size: int) -> int:

@@ -9,7 +9,7 @@ from support.commands import Command
 
 #: Each with the least that it can be called with.
 NEED_ONE = """
-check; config apply --reason r; db accept-restore --reason r; db backup copy.db; explain ann@example.com; findings; guard allow --count 1 --for 1h --reason r;
+check; config apply --reason r; db accept-restore --reason r; db backup copy.db; explain ann@example.com; failures list; failures show g; failures retry --all; findings; guard allow --count 1 --for 1h --reason r;
 guard reject --user ann@example.com --reason r; guard show; import list; import plan --all; import apply 1; journal export; journal verify;
 keys create okta; keys list; keys revoke okta; keys roll okta; owner handover --to ann@example.com --deactivate bob@example.com;
 pause --reason r; pins accept --reason r; pins show; plans apply 1 --checksum c; plans approve 1 --checksum c; plans list;
