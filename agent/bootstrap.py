@@ -4,7 +4,7 @@ Imports are inside the functions: a command loads only what it uses, and Okta's 
 """
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -15,6 +15,7 @@ from agent.settings import Settings
 if TYPE_CHECKING:
     from agent.directory.port import Directory
     from agent.imports import Importer
+    from agent.okta_org.limits import RateBudget
     from agent.okta_org.org import OktaOrg
     from agent.reconcile.reconciler import Reconciler
     from agent.reconcile.system_log import SystemLogReader
@@ -96,6 +97,10 @@ class Agent:
     def need_reconciler(self) -> "Reconciler":
         assert self.reconciler is not None  # open_agent has insisted on Okta
         return self.reconciler
+
+    def budget(self) -> "Mapping[str, RateBudget] | None":
+        """What Okta's headers said is left of its limits; None without [okta]."""
+        return None if self.okta is None else self.okta.budget()
 
     def importer(self) -> "Importer":
         """OpsHelm accounts into Okta."""

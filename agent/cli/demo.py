@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from agent.cli.command import Invocation, command
+from agent.cli.command import Invocation, command, signature
 
 if TYPE_CHECKING:
     from agent.cli.demo_stage import Narrator, Stage
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 @click.option(
     "--port", type=click.IntRange(0, 65535), default=0, help="Port of the receiver; any free one if not given."
 )
-@click.option("--admin-port", type=click.IntRange(0, 65535), default=0, help="Port of the status page; any free one.")
+@click.option("--admin-port", type=click.IntRange(0, 65535), default=0, help="Port of the dashboard; any free one.")
 @click.option(
     "--users", "people", type=click.IntRange(50, 5000), default=200, show_default=True, help="People in the org."
 )
@@ -27,6 +27,7 @@ def demo(invocation: Invocation, *, once: bool, port: int, admin_port: int, peop
 
     Needs no Okta, no settings, no network. Takes about 20 seconds, then stays until Ctrl-C so that you can look around.
     """
+    from agent.cli.dashboard import new_link
     from agent.cli.demo_play import play
     from agent.cli.demo_stage import Narrator, open_stage
 
@@ -38,11 +39,12 @@ def demo(invocation: Invocation, *, once: bool, port: int, admin_port: int, peop
             text = "That was the demo; nothing of it is left. Without --once it stays, so that you can look around."
             invocation.answer("demo", {"demo": result}, text)
             return 0
-        _addresses(stage, say)
+        address = new_link(stage.agent.store, stage.agent.settings, signature("demo"), stage.admin)
+        _addresses(stage, say, address)
         body = {
             "demo": {
                 **result,
-                "status_page": stage.admin,
+                "dashboard": address,
                 "scim": stage.scim,
                 "okta": stage.org.url,
                 "settings": stage.config,
@@ -54,9 +56,9 @@ def demo(invocation: Invocation, *, once: bool, port: int, admin_port: int, peop
     return 0
 
 
-def _addresses(stage: "Stage", say: "Narrator") -> None:
+def _addresses(stage: "Stage", say: "Narrator", dashboard: str) -> None:
     say.title("Look around")
-    say(f"status page      {stage.admin}")
+    say(f"dashboard        {dashboard}   (once, within 10 minutes)")
     say(f"metrics          {stage.admin}/metrics")
     say(f"SCIM receiver    {stage.scim}")
     say(f"simulated Okta   {stage.org.url}")

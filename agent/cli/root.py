@@ -21,6 +21,7 @@ COMMANDS = {
     "check": "check:check",
     "config": "config:config",
     "keys": "keys:keys",
+    "dashboard": "dashboard:dashboard",
     "reconcile": "reconcile:reconcile",
     "plans": "plans:plans",
     "runs": "plans:runs",

@@ -1,8 +1,14 @@
 """``serve``: the daemon."""
 
+import sys
+from typing import TYPE_CHECKING
+
 import click
 
-from agent.cli.command import Invocation, command
+from agent.cli.command import Invocation, command, signature
+
+if TYPE_CHECKING:
+    from agent.daemon import Service
 
 
 @command(
@@ -14,7 +20,7 @@ from agent.cli.command import Invocation, command
     ],
 )
 def serve(invocation: Invocation) -> int:
-    """Run the daemon: receiver, status page and metrics, clock.
+    """Run the daemon: receiver, dashboard and metrics, clock.
 
     Applies what passes the guard (schedule.apply). Before the first apply is approved it stores and holds the first plan.
     Without [okta] it serves the receiver alone. SIGHUP reads settings and secrets again; SIGTERM and Ctrl-C stop it cleanly.
@@ -23,4 +29,17 @@ def serve(invocation: Invocation) -> int:
 
     if invocation.json:
         raise click.UsageError("serve answers nothing; its log is JSON already (log.format)")
-    return run_daemon(invocation.loaded, config=invocation.config)
+    return run_daemon(invocation.loaded, config=invocation.config, greet=_greet)
+
+
+def _greet(service: "Service") -> None:
+    """On a terminal a new installation says where its pages are, with a one-time link. No log gets to see one."""
+    from agent.cli.dashboard import new_link
+    from agent.store import account
+
+    agent = service.agent
+    with agent.store.read() as conn:
+        new = not account.get(conn).pinned
+    if new and sys.stderr.isatty() and agent.settings.dashboard.enabled:
+        address = new_link(agent.store, agent.settings, signature(), service.admin_address)
+        click.echo(f"Dashboard, once within 10 minutes: {address}", err=True)

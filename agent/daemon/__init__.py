@@ -20,8 +20,8 @@ from agent.settings import Loaded, Settings
 _log = structlog.get_logger("agent.daemon")
 
 
-def serve(loaded: Loaded, *, config: str | None = None) -> int:
-    """Serve until SIGTERM or SIGINT; the exit code. ``config`` is where settings are read again from."""
+def serve(loaded: Loaded, *, config: str | None = None, greet: Callable[["Service"], None] = lambda _: None) -> int:
+    """Serve until SIGTERM or SIGINT; the exit code. ``config`` is where settings are read again from. ``greet`` comes before."""
     logs.configure(loaded.settings.log)
     with ExitStack() as stack:
         server = loaded.settings.server
@@ -30,7 +30,9 @@ def serve(loaded: Loaded, *, config: str | None = None) -> int:
         settings = with_ports(loaded.settings, public, admin)
         reload = Reload(loaded, config)
         agent = stack.enter_context(open_agent(settings, need_okta=False, make=True, secrets=reload.secrets))
-        return Service(agent, public, admin, reload).run()
+        service = Service(agent, public, admin, reload)
+        greet(service)
+        return service.run()
 
 
 def with_ports(settings: Settings, public: socket.socket, admin: socket.socket) -> Settings:
@@ -53,8 +55,7 @@ class Service:
         self.started = threading.Event()
         self.clock = Clock(agent, reload)
         proxies = agent.settings.server.trusted_proxies
-        collector = OktaCollector(lambda: None if agent.okta is None else agent.okta.budget())
-        pages = build_admin(agent.store, lambda: agent.settings, self.address, self.clock, (collector,))
+        pages = build_admin(agent, self.address, self.clock, (OktaCollector(agent.budget),))
         self._web = WebServers(Web(agent.receiver(self.clock.wake), public, proxies), Web(pages, admin))
         self._loop: asyncio.AbstractEventLoop | None = None
         agent.store.on_fatal = self._fatal

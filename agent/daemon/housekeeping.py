@@ -15,7 +15,7 @@ import structlog
 from agent.model.errors import LeaseHeld
 from agent.model.limits import identity_limit, push_limit, window_limit
 from agent.settings import Settings
-from agent.store import account, alarms, holds, keys, lease, overview, retention, seal, windows
+from agent.store import account, alarms, holds, keys, lease, overview, retention, seal, sessions, windows
 from agent.store.engine import Connection
 
 if TYPE_CHECKING:
@@ -84,6 +84,7 @@ class Housekeeping:
     def _watch(self, conn: Connection, now: datetime) -> None:
         settings = self._settings()
         windows.forget(conn, now - timedelta(days=7))
+        sessions.forget(conn, now)
         self._watch_holds(conn, settings, now)
         self._watch_sweeps(conn, settings, now)
         _watch_windows(conn, settings, now)

@@ -1,87 +1,94 @@
-"""The admin port: status page, metrics, health. Read-only; shows no people. Not for the internet: TLS and sign-in are not here."""
+"""The admin port: pages behind a sign-in, and metrics and health without one."""
 
 import hashlib
-import ipaddress
-from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import structlog
 from prometheus_client import REGISTRY as PROCESS
 from prometheus_client import CollectorRegistry, generate_latest
 from starlette.applications import Starlette
+from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Mount, Route
+from starlette.staticfiles import StaticFiles
+from starlette.types import ASGIApp, Receive, Scope, Send
 
-from agent.dashboard import page, status
+from agent.dashboard import overview, status
 from agent.dashboard.metrics import Daemon, DaemonCollector, StatusCollector
+from agent.dashboard.roles import local
+from agent.dashboard.signin import SignIns
+from agent.dashboard.site import HEADERS, STATIC, Parts, Site
 from agent.model.errors import AgentError
-from agent.settings import Settings
 from agent.store import keys
 
-if TYPE_CHECKING:
-    from agent.store.engine import Store
-
 _log = structlog.get_logger("agent.dashboard")
-_HEADERS = {
-    "content-security-policy": "default-src 'none'; style-src 'self'; frame-ancestors 'none'; base-uri 'none'",
-    "x-content-type-options": "nosniff",
-    "referrer-policy": "no-referrer",
-    "cache-control": "no-store",
-}
 
 
-def build(
-    store: "Store", settings: Callable[[], Settings], receiver: str, daemon: Daemon, collectors: tuple[Any, ...] = ()
-) -> Starlette:
-    """``settings`` are those in force; ``receiver`` is shown as its address; ``collectors`` are further sources of metrics."""
-    admin = Admin(store, settings, receiver, daemon)
+def build(parts: Parts, receiver: str, daemon: Daemon, collectors: tuple[Any, ...] = ()) -> Starlette:
+    """``receiver`` is shown as the receiver's address; ``collectors`` are further sources of metrics."""
+    admin = Admin(parts, daemon)
     for collector in (StatusCollector(admin.status), DaemonCollector(daemon), *collectors):
         admin.registry.register(collector)
-    routes = [Route("/metrics", admin.metrics), Route("/healthz", admin.alive), Route("/readyz", admin.ready)]
-    if settings().dashboard.enabled:
-        routes += [Route("/", admin.home), Route("/status.css", admin.style)]
-    return Starlette(routes=routes)
+    routes: list[BaseRoute] = [
+        Route("/metrics", admin.metrics),
+        Route("/healthz", admin.alive),
+        Route("/readyz", admin.ready),
+    ]
+    if parts.settings.dashboard.enabled:
+        site = Site(parts, receiver)
+        static = StaticFiles(directory=STATIC)
+        routes += [Mount("/static", static), *SignIns(site).routes(), *overview.routes(site)]
+    return Starlette(routes=routes, middleware=[Middleware(WithHeaders)])
+
+
+class WithHeaders:
+    """What no answer of this port may lack, errors and files too."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        files = scope["type"] == "http" and scope["path"].startswith("/static/")
+
+        async def with_headers(message: Any) -> None:
+            if message["type"] == "http.response.start":
+                there = {name for name, _ in message["headers"]}
+                wanted = {**HEADERS, "cache-control": "public, max-age=86400"} if files else HEADERS
+                more = [(name.encode(), value.encode()) for name, value in wanted.items() if name.encode() not in there]
+                message["headers"] = [*message["headers"], *more]
+            await send(message)
+
+        await self._app(scope, receive, with_headers)
 
 
 class Admin:
-    """Handlers. Those that read the database are plain functions: the framework runs them in its threads."""
+    """What needs no sign-in. Handlers that read the database are plain functions: the framework runs them in its threads."""
 
-    def __init__(self, store: "Store", settings: Callable[[], Settings], receiver: str, daemon: Daemon) -> None:
+    def __init__(self, parts: Parts, daemon: Daemon) -> None:
         self._daemon = daemon
-        self._store = store
-        self._settings = settings
-        self._receiver = settings().server.public_url or receiver
+        self._parts = parts
         self.registry = CollectorRegistry()
 
     def status(self) -> status.StatusPage | None:
         try:
-            with self._store.read() as conn:
-                return status.read(conn, self._settings(), datetime.now(UTC))
+            with self._parts.store.read() as conn:
+                return status.read(conn, self._parts.settings, datetime.now(UTC))
         except AgentError as exc:
             _log.warning("the database can't be read", code=exc.code)
             return None
 
-    def home(self, _request: Request) -> Response:
-        found = self.status()
-        if found is None:
-            return PlainTextResponse("The database can't be read just now.\n", 503, _HEADERS)
-        return Response(page.render(found, self._receiver, self._store.place), media_type="text/html", headers=_HEADERS)
-
-    async def style(self, _request: Request) -> Response:
-        return Response(page.STYLE, media_type="text/css", headers=_HEADERS)
-
     def metrics(self, request: Request) -> Response:
-        """From this machine without a key; from elsewhere with one of scope metrics."""
-        if not self._may_read_metrics(request):
+        """From this machine without a key; from elsewhere, or through a proxy, with one of scope metrics."""
+        if not local(request, self._parts.settings) and not self._has_key(request):
             answer = "A key of scope metrics is needed: opshelm-agent keys create prometheus --scope metrics\n"
-            return PlainTextResponse(answer, 401, {**_HEADERS, "www-authenticate": "Bearer"})
+            return PlainTextResponse(answer, 401, {"www-authenticate": "Bearer"})
         text = generate_latest(self.registry) + generate_latest(PROCESS)
-        return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8", headers=_HEADERS)
+        return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")
 
     async def alive(self, _request: Request) -> Response:
-        return JSONResponse({"status": "ok"}, headers=_HEADERS)
+        return JSONResponse({"status": "ok"})
 
     def ready(self, _request: Request) -> Response:
         """The database answers and has the schema of this program, and no loop of the daemon stands still.
@@ -91,23 +98,14 @@ class Admin:
         overdue = sorted(self._daemon.overdue())
         said = {"settings": self._daemon.in_force(), "since": f"{self._daemon.since():%Y-%m-%dT%H:%M:%SZ}"}
         if self.status() is None:
-            return JSONResponse({"status": "unavailable", **said}, 503, _HEADERS)
+            return JSONResponse({"status": "unavailable", **said}, 503)
         if overdue:
-            return JSONResponse({"status": "overdue", "loops": overdue, **said}, 503, _HEADERS)
-        return JSONResponse({"status": "ok", **said}, headers=_HEADERS)
+            return JSONResponse({"status": "overdue", "loops": overdue, **said}, 503)
+        return JSONResponse({"status": "ok", **said})
 
-    def _may_read_metrics(self, request: Request) -> bool:
-        if request.client and _loopback(request.client.host):
-            return True
+    def _has_key(self, request: Request) -> bool:
         secret = request.headers.get("authorization", "").removeprefix("Bearer ").strip()
         digest = hashlib.sha256(secret.encode()).hexdigest()
-        with self._store.read() as conn:
+        with self._parts.store.read() as conn:
             key = keys.find(conn, digest)
         return key is not None and key.scope is keys.Scope.METRICS and key.valid(datetime.now(UTC))
-
-
-def _loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

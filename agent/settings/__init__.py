@@ -6,6 +6,7 @@ database, reaches nobody.
 
 from agent.settings.load import Loaded, SettingSource, find_file, load
 from agent.settings.sections import (
+    DashboardSettings,
     DatabaseSettings,
     DirectorySettings,
     GuardSettings,
@@ -21,6 +22,7 @@ from agent.settings.sections import (
 )
 
 __all__ = [
+    "DashboardSettings",
     "DatabaseSettings",
     "DirectorySettings",
     "GuardSettings",

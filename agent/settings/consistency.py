@@ -8,7 +8,14 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from agent.model.paths import EMAIL_PATH, UnknownPath, parse
-from agent.settings.sections import DatabaseSettings, DirectorySettings, GuardSettings, OktaSettings, ServerSettings
+from agent.settings.sections import (
+    DashboardSettings,
+    DatabaseSettings,
+    DirectorySettings,
+    GuardSettings,
+    OktaSettings,
+    ServerSettings,
+)
 
 Inconsistency = tuple[tuple[str, ...], str]
 #: Takes one section, gives (key, what is wrong). One thing each: a rule is left out as a whole.
@@ -159,6 +166,27 @@ def _proxies(server: ServerSettings) -> Iterator[tuple[str, str]]:
             return
 
 
+def _dashboard_address(dashboard: DashboardSettings) -> Iterator[tuple[str, str]]:
+    for key in ("public_url", "issuer"):
+        if url := getattr(dashboard, key):
+            yield from _url(key, url, host_only=key == "public_url")
+
+
+def _dashboard_okta(dashboard: DashboardSettings) -> Iterator[tuple[str, str]]:
+    roles = ("admins", "operators", "viewers")
+    if dashboard.client_id and not any(getattr(dashboard, role) for role in roles):
+        yield "admins", "missing, but dashboard.client_id is set: nobody could sign in; so do operators and viewers"
+    if not dashboard.client_id and (
+        key := next((key for key in (*roles, "client_secret") if getattr(dashboard, key)), None)
+    ):
+        yield "client_id", f"missing, but dashboard.{key} is set"
+
+
+def _dashboard_password(dashboard: DashboardSettings) -> Iterator[tuple[str, str]]:
+    if dashboard.password_hash and not dashboard.password_hash.get_secret_value().startswith("$argon2id$"):
+        yield "password_hash", "must be what opshelm-agent dashboard password prints ($argon2id$…), never a password"
+
+
 def _limit(name: str) -> Rule:
     def rule(guard: GuardSettings) -> Iterator[tuple[str, str]]:
         if getattr(guard, f"{name}_floor") > getattr(guard, f"{name}_cap"):
@@ -197,6 +225,7 @@ _RULES: dict[str, tuple[Rule, ...]] = {
     "server": (_ports, _public_url, _proxies),
     "guard": (_limit("deactivations"), _limit("window"), _limit("push")),
     "mapping": (_mapping,),
+    "dashboard": (_dashboard_address, _dashboard_okta, _dashboard_password),
 }
 
 

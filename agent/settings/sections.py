@@ -110,9 +110,9 @@ class ServerSettings(Section):
     port: Annotated[int, Field(ge=0, le=65535)] = 8765
     """Port of the receiver."""
     admin_host: str = "127.0.0.1"
-    """Address of the status page, metrics and health."""
+    """Address of the dashboard, metrics and health."""
     admin_port: Annotated[int, Field(ge=0, le=65535)] = 8766
-    """Port of the status page, metrics and health."""
+    """Port of the dashboard, metrics and health."""
     public_url: str | None = None
     """The receiver's address as Okta sees it, such as https://scim.example.com; never taken from the Host header."""
     trusted_proxies: TextList = ()
@@ -261,23 +261,36 @@ class NotifySettings(Section):
 
 
 class DashboardSettings(Section):
-    """The status page on the admin port."""
+    """The pages on the admin port, and who may sign in to them. A one-time link on the agent's own machine needs no setting."""
 
     enabled: bool = True
-    """Whether there is a status page; metrics and health are there without it."""
+    """Whether there are pages; metrics and health are there without them."""
+    public_url: str | None = None
+    """The pages' address as browsers see it, such as https://agent.example.com, where a proxy is in front of the admin port."""
+    issuer: str | None = None
+    """Who signs people in with OpenID Connect; okta.org_url when unset."""
+    client_id: str | None = None
+    """Client id of an OIDC web app in Okta; its redirect URI is public_url + /sign-in/okta/done."""
+    client_secret: SecretStr | None = None
+    """Its client secret; unset for an app that has none. PKCE is used in any case."""
+    roles_claim: str = "groups"
+    """The claim of Okta's ID token that roles follow from."""
+    admins: TextList = ()
+    """Values of that claim, such as names of groups, that may do everything, API keys too."""
+    operators: TextList = ()
+    """Values that may see everything, and decide about plans, holds, people and imports."""
+    viewers: TextList = ()
+    """Values that may see everything. Who has none of all these values is not let in."""
+    password_hash: SecretStr | None = None
+    """For emergencies: made by opshelm-agent dashboard password. Whoever knows the password is admin."""
+    session: Period = timedelta(hours=8)
+    """How long a sign-in lasts."""
+    second_person: bool = False
+    """Whether a plan or hold that somebody approves here waits until somebody else approves it too."""
 
 
 #: Keys of what is still to come. They are refused by name, since a setting that does nothing is worse than none.
-WITHOUT_EFFECT = frozenset(
-    {
-        ("notify", "webhook_url"),
-        ("notify", "webhook_secret"),
-        ("notify", "heartbeat_url"),
-        ("dashboard", "client_id"),
-        ("dashboard", "client_secret"),
-        ("dashboard", "admins"),
-    }
-)
+WITHOUT_EFFECT = frozenset({("notify", "webhook_url"), ("notify", "webhook_secret"), ("notify", "heartbeat_url")})
 
 
 class LogSettings(Section):

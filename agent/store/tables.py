@@ -507,3 +507,34 @@ push_failures = Table(
     # When the agent found the person as Okta wants them after that.
     Column("healed", UtcTime),
 )
+
+#: Sign-ins of the dashboard that have begun: a one-time link, or the way to Okta and back. Each is taken once.
+sign_ins = Table(
+    "sign_ins",
+    metadata,
+    # Of the link's secret, or of the state that Okta gives back.
+    Column("sha256", String(64), primary_key=True),
+    Column("how", String(8), nullable=False),  # link, okta
+    # For a link: who made it, and who its session is.
+    Column("name", Text, nullable=False),
+    Column("nonce", Text, nullable=False),
+    Column("verifier", Text, nullable=False),
+    # The page to go on with.
+    Column("next", Text, nullable=False),
+    Column("expires", UtcTime, nullable=False),
+)
+
+#: Who is signed in to the dashboard. A session that has ended is gone.
+sessions = Table(
+    "sessions",
+    metadata,
+    Column("sha256", String(64), primary_key=True),
+    Column("how", String(8), nullable=False),  # link, okta, password
+    Column("name", Text, nullable=False),
+    Column("role", String(8), nullable=False),
+    Column("okta_id", String(255)),
+    # JSON list of what Okta said that the role follows from.
+    Column("claims", Text, nullable=False),
+    Column("created", UtcTime, nullable=False),
+    Column("expires", UtcTime, nullable=False),
+)

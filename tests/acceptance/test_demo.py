@@ -3,9 +3,9 @@
 import signal
 import subprocess
 import sys
-import urllib.request
 from pathlib import Path
 
+import httpx
 import pytest
 
 from support.processes import agent, document, environment
@@ -21,12 +21,12 @@ def test_once_ends_by_itself_with_one_document(tmp_path: Path) -> None:
     assert "Traceback" not in done.stderr
     # Addresses of what has ended by now would only mislead.
     assert found.keys() == {"pushed", "drift", "seconds"}
-    assert "status page" not in done.stderr
+    assert "dashboard" not in done.stderr
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.slow
-def test_it_stays_with_a_status_page_until_ctrl_c(tmp_path: Path) -> None:
+def test_it_stays_with_a_dashboard_until_ctrl_c(tmp_path: Path) -> None:
     env = environment(
         {"TMPDIR": str(tmp_path), "OPSHELM_OKTA__ORG_URL": "https://not-this-one.example.com", "PYTHONUNBUFFERED": "1"}
     )
@@ -44,9 +44,9 @@ def test_it_stays_with_a_status_page_until_ctrl_c(tmp_path: Path) -> None:
             said.append(line)
             if "Ctrl-C" in line:
                 break
-        page = next(line for line in said if line.strip().startswith("status page")).split()[-1]
-        with urllib.request.urlopen(page, timeout=30) as answer:
-            assert "In step with Okta" in answer.read().decode()
+        link = next(line for line in said if line.strip().startswith("dashboard")).split()[1]
+        with httpx.Client(follow_redirects=True, timeout=30) as browser:
+            assert "In step with Okta" in browser.get(link).text
         process.send_signal(signal.SIGINT)
         assert process.wait(60) == 0
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith("opshelm-demo")] == []

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import httpx
 import pytest
 
 from agent.simulator import SimulatedOrg
@@ -66,15 +67,16 @@ def test_admin_pages_are_not_on_the_public_port(alone: tuple[Daemon, Path]) -> N
     assert get(f"{daemon.admin}/scim/v2/Users")[0] == 404
 
 
-def test_the_status_page_says_what_to_do_next_and_allows_no_script(alone: tuple[Daemon, Path]) -> None:
-    daemon, _ = alone
-    with urllib.request.urlopen(daemon.admin, timeout=30) as answer:
-        page = answer.read().decode()
-        policy = answer.headers["content-security-policy"]
-    assert daemon.url in page
-    assert "Drift unknown" in page
-    assert "default-src 'none'" in policy
-    assert get(f"{daemon.admin}/status.css")[0] == 200
+def test_a_link_leads_to_pages_that_say_what_to_do_next_and_allow_no_script(alone: tuple[Daemon, Path]) -> None:
+    daemon, folder = alone
+    path = urlsplit(agent("dashboard", "link", cwd=folder).stdout.strip()).path
+    with httpx.Client(follow_redirects=True, timeout=30) as browser:
+        assert "Sign in" in browser.get(daemon.admin).text
+        page = browser.get(f"{daemon.admin}{path}")
+    assert daemon.url in page.text
+    assert "Drift unknown" in page.text
+    assert "default-src 'none'" in page.headers["content-security-policy"]
+    assert get(f"{daemon.admin}/static/pico.min.css")[0] == 200
 
 
 def test_metrics_have_our_names(alone: tuple[Daemon, Path]) -> None:

@@ -6,10 +6,9 @@ from typing import Any
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 from pydantic import SecretStr
-from starlette.testclient import TestClient
 
 from agent.daemon.housekeeping import Housekeeping
-from agent.dashboard import page, status
+from agent.dashboard import overview, status
 from agent.dashboard.app import build
 from agent.dashboard.metrics import OktaCollector, StatusCollector
 from agent.model.codes import ActionKind, ActionState, HeldCode, PlanStatus
@@ -22,6 +21,7 @@ from agent.store.engine import Store
 from agent.store.holds import Reason
 from agent.store.journal import Signature
 from agent.store.runs import RunEnd, RunRequest
+from support.dashboard import Browser, Ticking, app, parts, plain
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 SECRET_NAME = "ann.secret@example.com"
@@ -60,30 +60,16 @@ def metrics(store: Store) -> str:
     return generate_latest(registry).decode()
 
 
-class Ticking:
-    """A daemon as the admin port knows it."""
-
-    def __init__(self, **overdue: float) -> None:
-        self._overdue = overdue
-
-    def ages(self) -> dict[str, float]:
-        return {"sweep": 12.0, **self._overdue}
-
-    def overdue(self) -> dict[str, float]:
-        return self._overdue
-
-    def in_force(self) -> str:
-        return "0123456789ab"
-
-    def since(self) -> datetime:
-        return NOW
+def page(store: Store, settings: Settings | None = None) -> str:
+    """The overview as it reads."""
+    return plain(Browser(app(store, settings), store).sign_in().text("/"))
 
 
 def test_a_loop_that_stands_still_makes_the_agent_unready_and_is_named(store: Store) -> None:
-    client = TestClient(build(store, Settings, "http://127.0.0.1:8765", Ticking(events=321.0)), client=("127.0.0.1", 1))
+    client = Browser(app(store, daemon=Ticking(events=321.0)), store)
     answer = client.get("/readyz")
     assert (answer.status_code, answer.json()["status"], answer.json()["loops"]) == (503, "overdue", ["events"])
-    text = client.get("/metrics").text
+    text = client.text("/metrics")
     assert 'opshelm_agent_loop_last_tick_seconds{loop="events"} 321.0' in text
     assert 'opshelm_agent_loop_last_tick_seconds{loop="sweep"} 12.0' in text
     assert 'opshelm_agent_loop_overdue{loop="events"} 1.0' in text
@@ -91,7 +77,7 @@ def test_a_loop_that_stands_still_makes_the_agent_unready_and_is_named(store: St
 
 
 def test_the_settings_in_force_are_named_where_readiness_is_asked(store: Store) -> None:
-    client = TestClient(build(store, Settings, "http://127.0.0.1:8765", Ticking()), client=("127.0.0.1", 1))
+    client = Browser(app(store), store)
     assert client.get("/readyz").json() == {
         "status": "ok",
         "settings": "0123456789ab",
@@ -100,28 +86,29 @@ def test_the_settings_in_force_are_named_where_readiness_is_asked(store: Store) 
 
 
 def test_limits_are_shown_as_the_settings_in_force_say(store: Store) -> None:
-    in_force = [Settings()]
-    client = TestClient(build(store, lambda: in_force[-1], "http://127.0.0.1:8765", Ticking()), client=("127.0.0.1", 1))
+    agent = parts(store)
+    client = Browser(build(agent, "http://127.0.0.1:8765", Ticking()), store)
     limit = 'opshelm_agent_deactivations{what="limit",window="24h"}'
-    assert f"{limit} 1.0" in client.get("/metrics").text
-    in_force.append(Settings(guard={"window_cap": 0}))
-    assert f"{limit} 0.0" in client.get("/metrics").text
+    assert f"{limit} 1.0" in client.text("/metrics")
+    agent.settings = Settings(guard={"window_cap": 0})
+    assert f"{limit} 0.0" in client.text("/metrics")
 
 
 def test_without_the_dashboard_metrics_and_health_stay(store: Store) -> None:
     def statuses(*, enabled: bool) -> dict[str, int]:
-        app = build(store, lambda: Settings(dashboard={"enabled": enabled}), "http://127.0.0.1:8765", Ticking())
-        client = TestClient(app, client=("127.0.0.1", 1))
-        return {path: client.get(path).status_code for path in ("/", "/status.css", "/metrics", "/healthz", "/readyz")}
+        browser = Browser(app(store, Settings(dashboard={"enabled": enabled})), store).sign_in()
+        paths = ("/", "/sign-in", "/static/dashboard.css", "/metrics", "/healthz", "/readyz")
+        return {path: browser.get(path).status_code for path in paths}
 
     assert set(statuses(enabled=True).values()) == {200}
-    assert statuses(enabled=False) == {"/": 404, "/status.css": 404, "/metrics": 200, "/healthz": 200, "/readyz": 200}
+    there = {"/metrics": 200, "/healthz": 200, "/readyz": 200}
+    assert statuses(enabled=False) == {"/": 404, "/sign-in": 404, "/static/dashboard.css": 404, **there}
 
 
 def test_before_the_first_sweep_drift_is_unknown_and_not_zero(store: Store) -> None:
     found = read(store)
     assert found.drift is None
-    assert "Drift unknown" in page.render(found, "http://127.0.0.1:8765", "/data/agent.db")
+    assert "Drift unknown" in page(store)
     assert "opshelm_agent_drift" not in metrics(store)
 
 
@@ -137,7 +124,7 @@ def test_what_a_sweep_left_undone_is_drift(store: Store) -> None:
     assert 'opshelm_agent_drift{kind="update"} 0.0' in text
     assert "opshelm_agent_leavers_active 1.0" in text
     assert "opshelm_agent_last_good_sweep_age_seconds 240.0" in text
-    assert "2 differ" in page.render(found, "", "")
+    assert "≠ 2 differ" in str(overview.drift_chip(found)).replace("</span>", "")
 
 
 def test_a_later_sweep_with_nothing_to_do_ends_the_drift(store: Store) -> None:
@@ -146,7 +133,7 @@ def test_a_later_sweep_with_nothing_to_do_ends_the_drift(store: Store) -> None:
     store.write(lambda conn: account.pin(conn, org_id="00o1", app_id="0oa1", app_label="", actor="x", now=NOW))
     found = read(store)
     assert found.drift == {}
-    assert "In step with Okta" in page.render(found, "", "")
+    assert "In step with Okta" in overview.drift_chip(found)
 
 
 def test_a_sweep_that_failed_says_nothing_about_drift(store: Store) -> None:
@@ -163,25 +150,27 @@ def test_a_held_plan_is_counted_with_its_age_until_it_is_decided(store: Store) -
     text = metrics(store)
     assert 'opshelm_agent_held{code="first_run"} 1.0' in text
     assert "opshelm_agent_held_oldest_age_seconds 7200.0" in text
-    assert f"opshelm-agent plans show {plan_id}" in page.render(read(store), "", "")
+    assert f"Plan {plan_id} (first_run): 1 actions, 1 of them deactivations" in page(store)
     store.write(lambda conn: plans.set_status(conn, plan_id, PlanStatus.REJECTED))
     assert read(store).held_plans == []
     assert "opshelm_agent_held_oldest_age_seconds 0.0" in metrics(store)
 
 
-def test_nobody_is_named_on_the_page_or_in_the_metrics(store: Store) -> None:
+def test_nobody_is_named_in_the_metrics(store: Store) -> None:
     sweep(store, "held", plan(ActionKind.DEACTIVATE, held=HeldCode.FIRST_RUN), PlanStatus.HELD)
     store.write(lambda conn: alarms.raise_alarm(conn, "last_owner", "id-1", f"{SECRET_NAME} is the last owner", NOW))
-    shown = page.render(read(store), "", "") + metrics(store)
-    assert "last_owner" in shown
-    assert SECRET_NAME not in shown
+    assert "last_owner" in metrics(store)
+    assert SECRET_NAME not in metrics(store)
+    assert f"{SECRET_NAME} is the last owner" in page(store), "the page has an alarm's whole text"
 
 
-def test_a_pause_is_on_the_page_escaped(store: Store) -> None:
+def test_a_pause_is_on_every_page_escaped(store: Store) -> None:
     store.write(lambda conn: account.pause(conn, actor="operator x", reason="<b>move</b>", now=NOW))
-    shown = page.render(read(store), "", "")
-    assert "Applies are paused by operator x" in shown
-    assert "&lt;b&gt;move&lt;/b&gt;" in shown
+    browser = Browser(app(store), store).sign_in()
+    for path in ("/", "/help"):
+        shown = browser.text(path)
+        assert "Applies are paused by operator x" in plain(shown)
+        assert "&lt;b&gt;move&lt;/b&gt;" in shown
 
 
 def test_a_database_that_can_not_be_read_is_a_metric() -> None:
@@ -205,14 +194,14 @@ def test_green_is_a_good_sweep_within_its_interval_that_found_nothing_and_nothin
         okta = OktaSettings(org_url="https://acme.okta.com", app_id="0oa1", api_token=SecretStr("t"))
         with store.read() as conn:
             found = status.read(conn, Settings(okta=okta, schedule={"reconcile": timedelta(hours=1)}), at)
-        return found.in_step, page.render(found, "", "")
+        return found.in_step, overview.drift_chip(found)
 
     sweep(store, "in_step", None)
     assert not shown()[0], "nothing is pinned"
     store.write(lambda conn: account.pin(conn, org_id="00o1", app_id="0oa1", app_label="", actor="x", now=NOW))
     assert shown()[0]
     late, text = shown(NOW + timedelta(hours=3))
-    assert (late, "No good sweep within its interval" in text) == (False, True)
+    assert (late, "Drift unknown since" in text) == (False, True)
     ann = Reason(
         directory_id="a1",
         okta_id=None,

@@ -223,7 +223,10 @@ def test_what_follows_from_a_wrong_value_is_no_second_mistake() -> None:
         ("[guard]\npush_floor = 200\n", "agent.toml:2 guard.push_floor: must not be more than guard.push_cap"),
         ('[notify]\nwebhook_url = "https://x"\n', "agent.toml:2 notify.webhook_url: does nothing yet; remove it"),
         ('[notify]\nwebhook = "https://x"\n', "agent.toml:2 notify.webhook: unknown key"),
-        ("[dashboard]\nadmins = []\n", "agent.toml:2 dashboard.admins: does nothing yet; remove it"),
+        ('[dashboard]\nadmins = ["x"]\n', "dashboard.client_id: missing, but dashboard.admins is set"),
+        ('[dashboard]\nclient_id = "0oa9"\n', "dashboard.admins: missing, but dashboard.client_id is set"),
+        ('[dashboard]\npublic_url = "http://agent.example.com"\n', "dashboard.public_url: must begin with https://"),
+        ('[dashboard]\npassword_hash = "secret"\n', "dashboard.password_hash: must be what opshelm-agent dashboard"),
         ('[directory]\nbackend = "scim"\n', 'directory.base_url: missing, but directory.backend is "scim"'),
         (
             '[directory]\nbase_url = "https://169.254.169.254/scim"\n',
@@ -331,10 +334,8 @@ def test_variables_that_a_container_platform_sets_are_left_alone(monkeypatch: py
 def test_what_does_nothing_yet_is_refused_wherever_it_stands(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "notify__webhook_secret").write_text(SECRET)
     monkeypatch.setenv("OPSHELM_SECRETS_DIR", str(tmp_path))
-    monkeypatch.setenv("OPSHELM_DASHBOARD__CLIENT_ID", SECRET)
     monkeypatch.setenv("OPSHELM_NOTIFY__HEARTBEAT_URL", SECRET)
     assert sorted(problems()) == [
-        "OPSHELM_DASHBOARD__CLIENT_ID: does nothing yet; remove it",
         "OPSHELM_NOTIFY__HEARTBEAT_URL: does nothing yet; remove it",
         "secret file notify__webhook_secret: does nothing yet; remove it",
     ]
