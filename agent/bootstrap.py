@@ -5,11 +5,11 @@ Imports are inside the functions: a command loads only what it uses, and Okta's 
 
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
-from datetime import UTC, datetime
+from contextlib import ExitStack, contextmanager, suppress
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from agent.model.errors import ConfigError
+from agent.model.errors import ConfigError, StoreUnavailable
 from agent.settings import Settings
 
 if TYPE_CHECKING:
@@ -24,14 +24,20 @@ if TYPE_CHECKING:
 
 
 def clock() -> datetime:
-    return datetime.now(UTC)
+    from agent.store.steps import CLOCK
+
+    return CLOCK.now()
 
 
 def open_store(settings: Settings, *, make: bool = False) -> "Store":
     """Connect and migrate. A new database only with ``make``: in the wrong folder nobody is to be told that all is done."""
     from agent.store.engine import Store
+    from agent.store.steps import CLOCK
 
-    return Store.open(settings.database, make=make)
+    store = Store.open(settings.database, make=make)
+    with suppress(StoreUnavailable):  # a daemon tries again; who only reads can do without
+        CLOCK.settle(store)
+    return store
 
 
 def open_directory(settings: Settings, store: "Store", stop: threading.Event | None = None) -> "Directory":
@@ -39,7 +45,7 @@ def open_directory(settings: Settings, store: "Store", stop: threading.Event | N
     if settings.directory.backend == "scim":
         from agent.directory.remote.directory import RemoteDirectory
 
-        return RemoteDirectory(store, settings, stop=stop)
+        return RemoteDirectory(store, settings, clock=clock, stop=stop)
     from agent.directory.sql import SqlDirectory
 
     return SqlDirectory(store, settings)

@@ -9,10 +9,21 @@ import structlog
 
 from agent.settings import LogSettings
 
-#: Print tokens or addresses of people at debug, or at info for each request.
-_TALKATIVE = ("okta", "okta-sdk-python", "httpx", "httpcore", "aiohttp", "uvicorn.access", "alembic")
-#: Their own news are not an operator's.
-_QUIET = ("apscheduler", "uvicorn.error")
+#: Print tokens or addresses of people at debug, or at info for each request; the last two warn of each tick that is skipped
+#: while the one before is at work, and of each connection that talks nonsense.
+_TALKATIVE = (
+    "okta",
+    "okta-sdk-python",
+    "httpx",
+    "httpcore",
+    "aiohttp",
+    "uvicorn.access",
+    "alembic",
+    "apscheduler",
+    "uvicorn.error",
+)
+#: A connection that breaks is an error of whoever uses it, and told there.
+_SILENT = ("sqlalchemy.pool",)
 
 
 def configure(settings: LogSettings) -> None:
@@ -45,10 +56,10 @@ def configure(settings: LogSettings) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
-    for name in _QUIET:
-        logging.getLogger(name).setLevel(logging.WARNING)
     for name in _TALKATIVE:
         logging.getLogger(name).setLevel(logging.ERROR)
+    for name in _SILENT:
+        logging.getLogger(name).setLevel(logging.CRITICAL)
 
 
 def _escape(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:

@@ -5,10 +5,9 @@ that a job raises may end the daemon: agent errors are logged in one line, anyth
 comes. Whether it comes is the watchdog's to see.
 """
 
-import logging
 import threading
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -24,13 +23,12 @@ from agent.daemon.watchdog import Watchdog
 from agent.model.errors import AgentError, DirectoryError
 from agent.settings import Settings
 from agent.store.runs import Asker
+from agent.store.steps import CLOCK
 
 if TYPE_CHECKING:
     from agent.reconcile.system_log import SystemLogReader
 
 _log = structlog.get_logger("agent.daemon")
-# That a tick is skipped while the one before is at work is as it should be; what stands still is the watchdog's to say.
-logging.getLogger("apscheduler").setLevel(logging.ERROR)
 #: How often the queue of people to look at is asked; one indexed read when nobody waits.
 _LOOK_EVERY = timedelta(seconds=2)
 #: Looks one after the other; the next tick goes on, so that a sweep that is due gets its turn.
@@ -53,7 +51,7 @@ class Clock:
         self._reload = reload
         self._housekeeping = Housekeeping(agent.store, lambda: agent.settings)
         self.loops = Loops()
-        self._watchdog = Watchdog(agent.store, self.loops)
+        self._watchdog = Watchdog(agent.store, self.loops, settle=lambda: CLOCK.settle(agent.store))
         self._zone = MonotonicZone()
         self._scheduler: Any = BackgroundScheduler(
             timezone=self._zone,
@@ -180,7 +178,7 @@ class Clock:
 
     def _read_back(self) -> None:
         """What became of writes whose answer was lost, before a restart too."""
-        self._agent.directory.read_back(datetime.now(UTC))
+        self._agent.directory.read_back(CLOCK.now())
 
     def _sweep(self) -> None:
         reconciler, settings = self._agent.reconciler, self._agent.settings

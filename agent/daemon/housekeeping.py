@@ -6,7 +6,7 @@ Every agent on a database does this; sealing is guarded by its own lease, and ra
 import socket
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from os import getpid
 from typing import TYPE_CHECKING
 
@@ -17,6 +17,7 @@ from agent.model.limits import identity_limit, push_limit, window_limit
 from agent.settings import Settings
 from agent.store import account, alarms, holds, keys, lease, overview, retention, seal, sessions, windows
 from agent.store.engine import Connection
+from agent.store.steps import CLOCK
 
 if TYPE_CHECKING:
     from agent.store.engine import Store
@@ -31,16 +32,12 @@ _KEYS = "keys"
 _RETENTION_EVERY = timedelta(hours=1)
 
 
-def _utc_now() -> datetime:
-    return datetime.now(UTC)
-
-
 class Housekeeping:
     def __init__(
         self,
         store: "Store",
         settings: Callable[[], Settings],
-        clock: Callable[[], datetime] = _utc_now,
+        clock: Callable[[], datetime] = CLOCK.now,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         """``clock`` dates what is written; what is waited for goes by ``monotonic``, which nobody sets."""

@@ -14,15 +14,14 @@ import structlog
 
 from agent.daemon.loops import Loops
 from agent.model.errors import AgentError
-from agent.store import alarms
+from agent.store import alarms, steps
 from agent.store.engine import Connection, Store
 
 OVERDUE = "loop_overdue"
 STEP = "clock_step"
 _NAME = "watchdog"
-_EVERY = timedelta(seconds=5)
-#: Less than this between two looks is a clock that is being put right, not one that was set.
-_STEP = 5.0
+#: Another process of this machine may have moved what is stored along with a step; it isn't to be ahead of us for long.
+_EVERY = timedelta(seconds=1)
 #: So long without a step closes the alarm.
 _GOOD = timedelta(hours=1)
 
@@ -41,9 +40,12 @@ class Watchdog:
         monotonic: Callable[[], float] = time.monotonic,
         wall: Callable[[], datetime] = _utc_now,
         host: str = "",
+        settle: Callable[[], None] = lambda: None,
     ) -> None:
+        """``settle`` moves what is stored along with a step (agent.store.steps)."""
         self._store, self._loops = store, loops
         self._monotonic, self._wall = monotonic, wall
+        self._settle = settle
         self._host = host or socket.gethostname()
         self._still: set[str] = set()
         self._ahead = self._clocks_apart()
@@ -67,6 +69,7 @@ class Watchdog:
         """One look at loops and clock."""
         self._look_at_loops()
         self._look_at_clock()
+        self._settle()
         step = None if self._is_good() else self._step
         found = (frozenset(self._still), step)
         if found != self._told:
@@ -94,15 +97,15 @@ class Watchdog:
     def _look_at_clock(self) -> None:
         before, self._ahead = self._ahead, self._clocks_apart()
         step = self._ahead - before
-        if abs(step) < _STEP:
+        if abs(step) < steps.STEP.total_seconds():
             return
         self._good_since = self._monotonic()
         way = "back" if step < 0 else "forward"
         _log.error("the machine's clock was stepped", seconds=round(step))
         self._step = (
             f"The clock of {self._host} was set {way} by {timedelta(seconds=round(abs(step)))}; it shows "
-            f"{self._wall():%Y-%m-%d %H:%M} UTC now. Intervals go on as before, but limits that look back hours or days, expiries "
-            "and times in the journal go by that clock. See that it keeps time: timedatectl; opshelm-agent check"
+            f"{self._wall():%Y-%m-%d %H:%M} UTC now. Intervals, limits that look back and all that lapses go on as before; "
+            "times in the journal and the ends of keys go by that clock. See that it keeps time: timedatectl; opshelm-agent check"
         )
 
     def _is_good(self) -> bool:

@@ -23,7 +23,6 @@ import hmac
 import re
 import time
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
@@ -40,6 +39,7 @@ from agent.scim import strict
 from agent.scim.errors import ScimRefused
 from agent.settings import Settings
 from agent.store.engine import Store
+from agent.store.steps import CLOCK
 
 PATH = "/hooks/okta"
 #: Okta gives up after three seconds.
@@ -134,7 +134,7 @@ class Hooks:
             found=delivery.events,
             app_id=settings.okta.app_id or "",
             page_size=settings.reconcile.page_size,
-            now=datetime.now(UTC),
+            now=CLOCK.now(),
             delivery=f"delivery {delivery.id}" if delivery.id else "",
         )
         try:

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TypeVar
 
 import structlog
@@ -22,6 +22,7 @@ from agent.scim.errors import invalid_value
 from agent.scim.patch import PatchOperation
 from agent.scim.terms import Compare, Filter
 from agent.store.engine import crash_point
+from agent.store.steps import CLOCK
 
 T = TypeVar("T")
 log = structlog.get_logger("agent.receiver")
@@ -245,7 +246,7 @@ class Users:
         self._waiting += 1
         WAITING.set(self._waiting)
         try:
-            written = await self._waiter().wait(submit(datetime.now(UTC)))
+            written = await self._waiter().wait(submit(CLOCK.now()))
         except Exception as exc:
             error = translate(exc, method)
             if error is None:

@@ -129,11 +129,15 @@ class Applier(Struct, frozen=True, kw_only=True):
         return ready
 
     def _moved(self, apply: Apply, batch: Sequence[Action]) -> dict[str, str]:
-        """Okta user id → what changed since Okta was asked, of those of whom that is longer ago than reconcile.fresh."""
-        proposal = apply.proposal
-        old = self.planner.clock() - self.planner.settings.reconcile.fresh
+        """Okta user id → what changed since Okta was asked, of those of whom that is longer ago than reconcile.fresh.
+
+        Nobody knows how old an answer is that a clock dated later than now.
+        """
+        proposal, now = apply.proposal, self.planner.clock()
+        old = now - self.planner.settings.reconcile.fresh
         concerned = [a for a in batch if a.okta_id and (gives_access(a) or ends_access(a))]
-        again = [a for a in concerned if (asked := proposal.asked.get(a.okta_id or "")) is not None and asked < old]
+        asked = {a.n: proposal.asked.get(a.okta_id or "") for a in concerned}
+        again = [a for a in concerned if (at := asked[a.n]) is not None and not old <= at <= now]
         if not again:
             return {}
         with self.planner.store.read() as conn:

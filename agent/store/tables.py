@@ -248,6 +248,15 @@ lease = Table(
     Column("fence", BigInteger, nullable=False, server_default="0"),
 )
 
+#: How far the clock of a machine is ahead of the one that nobody sets, for each boot: microseconds (agent.store.steps).
+clocks = Table(
+    "clocks",
+    metadata,
+    Column("boot", String(36), primary_key=True),
+    Column("ahead", BigInteger, nullable=False),
+    Column("seen", UtcTime, nullable=False),
+)
+
 api_keys = Table(
     "api_keys",
     metadata,

@@ -1,7 +1,8 @@
 """What the guard's rolling windows count: deactivations, and announced ones (allowances). No limits.
 
 Each row of ``deactivations`` carries running totals, so that a window's count is one difference, however long the list.
-A row written while the clock was ahead is pulled back to now before anything is counted behind it.
+Times go by the agent's clock, which steps of the machine's don't move (agent.store.steps); where one was not seen, rows of the
+next 24 hours stay as they are, and what is written now joins them; later ones are pulled back to now.
 """
 
 from datetime import datetime, timedelta
@@ -76,8 +77,10 @@ def record(conn: Connection, *, directory_id: str, source: str, exempt: bool, ma
     """One deactivation. Call it in the transaction of the write; exempt ones don't fill the windows."""
     at = micros(now)
     newest = _newest(conn).fetchone() or (0, 0, 0)
-    if newest[0] > at:
+    if newest[0] >= micros(now + DAY):
         _pull_back(conn, now=at, to=at)
+    else:
+        at = max(at, newest[0])
     _insert(
         conn,
         at=at,

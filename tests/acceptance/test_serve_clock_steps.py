@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from agent.simulator import SimulatedOrg
-from support.processes import Daemon, agent, database
+from support.processes import Daemon, agent, database, document
 
 _LIBRARIES = sorted(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))
 pytestmark = [
@@ -37,6 +37,9 @@ def test_a_step_of_the_clock_stops_nothing_and_is_told(tmp_path: Path, step: str
         database(tmp_path, settings)
         done = agent("reconcile", "--apply", "--first-run", "100", cwd=tmp_path, env=settings)
         assert done.returncode == 0, done.stderr
+        org.api("DELETE", f"/apps/{org.app_id}/users/{org.state()[-1]['okta_id']}")
+        agent("reconcile", "--apply", cwd=tmp_path, env=settings)
+        agent("guard", "allow", "--count", "3", "--for", "2h", "--reason", "announced", cwd=tmp_path, env=settings)
         set_to(offset, "+0s")
         faked = {
             "LD_PRELOAD": str(_LIBRARIES[0]),
@@ -56,7 +59,10 @@ def test_a_step_of_the_clock_stops_nothing_and_is_told(tmp_path: Path, step: str
             daemon.wait_for("run ended", before + 2)
             with urllib.request.urlopen(f"{daemon.admin}/readyz", timeout=30) as answer:
                 assert json.loads(answer.read())["status"] == "ok"
+            guard = document(agent("guard", "show", "--output", "json", cwd=tmp_path, env=settings | faked))["guard"]
             assert daemon.stop() == 0
+        # What was counted an hour ago at most, and announced for two hours, is so still.
+        assert (guard["limits"]["hour"]["used"], len(guard["allowances"])) == (1, 1)
         with sqlite3.connect(tmp_path / "opshelm-agent.db") as conn:
             assert conn.execute("select count(*) from journal where block is null").fetchone() == (0,)
             codes = [code for (code,) in conn.execute("select code from alarms where cleared is null")]

@@ -90,6 +90,26 @@ def test_an_answer_that_has_grown_old_is_asked_again_and_a_push_after_that_still
     assert w.active(ann) == [gone]
 
 
+@pytest.mark.parametrize("set_by", [timedelta(), timedelta(hours=-5)], ids=str)
+def test_an_old_answer_is_asked_again_also_where_the_clock_was_set_back_meanwhile(
+    make: Make, monkeypatch: pytest.MonkeyPatch, set_by: timedelta
+) -> None:
+    """Nobody says anything here: only Okta knows that the person is back."""
+    w = make(10)
+    ann = w.people()[0]
+    w.lost()
+    w.unassign(ann)
+
+    def later(name: str) -> None:
+        if name == "plan.stored":
+            w.ahead += w.settings.reconcile.fresh + timedelta(minutes=1) + set_by
+            w.assign(ann)
+
+    monkeypatch.setattr("agent.reconcile.reconciler.crash_point", later)
+    w.reconcile()
+    assert w.active(ann) == [True]
+
+
 def test_a_refused_push_is_newer_than_a_run_too(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     w: HoldWorld = make(10, guard={"push_floor": 0, "push_percent": 0, "push_cap": 0})
     ann = w.people()[0]
