@@ -37,6 +37,7 @@ class Keys:
             revoked=None,
             grace_from=None,
             last_used=None,
+            last_four=None,
         )
         self.kept[key.sha256] = replace(key, **changes)
         return secret
