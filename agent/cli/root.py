@@ -38,6 +38,7 @@ COMMANDS = {
     "resume": "brakes:resume",
     "pins": "brakes:pins",
     "journal": "journal:journal",
+    "report": "report:report",
     "db": "database:db",
     "simulate": "simulate:simulate",
 }

@@ -102,6 +102,30 @@ class App(Struct, frozen=True, kw_only=True, rename="camel"):
     credentials: AppCredentials | None = None
 
 
+class GroupProfile(Struct, frozen=True, kw_only=True):
+    name: str = ""
+
+
+class OktaGroup(Struct, frozen=True, kw_only=True):
+    id: str = ""
+    profile: GroupProfile = GroupProfile()
+
+
+class EmbeddedGroup(Struct, frozen=True, kw_only=True):
+    group: OktaGroup | None = None
+
+
+class AppGroup(Struct, frozen=True, kw_only=True):
+    """A group that is assigned to the app; its members have the app by it."""
+
+    id: Identity
+    embedded: EmbeddedGroup | None = field(default=None, name="_embedded")
+
+    @property
+    def name(self) -> str:
+        return self.embedded.group.profile.name if self.embedded and self.embedded.group else ""
+
+
 class LogTarget(Struct, frozen=True, kw_only=True, rename="camel"):
     id: str = ""
     type: str = ""

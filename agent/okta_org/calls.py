@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from urllib.parse import quote, urlencode, urlsplit
 
 from agent.model.errors import Unaddressable, UsageError
-from agent.model.okta import App, AppUser, EventHook, LogEvent, OktaUser
+from agent.model.okta import App, AppGroup, AppUser, EventHook, LogEvent, OktaUser
 from agent.okta_org import call
 from agent.okta_org.call import Call
 
@@ -20,6 +20,7 @@ _app_users = call.page(AppUser, call.app_user)
 _user = call.person(OktaUser, call.okta_user)
 _users = call.page(OktaUser, call.okta_user)
 _events = call.page(LogEvent, call.log_event)
+_app_groups = call.one(list[AppGroup])
 
 #: Okta's largest page of users when a filter or a search is given.
 USERS_PER_PAGE = 200
@@ -185,6 +186,26 @@ def add_to_group(group_id: str, okta_id: str) -> Call[None]:
         bucket="groups/{id}",
         scope="okta.groups.manage",
         decode=call.nothing,
+    )
+
+
+def app_groups(app_id: str) -> Call[list[AppGroup]]:
+    return Call(
+        what="list the groups that are assigned to the app",
+        path=f"/api/v1/apps/{segment(app_id)}/groups?limit=200&expand=group",
+        bucket="apps",
+        scope="okta.apps.read",
+        decode=_app_groups,
+    )
+
+
+def group_members(group_id: str) -> Call[list[OktaUser]]:
+    return Call(
+        what="list the members of the group",
+        path=f"/api/v1/groups/{segment(group_id)}/users?limit=1000",
+        bucket="groups/{id}",
+        scope="okta.groups.read",
+        decode=_users,
     )
 
 

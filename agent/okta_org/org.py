@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from agent.model.errors import ConfigError, OktaNotFound, OktaRejected, OktaUnreachable, Unaddressable
 from agent.model.matching import login_key
-from agent.model.okta import App, AppUser, EventHook, LogEvent, OktaUser, Person, is_okta_id
+from agent.model.okta import App, AppGroup, AppUser, EventHook, LogEvent, OktaUser, Person, is_okta_id
 from agent.model.users import identity_key
 from agent.okta_org import calls
 from agent.okta_org.call import Call, Reply, Trail, on_this_org
@@ -185,6 +185,15 @@ class OktaOrg:
         for call in (calls.users(search=term), calls.users(filter=term)):
             found |= {user.id: user for page in self._pages(call) for user in page}
         return list(found.values())
+
+    # --- groups
+
+    def app_groups(self) -> list[AppGroup]:
+        return [group for page in self._pages(calls.app_groups(self._app_id)) for group in page]
+
+    def group_members(self, group_id: str) -> Iterator[str]:
+        """Their Okta ids."""
+        return (user.id for page in self._pages(calls.group_members(group_id)) for user in page)
 
     # --- people, written
 

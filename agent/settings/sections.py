@@ -256,6 +256,13 @@ class RetentionSettings(Section):
     """How long runs, plans and findings are kept."""
 
 
+class ReportSettings(Section):
+    """Reports for auditors."""
+
+    signing_key: str = "report-key.pem"
+    """The installation's private key (`report key` makes it); a relative path belongs to this file's folder."""
+
+
 class NotifySettings(Section):
     """Where alarms go beside the log and the metrics: nowhere yet, so there are no keys."""
 
@@ -329,6 +336,7 @@ class Settings(BaseSettings):
     """App profile attribute → SCIM path, on top of the default mapping; "" stops comparing an attribute."""
     imports: ImportSettings = ImportSettings()
     retention: RetentionSettings = RetentionSettings()
+    reports: ReportSettings = ReportSettings()
     notify: NotifySettings = NotifySettings()
     dashboard: DashboardSettings = DashboardSettings()
     log: LogSettings = LogSettings()

@@ -1,0 +1,256 @@
+"""``report``: who has access and what was changed, as a signed document for an auditor."""
+
+import sys
+from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+import msgspec
+from msgspec import Struct
+
+from agent.cli import render
+from agent.cli.command import DurationType, Invocation, group, now
+from agent.model.errors import UsageError
+from agent.runs.wording import FORMAT_VERSION
+
+if TYPE_CHECKING:
+    from agent.reports.access import AccessReport
+    from agent.reports.changes import ChangesReport
+    from agent.reports.document import Document
+
+_FORMATS = ("text", "html", "csv", "json", "pdf")
+_FORMAT = click.option(
+    "--format",
+    "kind",
+    type=click.Choice(_FORMATS),
+    help="Else what --out ends in, or text: the facts, without the long table.",
+)
+_OUT = click.option(
+    "--out",
+    metavar="FILE",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write FILE, and its signature beside it as FILE.sig; else to standard output, unsigned.",
+)
+
+
+class MomentType(click.ParamType[Any, Any]):
+    """``2026-03-01``, ``2026-03-01T12:00Z``, or how long ago: ``30d``."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if isinstance(value, datetime):
+            return value
+        try:
+            at = datetime.fromisoformat(value)
+        except ValueError:
+            ago: timedelta = DurationType().convert(value, param, ctx)
+            return now() - ago
+        return at.replace(tzinfo=now().tzinfo) if at.tzinfo is None else at
+
+
+MOMENT = MomentType()
+
+
+@group("report")
+def report() -> None:
+    """For auditors: who has access, what was changed; signed."""
+
+
+@report.command(
+    "access",
+    examples=[
+        "opshelm-agent report access --out access.html",
+        "opshelm-agent report access --at 2026-03-31T23:59:59Z --format csv --out access-q1.csv",
+        "opshelm-agent report access --since 90d --format json | jq .lost.median_seconds",
+    ],
+)
+@click.option(
+    "--at", "at", metavar="TIME", type=MOMENT, help="A moment of the past, rebuilt from the journal; else now."
+)
+@click.option("--since", metavar="TIME", type=MOMENT, help="Who lost access since then; else 30 days before.")
+@click.option("--offline", is_flag=True, help="Don't ask Okta: no assignments, and no word of when somebody was to go.")
+@_FORMAT
+@_OUT
+def access(
+    invocation: Invocation,
+    *,
+    at: datetime | None,
+    since: datetime | None,
+    offline: bool,
+    kind: str | None,
+    out: Path | None,
+) -> None:
+    """Who has access to OpsHelm, by what, since when and by whose word; who lost it, how long after Okta said so.
+
+    Exceptions are listed first: access that Okta doesn't govern, doesn't want any more, or that nobody explains.
+    """
+    from agent.bootstrap import open_okta
+    from agent.reports import access as reports
+
+    moment = now()
+    begin = since or (at or moment) - timedelta(days=30)
+    with invocation.store() as store:
+        evidence = reports.NOT_ASKED
+        if not offline:
+            with open_okta(invocation.settings) as okta, okta.run():
+                app_id = invocation.settings.okta.app_id or ""
+                evidence = reports.ask_okta(okta, app_id, begin, at or moment, now=at is None)
+        found = reports.access(store, evidence, at=at, since=begin, now=now())
+    _deliver(invocation, found, reports.document(found), kind, out)
+
+
+@report.command(
+    "changes",
+    examples=[
+        "opshelm-agent report changes --since 2026-01-01 --until 2026-03-31 --format csv --out changes-q1.csv",
+        "opshelm-agent report changes --since 7d",
+    ],
+)
+@click.option("--since", metavar="TIME", type=MOMENT, required=True, help="The period's first moment.")
+@click.option("--until", metavar="TIME", type=MOMENT, help="Its last one; else now.")
+@_FORMAT
+@_OUT
+def changes(
+    invocation: Invocation, *, since: datetime, until: datetime | None, kind: str | None, out: Path | None
+) -> None:
+    """Every change and decision of a period: accounts, roles, holds, keys, settings."""
+    from agent.reports import changes as reports
+
+    moment = now()
+    with invocation.store() as store:
+        found = reports.changes(store, since=since, until=until or moment, now=moment)
+    _deliver(invocation, found, reports.document(found), kind, out)
+
+
+@report.command("key", examples=["opshelm-agent report key > report-public.pem"])
+def key(invocation: Invocation) -> None:
+    """The public key that proves this installation's reports; the first call makes the pair."""
+    from agent.reports import signature
+
+    file = _key_file(invocation)
+    found = signature.load(file)
+    if found is None:
+        found = signature.make(file)
+        invocation.say(f"Made {file}. Keep a copy: reports are signed with it.")
+    pem = signature.public_pem(found)
+    invocation.answer("report_key", {"public_key": pem}, pem.rstrip())
+
+
+@report.command(
+    "verify",
+    examples=["opshelm-agent report verify access.html", "opshelm-agent report verify access.csv --key public.pem"],
+)
+@click.argument("file", metavar="FILE", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--key", "public", metavar="FILE", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+def verify(invocation: Invocation, file: Path, public: Path | None) -> int:
+    """Is FILE what this installation signed? Takes FILE.sig; --key is somebody else's public key."""
+    from agent.model.errors import ConfigError, NotFound
+    from agent.reports import signature
+
+    signed = signature.beside(file)
+    if not signed.exists():
+        raise NotFound(f"There is no {signed}: the report was not signed, or was moved without it.")
+    if public is not None:
+        trusted = signature.load_public(public)
+    else:
+        own = signature.load(_key_file(invocation))
+        if own is None:
+            raise ConfigError(["reports.signing_key: there is none; name the public key with --key"])
+        trusted = own.public_key()
+    good = signature.holds(trusted, file.read_bytes(), signed.read_bytes())
+    said = "is as it was signed" if good else "is NOT what was signed with this key"
+    invocation.answer("report_verify", {"ok": good}, f"{file} {said}.")
+    return 0 if good else 1
+
+
+def _deliver(
+    invocation: Invocation,
+    report: "AccessReport | ChangesReport",
+    document: "Document",
+    kind: str | None,
+    out: Path | None,
+) -> None:
+    from agent.reports import signature
+
+    kind = kind or ("json" if invocation.json else _of_name(out))
+    if out is None and kind == "pdf" and sys.stdout.isatty():
+        raise UsageError("A PDF is not for a terminal: give --out FILE.")
+    content = _WRITERS[kind](report, document)
+    if out is None:
+        sys.stdout.buffer.writelines(content)
+        sys.stdout.buffer.flush()
+        return
+    own = signature.load(_key_file(invocation))
+    signature.write(out, content, own)
+    unsigned = "not signed: opshelm-agent report key makes the key"
+    invocation.say(f"Wrote {out}, {'signed' if own else unsigned}.")
+
+
+def _key_file(invocation: Invocation) -> Path:
+    """A relative path belongs to the settings file's folder, as the database's does."""
+    file = invocation.loaded.file
+    return (file.parent if file else Path.cwd()).absolute() / invocation.settings.reports.signing_key
+
+
+def _of_name(out: Path | None) -> str:
+    if out is None:
+        return "text"
+    ending = out.suffix.removeprefix(".")
+    if ending not in _FORMATS:
+        raise UsageError(f"{out} doesn't end in .html, .csv, .json or .pdf: say --format.")
+    return ending
+
+
+def _text(_: Struct, document: "Document") -> Iterator[bytes]:
+    """Facts and all tables but the long one."""
+    width = max(len(name) for name, _ in document.facts)
+    parts = ["\n".join(f"{name:<{width}}  {render.clean(value)}" for name, value in document.facts)]
+    parts += [
+        f"{table.title}\n{render.table(table.columns, table.rows, table.empty)}" for table in document.tables[:-1]
+    ]
+    long = document.tables[-1]
+    parts.append(f"{long.title}: {len(long.rows):,} rows; --format csv, or --out FILE.html, has them.")
+    yield ("\n\n".join(parts) + "\n").encode()
+
+
+def _html(_: Struct, document: "Document") -> Iterator[bytes]:
+    from agent.reports.document import html
+
+    return (piece.encode() for piece in html(document))
+
+
+def _csv(_: Struct, document: "Document") -> Iterator[bytes]:
+    from agent.reports.document import csv
+
+    return (line.encode() for line in csv(document))
+
+
+def _json(report: Struct, _: "Document") -> Iterator[bytes]:
+    """The long list, which is the last field, in pieces."""
+    kind = f"report_{type(report).__name__.removesuffix('Report').lower()}"
+    *heads, (name, values) = msgspec.structs.asdict(report).items()
+    yield msgspec.json.encode({"format_version": FORMAT_VERSION, "kind": kind, **dict(heads)})[:-1]
+    yield f',"{name}":['.encode()
+    for n, value in enumerate(values):
+        yield b"," * (n > 0) + msgspec.json.encode(value)
+    yield b"]}\n"
+
+
+def _pdf(_: Struct, document: "Document") -> Iterator[bytes]:
+    try:
+        from agent.reports.pdf import pdf
+    except ImportError as exc:
+        raise UsageError("A PDF needs the extra: pip install 'opshelm-okta-agent[pdf]'. HTML prints as well.") from exc
+    yield pdf(document)
+
+
+_WRITERS: dict[str, Callable[[Struct, "Document"], Iterator[bytes]]] = {
+    "text": _text,
+    "html": _html,
+    "csv": _csv,
+    "json": _json,
+    "pdf": _pdf,
+}

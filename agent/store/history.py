@@ -1,0 +1,217 @@
+"""The directory as it was at a moment, rebuilt from the journal; and who lost access in a period. Writes nothing.
+
+Every applied row about an account holds it whole, before and after. Of one account the newest row up to the moment says how
+it was; where rows were let go (``journal.retention``), the first one after it does, by what it was before. An account that
+no row knows is as it is now.
+
+Rows of one account are in the order of their ids, since each write holds the account row's lock; their times may repeat where
+the clock was set back.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
+from sys import intern
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+from sqlalchemy import ColumnElement, Connection, and_, func, or_, select
+
+from agent.model.holds import Decision
+from agent.store.tables import holds, journal, journal_blocks, users
+
+#: Accounts that are fetched at a time, so that no answer of the database is held whole.
+_PAGE = 2_000
+#: What begins access, and what ends it; of several things that one write did these come first (agent.directory.guarded).
+_BEGINS = ("create", "reactivate")
+_ENDS = ("deactivate", "remove")
+_COLUMNS = ("user_name", "active", "role", "origin", "protected", "suspended", "hidden", "version")
+
+
+class Name(Struct, frozen=True, kw_only=True, rename="camel", gc=False):
+    formatted: str | None = None
+    given_name: str | None = None
+    family_name: str | None = None
+
+
+class Head(Struct, frozen=True, kw_only=True, rename="camel", gc=False):
+    """What the journal keeps of an account, as far as it says who has access."""
+
+    user_name: str
+    external_id: str | None = None
+    active: bool = False
+    role: str = "member"
+    origin: str = "local"
+    protected: bool = False
+    suspended: bool = False
+    hidden: bool = False
+    version: int = 0
+    name: Name | None = None
+
+    @property
+    def shown_name(self) -> str:
+        if self.name is None:
+            return ""
+        parts = (part for part in (self.name.given_name, self.name.family_name) if part)
+        return self.name.formatted or " ".join(parts)
+
+
+class Cause(Struct, frozen=True, kw_only=True, gc=False):
+    """The journal's row that made something so."""
+
+    row: int
+    at: datetime
+    actor: str
+    source: str
+    reason: str
+    run_id: int | None
+
+
+class AccountThen(Struct, frozen=True, kw_only=True, gc=False):
+    """One account at that moment. ``access``: what made it active last; None where no row says so any more."""
+
+    directory_id: str
+    head: Head
+    access: Cause | None = None
+    role: Cause | None = None
+    blocked: str = ""
+
+
+class Change(Struct, frozen=True, kw_only=True, gc=False):
+    """One row of the journal; ``before`` and ``after`` are JSON."""
+
+    kind: str
+    verb: str
+    directory_id: str | None
+    okta_id: str | None
+    before: str | None
+    after: str | None
+    cause: Cause
+
+
+class Ended(Struct, frozen=True, kw_only=True, gc=False):
+    """One person's access that ended."""
+
+    directory_id: str
+    okta_id: str | None
+    user_name: str
+    verb: str
+    cause: Cause
+
+
+_head = msgspec.json.Decoder(Head)
+_CAUSE = (journal.c.id, journal.c.at, journal.c.actor, journal.c.source, journal.c.reason, journal.c.run_id)
+
+
+def known_since(conn: Connection) -> datetime | None:
+    """Before it rows were let go, so that nobody can say how it was; None where the journal has all."""
+    gone = select(func.max(journal_blocks.c.sealed_at)).where(journal_blocks.c.exported_to.is_not(None))
+    found: datetime | None = conn.execute(gone).scalar()
+    return found
+
+
+def accounts_at(conn: Connection, at: datetime) -> Iterator[AccountThen]:
+    """Everybody whom OpsHelm had at that moment, hidden ones too; in no order that means anything."""
+    yield from _with_causes(conn, at, _past(conn, at))
+
+
+def accounts_now(conn: Connection, at: datetime) -> Iterator[AccountThen]:
+    """The same of now, from the accounts themselves. ``at``: now."""
+    yield from _with_causes(conn, at, _current(conn))
+
+
+def _with_causes(conn: Connection, at: datetime, heads: Iterable[tuple[str, Head]]) -> Iterator[AccountThen]:
+    blocked, access, role = _blocked(conn, at), _causes(conn, at, _BEGINS), _causes(conn, at, ("role",))
+    for directory_id, head in heads:
+        yield AccountThen(
+            directory_id=directory_id,
+            head=head,
+            access=access.get(directory_id),
+            role=_later(role.get(directory_id), access.get(directory_id)) if head.role == "owner" else None,
+            blocked=blocked.get(directory_id, ""),
+        )
+
+
+def ended(conn: Connection, since: datetime, until: datetime) -> Iterator[Ended]:
+    """Access that ended in the period, oldest first."""
+    wanted = select(journal.c.directory_id, journal.c.okta_id, journal.c.before, journal.c.verb, *_CAUSE).where(
+        journal.c.kind == "applied", journal.c.verb.in_(_ENDS), journal.c.at >= since, journal.c.at <= until
+    )
+    for row in conn.execute(wanted.where(journal.c.before.is_not(None)).order_by(journal.c.id)):
+        head = _head.decode(row.before)
+        if not head.active:
+            continue
+        yield Ended(
+            directory_id=row.directory_id,
+            okta_id=row.okta_id or head.external_id,
+            user_name=head.user_name,
+            verb=row.verb,
+            cause=_cause(row),
+        )
+
+
+def changes(conn: Connection, since: datetime, until: datetime) -> Iterator[Change]:
+    """All that the journal has of the period, oldest first; attempts that a rule refused too."""
+    names = ("kind", "verb", "directory_id", "okta_id", "before", "after")
+    rows = select(*(journal.c[name] for name in names), *_CAUSE).where(journal.c.at >= since, journal.c.at <= until)
+    for row in conn.execute(rows.order_by(journal.c.id).execution_options(yield_per=_PAGE)):
+        yield Change(cause=_cause(row), **{name: getattr(row, name) for name in names})
+
+
+def _cause(row: Any) -> Cause:
+    # The same few words stand in every row: one copy of each is enough.
+    return Cause(
+        row=row.id,
+        at=row.at,
+        actor=intern(row.actor),
+        source=intern(row.source),
+        reason=intern(row.reason),
+        run_id=row.run_id,
+    )
+
+
+def _later(one: Cause | None, other: Cause | None) -> Cause | None:
+    """A role is given by itself, or with the access; a deactivation ends it."""
+    return max((cause for cause in (one, other) if cause), key=lambda cause: cause.row, default=None)
+
+
+def _past(conn: Connection, at: datetime) -> Iterator[tuple[str, Head]]:
+    about = and_(journal.c.kind == "applied", journal.c.directory_id.is_not(None))
+    until = and_(about, journal.c.after.is_not(None), journal.c.at <= at)
+    newest = select(func.max(journal.c.id)).where(until).group_by(journal.c.directory_id)
+    known = select(journal.c.directory_id).where(until)
+    first = select(func.min(journal.c.id)).where(about, journal.c.directory_id.not_in(known))
+    for column, which in ((journal.c.after, newest), (journal.c.before, first.group_by(journal.c.directory_id))):
+        rows = select(journal.c.directory_id, column).where(journal.c.id.in_(which), column.is_not(None))
+        for row in conn.execute(rows.execution_options(yield_per=_PAGE)):
+            yield row[0], _head.decode(row[1])
+    yield from _current(conn, users.c.created <= at, users.c.id.not_in(select(journal.c.directory_id).where(about)))
+
+
+def _current(conn: Connection, *wanted: ColumnElement[bool]) -> Iterator[tuple[str, Head]]:
+    columns = (users.c[name] for name in _COLUMNS)
+    rows = select(users.c.id, users.c.okta_id, users.c.given_name, users.c.family_name, *columns).where(*wanted)
+    for row in conn.execute(rows.execution_options(yield_per=_PAGE)):
+        name = Name(given_name=row.given_name, family_name=row.family_name)
+        yield row.id, Head(external_id=row.okta_id, name=name, **{key: getattr(row, key) for key in _COLUMNS})
+
+
+def _causes(conn: Connection, at: datetime, verbs: Sequence[str]) -> dict[str, Cause]:
+    """Of each account the newest row of these verbs."""
+    newest = (
+        select(func.max(journal.c.id))
+        .where(journal.c.kind == "applied", journal.c.verb.in_(verbs), journal.c.at <= at)
+        .group_by(journal.c.directory_id)
+    )
+    rows = select(journal.c.directory_id, *_CAUSE).where(journal.c.id.in_(newest))
+    return {row.directory_id: _cause(row) for row in conn.execute(rows.execution_options(yield_per=_PAGE))}
+
+
+def _blocked(conn: Connection, at: datetime) -> dict[str, str]:
+    """Account → why and by whom it was blocked then."""
+    rows = select(holds.c.directory_id, holds.c.decided_by, holds.c.reason).where(
+        holds.c.decision == Decision.BLOCKED.value,
+        holds.c.decided_at <= at,
+        or_(holds.c.ended_at.is_(None), holds.c.ended_at > at),
+    )
+    return {row.directory_id: f"{row.reason} ({row.decided_by})" for row in conn.execute(rows)}
