@@ -15,7 +15,7 @@ from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from agent.dashboard import overview, status
+from agent.dashboard import overview, runs, status
 from agent.dashboard.metrics import Daemon, DaemonCollector, StatusCollector
 from agent.dashboard.roles import local
 from agent.dashboard.signin import SignIns
@@ -39,7 +39,7 @@ def build(parts: Parts, receiver: str, daemon: Daemon, collectors: tuple[Any, ..
     if parts.settings.dashboard.enabled:
         site = Site(parts, receiver)
         static = StaticFiles(directory=STATIC)
-        routes += [Mount("/static", static), *SignIns(site).routes(), *overview.routes(site)]
+        routes += [Mount("/static", static), *SignIns(site).routes(), *overview.routes(site), *runs.routes(site)]
     return Starlette(routes=routes, middleware=[Middleware(WithHeaders)])
 
 

@@ -102,6 +102,10 @@ class Visit(Struct, frozen=True, kw_only=True):
         """From the address's query."""
         return self.request.query_params.get(name, "").strip()
 
+    def filters(self, *names: str) -> dict[str, str]:
+        """What a list was asked for; "" where it wasn't."""
+        return {name: self.asked(name) for name in names}
+
     def said(self, name: str) -> str:
         """One field of the form."""
         return (self.form.get(name) or [""])[-1].strip()
@@ -139,7 +143,9 @@ class Site:
             lstrip_blocks=True,
         )
         self._templates.filters.update(words.FILTERS)
-        self._templates.globals.update(version=__version__, static=static, token=_token_field, pages=PAGES)
+        self._templates.globals.update(
+            version=__version__, static=static, token=_token_field, query=_query, pages=PAGES
+        )
 
     @property
     def store(self) -> Store:
@@ -286,6 +292,11 @@ def same_origin(request: Request, settings: Settings) -> bool:
 
 def token_of(secret: str) -> str:
     return hmac.new(secret.encode(), b"form", sha256).hexdigest()
+
+
+def _query(filters: Mapping[str, str], **more: object) -> str:
+    """The part of an address that asks for the same list; what is empty is left out."""
+    return urlencode({name: value for name, value in {**filters, **more}.items() if value != ""})
 
 
 def _token_field(visit: Visit) -> Markup:

@@ -38,12 +38,14 @@ nothing           0          nobody to import
 import os
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Protocol
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from agent.model.codes import ActionState
 from agent.model.errors import (
@@ -63,7 +65,7 @@ from agent.store import lease, runs
 from agent.store.engine import Connection, Store
 from agent.store.lease import Lease
 from agent.store.plans import StoredPlan
-from agent.store.runs import RunEnd, RunRequest
+from agent.store.runs import RunEnd, RunProgress, RunRequest
 
 
 class Outcome(StrEnum):
@@ -152,6 +154,40 @@ class Silent:
     def step(self, what: str, done: int = 0, total: int | None = None) -> None: ...
 
     def wait(self, seconds: float, what: str) -> None: ...
+
+
+#: How often a run tells its row how far it is, at most. Seconds.
+_TELL_EVERY = 2.0
+
+
+class Told:
+    """Passes on what a run says, and keeps it in the run's row now and then, for whoever looks from another process."""
+
+    def __init__(self, store: Store, run_id: int, clock: Callable[[], datetime], progress: Progress) -> None:
+        self._store, self._run_id, self._clock, self._progress = store, run_id, clock, progress
+        self._next = time.monotonic() + _TELL_EVERY
+        self._last = RunProgress(at=clock(), what="")
+        #: Since when it does what it does now.
+        self._since = time.monotonic()
+
+    def step(self, what: str, done: int = 0, total: int | None = None) -> None:
+        self._progress.step(what, done, total)
+        if what != self._last.what:
+            self._since = time.monotonic()
+        rate = done / max(time.monotonic() - self._since, 0.001)
+        self._keep(RunProgress(at=self._clock(), what=what, done=done, total=total, rate=rate))
+
+    def wait(self, seconds: float, what: str) -> None:
+        self._progress.wait(seconds, what)
+        self._next = time.monotonic()  # nothing more is said until it is over
+        self._keep(replace(self._last, at=self._clock(), waits=seconds, waits_for=what))
+
+    def _keep(self, now: RunProgress) -> None:
+        self._last = now
+        if time.monotonic() >= self._next:
+            self._next = time.monotonic() + _TELL_EVERY
+            # Nobody waits for it: where it fails, the next one tells more.
+            self._store.submit(lambda conn: runs.tell(conn, self._run_id, now))
 
 
 class CurrentRun(Struct, frozen=True, kw_only=True):
@@ -243,9 +279,9 @@ class Frame(Struct, frozen=True, kw_only=True):
                 _end_dead(conn, now)
             return runs.start(conn, request, now)
 
-        return CurrentRun(
-            id=self.store.write(work), request=request, fence=held.fence if held else 0, progress=progress
-        )
+        run_id = self.store.write(work)
+        told = Told(self.store, run_id, self.clock, progress)
+        return CurrentRun(id=run_id, request=request, fence=held.fence if held else 0, progress=told)
 
     def _finish(self, report: RunReport) -> RunReport:
         now = self.clock()

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from agent.model.codes import ActionKind, ActionState, PlanStatus
+from agent.model.codes import ActionKind, ActionState, HeldCode, PlanStatus
 from agent.model.limits import Limits, run_limit
 from agent.model.plan import Action, Finding, Plan
 
@@ -57,23 +57,35 @@ def clean(text: str) -> str:
 
 def summary(plan: Plan, limits: Limits, *, waits: bool = True) -> str:
     """``3 create, 12 update, 4 deactivate of 1,204 (0.3 %; limit 10 %) – passes``; ``waits``: nobody has decided yet."""
-    counts = Counter(action.kind for action in plan.actions)
-    leavers = counts.pop(ActionKind.DEACTIVATE, 0)
-    parts = [f"{counts[kind]:,} {KINDS[kind][1]}" for kind in ActionKind if counts[kind]]
-    share = 100 * leavers / plan.population if plan.population else 0.0
-    percent, people = limits.deactivations_percent, run_limit(plan.population, limits)
-    plain_percent = plan.population * percent / 100
+    kinds = Counter(action.kind for action in plan.actions)
+    held = Counter(action.held for action in plan.actions if action.held and action.state in UNDECIDED)
+    verdict = _verdict(plan.held, held, waits=waits)
+    return f"{sentence(kinds, plan.population, limits)} – {verdict}"
+
+
+def sentence(kinds: Mapping[ActionKind, int], population: int, limits: Limits) -> str:
+    """The guard's, with numerator, denominator and limit."""
+    leavers = kinds.get(ActionKind.DEACTIVATE, 0)
+    parts = [
+        f"{kinds[kind]:,} {KINDS[kind][1]}"
+        for kind in ActionKind
+        if kind is not ActionKind.DEACTIVATE and kinds.get(kind)
+    ]
+    share = 100 * leavers / population if population else 0.0
+    percent, people = limits.deactivations_percent, run_limit(population, limits)
+    plain_percent = population * percent / 100
     in_people = f"{people:,} {'person' if people == 1 else 'people'}"
     limit = f"{percent:g} %" if plain_percent <= people < plain_percent + 1 else in_people
-    parts.append(f"{leavers:,} deactivate of {plan.population:,} ({share:.1f} %; limit {limit})")
-    held = [action.held for action in plan.actions if action.held and action.state in UNDECIDED]
-    if plan.held:
-        verdict = f"held: {plan.held.value}" if waits else f"was held: {plan.held.value}"
-    elif held:
-        verdict = f"{len(held):,} held ({', '.join(sorted(set(held)))}), the rest passes"
-    else:
-        verdict = "passes"
-    return f"{', '.join(parts)} – {verdict}"
+    parts.append(f"{leavers:,} deactivate of {population:,} ({share:.1f} %; limit {limit})")
+    return ", ".join(parts)
+
+
+def _verdict(whole: HeldCode | None, held: Mapping[HeldCode, int], *, waits: bool) -> str:
+    if whole:
+        return f"held: {whole.value}" if waits else f"was held: {whole.value}"
+    if held:
+        return f"{sum(held.values()):,} held ({', '.join(sorted(held))}), the rest passes"
+    return "passes"
 
 
 def plan_json(stored: "StoredPlan") -> dict[str, Any]:
@@ -107,7 +119,11 @@ def fields(value: object, *names: str) -> dict[str, Any]:
 
 def bounded(plan: Plan) -> int:
     """What --count, --first-run and --allow-empty bound: everything but updates."""
-    return sum(action.kind not in (ActionKind.UPDATE, ActionKind.RENAME_CYCLE) for action in plan.actions)
+    return sum(is_bounded(action.kind) for action in plan.actions)
+
+
+def is_bounded(kind: ActionKind) -> bool:
+    return kind not in (ActionKind.UPDATE, ActionKind.RENAME_CYCLE)
 
 
 def counted(counts: Mapping[str, int] | None) -> str:

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from msgspec import Struct
-from sqlalchemy import ColumnElement, Connection, case, func, or_, select
+from sqlalchemy import ColumnElement, Connection, case, exists, func, or_, select
 
 from agent.model.codes import ActionKind, ActionState, HeldCode, PlanStatus
 from agent.store import runs
@@ -21,35 +21,62 @@ class Header(Struct, frozen=True, kw_only=True):
     """A plan without its actions."""
 
     id: int
+    run_id: int
     kind: str
+    status: PlanStatus
     held: HeldCode | None
+    held_detail: str
     checksum: str
+    #: Whom the guard's percentages are of.
+    population: int
     created: datetime
     expires: datetime
     actions: int
     deactivations: int
+    decided_at: datetime | None = None
+    decided_by: str | None = None
+    decision: str | None = None
 
 
 def held_plans(conn: Connection) -> list[Header]:
     """Plans that wait for a person, oldest first."""
-    leaves = func.count(case((actions.c.kind == ActionKind.DEACTIVATE.value, 1)))
+    return list(reversed(headers(conn, statuses=(PlanStatus.HELD,))))
+
+
+_HEADER = ("id", "run_id", "kind", "status", "held", "held_detail", "checksum", "population", "created", "expires")
+_DECIDED = ("decided_at", "decided_by", "decision")
+
+
+def headers(
+    conn: Connection,
+    *,
+    statuses: Sequence[PlanStatus] = (),
+    ids: Sequence[int] = (),
+    run_id: int | None = None,
+    before: int | None = None,
+    limit: int | None = None,
+) -> list[Header]:
+    """Plans that want something or wait, newest first; of these statuses, these ids, this run, older than ``before``."""
+    mine = actions.c.plan_id == plans.c.id
+    count = select(func.count()).where(mine).scalar_subquery()
+    leaves = select(func.count()).where(mine, actions.c.kind == ActionKind.DEACTIVATE.value).scalar_subquery()
+    wanted = [or_(plans.c.held.is_not(None), exists().where(mine))]
+    if statuses:
+        wanted.append(plans.c.status.in_([status.value for status in statuses]))
+    if ids:
+        wanted.append(plans.c.id.in_(ids))
+    if run_id is not None:
+        wanted.append(plans.c.run_id == run_id)
+    if before is not None:
+        wanted.append(plans.c.id < before)
+    columns = [plans.c[name] for name in (*_HEADER, *_DECIDED)]
     rows = conn.execute(
-        select(
-            plans.c.id,
-            plans.c.kind,
-            plans.c.held,
-            plans.c.checksum,
-            plans.c.created,
-            plans.c.expires,
-            func.count(actions.c.n).label("actions"),
-            leaves.label("deactivations"),
-        )
-        .join_from(plans, actions, actions.c.plan_id == plans.c.id, isouter=True)
-        .where(plans.c.status == PlanStatus.HELD.value)
-        .group_by(*[plans.c[name] for name in ("id", "kind", "held", "checksum", "created", "expires")])
-        .order_by(plans.c.id)
+        select(*columns, count.label("actions"), leaves.label("deactivations"))
+        .where(*wanted)
+        .order_by(plans.c.id.desc())
+        .limit(limit)
     )
-    return [Header(**{**row._asdict(), "held": _held(row.held)}) for row in rows]
+    return [Header(**{**row._asdict(), "held": _held(row.held), "status": PlanStatus(row.status)}) for row in rows]
 
 
 def last_run(conn: Connection, kind: str, outcomes: Sequence[str]) -> runs.Run | None:

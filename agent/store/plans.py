@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
-from sqlalchemy import Connection, bindparam, delete, exists, insert, or_, select, update
+from sqlalchemy import Connection, bindparam, case, delete, exists, func, insert, or_, select, update
 
 from agent.model.codes import ActionKind, ActionState, HeldCode, PlanStatus
 from agent.model.holds import ChangeKind, broad_kind
@@ -288,6 +288,65 @@ def forget(conn: Connection, before: datetime) -> int:
     """Delete plans made before that wait for nobody."""
     old = delete(plans).where(plans.c.created < before, plans.c.status.not_in(_OPEN))
     return conn.execute(old).rowcount
+
+
+#: What went wrong first, then what waits; deactivations before the rest.
+_states = [ActionState.FAILED, ActionState.SENT, ActionState.HELD, ActionState.STALE]
+_by_state = case({state.value: n for n, state in enumerate(_states)}, value=actions.c.state, else_=len(_states))
+_by_kind = case({ActionKind.DEACTIVATE.value: 0}, value=actions.c.kind, else_=1)
+
+
+def people_of(conn: Connection, plan_id: int, limit: int | None) -> list[Action]:
+    """A plan's actions, those first that somebody has to look at."""
+    mine = select(actions).where(actions.c.plan_id == plan_id)
+    return [_action(row) for row in conn.execute(mine.order_by(_by_state, _by_kind, actions.c.n).limit(limit))]
+
+
+class ActionFilter(Struct, frozen=True, kw_only=True):
+    kind: ActionKind | None = None
+    state: ActionState | None = None
+    #: A part of the login.
+    login: str = ""
+
+
+def page_of(
+    conn: Connection, plan_id: int, wanted: ActionFilter, *, offset: int, limit: int
+) -> tuple[int, list[Action]]:
+    """How many actions fit, and some of them as a person reviews them: deactivations first, then kind by kind."""
+    fits = [actions.c.plan_id == plan_id]
+    if wanted.kind is not None:
+        fits.append(actions.c.kind == wanted.kind.value)
+    if wanted.state is not None:
+        fits.append(actions.c.state == wanted.state.value)
+    if wanted.login:
+        fits.append(func.lower(actions.c.login).contains(wanted.login.lower(), autoescape=True))
+    count = conn.execute(select(func.count()).where(*fits)).scalar_one()
+    ordered = select(actions).where(*fits).order_by(_by_kind, actions.c.kind, actions.c.n)
+    return count, [_action(row) for row in conn.execute(ordered.offset(offset).limit(limit))]
+
+
+class Tally(Struct, frozen=True, kw_only=True):
+    """How many actions of a plan are of one kind, in one state, and held for one reason."""
+
+    kind: ActionKind
+    state: ActionState
+    held: HeldCode | None
+    count: int
+
+
+def tally(conn: Connection, plan_id: int) -> list[Tally]:
+    c = actions.c
+    same = (c.kind, c.state, c.held)
+    rows = conn.execute(select(*same, func.count().label("number")).where(c.plan_id == plan_id).group_by(*same))
+    return [
+        Tally(
+            kind=ActionKind(row.kind),
+            state=ActionState(row.state),
+            held=None if row.held is None else HeldCode(row.held),
+            count=row.number,
+        )
+        for row in rows
+    ]
 
 
 def _scope(scope: Sequence[str]) -> str:

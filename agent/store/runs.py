@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 from msgspec import Struct, to_builtins
-from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, bindparam, delete, func, insert, select, update
 
 from agent.model.codes import FindingCode
 from agent.model.plan import Finding
@@ -41,6 +41,21 @@ class RunEnd(Struct, frozen=True, kw_only=True):
     detail: str = ""
 
 
+class RunProgress(Struct, frozen=True, kw_only=True):
+    """How far a run is, as it told last."""
+
+    at: datetime
+    #: What is being done, such as "people read".
+    what: str
+    done: int = 0
+    total: int | None = None
+    #: A second, since it does this.
+    rate: float = 0.0
+    #: Seconds that it waits for one of Okta's limits, and for which.
+    waits: float = 0.0
+    waits_for: str = ""
+
+
 class Run(RunRequest, frozen=True, kw_only=True):
     id: int
     started: datetime
@@ -50,6 +65,8 @@ class Run(RunRequest, frozen=True, kw_only=True):
     exit_code: int | None
     counts: dict[str, int]
     detail: str
+    #: While it goes on; None where it has not told yet.
+    progress: RunProgress | None = None
 
 
 def start(conn: Connection, request: RunRequest, now: datetime) -> int:
@@ -58,8 +75,14 @@ def start(conn: Connection, request: RunRequest, now: datetime) -> int:
 
 
 def finish(conn: Connection, run_id: int, end: RunEnd, now: datetime) -> None:
-    values = {**to_builtins(end), "counts": _text(end.counts), "ended": now}
+    values = {**to_builtins(end), "counts": _text(end.counts), "ended": now, "progress": None}
     conn.execute(update(table).where(table.c.id == run_id).values(**values))
+
+
+def tell(conn: Connection, run_id: int, progress: RunProgress) -> None:
+    """How far it is, unless it has ended."""
+    goes_on = (table.c.id == run_id, table.c.ended.is_(None))
+    conn.execute(update(table).where(*goes_on).values(progress=_text(progress)))
 
 
 def get(conn: Connection, run_id: int) -> Run | None:
@@ -70,6 +93,46 @@ def get(conn: Connection, run_id: int) -> Run | None:
 def recent(conn: Connection, limit: int) -> list[Run]:
     """Newest first."""
     return [_read(row) for row in conn.execute(select(table).order_by(table.c.id.desc()).limit(limit))]
+
+
+class RunFilter(Struct, frozen=True, kw_only=True):
+    """Which runs somebody wants to see; what is None is not asked for."""
+
+    outcomes: tuple[str, ...] | None = None
+    #: Runs without an end.
+    running: bool = False
+    kind: str | None = None
+    trigger: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+    #: Older than this one.
+    before: int | None = None
+
+
+def find(conn: Connection, wanted: RunFilter, limit: int) -> list[Run]:
+    """Newest first."""
+    c = table.c
+    rules: list[ColumnElement[bool]] = []
+    if wanted.outcomes is not None:
+        rules.append(c.outcome.in_(wanted.outcomes))
+    if wanted.running:
+        rules.append(c.ended.is_(None))
+    if wanted.kind is not None:
+        rules.append(c.kind == wanted.kind)
+    if wanted.trigger is not None:
+        rules.append(c.trigger == wanted.trigger)
+    if wanted.since is not None:
+        rules.append(c.started >= wanted.since)
+    if wanted.until is not None:
+        rules.append(c.started < wanted.until)
+    if wanted.before is not None:
+        rules.append(c.id < wanted.before)
+    return [_read(row) for row in conn.execute(select(table).where(*rules).order_by(c.id.desc()).limit(limit))]
+
+
+def triggers(conn: Connection) -> list[str]:
+    """All that there were."""
+    return list(conn.execute(select(table.c.trigger).distinct().order_by(table.c.trigger)).scalars())
 
 
 def unfinished(conn: Connection) -> list[Run]:
@@ -98,6 +161,8 @@ def _read(row: Any) -> Run:
     values["scope"] = tuple(msgspec.json.decode(values["scope"], type=list[str]))
     values["counts"] = msgspec.json.decode(values["counts"] or "{}", type=dict[str, int])
     values["detail"] = values["detail"] or ""
+    told = values["progress"]
+    values["progress"] = None if told is None else msgspec.json.decode(told, type=RunProgress)
     return Run(**values)
 
 

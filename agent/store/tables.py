@@ -136,6 +136,8 @@ runs = Table(
     Column("exit_code", Integer),
     Column("counts", Text),  # JSON
     Column("detail", Text),
+    # While it goes on: how far it is, as JSON (agent.store.runs.RunProgress).
+    Column("progress", Text),
     sqlite_autoincrement=True,
 )
 

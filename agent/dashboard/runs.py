@@ -1,0 +1,129 @@
+"""Runs: the list with its filters, and one run, live while it goes on. Reads only."""
+
+from collections.abc import Iterator, Mapping
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+from msgspec.structs import replace
+from starlette.responses import Response
+from starlette.routing import Route
+
+from agent.dashboard.site import Listing, Site, Visit
+from agent.model.errors import NotFound, UsageError
+from agent.runs.frame import Outcome
+from agent.runs.wording import fields
+from agent.store import overview, plans
+from agent.store import runs as store_runs
+from agent.store.runs import Run, RunFilter
+
+#: How outcomes are asked for: a run that never began for another's sake is missed, which is no failure.
+GROUPS: dict[str, tuple[Outcome, ...]] = {
+    "well": (Outcome.APPLIED, Outcome.IN_STEP, Outcome.DRIFT, Outcome.PLANNED, Outcome.NOTHING),
+    "held": (Outcome.HELD, Outcome.REJECTED, Outcome.PAUSED),
+    "failed": (Outcome.ERROR, Outcome.FROZEN, Outcome.INCOMPLETE, Outcome.DISPROVED, Outcome.PARTIAL),
+    "missed": (Outcome.LEASE_HELD, Outcome.STOPPED),
+}
+RUNNING = "running"
+_FIELDS = (
+    *("id", "kind", "trigger", "actor", "dry", "scope", "started", "ended"),
+    *("outcome", "exit_code", "counts", "detail"),
+)
+_PAGE = 50
+#: Of a list that is written out whole.
+_CHUNK = 1000
+#: People that a run's page shows; its CSV has all.
+_PEOPLE = 100
+_PERSON = ("login", "kind", "state", "held", "held_detail", "error", "directory_id", "okta_id")
+
+
+def routes(site: Site) -> list[Route]:
+    return [*site.page("/runs", list_runs, lists=True), *site.page("/runs/{run_id:int}", show_run, lists=True)]
+
+
+def list_runs(site: Site, visit: Visit) -> Response:
+    wanted = _filter(visit)
+    if visit.format != "html":
+        return site.listing(visit, Listing(name="runs", columns=_FIELDS, rows=_all(site, wanted)))
+    with site.store.read() as conn:
+        found, triggers = store_runs.find(conn, wanted, _PAGE + 1), store_runs.triggers(conn)
+    older = found[_PAGE - 1].id if len(found) > _PAGE else None
+    return site.render(
+        visit,
+        "runs.html",
+        runs=found[:_PAGE],
+        triggers=triggers,
+        groups=[*GROUPS, RUNNING],
+        older=older,
+        asked=visit.filters(*_ASKED),
+    )
+
+
+_ASKED = ("outcome", "trigger", "kind", "since", "until")
+
+
+def _filter(visit: Visit) -> RunFilter:
+    group, until = visit.asked("outcome"), _day(visit.asked("until"))
+    outcomes = GROUPS.get(group) or ((group,) if group and group != RUNNING else None)
+    before = visit.asked("before")
+    return RunFilter(
+        outcomes=None if outcomes is None else tuple(map(str, outcomes)),
+        running=group == RUNNING,
+        kind=visit.asked("kind") or None,
+        trigger=visit.asked("trigger") or None,
+        since=_day(visit.asked("since")),
+        until=until and until + timedelta(days=1),
+        before=int(before) if before.isdecimal() and len(before) < 10 else None,
+    )
+
+
+def _day(text: str) -> datetime | None:
+    """Its beginning, in UTC."""
+    if not text:
+        return None
+    try:
+        return datetime.combine(date.fromisoformat(text), datetime.min.time(), UTC)
+    except ValueError:
+        raise UsageError(f"{text} is no day; write it as 2026-03-01.") from None
+
+
+def _all(site: Site, wanted: RunFilter) -> Iterator[Mapping[str, Any]]:
+    while True:
+        with site.store.read() as conn:
+            found = store_runs.find(conn, wanted, _CHUNK)
+        yield from (fields(run, *_FIELDS) for run in found)
+        if len(found) < _CHUNK:
+            return
+        wanted = replace(wanted, before=found[-1].id)
+
+
+def show_run(site: Site, visit: Visit) -> Response:
+    run_id = visit.number("run_id")
+    with site.store.read() as conn:
+        run = store_runs.get(conn, run_id)
+        if run is None:
+            raise NotFound(f"There is no run {run_id}.")
+        made = overview.headers(conn, run_id=run_id, limit=1)
+        people = plans.people_of(conn, made[0].id, limit=None if visit.format == "csv" else _PEOPLE) if made else []
+        findings = store_runs.findings_of(conn, run_id) if not visit.partial else ()
+    plan = made[0] if made else None
+    if visit.format == "csv":
+        return site.listing(
+            visit, Listing(name=f"run-{run_id}", columns=_PERSON, rows=[fields(a, *_PERSON) for a in people])
+        )
+    if visit.format == "json":
+        return site.json("run", {"run": {**fields(run, *_FIELDS), "plan_id": plan.id if plan else None}})
+    return site.render(
+        visit,
+        "run_now.html" if visit.partial else "run.html",
+        run=run,
+        plan=plan,
+        people=people,
+        findings=findings[:_PEOPLE],
+        more_findings=max(0, len(findings) - _PEOPLE),
+        budget=_budget(site, run),
+    )
+
+
+def _budget(site: Site, run: Run) -> dict[str, Any]:
+    """What is left of Okta's limits, while a run of this process may use them."""
+    return {} if run.ended is not None else dict(site.parts.budget() or {})
