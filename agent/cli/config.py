@@ -21,11 +21,11 @@ def config() -> None:
 @click.option("--origin", is_flag=True, help="Say for each value where it came from.")
 def show(invocation: Invocation, origin: bool) -> None:
     """Every setting as it holds now, secrets masked. Fails (2) with every mistake when the settings are wrong."""
-    from agent.settings.describe import describe
+    from agent.settings.describe import describe, text
 
     rows = describe(invocation.loaded)
     columns = ["setting", "value", *(["origin", "place"] if origin else [])]
-    cells = [[row.name, _text(row.value), *([row.origin.kind, row.origin.place] if origin else [])] for row in rows]
+    cells = [[row.name, text(row.value), *([row.origin.kind, row.origin.place] if origin else [])] for row in rows]
     body = {
         "file": str(invocation.loaded.file) if invocation.loaded.file else None,
         "settings": [
@@ -62,15 +62,3 @@ def apply(invocation: Invocation, reason: str) -> None:
         "that runs with another one takes nothing until it has read these settings (it does so by itself within seconds)."
     )
     invocation.answer("mapping", body, done if version else f"The database has this mapping already (version {now}).")
-
-
-def _text(value: object) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, list):
-        return ", ".join(map(str, value))
-    if isinstance(value, dict):
-        return ", ".join(f"{key} = {path}" for key, path in value.items())
-    return str(value)

@@ -52,7 +52,7 @@ def list_users(invocation: Invocation, local: bool, owners: bool, inactive: bool
         found = [user for page in directory.everyone() for user in page if wanted(user)]
     columns = ["userName", "state", "role", "managed", "protected", "Okta id", "id"]
     rows = [
-        [u.user_name, _state(u), u.role.value, _managed(u), "protected" if u.protected else "", u.okta_id, u.id]
+        [u.user_name, u.state, u.role.value, _managed(u), "protected" if u.protected else "", u.okta_id, u.id]
         for u in found
     ]
     invocation.answer_table("users", {"users": [user_json(u) for u in found]}, columns, rows, "No accounts.")
@@ -255,12 +255,8 @@ def _acts(directory: "Directory", reason: str) -> "Acts":
 
 
 def _answer(invocation: Invocation, done: str, user: DirectoryUser) -> None:
-    line = f"{user.user_name} ({_state(user)}, {user.role.value}, {_managed(user)}), id {user.id}"
+    line = f"{user.user_name} ({user.state}, {user.role.value}, {_managed(user)}), id {user.id}"
     invocation.answer("user", {"user": user_json(user)}, f"{done}: {line}")
-
-
-def _state(user: DirectoryUser) -> str:
-    return "removed" if user.hidden else "active" if user.active else "suspended" if user.suspended else "inactive"
 
 
 def _managed(user: DirectoryUser) -> str:
@@ -270,7 +266,7 @@ def _managed(user: DirectoryUser) -> str:
 def user_json(user: DirectoryUser) -> dict[str, Any]:
     return {
         "id": user.id,
-        "state": _state(user),
+        "state": user.state,
         **fields(user, "managed", "version", "created", "updated", "deactivated"),
         **public_view(user),
     }

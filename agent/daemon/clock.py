@@ -6,7 +6,7 @@ comes. Whether it comes is the watchdog's to see.
 """
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -21,11 +21,13 @@ from agent.daemon.monotonic import Every, MonotonicZone
 from agent.daemon.reload import Reload
 from agent.daemon.watchdog import Watchdog
 from agent.model.errors import AgentError, DirectoryError
-from agent.settings import Settings
+from agent.settings import Loaded, Settings
+from agent.store.journal import Signature
 from agent.store.runs import Asker
 from agent.store.steps import CLOCK
 
 if TYPE_CHECKING:
+    from agent.checks.check import Check
     from agent.reconcile.system_log import SystemLogReader
 
 _log = structlog.get_logger("agent.daemon")
@@ -108,6 +110,15 @@ class Clock:
 
     def since(self) -> datetime:
         return self._reload.since
+
+    def loaded(self) -> Loaded:
+        return self._reload.loaded
+
+    def check(self, by: Signature) -> "Iterator[Check]":
+        from agent import bootstrap
+        from agent.checks.everything import Everything
+
+        return Everything(self._reload.loaded, by, bootstrap).lines()
 
     # Its end
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 import structlog
+from msgspec.structs import replace
 
 from agent.model.errors import ConfigError
 from agent.settings import Loaded, Settings, load
@@ -23,10 +24,13 @@ def _utc_now() -> datetime:
 
 
 class Reload:
-    """``in_force`` are the settings that the daemon works with, ``since`` when. From the clock's thread; ``secrets`` from any."""
+    """``loaded`` are the settings that the daemon works with, ``in_force`` their digest, ``since`` when. From the clock's
+    thread; ``secrets`` from any.
+    """
 
     def __init__(self, loaded: Loaded, config: str | None, clock: Callable[[], datetime] = _utc_now) -> None:
         self._read = loaded.settings
+        self.loaded = self._newest = loaded
         # The same file as at the start, even if another would be found first by now.
         self._config = config or (str(loaded.file) if loaded.file else None)
         self._reported: list[str] = []
@@ -57,6 +61,7 @@ class Reload:
     def took(self, settings: Settings) -> None:
         """``settings``, as ``changed`` gave them, are in force."""
         sections, self._read = self._differ(settings), settings
+        self.loaded = replace(self._newest, settings=settings)
         self.in_force, self.since = digest(settings), self._clock()
         _log.info("settings were read again", sections=sections, in_force=self.in_force)
 
@@ -68,7 +73,8 @@ class Reload:
             return self._read
 
     def _load(self) -> Settings:
-        return load(self._config).settings
+        self._newest = load(self._config)
+        return self._newest.settings
 
     def _differ(self, settings: Settings) -> list[str]:
         return [name for name in Settings.model_fields if getattr(settings, name) != getattr(self._read, name)]

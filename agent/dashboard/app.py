@@ -15,7 +15,10 @@ from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from agent.dashboard import overview, runs, status
+from agent.dashboard import check, failures, imports, journal, overview, people, runs, status
+from agent.dashboard import keys as keys_page
+from agent.dashboard import settings as settings_page
+from agent.dashboard.import_desk import ImportDesk
 from agent.dashboard.metrics import Daemon, DaemonCollector, StatusCollector
 from agent.dashboard.roles import local
 from agent.dashboard.signin import SignIns
@@ -36,11 +39,26 @@ def build(parts: Parts, receiver: str, daemon: Daemon, collectors: tuple[Any, ..
         Route("/healthz", admin.alive),
         Route("/readyz", admin.ready),
     ]
+    desk = ImportDesk(lambda: parts.importer() if parts.reconciler else None, lambda: datetime.now(UTC))
     if parts.settings.dashboard.enabled:
-        site = Site(parts, receiver)
-        static = StaticFiles(directory=STATIC)
-        routes += [Mount("/static", static), *SignIns(site).routes(), *overview.routes(site), *runs.routes(site)]
-    return Starlette(routes=routes, middleware=[Middleware(WithHeaders)])
+        routes += _pages(Site(parts, receiver), daemon, desk)
+    return Starlette(routes=routes, middleware=[Middleware(WithHeaders)], lifespan=desk.lifespan)
+
+
+def _pages(site: Site, daemon: Daemon, desk: ImportDesk) -> list[BaseRoute]:
+    return [
+        Mount("/static", StaticFiles(directory=STATIC)),
+        *SignIns(site).routes(),
+        *overview.routes(site),
+        *runs.routes(site),
+        *people.routes(site),
+        *failures.routes(site),
+        *imports.routes(site, desk),
+        *journal.routes(site),
+        *keys_page.routes(site),
+        *settings_page.routes(site, daemon),
+        *check.routes(site, daemon),
+    ]
 
 
 class WithHeaders:

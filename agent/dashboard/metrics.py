@@ -11,6 +11,8 @@ from prometheus_client.registry import Collector
 from agent.dashboard.status import StatusPage
 from agent.model.codes import ActionKind
 from agent.model.holds import Decision
+from agent.settings import Loaded
+from agent.store.journal import Signature
 
 _PREFIX = "opshelm_agent_"
 
@@ -28,6 +30,19 @@ class OktaBudget(Protocol):
     def refused(self) -> int: ...
 
 
+class CheckLine(Protocol):
+    """One line of ``check`` (agent.checks.check.Check fulfils it)."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def state(self) -> str: ...
+    @property
+    def detail(self) -> str: ...
+    @property
+    def fix(self) -> str: ...
+
+
 class Daemon(Protocol):
     """The process that serves this, as it tells about itself. Nothing here waits for a loop or for the database."""
 
@@ -42,6 +57,12 @@ class Daemon(Protocol):
 
     def since(self) -> datetime:
         """Since when."""
+
+    def loaded(self) -> Loaded:
+        """These settings, and where each of them came from."""
+
+    def check(self, by: Signature) -> Iterator[CheckLine]:
+        """Whether everything is set up; reads Okta and the receiver from outside while it is asked."""
 
 
 class DaemonCollector(Collector):

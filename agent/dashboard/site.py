@@ -27,6 +27,7 @@ from agent.dashboard import words
 from agent.dashboard.metrics import OktaBudget
 from agent.dashboard.roles import role_of
 from agent.directory.port import Directory
+from agent.imports import Importer
 from agent.model import csv_text
 from agent.model.errors import AgentError, NotFound, StoreUnavailable
 from agent.reconcile.reconciler import Reconciler
@@ -52,7 +53,11 @@ HEADERS = {
 }
 COOKIE = "opshelm_session"
 #: In the order of the navigation.
-PAGES = (("/", "Overview"), ("/runs", "Runs"), ("/plans", "Plans"), ("/holds", "Holds"))
+PAGES = (
+    *(("/", "Overview"), ("/runs", "Runs"), ("/plans", "Plans"), ("/holds", "Holds"), ("/people", "People")),
+    *(("/failures", "Failures"), ("/imports", "Import"), ("/journal", "Journal"), ("/keys", "Keys")),
+    *(("/settings", "Settings"), ("/check", "Check")),
+)
 #: A form has ids, a reason and a count; one that names thousands of actions still fits.
 _MOST_FORM_BYTES = 1_000_000
 _MOST_FIELDS = 20_000
@@ -71,6 +76,9 @@ class Parts(Protocol):
     def reconciler(self) -> Reconciler | None: ...
     def budget(self) -> Mapping[str, OktaBudget] | None:
         """What Okta's headers said is left; None without [okta]."""
+
+    def importer(self) -> Importer:
+        """Not without [okta]."""
 
 
 class Visit(Struct, frozen=True, kw_only=True):
@@ -238,14 +246,21 @@ class Site:
 
     def render(self, visit: Visit | None, template: str, *, code: int = 200, **context: Any) -> Response:
         """A page with what every page has: where one is, who one is, and the banner while applies are paused."""
+        text = self._templates.get_template(template).render(self._shared(visit), **context)
+        return Response(text, code, media_type="text/html")
+
+    def stream(self, visit: Visit, template: str, **context: Any) -> Response:
+        """The same, sent while it is made: what ``context`` has to wait for comes when it is there."""
+        pieces = self._templates.get_template(template).generate(self._shared(visit), **context)
+        return StreamingResponse(pieces, media_type="text/html")
+
+    def _shared(self, visit: Visit | None) -> dict[str, Any]:
+        row = None
         if visit is not None:
             with self.store.read() as conn:
-                context["account"] = account.get(conn)
-        else:
-            context["account"] = None
+                row = account.get(conn)
         now = datetime.now(UTC) if visit is None else visit.now
-        text = self._templates.get_template(template).render(visit=visit, now=now, Role=DashboardRole, **context)
-        return Response(text, code, media_type="text/html")
+        return {"visit": visit, "now": now, "Role": DashboardRole, "account": row}
 
     def refusal(self, status: int, title: str, why: str, visit: Visit | None = None) -> Response:
         return self.render(visit, "refusal.html", code=status, title=title, why=why)

@@ -11,6 +11,7 @@ from agent.model.codes import ActionState, PlanStatus
 from agent.model.holds import Decision
 from agent.runs.frame import Outcome
 from agent.runs.wording import KINDS, counted, shown
+from agent.settings.describe import text
 
 #: Kinds of states; the style sheet has a colour for each.
 GOOD, BAD, WAITS, NEUTRAL = "good", "bad", "waits", "neutral"
@@ -55,11 +56,32 @@ _DECISIONS = {
     Decision.REJECTED: (NEUTRAL, "⊘", "rejected"),
     Decision.BLOCKED: (BAD, "⊘", "blocked"),
 }
-_CHIPS: Mapping[Any, tuple[str, str, str]] = {**_OUTCOMES, **_STATES, **_PLANS, **_DECISIONS}
+#: Of accounts, keys, journal rows, checks and steps of an explanation.
+_OTHERS = {
+    "active": (GOOD, "✓", "active"),
+    "inactive": (NEUTRAL, "○", "inactive"),
+    "suspended": (WAITS, "‖", "suspended"),
+    "removed": (NEUTRAL, "⊘", "removed"),
+    "protected": (NEUTRAL, "◆", "protected"),
+    "owner": (NEUTRAL, "★", "owner"),
+    "alive": (GOOD, "✓", "alive"),
+    "in its grace": (WAITS, "…", "in its grace"),
+    "revoked": (NEUTRAL, "⊘", "revoked"),
+    "refused": (BAD, "⊘", "refused"),
+    "intent": (WAITS, "…", "intended"),
+    "ok": (GOOD, "✓", "ok"),
+    "warn": (WAITS, "!", "warn"),
+    "fail": (BAD, "✗", "fail"),
+    "success": (GOOD, "✓", "success"),
+    "warning": (WAITS, "!", "warning"),
+    "failure": (BAD, "✗", "failure"),
+    "skipped": (NEUTRAL, "↷", "skipped"),
+}
+_CHIPS: Mapping[Any, tuple[str, str, str]] = {**_OTHERS, **_OUTCOMES, **_STATES, **_PLANS, **_DECISIONS}
 
 
 def chip(state: Any) -> Markup:
-    """A state of a run, a plan, an action or a hold; what is no such state is said as it is. None: a run without an end."""
+    """A state of whatever has one; what is no such state is said as it is. None: a run without an end."""
     kind, symbol, word = (WAITS, "…", "running") if state is None else _CHIPS.get(state, (NEUTRAL, "·", str(state)))
     return mark(kind, symbol, word)
 
@@ -127,6 +149,7 @@ FILTERS: dict[str, Callable[..., Any]] = {
     "utc": utc,
     "kind": kind,
     "shown": shown,
+    "setting": text,
     "counted": counted,
     "number": number,
     "document": document,

@@ -68,9 +68,10 @@ class Importer:
 
     # plan
 
-    def plan(self, choice: Choice, *, actor: str, progress: Progress | None = None) -> RunReport:
+    def plan(self, choice: Choice, *, actor: str, trigger: str = "cli", progress: Progress | None = None) -> RunReport:
         """Look, sort, choose, store. Changes nothing else."""
-        request = RunRequest(kind=PlanKind.IMPORT, trigger="cli", actor=actor, dry=True, scope=tuple(choice.named))
+        scope = tuple(choice.named)
+        request = RunRequest(kind=PlanKind.IMPORT, trigger=trigger, actor=actor, dry=True, scope=scope)
         return self._frame.run(request, lambda run: self._plan(run, choice), progress=progress)
 
     def _plan(self, run: CurrentRun, choice: Choice) -> RunReport:
@@ -97,10 +98,13 @@ class Importer:
 
     # apply
 
-    def apply(self, plan_id: int, *, actor: str, wait: float = 60.0, progress: Progress | None = None) -> RunReport:
+    def apply(
+        self, plan_id: int, *, actor: str, trigger: str = "cli", wait: float = 60.0, progress: Progress | None = None
+    ) -> RunReport:
         """Carry a stored plan out; a plan that can't be applied is refused before a run begins."""
         stored = self._applicable(plan_id)
-        request = RunRequest(kind=PlanKind.IMPORT, trigger="cli", actor=actor, dry=False, scope=stored.plan.scope)
+        scope = stored.plan.scope
+        request = RunRequest(kind=PlanKind.IMPORT, trigger=trigger, actor=actor, dry=False, scope=scope)
         return self._frame.run(request, lambda run: self._apply(run, plan_id), progress=progress, wait=wait)
 
     def _applicable(self, plan_id: int) -> StoredPlan:

@@ -184,9 +184,18 @@ class DirectoryUser(Struct, frozen=True, kw_only=True, gc=False):
         """Created by or linked to Okta: the reconciler may change it."""
         return is_managed(self.origin, self.okta_id)
 
+    @property
+    def state(self) -> str:
+        return account_state(active=self.active, suspended=self.suspended, hidden=self.hidden)
+
 
 # A name of its own each: the class looks a member up at every use.
 _OKTA, _LINKED = Origin.OKTA, Origin.LINKED
+
+
+def account_state(*, active: bool, suspended: bool, hidden: bool) -> str:
+    """In one word, for people."""
+    return "removed" if hidden else "active" if active else "suspended" if suspended else "inactive"
 
 
 def is_managed(origin: Origin, okta_id: str | None) -> bool:

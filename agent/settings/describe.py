@@ -114,6 +114,19 @@ def plain(value: Any) -> Any:
     return value
 
 
+def text(value: Any) -> str:
+    """A value of ``describe`` for people; nothing where it isn't set."""
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
+    if isinstance(value, dict):
+        return ", ".join(f"{key} = {path}" for key, path in value.items())
+    return str(value)
+
+
 def _masked(text: str) -> str:
     """Without the passwords of an address. What might belong to one goes too: a password may have any character in it."""
     text = _USER_PASSWORD.sub(rf"\1{MASK}@", text)

@@ -13,7 +13,7 @@ from sqlalchemy import ColumnElement, Connection, Select, and_, false, func, not
 
 from agent.model.codes import ActionState
 from agent.model.holds import Decision
-from agent.model.users import Origin, Role, identity_key, is_managed
+from agent.model.users import Origin, Role, account_state, identity_key, is_managed
 from agent.store import failed_people, overview
 from agent.store.tables import actions, holds, plans, users
 
@@ -53,7 +53,7 @@ class Person(Struct, frozen=True, kw_only=True):
 
     @property
     def state(self) -> str:
-        return "removed" if self.hidden else "active" if self.active else "suspended" if self.suspended else "inactive"
+        return account_state(active=self.active, suspended=self.suspended, hidden=self.hidden)
 
 
 class PeoplePage(Struct, frozen=True, kw_only=True):

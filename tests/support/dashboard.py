@@ -1,16 +1,19 @@
 """The dashboard's pages as a browser without scripts sees them: a client that is signed in, and forms that it sends."""
 
 import re
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
 
 from starlette.testclient import TestClient
 
+from agent.checks.check import Check, ok
 from agent.dashboard.app import build
-from agent.settings import Settings
+from agent.settings import Loaded, Settings, load
 from agent.store import sessions
 from agent.store.engine import Store
+from agent.store.journal import Signature
 from agent.store.sessions import DashboardRole, How, Session
 
 HOST = "http://testserver"
@@ -33,6 +36,12 @@ class Ticking:
 
     def since(self) -> datetime:
         return datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
+
+    def loaded(self) -> Loaded:
+        return load()
+
+    def check(self, by: Signature) -> Iterator[Check]:
+        yield ok("settings", f"asked by {by.actor}")
 
 
 def parts(store: Store, settings: Settings | None = None, **more: Any) -> Any:

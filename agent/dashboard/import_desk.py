@@ -1,0 +1,203 @@
+"""The import as pages need it: one look at both sides, kept until the next one, and one thing at a time in a thread of its own.
+
+A look at a large org takes minutes, so no request waits for it. What was found is in this process alone, without the accounts'
+profiles; what is to be done is a stored plan, as on the command line. Knows no page.
+"""
+
+import asyncio
+import threading
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager
+from datetime import datetime
+
+import structlog
+from msgspec import Struct
+
+from agent.imports import Importer
+from agent.imports.planner import Choice
+from agent.imports.survey import Survey
+from agent.model.errors import AgentError, UsageError
+from agent.model.matching import Match, MatchClass
+from agent.model.okta import OktaUser
+from agent.runs.frame import RunReport
+from agent.store.journal import Signature
+
+_log = structlog.get_logger("agent.dashboard")
+
+
+class Candidate(Struct, frozen=True, kw_only=True):
+    """An Okta user who might be the same person."""
+
+    id: str
+    login: str
+    name: str
+    status: str
+
+
+class Account(Struct, frozen=True, kw_only=True):
+    """One account that Okta's app doesn't know, and who it is in Okta."""
+
+    directory_id: str
+    login: str
+    kind: MatchClass
+    reason: str
+    #: Why classes leave it out; "" where they don't.
+    apart: str
+    held: str
+    held_detail: str
+    #: Whom the match names, first; empty where there is nobody.
+    candidates: tuple[Candidate, ...]
+
+    @property
+    def confirmable(self) -> bool:
+        """With its class."""
+        return not self.apart and not self.held
+
+
+class Review(Struct, frozen=True, kw_only=True):
+    """What one look has found."""
+
+    at: datetime
+    accounts: tuple[Account, ...]
+    #: Assigned, and not linked by Okta yet; managed ones without the app.
+    linking: int
+    unassigned: int
+
+    def of(self, kind: MatchClass) -> list[Account]:
+        return [account for account in self.accounts if account.kind is kind]
+
+    def counts(self) -> dict[MatchClass, tuple[int, int]]:
+        """Of each class: how many, and how many of them are confirmed with it."""
+        all_of = Counter(account.kind for account in self.accounts)
+        ready = Counter(account.kind for account in self.accounts if account.confirmable)
+        return {kind: (all_of[kind], ready[kind]) for kind in MatchClass}
+
+
+class Work(Struct, frozen=True, kw_only=True):
+    """What is under way, and how far it is; or how the last thing ended."""
+
+    what: str
+    said: str = ""
+    over: bool = False
+    #: The report of a plan or an apply that has ended.
+    report: RunReport | None = None
+    #: Why it ended otherwise.
+    error: str = ""
+
+
+class ImportDesk:
+    """One for each process. ``importer`` answers None where there is no [okta]."""
+
+    def __init__(self, importer: Callable[[], Importer | None], clock: Callable[[], datetime]) -> None:
+        self._importer, self._clock = importer, clock
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self._work = Work(what="", over=True)
+        self.review: Review | None = None
+
+    @property
+    def work(self) -> Work:
+        return self._work
+
+    @asynccontextmanager
+    async def lifespan(self, _app: object) -> AsyncIterator[None]:
+        """The process ends when what is under way has: it stops at the next account, as every apply does."""
+        yield
+        if self._thread is not None:
+            await asyncio.to_thread(self._thread.join)
+
+    def look(self) -> None:
+        """Sort every account anew."""
+
+        def work(importer: Importer) -> None:
+            self.review = _reviewed(importer.survey(self), self._clock())
+
+        self._begin("Looking at both sides", work)
+
+    def plan(self, choice: Choice, by: Signature) -> None:
+        """Make and store a plan; nothing is written to Okta."""
+
+        def work(importer: Importer) -> RunReport:
+            return importer.plan(choice, actor=by.actor, trigger=by.source, progress=self)
+
+        self._begin("Making the plan", work)
+
+    def apply(self, plan_id: int, by: Signature) -> None:
+        """Carry a stored plan out."""
+
+        def work(importer: Importer) -> RunReport:
+            return importer.apply(plan_id, actor=by.actor, trigger=by.source, wait=0, progress=self)
+
+        self._begin(f"Carrying out plan {plan_id}", work)
+
+    def _begin(self, what: str, work: Callable[[Importer], RunReport | None]) -> None:
+        importer = self._importer()
+        if importer is None:
+            raise UsageError("There is no Okta to import into: set okta.org_url, okta.app_id and the credentials.")
+        with self._lock:
+            if not self._work.over:
+                raise UsageError(f"{self._work.what} is under way; wait for its end. Nothing was begun.")
+            self._work = Work(what=what)
+            self._thread = threading.Thread(target=self._run, args=(importer, work), name="import-desk", daemon=True)
+            self._thread.start()
+
+    def _run(self, importer: Importer, work: Callable[[Importer], RunReport | None]) -> None:
+        what = self._work.what
+        try:
+            self._work = Work(what=what, over=True, report=work(importer))
+        except AgentError as error:
+            self._work = Work(what=what, over=True, error=error.detail)
+        except Exception:  # noqa: BLE001 - a bug here must not leave the desk closed for ever
+            _log.exception("the import ended with a bug")
+            self._work = Work(what=what, over=True, error="It ended with an error that is a bug; the log has it.")
+
+    # What the import says meanwhile (agent.runs.frame.Progress)
+
+    def step(self, what: str, done: int = 0, total: int | None = None) -> None:
+        of = f" of {total:,}" if total else ""
+        self._work = Work(what=self._work.what, said=f"{what}: {done:,}{of}" if done or total else what)
+
+    def wait(self, seconds: float, what: str) -> None:
+        self._work = Work(what=self._work.what, said=f"waiting {seconds:,.0f} s for Okta's limit ({what})")
+
+
+def choice_of(kind: MatchClass | None, chosen: Iterable[tuple[str, str]]) -> Choice:
+    """A whole class, or these accounts: directory id and an Okta user's id, "new", or "" for what their match says."""
+    if kind is not None:
+        return Choice(classes=frozenset({kind}))
+    named = dict(chosen)
+    if not named:
+        raise UsageError("Nobody was chosen. Nothing was done.")
+    return Choice(named=named)
+
+
+def _reviewed(survey: Survey, now: datetime) -> Review:
+    accounts = sorted((_account(match) for match in survey.matches), key=lambda account: account.login)
+    return Review(at=now, accounts=tuple(accounts), linking=len(survey.assigned), unassigned=len(survey.unassigned))
+
+
+def _account(match: Match) -> Account:
+    return Account(
+        directory_id=match.account.id,
+        login=match.account.user_name,
+        kind=match.kind,
+        reason=match.reason,
+        apart=match.apart.value if match.apart else "",
+        held=match.held.value if match.held else "",
+        held_detail=match.held_detail,
+        candidates=_candidates(match.okta, match.candidates),
+    )
+
+
+def _candidates(named: OktaUser | None, others: Sequence[OktaUser]) -> tuple[Candidate, ...]:
+    found = {user.id: user for user in (*((named,) if named else ()), *others)}
+    return tuple(
+        Candidate(
+            id=user.id,
+            login=str(user.profile.get("login") or ""),
+            name=" ".join(str(user.profile.get(key) or "") for key in ("firstName", "lastName")).strip(),
+            status=user.status or "",
+        )
+        for user in found.values()
+    )

@@ -1,0 +1,126 @@
+"""The page of the import: accounts by class with the reason, confirmed as a class or one by one, and carried out as a plan."""
+
+from typing import Any
+
+from starlette.responses import Response
+from starlette.routing import Route
+
+from agent.dashboard.import_desk import Account, ImportDesk, Review, choice_of
+from agent.dashboard.site import Listing, Site, Visit
+from agent.model.codes import PlanStatus
+from agent.model.errors import UsageError
+from agent.model.matching import MatchClass
+from agent.runs.stored_plans import PlanKind
+from agent.runs.wording import counted
+from agent.store import plans
+from agent.store.plans import StoredPlan
+
+_PAGE = 50
+#: As import list --csv has them; import plan --csv takes them.
+_COLUMNS = (
+    *("login", "class", "apart", "held", "reason", "held_detail", "okta_id", "okta_login", "okta_status"),
+    "directory_id",
+)
+
+
+def routes(site: Site, desk: ImportDesk) -> list[Route]:
+    page = _Import(desk)
+    return [
+        *site.page("/imports", page.review, lists=True),
+        *site.act("/imports/look", page.look),
+        *site.act("/imports/plan", page.plan),
+        *site.act("/imports/apply", page.apply),
+    ]
+
+
+class _Import:
+    def __init__(self, desk: ImportDesk) -> None:
+        self._desk = desk
+
+    def review(self, site: Site, visit: Visit) -> Response:
+        review, kind = self._desk.review, _class(visit.asked("class")) or MatchClass.EXACT
+        if visit.format != "html":
+            rows = map(_row, review.accounts if review else ())
+            return site.listing(visit, Listing(name="imports", columns=_COLUMNS, rows=rows))
+        after = visit.asked("after")
+        accounts, following = _page(review, kind, after)
+        plan = _open_plan(site, visit)
+        return site.render(
+            visit,
+            "imports.html",
+            review=review,
+            kind=kind,
+            counts=review.counts() if review else {},
+            accounts=accounts,
+            after=after,
+            following=following,
+            work=self._desk.work,
+            plan=plan,
+            plan_says=_says(plan) if plan else "",
+        )
+
+    def look(self, site: Site, visit: Visit) -> Response:  # noqa: ARG002 - a view's signature
+        self._desk.look()
+        return site.go("/imports")
+
+    def plan(self, site: Site, visit: Visit) -> Response:
+        kind, shown = _class(visit.said("class")), visit.said("shown")
+        if kind is MatchClass.PARTIAL:
+            raise UsageError("Of a partial match a person says who it is, account by account. Nothing was done.")
+        chosen = [
+            (account, visit.said(f"who {account}") if shown == MatchClass.PARTIAL else "")
+            for account in visit.form.get("account", ())
+        ]
+        self._desk.plan(choice_of(kind, chosen), visit.by())
+        return site.go("/imports", **{"class": kind.value if kind else shown})
+
+    def apply(self, site: Site, visit: Visit) -> Response:
+        numbers = visit.chosen("plan")
+        if not numbers:
+            raise UsageError("The form names no plan. Nothing was done.")
+        self._desk.apply(numbers[0], visit.by())
+        return site.go("/imports")
+
+
+def _class(text: str) -> MatchClass | None:
+    return MatchClass(text) if text in set(MatchClass) else None
+
+
+def _page(review: Review | None, kind: MatchClass, after: str) -> tuple[list[Account], str]:
+    """One page behind that login, and the login that the next one begins behind."""
+    left = [account for account in review.of(kind) if account.login > after] if review else []
+    return left[:_PAGE], left[_PAGE - 1].login if len(left) > _PAGE else ""
+
+
+def _open_plan(site: Site, visit: Visit) -> StoredPlan | None:
+    """The newest import's plan, where it still waits to be carried out."""
+    with site.store.read() as conn:
+        newest = plans.recent(conn, 1, kind=PlanKind.IMPORT)
+    open_ones = [plan for plan in newest if plan.status in (PlanStatus.READY, PlanStatus.HELD)]
+    return next((plan for plan in open_ones if plan.expires > visit.now), None)
+
+
+def _says(stored: StoredPlan) -> str:
+    counts: dict[str, int] = {}
+    for action in stored.plan.actions:
+        what = (
+            "held" if action.held is not None else {"okta_create": "to create", "okta_assign": "to assign"}[action.kind]
+        )
+        counts[what] = counts.get(what, 0) + 1
+    return counted(counts)
+
+
+def _row(account: Account) -> dict[str, Any]:
+    okta = account.candidates[0] if account.candidates and account.kind is not MatchClass.NONE else None
+    return {
+        "login": account.login,
+        "class": account.kind.value,
+        "apart": account.apart,
+        "held": account.held,
+        "reason": account.reason,
+        "held_detail": account.held_detail,
+        "okta_id": okta.id if okta else "",
+        "okta_login": okta.login if okta else "",
+        "okta_status": okta.status if okta else "",
+        "directory_id": account.directory_id,
+    }

@@ -1,0 +1,82 @@
+"""The page of the journal: who did what, newest first, by person, actor, verb, kind and time. Writes nothing."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+from starlette.responses import Response
+from starlette.routing import Route
+
+from agent.dashboard.site import Listing, Site, Visit
+from agent.model.errors import NotFound
+from agent.model.users import identity_key
+from agent.store import journal_rows
+from agent.store.journal import Kind
+from agent.store.journal_rows import JournalQuery
+
+_PAGE = 50
+_AT_ONCE = 1000
+_COLUMNS = (
+    *("id", "at", "kind", "verb", "login", "actor", "source", "reason", "run_id", "plan_id"),
+    *("directory_id", "okta_id", "before", "after"),
+)
+
+
+def routes(site: Site) -> list[Route]:
+    return site.page("/journal", rows, lists=True)
+
+
+def rows(site: Site, visit: Visit) -> Response:
+    query = _query(site, visit)
+    if visit.format != "html":
+        return site.listing(visit, Listing(name="journal", columns=_COLUMNS, rows=_all(site, query)))
+    before = visit.asked("before")
+    number = int(before) if before.isascii() and before.isdecimal() and len(before) < 19 else None
+    with site.store.read() as conn:
+        page = journal_rows.search(conn, query, before=number, limit=_PAGE)
+    return site.render(
+        visit,
+        "journal.html",
+        page=page,
+        kinds=list(Kind),
+        asked={name: visit.asked(name) for name in ("person", "actor", "verb", "kind", "since", "until")},
+        follow=bool(visit.asked("follow")) and number is None,
+        first=number is None,
+    )
+
+
+def _query(site: Site, visit: Visit) -> JournalQuery:
+    person, kind = visit.asked("person"), visit.asked("kind")
+    user = None
+    if person:
+        directory = site.parts.directory
+        user = directory.find(user_name_key=identity_key(person)) or directory.get(person)
+        if user is None:
+            raise NotFound(f"No account has the userName or the id {person}.")
+    return JournalQuery(
+        directory_id=user.id if user else None,
+        actor=visit.asked("actor"),
+        verb=visit.asked("verb"),
+        kind=Kind(kind) if kind in set(Kind) else None,
+        since=_moment(visit.asked("since")),
+        until=_moment(visit.asked("until")),
+    )
+
+
+def _moment(text: str) -> datetime | None:
+    """As a browser's field gives it; in UTC. What is none says nothing."""
+    try:
+        return datetime.fromisoformat(text).replace(tzinfo=UTC) if text else None
+    except ValueError:
+        return None
+
+
+def _all(site: Site, query: JournalQuery) -> Iterator[dict[str, Any]]:
+    before: int | None = None
+    while True:
+        with site.store.read() as conn:
+            page = journal_rows.search(conn, query, before=before, limit=_AT_ONCE)
+        yield from ({name: getattr(row, name) for name in _COLUMNS} for row in page.rows)
+        if page.older is None:
+            return
+        before = page.older

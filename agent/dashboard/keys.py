@@ -1,0 +1,89 @@
+"""The page of API keys: made and shown once, rolled with a grace period, revoked."""
+
+from datetime import timedelta
+
+from starlette.responses import Response
+from starlette.routing import Route
+
+from agent.dashboard.site import Listing, Site, Visit
+from agent.model.errors import UsageError
+from agent.settings.values import parse_duration
+from agent.store import keys
+from agent.store.keys import ApiKey, Scope
+from agent.store.sessions import DashboardRole
+
+_COLUMNS = ("id", "name", "key", "scope", "state", "created", "created_by", "expires", "last_used")
+
+
+def routes(site: Site) -> list[Route]:
+    acts = (("/keys/create", create), ("/keys/roll", roll), ("/keys/revoke", revoke))
+    return [
+        *site.page("/keys", all_keys, lists=True),
+        *(route for path, act in acts for route in site.act(path, act, role=DashboardRole.ADMIN)),
+    ]
+
+
+def all_keys(site: Site, visit: Visit) -> Response:
+    with site.store.read() as conn:
+        found = keys.list_all(conn)
+    if visit.format != "html":
+        rows = (_row(key, visit) for key in found)
+        return site.listing(visit, Listing(name="keys", columns=_COLUMNS, rows=rows))
+    found.sort(key=lambda key: (not key.valid(visit.now), key.name, -key.id))
+    return site.render(
+        visit, "keys.html", keys=found, scopes=list(Scope), last_end=keys.last_end(found), done=visit.asked("done")
+    )
+
+
+def _row(key: ApiKey, visit: Visit) -> dict[str, object]:
+    said = {"key": key.shown, "state": key.state(visit.now), "scope": key.scope.value}
+    return {name: said[name] if name in said else getattr(key, name) for name in _COLUMNS}
+
+
+def create(site: Site, visit: Visit) -> Response:
+    name, scope = visit.said("name"), visit.said("scope")
+    if not name:
+        raise UsageError("A key needs a name, such as okta. Nothing was made.")
+    lasts = _duration(visit, "lasts")
+    by, expires = visit.by(), visit.now + lasts if lasts else None
+    kind = Scope(scope) if scope in set(Scope) else Scope.SCIM
+    made = site.store.write(lambda conn: keys.create(conn, by, name=name, scope=kind, expires=expires))
+    return _shown(site, visit, made)
+
+
+def roll(site: Site, visit: Visit) -> Response:
+    name, grace = visit.said("name"), _duration(visit, "grace") or timedelta(0)
+    by = visit.by()
+    made = site.store.write(lambda conn: keys.roll(conn, by, name=name, grace=grace))
+    return _shown(site, visit, made)
+
+
+def _shown(site: Site, visit: Visit, made: tuple[ApiKey, str]) -> Response:
+    """In the answer itself: the secret is kept nowhere, so no other page can show it."""
+    key, secret = made
+    return site.render(visit, "key_made.html", key=key, secret=secret, receiver=site.receiver)
+
+
+def revoke(site: Site, visit: Visit) -> Response:
+    """Of the last key that Okta can push with the name has to be typed."""
+    name, number = visit.said("name"), visit.chosen("id")
+    by, meant = visit.by(), visit.said("typed") == name
+    try:
+        site.store.write(
+            lambda conn: keys.revoke(conn, by, name=name, key_id=number[0] if number else None, last_too=meant)
+        )
+    except keys.LastKey:
+        why = (
+            f"{name} is the last key that Okta can push with: every push would fail and become a task in Okta. Nothing was "
+            "changed. Roll it instead, or type its name to revoke it all the same."
+        )
+        raise UsageError(why) from None
+    return site.go("/keys", done="revoked")
+
+
+def _duration(visit: Visit, field: str) -> timedelta | None:
+    text = visit.said(field)
+    try:
+        return parse_duration(text) if text else None
+    except ValueError as error:
+        raise UsageError(f"{error}. Nothing was done.") from None
