@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -169,12 +170,16 @@ def stopped_between_transactions(pid: int, case: Case) -> None:
 
 
 def at_rest(pid: int) -> bool:
-    """Whether each thread of a process has stopped: the signal reaches one that runs later than `kill` returns."""
-    states = [
-        task.joinpath("stat").read_text().rpartition(")")[2].split()[0] for task in Path(f"/proc/{pid}/task").iterdir()
-    ]
-    assert "Z" not in states, "it ended before it could be frozen"
-    return set(states) <= {"T", "t"}
+    """Whether each thread of a process has stopped: the signal reaches one that runs later than `kill` returns.
+
+    A thread that ends just now is gone between two looks, or a zombie for a moment; only the process itself stays one.
+    """
+    states = {}
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        with suppress(FileNotFoundError, ProcessLookupError):
+            states[task.name] = task.joinpath("stat").read_text().rpartition(")")[2].split()[0]
+    assert states.get(str(pid)) != "Z", "it ended before it could be frozen"
+    return set(states.values()) <= {"T", "t"}
 
 
 def amid_a_transaction(store: Store) -> bool:
