@@ -9,7 +9,7 @@ I5   one account for each userName key and each externalId
 I6   the journal has one row for each write, and its chain is whole
 I7   another run finds nothing to do
 I8   nothing that was printed or stored holds a secret
-I9   an inactive person has no live session: there is no table of sessions that could have one
+I9   an inactive person has no live session: accounts have none (those of the dashboard are operators', by Okta's own sign-in)
 I10  the guard's windows have every deactivation, and its counters tell the truth
 ==== ============================================================================================================
 """
@@ -52,7 +52,7 @@ def check(store: Store, acknowledged: Iterable[Acknowledged] = ()) -> None:
         assert twice == [], "an action was carried out twice"
         _owner(conn, rows)
         _windows(conn, rows)
-    assert "sessions" not in metadata.tables, "I9: check that no inactive person has one"
+    assert not [fk for fk in metadata.tables["sessions"].foreign_keys if fk.column.table is users], "I9"
 
 
 def still_there(store: Store, acknowledged: Iterable[Acknowledged]) -> None:
