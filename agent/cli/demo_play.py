@@ -14,6 +14,7 @@ from agent.model.codes import Source
 from agent.model.users import DirectoryUser, Role
 from agent.runs.frame import RunReport
 from agent.runs.stored_plans import PlanDecision
+from agent.store.journal import Signature
 from agent.store.runs import Asker
 
 _CREATED, _LEFT, _CHANGED = 4, 5, 6
@@ -139,9 +140,8 @@ def _repair(stage: Stage, say: Narrator) -> None:
     say(f"Run {report.run_id}: {report.outcome}. {render.clean(stored.plan.held_detail)}")
     count = render.bounded(stored.plan)
     say.command(f"plans approve {stored.id} --checksum {stored.checksum[:12]}… --count {count}")
-    done = stage.reconciler.apply_plan(
-        stored.id, stored.checksum, PlanDecision(approve=True, count=count), actor="operator demo"
-    )
+    by = Signature(actor="operator demo", source="cli", at=datetime.now(UTC))
+    done = stage.reconciler.apply_plan(stored.id, stored.checksum, PlanDecision(approve=True, count=count), by=by)
     say(f"Run {done.run_id}: {done.outcome} ({render.counted(done.counts)})")
     expect(done.exit_code == 0, f"the apply ended with {done.outcome}: {done.detail}")
 

@@ -185,8 +185,7 @@ def _fresh(invocation: Invocation, store: "Store", logins: Sequence[str], code: 
     chosen = _chosen(store, logins, code)
     try:
         with open_agent(invocation.settings) as agent:
-            report = agent.need_reconciler().run(apply=False, users=[h.okta_id or h.person for h in chosen], wait=0)
-        note = "" if report.plan is not None or report.exit_code == 0 else report.detail
+            note = agent.need_reconciler().look_again(chosen)
     except AgentError as error:
         note = error.detail
     if note:

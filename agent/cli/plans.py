@@ -13,7 +13,6 @@ from agent.cli.command import (
     csv_option,
     group,
     limit_option,
-    operator,
     required_reason,
     signature,
 )
@@ -120,7 +119,7 @@ def _carry_out(invocation: Invocation, plan_id: int, checksum: str, decision: "P
     with open_agent(invocation.settings) as agent:
         reconciler = agent.need_reconciler()
         with TerminalProgress() as progress, asked_to_stop(agent.ask_to_stop):
-            report = reconciler.apply_plan(plan_id, checksum, decision, actor=operator(), progress=progress)
+            report = reconciler.apply_plan(plan_id, checksum, decision, by=signature(), progress=progress)
         return answer_run(invocation, report, dry=False, detailed=True)
 
 

@@ -1,6 +1,8 @@
 """The admin port: pages behind a sign-in, and metrics and health without one."""
 
 import hashlib
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any
 
@@ -8,6 +10,7 @@ import structlog
 from prometheus_client import REGISTRY as PROCESS
 from prometheus_client import CollectorRegistry, generate_latest
 from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
@@ -15,7 +18,7 @@ from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from agent.dashboard import check, failures, imports, journal, overview, people, runs, status
+from agent.dashboard import check, failures, holds, imports, journal, overview, people, plans, runs, status
 from agent.dashboard import keys as keys_page
 from agent.dashboard import settings as settings_page
 from agent.dashboard.import_desk import ImportDesk
@@ -39,10 +42,18 @@ def build(parts: Parts, receiver: str, daemon: Daemon, collectors: tuple[Any, ..
         Route("/healthz", admin.alive),
         Route("/readyz", admin.ready),
     ]
+    site = Site(parts, receiver)
     desk = ImportDesk(lambda: parts.importer() if parts.reconciler else None, lambda: datetime.now(UTC))
     if parts.settings.dashboard.enabled:
-        routes += _pages(Site(parts, receiver), daemon, desk)
-    return Starlette(routes=routes, middleware=[Middleware(WithHeaders)], lifespan=desk.lifespan)
+        routes += _pages(site, daemon, desk)
+
+    @asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        async with desk.lifespan(app):
+            yield
+        await run_in_threadpool(site.desk.close)
+
+    return Starlette(routes=routes, middleware=[Middleware(WithHeaders)], lifespan=lifespan)
 
 
 def _pages(site: Site, daemon: Daemon, desk: ImportDesk) -> list[BaseRoute]:
@@ -51,6 +62,8 @@ def _pages(site: Site, daemon: Daemon, desk: ImportDesk) -> list[BaseRoute]:
         *SignIns(site).routes(),
         *overview.routes(site),
         *runs.routes(site),
+        *plans.routes(site),
+        *holds.routes(site),
         *people.routes(site),
         *failures.routes(site),
         *imports.routes(site, desk),

@@ -37,6 +37,7 @@ def routes(site: Site) -> list[Route]:
     return [
         *site.page("/", overview),
         *site.page("/help", lambda site, visit: site.render(visit, "help.html")),
+        *site.page("/work/{number:int}", work),
         *site.act("/pause", pause),
         *site.act("/resume", resume),
     ]
@@ -57,6 +58,12 @@ def overview(site: Site, visit: Visit) -> Response:
         receiver=site.receiver,
         place=site.store.place,
     )
+
+
+def work(site: Site, visit: Visit) -> Response:
+    """What a form has begun, live until it ends."""
+    found = site.desk.find(visit.number("number"))
+    return site.render(visit, "work_now.html" if visit.partial else "work.html", work=found, ended=found.ended)
 
 
 def drift_chip(found: StatusPage) -> Markup:

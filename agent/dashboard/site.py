@@ -24,6 +24,7 @@ from starlette.routing import Route
 
 from agent import __version__
 from agent.dashboard import words
+from agent.dashboard.desk import Desk
 from agent.dashboard.metrics import OktaBudget
 from agent.dashboard.roles import role_of
 from agent.directory.port import Directory
@@ -139,10 +140,10 @@ class Listing(Struct, frozen=True, kw_only=True):
 
 
 class Site:
-    """One for each process; has no state of its own."""
+    """One for each process. ``desk`` is its only state: what was begun and takes longer than a request."""
 
     def __init__(self, parts: Parts, receiver: str) -> None:
-        self.parts, self._receiver = parts, receiver
+        self.parts, self._receiver, self.desk = parts, receiver, Desk()
         self._templates = jinja2.Environment(
             loader=jinja2.PackageLoader("agent.dashboard"),
             autoescape=True,
@@ -152,7 +153,7 @@ class Site:
         )
         self._templates.filters.update(words.FILTERS)
         self._templates.globals.update(
-            version=__version__, static=static, token=_token_field, query=_query, pages=PAGES
+            version=__version__, static=static, token=_token_field, query=_query, navigation=PAGES
         )
 
     @property

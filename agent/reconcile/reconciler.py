@@ -62,6 +62,8 @@ class Judged(Struct, frozen=True, kw_only=True):
     moved: tuple[int, ...] = ()
     #: Something in the stored plan waits that was not asked for.
     passed_over: bool = False
+    #: Who has let it go.
+    by: Signature | None = None
 
     @property
     def held(self) -> bool:
@@ -161,7 +163,7 @@ class Reconciler:
         checksum: str,
         decision: PlanDecision = stored_plans.APPLY,
         *,
-        actor: str = "agent",
+        by: Signature | None = None,
         wait: float = 60,
         progress: Progress | None = None,
     ) -> RunReport:
@@ -177,10 +179,11 @@ class Reconciler:
 
         def work(run: CurrentRun) -> RunReport:
             usable()  # it may have been applied while this one waited for the lease
-            return self._act(run, self._rejudged(self._propose(run, who, grant), stored, picked))
+            judged = self._rejudged(self._propose(run, who, grant), stored, picked)
+            return self._act(run, replace(judged, by=by))
 
-        by = Asker(trigger="approve" if decision.approve else "plan", actor=actor)
-        return self._frame.run(_request(who, by, apply=True), work, progress=progress, wait=wait)
+        asker = Asker(trigger=APPROVE if decision.approve else "plan", actor=by.actor if by else "agent")
+        return self._frame.run(_request(who, asker, apply=True), work, progress=progress, wait=wait)
 
     def approve_holds(
         self, chosen: Sequence[Hold], by: Signature, *, wait: float = 60, progress: Progress | None = None
@@ -206,6 +209,14 @@ class Reconciler:
 
         asker = Asker(trigger=APPROVE, actor=by.actor)
         return self._frame.run(_request(who, asker, apply=True), work, progress=progress, wait=wait)
+
+    def look_again(self, chosen: Sequence[Hold]) -> str:
+        """Both sides of these people, before a person says no or takes a decision back: what isn't wanted any more is closed.
+
+        Answers why that was not found out; "" where it was.
+        """
+        report = self.run(apply=False, users=[hold.okta_id or hold.person for hold in chosen], wait=0)
+        return "" if report.plan is not None or report.exit_code == 0 else report.detail
 
     def explain(self, login: str) -> Explanation:
         """One person step by step, from both sides to what would happen now. Stores and changes nothing."""
@@ -372,7 +383,8 @@ class Reconciler:
         decision, approve = (APPROVE, judged.let_go) if approved else ("apply", None)
         plans.decide(conn, judged.stored.id, actor=run.request.actor, decision=decision, now=now, approve=approve)
         if approved:
-            by = Signature(actor=run.request.actor, source="cli", at=now, reason=f"plan {judged.stored.id} approved")
+            source = judged.by.source if judged.by else "cli"
+            by = Signature(actor=run.request.actor, source=source, at=now, reason=f"plan {judged.stored.id} approved")
             until = now + self.settings.guard.plan_expiry
             brakes.approve_plan(conn, by, judged.stored, judged.let_go or (), until, judged.proposal.grant.count)
         why = "it has moved since the plan was made"

@@ -84,6 +84,68 @@ def open_holds(
     return _read(conn, and_(*wanted))
 
 
+class HoldFilter(Struct, frozen=True, kw_only=True):
+    """Which open holds somebody wants to see; what is None or "" is not asked for."""
+
+    code: HeldCode | None = None
+    kind: ChangeKind | None = None
+    decision: Decision | None = None
+    #: A part of the login.
+    login: str = ""
+    #: Those that wait since before then.
+    older_than: datetime | None = None
+    ids: tuple[int, ...] | None = None
+
+
+def matching(conn: Connection, wanted: HoldFilter, limit: int, *, offset: int = 0) -> list[Hold]:
+    """Open ones, oldest first."""
+    found = select(*_columns).where(*_rules(wanted)).order_by(table.c.since, table.c.id)
+    return [_made(row._asdict()) for row in conn.execute(found.offset(offset).limit(limit))]
+
+
+def count(conn: Connection, wanted: HoldFilter) -> int:
+    return conn.execute(select(func.count()).where(*_rules(wanted))).scalar_one()
+
+
+def _rules(wanted: HoldFilter) -> list[ColumnElement[bool]]:
+    rules: list[ColumnElement[bool]] = [_open]
+    if wanted.code is not None:
+        rules.append(table.c.code == wanted.code.value)
+    if wanted.kind is not None:
+        rules.append(table.c.kind == wanted.kind.value)
+    if wanted.decision is not None:
+        rules.append(table.c.decision == wanted.decision.value)
+    if wanted.login:
+        rules.append(func.lower(table.c.login).contains(wanted.login.lower(), autoescape=True))
+    if wanted.older_than is not None:
+        rules.append(table.c.since < wanted.older_than)
+    if wanted.ids is not None:
+        rules.append(table.c.id.in_(wanted.ids))
+    return rules
+
+
+class HoldGroup(Struct, frozen=True, kw_only=True):
+    """Open holds that wait for one reason, or were decided in one way."""
+
+    code: HeldCode
+    decision: Decision
+    number: int
+    #: Since when the oldest waits.
+    since: datetime
+
+
+def groups(conn: Connection) -> list[HoldGroup]:
+    """All open ones, by code and decision, that first which waits longest."""
+    c = table.c
+    since = func.min(c.since, type_=c.since.type).label("since")
+    found = select(c.code, c.decision, func.count().label("number"), since).where(_open)
+    rows = conn.execute(found.group_by(c.code, c.decision).order_by(since))
+    return [
+        HoldGroup(code=HeldCode(row.code), decision=Decision(row.decision), number=row.number, since=row.since)
+        for row in rows
+    ]
+
+
 def _named(people: Collection[str]) -> ColumnElement[bool]:
     """By directory id, Okta id or login, in whatever case it is written."""
     keys, c = [identity_key(name) for name in people], table.c

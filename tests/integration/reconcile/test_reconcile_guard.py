@@ -12,6 +12,7 @@ from agent.runs.stored_plans import PlanDecision
 from agent.store import account, holds, plans, seal, windows
 from agent.store.engine import Store
 from agent.store.holds import Reason
+from agent.store.journal import Signature
 from support.world import World
 
 Make = Callable[..., World]
@@ -100,9 +101,10 @@ def journalled(w: World, verb: str) -> list[dict]:
 def test_an_approval_is_journalled_with_who_which_actions_and_its_count(make_world: Make) -> None:
     w = make_world(users=4)
     plan = w.reconcile(apply=False).plan
-    w.reconciler.apply_plan(plan.id, plan.checksum, PlanDecision(approve=True, count=4), actor="operator ann@host")
+    by = Signature(actor="ann@example.com", source="dashboard", at=w.now())
+    w.reconciler.apply_plan(plan.id, plan.checksum, PlanDecision(approve=True, count=4), by=by)
     [entry] = journalled(w, "plan approve")
-    assert (entry["actor"], entry["plan_id"]) == ("operator ann@host", plan.id)
+    assert (entry["actor"], entry["source"], entry["plan_id"]) == ("ann@example.com", "dashboard", plan.id)
     assert (entry["before"]["actions"], entry["before"]["count"]) == ([1, 2, 3, 4], 4)
 
 

@@ -1,0 +1,183 @@
+"""The register of holds: what waits for a person, by code, and a yes or no to one, some, or all that fit a filter."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from starlette.responses import Response
+from starlette.routing import Route
+
+from agent.dashboard.desk import Ended
+from agent.dashboard.plans import need_reconciler
+from agent.dashboard.site import Listing, Site, Visit
+from agent.model.codes import HeldCode
+from agent.model.errors import AgentError, NotFound, UsageError
+from agent.model.holds import ChangeKind, Decision, Hold, releasable, way_out
+from agent.runs.frame import Progress
+from agent.runs.wording import fields
+from agent.settings.values import parse_duration
+from agent.store import brakes
+from agent.store import holds as register
+from agent.store.engine import Connection
+from agent.store.holds import HoldFilter
+
+_PAGE = 100
+_CHUNK = 2000
+#: Decided at once, at most: each of them is read on both sides first.
+_MOST = 5000
+_ASKED = ("code", "kind", "decision", "login", "older")
+_FIELDS = tuple(name for name in Hold.__struct_fields__ if name != "wish")
+
+
+def routes(site: Site) -> list[Route]:
+    return [
+        *site.page("/holds", list_holds, lists=True),
+        *site.page("/holds/{hold_id:int}", show_hold),
+        *site.act("/holds/decide", decide),
+    ]
+
+
+def list_holds(site: Site, visit: Visit) -> Response:
+    asked = visit.filters(*_ASKED)
+    wanted = _filter(visit, asked)
+    if visit.format != "html":
+        return site.listing(visit, Listing(name="holds", columns=_FIELDS, rows=_all(site, wanted)))
+    page = visit.asked("page")
+    number = int(page) if page.isdecimal() and 0 < len(page) < 6 else 1
+    with site.store.read() as conn:
+        count, groups = register.count(conn, wanted), register.groups(conn)
+        found = register.matching(conn, wanted, _PAGE, offset=_PAGE * (max(number, 1) - 1))
+    return site.render(
+        visit,
+        "holds.html",
+        holds=[(hold, way_out(hold), releasable(hold.code)) for hold in found],
+        count=count,
+        groups=groups,
+        asked=asked,
+        page=number,
+        pages=-(-count // _PAGE),
+        kinds=list(ChangeKind),
+        decisions=list(Decision),
+    )
+
+
+def _filter(visit: Visit, asked: Mapping[str, str]) -> HoldFilter:
+    older = None
+    if asked["older"]:
+        try:
+            older = visit.now - parse_duration(asked["older"])
+        except ValueError as exc:
+            raise UsageError(f"{asked['older']}: {exc}") from None
+    return HoldFilter(
+        code=HeldCode(asked["code"]) if asked["code"] in set(HeldCode) else None,
+        kind=ChangeKind(asked["kind"]) if asked["kind"] in set(ChangeKind) else None,
+        decision=Decision(asked["decision"]) if asked["decision"] in set(Decision) else None,
+        login=asked["login"],
+        older_than=older,
+    )
+
+
+def _all(site: Site, wanted: HoldFilter) -> Iterator[Mapping[str, Any]]:
+    offset = 0
+    while True:
+        with site.store.read() as conn:
+            found = register.matching(conn, wanted, _CHUNK, offset=offset)
+        yield from (fields(hold, *_FIELDS) for hold in found)
+        if len(found) < _CHUNK:
+            return
+        offset += _CHUNK
+
+
+def show_hold(site: Site, visit: Visit) -> Response:
+    with site.store.read() as conn:
+        hold = register.one(conn, visit.number("hold_id"))
+        others = [one for one in register.history(conn, [hold.person]) if one.id != hold.id]
+    return site.render(
+        visit, "hold.html", hold=hold, others=others, way=way_out(hold), releasable=releasable(hold.code)
+    )
+
+
+def decide(site: Site, visit: Visit) -> Response:
+    """The same as ``holds approve``, ``reject`` and ``lift``: both sides of these people are read again first."""
+    what, reason = visit.said("what"), visit.said("reason")
+    deeds = {"approve": _approve, "reject": _reject, "lift": _lift}
+    if what not in deeds:
+        raise UsageError("Approve, reject or lift. Nothing was changed.")
+    if what == "reject" and not reason:
+        raise UsageError("Say why; it is kept in the journal. Nothing was changed.")
+    wanted = _wanted(visit)
+    chosen = _chosen(site, wanted)
+    need_typed(visit, chosen, what)
+
+    def job(progress: Progress) -> Ended:
+        return deeds[what](site, visit, chosen, progress)
+
+    people = f"{len(chosen):,} {'hold' if len(chosen) == 1 else 'holds'}"
+    work = site.desk.begin(f"{what.capitalize()} {people}", "/holds", job)
+    return site.go(f"/work/{work.number}")
+
+
+def _wanted(visit: Visit) -> HoldFilter:
+    """The ticked ones, or all that fit the filter that the page had."""
+    if visit.said("which") == "all":
+        return _filter(visit, {name: visit.said(f"f_{name}") for name in _ASKED})
+    ids = visit.chosen("hold")
+    if not ids:
+        raise UsageError("Nobody is ticked. Nothing was changed.")
+    return HoldFilter(ids=tuple(ids))
+
+
+def _chosen(site: Site, wanted: HoldFilter) -> list[Hold]:
+    with site.store.read() as conn:
+        found = register.matching(conn, wanted, _MOST + 1)
+    if not found:
+        raise NotFound("None of these is open any more. Nothing was changed.")
+    if len(found) > _MOST:
+        raise UsageError(f"More than {_MOST:,} at once; narrow the filter. Nothing was changed.")
+    return found
+
+
+def need_typed(visit: Visit, chosen: Sequence[Hold], what: str) -> None:
+    """Whoever lets deactivations go types how many they are."""
+    leavers, typed = sum(hold.kind is ChangeKind.DEACTIVATE for hold in chosen), visit.said("count")
+    if what == "approve" and leavers and typed != str(leavers):
+        said = f"you typed {typed}" if typed else "you typed no number"
+        raise UsageError(f"What you approve makes {leavers:,} deactivations, and {said}. Nothing was changed.")
+
+
+def _approve(site: Site, visit: Visit, chosen: Sequence[Hold], progress: Progress) -> Ended:
+    by = visit.by(visit.said("reason"))
+    return Ended(report=need_reconciler(site).approve_holds(chosen, by, progress=progress))
+
+
+def _reject(site: Site, visit: Visit, chosen: Sequence[Hold], progress: Progress) -> Ended:
+    note, fresh = _looked_again(site, chosen, progress)
+    by = visit.by(visit.said("reason"))
+    rejected = site.store.write(lambda conn: brakes.reject_holds(conn, by, fresh))
+    return Ended(said=_done("rejected", len(rejected), len(chosen), note))
+
+
+def _lift(site: Site, visit: Visit, chosen: Sequence[Hold], progress: Progress) -> Ended:
+    note, fresh = _looked_again(site, chosen, progress)
+
+    def work(conn: Connection) -> None:
+        brakes.lift_holds(conn, visit.by(visit.said("reason")), fresh)
+
+    site.store.write(work)
+    return Ended(said=_done("lifted", len(fresh), len(chosen), note))
+
+
+def _done(word: str, number: int, of: int, note: str) -> str:
+    over = f"; {of - number:,} were over before" if number < of else ""
+    return f"{number:,} {word}{over}.{f' Okta was not asked again: {note}' if note else ''}"
+
+
+def _looked_again(site: Site, chosen: Sequence[Hold], progress: Progress) -> tuple[str, list[Hold]]:
+    """What is still open of them after a new look at both sides; without Okta as they are, and why it wasn't asked."""
+    progress.step("reading both sides again")
+    try:
+        note = need_reconciler(site).look_again(chosen)
+    except AgentError as error:
+        note = error.detail
+    with site.store.read() as conn:
+        fresh = register.matching(conn, HoldFilter(ids=tuple(hold.id for hold in chosen)), _MOST)
+    return note, fresh

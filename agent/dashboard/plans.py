@@ -1,0 +1,183 @@
+"""Plan review: what is planned, deactivations first, and a person's yes or no to all or some of it."""
+
+import itertools
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from starlette.responses import Response
+from starlette.routing import Route
+
+from agent.dashboard.desk import Ended
+from agent.dashboard.site import Listing, Site, Visit
+from agent.model.codes import ActionKind, ActionState, PlanStatus
+from agent.model.errors import NotFound, UsageError
+from agent.model.guard import NEED_COUNT
+from agent.model.plan import Action
+from agent.reconcile.reconciler import Reconciler
+from agent.runs import stored_plans
+from agent.runs.frame import Progress
+from agent.runs.stored_plans import PlanDecision, PlanKind
+from agent.runs.wording import OPEN, action_json, is_bounded, plan_json, sentence
+from agent.store import brakes, overview, plans
+from agent.store.overview import Header
+from agent.store.plans import ActionFilter, StoredPlan
+
+_PAGE = 50
+#: Actions on one page of a plan.
+_ACTIONS = 200
+_CHUNK = 2000
+_FIELDS = ("id", "run_id", "kind", "status", "held", "actions", "deactivations", "population", "created", "expires")
+_ACTION = (
+    *("n", "kind", "state", "held", "held_detail", "login", "directory_id", "okta_id", "rule", "proof", "error"),
+    "changes",
+)
+_SHOWS = {"waits": (PlanStatus.READY, PlanStatus.HELD), "all": ()}
+
+
+def routes(site: Site) -> list[Route]:
+    return [
+        *site.page("/plans", list_plans, lists=True),
+        *site.page("/plans/{plan_id:int}", show_plan, lists=True),
+        *site.act("/plans/{plan_id:int}/approve", approve),
+        *site.act("/plans/{plan_id:int}/reject", reject),
+    ]
+
+
+def list_plans(site: Site, visit: Visit) -> Response:
+    asked = visit.filters("show")
+    statuses, before = _SHOWS.get(asked["show"] or "all", ()), visit.asked("before")
+    older_than = int(before) if before.isdecimal() and len(before) < 10 else None
+    with site.store.read() as conn:
+        found = overview.headers(conn, statuses=statuses, before=older_than, limit=_PAGE + 1)
+    if visit.format != "html":
+        return site.listing(visit, Listing(name="plans", columns=_FIELDS, rows=_all(site, statuses)))
+    older = found[_PAGE - 1].id if len(found) > _PAGE else None
+    return site.render(visit, "plans.html", plans=found[:_PAGE], older=older, asked=asked, shows=list(_SHOWS))
+
+
+def _all(site: Site, statuses: tuple[PlanStatus, ...]) -> Iterator[Mapping[str, Any]]:
+    before = None
+    while True:
+        with site.store.read() as conn:
+            found = overview.headers(conn, statuses=statuses, before=before, limit=_CHUNK)
+        yield from ({name: getattr(plan, name) for name in _FIELDS} for plan in found)
+        if len(found) < _CHUNK:
+            return
+        before = found[-1].id
+
+
+def _header(site: Site, plan_id: int) -> tuple[Header, list[plans.Tally]]:
+    with site.store.read() as conn:
+        found = overview.headers(conn, ids=(plan_id,))
+        if not found:
+            raise NotFound(f"There is no plan {plan_id} that wants anything.")
+        return found[0], plans.tally(conn, plan_id)
+
+
+def show_plan(site: Site, visit: Visit) -> Response:
+    plan_id = visit.number("plan_id")
+    if visit.format == "json":
+        with site.store.read() as conn:
+            return site.json("plan", {"plan": plan_json(stored_plans.existing(conn, plan_id))})
+    plan, tallies = _header(site, plan_id)
+    if visit.format == "csv":
+        return site.listing(visit, Listing(name=f"plan-{plan_id}", columns=_ACTION, rows=_actions(site, plan_id)))
+    asked = visit.filters("kind", "state", "login", "page")
+    wanted = ActionFilter(
+        kind=_one(ActionKind, asked["kind"]), state=_one(ActionState, asked["state"]), login=asked["login"]
+    )
+    page = int(asked["page"]) if asked["page"].isdecimal() and 0 < len(asked["page"]) < 6 else 1
+    with site.store.read() as conn:
+        fits, found = plans.page_of(conn, plan_id, wanted, offset=_ACTIONS * (max(page, 1) - 1), limit=_ACTIONS)
+    kinds, states = Counter[ActionKind](), Counter[ActionState]()
+    for one in tallies:
+        kinds[one.kind] += one.count
+        states[one.state] += one.count
+    undecided = [one for one in tallies if one.state in (ActionState.PENDING, ActionState.HELD)]
+    held = Counter({one.held: one.count for one in undecided if one.held is not None})
+    open_ = plan.status in OPEN and plan.expires > visit.now
+    return site.render(
+        visit,
+        "plan.html",
+        plan=plan,
+        sentence=sentence(kinds, plan.population, site.settings.guard),
+        kinds=kinds,
+        states=states,
+        held=held,
+        actions=found,
+        fits=fits,
+        page=page,
+        pages=-(-fits // _ACTIONS),
+        asked=asked,
+        open=open_ and plan.kind == PlanKind.RECONCILE,
+        rejectable=open_,
+        whole_count=plan.held in NEED_COUNT,
+        leavers=sum(one.count for one in undecided if one.kind is ActionKind.DEACTIVATE),
+        undecided=sum(one.count for one in undecided),
+        bounded=sum(one.count for one in undecided if is_bounded(one.kind)),
+    )
+
+
+def _one(kind: Any, text: str) -> Any:
+    return kind(text) if text in set(kind) else None
+
+
+def _actions(site: Site, plan_id: int) -> Iterator[Mapping[str, Any]]:
+    for start in itertools.count(0, _CHUNK):
+        with site.store.read() as conn:
+            _, found = plans.page_of(conn, plan_id, ActionFilter(), offset=start, limit=_CHUNK)
+        yield from map(action_json, found)
+        if len(found) < _CHUNK:
+            return
+
+
+def approve(site: Site, visit: Visit) -> Response:
+    """The same as ``plans approve``: read again, plan again, do what both want."""
+    plan_id, checksum = visit.number("plan_id"), visit.said("checksum")
+    reconciler, by = need_reconciler(site), visit.by()
+    whole = visit.said("which") == "all"
+    only = None if whole else frozenset(visit.chosen("action"))
+    if only is not None and not only:
+        raise UsageError("No action is ticked. Nothing was changed.")
+    stored = stored_plans.usable(site.store, plan_id, PlanKind.RECONCILE, visit.now, checksum)
+    decision = PlanDecision(approve=True, only=only)
+    count = typed_count(stored, stored_plans.picked(stored, decision), visit.said("count"))
+    if stored.plan.held in NEED_COUNT:
+        decision = PlanDecision(approve=True, only=only, count=count)
+
+    def job(progress: Progress) -> Ended:
+        return Ended(report=reconciler.apply_plan(plan_id, checksum, decision, by=by, progress=progress))
+
+    work = site.desk.begin(f"Plan {plan_id}: approve {'all' if whole else len(only or ())}", f"/plans/{plan_id}", job)
+    return site.go(f"/work/{work.number}")
+
+
+def typed_count(stored: StoredPlan, picked: list[Action], typed: str) -> int | None:
+    """The number that a person typed, where one is asked for; it has to be the right one."""
+    if stored.plan.held in NEED_COUNT:
+        wanted, what = sum(is_bounded(a.kind) for a in picked), "links, creates, reactivations and deactivations"
+    else:
+        wanted, what = sum(a.kind is ActionKind.DEACTIVATE for a in picked), "deactivations"
+    if not wanted and not typed:
+        return None
+    if not typed.isdecimal() or len(typed) > 9 or int(typed) != wanted:
+        said = f"you typed {typed}" if typed else "you typed no number"
+        raise UsageError(f"What you approve makes {wanted:,} {what}, and {said}. Nothing was changed.")
+    return wanted
+
+
+def need_reconciler(site: Site) -> Reconciler:
+    found = site.parts.reconciler
+    if found is None:
+        raise UsageError("This agent knows no Okta: [okta] is missing in its settings. Nothing was changed.")
+    return found
+
+
+def reject(site: Site, visit: Visit) -> Response:
+    """The same as ``plans reject``."""
+    plan_id, reason = visit.number("plan_id"), visit.said("reason")
+    if not reason:
+        raise UsageError("Say why; it is kept in the journal. Nothing was changed.")
+    site.store.write(lambda conn: brakes.reject_plan(conn, visit.by(reason), plan_id))
+    return site.go(f"/plans/{plan_id}")
