@@ -50,6 +50,16 @@
   }
   document.addEventListener("htmx:afterSwap", (event) => say(event.target.parentElement || document));
 
+  // A key is copied with one press; whoever has no clipboard here selects it.
+  document.addEventListener("click", (event) => {
+    const button = event.target.closest("[data-copy]");
+    if (!button) return;
+    const from = document.querySelector(button.dataset.copy), said = document.querySelector("[data-copied]");
+    const select = () => { window.getSelection().selectAllChildren(from); said.textContent = "Selected: copy it with the keyboard."; };
+    if (!navigator.clipboard) { select(); return; }
+    navigator.clipboard.writeText(from.textContent).then(() => { said.textContent = "Copied."; }, select);
+  });
+
   // One box for all boxes of its table.
   document.addEventListener("change", (event) => {
     const all = event.target.closest("[data-all]");
