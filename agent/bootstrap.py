@@ -178,3 +178,22 @@ def open_agent(
         agent = Agent(settings, store, okta, secrets)
         stack.callback(agent.close)
         yield agent
+
+
+@contextmanager
+def open_rehearsal(settings: Settings, changed: Settings) -> Iterator[Agent]:
+    """An agent with other settings on a copy of the database, which is thrown away. Okta and a remote OpsHelm are the real ones:
+    only look.
+    """
+    from agent.store.journal import Signature
+    from agent.store.rehearsal import copied
+
+    with ExitStack() as stack:
+        store = open_store(settings)
+        stack.callback(store.close)
+        copy = stack.enter_context(copied(store))
+        apply_mapping(changed, copy, Signature(actor="rehearsal", source="cli", at=clock()))
+        okta = stack.enter_context(open_okta(changed))
+        agent = Agent(changed, copy, okta)
+        stack.callback(agent.close)
+        yield agent

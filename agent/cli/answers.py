@@ -1,11 +1,13 @@
 """What a run or a plan says in the end: text, JSON, exit code. Decides nothing; the report has decided."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from agent.cli import render
 from agent.cli.command import Invocation
 from agent.model.codes import PlanStatus
 from agent.model.holds import releasable
+from agent.model.limits import Limits
 from agent.runs.frame import RunReport
 
 #: A longer plan is cut on a terminal; plans show has all of it.
@@ -25,6 +27,41 @@ def answer_run(invocation: Invocation, report: RunReport, *, dry: bool, detailed
     }
     invocation.answer("run", body, lambda: _text(invocation, report, dry=dry))
     return code
+
+
+def answer_rehearsal(
+    invocation: Invocation, report: RunReport, what_if: Sequence[str], limits: Limits, *, detailed: bool
+) -> int:
+    """What a run would plan with other settings. It has no number and no checksum: nobody can approve it."""
+    code = exit_code(report, dry=True, detailed=detailed)
+    actions = report.plan.plan.actions if report.plan else ()
+    body = {
+        "what_if": list(what_if),
+        "outcome": report.outcome,
+        "exit_code": code,
+        "counts": report.counts,
+        "detail": report.detail,
+        "actions": [render.action_json(action) for action in actions],
+        "findings": [render.finding_json(finding) for finding in report.findings],
+    }
+    invocation.answer("rehearsal", body, lambda: _rehearsal_text(report, what_if, limits))
+    return code
+
+
+def _rehearsal_text(report: RunReport, what_if: Sequence[str], limits: Limits) -> str:
+    parts = [f"With {', '.join(map(render.clean, what_if))}:"]
+    if report.plan is None or not report.plan.plan.actions:
+        parts.append(render.NO_CHANGES if report.plan else f"{report.outcome}: {render.clean(report.detail)}")
+    else:
+        plan = report.plan.plan
+        lines = [line for action in render.ordered(plan.actions)[:SHOWN] for line in render.action_lines(action)]
+        rest = len(plan.actions) - SHOWN
+        more = [f"… and {rest:,} more: --output json has all."] if rest > 0 else []
+        parts += ["\n".join([*lines, *more]), render.summary(plan, limits)]
+    if report.findings:
+        parts.append("Findings:\n" + render.findings_text(report.findings, shown=20))
+    parts.append("Only looked at: nothing was changed, and nothing of it can be approved.")
+    return "\n\n".join(parts)
 
 
 def run_json(report: RunReport, code: int) -> dict[str, Any]:

@@ -1,11 +1,16 @@
 """``reconcile``: one run, dry unless --apply."""
 
-from typing import TypedDict, Unpack
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, TypedDict, Unpack
 
 import click
 
 from agent.cli.command import SECONDS, Invocation, asked_to_stop, command, operator
 from agent.cli.progress import TerminalProgress
+
+if TYPE_CHECKING:
+    from agent.bootstrap import Agent
 
 
 class _Given(TypedDict):
@@ -13,6 +18,10 @@ class _Given(TypedDict):
     first_run: int | None
     allow_empty: int | None
     wait: float
+
+
+#: Sections in which another value can make another plan.
+_RULES = ("policy", "guard", "mapping", "reconcile", "receiver")
 
 
 @command(
@@ -23,6 +32,7 @@ class _Given(TypedDict):
         "opshelm-agent reconcile --user ann@example.com --apply",
         "opshelm-agent reconcile --apply --first-run 204  # the very first apply: pins org and app",
         "opshelm-agent reconcile --detailed-exitcode      # 3: drift, 4: something is held",
+        "opshelm-agent reconcile --what-if policy.suspended=deactivate --what-if mapping.costCenter=title",
     ],
 )
 @click.option("--apply", "apply_", is_flag=True, help="Carry out what passes the guard. Without it nothing is changed.")
@@ -34,23 +44,32 @@ class _Given(TypedDict):
     "--allow-empty", metavar="N", type=click.IntRange(0), help="Okta lists (nearly) nobody: up to N deactivations."
 )
 @click.option("--wait", metavar="S", type=SECONDS, default=60.0, show_default=True, help="For another agent's run.")
+@click.option(
+    "--what-if",
+    metavar="NAME=VALUE",
+    multiple=True,
+    help="Plan as if a setting of [policy], [guard], [mapping], [reconcile] or [receiver] were this; never applied. May be repeated.",
+)
 @click.option("--detailed-exitcode", is_flag=True, help="After a dry run: 3 for drift, 4 for holds.")
-def reconcile(invocation: Invocation, *, apply_: bool, detailed_exitcode: bool, **given: Unpack[_Given]) -> int:
+def reconcile(
+    invocation: Invocation, *, apply_: bool, what_if: tuple[str, ...], detailed_exitcode: bool, **given: Unpack[_Given]
+) -> int:
     """Compare OpsHelm with Okta; with --apply repair it.
 
     Shows the plan: what would be done, or what was done.
 
     Reads all assigned users of the Okta app, or those named by --user: a userName in OpsHelm, else an Okta login.
     """
-    from agent.bootstrap import open_agent
-    from agent.cli.answers import answer_run
+    from agent.cli.answers import answer_rehearsal, answer_run
     from agent.model.guard import typed
     from agent.store.runs import Asker
 
     grant = typed(first_run=given["first_run"], allow_empty=given["allow_empty"])
     if not apply_ and grant.lifted:
         raise click.UsageError("--first-run and --allow-empty go with --apply")
-    with open_agent(invocation.settings) as agent:
+    if what_if and apply_:
+        raise click.UsageError("--what-if only plans. To have it so: change the settings file, then reconcile")
+    with _opened(invocation, what_if) as agent:
         reconciler = agent.need_reconciler()
         with TerminalProgress() as progress, asked_to_stop(agent.ask_to_stop):
             report = reconciler.run(
@@ -61,4 +80,22 @@ def reconcile(invocation: Invocation, *, apply_: bool, detailed_exitcode: bool, 
                 wait=given["wait"],
                 progress=progress,
             )
+        if what_if:
+            return answer_rehearsal(invocation, report, what_if, agent.settings.guard, detailed=detailed_exitcode)
         return answer_run(invocation, report, dry=not apply_, detailed=detailed_exitcode)
+
+
+def _opened(invocation: Invocation, what_if: Sequence[str]) -> "AbstractContextManager[Agent]":
+    from agent.bootstrap import open_agent, open_rehearsal
+    from agent.settings import load
+
+    if not what_if:
+        return open_agent(invocation.settings)
+    changed: dict[str, dict[str, str]] = {}
+    for given in what_if:
+        name, equals, value = given.partition("=")
+        section, _, key = name.strip().partition(".")
+        if not equals or not key or section not in _RULES:
+            raise click.UsageError(f"--what-if {given}: no NAME=VALUE of {', '.join(f'[{one}]' for one in _RULES)}")
+        changed.setdefault(section, {})[key] = value.strip()
+    return open_rehearsal(invocation.settings, load(invocation.config, changed).settings)

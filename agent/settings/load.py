@@ -67,11 +67,15 @@ def find_file(given: str | os.PathLike[str] | None = None) -> Path | None:
     return next((path for path in map(Path, SEARCHED) if path.is_file()), None)
 
 
-def load(config: str | os.PathLike[str] | None = None) -> Loaded:
-    """Read, merge and check. Raises ConfigError with every problem found."""
+def load(config: str | os.PathLike[str] | None = None, what_if: Nested | None = None) -> Loaded:
+    """Read, merge and check. Raises ConfigError with every problem found. ``what_if`` is stronger than all of them."""
     file = find_file(config)
     lines: dict[Key, int] = {}
-    sources: list[tuple[str, Nested]] = [("environment", _environment()), ("secret", _secrets())]
+    sources: list[tuple[str, Nested]] = [
+        ("what if", what_if or {}),
+        ("environment", _environment()),
+        ("secret", _secrets()),
+    ]
     if file:
         text, values = _parse(file)
         lines = _lines(text)
