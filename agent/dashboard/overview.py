@@ -9,6 +9,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from agent.dashboard import status, words
+from agent.dashboard.activity import Activity
 from agent.dashboard.site import Site, Visit
 from agent.dashboard.status import StatusPage
 from agent.model.errors import UsageError
@@ -34,8 +35,9 @@ class Step(Struct, frozen=True, kw_only=True):
 
 
 def routes(site: Site) -> list[Route]:
+    counted = Activity()
     return [
-        *site.page("/", overview),
+        *site.page("/", lambda site, visit: overview(site, visit, counted)),
         *site.page("/help", lambda site, visit: site.render(visit, "help.html")),
         *site.page("/work/{number:int}", work),
         *site.act("/pause", pause),
@@ -43,14 +45,16 @@ def routes(site: Site) -> list[Route]:
     ]
 
 
-def overview(site: Site, visit: Visit) -> Response:
+def overview(site: Site, visit: Visit, counted: Activity) -> Response:
     with site.store.read() as conn:
         found = status.read(conn, site.settings, visit.now)
+        drawing = None if visit.partial else counted.read(conn, visit.now)
     steps = first_steps(site, found)
     return site.render(
         visit,
         "overview_now.html" if visit.partial else "overview.html",
         status=found,
+        activity=drawing,
         drift=drift_chip(found),
         health=health_chip(found),
         waiting=waiting(found),

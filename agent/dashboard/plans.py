@@ -10,7 +10,7 @@ from starlette.routing import Route
 
 from agent.dashboard.desk import Ended
 from agent.dashboard.site import Listing, Site, Visit
-from agent.model.codes import ActionKind, ActionState, PlanStatus
+from agent.model.codes import ActionKind, ActionState, HeldCode, PlanStatus
 from agent.model.errors import NotFound, UsageError
 from agent.model.guard import NEED_COUNT
 from agent.model.plan import Action
@@ -95,7 +95,12 @@ def show_plan(site: Site, visit: Visit) -> Response:
         kinds[one.kind] += one.count
         states[one.state] += one.count
     undecided = [one for one in tallies if one.state in (ActionState.PENDING, ActionState.HELD)]
-    held = Counter({one.held: one.count for one in undecided if one.held is not None})
+    held = Counter[HeldCode]()
+    for one in undecided:
+        if one.held is not None:
+            held[one.held] += one.count
+    #: What many have in common is said once.
+    why = {action.held: action.held_detail for action in reversed(found) if action.held is not None}
     open_ = plan.status in OPEN and plan.expires > visit.now
     return site.render(
         visit,
@@ -105,6 +110,7 @@ def show_plan(site: Site, visit: Visit) -> Response:
         kinds=kinds,
         states=states,
         held=held,
+        why=why,
         actions=found,
         fits=fits,
         page=page,

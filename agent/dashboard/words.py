@@ -121,7 +121,7 @@ def time(moment: datetime | None, now: datetime) -> Markup:
     """Relative, with UTC beside it; the script that switches reads the attribute. Nothing for None."""
     if moment is None:
         return Markup("")
-    made = Markup('<time datetime="{}" title="{}"><span class="ago">{}</span> <span class="utc">{}</span></time>')
+    made = Markup('<time datetime="{}" title="{}"><span class="ago">{}</span><span class="utc">{}</span></time>')
     iso, short = f"{moment:%Y-%m-%dT%H:%M:%SZ}", f"{moment:%Y-%m-%d %H:%M} UTC"
     return made.format(iso, utc(moment), ago(moment, now), short)
 

@@ -9,6 +9,7 @@ from pydantic import SecretStr
 
 from agent.daemon.housekeeping import Housekeeping
 from agent.dashboard import overview, status
+from agent.dashboard.activity import Activity
 from agent.dashboard.app import build
 from agent.dashboard.metrics import OktaCollector, StatusCollector
 from agent.model.codes import ActionKind, ActionState, HeldCode, PlanStatus
@@ -16,7 +17,7 @@ from agent.model.holds import ChangeKind
 from agent.model.plan import Action, Plan
 from agent.okta_org.limits import RateBudget
 from agent.settings import OktaSettings, Settings
-from agent.store import account, alarms, holds, plans, runs, windows
+from agent.store import account, alarms, holds, journal, plans, runs, windows
 from agent.store.engine import Store
 from agent.store.holds import Reason
 from agent.store.journal import Signature
@@ -259,3 +260,27 @@ def test_a_held_run_whose_leavers_have_their_rows_is_not_counted_beside_them(sto
     assert 'opshelm_agent_held{code="source_drop"} 3.0' in metrics(store)
     Housekeeping(store, Settings, lambda: NOW).tick()
     assert [(alarm.code, alarm.subject) for alarm in open_alarms(store)] == [("held", "source_drop")]
+
+
+def test_thirty_days_are_counted_once_and_on_from_there(store: Store) -> None:
+    def push(n: int, source: str, at: datetime) -> None:
+        entry = journal.Entry(kind=journal.Kind.APPLIED, verb="update", actor="x", source=source, directory_id=f"a{n}")
+        store.write(lambda conn: journal.append(conn, entry, at))
+
+    def counted() -> list[tuple[int, int, int, float | None]]:
+        with store.read() as conn:
+            drawing = days.read(conn, NOW)
+        return [(day.pushes, day.repairs, day.holds, day.seconds) for day in drawing.days[-2:]]
+
+    days = Activity()
+    push(1, "push", NOW - timedelta(days=1))
+    push(2, "push", NOW - timedelta(days=31))
+    push(3, "sweep", NOW)
+    sweep(store, "in_step", None)
+    assert counted() == [(1, 0, 0, None), (0, 1, 0, 300.0)]
+    push(4, "push", NOW)
+    push(5, "cli", NOW)
+    ann = {"directory_id": "a1", "okta_id": None, "login": "ann", "kind": ChangeKind.UPDATE, "detail": "", "wish": ""}
+    store.write(lambda conn: holds.find(conn, [Reason(code=HeldCode.NAME_TAKEN, **ann)], NOW, by="run 1"))
+    assert counted() == [(1, 0, 0, None), (1, 1, 1, 300.0)]
+    assert counted() == [(1, 0, 0, None), (1, 1, 1, 300.0)]
