@@ -1,9 +1,11 @@
 """Accounts as a list that is searched and filtered, a page at a time. No rules, and no account whole.
 
-Pages go on behind a userName, so that one far in costs what the first one costs. Without a filter the index on userNames gives
-the order; with one, all rows are looked through once and the first of them are sorted, which takes the same time whoever is found.
+Pages go on behind a userName, so that one far in costs what the first one costs. The index on userNames gives the order and answers
+what is typed of one; for a filter or a name all rows are looked through once and the first of them are sorted, which takes the
+same time whoever is found.
 """
 
+from collections.abc import Sequence
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
@@ -58,15 +60,17 @@ class Person(Struct, frozen=True, kw_only=True):
 
 class PeoplePage(Struct, frozen=True, kw_only=True):
     people: list[Person]
-    #: The userName behind which the next page begins; None: this is the last one.
+    #: Give it as ``after`` for the next page; None: this is the last one.
     following: str | None
 
 
-_NAMES = (
+_COLUMNS = (
     *("id", "user_name", "user_name_key", "given_name", "family_name", "display_name", "active", "suspended", "hidden"),
     *("origin", "protected", "role", "okta_id", "updated"),
 )
-_columns = [users.c[name] for name in _NAMES]
+_columns = [users.c[name] for name in _COLUMNS]
+#: The parts of a search, in their order: whose userName fits, whom only the name fits.
+_LOGINS, _NAMES = "login ", "name "
 #: Of an action that is still to be done.
 _OPEN = (ActionState.PENDING, ActionState.HELD, ActionState.SENT, ActionState.FAILED)
 
@@ -74,15 +78,42 @@ _OPEN = (ActionState.PENDING, ActionState.HELD, ActionState.SENT, ActionState.FA
 def page(
     conn: Connection, *, which: Which = Which.ALL, search: str = "", after: str = "", limit: int = 50
 ) -> PeoplePage:
-    """By userName. ``search``: a part of the userName or of the name as shown, or a whole id; ``after``: a userName."""
-    wanted = [_which(conn, which), _named(conn, search)]
-    chosen = [condition for condition in wanted if condition is not None]
-    behind = [users.c.user_name_key > identity_key(after)] if after else []
-    # An expression is no index: with conditions a walk along one would fetch every row out of its order.
-    order = users.c.user_name_key if not chosen else users.c.user_name_key.concat("")
-    rows = conn.execute(select(*_columns).where(*chosen, *behind).order_by(order).limit(limit + 1)).all()
+    """By userName. ``search``: a whole id, else a part of the userName or of the name as shown; ``after``: where it goes on.
+
+    Whose userName fits comes first; whom only the name fits comes after all of them.
+    """
+    group, text, c = _which(conn, which), search.strip(), users.c
+    if not text:
+        return _part(conn, _LOGINS, [group], after, limit)
+    ids = conn.execute(select(*_columns).where(or_(c.okta_id == text, c.id == text))).all()
+    if ids:
+        return PeoplePage(people=[_person(row) for row in ids], following=None)
+    named = c.user_name_key.contains(identity_key(text), autoescape=True)
+    found: list[Person] = []
+    if not after.startswith(_NAMES):
+        first = _part(conn, _LOGINS, [group, named], after, limit)
+        if first.following is not None:
+            return first
+        found, after = first.people, ""
+    rest = _part(conn, _NAMES, [group, _called(conn, text), not_(named)], after, limit - len(found))
+    return PeoplePage(people=[*found, *rest.people], following=rest.following)
+
+
+def _part(
+    conn: Connection, part: str, conditions: Sequence[ColumnElement[bool] | None], after: str, limit: int
+) -> PeoplePage:
+    """``part`` begins what the next page is asked for with: it says in which of the two parts that goes on."""
+    key = users.c.user_name_key
+    wanted = [condition for condition in conditions if condition is not None]
+    if after:
+        wanted.append(key > identity_key(after.removeprefix(part)))
+    # Along the index on userNames only where nothing else is asked; else every row would be fetched out of its place.
+    walks = part == _LOGINS and conditions[0] is None
+    keys = select(key).where(*wanted).order_by(key if walks else key.concat("")).limit(limit + 1)
+    rows = conn.execute(select(*_columns).where(key.in_(keys.subquery().select())).order_by(key)).all()
     people = [_person(row) for row in rows[:limit]]
-    return PeoplePage(people=people, following=people[-1].user_name if len(rows) > limit else None)
+    following = f"{part}{rows[limit - 1].user_name}" if len(rows) > limit and limit else None
+    return PeoplePage(people=people, following=following or (part if len(rows) > limit else None))
 
 
 def _which(conn: Connection, which: Which) -> ColumnElement[bool] | None:
@@ -124,22 +155,12 @@ def _drifted(conn: Connection) -> Select[Any]:
     )
 
 
-def _named(conn: Connection, search: str) -> ColumnElement[bool] | None:
-    text = search.strip()
-    if not text:
-        return None
+def _called(conn: Connection, text: str) -> ColumnElement[bool]:
     c = users.c
+    names = (c.display_name, func.coalesce(c.given_name, "").concat(" ").concat(func.coalesce(c.family_name, "")))
     # SQLite's LIKE knows no case in ASCII; its lower() is a function of this program, too slow for every row.
-    like = c.display_name.icontains if conn.dialect.name == "postgresql" else c.display_name.contains
-    full = func.coalesce(c.given_name, "").concat(" ").concat(func.coalesce(c.family_name, ""))
-    name = full.icontains if conn.dialect.name == "postgresql" else full.contains
-    return or_(
-        c.user_name_key.contains(identity_key(text), autoescape=True),
-        like(text, autoescape=True),
-        name(text, autoescape=True),
-        c.okta_id == text,
-        c.id == text,
-    )
+    insensitive = conn.dialect.name == "postgresql"
+    return or_(*((name.icontains if insensitive else name.contains)(text, autoescape=True) for name in names))
 
 
 def _person(row: Any) -> Person:

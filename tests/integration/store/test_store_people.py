@@ -64,6 +64,23 @@ def test_a_page_goes_on_behind_the_last_name_of_the_one_before(place: Place) -> 
     assert seen == [["ann@example.com", "Bob@example.com", "cleo@example.com"], ["dora@example.com"]]
 
 
+def test_a_search_shows_whose_login_fits_before_whom_only_the_name_fits(place: Place) -> None:
+    for login, name in (("lee.ann", "Zoe"), ("zoe", "Bob"), ("bob", "Zoe Lee"), ("amy", "Zoe"), ("cleo", "Cleo")):
+        place.post(f"{login}@example.com", name=None, display_name=name)
+    wanted = ["zoe@example.com", "amy@example.com", "bob@example.com", "lee.ann@example.com"]
+    with place.store.read() as conn:
+        for size in (1, 2, 3, 4, 5):
+            seen, after = [], ""
+            while True:
+                page = people.page(conn, search="zoe", after=after, limit=size)
+                seen += [person.user_name for person in page.people]
+                assert len(page.people) <= size
+                if page.following is None:
+                    break
+                after = page.following
+            assert seen == wanted, size
+
+
 @pytest.mark.parametrize("typed", ["ANN.L", "lee", "Ann Lee", "00u00000000000000007", " ann.lee "])
 def test_a_search_finds_names_and_ids_in_any_case(place: Place, typed: str) -> None:
     place.post("ann.lee@example.com", okta=okta_id(7))
