@@ -1,9 +1,9 @@
 """The OpsHelm side. Everything above knows ``port`` alone, and bootstrap alone which backend is behind it.
 
 port        what a directory is: reads, writes, batches, an operator's acts; and what one can't do
-backend     what both backends have in common; operator and actions are on top of it
+backend     what both backends have in common, and how users is searched (filter_sql); operator and actions are on top of it
 scope       what a write needs besides what it writes
 guarded     the one write, with rules (one account), burst (limits), transition (what it becomes), journalled and refusals
-sql         the embedded directory: writes and batches in a transaction, rows, filter_sql, remap
+sql         the embedded directory: writes and batches in a transaction, rows, remap
 remote      the other one, over SCIM
 """

@@ -1,15 +1,24 @@
-"""What both backends have in common: whatever is done to an account that is there says what the account becomes."""
+"""What both backends have in common: whatever is done to an account says what it becomes, and ``users`` answers searches."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from datetime import datetime
+from typing import Any
 
 from msgspec import Struct
+from sqlalchemy import ColumnElement, Connection, false, func, select
 
-from agent.directory import transition
-from agent.directory.port import Draft, WriteContext, Written
+from agent.directory import rows, transition
+from agent.directory.port import CursorPage, Draft, Page, WriteContext, Written
 from agent.model.users import DirectoryUser
+from agent.settings import Settings
+from agent.store import account
+from agent.store.engine import Store
+from agent.store.tables import users
+
+#: Accounts per page of ``everyone``.
+_PAGE = 500
 
 #: From the account as it is to what it becomes. Pure; may raise Refused or UsageError, and may be asked again.
 Wanted = Callable[[DirectoryUser], DirectoryUser]
@@ -28,10 +37,56 @@ class AccountChange(Struct, frozen=True):
 
 
 class Backend(ABC):
-    """The writes of agent.directory.port.Directory, on top of ``change``."""
+    """The writes of agent.directory.port.Directory, on top of ``change``, and what it reads of many at once."""
 
+    store: Store
     #: An operator may give and take the owner role.
     sets_roles: bool
+
+    def _take_on_searches(self, settings: Settings) -> None:
+        self._search_time = settings.receiver.search_time
+
+    # Reads
+
+    def search(self, where: Any | None, start_index: int, count: int, *, include_hidden: bool = False) -> Page:
+        """``start_index`` counts from 1; what is below it, or a negative count, is taken as 1 and 0."""
+        offset, limit = max(start_index, 1) - 1, max(count, 0)
+        with self.store.read(None if where is None else self._search_time) as conn:
+            if where is None and not include_hidden:
+                found = rows.page(conn, offset, limit) if limit else []
+                return Page(total=account.visible(conn), users=found)
+            return _search(conn, self._conditions(where, include_hidden=include_hidden), offset, limit)
+
+    def search_after(self, where: Any | None, after: int, count: int) -> CursorPage:
+        """The page behind ``after`` (0: the first) in the same order; however far in, it costs the same."""
+        limit = max(count, 0)
+        shown = self._conditions(where)
+        with self.store.read(None if where is None else self._search_time) as conn:
+            if where is None:
+                total = account.visible(conn)
+            else:
+                total = conn.execute(select(func.count()).select_from(users).where(*shown)).scalar_one()
+            found, following = _after(conn, shown, after, limit)
+        return CursorPage(total=total, users=found, next=following)
+
+    def _conditions(self, where: Any | None, *, include_hidden: bool = False) -> list[ColumnElement[bool]]:
+        if where is None:
+            return [] if include_hidden else [users.c.hidden == false()]
+        from agent.directory import filter_sql
+
+        named = filter_sql.where(where, self.store.dialect)
+        return [named] if include_hidden else [filter_sql.visible(where, self.store.dialect), named]
+
+    def everyone(self) -> Iterator[Sequence[DirectoryUser]]:
+        seq = 0
+        while True:
+            with self.store.read() as conn:
+                seq, found = rows.after(conn, seq, _PAGE)
+            if not found:
+                return
+            yield found
+
+    # Writes
 
     @abstractmethod
     def change(self, change: AccountChange, now: datetime) -> "Future[Written]":
@@ -64,3 +119,21 @@ class Backend(ABC):
             return transition.removed(before, context, now)
 
         return self.change(AccountChange(user_id, wanted, context, expected_version), now)
+
+
+def _after(
+    conn: Connection, conditions: list[ColumnElement[bool]], after: int, limit: int
+) -> tuple[list[DirectoryUser], int | None]:
+    """The accounts behind ``after``, and where the next page goes on; None at the end."""
+    statement = select(*rows.RAW).where(*conditions, users.c.seq > after).order_by(users.c.seq).limit(limit + 1)
+    found = conn.execute(statement).fetchall()
+    more = len(found) > limit > 0
+    return [rows.decode(row) for row in found[:limit]], found[limit - 1][0] if more else None
+
+
+def _search(conn: Connection, conditions: list[ColumnElement[bool]], offset: int, limit: int) -> Page:
+    total = conn.execute(select(func.count()).select_from(users).where(*conditions)).scalar_one()
+    if not limit or offset >= total:
+        return Page(total=total, users=[])
+    statement = select(*rows.RAW).where(*conditions).order_by(users.c.seq).limit(limit).offset(offset)
+    return Page(total=total, users=[rows.decode(row) for row in conn.execute(statement)])

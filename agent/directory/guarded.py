@@ -296,22 +296,32 @@ def name_taken(user_name: str) -> Refused:
 def _last_owner(
     scope: WriteScope, before: DirectoryUser | None, after: DirectoryUser, beside: Collection[Pair]
 ) -> None:
+    policy, pushed = scope.policy, scope.context.source is Source.PUSH
+    if before is None:
+        return
+    if not policy.owners_known and before.active and not after.active:
+        raise Refused(
+            RefusalCode.OWNERS_UNKNOWN,
+            f"{before.user_name} stays active for now: OpsHelm shows no roles over SCIM, so nobody can tell whether this is "
+            "its last owner. An OpsHelm operator sets directory.owners to the owners' userNames.",
+            retry_after=burst.RETRY_AFTER,
+        )
     loses = active_owner(before) and not active_owner(after)
     gained = sum(active_owner(new) and not active_owner(old) for old, new in beside)
-    if loses and before is not None and scope.row.active_owners + gained <= 1:
-        handover = f"opshelm-agent owner handover --to OTHER --deactivate {before.user_name}"
-        raise last_owner(
-            before,
-            f"Make another person owner in OpsHelm, then retry the task; or an operator runs: {handover}"
-            if scope.context.source is Source.PUSH
-            else f"Make somebody else owner first: opshelm-agent users role OTHER owner. Or, if this person leaves: {handover}",
-        )
-
-
-def last_owner(user: DirectoryUser, what_to_do: str) -> Refused:
-    return Refused(
+    if not loses or scope.row.active_owners + gained > 1:
+        return
+    handover = f"opshelm-agent owner handover --to OTHER --deactivate {before.user_name}"
+    if not policy.sets_roles:
+        make = "Make another person owner in OpsHelm, then retry the task."
+        what_to_do = make if pushed else "Make somebody else owner in OpsHelm's dashboard first."
+    elif pushed:
+        what_to_do = f"Make another person owner in OpsHelm, then retry the task; or an operator runs: {handover}"
+    else:
+        first = "Make somebody else owner first: opshelm-agent users role OTHER owner."
+        what_to_do = f"{first} Or, if this person leaves: {handover}"
+    raise Refused(
         RefusalCode.LAST_OWNER,
-        f"{user.user_name} is the last active owner of this OpsHelm account, so nothing was changed. Without an owner "
+        f"{before.user_name} is the last active owner of this OpsHelm account, so nothing was changed. Without an owner "
         f"nobody could manage it. {what_to_do}",
     )
 

@@ -14,16 +14,13 @@ from msgspec import Struct
 
 from agent.model.codes import ActionState, HeldCode, Source
 from agent.model.holds import ChangeKind
-from agent.model.mapping import Mapping
 from agent.model.plan import Action, Finding
 from agent.model.users import DirectoryUser, Name, Profile, Role
 
 if TYPE_CHECKING:
     from agent.settings import Settings
-    from agent.store.compare import Relation
     from agent.store.engine import Store
     from agent.store.journal import Signature
-    from agent.store.staging import Staging
 
 #: Told what is being read, and how much of it so far.
 Step = Callable[[str, int], None]
@@ -180,8 +177,6 @@ class Directory(Protocol):
     store: "Store"
     #: Reads may wait for a network; the receiver then uses its thread pool.
     reads_block: bool
-    #: What a sweep compares with Okta's listing.
-    relation: "Relation"
 
     @property
     def owners_known(self) -> bool:
@@ -207,8 +202,8 @@ class Directory(Protocol):
         """All accounts, page by page, hidden ones too."""
         ...
 
-    def stage(self, rows: "Staging", mapping: Mapping, step: Step) -> tuple[Finding, ...]:
-        """Make ``relation`` show everybody in this sweep; answers what can't be used of them."""
+    def refresh(self, step: Step) -> tuple[Finding, ...]:
+        """Make ``users`` show everybody as a sweep is to compare them; answers what can't be used of them."""
         ...
 
     def unreadable(self, user_name: str, okta_id: str, directory_id: str | None) -> Finding | None:

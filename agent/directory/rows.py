@@ -39,6 +39,10 @@ class Policy(Struct, frozen=True, kw_only=True):
     policy: PolicySettings = PolicySettings()
     receiver: ReceiverSettings = ReceiverSettings()
     mapping: Mapping
+    #: An operator may give and take the owner role; a remote's is given there alone.
+    sets_roles: bool = True
+    #: False: nobody can tell who the last owner is.
+    owners_known: bool = True
 
     @classmethod
     def of(cls, settings: Settings) -> "Policy":
@@ -198,7 +202,8 @@ def page(conn: Connection, offset: int, count: int) -> list[DirectoryUser]:
     return [decode(row) for row in _page(conn, offset=offset, count=count).fetchall()]
 
 
-def insert_user(conn: Connection, user: DirectoryUser, mapping: Mapping) -> None:
+def insert_user(conn: Connection, user: DirectoryUser, mapping: Mapping) -> int:
+    """Answers the row's ``seq``."""
     values = {**_identity(user), **_profile(user, mapping), **_state(user)}
     values |= {"id": user.id, "created": micros(user.created)}
     if conn.dialect.name == "sqlite":
@@ -207,6 +212,7 @@ def insert_user(conn: Connection, user: DirectoryUser, mapping: Mapping) -> None
     else:
         seq = _insert_returning(conn, **values).fetchone()[0]
     _write_emails(conn, seq, user)
+    return int(seq)
 
 
 def update_user(conn: Connection, before: DirectoryUser, user: DirectoryUser, mapping: Mapping) -> None:

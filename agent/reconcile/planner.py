@@ -106,18 +106,18 @@ class Planner(Struct, frozen=True, kw_only=True):
         """Everybody; whoever the listing left out is asked about one by one."""
         with self.store.read() as conn:
             row = account_row.get(conn)
-        page_size, relation = self.settings.reconcile.page_size, self.directory.relation
+        page_size = self.settings.reconcile.page_size
         sweeper = Sweeper(okta=self.okta, projector=self.projector, page_size=page_size, clock=self.clock)
         with staging.opened(self.store) as rows:
             swept = sweeper.sweep(rows, row, binding, progress)
-            listed = self.directory.stage(rows, self.projector.mapping, progress.step)
+            listed = self.directory.refresh(progress.step)
             progress.step("comparing")
             with rows.snapshot() as conn:
                 account_row.require_mapping(account_row.get(conn), self.projector.mapping)
-                pairs = list(compare.differing(conn, relation))
-                absent = [account for account in compare.absent(conn, relation) if concerns(account)]
+                pairs = list(compare.differing(conn))
+                absent = [account for account in compare.absent(conn) if concerns(account)]
                 # For import, never for this run.
-                local, first = compare.only_local(conn, _NAMED, relation)
+                local, first = compare.only_local(conn, _NAMED)
         proofs = self._prove(absent, swept.people, grant, progress)
         swept.counts.pop("read")
         if local:

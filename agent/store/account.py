@@ -89,6 +89,13 @@ def count(conn: Connection, *, managed_active: int = 0, active_owners: int = 0, 
         _count(conn, managed_active=managed_active, active_owners=active_owners, visible=visible)
 
 
+def recount(conn: Connection, *, managed_active: int, active_owners: int, visible: int) -> None:
+    """What was counted anew; writes go on from there."""
+    now = get(conn)
+    if (now.managed_active, now.active_owners, now.visible) != (managed_active, active_owners, visible):
+        _set(conn, managed_active=managed_active, active_owners=active_owners, visible=visible)
+
+
 def _set(conn: Connection, **values: Any) -> None:
     conn.execute(update(table).values(**values))
 

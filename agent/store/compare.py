@@ -16,7 +16,6 @@ App users that share a userName key with another that is wanted are answered in 
 """
 
 from collections.abc import Iterator
-from enum import Enum
 from typing import Any
 
 from msgspec import Struct
@@ -40,7 +39,7 @@ from agent.model.cases import CurrentAccount, Pair, Want
 from agent.model.desired import DesiredRow, Wanted
 from agent.model.users import Origin, Role
 from agent.store.connect import Fixed, moment
-from agent.store.staging import directory_rows, sweep_rows
+from agent.store.staging import sweep_rows
 from agent.store.tables import users
 
 #: Rows taken from the database at once, so that memory stays flat.
@@ -82,36 +81,27 @@ _ROLE = {role.value: role for role in Role}
 _s = sweep_rows.alias("s")
 
 
-class Relation(Enum):
-    """The directory's side of the compare."""
-
-    #: The embedded directory, where it is.
-    USERS = users.name
-    #: What has been listed of it into ``Staging``.
-    LISTED = directory_rows.name
-
-
-def differing(conn: Connection, relation: Relation) -> Iterator[Pair]:
+def differing(conn: Connection) -> Iterator[Pair]:
     """Every app user of the sweep that may need something, each with the up to three accounts that it may mean.
 
     The order is that of the listing, or any. ``conn`` is that of ``Staging.snapshot``, and in use until the iterator is done.
     """
     twins = {row[0] for row in _twin_keys(conn).fetchall()}
-    for row in _stream(_differing[relation](conn)):
+    for row in _stream(_differing(conn)):
         yield _candidate(row, twins)
     for key in sorted(twins):
-        for row in _twins[relation](conn, key=key).fetchall():
+        for row in _twins(conn, key=key).fetchall():
             yield _candidate(row, twins)
 
 
-def absent(conn: Connection, relation: Relation) -> Iterator[CurrentAccount]:
+def absent(conn: Connection) -> Iterator[CurrentAccount]:
     """Accounts that no app user of the sweep means, and that a leaver's could be.
 
     Managed ones that are active (or inactive only because of a suspension), and local ones whose externalId nobody has
     confirmed yet; whether that has the shape of an Okta id is the caller's to see. An unbound account also counts as
     meant by its userName; a bound one does not (somebody else may have got the name).
     """
-    for row in _stream(_absent[relation](conn)):
+    for row in _stream(_absent(conn)):
         yield _account(row, 0)
 
 
@@ -178,8 +168,8 @@ def _accounts(*sides: FromClause) -> list[Any]:
     return [side.c[name].label(f"{side.name}_{name}") for side in sides for name in _ACCOUNT]  # type: ignore[attr-defined]
 
 
-def _pairs(right: Any) -> tuple[Select[Any], FromClause, FromClause, FromClause]:
-    bound, named, holder = right.alias("b"), right.alias("n"), right.alias("h")
+def _pairs() -> tuple[Select[Any], FromClause, FromClause, FromClause]:
+    bound, named, holder = users.alias("b"), users.alias("n"), users.alias("h")
     joined = (
         _s.outerjoin(bound, bound.c.okta_id == _s.c.okta_id)
         .outerjoin(named, named.c.id == _s.c.external_id)
@@ -202,8 +192,8 @@ def _in_step(bound: FromClause) -> Any:
     return case((equal, literal_column("1")), else_=literal_column("0"))
 
 
-def _differing_in(right: Any) -> Select[Any]:
-    statement, bound, named, holder = _pairs(right)
+def _differing_pairs() -> Select[Any]:
+    statement, bound, named, holder = _pairs()
     lives = or_(*(or_(side.c.active == true(), side.c.suspended == true()) for side in (bound, named, holder)))
     is_open = case(
         (_s.c.wanted != literal_column("'inactive'"), literal_column("1")),
@@ -216,27 +206,26 @@ def _differing_in(right: Any) -> Select[Any]:
     )
 
 
-def _twins_in(right: Any) -> Select[Any]:
+def _in_step_twins() -> Select[Any]:
     """Those of a twin key that differing leaves out."""
-    statement, bound, _, _ = _pairs(right)
+    statement, bound, _, _ = _pairs()
     return statement.where(
         _s.c.user_name_key == bindparam("key", type_=_s.c.user_name_key.type), _in_step(bound) == literal_column("1")
     )
 
 
-def _absent_in(right: Any) -> Select[Any]:
-    account, inner = right.alias("a"), right.alias("i")
-    key = "n" if right is directory_rows else "seq"
+def _absentees() -> Select[Any]:
+    account, inner = users.alias("a"), users.alias("i")
     seen = exists(select(_s.c.okta_id).where(_s.c.okta_id == inner.c.okta_id))
     named = select(_s.c.external_id).where(_s.c.external_id.is_not(None))
     called = select(_s.c.user_name_key)
     # Two indexes in the same order; the rows themselves are read for the few that are left.
-    not_seen = select(inner.c[key]).where(inner.c.okta_id.is_not(None), ~seen)
-    unbound = select(inner.c[key]).where(inner.c.okta_id.is_(None), inner.c.origin == literal_column("'linked'"))
+    not_seen = select(inner.c.seq).where(inner.c.okta_id.is_not(None), ~seen)
+    unbound = select(inner.c.seq).where(inner.c.okta_id.is_(None), inner.c.origin == literal_column("'linked'"))
     return (
         select(*_accounts(account))
         .where(
-            or_(account.c[key].in_(not_seen), account.c[key].in_(unbound)),
+            or_(account.c.seq.in_(not_seen), account.c.seq.in_(unbound)),
             or_(account.c.active == true(), account.c.suspended == true()),
             account.c.id.not_in(named),
             or_(account.c.okta_id.is_not(None), account.c.user_name_key.not_in(called)),
@@ -251,10 +240,9 @@ _twin_keys = Fixed(
     .group_by(_s.c.user_name_key)
     .having(func.count() > literal_column("1"))
 )
-_tables: dict[Relation, Any] = {Relation.USERS: users, Relation.LISTED: directory_rows}
-_differing = {relation: Fixed(_differing_in(table)) for relation, table in _tables.items()}
-_twins = {relation: Fixed(_twins_in(table)) for relation, table in _tables.items()}
-_absent = {relation: Fixed(_absent_in(table)) for relation, table in _tables.items()}
+_differing = Fixed(_differing_pairs())
+_twins = Fixed(_in_step_twins())
+_absent = Fixed(_absentees())
 
 
 class LocalAccount(Struct, frozen=True, kw_only=True):
@@ -262,29 +250,26 @@ class LocalAccount(Struct, frozen=True, kw_only=True):
     user_name: str
 
 
-def only_local(conn: Connection, limit: int, relation: Relation) -> tuple[int, list[LocalAccount]]:
+def only_local(conn: Connection, limit: int) -> tuple[int, list[LocalAccount]]:
     """How many active local accounts no app user of the sweep means, and the first ``limit`` of them by userName.
 
     ``conn`` is that of ``Staging.snapshot``.
     """
-    listed = relation is Relation.LISTED
-    side = directory_rows if listed else users
     named = select(sweep_rows.c.external_id).where(sweep_rows.c.external_id.is_not(None))
     called = select(sweep_rows.c.user_name_key)
-    inner, key = side.alias("i"), "n" if listed else "seq"
+    inner = users.alias("i")
     unmanaged = (inner.c.origin == "local") | ((inner.c.origin == "okta") & inner.c.okta_id.is_(None))
-    shown = [] if listed else [users.c.hidden == false()]
     found = (
-        select(side.c.id, side.c.user_name)
+        select(users.c.id, users.c.user_name)
         .where(
-            *shown,
-            side.c.active == true(),
+            users.c.hidden == false(),
+            users.c.active == true(),
             # Few, and found by one scan: in the order of the names each account would be fetched by itself.
-            side.c[key].in_(select(inner.c[key]).where(unmanaged)),
-            side.c.id.not_in(named),
-            side.c.user_name_key.not_in(called),
+            users.c.seq.in_(select(inner.c.seq).where(unmanaged)),
+            users.c.id.not_in(named),
+            users.c.user_name_key.not_in(called),
         )
-        .order_by(side.c.user_name_key)
+        .order_by(users.c.user_name_key)
     )
     # One scan where they are few, as they usually are.
     first = [LocalAccount(id=row.id, user_name=row.user_name) for row in conn.execute(found.limit(limit + 1))]

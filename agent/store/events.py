@@ -8,7 +8,7 @@ from msgspec import Struct
 from sqlalchemy import Connection, delete, insert, select, union_all, update
 
 from agent.store.attention import batched
-from agent.store.tables import cursors, events_seen, push_failures, remote_links, users
+from agent.store.tables import cursors, departed, events_seen, push_failures, users
 
 _LONGEST = 64
 
@@ -85,7 +85,7 @@ def bound(conn: Connection, okta_ids: Collection[str]) -> set[str]:
     for some in batched(sorted(okta_ids)):
         mine = union_all(
             select(users.c.okta_id).where(users.c.okta_id.in_(some)),
-            select(remote_links.c.okta_id).where(remote_links.c.okta_id.in_(some)),
+            select(departed.c.okta_id).where(departed.c.okta_id.in_(some)),
         )
         found.update(conn.execute(mine).scalars())
     return found

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 from msgspec import Struct
-from sqlalchemy import ColumnElement, Connection, bindparam, delete, func, insert, or_, select, update
+from sqlalchemy import Connection, bindparam, delete, func, insert, literal_column, or_, select, update
 
 from agent.store.connect import Fixed, micros, read
 from agent.store.tables import intents as table
@@ -63,6 +63,9 @@ _end = Fixed(
 )
 _open_for = Fixed(
     select(*_columns).where(table.c.directory_id == bindparam("account"), table.c.state == OPEN).order_by(table.c.id)
+)
+_open_ids = Fixed(
+    select(table.c.directory_id).where(table.c.state == literal_column(f"'{OPEN}'"), table.c.directory_id.is_not(None))
 )
 
 
@@ -120,35 +123,15 @@ def open_creates(conn: Connection, *, okta_id: str | None, user_name_key: str) -
     return [Intent(**row._asdict()) for row in rows]
 
 
-class Mark(Struct, frozen=True, kw_only=True):
-    """A moment: the newest intent then, and those that were open. What ends later is newer, or one of them."""
-
-    newest: int
-    open: tuple[int, ...]
+def open_ids(conn: Connection) -> set[str]:
+    """Accounts on which a call is open."""
+    return {row[0] for row in _open_ids(conn).fetchall()}
 
 
-def mark(conn: Connection) -> Mark:
-    newest = conn.execute(select(func.coalesce(func.max(table.c.id), 0))).scalar_one()
-    return Mark(newest=newest, open=tuple(conn.execute(select(table.c.id).where(table.c.state == OPEN)).scalars()))
-
-
-def _counts(since: Mark) -> ColumnElement[bool]:
-    """Open, or done since then."""
-    return (table.c.state == OPEN) | (
-        (table.c.state == DONE) & ((table.c.id > since.newest) | table.c.id.in_(since.open))
-    )
-
-
-def owners_ending(conn: Connection, since: Mark) -> set[str]:
-    """Accounts whose ownership ends by a call that is open, or that was done since then."""
-    rows = conn.execute(select(table.c.directory_id).where(table.c.ends_owner, _counts(since))).scalars()
-    return {directory_id for directory_id in rows if directory_id is not None}
-
-
-def counted(conn: Connection, since: Mark) -> list[Intent]:
-    """Deactivations that count as made: by a call that is open, or that was done since then."""
-    rows = conn.execute(select(*_columns).where(table.c.window_id.is_not(None), _counts(since)))
-    return [Intent(**row._asdict()) for row in rows]
+def ending_ids(conn: Connection) -> list[str]:
+    """Accounts that a call which is open deactivates."""
+    ending = (table.c.state == OPEN, table.c.window_id.is_not(None), table.c.directory_id.is_not(None))
+    return list(conn.execute(select(table.c.directory_id).where(*ending)).scalars())
 
 
 def forget(conn: Connection, now: datetime) -> None:

@@ -1,15 +1,15 @@
-"""The two listings that a sweep compares: what Okta showed, and (for a remote directory) what the directory showed.
+"""What Okta showed in a sweep, to be compared with ``users``.
 
-They are temporary tables on a connection of their own: nobody else sees them, they wait for no other writer and make none
-wait, and they end with the sweep, however it ends. Comparing is in compare.py, over ``Staging.snapshot``.
+It is a temporary table on a connection of its own: nobody else sees it, it waits for no other writer and makes none
+wait, and it ends with the sweep, however it ends. Comparing is in compare.py, over ``Staging.snapshot``.
 Somebody who is listed twice (the list moved while it was paged) counts once, as seen last.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from sqlalchemy import (
     BigInteger,
@@ -28,17 +28,15 @@ from sqlalchemy import (
 )
 from sqlalchemy.schema import CreateIndex, CreateTable
 
-from agent.model.cases import CurrentAccount, Want
+from agent.model.cases import Want
 from agent.store.connect import driver, micros, sqlite_path
 from agent.store.engine import Store
 from agent.store.failures import DATABASE_ERRORS, translate
 
-_temporary = MetaData()
-
 #: One row a person that a sweep saw (model.cases.Want). ``n``: in the order of the listing.
 sweep_rows = Table(
     "sweep_rows",
-    _temporary,
+    MetaData(),
     Column("n", Integer, Identity(), primary_key=True),
     Column("okta_id", String(64), nullable=False),
     Column("external_id", Text),
@@ -56,47 +54,8 @@ sweep_rows = Table(
     prefixes=["TEMPORARY"],
 )
 
-#: A listing of a remote directory (model.cases.Account), in the columns of users that the compare statement reads.
-directory_rows = Table(
-    "directory_rows",
-    _temporary,
-    Column("n", Integer, Identity(), primary_key=True),
-    Column("id", String(255), nullable=False),
-    Column("user_name", Text, nullable=False),
-    Column("user_name_key", Text, nullable=False),
-    Column("email_key", Text, nullable=False),
-    Column("okta_id", String(255)),
-    Column("origin", String(8), nullable=False),
-    Column("protected", Boolean, nullable=False),
-    Column("active", Boolean, nullable=False),
-    Column("suspended", Boolean, nullable=False),
-    Column("role", String(8), nullable=False),
-    Column("mapped", Text, nullable=False),
-    Column("version", Integer, nullable=False),
-    prefixes=["TEMPORARY"],
-)
-
 # Made when all rows are there: sorting them once takes a tenth of the time of keeping them sorted.
-_KEYS = {
-    sweep_rows: [Index("ix_sweep_rows_okta_id", sweep_rows.c.okta_id)],
-    directory_rows: [
-        Index("ix_directory_rows_id", directory_rows.c.id),
-        Index("ix_directory_rows_name", directory_rows.c.user_name_key),
-        Index("ix_directory_rows_okta_id", directory_rows.c.okta_id),
-    ],
-}
-
-
-#: What directory_rows holds of one account: in its order without ``n``, as it is stored.
-AccountRow = tuple[Any, ...]
-
-
-class Contested(NamedTuple):
-    """An account of a remote whose externalId another one has too."""
-
-    id: str
-    user_name: str
-    okta_id: str
+_OKTA_ID = Index("ix_sweep_rows_okta_id", sweep_rows.c.okta_id)
 
 
 class Staging:
@@ -107,43 +66,7 @@ class Staging:
 
     def add_people(self, wants: Iterable[Want]) -> None:
         """One page of app users, projected."""
-        self._add(sweep_rows, [_sweep_row(want) for want in wants])
-
-    def add_accounts(self, rows: Sequence[AccountRow]) -> None:
-        """Some of a remote directory."""
-        self._add(directory_rows, rows)
-
-    def close_people(self) -> int:
-        """All have come; answers how many there are."""
-        return self._closed(sweep_rows, sweep_rows.c.okta_id)
-
-    def close_accounts(self) -> list[Contested]:
-        """All have come. An Okta id that several claim is taken from each that no link confirms: those are answered."""
-        self._closed(directory_rows, directory_rows.c.id)
-        rows = directory_rows.c
-        with _translated():
-            several = (
-                select(rows.okta_id).where(rows.okta_id.is_not(None)).group_by(rows.okta_id).having(func.count() > 1)
-            )
-            unconfirmed = (rows.okta_id.in_(several), rows.origin == "local")
-            wanted = select(rows.id, rows.user_name, rows.okta_id).where(*unconfirmed).order_by(rows.n)
-            found = [Contested(*row) for row in self._conn.execute(wanted)]
-            if found:
-                self._conn.execute(directory_rows.update().where(*unconfirmed).values(okta_id=None))
-        return found
-
-    @contextmanager
-    def snapshot(self) -> Iterator[Connection]:
-        """One snapshot of the database, with the listings in it, for all statements inside."""
-        with _translated():
-            raw = driver(self._conn)
-            raw.execute("BEGIN" if _is_sqlite(self._conn) else "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
-            try:
-                yield self._conn
-            finally:
-                raw.execute("ROLLBACK")
-
-    def _add(self, table: Table, rows: Sequence[tuple[Any, ...]]) -> None:
+        table, rows = sweep_rows, [_sweep_row(want) for want in wants]
         names = ", ".join(f'"{column.name}"' for column in table.c if column.name != "n")
         raw = driver(self._conn)
         with _translated():
@@ -157,10 +80,11 @@ class Staging:
                     for row in rows:
                         copy.write_row(row)
 
-    def _closed(self, table: Table, key: Any) -> int:
+    def close_people(self) -> int:
+        """All have come; answers how many there are."""
+        table, key = sweep_rows, sweep_rows.c.okta_id
         with _translated():
-            for index in _KEYS[table]:
-                self._conn.execute(CreateIndex(index))
+            self._conn.execute(CreateIndex(_OKTA_ID))
             if not _is_sqlite(self._conn):
                 # Nothing else gathers statistics of a temporary table.
                 driver(self._conn).execute(f"ANALYZE {table.name}")
@@ -170,18 +94,28 @@ class Staging:
                 self._conn.execute(table.delete().where(table.c.n.not_in(last)))
             return self._conn.execute(select(func.count()).select_from(table)).scalar_one()
 
+    @contextmanager
+    def snapshot(self) -> Iterator[Connection]:
+        """One snapshot of the database, with the listing in it, for all statements inside."""
+        with _translated():
+            raw = driver(self._conn)
+            raw.execute("BEGIN" if _is_sqlite(self._conn) else "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+            try:
+                yield self._conn
+            finally:
+                raw.execute("ROLLBACK")
+
 
 @contextmanager
 def opened(store: Store) -> Iterator[Staging]:
-    """Two empty listings, gone when the block ends."""
+    """An empty listing, gone when the block ends."""
     with _translated():
         conn = store.engine.execution_options(isolation_level="AUTOCOMMIT").connect()
     try:
         with _translated():
             if _is_sqlite(conn):
                 _prepare_sqlite(driver(conn), sqlite_path(store.settings))
-            for table in _temporary.sorted_tables:
-                conn.execute(CreateTable(table))
+            conn.execute(CreateTable(sweep_rows))
         yield Staging(conn)
     finally:
         with suppress(*DATABASE_ERRORS):
@@ -239,21 +173,4 @@ def _sweep_row(want: Want) -> tuple[Any, ...]:
         want.unsaid,
         want.sync_error,
         _read_at(want.read_at),
-    )
-
-
-def account_row(account: CurrentAccount) -> AccountRow:
-    return (
-        account.id,
-        account.user_name,
-        account.user_name_key,
-        account.email_key,
-        account.okta_id,
-        account.origin._value_,
-        account.protected,
-        account.active,
-        account.suspended,
-        account.role._value_,
-        account.mapped,
-        account.version,
     )

@@ -29,6 +29,7 @@ from agent.store.tables import (
     identity_changes,
     imports,
     intents,
+    mirror,
     plans,
 )
 
@@ -52,6 +53,7 @@ _MOVES: tuple[tuple[Column[datetime], ColumnElement[bool] | None], ...] = (
     (attention.c.created, None),
     (imports.c.linking_since, imports.c.ended.is_(None)),
     (intents.c.at, intents.c.ended.is_(None)),
+    (mirror.c.written, mirror.c.written.is_not(None)),
     (account_table.c.last_good_sweep, None),
 )
 

@@ -75,12 +75,13 @@ account = Table(
     Column("journal_hash", String(64), nullable=False, server_default=""),
 )
 
-#: The embedded directory. seq orders every listing, so that an insert never shifts a page.
+#: The directory: the embedded one, or what was seen of a remote. seq orders every listing, so that an insert never shifts a page.
 users = Table(
     "users",
     metadata,
     Column("seq", _Serial, primary_key=True, autoincrement=True),
-    Column("id", String(36), nullable=False, unique=True),
+    # SQLite holds nobody to a length, and would copy the table for another one.
+    Column("id", String(255).with_variant(String(36), "sqlite"), nullable=False, unique=True),
     Column("user_name", Text, nullable=False),
     Column("user_name_key", Text, nullable=False, unique=True),
     Column("email_key", Text, nullable=False, server_default=""),
@@ -422,35 +423,40 @@ cursors = Table(
     Column("updated", UtcTime, nullable=False),
 )
 
-#: What a remote OpsHelm can't keep of an account, one row for each that the agent has linked, marked or written.
-remote_links = Table(
-    "remote_links",
+#: Of each row of users that mirrors an account of a remote: what was seen there, and what the row itself has no place for.
+mirror = Table(
+    "mirror",
+    metadata,
+    Column("user_seq", _Serial, ForeignKey("users.seq", ondelete="CASCADE"), primary_key=True, autoincrement=False),
+    # Of the account as a listing showed it last, while the row says just that.
+    Column("digest", BigInteger),
+    Column("etag", Text),
+    # As the remote shows it; users.okta_id is whose the account is.
+    Column("external_id", String(255)),
+    # Unlinked by an operator: the externalId at the remote binds nothing.
+    Column("detached", Boolean, nullable=False, server_default=text("false")),
+    # Whether a role there is called owner; null where no roles are shown.
+    Column("shows_owner", Boolean),
+    # The agent's own last write: outweighs a listing that lags behind.
+    Column("written", UtcTime),
+)
+Index("ix_mirror_written", mirror.c.written)
+Index("ix_mirror_owners", mirror.c.user_seq, sqlite_where=mirror.c.shows_owner, postgresql_where=mirror.c.shows_owner)
+
+#: What the agent keeps of accounts of a remote that no listing shows: were they to come back, it is theirs again.
+departed = Table(
+    "departed",
     metadata,
     Column("directory_id", String(255), primary_key=True),
-    # Wins over the externalId at the remote.
-    Column("okta_id", String(255), unique=True),
-    # Unlinked by an operator: the externalId at the remote binds nothing.
+    Column("okta_id", String(255)),
     Column("detached", Boolean, nullable=False, server_default=text("false")),
     Column("origin", String(8), nullable=False),
     Column("protected", Boolean, nullable=False, server_default=text("false")),
     Column("suspended", Boolean, nullable=False, server_default=text("false")),
     Column("hidden", Boolean, nullable=False, server_default=text("false")),
     Column("deactivated", UtcTime),
-    # The agent's own last write and what a read showed after it; outweighs a listing that lags behind.
-    Column("user_name_key", Text, nullable=False, server_default=""),
-    Column("written", UtcTime),
-    Column("state", Text),
 )
-Index("ix_remote_links_written", remote_links.c.written)
-Index("ix_remote_links_name", remote_links.c.user_name_key)
-
-#: Accounts that the remote's own roles call owners, as the last whole listing showed them.
-remote_owners = Table(
-    "remote_owners",
-    metadata,
-    Column("directory_id", String(255), primary_key=True),
-    Column("user_name", Text, nullable=False),
-)
+Index("ix_departed_okta_id", departed.c.okta_id)
 
 #: One row for each call that changes the remote, written before it; counts as done until its outcome is known.
 intents = Table(

@@ -29,7 +29,7 @@ from agent.reconcile import Reconciler
 from agent.settings import DatabaseSettings, DirectorySettings, GuardSettings, OktaSettings, Settings
 from agent.store import account
 from agent.store.engine import Store
-from agent.store.tables import remote_links
+from agent.store.tables import departed
 from support.sloppy import KEY, sloppy_server
 
 PORT = 8791
@@ -148,7 +148,7 @@ def _link(store: Store, okta: OktaOrg, url: str) -> None:
         for app_user in page:
             number += 1
             links.append({"directory_id": f"u{number:06d}", "okta_id": app_user.id, "origin": "okta"})
-        store.write(lambda conn, links=links: conn.execute(remote_links.insert(), links) and None)
+        store.write(lambda conn, links=links: conn.execute(departed.insert(), links) and None)
 
 
 def _timed(what: str, work: Any) -> Any:

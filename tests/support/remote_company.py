@@ -20,7 +20,7 @@ from agent.settings import DatabaseSettings
 from agent.simulator.server import SimulatedOrg
 from agent.store import account, intents, seal
 from agent.store.engine import Store
-from agent.store.tables import deactivations, journal, remote_links
+from agent.store.tables import deactivations, journal, mirror
 from agent.store.tables import intents as intents_table
 from support.forks import Done, Warm
 from support.remotes import Remote
@@ -115,10 +115,10 @@ class RemoteCase:
     def drift_another(self) -> str:
         """One more account is changed at the remote, so that a run has a wave of two; answers its id.
 
-        Long after the agent's own last write: a wave leaves whom it wrote just now to a read by id.
+        Long after the agent's own last write, which would outweigh the list that shows it.
         """
         with self.store() as store:
-            long_ago = update(remote_links).where(remote_links.c.written.is_not(None))
+            long_ago = update(mirror).where(mirror.c.written.is_not(None))
             long_ago = long_ago.values(written=datetime.now(UTC) - timedelta(hours=1))
             store.write(partial(_execute, long_ago))
         known = set(self.company.ids.values())

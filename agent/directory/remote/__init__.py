@@ -1,15 +1,17 @@
-"""A remote OpsHelm, or any SCIM 2.0 service provider, as the directory.
+"""A remote OpsHelm, or any SCIM 2.0 service provider, as the directory: a mirror in ``users``, and an outbox of calls.
 
-transport  calls with time-outs, retries and a rate budget         knows httpx, with deadline and patience
-deadline   when a call, and all calls of a push, must have ended
-provider   what the remote says it can do
+transport  HTTP: calls with time-outs, retries and a rate budget   knows httpx, with route, deadline, patience, trouble
 wire       one account in, however sloppy the server
+provider   what the remote says it can do
 listing    everybody, page by page, trusted no further than it is consistent
 lookup     one account by id, userName or externalId
-search     pages and other searches of the gateway; filter_match reads a filter as the embedded directory does
+mirror     what was seen of the accounts, as rows of users; when it may be believed
+reader     from the one to the other: single accounts, and everybody
 change     the smallest body for a change, and what a read must show afterwards
-judge      the rules and limits of every write, over what the store knows
-writer     intent, call, read-back, outcome; step is what its call has to say
-wave       several such changes side by side; batch_read reads their accounts with one search
+caller     one call that changes an account, and what became of it
+ledger     what the store writes around a call: the checks and the intent before, the outcome after
+outbox     one write: read, judge, call, settle; several of a run together
+unfinished calls whose outcome isn't known, read back
+batches    a plan's actions, some at a time
 directory  the port on top of these
 """

@@ -1,13 +1,15 @@
 """Actions into a remote directory, several calls at a time, each with its state. Knows no plan and no guard.
 
 A few actions are marked as sent, carried out and marked with their ends, then the next few: a process that dies leaves few
-to read back. Updates and links of a wave share calls and transactions. Actions of one account, and actions that need others,
+to read back. Updates and links go together, and share transactions. Actions of one account, and actions that need others,
 take turns. Renames in a ring go through a temporary name, one call after the other; what a failure leaves there is an
 ordinary rename for the next sweep.
 """
 
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from functools import partial
 
@@ -16,8 +18,8 @@ from agent.directory import transition
 from agent.directory.backend import AccountChange
 from agent.directory.port import ContextOf, Ended, WriteContext, Written
 from agent.directory.remote.call_clock import ticking
+from agent.directory.remote.outbox import Outbox
 from agent.directory.remote.transport import HURRIED
-from agent.directory.remote.wave import Waves
 from agent.directory.remote.width import Width
 from agent.model.codes import ActionKind, ActionState
 from agent.model.errors import AgentError, FenceLost, NotFound, StoreError, VersionConflict
@@ -31,13 +33,40 @@ _AHEAD = 8
 _TOGETHER = (ActionKind.UPDATE, ActionKind.LINK)
 
 
+class SideBySide:
+    """Tasks at the same time, in threads of their own: a push may wait for an account that a run is at. Close it."""
+
+    def __init__(self, most: int) -> None:
+        self._helpers = ThreadPoolExecutor(most, thread_name_prefix="remote-waves")
+
+    def __call__(self, tasks: Sequence[Callable[[], None]], at_once: int) -> None:
+        """Up to ``at_once`` at a time, one of them in the caller's own thread. They raise nothing."""
+        left = deque(tasks)
+
+        def take() -> None:
+            while True:
+                try:
+                    task = left.popleft()
+                except IndexError:
+                    return
+                task()
+
+        helpers = [self._helpers.submit(take) for _ in range(min(at_once, len(tasks)) - 1)]
+        take()
+        for helper in helpers:
+            helper.result()
+
+    def close(self) -> None:
+        self._helpers.shutdown(wait=True)
+
+
 class RemoteBatches:
     """Keeps which versions its own writes made, so that a second action of a person fits."""
 
-    def __init__(self, waves: Waves, concurrency: int, *, username_is_email: bool) -> None:
-        self._waves = waves
-        self._writer = waves.writer
-        self._store = waves.writer.ledger.store
+    def __init__(self, outbox: Outbox, side_by_side: SideBySide, concurrency: int, *, username_is_email: bool) -> None:
+        self._outbox = outbox
+        self._side_by_side = side_by_side
+        self._store = outbox.ledger.store
         self._username_is_email = username_is_email
         self._versions: dict[str, int] = {}
         self._width = Width(concurrency)
@@ -102,19 +131,19 @@ class RemoteBatches:
 
         together = [action for action in actions if action.kind in _TOGETHER]
         others = [partial(call, action) for action in actions if action.kind not in _TOGETHER]
-        self._waves.side_by_side(others, self._width.calls)
+        self._side_by_side(others, self._width.calls)
         changes = [self._change(action, context_of(action), clock()) for action in together]
-        written = self._waves.change(changes, clock(), self._width.calls)
+        written = self._outbox.together(changes, clock(), self._side_by_side, self._width.calls)
         ends.update(zip((action.n for action in together), written, strict=True))
         self._width.note(time.monotonic() - began, time.process_time() - cpu, len(actions))
         return ends
 
     def _call(self, action: Action, context: WriteContext, now: datetime) -> Written:
         if action.kind is ActionKind.CREATE:
-            return self._writer.create(planned.draft(action, None), context, now)
+            return self._outbox.create(planned.draft(action, None), context, now)
         if action.kind is ActionKind.RENAME_CYCLE:
             return self._ring(action, context, now)
-        return self._writer.change(self._change(action, context, now), now)
+        return self._outbox.change(self._change(action, context, now), now)
 
     def _change(self, action: Action, context: WriteContext, now: datetime) -> AccountChange:
         account = action.directory_id or ""
@@ -147,7 +176,7 @@ class RemoteBatches:
                 return written
 
     def _name_of(self, account: str, version: int | None) -> str:
-        user = self._writer.reader.by_id(account, patience=HURRIED)
+        user = self._outbox.reader.by_id(account, patience=HURRIED)
         if user is None:
             raise NotFound("There is no such user.")
         if version is not None and user.version != version:
@@ -156,7 +185,7 @@ class RemoteBatches:
 
     def _rename(self, account: str, name: str, context: WriteContext, now: datetime) -> Written:
         draft = partial(planned.renamed, name, self._username_is_email)
-        written = self._writer.change(AccountChange(account, transition.by(draft, context, now), context), now)
+        written = self._outbox.change(AccountChange(account, transition.by(draft, context, now), context), now)
         self._versions[account] = written.user.version
         return written
 

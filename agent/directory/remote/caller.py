@@ -25,21 +25,13 @@ import structlog
 
 from agent.directory import guarded
 from agent.directory.remote import change, lookup, wire
+from agent.directory.remote.ledger import Moved
 from agent.directory.remote.lookup import Finder, Resource
 from agent.directory.remote.patience import Pace
 from agent.directory.remote.provider import Provider
 from agent.directory.remote.transport import RemoteAnswer, Transport
 from agent.model.codes import RefusalCode
-from agent.model.errors import (
-    AnswerLost,
-    DirectoryError,
-    DirectoryUnavailable,
-    NotDone,
-    NotFound,
-    Refused,
-    RemoteRefused,
-    Unreadable,
-)
+from agent.model.errors import AnswerLost, DirectoryUnavailable, NotDone, NotFound, Refused, RemoteRefused, Unreadable
 from agent.model.users import DirectoryUser, identity_key
 from agent.store.engine import crash_point
 
@@ -49,17 +41,10 @@ log = structlog.get_logger("agent.directory.remote")
 READ_BACK = 30.0
 
 
-class Moved(DirectoryError):
-    """412: somebody else changed the account between the read and the write."""
-
-    code = "moved"
-    soft = True
-
-
 class Accepted(NamedTuple):
-    """The remote said yes. ``etag``: the version that it answered with, if any."""
+    """The remote said yes. ``shown``: the account as its answer shows it, if it does."""
 
-    etag: str | None
+    shown: Resource | None
 
 
 class RemoteCaller:
@@ -76,22 +61,6 @@ class RemoteCaller:
     def pace(self) -> Pace:
         return self._transport.pace
 
-    def update(
-        self,
-        resource: Resource,
-        before: Mapping[str, Any],
-        after: Mapping[str, Any],
-        *,
-        patience: float,
-        essential: bool,
-        last_look: Callable[[], None],
-    ) -> Resource:
-        """From ``before`` to ``after`` (as change.plain gives them); the account as read afterwards."""
-        said = self.send(resource, before, after, patience=patience, last_look=last_look)
-        if isinstance(said, Resource):
-            return said
-        return self.confirm(resource.account.id, before, after, essential=essential)
-
     def send(
         self,
         resource: Resource,
@@ -101,7 +70,7 @@ class RemoteCaller:
         patience: float,
         last_look: Callable[[], None],
     ) -> Resource | Accepted:
-        """The first half of ``update``. The account, where a read had to show what became of it."""
+        """From ``before`` to ``after``, as change.plain gives them. The account, where a read had to show what became of it."""
         user_id = resource.account.id
         crash_point("call.intended")
 
@@ -118,7 +87,7 @@ class RemoteCaller:
             return answer
         self._check(answer)
         crash_point("call.answered")
-        return Accepted(answer.etag or _version(answer))
+        return Accepted(_shown(answer))
 
     def create(self, wanted: DirectoryUser, *, patience: float, last_look: Callable[[], None]) -> Resource:
         body = change.creation(wanted)
@@ -152,6 +121,11 @@ class RemoteCaller:
         return not self._open(before, after, found)
 
     # Sending
+
+    @property
+    def has_versions(self) -> bool:
+        """It says that it refuses what is out of date."""
+        return self._provider().etag
 
     @property
     def patches(self) -> bool:
@@ -219,7 +193,7 @@ class RemoteCaller:
     def confirm(
         self, user_id: str, before: Mapping[str, Any], after: Mapping[str, Any], *, essential: bool
     ) -> Resource:
-        """The second half of ``update``, after a yes: the account as a read shows it changed."""
+        """After a yes: the account as a read shows it changed."""
         missing: list[str] = []
         for pause in self._transport.pace.lag:
             if pause:
@@ -337,11 +311,14 @@ def _named(answer: RemoteAnswer) -> dict[str, Any]:
     return {key.lower(): value for key, value in answer.json().items()}
 
 
-def _version(answer: RemoteAnswer) -> str | None:
+def _shown(answer: RemoteAnswer) -> Resource | None:
     try:
-        return wire.decode(answer.content).etag
+        account = wire.decode(answer.content)
     except Unreadable:
         return None
+    said = answer.json()
+    # Left out it would be taken for true.
+    return Resource(account=account, raw=said, etag=answer.etag or account.etag) if "active" in said else None
 
 
 def _kept(after: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,7 +1,8 @@
-"""A remote OpsHelm as the directory: the port's verbs on top of reader and writer. Thread-safe. Close it.
+"""A remote OpsHelm as the directory: the port's verbs on top of mirror, reader and outbox. Thread-safe. Close it.
 
-Reads go to the remote each time; nothing is remembered that could lie. Writes run in a few threads of their own, and answer
-a Future; ``directory.concurrency`` bounds the calls.
+One account is read from the remote each time, by id or by an identity. Lists and other searches are answered from the mirror, as
+of a whole listing that is minutes old at most. Writes run in a few threads of their own, and answer a Future;
+``directory.concurrency`` bounds the calls.
 """
 
 import math
@@ -14,37 +15,41 @@ from functools import partial
 from typing import Any
 from uuid import uuid4
 
+from msgspec.structs import replace
+
 from agent.directory import remap
 from agent.directory.backend import AccountChange, Backend
 from agent.directory.operator import OperatorActs
-from agent.directory.port import Draft, Page, RemoteFacts, Step, WriteContext, Written
+from agent.directory.port import CursorPage, Draft, Page, RemoteFacts, Step, WriteContext, Written
 from agent.directory.remote import deadline
 from agent.directory.remote.account_locks import AccountLocks
-from agent.directory.remote.batches import RemoteBatches
+from agent.directory.remote.batches import RemoteBatches, SideBySide
 from agent.directory.remote.caller import RemoteCaller
 from agent.directory.remote.ledger import Ledger
-from agent.directory.remote.listing import Problem
+from agent.directory.remote.lookup import FRESH
+from agent.directory.remote.mirror import Mirror
+from agent.directory.remote.outbox import Outbox
 from agent.directory.remote.owners import Owners
 from agent.directory.remote.patience import Pace
 from agent.directory.remote.reader import CERTIFICATE_NOTICE, Reader
-from agent.directory.remote.search import Search
 from agent.directory.remote.transport import HURRIED, Transport
 from agent.directory.remote.unfinished import Unfinished
-from agent.directory.remote.wave import SideBySide, Waves
-from agent.directory.remote.writer import Writer
 from agent.directory.rows import Policy
 from agent.model.codes import FindingCode, Source
 from agent.model.mapping import Mapping
 from agent.model.plan import Finding
 from agent.model.users import DirectoryUser
+from agent.scim.terms import Compare, Filter
 from agent.settings import Settings
-from agent.store.compare import Relation
 from agent.store.engine import Store
 from agent.store.journal import Signature
-from agent.store.staging import Staging
 
 #: The most that directory.concurrency can be.
 _MOST_HELPERS = 64
+
+
+def _policy(settings: Settings) -> Policy:
+    return replace(Policy.of(settings), sets_roles=False)
 
 
 def _utc_now() -> datetime:
@@ -56,9 +61,6 @@ class RemoteDirectory(Backend):
 
     reads_block = True
     sets_roles = False
-    relation = Relation.LISTED
-    #: The remote pages as it does; what is sent on is index pages.
-    search_after = None
 
     def __init__(
         self,
@@ -76,11 +78,10 @@ class RemoteDirectory(Backend):
         self._pace = pace or Pace()
         self._stop = stop or threading.Event()
         # These two know what is under way, with old settings too.
-        self._ledger = Ledger(store, Policy.of(settings), holder=str(uuid4()))
+        self.mirror = Mirror(store, _policy(settings), settings.directory.owners)
+        self._ledger = Ledger(self.mirror, holder=str(uuid4()))
         self._locks = AccountLocks()
         self._side_by_side = SideBySide(_MOST_HELPERS)
-        #: What the last whole listing could not use.
-        self.findings: tuple[Finding, ...] = ()
         self._open(settings)
 
     def _open(self, settings: Settings) -> None:
@@ -90,13 +91,12 @@ class RemoteDirectory(Backend):
         self._pages = ThreadPoolExecutor(threads, thread_name_prefix="remote-pages")
         # More than calls, for some wait for a turn; the transport bounds the calls.
         self._writes = ThreadPoolExecutor(4 * threads, thread_name_prefix="remote-writes")
-        self.reader = Reader(self.store, self.transport, settings.directory, self._pages, self._clock)
-        self._search = Search(self.store, self.transport, self.reader)
+        self.reader = Reader(self.transport, settings.directory, self._pages, self.mirror, self._clock)
         caller = RemoteCaller(self.transport, self.reader.finder, self.reader.provider)
         self.owners = Owners(self.store, settings.directory.owners, self.reader.by_id, self.reader.by_user_name)
         self._unfinished = Unfinished(self.reader, caller, self._ledger)
-        self._writer = Writer(self.reader, caller, self._ledger, self.owners, self._unfinished, self._locks)
-        self._waves = Waves(self._writer, self._side_by_side)
+        self._outbox = Outbox(self.reader, caller, self._ledger, self.owners, self._unfinished, self._locks)
+        self._take_on_searches(settings)
         # Last: what failed above is tried again.
         self._settings = settings.directory
 
@@ -108,7 +108,8 @@ class RemoteDirectory(Backend):
             for pool in pools:
                 pool.shutdown(wait=True)
         remap.change(self.store, Mapping(settings.mapping), by)
-        self._ledger.policy = Policy.of(settings)
+        self.mirror.renew(_policy(settings), settings.directory.owners)
+        remap.finish(self.store, self.mirror.policy.mapping)
 
     def close(self) -> None:
         self._writes.shutdown(wait=True)
@@ -151,52 +152,67 @@ class RemoteDirectory(Backend):
             return self.reader.by_user_name(user_name_key, patience=HURRIED)
 
     def search(self, where: Any | None, start_index: int, count: int, *, include_hidden: bool = False) -> Page:
-        """The remote's own page, in its own order; what the agent hides is left out of it and of the total."""
+        """An identity decides something, so the remote is asked; anything else is answered from the mirror."""
         with deadline.within(deadline.PUSH):
-            return self._search.page(where, max(start_index, 1), max(count, 0), include_hidden=include_hidden)
+            if where is not None and (known := self._identity(where)) is not None:
+                found = [user for user in known if include_hidden or not user.hidden]
+                return Page(total=len(found), users=found[max(start_index, 1) - 1 :][: max(count, 0)])
+            self.reader.refresh(at_most=FRESH)
+        return super().search(where, start_index, count, include_hidden=include_hidden)
+
+    def search_after(self, where: Any | None, after: int, count: int) -> CursorPage:
+        with deadline.within(deadline.PUSH):
+            self.reader.refresh(at_most=FRESH)
+        return super().search_after(where, after, count)
+
+    def _identity(self, where: Filter) -> list[DirectoryUser] | None:
+        """None for any other search."""
+        if not isinstance(where, Compare) or where.op != "eq" or not isinstance(where.value, str):
+            return None
+        match str(where.target):
+            case "userName":
+                user = self.reader.by_user_name(where.value, patience=HURRIED)
+            case "externalId":
+                user = self.reader.by_okta_id(where.value, patience=HURRIED)
+            case "id":
+                user = self.reader.by_id(where.value, patience=HURRIED)
+            case _:
+                return None
+        return [] if user is None else [user]
 
     def everyone(self) -> Iterator[Sequence[DirectoryUser]]:
-        """All accounts; ends with an error unless the listing is whole. Then ``findings`` says what it left out."""
-        return self.reader.everyone(self._report)
+        """All accounts; an error unless the listing is whole. Then ``findings`` says what it left out."""
+        self.reader.refresh()
+        yield from super().everyone()
 
-    def stage(self, rows: Staging, mapping: Mapping, step: Step) -> tuple[Finding, ...]:
-        """``everyone`` as far as a sweep compares it."""
-        read = 0
-        for page in self.reader.listed(mapping, self._report):
-            rows.add_accounts(page)
-            read += len(page)
-            step("reading OpsHelm", read)
-        contested = [
-            Finding(
-                code=FindingCode.DUPLICATE_LISTED,
-                login=one.user_name,
-                directory_id=one.id,
-                okta_id=one.okta_id,
-                detail=f"another account of OpsHelm has the externalId {one.okta_id} too, so it says nothing; correct it there",
-            )
-            for one in rows.close_accounts()
-        ]
-        return (*self.findings, *contested)
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        return self.reader.findings
+
+    def refresh(self, step: Step) -> tuple[Finding, ...]:
+        remap.finish(self.store, self.mirror.policy.mapping)
+        self.reader.refresh(step)
+        return self.reader.findings
 
     # Writes
 
     def create(self, draft: Draft, context: WriteContext, now: datetime) -> "Future[Written]":
-        return self._submit(context, partial(self._writer.create, draft, context, now))
+        return self._submit(context, partial(self._outbox.create, draft, context, now))
 
     def add(self, user: DirectoryUser, context: WriteContext, now: datetime) -> DirectoryUser:
         """The remote gives it its id and its role."""
         return self.create(Draft(user_name=user.user_name, profile=user.profile), context, now).result().user
 
     def change(self, change: AccountChange, now: datetime) -> "Future[Written]":
-        return self._submit(change.context, partial(self._writer.change, change, now))
+        return self._submit(change.context, partial(self._outbox.change, change, now))
 
     def change_together(self, changes: Sequence[AccountChange], now: datetime) -> list[Written]:
         """It has no transactions."""
         raise NotImplementedError
 
     def batches(self) -> RemoteBatches:
-        is_email = self._ledger.policy.receiver.username_is_email
-        return RemoteBatches(self._waves, self.concurrency, username_is_email=is_email)
+        is_email = self.mirror.policy.receiver.username_is_email
+        return RemoteBatches(self._outbox, self._side_by_side, self.concurrency, username_is_email=is_email)
 
     def operator(self, *, actor: str, reason: str, now: datetime, source: Source = Source.CLI) -> OperatorActs:
         return OperatorActs(self, actor=actor, reason=reason, now=now, source=source)
@@ -208,7 +224,7 @@ class RemoteDirectory(Backend):
     def facts(self, patience: float) -> RemoteFacts:
         self.transport.most_patience = patience
         # Discovery often needs no key; a page of accounts does.
-        accounts = self.search(None, 1, 1, include_hidden=True).total
+        accounts = self.reader.count(HURRIED)
         provider, ends = self.reader.provider(), self.transport.certificate_ends
         names = self.owners.names
         return RemoteFacts(
@@ -232,14 +248,3 @@ class RemoteDirectory(Backend):
         """What a push waits for, its turn included, ends before Okta gives it up."""
         with deadline.within(deadline.PUSH if context.source is Source.PUSH else math.inf):
             return self._writes.submit(copy_context().run, write)
-
-    def _report(self, problems: list[Problem]) -> None:
-        self.findings = tuple(
-            Finding(
-                code=FindingCode.DUPLICATE_LISTED if problem.duplicate else FindingCode.UNREADABLE,
-                login=problem.login or "?",
-                detail=problem.detail,
-                directory_id=problem.id or None,
-            )
-            for problem in problems
-        )

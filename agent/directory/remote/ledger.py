@@ -1,37 +1,57 @@
-"""What the store writes around a call to the remote: before it, the intent; after it, the outcome. Makes no call.
+"""What the store writes around a call to the remote: before it, the checks and the intent; after it, the outcome. Makes no call.
 
 ======================  =============================================================================================
 moment                  in one transaction
 ======================  =============================================================================================
-before the call         the checks; the journal's row of intent; a deactivation counts in the windows and as an owner less
-it was done             the account as read back: link, marks, counters; the journal's row ``applied``
+before the call         the one guarded check over the mirrored account; the journal's row of intent; a deactivation counts
+                        in the windows and as an owner less
+it was done             the account as the answer or a read shows it, into its row; counters; the journal's row ``applied``
 it was not done         the counts are given back; the journal's row ``refused`` (the remote said no) or ``failed``
 not known               nothing: the intent stays open, counts as done, and is read back later
-nothing to call         checks, link, journal: for what only the store keeps (a link, a protection)
+nothing to call         checks, row, journal: for what only the agent keeps (a link, a protection)
 ======================  =============================================================================================
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import contextmanager
 from datetime import datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 from sqlalchemy import Connection
 
-from agent.directory import decisions, guarded, refusals
-from agent.directory.burst import Verdict
-from agent.directory.port import WriteContext
-from agent.directory.remote import judge, merge
-from agent.directory.remote.judge import JudgedWrite
-from agent.directory.rows import Policy, WriteScope
+from agent.directory import decisions, guarded, refusals, rows
+from agent.directory.backend import AccountChange
+from agent.directory.port import WriteContext, Written
+from agent.directory.remote import change as bodies
+from agent.directory.remote import mirror
+from agent.directory.remote.lookup import Resource
+from agent.directory.remote.mirror import Beside, Marks, Mirror, Mirrored
+from agent.directory.rows import WriteScope
 from agent.model.codes import Source
-from agent.model.errors import FenceLost, Refused
+from agent.model.errors import (
+    DirectoryError,
+    DirectoryUnavailable,
+    FenceLost,
+    NotFound,
+    Refused,
+    UsageError,
+    VersionConflict,
+)
+from agent.model.holds import Hold
 from agent.model.users import DirectoryUser
-from agent.store import account, attention, intents, journal, lease, links, windows
-from agent.store.engine import Raised, Store
+from agent.store import account, attention, intents, journal, lease, windows
+from agent.store.engine import Raised
+
+
+class Moved(DirectoryError):
+    """Somebody else changed the account between the read and the write."""
+
+    code = "moved"
+    soft = True
 
 
 class IntendedBody(Struct, frozen=True, kw_only=True):
@@ -44,8 +64,12 @@ class IntendedBody(Struct, frozen=True, kw_only=True):
     confirm: bool = False
     #: The externalId is to be written at the remote, not in the store alone.
     external_id: bool = False
-    #: As in JudgedWrite.
+    #: An account that is there no more and still holds this person's Okta id; the outcome drops it.
     dead: str | None = None
+
+    @property
+    def ends(self) -> bool:
+        return self.before is not None and self.before.active and not self.after.active
 
 
 class Intended(NamedTuple):
@@ -53,6 +77,30 @@ class Intended(NamedTuple):
 
     id: int
     body: IntendedBody
+    #: The version of the account that it was judged by, as the mirror has it.
+    etag: str | None = None
+
+    @property
+    def plain(self) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+        """What the remote has, and what it is to have."""
+        assert self.body.before is not None
+        before = bodies.plain(self.body.before, external_id=False)
+        return before, bodies.plain(self.body.after, external_id=self.body.external_id)
+
+
+class Known(Struct, frozen=True, kw_only=True):
+    """What a change is judged by besides its account's row."""
+
+    #: The account as its read showed it; None: the mirror has to do.
+    seen: DirectoryUser | None = None
+    #: The other owners who are active, as just read; None: no owner is taken away.
+    owners: Collection[str] | None = None
+    #: As in IntendedBody.
+    dead: str | None = None
+    #: The account that is to be changed shows roles.
+    shows_roles: bool = False
+    #: A call by the mirror's version alone is refused where somebody wrote since.
+    versions: bool = False
 
 
 _encode = msgspec.json.Encoder().encode
@@ -65,9 +113,9 @@ def intended(intent: intents.Intent) -> Intended:
 
 
 class Ledger:
-    def __init__(self, store: Store, policy: Policy, holder: str) -> None:
-        self.store = store
-        self.policy = policy
+    def __init__(self, mirrored: Mirror, holder: str) -> None:
+        self.mirror = mirrored
+        self.store = mirrored.store
         self.holder = holder
         self._running: set[int] = set()
 
@@ -85,36 +133,102 @@ class Ledger:
 
     # Before the call
 
-    def begin(self, case: JudgedWrite, now: datetime, *, external_id: bool) -> "Future[Intended]":
-        """Refused or FenceLost where the call must not be made. Several of them share a transaction, as all of these do."""
+    def begin(self, change: AccountChange, known: Known, now: datetime) -> "Future[Intended | Written | None]":
+        """What is to be called; Written where there is nothing to call; None where the account has to be read first.
 
-        def work(conn: Connection) -> Intended | Raised:
-            scope = self._scope(conn, case.context, now)
+        Moved, NotFound, VersionConflict, Refused or FenceLost where the call must not be made. Several of them share a
+        transaction, as all of these do.
+        """
+
+        def work(conn: Connection) -> Intended | Written | Raised | None:
+            scope = self._scope(conn, change.context, now, known)
+            row = self._row(conn, change, known)
+            if row is None:
+                return None
+            before, after = row.user, None
             try:
-                verdict = judge.check(scope, case)
+                after = change.wanted(before)
+                if before == after:
+                    decisions.unchanged(scope, before)
+                    return Written(user=before, changed=False)
+                external_id = row.beside.external_id is None and after.okta_id not in (None, before.okta_id)
+                calls = bodies.plain(before, external_id=False) != bodies.plain(after, external_id=external_id)
+                if known.seen is None and not (_sure(row, after, calls=calls) and (known.versions or not calls)):
+                    return None
+                _keeps_role(before, after)
+                holders = self._holders(conn, after, known.dead)
+                ready = guarded.check(scope, before, after, revives=change.revives, holders=holders)
             except Refused as refused:
-                return refusals.record(scope, refused, case.before, case.after)
-            return self._begin(scope, case, verdict, external_id=external_id)
+                return refusals.record(scope, refused, before, after)
+            if calls:
+                body = self._body(scope, ready, after, dead=known.dead, external_id=external_id)
+                return self._begin(scope, ready, body, row.beside.etag)
+            self._drop(scope, known.dead, after)
+            beside = replace(row.beside, detached=_detached(row, after))
+            after = replace(after, version=before.version + 1)
+            after = self.mirror.put(conn, row, after, beside)
+            return Written(user=_settle(scope, before, after, ready.mine, confirm=ready.confirm), changed=True)
 
         return self.store.submit(work)
 
-    def _begin(self, scope: WriteScope, case: JudgedWrite, verdict: Verdict | None, *, external_id: bool) -> Intended:
-        conn, before, after, context = scope.conn, case.before, case.after, case.context
+    def begin_create(self, wish: DirectoryUser, context: WriteContext, known: Known, now: datetime) -> Intended:
+        def work(conn: Connection) -> Intended | Raised:
+            scope = self._scope(conn, context, now, known)
+            try:
+                holders = self._holders(conn, wish, known.dead)
+                ready = guarded.check(scope, None, wish, holders=holders)
+            except Refused as refused:
+                return refusals.record(scope, refused, None, wish)
+            body = self._body(scope, ready, wish, dead=known.dead, external_id=wish.okta_id is not None)
+            return self._begin(scope, ready, body)
+
+        return self.store.write(work)
+
+    def _row(self, conn: Connection, change: AccountChange, known: Known) -> Mirrored | None:
+        """The account that is to be changed, as it was read; None where it has to be read first."""
+        row = mirror.get(conn, change.user_id)
+        seen = known.seen
+        if intents.open_on(conn, change.user_id):
+            if seen is None:
+                return None
+            raise under_way()
+        if seen is not None and (row is None or row.user != seen):
+            raise Moved("The account changed at the remote OpsHelm since it was read.")
+        if row is None:
+            return None
+        if row.user.hidden and change.context.source is Source.PUSH and not change.revives:
+            raise NotFound("There is no such user.")
+        expected = change.expected_version
+        if expected is not None and row.user.version != expected:
+            raise VersionConflict(f"The account has changed since version {expected}; it is at {row.user.version}.")
+        return row
+
+    def _holders(self, conn: Connection, after: DirectoryUser, dead: str | None) -> list[DirectoryUser]:
+        """Who has the externalId. The userName and e-mail of others are the remote's to defend: only it sees all of them at once."""
+        holder = None if after.okta_id is None else rows.one(rows.by_okta_id(conn, okta_id=after.okta_id))
+        return [] if holder is None or holder.id == dead else [holder]
+
+    def _body(
+        self, scope: WriteScope, ready: guarded.Ready, after: DirectoryUser, *, dead: str | None, external_id: bool
+    ) -> IntendedBody:
+        return IntendedBody(
+            before=ready.before,
+            after=after,
+            context=scope.context,
+            exempt=ready.verdict is None or ready.verdict.exempt,
+            confirm=ready.confirm,
+            external_id=external_id,
+            dead=dead,
+        )
+
+    def _begin(self, scope: WriteScope, ready: guarded.Ready, body: IntendedBody, etag: str | None = None) -> Intended:
+        conn, before, after = scope.conn, body.before, body.after
         window_id = None
-        if verdict is not None and before is not None:
-            guarded.count_deactivation(scope, before, verdict)
+        if ready.verdict is not None and before is not None:
+            guarded.count_deactivation(scope, before, ready.verdict)
             window_id = windows.newest_id(conn)
             _count_end(conn, before, -1)
-        body = IntendedBody(
-            before=before,
-            after=after,
-            context=context,
-            exempt=verdict is None or verdict.exempt,
-            confirm=guarded.needs_confirmation(before, context, revives=case.revives),
-            external_id=external_id,
-            dead=case.dead,
-        )
-        journal.append(conn, _entry(journal.Kind.INTENT, before, after, context), scope.now)
+        journal.append(conn, _entry(journal.Kind.INTENT, before, after, scope.context), scope.now)
         intent = intents.NewIntent(
             at=scope.now,
             holder=self.holder,
@@ -122,10 +236,10 @@ class Ledger:
             okta_id=after.okta_id,
             user_name_key=after.user_name_key,
             window_id=window_id,
-            ends_owner=judge.ends(case) and guarded.active_owner(before),
+            ends_owner=body.ends and guarded.active_owner(before),
             body=_encode(body).decode(),
         )
-        return Intended(intents.begin(conn, intent), body)
+        return Intended(intents.begin(conn, intent), body, etag)
 
     def last_look(self, intent_id: int, fence: int | None) -> None:
         """Right before sending: a process that stood still must not carry out what was given up meanwhile."""
@@ -139,34 +253,65 @@ class Ledger:
 
     # After it
 
-    def done(self, intended: Intended, found: DirectoryUser, now: datetime) -> "Future[DirectoryUser]":
-        """``found`` is the account as it is now; answers it."""
-        intent_id, body = intended
+    def done(self, intended: Intended, found: Resource | DirectoryUser, now: datetime) -> "Future[DirectoryUser]":
+        """``found`` is the account as it is now, or what is known of one that is there no more; answers it."""
+        intent_id, body = intended.id, intended.body
+        user_id = found.account.id if isinstance(found, Resource) else found.id
 
         def work(conn: Connection) -> DirectoryUser:
             scope = self._scope(conn, body.context, now)
-            intent = intents.get(conn, intent_id)
+            intent, row = intents.get(conn, intent_id), mirror.get(conn, user_id)
+            if intent is not None and intent.state == intents.DONE and row is not None:
+                return row.user
+            user, beside = self._outcome(conn, body, row, found)
+            ended = body.before is not None and body.before.active and not user.active
             window_id = None if intent is None else intent.window_id
-            if intent is not None and intent.state == intents.DONE:
-                return found
-            ended = body.before is not None and body.before.active and not found.active
-            if body.before is not None and ended and intent is not None and intent.state == intents.UNDONE:
-                # Somebody gave it back too early: it counts after all.
-                source = body.context.source.value
-                windows.record(
-                    conn, directory_id=found.id, source=source, exempt=body.exempt, managed=body.before.managed, now=now
-                )
-                window_id = windows.newest_id(conn)
-                _count_end(conn, body.before, -1)
-            intents.end(conn, intent_id, intents.DONE, now, directory_id=found.id, window_id=window_id)
-            _drop(scope, body.dead, found)
-            _settle(scope, body.before, found, ended=ended, confirm=body.confirm)
-            return found
+            counted = row and row.user
+            if ended and body.before is not None:
+                if intent is not None and intent.state == intents.UNDONE:
+                    # Somebody gave it back too early: it counts after all.
+                    source, managed = body.context.source.value, body.before.managed
+                    windows.record(
+                        conn, directory_id=user_id, source=source, exempt=body.exempt, managed=managed, now=now
+                    )
+                    window_id = windows.newest_id(conn)
+                elif counted is not None and window_id is not None:
+                    counted = replace(counted, active=False)
+            intents.end(conn, intent_id, intents.DONE, now, directory_id=user_id, window_id=window_id)
+            self._drop(scope, body.dead, user)
+            user = self.mirror.put(conn, row, user, replace(beside, written=now))
+            guarded.count(scope, counted, user, ended=ended)
+            decisions.made(scope, body.before, user)
+            if body.confirm:
+                guarded.ask_about_reuse(scope, user)
+            journal.append(conn, _entry(journal.Kind.APPLIED, body.before, user, scope.context), now)
+            return user
 
         return self.store.submit(work)
 
+    def _outcome(
+        self, conn: Connection, body: IntendedBody, row: Mirrored | None, found: Resource | DirectoryUser
+    ) -> tuple[DirectoryUser, Beside]:
+        if not isinstance(found, Resource):
+            beside = Beside() if row is None else replace(row.beside, digest=None)
+            return (found if row is None else replace(found, version=row.user.version + 1)), beside
+        shown = found.account
+        detached = _detached(row, body.after) or (
+            body.after.okta_id is None and body.before is not None and body.before.okta_id is not None
+        )
+        marks = Marks.of(body.after, detached=detached)
+        version = 1 if row is None else row.user.version + 1
+        user = mirror.join(shown, marks, self.mirror.owner_keys(conn), version=version)
+        beside = Beside(
+            etag=found.etag,
+            external_id=shown.okta_id,
+            detached=detached and user.okta_id is None,
+            shows_owner=shown.owner,
+        )
+        return user, beside
+
     def undone(self, intended: Intended, reason: str, now: datetime, *, refused: bool) -> None:
-        intent_id, body = intended
+        intent_id, body = intended.id, intended.body
 
         def work(conn: Connection) -> None:
             account.lock(conn)
@@ -182,37 +327,11 @@ class Ledger:
 
         self.store.write(work)
 
-    def without_call(self, case: JudgedWrite, now: datetime) -> "Future[DirectoryUser]":
-        """A change that the remote has no part in."""
-
-        def work(conn: Connection) -> DirectoryUser | Raised:
-            scope = self._scope(conn, case.context, now)
-            try:
-                judge.check(scope, case)
-            except Refused as refused:
-                return refusals.record(scope, refused, case.before, case.after)
-            assert case.before is not None
-            confirm = guarded.needs_confirmation(case.before, case.context, revives=case.revives)
-            _drop(scope, case.dead, case.after)
-            _settle(scope, case.before, case.after, ended=False, confirm=confirm, called=False)
-            return case.after
-
-        return self.store.submit(work)
-
-    def link_of(self, okta_id: str) -> links.Link | None:
-        with self.store.read() as conn:
-            return links.by_okta_id(conn, okta_id)
-
-    def unchanged(self, user: DirectoryUser, context: WriteContext, now: datetime) -> None:
-        """A push that changed nothing says so to the register, and an operator what they have ruled."""
-        if context.source is Source.PUSH or context.ruling is not None:
-            self.store.write(lambda conn: decisions.unchanged(self._scope(conn, context, now), user))
-
-    def refused_before(self, refused: Refused, case: JudgedWrite, now: datetime) -> None:
-        """An attempt that a pure rule refused before anything was judged: journalled like the others."""
+    def refused_before(self, refused: Refused, wish: DirectoryUser, context: WriteContext, now: datetime) -> None:
+        """A create that a rule refused before anything was judged: journalled like the others."""
 
         def work(conn: Connection) -> None:
-            refusals.record(self._scope(conn, case.context, now), refused, case.before, case.after)
+            refusals.record(self._scope(conn, context, now), refused, None, wish)
 
         self.store.write(work)
 
@@ -229,49 +348,82 @@ class Ledger:
             )
         )
 
-    def _scope(self, conn: Connection, context: WriteContext, now: datetime) -> WriteScope:
-        return WriteScope.locked(conn, context, now, self.policy)
+    def _drop(self, scope: WriteScope, dead: str | None, heir: DirectoryUser) -> None:
+        """What still holds the person's Okta id for an account that is there no more, so that it can be ``heir``'s."""
+        conn, context = scope.conn, scope.context
+        if dead is None or dead == heir.id:
+            return
+        row, marks = mirror.get(conn, dead), mirror.kept(conn, dead)
+        okta_id = row.user.okta_id if row else marks.okta_id
+        if okta_id is None or okta_id != heir.okta_id:
+            return
+        if row is not None:
+            mirror.drop(conn, row)
+        mirror.forget(conn, dead)
+        why = "the account is gone at the remote OpsHelm"
+        entry = guarded.entry(journal.Kind.APPLIED, "unlink", row and row.user, None, context, why)
+        journal.append(conn, replace(entry, directory_id=dead, okta_id=okta_id), scope.now)
+
+    def _scope(self, conn: Connection, context: WriteContext, now: datetime, known: Known | None = None) -> WriteScope:
+        scope = WriteScope.locked(conn, context, now, self.mirror.policy)
+        if known is None:
+            return scope
+        if not (known.shows_roles or self.mirror.names_owners or mirror.shows_owners(conn)):
+            scope = scope._replace(policy=replace(scope.policy, owners_known=False))
+        if known.owners is not None:
+            # Read just now, and whose end is under way counts no more.
+            left = [one for one in known.owners if _owns(conn, one)]
+            scope = scope._replace(row=replace(scope.row, active_owners=1 + len(left)))
+        return scope
+
+
+def _owns(conn: Connection, user_id: str) -> bool:
+    row = mirror.get(conn, user_id)
+    return (
+        row is not None
+        and guarded.active_owner(row.user)
+        and not any(intent.ends_owner for intent in intents.open_on(conn, user_id))
+    )
 
 
 def _settle(
-    scope: WriteScope,
-    before: DirectoryUser | None,
-    after: DirectoryUser,
-    *,
-    ended: bool,
-    confirm: bool,
-    called: bool = True,
-) -> None:
-    """``ended``: its end was counted with the intent. ``called``: the remote has it from this very write."""
-    conn, now = scope.conn, scope.now
-    old = links.get_link(conn, after.id)
-    detached = after.okta_id is None and (
-        (old is not None and old.detached) or (before is not None and before.okta_id is not None)
-    )
-    link = merge.link_of(after, detached=detached, written=now if called else None)
-    if not called and old is not None:
-        link = msgspec.structs.replace(link, written=old.written, state=old.state)
-    links.put(conn, link)
-    counted = msgspec.structs.replace(before, active=False) if before is not None and ended else before
-    guarded.count(scope, counted, after, ended=ended)
-    decisions.made(scope, before, after)
+    scope: WriteScope, before: DirectoryUser, after: DirectoryUser, mine: list[Hold] | None, *, confirm: bool
+) -> DirectoryUser:
+    guarded.count(scope, before, after, ended=False)
+    decisions.made(scope, before, after, mine)
     if confirm:
         guarded.ask_about_reuse(scope, after)
-    journal.append(conn, _entry(journal.Kind.APPLIED, before, after, scope.context), now)
+    journal.append(scope.conn, _entry(journal.Kind.APPLIED, before, after, scope.context), scope.now)
+    return after
 
 
-def _drop(scope: WriteScope, dead: str | None, heir: DirectoryUser) -> None:
-    """The link of an account that is there no more, so that the person's Okta id can belong to ``heir``."""
-    conn, context, now = scope.conn, scope.context, scope.now
-    link = None if dead is None or dead == heir.id else links.get_link(conn, dead)
-    if link is None or link.okta_id != heir.okta_id:
-        return
-    links.drop(conn, link.directory_id)
-    user = merge.written_state(link)
-    why = "the account is gone at the remote OpsHelm"
-    entry = guarded.entry(journal.Kind.APPLIED, "unlink", user, None, context, why)
-    entry = msgspec.structs.replace(entry, directory_id=link.directory_id, okta_id=link.okta_id)
-    journal.append(conn, entry, now)
+def _sure(row: Mirrored, after: DirectoryUser, *, calls: bool) -> bool:
+    """Whether the mirror alone is enough to carry this out.
+
+    A link is, where the remote itself shows whose account it is; so is an ordinary update of an account with a version: no list is
+    replaced and no externalId written, and nobody's name, access or role follows.
+    """
+    before = row.user
+    names = ("user_name_key", "active", "protected", "suspended", "hidden", "role")
+    if any(getattr(before, name) != getattr(after, name) for name in names):
+        return False
+    if not calls:
+        return after.okta_id is not None and row.beside.external_id == after.okta_id
+    if row.beside.etag is None or before.okta_id != after.okta_id:
+        return False
+    return not bodies.replaces_lists(bodies.plain(before, external_id=False), bodies.plain(after, external_id=False))
+
+
+def _keeps_role(before: DirectoryUser, after: DirectoryUser) -> None:
+    if before.active and after.active and before.role is not after.role:
+        raise UsageError(
+            "Roles are given in OpsHelm itself; SCIM can't change them. An owner does it in OpsHelm's dashboard."
+        )
+
+
+def _detached(row: Mirrored | None, after: DirectoryUser) -> bool:
+    """An operator has unlinked it, now or before."""
+    return after.okta_id is None and row is not None and (row.beside.detached or row.user.okta_id is not None)
 
 
 def _count_end(conn: Connection, user: DirectoryUser, sign: int) -> None:
@@ -284,3 +436,7 @@ def _entry(
     kind: journal.Kind, before: DirectoryUser | None, after: DirectoryUser, context: WriteContext, reason: str = ""
 ) -> journal.Entry:
     return guarded.entry(kind, guarded.verb(before, after), before, after, context, reason)
+
+
+def under_way() -> DirectoryUnavailable:
+    return DirectoryUnavailable("Another change of this account is under way. Nothing was changed; try again later.")

@@ -18,8 +18,9 @@ that ends. Cursor paging (RFC 9865) goes one page at a time.
 """
 
 import json
+import zlib
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, Future
 from typing import Any
 
@@ -44,6 +45,13 @@ _list = msgspec.json.Decoder(list[msgspec.Raw] | None).decode
 _any = msgspec.json.Decoder().decode
 
 
+class _Id(Struct):
+    id: str
+
+
+_id = msgspec.json.Decoder(_Id).decode
+
+
 class Problem(Struct, frozen=True, kw_only=True):
     """One account that the listing could not use."""
 
@@ -64,12 +72,24 @@ class Chunk(Struct, frozen=True, kw_only=True):
     nul: bool = False
 
 
+#: An account, and the digest of what was shown of it.
+Listed = tuple[RemoteAccount, int]
+
+
 class Listing:
     """One listing; iterate it once. ``problems`` is complete when the iteration has ended."""
 
     def __init__(
-        self, transport: Transport, provider: Provider, executor: Executor, *, page_size: int, ahead: int
+        self,
+        transport: Transport,
+        provider: Provider,
+        executor: Executor,
+        *,
+        page_size: int,
+        ahead: int,
+        unchanged: Callable[[dict[str, int]], set[str]],
     ) -> None:
+        """``unchanged``: of accounts and the digests of what is shown of them, those that need no look."""
         self._transport = transport
         self._provider = provider
         self._executor = executor
@@ -77,11 +97,12 @@ class Listing:
         self._ahead = ahead
         self._seen: set[str] = set()
         self._total = 0
-        self._received = 0
+        self.received = 0
+        self._unchanged = unchanged
         self.problems: list[Problem] = []
         self._unreadable = 0
 
-    def __iter__(self) -> Iterator[list[RemoteAccount]]:
+    def __iter__(self) -> Iterator[list[Listed]]:
         chunks = self._by_cursor() if self._provider.cursor else self._by_index()
         for chunk in chunks:
             yield from self._accept(chunk)
@@ -113,11 +134,11 @@ class Listing:
         if length == 0:
             return
         counted = first.total is not None
-        if counted and self._received < self._total:
+        if counted and self.received < self._total:
             yield from self._read_ahead(length)
         # Without a total only an empty page is the end.
-        while not counted or self._received < self._total:
-            chunk = self._at(self._received + 1)
+        while not counted or self.received < self._total:
+            chunk = self._at(self.received + 1)
             if not chunk.raws:
                 return
             yield chunk
@@ -126,7 +147,7 @@ class Listing:
 
     def _behind_the_end(self) -> Chunk | None:
         """Whoever was added meanwhile. A total may also be that of the page alone; then the next ones would look absent."""
-        answer = self._transport.read("/Users", {"startIndex": self._received + 1, "count": self._size})
+        answer = self._transport.read("/Users", {"startIndex": self.received + 1, "count": self._size})
         if answer.status != 200:
             return None
         try:
@@ -163,7 +184,7 @@ class Listing:
 
     def _page(self, params: dict[str, str | int]) -> Chunk:
         answer = self._transport.read("/Users", params)
-        if answer.status == 400 and self._size > _MODEST and self._received == 0 and not params.get("cursor"):
+        if answer.status == 400 and self._size > _MODEST and self.received == 0 and not params.get("cursor"):
             # Not every remote that refuses large pages says so beforehand.
             self._size = _MODEST
             return self._page({**params, "count": _MODEST})
@@ -180,23 +201,39 @@ class Listing:
 
     # Accounts
 
-    def _accept(self, chunk: Chunk) -> Iterator[list[RemoteAccount]]:
+    def _accept(self, chunk: Chunk) -> Iterator[list[Listed]]:
         if chunk.total is not None:
             if chunk.total < self._total:
                 raise self._unreliable(f"shrank from {self._total} to {chunk.total} accounts while it was read")
             self._total = chunk.total
-        self._received += len(chunk.raws)
-        if self._received > MAX_ACCOUNTS:
+        self.received += len(chunk.raws)
+        if self.received > MAX_ACCOUNTS:
             raise self._unreliable(f"has more than {MAX_ACCOUNTS} accounts, or no end")
         before = len(self._seen) + self._unreadable
-        for start in range(0, len(chunk.raws), _AT_ONCE):
-            some = chunk.raws[start : start + _AT_ONCE]
-            yield [account for raw in some if (account := self._decode(raw, chunk)) is not None]
+        new = self._new(chunk.raws)
+        for start in range(0, len(new), _AT_ONCE):
+            some = new[start : start + _AT_ONCE]
+            yield [(account, digest) for raw, digest in some if (account := self._decode(raw, chunk)) is not None]
         if chunk.raws and len(self._seen) + self._unreadable == before:
             raise self._unreliable("repeats a page: the remote does not page as SCIM says")
         have = len(self._seen) + self._unreadable
         if chunk.total is not None and have > chunk.total:
             raise self._unreliable(f"says that there are {chunk.total} accounts, and shows {have}")
+
+    def _new(self, raws: Sequence[msgspec.Raw]) -> list[tuple[msgspec.Raw, int]]:
+        """Of a page, whoever has to be looked at."""
+        shown = [(raw, _digest(raw), _rough_id(raw)) for raw in raws]
+        first = {user_id: digest for _, digest, user_id in reversed(shown) if user_id and user_id not in self._seen}
+        known = self._unchanged(first)
+        self._seen |= known
+        new = []
+        for raw, digest, user_id in shown:
+            if user_id in known:
+                # Should the page hold it twice, the second one is a duplicate.
+                known.discard(user_id)
+            else:
+                new.append((raw, digest))
+        return new
 
     def _decode(self, raw: msgspec.Raw, chunk: Chunk) -> RemoteAccount | None:
         try:
@@ -223,6 +260,17 @@ class Listing:
         return ListingUnreliable(
             f"The listing of the remote OpsHelm at {self._transport.host} {problem}. Nothing was changed by it."
         )
+
+
+def _digest(raw: msgspec.Raw) -> int:
+    return zlib.crc32(raw) ^ zlib.adler32(raw) << 31
+
+
+def _rough_id(raw: msgspec.Raw) -> str:
+    try:
+        return _id(raw).id
+    except UNDECODABLE:
+        return ""
 
 
 def read_page(content: bytes) -> Chunk:

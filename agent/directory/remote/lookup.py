@@ -1,26 +1,27 @@
 """One account of the remote, by id, externalId or userName. Never takes the remote's word for whom it answers with.
 
 A remote that ignores a filter answers with everybody; what doesn't have the identity asked for is dropped, and a remote
-whose filter shows itself not to work, or that has none, is read whole.
+whose filter shows itself not to work, or that has none, is read whole. OpsHelm's rule is that two userNames which differ in case
+alone are one; a remote that compares exactly would take a second account of such a name, and is read whole at times too.
 """
 
 import json
-from collections.abc import Callable, Iterator
-from functools import partial
+from collections.abc import Callable
 from urllib.parse import quote
 
 import msgspec
 from msgspec import Struct
 
 from agent.directory.remote import wire
-from agent.directory.remote.deadline import left
 from agent.directory.remote.listing import read_page
-from agent.directory.remote.transport import PATIENT, Transport
-from agent.directory.remote.user_name_case import Spelling
+from agent.directory.remote.transport import PATIENT, RemoteAnswer, Transport
 from agent.directory.remote.wire import RemoteAccount
 from agent.model.errors import UNDECODABLE, DirectoryUnavailable, Unreadable
 from agent.model.users import identity_key
 
+#: Seconds for which a whole listing answers lists and searches, and finds whom the remote can't search for.
+FRESH = 300.0
+_SAMPLES = 20
 #: RFC 7644 §3.4.2: too many results, this filter can't be, or no filtering at all.
 NO_SEARCH = (400, 403, 404, 501)
 
@@ -33,6 +34,9 @@ class Resource(Struct, frozen=True, kw_only=True):
     etag: str | None
     #: False: from a search, which may show less of it and lag behind.
     whole: bool = True
+
+
+Fits = Callable[[RemoteAccount], bool]
 
 
 def path_of(user_id: str) -> str:
@@ -58,48 +62,46 @@ def by_id(transport: Transport, user_id: str, *, patience: float = PATIENT) -> R
     return Resource(account=account, raw=answer.json(), etag=answer.etag or account.etag)
 
 
-class Finder:
-    """``everyone`` lists all accounts, for a remote that can't filter."""
+#: The id of whoever has a userName (its key) or an externalId in a listing that is no older than so many seconds.
+Listed = Callable[[str, str, float], str | None]
 
-    def __init__(self, transport: Transport, everyone: Callable[[], Iterator[list[RemoteAccount]]]) -> None:
+
+class Finder:
+    """Thread-safe."""
+
+    def __init__(self, transport: Transport, listed: Listed) -> None:
         self._transport = transport
-        self._everyone = everyone
+        self._listed = listed
         #: Set once the remote has shown that it ignores or refuses filters.
         self.no_filter = False
-        self._spelling = Spelling(transport, everyone, partial(self._one, "userName"))
+        self._minds_case: bool | None = None
 
     def by_user_name(self, user_name: str, *, patience: float = PATIENT) -> RemoteAccount | None:
         """By key; a remote that minds case is asked for the text as given and for the key, and listed if both are missing."""
         key = identity_key(user_name)
+
+        def fits(account: RemoteAccount) -> bool:
+            return identity_key(account.user_name) == key
+
         for text in dict.fromkeys((user_name, key)):
-            found = self._one("userName", text, lambda a: identity_key(a.user_name) == key, patience)
+            found = self._one("userName", text, fits, patience)
             if found is not None:
                 return found
         # A remote without filters was read whole just now.
-        user_id = None if self.no_filter else self._spelling.find(key, patience)
-        resource = None if user_id is None else by_id(self._transport, user_id, patience=patience)
-        if resource is None or identity_key(resource.account.user_name) != key:
+        if self.no_filter or not self._exact(patience):
             return None
-        return resource.account
+        return self._read(self._listed("userName", key, FRESH), fits, patience)
 
     def by_okta_id(self, okta_id: str, *, patience: float = PATIENT) -> RemoteAccount | None:
         return self._one("externalId", okta_id, lambda a: a.okta_id == okta_id, patience)
 
-    def _one(
-        self, attribute: str, value: str, fits: Callable[[RemoteAccount], bool], patience: float
-    ) -> RemoteAccount | None:
+    def _one(self, attribute: str, value: str, fits: Fits, patience: float) -> RemoteAccount | None:
         if self.no_filter:
-            return self._scan(fits)
-        # json.dumps quotes as RFC 7644 wants it.
-        params: dict[str, str | int] = {
-            "filter": f"{attribute} eq {json.dumps(value, ensure_ascii=False)}",
-            "startIndex": 1,
-            "count": 10,
-        }
-        answer = self._transport.read("/Users", params, patience=patience)
+            return self._scan(attribute, value, fits, patience)
+        answer = self._search(attribute, value, patience)
         if answer.status in NO_SEARCH:
             self.no_filter = True
-            return self._scan(fits)
+            return self._scan(attribute, value, fits, patience)
         if answer.status != 200:
             raise _refused(self._transport, "a search", answer.status)
         try:
@@ -110,10 +112,49 @@ class Finder:
             ) from exc
         accounts = [self._decode(raw, attribute) for raw in chunk.raws]
         fitting = [account for account in accounts if fits(account)]
-        if len(fitting) < len(accounts):
+        if fitting:
+            self.no_filter = self.no_filter or len(fitting) < len(accounts)
+            return fitting[0]
+        if accounts:
             self.no_filter = True
-            return fitting[0] if fitting else self._scan(fits)
-        return fitting[0] if fitting else None
+            return self._scan(attribute, value, fits, patience)
+        return None
+
+    def _search(self, attribute: str, value: str, patience: float) -> RemoteAnswer:
+        # json.dumps quotes as RFC 7644 wants it.
+        wanted = f"{attribute} eq {json.dumps(value, ensure_ascii=False)}"
+        return self._transport.read("/Users", {"filter": wanted, "startIndex": 1, "count": 10}, patience=patience)
+
+    def _scan(self, attribute: str, value: str, fits: Fits, patience: float) -> RemoteAccount | None:
+        key = identity_key(value) if attribute == "userName" else value
+        return self._read(self._listed(attribute, key, 0.0), fits, patience)
+
+    def _read(self, user_id: str | None, fits: Fits, patience: float) -> RemoteAccount | None:
+        resource = None if user_id is None else by_id(self._transport, user_id, patience=patience)
+        return resource.account if resource is not None and fits(resource.account) else None
+
+    def _exact(self, patience: float) -> bool:
+        """Whether it takes two userNames that differ in case alone for two: tried once, with an account that it has."""
+        if self._minds_case is None:
+            self._minds_case = self._tried(patience)
+        return bool(self._minds_case)
+
+    def _tried(self, patience: float) -> bool | None:
+        """None: there is nobody yet to try it with."""
+        answer = self._transport.read("/Users", {"startIndex": 1, "count": _SAMPLES}, patience=patience)
+        try:
+            raws = read_page(answer.content).raws
+        except UNDECODABLE:
+            return None
+        for raw in raws:
+            try:
+                sample = wire.decode(raw)
+            except Unreadable:
+                continue
+            other = sample.user_name.swapcase()
+            if other != sample.user_name and identity_key(other) == identity_key(sample.user_name):
+                return self._one("userName", other, lambda a, wanted=sample.id: a.id == wanted, patience) is None  # type: ignore[misc]
+        return None
 
     def _decode(self, raw: msgspec.Raw, attribute: str) -> RemoteAccount:
         try:
@@ -124,19 +165,6 @@ class Finder:
                 f"The account {self._transport.masked(login or user_id or '?')} of the remote OpsHelm, found by {attribute}, can't be read: {exc.detail.rstrip('.')}. "
                 "It is left as it is."
             ) from exc
-
-    def _scan(self, fits: Callable[[RemoteAccount], bool]) -> RemoteAccount | None:
-        return next(filter(fits, self.everybody()), None)
-
-    def everybody(self) -> Iterator[RemoteAccount]:
-        """For want of filters, as long as somebody waits for it."""
-        for page in self._everyone():
-            yield from page
-            if left() <= 0:
-                raise DirectoryUnavailable(
-                    f"The remote OpsHelm at {self._transport.host} can't search, and listing everybody took too long. "
-                    "Try again later."
-                )
 
 
 def _refused(transport: Transport, what: str, status: int) -> DirectoryUnavailable:

@@ -1,225 +1,209 @@
-"""Accounts of the remote as directory users: single ones, and everybody. Writes only what a whole listing has shown."""
+"""Accounts of the remote as directory users: single ones, and everybody into the mirror. Writes nothing else."""
 
-from collections.abc import Callable, Iterator, Sequence
+import math
+import threading
+import time
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 import structlog
-from msgspec.structs import replace
-from sqlalchemy import Connection
 
-from agent.directory import guarded
-from agent.directory.remote import lookup, merge
-from agent.directory.remote.batch_read import BatchRead
-from agent.directory.remote.ledger import intended
-from agent.directory.remote.listing import Listing, Problem
+from agent.directory.port import Step
+from agent.directory.remote import deadline, lookup, mirror
+from agent.directory.remote.listing import Listing, Problem, read_page
 from agent.directory.remote.lookup import Finder, Resource
+from agent.directory.remote.mirror import LAG, Contested, Mirror
 from agent.directory.remote.provider import Discovery
 from agent.directory.remote.transport import HURRIED, PATIENT, Transport
 from agent.directory.remote.unread import Unread
 from agent.directory.remote.wire import RemoteAccount
-from agent.model.errors import DirectoryUnavailable, Unreadable
-from agent.model.mapping import Mapping
+from agent.model.codes import FindingCode
+from agent.model.errors import UNDECODABLE, DirectoryUnavailable, Unreadable
+from agent.model.plan import Finding
 from agent.model.users import DirectoryUser, identity_key
 from agent.settings import DirectorySettings
-from agent.store import alarms, intents, links
-from agent.store.engine import Store
+from agent.store import account as account_row
+from agent.store import alarms
 from agent.store.intents import Intent
-from agent.store.links import Link, Owner
-from agent.store.staging import AccountRow
 
-#: How long the agent's own last write outweighs a listing that shows something older.
-LAG = timedelta(minutes=10)
 #: Time to renew a certificate without haste.
 CERTIFICATE_NOTICE = timedelta(days=14)
+_RACES = 3
 
 log = structlog.get_logger("agent.directory.remote")
 
+#: Ends open calls on an account that was read just now; whether there were any.
+Settle = Callable[[Sequence[Intent], Resource], bool]
 
-_One = TypeVar("_One", DirectoryUser, merge.Row)
 
+class Read(NamedTuple):
+    """An account read by id: as its row has it, and as it came."""
 
-class Known(NamedTuple):
-    """What the store keeps of one account, as of one moment."""
-
-    link: Link | None
-    owner_keys: frozenset[str]
-    #: Calls on it whose outcome isn't known.
-    waiting: list[Intent]
+    user: DirectoryUser
+    resource: Resource
 
 
 class Reader:
-    """Thread-safe but for ``everyone``, which one thread iterates. ``clock`` gives aware UTC times."""
+    """Thread-safe. ``clock`` gives aware UTC times."""
 
     def __init__(
         self,
-        store: Store,
         transport: Transport,
         settings: DirectorySettings,
         pages: ThreadPoolExecutor,
+        mirrored: Mirror,
         clock: Callable[[], datetime],
     ) -> None:
-        self._store = store
         self._transport = transport
         self._settings = settings
         self._pages = pages
+        self._mirror = mirrored
+        self._store = mirrored.store
         self._clock = clock
-        self._keys = frozenset(map(identity_key, settings.owners))
         self.provider = Discovery(transport)
-        self.batch = BatchRead(transport, self.provider)
-        self.finder = Finder(transport, self._scan)
+        self.finder = Finder(transport, self._listed_as)
         self.unread = Unread()
-        self._listed = False
+        #: What the last whole listing could not use.
+        self.findings: tuple[Finding, ...] = ()
+        self._listing = threading.Lock()
+        self._listed: float | None = None
 
     # One
 
     def resource(self, user_id: str, *, patience: float = PATIENT) -> Resource | None:
         return lookup.by_id(self._transport, user_id, patience=patience)
 
-    def known(self, user_id: str) -> Known:
-        return self.known_of([user_id])[user_id]
-
-    def known_of(self, user_ids: Sequence[str]) -> dict[str, Known]:
-        """Of one moment."""
-        with self._store.read() as conn:
-            owners = self._owner_keys(conn)
-            return {
-                user_id: Known(links.get_link(conn, user_id), owners, intents.open_on(conn, user_id))
-                for user_id in user_ids
-            }
-
-    def owner_keys(self) -> frozenset[str]:
-        """Who counts as an owner where an account shows no roles."""
-        with self._store.read() as conn:
-            return self._owner_keys(conn)
-
-    def join(self, account: RemoteAccount) -> DirectoryUser:
-        with self._store.read() as conn:
-            return merge.join(account, links.get_link(conn, account.id), self._owner_keys(conn))
-
-    def join_as(self, account: RemoteAccount, intended: DirectoryUser, owner_keys: frozenset[str]) -> DirectoryUser:
-        """``account`` as read after a write, with what the store is about to keep of it."""
-        detached = intended.okta_id is None and account.okta_id is not None
-        return merge.join(account, merge.link_of(intended, detached=detached), owner_keys)
+    def read(self, user_id: str, settle: Settle | None = None, *, patience: float = PATIENT) -> Read | None:
+        """What somebody writes while it is read is read again; ``settle`` may raise that it isn't the time."""
+        for _ in range(_RACES):
+            known = self._mirror.known(user_id)
+            resource = self.resource(user_id, patience=patience)
+            if resource is None:
+                return None
+            if settle is not None and settle(known.waiting, resource):
+                known = self._mirror.known(user_id)
+            user = self._mirror.take(resource.account, resource.etag, known)
+            if user is not None:
+                return Read(user, resource)
+        raise DirectoryUnavailable("The account keeps changing while it is read. Nothing was changed; try again later.")
 
     def by_id(self, user_id: str, *, patience: float = PATIENT) -> DirectoryUser | None:
-        found = self.resource(user_id, patience=patience)
-        return None if found is None else self.join(found.account)
+        found = self.read(user_id, patience=patience)
+        return None if found is None else found.user
 
     def by_okta_id(self, okta_id: str, *, patience: float = PATIENT) -> DirectoryUser | None:
         """The link first; an account whose link says another Okta id isn't this one, whatever the remote keeps."""
-        with self._store.read() as conn:
-            link = links.by_okta_id(conn, okta_id)
-        linked = None if link is None else self.by_id(link.directory_id, patience=patience)
-        if linked is not None:
-            return linked
+        gone = list[str]()
+        for user_id in self.linked_to(okta_id):
+            user = self.by_id(user_id, patience=patience)
+            if user is not None and user.okta_id == okta_id:
+                return user
+            gone += [user_id] if user is None else []
         # Never linked, or the account is there no more: another one may hold that externalId.
         account = self.finder.by_okta_id(okta_id, patience=patience)
-        user = None if account is None else self.join(account)
+        if account is None:
+            return None
+        self._mirror.depart(gone)
+        user = self.shown(account, patience)
         return user if user is not None and user.okta_id == okta_id else None
 
     def by_user_name(self, user_name: str, *, patience: float = PATIENT) -> DirectoryUser | None:
-        account = self.finder.by_user_name(user_name, patience=patience)
-        if account is not None:
-            return self.join(account)
-        # A search may lag behind the agent's own writes; a read by id doesn't.
         key = identity_key(user_name)
+        account = self.finder.by_user_name(user_name, patience=patience)
+        user = None if account is None else self.shown(account, patience)
+        if account is None:
+            # A search may lag behind the agent's own writes; a read by id doesn't.
+            written = self._mirror.written_as(key, self._clock() - LAG)
+            user = None if written is None else self.by_id(written, patience=patience)
+        return user if user is not None and user.user_name_key == key else None
+
+    def linked_to(self, okta_id: str) -> list[str]:
         with self._store.read() as conn:
-            recent = [link for link in links.by_written_name(conn, key) if self.recently_written(link)]
-        for link in recent:
-            user = self.by_id(link.directory_id, patience=patience)
-            if user is not None and user.user_name_key == key:
-                return user
-        return None
+            return mirror.linked_to(conn, okta_id)
+
+    def shown(self, account: RemoteAccount, patience: float) -> DirectoryUser | None:
+        """One that a search has shown; where the agent knows better, it is read."""
+        (user,) = self._mirror.listed([account], self._clock() - LAG)
+        if (user.user_name, user.active, user.profile) == (account.user_name, account.active, account.profile):
+            return user
+        return self.by_id(user.id, patience=patience)
 
     # All
 
-    def listing(self) -> Listing:
-        settings = self._settings
-        return Listing(
-            self._transport, self.provider(), self._pages, page_size=settings.page_size, ahead=settings.concurrency
+    def refresh(self, step: Step | None = None, *, at_most: float = 0.0) -> None:
+        """Everybody into the mirror; ListingUnreliable or DirectoryUnavailable where they can't all be told.
+
+        ``at_most``: a whole listing that isn't older will do.
+        """
+        rest = deadline.left()
+        if not self._listing.acquire(timeout=-1 if rest == math.inf else max(0.0, rest)):
+            raise DirectoryUnavailable(
+                f"The remote OpsHelm at {self._transport.host} is being listed, which takes long. Try again later."
+            )
+        try:
+            if self._listed is None or time.monotonic() - self._listed >= at_most:
+                self._refresh(step)
+        finally:
+            self._listing.release()
+
+    def _refresh(self, step: Step | None) -> None:
+        began, since, settings = time.monotonic(), self._clock() - LAG, self._settings
+        listing = Listing(
+            self._transport,
+            self.provider(),
+            self._pages,
+            page_size=settings.page_size,
+            ahead=settings.concurrency,
+            unchanged=self._mirror.unchanged,
         )
-
-    def everyone(self, report: Callable[[list[Problem]], None]) -> Iterator[list[DirectoryUser]]:
-        """All accounts; ListingUnreliable or DirectoryUnavailable where they can't all be told. ``report`` comes last."""
-        return self._everybody(merge.join, lambda user: user, merge.counted, report)
-
-    def listed(self, mapping: Mapping, report: Callable[[list[Problem]], None]) -> Iterator[list[AccountRow]]:
-        """``everyone`` as far as a sweep compares it."""
-
-        def read(account: RemoteAccount, link: Link | None, owners: frozenset[str]) -> merge.Row:
-            return merge.row(account, link, owners, mapping)
-
-        for some in self._everybody(read, lambda user: merge.row_of(user, mapping), lambda row: row.counted, report):
-            yield [row.columns for row in some]
-
-    def _everybody(
-        self,
-        read: Callable[[RemoteAccount, Link | None, frozenset[str]], _One],
-        shaped: Callable[[DirectoryUser], _One],
-        counted: Callable[[_One], merge.Counted],
-        report: Callable[[list[Problem]], None],
-    ) -> Iterator[list[_One]]:
-        """The end writes down what a whole listing shows."""
-        listing = self.listing()
-        recent, mark = self._recently()
-        count = _Count()
         for page in listing:
-            known, owners = self._known(page)
-            found: list[_One] = []
-            for account in page:
-                link = known.get(account.id)
-                if account.id in recent:
-                    one = shaped(self._newer(merge.join(account, link, owners), recent))
-                else:
-                    one = read(account, link, owners)
-                count.add(counted(one), account)
-                found.append(one)
-            yield found
-        if late := [shaped(user) for user in self._late(listing, recent)]:
-            for one in late:
-                count.add(counted(one), None)
-            yield late
-        self._store_counts(count, listing, mark)
-        self._note_unread(listing.problems)
-        report(listing.problems)
-
-    def _scan(self) -> Iterator[list[RemoteAccount]]:
-        listing = self.listing()
-        yield from listing
-        self._note_unread(listing.problems)
-
-    def _note_unread(self, problems: list[Problem]) -> None:
+            self._mirror.listed([account for account, _ in page], since, {a.id: digest for a, digest in page})
+            if step is not None:
+                step("reading OpsHelm", listing.received)
+        contested = self._mirror.close(self._gone(listing))
+        self._note_unread(listing)
+        self.findings = (*map(_finding, listing.problems), *map(_contested, contested))
+        self._listed = began
+        self._watch_certificate()
         with self._store.read() as conn:
-            known = links.of(conn, [problem.id for problem in problems if problem.id])
-        self.unread.note(problems, {link.directory_id: link.okta_id for link in known.values() if link.okta_id})
+            row, roles = account_row.get(conn), mirror.shows_owners(conn)
+        log.info("remote listed", accounts=row.visible, managed=row.managed_active, roles=roles)
+
+    def count(self, patience: float) -> int:
+        """How many accounts the remote says that it has."""
+        answer = self._transport.read("/Users", {"startIndex": 1, "count": 1}, patience=patience)
+        if answer.status != 200:
+            raise DirectoryUnavailable(
+                f"The remote OpsHelm at {self._transport.host} answered a search with {answer.status}."
+            )
+        try:
+            chunk = read_page(answer.content)
+        except UNDECODABLE as exc:
+            raise DirectoryUnavailable(
+                f"The remote OpsHelm at {self._transport.host} answers, but not with a SCIM list of accounts. "
+                "Check directory.base_url: it is the SCIM base address, which often ends in /scim/v2."
+            ) from exc
+        return max(chunk.total or 0, len(chunk.raws))
 
     def know_owners(self) -> None:
-        """List everybody once where roles are shown and no listing has told who the owners are."""
-        with self._store.read() as conn:
-            known = bool(links.owners(conn))
-        if not known and not self._listed:
-            for _ in self.everyone(lambda _: None):
-                pass
+        """List everybody once, so that all who show the role are known."""
+        if self._listed is None:
+            self.refresh()
 
-    def _known(self, page: list[RemoteAccount]) -> tuple[dict[str, Link], frozenset[str]]:
-        """What the store keeps of a page, and who counts as an owner where an account shows no roles."""
-        with self._store.read() as conn:
-            return links.of(conn, [account.id for account in page]), self._owner_keys(conn)
+    def _listed_as(self, attribute: str, value: str, at_most: float) -> str | None:
+        self.refresh(at_most=at_most)
+        return self._mirror.seen_as(attribute, value)
 
-    def _owner_keys(self, conn: Connection) -> frozenset[str]:
-        """Of directory.owners; nobody where the remote has shown roles, for then those count."""
-        return frozenset() if self._keys and links.owners(conn) else self._keys
-
-    def _late(self, listing: Listing, recent: dict[str, Link]) -> list[DirectoryUser]:
-        """What the agent wrote itself, and the listing doesn't show yet. Who was deleted meanwhile isn't late."""
-        unseen = [
-            user
-            for link in recent.values()
-            if not listing.saw(link.directory_id) and (user := merge.written_state(link))
-        ]
-        return unseen if len(unseen) > self._transport.pace.one_by_one else self._still_there(unseen)
+    def _gone(self, listing: Listing) -> list[str]:
+        """Whom a whole listing doesn't show, or shows unreadable. What the agent wrote just now may only be late."""
+        unread = {problem.id for problem in listing.problems if problem.id and not problem.duplicate}
+        unseen = set(self._mirror.unseen(lambda user_id: listing.saw(user_id) and user_id not in unread))
+        late = self._mirror.written_since(self._clock() - LAG, unseen - unread)
+        if len(late) <= self._transport.pace.one_by_one:
+            late = self._still_there(late)
+        return list(unseen - {user.id for user in late})
 
     def _still_there(self, unseen: list[DirectoryUser]) -> list[DirectoryUser]:
         """Without those that a read says are gone. Who can't be read may well be there."""
@@ -235,57 +219,9 @@ class Reader:
                 return [*there, *unseen[done:]]
         return there
 
-    def _recently(self) -> tuple[dict[str, Link], intents.Mark]:
-        """What the agent wrote last, by account, and the mark of this moment."""
-        with self._store.read() as conn:
-            links_of = {
-                link.directory_id: link for link in links.written_since(conn, self._clock() - LAG) if link.state
-            }
-            return links_of, intents.mark(conn)
-
-    def recently_written(self, link: Link) -> bool:
-        """By the agent: a list or a search may still show what was there before."""
-        return link.written is not None and link.written >= self._clock() - LAG
-
-    def _newer(self, listed: DirectoryUser, recent: dict[str, Link]) -> DirectoryUser:
-        """The agent's own write, where the list doesn't show it yet; the list, where somebody wrote after that."""
-        link = recent.get(listed.id)
-        if link is None:
-            return listed
-        own = merge.written_state(link)
-        if own is None or own.version == listed.version or listed.updated > own.updated:
-            return listed
-        # What the store keeps, and roles, change without a call of the agent.
-        marks = {name: getattr(listed, name) for name in ("okta_id", "origin", "protected", "role")}
-        mixed = replace(own, **marks)
-        return replace(mixed, version=merge.version(mixed))
-
-    def _store_counts(self, count: "_Count", listing: Listing, mark: intents.Mark) -> None:
-        """``mark``: from before the listing began."""
-        owners = [Owner(user_id, name) for user_id, name in count.shown_owners.items()]
-
-        def work(conn: Connection) -> None:
-            if owners:
-                links.set_owners(conn, owners)
-            # A call that is under way, or ended while the list was read, counts as made: the list may not show it.
-            ends = [
-                user
-                for intent in intents.counted(conn, mark)
-                if (user := intended(intent).body.before) is not None
-                and listing.saw(user.id)
-                and user.id not in count.inactive
-            ]
-            links.set_counters(
-                conn,
-                managed_active=count.managed_active - sum(map(guarded.managed_active, ends)),
-                active_owners=count.active_owners() - sum(map(guarded.active_owner, ends)),
-                visible=count.visible,
-            )
-
-        self._store.write(work)
-        self._watch_certificate()
-        self._listed = True
-        log.info("remote listed", accounts=count.visible, managed=count.managed_active, roles=bool(owners))
+    def _note_unread(self, listing: Listing) -> None:
+        unread = [problem for problem in listing.problems if not problem.duplicate]
+        self.unread.note(unread, self._mirror.linked([problem.id for problem in unread if problem.id]))
 
     def _watch_certificate(self) -> None:
         ends, now = self._transport.certificate_ends, self._clock()
@@ -300,31 +236,26 @@ class Reader:
             self._store.write(lambda conn: alarms.clear(conn, "remote_certificate", "directory", now))
 
 
-class _Count:
-    """What a whole listing shows of the account."""
+def _finding(problem: Problem) -> Finding:
+    return Finding(
+        code=FindingCode.DUPLICATE_LISTED if problem.duplicate else FindingCode.UNREADABLE,
+        login=problem.login or "?",
+        detail=problem.detail,
+        directory_id=problem.id or None,
+    )
 
-    def __init__(self) -> None:
-        self.managed_active = self.visible = 0
-        self.inactive: set[str] = set()
-        #: By id, of accounts that show the role of an owner.
-        self.shown_owners: dict[str, str] = {}
-        self._active: dict[str, bool] = {}
 
-    def add(self, one: merge.Counted, account: RemoteAccount | None) -> None:
-        """``account``: as listed; None for one that the listing doesn't show yet."""
-        user_id, active, managed, owner, hidden = one
-        self.managed_active += managed and active
-        if not active:
-            self.inactive.add(user_id)
-        self.visible += not hidden
-        if owner:
-            self._active[user_id] = active
-            # A role that the account itself shows, not one of the setting.
-            if account is not None and account.owner:
-                self.shown_owners[user_id] = account.user_name
-
-    def active_owners(self) -> int:
-        """Where roles are shown, those count, and not the setting."""
-        return sum(
-            active for user_id, active in self._active.items() if not self.shown_owners or user_id in self.shown_owners
+def _contested(one: Contested) -> Finding:
+    if one.external_id:
+        detail = (
+            f"another account of OpsHelm has the externalId {one.external_id} too, so it says nothing; correct it there"
         )
+    else:
+        detail = "another account of OpsHelm has this userName too, but for its case; rename one of them there"
+    return Finding(
+        code=FindingCode.DUPLICATE_LISTED,
+        login=one.user_name,
+        directory_id=one.id,
+        okta_id=one.external_id or None,
+        detail=detail,
+    )

@@ -18,9 +18,8 @@ from datetime import datetime, timedelta
 from msgspec.structs import replace
 
 from agent.directory.port import Draft
-from agent.directory.remote import change, merge
 from agent.directory.remote.caller import READ_BACK, RemoteCaller
-from agent.directory.remote.ledger import IntendedBody, Ledger, intended
+from agent.directory.remote.ledger import Intended, Ledger, intended, under_way
 from agent.directory.remote.lookup import Resource
 from agent.directory.remote.reader import Reader
 from agent.directory.remote.transport import PATIENT
@@ -65,7 +64,7 @@ class Unfinished:
         self._ledger.store.write(lambda conn: intents.forget(conn, now))
         return left
 
-    def settle(self, waiting: Sequence[Intent], resource: Resource, now: datetime) -> bool:
+    def settle(self, waiting: Sequence[Intent], resource: Resource, *, now: datetime) -> bool:
         """Open intents on an account that was read just now: whether any were ended.
 
         DirectoryUnavailable where one may still arrive.
@@ -73,7 +72,7 @@ class Unfinished:
         others = [intent for intent in waiting if not self._ledger.is_running(intent.id)]
         for intent in others:
             if not self._judge(intent, resource, now):
-                raise _under_way()
+                raise under_way()
         return bool(others)
 
     def settle_creates(self, draft: Draft, now: datetime) -> None:
@@ -83,7 +82,7 @@ class Unfinished:
             waiting = intents.open_creates(conn, okta_id=draft.okta_id, user_name_key=key)
         for intent in waiting:
             if self._ledger.is_running(intent.id) or not self._judge(intent, self._find(intent), now):
-                raise _under_way()
+                raise under_way()
 
     def inactive(self, before: DirectoryUser, after: DirectoryUser) -> Resource | DirectoryUser | None:
         """What became of an account that was to be deactivated; None: it is active."""
@@ -101,12 +100,10 @@ class Unfinished:
         """Whether the outcome is known now."""
         call = intended(intent)
         body = call.body
-        if found is not None and self._happened(body, found):
-            wish = replace(body.after, id=found.account.id)
-            user = self._reader.join_as(found.account, wish, self._reader.owner_keys())
-            self._ledger.done(call, user, now).result()
+        if found is not None and self._happened(call, found):
+            self._ledger.done(call, found, now).result()
             return True
-        if found is None and body.before is not None and _ends(body):
+        if found is None and body.before is not None and body.ends:
             self._ledger.done(call, self._vanished(body.before, body.after), now).result()
             return True
         mine = intent.holder == self._ledger.holder and not self._ledger.is_running(intent.id)
@@ -128,20 +125,11 @@ class Unfinished:
                 f"The remote OpsHelm finds {before.user_name} by name and says that there is no such account. Whether it is "
                 "active can't be told; try again later."
             )
-        known = replace(after, user_name=before.user_name, profile=before.profile, role=before.role)
-        return replace(known, version=merge.version(known))
+        return replace(after, user_name=before.user_name, profile=before.profile, role=before.role)
 
-    def _happened(self, body: IntendedBody, found: Resource) -> bool:
-        if body.before is None or (_ends(body) and not found.account.active):
+    def _happened(self, call: Intended, found: Resource) -> bool:
+        body = call.body
+        if body.before is None or (body.ends and not found.account.active):
             return True
-        old = change.plain(body.before, external_id=False)
-        new = change.plain(body.after, external_id=body.external_id)
+        old, new = call.plain
         return self._caller.is_done(old, new, found)
-
-
-def _ends(body: IntendedBody) -> bool:
-    return body.before is not None and body.before.active and not body.after.active
-
-
-def _under_way() -> DirectoryUnavailable:
-    return DirectoryUnavailable("Another change of this account is under way. Nothing was changed; try again later.")

@@ -14,7 +14,7 @@ from msgspec import Struct
 from msgspec.structs import astuple, replace
 
 from agent.model.errors import UNDECODABLE, Unreadable
-from agent.model.users import Enterprise, Name, Profile
+from agent.model.users import DirectoryUser, Enterprise, Name, Profile
 from agent.scim import body
 from agent.scim.errors import ScimRefused
 
@@ -110,6 +110,12 @@ def decode(raw: bytes | msgspec.Raw, *, nul: bool | None = None) -> RemoteAccoun
         except UNDECODABLE:
             pass
     return _lenient(raw)
+
+
+def mirrored(user: DirectoryUser) -> RemoteAccount:
+    """An account that was seen before."""
+    profile = dict(zip(_PROFILE, astuple(user.profile), strict=True))
+    return RemoteAccount(**profile, id=user.id, user_name=user.user_name, active=user.active, external_id=user.okta_id)
 
 
 def rough_identity(raw: bytes | msgspec.Raw) -> tuple[str, str, str]:

@@ -70,6 +70,6 @@ def test_an_agent_that_still_has_the_former_one_writes_nothing_until_it_was_rene
 def test_what_a_kill_left_of_a_change_is_done_by_the_next_sweep(somebody: Place) -> None:
     remap.change(somebody.store, Mapping(OTHER.mapping), by(somebody))
     again = SqlDirectory(somebody.store, OTHER)
-    again.stage(None, again.policy.mapping, lambda _what, _count: None)  # type: ignore[arg-type]
+    again.refresh(lambda _what, _count: None)
     assert compared(somebody, again) == {"title": "Lead"}
     assert somebody.account().mapping_seq is None

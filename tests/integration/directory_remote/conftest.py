@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.directory.remote.reader import LAG
+from agent.directory.remote.mirror import LAG
 from agent.settings import DatabaseSettings, GuardSettings, Settings
 from agent.store.engine import Store
 from support.place import ROOMY, Place, remote_place

@@ -3,10 +3,10 @@
 import pytest
 from sqlalchemy import text
 
+from agent.directory.remote import mirror
 from agent.model.codes import RefusalCode, Source
 from agent.model.errors import AnswerLost, DirectoryUnavailable, Refused
 from agent.model.users import DirectoryUser
-from agent.store import links
 from support.place import Place, okta_id
 from support.sloppy import Call, Reply, Sloppy, error
 
@@ -22,8 +22,7 @@ def gone(place: Place, sloppy: Sloppy) -> DirectoryUser:
 
 def linked_id(place: Place) -> str | None:
     with place.store.read() as conn:
-        link = links.by_okta_id(conn, okta_id(1))
-    return None if link is None else link.directory_id
+        return next(iter(mirror.linked_to(conn, okta_id(1))), None)
 
 
 def unlinked(place: Place) -> list[tuple[str, str]]:

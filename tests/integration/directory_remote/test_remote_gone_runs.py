@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from agent.directory.remote.reader import LAG
+from agent.directory.remote.mirror import LAG
 from support.remotes import QUICK, Remote
 from support.sloppy import KEY, Reply, Sloppy
 from support.world import OWNER, World, open_world

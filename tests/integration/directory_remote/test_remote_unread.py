@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from agent.directory.remote.reader import LAG
+from agent.directory.remote.mirror import LAG
 from agent.model.errors import AnswerLost, Unreadable
 from agent.reconcile import RunReport
 from agent.store import attention, events

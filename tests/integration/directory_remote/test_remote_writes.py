@@ -477,7 +477,7 @@ def test_f22_a_create_that_made_nobody_is_a_failure(sloppy_place: Place, sloppy:
         linked(sloppy_place)
     assert sloppy_place.verbs("failed") == ["create"]
     with sloppy_place.store.read() as conn:
-        assert conn.execute(text("select count(*) from remote_links")).scalar_one() == 0
+        assert conn.execute(text("select count(*) from users")).scalar_one() == 0
 
 
 def test_f22_a_slow_remote_ends_with_the_call_s_own_time_out(sqlite_store: Store, sloppy: Sloppy) -> None:

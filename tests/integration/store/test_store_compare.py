@@ -17,7 +17,6 @@ from agent.model.desired import DesiredRow, Wanted
 from agent.model.mapping import Mapping
 from agent.model.users import DirectoryUser, MultiValue, Origin, Profile, identity_key
 from agent.store import compare, staging
-from agent.store.compare import Relation
 from agent.store.engine import Store
 from agent.store.tables import user_emails, users
 
@@ -68,10 +67,10 @@ def account_of(user: DirectoryUser) -> CurrentAccount:
 
 
 class Both:
-    """Okta's listing, and the same people as a remote's listing and as accounts of the embedded directory."""
+    """Okta's listing, and accounts of the directory."""
 
     def __init__(self, store: Store, wants: list[Want], people: list[DirectoryUser]) -> None:
-        self.store, self.wants, self.people = store, wants, people
+        self.store, self.wants = store, wants
 
         def work(conn) -> None:
             for user in people:
@@ -83,39 +82,32 @@ class Both:
     def _listed(self) -> Iterator[Connection]:
         with staging.opened(self.store) as listed:
             listed.add_people(self.wants)
-            listed.add_accounts([staging.account_row(account_of(user)) for user in self.people])
-            assert (listed.close_people(), listed.close_accounts()) == (len(self.wants), [])
+            assert listed.close_people() == len(self.wants)
             with listed.snapshot() as conn:
                 yield conn
 
-    def differing(self, relation: Relation = Relation.USERS) -> dict[str, Pair]:
+    def differing(self) -> dict[str, Pair]:
         with self._listed() as conn:
-            found = list(compare.differing(conn, relation))
+            found = list(compare.differing(conn))
         assert len(found) == len({c.want.okta_id for c in found}), "nobody is answered twice"
         return {c.want.okta_id: c for c in found}
 
-    def absent(self, relation: Relation = Relation.USERS) -> set[str]:
+    def absent(self) -> set[str]:
         with self._listed() as conn:
-            return {account.id for account in compare.absent(conn, relation)}
+            return {account.id for account in compare.absent(conn)}
 
 
-@pytest.fixture(params=Relation, ids=lambda relation: relation.value)
-def relation(request: pytest.FixtureRequest) -> Relation:
-    found: Relation = request.param
-    return found
-
-
-def test_a_pair_in_step_is_not_answered(store: Store, relation: Relation) -> None:
+def test_a_pair_in_step_is_not_answered(store: Store) -> None:
     both = Both(store, [want(1), want(2, external_id="user-2")], [person(1), person(2)])
-    assert both.differing(relation) == {}
-    assert both.absent(relation) == set()
+    assert both.differing() == {}
+    assert both.absent() == set()
 
 
-def test_the_candidates_come_with_all_that_is_known(store: Store, relation: Relation) -> None:
+def test_the_candidates_come_with_all_that_is_known(store: Store) -> None:
     bound, named, holder = person(1, "old@example.com"), person(2, okta_id=None), person(3, "new@example.com")
     wanted = want(1, "new@example.com", external_id="user-2", unsaid=5, sync_error=True)
     both = Both(store, [wanted], [bound, named, holder])
-    (found,) = both.differing(relation).values()
+    (found,) = both.differing().values()
     assert found == Pair(
         want=wanted, bound=account_of(bound), named=account_of(named), holder=account_of(holder), twin=False
     )
@@ -141,7 +133,7 @@ def test_the_candidates_come_with_all_that_is_known(store: Store, relation: Rela
 )
 def test_a_pair_that_may_need_something_is_answered(store: Store, wanted: Want, user: DirectoryUser | None) -> None:
     both = Both(store, [wanted], [] if user is None else [user])
-    assert list(both.differing()) == [wanted.okta_id] == list(both.differing(Relation.LISTED))
+    assert list(both.differing()) == [wanted.okta_id]
 
 
 @pytest.mark.parametrize(
@@ -155,12 +147,12 @@ def test_a_pair_that_may_need_something_is_answered(store: Store, wanted: Want, 
 )
 def test_what_needs_nothing_is_not_answered(store: Store, wanted: Want, user: DirectoryUser | None) -> None:
     both = Both(store, [wanted], [] if user is None else [user])
-    assert both.differing() == {} == both.differing(Relation.LISTED)
+    assert both.differing() == {}
 
 
-def test_twins_are_answered_both_even_the_one_in_step(store: Store, relation: Relation) -> None:
+def test_twins_are_answered_both_even_the_one_in_step(store: Store) -> None:
     both = Both(store, [want(1), want(2, "P1@example.com"), want(3)], [person(1), person(3)])
-    found = both.differing(relation)
+    found = both.differing()
     assert {key: c.twin for key, c in found.items()} == {okta_id(1): True, okta_id(2): True}
 
 
@@ -169,15 +161,14 @@ def test_a_twin_that_is_not_wanted_is_none(store: Store) -> None:
     assert not any(c.twin for c in both.differing().values())
 
 
-def test_a_listing_is_its_sweeps_alone_and_ends_with_it(store: Store, relation: Relation) -> None:
+def test_a_listing_is_its_sweeps_alone_and_ends_with_it(store: Store) -> None:
     both = Both(store, [want(1)], [person(1)])
     with staging.opened(store) as other:
         other.add_people([want(2)])
-        other.add_accounts([staging.account_row(account_of(person(1)))])
-        assert both.differing(relation) == {}
+        assert both.differing() == {}
         with other.snapshot() as conn:
-            assert [c.want.okta_id for c in compare.differing(conn, relation)] == [okta_id(2)]
-            assert [account.id for account in compare.absent(conn, relation)] == ["user-1"]
+            assert [c.want.okta_id for c in compare.differing(conn)] == [okta_id(2)]
+            assert [account.id for account in compare.absent(conn)] == ["user-1"]
     for _ in range(3):
         with store.engine.connect() as conn:
             assert not inspect(conn).has_table("sweep_rows")
@@ -199,28 +190,10 @@ def test_who_is_listed_twice_counts_once_as_seen_last(store: Store) -> None:
     with staging.opened(store) as listed:
         listed.add_people([want(1), want(1, "other@example.com"), want(2)])
         listed.add_people([want(1, "last@example.com")])
-        listed.add_accounts(
-            [staging.account_row(account_of(user)) for user in (person(1), person(1, "kept@example.com"))]
-        )
-        assert (listed.close_people(), listed.close_accounts()) == (2, [])
+        assert listed.close_people() == 2
         with listed.snapshot() as conn:
-            found = {c.want.okta_id: c for c in compare.differing(conn, Relation.LISTED)}
+            found = {c.want.okta_id: c for c in compare.differing(conn)}
     assert found[okta_id(1)].want.user_name == "last@example.com"
-    assert found[okta_id(1)].bound.user_name == "kept@example.com"
-
-
-def test_an_okta_id_that_several_accounts_claim_binds_only_the_one_that_a_link_confirms(store: Store) -> None:
-    confirmed, claims = person(1), person(2, okta_id=okta_id(1), origin=Origin.LOCAL)
-    rivals = [person(n, okta_id=okta_id(9), origin=Origin.LOCAL) for n in (3, 4)]
-    with staging.opened(store) as listed:
-        listed.add_people([want(1), want(9)])
-        listed.close_people()
-        listed.add_accounts([staging.account_row(account_of(user)) for user in (confirmed, claims, *rivals)])
-        assert [one.id for one in listed.close_accounts()] == ["user-2", "user-3", "user-4"]
-        with listed.snapshot() as conn:
-            [found] = compare.differing(conn, Relation.LISTED)
-            assert (found.want.okta_id, found.bound) == (okta_id(9), None)
-            assert list(compare.absent(conn, Relation.LISTED)) == []
 
 
 def test_listings_lie_beside_the_database_without_a_name(sqlite_store: Store) -> None:
@@ -246,9 +219,9 @@ def test_a_sweep_writes_while_others_write(store: Store) -> None:
         store.write(work)
         assert listed.close_people() == 2
         with listed.snapshot() as conn:
-            assert [c.want.okta_id for c in compare.differing(conn, Relation.USERS)] == [okta_id(2)]
+            assert [c.want.okta_id for c in compare.differing(conn)] == [okta_id(2)]
             store.write(lambda conn: rows.insert_user(conn, person(2), MAPPING))
-            assert [c.want.okta_id for c in compare.differing(conn, Relation.USERS)] == [okta_id(2)]
+            assert [c.want.okta_id for c in compare.differing(conn)] == [okta_id(2)]
 
 
 @pytest.mark.parametrize(
@@ -264,9 +237,9 @@ def test_a_sweep_writes_while_others_write(store: Store) -> None:
         (person(1, origin=Origin.LOCAL, okta_id=None), False),
     ],
 )
-def test_who_may_have_left(store: Store, relation: Relation, user: DirectoryUser, *, expected: bool) -> None:
+def test_who_may_have_left(store: Store, user: DirectoryUser, *, expected: bool) -> None:
     both = Both(store, [want(9)], [user])
-    assert both.absent(relation) == ({user.id} if expected else set())
+    assert both.absent() == ({user.id} if expected else set())
 
 
 @pytest.mark.parametrize(
@@ -277,16 +250,14 @@ def test_who_may_have_left(store: Store, relation: Relation, user: DirectoryUser
         (want(2, "p1@example.com"), person(1, origin=Origin.LINKED, okta_id=None)),
     ],
 )
-def test_who_is_meant_by_somebody_is_not_absent(
-    store: Store, relation: Relation, wanted: Want, user: DirectoryUser
-) -> None:
+def test_who_is_meant_by_somebody_is_not_absent(store: Store, wanted: Want, user: DirectoryUser) -> None:
     both = Both(store, [wanted], [user])
-    assert both.absent(relation) == set()
+    assert both.absent() == set()
 
 
-def test_a_bound_account_whose_name_somebody_else_has_is_absent(store: Store, relation: Relation) -> None:
+def test_a_bound_account_whose_name_somebody_else_has_is_absent(store: Store) -> None:
     both = Both(store, [want(2, "p1@example.com")], [person(1)])
-    assert both.absent(relation) == {"user-1"}
+    assert both.absent() == {"user-1"}
 
 
 NAMES = [f"p{n}@example.com" for n in range(4)]
@@ -329,9 +300,8 @@ def test_the_statement_agrees_with_a_plain_comparison(
     both = Both(store, wants, people)
     accounts = [account_of(user) for user in people]
     expected = {c.want.okta_id: c for c in (_pair(w, wants, accounts) for w in wants) if _open(c)}
-    for relation in Relation:
-        assert both.differing(relation) == expected
-        assert both.absent(relation) == {a.id for a in accounts if _absent(a, wants)}
+    assert both.differing() == expected
+    assert both.absent() == {a.id for a in accounts if _absent(a, wants)}
 
 
 def _pair(w: Want, wants: list[Want], accounts: list[CurrentAccount]) -> Pair:

@@ -13,7 +13,6 @@ from agent.model.desired import DesiredRow, Wanted
 from agent.model.matching import ImportState
 from agent.settings import Settings
 from agent.store import compare, imports, staging
-from agent.store.compare import Relation
 from agent.store.engine import Store
 from support.world import BY_CLI, profile
 
@@ -119,8 +118,8 @@ def test_candidates_are_active_local_accounts_that_no_app_user_means(store: Stor
     with staging.opened(store) as listed:
         listed.add_people(rows)
         with listed.snapshot() as conn:
-            total, first = compare.only_local(conn, 2, Relation.USERS)
+            total, first = compare.only_local(conn, 2)
     with staging.opened(store) as nobody, nobody.snapshot() as conn:
-        everybody = compare.only_local(conn, 99, Relation.USERS)[0]
+        everybody = compare.only_local(conn, 99)[0]
     assert (total, [one.user_name for one in first]) == (3, ["a@example.com", "b@example.com"])
     assert everybody == 5

@@ -1,0 +1,578 @@
+"""The accounts of a remote as rows of ``users``: what was seen of them last, joined with what the agent alone keeps. No calls.
+
+============  ===================================================================================================
+of the user   comes from
+============  ===================================================================================================
+okta_id       the link, once a sweep, a push or an operator made one; else the externalId at the remote, unless several
+              accounts have it or an operator has unlinked this one
+origin        the row; else local: an externalId that no sweep or push of this agent confirmed binds nothing yet
+role          the remote's roles, where it shows any; else directory.owners
+version       the row's own: it grows with every change that was seen
+marks         protected, suspended, hidden, deactivated: the row
+all the rest  the remote
+============  ===================================================================================================
+
+======================================  ===========================================================================
+what shows an account                   is believed
+======================================  ===========================================================================
+a read by id                            unless the row was written since the read began; then it is read again
+a list or a search, which may lag       unless the agent wrote the account less than ``LAG`` ago and nobody wrote after it;
+                                        roles in any case
+any of them, while a call on it is      no: only the outcome of that call writes the row
+open
+a whole list that leaves it out         the row goes; what the agent keeps of it waits in ``departed`` for its return
+======================================  ===========================================================================
+
+UserNames and externalIds are unique in ``users``, and a remote's need not be: who was seen last has the name, and who has none
+there is known by id alone until a listing shows that it is free again.
+"""
+
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple
+
+import msgspec
+from msgspec import Struct
+from msgspec.structs import replace
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    bindparam,
+    delete,
+    false,
+    func,
+    insert,
+    literal_column,
+    or_,
+    select,
+    true,
+    update,
+)
+
+from agent.directory import guarded, rows
+from agent.directory.remote.wire import RemoteAccount
+from agent.directory.rows import Policy, locked_account
+from agent.model.errors import UsageError
+from agent.model.users import DirectoryUser, Origin, Role, identity_key
+from agent.store import account as account_row
+from agent.store import intents
+from agent.store.connect import Fixed, driver, micros, moment
+from agent.store.engine import Store
+from agent.store.intents import Intent
+from agent.store.tables import departed, mirror, user_emails, users
+
+#: How long the agent's own last write outweighs a list that shows something older.
+LAG = timedelta(minutes=10)
+#: Before a key that its account has no right to at the moment.
+_NAMELESS = "#nameless "
+
+
+class Beside(Struct, frozen=True, kw_only=True):
+    """Of one account, what ``users`` has no column for."""
+
+    digest: int | None = None
+    etag: str | None = None
+    external_id: str | None = None
+    detached: bool = False
+    shows_owner: bool | None = None
+    written: datetime | None = None
+
+
+class Mirrored(NamedTuple):
+    seq: int
+    user: DirectoryUser
+    beside: Beside
+
+
+class Marks(NamedTuple):
+    """What the agent alone keeps of an account."""
+
+    okta_id: str | None = None
+    detached: bool = False
+    origin: Origin = Origin.LOCAL
+    protected: bool = False
+    suspended: bool = False
+    hidden: bool = False
+    deactivated: datetime | None = None
+
+    @classmethod
+    def of(cls, user: DirectoryUser, *, detached: bool) -> "Marks":
+        return cls(user.okta_id, detached, user.origin, user.protected, user.suspended, user.hidden, user.deactivated)
+
+
+class Known(NamedTuple):
+    """What is known of one account before it is read, as of one moment."""
+
+    row: Mirrored | None
+    marks: Marks
+    owner_keys: Collection[str]
+    #: Calls on it whose outcome isn't known.
+    waiting: list[Intent]
+
+
+class Contested(NamedTuple):
+    """An account whose externalId another one has too, or whose userName."""
+
+    id: str
+    user_name: str
+    external_id: str
+
+
+def join(account: RemoteAccount, marks: Marks, owner_keys: Collection[str], *, version: int = 1) -> DirectoryUser:
+    """``owner_keys``: directory.owners as identity keys; none where the remote shows roles."""
+    owner = account.owner
+    if owner is None:
+        owner = bool(owner_keys) and identity_key(account.user_name) in owner_keys
+    okta_id = marks.okta_id if marks.detached or marks.origin is not Origin.LOCAL else account.okta_id
+    if okta_id is None and not marks.detached:
+        okta_id = account.okta_id
+    return DirectoryUser(
+        id=account.id,
+        user_name=account.user_name,
+        profile=account.profile,
+        active=account.active,
+        created=account.created,
+        updated=account.updated,
+        deactivated=None if account.active else marks.deactivated,
+        okta_id=okta_id,
+        role=Role.OWNER if owner else Role.MEMBER,
+        origin=marks.origin,
+        protected=marks.protected,
+        suspended=marks.suspended and not account.active,
+        hidden=marks.hidden and not account.active,
+        version=version,
+    )
+
+
+def same(one: DirectoryUser, other: DirectoryUser) -> bool:
+    """But for the version, and when the remote last wrote it."""
+    return replace(one, version=other.version, updated=other.updated, created=other.created) == other
+
+
+class Mirror:
+    """Thread-safe. ``policy`` changes when settings are renewed."""
+
+    def __init__(self, store: Store, policy: Policy, owners: Collection[str]) -> None:
+        self.store = store
+        self.renew(policy, owners)
+        with store.read() as conn:
+            if conn.execute(_foreign).first() is not None:
+                raise UsageError(
+                    "This database holds an OpsHelm of its own (directory.backend = sql). For a remote one the agent needs a "
+                    "database that holds none: set database.url to another one. Nothing was changed."
+                )
+
+    def renew(self, policy: Policy, owners: Collection[str]) -> None:
+        self.policy = policy
+        self.names_owners = bool(owners)
+        self._owner_keys = frozenset(map(identity_key, owners))
+
+    # Looking
+
+    def known(self, user_id: str) -> Known:
+        with self.store.read() as conn:
+            row = get(conn, user_id)
+            marks = Marks.of(row.user, detached=row.beside.detached) if row else kept(conn, user_id)
+            return Known(row, marks, self.owner_keys(conn), intents.open_on(conn, user_id))
+
+    def owner_keys(self, conn: Connection) -> Collection[str]:
+        """Who counts as an owner where an account shows no roles; nobody where the remote shows some, for then those count."""
+        return () if self._owner_keys and shows_owners(conn) else self._owner_keys
+
+    def unchanged(self, digests: Mapping[str, int]) -> set[str]:
+        """Of accounts as a listing shows them: whose row says just that."""
+        with self.store.read() as conn:
+            if conn.dialect.name == "sqlite":
+                # A join, since IN would sort them first, which takes as long again.
+                among, given = (
+                    "json_each(?) CROSS JOIN users u ON u.id = value",
+                    msgspec.json.encode([*digests]).decode(),
+                )
+                found = driver(conn).execute(f"SELECT u.id, m.digest FROM {among} {_BESIDE}", [given])
+            else:
+                found = driver(conn).execute(
+                    f"SELECT u.id, m.digest FROM users u {_BESIDE} WHERE u.id = ANY(%s)", [[*digests]]
+                )
+            return {user_id for user_id, digest in found.fetchall() if digest == digests[user_id]}
+
+    # What was seen
+
+    def take(self, account: RemoteAccount, etag: str | None, known: Known) -> DirectoryUser | None:
+        """A read by id that began when so much was ``known``; None where the row was written since: read it again."""
+        user = self._joined(account, known.row, known.marks, known.owner_keys)
+        row = known.row
+        if known.waiting or (row is not None and user == row.user and etag == row.beside.etag):
+            return user
+
+        def work(conn: Connection) -> DirectoryUser | None:
+            locked_account(conn, self.policy)
+            now = get(conn, account.id)
+            if (now and now.user) != (row and row.user) or intents.open_on(conn, account.id):
+                return None
+            return self._seen(conn, now, user, account, etag)
+
+        return self.store.write(work)
+
+    def listed(
+        self, accounts: Sequence[RemoteAccount], since: datetime, digests: Mapping[str, int] | None = None
+    ) -> list[DirectoryUser]:
+        """From a list or a search. ``since``: what the agent wrote later outweighs it."""
+
+        def work(conn: Connection) -> list[DirectoryUser]:
+            locked_account(conn, self.policy)
+            owner_keys, busy = self.owner_keys(conn), intents.open_ids(conn)
+            return [self._listed(conn, one, since, owner_keys, busy, digests) for one in accounts]
+
+        return self.store.write(work) if accounts else []
+
+    def _listed(
+        self,
+        conn: Connection,
+        account: RemoteAccount,
+        since: datetime,
+        owner_keys: Collection[str],
+        busy: Collection[str],
+        digests: Mapping[str, int] | None,
+    ) -> DirectoryUser:
+        row = get(conn, account.id)
+        marks = Marks.of(row.user, detached=row.beside.detached) if row else kept(conn, account.id)
+        user = self._joined(account, row, marks, owner_keys)
+        if account.id in busy:
+            return user if row is None else row.user
+        if row is not None and _lags(row, user, since):
+            # Roles change without a call of the agent, who wrote all else.
+            changed = user.role is not row.user.role
+            user = replace(row.user, role=user.role, version=row.user.version + changed)
+            return self._counted(conn, row, user, replace(row.beside, shows_owner=account.owner))
+        return self._seen(conn, row, user, account, account.etag, None if digests is None else digests[account.id])
+
+    def _joined(
+        self, account: RemoteAccount, row: Mirrored | None, marks: Marks, owner_keys: Collection[str]
+    ) -> DirectoryUser:
+        user = join(account, marks, owner_keys, version=1 if row is None else row.user.version)
+        if row is None:
+            return user
+        if marks.origin is Origin.LOCAL and row.beside.external_id == account.okta_id:
+            # Several have it, or nobody else: as the last whole listing showed.
+            user = replace(user, okta_id=row.user.okta_id)
+        return user if same(user, row.user) else replace(user, version=row.user.version + 1)
+
+    def _seen(
+        self,
+        conn: Connection,
+        row: Mirrored | None,
+        user: DirectoryUser,
+        account: RemoteAccount,
+        etag: str | None,
+        digest: int | None = None,
+    ) -> DirectoryUser:
+        detached = row.beside.detached if row else kept(conn, account.id).detached
+        beside = Beside(
+            digest=digest,
+            etag=etag,
+            external_id=account.okta_id,
+            detached=detached,
+            shows_owner=account.owner,
+            written=row.beside.written if row else None,
+        )
+        return self._counted(conn, row, user, beside)
+
+    def _counted(self, conn: Connection, row: Mirrored | None, user: DirectoryUser, beside: Beside) -> DirectoryUser:
+        user = self.put(conn, row, user, beside)
+        old = row and row.user
+        account_row.count(
+            conn,
+            managed_active=guarded.managed_active(user) - guarded.managed_active(old),
+            active_owners=guarded.active_owner(user) - guarded.active_owner(old),
+            visible=(not user.hidden) - (old is not None and not old.hidden),
+        )
+        return user
+
+    def put(self, conn: Connection, row: Mirrored | None, user: DirectoryUser, beside: Beside) -> DirectoryUser:
+        """The row as it is from now on; counts nothing."""
+        if row is None:
+            user = _free(conn, replace(user, version=_first_version()))
+            seq = rows.insert_user(conn, user, self.policy.mapping)
+            _insert(conn, user_seq=seq, **_values(beside))
+            _forget(conn, id=user.id)
+            return user
+        old = row.user
+        if (old.user_name_key, old.okta_id) != (user.user_name_key, user.okta_id):
+            user = _free(conn, user)
+        if user != old:
+            rows.update_user(conn, old, user, self.policy.mapping)
+        if beside != row.beside:
+            _update(conn, key_seq=row.seq, **_values(beside))
+        return user
+
+    def depart(self, gone: Sequence[str]) -> None:
+        """Accounts that a read by id didn't find, while a search finds others."""
+        if gone:
+            self.store.write(lambda conn: self._depart(conn, gone))
+
+    def _depart(self, conn: Connection, gone: Sequence[str]) -> None:
+        locked_account(conn, self.policy)
+        busy = intents.open_ids(conn)
+        for user_id in gone:
+            row = get(conn, user_id)
+            if row is not None and user_id not in busy:
+                depart(conn, row)
+
+    # A whole listing
+
+    def unseen(self, saw: Callable[[str], bool]) -> list[str]:
+        with self.store.read() as conn:
+            return [row[0] for row in _ids(conn).fetchall() if not saw(row[0])]
+
+    def written_since(self, since: datetime, among: Collection[str]) -> list[DirectoryUser]:
+        with self.store.read() as conn:
+            ids = [row[0] for row in _written(conn, since=micros(since)).fetchall() if row[0] in among]
+            return [row.user for user_id in ids if (row := get(conn, user_id)) is not None]
+
+    def written_as(self, user_name_key: str, since: datetime) -> str | None:
+        """The account that the agent has given this userName since then."""
+        with self.store.read() as conn:
+            found = _written_as(conn, key=user_name_key, since=micros(since)).fetchone()
+        return None if found is None else str(found[0])
+
+    def seen_as(self, attribute: str, value: str) -> str | None:
+        """The account with this userName (its key) or externalId."""
+        mine = users.c.user_name_key if attribute == "userName" else mirror.c.external_id
+        with self.store.read() as conn:
+            wanted = select(users.c.id).select_from(_both).where(mine == value).order_by(users.c.seq).limit(1)
+            return conn.execute(wanted).scalar()
+
+    def linked(self, user_ids: Sequence[str]) -> dict[str, str]:
+        """Okta id by account, where there is a link."""
+        with self.store.read() as conn:
+            found: dict[str, str] = {}
+            for user_id in user_ids:
+                row = get(conn, user_id)
+                okta_id = row.user.okta_id if row else kept(conn, user_id).okta_id
+                if okta_id:
+                    found[user_id] = okta_id
+            return found
+
+    def close(self, gone: Sequence[str]) -> list[Contested]:
+        """After a whole listing; ``gone``: who is in it no more. Answers whose externalId or userName others have too."""
+
+        def work(conn: Connection) -> list[Contested]:
+            self._depart(conn, gone)
+            nameless = _named_again(conn)
+            contested = _contested(conn)
+            self._set_roles(conn)
+            _recount(conn)
+            return [*contested, *nameless]
+
+        return self.store.write(work)
+
+    def _set_roles(self, conn: Connection) -> None:
+        """As the setting or the roles of the whole listing say; an account alone can't tell which of them counts."""
+        keys = self.owner_keys(conn)
+        beside = users.join(mirror, mirror.c.user_seq == users.c.seq)
+        shown = select(users.c.seq).select_from(beside).where(mirror.c.shows_owner)
+        owners = set(conn.execute(shown).scalars())
+        if keys:
+            named = users.c.user_name_key.in_(keys), mirror.c.shows_owner.is_(None)
+            owners |= set(conn.execute(select(users.c.seq).select_from(beside).where(*named)).scalars())
+        now = set(conn.execute(select(users.c.seq).where(users.c.role == Role.OWNER.value)).scalars())
+        for seqs, role in ((owners - now, Role.OWNER), (now - owners, Role.MEMBER)):
+            for seq in seqs:
+                changed = {"role": role.value, "version": users.c.version + 1}
+                conn.execute(update(users).where(users.c.seq == seq).values(changed))
+
+
+# Statements
+
+_MORE = Beside.__struct_fields__
+_columns = [*rows.COLUMNS, *(mirror.c[name] for name in _MORE)]
+_both = users.join(mirror, mirror.c.user_seq == users.c.seq)
+_BESIDE = "JOIN mirror m ON m.user_seq = u.seq"
+_get = Fixed(select(*_columns).select_from(_both).where(users.c.id == bindparam("id")))
+_ids = Fixed(select(users.c.id))
+_written = Fixed(select(users.c.id).select_from(_both).where(mirror.c.written >= bindparam("since")))
+_written_as = Fixed(
+    select(users.c.id)
+    .select_from(_both)
+    .where(users.c.user_name_key == bindparam("key"), mirror.c.written >= bindparam("since"))
+)
+_insert = Fixed(insert(mirror).inline().values({name: bindparam(name) for name in ("user_seq", *_MORE)}))
+_update = Fixed(
+    update(mirror).where(mirror.c.user_seq == bindparam("key_seq")).values({name: bindparam(name) for name in _MORE})
+)
+_marks = Fixed(select(*(departed.c[name] for name in Marks._fields)).where(departed.c.directory_id == bindparam("id")))
+_forget = Fixed(delete(departed).where(departed.c.directory_id == bindparam("id")))
+_nameless: ColumnElement[str] = literal_column(f"'{_NAMELESS}'") + users.c.id
+_give_up_name = Fixed(
+    update(users)
+    .where(users.c.user_name_key == bindparam("key"), users.c.id != bindparam("id"))
+    .values(user_name_key=_nameless)
+)
+_give_up_okta_id = Fixed(update(users).where(users.c.id == bindparam("id")).values(okta_id=None))
+_shown_owner = Fixed(select(mirror.c.user_seq).where(mirror.c.shows_owner).limit(1))
+_foreign = select(users.c.seq).where(users.c.seq.not_in(select(mirror.c.user_seq))).limit(1)
+
+
+def get(conn: Connection, user_id: str) -> Mirrored | None:
+    found = _get(conn, id=user_id).fetchone()
+    if found is None:
+        return None
+    digest, etag, external_id, detached, shows_owner, written = found[-len(_MORE) :]
+    beside = Beside(
+        digest=digest,
+        etag=etag,
+        external_id=external_id,
+        detached=bool(detached),
+        shows_owner=None if shows_owner is None else bool(shows_owner),
+        written=None if written is None else moment(written),
+    )
+    return Mirrored(found[0], rows.decode(found), beside)
+
+
+def kept(conn: Connection, user_id: str) -> Marks:
+    """Of an account that has no row."""
+    found = _marks(conn, id=user_id).fetchone()
+    if found is None:
+        return Marks()
+    okta_id, detached, origin, protected, suspended, hidden, deactivated = found
+    return Marks(
+        okta_id,
+        bool(detached),
+        Origin(origin),
+        bool(protected),
+        bool(suspended),
+        bool(hidden),
+        None if deactivated is None else moment(deactivated),
+    )
+
+
+def shows_owners(conn: Connection) -> bool:
+    """Whether the remote's own roles call anybody an owner."""
+    return _shown_owner(conn).fetchone() is not None
+
+
+def linked_to(conn: Connection, okta_id: str) -> list[str]:
+    """The accounts that belong to this Okta user as far as is known: one that is there, and such as no listing shows."""
+    row = rows.one(rows.by_okta_id(conn, okta_id=okta_id))
+    away = conn.execute(select(departed.c.directory_id).where(departed.c.okta_id == okta_id)).scalars()
+    return [*([] if row is None else [row.id]), *away]
+
+
+def depart(conn: Connection, row: Mirrored) -> None:
+    """It is there no more, or can't be read; what the agent keeps of it waits for its return."""
+    user = row.user
+    marks = Marks.of(user, detached=row.beside.detached)
+    _forget(conn, id=user.id)
+    if marks._replace(okta_id=None) != Marks():
+        values = {**marks._asdict(), "origin": user.origin.value, "directory_id": user.id}
+        conn.execute(insert(departed).values(values))
+    drop(conn, row)
+
+
+def drop(conn: Connection, row: Mirrored) -> None:
+    user = row.user
+    conn.execute(delete(mirror).where(mirror.c.user_seq == row.seq))
+    conn.execute(delete(user_emails).where(user_emails.c.user_seq == row.seq))
+    conn.execute(delete(users).where(users.c.seq == row.seq))
+    account_row.count(
+        conn,
+        managed_active=-guarded.managed_active(user),
+        active_owners=-guarded.active_owner(user),
+        visible=-(not user.hidden),
+    )
+
+
+def forget(conn: Connection, user_id: str) -> None:
+    """What was kept of an account that has no row."""
+    _forget(conn, id=user_id)
+
+
+def _values(beside: Beside) -> dict[str, Any]:
+    written = None if beside.written is None else micros(beside.written)
+    return {**msgspec.structs.asdict(beside), "written": written}
+
+
+def _first_version() -> int:
+    """Of a row that may have been there before: never one that it had then."""
+    return time.time_ns() // 1_000_000 % 0x3FFF_FFFF + 1
+
+
+def _lags(row: Mirrored, shown: DirectoryUser, since: datetime) -> bool:
+    """The agent's own write, which a list doesn't show yet; nobody wrote after it."""
+    written = row.beside.written
+    return written is not None and written >= since and shown.updated <= row.user.updated
+
+
+def _free(conn: Connection, user: DirectoryUser) -> DirectoryUser:
+    """``user`` with names that no other row has: who was seen last has the userName, and who was linked the externalId."""
+    _give_up_name(conn, key=user.user_name_key, id=user.id)
+    other = None if user.okta_id is None else rows.one(rows.by_okta_id(conn, okta_id=user.okta_id))
+    if other is None or other.id == user.id:
+        return user
+    if user.origin is Origin.LOCAL:
+        return replace(user, okta_id=None)
+    _give_up_okta_id(conn, id=other.id)
+    return user
+
+
+def _named_again(conn: Connection) -> list[Contested]:
+    """Names that are free by now go to their accounts; answers who has none."""
+    parked = users.c.user_name_key.between(_NAMELESS, _NAMELESS + "\U0010ffff")
+    without: list[Contested] = []
+    for seq, user_id, user_name in conn.execute(select(users.c.seq, users.c.id, users.c.user_name).where(parked)).all():
+        key = identity_key(user_name)
+        if conn.execute(select(users.c.seq).where(users.c.user_name_key == key)).first() is None:
+            conn.execute(update(users).where(users.c.seq == seq).values(user_name_key=key))
+        else:
+            without.append(Contested(user_id, user_name, ""))
+    return without
+
+
+def _contested(conn: Connection) -> list[Contested]:
+    """An externalId that several accounts have binds only the one that a link confirms."""
+    unlinked = (users.c.origin == Origin.LOCAL.value, mirror.c.detached == false(), mirror.c.external_id.is_not(None))
+    several = (select(mirror.c.external_id).select_from(_both).where(*unlinked).group_by(mirror.c.external_id)).having(
+        func.count() > 1
+    )
+    owner = users.alias("o")
+    linked = select(owner.c.okta_id).where(owner.c.okta_id.is_not(None), owner.c.origin != Origin.LOCAL.value)
+    shared = or_(mirror.c.external_id.in_(several), mirror.c.external_id.in_(linked))
+    wanted = (
+        select(users.c.id, users.c.user_name, mirror.c.external_id)
+        .select_from(_both)
+        .where(*unlinked, shared)
+        .order_by(users.c.seq)
+    )
+    found = [Contested(*row) for row in conn.execute(wanted)]
+    if found:
+        nobodys = users.c.id.in_([one.id for one in found]), users.c.okta_id.is_not(None)
+        conn.execute(update(users).where(*nobodys).values(okta_id=None))
+    alone = select(users.c.id, mirror.c.external_id).select_from(_both).where(*unlinked, users.c.okta_id.is_(None))
+    theirs = {one.id for one in found}
+    for user_id, external_id in conn.execute(alone).all():
+        if user_id not in theirs:
+            conn.execute(update(users).where(users.c.id == user_id).values(okta_id=external_id))
+    return found
+
+
+def _recount(conn: Connection) -> None:
+    """A call that is under way counts as made, whatever the list shows."""
+    managed = or_(
+        users.c.origin == Origin.LINKED.value, (users.c.origin == Origin.OKTA.value) & users.c.okta_id.is_not(None)
+    )
+    owns = users.c.role == Role.OWNER.value
+
+    def number(*conditions: Any) -> Any:
+        return func.count().filter(*conditions)
+
+    active = users.c.active == true()
+    counted = select(number(managed, active), number(owns, active), number(users.c.hidden == false()))
+    managed_active, active_owners, visible = conn.execute(counted.select_from(users)).one()
+    ending = [row.user for user_id in intents.ending_ids(conn) if (row := get(conn, user_id)) is not None]
+    account_row.recount(
+        conn,
+        managed_active=managed_active - sum(map(guarded.managed_active, ending)),
+        active_owners=active_owners - sum(map(guarded.active_owner, ending)),
+        visible=visible,
+    )
