@@ -6,9 +6,11 @@ from typing import Any
 from agent.cli import render
 from agent.cli.command import Invocation
 from agent.model.codes import PlanStatus
-from agent.model.holds import releasable
+from agent.model.guard import APPROVABLE, APPROVABLE_RUNS, NEED_COUNT, ONE_BY_ONE
 from agent.model.limits import Limits
 from agent.runs.frame import RunReport
+from agent.runs.stored_plans import SHORT_CHECKSUM
+from agent.store.plans import StoredPlan
 
 #: A longer plan is cut on a terminal; plans show has all of it.
 SHOWN = 200
@@ -81,15 +83,15 @@ def exit_code(report: RunReport, *, dry: bool, detailed: bool) -> int:
 def _text(invocation: Invocation, report: RunReport, *, dry: bool) -> str:
     parts: list[str] = []
     if report.plan is not None:
-        parts.append(render.plan_text(report.plan, invocation.settings.guard, shown=SHOWN))
+        parts.append(render.plan_text(report.plan, invocation.settings.guard, render.PlanView(first=SHOWN)))
     if report.findings:
         parts.append("Findings:\n" + render.findings_text(report.findings, shown=20))
     parts.append(f"Run {report.run_id}: {ending(report)}")
     told = report.plan.plan.held_detail if report.plan else ""
     if report.detail and report.detail != told:
         parts.append(render.clean(report.detail))
-    if report.plan is not None and report.plan.plan.actions:
-        parts.append(_next_step(report, dry=dry))
+    if report.plan is not None and report.plan.plan.actions and report.outcome != "disproved":
+        parts.append(_braked(invocation) or _next_step(report.plan, report, dry=dry))
     return "\n\n".join(part for part in parts if part)
 
 
@@ -99,19 +101,29 @@ def ending(report: RunReport) -> str:
     return f"{report.outcome}{f' ({counts})' if counts else ''}"
 
 
-def _next_step(report: RunReport, *, dry: bool) -> str:
-    stored = report.plan
-    assert stored is not None
-    if report.outcome == "disproved":
-        return ""
-    if stored.plan.held and stored.status is PlanStatus.HELD:
-        n = render.bounded(stored.plan)
-        return f"Approve: opshelm-agent plans approve {stored.id} --checksum {stored.checksum} --count {n}"
-    if dry and any(action.held is None for action in stored.plan.actions):
+def _braked(invocation: Invocation) -> str:
+    from agent.runs.preflight import braked
+    from agent.store import account
+
+    with invocation.read() as conn:
+        return braked(account.get(conn))
+
+
+def _next_step(stored: StoredPlan, report: RunReport, *, dry: bool) -> str:
+    """A command that works: what no approval lifts is never said to be approved."""
+    approve = f"opshelm-agent plans approve {stored.id} --checksum {stored.checksum[:SHORT_CHECKSUM]}"
+    actions, held = stored.plan.actions, stored.plan.held
+    if held and stored.status is PlanStatus.HELD:
+        count = f" --count {render.bounded(stored.plan)}" if held in NEED_COUNT else ""
+        return f"Approve: {approve}{count}" if held in APPROVABLE_RUNS else ""
+    if dry and any(action.held is None for action in actions):
         users = "".join(f" --user {render.clean(login)}" for login in stored.plan.scope)
         return f"Nothing was changed. Carry it out: opshelm-agent reconcile{users} --apply"
-    if report.held:
-        if any(action.held is not None and releasable(action.held) for action in stored.plan.actions):
-            return f"Approve what is held: opshelm-agent plans approve {stored.id} --checksum {stored.checksum}"
-        return "No approval lets that go. What does, for each of them: opshelm-agent holds show LOGIN"
-    return ""
+    if not report.held:
+        return ""
+    if any(action.held in APPROVABLE for action in actions):
+        return f"Approve what is held: {approve}"
+    one_by_one = [action.n for action in actions if action.held in ONE_BY_ONE]
+    if one_by_one:
+        return f"Approve what is held, one by one: {approve}{''.join(f' --action {n}' for n in one_by_one)}"
+    return "No approval lets that go. What does, for each of them: opshelm-agent holds show LOGIN"

@@ -4,6 +4,7 @@ import math
 import os
 import pwd
 import re
+import shutil
 import signal
 import socket
 import sys
@@ -130,7 +131,7 @@ class Invocation:
         self, kind: str, body: dict[str, Any], columns: Sequence[str], rows: Sequence[Sequence[object]], empty: str
     ) -> None:
         """A list of things; ``empty`` is said where there are none."""
-        self.answer(kind, body, lambda: render.table(columns, rows, empty, rich=interactive()))
+        self.answer(kind, body, lambda: render.table(columns, rows, empty, width=width()))
 
     def say(self, text: str) -> None:
         """Talk on the way; never part of the answer."""
@@ -141,6 +142,13 @@ def encode(document: Any) -> str:
     import msgspec
 
     return msgspec.json.format(msgspec.json.encode(document), indent=2).decode()
+
+
+def encode_line(document: Any) -> str:
+    """One line of a stream."""
+    import msgspec
+
+    return msgspec.json.encode(document).decode()
 
 
 def now() -> datetime:
@@ -170,6 +178,11 @@ def signature(reason: str = "", at: datetime | None = None) -> "Signature":
 
 def interactive() -> bool:
     return sys.stdout.isatty()
+
+
+def width() -> int | None:
+    """Of the terminal that reads the answer; None where none does."""
+    return shutil.get_terminal_size((80, 24)).columns if interactive() else None
 
 
 _pass_invocation = click.make_pass_decorator(Invocation, ensure=True)
@@ -254,6 +267,27 @@ class DurationType(click.ParamType[Any, Any]):
             return parse_duration(value)
         except ValueError as exc:
             self.fail(str(exc), param, ctx)
+
+
+class MomentType(click.ParamType[Any, Any]):
+    """``2h`` ago, or a time in ISO 8601, which is UTC where it says nothing else."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        from agent.settings.values import parse_duration
+
+        if isinstance(value, datetime):
+            return value
+        try:
+            return now() - parse_duration(value)
+        except (ValueError, OverflowError):
+            pass
+        try:
+            moment = datetime.fromisoformat(value)
+        except ValueError:
+            self.fail(f"{value!r} is no time: write 2h, 7d or 2026-03-01T08:00.", param, ctx)
+        return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from agent.directory.port import Acts, Draft, WriteContext
 from agent.model.codes import Source
 from agent.model.users import DirectoryUser, Role
 from agent.runs.frame import RunReport
-from agent.runs.stored_plans import PlanDecision
+from agent.runs.stored_plans import SHORT_CHECKSUM, PlanDecision
 from agent.store.journal import Signature
 from agent.store.runs import Asker
 
@@ -125,7 +125,7 @@ def _look(stage: Stage, say: Narrator) -> dict[str, int]:
     report = _run(stage, apply=False)
     expect(report.plan is not None and report.drift, f"the dry run found no drift; {report.detail}")
     assert report.plan is not None
-    say(render.plan_text(report.plan, stage.agent.settings.guard, shown=_SHOWN))
+    say(render.plan_text(report.plan, stage.agent.settings.guard, render.PlanView(first=_SHOWN)))
     return dict(Counter(action.kind.value for action in report.plan.plan.actions))
 
 
@@ -139,7 +139,7 @@ def _repair(stage: Stage, say: Narrator) -> None:
     assert stored is not None
     say(f"Run {report.run_id}: {report.outcome}. {render.clean(stored.plan.held_detail)}")
     count = render.bounded(stored.plan)
-    say.command(f"plans approve {stored.id} --checksum {stored.checksum[:12]}… --count {count}")
+    say.command(f"plans approve {stored.id} --checksum {stored.checksum[:SHORT_CHECKSUM]} --count {count}")
     by = Signature(actor="operator demo", source="cli", at=datetime.now(UTC))
     done = stage.reconciler.apply_plan(stored.id, stored.checksum, PlanDecision(approve=True, count=count), by=by)
     say(f"Run {done.run_id}: {done.outcome} ({render.counted(done.counts)})")

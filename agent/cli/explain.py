@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from agent.cli.command import Invocation, command
-from agent.cli.render import action_json, action_lines, clean, fields, finding_json, findings_text
+from agent.cli.render import PlanView, action_json, action_lines, clean, fields, finding_json, findings_text
 from agent.cli.users import user_json, user_text
 from agent.model.users import identity_key
 
@@ -61,7 +61,11 @@ def _text(login: str, user: "DirectoryUser | None", found: "Explanation", rows: 
         f"OpsHelm has\n{_indented(user_text(user))}" if user else f"OpsHelm has no account {clean(login)}.",
     ]
     if found.actions:
-        lines = [line for action in found.actions for line in (*action_lines(action), f"    rule: {action.rule}")]
+        lines = [
+            line
+            for action in found.actions
+            for line in (*action_lines(action, PlanView(verbose=True)), f"    rule: {action.rule}")
+        ]
         parts.append("Okta wants\n" + _indented("\n".join(lines)))
     elif found.outcome == "in_step":
         parts.append("Okta wants\n  nothing that OpsHelm doesn't have already.")

@@ -97,31 +97,31 @@ def _assigned(one: "Assigned", now: datetime, settings: "ImportSettings") -> dic
     }
 
 
-def survey_text(document: dict[str, Any], *, rich: bool) -> str:
+def survey_text(document: dict[str, Any], *, width: int | None) -> str:
     accounts = document["accounts"]
     plain = [a for a in accounts if a["apart"] is None and a["held"] is None]
     parts = [
-        _section(f"{name} – {meaning}", [a for a in plain if a["class"] == name], rich=rich)
+        _section(f"{name} – {meaning}", [a for a in plain if a["class"] == name], width=width)
         for name, meaning in (("exact", "to be assigned"), ("none", "to be created and assigned"))
     ]
     apart = [a for a in accounts if a["apart"] is not None and a["held"] is None]
     held = [a for a in accounts if a["held"] is not None]
-    parts.append(_section("apart – only with --user", apart, rich=rich, why="apart"))
+    parts.append(_section("apart – only with --user", apart, width=width, why="apart"))
     parts.append(_held(held))
-    parts.append(_linking(document["linking"], rich=rich))
-    parts.append(_unassigned(document["unassigned"], rich=rich))
+    parts.append(_linking(document["linking"], width=width))
+    parts.append(_unassigned(document["unassigned"], width=width))
     counts = ", ".join(f"{n:,} {name}" for name, n in document["counts"].items() if n)
     nobody = "" if accounts else NOBODY
     step = "Next: opshelm-agent import plan --all" if plain else ""
     return "\n\n".join(part for part in (*parts, nobody, counts, step) if part)
 
 
-def _section(title: str, accounts: Sequence[dict[str, Any]], *, rich: bool, why: str = "") -> str:
+def _section(title: str, accounts: Sequence[dict[str, Any]], *, width: int | None, why: str = "") -> str:
     if not accounts:
         return ""
     columns = ["login", *([why] if why else []), "reason"]
     rows = [[account[column] for column in columns] for account in accounts]
-    return f"{title}: {len(accounts):,}\n{render.table(columns, rows, '', rich=rich)}"
+    return f"{title}: {len(accounts):,}\n{render.table(columns, rows, '', width=width)}"
 
 
 def _held(accounts: Sequence[dict[str, Any]]) -> str:
@@ -134,7 +134,7 @@ def _held(accounts: Sequence[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-def _linking(rows: Sequence[dict[str, Any]], *, rich: bool) -> str:
+def _linking(rows: Sequence[dict[str, Any]], *, width: int | None) -> str:
     if not rows:
         return ""
     cells = [
@@ -142,16 +142,16 @@ def _linking(rows: Sequence[dict[str, Any]], *, rich: bool) -> str:
         for row in rows
     ]
     return (
-        f"assigned in Okta: {len(rows):,}\n{render.table(['login', 'state', 'age', 'okta id'], cells, '', rich=rich)}"
+        f"assigned in Okta: {len(rows):,}\n{render.table(['login', 'state', 'age', 'okta id'], cells, '', width=width)}"
     )
 
 
-def _unassigned(rows: Sequence[dict[str, Any]], *, rich: bool) -> str:
+def _unassigned(rows: Sequence[dict[str, Any]], *, width: int | None) -> str:
     if not rows:
         return ""
     cells = [[row["login"], row["okta_status"], row["okta_id"]] for row in rows]
     title = f"managed, but not assigned in Okta (reconcile deactivates them; assign them in Okta to keep them): {len(rows):,}"
-    return f"{title}\n{render.table(['login', 'Okta status', 'okta id'], cells, '', rich=rich)}"
+    return f"{title}\n{render.table(['login', 'Okta status', 'okta id'], cells, '', width=width)}"
 
 
 def _age(seconds: int | None) -> str:

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from agent.cli.command import ROW_ID, SECONDS, Invocation, asked_to_stop, csv_option, group, interactive, operator
+from agent.cli.command import ROW_ID, SECONDS, Invocation, asked_to_stop, csv_option, group, operator, width
 from agent.cli.progress import TerminalProgress
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def list_imports(invocation: Invocation, kind: str | None, as_csv: bool) -> None
     if as_csv and not invocation.json:
         click.echo(import_answers.survey_csv(document))
         return
-    invocation.answer("imports", document, lambda: import_answers.survey_text(document, rich=interactive()))
+    invocation.answer("imports", document, lambda: import_answers.survey_text(document, width=width()))
 
 
 @imports.command(

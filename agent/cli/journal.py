@@ -1,17 +1,103 @@
 """``journal``: who did what, and the proof that nothing was changed afterwards."""
 
 import sys
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from agent.cli.command import ROW_ID, Invocation, csv_option, group
+from agent.cli.command import ROW_ID, Invocation, MomentType, csv_option, encode_line, group
 from agent.cli.people import find
-from agent.cli.render import fields
+from agent.cli.render import clean, csv_text, fields, when
+
+if TYPE_CHECKING:
+    from agent.store.engine import Store
+    from agent.store.journal_rows import JournalQuery, JournalRow
+
+_ROW = (
+    *("id", "at", "kind", "verb", "login", "actor", "source", "reason"),
+    *("directory_id", "okta_id", "run_id", "plan_id"),
+)
+#: Seconds between two looks of --follow.
+_FOLLOW_EVERY = 0.5
 
 
 @group("journal")
 def journal() -> None:
     """Every change and every refused attempt, sealed."""
+
+
+@journal.command(
+    "list",
+    examples=[
+        "opshelm-agent journal list",
+        "opshelm-agent journal list --since 2h --verb deactivate",
+        "opshelm-agent journal list --user ann@example.com",
+        "opshelm-agent journal list --actor root --follow",
+    ],
+)
+@click.option("--since", type=MomentType(), help="Not older: 2h, 7d, or 2026-03-01T08:00.")
+@click.option("--user", metavar="LOGIN", help="Only rows about this account.")
+@click.option("--actor", metavar="TEXT", default="", help="A part of who did it, such as root, key:3 or run 81.")
+@click.option("--verb", metavar="VERB", default="", help="Such as deactivate, or keys for all about keys.")
+@click.option("--kind", type=click.Choice(["applied", "refused", "intent", "failed"]), help="Only these.")
+@click.option("--limit", type=click.IntRange(1, 10_000), default=50, show_default=True)
+@click.option("--follow", is_flag=True, help="Go on with what comes, until Ctrl-C.")
+@csv_option
+def list_rows(
+    invocation: Invocation, *, user: str | None, kind: str | None, limit: int, follow: bool, as_csv: bool, **said: Any
+) -> None:
+    """Who did what to whom, newest last. export has all of it."""
+    from agent.store import journal_rows
+    from agent.store.journal import Kind
+
+    with invocation.directory() as directory:
+        query = journal_rows.JournalQuery(
+            directory_id=find(directory, user).id if user else None, kind=Kind(kind) if kind else None, **said
+        )
+        with directory.store.read() as conn:
+            last = journal_rows.newest(conn)
+            found = list(reversed(journal_rows.first(conn, query, limit)))
+        if follow:
+            for rows in _coming(directory.store, query, found, last):
+                for row in rows:
+                    click.echo(encode_line(_as_json(row)) if invocation.json else _line(row))
+            return
+    documents = [_as_json(row) for row in found]
+    if as_csv:
+        click.echo(csv_text(_ROW, documents))
+        return
+    columns = ["at", "what", "login", "by", "why"]
+    cells = [[one.at, _what(one), one.login, one.actor, one.reason] for one in found]
+    invocation.answer_table("journal", {"rows": documents}, columns, cells, "No such row.")
+
+
+def _coming(
+    store: "Store", query: "JournalQuery", found: "list[JournalRow]", last: int
+) -> "Iterator[list[JournalRow]]":
+    from agent.store import journal_rows
+
+    while True:
+        yield found
+        sys.stdout.flush()
+        time.sleep(_FOLLOW_EVERY)
+        with store.read() as conn:
+            found, last = journal_rows.newer(conn, query, last)
+
+
+def _as_json(row: "JournalRow") -> dict[str, Any]:
+    changes = {path: {"before": before, "after": after} for path, (before, after) in row.changes.items()}
+    return {**fields(row, *_ROW), "changes": changes}
+
+
+def _what(row: "JournalRow") -> str:
+    return row.verb if row.kind == "applied" else f"{row.verb} ({row.kind.value})"
+
+
+def _line(row: "JournalRow") -> str:
+    parts = (when(row.at), _what(row), row.login, f"by {row.actor}", row.reason)
+    return "  ".join(clean(part) for part in parts if part)
 
 
 @journal.command(

@@ -1,5 +1,6 @@
 """``plans``, ``runs``, ``findings``: what the agent wants to do, did, and noticed."""
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import click
@@ -17,14 +18,21 @@ from agent.cli.command import (
     signature,
 )
 from agent.cli.progress import TerminalProgress
+from agent.model.codes import ActionKind
+from agent.runs.wording import KINDS
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from agent.runs.stored_plans import PlanDecision
+    from agent.store.plans import StoredPlan
     from agent.store.runs import Run
 
 _CHECKSUM = click.option(
-    "--checksum", metavar="SHA", required=True, help="As plans show prints it: what you have reviewed."
+    "--checksum", metavar="SHA", required=True, help="Of what you have reviewed; the first 12 characters suffice."
 )
+#: People of a run that are named; the plan names all.
+_SHOWN = 20
 #: What is told of a run.
 _RUN = (
     *("id", "kind", "trigger", "actor", "dry", "scope", "started", "ended"),
@@ -41,15 +49,15 @@ def plans() -> None:
 @limit_option
 def list_plans(invocation: Invocation, limit: int) -> None:
     """The newest plans first. Plans without anything to do are left out."""
+    from agent.runs.stored_plans import SHORT_CHECKSUM
     from agent.store import plans as store_plans
 
     with invocation.read() as conn:
         found = [(stored, stored.plan) for stored in store_plans.recent(conn, limit)]
     rows = [
-        [s.id, s.status.value, p.held or "", len(p.actions), render.when(p.created), render.when(s.expires), s.checksum]
-        for s, p in found
+        [s.id, s.status.value, p.held or "", len(p.actions), p.created, s.checksum[:SHORT_CHECKSUM]] for s, p in found
     ]
-    columns = ["plan", "status", "held", "actions", "created", "expires", "checksum"]
+    columns = ["plan", "status", "held", "actions", "created", "checksum"]
     empty = "No plan has anything to do. Make one: opshelm-agent reconcile"
     body = [
         {
@@ -64,19 +72,36 @@ def list_plans(invocation: Invocation, limit: int) -> None:
     invocation.answer_table("plans", {"plans": body}, columns, rows, empty)
 
 
-@plans.command("show", examples=["opshelm-agent plans show 81", "opshelm-agent plans show 81 --output json"])
+@plans.command(
+    "show",
+    examples=[
+        "opshelm-agent plans show 81",
+        "opshelm-agent plans show 81 --summary",
+        "opshelm-agent plans show 81 --only deactivate",
+        "opshelm-agent plans show 81 --attribute title",
+    ],
+)
 @click.argument("plan_id", metavar="ID", type=ROW_ID)
-def show_plan(invocation: Invocation, plan_id: int) -> None:
-    """All of one plan: deactivations first, each attribute before and after, what is held and why."""
-    from agent.model.errors import NotFound
-    from agent.store import plans as store_plans
+@click.option("--summary", is_flag=True, help="Only how many of what.")
+@click.option(
+    "--only", type=click.Choice([kind.value for kind in ActionKind]), multiple=True, help="This kind; may be repeated."
+)
+@click.option("--attribute", metavar="PATH", default="", help="Only what changes this, such as title or emails.")
+@click.option("--verbose", is_flag=True, help="All values of what is created too.")
+def show_plan(
+    invocation: Invocation, plan_id: int, *, summary: bool, only: tuple[str, ...], attribute: str, verbose: bool
+) -> None:
+    """One plan: deactivations first, each attribute before and after, what is held and why."""
+    from agent.runs.stored_plans import existing
 
     with invocation.read() as conn:
-        stored = store_plans.get(conn, plan_id)
-    if stored is None:
-        raise NotFound(f"There is no plan {plan_id}. See: opshelm-agent plans list")
-    guard = invocation.settings.guard
-    invocation.answer("plan", {"plan": render.plan_json(stored)}, lambda: render.plan_text(stored, guard))
+        stored = existing(conn, plan_id)
+    guard, kinds = invocation.settings.guard, tuple(map(ActionKind, only))
+    view = render.PlanView(kinds=kinds, attribute=attribute, verbose=verbose, summary=summary)
+    document = render.plan_json(stored)
+    document["actions"] = [] if summary else [render.action_json(action) for action in view.of(stored.plan.actions)]
+    document["counts"] = Counter(action.kind.value for action in stored.plan.actions)
+    invocation.answer("plan", {"plan": document}, lambda: render.plan_text(stored, guard, view))
 
 
 @plans.command("apply", examples=["opshelm-agent plans apply 81 --checksum 5f3a…"])
@@ -157,25 +182,10 @@ def list_runs(invocation: Invocation, limit: int) -> None:
     """The newest runs first."""
     from agent.store import runs as store_runs
 
-    def kind(run: "Run") -> str:
-        return f"{run.kind} (dry)" if run.dry else run.kind
-
     with invocation.read() as conn:
         found = store_runs.recent(conn, limit)
-    columns = ["run", "kind", "trigger", "started", "ended", "outcome", "exit", "counts"]
-    rows = [
-        [
-            r.id,
-            kind(r),
-            r.trigger,
-            render.when(r.started),
-            render.when(r.ended),
-            r.outcome,
-            r.exit_code,
-            render.counted(r.counts),
-        ]
-        for r in found
-    ]
+    columns = ["run", "kind", "trigger", "started", "took", "outcome", "exit"]
+    rows = [[r.id, _kind(r), r.trigger, r.started, _took(r), r.outcome or "running", r.exit_code] for r in found]
     invocation.answer_table(
         "runs", {"runs": [render.fields(run, *_RUN) for run in found]}, columns, rows, "No runs yet."
     )
@@ -184,20 +194,53 @@ def list_runs(invocation: Invocation, limit: int) -> None:
 @runs.command("show", examples=["opshelm-agent runs show 12"])
 @click.argument("run_id", metavar="ID", type=ROW_ID)
 def show_run(invocation: Invocation, run_id: int) -> None:
-    """One run with its counts and what it said."""
+    """One run: how it ended and why, its counts, its plan and the people in it."""
     from agent.model.errors import NotFound
+    from agent.store import plans as store_plans
     from agent.store import runs as store_runs
 
     with invocation.read() as conn:
         run = store_runs.get(conn, run_id)
+        made = [one for one in (store_plans.get(conn, n) for n in store_plans.of_run(conn, run_id)) if one]
+        noticed = store_runs.findings_of(conn, run_id)
     if run is None:
         raise NotFound(f"There is no run {run_id}. See: opshelm-agent runs list")
-    text = (
-        f"Run {run.id}: {run.kind}{' (dry run)' if run.dry else ''}, {run.outcome or 'not ended'}\n"
-        f"by {run.actor} ({run.trigger}), {render.when(run.started)} – {render.when(run.ended) or 'now'}\n"
-        f"{render.counted(run.counts)}\n{render.clean(run.detail or '')}"
-    )
-    invocation.answer("run", {"run": render.fields(run, *_RUN)}, text.rstrip())
+    body = {
+        "run": render.fields(run, *_RUN),
+        "plans": [{**render.fields(one, "id", "status", "checksum"), "people": _people(one)} for one in made],
+        "findings": [render.finding_json(finding) for finding in noticed],
+    }
+    invocation.answer("run", body, lambda: "\n".join(_run_lines(run, made, len(noticed))))
+
+
+def _run_lines(run: "Run", made: "list[StoredPlan]", noticed: int) -> "Iterator[str]":
+    yield f"Run {run.id}: {_kind(run)}, {run.outcome or 'running'}"
+    yield f"by {render.clean(run.actor)} ({run.trigger}), {render.when(run.started)} – {render.when(run.ended) or 'now'}"
+    yield from (text for text in (render.counted(run.counts), render.clean(run.detail)) if text)
+    for one in made:
+        yield ""
+        yield f"Plan {one.id} ({one.status.value}), {len(one.plan.actions):,} actions: opshelm-agent plans show {one.id}"
+        first = render.ordered(one.plan.actions)[:_SHOWN]
+        yield from (f"  {KINDS[a.kind][0]} {a.kind.value:<11} {render.clean(a.login)}  {a.state.value}" for a in first)
+        if len(one.plan.actions) > _SHOWN:
+            yield f"  … and {len(one.plan.actions) - _SHOWN:,} more"
+    if noticed:
+        yield f"\n{noticed:,} findings: opshelm-agent runs show {run.id} --output json"
+    if made:
+        yield "\nOne person: opshelm-agent explain LOGIN"
+
+
+def _people(stored: "StoredPlan") -> list[dict[str, object]]:
+    names = ("n", "kind", "state", "login", "directory_id", "okta_id")
+    return [render.fields(action, *names) for action in stored.plan.actions]
+
+
+def _kind(run: "Run") -> str:
+    return f"{run.kind} (dry)" if run.dry else run.kind
+
+
+def _took(run: "Run") -> str:
+    return "" if run.ended is None else f"{(run.ended - run.started).total_seconds():,.0f} s"
 
 
 @command("findings", examples=["opshelm-agent findings", "opshelm-agent findings --csv > findings.csv"])

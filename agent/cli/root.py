@@ -18,6 +18,7 @@ from agent.runs.wording import FORMAT_VERSION
 COMMANDS = {
     "demo": "demo:demo",
     "serve": "serve:serve",
+    "status": "status:status",
     "check": "check:check",
     "config": "config:config",
     "keys": "keys:keys",

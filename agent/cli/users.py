@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 import click
 from msgspec import Struct
 
-from agent.cli.command import DurationType, Invocation, group, now, operator, reason_option, required_reason
+from agent.cli.command import DurationType, Invocation, csv_option, group, now, operator, reason_option, required_reason
 from agent.cli.people import by_id_option, find
-from agent.cli.render import clean, fields, shown, when
+from agent.cli.render import clean, csv_text, fields, shown, when
 from agent.model.paths import UnknownPath, parse
-from agent.model.users import DirectoryUser, Name, Role, public_view
+from agent.model.users import DirectoryUser, Name, Role, identity_key, public_view
 
 if TYPE_CHECKING:
     from agent.directory.port import Acts, Directory
@@ -23,6 +23,13 @@ _ELSEWHERE = {
     "active": "deactivate LOGIN, or reactivate LOGIN",
     "externalid": "link LOGIN",
 }
+#: More than anybody has.
+_EVERYBODY = 10_000_000
+#: Of users list --csv.
+_COLUMNS = (
+    *("userName", "state", "role", "managed", "protected", "externalId", "id", "displayName"),
+    *("created", "updated", "deactivated"),
+)
 #: Characters of one value.
 _LONGEST = 1000
 
@@ -37,25 +44,70 @@ def users() -> None:
 
 @users.command(
     "list",
-    examples=["opshelm-agent users list", "opshelm-agent users list --local", "opshelm-agent users list --owners"],
+    examples=[
+        "opshelm-agent users list --search lee",
+        "opshelm-agent users list --local",
+        "opshelm-agent users list --owners",
+        "opshelm-agent users list --managed --inactive --csv > people.csv",
+    ],
 )
-@click.option("--local", is_flag=True, help="Only accounts that Okta doesn't manage.")
-@click.option("--owners", is_flag=True, help="Only owners.")
-@click.option("--inactive", is_flag=True, help="Only inactive accounts.")
-def list_users(invocation: Invocation, local: bool, owners: bool, inactive: bool) -> None:
-    """All accounts, in the order in which they came."""
-
-    def wanted(user: DirectoryUser) -> bool:
-        return not ((local and user.managed) or (owners and user.role is not Role.OWNER) or (inactive and user.active))
-
+@click.option("--search", metavar="TEXT", default="", help="A part of the userName or the name; or a whole id.")
+@click.option("--managed", "which", flag_value="managed", multiple=True, help="Only accounts that Okta manages.")
+@click.option("--local", "which", flag_value="local", multiple=True, help="Only accounts that Okta doesn't manage.")
+@click.option("--owners", "which", flag_value="owners", multiple=True, help="Only owners.")
+@click.option("--inactive", "which", flag_value="inactive", multiple=True, help="Only inactive accounts.")
+@click.option("--held", "which", flag_value="held", multiple=True, help="Only those of whom something is held.")
+@click.option("--blocked", "which", flag_value="blocked", multiple=True, help="Only those whom an operator blocks.")
+@click.option("--drifted", "which", flag_value="drifted", multiple=True, help="Only those who differ from Okta.")
+@click.option("--failed", "which", flag_value="failed", multiple=True, help="Only those of whom something failed.")
+@csv_option
+def list_users(invocation: Invocation, search: str, which: tuple[str, ...], as_csv: bool) -> None:
+    """All accounts, or those that all of the options fit, in the order in which they came."""
     with invocation.directory() as directory:
-        found = [user for page in directory.everyone() for user in page if wanted(user)]
-    columns = ["userName", "state", "role", "managed", "protected", "Okta id", "id"]
-    rows = [
-        [u.user_name, u.state, u.role.value, _managed(u), "protected" if u.protected else "", u.okta_id, u.id]
-        for u in found
-    ]
-    invocation.answer_table("users", {"users": [user_json(u) for u in found]}, columns, rows, "No accounts.")
+        fits = [_fit(directory, one) for one in dict.fromkeys(which)]
+        text = identity_key(search)
+        found = [
+            user
+            for page in directory.everyone()
+            for user in page
+            if all(fit(user) for fit in fits) and (not text or _named(user, text))
+        ]
+    if as_csv:
+        click.echo(csv_text(_COLUMNS, [{"displayName": _full_name(u), **user_json(u)} for u in found]))
+        return
+    columns = ["login", "name", "state", "role", "managed"]
+    rows = [[u.user_name, _full_name(u), u.state, u.role.value, _managed(u)] for u in found]
+    empty = "No such account." if fits or text else "No accounts."
+    invocation.answer_table("users", {"users": [user_json(u) for u in found]}, columns, rows, empty)
+
+
+def _fit(directory: "Directory", which: str) -> Callable[[DirectoryUser], bool]:
+    """What the account itself says; for the rest the store knows who it is."""
+    simple: dict[str, Callable[[DirectoryUser], bool]] = {
+        "managed": lambda user: user.managed,
+        "local": lambda user: not user.managed,
+        "owners": lambda user: user.role is Role.OWNER,
+        "inactive": lambda user: not user.active,
+    }
+    if which in simple:
+        return simple[which]
+    from agent.store import people
+
+    with directory.store.read() as conn:
+        page = people.page(conn, which=people.Which(which), limit=_EVERYBODY)
+    ids = {person.id for person in page.people}
+    return lambda user: user.id in ids
+
+
+def _named(user: DirectoryUser, text: str) -> bool:
+    words = (user.user_name, _full_name(user), user.profile.primary_email or "")
+    return text in {user.id, user.okta_id} or any(text in identity_key(word) for word in words)
+
+
+def _full_name(user: DirectoryUser) -> str:
+    view = public_view(user)
+    name = view.get("name") or {}
+    return str(view.get("displayName") or " ".join(filter(None, (name.get("givenName"), name.get("familyName")))))
 
 
 @users.command("show", examples=["opshelm-agent users show ann@example.com", "opshelm-agent users show --id 7f3c…"])
@@ -260,7 +312,8 @@ def _answer(invocation: Invocation, done: str, user: DirectoryUser) -> None:
 
 
 def _managed(user: DirectoryUser) -> str:
-    return "managed" if user.managed else "local"
+    whose = "managed" if user.managed else "local"
+    return f"{whose}, protected" if user.protected else whose
 
 
 def user_json(user: DirectoryUser) -> dict[str, Any]:

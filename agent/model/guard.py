@@ -72,7 +72,6 @@ APPROVABLE_RUNS = frozenset({HeldCode.FIRST_RUN, HeldCode.EMPTY_SOURCE, HeldCode
 NEED_COUNT = frozenset({HeldCode.FIRST_RUN, HeldCode.EMPTY_SOURCE})
 #: What a typed count bounds.
 BOUNDED = frozenset({ActionKind.LINK, ActionKind.CREATE, ActionKind.REACTIVATE, ActionKind.DEACTIVATE})
-_REVIEW = "Review: opshelm-agent plans list"
 
 
 class GuardLimits(windows.Limits, Protocol):
@@ -217,7 +216,7 @@ def run_hold(plan: Plan, limits: GuardLimits, facts: Facts, grant: Grant) -> tup
     if grant.count is not None and todo > grant.count:
         return HeldCode.COUNT_EXCEEDED, (
             f"{todo} people would be linked, created, reactivated or deactivated; {grant.count} were allowed. "
-            f"Nothing was changed. {_REVIEW}"
+            f"Nothing was changed."
         )
     return None
 
@@ -240,7 +239,7 @@ def source_hold(people: int, limits: GuardLimits, facts: Facts) -> tuple[HeldCod
     if missing > limits.source_drop_floor and missing > before * limits.source_drop_percent / 100:
         return HeldCode.SOURCE_DROP, (
             f"Okta listed {people} people, {missing} ({missing / before:.1%}) fewer than the {before} of the last good sweep; "
-            f"the limit is {limits.source_drop_percent:g} %. Nothing was changed. {_REVIEW}"
+            f"the limit is {limits.source_drop_percent:g} %. Nothing was changed."
         )
     return None, ""
 
@@ -389,7 +388,7 @@ def _numbers(code: HeldCode, size: int, before: int, limit: int, people: int) ->
     }[code]
     already = f", {before} were before" if before else ""
     share = f" ({size / people:.1%})" if people else ""
-    return f"{size} of {people} people{share} {what[0]}{already}; {what[1]} is {limit}. None of them was changed. {_REVIEW}"
+    return f"{size} of {people} people{share} {what[0]}{already}; {what[1]} is {limit}. None of them was changed."
 
 
 def _at_least(people: int, percent: float, floor: int) -> int:

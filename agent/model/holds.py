@@ -249,7 +249,7 @@ _ELSEWHERE = {
     HeldCode.NAME_INVALID: "correct the userName or e-mail in Okta; the next run goes on by itself",
     HeldCode.OWNERS_UNKNOWN: "set directory.owners to the owners' userNames",
     HeldCode.FAILING: "it is tried again by itself; at once: opshelm-agent reconcile --apply --user LOGIN",
-    HeldCode.FAILED_ACTIONS: "it is tried again within an hour; the errors: opshelm-agent plans list",
+    HeldCode.FAILED_ACTIONS: "it is tried again within an hour; the errors: opshelm-agent failures list",
 }
 
 

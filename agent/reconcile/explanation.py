@@ -25,7 +25,7 @@ from agent.reconcile.planner import Planner
 from agent.runs import preflight
 from agent.runs.frame import Outcome
 from agent.runs.preflight import Binding
-from agent.runs.stored_plans import PlanKind
+from agent.runs.stored_plans import SHORT_CHECKSUM, PlanKind
 from agent.store import account, events, holds, plans
 from agent.store.engine import Connection, Store
 from agent.store.events import PushFailure
@@ -259,9 +259,12 @@ def _held(stored: StoredPlan, actions: Collection[Action]) -> list[Action]:
 
 def _open(conn: Connection, stored: StoredPlan, held: list[Action]) -> str:
     why = f"{_plan_name(stored)} waits for a person ({_why_held(stored, held)}) until {stored.expires:%Y-%m-%d %H:%M} UTC."
-    approve = f"opshelm-agent plans approve {stored.id} --checksum {stored.checksum}"
+    approve = f"opshelm-agent plans approve {stored.id} --checksum {stored.checksum[:SHORT_CHECKSUM]}"
     if stored.kind != PlanKind.RECONCILE:
         return f"{why} See: opshelm-agent plans show {stored.id}"
+    brake = preflight.braked(account.get(conn))
+    if brake:
+        return f"{why} {brake}"
     if stored.plan.held is not None:
         if stored.plan.held not in APPROVABLE_RUNS:
             return f"{why} No approval lifts that."

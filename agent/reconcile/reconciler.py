@@ -236,7 +236,7 @@ class Reconciler:
         if row.pinned and HeldCode.FIRST_RUN in grant.lifted:
             raise UsageError(
                 "The first run is over: this agent is pinned already, so --first-run lifts nothing. Nothing was changed. "
-                "Review what is held: opshelm-agent plans list"
+                "Review what is held: opshelm-agent holds list"
             )
         run.progress.step("asking Okta which org and app this is")
         binding = preflight.check(self._okta, row)

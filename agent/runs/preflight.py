@@ -92,6 +92,13 @@ def usable_app(okta: OktaOrg) -> App:
     return app
 
 
+def braked(row: Account) -> str:
+    """Why nothing can be approved or applied now, with what ends that; "" where it can."""
+    if row.distrust:
+        return f"This database is not trusted: {row.distrust}. Nothing can be applied before: opshelm-agent db accept-restore"
+    return "Applies are paused; nothing can be approved before: opshelm-agent resume" if row.paused else ""
+
+
 class Brake(Struct, frozen=True, kw_only=True):
     """Looked at before an apply begins and between its steps: what was begun is always finished."""
 

@@ -25,6 +25,9 @@ from agent.store import plans
 from agent.store.engine import Connection, Store
 from agent.store.plans import StoredPlan
 
+#: Characters of a checksum that suffice, and that hints show.
+SHORT_CHECKSUM = 12
+
 HeldSet = frozenset[tuple[str, Identity]]
 _OPEN = (PlanStatus.READY, PlanStatus.HELD)
 
@@ -138,7 +141,7 @@ def usable(store: Store, plan_id: int, kind: PlanKind, now: datetime, checksum: 
     if stored.kind != kind:
         how = "import apply" if stored.kind == PlanKind.IMPORT else "plans apply"
         raise UsageError(f"Plan {plan_id} is of a {stored.kind}: opshelm-agent {how} {plan_id}")
-    if checksum is not None and stored.checksum != checksum:
+    if checksum is not None and not is_checksum(checksum, stored.checksum):
         raise UsageError(f"The checksum is not that of plan {plan_id}. Look again: opshelm-agent plans show {plan_id}")
     if stored.plan.format.partition(".")[0] != PLAN_FORMAT.partition(".")[0]:
         raise UsageError(f"Plan {plan_id} was made by another version ({stored.plan.format}). {again}")
@@ -150,6 +153,11 @@ def usable(store: Store, plan_id: int, kind: PlanKind, now: datetime, checksum: 
     if stored.status not in _OPEN:
         raise UsageError(f"Plan {plan_id} is {stored.status.value}; a plan is applied once. {again}")
     return stored
+
+
+def is_checksum(typed: str, whole: str) -> bool:
+    """Its first 12 characters say which plan was reviewed as well as all of it."""
+    return len(typed) >= SHORT_CHECKSUM and whole.startswith(typed.lower())
 
 
 def picked(stored: StoredPlan, decision: PlanDecision) -> list[Action]:

@@ -93,6 +93,35 @@ def search(conn: Connection, query: JournalQuery, *, before: int | None = None, 
     return JournalPage(rows=found, older=None if over else begin)
 
 
+def first(conn: Connection, query: JournalQuery, limit: int) -> list[JournalRow]:
+    """The newest ``limit`` rows, however far they lie apart."""
+    found: list[JournalRow] = []
+    page = search(conn, query, limit=limit)
+    while True:
+        found += page.rows
+        if page.older is None or len(found) >= limit:
+            return found
+        page = search(conn, query, before=page.older, limit=limit - len(found))
+
+
+def newest(conn: Connection) -> int:
+    """The number of the newest row of all; 0 where there is none."""
+    return conn.execute(_ends).one()[1] or 0
+
+
+def newer(conn: Connection, query: JournalQuery, after: int) -> tuple[list[JournalRow], int]:
+    """What came after that row, oldest first, and the number to go on with."""
+    last = newest(conn)
+    wanted = [table.c.id > after, table.c.id <= last, *_fits(query)]
+    rows = conn.execute(
+        select(*_columns, users.c.user_name)
+        .join_from(table, users, users.c.id == table.c.directory_id, isouter=True)
+        .where(*wanted)
+        .order_by(table.c.id)
+    )
+    return [_read(row) for row in rows], max(after, last)
+
+
 def _fits(query: JournalQuery) -> list[ColumnElement[bool]]:
     c = table.c
     said = [

@@ -106,6 +106,11 @@ def recent(conn: Connection, limit: int, *, kind: str | None = None) -> list[Sto
     return [_read(conn, row) for row in rows]
 
 
+def of_run(conn: Connection, run_id: int) -> list[int]:
+    """Ids of the plans that it made."""
+    return list(conn.execute(select(plans.c.id).where(plans.c.run_id == run_id).order_by(plans.c.id)).scalars())
+
+
 def open_held(conn: Connection, kind: str, scope: Sequence[str]) -> list[int]:
     """Ids of plans of that kind and scope that wait for a person, oldest first; expired ones too, until expire says so."""
     mine = (plans.c.status == PlanStatus.HELD.value, plans.c.kind == kind, plans.c.scope == _scope(scope))

@@ -193,7 +193,7 @@ def test_text_for_people_names_the_account_and_its_state(command: Command) -> No
     assert code == 0
     assert "role         owner" in out
     code, out, _ = command("users", "list")
-    assert "ann@example.com  active  owner  local" in out
+    assert "ann@example.com  Ann Ann  active  owner  local" in out
 
 
 def test_names_are_said_or_taken_from_the_login_with_a_note(command: Command, document: Document) -> None:

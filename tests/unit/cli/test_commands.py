@@ -12,11 +12,71 @@ from agent.cli.root import cli, run
 
 #: Design of the command line; a name that is missing here or there is a mistake.
 COMMANDS = """
-alarms ack; alarms list; alarms show; check; config apply; config example; config show; dashboard link; db accept-restore; db backup; db init; demo; explain; failures list; failures retry; failures show; findings; guard allow; guard reject;
-guard show; holds approve; holds lift; holds list; holds reject; holds show; journal export; journal verify; keys create; keys list; keys revoke; keys roll; owner handover; pause;
-pins accept; pins show; plans apply; plans approve; plans list; plans reject; plans show; reconcile; report access; report changes; report key; report verify; resume; runs list;
-runs show; serve; simulate; users add; users deactivate; users link; users list; users protect; users reactivate; users release-name; users rename;
-users role; users set; users show; users unlink; users unprotect
+alarms ack;
+alarms list;
+alarms show;
+check;
+config apply;
+config example;
+config show;
+dashboard link;
+db accept-restore;
+db backup;
+db init;
+demo;
+explain;
+failures list;
+failures retry;
+failures show;
+findings;
+guard allow;
+guard reject;
+guard show;
+holds approve;
+holds lift;
+holds list;
+holds reject;
+holds show;
+journal export;
+journal list;
+journal verify;
+keys create;
+keys list;
+keys revoke;
+keys roll;
+owner handover;
+pause;
+pins accept;
+pins show;
+plans apply;
+plans approve;
+plans list;
+plans reject;
+plans show;
+reconcile;
+report access;
+report changes;
+report key;
+report verify;
+resume;
+runs list;
+runs show;
+serve;
+simulate;
+status;
+users add;
+users deactivate;
+users link;
+users list;
+users protect;
+users reactivate;
+users release-name;
+users rename;
+users role;
+users set;
+users show;
+users unlink;
+users unprotect
 """
 
 

@@ -10,10 +10,10 @@ from support.commands import Command
 #: Each with the least that it can be called with.
 NEED_ONE = """
 check; config apply --reason r; db accept-restore --reason r; db backup copy.db; explain ann@example.com; failures list; failures show g; failures retry --all; findings; guard allow --count 1 --for 1h --reason r;
-guard reject --user ann@example.com --reason r; guard show; import list; import plan --all; import apply 1; journal export; journal verify;
+guard reject --user ann@example.com --reason r; guard show; import list; import plan --all; import apply 1; journal export; journal list; journal verify;
 keys create okta; keys list; keys revoke okta; keys roll okta; owner handover --to ann@example.com --deactivate bob@example.com;
 pause --reason r; pins accept --reason r; pins show; plans apply 1 --checksum c; plans approve 1 --checksum c; plans list;
-plans reject 1 --reason r; plans show 1; reconcile; reconcile --apply; resume; runs list; runs show 1; users add ann@example.com;
+plans reject 1 --reason r; plans show 1; reconcile; reconcile --apply; resume; runs list; runs show 1; status; users add ann@example.com;
 users deactivate ann@example.com --reason r; users link ann@example.com --okta-id 00u1; users list; users protect ann@example.com;
 users release-name ann@example.com --reason r; users role ann@example.com owner; users show ann@example.com;
 users unlink ann@example.com; users unprotect ann@example.com

@@ -30,7 +30,7 @@ def stored(wanted: Plan, status: PlanStatus = PlanStatus.READY) -> StoredPlan:
 
 
 def text(wanted: Plan, *, shown: int | None = None) -> str:
-    return render.plan_text(stored(wanted), GuardSettings(), shown=shown)
+    return render.plan_text(stored(wanted), GuardSettings(), render.PlanView(first=shown))
 
 
 def test_why_a_decided_plan_was_held_is_over() -> None:
@@ -116,7 +116,7 @@ def test_the_checksum_to_approve_stands_below() -> None:
 
 @given(st.text())
 def test_nothing_from_outside_moves_the_cursor(name: str) -> None:
-    shown = text(plan(action(1, ActionKind.CREATE, f"x{name}", changes={"title": Change(before=name, after=name)})))
+    shown = text(plan(action(1, ActionKind.UPDATE, f"x{name}", changes={"title": Change(before=name, after=name)})))
     assert all(line.isprintable() for line in shown.split("\n"))
     assert len(shown.split("\n")) == 7
 
@@ -141,7 +141,21 @@ def test_json_has_the_documented_fields() -> None:
 def test_columns_are_aligned_and_an_empty_list_says_why() -> None:
     assert render.table(["id", "name"], [[1, "ann"], [10, None]], "none") == "id  name\n1   ann\n10"
     assert render.table(["id"], [], "No keys.") == "No keys."
-    assert "ann" in render.table(["id", "name"], [[1, "ann"]], "", rich=True)
+
+
+def test_too_narrow_means_cards_and_what_can_be_copied_is_never_broken() -> None:
+    checksum, login, why = "5f3a" * 16, "ann.a-rather-long-name@subsidiary.example.com", "is the last active owner " * 4
+    rows = [[81, checksum, login, why, NOW], [82, checksum, "bob@example.com", "", None]]
+    columns = ["plan", "checksum", "login", "why", "since"]
+    out = render.table(columns, rows, "", width=80)
+    first, second = out.split("\n\n")
+    assert f"checksum  {checksum}" in first
+    assert f"login     {login}" in first
+    assert "since     2026-03-01 12:00:00Z" in first
+    assert all(len(line) <= 80 for line in out.split("\n"))
+    assert "why" not in second
+    assert render.table(columns, rows, "").split("\n")[0].split() == columns
+    assert "\n\n" not in render.table(["plan", "login"], [[81, login]], "", width=80)
 
 
 def test_a_long_value_is_cut_on_a_screen() -> None:

@@ -302,11 +302,10 @@ def test_what_needs_a_held_action_is_held_with_it() -> None:
     assert "waits for action 2" in plan.actions[-1].held_detail
 
 
-def test_details_say_numbers_effect_and_next_step() -> None:
+def test_details_say_numbers_and_effect() -> None:
     detail = judged(some(ActionKind.DEACTIVATE, 12), 40).actions[0].held_detail
     assert detail == (
-        "12 of 40 people (30.0%) would be deactivated; the limit of one run is 5. None of them was changed. "
-        "Review: opshelm-agent plans list"
+        "12 of 40 people (30.0%) would be deactivated; the limit of one run is 5. None of them was changed."
     )
 
 
