@@ -2,12 +2,17 @@
 
 from typing import TYPE_CHECKING
 
+import click
+
 from agent.cli.command import Invocation, group, signature
 
 if TYPE_CHECKING:
     from agent.settings import Settings
     from agent.store.engine import Store
     from agent.store.journal import Signature
+
+
+_SHORTEST = 12
 
 
 @group("dashboard")
@@ -26,6 +31,18 @@ def link(invocation: Invocation) -> None:
             f"The pages listen on {settings.server.admin_host}, where no connection is local: sign in otherwise"
         )
     invocation.answer("dashboard_link", {"address": address}, address)
+
+
+@dashboard.command("password", examples=["opshelm-agent dashboard password"])
+def password(invocation: Invocation) -> None:
+    """Ask for a password for emergencies, and print what goes into dashboard.password_hash. Kept nowhere."""
+    from argon2 import PasswordHasher
+
+    typed = click.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)
+    if len(typed) < _SHORTEST:
+        raise click.UsageError(f"at least {_SHORTEST} characters: whoever guesses it is admin")
+    made = PasswordHasher().hash(typed)
+    invocation.answer("dashboard_password", {"password_hash": made}, made)
 
 
 def new_link(store: "Store", settings: "Settings", by: "Signature", admin: str | None = None) -> str:

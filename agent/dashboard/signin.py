@@ -3,24 +3,30 @@
 A sign-in that fails says no more than that; the log has why. Each address has few tries.
 """
 
+import hmac
+import re
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from threading import Lock
 from urllib.parse import urlsplit
 
 import structlog
+from argon2 import PasswordHasher
+from argon2.exceptions import InvalidHashError, VerificationError
+from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
-from agent.dashboard.roles import local
-from agent.dashboard.site import COOKIE, Site, Visit
+from agent.dashboard.oidc import DONE_PATH, Okta, SignInFailed
+from agent.dashboard.roles import local, role_by
+from agent.dashboard.site import COOKIE, Site, Visit, read_form, same_origin
 from agent.settings import Settings
 from agent.store import sessions
 from agent.store.engine import Connection
-from agent.store.sessions import DashboardRole, How, Session
+from agent.store.sessions import DashboardRole, How, Session, SignIn
 
 _log = structlog.get_logger("agent.dashboard")
 #: Failed tries of one address within the window; a person mistypes less often, and a guess of 256 bits needs more.
@@ -28,6 +34,12 @@ _TRIES = 10
 _WINDOW = 600.0
 #: Addresses that are remembered; a flood from more forgets the oldest.
 _ADDRESSES = 10_000
+#: From here to Okta and back, a second factor included.
+_ON_THE_WAY = timedelta(minutes=10)
+_STATE_COOKIE = "opshelm_sign_in"
+_NAME = re.compile(r"[\w.@+-][\w.@+ -]{0,63}")
+#: Of a password; argon2 would take any.
+_LONGEST = 1000
 
 
 class Tries:
@@ -55,12 +67,15 @@ class SignIns:
     """The pages that somebody sees who is not signed in."""
 
     def __init__(self, site: Site, tries: Tries | None = None) -> None:
-        self._site, self._tries = site, tries or Tries()
+        self._site, self._tries, self._one = site, tries or Tries(), Lock()
 
     def routes(self) -> list[Route]:
         return [
             Route("/sign-in", self._page, methods=["GET"]),
             Route("/sign-in/link/{secret}", self._by_link, methods=["GET"]),
+            Route("/sign-in/okta", self._to_okta, methods=["GET"]),
+            Route(DONE_PATH, self._from_okta, methods=["GET"]),
+            Route("/sign-in/password", self._password, methods=["POST"]),
             *self._site.act("/sign-out", sign_out, role=DashboardRole.VIEWER),
         ]
 
@@ -97,6 +112,111 @@ class SignIns:
             Session(how=How.LINK, name=begun.name, role=DashboardRole.ADMIN, created=now, expires=now + self._lasts),
         )
 
+    # Okta
+
+    def _to_okta(self, request: Request) -> Response:
+        if self._settings.dashboard.client_id is None:
+            return self._shown(request, "Signing in with Okta is not set up.", 404)
+        if not self._tries.left(self._address(request)):
+            return self._too_many(request)
+        try:
+            begun = self._okta(request).begin()
+        except SignInFailed as error:
+            _log.warning("a sign-in can't begin", how="okta", reason=error.detail)
+            return self._shown(request, "Okta can't be asked just now. The agent's log says why.", 503)
+        until = datetime.now(UTC) + _ON_THE_WAY
+        path = own_path(request.query_params.get("next", "/"))
+        started = SignIn(how=How.OKTA, nonce=begun.nonce, verifier=begun.verifier, next=path, expires=until)
+        self._site.store.write(lambda conn: sessions.begin(conn, begun.state, started))
+        answer = RedirectResponse(begun.address, 303)
+        # So that nobody's browser can be brought to finish a sign-in that another one has begun.
+        self._set_cookie(request, answer, _STATE_COOKIE, begun.state, _ON_THE_WAY)
+        return answer
+
+    def _from_okta(self, request: Request) -> Response:
+        query, now = request.query_params, datetime.now(UTC)
+        if not self._tries.left(self._address(request)):
+            return self._too_many(request)
+        state = query.get("state", "")
+        if not state or not hmac.compare_digest(state.encode(), request.cookies.get(_STATE_COOKIE, "").encode()):
+            return self._refused(request, "okta", "it was not begun by this browser")
+        begun = self._site.store.write(lambda conn: sessions.take(conn, state, How.OKTA, now))
+        if begun is None:
+            return self._refused(request, "okta", "it was finished before, or took too long")
+        if "code" not in query:
+            return self._refused(request, "okta", f"Okta said {query.get('error', 'nothing')[:60]}")
+        try:
+            person = self._okta(request).finish(query["code"], begun.nonce, begun.verifier)
+        except SignInFailed as error:
+            return self._refused(request, "okta", error.detail)
+        role = role_by(person.claims, self._settings.dashboard)
+        if role is None:
+            return self._refused(request, "okta", "none of the person's claims has a role in the settings")
+        with self._site.store.read() as conn:
+            out = sessions.is_out(conn, person.okta_id)
+        if out:
+            return self._refused(request, "okta", "the person's account is deactivated")
+        answer = self._in(
+            request,
+            begun.next,
+            Session(
+                how=How.OKTA,
+                name=person.name,
+                role=role,
+                okta_id=person.okta_id,
+                claims=person.claims,
+                created=now,
+                expires=now + self._lasts,
+            ),
+        )
+        answer.delete_cookie(_STATE_COOKIE, path="/sign-in")
+        return answer
+
+    def _okta(self, request: Request) -> Okta:
+        own = f"http://{request.headers.get('host', '')}"
+        return Okta(self._settings, (self._settings.dashboard.public_url or own).rstrip("/") + DONE_PATH)
+
+    # The password
+
+    async def _password(self, request: Request) -> Response:
+        form = await read_form(request)
+        return await run_in_threadpool(self._by_password, request, form or {})
+
+    def _by_password(self, request: Request, form: Mapping[str, Sequence[str]]) -> Response:
+        kept, now = self._settings.dashboard.password_hash, datetime.now(UTC)
+        name, password = ((form.get(field) or [""])[-1] for field in ("name", "password"))
+        if kept is None:
+            return self._shown(request, "There is no password.", 404)
+        if not same_origin(request, self._settings) or not self._private(request):
+            return self._refused(request, "password", "it came from another site, or not by TLS")
+        if not self._tries.left(self._address(request)):
+            return self._too_many(request)
+        if not _NAME.fullmatch(name.strip()):
+            return self._shown(request, "Say who you are, in letters and digits: the journal keeps it.", 400)
+        if not self._right(kept.get_secret_value(), password):
+            return self._refused(request, "password", "it was wrong")
+        session = Session(
+            how=How.PASSWORD,
+            name=f"{name.strip()} (password)",
+            role=DashboardRole.ADMIN,
+            created=now,
+            expires=now + self._lasts,
+        )
+        return self._in(request, request.query_params.get("next", "/"), session)
+
+    def _private(self, request: Request) -> bool:
+        """A password travels over TLS, or not over a network at all."""
+        return local(request, self._settings) or _by_tls(request, self._settings)
+
+    def _right(self, kept: str, password: str) -> bool:
+        with self._one:  # each takes 64 MB
+            try:
+                return PasswordHasher().verify(kept, password[:_LONGEST])
+            except (VerificationError, InvalidHashError):
+                return False
+
+    # Into a session
+
     @property
     def _lasts(self) -> timedelta:
         return self._settings.dashboard.session
@@ -112,15 +232,13 @@ class SignIns:
         self._site.store.write(work)
         _log.info("signed in", how=session.how.value, role=session.role.value)
         answer = RedirectResponse(own_path(path), 303)
-        answer.set_cookie(
-            COOKIE,
-            secret,
-            max_age=int(self._lasts.total_seconds()),
-            httponly=True,
-            samesite="lax",
-            secure=_by_tls(request, self._settings),
-        )
+        self._set_cookie(request, answer, COOKIE, secret, self._lasts)
         return answer
+
+    def _set_cookie(self, request: Request, answer: Response, name: str, secret: str, lasts: timedelta) -> None:
+        path = "/" if name == COOKIE else "/sign-in"
+        age, secure = int(lasts.total_seconds()), _by_tls(request, self._settings)
+        answer.set_cookie(name, secret, max_age=age, path=path, httponly=True, samesite="lax", secure=secure)
 
     def _refused(self, request: Request, how: str, why: str) -> Response:
         self._tries.failed(self._address(request))

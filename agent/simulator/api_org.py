@@ -89,6 +89,8 @@ async def issue_token(request: Request) -> Response:
     """POST /oauth2/v1/token."""
     form = dict(parse_qsl((await request.body()).decode("utf-8", "replace")))
     try:
+        if form.get("grant_type") == "authorization_code":
+            return reply(org_of(request).oidc.token(form, request.headers.get("authorization", "")))
         return reply(org_of(request).oauth.token(form, request.headers.get("dpop")))
     except TokenRefused as exc:
         nonce = [] if exc.nonce is None else [(b"dpop-nonce", exc.nonce.encode())]

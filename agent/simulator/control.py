@@ -103,6 +103,14 @@ async def set_oauth(request: Request) -> Response:
     return empty()
 
 
+async def set_oidc(request: Request) -> Response:
+    """A web app: ``client_id``, ``client_secret``, ``redirect_uris``; or ``person``, who sits before the browser."""
+    body = await json_body(request)
+    require_known(body, {"client_id", "client_secret", "redirect_uris", "person"}, "oidc")
+    org_of(request).oidc.configure(body)
+    return empty()
+
+
 async def set_limits(request: Request) -> Response:
     """``{"apps": N}``: enforced from now on; null: headers only."""
     body = await json_body(request)
@@ -221,6 +229,7 @@ ROUTES = [
     *routes("/simulator/listing", PUT=set_listing),
     *routes("/simulator/search", PUT=set_search),
     *routes("/simulator/oauth", PUT=set_oauth),
+    *routes("/simulator/oidc", PUT=set_oidc),
     *routes("/simulator/limits", PUT=set_limits),
     *routes("/simulator/org", PUT=set_org),
     *routes("/simulator/app", PUT=set_app),

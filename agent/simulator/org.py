@@ -15,6 +15,7 @@ from agent.simulator.hooks import HookDelivery
 from agent.simulator.limits import RateLimiter
 from agent.simulator.listing import ListingFaults
 from agent.simulator.oauth import OAuth
+from agent.simulator.oidc import Oidc
 from agent.simulator.provisioning import Provisioning
 from agent.simulator.state import PAST, OrgSettings, OrgState, settled_user
 
@@ -32,6 +33,7 @@ class Org(OrgState):
         self.provisioning = Provisioning(self)
         self.hook_delivery = HookDelivery(self)
         self.assignments = Assignments(self, self.provisioning)
+        self.oidc = Oidc(self, self.find, self.assignments.groups_of)
         self.listing = ListingFaults(self)
         self._populate(settings.users, settings.seed)
 

@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Lifespan, Message, Receive, Scope, Send
 
-from agent.simulator import api_apps, api_groups, api_hooks, api_logs, api_org, api_users, auth, control
+from agent.simulator import api_apps, api_groups, api_hooks, api_logs, api_oidc, api_org, api_users, auth, control
 from agent.simulator.errors import ApiError
 from agent.simulator.faults import Fault
 from agent.simulator.limits import Standing
@@ -29,7 +29,7 @@ _OPEN = ("/.well-known/", "/oauth2/", "/simulator/")
 
 def build(org: Org, lifespan: Lifespan[Starlette]) -> ASGIApp:
     """The whole server as one ASGI application."""
-    parts = (api_users, api_apps, api_groups, api_logs, api_hooks, api_org, control)
+    parts = (api_users, api_apps, api_groups, api_logs, api_hooks, api_org, api_oidc, control)
     app = Starlette(
         lifespan=lifespan,
         routes=[route for part in parts for route in part.ROUTES],

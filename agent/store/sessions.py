@@ -114,6 +114,12 @@ def find(conn: Connection, secret: str, now: datetime) -> Session | None:
     return Session(**values)
 
 
+def is_out(conn: Connection, okta_id: str) -> bool:
+    """Whether this Okta user's account is deactivated; somebody without one is not."""
+    gone = (users.c.okta_id == okta_id, users.c.active.is_(False))
+    return conn.execute(select(users.c.id).where(*gone)).first() is not None
+
+
 def end(conn: Connection, secret: str) -> None:
     conn.execute(delete(table).where(table.c.sha256 == digest(secret)))
 
