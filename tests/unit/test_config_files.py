@@ -11,7 +11,7 @@ import pytest
 from prometheus_client import REGISTRY, CollectorRegistry, generate_latest
 
 from agent.cli.root import cli
-from agent.dashboard.metrics import OktaCollector, StatusCollector
+from agent.dashboard.metrics import DaemonCollector, OktaCollector, StatusCollector
 from agent.dashboard.status import StatusPage
 from agent.model.codes import ActionKind, HeldCode
 from agent.okta_org.limits import RateBudget
@@ -22,6 +22,7 @@ from agent.store.account import Account
 from agent.store.alarms import Alarm
 from agent.store.runs import Run
 from agent.store.windows import Counts
+from support.dashboard import Ticking
 
 ROOT = Path(__file__).parents[2]
 CONFIG = ROOT / "config"
@@ -93,6 +94,7 @@ def exported() -> set[str]:
     registry = CollectorRegistry()
     registry.register(StatusCollector(lambda: status))
     registry.register(OktaCollector(lambda: {"apps": RateBudget(limit=1, remaining=1)}))
+    registry.register(DaemonCollector(Ticking(events=1.0)))
     receiver_metrics.REQUESTS.labels("GET", "200")
     receiver_metrics.SECONDS.labels("GET")
     text = (generate_latest(registry) + generate_latest(REGISTRY)).decode()
