@@ -10,21 +10,6 @@ if TYPE_CHECKING:
     from agent.store.alarms import Alarm
 
 _FIELDS = ("id", "code", "subject", "detail", "raised", "last_seen", "cleared", "acked_at", "acked_by", "ack_reason")
-#: What to look at next, by the alarm's code; docs/codes.md says more.
-NEXT = {
-    "held": "holds list",
-    "push_burst": "guard show",
-    "push_burst_half": "guard show",
-    "deactivations_24h": "guard show",
-    "identity_changes": "journal export",
-    "last_owner": "users list --owners",
-    "old_key_in_use": "keys list",
-    "last_key_ends": "keys list",
-    "sweep_overdue": "runs list",
-    "failed_actions": "plans list",
-    "push_failed": "failures list",
-    "import_linking": "import list",
-}
 
 
 @group("alarms")
@@ -78,12 +63,10 @@ def _json(alarm: "Alarm") -> dict[str, Any]:
     return {**fields(alarm, *_FIELDS), "next": _next(alarm)}
 
 
-def next_command(code: str) -> str:
-    return NEXT.get(code, "check")
-
-
 def _next(alarm: "Alarm") -> str:
-    return f"opshelm-agent {next_command(alarm.code)}"
+    from agent.store.alarms import next_command
+
+    return next_command(alarm.code)
 
 
 def _text(alarm: "Alarm") -> str:

@@ -30,6 +30,7 @@ COMMANDS = {
     "holds": "holds:holds",
     "failures": "failures:failures",
     "alarms": "alarms:alarms",
+    "notify": "notify:notify",
     "import": "imports:imports",
     "explain": "explain:explain",
     "users": "users:users",

@@ -21,6 +21,7 @@ from agent.daemon.monotonic import Every, MonotonicZone
 from agent.daemon.reload import Reload
 from agent.daemon.watchdog import Watchdog
 from agent.model.errors import AgentError, DirectoryError
+from agent.notify.notifier import Notifier
 from agent.settings import Loaded, Settings
 from agent.store.journal import Signature
 from agent.store.runs import Asker
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     from agent.reconcile.system_log import SystemLogReader
 
 _log = structlog.get_logger("agent.daemon")
+#: How often alarms are looked for that somebody is to be told of.
+_NOTIFY_EVERY = timedelta(seconds=1)
 #: How often the queue of people to look at is asked; one indexed read when nobody waits.
 _LOOK_EVERY = timedelta(seconds=2)
 #: Looks one after the other; the next tick goes on, so that a sweep that is due gets its turn.
@@ -52,6 +55,7 @@ class Clock:
         self._agent = agent
         self._reload = reload
         self._housekeeping = Housekeeping(agent.store, lambda: agent.settings)
+        self._notifier = Notifier(agent.store, lambda: agent.settings.notify)
         self.loops = Loops()
         self._watchdog = Watchdog(agent.store, self.loops, settle=lambda: CLOCK.settle(agent.store))
         self._zone = MonotonicZone()
@@ -66,6 +70,8 @@ class Clock:
                 "events": ThreadPoolExecutor(1),
                 # Waits for a remote OpsHelm, if it must.
                 "remote": ThreadPoolExecutor(1),
+                # Waits for webhooks and mail servers.
+                "notify": ThreadPoolExecutor(1),
             },
         )
         self._log_reader: SystemLogReader | None = None
@@ -76,6 +82,7 @@ class Clock:
         schedule = self._agent.settings.schedule
         self._every("housekeeping", self._housekeeping.tick, schedule.health_interval, "default")
         self._every("reload", self._look_for_changes, schedule.health_interval, "reconcile", at_once=_ASKED_FOR)
+        self._every("notify", self._notifier.tick, _NOTIFY_EVERY, "notify")
         self._every("read back", self._read_back, schedule.health_interval, "remote", first=timedelta(0))
         self._schedule(self._agent.settings)
         self._scheduler.start()
@@ -195,7 +202,13 @@ class Clock:
         reconciler, settings = self._agent.reconciler, self._agent.settings
         if reconciler is not None:
             shown = _Shown(self.loops, "sweep")
-            report = reconciler.run(apply=settings.schedule.apply, by=_BY_SCHEDULE, wait=0, progress=shown)
+            self._notifier.beat("start")
+            exit_code = 1
+            try:
+                report = reconciler.run(apply=settings.schedule.apply, by=_BY_SCHEDULE, wait=0, progress=shown)
+                exit_code = report.exit_code
+            finally:
+                self._notifier.beat(str(exit_code) if exit_code else "")
             log_run(report)
 
     def _look(self) -> None:

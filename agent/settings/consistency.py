@@ -13,6 +13,7 @@ from agent.settings.sections import (
     DatabaseSettings,
     DirectorySettings,
     GuardSettings,
+    NotifySettings,
     OktaSettings,
     ServerSettings,
 )
@@ -187,6 +188,20 @@ def _dashboard_password(dashboard: DashboardSettings) -> Iterator[tuple[str, str
         yield "password_hash", "must be what opshelm-agent dashboard password prints ($argon2id$…), never a password"
 
 
+def _notify(notify: NotifySettings) -> Iterator[tuple[str, str]]:
+    for key in ("webhook_url", "heartbeat_url"):
+        secret = getattr(notify, key)
+        if secret and not secret.get_secret_value().startswith(("https://", "http://")):
+            yield key, "must begin with https://"
+    if notify.webhook_secret and not notify.webhook_url:
+        yield "webhook_url", "missing, but notify.webhook_secret is set"
+    for key in ("mail_from", "mail_to"):
+        if notify.smtp_host and not getattr(notify, key):
+            yield key, "missing, but notify.smtp_host is set"
+    if notify.mail_to and not notify.smtp_host:
+        yield "smtp_host", "missing, but notify.mail_to is set"
+
+
 def _limit(name: str) -> Rule:
     def rule(guard: GuardSettings) -> Iterator[tuple[str, str]]:
         if getattr(guard, f"{name}_floor") > getattr(guard, f"{name}_cap"):
@@ -210,6 +225,7 @@ def _mapping(mapping: dict[str, str]) -> Iterator[tuple[str, str]]:
 
 
 _RULES: dict[str, tuple[Rule, ...]] = {
+    "notify": (_notify,),
     "okta": (
         _okta_without_org,
         _okta_org,

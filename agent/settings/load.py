@@ -21,7 +21,7 @@ from pydantic_settings import EnvSettingsSource, NestedSecretsSettingsSource, Se
 
 from agent.model.errors import ConfigError
 from agent.settings.consistency import inconsistencies
-from agent.settings.sections import WITHOUT_EFFECT, Section, Settings
+from agent.settings.sections import Section, Settings
 
 PREFIX = "OPSHELM_"
 #: Variables that are no settings.
@@ -235,10 +235,7 @@ def _problem(name: str, error: ErrorDetails, section: Any) -> Mistake:
     key = loc[:2] if loc[:1] == (name,) else (name, *loc[:1])
     match error["type"]:
         case "extra_forbidden":
-            what = (
-                "does nothing yet; remove it" if key in WITHOUT_EFFECT else _unknown(key[-1], _fields(section), "key")
-            )
-            return key, what, ""
+            return key, _unknown(key[-1], _fields(section), "key"), ""
         case "value_error":
             return key, str(error["ctx"]["error"]), ""
         case "model_type" | "model_attributes_type" | "dict_type":

@@ -264,7 +264,30 @@ class ReportSettings(Section):
 
 
 class NotifySettings(Section):
-    """Where alarms go beside the log and the metrics: nowhere yet, so there are no keys."""
+    """Where alarms go beside the log, the metrics and the dashboard. Texts name people."""
+
+    webhook_url: SecretStr | None = None
+    """Gets a POST that Slack and its likes show: alarm opened, alarm closed, run failed."""
+    webhook_secret: SecretStr | None = None
+    """Signs it: HMAC-SHA256 of timestamp, dot and body, in X-OpsHelm-Signature."""
+    smtp_host: str | None = None
+    """Mail server; needs mail_from and mail_to."""
+    smtp_port: Annotated[int, Field(ge=1, le=65535)] = 587
+    """Its port."""
+    smtp_tls: Literal["starttls", "tls", "none"] = "starttls"
+    """How the connection is encrypted; none for a relay on this machine."""
+    smtp_user: str | None = None
+    """User name there, where it wants one."""
+    smtp_password: SecretStr | None = None
+    """Password there."""
+    mail_from: str | None = None
+    """Sender of the mails."""
+    mail_to: TextList = ()
+    """Who gets them."""
+    apprise_urls: SecretStr | None = None
+    """Addresses for Apprise, separated by spaces; needs the extra: opshelm-okta-agent[apprise]."""
+    heartbeat_url: SecretStr | None = None
+    """Asked at each sweep's begin (/start) and end (as it is when it went well, else /EXIT_CODE), as Healthchecks wants it."""
 
 
 class DashboardSettings(Section):
@@ -294,10 +317,6 @@ class DashboardSettings(Section):
     """How long a sign-in lasts."""
     second_person: bool = False
     """Whether a plan or hold that somebody approves here waits until somebody else approves it too."""
-
-
-#: Keys of what is still to come. They are refused by name, since a setting that does nothing is worse than none.
-WITHOUT_EFFECT = frozenset({("notify", "webhook_url"), ("notify", "webhook_secret"), ("notify", "heartbeat_url")})
 
 
 class LogSettings(Section):

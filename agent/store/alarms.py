@@ -9,6 +9,27 @@ from agent.model.errors import NotFound, UsageError
 from agent.store.journal import Signature
 from agent.store.tables import alarms as table
 
+#: What to look at next, by the alarm's code; docs/codes.md says more.
+NEXT = {
+    "held": "holds list",
+    "push_burst": "guard show",
+    "push_burst_half": "guard show",
+    "deactivations_24h": "guard show",
+    "identity_changes": "journal export",
+    "last_owner": "users list --owners",
+    "old_key_in_use": "keys list",
+    "last_key_ends": "keys list",
+    "sweep_overdue": "runs list",
+    "failed_actions": "plans list",
+    "push_failed": "failures list",
+    "import_linking": "import list",
+}
+
+
+def next_command(code: str) -> str:
+    """What to go on with."""
+    return f"opshelm-agent {NEXT.get(code, 'check')}"
+
 
 class Alarm(Struct, frozen=True, kw_only=True):
     id: int

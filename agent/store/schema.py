@@ -27,6 +27,7 @@ REVISIONS = (
     "0012",
     "0013",
     "0014",
+    "0015",
 )
 #: Any number, the same in all agents; PostgreSQL's advisory locks are numbers.
 MIGRATION_LOCK = 0x0A6E_4D16

@@ -18,6 +18,7 @@ from sqlalchemy import (
     Table,
     Text,
     TypeDecorator,
+    UniqueConstraint,
     text,
 )
 
@@ -524,6 +525,27 @@ push_failures = Table(
     # When the agent found the person as Okta wants them after that.
     Column("healed", UtcTime),
 )
+
+#: What people outside are told, for each channel once (store/notices.py).
+notices = Table(
+    "notices",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("about", String(64), nullable=False),
+    Column("channel", String(16), nullable=False),
+    Column("body", Text, nullable=False),
+    Column("created", UtcTime, nullable=False),
+    Column("due", UtcTime, nullable=False),
+    Column("tries", Integer, nullable=False, server_default="0"),
+    # Since when an agent is sending it.
+    Column("claimed", UtcTime),
+    Column("sent", UtcTime),
+    Column("gave_up", UtcTime),
+    Column("error", Text, nullable=False, server_default=""),
+    UniqueConstraint("about", "channel"),
+    sqlite_autoincrement=True,
+)
+Index("ix_notices_due", notices.c.sent, notices.c.gave_up, notices.c.due)
 
 #: Sign-ins of the dashboard that have begun: a one-time link, or the way to Okta and back. Each is taken once.
 sign_ins = Table(

@@ -8,10 +8,10 @@ from typing import Any
 import click
 import pytest
 
-from agent.cli.alarms import NEXT, next_command
 from agent.cli.root import cli
 from agent.settings import DatabaseSettings
 from agent.store import alarms, seal
+from agent.store.alarms import NEXT, next_command
 from agent.store.engine import Store
 from support.commands import Command
 
@@ -57,7 +57,7 @@ def test_a_silenced_alarm_stays_open_with_who_and_why_until_it_is_raised_anew(
 
 def test_every_next_command_is_one() -> None:
     for code in [*NEXT, "any other"]:
-        group, _, inner = next_command(code).partition(" ")
+        group, _, inner = next_command(code).removeprefix("opshelm-agent ").partition(" ")
         found = cli.get_command(click.Context(cli), group)
         inner = inner.partition(" ")[0]
         assert found is not None, code

@@ -44,6 +44,7 @@ keys create;
 keys list;
 keys revoke;
 keys roll;
+notify test;
 owner handover;
 pause;
 pins accept;

@@ -221,7 +221,10 @@ def test_what_follows_from_a_wrong_value_is_no_second_mistake() -> None:
         ('[server]\npublic_url = "scim.example.com"\n', "server.public_url: must be an address such as"),
         ('[server]\ntrusted_proxies = ["proxy"]\n', "server.trusted_proxies: must be IP addresses or networks"),
         ("[guard]\npush_floor = 200\n", "agent.toml:2 guard.push_floor: must not be more than guard.push_cap"),
-        ('[notify]\nwebhook_url = "https://x"\n', "agent.toml:2 notify.webhook_url: does nothing yet; remove it"),
+        ('[notify]\nwebhook_url = "hooks.example.com"\n', "agent.toml:2 notify.webhook_url: must begin with https://"),
+        ('[notify]\nwebhook_secret = "s"\n', "notify.webhook_url: missing, but notify.webhook_secret is set"),
+        ('[notify]\nsmtp_host = "mail"\nmail_to = ["a@b"]\n', "notify.mail_from: missing, but notify.smtp_host is set"),
+        ('[notify]\nmail_to = ["a@b"]\n', "notify.smtp_host: missing, but notify.mail_to is set"),
         ('[notify]\nwebhook = "https://x"\n', "agent.toml:2 notify.webhook: unknown key"),
         ('[dashboard]\nadmins = ["x"]\n', "dashboard.client_id: missing, but dashboard.admins is set"),
         ('[dashboard]\nclient_id = "0oa9"\n', "dashboard.admins: missing, but dashboard.client_id is set"),
@@ -329,16 +332,6 @@ def test_variables_that_a_container_platform_sets_are_left_alone(monkeypatch: py
     monkeypatch.setenv("OPSHELM_AGENT_SERVICE_HOST", "10.0.0.1")
     monkeypatch.setenv("OPSHELM_AGENT_PORT_8765_TCP", "tcp://10.0.0.1:8765")
     assert load().origins == {}
-
-
-def test_what_does_nothing_yet_is_refused_wherever_it_stands(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    (tmp_path / "notify__webhook_secret").write_text(SECRET)
-    monkeypatch.setenv("OPSHELM_SECRETS_DIR", str(tmp_path))
-    monkeypatch.setenv("OPSHELM_NOTIFY__HEARTBEAT_URL", SECRET)
-    assert sorted(problems()) == [
-        "OPSHELM_NOTIFY__HEARTBEAT_URL: does nothing yet; remove it",
-        "secret file notify__webhook_secret: does nothing yet; remove it",
-    ]
 
 
 def test_an_empty_section_is_as_good_as_none() -> None:

@@ -1,0 +1,139 @@
+"""The ways out: webhook, mail, Apprise, heartbeat. Each sends one thing once or raises Undelivered; none retries or queues.
+
+Errors name no address: the path of a webhook or a heartbeat is a secret.
+"""
+
+import hashlib
+import hmac
+import smtplib
+import ssl
+import time
+from email.message import EmailMessage
+from email.utils import formatdate
+from typing import Protocol
+
+import httpx
+import msgspec
+
+from agent.notify.message import Message
+from agent.settings.sections import NotifySettings
+
+#: Seconds for a connection, and for each answer.
+_TIMEOUT = 10.0
+
+
+class Undelivered(Exception):
+    """Why, without any address."""
+
+
+class Channel(Protocol):
+    def send(self, message: Message, delivery: str) -> None:
+        """``delivery`` is the same at each try, so that a receiver can tell a second one."""
+
+
+class Webhook:
+    """A POST of JSON, signed like Slack signs its own: HMAC-SHA256 over ``timestamp.body``."""
+
+    def __init__(self, settings: NotifySettings) -> None:
+        self._settings = settings
+
+    def send(self, message: Message, delivery: str) -> None:
+        settings = self._settings
+        assert settings.webhook_url is not None
+        body, at = msgspec.json.encode(message.slack()), str(int(time.time()))
+        headers = {
+            "Content-Type": "application/json",
+            "User-Agent": "opshelm-okta-agent",
+            "X-OpsHelm-Delivery": delivery,
+            "X-OpsHelm-Timestamp": at,
+        }
+        if settings.webhook_secret is not None:
+            headers["X-OpsHelm-Signature"] = sign(settings.webhook_secret.get_secret_value(), at, body)
+        _ask("POST", settings.webhook_url.get_secret_value(), content=body, headers=headers)
+
+
+def sign(secret: str, at: str, body: bytes) -> str:
+    digest = hmac.new(secret.encode(), f"{at}.".encode() + body, hashlib.sha256)
+    return f"v1={digest.hexdigest()}"
+
+
+class Mail:
+    def __init__(self, settings: NotifySettings) -> None:
+        self._settings = settings
+
+    def send(self, message: Message, delivery: str) -> None:
+        settings = self._settings
+        mail = EmailMessage()
+        mail["Subject"] = " ".join(message.headline.split())
+        mail["From"], mail["To"] = settings.mail_from, ", ".join(settings.mail_to)
+        mail["Date"] = formatdate(message.at.timestamp())
+        mail["Message-ID"] = f"<{delivery}@opshelm-okta-agent.invalid>"
+        mail.set_content(f"{message.text}\n")
+        try:
+            with self._connect() as server:
+                if settings.smtp_user and settings.smtp_password:
+                    server.login(settings.smtp_user, settings.smtp_password.get_secret_value())
+                server.send_message(mail)
+        except smtplib.SMTPResponseException as exc:
+            raise Undelivered(f"the mail server answered {exc.smtp_code}") from exc
+        except (OSError, smtplib.SMTPException, ValueError) as exc:
+            raise Undelivered(f"no mail: {type(exc).__name__}") from exc
+
+    def _connect(self) -> smtplib.SMTP:
+        settings = self._settings
+        host, port = settings.smtp_host or "", settings.smtp_port
+        if settings.smtp_tls == "tls":
+            return smtplib.SMTP_SSL(host, port, timeout=_TIMEOUT, context=ssl.create_default_context())
+        server = smtplib.SMTP(host, port, timeout=_TIMEOUT)
+        if settings.smtp_tls == "starttls":
+            try:
+                server.starttls(context=ssl.create_default_context())
+            except BaseException:
+                server.close()
+                raise
+        return server
+
+
+class Apprise:
+    def __init__(self, settings: NotifySettings) -> None:
+        self._settings = settings
+
+    def send(self, message: Message, delivery: str) -> None:  # noqa: ARG002 - Apprise has no place for it
+        try:
+            import apprise
+        except ImportError as exc:
+            raise Undelivered("Apprise is not installed: pip install 'opshelm-okta-agent[apprise]'") from exc
+        assert self._settings.apprise_urls is not None
+        out = apprise.Apprise()
+        if not out.add(self._settings.apprise_urls.get_secret_value().split()):
+            raise Undelivered("Apprise doesn't know one of the addresses")
+        if not out.notify(title=message.headline, body=message.text):
+            raise Undelivered("Apprise could not deliver it")
+
+
+def open_channels(settings: NotifySettings) -> dict[str, Channel]:
+    """Those that are set, by name."""
+    found: dict[str, Channel] = {}
+    if settings.webhook_url:
+        found["webhook"] = Webhook(settings)
+    if settings.smtp_host:
+        found["mail"] = Mail(settings)
+    if settings.apprise_urls:
+        found["apprise"] = Apprise(settings)
+    return found
+
+
+def beat(settings: NotifySettings, signal: str) -> None:
+    """``signal``: "start", "" for success, or an exit code."""
+    if settings.heartbeat_url is not None:
+        base = settings.heartbeat_url.get_secret_value().rstrip("/")
+        _ask("POST", f"{base}/{signal}" if signal else base)
+
+
+def _ask(method: str, url: str, *, content: bytes = b"", headers: dict[str, str] | None = None) -> None:
+    try:
+        answer = httpx.request(method, url, content=content, headers=headers, timeout=_TIMEOUT, trust_env=True)
+    except (httpx.HTTPError, httpx.InvalidURL, ValueError) as exc:
+        raise Undelivered(f"no answer: {type(exc).__name__}") from exc
+    if not answer.is_success:
+        raise Undelivered(f"the receiver answered HTTP {answer.status_code}")

@@ -1,0 +1,138 @@
+"""From what the database holds to the channels: look, queue, send, try again. Never part of a run, and never raises for a channel.
+
+==========================  =============================================================================================
+what happens                then
+==========================  =============================================================================================
+an alarm opens              each channel gets it, unless somebody has silenced it before
+an alarm ends               each channel that was told of it gets that
+a run goes wrong            each channel gets it; held, paused, rejected and stopped runs are no failures
+a channel doesn't take it   tried again after 2, 4, 8 … s, at most 10 min apart, for three days
+an agent dies               another one, or the next, sends what it had not
+==========================  =============================================================================================
+"""
+
+import queue
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+import structlog
+
+from agent.notify import message
+from agent.notify.channels import Channel, Undelivered, beat, open_channels
+from agent.settings.sections import NotifySettings
+from agent.store import notices, runs
+from agent.store.engine import Connection, Store
+from agent.store.notices import Notice
+
+_FIRST_PAUSE = timedelta(seconds=2)
+_LONGEST_PAUSE = timedelta(minutes=10)
+_LONGEST = timedelta(days=3)
+_log = structlog.get_logger("agent.notify")
+
+
+def _utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+class Notifier:
+    """``tick`` from one thread; ``beat`` from any."""
+
+    def __init__(
+        self, store: Store, settings: Callable[[], NotifySettings], clock: Callable[[], datetime] = _utc_now
+    ) -> None:
+        self._store = store
+        self._settings = settings
+        self._clock = clock
+        self._beats: queue.SimpleQueue[str] = queue.SimpleQueue()
+
+    def beat(self, signal: str) -> None:
+        """A sweep begins ("start"), went well (""), or ended with that exit code. Sent at the next tick; never waits."""
+        self._beats.put(signal)
+
+    def tick(self) -> None:
+        settings = self._settings()
+        channels = open_channels(settings)
+        while not self._beats.empty():
+            self._send_beat(settings, self._beats.get())
+        if not channels:
+            return
+        self._gather(list(channels))
+        self._send(channels)
+
+    def _gather(self, channels: list[str]) -> None:
+        now = self._clock()
+        with self._store.read() as conn:
+            found = [(about, name, text) for name in channels for about, text in _events(conn, name, now)]
+        if found:
+            self._store.write(lambda conn: _add(conn, found, now))
+
+    def _send(self, channels: dict[str, Channel]) -> None:
+        with self._store.read() as conn:
+            waiting = notices.due(conn, list(channels), self._clock())
+        silent: set[str] = set()
+        for notice in waiting:
+            # A channel that didn't take one doesn't keep the others waiting.
+            if notice.channel not in silent and not self._deliver(channels[notice.channel], notice):
+                silent.add(notice.channel)
+
+    def _deliver(self, channel: Channel, notice: Notice) -> bool:
+        if not self._store.write(lambda conn: notices.claim(conn, notice.id, self._clock())):
+            return True  # another agent's
+        try:
+            channel.send(message.decode(notice.body), f"{notice.id}-{int(notice.created.timestamp())}")
+        except Undelivered as exc:
+            why, now = str(exc), self._clock()
+            again = _again(notice, now)
+            _log.warning("not delivered", channel=notice.channel, about=notice.about, why=why, gave_up=again is None)
+            self._store.write(lambda conn: notices.failed(conn, notice.id, why, again, now))
+            return False
+        self._store.write(lambda conn: notices.sent(conn, notice.id, self._clock()))
+        _log.info("delivered", channel=notice.channel, about=notice.about)
+        return True
+
+    def _send_beat(self, settings: NotifySettings, signal: str) -> None:
+        try:
+            beat(settings, signal)
+        except Undelivered as exc:
+            _log.warning("heartbeat not delivered", why=str(exc))
+
+
+def _again(notice: Notice, now: datetime) -> datetime | None:
+    if now - notice.created > _LONGEST:
+        return None
+    pause: timedelta = _FIRST_PAUSE * 2 ** min(notice.tries, 20)
+    return now + min(_LONGEST_PAUSE, pause)
+
+
+def _events(conn: Connection, channel: str, now: datetime) -> list[tuple[str, str]]:
+    found = [(f"alarm {one.id} opened", message.alarm_opened(one)) for one in notices.opened(conn, channel)]
+    found += [(f"alarm {one.id} closed", message.alarm_closed(one)) for one in notices.closed(conn, channel)]
+    for run_id in notices.failed_runs(conn, now, channel):
+        run = runs.get(conn, run_id)
+        if run is not None:
+            found.append((f"run {run_id} failed", message.run_failed(run)))
+    return [(about, message.encode(one)) for about, one in found]
+
+
+def _add(conn: Connection, found: list[tuple[str, str, str]], now: datetime) -> None:
+    notices.forget(conn, now)
+    for about, channel, body in found:
+        notices.add(conn, about, channel, body, now)
+
+
+def test(settings: NotifySettings, now: datetime) -> dict[str, str]:
+    """Send a trial message to each channel at once: its name, and why it was not delivered ("" where it was)."""
+    found = {}
+    for name, channel in open_channels(settings).items():
+        try:
+            channel.send(message.trial(now), f"test-{int(now.timestamp())}")
+            found[name] = ""
+        except Undelivered as exc:
+            found[name] = str(exc)
+    if settings.heartbeat_url:
+        try:
+            beat(settings, "")
+            found["heartbeat"] = ""
+        except Undelivered as exc:
+            found["heartbeat"] = str(exc)
+    return found
