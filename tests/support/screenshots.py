@@ -35,7 +35,8 @@ def pages_of(stage: Stage) -> dict[str, str]:
         "person": f"/person?id={blocked.id}",
         "failures": "/failures",
         "import": "/imports",
-        "journal": "/journal?follow=1",
+        "journal": "/journal",
+        "followed": "/journal?follow=1",
         "keys": "/keys",
         "settings": "/settings?origin=set",
         "check": "/check",
@@ -54,8 +55,14 @@ def chromium() -> Iterator[Browser]:
 
 
 @contextmanager
-def signed_in(browser: Browser, stage: Stage, *, width: int = 1440, scheme: str = "light") -> Iterator[Page]:
-    context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)  # type: ignore[arg-type]
+def signed_in(
+    browser: Browser, stage: Stage, *, width: int = 1440, scheme: str = "light", scripts: bool = True
+) -> Iterator[Page]:
+    context = browser.new_context(
+        viewport={"width": width, "height": 900},
+        color_scheme=scheme,
+        java_script_enabled=scripts,  # type: ignore[arg-type]
+    )
     page = context.new_page()
     page.goto(sign_in_link(stage))
     if page.locator("form[action^='/sign-in/link'] button").count():
@@ -84,7 +91,7 @@ def main(folder: Path, *, everything: bool) -> None:
                 with signed_in(browser, stage, width=width, scheme=scheme) as page:
                     for name, path in paths.items():
                         page.goto(stage.admin + path)
-                        page.wait_for_load_state("networkidle" if name != "journal" else "load")
+                        page.wait_for_load_state("networkidle" if name != "followed" else "load")
                         size = f"-{width}" if everything else ""
                         page.screenshot(path=folder / f"{name}-{scheme}{size}.png", full_page=everything)
 

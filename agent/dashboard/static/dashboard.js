@@ -13,9 +13,10 @@
     }
   });
 
-  // Parts that are asked for again stand still while nobody sees them.
+  // Parts that are asked for again stand still while nobody sees them, and while somebody is at work in them.
+  const busy = (part) => part.contains(document.activeElement) || part.querySelector("details[open]");
   document.addEventListener("htmx:beforeRequest", (event) => {
-    if (document.hidden && event.target.hasAttribute("data-live")) event.preventDefault();
+    if (event.target.hasAttribute("data-live") && (document.hidden || busy(event.target))) event.preventDefault();
   });
   document.addEventListener("visibilitychange", () => {
     if (!document.hidden && window.htmx) {
