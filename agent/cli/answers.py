@@ -5,11 +5,11 @@ from typing import Any
 
 from agent.cli import render
 from agent.cli.command import Invocation
-from agent.model.codes import PlanStatus
+from agent.model.codes import ActionState, PlanStatus
 from agent.model.guard import APPROVABLE, APPROVABLE_RUNS, NEED_COUNT, ONE_BY_ONE
 from agent.model.limits import Limits
 from agent.runs.frame import RunReport
-from agent.runs.stored_plans import SHORT_CHECKSUM
+from agent.runs.stored_plans import SHORT_CHECKSUM, PlanKind
 from agent.store.plans import StoredPlan
 
 #: A longer plan is cut on a terminal; plans show has all of it.
@@ -71,6 +71,15 @@ def run_json(report: RunReport, code: int) -> dict[str, Any]:
     return {"id": report.run_id, "outcome": report.outcome, "exit_code": code, **told}
 
 
+def _undo_step(report: RunReport, stored: StoredPlan) -> str:
+    waits = [action for action in stored.plan.actions if action.state in (ActionState.PENDING, ActionState.HELD)]
+    if not waits:
+        return "Who was undone is held (undone): opshelm-agent holds list --code undone" if not report.dry else ""
+    way = "approve" if any(action.held for action in waits) else "apply"
+    before = "Nothing was changed. Take it back" if report.dry else "Go on"
+    return f"{before}: opshelm-agent plans {way} {stored.id} --checksum {stored.checksum[:SHORT_CHECKSUM]}"
+
+
 def exit_code(report: RunReport, *, dry: bool, detailed: bool) -> int:
     """1 before 4 before 5 before 3; a dry run tells of drift and holds only when asked to."""
     if not dry or report.exit_code == 1:
@@ -113,6 +122,8 @@ def _next_step(stored: StoredPlan, report: RunReport, *, dry: bool) -> str:
     """A command that works: what no approval lifts is never said to be approved."""
     approve = f"opshelm-agent plans approve {stored.id} --checksum {stored.checksum[:SHORT_CHECKSUM]}"
     actions, held = stored.plan.actions, stored.plan.held
+    if stored.kind == PlanKind.UNDO:
+        return _undo_step(report, stored)
     if held and stored.status is PlanStatus.HELD:
         count = f" --count {render.bounded(stored.plan)}" if held in NEED_COUNT else ""
         return f"Approve: {approve}{count}" if held in APPROVABLE_RUNS else ""

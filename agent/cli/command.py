@@ -290,6 +290,9 @@ class MomentType(click.ParamType[Any, Any]):
         return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
+MOMENT = MomentType()
+
+
 @contextmanager
 def asked_to_stop(stop: Callable[[], None]) -> Iterator[None]:
     """SIGTERM ends an apply after the batch (an import: the account) that it is at, as it does in the daemon, so that the lease is given back.

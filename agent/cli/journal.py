@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from agent.cli.command import ROW_ID, Invocation, MomentType, csv_option, encode_line, group
+from agent.cli.command import MOMENT, ROW_ID, Invocation, csv_option, encode_line, group
 from agent.cli.people import find
 from agent.cli.render import clean, csv_text, fields, when
 
@@ -37,7 +37,7 @@ def journal() -> None:
         "opshelm-agent journal list --actor root --follow",
     ],
 )
-@click.option("--since", type=MomentType(), help="Not older: 2h, 7d, or 2026-03-01T08:00.")
+@click.option("--since", type=MOMENT, help="Not older: 2h, 7d, or 2026-03-01T08:00.")
 @click.option("--user", metavar="LOGIN", help="Only rows about this account.")
 @click.option("--actor", metavar="TEXT", default="", help="A part of who did it, such as root, key:3 or run 81.")
 @click.option("--verb", metavar="VERB", default="", help="Such as deactivate, or keys for all about keys.")

@@ -1,12 +1,14 @@
 """``plans``, ``runs``, ``findings``: what the agent wants to do, did, and noticed."""
 
 from collections import Counter
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 import click
 
 from agent.cli import render
 from agent.cli.command import (
+    MOMENT,
     ROW_ID,
     Invocation,
     asked_to_stop,
@@ -241,6 +243,55 @@ def _kind(run: "Run") -> str:
 
 def _took(run: "Run") -> str:
     return "" if run.ended is None else f"{(run.ended - run.started).total_seconds():,.0f} s"
+
+
+@runs.command(
+    "undo",
+    examples=[
+        'opshelm-agent runs undo 81 --reason "wrong mapping"',
+        'opshelm-agent runs undo 81 --only ann@example.com --kind deactivate --reason "still here"',
+        'opshelm-agent runs undo --since 2026-03-01T12:00Z --until 2026-03-01T13:00Z --reason "a wrong push group"',
+    ],
+)
+@click.argument("run_id", metavar="[RUN]", type=ROW_ID, required=False)
+@click.option("--since", metavar="TIME", type=MOMENT, help="Instead of RUN: what Okta's pushes did from then on.")
+@click.option("--until", metavar="TIME", type=MOMENT, help="With --since: up to then.")
+@click.option("--only", metavar="LOGIN", multiple=True, help="Only this person; may be repeated.")
+@click.option("--kind", metavar="KIND", multiple=True, help="Only such changes: deactivate, update, create, …")
+@required_reason
+def undo_run(
+    invocation: Invocation,
+    *,
+    run_id: int | None,
+    since: datetime | None,
+    until: datetime | None,
+    only: tuple[str, ...],
+    kind: tuple[str, ...],
+    reason: str,
+) -> int:
+    """Plan to take back what a run did, or what pushes did since a moment; plans apply or approve does it.
+
+    Each account gets back what it was, where it is still as the run left it; who was changed since is shown. Who is undone is
+    held, so that the next sweep doesn't do it all again, until Okta wants something else or holds lift says so.
+    """
+    from agent.bootstrap import open_agent
+    from agent.cli.answers import answer_run
+    from agent.model.errors import NotFound
+    from agent.reconcile.undo import UndoRequest
+    from agent.store import runs as store_runs
+    from agent.store.history import Selection
+
+    if (run_id is None) == (since is None) or (until is not None and since is None):
+        raise click.UsageError("give RUN, or --since (and --until)")
+    selection = Selection(run_id=run_id, since=since, until=until)
+    with open_agent(invocation.settings) as agent:
+        with agent.store.read() as conn:
+            if run_id is not None and store_runs.get(conn, run_id) is None:
+                raise NotFound(f"There is no run {run_id}. See: opshelm-agent runs list")
+        request = UndoRequest(selection=selection, reason=reason, only=only, kinds=kind)
+        with TerminalProgress() as progress:
+            report = agent.need_reconciler().undo(request, signature(reason), progress=progress)
+        return answer_run(invocation, report, dry=True, detailed=False)
 
 
 @command("findings", examples=["opshelm-agent findings", "opshelm-agent findings --csv > findings.csv"])

@@ -4,14 +4,14 @@ import sys
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 import msgspec
 from msgspec import Struct
 
 from agent.cli import render
-from agent.cli.command import DurationType, Invocation, group, now
+from agent.cli.command import MOMENT, Invocation, group, now
 from agent.model.errors import UsageError
 from agent.runs.wording import FORMAT_VERSION
 
@@ -33,25 +33,6 @@ _OUT = click.option(
     type=click.Path(dir_okay=False, path_type=Path),
     help="Write FILE, and its signature beside it as FILE.sig; else to standard output, unsigned.",
 )
-
-
-class MomentType(click.ParamType[Any, Any]):
-    """``2026-03-01``, ``2026-03-01T12:00Z``, or how long ago: ``30d``."""
-
-    name = "time"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        if isinstance(value, datetime):
-            return value
-        try:
-            at = datetime.fromisoformat(value)
-        except ValueError:
-            ago: timedelta = DurationType().convert(value, param, ctx)
-            return now() - ago
-        return at.replace(tzinfo=now().tzinfo) if at.tzinfo is None else at
-
-
-MOMENT = MomentType()
 
 
 @group("report")

@@ -17,7 +17,7 @@ from agent.model.plan import Action
 from agent.reconcile.reconciler import Reconciler
 from agent.runs import stored_plans
 from agent.runs.frame import Progress
-from agent.runs.stored_plans import PlanDecision, PlanKind
+from agent.runs.stored_plans import OPSHELM_S, PlanDecision
 from agent.runs.wording import OPEN, action_json, is_bounded, plan_json, sentence
 from agent.store import brakes, overview, plans
 from agent.store.overview import Header
@@ -116,7 +116,7 @@ def show_plan(site: Site, visit: Visit) -> Response:
         page=page,
         pages=-(-fits // _ACTIONS),
         asked=asked,
-        open=open_ and plan.kind == PlanKind.RECONCILE,
+        open=open_ and plan.kind in OPSHELM_S,
         rejectable=open_,
         whole_count=plan.held in NEED_COUNT,
         leavers=sum(one.count for one in undecided if one.kind is ActionKind.DEACTIVATE),
@@ -146,7 +146,7 @@ def approve(site: Site, visit: Visit) -> Response:
     only = None if whole else frozenset(visit.chosen("action"))
     if only is not None and not only:
         raise UsageError("No action is ticked. Nothing was changed.")
-    stored = stored_plans.usable(site.store, plan_id, PlanKind.RECONCILE, visit.now, checksum)
+    stored = stored_plans.usable(site.store, plan_id, OPSHELM_S, visit.now, checksum)
     decision = PlanDecision(approve=True, only=only)
     count = typed_count(stored, stored_plans.picked(stored, decision), visit.said("count"))
     if stored.plan.held in NEED_COUNT:

@@ -27,6 +27,7 @@ from agent.model.holds import (
     Decision,
     Hold,
     HoldEnd,
+    asked_again,
     way_out,
     wishes_between,
 )
@@ -57,7 +58,7 @@ def check(scope: WriteScope, before: DirectoryUser | None, after: DirectoryUser)
     known = {hold.kind: hold for hold in mine}
     for kind, wish in wishes_between(before, after).items():
         hold = known.get(kind)
-        if hold is None:
+        if hold is None or not asked_again(hold, after):
             continue
         if hold.stops(wish, now):
             raise Refused(*_no(hold, pushed=context.source is Source.PUSH))
@@ -85,7 +86,8 @@ def _no(hold: Hold, *, pushed: bool) -> tuple[RefusalCode, str]:
         until = f" until {hold.until:%Y-%m-%d %H:%M} UTC" if hold.until else ""
         said = f"An OpsHelm operator has blocked {what}{until}{why}. Nothing was changed."
         return RefusalCode.BLOCKED, f"{said} Ask an operator to run: {way_out(hold)}"
-    said = f"An OpsHelm operator rejected {what}{why}. Nothing was changed."
+    no = "took back" if hold.code is HeldCode.UNDONE else "rejected"
+    said = f"An OpsHelm operator {no} {what}{why}. Nothing was changed."
     ask = "Put the person right in Okta, or ask" if pushed else "Ask"
     return RefusalCode.REJECTED, f"{said} {ask} an operator to run: opshelm-agent holds lift {hold.login}"
 
@@ -98,7 +100,9 @@ def made(scope: WriteScope, before: DirectoryUser | None, after: DirectoryUser, 
     if mine is None:
         mine = holds.of_user(scope.conn, after)
     if mine:
-        holds.done(scope.conn, mine, wishes_between(before, after), scope.now)
+        # A change of other values than those that were rejected is no end of that.
+        met = [hold for hold in mine if hold.decision is not Decision.REJECTED or asked_again(hold, after)]
+        holds.done(scope.conn, met, wishes_between(before, after), scope.now)
         if before is not None and before.user_name != after.user_name:
             holds.renamed(scope.conn, mine, after.user_name)
     if scope.context.source is Source.PUSH:
@@ -129,9 +133,11 @@ def _rule(scope: WriteScope, user: DirectoryUser) -> None:
     """What the operator who writes has said besides, of the account as it was before."""
     ruling, context = scope.context.ruling, scope.context
     # Okta gives no access to local accounts, so nothing is blocked there.
+    by = Signature(actor=context.actor, source=context.source.value, at=scope.now, reason=context.reason)
+    if context.undone is not None:
+        brakes.undo(scope.conn, by, user, context.undone.wishes, plan_id=context.plan_id)
     if ruling is None or (ruling.blocks and not user.managed):
         return
-    by = Signature(actor=context.actor, source=context.source.value, at=scope.now, reason=context.reason)
     if ruling.blocks:
         brakes.block(scope.conn, by, user, ruling.kind, until=ruling.until)
     else:

@@ -17,6 +17,7 @@ link           another account bound to that Okta id          bound to that Okta
 unlink         a local account                                local, not bound; linking it is blocked: it stays so
 release_name   an active account                              the name plus a mark; the old one is free
 protect                                                       protected or not
+restore        an account that was changed since              as it was before a run, or before pushes; held undone
 handover       a successor or a leaver who is inactive        successor owner, leaver as ``deactivate``, in one
                                                               transaction
 =============  =============================================  ==================================================
@@ -31,12 +32,13 @@ from msgspec.structs import replace
 
 from agent.directory import transition
 from agent.directory.backend import AccountChange, Backend, Wanted
-from agent.directory.port import Ruling, WriteContext
+from agent.directory.port import PlanStep, Ruling, Undone, WriteContext
 from agent.model.codes import Source
-from agent.model.errors import UsageError
+from agent.model.errors import UsageError, VersionConflict
 from agent.model.holds import ChangeKind
 from agent.model.mapping import apply
 from agent.model.paths import EMAIL_PATH
+from agent.model.undo import Past
 from agent.model.users import DirectoryUser, MultiValue, Name, Origin, Profile, Role
 
 _OKTA_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
@@ -130,6 +132,23 @@ class OperatorActs:
 
     def protect(self, user_id: str, *, protected: bool) -> DirectoryUser:
         return self._change(user_id, lambda before: replace(before, protected=protected))
+
+    def restore(self, past: Past, step: PlanStep, undone: Undone) -> bool:
+        part = {"run_id": step.run_id, "plan_id": step.plan_id, "action_n": step.n, "fence": step.fence}
+        context = replace(self._context, **part, undone=undone)
+
+        def wanted(now: DirectoryUser) -> DirectoryUser:
+            if past.is_back(now):
+                return now
+            if not past.left_in(now):
+                raise VersionConflict("It was changed since.")
+            back = past.restored(now, self._now)
+            if back.role is not now.role:
+                self._need_roles()
+            return back
+
+        change = AccountChange(past.directory_id, wanted, context)
+        return not self._directory.change(change, self._now).result().changed
 
     def handover(self, successor: str, leaver: str) -> tuple[DirectoryUser, DirectoryUser]:
         """Promote one, deactivate the other: both or neither, and at no moment is there no owner."""

@@ -15,6 +15,7 @@ from msgspec import Struct
 from agent.model.codes import ActionState, HeldCode, Source
 from agent.model.holds import ChangeKind
 from agent.model.plan import Action, Finding
+from agent.model.undo import Past
 from agent.model.users import DirectoryUser, Name, Profile, Role
 
 if TYPE_CHECKING:
@@ -46,6 +47,13 @@ class Ruling(Struct, frozen=True, kw_only=True):
     until: datetime | None = None
 
 
+class Undone(Struct, frozen=True, kw_only=True):
+    """An operator's word that goes with a write: what it takes back isn't done again, until Okta wants something else."""
+
+    #: Kind of change → what was wanted; empty: an undo is taken back, and nothing is held by it any more.
+    wishes: dict[ChangeKind, str]
+
+
 class WriteContext(Struct, frozen=True, kw_only=True):
     """Who writes, why, and what that may do. Every write carries one; it ends in the journal."""
 
@@ -66,6 +74,7 @@ class WriteContext(Struct, frozen=True, kw_only=True):
     #: A run's view of Okta: the newest push that it can know of. None: the write is no run's.
     push_mark: int | None = None
     ruling: Ruling | None = None
+    undone: Undone | None = None
 
 
 class Written(Struct, frozen=True, kw_only=True):
@@ -101,6 +110,15 @@ class Ended(Struct, frozen=True, kw_only=True):
     def after(cls, n: int, first: int) -> "Ended":
         """The end of one whose first step, ``first``, was not done."""
         return cls(n=n, state=ActionState.STALE, error=f"action {first}, which must come first, was not done")
+
+
+class PlanStep(Struct, frozen=True, kw_only=True):
+    """The part of a run that a write is."""
+
+    run_id: int
+    plan_id: int
+    n: int
+    fence: int
 
 
 #: Who writes an action, why, and what that may do.
@@ -148,6 +166,13 @@ class Acts(Protocol):
     def release_name(self, user_id: str) -> DirectoryUser: ...
 
     def protect(self, user_id: str, *, protected: bool) -> DirectoryUser: ...
+
+    def restore(self, past: Past, step: PlanStep, undone: Undone) -> bool:
+        """Take back what was done to one account, where it is still as that left it; True: it was so before already.
+
+        Raises VersionConflict where somebody has changed it since.
+        """
+        ...
 
     def handover(self, successor: str, leaver: str) -> tuple[DirectoryUser, DirectoryUser]: ...
 

@@ -108,7 +108,7 @@ class Importer:
         return self._frame.run(request, lambda run: self._apply(run, plan_id), progress=progress, wait=wait)
 
     def _applicable(self, plan_id: int) -> StoredPlan:
-        stored = stored_plans.usable(self._store, plan_id, PlanKind.IMPORT, self._clock())
+        stored = stored_plans.usable(self._store, plan_id, (PlanKind.IMPORT,), self._clock())
         if stored.plan.held is not None:
             raise HeldBack(stored.plan.held, stored.plan.held_detail)
         wanted, limit = len(groups(stored.plan)), self._settings.imports.max_per_run

@@ -73,6 +73,8 @@ class HeldCode(StrEnum):
     REJECTED = "rejected"
     #: An operator ended this access, or made the account local: it stays so until they say otherwise.
     BLOCKED = "blocked"
+    #: An operator took back what a run or a push did; it isn't done again until Okta wants something else.
+    UNDONE = "undone"
     # on the way into Okta
     #: Names agree and the address doesn't, or several Okta users fit: is it the same person?
     PARTIAL_MATCH = "partial_match"
@@ -101,6 +103,10 @@ class FindingCode(StrEnum):
     ABSENCE_DISPROVED = "absence_disproved"
     APP_LABEL_CHANGED = "app_label_changed"
     IMPORT_CANDIDATE = "import_candidate"
+    #: An undo leaves this account alone: somebody has changed it since.
+    CHANGED_SINCE = "changed_since"
+    #: What no undo can take back, with the way by hand.
+    NOT_UNDONE = "not_undone"
     DUPLICATE_LISTED = "duplicate_listed"
     UNREADABLE = "unreadable"
     NO_TEXT = "no_text"

@@ -318,6 +318,8 @@ def _single(action: Action, facts: Facts, grant: Grant, *, full: bool) -> tuple[
 def stopped(hold: Hold) -> tuple[HeldCode, str]:
     """The words of a person's no, and the command that takes it back."""
     said = f"{hold.decided_by} at {hold.decided_at:%Y-%m-%d %H:%M} UTC{f' ({hold.reason})' if hold.reason else ''}"
+    if hold.decision is Decision.REJECTED and hold.code is HeldCode.UNDONE:
+        return HeldCode.UNDONE, f"taken back by {said}. To have it done again: opshelm-agent holds lift {hold.login}"
     if hold.decision is Decision.REJECTED:
         return HeldCode.REJECTED, f"rejected by {said}. To take that back: opshelm-agent holds lift {hold.login}"
     until = f", until {hold.until:%Y-%m-%d %H:%M} UTC" if hold.until else ""

@@ -20,7 +20,7 @@ import msgspec
 from msgspec import Struct
 
 from agent.model.codes import ActionKind, HeldCode
-from agent.model.paths import EMAIL_PATH
+from agent.model.paths import EMAIL_PATH, parse
 from agent.model.plan import Action
 from agent.model.users import DirectoryUser, identity_key
 
@@ -128,6 +128,14 @@ class Hold(Struct, frozen=True, kw_only=True):
 
     def _lasts(self, now: datetime) -> bool:
         return self.until is None or now < self.until
+
+
+def asked_again(hold: Hold, after: DirectoryUser) -> bool:
+    """For changes of values: whether the account would become what the hold remembers; a change of other values is another."""
+    if hold.kind is not ChangeKind.UPDATE or not hold.wish:
+        return True
+    values = _decode(hold.wish)
+    return all((parse(path).get(after.profile) or None) == (value or None) for path, value in values.items())
 
 
 def subject_of(directory_id: str | None, okta_id: str | None, login: str) -> str:

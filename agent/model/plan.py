@@ -48,6 +48,8 @@ class Action(Struct, frozen=True, kw_only=True):
     suspended: bool = False
     #: RENAME_CYCLE only: directory ids, versions and wanted userNames of all in the cycle, this one first.
     cycle: tuple[tuple[str, int, str], ...] = ()
+    #: An undo's: the first and the last row of the journal that it takes back.
+    undoes: tuple[int, int] | None = None
     #: Numbers of the actions that must be done first: a link, a rename that frees the name.
     needs: tuple[int, ...] = ()
     held: HeldCode | None = None

@@ -9,7 +9,7 @@ from datetime import datetime
 
 from agent.model.codes import FindingCode, HeldCode
 from agent.model.guard import ends_access
-from agent.model.holds import ChangeKind, key_of, kind_of, subject_of, wish_of
+from agent.model.holds import ChangeKind, Decision, key_of, kind_of, subject_of, wish_of
 from agent.model.plan import Action, Finding, Plan
 from agent.reconcile.planner import Proposal
 from agent.store import holds
@@ -40,12 +40,18 @@ def note(conn: Connection, proposal: Proposal, plan: Plan, now: datetime, *, run
     holds.lapse(conn, now)
     if plan.held in _OF_LEAVERS:
         return  # who isn't in this listing may be wanted all the same
-    wanted = {key_of(action) for action in plan.actions}
+    # What a person rejected is over where Okta wants something else by now.
+    wanted = {key_of(action) for action in plan.actions if not _overtaken(proposal, action, now)}
     wanted |= {(account, ChangeKind.IDENTITY) for action in plan.actions for account, _, _ in action.cycle}
     # A person without an account has one by now, or the other way round.
     wanted |= {(subject_of(None, a.okta_id, a.login), kind_of(a)) for a in plan.actions}
     people = None if proposal.swept_at is not None else proposal.read
     holds.unwanted(conn, wanted, people, now, unknown=_names(proposal.plan.findings))
+
+
+def _overtaken(proposal: Proposal, action: Action, now: datetime) -> bool:
+    hold = proposal.facts.hold_of(action)
+    return hold is not None and hold.decision is Decision.REJECTED and not hold.stops(wish_of(action), now)
 
 
 def found(

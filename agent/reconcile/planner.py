@@ -156,7 +156,7 @@ class Planner(Struct, frozen=True, kw_only=True):
         sweep, now, proofs = compared.swept_at is not None, self.clock(), compared.proofs
         with self.store.read() as conn:
             findings = worded(conn, (*compared.findings, *outlined.findings), compared.read)
-            facts, population = _facts(conn, now, sweep=sweep)
+            facts, population = facts_of(conn, now, sweep=sweep)
         facts = replace(facts, owners=_owners(compared))
         counts = {"people": compared.people, **Counter(found.code.value for found in findings), **compared.counts}
         if proofs is not None:
@@ -215,7 +215,7 @@ class Planner(Struct, frozen=True, kw_only=True):
     def _ask_at_most(self, absent: int, people: int, grant: Grant) -> int | None:
         """None: everybody. Where all of it will be held anyway, a sample tells whether the listing is wrong."""
         with self.store.read() as conn:
-            facts, population = _facts(conn, self.clock(), sweep=True)
+            facts, population = facts_of(conn, self.clock(), sweep=True)
         held, _ = source_hold(people, self.settings.guard, facts)
         if held is not None and held not in grant.lifted:
             return SAMPLE
@@ -259,7 +259,7 @@ def _import_candidates(total: int, first: Sequence[compare.LocalAccount]) -> tup
 # What the guard needs to know
 
 
-def _facts(conn: Connection, now: datetime, *, sweep: bool) -> tuple[Facts, int]:
+def facts_of(conn: Connection, now: datetime, *, sweep: bool) -> tuple[Facts, int]:
     """The facts, and the population that limits are counted from."""
     row = account_row.get(conn)
     counts = counters.counts(conn, now)

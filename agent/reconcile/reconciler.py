@@ -23,7 +23,7 @@ from agent.model.guard import NO_GRANT, Grant, ends_access
 from agent.model.holds import Decision, Hold, key_of, releasable, way_out
 from agent.model.plan import Action, Plan
 from agent.okta_org.org import OktaOrg
-from agent.reconcile import explanation, hold_register, interrupted, look_queue
+from agent.reconcile import explanation, hold_register, interrupted, look_queue, undo
 from agent.reconcile.applier import Applier, Apply, Left
 from agent.reconcile.direct_read import Selection
 from agent.reconcile.explanation import Explanation
@@ -31,10 +31,11 @@ from agent.reconcile.interrupted import APPROVE, NOTHING_LEFT, Approval
 from agent.reconcile.look_queue import Coverage, DueLook
 from agent.reconcile.planner import TOO_MANY_FAILED, Planner, Proposal
 from agent.reconcile.sweeper import Projector
+from agent.reconcile.undo import Undo, UndoRequest
 from agent.runs import preflight, stored_plans
 from agent.runs.frame import STATE_COUNTS, CurrentRun, Frame, Outcome, Progress, RunReport, counts_of
 from agent.runs.preflight import Brake
-from agent.runs.stored_plans import PlanDecision, PlanKind
+from agent.runs.stored_plans import OPSHELM_S, PlanDecision, PlanKind
 from agent.settings import Settings
 from agent.store import account, alarms, attention, brakes, holds, lease, plans
 from agent.store.engine import Connection, Store, crash_point
@@ -94,6 +95,7 @@ class Reconciler:
             clock=clock,
         )
         self._applier = Applier(planner=self.planner, brake=self._brake)
+        self._undo = Undo(store=store, directory=directory, settings=settings, clock=clock, brake=self._brake)
         ttl = settings.reconcile.lease_ttl
         self._frame = Frame(store=store, okta=okta, clock=clock, lease_ttl=ttl, stop=self.stop)
 
@@ -170,10 +172,19 @@ class Reconciler:
         """Read again, plan again, carry out what the stored plan and the new one have in common; the rest is stale."""
 
         def usable() -> StoredPlan:
-            return stored_plans.usable(self.store, plan_id, PlanKind.RECONCILE, self.clock(), checksum)
+            return stored_plans.usable(self.store, plan_id, OPSHELM_S, self.clock(), checksum)
 
         stored = usable()
         picked = stored_plans.picked(stored, decision)
+        if stored.kind == PlanKind.UNDO:
+            by = by or Signature(actor="agent", source="cli", at=self.clock())
+            undo.check_count(picked, decision.count)
+
+            def take_back(run: CurrentRun) -> RunReport:
+                return self._undo.apply(run, usable(), picked, by, decision.count)
+
+            asked = RunRequest(kind=undo.KIND, trigger=APPROVE, actor=by.actor, dry=False, scope=())
+            return self._frame.run(asked, take_back, progress=progress, wait=wait)
         grant = stored_plans.grant_for(stored, picked, decision)
         who = Selection(logins=stored.plan.scope) if stored.plan.scope else None
 
@@ -184,6 +195,13 @@ class Reconciler:
 
         asker = Asker(trigger=APPROVE if decision.approve else "plan", actor=by.actor if by else "agent")
         return self._frame.run(_request(who, asker, apply=True), work, progress=progress, wait=wait)
+
+    def undo(self, request: UndoRequest, by: Signature, *, progress: Progress | None = None) -> RunReport:
+        """A plan that takes back what a run or pushes did; nothing is changed before it is applied or approved."""
+        asked = RunRequest(
+            kind=undo.KIND, trigger=by.source, actor=by.actor, dry=True, scope=tuple(sorted(request.only))
+        )
+        return self._frame.run(asked, lambda run: self._undo.plan(run, request), progress=progress, wait=0)
 
     def approve_holds(
         self, chosen: Sequence[Hold], by: Signature, *, wait: float = 60, progress: Progress | None = None

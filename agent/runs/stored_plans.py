@@ -11,6 +11,7 @@ A later run whose held set is the same keeps the old plan and its age: else a ho
 others of its kind and scope only the newest stays, so that a daemon that only plans doesn't fill the database.
 """
 
+from collections.abc import Collection
 from datetime import datetime
 from enum import StrEnum
 
@@ -35,6 +36,7 @@ _OPEN = (PlanStatus.READY, PlanStatus.HELD)
 class PlanKind(StrEnum):
     RECONCILE = "reconcile"
     IMPORT = "import"
+    UNDO = "undo"
 
 
 class PlanDecision(Struct, frozen=True, kw_only=True):
@@ -49,7 +51,13 @@ class PlanDecision(Struct, frozen=True, kw_only=True):
 
 
 APPLY = PlanDecision()
-_MAKE = {PlanKind.RECONCILE: "opshelm-agent reconcile", PlanKind.IMPORT: "opshelm-agent import plan --all"}
+_MAKE = {
+    PlanKind.RECONCILE: "opshelm-agent reconcile",
+    PlanKind.IMPORT: "opshelm-agent import plan --all",
+    PlanKind.UNDO: "opshelm-agent runs undo RUN",
+}
+#: What ``plans apply`` and ``plans approve`` carry out.
+OPSHELM_S = (PlanKind.RECONCILE, PlanKind.UNDO)
 
 
 def waiting(conn: Connection, plan: Plan) -> StoredPlan | None:
@@ -132,13 +140,15 @@ def existing(conn: Connection, plan_id: int) -> StoredPlan:
     return stored
 
 
-def usable(store: Store, plan_id: int, kind: PlanKind, now: datetime, checksum: str | None = None) -> StoredPlan:
+def usable(
+    store: Store, plan_id: int, kinds: Collection[PlanKind], now: datetime, checksum: str | None = None
+) -> StoredPlan:
     """The plan, if it may still be applied or approved. ``checksum``: as a person has typed it."""
     with store.read() as conn:
         stored = existing(conn, plan_id)
         intact = plans.intact(conn, stored)
-    again = f"Make a new one: {_MAKE[kind]}"
-    if stored.kind != kind:
+    again = f"Make a new one: {_MAKE[PlanKind(stored.kind)]}"
+    if stored.kind not in kinds:
         how = "import apply" if stored.kind == PlanKind.IMPORT else "plans apply"
         raise UsageError(f"Plan {plan_id} is of a {stored.kind}: opshelm-agent {how} {plan_id}")
     if checksum is not None and not is_checksum(checksum, stored.checksum):

@@ -4,7 +4,7 @@ Every function belongs into one write transaction; all checks come before the fi
 """
 
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -130,6 +130,32 @@ def unblock(conn: Connection, by: Signature, person: DirectoryUser, kind: Change
     lift_holds(conn, by, mine)
 
 
+def undo(
+    conn: Connection, by: Signature, person: DirectoryUser, wishes: Mapping[ChangeKind, str], *, plan_id: int | None
+) -> None:
+    """What was just taken back isn't done again, on no path, until Okta wants something else or an operator lifts it.
+
+    Without ``wishes`` an undo was taken back: what it held is let go.
+    """
+    mine = [h for h in holds.of_user(conn, person) if h.code is HeldCode.UNDONE and h.kind not in wishes]
+    if mine:
+        lift_holds(conn, by, mine)
+    for kind, wish in wishes.items():
+        reason = Reason(
+            directory_id=person.id,
+            okta_id=person.okta_id,
+            login=person.user_name,
+            kind=kind,
+            code=HeldCode.UNDONE,
+            detail=by.reason,
+            wish=wish,
+            plan_id=plan_id,
+        )
+        holds.block(conn, reason, by, decision=Decision.REJECTED)
+        what = _json({"kind": kind, "code": HeldCode.UNDONE})
+        _note(conn, "undo", by, directory_id=person.id, okta_id=person.okta_id, plan_id=plan_id, before=what)
+
+
 def _decide(
     conn: Connection,
     verb: str,
@@ -161,6 +187,15 @@ def approve_plan(
     mine = [h for h in holds.open_holds(conn, decision=Decision.WAITING) if (h.subject, h.kind) in keys]
     holds.decide(conn, [hold.id for hold in mine], Decision.APPROVED, by, until=until)
     what = _json({"actions": sorted(numbers), "count": count, "holds": [hold.id for hold in mine], "until": until})
+    _note(conn, "plan approve", by, plan_id=stored.id, run_id=stored.run_id, before=what)
+
+
+def approve_undo(
+    conn: Connection, by: Signature, stored: StoredPlan, numbers: Collection[int], count: int | None
+) -> None:
+    """A person lets these actions of an undo go. It says nothing of what runs hold of the same people."""
+    plans.decide(conn, stored.id, actor=by.actor, decision="approve", now=by.at, approve=numbers)
+    what = _json({"actions": sorted(numbers), "count": count})
     _note(conn, "plan approve", by, plan_id=stored.id, run_id=stored.run_id, before=what)
 
 

@@ -59,6 +59,8 @@ CRASH_POINTS = {
     "call.read": "a change at the remote was read back, its outcome is not stored",
     "wave.called": "the updates of a wave were made and read back, their outcomes are not stored",
     "plan.closed": "every action has its end, the run has not",
+    "undo.restored": "an account is as it was before, its action has no end",
+    "undo.marked": "these actions of an undo have their ends, others wait",
     "import.planned": "the plan is stored, nothing else has happened",
     "import.intended": "the wish to create is stored, Okta has not been asked",
     "import.create_answered": "Okta has created the user, the agent has not stored it",

@@ -15,8 +15,10 @@ from typing import Any
 
 import msgspec
 from msgspec import Struct
-from sqlalchemy import ColumnElement, Connection, and_, func, or_, select
+from msgspec.structs import replace
+from sqlalchemy import ColumnElement, Connection, and_, func, not_, or_, select
 
+from agent.model.codes import ActionKind, Source
 from agent.model.holds import Decision
 from agent.store.tables import holds, journal, journal_blocks, users
 
@@ -26,6 +28,10 @@ _PAGE = 2_000
 _BEGINS = ("create", "reactivate")
 _ENDS = ("deactivate", "remove")
 _COLUMNS = ("user_name", "active", "role", "origin", "protected", "suspended", "hidden", "version")
+
+
+#: What an import did in Okta is about an account too, and holds none.
+_OF_OPSHELM = journal.c.verb.not_in((ActionKind.OKTA_CREATE.value, ActionKind.OKTA_ASSIGN.value))
 
 
 class Name(Struct, frozen=True, kw_only=True, rename="camel", gc=False):
@@ -89,6 +95,17 @@ class Change(Struct, frozen=True, kw_only=True, gc=False):
     cause: Cause
 
 
+class Touched(Struct, frozen=True, kw_only=True, gc=False):
+    """One account that the rows of a selection are about. ``since``: the newest row of somebody else after their first one."""
+
+    directory_id: str
+    login: str
+    verbs: tuple[str, ...]
+    first: int
+    last: int
+    since: Change | None = None
+
+
 class Ended(Struct, frozen=True, kw_only=True, gc=False):
     """One person's access that ended."""
 
@@ -100,6 +117,7 @@ class Ended(Struct, frozen=True, kw_only=True, gc=False):
 
 
 _head = msgspec.json.Decoder(Head)
+_OF_CHANGE = ("kind", "verb", "directory_id", "okta_id", "before", "after")
 _CAUSE = (journal.c.id, journal.c.at, journal.c.actor, journal.c.source, journal.c.reason, journal.c.run_id)
 
 
@@ -152,10 +170,91 @@ def ended(conn: Connection, since: datetime, until: datetime) -> Iterator[Ended]
 
 def changes(conn: Connection, since: datetime, until: datetime) -> Iterator[Change]:
     """All that the journal has of the period, oldest first; attempts that a rule refused too."""
-    names = ("kind", "verb", "directory_id", "okta_id", "before", "after")
-    rows = select(*(journal.c[name] for name in names), *_CAUSE).where(journal.c.at >= since, journal.c.at <= until)
+    columns = (journal.c[name] for name in _OF_CHANGE)
+    rows = select(*columns, *_CAUSE).where(journal.c.at >= since, journal.c.at <= until)
     for row in conn.execute(rows.order_by(journal.c.id).execution_options(yield_per=_PAGE)):
-        yield Change(cause=_cause(row), **{name: getattr(row, name) for name in names})
+        yield _change(row)
+
+
+def _change(row: Any) -> Change:
+    return Change(cause=_cause(row), **{name: getattr(row, name) for name in _OF_CHANGE})
+
+
+class Selection(Struct, frozen=True, kw_only=True):
+    """Rows of the journal: those of a run, or those of pushes in a period."""
+
+    run_id: int | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+
+    def rules(self) -> list[ColumnElement[bool]]:
+        if self.run_id is not None:
+            return [journal.c.run_id == self.run_id]
+        assert self.since is not None
+        window: list[ColumnElement[bool]] = [journal.c.source == Source.PUSH.value, journal.c.at >= self.since]
+        return window if self.until is None else [*window, journal.c.at <= self.until]
+
+    def others(self) -> ColumnElement[bool]:
+        """All but these; a row of no run has NULL there, which is unequal to nothing."""
+        if self.run_id is not None:
+            return or_(journal.c.run_id.is_(None), journal.c.run_id != self.run_id)
+        return not_(and_(*self.rules()))
+
+
+#: Rows that changed an account; decisions have no ``after``.
+_CHANGED = (journal.c.kind == "applied", journal.c.directory_id.is_not(None), journal.c.after.is_not(None), _OF_OPSHELM)
+
+
+def touched(conn: Connection, selection: Selection) -> list[Touched]:
+    """In the order of their first rows."""
+    rules = selection.rules()
+    rows = conn.execute(
+        select(journal.c.id, journal.c.directory_id, journal.c.verb, journal.c.after)
+        .where(*_CHANGED, *rules)
+        .order_by(journal.c.id)
+        .execution_options(yield_per=_PAGE)
+    )
+    found: dict[str, Touched] = {}
+    for row in rows:
+        known = found.get(row.directory_id)
+        login = _head.decode(row.after).user_name
+        if known is None:
+            found[row.directory_id] = Touched(
+                directory_id=row.directory_id, login=login, verbs=(row.verb,), first=row.id, last=row.id
+            )
+        else:
+            found[row.directory_id] = replace(known, login=login, verbs=(*known.verbs, row.verb), last=row.id)
+    if not found:
+        return []
+    others = select(journal.c.directory_id, *(journal.c[name] for name in _OF_CHANGE), *_CAUSE).where(
+        *_CHANGED, selection.others(), journal.c.id > min(one.first for one in found.values())
+    )
+    for later in conn.execute(others.order_by(journal.c.id).execution_options(yield_per=_PAGE)):
+        known = found.get(later.directory_id)
+        if known is not None and later.id > known.first:
+            found[later.directory_id] = replace(known, since=_change(later))
+    return list(found.values())
+
+
+def done_in_okta(conn: Connection, selection: Selection) -> list[tuple[str, str, str]]:
+    """Directory id, Okta id and what an import did there."""
+    rows = select(journal.c.directory_id, journal.c.okta_id, journal.c.verb).where(
+        journal.c.kind == "applied", not_(_OF_OPSHELM), *selection.rules()
+    )
+    return [(row.directory_id or "", row.okta_id or "", row.verb) for row in conn.execute(rows.order_by(journal.c.id))]
+
+
+def before_and_after(conn: Connection, first: int, last: int) -> tuple[str | None, str, int | None]:
+    """How the account was before the first of these rows and after the last, and the run of the first."""
+    rows = {
+        row.id: row
+        for row in conn.execute(
+            select(journal.c.id, journal.c.before, journal.c.after, journal.c.run_id).where(
+                journal.c.id.in_((first, last))
+            )
+        )
+    }
+    return rows[first].before, rows[last].after, rows[first].run_id
 
 
 def _cause(row: Any) -> Cause:
@@ -176,7 +275,7 @@ def _later(one: Cause | None, other: Cause | None) -> Cause | None:
 
 
 def _past(conn: Connection, at: datetime) -> Iterator[tuple[str, Head]]:
-    about = and_(journal.c.kind == "applied", journal.c.directory_id.is_not(None))
+    about = and_(journal.c.kind == "applied", journal.c.directory_id.is_not(None), _OF_OPSHELM)
     until = and_(about, journal.c.after.is_not(None), journal.c.at <= at)
     newest = select(func.max(journal.c.id)).where(until).group_by(journal.c.directory_id)
     known = select(journal.c.directory_id).where(until)

@@ -246,13 +246,20 @@ def decide(
         conn.execute(update(table).where(table.c.id.in_(some), _open).values(**values, until=until))
 
 
-def block(conn: Connection, reason: Reason, by: Signature, *, until: datetime | None = None) -> None:
+def block(
+    conn: Connection,
+    reason: Reason,
+    by: Signature,
+    *,
+    until: datetime | None = None,
+    decision: Decision = Decision.BLOCKED,
+) -> None:
     """An operator's word for this kind of change, whether somebody wants it or not; takes an open hold's place."""
     known = _known(conn, [reason]).get((reason.subject, reason.kind))
     if known is not None:
         _end(conn, [known.id], HoldEnd.LIFTED, by.at)
     row = _row(reason, by.at, by=by.actor, tries=0)
-    decided = {"decision": Decision.BLOCKED.value, "decided_at": by.at, "decided_by": by.actor, "reason": by.reason}
+    decided = {"decision": decision.value, "decided_at": by.at, "decided_by": by.actor, "reason": by.reason}
     conn.execute(insert(table).values(**{**row, **decided, "until": until}))
 
 

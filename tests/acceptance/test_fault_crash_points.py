@@ -41,6 +41,8 @@ IN_AN_APPROVAL = ("plan.decided",)
 IN_AN_IMPORT = tuple(point for point in CRASH_POINTS if point.startswith("import."))
 #: Calls to a remote directory have a page of their own, test_remote_crash_points.
 IN_A_CALL = tuple(point for point in CRASH_POINTS if point.startswith(("call.", "wave.")))
+#: An undo's are tried in test_undo.
+IN_AN_UNDO = tuple(point for point in CRASH_POINTS if point.startswith("undo."))
 IN_A_PUSH = ("store.written", "store.committed", "push.committed")
 
 
@@ -190,5 +192,5 @@ def test_f01_f02_a_receiver_that_is_killed_in_a_push_loses_nothing_it_acknowledg
 
 
 def test_no_registered_crash_point_is_left_out() -> None:
-    hit = {*IN_A_RUN, *IN_ANY_TRANSACTION, *IN_AN_APPROVAL, *IN_AN_IMPORT, *IN_A_CALL, *IN_A_PUSH}
+    hit = {*IN_A_RUN, *IN_ANY_TRANSACTION, *IN_AN_APPROVAL, *IN_AN_IMPORT, *IN_A_CALL, *IN_AN_UNDO, *IN_A_PUSH}
     assert hit == set(CRASH_POINTS)

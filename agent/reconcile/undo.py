@@ -1,0 +1,267 @@
+"""Take back what a run or a window of pushes did: a plan made from the journal, guarded and approved like any plan.
+
+=====================================  ===============================================================================
+the account                            then
+=====================================  ===============================================================================
+is still as that run left it           an action: as it was before, its role too, since a person approves it
+was changed by somebody since          a finding that names the change; it is left alone, also where that happens
+                                       between plan and apply
+is as it was before already            nothing
+was made by that run                   inactive and hidden, as after a SCIM DELETE
+=====================================  ===============================================================================
+
+Who is undone is held (``undone``): what the run wanted isn't done again by any path, until Okta wants something else for that
+person or an operator lifts it. Taking an undo back lets that go. What a run did in Okta is not taken back; it is told.
+
+Nothing is lost by a kill: an account that is as it was before is done, whoever made it so, and the rest of the plan goes on
+with the same ``plans approve``.
+"""
+
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from datetime import datetime
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from agent.directory.port import Directory, PlanStep, Undone
+from agent.model.codes import ActionKind, ActionState, FindingCode, HeldCode, PlanStatus, Source
+from agent.model.errors import (
+    AgentError,
+    DirectoryUnavailable,
+    FenceLost,
+    NotFound,
+    StoreError,
+    UsageError,
+    VersionConflict,
+)
+from agent.model.guard import judge
+from agent.model.mapping import Mapping
+from agent.model.plan import Action, Finding, Plan
+from agent.model.undo import Past
+from agent.model.users import Role, identity_key
+from agent.reconcile.planner import facts_of
+from agent.runs import stored_plans
+from agent.runs.frame import CurrentRun, Outcome, RunReport, counts_of
+from agent.runs.preflight import Brake
+from agent.runs.stored_plans import PlanKind
+from agent.settings import Settings
+from agent.store import brakes, history, plans, runs
+from agent.store.engine import Connection, Store, crash_point
+from agent.store.history import Selection, Touched
+from agent.store.journal import Signature
+from agent.store.plans import StoredPlan
+
+#: The kind of its runs.
+KIND = "undo"
+#: Actions whose ends are stored together, and after which it is looked whether to go on.
+_TOGETHER = 100
+_IN_OKTA = (ActionKind.OKTA_CREATE, ActionKind.OKTA_ASSIGN)
+
+
+class UndoRequest(Struct, frozen=True, kw_only=True):
+    """What is to be taken back, and for whom. ``reason`` is kept in the journal with each account."""
+
+    selection: Selection
+    reason: str
+    #: userNames; empty: everybody.
+    only: Collection[str] = ()
+    #: The journal's words for changes (deactivate, update, …); empty: all.
+    kinds: Collection[str] = ()
+
+    @property
+    def rule(self) -> str:
+        if self.selection.run_id is not None:
+            return f"undo of run {self.selection.run_id}: {self.reason}"
+        until = f" until {self.selection.until:%Y-%m-%d %H:%M}" if self.selection.until else ""
+        return f"undo of pushes since {self.selection.since:%Y-%m-%d %H:%M}{until} UTC: {self.reason}"
+
+
+class Undo(Struct, frozen=True, kw_only=True):
+    """Plans and carries out; the reconciler gives the frame of the run."""
+
+    store: Store
+    directory: Directory
+    settings: Settings
+    clock: Callable[[], datetime]
+    brake: Brake
+
+    def plan(self, run: CurrentRun, request: UndoRequest) -> RunReport:
+        """Store the plan; it changes nothing."""
+        run.progress.step("reading the journal")
+        now = self.clock()
+        with self.store.read() as conn:
+            selected = self._selected(history.touched(conn, request.selection), request)
+            facts, population = facts_of(conn, now, sweep=True)
+            told = _in_okta(history.done_in_okta(conn, request.selection))
+        actions: list[Action] = []
+        findings = list(told)
+        for n, one in enumerate(selected):
+            run.progress.step("comparing accounts", n, len(selected))
+            found = self._action(len(actions) + 1, one, request.rule)
+            if isinstance(found, Finding):
+                findings.append(found)
+            elif found is not None:
+                actions.append(found)
+        # What an undo held doesn't hold its own undo.
+        open_holds = {key: hold for key, hold in facts.holds.items() if hold.code is not HeldCode.UNDONE}
+        owners = frozenset(a.directory_id or "" for a in actions if _was_owner(a))
+        facts = replace(facts, pinned=True, last_good_people=None, managed_active=0, holds=open_holds, owners=owners)
+        plan = Plan(actions=tuple(actions), population=population, source_size=0, created=now, findings=tuple(findings))
+        plan = judge(plan, self.settings.guard, facts)
+        held = plan.held is not None or any(action.held is not None for action in plan.actions)
+        status = PlanStatus.HELD if held else PlanStatus.READY
+        stored = None
+        if actions:
+            expires = now + self.settings.guard.plan_expiry
+            stored = self.store.write(
+                lambda conn: stored_plans.existing(
+                    conn, plans.save(conn, run_id=run.id, kind=PlanKind.UNDO, plan=plan, expires=expires, status=status)
+                )
+            )
+        return RunReport(
+            run_id=run.id,
+            outcome=Outcome.HELD if held else Outcome.PLANNED if actions else Outcome.NOTHING,
+            detail="" if actions else _nothing(findings),
+            counts=counts_of(plan.actions),
+            plan=stored,
+            findings=plan.findings,
+            drift=bool(actions),
+            held=held,
+            dry=True,
+        )
+
+    def apply(
+        self, run: CurrentRun, stored: StoredPlan, picked: Sequence[Action], by: Signature, count: int | None
+    ) -> RunReport:
+        """Account by account, each with its journal row and its hold in one transaction. ``count``: as it was typed."""
+        left = None
+        signed, numbers = replace(by, at=self.clock()), [action.n for action in picked]
+        self.store.write(lambda conn: brakes.approve_undo(conn, signed, stored, numbers, count))
+        again: dict[int | None, bool] = {}
+        for start in range(0, len(picked), _TOGETHER):
+            left = self.brake.pulled(stored.id)
+            if left is not None:
+                break
+            some = picked[start : start + _TOGETHER]
+            ends = [self._one(run, stored.id, action, by, again) for action in some]
+            now = self.clock()
+            self.store.write(lambda conn, ends=ends, now=now: plans.mark_each(conn, stored.id, ends, now))  # type: ignore[misc]
+            crash_point("undo.marked")
+            run.progress.step("taking back", start + len(some), len(picked))
+        ended = self.store.write(lambda conn: _closed(conn, stored.id))
+        mine = {action.n for action in picked}
+        done = [action for action in ended.plan.actions if action.n in mine]
+        waits = any(action.state in (ActionState.PENDING, ActionState.HELD) for action in ended.plan.actions)
+        outcome = Outcome.APPLIED if not waits else Outcome.HELD
+        if any(action.state is ActionState.FAILED for action in done):
+            outcome = Outcome.PARTIAL
+        return RunReport(
+            run_id=run.id,
+            outcome=left[0] if left else outcome,
+            detail=left[1] if left else "",
+            counts=counts_of(done),
+            plan=ended,
+            held=waits,
+            dry=False,
+        )
+
+    def _one(
+        self, run: CurrentRun, plan_id: int, action: Action, by: Signature, again: dict[int | None, bool]
+    ) -> tuple[int, ActionState, str]:
+        """What became of one action."""
+        first, last = action.undoes or (0, 0)
+        with self.store.read() as conn:
+            before, after, run_id = history.before_and_after(conn, first, last)
+            if run_id not in again:
+                found = None if run_id is None else runs.get(conn, run_id)
+                again[run_id] = found is not None and found.kind == KIND
+        past = Past.of(action.directory_id or "", before, after)
+        undone = Undone(wishes={} if again[run_id] else past.wishes(Mapping(self.settings.mapping)))
+        step = PlanStep(run_id=run.id, plan_id=plan_id, n=action.n, fence=run.fence)
+        acts = self.directory.operator(actor=by.actor, reason=action.rule, now=self.clock(), source=_source(by))
+        try:
+            acts.restore(past, step, undone)
+        except (StoreError, FenceLost, DirectoryUnavailable):
+            raise
+        except (VersionConflict, NotFound) as moved:
+            return action.n, ActionState.STALE, moved.detail
+        except AgentError as error:
+            return action.n, ActionState.FAILED, f"{error.code}: {error.detail}"
+        crash_point("undo.restored")
+        return action.n, ActionState.DONE, ""
+
+    def _selected(self, found: Iterable[Touched], request: UndoRequest) -> list[Touched]:
+        wanted = {identity_key(login) for login in request.only}
+        found = [one for one in found if not request.kinds or not set(request.kinds).isdisjoint(one.verbs)]
+        if not wanted:
+            return found
+        chosen = [one for one in found if identity_key(one.login) in wanted or one.directory_id in request.only]
+        missing = wanted - {identity_key(one.login) for one in chosen} - {one.directory_id for one in chosen}
+        if missing:
+            raise UsageError(f"Nothing of that was done to {', '.join(sorted(missing))}.")
+        return chosen
+
+    def _action(self, n: int, one: Touched, rule: str) -> Action | Finding | None:
+        with self.store.read() as conn:
+            before, after, _ = history.before_and_after(conn, one.first, one.last)
+        past = Past.of(one.directory_id, before, after)
+        now = self.directory.get(one.directory_id)
+        if now is None:
+            return _moved(one, "the account is not there any more")
+        if past.is_back(now):
+            return None
+        if one.since is not None:
+            cause = one.since.cause
+            said = f"{one.since.verb} by {cause.actor} at {cause.at:%Y-%m-%d %H:%M:%S} UTC (journal row {cause.row})"
+            return _moved(one, f"changed since: {said}")
+        if not past.left_in(now):
+            return _moved(one, "changed since, in OpsHelm itself")
+        return past.action(n, rule, (one.first, one.last), now.version)
+
+
+def _moved(one: Touched, detail: str) -> Finding:
+    return Finding(code=FindingCode.CHANGED_SINCE, login=one.login, detail=detail, directory_id=one.directory_id)
+
+
+def check_count(picked: Sequence[Action], count: int | None) -> None:
+    """Raises UsageError where more people would get or lose access than somebody typed."""
+    concerned = sum(action.kind in (ActionKind.DEACTIVATE, ActionKind.REACTIVATE) for action in picked)
+    if count is not None and concerned > count:
+        raise UsageError(f"{concerned} people would get or lose access; {count} were allowed. Nothing was changed.")
+
+
+def _in_okta(done: Iterable[tuple[str, str, str]]) -> Iterator[Finding]:
+    for directory_id, okta_id, verb in done:
+        made = verb == ActionKind.OKTA_CREATE
+        how = "the Okta user was made: deactivate it" if made else "the Okta user was assigned: take the app away"
+        detail = (
+            f"{how} in Okta's Admin Console. First make the account local, or Okta ends its access: users unlink LOGIN"
+        )
+        yield Finding(
+            code=FindingCode.NOT_UNDONE, login=okta_id, detail=detail, directory_id=directory_id, okta_id=okta_id
+        )
+
+
+def _nothing(findings: Sequence[Finding]) -> str:
+    if not findings:
+        return "Nothing to take back: no account was changed, or all are as they were before."
+    return "Nothing can be taken back; the findings say why, person by person."
+
+
+def _was_owner(action: Action) -> bool:
+    change = action.changes.get("role")
+    return action.kind is ActionKind.DEACTIVATE and change is not None and change.before == Role.OWNER
+
+
+def _closed(conn: Connection, plan_id: int) -> StoredPlan:
+    """A plan of which something waits stays open, so that the same approval goes on."""
+    stored = stored_plans.existing(conn, plan_id)
+    states = {action.state for action in stored.plan.actions}
+    if stored.status is not PlanStatus.REJECTED and states.isdisjoint((ActionState.PENDING, ActionState.HELD)):
+        done = PlanStatus.APPLIED if states - {ActionState.STALE} else PlanStatus.STALE
+        plans.set_status(conn, plan_id, done)
+    return stored_plans.existing(conn, plan_id)
+
+
+def _source(by: Signature) -> Source:
+    return Source.DASHBOARD if by.source == Source.DASHBOARD else Source.CLI
