@@ -123,7 +123,7 @@ class Agent:
         return build(self.directory, self.store, self.settings, hooks=Hooks(self.store, lambda: self.settings, queued))
 
     def system_log(self, on_wait: Callable[[float, str], None]) -> "SystemLogReader | None":
-        """What polls Okta's events; None without [okta]. ``on_wait`` is told of waits for Okta's limits."""
+        """What polls Okta's events; None without [okta]. ``on_wait`` is told of its waits."""
         if self.okta is None:
             return None
         from agent.reconcile.system_log import SystemLogReader

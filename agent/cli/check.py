@@ -1,5 +1,6 @@
 """``check``: is everything set up as OpsHelm and Okta need it?"""
 
+import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,7 @@ from agent.cli.render import clean, csv_text, fields
 
 if TYPE_CHECKING:
     from agent.checks.check import Check
-    from agent.checks.people import Exceptional
+    from agent.checks.everything import Everything
 
 _PERSON = ("login", "email", "okta_id")
 
@@ -43,23 +44,32 @@ def check(invocation: Invocation, health: bool, as_csv: bool, create_event_hook:
 
     if create_event_hook:
         _create_hook(invocation)
-    found, exceptions = ([_health(invocation)], []) if health else _everything(invocation)
+    live = not invocation.json and not as_csv
+    found: list[Check] = []
+    looked = None if health else _everything(invocation)
+    for line in [_health(invocation)] if looked is None else looked.lines():
+        found.append(line)
+        if live:
+            # As it comes: a check may take a while, and which one hangs is what one wants to know.
+            invocation.answer("check", {}, "\n".join(_lines([line])))
+            sys.stdout.flush()
+    exceptions = [] if looked is None else looked.exceptions
     people = [fields(one, *_PERSON) for one in exceptions]
     body = {
         "ok": not failed(found),
         "checks": [fields(one, "name", "state", "detail", "fix") for one in found],
         "emails": people,
     }
-    invocation.answer("check", body, lambda: csv_text(_PERSON, people) if as_csv else "\n".join(_lines(found)))
+    if not live:
+        invocation.answer("check", body, lambda: csv_text(_PERSON, people))
     return int(failed(found))
 
 
-def _everything(invocation: Invocation) -> "tuple[list[Check], list[Exceptional]]":
+def _everything(invocation: Invocation) -> "Everything":
     from agent import bootstrap
     from agent.checks.everything import Everything
 
-    looked = Everything(invocation.loaded, signature(), bootstrap)
-    return list(looked.lines()), looked.exceptions
+    return Everything(invocation.loaded, signature(), bootstrap)
 
 
 def _health(invocation: Invocation) -> "Check":

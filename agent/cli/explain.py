@@ -25,7 +25,8 @@ _ROWS = 10
 def explain(invocation: Invocation, login: str) -> int:
     """Why one person is as they are.
 
-    Reads Okta and OpsHelm now, shows the rule that decides, what would be done and what has happened.
+    Reads Okta and OpsHelm now, shows the rule that decides, what would be done and what has happened. Where Okta
+    can't be asked it shows OpsHelm's half, and the exit code is 1.
 
     LOGIN is a userName in OpsHelm, else an Okta login. Changes nothing.
     """
@@ -46,7 +47,7 @@ def explain(invocation: Invocation, login: str) -> int:
         "journal": rows,
     }
     invocation.answer("explanation", body, lambda: _text(login, user, found, rows))
-    return int(found.outcome is Outcome.FROZEN)
+    return int(found.outcome in (Outcome.FROZEN, Outcome.INCOMPLETE))
 
 
 def _history(store: "Store", user: "DirectoryUser") -> list[dict[str, Any]]:

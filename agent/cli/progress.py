@@ -9,7 +9,7 @@ _EVERY_SECONDS = 10.0
 
 
 class TerminalProgress:
-    """``1,200/8,400 people · 37/s · waiting 14 s for Okta's limit``. Its methods may be called from any thread."""
+    """``1,200/8,400 people · 37/s · waiting 14 s for Okta's limit on apps``. Its methods may be called from any thread."""
 
     def __init__(self) -> None:
         self._terminal = sys.stderr.isatty()
@@ -33,7 +33,7 @@ class TerminalProgress:
 
     def wait(self, seconds: float, what: str) -> None:
         """Nothing moves for so long, and why."""
-        self._show(f"waiting {seconds:,.0f} s for Okta's limit ({what})")
+        self._show(f"waiting {seconds:,.0f} s for {what}")
 
     def _show(self, line: str) -> None:
         with self._lock:

@@ -45,6 +45,9 @@ COMMANDS = {
     "simulate": "simulate:simulate",
 }
 
+#: Of a disk that is full, broken or not ours to write on.
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS)
+
 EPILOG = """Exit codes: 0 done; 1 error, frozen, incomplete, paused or the lease is held elsewhere; 2 usage or configuration;
 3 a dry run found drift and 4 something is held (dry runs: with --detailed-exitcode only); 5 some actions failed."""
 
@@ -98,11 +101,12 @@ def run(args: Sequence[str]) -> int:
     except (click.Abort, KeyboardInterrupt):
         return _fail(args, "interrupted", "interrupted", 130)
     except OSError as exc:
-        if exc.errno != errno.EPIPE:
+        if exc.errno not in _NO_ROOM and exc.errno != errno.EPIPE:
             raise
-        # Whoever read our output has gone; Python would complain once more at exit.
+        # Python would try once more at exit to write what is left, and complain.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
+        # Where whoever read our output has gone there is nobody to tell.
+        return 1 if exc.errno == errno.EPIPE else _fail([], "write", f"can't write: {exc.strerror}", 1)
     return code if isinstance(code, int) else 0
 
 

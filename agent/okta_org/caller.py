@@ -95,7 +95,7 @@ class OktaCaller:
                 raise _tried(error, tries)
             throttled = isinstance(error, OktaThrottled)
             if not await self._limits.back_off(
-                call.bucket, tries, allowance, whole_bucket=throttled, headers=outcome.headers
+                call.bucket, tries, allowance, whole_bucket=throttled, headers=outcome.headers, why=error.detail
             ):
                 raise _tried(error, tries)
 

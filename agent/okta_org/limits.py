@@ -133,9 +133,12 @@ class RateLimits:
             bucket.paused = self._clock() + seconds + self._jitter()
 
     async def back_off(
-        self, name: str, tries: int, allowance: CallAllowance, *, whole_bucket: bool, headers: Headers
+        self, name: str, tries: int, allowance: CallAllowance, *, whole_bucket: bool, headers: Headers, why: str = ""
     ) -> bool:
-        """Pause after a failed try. False when the allowance is used up or the process is to end. With ``whole_bucket`` ``enter`` does the waiting."""
+        """Pause after a failed try. False when the allowance is used up or the process is to end. With ``whole_bucket`` ``enter`` does the waiting.
+
+        ``why``: what went wrong, for whoever is told of the pause.
+        """
         bucket = self._bucket(name)
         if whole_bucket and bucket.paused > self._clock():
             return True
@@ -145,7 +148,7 @@ class RateLimits:
             return True
         if self.ended or not allowance.take(seconds, self._clock()):
             return False
-        allowance.on_wait(seconds, name)
+        allowance.on_wait(seconds, f"the next try: {why}" if why else "the next try")
         await self._nap(seconds)
         return not self.ended
 
@@ -182,7 +185,7 @@ class RateLimits:
                 f"okta.max_wait is {allowance.seconds:.0f} s. The run ends as incomplete."
             )
         bucket.waited += seconds
-        allowance.on_wait(seconds, name)
+        allowance.on_wait(seconds, f"Okta's limit on {name}")
         await self._nap(seconds)
         if self.ended:
             raise _stopped(name, seconds)

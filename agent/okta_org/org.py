@@ -90,7 +90,7 @@ class OktaOrg:
     def run(self, on_wait: Callable[[float, str], None] | None = None) -> Iterator[CallAllowance]:
         """Within it all calls of this thread share ``okta.max_wait``. Outside, each call and each listing has its own.
 
-        ``on_wait`` is told of every wait: seconds, and the bucket waited for.
+        ``on_wait`` is told of every wait: seconds, and for what.
         """
         seconds, before = self._settings.max_wait.total_seconds(), getattr(self._own, "allowance", None)
         allowance = self._own.allowance = CallAllowance(seconds, *() if on_wait is None else (on_wait,))

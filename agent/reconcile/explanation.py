@@ -9,15 +9,17 @@ from enum import StrEnum
 
 from msgspec import Struct
 
+from agent.directory.port import Directory
 from agent.model.absence import Proof
 from agent.model.cases import CaseRow, CurrentAccount, Pair
 from agent.model.codes import ActionState, PlanStatus
 from agent.model.desired import ASSIGNED, LIVE, user_status
-from agent.model.errors import Frozen
+from agent.model.errors import Frozen, OktaError
 from agent.model.guard import APPROVABLE, APPROVABLE_RUNS, BOUNDED, NEED_COUNT, NO_GRANT, ONE_BY_ONE
 from agent.model.holds import Hold, way_out
 from agent.model.okta import Person
 from agent.model.plan import Action, Finding, Plan
+from agent.model.users import identity_key
 from agent.okta_org.org import OktaOrg
 from agent.reconcile.direct_read import PeopleRead, Selection
 from agent.reconcile.look_queue import words
@@ -64,10 +66,14 @@ def explain(login: str, okta: OktaOrg, planner: Planner, store: Store, now: date
         row = account.get(conn)
     try:
         binding = preflight.check(okta, row)
+        found = planner.reader().read(Selection(logins=(login,)))
     except Frozen as error:
         step = ExplanationStep("app", StepStatus.FAILURE, error.detail)
         return Explanation(login=login, outcome=Outcome.FROZEN, steps=(step,))
-    found = planner.reader().read(Selection(logins=(login,)))
+    except OktaError as error:
+        step = ExplanationStep("okta", StepStatus.FAILURE, error.detail)
+        known = _known(login, planner.directory, store, now)
+        return Explanation(login=login, outcome=Outcome.INCOMPLETE, steps=(step, *known))
     plan = planner.judged(planner.proposal(planner.single(found, binding), binding, NO_GRANT, 0, (login,)))
     with store.read() as conn:
         failed = events.failures_of(conn, found.persons)
@@ -86,6 +92,20 @@ def explain(login: str, okta: OktaOrg, planner: Planner, store: Store, now: date
     return Explanation(
         login=login, outcome=_outcome(plan), steps=tuple(steps), actions=plan.actions, findings=plan.findings
     )
+
+
+def _known(login: str, directory: Directory, store: Store, now: datetime) -> list[ExplanationStep]:
+    """What there is to say without Okta: the account, what waits of it, and the plan that it waits in."""
+    account = directory.find(user_name_key=identity_key(login))
+    names = {name for name in (login, account.id if account else None, account.okta_id if account else None) if name}
+    said = (
+        "no account has this userName"
+        if account is None
+        else f"{'active' if account.active else 'inactive'}, {account.id}"
+    )
+    with store.read() as conn:
+        waits = [*_holds(holds.open_holds(conn, people=sorted(names)), now), *_stored_plan(conn, names, now)]
+    return [ExplanationStep("opshelm", StepStatus.SUCCESS if account else StepStatus.SKIPPED, said), *waits]
 
 
 def _outcome(plan: Plan) -> Outcome:

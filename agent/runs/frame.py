@@ -6,7 +6,8 @@ how the work ends                            then
 with a report                                the report is stored and answered
 frozen, held, Okta or OpsHelm out of reach   a report with that outcome; "stopped" where the process is to end
 the caller's mistake (UsageError, NotFound)  raised; the run's row is taken away
-anything else, Ctrl-C too                    raised; the row ends as ``error``
+Ctrl-C                                       raised; the row ends as ``stopped`` and says that it was interrupted
+anything else                                raised; the row ends as ``error``
 the process dies                             the next run that applies something ends the row
 ===========================================  ========================================================================
 
@@ -130,6 +131,7 @@ def counts_of(actions: Iterable[Action]) -> dict[str, int]:
     return found
 
 
+_INTERRUPTED = "Interrupted (Ctrl-C). What it had begun is looked for before anything is done again."
 _DIED = "The process died during this run. What it had begun is looked for before anything is done again."
 #: A dry run holds no lease, so that only its age tells whether it is still at work.
 _LONGEST_DRY_RUN = timedelta(days=1)
@@ -145,7 +147,7 @@ class Progress(Protocol):
         """``done`` of ``total`` of what is being done now, such as "people read"."""
 
     def wait(self, seconds: float, what: str) -> None:
-        """Standing still for one of Okta's limits."""
+        """Standing still for so long, and for what: "Okta's limit on apps"."""
 
 
 class Silent:
@@ -237,8 +239,7 @@ class Frame(Struct, frozen=True, kw_only=True):
             self._forget_quietly(run, error)
             raise
         except BaseException as error:
-            detail = error.detail if isinstance(error, AgentError) else f"{type(error).__name__}: see the log"
-            self._finish_quietly(_ended(run, Outcome.ERROR, detail))
+            self._finish_quietly(_broken_off(run, error))
             raise
         finally:
             if held is not None:
@@ -312,6 +313,13 @@ class Frame(Struct, frozen=True, kw_only=True):
 
 def _ended(run: CurrentRun, outcome: Outcome, detail: str) -> RunReport:
     return RunReport(run_id=run.id, outcome=outcome, detail=detail, held=outcome is Outcome.HELD, dry=run.dry)
+
+
+def _broken_off(run: CurrentRun, error: BaseException) -> RunReport:
+    if isinstance(error, KeyboardInterrupt):
+        return _ended(run, Outcome.STOPPED, _INTERRUPTED)
+    detail = error.detail if isinstance(error, AgentError) else f"{type(error).__name__}: see the log"
+    return _ended(run, Outcome.ERROR, detail)
 
 
 def _end_dead(conn: Connection, now: datetime) -> None:

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -109,3 +109,24 @@ def test_an_expired_plan_is_said_to_be_expired(w: World) -> None:
     assert "plans approve" not in detail
     assert w.reconcile().outcome == "held"
     assert (told(w, one) or ("", ""))[0] == "warning", "the newer plan can be approved"
+
+
+def test_with_okta_down_opshelms_half_is_shown(w: World) -> None:
+    one, _ = hold(w)
+    w.org.faults({"method": "GET", "path": "*", "times": None, "status": 403})
+    found = w.reconciler.explain(one)
+    w.org.faults()
+    steps = {step.name: (step.status.value, step.detail) for step in found.steps}
+    assert found.outcome == "incomplete"
+    assert steps["okta"][0] == "failure"
+    assert steps["opshelm"][1].startswith("inactive")
+    assert "creates_per_run" in steps["plan"][1]
+
+
+def test_while_paused_nothing_is_said_to_be_approvable(w: World) -> None:
+    one, _ = hold(w)
+    by = Signature(actor="operator test", source="cli", at=datetime.now(UTC), reason="tonight")
+    w.store.write(lambda conn: brakes.pause(conn, by))
+    _, detail = told(w, one) or ("", "")
+    assert "plans approve" not in detail
+    assert "opshelm-agent resume" in detail

@@ -30,10 +30,10 @@ def test_on_a_terminal_one_line_moves_and_is_gone_in_the_end(
     with TerminalProgress() as shown:
         clock[0] += 2
         shown.step("people read", 1200, 8400)
-        shown.wait(14, "apps")
+        shown.wait(14, "Okta's limit on apps")
     lines = out.getvalue().split("\r")
     assert lines[0] == "people read 1,200/8,400 · 600/s"
-    assert "waiting 14 s for Okta's limit (apps)" in lines
+    assert "waiting 14 s for Okta's limit on apps" in lines
     assert lines[-1] == ""
     assert "\n" not in out.getvalue()
 
