@@ -3,7 +3,6 @@
 import contextlib
 import os
 import re
-import secrets
 import shutil
 import signal
 import socket
@@ -26,7 +25,7 @@ import pytest
 from agent.simulator import SimulatedOrg
 from agent.simulator.provisioning import CONCURRENCY
 from agent.store.schema import REVISIONS
-from support.processes import Daemon
+from support.processes import Daemon, free_port
 from support.pusher import ROOMY, new_key
 from support.receiver import ERROR, SCIM_JSON
 
@@ -60,14 +59,6 @@ revision, down_revision = "9999", "{before}"
 def upgrade() -> None:
     op.execute("CREATE TABLE upgraded AS SELECT * FROM users")
 """
-
-
-def free_port() -> int:
-    """None that the system gives to somebody's outgoing connection while the agent is away."""
-    while True:
-        with socket.socket() as taken, contextlib.suppress(OSError):
-            taken.bind(("127.0.0.1", secrets.choice(range(20_000, 32_000))))
-            return int(taken.getsockname()[1])
 
 
 @contextmanager

@@ -1,7 +1,9 @@
 """``serve`` and one-shot commands as processes: whatever they wait for, SIGTERM ends it; a reload leaves nothing behind."""
 
+import json
 import re
 import signal
+import sqlite3
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -10,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from agent.simulator import SimulatedOrg
-from support.processes import Daemon, agent, database
+from support.processes import Daemon, agent, database, document, free_port
 
 #: Of the unit's TimeoutStopSec, 60 s.
 WITHIN = 30.0
@@ -58,24 +60,91 @@ def test_sigterm_ends_a_daemon_that_waits_for_okta_s_limit(tmp_path: Path) -> No
         assert daemon.wait_for("run ended")["outcome"] == "stopped"
 
 
-@pytest.mark.slow
-def test_a_reload_every_second_stops_nothing_and_leaves_nothing_behind(org: SimulatedOrg, tmp_path: Path) -> None:
+@pytest.mark.parametrize("seconds", [20, pytest.param(300, marks=pytest.mark.slow)])
+def test_a_reload_every_second_stops_nothing_and_leaves_nothing_behind(
+    org: SimulatedOrg, tmp_path: Path, seconds: int
+) -> None:
+    """While people are pushed, events are read and sweeps run."""
     file = tmp_path / "agent.toml"
     settings = {"OPSHELM_SCHEDULE__RECONCILE": "3s", "OPSHELM_SCHEDULE__EVENTS": "2s"}
     first_run(tmp_path, env(org))
+    key = agent("keys", "create", "okta", cwd=tmp_path).stdout.strip()
+    people = org.state()
     okta = f'[okta]\norg_url = "{org.url}"\napp_id = "{org.app_id}"\napi_token = "{org.token}"\nmax_retries = '
     file.write_text(f"{okta}1\n")
     with Daemon(tmp_path, settings) as daemon:
-        for n in range(30):
+        org.provisioning(mode="on", scim_url=daemon.url, scim_key=key, time_scale=0.01, push_waiting=True)
+        org.wait_idle()
+        held = files(daemon)
+        next_second = time.monotonic()
+        for n in range(seconds):
             file.write_text(f"{okta}{n % 2 + 2}\n")
             daemon.process.send_signal(signal.SIGHUP)
             daemon.wait_for("settings were read again", n + 1)
-            time.sleep(0.5)
-        sweeps = len([line for line in daemon.events if line["event"] == "run ended"])
-        assert sweeps >= 3
-        person = org.state()[0]
-        org.api("POST", f"/users/{person['okta_id']}", {"profile": {"title": "Captain"}})
+            person = people[n % len(people)]
+            org.api("POST", f"/users/{person['okta_id']}", {"profile": {"title": f"Turn {n}"}})
+            next_second = max(next_second + 1, time.monotonic())
+            time.sleep(next_second - time.monotonic())
+        org.wait_idle()
+        assert org.tasks() == []
+        assert {push["status"] for push in org.pushes() if not push["dropped"]} == {200}
+        # A person whose push is lost is found by their event, and one more sweep comes than were.
+        org.provisioning(mode="off")
+        org.api("POST", f"/users/{people[0]['okta_id']}", {"profile": {"title": "Captain"}})
         daemon.wait_for_outcome("applied")
+        ended = [line for line in daemon.events if line["event"] == "run ended"]
+        assert len(ended) >= seconds // 10
+        assert {line["outcome"] for line in ended} <= {"applied", "in_step"}
+        assert files(daemon) < held + 20
         began = time.monotonic()
         assert daemon.stop() == 0
         assert time.monotonic() - began < WITHIN
+
+
+def files(daemon: Daemon) -> int:
+    return sum(1 for _ in Path(f"/proc/{daemon.process.pid}/fd").iterdir())
+
+
+def test_a_reload_that_fails_half_way_is_tried_again_until_it_holds_and_told(org: SimulatedOrg, tmp_path: Path) -> None:
+    """Okta says 401 and the database is locked when it comes; log, check, /readyz and metric name what is in force."""
+    file = tmp_path / "agent.toml"
+    first_run(tmp_path, env(org))
+    okta = f'[okta]\norg_url = "{org.url}"\napp_id = "{org.app_id}"\napi_token = "{org.token}"\n'
+    file.write_text(okta)
+    settings = {
+        "OPSHELM_SCHEDULE__RECONCILE": "1s",
+        "OPSHELM_SCHEDULE__HEALTH_INTERVAL": "1s",
+        "OPSHELM_DATABASE__BUSY_TIMEOUT": "1s",
+        "OPSHELM_RECONCILE__LEASE_TTL": "1s",
+        "OPSHELM_SERVER__HOST": "127.0.0.1",
+        "OPSHELM_SERVER__PORT": str(free_port()),
+        "OPSHELM_SERVER__ADMIN_PORT": str(free_port()),
+    }
+    with Daemon(tmp_path, settings) as daemon:
+
+        def told() -> tuple[str, str, str]:
+            checks = document(agent("check", "--output", "json", cwd=tmp_path, env=settings))["checks"]
+            (state,) = (one["state"] for one in checks if one["name"] == "settings in force")
+            with urllib.request.urlopen(f"{daemon.admin}/readyz", timeout=30) as answer:
+                ready = json.loads(answer.read())["settings"]
+            with urllib.request.urlopen(f"{daemon.admin}/metrics", timeout=30) as answer:
+                (metric,) = re.findall(r'settings_since_timestamp_seconds\{digest="(\w+)"\}', answer.read().decode())
+            return state, ready, metric
+
+        daemon.wait_for("run ended")
+        state, before, metric = told()
+        assert (state, metric) == ("ok", before)
+        with sqlite3.connect(tmp_path / "opshelm-agent.db", isolation_level=None) as other:
+            other.execute("BEGIN IMMEDIATE")
+            org.faults({"path": "/api/v1/apps/*", "status": 401, "times": 4})
+            file.write_text(okta + "max_retries = 2\n[guard]\npush_floor = 7\n")
+            daemon.process.send_signal(signal.SIGHUP)
+            daemon.wait_for_line(lambda line: line["event"] == "job failed" and line["job"] == "reload")
+            assert told() == ("warn", before, before)
+            other.execute("ROLLBACK")
+        other.close()
+        taken = daemon.wait_for("settings were read again")
+        assert taken["sections"] == ["okta", "guard"]
+        assert told() == ("ok", taken["in_force"], taken["in_force"])
+        org.api("POST", f"/users/{org.state()[0]['okta_id']}", {"profile": {"title": "Captain"}})
+        daemon.wait_for_outcome("applied")

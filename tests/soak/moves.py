@@ -110,9 +110,11 @@ def deactivate(stage: Stage, book: Book) -> None:
 
 
 def reactivate(stage: Stage, book: Book) -> None:
-    if not book.blocks:
-        return
-    block: Blocked = stage.draw.choice(list(book.blocks.values()))
+    if book.blocks:
+        unblock(stage, book, stage.draw.choice(list(book.blocks.values())))
+
+
+def unblock(stage: Stage, book: Book, block: Blocked) -> None:
     book.not_since(stage, block)
     if stage.command("users", "reactivate", "--id", block.directory_id, "--reason", "laptop found").returncode == 0:
         del book.blocks[block.directory_id]

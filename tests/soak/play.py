@@ -68,8 +68,9 @@ def heal(stage: Stage, running: trouble.Running) -> None:
 def finish(stage: Stage, book: truth.Book) -> None:
     """The operator takes back every decision and lets everything through; then both sides come in step, and all ends."""
     moves.resume(stage, book)
-    while book.blocks:
-        moves.reactivate(stage, book)
+    for block in list(book.blocks.values()):
+        moves.unblock(stage, book, block)
+    book.blocks.clear()
     moves.lift_all(stage)
     stage.command("guard", "allow", "--count", str(_ALL), "--for", "2h", "--reason", "the end")
     stage.push_to("steady")

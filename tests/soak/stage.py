@@ -5,7 +5,6 @@ import os
 import random
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -24,7 +23,7 @@ from agent.settings import DatabaseSettings
 from agent.simulator import SimulatedOrg
 from agent.store.engine import Store
 from support.databases import sqlite_in
-from support.processes import Daemon, agent
+from support.processes import Daemon, agent, free_port
 from support.pusher import new_key
 
 PEOPLE = 60
@@ -314,12 +313,3 @@ def get(url: str, timeout: float = 20) -> tuple[int, str]:
 def ready(daemon: Daemon) -> tuple[int, dict[str, Any]]:
     status, text = get(f"{daemon.admin}/readyz")
     return status, json.loads(text) if text.startswith("{") else {}
-
-
-def free_port() -> int:
-    """None that the system gives to somebody's outgoing connection while the agent is away."""
-    draw = random.SystemRandom()
-    while True:
-        with socket.socket() as taken, suppress(OSError):
-            taken.bind(("127.0.0.1", draw.randrange(20_000, 32_000)))
-            return int(taken.getsockname()[1])

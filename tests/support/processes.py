@@ -1,12 +1,15 @@
 """The agent as real processes: one-shot commands and the daemon, each with a folder and an environment of its own."""
 
+import contextlib
 import json
 import os
+import secrets
 import signal
+import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -44,6 +47,14 @@ def database(folder: Path, env: Mapping[str, str] | None = None) -> None:
 def document(done: subprocess.CompletedProcess[str]) -> Any:
     """The one JSON document on stdout."""
     return json.loads(done.stdout)
+
+
+def free_port() -> int:
+    """None that the system gives to somebody's outgoing connection while the agent is away."""
+    while True:
+        with socket.socket() as taken, contextlib.suppress(OSError):
+            taken.bind(("127.0.0.1", secrets.choice(range(20_000, 32_000))))
+            return int(taken.getsockname()[1])
 
 
 class Daemon:
@@ -94,6 +105,12 @@ class Daemon:
             found = self._found(event)
         assert len(found) >= count, f"no {event!r} in {self.events}"
         return found[count - 1]
+
+    def wait_for_line(self, is_it: Callable[[dict[str, Any]], bool]) -> None:
+        """Until the log has such a line."""
+        with self._seen:
+            assert self._seen.wait_for(lambda: any(map(is_it, self.events)) or self._ended, _TIMEOUT)
+            assert any(map(is_it, self.events)), self.events
 
     def wait_for_outcome(self, outcome: str, after: str | None = None) -> dict[str, Any]:
         """The first ``run ended`` with this outcome, or the first behind the last one with the outcome ``after``."""
