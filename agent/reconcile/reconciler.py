@@ -20,7 +20,7 @@ from agent.directory.port import Directory
 from agent.model.codes import ActionState, HeldCode
 from agent.model.errors import Unreadable, UsageError
 from agent.model.guard import NO_GRANT, Grant, ends_access
-from agent.model.holds import Decision, Hold, key_of, releasable, way_out
+from agent.model.holds import Decision, Hold, broad_kind, key_of, releasable, way_out
 from agent.model.plan import Action, Plan
 from agent.okta_org.org import OktaOrg
 from agent.reconcile import explanation, hold_register, interrupted, look_queue, undo
@@ -446,9 +446,19 @@ class Reconciler:
 
     def _note_good_sweep(self, proposal: Proposal, *, dry: bool) -> None:
         """A dry run before the pins says nothing about the org that this account will belong to."""
-        swept = proposal.swept_at
-        if swept is not None and (proposal.facts.pinned or not dry):
-            self.store.write(lambda conn: account.good_sweep(conn, at=swept, people=proposal.plan.source_size))
+        swept, now = proposal.swept_at, self.clock()
+        if swept is None or (dry and not proposal.facts.pinned):
+            return
+
+        def work(conn: Connection) -> None:
+            account.good_sweep(conn, at=swept, people=proposal.plan.source_size)
+            wanted = {broad_kind(action.kind).value for action in proposal.plan.actions}
+            for alarm in alarms.open_alarms(conn):
+                # What nobody wants any more fails no more.
+                if alarm.code == TOO_MANY_FAILED and alarm.subject not in wanted:
+                    alarms.clear(conn, TOO_MANY_FAILED, alarm.subject, now)
+
+        self.store.write(work)
 
     def _look_again(self, conn: Connection, proposal: Proposal) -> None:
         for okta_id, due in proposal.due.items():

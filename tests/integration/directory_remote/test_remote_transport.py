@@ -442,6 +442,13 @@ def test_f40_a_listing_raises_the_alarm_before_the_certificate_ends(
             assert list(place.directory.everyone()) == []
         with sqlite_store.read() as conn:
             assert [alarm.code for alarm in alarms.open_alarms(conn)] == ["remote_certificate"] * (days == 13)
+    with sloppy_server(authority.server(ends=timedelta(days=90))) as server:
+        remote = Remote(server.url, KEY)
+        remote.client.close()
+        with remote_place(sqlite_store, remote, ca_file=str(authority.file)) as place:
+            assert list(place.directory.everyone()) == []
+        with sqlite_store.read() as conn:
+            assert alarms.open_alarms(conn) == []
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from agent.directory.sql import SqlDirectory
 from agent.model.codes import RefusalCode
 from agent.model.errors import UsageError
 from agent.settings import DatabaseSettings, OktaSettings, Settings
-from agent.store import alarms
+from agent.store import account, alarms
 from agent.store.engine import Store
 from agent.store.tables import users
 from support.forks import Warm
@@ -153,6 +153,9 @@ def test_f47_no_good_sweep_for_three_intervals_is_an_alarm(sqlite_store: Store) 
     now -= timedelta(hours=10)
     keeper.tick()
     assert raised(sqlite_store) == {"sweep_overdue"}
+    sqlite_store.write(lambda conn: account.good_sweep(conn, at=now, people=1))
+    keeper.tick()
+    assert raised(sqlite_store) == set()
 
 
 def test_f45_nobody_who_reads_metrics_or_alarms_is_waited_for(warm: Warm, sqlite_url: str, tmp_path: Path) -> None:

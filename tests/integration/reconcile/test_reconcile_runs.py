@@ -8,7 +8,7 @@ import pytest
 from agent.directory.actions import SqlBatches
 from agent.model.codes import ActionState
 from agent.model.users import Role
-from agent.store import account, attention, lease, plans, runs
+from agent.store import account, alarms, attention, lease, plans, runs
 from agent.store.engine import Store
 from agent.store.runs import RunRequest
 from support.world import World
@@ -229,10 +229,21 @@ def test_too_many_failures_hold_their_kind_for_an_hour(make_world: Make) -> None
     report = w.reconcile()
     assert (report.outcome, report.exit_code, report.counts["failed"]) == ("held", 4, 4)
     assert {a.held.value for a in report.plan.plan.actions if a.held} == {"failed_actions"}
+    assert open_alarms(w) == ["failed_actions"]
     w.ahead = timedelta(minutes=50)
     assert {a.held.value for a in w.reconcile().plan.plan.actions} <= {"failed_actions", "failing"}
     w.ahead = timedelta(minutes=61)
     assert w.reconcile().counts["failed"] >= 3
+    # Somebody puts it right in Okta, and nobody wants it any more.
+    for person in w.people():
+        w.org.set_app_user(person["okta_id"], credentials={"userName": person["login"]})
+    assert w.reconcile().outcome == "in_step"
+    assert open_alarms(w) == []
+
+
+def open_alarms(w: World) -> list[str]:
+    with w.store.read() as conn:
+        return [alarm.code for alarm in alarms.open_alarms(conn)]
 
 
 def test_old_rows_are_read_again_before_somebody_is_created(make_world: Make, monkeypatch: pytest.MonkeyPatch) -> None:
