@@ -105,6 +105,7 @@ def files(daemon: Daemon) -> int:
     return sum(1 for _ in Path(f"/proc/{daemon.process.pid}/fd").iterdir())
 
 
+@pytest.mark.slow
 def test_a_reload_that_fails_half_way_is_tried_again_until_it_holds_and_told(org: SimulatedOrg, tmp_path: Path) -> None:
     """Okta says 401 and the database is locked when it comes; log, check, /readyz and metric name what is in force."""
     file = tmp_path / "agent.toml"

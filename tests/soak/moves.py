@@ -84,7 +84,7 @@ def pushes_elsewhere(stage: Stage, _: Book) -> None:
         stage.draw.choice(list(stage.agents.alive()) or ["steady"]),
         stage.draw.choice(("on", "on", "on", "lossy", "off")),
     )
-    stage.push_to(name, mode, loss=0.3)
+    stage.push_to(name, mode)
 
 
 IN_OKTA: dict[Move, int] = {

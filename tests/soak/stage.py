@@ -23,7 +23,7 @@ from agent.settings import DatabaseSettings
 from agent.simulator import SimulatedOrg
 from agent.store.engine import Store
 from support.databases import sqlite_in
-from support.processes import Daemon, agent, free_port
+from support.processes import Daemon, agent
 from support.pusher import new_key
 
 PEOPLE = 60
@@ -43,14 +43,13 @@ class Agents:
 
     def __init__(self, folder: Path, env: dict[str, str]) -> None:
         self.folder, self.env = folder, env
-        self._ports = {name: str(free_port()) for name in ("steady", "victim")}
         #: All lives of each, the last one last.
-        self._lives: dict[str, list[Daemon]] = {name: [] for name in self._ports}
+        self._lives: dict[str, list[Daemon]] = {"steady": [], "victim": []}
 
     def start(self, name: str) -> None:
         """As systemd does: again and again, where it ends before it serves."""
         for _ in range(_STARTS):
-            daemon = Daemon(self.folder, {**self.env, "OPSHELM_SERVER__PORT": self._ports[name]})
+            daemon = Daemon(self.folder, self.env)
             with suppress(AssertionError):
                 daemon.__enter__()
                 break
@@ -107,6 +106,7 @@ class Stage:
         self.agents = Agents(folder, self._env())
         self.settings = {"reconcile": "5s", "page_size": "20", "read_timeout": "50s", "push_mode": "hold"}
         self.write_settings()
+        self._pushes = "victim", "on"
         #: What every command said, for the report.
         self.commands: list[tuple[str, int, str]] = []
 
@@ -181,8 +181,16 @@ class Stage:
         finally:
             opened.close()
 
-    def push_to(self, name: str, mode: str = "on", **more: Any) -> None:
-        self.org.provisioning(mode=mode, scim_url=self.agents[name].url, scim_key=self.key, **more)
+    def push_to(self, name: str, mode: str = "on") -> None:
+        """Some of what is ``lossy`` is lost."""
+        self._pushes = name, mode
+        self.org.provisioning(mode=mode, scim_url=self.agents[name].url, scim_key=self.key, loss=0.3)
+
+    def start(self, name: str) -> None:
+        """It has another port than before: in the old one's place somebody else may be by now."""
+        self.agents.start(name)
+        if self._pushes[0] == name:
+            self.push_to(*self._pushes)
 
     def hook_to(self, name: str) -> None:
         channel = {
@@ -291,8 +299,7 @@ def staged(folder: Path, kind: str, seed: int) -> Iterator[Stage]:
         stage.command("users", "add", "owner@example.com", "--owner")
         try:
             for name in ("steady", "victim"):
-                stage.agents.start(name)
-            stage.push_to("victim")
+                stage.start(name)
             stage.hook_to("steady")
             yield stage
         finally:

@@ -46,7 +46,7 @@ def kill(stage: Stage, seconds: float, _: random.Random) -> None:
     """Started again and again, as by systemd, until there is a database to start with."""
     stage.agents.kill("victim")
     time.sleep(seconds)
-    stage.agents.start("victim")
+    stage.start("victim")
 
 
 def freeze(stage: Stage, seconds: float, draw: random.Random) -> None:
