@@ -1,7 +1,8 @@
 """The receiver's ASGI app: authenticate → route → handle → answer. Everything under /scim/v2 needs a key, discovery too.
 
-The path is taken as it was sent, never decoded and tidied up only at its ends: what is encoded or doubled elsewhere is
-authenticated like everything else and then not found. Bodies are read after the key was checked.
+The path is taken as it was sent and tidied up only at its ends: what is encoded or doubled elsewhere is authenticated like
+everything else and then not found. Only what is somebody's to choose, an account's id, is decoded, once, when its segment has
+been found: a slash in it (%2F) stays a part of it. Bodies are read after the key was checked.
 """
 
 import asyncio
@@ -10,8 +11,9 @@ import secrets
 import threading
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from datetime import UTC, datetime
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 import structlog
 
@@ -21,7 +23,7 @@ from agent.model.errors import AgentError
 from agent.receiver import metrics, openapi
 from agent.receiver.auth import Authenticator
 from agent.receiver.messages import CLOSE, Receive, Request, Response, Scope, Send
-from agent.receiver.refusals import ScimError, translate
+from agent.receiver.refusals import NO_SUCH_USER, ScimError, translate
 from agent.receiver.stored import StoredKeys, StoredRefusals
 from agent.receiver.users import Users
 from agent.scim import discovery
@@ -73,7 +75,7 @@ class Receiver:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return
-        path: str = scope.get("raw_path", scope["path"].encode()).decode("latin-1").partition("?")[0]
+        path = _as_sent(scope)
         if path == "/hooks/okta" and self._hooks is not None:
             await self._hooks(scope, receive, send)
             return
@@ -115,8 +117,8 @@ class Receiver:
                 return await self._users.dot_search(request, receive)
             case ["Bulk" | "Me" as name]:
                 raise ScimError(501, f"{name} is not supported; see ServiceProviderConfig.")
-            case ["Users", user_id]:
-                return await self._user(request, user_id, caller, receive)
+            case ["Users", segment]:
+                return await self._user(request, _id(segment), caller, receive)
             case ["Groups", *rest]:
                 return self._groups(request, rest)
             case ["ServiceProviderConfig"]:
@@ -164,12 +166,11 @@ class Receiver:
         log.info("request refused", request_id=request.id, method=request.method, status=error.status, key=caller.id)
         if error.journalled or error.status == 429:
             return
-        target = request.parts[1] if len(request.parts) == 2 and request.parts[0] == "Users" else None
         try:
             await asyncio.wrap_future(
                 self._refusals.record(
                     verb=_VERBS.get(request.method, "other"),
-                    directory_id=target[:255] if target else None,
+                    directory_id=_named(request.parts),
                     reason=f"{error.status} {error.scim_type or ''}: {error.detail}",
                     context=_context(request, caller),
                     now=datetime.now(UTC),
@@ -185,6 +186,34 @@ def _parts(path: str) -> list[str]:
     Any other empty segment is one that no route has.
     """
     return path[len(ROOT) + 1 :].removeprefix("/").removesuffix("/").split("/")
+
+
+def _as_sent(scope: Scope) -> str:
+    """The path with its escapes. A server that keeps none of it has decoded it already: whatever is in it is text."""
+    raw: bytes | None = scope.get("raw_path")
+    return quote(scope["path"]) if raw is None else raw.decode("latin-1").partition("?")[0]
+
+
+def _id(segment: str) -> str:
+    """The id that a client means, in the one spelling that everything behind this knows. No account's holds a NUL."""
+    if "%" not in segment and segment.isascii():
+        return segment
+    try:
+        found = unquote(segment.encode("latin-1").decode(), errors="strict")
+    except UnicodeDecodeError:
+        raise ScimError(404, NO_SUCH_USER) from None
+    if "\0" in found:
+        raise ScimError(404, NO_SUCH_USER)
+    return found
+
+
+def _named(parts: list[str]) -> str | None:
+    """Whom a refused request was about."""
+    match parts:
+        case ["Users", segment]:
+            with suppress(ScimError):
+                return _id(segment)[:255] or None
+    return None
 
 
 def _context(request: Request, caller: ApiKey) -> WriteContext:

@@ -177,7 +177,7 @@ class Users:
 
     def _body(self, raw: bytes) -> body.Body:
         value = strict.decode(raw)
-        body.require_schema(value)
+        body.check_schemas(value)
         said = body.read(value)
         if not said.user_name:
             raise invalid_value("userName is required.")

@@ -32,9 +32,11 @@ _SAME_BEGINNING, _SEARCHED = 2, 1000
 
 
 class Selection(Struct, frozen=True, kw_only=True):
-    """Whom to look at: by what a person typed, or by id as an event names them."""
+    """Whom to look at: by what a person typed, or by id as an event names them. A login is never taken for an id."""
 
     logins: tuple[str, ...] = ()
+    #: A stored plan's own, where logins and ids stand side by side.
+    scope: tuple[str, ...] = ()
     okta_ids: tuple[str, ...] = ()
     directory_ids: tuple[str, ...] = ()
 
@@ -94,22 +96,35 @@ class DirectReader(Struct, frozen=True, kw_only=True):
     ) -> list[str]:
         """Okta user ids of those who were asked for; ``without``: accounts of which Okta knows nobody."""
         ids = list(who.okta_ids)
-        names = [*((name, True) for name in who.logins), *((name, False) for name in who.directory_ids)]
-        for name, is_login in names:
+        asked = (
+            *((name, self._asked_by_login) for name in who.logins),
+            *((name, self._asked_by_either) for name in who.scope),
+            *((name, self._asked_by_id) for name in who.directory_ids),
+        )
+        for name, look in asked:
             try:
-                ids += self._asked(name, without, is_login=is_login)
+                ids += look(name, without)
             except Unreadable as exc:
                 unread.append(exc)
                 found.findings.append(_unreadable(name, exc, None))
         return ids
 
-    def _asked(self, name: str, without: list[DirectoryUser], *, is_login: bool) -> Iterable[str]:
-        user = self.directory.find(user_name_key=identity_key(name)) if is_login else None
-        # A stored plan's scope may name accounts by their id.
-        user = user or self.directory.get(name)
-        if user is None and not is_login:
-            return []
+    def _asked_by_login(self, name: str, without: list[DirectoryUser]) -> Iterable[str]:
+        user = self.directory.find(user_name_key=identity_key(name))
         return self._by_login(user.user_name if user else name, user, without)
+
+    def _asked_by_id(self, name: str, without: list[DirectoryUser]) -> Iterable[str]:
+        user = self.directory.get(name)
+        return [] if user is None else self._by_login(user.user_name, user, without)
+
+    def _asked_by_either(self, name: str, without: list[DirectoryUser]) -> Iterable[str]:
+        """The login first: the id that an account was given may be a name that it has no more."""
+        try:
+            return self._asked_by_login(name, without)
+        except NotFound:
+            if self.directory.get(name) is None:
+                raise
+            return self._asked_by_id(name, without)
 
     def _by_login(self, login: str, user: DirectoryUser | None, without: list[DirectoryUser]) -> Iterable[str]:
         if user is not None and user.okta_id is not None:

@@ -186,7 +186,7 @@ class Reconciler:
             asked = RunRequest(kind=undo.KIND, trigger=APPROVE, actor=by.actor, dry=False, scope=())
             return self._frame.run(asked, take_back, progress=progress, wait=wait)
         grant = stored_plans.grant_for(stored, picked, decision)
-        who = Selection(logins=stored.plan.scope) if stored.plan.scope else None
+        who = Selection(scope=stored.plan.scope) if stored.plan.scope else None
 
         def work(run: CurrentRun) -> RunReport:
             usable()  # it may have been applied while this one waited for the lease
@@ -466,7 +466,7 @@ class Reconciler:
 
 
 def _request(who: Selection | None, by: Asker, *, apply: bool) -> RunRequest:
-    scope = () if who is None else (*who.logins, *who.okta_ids, *who.directory_ids)
+    scope = () if who is None else (*who.logins, *who.scope, *who.okta_ids, *who.directory_ids)
     kind = "sweep" if who is None else "single"
     return RunRequest(kind=kind, trigger=by.trigger, actor=by.actor, dry=not apply, scope=scope)
 

@@ -53,9 +53,11 @@ def _leave(after: dict[str, Any], was: Mapping[str, Any], place: Place) -> None:
         after[name] = was[name]
 
 
-def require_schema(value: Mapping[str, Any]) -> None:
-    """A user's body must name its schema (RFC 7643 §3)."""
+def check_schemas(value: Mapping[str, Any]) -> None:
+    """A body that names schemas must name the user's (RFC 7643 §3). Clients in use leave them out: its attributes say enough."""
     schemas = next((v for k, v in value.items() if k.lower() == "schemas"), None)
+    if schemas is None:
+        return
     if not isinstance(schemas, list) or not any(isinstance(s, str) and s.lower() == CORE_URN.lower() for s in schemas):
         raise invalid_value(f"schemas must be a list that holds {CORE_URN}.")
 

@@ -5,6 +5,7 @@ from the profile's own encoding; nothing is decoded again unless a projection as
 from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
+from urllib.parse import quote
 
 import msgspec
 
@@ -45,7 +46,7 @@ def etag(user: DirectoryUser) -> str:
 
 
 def location(user: DirectoryUser, base: str) -> str:
-    return f"{base}/Users/{user.id}"
+    return f"{base}/Users/{quote(user.id, safe='')}"
 
 
 def user(user: DirectoryUser, base: str) -> bytes:

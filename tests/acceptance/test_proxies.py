@@ -269,3 +269,35 @@ def test_a_body_that_is_too_large_for_the_proxy_is_refused_in_scim(example: str,
             answer = client.post(f"{url}/scim/v2/Users", content=b" " * size, headers=headers)
             assert (answer.status_code, answer.headers["content-type"]) == (413, SCIM_JSON)
             assert (answer.json()["schemas"], answer.json()["status"]) == ([ERROR], "413")
+
+
+@contextmanager
+def recording() -> Iterator[tuple[int, list[str]]]:
+    """A port, and the targets of the requests that come to it, as they were sent."""
+    targets: list[str] = []
+
+    def answer() -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                taken, _ = listener.accept()
+                with taken:
+                    targets.append(taken.recv(65536).split(b" ")[1].decode())
+                    taken.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+
+    with socket.create_server(("127.0.0.1", free_port())) as listener:
+        thread = threading.Thread(target=answer)
+        thread.start()
+        yield int(listener.getsockname()[1]), targets
+        listener.shutdown(socket.SHUT_RDWR)
+        thread.join()
+
+
+def test_an_id_comes_through_as_it_was_sent(example: str, tmp_path: Path) -> None:
+    """One that is decoded on the way, or has its slash split, is another one's."""
+    ids = ["ann%40example.com", "ann@example.com", "a%2Fb", "100%25", "a%20b", "Zo%C3%AB", "a%2540b"]
+    with recording() as (port, targets), proxy(example, port, tmp_path) as url, httpx.Client(timeout=60) as client:
+        targets.clear()
+        for segment in ids:
+            request = client.build_request("GET", url, extensions={"target": f"/scim/v2/Users/{segment}".encode()})
+            assert client.send(request).status_code == 200
+    assert targets == [f"/scim/v2/Users/{segment}" for segment in ids]

@@ -63,6 +63,8 @@ class Sloppy:
         #: The last look at a list of all accounts.
         self.shape_list: Callable[[Body], Body] = lambda body: body
         self.shape_user: Callable[[Body], Body] = lambda user: user
+        #: None: numbered. A server whose ids are the userName has this one of its own.
+        self.id_of: Callable[[str], str] | None = None
         self.filters = True
         self.pages_by_cursor = False
         #: What lists show, where they lag behind the accounts.
@@ -72,7 +74,7 @@ class Sloppy:
         self.url = ""
 
     def add(self, name: str, /, **more: Any) -> str:
-        user_id = f"u{self._next:06d}"
+        user_id = f"u{self._next:06d}" if self.id_of is None else self.id_of(name)
         self._next += 1
         body = {
             "schemas": [CORE],

@@ -1,5 +1,6 @@
 """HTTP itself: who gets in, what is too much, and that every answer is a SCIM answer."""
 
+import asyncio
 import contextlib
 import socket
 import threading
@@ -404,3 +405,31 @@ def test_more_waiting_writes_than_allowed_are_429(sqlite_url: str) -> None:
         directory.answer.set_exception(Refused(RefusalCode.PUSH_BURST, "too many", retry_after=300))
         assert_error(first.result(10), 429)
         assert first.result().headers["retry-after"] == "300"
+
+
+def test_a_server_that_hands_on_the_decoded_path_alone_is_understood(sqlite_receiver: Served) -> None:
+    """ASGI leaves ``raw_path`` out as it likes; what is decoded already isn't decoded again."""
+    made = sqlite_receiver.create("asgi@example.com")
+    app = build(sqlite_receiver.directory, sqlite_receiver.store, Settings())
+
+    def status(path: str) -> int:
+        sent: list[Any] = []
+        scope = {
+            "type": "http",
+            "method": "GET",
+            "path": f"/scim/v2/Users/{path}",
+            "query_string": b"",
+            "headers": [(b"authorization", f"Bearer {sqlite_receiver.key}".encode())],
+        }
+
+        async def receive() -> dict[str, Any]:
+            return {"type": "http.request"}
+
+        async def send(message: Any) -> None:
+            sent.append(message)
+
+        asyncio.run(app(scope, receive, send))
+        return int(sent[0]["status"])
+
+    assert status(made["id"]) == 200
+    assert status(made["id"].replace("-", "%2D")) == 404
