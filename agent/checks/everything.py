@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from agent.checks import daemon, database, round_trip
 from agent.checks.check import Check, CheckState, fail, ok, warn
-from agent.model.errors import AgentError, NoDatabase
+from agent.model.errors import AgentError, NoDatabase, NoSessions
 from agent.settings import Loaded, Settings
 from agent.store import account
 from agent.store.account import Account
@@ -39,7 +39,7 @@ class Everything:
         self.exceptions: list[Exceptional] = []
 
     def lines(self) -> Iterator[Check]:
-        """NoDatabase where there is none: then nothing else can be said."""
+        """NoDatabase where there is none, NoSessions where it can't be used: then nothing else can be said."""
         settings = self._settings
         yield ok("settings", f"from {self._file}" if self._file else "no file; environment and defaults")
         try:
@@ -53,7 +53,7 @@ class Everything:
                 up = any(line.state is CheckState.OK for line in receiver)
                 yield from receiver
                 yield from round_trip.checks(store, settings.server, self._by, receiver_up=up)
-        except NoDatabase:
+        except (NoDatabase, NoSessions):
             raise
         except AgentError as exc:
             yield fail("database", exc.detail, "check database.url, the folder's rights and that the server runs")

@@ -81,6 +81,10 @@ class NoDatabase(UsageError):
     code = "no_database"
 
 
+class NoSessions(ConfigError):
+    """A pooler between the agent and PostgreSQL shares sessions."""
+
+
 class StoreError(AgentError):
     code = "store"
 

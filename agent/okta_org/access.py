@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import aiohttp
+from jwcrypto.jwk import JWK
 from okta.config.config_setter import ConfigSetter
 from okta.config.config_validator import ConfigValidator
 from okta.jwt import JWT
@@ -18,8 +19,18 @@ from okta.jwt import JWT
 from agent import __version__
 from agent.model.errors import ConfigError
 from agent.settings import OktaSettings
+from agent.settings.proxy import proxy_for
 
 _WRONG_KEY = "okta.private_key: not a private RSA key in PEM or JWK form"
+_ENCRYPTED = (
+    "okta.private_key: the key is encrypted with a passphrase, and the agent has no place for one. Decrypt it (openssl pkey "
+    "-in KEY -out PLAIN) and keep it where the agent alone reads it"
+)
+_NOT_RSA = (
+    "okta.private_key: {kind}, and Okta's SDK signs with RSA alone. Generate an RSA key for the app in Okta (General, Client "
+    "Credentials, Public Keys) and use that"
+)
+_PUBLIC = "okta.private_key: the public half of a key; Okta shows the private one once, when it is generated"
 #: An answer may take this many times the longest silence; else one byte a minute would hold a run for ever.
 _WHOLE_ANSWER = 10
 
@@ -98,13 +109,27 @@ def _private_key(text: str) -> str | dict[str, str]:
     text = text.strip().replace("\\n", "\n")
     if not text.startswith(("{", "-----BEGIN")):
         raise ConfigError([_WRONG_KEY])
+    if "ENCRYPTED" in text.partition("\n\n")[0]:
+        raise ConfigError([_ENCRYPTED])
     try:
         # The SDK's own reading of JWKs fails on lists (key_ops) and on true.
         key = {k: v for k, v in json.loads(text).items() if isinstance(v, str)} if text.startswith("{") else text
-        JWT.get_PEM_JWK(key)
+        kind, private = _kind(key)
+        if kind == "RSA" and private:
+            JWT.get_PEM_JWK(key)
     except Exception:  # noqa: BLE001 - three libraries' errors, which may quote the key
         raise ConfigError([_WRONG_KEY]) from None
+    if kind != "RSA":
+        raise ConfigError([_NOT_RSA.format(kind="an EC key" if kind == "EC" else f"a key of the kind {kind[:8]}")])
+    if not private:
+        raise ConfigError([_PUBLIC])
     return key
+
+
+def _kind(key: str | dict[str, str]) -> tuple[str, bool]:
+    """RSA, EC, OKP, …; and whether it is the private half."""
+    made = JWK.from_pem(key.encode()) if isinstance(key, str) else JWK(**key)
+    return str(made["kty"]), bool(made.has_private)
 
 
 def trust(settings: OktaSettings, url: str) -> ssl.SSLContext | bool:
@@ -114,6 +139,16 @@ def trust(settings: OktaSettings, url: str) -> ssl.SSLContext | bool:
         return ssl.create_default_context(cafile=settings.ca_file)
     except OSError as error:
         raise ConfigError([f"okta.ca_file: can't be read as PEM certificates ({type(error).__name__})"]) from error
+
+
+def proxy(settings: OktaSettings, url: str) -> str | None:
+    """okta.proxy, else what HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY say, as towards every other host."""
+    found = settings.proxy or proxy_for(url)
+    if found is not None and urlsplit(found).scheme not in ("http", "https"):
+        raise ConfigError(
+            ["okta.proxy: the proxy for Okta, from there or from the environment, must look like http://HOST:PORT"]
+        )
+    return found
 
 
 def timeout(settings: OktaSettings) -> aiohttp.ClientTimeout:

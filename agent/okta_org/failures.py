@@ -126,7 +126,10 @@ def _said(answer: OktaAnswer, body: _Body | None) -> str:
 
 def _credentials(code: str) -> str:
     if code == "E0000011":
-        return "The token is expired, revoked or wrong; a token dies with the person who made it. Renew okta.api_token."
+        return (
+            "The token is expired, revoked or wrong. An API token dies with the person who made it: renew okta.api_token. With "
+            "okta.client_id a new one was tried too: see in Okta whether the app is active and has its scopes and admin role."
+        )
     return "Check okta.api_token, or okta.client_id and okta.private_key."
 
 

@@ -5,8 +5,8 @@ Everything that the SDK may answer or raise comes out as an ``Answer`` or as an 
 of aiohttp's errors is passed on, for those hold headers and proxy addresses with their secrets.
 
 Of the SDK's habits these are switched off: its log (it prints tokens), its environment variables and okta.yaml files, its
-retries (without a pause for 503, without an end for a far reset), its redirects, its cookies and its proxy from the
-environment.
+retries (without a pause for 503, without an end for a far reset), its redirects, its cookies and its own reading of the
+environment's proxies, which knows no NO_PROXY.
 """
 
 import json
@@ -23,7 +23,7 @@ from okta.http_client import HTTPClient
 from okta.request_executor import RequestExecutor
 
 from agent.model.errors import OktaDenied, OktaError, OktaThrottled, OktaUnreachable
-from agent.okta_org.access import org_url, sdk_config, silence, timeout, trust
+from agent.okta_org.access import org_url, proxy, sdk_config, silence, timeout, trust
 from agent.okta_org.call import Call, OktaAnswer
 from agent.okta_org.caller import CONCURRENT, Untrusted
 from agent.settings import OktaSettings
@@ -101,9 +101,8 @@ class Sdk:
 
     def _sign_with(self, settings: OktaSettings) -> Any:
         config = sdk_config(settings, self.org_url)
-        return RequestExecutor(
-            config, NoOpCache(), lambda built: _OneHost(built, self._session, settings.proxy, self._note)
-        )
+        way = proxy(settings, self.org_url)
+        return RequestExecutor(config, NoOpCache(), lambda built: _OneHost(built, self._session, way, self._note))
 
     def _note(self, scope: str) -> None:
         self.granted = frozenset(scope.split())
@@ -180,7 +179,9 @@ def _lost(error: object, *, may_have_left: bool, doing: str) -> OktaUnreachable:
         return Untrusted(f"Okta's certificate isn't trusted ({_name(error)}) when {doing}. See okta.ca_file.")
     never_left = isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError | aiohttp.InvalidURL)
     if isinstance(error, aiohttp.ClientHttpProxyError):
-        return OktaUnreachable(f"The proxy refused ({error.status}) when Okta was {doing}. See okta.proxy.")
+        return OktaUnreachable(
+            f"The proxy refused ({error.status}) when Okta was {doing}. See okta.proxy, or HTTPS_PROXY and NO_PROXY."
+        )
     return OktaUnreachable(
         f"Okta didn't answer ({_name(error)}) when {doing}.", maybe_done=may_have_left and not never_left
     )
@@ -203,6 +204,13 @@ def _token_failure(error: object) -> OktaError:
         )
     if status >= 500 or not code:
         return OktaUnreachable(f"Okta gave no OAuth token ({status}).", status=status, okta_code=code)
+    if code == "invalid_dpop_proof":
+        return OktaDenied(
+            f"Okta gave no OAuth token ({status} {code}): the app demands DPoP. Set okta.dpop = true, or switch the demand off "
+            "in Okta (the app's General tab, Proof of possession). Set already: check this machine's clock.",
+            status=401,
+            okta_code=code,
+        )
     return OktaDenied(
         f"Okta gave no OAuth token ({status} {code}). Check okta.client_id, okta.private_key, okta.key_id and that the app "
         f"was granted every scope of okta.scopes.",

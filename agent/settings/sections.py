@@ -49,7 +49,7 @@ class OktaSettings(Section):
     hook_secret: SecretStr | None = None
     """The Authorization value that Okta's event hook sends."""
     proxy: str | None = None
-    """HTTP proxy towards Okta."""
+    """HTTP proxy towards Okta; else what HTTPS_PROXY, ALL_PROXY and NO_PROXY say."""
     ca_file: str | None = None
     """Certificate authorities to trust towards Okta, PEM; the system's when unset."""
     connect_timeout: Period = timedelta(seconds=10)

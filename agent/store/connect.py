@@ -14,12 +14,13 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from msgspec import Struct
+from psycopg.errors import ProtocolViolation
 from sqlalchemy import Connection, Engine, NullPool, create_engine, event
 from sqlalchemy.engine import URL, Dialect, make_url
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.sql.expression import Executable
 
-from agent.model.errors import ConfigError, NoDatabase, StoreUnavailable
+from agent.model.errors import ConfigError, NoDatabase, NoSessions, StoreUnavailable
 from agent.settings import DatabaseSettings
 
 T = TypeVar("T", bound=Struct)
@@ -103,6 +104,13 @@ def moment(value: int) -> datetime:
 
 
 _CONNECT_SECONDS = 10
+#: With no other clients one look suffices; among others the server may just be away.
+_LOOKS = 3
+_NO_SESSIONS = (
+    "database.url: the pooler at {where} shares PostgreSQL's sessions between its clients (PgBouncer with pool_mode = "
+    "transaction or statement), which the agent can't work with. Set pool_mode = session for this database in "
+    "pgbouncer.ini, or name PostgreSQL itself"
+)
 
 
 def engine(settings: DatabaseSettings, *, make: bool = True) -> Engine:
@@ -117,6 +125,45 @@ def engine(settings: DatabaseSettings, *, make: bool = True) -> Engine:
     if backend == "postgresql":
         return _postgresql(url, settings)
     raise ConfigError([f"database.url: {backend} is not supported; use sqlite or postgresql"])
+
+
+def require_sessions(engine: Engine, where: str) -> None:
+    """NoSessions where a pooler gives one session's server to another between two statements.
+
+    Whatever belongs to a session (a sweep's rows, time-outs, locks) is then now here, now gone, or somebody else's. PgBouncer
+    does so with ``pool_mode`` transaction or statement, and says it to nobody but its own console; but the server of a
+    client that rests is given to the next one who asks, and what is not PostgreSQL itself shows by the process that a
+    connection was told of at its start.
+    """
+    try:
+        shared = _shares_sessions(engine)
+    except DBAPIError as exc:
+        # With pool_mode = statement PgBouncer refuses the first BEGIN.
+        shared = isinstance(exc.orig, ProtocolViolation) and "pooling mode" in str(exc.orig)
+        if not shared:
+            raise
+    if shared:
+        raise NoSessions([_NO_SESSIONS.format(where=where)])
+
+
+def _shares_sessions(engine: Engine) -> bool:
+    with engine.connect() as one:
+        mine = _process(one)
+        if mine == driver(one).info.backend_pid:
+            return False
+        for _ in range(_LOOKS):
+            with engine.connect() as other:
+                if _process(other) == mine or _process(one) != mine:
+                    return True
+    return False
+
+
+def _process(conn: Connection) -> int:
+    """The server's process that answers, with no transaction left open."""
+    raw = driver(conn)
+    found: int = raw.execute("SELECT pg_backend_pid()").fetchone()[0]
+    raw.commit()
+    return found
 
 
 def sqlite_path(settings: DatabaseSettings) -> Path | None:
@@ -187,7 +234,14 @@ def _lower(value: Any) -> Any:
 
 def _postgresql(url: URL, settings: DatabaseSettings) -> Engine:
     lock_timeout = int(settings.busy_timeout.total_seconds() * 1000)
-    return create_engine(
+    # By statement: of start-up parameters PgBouncer takes only those that it knows.
+    session = (
+        f"SET lock_timeout = {lock_timeout}; SET timezone = 'UTC'; SET tcp_keepalives_idle = 30; "
+        # An agent that is frozen amid a transaction must not keep the account's lock from all others.
+        f"SET idle_in_transaction_session_timeout = {lock_timeout}; "
+        "SET tcp_keepalives_interval = 10; SET tcp_keepalives_count = 3"
+    )
+    made = create_engine(
         url.set(drivername="postgresql+psycopg"),
         pool_size=settings.pool_size,
         max_overflow=2,
@@ -196,15 +250,17 @@ def _postgresql(url: URL, settings: DatabaseSettings) -> Engine:
         connect_args={
             "connect_timeout": _CONNECT_SECONDS,
             "application_name": "opshelm-agent",
-            "options": (
-                f"-c lock_timeout={lock_timeout} -c timezone=UTC -c tcp_keepalives_idle=30 "
-                # An agent that is frozen amid a transaction must not keep the account's lock from all others.
-                f"-c idle_in_transaction_session_timeout={lock_timeout} "
-                "-c tcp_keepalives_interval=10 -c tcp_keepalives_count=3"
-            ),
             # Either side may vanish without a word: a dead writer must not keep the account's lock for hours.
             "keepalives_idle": 30,
             "keepalives_interval": 10,
             "keepalives_count": 3,
         },
     )
+
+    def set_up(connection: Any, record: Any) -> None:  # noqa: ARG001 - SQLAlchemy's signature
+        connection.execute(session)
+        # Rolled back, a SET was never made.
+        connection.commit()
+
+    event.listen(made, "connect", set_up)
+    return made

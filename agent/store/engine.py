@@ -148,6 +148,8 @@ class Store:
         """
         engine = connect.engine(settings, make=make)
         try:
+            if engine.name == "postgresql":
+                connect.require_sessions(engine, connect.place(settings))
             schema.prepare(engine, connect.place(settings), make=make)
         except DATABASE_ERRORS as exc:
             engine.dispose()

@@ -29,6 +29,7 @@ from sqlalchemy import (
 from sqlalchemy.schema import CreateIndex, CreateTable
 
 from agent.model.cases import Want
+from agent.model.errors import StoreUnavailable
 from agent.store.connect import driver, micros, sqlite_path
 from agent.store.engine import Store
 from agent.store.failures import DATABASE_ERRORS, translate
@@ -63,18 +64,19 @@ class Staging:
 
     def __init__(self, conn: Connection) -> None:
         self._conn = conn
+        #: PostgreSQL's process that has the rows; None for SQLite, which is this one.
+        self._session: int | None = None
+        if not _is_sqlite(conn):
+            self._session = driver(conn).execute("SELECT pg_backend_pid()").fetchone()[0]
 
     def add_people(self, wants: Iterable[Want]) -> None:
         """One page of app users, projected."""
         table, rows = sweep_rows, [_sweep_row(want) for want in wants]
         names = ", ".join(f'"{column.name}"' for column in table.c if column.name != "n")
-        raw = driver(self._conn)
-        with _translated():
-            if _is_sqlite(self._conn):
+        with self._transaction() as raw:
+            if self._session is None:
                 places = ", ".join("?" * (len(table.c) - 1))
-                raw.execute("BEGIN")
                 raw.executemany(f"INSERT INTO {table.name} ({names}) VALUES ({places})", rows)
-                raw.execute("COMMIT")
             else:
                 with raw.cursor().copy(f"COPY {table.name} ({names}) FROM STDIN") as copy:
                     for row in rows:
@@ -83,11 +85,11 @@ class Staging:
     def close_people(self) -> int:
         """All have come; answers how many there are."""
         table, key = sweep_rows, sweep_rows.c.okta_id
-        with _translated():
+        with self._transaction() as raw:
             self._conn.execute(CreateIndex(_OKTA_ID))
-            if not _is_sqlite(self._conn):
+            if self._session is not None:
                 # Nothing else gathers statistics of a temporary table.
-                driver(self._conn).execute(f"ANALYZE {table.name}")
+                raw.execute(f"ANALYZE {table.name}")
             twice = select(key).group_by(key).having(func.count() > 1).limit(1)
             if self._conn.execute(twice).first() is not None:
                 last = select(func.max(table.c.n)).group_by(key)
@@ -97,13 +99,31 @@ class Staging:
     @contextmanager
     def snapshot(self) -> Iterator[Connection]:
         """One snapshot of the database, with the listing in it, for all statements inside."""
+        with self._transaction(" ISOLATION LEVEL REPEATABLE READ READ ONLY", end="ROLLBACK"):
+            yield self._conn
+
+    @contextmanager
+    def _transaction(self, mode: str = "", *, end: str = "COMMIT") -> Iterator[Any]:
+        """The driver's connection, amid a transaction of the session that has the listing. ``mode`` is PostgreSQL's."""
+        raw = driver(self._conn)
         with _translated():
-            raw = driver(self._conn)
-            raw.execute("BEGIN" if _is_sqlite(self._conn) else "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+            raw.execute("BEGIN" if self._session is None else f"BEGIN{mode}")
             try:
-                yield self._conn
-            finally:
-                raw.execute("ROLLBACK")
+                self._require_session(raw)
+                yield raw
+            except BaseException:
+                with suppress(*DATABASE_ERRORS):
+                    raw.execute("ROLLBACK")
+                raise
+            raw.execute(end)
+
+    def _require_session(self, raw: Any) -> None:
+        """A pooler that shares sessions would answer from other rows than those of this sweep."""
+        if self._session is not None and raw.execute("SELECT pg_backend_pid()").fetchone()[0] != self._session:
+            raise StoreUnavailable(
+                "PostgreSQL gave the sweep another session than the one that has its rows. Nothing was changed. A pooler in "
+                "between needs pool_mode = session."
+            )
 
 
 @contextmanager
@@ -115,8 +135,9 @@ def opened(store: Store) -> Iterator[Staging]:
         with _translated():
             if _is_sqlite(conn):
                 _prepare_sqlite(driver(conn), sqlite_path(store.settings))
+            found = Staging(conn)
             conn.execute(CreateTable(sweep_rows))
-        yield Staging(conn)
+        yield found
     finally:
         with suppress(*DATABASE_ERRORS):
             # Ended, whatever state it is in: back in a pool it would bring the tables along.

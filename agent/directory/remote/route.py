@@ -5,15 +5,13 @@ the choice of a proxy) costs as much as sending it.
 """
 
 import ssl
-from urllib.parse import urlsplit
-from urllib.request import getproxies, proxy_bypass_environment  # type: ignore[attr-defined]
 
 import httpx
 
 from agent.directory.remote import deadline
 from agent.model.errors import ConfigError
 from agent.settings import DirectorySettings
-from agent.settings.consistency import is_loopback
+from agent.settings.proxy import proxy_for
 
 #: How long a connection waits for the next call.
 _IDLE = 30.0
@@ -35,20 +33,6 @@ def route(settings: DirectorySettings) -> httpx.HTTPTransport:
         raise ConfigError([f"directory.base_url: {problem}, or name the host in NO_PROXY"]) from None
     deadline.bound(made)
     return made
-
-
-def proxy_for(base_url: str) -> str | None:
-    """As HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY say. None for ourselves: the key must not go out on the way there."""
-    parts = urlsplit(base_url)
-    host = parts.hostname or ""
-    port = parts.port or (443 if parts.scheme == "https" else 80)
-    named = getproxies()
-    # Entries may have a port or, as httpx allows, a scheme.
-    exempt = ",".join(entry.strip().rpartition("://")[2] for entry in named.get("no", "").split(","))
-    if is_loopback(host) or proxy_bypass_environment(f"{host}:{port}", {"no": exempt}):
-        return None
-    found = named.get(parts.scheme) or named.get("all")
-    return found if not found or "://" in found else f"http://{found}"
 
 
 def _trust(ca_file: str | None) -> ssl.SSLContext | bool:

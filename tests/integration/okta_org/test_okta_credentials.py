@@ -8,11 +8,13 @@ from urllib.parse import parse_qs
 import pytest
 from Cryptodome.PublicKey import RSA
 from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from jwcrypto.jwk import JWK
 
 from agent.model.errors import ConfigError, OktaDenied, OktaThrottled, OktaUnreachable
+from agent.okta_org.org import OktaOrg
 from agent.settings import OktaSettings
+from agent.simulator import SimulatedOrg
 from support.scripted import APP, TOKEN, Say, okta_error
 
 APP_PATH = f"/api/v1/apps/{APP}"
@@ -102,6 +104,62 @@ def test_a_key_that_is_none_is_a_config_error_that_does_not_quote_it(connect, oa
     with pytest.raises(ConfigError, match=r"okta\.private_key") as caught:
         connect(**{**oauth, "private_key": key})
     assert key not in caught.value.detail
+
+
+def _pem(key, encryption=None) -> str:
+    form = serialization.PrivateFormat.PKCS8
+    return key.private_bytes(serialization.Encoding.PEM, form, encryption or serialization.NoEncryption()).decode()
+
+
+@pytest.mark.parametrize(
+    ("key", "words"),
+    [
+        ("encrypted", "encrypted with a passphrase"),
+        ("encrypted as OpenSSL did", "encrypted with a passphrase"),
+        ("ec", "an EC key, and Okta's SDK signs with RSA alone"),
+        ("ec as a jwk", "an EC key, and Okta's SDK signs with RSA alone"),
+        ("ed25519", "a key of the kind OKP, and Okta's SDK signs with RSA alone"),
+        ("public", "the public half of a key"),
+        ("public as a jwk", "the public half of a key"),
+    ],
+)
+def test_a_key_that_okta_s_sdk_can_t_sign_with_is_named_as_what_it_is(connect, oauth, pem, key, words):
+    private = serialization.load_pem_private_key(pem.encode(), None)
+    secret = serialization.BestAvailableEncryption(b"passphrase")
+    curve = ec.generate_private_key(ec.SECP256R1())
+    openssl = serialization.PrivateFormat.TraditionalOpenSSL
+    spki = serialization.PublicFormat.SubjectPublicKeyInfo
+    text = {
+        "encrypted": lambda: _pem(private, secret),
+        "encrypted as OpenSSL did": lambda: private.private_bytes(serialization.Encoding.PEM, openssl, secret).decode(),
+        "ec": lambda: _pem(curve),
+        "ec as a jwk": lambda: JWK.from_pem(_pem(curve).encode()).export(),
+        "ed25519": lambda: _pem(ed25519.Ed25519PrivateKey.generate()),
+        "public": lambda: private.public_key().public_bytes(serialization.Encoding.PEM, spki).decode(),
+        "public as a jwk": lambda: JWK.from_pem(pem.encode()).export_public(),
+    }[key]()
+    with pytest.raises(ConfigError, match=words) as caught:
+        connect(**{**oauth, "private_key": text})
+    assert caught.value.detail.startswith("okta.private_key: ")
+    assert text[40:60] not in caught.value.detail
+
+
+def test_an_app_that_demands_dpop_names_the_setting(pem, oauth):
+    """The simulator answers as Okta does."""
+    public = serialization.load_pem_private_key(pem.encode(), None).public_key()
+    text = public.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo).decode()
+    with SimulatedOrg.start(users=1) as org:
+        client = {"client_id": "0oaCLIENT", "public_key": text, "scopes": OktaSettings().scopes, "dpop": True}
+        org.call("PUT", "/simulator/oauth", {**client, "scopes": list(client["scopes"])})
+        settings = OktaSettings(org_url=org.url, app_id=org.app_id, **{**oauth, "key_id": None})
+        with OktaOrg.connect(settings) as okta, pytest.raises(OktaDenied, match=r"Set okta\.dpop = true"):
+            okta.app()
+
+
+def test_a_token_that_is_revoked_says_whose_and_where_to_look(server, connect):
+    server.rule(APP_PATH, lambda _asked: REVOKED)
+    with pytest.raises(OktaDenied, match=r"expired, revoked or wrong.*renew okta\.api_token"):
+        connect().app()
 
 
 def test_dpop_binds_tokens_and_answers_to_nonces(server, connect, oauth, pem, monkeypatch):

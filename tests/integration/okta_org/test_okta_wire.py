@@ -197,6 +197,27 @@ def test_calls_go_through_the_proxy_that_the_settings_name(server, connect):
     assert connect(org_url="http://127.0.0.1:9", proxy=server.url).app().id == APP
 
 
+def test_calls_go_through_the_proxy_that_the_environment_names(server, connect, monkeypatch):
+    """Where the settings name none, as towards a remote OpsHelm. The loopback has none."""
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+    monkeypatch.setenv("https_proxy", server.url)
+    server.rule("okta.example.com:443", lambda _asked: Say(407))
+    with pytest.raises(OktaUnreachable, match=r"proxy refused.*HTTPS_PROXY"):
+        connect(org_url="https://okta.example.com").app()
+    monkeypatch.setenv("NO_PROXY", "*.invalid, okta.invalid")
+    with pytest.raises(OktaUnreachable, match="didn't answer"):
+        connect(org_url="https://okta.invalid").app()
+    server.say(APP_PATH, Say(body={"id": APP, "status": "ACTIVE"}))
+    assert connect().app().id == APP
+
+
+def test_a_proxy_of_another_kind_is_a_config_error(connect, monkeypatch):
+    monkeypatch.setenv("HTTPS_PROXY", "socks5://user:proxy-password@proxy.example.com:1080")
+    with pytest.raises(ConfigError, match=r"okta\.proxy") as caught:
+        connect(org_url="https://okta.example.com").app()
+    assert "proxy-password" not in caught.value.detail
+
+
 def test_a_proxy_that_refuses_shows_no_password(server, connect):
     server.rule(f"http://127.0.0.1:9{APP_PATH}", lambda _asked: Say(407))
     proxy = server.url.replace("//", "//user:proxy-password@")

@@ -10,7 +10,7 @@ from agent.directory.backend import AccountChange
 from agent.directory.port import WriteContext
 from agent.model.codes import Source
 from agent.model.users import Role
-from support.receiver import ENTERPRISE, ERROR, PATCH_OP, Served, deactivation, okta_user
+from support.receiver import CORE, ENTERPRISE, ERROR, PATCH_OP, Served, deactivation, okta_user
 
 
 def patch(*operations: dict[str, Any]) -> dict[str, Any]:
@@ -30,6 +30,15 @@ def test_a_create_answers_the_whole_user_with_its_address_and_tag(receiver: Serv
     assert "password" not in made
     assert "groups" not in made
     assert receiver.client.get(f"/Users/{made['id']}").json() == made
+
+
+def test_a_body_without_schemas_is_a_user_all_the_same(receiver: Served) -> None:
+    body = okta_user("bare@example.com")
+    del body["schemas"]
+    made = receiver.send("POST", "/Users", body)
+    assert (made.status_code, made.json()["schemas"]) == (201, [CORE])
+    put = receiver.send("PUT", f"/Users/{made.json()['id']}", body | {"title": "Chief"})
+    assert (put.status_code, put.json()["title"]) == (200, "Chief")
 
 
 def test_a_second_create_is_a_conflict_whatever_the_case(receiver: Served) -> None:

@@ -2,9 +2,10 @@
 
 import pytest
 
-from agent.directory.remote.route import proxy_for, route
+from agent.directory.remote.route import route
 from agent.model.errors import ConfigError
 from agent.settings import DirectorySettings
+from agent.settings.proxy import proxy_for
 
 PROXY = "http://proxy.example.com:3128"
 
