@@ -12,22 +12,28 @@ from pathlib import Path
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from agent.cli.demo_stage import Stage
+from agent.store import overview, runs
 from support.stage import account, sign_in_link, used_stage
 
 CHROMIUM = "/usr/bin/chromium"
 WIDTHS = (360, 1440)
 SCHEMES = ("light", "dark")
 #: Those that the README and docs/dashboard.md show.
-PICTURED = ("overview", "people", "person", "failures", "import")
+PICTURES = {"light": ("overview", "plan", "people", "person", "import"), "dark": ("person",)}
 
 
 def pages_of(stage: Stage) -> dict[str, str]:
     """Every page with something on it: name → path."""
     blocked = account(stage, stage.org.state()[40]["login"])
+    with stage.agent.store.read() as conn:
+        run = runs.recent(conn, 1)[0].id
+        held = overview.held_plans(conn)[0].id
     return {
         "overview": "/",
         "runs": "/runs",
+        "run": f"/runs/{run}",
         "plans": "/plans",
+        "plan": f"/plans/{held}",
         "holds": "/holds",
         "people": "/people",
         "nobody": "/people?search=nobody",
@@ -82,15 +88,15 @@ def look_at_imports(page: Page, base: str) -> None:
 
 def main(folder: Path, *, everything: bool) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    with used_stage() as stage, chromium() as browser:
+    with used_stage(hostile=everything) as stage, chromium() as browser:
         with signed_in(browser, stage) as page:
             look_at_imports(page, stage.admin)
-        paths = {name: path for name, path in pages_of(stage).items() if everything or name in PICTURED}
+        paths = pages_of(stage)
         for scheme in SCHEMES:
             for width in WIDTHS if everything else WIDTHS[1:]:
                 with signed_in(browser, stage, width=width, scheme=scheme) as page:
-                    for name, path in paths.items():
-                        page.goto(stage.admin + path)
+                    for name in paths if everything else PICTURES[scheme]:
+                        page.goto(stage.admin + paths[name])
                         page.wait_for_load_state("networkidle" if name != "followed" else "load")
                         size = f"-{width}" if everything else ""
                         page.screenshot(path=folder / f"{name}-{scheme}{size}.png", full_page=everything)

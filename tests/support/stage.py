@@ -32,14 +32,16 @@ def new_stage() -> Iterator[Stage]:
 
 
 @contextmanager
-def used_stage() -> Iterator[Stage]:
+def used_stage(*, hostile: bool = True) -> Iterator[Stage]:
     """The first run is done, and since then: leavers are held, somebody is blocked, pushes failed, accounts wait for Okta."""
     with new_stage() as stage:
         _first_run(stage)
         _local_accounts(stage)
+        if hostile:
+            _hostile_account(stage)
         _changes(stage)
         _decisions(stage)
-        _failures(stage)
+        _failures(stage, HOSTILE if hostile else "Matching user not found")
         yield stage
 
 
@@ -85,6 +87,14 @@ def _local_accounts(stage: Stage) -> None:
     acts.add("zoe.owner@example.com", owner=True, name=Name(given_name="Zoe", family_name="Owner"))
     safe = acts.add("breakglass@example.com", owner=True, name=Name(given_name="Break", family_name="Glass"))
     acts.protect(safe.id, protected=True)
+    for login, first, last in ((EXACT, "Cleo", "Exact"), ("p.partial@example.org", "Pat", "Partial")):
+        names = {"login": login, "email": login, "firstName": first, "lastName": last}
+        org.api("POST", "/users?activate=true", {"profile": names})
+
+
+def _hostile_account(stage: Stage) -> None:
+    """Somebody whose every value would do something in a page or in a spreadsheet that let it."""
+    acts = _acts(stage, HOSTILE)
     acts.add("hostile@example.com", name=Name(given_name=HOSTILE, family_name=HOSTILE))
     context = WriteContext(actor="operator root@host", source=Source.CLI, reason=HOSTILE)
     profile = Profile(
@@ -96,9 +106,6 @@ def _local_accounts(stage: Stage) -> None:
     hostile = account(stage, "hostile@example.com")
     draft = Draft(user_name=hostile.user_name, profile=profile)
     stage.agent.directory.modify(hostile.id, lambda _: draft, context, datetime.now(UTC)).result()
-    for login, first, last in ((EXACT, "Cleo", "Exact"), ("p.partial@example.org", "Pat", "Partial")):
-        names = {"login": login, "email": login, "firstName": first, "lastName": last}
-        org.api("POST", "/users?activate=true", {"profile": names})
 
 
 def _changes(stage: Stage) -> None:
@@ -127,11 +134,11 @@ def _decisions(stage: Stage) -> None:
     )
 
 
-def _failures(stage: Stage) -> None:
+def _failures(stage: Stage, second: str) -> None:
     now = datetime.now(UTC)
     for number, person in enumerate(stage.org.state()[50:57]):
         words = f"Automatic profile push of user {person['login']} to app OpsHelm failed: "
-        words += "Error while updating user: 429 Too Many Requests" if number < 5 else f"{HOSTILE}"
+        words += "Error while updating user: 429 Too Many Requests" if number < 5 else second
         one = PushFailure(
             okta_id=person["okta_id"], event_type="application.provision.user.push_profile", reason=words, at=now
         )
