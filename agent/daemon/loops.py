@@ -9,6 +9,8 @@ is at work                                    with no sign of life for three int
                                               to Okta or OpsHelm may take minutes; a wait that was announced doesn't count
 waits for another loop of its lane            never: that one is overdue, or it isn't
 waits for its time                            three intervals after its last sign of life, at least a minute
+fails at each tick                            after three intervals, at least a minute, whatever it does meanwhile; not where
+                                              Okta, OpsHelm or another agent is in the way: that has alarms of its own
 ============================================  ========================================================================
 """
 
@@ -19,6 +21,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 
+from agent.model.errors import DirectoryError, FenceLost, Frozen, HeldBack, LeaseHeld, OktaError
+
+#: What a tick ended with isn't this loop's own trouble.
+_ELSEWHERE = (OktaError, DirectoryError, LeaseHeld, FenceLost, Frozen, HeldBack)
 _INTERVALS = 3
 _AT_LEAST = 60.0
 _AT_WORK = 300.0
@@ -32,6 +38,8 @@ class _Loop:
     seen: float
     until: float
     at_work: bool = False
+    #: Since when no tick has come to its end.
+    failing: float | None = None
 
 
 class Loops:
@@ -61,6 +69,14 @@ class Loops:
         self._work(name, begins=True)
         try:
             yield
+        except _ELSEWHERE:
+            self._ended(name, well=True)
+            raise
+        except BaseException:
+            self._ended(name, well=False)
+            raise
+        else:
+            self._ended(name, well=True)
         finally:
             self._work(name, begins=False)
             self.alive(name)
@@ -83,15 +99,24 @@ class Loops:
         now = self._monotonic()
         with self._lock:
             busy = {loop.lane for loop in self._loops.values() if loop.at_work}
-            return {
+            late = {
                 name: now - loop.seen
                 for name, loop in self._loops.items()
                 if (loop.at_work or loop.lane not in busy) and self._is_late(loop, now)
             }
+            failing = {n: now - loop.failing for n, loop in self._loops.items() if loop.failing is not None}
+            return late | {n: seconds for n, seconds in failing.items() if seconds > _patience(self._loops[n])}
 
     def _is_late(self, loop: _Loop, now: float) -> bool:
         still = now - max(loop.until, 0.0 if loop.at_work else self._free.get(loop.lane, 0.0))
-        return still > max(_INTERVALS * loop.period, _AT_WORK if loop.at_work else _AT_LEAST)
+        return still > _patience(loop, _AT_WORK if loop.at_work else _AT_LEAST)
+
+    def _ended(self, name: str, *, well: bool) -> None:
+        now = self._monotonic()
+        with self._lock:
+            loop = self._loops.get(name)
+            if loop is not None:
+                loop.failing = None if well else now if loop.failing is None else loop.failing
 
     def _work(self, name: str, *, begins: bool) -> None:
         with self._lock:
@@ -99,3 +124,7 @@ class Loops:
             if loop is not None:
                 loop.at_work = begins
                 self._free[loop.lane] = self._monotonic()
+
+
+def _patience(loop: _Loop, at_least: float = _AT_LEAST) -> float:
+    return max(_INTERVALS * loop.period, at_least)

@@ -5,6 +5,7 @@ from datetime import timedelta
 import pytest
 
 from agent.daemon.loops import Loops
+from agent.model.errors import LeaseHeld, OktaUnreachable, StoreUnavailable
 
 
 class Passing:
@@ -77,3 +78,37 @@ def test_a_tick_that_does_not_come_is_overdue_after_three_intervals_at_least_a_m
     assert set(loops.overdue()) == {"sweep", "look", "events"}
     loops.forget("events")
     assert set(loops.overdue()) == {"sweep", "look"}
+
+
+def failed(loops: Loops, name: str, error: Exception) -> None:
+    with pytest.raises(type(error)), loops.tick(name):
+        raise error
+
+
+@pytest.mark.parametrize("error", [StoreUnavailable("the disk is full"), ZeroDivisionError()])
+def test_a_loop_that_fails_at_each_tick_is_overdue_until_one_comes_to_its_end(
+    loops: Loops, time: Passing, error: Exception
+) -> None:
+    """A full disk, a database that became read-only, a mistake of ours: it ticks, and does nothing."""
+    for _ in range(4):
+        failed(loops, "events", error)
+        assert loops.overdue() == {}
+        time.now += 30
+        loops.alive("look")
+    failed(loops, "events", error)
+    assert loops.overdue() == {"events": 120.0}
+    with loops.tick("events"):
+        assert loops.overdue() == {"events": 120.0}, "not over before it is done"
+    assert loops.overdue() == {}
+
+
+@pytest.mark.parametrize("error", [OktaUnreachable("no answer"), LeaseHeld("another agent")])
+def test_what_is_the_matter_elsewhere_is_no_loop_that_stands_still(
+    loops: Loops, time: Passing, error: Exception
+) -> None:
+    for _ in range(10):
+        failed(loops, "events", error)
+        time.now += 30
+    loops.alive("sweep")
+    loops.alive("look")
+    assert loops.overdue() == {}
