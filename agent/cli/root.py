@@ -17,6 +17,7 @@ from agent.runs.wording import FORMAT_VERSION
 #: In the order in which somebody meets them.
 COMMANDS = {
     "demo": "demo:demo",
+    "init": "init:init",
     "serve": "serve:serve",
     "status": "status:status",
     "check": "check:check",

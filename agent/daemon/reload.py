@@ -14,7 +14,7 @@ from agent.settings import Loaded, Settings, load
 from agent.settings.describe import digest
 
 #: Taken on without a restart.
-LIVE = ("okta", "directory", "schedule", "reconcile", "policy", "guard", "receiver", "mapping", "imports")
+LIVE = ("okta", "directory", "schedule", "reconcile", "policy", "guard", "receiver", "mapping", "imports", "notify")
 
 _log = structlog.get_logger("agent.daemon")
 

@@ -38,6 +38,7 @@ holds lift;
 holds list;
 holds reject;
 holds show;
+init;
 journal export;
 journal list;
 journal verify;
