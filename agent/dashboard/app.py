@@ -53,7 +53,11 @@ def build(parts: Parts, receiver: str, daemon: Daemon, collectors: tuple[Any, ..
             yield
         await run_in_threadpool(site.desk.close)
 
-    return Starlette(routes=routes, middleware=[Middleware(WithHeaders)], lifespan=lifespan)
+    def nowhere(request: Request, _error: Exception) -> Response:
+        return site.refusal(404, "Not found", f"There is no page at {request.url.path}.")
+
+    pages = {404: nowhere} if parts.settings.dashboard.enabled else {}
+    return Starlette(routes=routes, middleware=[Middleware(WithHeaders)], lifespan=lifespan, exception_handlers=pages)
 
 
 def _pages(site: Site, daemon: Daemon, desk: ImportDesk) -> list[BaseRoute]:

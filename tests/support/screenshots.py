@@ -12,7 +12,7 @@ from pathlib import Path
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from agent.cli.demo_stage import Stage
-from agent.store import overview, runs
+from agent.store import holds, overview, runs
 from support.stage import account, sign_in_link, used_stage
 
 CHROMIUM = "/usr/bin/chromium"
@@ -25,6 +25,8 @@ PICTURES = {"light": ("overview", "plan", "people", "person", "import"), "dark":
 def pages_of(stage: Stage) -> dict[str, str]:
     """Every page with something on it: name → path."""
     blocked = account(stage, stage.org.state()[40]["login"])
+    with stage.agent.store.read() as conn:
+        held = next(hold for hold in holds.open_holds(conn) if hold.plan_id is not None)
     with stage.agent.store.read() as conn:
         run = runs.recent(conn, 1)[0].id
         held = overview.held_plans(conn)[0].id
