@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from agent.cli.command import Invocation, command
+from agent.cli.completion import logins
 from agent.cli.render import PlanView, action_json, action_lines, clean, fields, finding_json, findings_text
 from agent.cli.users import user_json, user_text
 from agent.model.users import identity_key
@@ -21,7 +22,7 @@ _ROWS = 10
 @command(
     "explain", examples=["opshelm-agent explain ann@example.com", "opshelm-agent explain ann@example.com --output json"]
 )
-@click.argument("login", metavar="LOGIN")
+@click.argument("login", metavar="LOGIN", shell_complete=logins)
 def explain(invocation: Invocation, login: str) -> int:
     """Why one person is as they are.
 

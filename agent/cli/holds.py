@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from agent.cli import completion
 from agent.cli.command import (
     DurationType,
     Invocation,
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from agent.model.holds import Hold
     from agent.store.engine import Store
 
-_LOGINS = click.argument("logins", metavar="LOGIN…", nargs=-1)
+_LOGINS = click.argument("logins", metavar="LOGIN…", nargs=-1, shell_complete=completion.logins)
 _CODE = click.option("--code", help="All that wait for this reason, such as deactivations_per_run.")
 
 
@@ -68,7 +69,7 @@ def list_holds(
 
 
 @holds.command("show", examples=["opshelm-agent holds show ann@example.com"])
-@click.argument("login", metavar="LOGIN")
+@click.argument("login", metavar="LOGIN", shell_complete=completion.logins)
 def show(invocation: Invocation, login: str) -> None:
     """One person's holds, open and ended, and the command that ends what is open."""
     from agent.model.errors import NotFound

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 import click
 
 from agent.cli.command import ROW_ID, SECONDS, Invocation, asked_to_stop, csv_option, group, operator, width
+from agent.cli.completion import plan_ids
 from agent.cli.progress import TerminalProgress
 
 if TYPE_CHECKING:
@@ -90,7 +91,7 @@ def plan_import(invocation: Invocation, *, limit: int | None, detailed_exitcode:
 
 
 @imports.command("apply", examples=["opshelm-agent import apply 81"])
-@click.argument("plan_id", metavar="PLAN", type=ROW_ID)
+@click.argument("plan_id", metavar="PLAN", type=ROW_ID, shell_complete=plan_ids)
 @click.option("--wait", metavar="S", type=SECONDS, default=60.0, show_default=True, help="For another agent's run.")
 def apply_import(invocation: Invocation, plan_id: int, wait: float) -> int:
     """Carry out a stored plan: read again, plan again, create and assign what both want; the rest is stale.

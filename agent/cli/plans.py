@@ -19,6 +19,7 @@ from agent.cli.command import (
     required_reason,
     signature,
 )
+from agent.cli.completion import plan_ids, run_ids
 from agent.cli.progress import TerminalProgress
 from agent.model.codes import ActionKind
 from agent.runs.wording import KINDS
@@ -83,7 +84,7 @@ def list_plans(invocation: Invocation, limit: int) -> None:
         "opshelm-agent plans show 81 --attribute title",
     ],
 )
-@click.argument("plan_id", metavar="ID", type=ROW_ID)
+@click.argument("plan_id", metavar="ID", type=ROW_ID, shell_complete=plan_ids)
 @click.option("--summary", is_flag=True, help="Only how many of what.")
 @click.option(
     "--only", type=click.Choice([kind.value for kind in ActionKind]), multiple=True, help="This kind; may be repeated."
@@ -107,7 +108,7 @@ def show_plan(
 
 
 @plans.command("apply", examples=["opshelm-agent plans apply 81 --checksum 5f3a…"])
-@click.argument("plan_id", metavar="ID", type=ROW_ID)
+@click.argument("plan_id", metavar="ID", type=ROW_ID, shell_complete=plan_ids)
 @_CHECKSUM
 def apply_plan(invocation: Invocation, plan_id: int, checksum: str) -> int:
     """Carry out a stored plan: read again, plan again, do what both want; what has moved is stale and skipped."""
@@ -123,7 +124,7 @@ def apply_plan(invocation: Invocation, plan_id: int, checksum: str) -> int:
         "opshelm-agent plans approve 81 --checksum 5f3a… --action 3 --action 7",
     ],
 )
-@click.argument("plan_id", metavar="ID", type=ROW_ID)
+@click.argument("plan_id", metavar="ID", type=ROW_ID, shell_complete=plan_ids)
 @_CHECKSUM
 @click.option("--action", "actions", metavar="N", type=ROW_ID, multiple=True, help="Only this action; may be repeated.")
 @click.option(
@@ -151,7 +152,7 @@ def _carry_out(invocation: Invocation, plan_id: int, checksum: str, decision: "P
 
 
 @plans.command("reject", examples=['opshelm-agent plans reject 81 --reason "wrong group in Okta, being corrected"'])
-@click.argument("plan_id", metavar="ID", type=ROW_ID)
+@click.argument("plan_id", metavar="ID", type=ROW_ID, shell_complete=plan_ids)
 @required_reason
 def reject_plan(invocation: Invocation, plan_id: int, reason: str) -> None:
     """Say no to a plan. It can't be applied any more, and what is being applied of it ends; what it held is not done."""
@@ -194,7 +195,7 @@ def list_runs(invocation: Invocation, limit: int) -> None:
 
 
 @runs.command("show", examples=["opshelm-agent runs show 12"])
-@click.argument("run_id", metavar="ID", type=ROW_ID)
+@click.argument("run_id", metavar="ID", type=ROW_ID, shell_complete=run_ids)
 def show_run(invocation: Invocation, run_id: int) -> None:
     """One run: how it ended and why, its counts, its plan and the people in it."""
     from agent.model.errors import NotFound
@@ -253,7 +254,7 @@ def _took(run: "Run") -> str:
         'opshelm-agent runs undo --since 2026-03-01T12:00Z --until 2026-03-01T13:00Z --reason "a wrong push group"',
     ],
 )
-@click.argument("run_id", metavar="[RUN]", type=ROW_ID, required=False)
+@click.argument("run_id", metavar="[RUN]", type=ROW_ID, required=False, shell_complete=run_ids)
 @click.option("--since", metavar="TIME", type=MOMENT, help="Instead of RUN: what Okta's pushes did from then on.")
 @click.option("--until", metavar="TIME", type=MOMENT, help="With --since: up to then.")
 @click.option("--only", metavar="LOGIN", multiple=True, help="Only this person; may be repeated.")

@@ -44,6 +44,7 @@ COMMANDS = {
     "report": "report:report",
     "db": "database:db",
     "simulate": "simulate:simulate",
+    "completion": "completion:completion",
 }
 
 #: Of a disk that is full, broken or not ours to write on.

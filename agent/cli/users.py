@@ -8,6 +8,7 @@ import click
 from msgspec import Struct
 
 from agent.cli.command import DurationType, Invocation, csv_option, group, now, operator, reason_option, required_reason
+from agent.cli.completion import logins
 from agent.cli.people import by_id_option, find
 from agent.cli.render import clean, csv_text, fields, shown, when
 from agent.model.paths import UnknownPath, parse
@@ -16,7 +17,7 @@ from agent.model.users import DirectoryUser, Name, Role, identity_key, public_vi
 if TYPE_CHECKING:
     from agent.directory.port import Acts, Directory
 
-_LOGIN = click.argument("login", metavar="LOGIN")
+_LOGIN = click.argument("login", metavar="LOGIN", shell_complete=logins)
 #: What is no value of the profile, and the command for it.
 _ELSEWHERE = {
     "username": "rename LOGIN NEW",

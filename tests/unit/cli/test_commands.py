@@ -16,6 +16,7 @@ alarms ack;
 alarms list;
 alarms show;
 check;
+completion;
 config apply;
 config example;
 config show;
