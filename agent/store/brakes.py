@@ -57,12 +57,14 @@ def allow(conn: Connection, by: Signature, *, count: int, until: datetime, perso
             if h.kind is ChangeKind.DEACTIVATE and h.decision is not Decision.BLOCKED
         ]
     )
-    holds.decide(conn, [hold.id for hold in waiting[:count]], Decision.APPROVED, by, until=until)
-    for hold in waiting[:count]:
+    chosen = waiting[:count]
+    holds.decide(conn, [hold.id for hold in chosen], Decision.APPROVED, by, until=until)
+    for hold in chosen:
         whom = {"okta_id": hold.okta_id, "directory_id": hold.directory_id}
         attention.add(conn, reason=attention.ALLOWED, not_before=by.at, now=by.at, **whom)
+    before = _json({"holds": [hold.id for hold in chosen]})
     after = _json({"allowance": number, "count": count, "until": until})
-    _note(conn, "guard allow", by, directory_id=directory_id, okta_id=okta_id, after=after)
+    _note(conn, "guard allow", by, directory_id=directory_id, okta_id=okta_id, before=before, after=after)
     return number
 
 

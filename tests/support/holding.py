@@ -2,22 +2,46 @@
 
 import json
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from contextlib import ExitStack, contextmanager
+from datetime import datetime
 from typing import Any
 
 import httpx
 import pytest
 
 from agent.cli.root import run
+from agent.directory.port import Draft, WriteContext, Written
 from agent.model.holds import ChangeKind, Hold
 from agent.okta_org.org import OktaOrg
+from agent.receiver.app import build
 from agent.reconcile import RunReport
-from agent.settings import OktaSettings
+from agent.settings import DatabaseSettings, OktaSettings
 from agent.simulator.server import SimulatedOrg
-from agent.store import attention, brakes, holds
+from agent.store import attention, brakes, holds, keys
+from agent.store.engine import Store
 from agent.store.journal import Signature
-from support.receiver import PATCH_OP, okta_user, served
+from support.receiver import PATCH_OP, okta_user, running
+from support.remotes import Remote
 from support.world import World
+
+
+class ByItsClock:
+    """The world's directory for its receiver: a push comes at the world's time."""
+
+    def __init__(self, w: World) -> None:
+        self._w = w
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._w.directory, name)
+
+    def create(self, draft: Draft, context: WriteContext, now: datetime) -> Future[Written]:
+        return self._w.directory.create(draft, context, self._w.now())
+
+    def modify(
+        self, user_id: str, change: Callable[[Any], Draft], context: WriteContext, now: datetime, **more: Any
+    ) -> Future[Written]:
+        return self._w.directory.modify(user_id, change, context, self._w.now(), **more)
 
 
 class HoldWorld(World):
@@ -55,11 +79,14 @@ class HoldWorld(World):
         return [self.account(person["login"]).active for person in people]
 
     def push(self, person: dict[str, Any], *, how: str = "PATCH", **values: Any) -> httpx.Response:
-        """One of Okta's pushes that arrives late, or by another form: PATCH, PUT with what a GET answers, or POST."""
+        """One of Okta's pushes that arrives late, or by another form: PATCH, PUT with what a GET answers, or POST.
+
+        The account is that of the person's ``id``, where it is told, else of their login.
+        """
         if how == "POST":
             body = okta_user(person["login"], externalId=person["okta_id"]) | values
             return self.client.post("/Users", json=body)
-        path = f"/Users/{self.account(person['login']).id}"
+        path = f"/Users/{person.get('id') or self.account(person['login']).id}"
         if how == "PUT":
             return self.client.put(path, json=self.client.get(path).json() | values)
         operations = [{"op": "replace", "value": values}]
@@ -88,22 +115,27 @@ class HoldWorld(World):
 
 
 @contextmanager
-def hold_world(url: str, users: int = 40, style: str = "oin", **sections: Any) -> Iterator[HoldWorld]:
-    """Everybody in Okta has an account, and the pins are set."""
+def hold_world(
+    url: str, users: int = 40, style: str = "oin", remote: Remote | None = None, **sections: Any
+) -> Iterator[HoldWorld]:
+    """Everybody in Okta has an account, at the ``remote`` where there is one, and the pins are set."""
     with ExitStack() as stack:
         org = stack.enter_context(
             SimulatedOrg.start(users=users, seed=3, rate_window=1.0, time_scale=0.001, app_style=style)
         )
         settings = OktaSettings(org_url=org.url, app_id=org.app_id, api_token=org.token, budget_share=1)
         okta = stack.enter_context(OktaOrg.connect(settings))
-        receiver = stack.enter_context(served(url, **sections))
-        org.provisioning(mode="off", scim_url=receiver.url, scim_key=receiver.key)
-        made = HoldWorld(org, okta, receiver.store, **sections)
-        made.key = receiver.key
+        store = Store.open(DatabaseSettings(url=url))
+        stack.callback(store.close)
+        made = HoldWorld(org, okta, store, remote=remote, **sections)
+        stack.callback(made.close)
+        _, made.key = store.write(lambda conn: keys.create(conn, made.by(), name="okta"))
+        address = stack.enter_context(running(build(ByItsClock(made), store, made.settings)))
         made.client = httpx.Client(
-            base_url=receiver.url, headers={"Authorization": f"Bearer {receiver.key}"}, timeout=30
+            base_url=f"{address}/scim/v2", headers={"Authorization": f"Bearer {made.key}"}, timeout=30
         )
         stack.callback(made.client.close)
+        org.provisioning(mode="off", scim_url=str(made.client.base_url), scim_key=made.key)
         made.first_run()
         org.provisioning(mode="on", push_waiting=True)
         org.wait_idle()
