@@ -122,11 +122,7 @@ def reject(invocation: Invocation, logins: tuple[str, ...], code: str | None, re
         chosen = _fresh(invocation, store, logins, code)
         rejected = store.write(lambda conn: brakes.reject_holds(conn, by, chosen))
     over = sum(hold.decision is not Decision.BLOCKED for hold in chosen) - len(rejected)
-    if over > 0:
-        invocation.say(
-            f"{over:,} of {len(chosen):,} were over before: opshelm-agent holds show LOGIN says how they ended"
-        )
-    _answer(invocation, rejected, "Rejected")
+    _answer(invocation, rejected, "Rejected", over)
 
 
 @holds.command("lift", examples=["opshelm-agent holds lift ann@example.com"])
@@ -137,13 +133,16 @@ def lift(invocation: Invocation, logins: tuple[str, ...], code: str | None, reas
     """Forget what was decided. What is still wanted is looked at anew: it is done, or held again if it is still too much."""
     from agent.store import brakes
 
+    by = signature(reason)
     with invocation.store() as store:
         chosen = _fresh(invocation, store, logins, code)
-        store.write(lambda conn: brakes.lift_holds(conn, signature(reason), chosen))
-    _answer(invocation, chosen, "Lifted")
+        lifted = store.write(lambda conn: brakes.lift_holds(conn, by, chosen))
+    _answer(invocation, lifted, "Lifted", len(chosen) - len(lifted))
 
 
-def _answer(invocation: Invocation, chosen: "Sequence[Hold]", done: str) -> None:
+def _answer(invocation: Invocation, chosen: "Sequence[Hold]", done: str, over: int) -> None:
+    if over > 0:
+        invocation.say(f"{over:,} were over before: opshelm-agent holds show LOGIN says how they ended")
     said = "\n".join(f"{done}: {hold.kind.value} of {hold.login} ({hold.code.value})" for hold in chosen)
     invocation.answer("holds", {"holds": [as_json(hold) for hold in chosen]}, said)
 

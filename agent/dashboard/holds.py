@@ -17,7 +17,6 @@ from agent.runs.wording import fields
 from agent.settings.values import parse_duration
 from agent.store import brakes
 from agent.store import holds as register
-from agent.store.engine import Connection
 from agent.store.holds import HoldFilter
 
 _PAGE = 100
@@ -158,12 +157,9 @@ def _reject(site: Site, visit: Visit, chosen: Sequence[Hold], progress: Progress
 
 def _lift(site: Site, visit: Visit, chosen: Sequence[Hold], progress: Progress) -> Ended:
     note, fresh = _looked_again(site, chosen, progress)
-
-    def work(conn: Connection) -> None:
-        brakes.lift_holds(conn, visit.by(visit.said("reason")), fresh)
-
-    site.store.write(work)
-    return Ended(said=_done("lifted", len(fresh), len(chosen), note))
+    by = visit.by(visit.said("reason"))
+    lifted = site.store.write(lambda conn: brakes.lift_holds(conn, by, fresh))
+    return Ended(said=_done("lifted", len(lifted), len(chosen), note))
 
 
 def _done(word: str, number: int, of: int, note: str) -> str:

@@ -23,6 +23,7 @@ from agent.model.plan import Finding
 from agent.model.users import DirectoryUser, identity_key
 from agent.okta_org.org import OktaOrg
 from agent.reconcile.sweeper import Projector, answer
+from agent.runs.frame import Progress
 from agent.scim import filter as filters
 
 #: A longer chain of names is no rename any more.
@@ -58,7 +59,7 @@ class DirectReader(Struct, frozen=True, kw_only=True):
     projector: Projector
     clock: Callable[[], datetime]
 
-    def read(self, who: Selection) -> PeopleRead:
+    def read(self, who: Selection, progress: Progress | None = None) -> PeopleRead:
         """Unreadable only where nobody who was asked for can be read."""
         found = PeopleRead()
         people: dict[str, Pair | None] = {}
@@ -66,7 +67,10 @@ class DirectReader(Struct, frozen=True, kw_only=True):
         unread: list[Unreadable | Unaddressable] = []
         readable = 0
         waiting = self._first(who, without, found, unread)
-        while waiting and len(people) < LONGEST_CHAIN + len(who.okta_ids) + len(who.directory_ids):
+        asked = len(waiting)
+        while waiting and len(people) < LONGEST_CHAIN + asked:
+            if progress is not None and people:
+                progress.step("reading people", len(people), max(asked, len(people)))
             okta_id = waiting.pop(0)
             if okta_id in people:
                 continue

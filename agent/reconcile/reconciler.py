@@ -221,8 +221,9 @@ class Reconciler:
             proposal = self._propose(run, who, NO_GRANT)
             wanted = {a.identity: keys[key_of(a)] for a in proposal.plan.actions if key_of(a) in keys}
             until = self.clock() + self.settings.guard.plan_expiry
-            self.store.write(lambda conn: brakes.approve_holds(conn, by, list(wanted.values()), until))
-            let_go = frozenset(wanted)
+            approved = self.store.write(lambda conn: brakes.approve_holds(conn, by, list(wanted.values()), until))
+            ids = {hold.id for hold in approved}
+            let_go = frozenset(identity for identity, hold in wanted.items() if hold.id in ids)
             return self._act(run, self._judged(run, replace(proposal, grant=Grant(approved=let_go, named=let_go))))
 
         asker = Asker(trigger=APPROVE, actor=by.actor)
@@ -262,7 +263,7 @@ class Reconciler:
             compared = self.planner.sweep(binding, grant, run.progress)
         else:
             run.progress.step("reading people")
-            compared = self.planner.single(self.planner.reader().read(who), binding)
+            compared = self.planner.single(self.planner.reader().read(who, run.progress), binding)
         proposal = self.planner.proposal(compared, binding, grant, push_mark, run.request.scope)
         people = proposal.plan.source_size
         if people and HeldCode.EMPTY_SOURCE in grant.lifted and run.request.trigger != APPROVE:

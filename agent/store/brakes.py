@@ -45,6 +45,7 @@ def resume(conn: Connection, by: Signature) -> None:
 
 def allow(conn: Connection, by: Signature, *, count: int, until: datetime, person: DirectoryUser | None = None) -> int:
     """Announce deactivations (this person's, or anybody's) and have whoever was refused meanwhile looked at at once."""
+    account.lock(conn)
     directory_id, okta_id = (None, None) if person is None else (person.id, person.okta_id)
     number = windows.allow(conn, by, count=count, until=until, directory_id=directory_id)
     refused = refused_pushes(conn)
@@ -75,15 +76,19 @@ def refused_pushes(conn: Connection) -> list[Hold]:
 
 def reject(conn: Connection, by: Signature, person: DirectoryUser) -> None:
     """The deactivation of this person is not done, and its pushes get 409: somebody must correct Okta."""
+    account.lock(conn)
     waiting = [h for h in holds.of_user(conn, person) if h.kind is ChangeKind.DEACTIVATE]
     if not waiting:
         raise NotFound(f"No deactivation of {person.user_name} is waiting. See: opshelm-agent holds list")
     _decide(conn, "guard reject", waiting, Decision.REJECTED, by)
 
 
-def approve_holds(conn: Connection, by: Signature, chosen: Sequence[Hold], until: datetime) -> None:
-    """These changes may be made, until then; whoever reads both sides again makes them."""
-    _decide(conn, "hold approve", chosen, Decision.APPROVED, by, until=until)
+def approve_holds(conn: Connection, by: Signature, chosen: Sequence[Hold], until: datetime) -> list[Hold]:
+    """These changes may be made, until then; whoever reads both sides again makes them. A no stays one. Answers which."""
+    undecided = (Decision.WAITING, Decision.APPROVED)
+    found = [hold for hold in _still_open(conn, chosen) if hold.decision in undecided]
+    _decide(conn, "hold approve", found, Decision.APPROVED, by, until=until)
+    return found
 
 
 def reject_holds(conn: Connection, by: Signature, chosen: Sequence[Hold]) -> list[Hold]:
@@ -91,9 +96,7 @@ def reject_holds(conn: Connection, by: Signature, chosen: Sequence[Hold]) -> lis
 
     Answers those that were open still: a run may have made a change since somebody chose.
     """
-    account.lock(conn)
-    left = {hold.id: hold for hold in holds.open_holds(conn)}
-    still = [left[hold.id] for hold in chosen if hold.id in left]
+    still = _still_open(conn, chosen)
     found = [hold for hold in still if hold.decision is not Decision.BLOCKED]
     if still and not found:
         raise UsageError(f"{still[0].login} is blocked already, which is the stronger no. Nothing was changed.")
@@ -101,11 +104,20 @@ def reject_holds(conn: Connection, by: Signature, chosen: Sequence[Hold]) -> lis
     return found
 
 
-def lift_holds(conn: Connection, by: Signature, chosen: Sequence[Hold]) -> None:
-    """Forget what was decided; what is still wanted and still too much is held anew."""
-    holds.end(conn, [hold.id for hold in chosen], HoldEnd.LIFTED, by.at)
-    for hold in chosen:
+def lift_holds(conn: Connection, by: Signature, chosen: Sequence[Hold]) -> list[Hold]:
+    """Forget what was decided; what is still wanted and still too much is held anew. Answers those that were open still."""
+    found = _still_open(conn, chosen)
+    holds.end(conn, [hold.id for hold in found], HoldEnd.LIFTED, by.at)
+    for hold in found:
         _note_hold(conn, "hold lift", hold, by)
+    return found
+
+
+def _still_open(conn: Connection, chosen: Sequence[Hold]) -> list[Hold]:
+    """As they are now, with the account row locked: what has ended or was decided since somebody chose is seen."""
+    account.lock(conn)
+    left = {hold.id: hold for hold in holds.open_holds(conn)}
+    return [left[hold.id] for hold in chosen if hold.id in left]
 
 
 def block(
