@@ -7,7 +7,8 @@
          ├─────── expired     nobody applied it within guard.plan_expiry
          └─────── rejected    a person said no
 
-A later run whose held set is the same keeps the old plan and its age: else a hold would never grow old and be loud. Of the
+A later run whose held set is the same keeps the old plan: else nobody could approve what they have read for longer than
+until the next sweep. How long somebody waits, and what was decided about them, is the register's (store/holds.py). Of the
 others of its kind and scope only the newest stays, so that a daemon that only plans doesn't fill the database.
 """
 

@@ -186,3 +186,16 @@ def test_explain_shows_the_hold_and_a_command_that_works(make: Make, commands_of
     code, out, err = run.line(detail.partition("To end it: ")[2])
     assert code == 0, (out, err)
     assert w.active(*people[:2]) == [False, True]
+
+
+def test_more_people_than_a_chain_is_long_are_all_read_again(make_sqlite: Make, commands_of: CommandsOf) -> None:
+    w = make_sqlite(90, guard={"source_drop_floor": 1000})
+    people = held(w, 60)
+    run = commands_of(w)
+    w.lost()
+    w.assign(*people[:10], *people[-10:])
+    code, out, err = run("holds", "reject", "--code", "deactivations_per_run", "--reason", "wrong group")
+    assert code == 0, (out, err)
+    assert len(w.open_holds()) == 40, "who is assigned again by now is wanted again, however late in the list"
+    assert w.open_holds(*people[:10], *people[-10:]) == []
+    assert {hold.decision for hold in w.open_holds()} == {Decision.REJECTED}

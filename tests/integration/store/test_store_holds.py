@@ -8,15 +8,17 @@ from typing import Any
 
 import pytest
 from msgspec.structs import replace
+from sqlalchemy import select
 
 from agent.model.codes import HeldCode
 from agent.model.holds import ENDS_ACCESS, GIVES_ACCESS, ChangeKind, Decision, Hold, HoldEnd, wish
 from agent.model.users import DirectoryUser, Profile
 from agent.settings import DatabaseSettings
-from agent.store import holds
-from agent.store.engine import Store
+from agent.store import account, brakes, holds
+from agent.store.engine import Connection, Store
 from agent.store.holds import Reason
 from agent.store.journal import Signature
+from agent.store.tables import journal
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -199,8 +201,39 @@ def test_a_direct_read_ends_only_holds_of_whom_it_read(store: Store) -> None:
 
 
 def test_a_push_leaves_a_mark_that_a_later_look_at_okta_knows_of(store: Store) -> None:
-    for account in ("a1", "b1", "a1"):
-        store.write(lambda conn, account=account: holds.mark_push(conn, account))
+    for name in ("a1", "b1", "a1"):
+        store.write(lambda conn, name=name: holds.mark_push(conn, name))
     with store.read() as conn:
-        assert [holds.push_mark_of(conn, account) for account in ("a1", "b1", "c1")] == [3, 2, 0]
+        assert [holds.push_mark_of(conn, name) for name in ("a1", "b1", "c1")] == [3, 2, 0]
         assert holds.newest_push_mark(conn) == 3
+
+
+@pytest.mark.parametrize("decided", ["approve", "reject", "lift"])
+def test_what_ends_while_somebody_decides_is_not_decided(postgres_url: str, decided: str) -> None:
+    """On PostgreSQL both are under way at once; SQLite has one writer."""
+    locked, deciding = threading.Event(), threading.Event()
+
+    def ends(conn: Connection) -> None:
+        account.lock(conn)
+        holds.end(conn, [hold.id for hold in chosen], HoldEnd.DONE, NOW)
+        locked.set()
+        assert deciding.wait(30)
+
+    def decides(conn: Connection) -> list[Hold]:
+        deciding.set()
+        if decided == "approve":
+            return brakes.approve_holds(conn, BY, chosen, NOW + HOUR)
+        return brakes.reject_holds(conn, BY, chosen) if decided == "reject" else brakes.lift_holds(conn, BY, chosen)
+
+    settings = DatabaseSettings(url=postgres_url)
+    with closing(Store.open(settings)) as one, closing(Store.open(settings)) as other, ThreadPoolExecutor(2) as pool:
+        find(one, ANN)
+        chosen = open_holds(one)
+        ending = pool.submit(one.write, ends)
+        assert locked.wait(30)
+        decision = pool.submit(other.write, decides)
+        ending.result(30)
+        assert decision.result(30) == []
+        with one.read() as conn:
+            assert conn.execute(select(journal.c.verb)).all() == []
+            assert holds.one(conn, chosen[0].id).ended is HoldEnd.DONE
