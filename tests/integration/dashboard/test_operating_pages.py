@@ -28,6 +28,12 @@ from support.statements import Statements
 NAME = "ann@example.com"
 
 
+@pytest.fixture
+def store(sqlite_store: Store) -> Store:
+    """What the pages ask of either database is tested where it is asked: tests/integration/store."""
+    return sqlite_store
+
+
 def browser(store: Store, role: DashboardRole = DashboardRole.ADMIN, daemon: Any = None, **parts: Any) -> Browser:
     return Browser(app(store, daemon=daemon, **parts), store).sign_in(role, name=NAME)
 

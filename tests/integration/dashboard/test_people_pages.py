@@ -3,6 +3,7 @@
 import csv
 import io
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,10 +15,17 @@ from agent.store.engine import Store
 from agent.store.sessions import DashboardRole
 from agent.store.tables import journal
 from support.dashboard import HOST, Browser, app, plain
-from support.place import ROOMY, Place, okta_id
+from support.place import ROOMY, Place, okta_id, remote_place
+from support.remotes import ours
 from support.statements import Statements
 
 HOSTILE = '<script>alert(1)</script>"@example.com'
+
+
+@pytest.fixture
+def store(sqlite_store: Store) -> Store:
+    """What the pages ask of either database is tested where it is asked: tests/integration/store."""
+    return sqlite_store
 
 
 @pytest.fixture
@@ -166,3 +174,21 @@ def test_a_page_asks_as_often_however_many_people_there_are(sqlite_store: Store,
     with statements.within() as many:
         pages.text(path)
     assert 0 < len(many) <= len(few) <= 12
+
+
+def test_accounts_of_a_remote_are_listed_and_blocked_too(sqlite_store: Store, tmp_path: Path) -> None:
+    with ours(tmp_path / "remote") as remote, remote_place(sqlite_store, remote, ROOMY) as place:
+        made = place.local("far@example.com")
+        list(place.directory.everyone())
+        pages = browser(place, DashboardRole.ADMIN)
+        assert "far@example.com" in plain(pages.text("/people?search=far"))
+        here = f"/person?id={made.id}"
+        assert "far@example.com" in pages.text(here)
+        assert pages.send("/person/link", here, id=made.id, okta_id=okta_id(3)).status_code == 303
+        assert pages.send("/person/block", here, id=made.id, reason="stolen").status_code == 303
+        blocked = place.directory.get(made.id)
+        assert blocked is not None
+        assert not blocked.active
+        assert "far@example.com" in plain(pages.text("/people?which=blocked"))
+        refused = pages.send("/person/role", here, id=made.id, role="owner")
+        assert (refused.status_code, "reached over SCIM" in plain(refused.text)) == (409, True)
