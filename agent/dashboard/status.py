@@ -9,7 +9,7 @@ from agent.model.codes import ActionKind, HeldCode
 from agent.model.holds import ChangeKind, Decision, Hold
 from agent.model.limits import push_limit, run_limit, window_limit
 from agent.settings import Settings
-from agent.store import account, alarms, attention, brakes, holds, keys, lease, overview, windows
+from agent.store import account, alarms, attention, holds, keys, lease, overview, windows
 from agent.store import runs as store_runs
 from agent.store.engine import Connection
 
@@ -90,7 +90,7 @@ def read(conn: Connection, settings: Settings, now: datetime) -> StatusPage:
         day_limit=window_limit(counts.population, guard),
         hour_limit=push_limit(counts.population, guard),
         allowances=windows.open_allowances(conn, now),
-        refused=brakes.refused_pushes(conn),
+        refused=[hold for hold in register if hold.kind is ChangeKind.DEACTIVATE and hold.tries],
         held_plans=held_plans,
         runs=store_runs.recent(conn, _RECENT),
         alarms=alarms.open_alarms(conn),
