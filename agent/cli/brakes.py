@@ -4,7 +4,18 @@ from datetime import timedelta
 
 import click
 
-from agent.cli.command import DurationType, Invocation, command, group, now, reason_option, required_reason, signature
+from agent.cli.command import (
+    DurationType,
+    Invocation,
+    command,
+    group,
+    now,
+    reason_option,
+    required_reason,
+    signature,
+    sure,
+    yes_option,
+)
 from agent.cli.people import find
 from agent.cli.render import clean, fields, when
 
@@ -129,7 +140,8 @@ def show_pins(invocation: Invocation) -> None:
 
 @pins.command("accept", examples=['opshelm-agent pins accept --reason "moved to the new org, change 4711"'])
 @reason_option
-def accept_pins(invocation: Invocation, reason: str) -> None:
+@yes_option
+def accept_pins(invocation: Invocation, reason: str, *, yes: bool) -> None:
     """After a planned move: pin the org and app that the settings name, as Okta shows them now."""
     from agent.bootstrap import open_okta
     from agent.store import brakes
@@ -137,6 +149,7 @@ def accept_pins(invocation: Invocation, reason: str) -> None:
     by = signature(reason)
     with open_okta(invocation.settings) as okta, invocation.store() as store:
         org_id, app = okta.org_id(), okta.app()
+        sure(f"From now on org {org_id} and app {app.label} ({app.id}) decide who has access. Pin them?", yes=yes)
         before = store.write(
             lambda conn: brakes.accept_pins(conn, by, org_id=org_id, app_id=app.id, app_label=app.label)
         )

@@ -21,6 +21,7 @@ from agent.model.errors import UsageError
 from agent.runs.wording import FORMAT_VERSION
 
 if TYPE_CHECKING:
+    from agent.cli.progress import Progress
     from agent.directory.port import Directory
     from agent.settings import Loaded, Settings
     from agent.store.engine import Connection, Store
@@ -65,7 +66,17 @@ class Invocation:
 
     @property
     def json(self) -> bool:
-        return self.output == "json"
+        return self.output in ("json", "jsonl")
+
+    def progress(self) -> "Progress":
+        """Of long work; with jsonl a part of the answer."""
+        from agent.cli.progress import JsonProgress, TerminalProgress
+
+        return JsonProgress(self._write_line) if self.output == "jsonl" else TerminalProgress()
+
+    def _write_line(self, document: dict[str, Any]) -> None:
+        click.echo(encode_line({"format_version": FORMAT_VERSION, **document}))
+        sys.stdout.flush()
 
     @property
     def loaded(self) -> "Loaded":
@@ -121,7 +132,9 @@ class Invocation:
 
     def answer(self, kind: str, body: dict[str, Any], text: str | Callable[[], str]) -> None:
         """The command's result: one JSON document, or what a person reads."""
-        if self.json:
+        if self.output == "jsonl":
+            self._write_line({"kind": kind, **body})
+        elif self.json:
             click.echo(encode({"format_version": FORMAT_VERSION, "kind": kind, **body}))
         else:
             said = text if isinstance(text, str) else text()
@@ -176,6 +189,16 @@ def signature(reason: str = "", at: datetime | None = None) -> "Signature":
     return Signature(actor=operator(), source="cli", at=at or now(), reason=reason.strip())
 
 
+#: More at once than these, and a person on a terminal is asked.
+MANY = 10
+
+
+def sure(question: str, *, yes: bool) -> None:
+    """Ask on a terminal; Abort where the answer is no. A program is not asked: it has said what it wants."""
+    if not yes and sys.stdin.isatty():
+        click.confirm(question, abort=True, err=True)
+
+
 def interactive() -> bool:
     return sys.stdout.isatty()
 
@@ -198,10 +221,12 @@ def shared_options() -> list[click.Parameter]:
     """Before or after the command's name: the last one holds."""
     shared: dict[str, Any] = {"callback": _remember, "expose_value": False, "is_eager": True}
     config = "Settings file; else OPSHELM_CONFIG, ./agent.toml, config/agent.toml, /etc/opshelm-agent/agent.toml."
-    output = "text for people (default), json for programs: one document on stdout."
+    output = (
+        "text for people (default), json for programs: one document on stdout; jsonl: in one line, progress before it."
+    )
     return [
         click.Option(["--config"], metavar="FILE", help=config, **shared),
-        click.Option(["--output"], type=click.Choice(["text", "json"]), help=output, **shared),
+        click.Option(["--output"], type=click.Choice(["text", "json", "jsonl"]), help=output, **shared),
     ]
 
 
@@ -251,6 +276,7 @@ def _reason(_ctx: click.Context, _param: click.Parameter, reason: str) -> str:
 
 reason_option = click.option("--reason", default="", help="Why; kept in the journal.")
 required_reason = click.option("--reason", required=True, callback=_reason, help="Why; kept in the journal.")
+yes_option = click.option("--yes", is_flag=True, help="Don't ask on a terminal.")
 csv_option = click.option("--csv", "as_csv", is_flag=True, help="As CSV, safe to open in a spreadsheet.")
 limit_option = click.option("--limit", type=click.IntRange(1, 10_000), default=20, show_default=True)
 

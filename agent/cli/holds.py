@@ -1,5 +1,6 @@
 """``holds``: what waits for a person's decision, and deciding it. The register is agent.store.holds."""
 
+from collections import Counter
 from collections.abc import Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -8,6 +9,7 @@ import click
 
 from agent.cli import completion
 from agent.cli.command import (
+    MANY,
     DurationType,
     Invocation,
     asked_to_stop,
@@ -17,8 +19,9 @@ from agent.cli.command import (
     reason_option,
     required_reason,
     signature,
+    sure,
+    yes_option,
 )
-from agent.cli.progress import TerminalProgress
 
 if TYPE_CHECKING:
     from agent.model.codes import HeldCode
@@ -92,15 +95,18 @@ def show(invocation: Invocation, login: str) -> None:
 @_LOGINS
 @_CODE
 @reason_option
-def approve(invocation: Invocation, logins: tuple[str, ...], code: str | None, reason: str) -> int:
+@yes_option
+def approve(invocation: Invocation, logins: tuple[str, ...], code: str | None, reason: str, *, yes: bool) -> int:
     """Read both sides again, and make the changes that are still wanted; what isn't wanted any more is closed."""
     from agent.bootstrap import open_agent
     from agent.cli.answers import answer_run
 
     with open_agent(invocation.settings) as agent:
         chosen = _chosen(agent.store, logins, code)
+        if len(chosen) > MANY:
+            sure(f"{len(chosen):,} holds are let go, {_kinds(chosen)}. Approve all of them?", yes=yes)
         reconciler = agent.need_reconciler()
-        with TerminalProgress() as progress, asked_to_stop(agent.ask_to_stop):
+        with invocation.progress() as progress, asked_to_stop(agent.ask_to_stop):
             report = reconciler.approve_holds(chosen, signature(reason), progress=progress)
         return answer_run(invocation, report, dry=False, detailed=True)
 
@@ -138,6 +144,11 @@ def lift(invocation: Invocation, logins: tuple[str, ...], code: str | None, reas
         chosen = _fresh(invocation, store, logins, code)
         lifted = store.write(lambda conn: brakes.lift_holds(conn, by, chosen))
     _answer(invocation, lifted, "Lifted", len(chosen) - len(lifted))
+
+
+def _kinds(chosen: "Sequence[Hold]") -> str:
+    counts = Counter(hold.kind.value for hold in chosen)
+    return ", ".join(f"{count:,} {kind}" for kind, count in counts.most_common())
 
 
 def _answer(invocation: Invocation, chosen: "Sequence[Hold]", done: str, over: int) -> None:

@@ -6,7 +6,6 @@ import click
 
 from agent.cli.command import ROW_ID, SECONDS, Invocation, asked_to_stop, csv_option, group, operator, width
 from agent.cli.completion import plan_ids
-from agent.cli.progress import TerminalProgress
 
 if TYPE_CHECKING:
     from typing import Unpack
@@ -38,7 +37,7 @@ def list_imports(invocation: Invocation, kind: str | None, as_csv: bool) -> None
     from agent.cli import import_answers
 
     with open_agent(invocation.settings) as agent:
-        with TerminalProgress() as progress:
+        with invocation.progress() as progress:
             survey = agent.importer().survey(progress)
         now = import_answers.clock()
     document = import_answers.survey_json(survey, kind, now, invocation.settings.imports)
@@ -82,7 +81,7 @@ def plan_import(invocation: Invocation, *, limit: int | None, detailed_exitcode:
     refuse_contradictions(whom)
     with open_agent(invocation.settings) as agent:
         choice = choice_of(whom, agent.directory, limit)
-        with TerminalProgress() as progress:
+        with invocation.progress() as progress:
             report = agent.importer().plan(choice, actor=operator(), progress=progress)
     code = answers.exit_code(report, dry=True, detailed=detailed_exitcode)
     body = {"plan": import_answers.plan_json(report.plan), "run": answers.run_json(report, code)}
@@ -103,7 +102,7 @@ def apply_import(invocation: Invocation, plan_id: int, wait: float) -> int:
 
     with open_agent(invocation.settings) as agent:
         importer = agent.importer()
-        with TerminalProgress() as progress, asked_to_stop(agent.ask_to_stop):
+        with invocation.progress() as progress, asked_to_stop(agent.ask_to_stop):
             report = importer.apply(plan_id, actor=operator(), wait=wait, progress=progress)
     body = {"run": answers.run_json(report, report.exit_code), "plan": import_answers.plan_json(report.plan)}
     invocation.answer("run", body, lambda: import_answers.applied_text(report, shown=answers.SHOWN))

@@ -8,6 +8,7 @@ import click
 
 from agent.cli import render
 from agent.cli.command import (
+    MANY,
     MOMENT,
     ROW_ID,
     Invocation,
@@ -18,9 +19,10 @@ from agent.cli.command import (
     limit_option,
     required_reason,
     signature,
+    sure,
+    yes_option,
 )
 from agent.cli.completion import plan_ids, run_ids
-from agent.cli.progress import TerminalProgress
 from agent.model.codes import ActionKind
 from agent.runs.wording import KINDS
 
@@ -130,14 +132,28 @@ def apply_plan(invocation: Invocation, plan_id: int, checksum: str) -> int:
 @click.option(
     "--count", type=click.IntRange(0), help="At most this many links, creates, reactivations and deactivations."
 )
+@yes_option
 def approve_plan(
-    invocation: Invocation, plan_id: int, checksum: str, actions: tuple[int, ...], count: int | None
+    invocation: Invocation, plan_id: int, checksum: str, actions: tuple[int, ...], count: int | None, *, yes: bool
 ) -> int:
     """Let what is held pass, once, and apply it. A first run needs --count: it pins the Okta org and app."""
     from agent.runs.stored_plans import PlanDecision
 
+    if not actions:
+        _ask(invocation, plan_id, yes=yes)
     decision = PlanDecision(approve=True, only=frozenset(actions) or None, count=count)
     return _carry_out(invocation, plan_id, checksum, decision)
+
+
+def _ask(invocation: Invocation, plan_id: int, *, yes: bool) -> None:
+    from agent.runs.stored_plans import existing
+
+    with invocation.read() as conn:
+        waiting = existing(conn, plan_id).plan.actions
+    if len(waiting) > MANY:
+        counts = Counter(action.kind for action in waiting)
+        said = ", ".join(f"{counts[kind]:,} {KINDS[kind][1]}" for kind in KINDS if counts[kind])
+        sure(f"Plan {plan_id} has {said}. Approve all of it?", yes=yes)
 
 
 def _carry_out(invocation: Invocation, plan_id: int, checksum: str, decision: "PlanDecision") -> int:
@@ -146,7 +162,7 @@ def _carry_out(invocation: Invocation, plan_id: int, checksum: str, decision: "P
 
     with open_agent(invocation.settings) as agent:
         reconciler = agent.need_reconciler()
-        with TerminalProgress() as progress, asked_to_stop(agent.ask_to_stop):
+        with invocation.progress() as progress, asked_to_stop(agent.ask_to_stop):
             report = reconciler.apply_plan(plan_id, checksum, decision, by=signature(), progress=progress)
         return answer_run(invocation, report, dry=False, detailed=True)
 
@@ -290,7 +306,7 @@ def undo_run(
             if run_id is not None and store_runs.get(conn, run_id) is None:
                 raise NotFound(f"There is no run {run_id}. See: opshelm-agent runs list")
         request = UndoRequest(selection=selection, reason=reason, only=only, kinds=kind)
-        with TerminalProgress() as progress:
+        with invocation.progress() as progress:
             report = agent.need_reconciler().undo(request, signature(reason), progress=progress)
         return answer_run(invocation, report, dry=True, detailed=False)
 

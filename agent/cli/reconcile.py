@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, TypedDict, Unpack
 import click
 
 from agent.cli.command import SECONDS, Invocation, asked_to_stop, command, operator
-from agent.cli.progress import TerminalProgress
 
 if TYPE_CHECKING:
     from agent.bootstrap import Agent
@@ -71,7 +70,7 @@ def reconcile(
         raise click.UsageError("--what-if only plans. To have it so: change the settings file, then reconcile")
     with _opened(invocation, what_if) as agent:
         reconciler = agent.need_reconciler()
-        with TerminalProgress() as progress, asked_to_stop(agent.ask_to_stop):
+        with invocation.progress() as progress, asked_to_stop(agent.ask_to_stop):
             report = reconciler.run(
                 apply=apply_,
                 users=given["users"],

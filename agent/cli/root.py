@@ -10,7 +10,7 @@ from importlib import import_module
 import click
 
 from agent import __version__
-from agent.cli.command import CommandGroup, encode
+from agent.cli.command import CommandGroup, encode, encode_line
 from agent.model.errors import AgentError
 from agent.runs.wording import FORMAT_VERSION
 
@@ -114,7 +114,8 @@ def run(args: Sequence[str]) -> int:
 
 def _fail(args: Sequence[str], code: str, detail: str, exit_code: int) -> int:
     if _wants_json(args):
-        click.echo(encode({"format_version": FORMAT_VERSION, "kind": "error", "code": code, "detail": detail}))
+        written = encode_line if "jsonl" in args or "--output=jsonl" in args else encode
+        click.echo(written({"format_version": FORMAT_VERSION, "kind": "error", "code": code, "detail": detail}))
     from agent.cli.render import clean  # a name in it may come from Okta or a remote
 
     click.echo("\n".join(f"error: {clean(line)}" for line in detail.splitlines() or [code]), err=True)
@@ -123,4 +124,7 @@ def _fail(args: Sequence[str], code: str, detail: str, exit_code: int) -> int:
 
 def _wants_json(args: Sequence[str]) -> bool:
     """Asked of the raw arguments, because the parser may be what failed."""
-    return "--output=json" in args or any(pair == ("--output", "json") for pair in itertools.pairwise(args))
+    return any(
+        arg in ("--output=json", "--output=jsonl") or (arg == "--output" and following in ("json", "jsonl"))
+        for arg, following in itertools.pairwise((*args, ""))
+    )

@@ -40,6 +40,8 @@ _PROBE = timedelta(hours=1)
 #: A person's failed action waits this long, twice as long after each further one, up to the longest.
 _FIRST_WAIT, _LONGEST_WAIT = timedelta(minutes=10), timedelta(hours=24)
 _REMEMBER = timedelta(days=7)
+#: People between two signs of life.
+_TOLD_EVERY = 1000
 #: More local accounts than these are counted in one finding.
 _NAMED = 20
 _OWNERS_UNKNOWN = (
@@ -114,7 +116,11 @@ class Planner(Struct, frozen=True, kw_only=True):
             progress.step("comparing")
             with rows.snapshot() as conn:
                 account_row.require_mapping(account_row.get(conn), self.projector.mapping)
-                pairs = list(compare.differing(conn))
+                pairs = []
+                for pair in compare.differing(conn):
+                    pairs.append(pair)
+                    if len(pairs) % _TOLD_EVERY == 0:
+                        progress.step("comparing: people who may differ", len(pairs))
                 absent = [account for account in compare.absent(conn) if concerns(account)]
                 # For import, never for this run.
                 local, first = compare.only_local(conn, _NAMED)

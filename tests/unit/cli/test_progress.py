@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from agent.cli import progress
-from agent.cli.progress import TerminalProgress
+from agent.cli.progress import JsonProgress, TerminalProgress
 
 
 class Terminal(io.StringIO):
@@ -52,3 +52,26 @@ def test_short_work_says_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     with TerminalProgress() as shown:
         shown.step("people read", 5, 5)
     assert capsys.readouterr().err == ""
+
+
+def test_work_that_says_nothing_is_shown_as_going_on(monkeypatch: pytest.MonkeyPatch, clock: list[float]) -> None:
+    out = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", out)
+    with TerminalProgress() as shown:
+        shown.step("comparing")
+        shown.still()
+        clock[0] += 25
+        shown.still()
+    assert out.getvalue() == "comparing · for 25 s\n"
+
+
+def test_json_lines_tell_each_new_thing_at_once_and_the_same_once_a_second(clock: list[float]) -> None:
+    lines: list[dict[str, object]] = []
+    with JsonProgress(lines.append) as shown:
+        for done in range(25):
+            clock[0] += 0.125
+            shown.step("people read", done, 25)
+        shown.wait(14, "Okta's limit on apps")
+        shown.step("comparing")
+    assert [line.get("done") for line in lines] == [0, 8, 16, 24, None, 0]
+    assert lines[4] == {"kind": "waiting", "seconds": 14, "for": "Okta's limit on apps"}
