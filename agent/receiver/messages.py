@@ -16,7 +16,7 @@ Send = Callable[[Message], Awaitable[None]]
 Headers = list[tuple[bytes, bytes]]
 
 MAX_BODY = 1_000_000
-#: A body that is announced as larger than MAX_BODY is still taken in, and thrown away, up to this size.
+#: A body that is larger than MAX_BODY is still taken in, and thrown away, up to this size.
 _MAX_DRAINED = 8 * MAX_BODY
 MAX_HEADERS = 32_768
 #: Parameters that a SCIM query has, twice over.
@@ -121,6 +121,7 @@ async def read_body(request: Request, receive: Receive) -> bytes:
         part = message.get("body", b"")
         size += len(part)
         if size > MAX_BODY:
+            await _drain(receive, size)
             raise _too_large()
         parts.append(part)
         if not message.get("more_body"):
@@ -128,10 +129,13 @@ async def read_body(request: Request, receive: Receive) -> bytes:
         message = await receive()
 
 
-async def _drain(receive: Receive) -> None:
+async def _drain(receive: Receive, taken: int = 0) -> None:
     """Whoever is still sending when the connection closes sees a reset in the place of the answer."""
-    while (await receive()).get("more_body"):
-        pass
+    while taken <= _MAX_DRAINED:
+        message = await receive()
+        taken += len(message.get("body", b""))
+        if not message.get("more_body"):
+            return
 
 
 def _too_large() -> ScimError:

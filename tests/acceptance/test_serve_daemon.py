@@ -114,6 +114,18 @@ def test_a_head_that_is_too_long_gets_431(alone: tuple[Daemon, Path]) -> None:
     connection.close()
 
 
+def test_a_body_in_chunks_that_is_too_large_gets_413_and_no_reset(alone: tuple[Daemon, Path]) -> None:
+    """As a proxy may send it; a reset in the place of the answer would be an error of the network for Okta."""
+    daemon, folder = alone
+    key = agent("keys", "create", "chunks", cwd=folder).stdout.strip()
+    headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/scim+json"}
+    connection = http.client.HTTPConnection(urlsplit(daemon.url).netloc, timeout=30)
+    connection.request("POST", "/scim/v2/Users", iter([b" " * 65536] * 100), headers, encode_chunked=True)
+    answer = connection.getresponse()
+    assert (answer.status, json.loads(answer.read())["status"]) == (413, "413")
+    connection.close()
+
+
 def test_check_sees_the_daemon(alone: tuple[Daemon, Path], command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     daemon, _ = alone
     monkeypatch.setenv("OPSHELM_SERVER__PORT", str(urlsplit(daemon.url).port))
