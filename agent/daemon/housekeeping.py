@@ -15,7 +15,19 @@ import structlog
 from agent.model.errors import LeaseHeld
 from agent.model.limits import identity_limit, push_limit, window_limit
 from agent.settings import Settings
-from agent.store import account, alarms, holds, keys, lease, overview, retention, seal, sessions, windows
+from agent.store import (
+    account,
+    alarms,
+    first_approvals,
+    holds,
+    keys,
+    lease,
+    overview,
+    retention,
+    seal,
+    sessions,
+    windows,
+)
 from agent.store.engine import Connection
 from agent.store.steps import CLOCK
 
@@ -82,6 +94,7 @@ class Housekeeping:
         settings = self._settings()
         windows.forget(conn, now - timedelta(days=7))
         sessions.forget(conn, now)
+        first_approvals.forget(conn, now)
         self._watch_holds(conn, settings, now)
         self._watch_sweeps(conn, settings, now)
         _watch_windows(conn, settings, now)

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from msgspec.structs import replace
 from starlette.responses import Response
 from starlette.routing import Route
 
@@ -15,15 +16,18 @@ from agent.model.holds import ChangeKind, Decision, Hold, releasable, way_out
 from agent.runs.frame import Progress
 from agent.runs.wording import fields
 from agent.settings.values import parse_duration
-from agent.store import brakes
+from agent.store import brakes, first_approvals
 from agent.store import holds as register
 from agent.store.holds import HoldFilter
+from agent.store.journal import Signature
 
 _PAGE = 100
 _CHUNK = 2000
 #: Decided at once, at most: each of them is read on both sides first.
 _MOST = 5000
 _ASKED = ("code", "kind", "decision", "login", "older")
+#: Of first approvals.
+_SUBJECT = "holds"
 _FIELDS = tuple(name for name in Hold.__struct_fields__ if name != "wish")
 
 
@@ -44,12 +48,15 @@ def list_holds(site: Site, visit: Visit) -> Response:
     number = int(page) if page.isdecimal() and 0 < len(page) < 6 else 1
     with site.store.read() as conn:
         count, groups = register.count(conn, wanted), register.groups(conn)
+        firsts = first_approvals.waiting(conn, _SUBJECT, visit.now)
         found = register.matching(conn, wanted, _PAGE, offset=_PAGE * (max(number, 1) - 1))
     return site.render(
         visit,
         "holds.html",
         holds=[(hold, way_out(hold), releasable(hold.code)) for hold in found],
         count=count,
+        firsts=firsts,
+        second=site.settings.dashboard.second_person,
         groups=groups,
         asked=asked,
         page=number,
@@ -106,9 +113,15 @@ def decide(site: Site, visit: Visit) -> Response:
     wanted = _wanted(visit)
     chosen = _chosen(site, wanted)
     need_typed(visit, chosen, what)
+    by: Signature | None = visit.by()
+    if what == "approve":
+        by = site.second_person(visit, _SUBJECT, [hold.id for hold in chosen])
+    if by is None:
+        return site.go("/holds")
+    signed = replace(by, reason=reason)
 
     def job(progress: Progress) -> Ended:
-        return deeds[what](site, visit, chosen, progress)
+        return deeds[what](site, signed, chosen, progress)
 
     people = f"{len(chosen):,} {'hold' if len(chosen) == 1 else 'holds'}"
     work = site.desk.begin(f"{what.capitalize()} {people}", "/holds", job)
@@ -143,21 +156,18 @@ def need_typed(visit: Visit, chosen: Sequence[Hold], what: str) -> None:
         raise UsageError(f"What you approve makes {leavers:,} deactivations, and {said}. Nothing was changed.")
 
 
-def _approve(site: Site, visit: Visit, chosen: Sequence[Hold], progress: Progress) -> Ended:
-    by = visit.by(visit.said("reason"))
+def _approve(site: Site, by: Signature, chosen: Sequence[Hold], progress: Progress) -> Ended:
     return Ended(report=need_reconciler(site).approve_holds(chosen, by, progress=progress))
 
 
-def _reject(site: Site, visit: Visit, chosen: Sequence[Hold], progress: Progress) -> Ended:
+def _reject(site: Site, by: Signature, chosen: Sequence[Hold], progress: Progress) -> Ended:
     note, fresh = _looked_again(site, chosen, progress)
-    by = visit.by(visit.said("reason"))
     rejected = site.store.write(lambda conn: brakes.reject_holds(conn, by, fresh))
     return Ended(said=_done("rejected", len(rejected), len(chosen), note))
 
 
-def _lift(site: Site, visit: Visit, chosen: Sequence[Hold], progress: Progress) -> Ended:
+def _lift(site: Site, by: Signature, chosen: Sequence[Hold], progress: Progress) -> Ended:
     note, fresh = _looked_again(site, chosen, progress)
-    by = visit.by(visit.said("reason"))
     lifted = site.store.write(lambda conn: brakes.lift_holds(conn, by, fresh))
     return Ended(said=_done("lifted", len(lifted), len(chosen), note))
 

@@ -19,7 +19,7 @@ from agent.runs import stored_plans
 from agent.runs.frame import Progress
 from agent.runs.stored_plans import OPSHELM_S, PlanDecision
 from agent.runs.wording import OPEN, action_json, is_bounded, plan_json, sentence
-from agent.store import brakes, overview, plans
+from agent.store import brakes, first_approvals, overview, plans
 from agent.store.overview import Header
 from agent.store.plans import ActionFilter, StoredPlan
 
@@ -89,6 +89,7 @@ def show_plan(site: Site, visit: Visit) -> Response:
     )
     page = int(asked["page"]) if asked["page"].isdecimal() and 0 < len(asked["page"]) < 6 else 1
     with site.store.read() as conn:
+        firsts = first_approvals.waiting(conn, f"plan {plan_id} {plan.checksum}", visit.now)
         fits, found = plans.page_of(conn, plan_id, wanted, offset=_ACTIONS * (max(page, 1) - 1), limit=_ACTIONS)
     kinds, states = Counter[ActionKind](), Counter[ActionState]()
     for one in tallies:
@@ -106,6 +107,8 @@ def show_plan(site: Site, visit: Visit) -> Response:
         visit,
         "plan.html",
         plan=plan,
+        firsts=firsts,
+        second=site.settings.dashboard.second_person,
         sentence=sentence(kinds, plan.population, site.settings.guard),
         kinds=kinds,
         states=states,
@@ -141,16 +144,21 @@ def _actions(site: Site, plan_id: int) -> Iterator[Mapping[str, Any]]:
 def approve(site: Site, visit: Visit) -> Response:
     """The same as ``plans approve``: read again, plan again, do what both want."""
     plan_id, checksum = visit.number("plan_id"), visit.said("checksum")
-    reconciler, by = need_reconciler(site), visit.by()
+    reconciler = need_reconciler(site)
     whole = visit.said("which") == "all"
     only = None if whole else frozenset(visit.chosen("action"))
     if only is not None and not only:
         raise UsageError("No action is ticked. Nothing was changed.")
     stored = stored_plans.usable(site.store, plan_id, OPSHELM_S, visit.now, checksum)
     decision = PlanDecision(approve=True, only=only)
-    count = typed_count(stored, stored_plans.picked(stored, decision), visit.said("count"))
+    picked = stored_plans.picked(stored, decision)
+    count = typed_count(stored, picked, visit.said("count"))
     if stored.plan.held in NEED_COUNT:
         decision = PlanDecision(approve=True, only=only, count=count)
+
+    by = site.second_person(visit, f"plan {plan_id} {checksum}", [action.n for action in picked])
+    if by is None:
+        return site.go(f"/plans/{plan_id}")
 
     def job(progress: Progress) -> Ended:
         return Ended(report=reconciler.apply_plan(plan_id, checksum, decision, by=by, progress=progress))

@@ -5,7 +5,7 @@ its form read, its origin and token checked, and its errors answered; nothing el
 """
 
 import hmac
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
@@ -17,6 +17,7 @@ import msgspec
 import structlog
 from markupsafe import Markup
 from msgspec import Struct
+from msgspec.structs import replace
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response, StreamingResponse
@@ -34,8 +35,9 @@ from agent.model.errors import AgentError, NotFound, StoreUnavailable
 from agent.reconcile.reconciler import Reconciler
 from agent.runs.wording import FORMAT_VERSION
 from agent.settings import Settings
-from agent.store import account, sessions
+from agent.store import account, first_approvals, sessions
 from agent.store.engine import Store
+from agent.store.first_approvals import FirstApproval
 from agent.store.journal import Signature
 from agent.store.sessions import DashboardRole, Session
 
@@ -242,6 +244,22 @@ class Site:
             return self.refusal(401, "Signed out", "Sign in first. Nothing was changed.")
         here = request.url.path + (f"?{request.url.query}" if request.url.query else "")
         return RedirectResponse(f"/sign-in?{urlencode({'next': here})}", 303)
+
+    def second_person(self, visit: Visit, subject: str, numbers: Collection[int]) -> Signature | None:
+        """The signature under an approval; None where it is the first of two that the settings want, and now waits."""
+        by = visit.by()
+        if not self.settings.dashboard.second_person:
+            return by
+        mine = FirstApproval(
+            subject=subject,
+            numbers=tuple(sorted(numbers)),
+            identity=visit.session.identity,
+            name=visit.session.name,
+            at=visit.now,
+            expires=visit.now + self.settings.guard.plan_expiry,
+        )
+        other = self.store.write(lambda conn: first_approvals.agree(conn, mine))
+        return None if other is None else replace(by, actor=f"{by.actor}, after {other.name}")
 
     # Answers
 

@@ -28,6 +28,7 @@ REVISIONS = (
     "0013",
     "0014",
     "0015",
+    "0016",
 )
 #: Any number, the same in all agents; PostgreSQL's advisory locks are numbers.
 MIGRATION_LOCK = 0x0A6E_4D16

@@ -61,6 +61,11 @@ class Session(Struct, frozen=True, kw_only=True):
     created: datetime
     expires: datetime
 
+    @property
+    def identity(self) -> str:
+        """Who it is, whatever name was given: whoever knows the password is one person."""
+        return self.okta_id or (self.how.value if self.how is How.PASSWORD else f"{self.how.value} {self.name}")
+
 
 def digest(secret: str) -> str:
     return hashlib.sha256(secret.encode()).hexdigest()

@@ -577,3 +577,17 @@ sessions = Table(
     Column("created", UtcTime, nullable=False),
     Column("expires", UtcTime, nullable=False),
 )
+
+#: What one person has approved on a page, where a second one has to.
+first_approvals = Table(
+    "first_approvals",
+    metadata,
+    # Of what was approved: subject and numbers.
+    Column("sha256", String(64), primary_key=True),
+    Column("subject", Text, nullable=False),
+    Column("numbers", Text, nullable=False),
+    Column("identity", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("at", UtcTime, nullable=False),
+    Column("expires", UtcTime, nullable=False),
+)

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from agent.store import holds, plans, seal
-from agent.store.sessions import DashboardRole
+from agent.store.sessions import DashboardRole, How
 from support.dashboard import Browser, app, plain
 from support.world import World, open_world
 
@@ -207,3 +207,43 @@ def test_without_okta_an_approval_says_so(make: Make) -> None:
     assert all(active(w, leavers))
     with w.store.read() as conn:
         assert plans.is_held(conn, plan_id)
+
+
+def test_where_two_have_to_approve_one_is_not_enough_however_often(make: Make) -> None:
+    w = make(users=30, dashboard={"second_person": True})
+    w.first_run()
+    plan_id, leavers = held_leavers(w, 8)
+    path = f"/plans/{plan_id}"
+    ann = signed_in(w)
+    page = ann.text(path)
+    form = {"checksum": hidden(page, "checksum"), "which": "some", "action": boxes(page, "action")[:3], "count": "3"}
+    for _ in range(2):
+        assert ann.send(f"{path}/approve", path, **form).headers["location"] == path
+    assert all(active(w, leavers))
+    assert "somebody else has to approve the same" in plain(ann.text(path))
+    bob = Browser(app(w.store, w.settings, directory=w.directory, reconciler=w.reconciler), w.store)
+    bob.sign_in(DashboardRole.OPERATOR, "bob@example.com")
+    assert "ann@example.com has approved 3" in plain(bob.text(path))
+    other = {**form, "action": boxes(page, "action")[3:5], "count": "2"}
+    assert bob.send(f"{path}/approve", path, **other).headers["location"] == path, "not the same"
+    assert all(active(w, leavers))
+    ended(bob, bob.send(f"{path}/approve", path, **form))
+    assert active(w, leavers).count(False) == 3
+    [entry] = [one for one in seal.export(w.store.read) if one["verb"] == "plan approve" and one["plan_id"] == plan_id]
+    assert entry["actor"] == "bob@example.com, after ann@example.com"
+
+
+def test_whoever_knows_the_password_is_one_person_by_whatever_name(make: Make) -> None:
+    hashed = {"second_person": True, "password_hash": "$argon2id$x"}
+    w = make(users=30, dashboard=hashed)
+    w.first_run()
+    _, leavers = held_leavers(w, 8)
+    pages = app(w.store, w.settings, directory=w.directory, reconciler=w.reconciler)
+    form = {"what": "approve", "which": "all", "count": "8"}
+    for name in ("ann (password)", "bob (password)"):
+        one = Browser(pages, w.store).sign_in(DashboardRole.ADMIN, name, how=How.PASSWORD)
+        assert one.send("/holds/decide", "/holds", **form).headers["location"] == "/holds"
+    assert all(active(w, leavers))
+    ann = Browser(pages, w.store).sign_in(DashboardRole.OPERATOR, "ann@example.com")
+    ended(ann, ann.send("/holds/decide", "/holds", **form))
+    assert active(w, leavers).count(False) == 8
