@@ -9,7 +9,7 @@ from contextlib import ExitStack, closing
 
 import structlog
 
-from agent import logs
+from agent import logs, traces
 from agent.bootstrap import Agent, open_agent
 from agent.daemon.clock import Clock
 from agent.daemon.reload import Reload
@@ -23,6 +23,7 @@ _log = structlog.get_logger("agent.daemon")
 def serve(loaded: Loaded, *, config: str | None = None, greet: Callable[["Service"], None] = lambda _: None) -> int:
     """Serve until SIGTERM or SIGINT; the exit code. ``config`` is where settings are read again from. ``greet`` comes before."""
     logs.configure(loaded.settings.log)
+    traces.start()
     with ExitStack() as stack:
         server = loaded.settings.server
         public = stack.enter_context(closing(passed_listener() or listen(server.host, server.port, "server.port")))
