@@ -4,8 +4,12 @@
 
 import http.client
 import json
+import os
+import pty
 import signal
 import socket
+import subprocess
+import sys
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -17,7 +21,7 @@ import pytest
 
 from agent.simulator import SimulatedOrg
 from support.commands import command, document, folder  # noqa: F401 - fixtures
-from support.processes import Daemon, agent
+from support.processes import Daemon, agent, environment
 
 Command = Callable[..., tuple[int, str, str]]
 
@@ -135,6 +139,20 @@ def test_check_sees_the_daemon(alone: tuple[Daemon, Path], command: Command, mon
     assert code == 0
     assert (states["database"], states["receiver"], states["okta"], states["owners"]) == ("ok", "ok", "warn", "warn")
     assert command("check", "--health")[0] == 0
+
+
+def test_a_first_serve_on_a_terminal_shows_a_link_that_no_log_keeps(tmp_path: Path) -> None:
+    ports = {"OPSHELM_SERVER__PORT": "0", "OPSHELM_SERVER__ADMIN_PORT": "0"}
+    terminal, theirs = pty.openpty()
+    with subprocess.Popen(
+        [sys.executable, "-m", "agent", "serve"], cwd=tmp_path, env=environment(ports), stderr=theirs, stdout=theirs
+    ) as process:
+        said = ""
+        while '"serving"' not in said:
+            said += os.read(terminal, 4096).decode()
+        process.terminate()
+    shown = [line for line in said.splitlines() if "/sign-in/link/" in line]
+    assert [line.startswith("Dashboard, once within 10 minutes: http://127.0.0.1:") for line in shown] == [True]
 
 
 @pytest.mark.slow
