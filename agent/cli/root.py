@@ -41,6 +41,7 @@ COMMANDS = {
     "resume": "brakes:resume",
     "pins": "brakes:pins",
     "journal": "journal:journal",
+    "events": "events:events",
     "report": "report:report",
     "db": "database:db",
     "simulate": "simulate:simulate",

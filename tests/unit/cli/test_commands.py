@@ -26,6 +26,7 @@ db accept-restore;
 db backup;
 db init;
 demo;
+events follow;
 explain;
 failures list;
 failures retry;
