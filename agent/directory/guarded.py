@@ -199,7 +199,7 @@ def count(scope: WriteScope, before: DirectoryUser | None, after: DirectoryUser,
         scope.conn,
         managed_active=managed_active(after) - managed_active(before),
         active_owners=active_owner(after) - active_owner(before),
-        visible=_visible(after) - _visible(before),
+        visible=visible(after) - visible(before),
     )
     pushed = scope.context.source is Source.PUSH and before is not None and not ended
     if pushed and before is not None and rules.identity_changes(before, after):
@@ -357,5 +357,5 @@ def active_owner(user: DirectoryUser | None) -> bool:
     return user is not None and user.active and user.role is Role.OWNER
 
 
-def _visible(user: DirectoryUser | None) -> bool:
+def visible(user: DirectoryUser | None) -> bool:
     return user is not None and not user.hidden

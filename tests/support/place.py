@@ -101,6 +101,12 @@ class Place:
     def _remote_directory(self) -> RemoteDirectory:
         return RemoteDirectory(self.store, self.settings, clock=lambda: self.now, pace=QUICK)
 
+    def restart(self) -> None:
+        """The agent as a new process, with a remote."""
+        assert isinstance(self.directory, RemoteDirectory)
+        self.directory.close()
+        self.directory = self._remote_directory()
+
     def with_settings(self, **sections: Any) -> "Place":
         """The same database under other settings."""
         other = Place(self.store, Settings(**{"guard": ROOMY, **sections}))

@@ -17,8 +17,8 @@ from agent.directory import actions as planned
 from agent.directory import transition
 from agent.directory.backend import AccountChange
 from agent.directory.port import ContextOf, Ended, WriteContext, Written
-from agent.directory.remote.call_clock import ticking
 from agent.directory.remote.outbox import Outbox
+from agent.directory.remote.patience import ticking
 from agent.directory.remote.transport import HURRIED
 from agent.directory.remote.width import Width
 from agent.model.codes import ActionKind, ActionState

@@ -29,7 +29,6 @@ from agent.directory.remote.ledger import Ledger
 from agent.directory.remote.lookup import FRESH
 from agent.directory.remote.mirror import Mirror
 from agent.directory.remote.outbox import Outbox
-from agent.directory.remote.owners import Owners
 from agent.directory.remote.patience import Pace
 from agent.directory.remote.reader import CERTIFICATE_NOTICE, Reader
 from agent.directory.remote.transport import HURRIED, Transport
@@ -93,9 +92,8 @@ class RemoteDirectory(Backend):
         self._writes = ThreadPoolExecutor(4 * threads, thread_name_prefix="remote-writes")
         self.reader = Reader(self.transport, settings.directory, self._pages, self.mirror, self._clock)
         caller = RemoteCaller(self.transport, self.reader.finder, self.reader.provider)
-        self.owners = Owners(self.store, settings.directory.owners, self.reader.by_id, self.reader.by_user_name)
         self._unfinished = Unfinished(self.reader, caller, self._ledger)
-        self._outbox = Outbox(self.reader, caller, self._ledger, self.owners, self._unfinished, self._locks)
+        self._outbox = Outbox(self.reader, caller, self._ledger, self._unfinished, self._locks)
         self._take_on_searches(settings)
         # Last: what failed above is tried again.
         self._settings = settings.directory
@@ -122,7 +120,7 @@ class RemoteDirectory(Backend):
     @property
     def owners_known(self) -> bool:
         """False: deactivations are held, for nobody can tell who the last owner is. Known at the earliest after a listing."""
-        return self.owners.known
+        return self.reader.owners_known
 
     def unreadable(self, user_name: str, okta_id: str, directory_id: str | None) -> Finding | None:
         """The account of this person, where the last whole listing showed one that can't be read."""
@@ -226,7 +224,7 @@ class RemoteDirectory(Backend):
         # Discovery often needs no key; a page of accounts does.
         accounts = self.reader.count(HURRIED)
         provider, ends = self.reader.provider(), self.transport.certificate_ends
-        names = self.owners.names
+        names = self._settings.owners
         return RemoteFacts(
             host=self.transport.host,
             accounts=accounts,

@@ -368,7 +368,7 @@ class Ledger:
         scope = WriteScope.locked(conn, context, now, self.mirror.policy)
         if known is None:
             return scope
-        if not (known.shows_roles or self.mirror.names_owners or mirror.shows_owners(conn)):
+        if not (known.shows_roles or self.mirror.owners_known(conn)):
             scope = scope._replace(policy=replace(scope.policy, owners_known=False))
         if known.owners is not None:
             # Read just now, and whose end is under way counts no more.

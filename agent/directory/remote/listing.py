@@ -18,9 +18,10 @@ that ends. Cursor paging (RFC 9865) goes one page at a time.
 """
 
 import json
+import threading
 import zlib
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future
 from typing import Any
 
@@ -32,6 +33,7 @@ from agent.directory.remote.provider import Provider
 from agent.directory.remote.transport import Transport
 from agent.directory.remote.wire import RemoteAccount
 from agent.model.errors import UNDECODABLE, DirectoryUnavailable, ListingUnreliable, Unreadable
+from agent.model.users import identity_key
 
 #: More accounts than any OpsHelm has; a server that never ends ends here.
 MAX_ACCOUNTS = 5_000_000
@@ -260,6 +262,43 @@ class Listing:
         return ListingUnreliable(
             f"The listing of the remote OpsHelm at {self._transport.host} {problem}. Nothing was changed by it."
         )
+
+
+class Unread:
+    """Whose account is at the remote but can't be read, as its last listing showed: nobody of these is made anew. Thread-safe.
+
+    A person is known by whatever can still be told: the account's id, the Okta id that is linked to it, its externalId or its
+    userName.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._by_id: dict[str, Problem] = {}
+        self._by_okta_id: dict[str, Problem] = {}
+        self._by_name: dict[str, Problem] = {}
+
+    def note(self, problems: Iterable[Problem], linked: Mapping[str, str]) -> None:
+        """After a whole listing. ``linked``: account → Okta id, as the store has them."""
+        unread = [problem for problem in problems if not problem.duplicate]
+        ids = {problem.id: problem for problem in unread if problem.id}
+        names = {identity_key(problem.login): problem for problem in unread if problem.login}
+        okta_ids = {}
+        for problem in unread:
+            # The link wins over what the remote keeps.
+            okta_id = linked.get(problem.id) or problem.okta_id
+            if okta_id:
+                okta_ids[okta_id] = problem
+        with self._lock:
+            self._by_id, self._by_okta_id, self._by_name = ids, okta_ids, names
+
+    def of(self, *, user_name: str, okta_id: str | None, directory_id: str | None = None) -> Problem | None:
+        """The account that may be this person's. ``directory_id``: the one that Okta's app user names."""
+        with self._lock:
+            return (
+                self._by_okta_id.get(okta_id or "")
+                or self._by_name.get(identity_key(user_name))
+                or self._by_id.get(directory_id or "")
+            )
 
 
 def _digest(raw: msgspec.Raw) -> int:

@@ -51,12 +51,13 @@ from sqlalchemy import (
 )
 
 from agent.directory import guarded, rows
-from agent.directory.remote.wire import RemoteAccount
+from agent.directory.remote.wire import EPOCH, RemoteAccount
 from agent.directory.rows import Policy, locked_account
 from agent.model.errors import UsageError
 from agent.model.users import DirectoryUser, Origin, Role, identity_key
 from agent.store import account as account_row
 from agent.store import intents
+from agent.store.attention import batched
 from agent.store.connect import Fixed, driver, micros, moment
 from agent.store.engine import Store
 from agent.store.intents import Intent
@@ -165,7 +166,6 @@ class Mirror:
 
     def renew(self, policy: Policy, owners: Collection[str]) -> None:
         self.policy = policy
-        self.names_owners = bool(owners)
         self._owner_keys = frozenset(map(identity_key, owners))
 
     # Looking
@@ -179,6 +179,10 @@ class Mirror:
     def owner_keys(self, conn: Connection) -> Collection[str]:
         """Who counts as an owner where an account shows no roles; nobody where the remote shows some, for then those count."""
         return () if self._owner_keys and shows_owners(conn) else self._owner_keys
+
+    def owners_known(self, conn: Connection) -> bool:
+        """By the remote's own roles, else by the setting: where neither is there, any deactivation may take the last one away."""
+        return bool(self._owner_keys) or shows_owners(conn)
 
     def unchanged(self, digests: Mapping[str, int]) -> set[str]:
         """Of accounts as a listing shows them: whose row says just that."""
@@ -210,7 +214,11 @@ class Mirror:
             now = get(conn, account.id)
             if (now and now.user) != (row and row.user) or intents.open_on(conn, account.id):
                 return None
-            return self._seen(conn, now, user, account, etag)
+            digest = row.beside.digest if row is not None and same(user, row.user) else None
+            beside = Beside(etag=etag, detached=known.marks.detached, digest=digest)
+            seen = self._seen(conn, now, user, account, beside)
+            _count(conn, [(row and row.user, seen)])
+            return seen
 
         return self.store.write(work)
 
@@ -221,31 +229,27 @@ class Mirror:
 
         def work(conn: Connection) -> list[DirectoryUser]:
             locked_account(conn, self.policy)
-            owner_keys, busy = self.owner_keys(conn), intents.open_ids(conn)
-            return [self._listed(conn, one, since, owner_keys, busy, digests) for one in accounts]
+            owner_keys, busy, seen = self.owner_keys(conn), intents.open_ids(conn), []
+            for account in accounts:
+                row = get(conn, account.id)
+                marks = Marks.of(row.user, detached=row.beside.detached) if row else kept(conn, account.id)
+                user = self._joined(account, row, marks, owner_keys)
+                if account.id in busy:
+                    seen.append((row and row.user, user if row is None else row.user))
+                elif row is not None and _lags(row, user, since):
+                    # Roles change without a call of the agent, who wrote all else.
+                    changed = user.role is not row.user.role
+                    user = replace(row.user, role=user.role, version=row.user.version + changed)
+                    user = self.put(conn, row, user, replace(row.beside, shows_owner=account.owner))
+                    seen.append((row.user, user))
+                else:
+                    digest = None if digests is None else digests[account.id]
+                    beside = Beside(etag=account.etag, detached=marks.detached, digest=digest)
+                    seen.append((row and row.user, self._seen(conn, row, user, account, beside)))
+            _count(conn, [(old, new) for old, new in seen if new.id not in busy])
+            return [user for _, user in seen]
 
         return self.store.write(work) if accounts else []
-
-    def _listed(
-        self,
-        conn: Connection,
-        account: RemoteAccount,
-        since: datetime,
-        owner_keys: Collection[str],
-        busy: Collection[str],
-        digests: Mapping[str, int] | None,
-    ) -> DirectoryUser:
-        row = get(conn, account.id)
-        marks = Marks.of(row.user, detached=row.beside.detached) if row else kept(conn, account.id)
-        user = self._joined(account, row, marks, owner_keys)
-        if account.id in busy:
-            return user if row is None else row.user
-        if row is not None and _lags(row, user, since):
-            # Roles change without a call of the agent, who wrote all else.
-            changed = user.role is not row.user.role
-            user = replace(row.user, role=user.role, version=row.user.version + changed)
-            return self._counted(conn, row, user, replace(row.beside, shows_owner=account.owner))
-        return self._seen(conn, row, user, account, account.etag, None if digests is None else digests[account.id])
 
     def _joined(
         self, account: RemoteAccount, row: Mirrored | None, marks: Marks, owner_keys: Collection[str]
@@ -256,52 +260,35 @@ class Mirror:
         if marks.origin is Origin.LOCAL and row.beside.external_id == account.okta_id:
             # Several have it, or nobody else: as the last whole listing showed.
             user = replace(user, okta_id=row.user.okta_id)
-        return user if same(user, row.user) else replace(user, version=row.user.version + 1)
+        # Not all that shows an account says when it was made and written.
+        created = row.user.created if user.created == EPOCH else user.created
+        updated = row.user.updated if user.updated == EPOCH else user.updated
+        version = row.user.version + (not same(user, row.user))
+        return replace(user, created=created, updated=updated, version=version)
 
     def _seen(
-        self,
-        conn: Connection,
-        row: Mirrored | None,
-        user: DirectoryUser,
-        account: RemoteAccount,
-        etag: str | None,
-        digest: int | None = None,
+        self, conn: Connection, row: Mirrored | None, user: DirectoryUser, account: RemoteAccount, beside: Beside
     ) -> DirectoryUser:
-        detached = row.beside.detached if row else kept(conn, account.id).detached
-        beside = Beside(
-            digest=digest,
-            etag=etag,
-            external_id=account.okta_id,
-            detached=detached,
-            shows_owner=account.owner,
-            written=row.beside.written if row else None,
-        )
-        return self._counted(conn, row, user, beside)
-
-    def _counted(self, conn: Connection, row: Mirrored | None, user: DirectoryUser, beside: Beside) -> DirectoryUser:
-        user = self.put(conn, row, user, beside)
-        old = row and row.user
-        account_row.count(
-            conn,
-            managed_active=guarded.managed_active(user) - guarded.managed_active(old),
-            active_owners=guarded.active_owner(user) - guarded.active_owner(old),
-            visible=(not user.hidden) - (old is not None and not old.hidden),
-        )
-        return user
+        written = row.beside.written if row else None
+        shown = replace(beside, external_id=account.okta_id, shows_owner=account.owner, written=written)
+        return self.put(conn, row, user, shown)
 
     def put(self, conn: Connection, row: Mirrored | None, user: DirectoryUser, beside: Beside) -> DirectoryUser:
         """The row as it is from now on; counts nothing."""
         if row is None:
-            user = _free(conn, replace(user, version=_first_version()))
+            user = _free(conn, replace(user, version=_first_version()), returns=True)
             seq = rows.insert_user(conn, user, self.policy.mapping)
             _insert(conn, user_seq=seq, **_values(beside))
             _forget(conn, id=user.id)
             return user
         old = row.user
-        if (old.user_name_key, old.okta_id) != (user.user_name_key, user.okta_id):
+        if (old.user_name_key, old.okta_id, old.hidden) != (user.user_name_key, user.okta_id, user.hidden):
+            # These are written together, and a row may be without its name.
             user = _free(conn, user)
         if user != old:
             rows.update_user(conn, old, user, self.policy.mapping)
+        if user.created != old.created:
+            _update_created(conn, id=user.id, created=micros(user.created))
         if beside != row.beside:
             _update(conn, key_seq=row.seq, **_values(beside))
         return user
@@ -401,6 +388,7 @@ _insert = Fixed(insert(mirror).inline().values({name: bindparam(name) for name i
 _update = Fixed(
     update(mirror).where(mirror.c.user_seq == bindparam("key_seq")).values({name: bindparam(name) for name in _MORE})
 )
+_update_created = Fixed(update(users).where(users.c.id == bindparam("id")).values(created=bindparam("created")))
 _marks = Fixed(select(*(departed.c[name] for name in Marks._fields)).where(departed.c.directory_id == bindparam("id")))
 _forget = Fixed(delete(departed).where(departed.c.directory_id == bindparam("id")))
 _nameless: ColumnElement[str] = literal_column(f"'{_NAMELESS}'") + users.c.id
@@ -452,6 +440,10 @@ def shows_owners(conn: Connection) -> bool:
     return _shown_owner(conn).fetchone() is not None
 
 
+def owners(conn: Connection) -> Sequence[str]:
+    return conn.execute(select(users.c.id).where(users.c.role == Role.OWNER.value)).scalars().all()
+
+
 def linked_to(conn: Connection, okta_id: str) -> list[str]:
     """The accounts that belong to this Okta user as far as is known: one that is there, and such as no listing shows."""
     row = rows.one(rows.by_okta_id(conn, okta_id=okta_id))
@@ -471,21 +463,24 @@ def depart(conn: Connection, row: Mirrored) -> None:
 
 
 def drop(conn: Connection, row: Mirrored) -> None:
-    user = row.user
     conn.execute(delete(mirror).where(mirror.c.user_seq == row.seq))
     conn.execute(delete(user_emails).where(user_emails.c.user_seq == row.seq))
     conn.execute(delete(users).where(users.c.seq == row.seq))
-    account_row.count(
-        conn,
-        managed_active=-guarded.managed_active(user),
-        active_owners=-guarded.active_owner(user),
-        visible=-(not user.hidden),
-    )
+    _count(conn, [(row.user, None)])
 
 
 def forget(conn: Connection, user_id: str) -> None:
     """What was kept of an account that has no row."""
     _forget(conn, id=user_id)
+
+
+def _count(conn: Connection, changes: Sequence[tuple[DirectoryUser | None, DirectoryUser | None]]) -> None:
+    account_row.count(
+        conn,
+        managed_active=sum(guarded.managed_active(new) - guarded.managed_active(old) for old, new in changes),
+        active_owners=sum(guarded.active_owner(new) - guarded.active_owner(old) for old, new in changes),
+        visible=sum(guarded.visible(new) - guarded.visible(old) for old, new in changes),
+    )
 
 
 def _values(beside: Beside) -> dict[str, Any]:
@@ -504,13 +499,16 @@ def _lags(row: Mirrored, shown: DirectoryUser, since: datetime) -> bool:
     return written is not None and written >= since and shown.updated <= row.user.updated
 
 
-def _free(conn: Connection, user: DirectoryUser) -> DirectoryUser:
-    """``user`` with names that no other row has: who was seen last has the userName, and who was linked the externalId."""
+def _free(conn: Connection, user: DirectoryUser, *, returns: bool = False) -> DirectoryUser:
+    """``user`` with names that no other row has: who was seen last has the userName, who was linked the externalId.
+
+    ``returns``: it had no row, and takes no link of somebody else's.
+    """
     _give_up_name(conn, key=user.user_name_key, id=user.id)
     other = None if user.okta_id is None else rows.one(rows.by_okta_id(conn, okta_id=user.okta_id))
     if other is None or other.id == user.id:
         return user
-    if user.origin is Origin.LOCAL:
+    if user.origin is Origin.LOCAL or (returns and other.managed):
         return replace(user, okta_id=None)
     _give_up_okta_id(conn, id=other.id)
     return user
@@ -518,7 +516,7 @@ def _free(conn: Connection, user: DirectoryUser) -> DirectoryUser:
 
 def _named_again(conn: Connection) -> list[Contested]:
     """Names that are free by now go to their accounts; answers who has none."""
-    parked = users.c.user_name_key.between(_NAMELESS, _NAMELESS + "\U0010ffff")
+    parked = users.c.user_name_key.startswith(_NAMELESS)
     without: list[Contested] = []
     for seq, user_id, user_name in conn.execute(select(users.c.seq, users.c.id, users.c.user_name).where(parked)).all():
         key = identity_key(user_name)
@@ -545,9 +543,8 @@ def _contested(conn: Connection) -> list[Contested]:
         .order_by(users.c.seq)
     )
     found = [Contested(*row) for row in conn.execute(wanted)]
-    if found:
-        nobodys = users.c.id.in_([one.id for one in found]), users.c.okta_id.is_not(None)
-        conn.execute(update(users).where(*nobodys).values(okta_id=None))
+    for some in batched([one.id for one in found]):
+        conn.execute(update(users).where(users.c.id.in_(some), users.c.okta_id.is_not(None)).values(okta_id=None))
     alone = select(users.c.id, mirror.c.external_id).select_from(_both).where(*unlinked, users.c.okta_id.is_(None))
     theirs = {one.id for one in found}
     for user_id, external_id in conn.execute(alone).all():

@@ -24,13 +24,11 @@ from agent.directory.port import Draft, WriteContext, Written
 from agent.directory.remote import change as bodies
 from agent.directory.remote import wire
 from agent.directory.remote.account_locks import AccountLocks
-from agent.directory.remote.call_clock import ticking
 from agent.directory.remote.caller import Accepted, RemoteCaller
 from agent.directory.remote.ledger import Intended, Known, Ledger, Moved
 from agent.directory.remote.lookup import Resource
 from agent.directory.remote.mirror import Marks, join, same
-from agent.directory.remote.owners import Owners
-from agent.directory.remote.patience import Lost
+from agent.directory.remote.patience import Lost, ticking
 from agent.directory.remote.reader import Read, Reader
 from agent.directory.remote.transport import HURRIED, PATIENT
 from agent.directory.remote.unfinished import Unfinished
@@ -58,6 +56,7 @@ _LOOK_LATER = timedelta(seconds=60)
 
 #: More intents are stored at once where calls take less time: each is to be as old as its call, or nearly.
 _QUICK = 0.5
+_MOST_AHEAD = 32
 
 
 class SideBySide(Protocol):
@@ -70,20 +69,15 @@ class Outbox:
     """Thread-safe."""
 
     def __init__(
-        self,
-        reader: Reader,
-        caller: RemoteCaller,
-        ledger: Ledger,
-        owners: Owners,
-        unfinished: Unfinished,
-        locks: AccountLocks,
+        self, reader: Reader, caller: RemoteCaller, ledger: Ledger, unfinished: Unfinished, locks: AccountLocks
     ) -> None:
         self.reader = reader
         self.caller = caller
         self.ledger = ledger
-        self._owners = owners
         self._unfinished = unfinished
         self._locks = locks
+        #: So many intents are stored at once.
+        self._ahead = 0
         #: Until then no version that a list showed is taken for what it says.
         self._versions_rest = 0.0
 
@@ -149,7 +143,7 @@ class Outbox:
         lost: dict[int, Intended] = {}
         clock, first_call = ticking(now), math.inf
         # Whether the remote knows PATCH is tried with one.
-        size = at_once if self.caller.has_patched else 1
+        size = max(at_once, self._ahead) if self.caller.has_patched else 1
         with self._locks.of_idle([one.user_id for one in changes]) as idle:
             mine = [n for n, one in enumerate(changes) if one.user_id in idle]
             # Who pushes one of these accounts waits; whoever is left goes on alone.
@@ -159,8 +153,8 @@ class Outbox:
                 begun = self._begun({n: changes[n] for n in some}, ends, clock)
                 first_call = min(first_call, since) if begun else first_call
                 lost |= self._called(begun, ends, clock, partial(side_by_side, at_once=at_once))
-                quick = time.monotonic() - since < _QUICK
-                size = min(2 * size, len(changes)) if quick else at_once
+                size = 2 * size if time.monotonic() - since < _QUICK else at_once
+                self._ahead = min(size, _MOST_AHEAD)
         left = [n for n in range(len(changes)) if n not in ends]
 
         def alone(n: int) -> None:
@@ -196,16 +190,16 @@ class Outbox:
         """Answers those that met somebody else's change."""
         found: dict[int, Resource | DirectoryUser] = {}
         lost: dict[int, Intended] = {}
-        pace, since = self.caller.pace, time.monotonic()
+        since = time.monotonic()
 
         def call(n: int, one: Intended) -> None:
-            if time.monotonic() - since > pace.late:
+            if time.monotonic() - since > self.caller.pace.late:
                 # Another process must not find this intent too old while its call still waits here.
                 self.ledger.undone(one, "It was not sent yet.", clock(), refused=False)
                 return
             with _noting(ends, n):
                 try:
-                    found[n] = self._call(one, mirrored(one), clock(), pace.brief)
+                    found[n] = self._call(one, mirrored(one), clock(), self.caller.pace.brief)
                 except Moved:
                     lost[n] = one
                 except DirectoryUnavailable as error:
@@ -225,7 +219,7 @@ class Outbox:
                     ends[n] = Written(user=ending.result(), changed=True)
         if lost and len(lost) == len(begun) and not self.caller.no_patch:
             # Its lists show versions that its writes don't know.
-            self._versions_rest = time.monotonic() + pace.rest
+            self._versions_rest = time.monotonic() + self.caller.pace.rest
         return lost
 
     @property
@@ -313,9 +307,8 @@ class Outbox:
             return Known(seen=before, shows_roles=shows_roles)
         dead = self._dead(after, before, patience_of(change.context))
         owners = None
-        if guarded.active_owner(before) and not after.active and (self._owners.known or shows_roles):
-            self.reader.know_owners()
-            owners = self._owners.besides(before)
+        if guarded.active_owner(before) and not after.active and (shows_roles or self.reader.owners_known):
+            owners = self.reader.other_owners(before)
         return Known(seen=before, owners=owners, dead=dead, shows_roles=shows_roles)
 
     def _dead(self, after: DirectoryUser, before: DirectoryUser | None, patience: float) -> str | None:

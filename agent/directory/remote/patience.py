@@ -8,7 +8,7 @@ import random
 import threading
 import time
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import TypeVar
 
@@ -170,6 +170,14 @@ class Resending:
         say("remote OpsHelm: sending a write again", problem=lost.detail, attempt=self.sent, wait_s=round(wait, 1))
         self._wait = min(_LONGEST_PAUSE, 2 * self._wait)
         return not pause(self._stop, wait)
+
+
+def ticking(now: datetime) -> Callable[[], datetime]:
+    """A clock that shows ``now`` at first and goes on, whatever happens to the machine's own: a long run must not date its last
+    acts like its first.
+    """
+    began = time.monotonic()
+    return lambda: now + timedelta(seconds=time.monotonic() - began)
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:

@@ -12,17 +12,16 @@ import structlog
 
 from agent.directory.port import Step
 from agent.directory.remote import deadline, lookup, mirror
-from agent.directory.remote.listing import Listing, Problem, read_page
+from agent.directory.remote.listing import Listing, Problem, Unread, read_page
 from agent.directory.remote.lookup import Finder, Resource
 from agent.directory.remote.mirror import LAG, Contested, Mirror
 from agent.directory.remote.provider import Discovery
 from agent.directory.remote.transport import HURRIED, PATIENT, Transport
-from agent.directory.remote.unread import Unread
 from agent.directory.remote.wire import RemoteAccount
 from agent.model.codes import FindingCode
 from agent.model.errors import UNDECODABLE, DirectoryUnavailable, Unreadable
 from agent.model.plan import Finding
-from agent.model.users import DirectoryUser, identity_key
+from agent.model.users import DirectoryUser, Role, identity_key
 from agent.settings import DirectorySettings
 from agent.store import account as account_row
 from agent.store import alarms
@@ -187,10 +186,25 @@ class Reader:
             ) from exc
         return max(chunk.total or 0, len(chunk.raws))
 
-    def know_owners(self) -> None:
-        """List everybody once, so that all who show the role are known."""
+    @property
+    def owners_known(self) -> bool:
+        with self._store.read() as conn:
+            return self._mirror.owners_known(conn)
+
+    def other_owners(self, user: DirectoryUser) -> frozenset[str]:
+        """Who else is an active owner. Each is read now: a role or a switch may have changed since the listing."""
         if self._listed is None:
+            # All who show the role have to be known.
             self.refresh()
+        with self._store.read() as conn:
+            by_role, seen = mirror.shows_owners(conn), mirror.owners(conn)
+        if by_role or not self._settings.owners:
+            found = [self.by_id(user_id) for user_id in seen if user_id != user.id]
+        else:
+            names = [name for name in self._settings.owners if identity_key(name) != user.user_name_key]
+            found = [self.by_user_name(name) for name in names]
+        active = {one.id for one in found if one is not None and one.active and one.role is Role.OWNER}
+        return frozenset(active - {user.id})
 
     def _listed_as(self, attribute: str, value: str, at_most: float) -> str | None:
         self.refresh(at_most=at_most)

@@ -1,10 +1,14 @@
-"""The way to the remote: one pool of connections, over the proxy that the environment names for its host. Knows no calls.
+"""The way to the remote: one pool of connections, over the proxy that the environment names for its host; and how many calls a
+second go it. Knows no calls.
 
 There is one host and nobody's cookies, so no client of httpx stands between: what it adds to each call (cookies, redirects,
 the choice of a proxy) costs as much as sending it.
 """
 
 import ssl
+import threading
+import time
+from collections.abc import Callable
 
 import httpx
 
@@ -42,3 +46,32 @@ def _trust(ca_file: str | None) -> ssl.SSLContext | bool:
         return ssl.create_default_context(cafile=ca_file)
     except (OSError, ssl.SSLError) as exc:
         raise ConfigError([f"directory.ca_file: no certificates in PEM form ({type(exc).__name__})"]) from exc
+
+
+class CallBudget:
+    """Shared by all threads of the process; spaces calls evenly."""
+
+    def __init__(
+        self,
+        per_second: float,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], bool | None] = time.sleep,
+    ) -> None:
+        """``sleep`` answers True where it was cut short."""
+        self._gap = 1.0 / per_second
+        self._clock = clock
+        self._sleep = sleep
+        self._lock = threading.Lock()
+        self._next = 0.0
+        #: Seconds that calls have waited here in all.
+        self.waited = 0.0
+
+    def wait(self) -> bool:
+        """Return when the caller may send one call; False: the wait was cut short, and nothing is to be sent."""
+        with self._lock:
+            now = self._clock()
+            turn = max(now, self._next)
+            self._next = turn + self._gap
+            self.waited += turn - now
+        return turn <= now or not self._sleep(turn - now)

@@ -35,7 +35,6 @@ import msgspec
 from msgspec import Struct
 
 from agent.directory.remote import deadline, trouble
-from agent.directory.remote.budget import CallBudget
 from agent.directory.remote.patience import (
     HURRIED,
     PATIENT,
@@ -47,7 +46,7 @@ from agent.directory.remote.patience import (
     patiently,
     retry_after,
 )
-from agent.directory.remote.route import route
+from agent.directory.remote.route import CallBudget, route
 from agent.model.errors import UNDECODABLE, DirectoryUnavailable, KeyRefused
 from agent.settings import DirectorySettings
 

@@ -1,5 +1,6 @@
 """What a remote shows, as rows of users: one name and one externalId each, everything else as it was seen, nothing for ever."""
 
+from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,14 @@ from support.remotes import Remote
 from support.sloppy import KEY, Sloppy, sloppy_server
 
 LONG = timedelta(minutes=30)
+
+
+@pytest.fixture
+def sloppy_place(store: Store, sloppy: Sloppy) -> Iterator[Place]:
+    """On either database."""
+    with remote_place(store, Remote(sloppy.url, KEY)) as found:
+        yield found
+        found.remote.client.close()
 
 
 def listed(place: Place) -> dict[str, Any]:
@@ -70,6 +79,16 @@ def test_of_two_names_that_differ_in_case_one_is_known_by_name_and_both_by_id(
     found = sloppy_place.directory.find(user_name_key="ann@example.com")
     assert found is not None
     assert found.id == first
+
+
+def test_one_without_a_name_can_be_linked_and_hidden(sloppy_place: Place, sloppy: Sloppy) -> None:
+    first = sloppy.add("Ann@example.com")
+    sloppy.add("ann@example.com")
+    listed(sloppy_place)
+    assert sloppy_place.acts().link(first, okta_id(1)).okta_id == okta_id(1)
+    user = listed(sloppy_place)[first]
+    sloppy_place.delete(user)
+    assert (listed(sloppy_place)[first].hidden, len(listed(sloppy_place))) == (True, 2)
 
 
 def test_names_that_changed_hands_between_two_listings_are_everybody_s_own(sloppy_place: Place, sloppy: Sloppy) -> None:
@@ -184,3 +203,19 @@ def test_what_one_remote_shows_twice_in_a_page_counts_once(sqlite_store: Store) 
         assert len(listed(place)) == 2
         assert [f.directory_id for f in place.directory.findings] == [first]
         place.remote.client.close()
+
+
+def test_what_says_nothing_of_its_times_moves_none(sloppy_place: Place, sloppy: Sloppy) -> None:
+    """A list without ``meta``, a read with it: neither undoes what the other one has said, nor is it a change."""
+    made = "2026-01-02T03:04:05Z"
+    user_id = sloppy.add("ann@example.com")
+    listed(sloppy_place)
+    sloppy.users[user_id]["meta"] |= {"created": made, "lastModified": made}
+    seen = sloppy_place.directory.get(user_id)
+    assert seen is not None
+    assert seen.created.year == seen.updated.year == 2026
+    sloppy.shape_list = lambda body: (
+        body | {"Resources": [{k: v for k, v in user.items() if k != "meta"} for user in body["Resources"]]}
+    )
+    again = listed(sloppy_place)[user_id]
+    assert (again.created, again.updated, again.version) == (seen.created, seen.updated, seen.version)

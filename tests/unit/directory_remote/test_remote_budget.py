@@ -1,6 +1,6 @@
 """Calls are spaced, whoever makes them."""
 
-from agent.directory.remote.budget import CallBudget
+from agent.directory.remote.route import CallBudget
 
 
 class Clock:

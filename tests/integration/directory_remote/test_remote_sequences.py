@@ -1,0 +1,160 @@
+"""Whatever happens in whatever order, the mirror is the remote after one listing, and every call has its end."""
+
+import random
+from collections.abc import Callable
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import text
+
+from agent.directory.remote.mirror import LAG
+from agent.directory.remote.unfinished import GRACE
+from agent.model.codes import Source
+from agent.model.errors import AgentError
+from agent.store import account, intents
+from agent.store.engine import Store
+from support.place import Place, okta_id, remote_place
+from support.remotes import Remote
+from support.sloppy import KEY, Call, Reply, Sloppy, error
+
+PEOPLE, STEPS = 5, 25
+
+
+class Life:
+    """A remote, what its people and Okta do, and what goes wrong meanwhile; drawn from one seed."""
+
+    def __init__(self, place: Place, sloppy: Sloppy, seed: int) -> None:
+        self.place, self.sloppy, self.draw = place, sloppy, random.Random(seed)
+        self.down = False
+        sloppy.scripted = self.trouble
+        place.directory.transport.most_patience = 0.0
+
+    def trouble(self, server: Sloppy, call: Call) -> Reply | None:
+        if self.down:
+            return Reply(cut=0)
+        if not call.writes:
+            return None
+        match self.draw.randrange(8):
+            case 0:  # done, and the answer is lost
+                server.apply(call)
+                return Reply(cut=0)
+            case 1:  # done, and nobody can be asked about it
+                server.apply(call)
+                self.down = True
+                return Reply(cut=0)
+            case 2:  # not done, and nobody can be asked
+                self.down = True
+                return Reply(cut=0)
+            case 3:
+                return error(503)
+            case 4:
+                return error(412)
+            case _:
+                return None
+
+    def step(self) -> None:
+        acts: list[Callable[[], object]] = [
+            self.post,
+            self.post,
+            self.title,
+            self.title,
+            self.rename,
+            lambda: self.change(active=False),
+            lambda: self.change(active=True),
+            self.remove,
+            self.somebody_there,
+            self.somebody_there,
+            self.gone_there,
+            self.listed,
+            self.restarted,
+            self.time_passes,
+        ]
+        try:
+            self.draw.choice(acts)()
+        except AgentError:
+            pass
+        finally:
+            self.down = self.down and self.draw.random() < 0.3
+
+    def somebody(self) -> str | None:
+        return self.draw.choice(sorted(self.sloppy.users)) if self.sloppy.users else None
+
+    def post(self) -> None:
+        number = self.draw.randrange(PEOPLE)
+        source = self.draw.choice([Source.PUSH, Source.SWEEP])
+        self.place.post(f"p{number}@example.com", okta=okta_id(number), source=source)
+
+    def change(self, **changes: object) -> None:
+        user = self.place.directory.get(self.somebody() or "")
+        if user is not None:
+            source = self.draw.choice([Source.PUSH, Source.SWEEP])
+            self.place.change(user, source=source, **changes)
+
+    def title(self) -> None:
+        self.change(title=f"Title {self.draw.randrange(9)}")
+
+    def rename(self) -> None:
+        self.change(user_name=f"p{self.draw.randrange(2 * PEOPLE)}@example.com")
+
+    def remove(self) -> None:
+        user = self.place.directory.get(self.somebody() or "")
+        if user is not None:
+            self.place.delete(user)
+
+    def somebody_there(self) -> None:
+        user_id = self.somebody()
+        if user_id is None:
+            self.sloppy.add(f"p{self.draw.randrange(PEOPLE)}@example.com")
+            return
+        taken = {user["userName"] for user in self.sloppy.users.values()}
+        names = [f"p{n}@example.com" for n in range(2 * PEOPLE) if f"p{n}@example.com" not in taken]
+        change = self.draw.choice([{"title": "By hand"}, {"active": False}, {"active": True}, {"userName": names[0]}])
+        number = self.draw.randrange(10**6)
+        self.sloppy.users[user_id] |= change | {"meta": {"version": f'W/"x{number}"'}}
+
+    def gone_there(self) -> None:
+        if self.draw.random() < 0.4 and (user_id := self.somebody()) is not None:
+            del self.sloppy.users[user_id]
+
+    def listed(self) -> None:
+        for _ in self.place.directory.everyone():
+            pass
+
+    def restarted(self) -> None:
+        self.place.restart()
+        self.place.directory.transport.most_patience = 0.0
+        self.place.directory.read_back(self.place.now)
+
+    def time_passes(self) -> None:
+        self.place.now += timedelta(minutes=self.draw.randrange(8))
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_after_one_listing_the_mirror_is_the_remote(store: Store, sloppy: Sloppy, seed: int) -> None:
+    with remote_place(store, Remote(sloppy.url, KEY)) as place:
+        life = Life(place, sloppy, seed)
+        for _ in range(STEPS):
+            life.step()
+        sloppy.scripted = None
+        place.now += LAG + GRACE
+        assert place.directory.read_back(place.now) == 0
+        # What was read back just now outweighs a list for a while.
+        place.now += LAG + timedelta(seconds=1)
+        # Who sends twice makes two of one person.
+        people = [user["externalId"] for user in sloppy.users.values() if "externalId" in user]
+        assert len(people) == len(set(people))
+        mirrored = {user.id: user for page in place.directory.everyone() for user in page}
+        assert {user_id: (user.user_name, user.active, user.profile.title) for user_id, user in mirrored.items()} == {
+            user_id: (user["userName"], user["active"], user.get("title")) for user_id, user in sloppy.users.items()
+        }
+        with store.read() as conn:
+            assert intents.open_intents(conn) == []
+            row = account.get(conn)
+            ended = "select count(*) from deactivations"
+            verbs = "select count(*) from journal where kind = 'applied' and verb in ('deactivate', 'remove') "
+            counted, made = (conn.execute(text(query)).scalar_one() for query in (ended, verbs))
+        assert row.managed_active == sum(user.managed and user.active for user in mirrored.values())
+        assert row.visible == sum(not user.hidden for user in mirrored.values())
+        # A removal of one that was inactive already ends nothing.
+        assert counted <= made
+        place.remote.client.close()
