@@ -103,7 +103,7 @@ def action_lines(action: Action, view: PlanView = WHOLE) -> Iterator[str]:
         yield f"    {clean(action.error)}"
     if action.proof and action.kind is ActionKind.DEACTIVATE:
         yield f"    because: {clean(action.proof)}"
-    new = action.kind in _NEW and not view.verbose and not view.attribute
+    new = action.kind is ActionKind.CREATE and not view.verbose and not view.attribute
     changes = {} if new else {path: change for path, change in action.changes.items() if view.names(path)}
     width = max(map(len, changes), default=0)
     for path, change in changes.items():

@@ -89,7 +89,7 @@ def test_it_slows_down_before_the_429_whatever_the_clocks_say(ahead):
     assert max(okta.windows) <= 41  # the first call, and 0.8 of the 49 that were then left
     assert sum(okta.windows) == 200
     assert time.now <= 5 * 62
-    assert {bucket for _, bucket in time.waits} == {"apps"}
+    assert {bucket for _, bucket in time.waits} == {"Okta's limit on apps"}
 
 
 @settings(max_examples=60, deadline=None)
@@ -242,7 +242,7 @@ def test_a_429_stops_the_whole_bucket_until_the_reset():
         await asyncio.gather(*(call(budget, okta, forever(time)) for _ in range(5)))
 
     asyncio.run(sweep())
-    assert time.waits == [(61.0, "apps")]  # one waits for all
+    assert time.waits == [(61.0, "Okta's limit on apps")]  # one waits for all
 
 
 def test_waits_that_overlap_count_once():
