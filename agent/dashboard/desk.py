@@ -48,7 +48,7 @@ class Work:
         self.line, self.done, self.total = what, done, total or 0
 
     def wait(self, seconds: float, what: str) -> None:
-        self.line = f"waiting {seconds:,.0f} s for Okta's limit ({what})"
+        self.line = f"waiting {seconds:,.0f} s for {what}"
 
 
 class Desk:

@@ -10,7 +10,7 @@ from starlette.routing import Route
 
 from agent.dashboard import status, words
 from agent.dashboard.activity import Activity
-from agent.dashboard.site import Site, Visit
+from agent.dashboard.site import OVER, Site, Visit
 from agent.dashboard.status import StatusPage
 from agent.model.errors import UsageError
 from agent.model.holds import Decision
@@ -67,7 +67,9 @@ def overview(site: Site, visit: Visit, counted: Activity) -> Response:
 def work(site: Site, visit: Visit) -> Response:
     """What a form has begun, live until it ends."""
     found = site.desk.find(visit.number("number"))
-    return site.render(visit, "work_now.html" if visit.partial else "work.html", work=found, ended=found.ended)
+    template, ended = "work_now.html" if visit.partial else "work.html", found.ended
+    code = OVER if visit.partial and ended is not None else 200
+    return site.render(visit, template, code=code, work=found, ended=ended)
 
 
 def drift_chip(found: StatusPage) -> Markup:

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from starlette.responses import Response
 from starlette.routing import Route
 
-from agent.dashboard.site import Listing, Site, Visit
+from agent.dashboard.site import OVER, Listing, Site, Visit
 from agent.model.errors import NotFound, UsageError
 from agent.runs.frame import Outcome
 from agent.runs.wording import fields
@@ -115,6 +115,7 @@ def show_run(site: Site, visit: Visit) -> Response:
     return site.render(
         visit,
         "run_now.html" if visit.partial else "run.html",
+        code=OVER if visit.partial and run.ended is not None else 200,
         run=run,
         plan=plan,
         people=people,

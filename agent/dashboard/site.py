@@ -61,6 +61,8 @@ PAGES = (
     *(("/failures", "Failures"), ("/imports", "Import"), ("/journal", "Journal"), ("/keys", "Keys")),
     *(("/settings", "Settings"), ("/check", "Check")),
 )
+#: To htmx: this part changes no more, ask no further.
+OVER = 286
 #: A form has ids, a reason and a count; one that names thousands of actions still fits.
 _MOST_FORM_BYTES = 1_000_000
 _MOST_FIELDS = 20_000

@@ -95,11 +95,16 @@ def test_a_run_shows_its_plan_and_its_people_what_failed_first(store: Store) -> 
 
 def test_a_run_that_goes_on_tells_how_far_it_is(store: Store) -> None:
     number = run(store, None)
-    told = RunProgress(at=NOW, what="people read", done=1200, total=8400, rate=37.2, waits=14, waits_for="apps")
+    told = RunProgress(at=NOW, what="people read", done=1200, total=8400, rate=37.2, waits=14, waits_for="Okta's limit (apps)")
     store.write(lambda conn: runs.tell(conn, number, told))
     page = plain(pages(store).text(f"/runs/{number}"))
     assert "people read 1,200/8,400 · 37/s · waiting 14 s for Okta's limit (apps)" in page
-    assert "hx-trigger" in pages(store).text(f"/runs/{number}")
+    browser = pages(store)
+    assert "hx-trigger" in browser.text(f"/runs/{number}")
+    part = {"hx-request": "true"}
+    assert browser.get(f"/runs/{number}", **part).status_code == 200
+    store.write(lambda conn: runs.finish(conn, number, RunEnd(outcome="applied", exit_code=0), NOW))
+    assert browser.get(f"/runs/{number}", **part).status_code == 286, "which ends the asking"
 
 
 def test_a_run_keeps_how_far_it_is_and_forgets_it_at_its_end(store: Store) -> None:
