@@ -31,7 +31,7 @@ class Counted:
     def __init__(self, store: Store, client: httpx.Client, statements: Statements) -> None:
         self.store, self.client, self.statements = store, client, statements
         for n in range(3):
-            self.send("POST", "/Users", okta_user(f"other{n}@example.com"))
+            self.send("POST", "/Users", okta_user(f"other{n}@example.com", externalId=f"00uother{n}"))
         self.person = self.send("POST", "/Users", okta_user("first@example.com", externalId="00u1"))
 
     def send(self, method: str, path: str, body: Any = None) -> dict[str, Any]:
