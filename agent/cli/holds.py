@@ -170,7 +170,7 @@ def _code(code: str | None) -> "HeldCode | None":
 
 
 def _chosen(store: "Store", logins: Sequence[str], code: str | None) -> "list[Hold]":
-    """The open holds that were named; exit code 2 where a name has none."""
+    """The open holds that were named; NotFound where a name has none."""
     from agent.model.errors import NotFound
     from agent.model.users import identity_key
     from agent.store import holds as register

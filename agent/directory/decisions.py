@@ -89,7 +89,7 @@ def _no(hold: Hold, *, pushed: bool) -> tuple[RefusalCode, str]:
     no = "took back" if hold.code is HeldCode.UNDONE else "rejected"
     said = f"An OpsHelm operator {no} {what}{why}. Nothing was changed."
     ask = "Put the person right in Okta, or ask" if pushed else "Ask"
-    return RefusalCode.REJECTED, f"{said} {ask} an operator to run: opshelm-agent holds lift {hold.login}"
+    return RefusalCode.REJECTED, f"{said} {ask} an operator to run: {way_out(hold)}"
 
 
 def made(scope: WriteScope, before: DirectoryUser | None, after: DirectoryUser, mine: list[Hold] | None = None) -> None:

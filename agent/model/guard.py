@@ -310,7 +310,7 @@ def _single(action: Action, facts: Facts, grant: Grant, *, full: bool) -> tuple[
     if known.code is HeldCode.PUSH_BURST and full:
         return (
             known.code,
-            "the push of this deactivation was stopped by the guard, and its window is still full: guard show",
+            f"its push was stopped by the guard, and the window is still full (guard show): {known.detail}",
         )
     return None
 
@@ -321,7 +321,7 @@ def stopped(hold: Hold) -> tuple[HeldCode, str]:
     if hold.decision is Decision.REJECTED and hold.code is HeldCode.UNDONE:
         return HeldCode.UNDONE, f"taken back by {said}. To have it done again: opshelm-agent holds lift {hold.login}"
     if hold.decision is Decision.REJECTED:
-        return HeldCode.REJECTED, f"rejected by {said}. To take that back: opshelm-agent holds lift {hold.login}"
+        return HeldCode.REJECTED, f"rejected by {said}. To take that back: {way_out(hold)}"
     until = f", until {hold.until:%Y-%m-%d %H:%M} UTC" if hold.until else ""
     what = "linking it" if hold.kind is ChangeKind.LINK else "access"
     return HeldCode.BLOCKED, f"{what} was blocked by {said}{until}. To end that: {way_out(hold)}"

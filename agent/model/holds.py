@@ -15,6 +15,7 @@ blocked     an operator's own word: not done on any path, pushes included, until
 
 from datetime import datetime
 from enum import StrEnum
+from shlex import quote
 
 import msgspec
 from msgspec import Struct
@@ -274,4 +275,5 @@ def way_out(hold: Hold) -> str:
 
 
 def _filled(text: str, hold: Hold) -> str:
-    return text.replace("LOGIN", hold.login).replace("OKTA_ID", hold.okta_id or "ID")
+    # As a shell takes it: a login may hold an apostrophe or an ampersand.
+    return text.replace("LOGIN", quote(hold.login)).replace("OKTA_ID", hold.okta_id or "ID")

@@ -4,6 +4,7 @@ Importing this module takes most of a second, so nothing imports it before it is
 (``warm_up``), in a thread. No scim2-models object leaves this module.
 """
 
+import re
 from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
@@ -159,11 +160,11 @@ def _moment(target: Target, text: str) -> datetime:
 
 
 def _detail(exc: SCIMException) -> str:
-    """The library's words without the input or a web address."""
+    """The library's words without the input or a web address, and with attributes named as SCIM does."""
     cause = exc.__cause__
     if isinstance(cause, ValidationError):
         return _first(cause)
-    return str(exc.detail or exc).rstrip(".")
+    return re.sub(r"'(\w+)'", lambda name: f"'{_camel(name[1])}'", str(exc.detail or exc).rstrip("."))
 
 
 def _first(exc: ValidationError) -> str:

@@ -228,7 +228,9 @@ def _refresh(conn: Connection, old: Hold, reason: Reason, now: datetime, *, push
     """Its age stays. What a person decided keeps the words that it was decided with."""
     values: dict[str, Any] = {"last_found": now, "tries": old.tries + int(pushed)}
     if old.decision is Decision.WAITING:
-        values |= {"code": reason.code.value, "detail": reason.detail, "wish": reason.wish, "login": reason.login}
+        # Who was only seen to wait is told so in the words of this hold, which stay the first ones.
+        detail = old.detail if old.detail and old.detail in reason.detail else reason.detail
+        values |= {"code": reason.code.value, "detail": detail, "wish": reason.wish, "login": reason.login}
     if reason.plan_id is not None:
         values |= {"plan_id": reason.plan_id, "action_n": reason.action_n}
     conn.execute(update(table).where(table.c.id == old.id).values(**values))

@@ -58,8 +58,11 @@ def test_waiting_people_are_left_alone_by_events_and_single_runs(make: Make) -> 
     w.event(people[0])
     report = w.reconcile(people[1]["login"])
     assert report.exit_code == 4
+    w.reconcile(people[0]["login"])
     assert all(w.active(*people))
-    assert w.open_holds(people[0])[0].since == since, "found again, it keeps its age"
+    (hold,) = w.open_holds(people[0])
+    assert hold.since == since, "found again, it keeps its age"
+    assert hold.detail.startswith("8 of 40 people"), "and its words"
 
 
 @pytest.mark.parametrize("how", ["PATCH", "PUT"])
@@ -87,6 +90,10 @@ def test_a_waiting_persons_push_over_the_limits_waits_and_a_rejected_ones_is_a_t
     assert w.active(*people) == [status != 200 for status in statuses]
     waiting = [hold for hold in w.open_holds() if hold.decision is Decision.WAITING]
     assert [(hold.code, hold.tries) for hold in waiting] == [(HeldCode.PUSH_BURST, 1)] * statuses.count(429)
+    w.lost()
+    w.reconcile()
+    held_again = [hold for hold in w.open_holds() if hold.code is HeldCode.PUSH_BURST]
+    assert all("the limit is" in hold.detail for hold in held_again), "a sweep leaves the numbers"
 
 
 def test_a_rejection_ends_when_the_person_is_assigned_again(make: Make) -> None:

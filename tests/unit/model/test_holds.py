@@ -1,5 +1,6 @@
 """Kinds of change and their wishes: an action and the push of the same change must mean the same to the register."""
 
+import shlex
 from datetime import UTC, datetime
 
 import pytest
@@ -96,3 +97,8 @@ def test_every_hold_has_one_way_out(code: HeldCode) -> None:
 )
 def test_a_decision_has_the_command_that_takes_it_back(decision: Decision, kind: ChangeKind, command: str) -> None:
     assert way_out(replace(HOLD, decision=decision, kind=kind)) == f"opshelm-agent {command}"
+
+
+def test_a_login_stands_in_the_command_as_a_shell_takes_it() -> None:
+    odd = replace(HOLD, login="o'neil&co@example.com", decision=Decision.REJECTED)
+    assert shlex.split(way_out(odd)) == ["opshelm-agent", "holds", "lift", odd.login]

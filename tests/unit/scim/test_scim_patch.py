@@ -185,6 +185,11 @@ def test_what_cannot_be_meant_is_refused(operations: Any, scim_type: str) -> Non
     assert "pydantic" not in caught.value.detail
 
 
+def test_an_attribute_is_named_as_scim_names_it() -> None:
+    with pytest.raises(ScimRefused, match="no value of 'phoneNumbers' matches"):
+        patch.read({"Operations": [operation("replace", 'phoneNumbers[type eq "fax"].value', "5")]})(USER)
+
+
 @pytest.mark.parametrize(
     ("said", "changes"),
     [
