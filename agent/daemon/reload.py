@@ -14,7 +14,19 @@ from agent.settings import Loaded, Settings, load
 from agent.settings.describe import digest
 
 #: Taken on without a restart.
-LIVE = ("okta", "directory", "schedule", "reconcile", "policy", "guard", "receiver", "mapping", "imports", "notify")
+LIVE = (
+    "okta",
+    "directory",
+    "schedule",
+    "reconcile",
+    "policy",
+    "guard",
+    "receiver",
+    "mapping",
+    "imports",
+    "notify",
+    "dashboard",
+)
 
 _log = structlog.get_logger("agent.daemon")
 
@@ -51,6 +63,8 @@ class Reload:
         late = [name for name in self._differ(settings) if name not in LIVE]
         if settings.directory.backend != self._read.directory.backend:
             late.append("directory.backend")
+        if settings.dashboard.enabled != self._read.dashboard.enabled:
+            late.append("dashboard.enabled")
         if late != self._late:
             self._late = late
             if late:
@@ -83,4 +97,5 @@ class Reload:
         """Without what needs a restart. Another directory altogether is not taken on under the feet of those who use this one."""
         update = {name: getattr(self._read, name) for name in Settings.model_fields if name not in LIVE}
         update["directory"] = settings.directory.model_copy(update={"backend": self._read.directory.backend})
+        update["dashboard"] = settings.dashboard.model_copy(update={"enabled": self._read.dashboard.enabled})
         return settings.model_copy(update=update)

@@ -159,7 +159,7 @@ class ImportDesk:
         self._work = Work(what=self._work.what, said=f"{what}: {done:,}{of}" if done or total else what)
 
     def wait(self, seconds: float, what: str) -> None:
-        self._work = Work(what=self._work.what, said=f"waiting {seconds:,.0f} s for Okta's limit ({what})")
+        self._work = Work(what=self._work.what, said=f"waiting {seconds:,.0f} s for {what}")
 
 
 def choice_of(kind: MatchClass | None, chosen: Iterable[tuple[str, str]]) -> Choice:

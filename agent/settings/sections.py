@@ -294,7 +294,7 @@ class DashboardSettings(Section):
     """The pages on the admin port, and who may sign in to them. A one-time link on the agent's own machine needs no setting."""
 
     enabled: bool = True
-    """Whether there are pages; metrics and health are there without them."""
+    """Whether there are pages; metrics and health are there without them. Needs a restart."""
     public_url: str | None = None
     """The pages' address as browsers see it, such as https://agent.example.com, where a proxy is in front of the admin port."""
     issuer: str | None = None

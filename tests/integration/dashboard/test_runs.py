@@ -95,7 +95,9 @@ def test_a_run_shows_its_plan_and_its_people_what_failed_first(store: Store) -> 
 
 def test_a_run_that_goes_on_tells_how_far_it_is(store: Store) -> None:
     number = run(store, None)
-    told = RunProgress(at=NOW, what="people read", done=1200, total=8400, rate=37.2, waits=14, waits_for="Okta's limit (apps)")
+    told = RunProgress(
+        at=NOW, what="people read", done=1200, total=8400, rate=37.2, waits=14, waits_for="Okta's limit (apps)"
+    )
     store.write(lambda conn: runs.tell(conn, number, told))
     page = plain(pages(store).text(f"/runs/{number}"))
     assert "people read 1,200/8,400 · 37/s · waiting 14 s for Okta's limit (apps)" in page

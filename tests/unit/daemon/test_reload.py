@@ -116,3 +116,12 @@ def test_what_changed_is_told_by_name_and_without_values(reload: Reload, file: P
     changed = reload.changed()
     assert changed is not None
     assert changed.changed_since(before) == ["guard.push_floor", "mapping"]
+
+
+def test_who_may_sign_in_is_taken_on_and_whether_there_are_pages_is_not(reload: Reload, file: Path) -> None:
+    file.write_text('[dashboard]\nenabled = false\nclient_id = "0oa9"\nadmins = ["Identity"]\n')
+    with capture_logs() as lines:
+        changed = reload.changed()
+    assert changed is not None
+    assert (changed.dashboard.admins, changed.dashboard.enabled) == (("Identity",), True)
+    assert lines[0]["sections"] == ["dashboard.enabled"]
