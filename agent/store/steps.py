@@ -30,6 +30,7 @@ from agent.store.tables import (
     imports,
     intents,
     mirror,
+    notices,
     plans,
 )
 
@@ -53,6 +54,8 @@ _MOVES: tuple[tuple[Column[datetime], ColumnElement[bool] | None], ...] = (
     (attention.c.created, None),
     (imports.c.linking_since, imports.c.ended.is_(None)),
     (intents.c.at, intents.c.ended.is_(None)),
+    (notices.c.due, notices.c.sent.is_(None)),
+    (notices.c.claimed, notices.c.sent.is_(None)),
     (mirror.c.written, mirror.c.written.is_not(None)),
     (account_table.c.last_good_sweep, None),
 )

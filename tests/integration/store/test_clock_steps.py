@@ -4,15 +4,17 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from sqlalchemy import insert
 
 from agent.model.codes import HeldCode
 from agent.model.holds import ChangeKind, Decision
 from agent.model.plan import Plan
-from agent.store import account, alarms, attention, holds, plans, runs, steps, windows
+from agent.store import account, alarms, attention, holds, notices, plans, runs, steps, windows
 from agent.store.engine import Connection, Store
 from agent.store.journal import Signature
 from agent.store.steps import Clock, Machine
 from agent.store.tables import clocks
+from agent.store.tables import notices as notices_table
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 BOOT, OTHER = "boot-1", "boot-2"
@@ -114,6 +116,14 @@ def test_who_is_to_be_looked_at_later_waits_as_long(store: Store, step: timedelt
     store.write(lambda conn: attention.add(conn, reason=attention.EVENT, okta_id="00u1", not_before=later, now=NOW))
     times = timedelta(minutes=9), timedelta(minutes=11)
     assert seen_at(store, lambda conn, now: len(attention.due(conn, now, 10)), step, *times) == [0, 1]
+
+
+def test_who_is_told_of_an_alarm_is_told_in_time(store: Store, step: timedelta) -> None:
+    due = NOW + timedelta(minutes=10)
+    values = {"about": "alarm 1", "channel": "webhook", "body": "{}", "created": NOW, "due": due}
+    store.write(lambda conn: conn.execute(insert(notices_table).values(**values)).rowcount)
+    times = timedelta(minutes=9), timedelta(minutes=11)
+    assert seen_at(store, lambda conn, now: len(notices.due(conn, ["webhook"], now)), step, *times) == [0, 1]
 
 
 def test_a_step_moves_what_is_stored_once_whoever_sees_it(store: Store) -> None:
