@@ -293,14 +293,15 @@ def _quarantine(conn: Connection, now: datetime) -> dict[ChangeKind, str]:
     return {
         ChangeKind(alarm.subject): f"{alarm.detail} Tried again after {alarm.last_seen + _PROBE:%H:%M} UTC"
         for alarm in alarms.open_alarms(conn)
-        if alarm.code == TOO_MANY_FAILED and now < alarm.last_seen + _PROBE
+        if alarm.code == TOO_MANY_FAILED and alarm.last_seen <= now < alarm.last_seen + _PROBE
     }
 
 
 def _failing(conn: Connection, now: datetime) -> Iterable[tuple[tuple[str, ChangeKind], str]]:
     for person in plans.failed_people(conn, now - _REMEMBER):
         again = person.last + min(_LONGEST_WAIT, _FIRST_WAIT * 2 ** min(person.times - 1, 10))
-        if again > now:
+        # What a clock dated later than now, before it was set back, puts off nothing.
+        if person.last <= now < again:
             yield (
                 (person.person, person.kind),
                 f"failed {person.times} times in a row ({person.error}); tried again after {again:%Y-%m-%d %H:%M} UTC",

@@ -219,6 +219,8 @@ def test_a_failed_action_ends_partial_and_waits_ten_minutes_then_twenty(w: World
     assert w.reconcile().outcome == "held"
     w.ahead = timedelta(minutes=31)
     assert w.reconcile().outcome == "partial"
+    w.ahead = timedelta(hours=-5)
+    assert w.reconcile().outcome == "partial", "the clock was set back, and nobody waits five hours for that"
 
 
 def test_too_many_failures_hold_their_kind_for_an_hour(make_world: Make) -> None:
