@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import select
 
 from agent.settings import DatabaseSettings
-from agent.store import attention, events
+from agent.store import attention, events, imports
 from agent.store.engine import Store
 from agent.store.events import PushFailure
 from agent.store.tables import journal
@@ -89,3 +89,13 @@ def test_more_than_a_sweep_costs_become_a_sweep(store: Store, document: Callable
     assert document("failures", "retry", "--all")["sweep"] is True
     with store.read() as conn:
         assert attention.waiting(conn, attention.SWEEP) == 1
+
+
+def test_an_import_is_not_tried_again_by_a_look(store: Store, command: Command) -> None:
+    now, login = datetime.now(UTC), "dora@example.com"
+    store.write(lambda conn: imports.intend(conn, directory_id="d1", login=login, plan_id=None, now=now))
+    store.write(lambda conn: imports.failed(conn, "d1", "Okta said no"))
+    code, _, err = command("failures", "retry", login)
+    assert (code, "opshelm-agent import list" in err) == (2, True)
+    with store.read() as conn:
+        assert attention.waiting(conn) == 0
