@@ -225,6 +225,7 @@ _FIELDS = (
     "action_n",
     "ended",
     "ended_at",
+    "waits_for",
 )
 
 

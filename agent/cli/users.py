@@ -7,15 +7,28 @@ from typing import TYPE_CHECKING, Any
 import click
 from msgspec import Struct
 
-from agent.cli.command import DurationType, Invocation, csv_option, group, now, operator, reason_option, required_reason
+from agent.cli.command import (
+    DurationType,
+    Invocation,
+    csv_option,
+    group,
+    now,
+    operator,
+    reason_option,
+    required_reason,
+    signature,
+)
 from agent.cli.completion import logins
 from agent.cli.people import by_id_option, find
 from agent.cli.render import clean, csv_text, fields, shown, when
+from agent.model.codes import ActionState
 from agent.model.paths import UnknownPath, parse
 from agent.model.users import DirectoryUser, Name, Role, identity_key, public_view
 
 if TYPE_CHECKING:
     from agent.directory.port import Acts, Directory
+    from agent.model.plan import Action
+    from agent.runs.frame import RunReport
 
 _LOGIN = click.argument("login", metavar="LOGIN", shell_complete=logins)
 #: What is no value of the profile, and the command for it.
@@ -33,6 +46,10 @@ _COLUMNS = (
 )
 #: Characters of one value.
 _LONGEST = 1000
+_KEEPS_IDS = (
+    "This OpsHelm is reached over SCIM, which can't give an account another id. If Okta has linked the new person to this one "
+    "already, its pushes for them fail from now on: in Okta, unassign them from the app and assign them again."
+)
 
 
 @group("users")
@@ -258,13 +275,6 @@ for _row in (
         done="Unlinked",
     ),
     AccountCommand(
-        name="release-name",
-        help="Free the userName of an inactive account for somebody new. The old account stays, under another name.",
-        example="ann@example.com --reason 'new Ann starts Monday'",
-        act=lambda acts, user_id: acts.release_name(user_id),
-        done="Renamed",
-    ),
-    AccountCommand(
         name="protect",
         help="Nothing of Okta's changes this account: pushes get 409, runs report it.",
         example="breakglass@example.com",
@@ -280,6 +290,51 @@ for _row in (
     ),
 ):
     _add_command(_row)
+
+
+@users.command("release-name", examples=["opshelm-agent users release-name ann@example.com --reason 'a new Ann'"])
+@_LOGIN
+@by_id_option
+@reason_option
+def release_name(invocation: Invocation, login: str, by_id: bool, reason: str) -> int:
+    """Say that somebody else has the userName of this leaver's account now. They get an account of their own.
+
+    The new account has the id that Okta has linked, so Okta's pushes go there. The leaver's account stays as it was when they
+    left, under another id and a name that nobody can push to. Who is the same person gets: users link.
+    """
+    from agent.bootstrap import open_agent
+    from agent.cli.answers import answer_run
+    from agent.store import former_ids
+
+    with open_agent(invocation.settings, need_okta=False) as agent:
+        directory, reconciler = agent.directory, agent.reconciler
+        leaver = find(directory, login, by_id=by_id)
+        heirs = reconciler.heirs(leaver) if reconciler is not None else ()
+        if reconciler is not None and heirs and directory.gives_ids:
+            report = reconciler.new_account(leaver, heirs, signature(reason))
+            if report.exit_code == 1 or any(action.directory_id == leaver.id for action in _undone(report)):
+                return answer_run(invocation, report, dry=False, detailed=True)
+        now_there = directory.get(leaver.id)
+        if now_there is not None and now_there.okta_id == leaver.okta_id:
+            old = _acts(directory, reason).release_name(leaver.id)
+            if reconciler is not None and heirs:
+                reconciler.run(apply=True, users=heirs)
+        else:
+            with directory.store.read() as conn:
+                old = find(directory, former_ids.stepped_aside(conn, leaver.id) or "", by_id=True)
+        new = next((user for okta_id in heirs if (user := directory.find(okta_id=okta_id))), None)
+    said = f"Released: {_line(old)}"
+    if new is not None:
+        said += f"\nA new account: {_line(new)}"
+    if not directory.gives_ids:
+        said += f"\n{_KEEPS_IDS}"
+    invocation.answer("user", {"user": user_json(old), "newAccount": new and user_json(new)}, said)
+    return 0
+
+
+def _undone(report: "RunReport") -> "list[Action]":
+    actions = report.plan.plan.actions if report.plan is not None else ()
+    return [action for action in actions if action.state is not ActionState.DONE]
 
 
 @group("owner")
@@ -308,8 +363,11 @@ def _acts(directory: "Directory", reason: str) -> "Acts":
 
 
 def _answer(invocation: Invocation, done: str, user: DirectoryUser) -> None:
-    line = f"{user.user_name} ({user.state}, {user.role.value}, {_managed(user)}), id {user.id}"
-    invocation.answer("user", {"user": user_json(user)}, f"{done}: {line}")
+    invocation.answer("user", {"user": user_json(user)}, f"{done}: {_line(user)}")
+
+
+def _line(user: DirectoryUser) -> str:
+    return f"{user.user_name} ({user.state}, {user.role.value}, {_managed(user)}), id {user.id}"
 
 
 def _managed(user: DirectoryUser) -> str:

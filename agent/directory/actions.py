@@ -113,7 +113,7 @@ class SqlBatches:
         return Ended(n=action.n, state=ActionState.DONE)
 
     def _write(self, scope: WriteScope, action: Action, versions: dict[str, int]) -> Written | list[Written] | Raised:
-        if action.kind is ActionKind.CREATE:
+        if action.kind is ActionKind.CREATE and not action.succeeds:
             return writes.create(scope, draft(action, None))
         is_email = self._policy.receiver.username_is_email
 
@@ -121,6 +121,11 @@ class SqlBatches:
             version = versions.get(account_id, self._versions.get(account_id, seen))
             return AccountChange(account_id, transition.by(draft, scope.context, scope.now), scope.context, version)
 
+        if action.kind is ActionKind.CREATE:
+            from agent.directory import succession
+
+            leaver = change(action.directory_id or "", action.version, partial(draft, action))
+            return succession.succeed(scope, leaver, draft(action, None), action.assigned)
         if action.kind is ActionKind.RENAME_CYCLE:
             renames = [change(one, seen, partial(renamed, name, is_email)) for one, seen, name in action.cycle]
             return writes.change_together(scope, renames)
@@ -163,7 +168,8 @@ def draft(action: Action, before: DirectoryUser | None) -> Draft:
     after = {path: change.after for path, change in action.changes.items()}
     profile = apply(before.profile if before else Profile(), profile_values(action))
     if before is None:
-        return Draft(user_name=str(after["userName"]), profile=profile, active=True, okta_id=action.okta_id)
+        name, given_id = str(after["userName"]), after.get("id")
+        return Draft(user_name=name, profile=profile, active=True, okta_id=action.okta_id, id=given_id)
     return Draft(
         user_name=str(after.get("userName", before.user_name)),
         profile=profile,

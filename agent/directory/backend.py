@@ -11,7 +11,8 @@ from sqlalchemy import ColumnElement, Connection, false, func, select
 
 from agent.directory import rows, transition
 from agent.directory.port import CursorPage, Draft, Page, WriteContext, Written
-from agent.model.users import DirectoryUser
+from agent.model.errors import UsageError
+from agent.model.users import DirectoryUser, Origin
 from agent.settings import Settings
 from agent.store import account
 from agent.store.engine import Store
@@ -42,6 +43,7 @@ class Backend(ABC):
     store: Store
     #: An operator may give and take the owner role.
     sets_roles: bool
+    gives_ids = False
 
     def _take_on_searches(self, settings: Settings) -> None:
         self._search_time = settings.receiver.search_time
@@ -112,6 +114,15 @@ class Backend(ABC):
         wanted = transition.by(change, context, now)
         return self.change(AccountChange(user_id, wanted, context, expected_version), now)
 
+    def release(self, user_id: str, context: WriteContext, now: datetime) -> DirectoryUser:
+        """An inactive account steps aside. Here it keeps its id, so what Okta pushes to that finds nobody."""
+
+        def wanted(before: DirectoryUser) -> DirectoryUser:
+            require_releasable(before)
+            return transition.aside(before, before.id, now)
+
+        return self.change(AccountChange(user_id, wanted, context), now).result().user
+
     def remove(
         self, user_id: str, context: WriteContext, now: datetime, *, expected_version: int | None = None
     ) -> "Future[Written]":
@@ -137,3 +148,10 @@ def _search(conn: Connection, conditions: list[ColumnElement[bool]], offset: int
         return Page(total=total, users=[])
     statement = select(*rows.RAW).where(*conditions).order_by(users.c.seq).limit(limit).offset(offset)
     return Page(total=total, users=[rows.decode(row) for row in conn.execute(statement)])
+
+
+def require_releasable(user: DirectoryUser) -> None:
+    if user.active:
+        raise UsageError(f"{user.user_name} is active. Only an inactive account's name can be released.")
+    if user.origin is Origin.RELEASED:
+        raise UsageError(f"{user.user_name} is released already.")

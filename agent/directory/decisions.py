@@ -22,6 +22,7 @@ from agent.model.codes import HeldCode, RefusalCode, Source
 from agent.model.errors import Refused
 from agent.model.holds import (
     ENDS_ACCESS,
+    GIVES_ACCESS,
     WAITS_FOR_A_PERSON,
     ChangeKind,
     Decision,
@@ -29,10 +30,11 @@ from agent.model.holds import (
     HoldEnd,
     asked_again,
     way_out,
+    wish,
     wishes_between,
 )
 from agent.model.users import DirectoryUser
-from agent.store import brakes, holds
+from agent.store import attention, brakes, holds
 from agent.store.journal import Signature
 
 
@@ -50,23 +52,43 @@ def check(scope: WriteScope, before: DirectoryUser | None, after: DirectoryUser)
     conn, _, context, now, _ = scope
     if context.source not in OKTA:
         return Decided(approved=False, mine=None)
-    if context.push_mark is not None and holds.push_mark_of(conn, after.id) > context.push_mark:
+    account = before or after
+    if context.push_mark is not None and holds.push_mark_of(conn, account.id) > context.push_mark:
         raise Refused(RefusalCode.MOVED, "Okta has pushed about this account since it was asked about it.")
-    mine = holds.of_user(conn, before or after)
+    mine = holds.of_user(conn, account)
+    if before is None and after.okta_id is None:
+        mine += holds.of_name(conn, after.user_name)
     if not mine:
         return Decided(approved=False, mine=mine)
     known = {hold.kind: hold for hold in mine}
-    for kind, wish in wishes_between(before, after).items():
-        hold = known.get(kind)
-        if hold is None or not asked_again(hold, after):
-            continue
-        if hold.stops(wish, now):
-            raise Refused(*_no(hold, pushed=context.source is Source.PUSH))
+    wishes = wishes_between(before, after)
+    _ask(known, wishes, after, scope)
+    for hold in (known[kind] for kind in wishes if kind in known and asked_again(known[kind], after)):
         waits = hold.waits(now) and hold.code in WAITS_FOR_A_PERSON
         if waits and context.source is Source.SINGLE and not context.exempt:
             raise Refused(RefusalCode.WAITS, f"It waits for a person since {hold.since:%Y-%m-%d %H:%M} UTC.")
     ends = known.get(ChangeKind.DEACTIVATE)
     return Decided(approved=ends is not None and ends.lets(ENDS_ACCESS, now), mine=mine)
+
+
+def of_successor(scope: WriteScope, leaver: DirectoryUser, new: DirectoryUser) -> list[Hold]:
+    """Refused, or the open holds of who gets ``leaver``'s id: what concerns the leaver is none of theirs."""
+    link = wish({"externalId": new.okta_id})
+    mine = [
+        hold
+        for hold in holds.of_user(scope.conn, new)
+        if hold.directory_id != leaver.id or (hold.kind is ChangeKind.LINK and hold.okta_id == new.okta_id)
+    ]
+    wishes = {ChangeKind.ACTIVATE: GIVES_ACCESS, ChangeKind.LINK: link}
+    _ask({hold.kind: hold for hold in mine}, wishes, new, scope)
+    return mine
+
+
+def _ask(known: dict[ChangeKind, Hold], wishes: dict[ChangeKind, str], after: DirectoryUser, scope: WriteScope) -> None:
+    for kind, wanted in wishes.items():
+        hold = known.get(kind)
+        if hold is not None and asked_again(hold, after) and hold.stops(wanted, scope.now):
+            raise Refused(*_no(hold, pushed=scope.context.source is Source.PUSH))
 
 
 _BURST = {RefusalCode.PUSH_BURST: HeldCode.PUSH_BURST, RefusalCode.DEACTIVATIONS_24H: HeldCode.DEACTIVATIONS_24H}
@@ -99,18 +121,32 @@ def made(scope: WriteScope, before: DirectoryUser | None, after: DirectoryUser, 
     """
     if mine is None:
         mine = holds.of_user(scope.conn, after)
+    if before is not None and before.id != after.id:
+        # Who gets the old id has a hold of their own there.
+        mine = [hold for hold in mine if hold.kind is not ChangeKind.LINK or hold.okta_id in (None, before.okta_id)]
     if mine:
         # A change of other values than those that were rejected is no end of that.
         met = [hold for hold in mine if hold.decision is not Decision.REJECTED or asked_again(hold, after)]
         holds.done(scope.conn, met, wishes_between(before, after), scope.now)
         if before is not None and before.user_name != after.user_name:
             holds.renamed(scope.conn, mine, after.user_name)
+        strangers = [hold for hold in mine if hold.directory_id is None]
+        if strangers:
+            holds.settled(scope.conn, strangers, after)
+    if scope.context.source is Source.CLI and after.okta_id is not None and _links(before, after):
+        # What Okta wants of them is seen to at once.
+        why, now = attention.LINKED, scope.now
+        attention.add(scope.conn, reason=why, okta_id=after.okta_id, not_before=now, now=now)
     if scope.context.source is Source.PUSH:
         holds.mark_push(scope.conn, after.id)
         if after.active:
             # Okta pushes about people whom it assigns; whatever of them it changed, their access isn't to end.
             _over(scope, mine, ChangeKind.DEACTIVATE)
     _rule(scope, before or after)
+
+
+def _links(before: DirectoryUser | None, after: DirectoryUser) -> bool:
+    return before is None or before.okta_id != after.okta_id
 
 
 def unchanged(scope: WriteScope, user: DirectoryUser) -> None:

@@ -41,8 +41,11 @@ class _Head(Struct, frozen=True, kw_only=True, rename="camel"):
     version: int
 
 
-def view(user: DirectoryUser) -> str:
-    """Everything that a person may need to undo a change, as JSON; put together as text, for it is on the hot path."""
+def view(user: DirectoryUser, *, id_said: bool = False) -> str:
+    """Everything that a person may need to undo a change, as JSON; put together as text, for it is on the hot path.
+
+    ``id_said``: with the id too, which agent.store.former_ids follows.
+    """
     head = _Head(
         user_name=user.user_name,
         external_id=user.okta_id,
@@ -56,6 +59,8 @@ def view(user: DirectoryUser) -> str:
     )
     profile = _encode(user.profile)
     joined = _encode(head) if profile == b"{}" else _encode(head)[:-1] + b"," + profile[1:]
+    if id_said:
+        joined = b'{"id":' + _encode(user.id) + b"," + joined[1:]
     return joined.decode()
 
 
@@ -64,6 +69,7 @@ def verb(before: DirectoryUser | None, after: DirectoryUser) -> str:
     if before is None:
         return "create"
     changes = (
+        (journal.RELEASE, after.id != before.id),
         ("remove", after.hidden and not before.hidden),
         ("deactivate", before.active and not after.active),
         ("reactivate", after.active and not before.active),
@@ -88,6 +94,7 @@ def entry(
     reason: str = "",
 ) -> Entry:
     who = after or before
+    moved = before is not None and after is not None and before.id != after.id
     return Entry(
         kind=kind,
         verb=verb,
@@ -100,8 +107,8 @@ def entry(
         plan_id=context.plan_id,
         action_n=context.action_n,
         reason=reason or context.reason or _linked_by_push(before, after, context),
-        before=None if before is None else view(before),
-        after=None if after is None else view(after),
+        before=None if before is None else view(before, id_said=moved),
+        after=None if after is None else view(after, id_said=moved),
     )
 
 
@@ -124,7 +131,7 @@ class Ready(Struct, frozen=True, kw_only=True):
     verdict: burst.Verdict | None
     #: The open holds of the account's person; None: not asked for.
     mine: list[Hold] | None
-    #: A push touched an inactive bound account: Okta is asked whether it is still the same person.
+    #: A push touched an inactive bound account, or may link somebody to it: Okta is asked whether it is still the same person.
     confirm: bool
 
 
@@ -139,6 +146,8 @@ def write(
     """Check, then carry out; answers the account as it is now. ``before == after``: nothing is written."""
     if before == after:
         decisions.unchanged(scope, after)
+        if scope.context.links and after.okta_id is not None:
+            ask_about_reuse(scope, after)
         return after
     return carry_out(scope, check(scope, before, after, revives=revives, holders=holders))
 
@@ -175,6 +184,14 @@ def check(
     )
 
 
+def check_successor(scope: WriteScope, leaver: Pair, new: DirectoryUser, mine: list[Hold]) -> Ready:
+    """The same for an account under the id and name that ``leaver``'s gives up in this transaction. ``mine``: its holds."""
+    rules.check(None, new, scope.context, scope.policy)
+    _unique(scope, None, new, (leaver,), None)
+    rules.primary_email(None, new, scope.policy)
+    return Ready(before=None, after=new, verb=verb(None, new), verdict=None, mine=mine, confirm=False)
+
+
 def carry_out(scope: WriteScope, ready: Ready) -> DirectoryUser:
     """Write a change that was checked in this very transaction."""
     conn, _, context, now, policy = scope
@@ -187,6 +204,10 @@ def carry_out(scope: WriteScope, ready: Ready) -> DirectoryUser:
         count_deactivation(scope, before, ready.verdict)
     count(scope, before, after, ended=ready.verdict is not None)
     decisions.made(scope, before, after, ready.mine)
+    if before is not None and before.id != after.id:
+        from agent.store import former_ids
+
+        former_ids.moved(conn, before, after)
     if ready.confirm:
         ask_about_reuse(scope, after)
     journal.append(conn, entry(journal.Kind.APPLIED, ready.verb, before, after, context), now)
@@ -207,7 +228,7 @@ def count(scope: WriteScope, before: DirectoryUser | None, after: DirectoryUser,
 
 
 def ask_about_reuse(scope: WriteScope, user: DirectoryUser) -> None:
-    """Okta is to say whether an inactive account that a push touched is still the same person's."""
+    """Okta is to say whether an account is still its person's: a push touched it while it was inactive, or may link somebody."""
     why, now = attention.CONFIRM_REUSE, scope.now
     attention.add(scope.conn, reason=why, okta_id=user.okta_id, directory_id=user.id, not_before=now, now=now)
 
@@ -221,8 +242,8 @@ def _next(before: DirectoryUser | None, after: DirectoryUser, now: datetime) -> 
 
 def needs_confirmation(before: DirectoryUser | None, context: WriteContext, *, revives: bool) -> bool:
     # A POST with the account's own externalId is no question: Okta said who it means.
-    touched = before is not None and not before.active and before.okta_id is not None
-    return touched and context.source is Source.PUSH and not revives
+    asked = context.source is Source.PUSH and not revives
+    return asked and before is not None and before.okta_id is not None and (context.links or not before.active)
 
 
 def _unique(
@@ -282,9 +303,19 @@ def revivable(draft: Draft, same_id: DirectoryUser | None, same_name: DirectoryU
             return same_id
     elif same_name is None:
         return None
-    elif same_name.hidden and same_name.okta_id is None and draft.okta_id is None:
+    elif (
+        same_name.hidden
+        and same_name.okta_id is None
+        and draft.okta_id is None
+        and same_name.origin is not Origin.RELEASED
+    ):
         return same_name
     raise name_taken(draft.user_name)
+
+
+def id_free(scope: WriteScope, draft: Draft) -> None:
+    if draft.id is not None and rows.one(rows.by_id(scope.conn, id=draft.id)) is not None:
+        raise Refused(RefusalCode.UNIQUENESS, "There is another account by now under the id that Okta pushes to.")
 
 
 def name_taken(user_name: str) -> Refused:

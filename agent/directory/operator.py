@@ -15,7 +15,7 @@ deactivate     an inactive local account                      inactive, member; 
 reactivate                                                    active, member; not blocked any more
 link           another account bound to that Okta id          bound to that Okta id, managed
 unlink         a local account                                local, not bound; linking it is blocked: it stays so
-release_name   an active account                              the name plus a mark; the old one is free
+release_name   an active account                              aside: name and id are free, nobody can push to it
 protect                                                       protected or not
 restore        an account that was changed since              as it was before a run, or before pushes; held undone
 handover       a successor or a leaver who is inactive        successor owner, leaver as ``deactivate``, in one
@@ -42,7 +42,6 @@ from agent.model.undo import Past
 from agent.model.users import DirectoryUser, MultiValue, Name, Origin, Profile, Role
 
 _OKTA_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
-_LONGEST_NAME = 255
 
 _NO_ROLES = "This OpsHelm is reached over SCIM, which can't change roles. An owner does it in OpsHelm's dashboard. Nothing was changed."
 
@@ -122,13 +121,7 @@ class OperatorActs:
         return self._change(user_id, wanted, Ruling(kind=ChangeKind.LINK, blocks=True))
 
     def release_name(self, user_id: str) -> DirectoryUser:
-        def wanted(before: DirectoryUser) -> DirectoryUser:
-            if before.active:
-                raise UsageError(f"{before.user_name} is active. Only an inactive account's name can be released.")
-            mark = f"#released-{self._now:%Y%m%d}-{before.id[:8]}"
-            return replace(before, user_name=before.user_name[: _LONGEST_NAME - len(mark)] + mark)
-
-        return self._change(user_id, wanted)
+        return self._directory.release(user_id, self._context, self._now)
 
     def protect(self, user_id: str, *, protected: bool) -> DirectoryUser:
         return self._change(user_id, lambda before: replace(before, protected=protected))

@@ -36,6 +36,8 @@ class Draft(Struct, frozen=True, kw_only=True):
     okta_id: str | None = None
     #: False: the request doesn't mention ``active`` (which then repeats what the account has).
     active_said: bool = True
+    #: Of an account to be made: the id that Okta pushes to already, where the directory can give one.
+    id: str | None = None
 
 
 class Ruling(Struct, frozen=True, kw_only=True):
@@ -75,6 +77,8 @@ class WriteContext(Struct, frozen=True, kw_only=True):
     push_mark: int | None = None
     ruling: Ruling | None = None
     undone: Undone | None = None
+    #: A push to an account whose userName Okta has just looked for, as it does before it links somebody to it.
+    links: bool = False
 
 
 class Written(Struct, frozen=True, kw_only=True):
@@ -163,7 +167,9 @@ class Acts(Protocol):
 
     def unlink(self, user_id: str) -> DirectoryUser: ...
 
-    def release_name(self, user_id: str) -> DirectoryUser: ...
+    def release_name(self, user_id: str) -> DirectoryUser:
+        """Of an inactive account: it steps aside under another name, and another id where the directory can give one."""
+        ...
 
     def protect(self, user_id: str, *, protected: bool) -> DirectoryUser: ...
 
@@ -202,6 +208,8 @@ class Directory(Protocol):
     store: "Store"
     #: Reads may wait for a network; the receiver then uses its thread pool.
     reads_block: bool
+    #: An account can be made under a given id, and get another one.
+    gives_ids: bool
 
     @property
     def owners_known(self) -> bool:

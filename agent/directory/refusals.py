@@ -4,6 +4,7 @@ from agent.directory import decisions, guarded
 from agent.directory.rows import WriteScope
 from agent.model.codes import RefusalCode, Source
 from agent.model.errors import Refused
+from agent.model.okta import is_okta_id
 from agent.model.users import DirectoryUser
 from agent.store import alarms, attention, journal
 from agent.store.engine import Raised
@@ -19,6 +20,8 @@ def record(scope: WriteScope, refused: Refused, before: DirectoryUser | None, af
     journal.append(conn, guarded.entry(journal.Kind.REFUSED, verb, before, after, context, reason), now)
     if before is not None:
         _follow_up(scope, refused, before, after)
+    elif refused.reason is RefusalCode.UNIQUENESS and context.source is Source.PUSH:
+        _ask_whose_it_is(scope, after)
     return Raised(refused)
 
 
@@ -29,8 +32,17 @@ def _follow_up(scope: WriteScope, refused: Refused, before: DirectoryUser, after
     if context.source is not Source.PUSH:
         return
     decisions.refused(scope, before, refused)
-    if refused.reason in _BURST:
+    if refused.reason is RefusalCode.NAME_REUSE:
+        _ask_whose_it_is(scope, after)
+    elif refused.reason in _BURST:
         alarms.raise_alarm(conn, refused.reason.value, "guard", refused.detail, now)
     elif refused.reason is RefusalCode.LOCAL_ACCOUNT and after is not None and not (after.active or after.hidden):
         why = attention.LOCAL_DEACTIVATE
         attention.add(conn, reason=why, okta_id=after.okta_id, directory_id=before.id, not_before=now, now=now)
+
+
+def _ask_whose_it_is(scope: WriteScope, wanted: DirectoryUser | None) -> None:
+    """Somebody wants what is another one's: both are looked at, since the other one may have left."""
+    if wanted is not None and is_okta_id(wanted.okta_id):
+        why, now = attention.NAME_REUSE, scope.now
+        attention.add(scope.conn, reason=why, okta_id=wanted.okta_id, not_before=now, now=now)

@@ -155,6 +155,7 @@ _updates = {
     (True, False): _updating(*_STATE, *_IDENTITY),
     (True, True): _updating(*_VALUES),
 }
+_move = _updating("id")
 _EMAIL = ("user_seq", "position", "value", "value_key", "type", "is_primary")
 _insert_email = Fixed(insert(user_emails).inline().values({name: bindparam(name) for name in _EMAIL}))
 _delete_emails = Fixed(delete(user_emails).where(user_emails.c.user_seq == bindparam("seq")))
@@ -224,6 +225,8 @@ def update_user(conn: Connection, before: DirectoryUser, user: DirectoryUser, ma
         values |= _identity(user)
     if profile:
         values |= _profile(user, mapping)
+    if before.id != user.id:
+        _move(conn, key_id=before.id, id=user.id)
     _updates[identity, profile](conn, key_id=user.id, **values)
     if before.profile.emails != user.profile.emails:
         seq = _seq(conn, id=user.id).fetchone()[0]

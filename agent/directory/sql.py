@@ -28,6 +28,7 @@ class SqlDirectory(Backend):
 
     owners_known = True
     sets_roles = True
+    gives_ids = True
 
     def __init__(self, store: Store, settings: Settings) -> None:
         self.store = store
@@ -91,6 +92,12 @@ class SqlDirectory(Backend):
     def change_together(self, changes: Sequence[AccountChange], now: datetime) -> list[Written]:
         context = changes[0].context
         return self.store.write(lambda conn: writes.change_together(self._scope(conn, context, now), changes))
+
+    def release(self, user_id: str, context: WriteContext, now: datetime) -> DirectoryUser:
+        from agent.directory import succession
+
+        change = AccountChange(user_id, lambda before: before, context)
+        return self.store.write(lambda conn: succession.release(self._scope(conn, context, now), change))
 
     def batches(self) -> SqlBatches:
         return SqlBatches(self.store, self.policy, self._batch)

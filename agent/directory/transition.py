@@ -9,6 +9,7 @@ inactive → active      no longer suspended or hidden; the role is what was lef
 push on a local one    links it
 externalId is said     binds an unbound account
 removed                inactive and hidden from SCIM; ownership ends
+steps aside            bound to nobody, hidden from SCIM, under another name and, where that can be, another id
 =====================  ==============================================================================================
 """
 
@@ -20,6 +21,7 @@ from msgspec.structs import replace
 
 from agent.directory.port import Draft, WriteContext
 from agent.model.codes import Source
+from agent.model.usernames import MAX_LENGTH
 from agent.model.users import DirectoryUser, Origin, Role
 
 #: Sources that speak for Okta.
@@ -29,7 +31,7 @@ OKTA = (Source.PUSH, Source.SWEEP, Source.SINGLE, Source.IMPORT)
 def created(draft: Draft, context: WriteContext, now: datetime) -> DirectoryUser:
     """An account that was not there before: never an owner."""
     return DirectoryUser(
-        id=str(uuid4()),
+        id=draft.id or str(uuid4()),
         user_name=draft.user_name,
         profile=draft.profile,
         active=draft.active,
@@ -86,6 +88,21 @@ def revived(before: DirectoryUser, draft: Draft, context: WriteContext, now: dat
     """A POST met an inactive account of the same person: provisioned anew, as a member."""
     after = modified(replace(before, hidden=False, role=Role.MEMBER, suspended=False), draft, context, now)
     return after if after.active else replace(after, deactivated=before.deactivated or now)
+
+
+def aside(before: DirectoryUser, new_id: str, now: datetime) -> DirectoryUser:
+    """The account under ``new_id`` and a name that nobody else has or finds, bound to nobody. What it held is kept."""
+    mark = f"#released-{now:%Y%m%d}-{new_id[:8]}"
+    return replace(
+        before,
+        id=new_id,
+        user_name=before.user_name[: MAX_LENGTH - len(mark)] + mark,
+        okta_id=None,
+        origin=Origin.RELEASED,
+        role=Role.MEMBER,
+        suspended=False,
+        hidden=True,
+    )
 
 
 def removed(before: DirectoryUser, context: WriteContext, now: datetime) -> DirectoryUser:

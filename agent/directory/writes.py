@@ -30,6 +30,7 @@ def create(scope: WriteScope, draft: Draft) -> Written | Raised:
         same_id = next((u for u in holders if draft.okta_id is not None and u.okta_id == draft.okta_id), None)
         before = guarded.revivable(draft, same_id, next((u for u in holders if u.user_name_key == key), None))
         if before is None:
+            guarded.id_free(scope, draft)
             after = transition.created(draft, context, now)
         else:
             after = transition.revived(before, draft, context, now)
@@ -47,7 +48,7 @@ def add(scope: WriteScope, user: DirectoryUser) -> DirectoryUser | Raised:
 
 
 def change(scope: WriteScope, change: AccountChange) -> Written | Raised:
-    before, after = _read(scope, change), None
+    before, after = found(scope, change), None
     try:
         after = change.wanted(before)
         user = guarded.write(scope, before, after)
@@ -58,7 +59,7 @@ def change(scope: WriteScope, change: AccountChange) -> Written | Raised:
 
 def change_together(scope: WriteScope, changes: Sequence[AccountChange]) -> list[Written] | Raised:
     """All of them or none. Renames may wait for each other: all are checked, the names are parked, all are written."""
-    pairs = [(before, change.wanted(before)) for change in changes for before in [_read(scope, change)]]
+    pairs = [(before, change.wanted(before)) for change in changes for before in [found(scope, change)]]
     ready: dict[str, guarded.Ready] = {}
     for before, after in pairs:
         try:
@@ -82,7 +83,8 @@ def change_together(scope: WriteScope, changes: Sequence[AccountChange]) -> list
     return written
 
 
-def _read(scope: WriteScope, change: AccountChange) -> DirectoryUser:
+def found(scope: WriteScope, change: AccountChange) -> DirectoryUser:
+    """The account as it is now; NotFound, or VersionConflict where that is another one than was meant."""
     before = rows.one(rows.by_id(scope.conn, id=change.user_id))
     if before is None or (before.hidden and scope.context.source is Source.PUSH):
         raise NotFound("There is no such user.")

@@ -15,7 +15,8 @@ active                 unbound, same userName and e-mail key,              link;
                        no owner, not protected                             second action
 active                 unbound, same userName, anything else               held link_needs_decision
 active                 externalId names one, userName another              held identity_conflict
-active                 bound to a different Okta user id                   held name_reuse
+active                 bound to a different Okta user id                   held name_reuse; create in its place, where
+                                                                           that person is gone and a person said so
 active, twins          any                                                 both held identity_conflict
 active, renamed, free  linked                                              update
 active, cycle          linked                                              one rename_cycle (``agent.model.plan``)
@@ -31,6 +32,8 @@ leave alone            any                                                 nothi
 =====================  ==================================================  ==========================================
 """
 
+import re
+from collections.abc import Mapping as MappingOf
 from datetime import datetime
 from enum import StrEnum
 
@@ -45,6 +48,9 @@ from agent.model.paths import EMAIL_PATH
 from agent.model.plan import Action, Change, Finding, Names
 from agent.model.usernames import NameRules
 from agent.model.users import DirectoryUser, Origin, Role, is_managed
+
+#: An id that this agent can have given.
+_ID = re.compile(r"[A-Za-z0-9._-]{1,36}")
 
 
 class CaseRow(StrEnum):
@@ -140,6 +146,14 @@ class Pair(Struct, frozen=True, kw_only=True):
     twin: bool = False
 
     @property
+    def foreign(self) -> CurrentAccount | None:
+        """The account that Okta's externalId or else the userName names, where it is another Okta user's."""
+        if self.linked is not None:
+            return None
+        side = self.named or self.holder
+        return side if side is not None and side.okta_id not in (None, self.want.okta_id) else None
+
+    @property
     def linked(self) -> CurrentAccount | None:
         """The account that certainly is this person's: bound, or managed and named and not bound to anybody."""
         if self.bound is not None:
@@ -147,6 +161,13 @@ class Pair(Struct, frozen=True, kw_only=True):
         if self.named is not None and self.named.okta_id is None and self.named.managed:
             return self.named
         return None
+
+
+class Left(Struct, frozen=True, kw_only=True):
+    """Why an account's person is gone, and since when Okta has the new one assigned."""
+
+    proof: str
+    assigned: datetime | None
 
 
 class Case(Struct, frozen=True, kw_only=True):
@@ -160,6 +181,9 @@ class Classifier(Struct, frozen=True, kw_only=True):
     rules: NameRules
     #: Which renames can happen; from a first pass over all candidates.
     names: Names
+    #: Accounts whose person has left Okta, and in whose place somebody new may get one.
+    left: MappingOf[str, Left] = {}
+    gives_ids: bool = True
 
     def classify(self, pair: Pair) -> Case:
         want = pair.want
@@ -179,8 +203,10 @@ class Classifier(Struct, frozen=True, kw_only=True):
     def _unbound(self, pair: Pair) -> Case:
         """Nothing in the directory is certainly this person's."""
         want, named, holder = pair.want, pair.named, pair.holder
+        if named is not None and named.origin is Origin.RELEASED:
+            named = None  # it is nobody's any more, but couldn't get another id
         if named is not None and named.okta_id is not None:
-            return _other_okta_id(pair, named)
+            return self._other_okta_id(pair, named)
         if named is not None and holder is not None and holder.id != named.id:
             detail = f"Okta's externalId names {named.user_name}, its userName {holder.user_name}: two accounts"
             return _held(pair, CaseRow.CONFLICT, ActionKind.LINK, named, HeldCode.IDENTITY_CONFLICT, detail)
@@ -190,9 +216,9 @@ class Classifier(Struct, frozen=True, kw_only=True):
             detail = f"Okta's externalId names the local account {named.user_name}, under another userName"
             return _held(pair, CaseRow.LINK_DECISION, ActionKind.LINK, named, HeldCode.LINK_NEEDS_DECISION, detail)
         if holder is None or self.names.frees(holder.id):
-            return self._create(pair)
+            return self._create(pair, want.external_id if pair.named is None else None)
         if holder.okta_id is not None:
-            return _other_okta_id(pair, holder)
+            return self._other_okta_id(pair, holder)
         if holder.protected:
             return _protected(pair, holder)
         if holder.role is not Role.OWNER and holder.email_key == want.email_key:
@@ -203,9 +229,21 @@ class Classifier(Struct, frozen=True, kw_only=True):
         detail = f"the account {holder.user_name} has this userName, but {why}: users link {holder.user_name} --okta-id {want.okta_id}"
         return _held(pair, CaseRow.LINK_DECISION, ActionKind.LINK, holder, HeldCode.LINK_NEEDS_DECISION, detail)
 
-    def _create(self, pair: Pair) -> Case:
+    def _other_okta_id(self, pair: Pair, account: CurrentAccount) -> Case:
+        left = self.left.get(account.id)
+        if left is None or account.protected:
+            return _other_okta_id(pair, account)
+        case = self._create(pair, account.id)
+        (action,) = case.actions
+        action = replace(action, directory_id=account.id, version=account.version, rule=CaseRow.OTHER_OKTA_ID.value)
+        return _case(pair, CaseRow.OTHER_OKTA_ID, replace(action, proof=left.proof, assigned=left.assigned))
+
+    def _create(self, pair: Pair, account_id: str | None) -> Case:
+        """``account_id``: what Okta pushes to already."""
         want = pair.want
         values: dict[str, str | bool] = {"userName": want.user_name, "active": True, "externalId": want.okta_id}
+        if account_id is not None and self.gives_ids and _ID.fullmatch(account_id):
+            values["id"] = account_id
         if want.email:
             values[EMAIL_PATH] = want.email
         values.update(self.mapping.values(want.mapped))
@@ -372,8 +410,9 @@ def _other_okta_id(pair: Pair, account: CurrentAccount) -> Case:
     same_name = account.user_name_key == pair.want.user_name_key
     code = HeldCode.NAME_REUSE if same_name else HeldCode.EXTERNAL_ID_CHANGED
     detail = (
-        f"the account {account.user_name} belongs to the Okta user {account.okta_id}, not to {pair.want.okta_id}: "
-        f"users release-name {account.user_name}, or users link {account.user_name} --okta-id {pair.want.okta_id}"
+        f"the account {account.user_name} belongs to the Okta user {account.okta_id}, not to {pair.want.okta_id}. Another "
+        f"person, and the first one has left: opshelm-agent users release-name {account.user_name}. The same one: "
+        f"opshelm-agent users link {account.user_name} --okta-id {pair.want.okta_id}"
     )
     return _held(pair, CaseRow.OTHER_OKTA_ID, ActionKind.LINK, account, code, detail)
 

@@ -141,6 +141,8 @@ class Grant(Struct, frozen=True, kw_only=True):
     approved: frozenset[Identity] = frozenset()
     #: Named one by one; lifts ONE_BY_ONE too.
     named: frozenset[Identity] = frozenset()
+    #: Leavers' accounts whose userName is somebody else's now, as a person has said: that one gets an account of their own.
+    new_accounts: frozenset[str] = frozenset()
 
 
 NO_GRANT = Grant()

@@ -104,6 +104,8 @@ class Hold(Struct, frozen=True, kw_only=True):
     until: datetime | None = None
     ended_at: datetime | None = None
     ended: HoldEnd | None = None
+    #: Somebody else's login: their change is held, and this one needs it first.
+    waits_for: str = ""
 
     @property
     def person(self) -> str:
@@ -160,10 +162,10 @@ def broad_kind(kind: ActionKind) -> ChangeKind:
 def kind_of(action: Action) -> ChangeKind:
     if action.kind is ActionKind.DEACTIVATE:
         return ChangeKind.DEACTIVATE
+    if action.kind is ActionKind.LINK or action.succeeds:
+        return ChangeKind.LINK  # of a leaver's account the question is whose it is
     if action.kind in (ActionKind.CREATE, ActionKind.REACTIVATE):
         return ChangeKind.ACTIVATE
-    if action.kind is ActionKind.LINK:
-        return ChangeKind.LINK
     if action.kind is ActionKind.RENAME_CYCLE or "userName" in action.changes or EMAIL_PATH in action.changes:
         return ChangeKind.IDENTITY
     return ChangeKind.UPDATE
@@ -172,12 +174,12 @@ def kind_of(action: Action) -> ChangeKind:
 def wish_of(action: Action) -> str:
     """What the action would make of the account. A wish to end access is one wish, whatever else goes with it."""
     kind = kind_of(action)
+    if kind is ChangeKind.LINK:
+        return wish({"externalId": action.okta_id})
     if kind is ChangeKind.DEACTIVATE:
         return ENDS_ACCESS
     if kind is ChangeKind.ACTIVATE:
         return GIVES_ACCESS
-    if kind is ChangeKind.LINK:
-        return wish({"externalId": action.okta_id})
     if action.kind is ActionKind.RENAME_CYCLE:
         return identity_wish(action.cycle[0][2] if action.cycle else action.login, None)
     after = {path: change.after for path, change in action.changes.items()}
@@ -242,11 +244,13 @@ def releasable(code: HeldCode) -> bool:
 
 
 _AGENT = "opshelm-agent"
+_REUSE = f"users release-name LOGIN (another person), or {_AGENT} users link LOGIN --okta-id OKTA_ID (the same one, who came back)"
 _WAYS = {
-    HeldCode.LINK_NEEDS_DECISION: "users link LOGIN --okta-id OKTA_ID, or users release-name LOGIN",
-    HeldCode.NAME_REUSE: "users release-name LOGIN (another person), or users link LOGIN --okta-id OKTA_ID (the same one)",
+    HeldCode.LINK_NEEDS_DECISION: "users link LOGIN --okta-id OKTA_ID (the same person), or opshelm-agent users rename LOGIN "
+    "NEW (another one)",
+    HeldCode.NAME_REUSE: _REUSE,
     HeldCode.LAST_OWNER: "owner handover --to OTHER --deactivate LOGIN",
-    HeldCode.EXTERNAL_ID_CHANGED: "users link LOGIN --okta-id OKTA_ID",
+    HeldCode.EXTERNAL_ID_CHANGED: _REUSE,
     HeldCode.ABSENCE_NOT_PROVABLE: "users deactivate LOGIN --reason …",
     HeldCode.OKTA_STATUS: "import plan --user LOGIN, once the Okta user is active",
     HeldCode.PARTIAL_MATCH: "import plan --csv, with the Okta user that it is",
@@ -263,12 +267,14 @@ _ELSEWHERE = {
 
 
 def way_out(hold: Hold) -> str:
-    """The one command that ends this hold, or what a person has to put right elsewhere."""
+    """The one command that ends this hold, or what a person has to put right elsewhere; where it waits for another, theirs."""
     if hold.decision is Decision.BLOCKED:
         command = "users link LOGIN --okta-id OKTA_ID" if hold.kind is ChangeKind.LINK else "users reactivate LOGIN"
         return _filled(f"{_AGENT} {command}", hold)
     if hold.decision is Decision.REJECTED:
         return _filled(f"{_AGENT} holds lift LOGIN", hold)
+    if hold.waits_for:
+        return f"{_AGENT} holds show {hold.waits_for}"
     if hold.code in _ELSEWHERE:
         return _filled(_ELSEWHERE[hold.code], hold)
     return _filled(f"{_AGENT} {_WAYS.get(hold.code, 'holds approve LOGIN')}", hold)

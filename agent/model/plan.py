@@ -20,7 +20,7 @@ from agent.model.users import DirectoryUser, identity_key
 #: Plans of another major version are refused.
 PLAN_FORMAT = "1.0"
 #: Changes that are not values of the profile.
-_OWN = frozenset({"userName", "active", "externalId", "origin", "suspended"})
+_OWN = frozenset({"id", "userName", "active", "externalId", "origin", "suspended"})
 
 
 class Change(Struct, frozen=True, kw_only=True):
@@ -35,6 +35,7 @@ class Action(Struct, frozen=True, kw_only=True):
     kind: ActionKind
     #: The userName: the account's, or the wanted one of an account still to be made.
     login: str
+    #: Of a create: the account of somebody who has left, whose id and userName the new one gets.
     directory_id: str | None = None
     okta_id: str | None = None
     changes: dict[str, Change] = field(default_factory=dict)
@@ -42,8 +43,10 @@ class Action(Struct, frozen=True, kw_only=True):
     rule: str = ""
     #: The account's version that the plan saw; None for a create.
     version: int | None = None
-    #: Deactivations only: absent and proven, or an explicit status.
+    #: Of a deactivation, and of a create in a leaver's place: why that person's access ends, or has ended.
     proof: str | None = None
+    #: Of a create in a leaver's place: since when Okta has the new person assigned.
+    assigned: datetime | None = None
     #: Inactive only because of policy.suspended: the role is kept.
     suspended: bool = False
     #: RENAME_CYCLE only: directory ids, versions and wanted userNames of all in the cycle, this one first.
@@ -58,6 +61,11 @@ class Action(Struct, frozen=True, kw_only=True):
     state: ActionState = ActionState.PENDING
     #: Why it failed or became stale.
     error: str = ""
+
+    @property
+    def succeeds(self) -> bool:
+        """A create in the place of somebody who has left."""
+        return self.kind is ActionKind.CREATE and self.proof is not None
 
     @property
     def identity(self) -> tuple[str, str, str]:

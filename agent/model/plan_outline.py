@@ -5,12 +5,13 @@ Knows the whole set, where agent.model.cases knows one person. Does not judge (a
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from collections.abc import Mapping as MappingOf
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from agent.model.absence import Proof, classify_absent
-from agent.model.cases import CaseRow, Classifier, CurrentAccount, Pair, wants_rename
+from agent.model.cases import CaseRow, Classifier, CurrentAccount, Left, Pair, wants_rename
 from agent.model.codes import ActionKind, HeldCode
 from agent.model.mapping import Mapping
 from agent.model.paths import EMAIL_PATH
@@ -28,12 +29,19 @@ class Outline(Struct, frozen=True, kw_only=True):
 
 
 def outline(
-    pairs: Sequence[Pair], absences: Iterable[tuple[CurrentAccount, Proof]], mapping: Mapping, rules: NameRules
+    pairs: Sequence[Pair],
+    absences: Iterable[tuple[CurrentAccount, Proof]],
+    mapping: Mapping,
+    rules: NameRules,
+    *,
+    left: MappingOf[str, Left] | None = None,
+    gives_ids: bool = True,
 ) -> Outline:
+    """``left``, ``gives_ids``: as of agent.model.cases.Classifier."""
     pairs = _claimed_once(pairs)
     renaming = {pair.linked.id: pair for pair in pairs if pair.linked is not None and wants_rename(pair, rules)}
     names = resolve({account: pair.holder.id if pair.holder else None for account, pair in renaming.items()})
-    classifier = Classifier(mapping=mapping, rules=rules, names=names)
+    classifier = Classifier(mapping=mapping, rules=rules, names=names, left=left or {}, gives_ids=gives_ids)
     cases = [classifier.classify(pair) for pair in pairs]
     cases += [classify_absent(account, proof) for account, proof in absences]
     actions = [action for case in cases for action in case.actions]

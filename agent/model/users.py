@@ -36,11 +36,13 @@ class Origin(StrEnum):
     OKTA without okta_id: made by a push without externalId; pushes may change it, the reconciler treats it as local.
     LINKED without okta_id: linked by a push on its id; managed, bound at the next sweep.
     LOCAL with okta_id: the externalId came from elsewhere and was never confirmed by a sweep or a push.
+    RELEASED: the account of a leaver whose id and userName are somebody else's now; out of everybody's reach.
     """
 
     OKTA = "okta"
     LINKED = "linked"
     LOCAL = "local"
+    RELEASED = "released"
 
 
 class Name(Struct, frozen=True, kw_only=True, omit_defaults=True, rename="camel", gc=False):

@@ -4,9 +4,11 @@ import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from datetime import datetime
+from time import monotonic
 from typing import TypeVar
 
 import structlog
+from msgspec.structs import replace
 
 from agent.directory.port import Directory, Draft, WriteContext, Written
 from agent.model.errors import AgentError, Refused
@@ -30,6 +32,8 @@ log = structlog.get_logger("agent.receiver")
 DEFAULT_COUNT = 100
 _CURSOR_DIGITS = 19
 _BUSY_SECONDS = 30
+#: So soon after looking for a userName Okta pushes to the account that it has found, and of so many it is remembered.
+_LINKS_WITHIN, _REMEMBERED = 600.0, 1000
 #: How often a PATCH is worked out anew because the account changed meanwhile.
 _RACES = 5
 
@@ -44,6 +48,8 @@ class Users:
         self._waiting = 0
         self._wakeups: CommitWakeups | None = None
         self._searches, self._patches = Aside("searches"), Aside("patches")
+        #: Bound accounts whose userName was looked for, and when.
+        self._looked_for: dict[str, float] = {}
 
     async def get(self, request: Request, user_id: str) -> Response:
         shown = self._projection(request)
@@ -187,6 +193,8 @@ class Users:
         self, request: Request, user_id: str, change: Callable[[DirectoryUser], Draft], context: WriteContext
     ) -> DirectoryUser:
         version = await self._expected(request, user_id)
+        if monotonic() - self._looked_for.get(user_id, -_LINKS_WITHIN) < _LINKS_WITHIN:
+            context = replace(context, links=True)
         written = await self._write(
             lambda now: self._directory.modify(user_id, change, context, now, expected_version=version), request.method
         )
@@ -218,9 +226,17 @@ class Users:
             found, sought = self._single(str(where.target), where.value)
             if sought:
                 users = [found] if found is not None and not found.hidden else []
+                if users and str(where.target) == "userName" and users[0].okta_id is not None:
+                    self._note(users[0].id)
                 return len(users), users[start - 1 :][:count]
         page = self._directory.search(where, start, count)
         return page.total, list(page.users)
+
+    def _note(self, user_id: str) -> None:
+        """Okta looks for a userName before it assigns somebody, and links them to the account that it finds."""
+        if len(self._looked_for) >= _REMEMBERED:
+            del self._looked_for[next(iter(self._looked_for))]
+        self._looked_for[user_id] = monotonic()
 
     def _single(self, path: str, value: str) -> tuple[DirectoryUser | None, bool]:
         """Unique attributes are looked up, not searched."""

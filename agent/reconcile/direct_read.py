@@ -16,6 +16,7 @@ from agent.directory.port import Directory
 from agent.model.absence import AbsenceAnswer, Proof, concerns
 from agent.model.cases import CurrentAccount, Pair
 from agent.model.codes import FindingCode
+from agent.model.desired import Wanted
 from agent.model.errors import AgentError, NotFound, Unaddressable, Unreadable
 from agent.model.mapping import Mapping
 from agent.model.okta import Person
@@ -83,8 +84,7 @@ class DirectReader(Struct, frozen=True, kw_only=True):
                 found.findings.append(_unreadable(okta_id, exc, okta_id))
                 continue
             readable += 1
-            if pair is not None and pair.want.names_somebody:
-                waiting += self._chain(pair)
+            waiting += self._heir(person) if pair is None else self._chain(pair)
         if unread and not readable and not without:
             raise unread[0]
         found.pairs = _twins([pair for pair in people.values() if pair is not None])
@@ -188,11 +188,23 @@ class DirectReader(Struct, frozen=True, kw_only=True):
             found.absences.append((account, answer(account, person, self.projector, now)))
 
     def _chain(self, pair: Pair) -> list[str]:
-        """Who has the wanted name, if it is somebody else's."""
-        holder = pair.holder
-        if holder is None or holder.okta_id in (None, pair.want.okta_id):
+        """Whose the account is that Okta has linked, or that has the wanted name, if it is somebody else's.
+
+        Okta's own push may be under way, and access in somebody else's account is not to outlast it.
+        """
+        if pair.want.wanted in (Wanted.INACTIVE, Wanted.ABSENT):
             return []
-        return [str(holder.okta_id)]
+        sides = [side for side in (pair.named, pair.holder) if side is not None]
+        return [str(side.okta_id) for side in sides if side.okta_id not in (None, pair.want.okta_id)]
+
+    def _heir(self, person: Person) -> list[str]:
+        """Who has the userName now of somebody who isn't assigned any more; logins are unique within Okta."""
+        user = self.directory.find(okta_id=person.okta_id)
+        login = str(person.okta_user.profile.get("login") or "") if person.okta_user is not None else ""
+        if user is None or user.user_name_key == identity_key(login):
+            return []
+        known = self.okta.user(user.user_name)
+        return [] if known is None or known.id == person.okta_id else [known.id]
 
 
 def not_disproved(absences: Sequence[tuple[CurrentAccount, Proof]]) -> list[tuple[CurrentAccount, Proof]]:

@@ -4,7 +4,7 @@ A dry run says so too: it has read both sides. A run that may not conclude anyth
 says nothing.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 
 from agent.model.codes import FindingCode, HeldCode
@@ -67,6 +67,8 @@ def found(
     code = of_run.held if of_run is not None and of_run.held in _OF_LEAVERS else None
     detail = of_run.held_detail if of_run is not None else ""
     reasons = []
+    actions = tuple(actions)
+    held = {action.n: action for action in actions if action.held is not None}
     for action in actions:
         why = (
             (action.held, action.held_detail) if action.held else (code, detail) if ends_access(action) else (None, "")
@@ -83,9 +85,20 @@ def found(
                     wish=wish_of(action),
                     plan_id=plan_id,
                     action_n=action.n,
+                    waits_for=_waits_for(action, held),
                 )
             )
     holds.find(conn, reasons, now, by=f"run {run_id}")
+
+
+def _waits_for(action: Action, held: Mapping[int, Action]) -> str:
+    """Whose change has to be decided first: the person with whom it begins, where that is another one."""
+    first, seen = action, {action.n}
+    while (before := next((held[n] for n in first.needs if n in held and n not in seen), None)) is not None:
+        first = before
+        seen.add(before.n)
+    same = (first.okta_id, first.directory_id) == (action.okta_id, action.directory_id)
+    return "" if same or first.held is not action.held else first.login
 
 
 def _names(findings: Iterable[Finding]) -> set[str]:

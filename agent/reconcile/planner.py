@@ -13,17 +13,20 @@ from msgspec.structs import replace
 from agent.directory.port import Directory
 from agent.model import limits as windows
 from agent.model.absence import AbsenceAnswer, Proof, concerns
-from agent.model.cases import CurrentAccount, Pair, Want
+from agent.model.cases import CurrentAccount, Left, Pair, Want
 from agent.model.codes import FindingCode, HeldCode, Source
+from agent.model.desired import DesiredRow, Wanted
+from agent.model.errors import UsageError
 from agent.model.guard import Facts, Grant, ends_access, gives_access, judge, source_hold
 from agent.model.holds import ChangeKind
+from agent.model.okta import Person
 from agent.model.plan import Action, Finding, Plan
 from agent.model.plan_outline import outline
-from agent.model.users import Role
+from agent.model.users import DirectoryUser, Role
 from agent.okta_org.org import OktaOrg
 from agent.reconcile.direct_read import DirectReader, PeopleRead, not_disproved
 from agent.reconcile.look_queue import worded
-from agent.reconcile.sweeper import SAMPLE, AbsenceProver, Projector, Proofs, Sweeper
+from agent.reconcile.sweeper import SAMPLE, AbsenceProver, Projector, Proofs, Sweeper, answer
 from agent.runs.frame import Progress
 from agent.runs.preflight import Binding
 from agent.settings import Settings
@@ -48,6 +51,7 @@ _OWNERS_UNKNOWN = (
     "OpsHelm shows no roles over SCIM, so nobody can tell whether this is its last owner: set directory.owners to the "
     "owners' userNames"
 )
+_GONE = (AbsenceAnswer.GONE, AbsenceAnswer.ENDED, AbsenceAnswer.NO_SUCH_USER)
 _NOBODY_ASKED = Proof(answer=AbsenceAnswer.NOT_ASKED, detail="the account is protected")
 
 
@@ -158,7 +162,15 @@ class Planner(Struct, frozen=True, kw_only=True):
         self, compared: Comparison, binding: Binding, grant: Grant, push_mark: int, scope: tuple[str, ...] = ()
     ) -> Proposal:
         """What would be done about every difference, if nobody held it."""
-        outlined = outline(compared.pairs, compared.absences, self.projector.mapping, self.projector.names)
+        pairs = _as_decided(compared.pairs, grant)
+        outlined = outline(
+            pairs,
+            compared.absences,
+            self.projector.mapping,
+            self.projector.names,
+            left=self._left(pairs, compared, grant),
+            gives_ids=self.directory.gives_ids,
+        )
         sweep, now, proofs = compared.swept_at is not None, self.clock(), compared.proofs
         with self.store.read() as conn:
             findings = worded(conn, (*compared.findings, *outlined.findings), compared.read)
@@ -169,7 +181,7 @@ class Planner(Struct, frozen=True, kw_only=True):
             facts = replace(facts, asked=proofs.asked, disproved=proofs.disproved)
             counts |= {"asked": proofs.asked, "disproved": proofs.disproved}
         concerned = {a.okta_id for a in outlined.actions if gives_access(a) or ends_access(a)}
-        wants = {pair.want.okta_id: pair.want for pair in compared.pairs if pair.want.okta_id in concerned}
+        wants = {pair.want.okta_id: pair.want for pair in pairs if pair.want.okta_id in concerned}
         asked = {okta_id: want.read_at for okta_id, want in wants.items()}
         asked |= {proof.okta_id: proof.at for _, proof in compared.absences if proof.okta_id and proof.at}
         plan = Plan(
@@ -193,6 +205,43 @@ class Planner(Struct, frozen=True, kw_only=True):
             counts=counts,
             swept_at=compared.swept_at,
         )
+
+    def require_gone(self, user: DirectoryUser) -> None:
+        """UsageError where Okta still has the person of this account, or can't say."""
+        if user.okta_id is None:
+            return
+        account = CurrentAccount.of(user, self.projector.mapping)
+        (person,) = self.okta.people([user.okta_id])
+        proof = answer(account, person, self.projector, self.clock())
+        if proof.answer not in (*_GONE, AbsenceAnswer.UNPROVABLE):
+            raise UsageError(
+                f"{user.user_name} belongs to the Okta user {user.okta_id}, who has not left: {proof.detail}. Nothing was "
+                "changed. If Okta has linked somebody else to this account, unassign them there, and assign them again under "
+                "a userName of their own."
+            )
+
+    def _left(self, pairs: Sequence[Pair], compared: Comparison, grant: Grant) -> dict[str, Left]:
+        """Leavers' accounts in whose place somebody new may get one, since an operator or the settings say so.
+
+        Okta is asked about both people. More than a sample waits for the next run.
+        """
+        everywhere = self.settings.policy.name_reuse == "new_account"
+        if not self.directory.gives_ids or not (everywhere or grant.new_accounts):
+            return {}
+        ending = {account.id for account, _ in compared.absences}
+        ending |= {pair.linked.id for pair in pairs if pair.want.wanted is Wanted.INACTIVE and pair.linked is not None}
+        found: dict[str, Left] = {}
+        for pair in [pair for pair in pairs if pair.want.wanted is Wanted.ACTIVE and not pair.twin]:
+            account = pair.foreign
+            if account is None or len(found) >= SAMPLE or not (everywhere or account.id in grant.new_accounts):
+                continue
+            if account.active and account.id not in ending:
+                continue  # its person is there
+            leaver, new = self.okta.people([account.okta_id or "", pair.want.okta_id])
+            proof = answer(account, leaver, self.projector, self.clock())
+            if proof.answer in _GONE and not proof.suspended and isinstance(new, Person) and new.app_user is not None:
+                found[account.id] = Left(proof=f"{proof.answer.value}: {proof.detail}", assigned=new.app_user.created)
+        return found
 
     def judged(self, proposal: Proposal) -> Plan:
         return judge(proposal.plan, self.settings.guard, proposal.facts, proposal.grant)
@@ -241,6 +290,20 @@ class Planner(Struct, frozen=True, kw_only=True):
             else action
             for action in actions
         )
+
+
+def _as_decided(pairs: Sequence[Pair], grant: Grant) -> Sequence[Pair]:
+    """Who is to get an account by a person's word doesn't wait for Okta's own push, which can't make it."""
+    if not grant.new_accounts:
+        return pairs
+    return [
+        replace(pair, want=replace(pair.want, wanted=Wanted.ACTIVE))
+        if (account := pair.foreign) is not None
+        and account.id in grant.new_accounts
+        and (pair.want.wanted is Wanted.PENDING or pair.want.row is DesiredRow.SYNCING)
+        else pair
+        for pair in pairs
+    ]
 
 
 def _owners(compared: Comparison) -> frozenset[str]:

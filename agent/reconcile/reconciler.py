@@ -20,8 +20,9 @@ from agent.directory.port import Directory
 from agent.model.codes import ActionState, HeldCode
 from agent.model.errors import Unreadable, UsageError
 from agent.model.guard import NO_GRANT, Grant, ends_access
-from agent.model.holds import Decision, Hold, broad_kind, key_of, releasable, way_out
+from agent.model.holds import ChangeKind, Decision, Hold, broad_kind, key_of, releasable, way_out
 from agent.model.plan import Action, Plan
+from agent.model.users import DirectoryUser
 from agent.okta_org.org import OktaOrg
 from agent.reconcile import explanation, hold_register, interrupted, look_queue, undo
 from agent.reconcile.applier import Applier, Apply, Left
@@ -211,6 +212,8 @@ class Reconciler:
             if hold.decision in (Decision.REJECTED, Decision.BLOCKED) or not releasable(hold.code):
                 why = hold.decision.value if hold.decision is not Decision.WAITING else hold.code.value
                 raise UsageError(f"{hold.login}: approving releases nothing that is {why}. Instead: {way_out(hold)}")
+            if hold.waits_for and hold.waits_for not in {one.login for one in chosen}:
+                raise UsageError(f"{hold.login} waits for {hold.waits_for}, who comes first: {way_out(hold)}")
         keys = {(hold.subject, hold.kind): hold for hold in chosen}
         who = Selection(
             okta_ids=tuple({hold.okta_id for hold in chosen if hold.okta_id}),
@@ -236,6 +239,43 @@ class Reconciler:
         """
         report = self.run(apply=False, users=[hold.okta_id or hold.person for hold in chosen], wait=0)
         return "" if report.plan is not None or report.exit_code == 0 else report.detail
+
+    def heirs(self, leaver: DirectoryUser) -> tuple[str, ...]:
+        """Okta user ids of those who have this leaver's userName now. UsageError where Okta still has the leaver."""
+        with self.store.read() as conn:
+            waiting = holds.open_holds(conn, people=[leaver.id])
+        claims = {hold.okta_id for hold in waiting if hold.kind is ChangeKind.LINK and hold.okta_id}
+        with self._okta.run():
+            self.planner.require_gone(leaver)
+            user = self._okta.user(leaver.user_name)
+        claims |= {user.id} if user is not None else set()
+        return tuple(sorted(claims - {leaver.okta_id or ""}))
+
+    def new_account(
+        self,
+        leaver: DirectoryUser,
+        heirs: tuple[str, ...],
+        by: Signature,
+        *,
+        wait: float = 60,
+        progress: Progress | None = None,
+    ) -> RunReport:
+        """A person's word that whoever has this leaver's userName is somebody else: they get an account of their own.
+
+        It takes the leaver's id, to which Okta may push already.
+        """
+
+        def work(run: CurrentRun) -> RunReport:
+            proposal = self._propose(run, Selection(okta_ids=heirs), Grant(new_accounts=frozenset({leaver.id})))
+            let_go = frozenset(a.identity for a in proposal.plan.actions if a.directory_id == leaver.id)
+            self.store.write(lambda conn: brakes.let_name_go(conn, by, leaver, heirs))
+            grant = replace(proposal.grant, approved=let_go)
+            return self._act(run, self._judged(run, replace(proposal, grant=grant)))
+
+        asker = Asker(trigger=APPROVE, actor=by.actor)
+        return self._frame.run(
+            _request(Selection(okta_ids=heirs), asker, apply=True), work, progress=progress, wait=wait
+        )
 
     def explain(self, login: str) -> Explanation:
         """One person step by step, from both sides to what would happen now. Stores and changes nothing."""

@@ -45,13 +45,14 @@ def inconsistencies(sections: dict[str, Any], wrong: Mapping[str, frozenset[str]
 
     What follows from such a mistake is no second one: a rule that asks for such a key is left out, the others are not.
     """
-    return [
+    found = [
         ((name, key) if key else (name,), message)
         for name, rules in _RULES.items()
         if name in sections
         for rule in rules
         for key, message in _run(rule, sections[name], wrong.get(name, frozenset()))
     ]
+    return found + _name_reuse(sections)
 
 
 def _run(rule: Rule, section: Any, wrong: frozenset[str]) -> list[tuple[str, str]]:
@@ -59,6 +60,14 @@ def _run(rule: Rule, section: Any, wrong: frozenset[str]) -> list[tuple[str, str
         return list(rule(_CheckedSection(section, wrong) if wrong and not isinstance(section, dict) else section))
     except _WrongValue:
         return []
+
+
+def _name_reuse(sections: dict[str, Any]) -> list[Inconsistency]:
+    directory, policy = sections.get("directory"), sections.get("policy")
+    if directory is None or policy is None or directory.backend != "scim" or policy.name_reuse == "hold":
+        return []
+    message = 'new_account needs directory.backend = "sql": a remote OpsHelm can\'t give an account another id'
+    return [(("policy", "name_reuse"), message)]
 
 
 def _okta_without_org(okta: OktaSettings) -> Iterator[tuple[str, str]]:

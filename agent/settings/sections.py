@@ -181,6 +181,8 @@ class PolicySettings(Section):
     """What a suspended Okta user means for OpsHelm."""
     owner_identity: Literal["refuse", "allow"] = "refuse"
     """Whether a push may change an owner's userName or primary e-mail."""
+    name_reuse: Literal["hold", "new_account"] = "hold"
+    """Somebody new with a leaver's userName: wait for a person, or give them an account of their own."""
 
 
 class GuardSettings(Section):

@@ -12,8 +12,12 @@ from agent.store.tables import attention as table
 
 #: A local account was pushed inactive; nothing was changed.
 LOCAL_DEACTIVATE = "local_deactivate"
-#: A push changed or reactivated an inactive bound account: is it still the same person?
+#: A push touched an inactive bound account, or one that Okta may just have linked to somebody: is it still the same person?
 CONFIRM_REUSE = "confirm_reuse"
+#: A refused push of somebody who has the userName, or the id, of another one's account.
+NAME_REUSE = "name_reuse"
+#: An operator has bound an account to an Okta user.
+LINKED = "linked"
 #: A refused push that an operator has allowed since.
 ALLOWED = "allowed"
 #: A push failed because the remote OpsHelm did not answer.

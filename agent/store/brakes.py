@@ -120,6 +120,12 @@ def _still_open(conn: Connection, chosen: Sequence[Hold]) -> list[Hold]:
     return [left[hold.id] for hold in chosen if hold.id in left]
 
 
+def let_name_go(conn: Connection, by: Signature, leaver: DirectoryUser, okta_ids: Sequence[str]) -> None:
+    """Who has a leaver's userName in Okta is somebody else, and gets an account of their own."""
+    what = _json({"userName": leaver.user_name, "for": okta_ids})
+    _note(conn, "name release", by, directory_id=leaver.id, okta_id=leaver.okta_id, before=what)
+
+
 def block(
     conn: Connection, by: Signature, person: DirectoryUser, kind: ChangeKind, *, until: datetime | None = None
 ) -> None:

@@ -99,7 +99,8 @@ def absent(conn: Connection) -> Iterator[CurrentAccount]:
 
     Managed ones that are active (or inactive only because of a suspension), and local ones whose externalId nobody has
     confirmed yet; whether that has the shape of an Okta id is the caller's to see. An unbound account also counts as
-    meant by its userName; a bound one does not (somebody else may have got the name).
+    meant by Okta's externalId or its userName; a bound one does not (somebody else may have got the name, and Okta may have
+    linked them to it).
     """
     for row in _stream(_absent(conn)):
         yield _account(row, 0)
@@ -227,8 +228,9 @@ def _absentees() -> Select[Any]:
         .where(
             or_(account.c.seq.in_(not_seen), account.c.seq.in_(unbound)),
             or_(account.c.active == true(), account.c.suspended == true()),
-            account.c.id.not_in(named),
-            or_(account.c.okta_id.is_not(None), account.c.user_name_key.not_in(called)),
+            or_(
+                account.c.okta_id.is_not(None), and_(account.c.id.not_in(named), account.c.user_name_key.not_in(called))
+            ),
         )
         .order_by(account.c.user_name_key)
     )

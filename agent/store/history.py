@@ -20,6 +20,8 @@ from sqlalchemy import ColumnElement, Connection, and_, func, not_, or_, select
 
 from agent.model.codes import ActionKind, Source
 from agent.model.holds import Decision
+from agent.store import former_ids
+from agent.store.journal import RELEASE
 from agent.store.tables import holds, journal, journal_blocks, users
 
 #: Accounts that are fetched at a time, so that no answer of the database is held whole.
@@ -202,7 +204,11 @@ class Selection(Struct, frozen=True, kw_only=True):
 
 
 #: Rows that changed an account; decisions have no ``after``.
-_CHANGED = (journal.c.kind == "applied", journal.c.directory_id.is_not(None), journal.c.after.is_not(None), _OF_OPSHELM)
+_CHANGED = (
+    *(journal.c.kind == "applied", journal.c.directory_id.is_not(None), journal.c.after.is_not(None), _OF_OPSHELM),
+    # An account that has stepped aside stays there: somebody else has its id.
+    journal.c.verb != RELEASE,
+)
 
 
 def touched(conn: Connection, selection: Selection) -> list[Touched]:
@@ -280,10 +286,14 @@ def _past(conn: Connection, at: datetime) -> Iterator[tuple[str, Head]]:
     newest = select(func.max(journal.c.id)).where(until).group_by(journal.c.directory_id)
     known = select(journal.c.directory_id).where(until)
     first = select(func.min(journal.c.id)).where(about, journal.c.directory_id.not_in(known))
+    released = former_ids.released(conn, at)
     for column, which in ((journal.c.after, newest), (journal.c.before, first.group_by(journal.c.directory_id))):
-        rows = select(journal.c.directory_id, column).where(journal.c.id.in_(which), column.is_not(None))
+        rows = select(journal.c.directory_id, column, journal.c.id).where(journal.c.id.in_(which), column.is_not(None))
+        if column is journal.c.before:
+            rows = rows.where(journal.c.verb != RELEASE)  # until then it was the account of another id
         for row in conn.execute(rows.execution_options(yield_per=_PAGE)):
-            yield row[0], _head.decode(row[1])
+            if row.id > released.get(row.directory_id, 0):
+                yield row.directory_id, _head.decode(row[1])
     yield from _current(conn, users.c.created <= at, users.c.id.not_in(select(journal.c.directory_id).where(about)))
 
 

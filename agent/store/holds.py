@@ -42,6 +42,7 @@ class Reason(Struct, frozen=True, kw_only=True):
     wish: str
     plan_id: int | None = None
     action_n: int | None = None
+    waits_for: str = ""
 
     @property
     def subject(self) -> str:
@@ -64,6 +65,12 @@ def of_person(conn: Connection, directory_id: str | None, okta_id: str | None, l
         login=subject_of(None, None, login),
     )
     return [_decoded(row) for row in rows.fetchall()]
+
+
+def of_name(conn: Connection, login: str) -> list[Hold]:
+    """The open holds of whoever has this name and no account yet, whichever Okta user that is."""
+    named = and_(_open, table.c.directory_id.is_(None), func.lower(table.c.login) == identity_key(login))
+    return _read(conn, named)
 
 
 def open_holds(
@@ -220,13 +227,14 @@ def _row(reason: Reason, now: datetime, *, by: str, tries: int) -> dict[str, Any
         "tries": tries,
         "plan_id": reason.plan_id,
         "action_n": reason.action_n,
+        "waits_for": reason.waits_for,
         "decision": Decision.WAITING.value,
     }
 
 
 def _refresh(conn: Connection, old: Hold, reason: Reason, now: datetime, *, pushed: bool) -> None:
     """Its age stays. What a person decided keeps the words that it was decided with."""
-    values: dict[str, Any] = {"last_found": now, "tries": old.tries + int(pushed)}
+    values: dict[str, Any] = {"last_found": now, "tries": old.tries + int(pushed), "waits_for": reason.waits_for}
     if old.decision is Decision.WAITING:
         # Who was only seen to wait is told so in the words of this hold, which stay the first ones.
         detail = old.detail if old.detail and old.detail in reason.detail else reason.detail
@@ -302,6 +310,21 @@ def done(conn: Connection, mine: Iterable[Hold], wishes: Mapping[ChangeKind, str
 def renamed(conn: Connection, mine: Iterable[Hold], login: str) -> None:
     """These are of an account that has another name by now."""
     conn.execute(update(table).where(table.c.id.in_([hold.id for hold in mine])).values(login=login))
+
+
+def settled(conn: Connection, strangers: Collection[Hold], user: DirectoryUser) -> None:
+    """What was held of this person before they had an account is the account's now, and so is what is over of it.
+
+    Of two open ones of a kind the decided one stays, else the account's own.
+    """
+    own = {hold.kind: hold for hold in _read(conn, and_(_open, table.c.directory_id == user.id))}
+    before = and_(table.c.directory_id.is_(None), table.c.subject.in_({hold.subject for hold in strangers}))
+    for hold in _read(conn, and_(_open, before)):
+        other = own.get(hold.kind)
+        if other is not None:
+            over = hold if hold.decision is Decision.WAITING else other
+            _end(conn, [over.id], HoldEnd.MOOT, user.updated)
+    conn.execute(update(table).where(before).values(subject=user.id, directory_id=user.id, login=user.user_name))
 
 
 def unwanted(

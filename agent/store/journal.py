@@ -14,6 +14,9 @@ from sqlalchemy import Connection, bindparam, insert
 from agent.store.connect import Fixed, micros
 from agent.store.tables import journal as table
 
+#: An account steps aside: somebody new gets its id, and the row says which that was.
+RELEASE = "release"
+
 
 class Kind(StrEnum):
     APPLIED = "applied"

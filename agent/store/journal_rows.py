@@ -11,6 +11,7 @@ import msgspec
 from msgspec import Struct
 from sqlalchemy import ColumnElement, Connection, func, or_, select
 
+from agent.store import former_ids
 from agent.store.journal import Kind
 from agent.store.tables import journal as table
 from agent.store.tables import users
@@ -79,6 +80,8 @@ def search(conn: Connection, query: JournalQuery, *, before: int | None = None, 
     end = before or (newest or 0) + 1
     begin = 0 if query.directory_id is not None else max(0, end - LOOKED_THROUGH)
     wanted = [table.c.id < end, table.c.id >= begin, *_fits(query)]
+    if query.directory_id is not None:
+        wanted.append(former_ids.mine(conn, query.directory_id))
     rows = conn.execute(
         select(*_columns, users.c.user_name)
         .join_from(table, users, users.c.id == table.c.directory_id, isouter=True)
@@ -125,7 +128,6 @@ def newer(conn: Connection, query: JournalQuery, after: int) -> tuple[list[Journ
 def _fits(query: JournalQuery) -> list[ColumnElement[bool]]:
     c = table.c
     said = [
-        None if query.directory_id is None else c.directory_id == query.directory_id,
         c.actor.contains(query.actor, autoescape=True) if query.actor else None,
         or_(c.verb == query.verb, c.verb.startswith(f"{query.verb} ", autoescape=True)) if query.verb else None,
         None if query.kind is None else c.kind == query.kind.value,

@@ -27,7 +27,7 @@ from msgspec import Struct
 from sqlalchemy import Connection, func, insert, select, update
 
 from agent.model import csv_text
-from agent.store import account
+from agent.store import account, former_ids
 from agent.store.connect import micros
 from agent.store.engine import Store
 from agent.store.journal import Entry, row_hash
@@ -207,15 +207,13 @@ def export(
     """
     wanted = [
         column == value
-        for column, value in (
-            (journal.c.directory_id, directory_id),
-            (journal.c.okta_id, okta_id),
-            (journal.c.block, block),
-        )
+        for column, value in ((journal.c.okta_id, okta_id), (journal.c.block, block))
         if value is not None
     ]
     with read() as conn:
         newest = conn.execute(select(func.max(journal.c.id))).scalar() or 0
+        if directory_id is not None:
+            wanted.append(former_ids.mine(conn, directory_id))
     while True:
         page = select(*_COLUMNS).where(journal.c.id > after, journal.c.id <= newest, *wanted)
         with read() as conn:

@@ -363,6 +363,8 @@ holds = Table(
     Column("until", UtcTime),
     Column("ended_at", UtcTime),
     Column("ended", String(8)),
+    # The login of somebody whose own hold is to be decided first.
+    Column("waits_for", Text, nullable=False, server_default=""),
     sqlite_autoincrement=True,
 )
 Index(

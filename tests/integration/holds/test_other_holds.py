@@ -3,8 +3,10 @@
 import pytest
 
 from agent.model.codes import HeldCode
-from agent.model.holds import ChangeKind, Decision
-from support.holding import HoldWorld, Make
+from agent.model.holds import ChangeKind, Decision, way_out
+from agent.store import holds
+from support.holding import CommandsOf, HoldWorld, Make
+from support.world import RAISED
 
 IDENTITY = ChangeKind.IDENTITY
 
@@ -70,3 +72,67 @@ def test_a_rejected_name_leaves_the_same_persons_end_of_access_alone(rejected) -
     w.event(people[0])
     assert w.active(people[0]) == [False]
     assert w.push(people[1], active=False).status_code == 200
+
+
+def test_who_waits_for_another_is_told_whom_to_decide_about(make: Make, commands_of: CommandsOf) -> None:
+    w = make(10, guard=RAISED | {"identity_floor": 1, "identity_percent": 0})
+    ann, bob = w.people()[:2]
+    w.lost()
+    renamed(w, ann, "ann.new@example.com")
+    w.reconcile(apply=False)
+    renamed(w, bob, ann["login"])
+    w.reconcile()
+    w.reject(ann, kind=IDENTITY)
+    w.reconcile()
+    (hold,) = w.open_holds(bob, kind=IDENTITY)
+    assert (hold.code, hold.decision) == (HeldCode.REJECTED, Decision.WAITING)
+    run = commands_of(w)
+    code, out, err = run("holds", "approve", bob["login"])
+    assert (code, ann["login"] in out + err) == (2, True), "that alone would release nothing"
+    code, out, err = run.line(way_out(hold))
+    assert code == 0, (out, err)
+    code, out, err = run.line(out.partition("To end it: ")[2].splitlines()[0])
+    assert code == 0, (out, err)
+    w.reconcile()
+    assert {h.code for h in w.open_holds(kind=IDENTITY)} == {HeldCode.IDENTITY_CHANGES}
+    code, out, err = run("holds", "approve", bob["login"], ann["login"])
+    assert code == 0, (out, err)
+    assert w.account("ann.new@example.com").okta_id == ann["okta_id"]
+    assert w.account(ann["login"]).okta_id == bob["okta_id"]
+    assert w.open_holds(kind=IDENTITY) == []
+
+
+@pytest.fixture
+def new_and_rejected(make: Make):
+    """Somebody new, who was too many, and an operator said no."""
+    w = make(4, guard=RAISED | {"creates_floor": 0, "creates_percent": 0})
+    w.lost()
+    new = {"login": "new@example.com", "okta_id": w.okta_user("new@example.com")}
+    w.assign(new)
+    w.reconcile()
+    w.reject(new, kind=ChangeKind.ACTIVATE)
+    return w, new
+
+
+def test_a_rejected_person_gets_no_account_by_a_post_without_their_id(new_and_rejected) -> None:
+    w, new = new_and_rejected
+    for okta_id in (new["okta_id"], None, ""):
+        assert w.push(new, how="POST", externalId=okta_id).status_code == 409
+    w.push({"login": "other@example.com", "okta_id": ""}, how="POST", externalId=None)
+    assert new["login"] not in w.accounts()
+    assert "other@example.com" in w.accounts()
+
+
+def test_what_was_held_of_somebody_without_an_account_goes_along_to_it(new_and_rejected) -> None:
+    w, new = new_and_rejected
+    account = w.local(new["login"])
+    w.acts().link(account.id, new["okta_id"])
+    with w.store.read() as conn:
+        found = holds.history(conn, [account.id])
+    assert [(hold.kind, hold.directory_id) for hold in found] == [(ChangeKind.ACTIVATE, account.id)]
+    (hold,) = w.open_holds(new, kind=ChangeKind.ACTIVATE)
+    assert hold.decision is Decision.REJECTED
+    w.change(new["login"], active=False)
+    w.reconcile()
+    assert len(w.open_holds(new, kind=ChangeKind.ACTIVATE)) == 1
+    assert not w.account(new["login"]).active

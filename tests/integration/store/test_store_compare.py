@@ -246,7 +246,7 @@ def test_who_may_have_left(store: Store, user: DirectoryUser, *, expected: bool)
     ("wanted", "user"),
     [
         (want(1), person(1)),
-        (want(2, external_id="user-1"), person(1)),
+        (want(2, external_id="user-1"), person(1, origin=Origin.LINKED, okta_id=None)),
         (want(2, "p1@example.com"), person(1, origin=Origin.LINKED, okta_id=None)),
     ],
 )
@@ -257,6 +257,11 @@ def test_who_is_meant_by_somebody_is_not_absent(store: Store, wanted: Want, user
 
 def test_a_bound_account_whose_name_somebody_else_has_is_absent(store: Store) -> None:
     both = Both(store, [want(2, "p1@example.com")], [person(1)])
+    assert both.absent() == {"user-1"}
+
+
+def test_a_bound_account_to_which_okta_has_linked_somebody_else_is_absent(store: Store) -> None:
+    both = Both(store, [want(2, external_id="user-1")], [person(1)])
     assert both.absent() == {"user-1"}
 
 
@@ -333,8 +338,6 @@ def _open(c: Pair) -> bool:
 
 def _absent(a: CurrentAccount, wants: list[Want]) -> bool:
     candidate = (a.managed or a.okta_id is not None) and (a.active or a.suspended)
-    meant = any(
-        w.okta_id == a.okta_id or w.external_id == a.id or (a.okta_id is None and w.user_name_key == a.user_name_key)
-        for w in wants
-    )
+    named = (w.external_id == a.id or w.user_name_key == a.user_name_key for w in wants)
+    meant = any(w.okta_id == a.okta_id for w in wants) or (a.okta_id is None and any(named))
     return candidate and not meant
