@@ -25,6 +25,10 @@ def guard() -> None:
     """Limits on deactivations: look, announce more, refuse."""
 
 
+def _deactivations(count: int) -> str:
+    return "one deactivation" if count == 1 else f"{count:,} deactivations"
+
+
 @guard.command("show", examples=["opshelm-agent guard show", "opshelm-agent guard show --output json"])
 def show(invocation: Invocation) -> None:
     """Limits and how full they are, announcements, refused pushes, what is held."""
@@ -68,7 +72,7 @@ def allow(invocation: Invocation, count: int | None, user: str | None, lasts: ti
     invocation.answer(
         "allowance",
         {"allowance": {"id": number, "count": count or 1, "user": user, "until": until}},
-        f"Announced: {count or 1:,} deactivations of {whom} until {until:%Y-%m-%d %H:%M}Z.",
+        f"Announced: {_deactivations(count or 1)} of {whom} until {until:%Y-%m-%d %H:%M}Z.",
     )
 
 

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypedDict, Unpack
 
 import click
 
@@ -262,6 +262,12 @@ def _took(run: "Run") -> str:
     return "" if run.ended is None else f"{(run.ended - run.started).total_seconds():,.0f} s"
 
 
+class _Rows(TypedDict):
+    run_id: int | None
+    since: datetime | None
+    until: datetime | None
+
+
 @runs.command(
     "undo",
     examples=[
@@ -274,17 +280,10 @@ def _took(run: "Run") -> str:
 @click.option("--since", metavar="TIME", type=MOMENT, help="Instead of RUN: what Okta's pushes did from then on.")
 @click.option("--until", metavar="TIME", type=MOMENT, help="With --since: up to then.")
 @click.option("--only", metavar="LOGIN", multiple=True, help="Only this person; may be repeated.")
-@click.option("--kind", metavar="KIND", multiple=True, help="Only such changes: deactivate, update, create, …")
+@click.option("--kind", "kinds", metavar="KIND", multiple=True, help="Only such changes: deactivate, update, create, …")
 @required_reason
 def undo_run(
-    invocation: Invocation,
-    *,
-    run_id: int | None,
-    since: datetime | None,
-    until: datetime | None,
-    only: tuple[str, ...],
-    kind: tuple[str, ...],
-    reason: str,
+    invocation: Invocation, *, only: tuple[str, ...], kinds: tuple[str, ...], reason: str, **rows: Unpack[_Rows]
 ) -> int:
     """Plan to take back what a run did, or what pushes did since a moment; plans apply or approve does it.
 
@@ -298,14 +297,14 @@ def undo_run(
     from agent.store import runs as store_runs
     from agent.store.history import Selection
 
-    if (run_id is None) == (since is None) or (until is not None and since is None):
+    run_id = rows["run_id"]
+    if (run_id is None) == (rows["since"] is None) or (rows["until"] is not None and rows["since"] is None):
         raise click.UsageError("give RUN, or --since (and --until)")
-    selection = Selection(run_id=run_id, since=since, until=until)
     with open_agent(invocation.settings) as agent:
         with agent.store.read() as conn:
             if run_id is not None and store_runs.get(conn, run_id) is None:
                 raise NotFound(f"There is no run {run_id}. See: opshelm-agent runs list")
-        request = UndoRequest(selection=selection, reason=reason, only=only, kinds=kind)
+        request = UndoRequest(selection=Selection(**rows), reason=reason, only=only, kinds=kinds)
         with invocation.progress() as progress:
             report = agent.need_reconciler().undo(request, signature(reason), progress=progress)
         return answer_run(invocation, report, dry=True, detailed=False)
