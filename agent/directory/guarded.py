@@ -209,7 +209,7 @@ def carry_out(scope: WriteScope, ready: Ready) -> DirectoryUser:
 
         former_ids.moved(conn, before, after)
     if ready.confirm:
-        ask_about_reuse(scope, after)
+        ask_about_reuse(scope, after, ready.before)
     journal.append(conn, entry(journal.Kind.APPLIED, ready.verb, before, after, context), now)
     return after
 
@@ -227,9 +227,12 @@ def count(scope: WriteScope, before: DirectoryUser | None, after: DirectoryUser,
         _count_identity_change(scope, after)
 
 
-def ask_about_reuse(scope: WriteScope, user: DirectoryUser) -> None:
-    """Okta is to say whether an account is still its person's: a push touched it while it was inactive, or may link somebody."""
-    why, now = attention.CONFIRM_REUSE, scope.now
+def ask_about_reuse(scope: WriteScope, user: DirectoryUser, before: DirectoryUser | None = None) -> None:
+    """Okta is to say whether an account is still its person's: a push touched it while it was inactive, or may link somebody.
+
+    Whose account was active all the time has the limits and holds of anybody: Okta looks for a name before every assignment.
+    """
+    why, now = attention.NAME_REUSE if (before or user).active else attention.CONFIRM_REUSE, scope.now
     attention.add(scope.conn, reason=why, okta_id=user.okta_id, directory_id=user.id, not_before=now, now=now)
 
 

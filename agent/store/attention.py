@@ -12,9 +12,10 @@ from agent.store.tables import attention as table
 
 #: A local account was pushed inactive; nothing was changed.
 LOCAL_DEACTIVATE = "local_deactivate"
-#: A push touched an inactive bound account, or one that Okta may just have linked to somebody: is it still the same person?
+#: A push touched an inactive bound account: is it still the same person?
 CONFIRM_REUSE = "confirm_reuse"
-#: A refused push of somebody who has the userName, or the id, of another one's account.
+#: A refused push of somebody who has the userName, or the id, of another one's account; or a push soon after Okta looked for
+#: the userName of an account, which it may have linked to somebody else.
 NAME_REUSE = "name_reuse"
 #: An operator has bound an account to an Okta user.
 LINKED = "linked"

@@ -6,6 +6,8 @@ from typing import Any
 
 import httpx
 
+from agent.model.codes import HeldCode
+from agent.model.holds import releasable
 from soak.stage import Stage
 from soak.truth import Blocked, Book
 from support.processes import document
@@ -141,6 +143,21 @@ def lift_all(stage: Stage, share: float = 1.0) -> None:
     chosen = [login for login in logins if stage.draw.random() < share]
     if chosen:
         stage.command("holds", "lift", *dict.fromkeys(chosen), "--reason", "asked again")
+
+
+def releasable_codes(stage: Stage) -> list[str]:
+    """Why somebody waits whom approving lets go."""
+    listed = document(stage.command("--output", "json", "holds", "list"))["holds"]
+    return sorted({hold["code"] for hold in listed if releasable(HeldCode(hold["code"]))})
+
+
+def approve_a_plan(stage: Stage) -> None:
+    """The newest one that waits: a run that is held as a whole names no person's hold where nobody is to go."""
+    held = [
+        one for one in document(stage.command("--output", "json", "plans", "list"))["plans"] if one["status"] == "held"
+    ]
+    if held:
+        stage.command("plans", "approve", str(held[0]["id"]), "--checksum", held[0]["checksum"])
 
 
 def decide_a_plan(stage: Stage, _: Book) -> None:

@@ -153,7 +153,7 @@ class Stage:
         fresh = self.folder / "agent.new"
         fresh.write_text(
             f'[schedule]\nreconcile = "{said["reconcile"]}"\n'
-            f"[reconcile]\npage_size = {said['page_size']}\n"
+            f'[reconcile]\npage_size = {said["page_size"]}\nsettle = "5s"\n'
             f'[okta]\nread_timeout = "{said["read_timeout"]}"\n'
             f'[guard]\npush_mode = "{said["push_mode"]}"\n'
         )

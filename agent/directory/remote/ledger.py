@@ -392,7 +392,7 @@ def _settle(
     guarded.count(scope, before, after, ended=False)
     decisions.made(scope, before, after, mine)
     if confirm:
-        guarded.ask_about_reuse(scope, after)
+        guarded.ask_about_reuse(scope, after, before)
     journal.append(scope.conn, _entry(journal.Kind.APPLIED, before, after, scope.context), scope.now)
     return after
 

@@ -46,6 +46,8 @@ class Table:
         self.waiting, self.rejected, self.approved = leavers[:3], leavers[3], leavers[4:]
         self.blocked, self.unlinked = next(people), next(people)
         w.lost()
+        # Okta has looked for these accounts before it pushed to them, so that each is looked at once.
+        w.reconciler.look(apply=True)
         w.unassign(*leavers)
         assert w.reconcile().outcome == "held"
         w.reject(self.rejected)

@@ -51,7 +51,7 @@ def test_a_long_listing_slows_down_before_the_429(server, connect, waits, limit)
     with org.run(lambda seconds, bucket: told.append((seconds, bucket))):
         assert read(org) == 120
     assert okta.refused == 0
-    assert {bucket for _, bucket in told} == {"apps"}
+    assert {bucket for _, bucket in told} == {"Okta's limit on apps"}
     assert sum(seconds for seconds, _ in told) == sum(waits) > 60
     assert org.budget()["apps"].waited == sum(waits)
     assert org.budget()["apps"].limit == limit

@@ -170,4 +170,4 @@ def test_it_slows_down_before_the_429_of_an_org_that_enforces_its_limit(reach):
         with org.run(lambda seconds, bucket: waited.append(bucket)):
             assert sum(len(page) for page in org.app_user_pages(1)) == 7
     assert org.budget()["apps"].refused == 0
-    assert set(waited) == {"apps"}
+    assert set(waited) == {"Okta's limit on apps"}
