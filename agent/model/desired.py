@@ -59,6 +59,10 @@ class DesiredRow(StrEnum):
     ABSENT = "not_assigned"
 
 
+#: Two clocks that agree are not further apart.
+CLOCKS_DIFFER = timedelta(minutes=2)
+
+
 class DesiredRules(Struct, frozen=True, kw_only=True):
     settle: timedelta = timedelta(minutes=5)
     syncing: timedelta = timedelta(minutes=15)
@@ -115,7 +119,7 @@ def _assigned(app_user: AppUser, okta_status: str, now: datetime, rules: Desired
         return _leave(DesiredRow.UNKNOWN_APP_USER, f"the app user's status is {status or 'not readable'}")
     note: tuple[FindingCode | None, str] = (None, "")
     if app_user.sync_state == "SYNCING":
-        due = (app_user.last_updated or now) + rules.syncing
+        due = _over(app_user.last_updated, rules.syncing, now)
         if due > now:
             return Desired(
                 wanted=Wanted.LEAVE,
@@ -144,7 +148,7 @@ def _staged(
 ) -> Desired:
     if okta_status == "SUSPENDED":
         return _leave(DesiredRow.STAGED_SUSPENDED, "the app user is STAGED and the Okta user SUSPENDED")
-    due = (app_user.last_updated or now) + rules.settle
+    due = _over(app_user.last_updated, rules.settle, now)
     if due > now:
         return Desired(
             wanted=Wanted.PENDING,
@@ -154,6 +158,13 @@ def _staged(
             detail=f"Okta's own push has until {due:%H:%M:%S} UTC",
         )
     return Desired(wanted=Wanted.ACTIVE, row=DesiredRow.STAGED, finding=note[0], detail=note[1])
+
+
+def _over(since: datetime | None, length: timedelta, now: datetime) -> datetime:
+    """When a wait for Okta's own push ends. What lies well ahead of now tells of two clocks, and is waited for no longer."""
+    if since is not None and since > now + CLOCKS_DIFFER:
+        return now
+    return (since or now) + length
 
 
 def _suspended(rules: DesiredRules, note: tuple[FindingCode | None, str]) -> Desired:

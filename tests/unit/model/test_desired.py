@@ -102,6 +102,12 @@ def test_row_8_a_staged_app_user_is_pending_until_it_had_time_to_settle(user: st
     assert look("STAGED", user, age=timedelta(minutes=5), settle=timedelta(minutes=6)).wanted is Wanted.PENDING
 
 
+@pytest.mark.parametrize(("sync", "app"), [("SYNCHRONIZED", "STAGED"), ("SYNCING", "PROVISIONED")])
+def test_a_clock_hours_behind_okta_s_makes_nobody_wait_for_hours(sync: str, app: str) -> None:
+    assert look(app, "ACTIVE", sync=sync, age=-timedelta(hours=5)).wanted is Wanted.ACTIVE
+    assert look(app, "ACTIVE", sync=sync, age=-timedelta(minutes=1)).wanted is not Wanted.ACTIVE
+
+
 @pytest.mark.parametrize("app", ["ACTIVE", "PROVISIONED"])
 def test_row_9_suspended_follows_the_policy(app: str) -> None:
     kept = look(app, "SUSPENDED")
