@@ -122,7 +122,7 @@ class Upgrades:
         newer = self.folder / "newer"
         shutil.copytree(ROOT / "agent", newer / "agent")
         schema = newer / "agent" / "store" / "schema.py"
-        schema.write_text(re.sub(r"(?m)^(REVISIONS = \(.*)\)$", r'\1, "9999")', schema.read_text()))
+        schema.write_text(re.sub(r"(?ms)^(REVISIONS = \(.*?),?\s*\)$", r'\1, "9999")', schema.read_text()))
         versions = newer / "agent" / "store" / "migrations" / "versions"
         (versions / "r9999_newer.py").write_text(REVISION.format(before=REVISIONS[-1]))
         self._env["PYTHONPATH"] = str(newer)
