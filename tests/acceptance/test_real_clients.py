@@ -117,7 +117,7 @@ CLIENTS = (
 )
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def receiver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     with served(sqlite_in(Path(tmp_path_factory.mktemp("db"))), guard=ROOMY) as running:
         yield running
