@@ -318,11 +318,14 @@ def _import_candidates(total: int, first: Sequence[compare.LocalAccount]) -> tup
     if total > _NAMED:
         detail = f"{total:,} local OpsHelm accounts are unknown to Okta's app. Look at them: opshelm-agent import list"
         return (Finding(code=code, login="", detail=detail),)
-    detail = "Okta's app doesn't know this local account. Bring it in: opshelm-agent import plan --user"
-    return tuple(
-        Finding(code=code, login=one.user_name, directory_id=one.id, detail=f"{detail} {one.user_name}")
-        for one in first
-    )
+    return tuple(Finding(code=code, login=one.user_name, directory_id=one.id, detail=_candidate(one)) for one in first)
+
+
+def _candidate(one: compare.LocalAccount) -> str:
+    unknown = "Okta's app doesn't know this local account"
+    if one.protected:
+        return f"{unknown}. It is protected: the push that links it would be refused, so it stays as it is."
+    return f"{unknown}. Bring it in: opshelm-agent import plan --user {one.user_name}"
 
 
 # What the guard needs to know

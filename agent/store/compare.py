@@ -250,6 +250,7 @@ _absent = Fixed(_absentees())
 class LocalAccount(Struct, frozen=True, kw_only=True):
     id: str
     user_name: str
+    protected: bool
 
 
 def only_local(conn: Connection, limit: int) -> tuple[int, list[LocalAccount]]:
@@ -262,7 +263,7 @@ def only_local(conn: Connection, limit: int) -> tuple[int, list[LocalAccount]]:
     inner = users.alias("i")
     unmanaged = (inner.c.origin == "local") | ((inner.c.origin == "okta") & inner.c.okta_id.is_(None))
     found = (
-        select(users.c.id, users.c.user_name)
+        select(users.c.id, users.c.user_name, users.c.protected)
         .where(
             users.c.hidden == false(),
             users.c.active == true(),
@@ -274,7 +275,7 @@ def only_local(conn: Connection, limit: int) -> tuple[int, list[LocalAccount]]:
         .order_by(users.c.user_name_key)
     )
     # One scan where they are few, as they usually are.
-    first = [LocalAccount(id=row.id, user_name=row.user_name) for row in conn.execute(found.limit(limit + 1))]
+    first = [LocalAccount(**row._asdict()) for row in conn.execute(found.limit(limit + 1))]
     if len(first) <= limit:
         return len(first), first
     return conn.execute(select(func.count()).select_from(found.subquery())).scalar_one(), first[:limit]

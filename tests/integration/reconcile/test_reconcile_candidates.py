@@ -22,6 +22,17 @@ def test_few_are_named_with_the_command_to_run(tmp_path: Path) -> None:
         assert w.accounts() == before
 
 
+def test_nobody_is_told_to_bring_a_protected_account_in(tmp_path: Path) -> None:
+    with open_world(tmp_path) as w:
+        w.first_run()
+        spare = w.local("spare@example.org")
+        w.acts().protect(spare.id, protected=True)
+        (found,) = [f for f in w.reconcile(apply=False).findings if f.code.value == "import_candidate"]
+        assert found.login == "spare@example.org"
+        assert "import plan" not in found.detail
+        assert "protected" in found.detail
+
+
 @pytest.mark.parametrize(("locals_", "findings"), [(20, 20), (21, 1)])
 def test_many_are_counted_in_one_line(tmp_path: Path, locals_: int, findings: int) -> None:
     with open_world(tmp_path, users=2) as w:
