@@ -2,6 +2,7 @@
 
 from collections import Counter
 from datetime import datetime
+from typing import Any
 
 import msgspec
 from msgspec import Struct
@@ -11,6 +12,7 @@ from agent.reports.basis import Basis, facts, iso, read, through
 from agent.reports.document import Document, Rows, Table
 from agent.store import history
 from agent.store.engine import Store
+from agent.store.journal_rows import changes_between, decoded
 
 
 class ChangeRow(Struct, frozen=True, kw_only=True, gc=False):
@@ -70,8 +72,8 @@ def document(report: ChangesReport) -> Document:
 
 
 def _row(change: history.Change) -> ChangeRow:
-    before, after = (msgspec.json.decode(text) if text else None for text in (change.before, change.after))
-    shown = after if isinstance(after, dict) else before if isinstance(before, dict) else {}
+    before, after = decoded(change.before), decoded(change.after)
+    shown = after or before
     return ChangeRow(
         row=change.cause.row,
         at=iso(change.cause.at),
@@ -86,11 +88,9 @@ def _row(change: history.Change) -> ChangeRow:
     )
 
 
-def _changed(before: object, after: object) -> str:
-    old = before if isinstance(before, dict) else {}
-    new = after if isinstance(after, dict) else {}
-    names = [name for name in {**old, **new} if old.get(name) != new.get(name) and name != "version"]
-    return "; ".join(f"{name}: {_value(old.get(name))} → {_value(new.get(name))}" for name in names)
+def _changed(before: dict[str, Any], after: dict[str, Any]) -> str:
+    found = changes_between(before, after).items()
+    return "; ".join(f"{name}: {_value(old)} → {_value(new)}" for name, (old, new) in found)
 
 
 def _value(value: object) -> str:

@@ -40,13 +40,7 @@ class JournalRow(Struct, frozen=True, kw_only=True):
     @property
     def changes(self) -> dict[str, tuple[Any, Any]]:
         """What differs between before and after: path → both values."""
-        before, after = _decoded(self.before), _decoded(self.after)
-        paths = dict.fromkeys((*after, *before))
-        return {
-            path: (before.get(path), after.get(path))
-            for path in paths
-            if path != "version" and before.get(path) != after.get(path)
-        }
+        return changes_between(decoded(self.before), decoded(self.after))
 
 
 class JournalQuery(Struct, frozen=True, kw_only=True):
@@ -148,10 +142,20 @@ def _read(row: Any) -> JournalRow:
     values = row._asdict()
     login = values.pop("user_name") or ""
     if not login:
-        login = _decoded(values["after"]).get("userName") or _decoded(values["before"]).get("userName") or ""
+        login = decoded(values["after"]).get("userName") or decoded(values["before"]).get("userName") or ""
     return JournalRow(**{**values, "kind": Kind(values["kind"]), "login": str(login)})
 
 
-def _decoded(text: str | None) -> dict[str, Any]:
+def changes_between(before: dict[str, Any], after: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """What differs, in the order of ``after``; every change has another version."""
+    return {
+        path: (before.get(path), after.get(path))
+        for path in dict.fromkeys((*after, *before))
+        if path != "version" and before.get(path) != after.get(path)
+    }
+
+
+def decoded(text: str | None) -> dict[str, Any]:
+    """``before`` or ``after`` of a row; empty where it holds nothing."""
     found = msgspec.json.decode(text) if text else {}
     return found if isinstance(found, dict) else {}
