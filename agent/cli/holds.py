@@ -100,9 +100,16 @@ def approve(invocation: Invocation, logins: tuple[str, ...], code: str | None, r
     """Read both sides again, and make the changes that are still wanted; what isn't wanted any more is closed."""
     from agent.bootstrap import open_agent
     from agent.cli.answers import answer_run
+    from agent.model.holds import without_a_no
 
     with open_agent(invocation.settings) as agent:
         chosen = _chosen(agent.store, logins, code)
+        if not logins:
+            found, chosen = chosen, without_a_no(chosen)
+            if len(chosen) < len(found):
+                invocation.say(
+                    f"Rejected earlier, and left so: {len(found) - len(chosen):,}. See: opshelm-agent holds list"
+                )
         if len(chosen) > MANY:
             sure(f"{len(chosen):,} holds are let go, {_kinds(chosen)}. Approve all of them?", yes=yes)
         reconciler = agent.need_reconciler()

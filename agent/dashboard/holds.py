@@ -12,7 +12,7 @@ from agent.dashboard.plans import need_reconciler
 from agent.dashboard.site import Listing, Site, Visit
 from agent.model.codes import HeldCode
 from agent.model.errors import AgentError, NotFound, UsageError
-from agent.model.holds import ChangeKind, Decision, Hold, releasable, way_out
+from agent.model.holds import ChangeKind, Decision, Hold, releasable, way_out, without_a_no
 from agent.runs.frame import Progress
 from agent.runs.wording import fields
 from agent.settings.values import parse_duration
@@ -112,6 +112,8 @@ def decide(site: Site, visit: Visit) -> Response:
         raise UsageError("Say why; it is kept in the journal. Nothing was changed.")
     wanted = _wanted(visit)
     chosen = _chosen(site, wanted)
+    if what == "approve" and not wanted.ids:
+        chosen = without_a_no(chosen)
     need_typed(visit, chosen, what)
     by: Signature | None = visit.by()
     if what == "approve":

@@ -13,6 +13,7 @@ blocked     an operator's own word: not done on any path, pushes included, until
 ==========  ===============================================================================================
 """
 
+from collections.abc import Sequence
 from datetime import datetime
 from enum import StrEnum
 from shlex import quote
@@ -237,6 +238,14 @@ _RELEASABLE = WAITS_FOR_A_PERSON | {
     HeldCode.FAILED_ACTIONS,
     HeldCode.COUNT_EXCEEDED,
 }
+
+
+def without_a_no(chosen: Sequence[Hold]) -> list[Hold]:
+    """Who is approved when all that fit a code or filter are: whoever was rejected or blocked stays so.
+
+    All of them where nobody else is left, so that approving can say why it does nothing.
+    """
+    return [hold for hold in chosen if hold.decision not in (Decision.REJECTED, Decision.BLOCKED)] or list(chosen)
 
 
 def releasable(code: HeldCode) -> bool:

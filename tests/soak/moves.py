@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 
 from agent.model.codes import HeldCode
-from agent.model.holds import releasable
+from agent.model.holds import Decision, releasable
 from soak.stage import Stage
 from soak.truth import Blocked, Book
 from support.processes import document
@@ -135,20 +135,22 @@ def reject_holds(stage: Stage, _: Book) -> None:
 
 
 def lift_holds(stage: Stage, _: Book) -> None:
-    lift_all(stage, share=0.5)
-
-
-def lift_all(stage: Stage, share: float = 1.0) -> None:
     logins = [row.split(",")[0] for row in stage.command("holds", "list", "--csv").stdout.splitlines()[1:]]
-    chosen = [login for login in logins if stage.draw.random() < share]
+    chosen = [login for login in logins if stage.draw.random() < 0.5]
     if chosen:
         stage.command("holds", "lift", *dict.fromkeys(chosen), "--reason", "asked again")
 
 
-def releasable_codes(stage: Stage) -> list[str]:
-    """Why somebody waits whom approving lets go."""
+def release_all(stage: Stage) -> None:
+    """Rejections are taken back, and whom approving lets go is let go.
+
+    One by one: what Okta's own push ends meanwhile would refuse the rest with it.
+    """
     listed = document(stage.command("--output", "json", "holds", "list"))["holds"]
-    return sorted({hold["code"] for hold in listed if releasable(HeldCode(hold["code"]))})
+    for login in dict.fromkeys(hold["login"] for hold in listed if hold["decision"] == Decision.REJECTED):
+        stage.command("holds", "lift", login, "--reason", "asked again")
+    for code in sorted({hold["code"] for hold in listed if releasable(HeldCode(hold["code"]))}):
+        stage.command("holds", "approve", "--code", code)
 
 
 def approve_a_plan(stage: Stage) -> None:

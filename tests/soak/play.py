@@ -72,7 +72,7 @@ def finish(stage: Stage, book: truth.Book) -> None:
     for block in list(book.blocks.values()):
         moves.unblock(stage, book, block)
     book.blocks.clear()
-    moves.lift_all(stage)
+    moves.release_all(stage)
     stage.command("guard", "allow", "--count", str(_ALL), "--for", "2h", "--reason", "the end")
     stage.push_to("steady")
     stage.org.wait_idle(300)
@@ -83,8 +83,7 @@ def finish(stage: Stage, book: truth.Book) -> None:
             break
         time.sleep(1)
         moves.approve_a_plan(stage)
-        for code in moves.releasable_codes(stage):
-            stage.command("holds", "approve", "--code", code)
+        moves.release_all(stage)
     truth.in_step(stage)
     truth.holds_after_a_minute(stage, book)
     for name, (code, seconds) in stage.agents.stop().items():

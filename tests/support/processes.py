@@ -72,7 +72,7 @@ class Daemon:
             cwd=cwd,
             pass_fds=files,
             env=environment({**ports, **(env or {})}),
-            stdout=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             text=True,
         )
@@ -89,8 +89,6 @@ class Daemon:
     def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None) -> None:
         if self.process.poll() is None:
             self.stop()
-        assert self.process.stdout
-        self.process.stdout.close()
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
         self.process.send_signal(number)

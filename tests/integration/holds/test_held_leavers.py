@@ -171,11 +171,14 @@ def test_holds_are_decided_by_login_and_by_code(make: Make, commands_of: Command
     code, out, err = run("holds", "approve", people[0]["login"])
     assert code == 0, (out, err)
     assert w.active(people[0], people[1]) == [False, True]
+    code, out, err = run("holds", "approve", "--code", "deactivations_per_run")
+    assert (code, "left so: 1" in err) == (0, True), (out, err)
+    assert w.active(*people[1:6]) == [False] * 5
+    assert (w.active(people[6]), w.open_holds(people[6])[0].decision) == ([True], Decision.REJECTED)
+    code, out, err = run("holds", "approve", "--code", "deactivations_per_run")
+    assert (code, "holds lift" in err + out) == (2, True), "nobody is left but whom somebody said no to"
     code, out, err = run("holds", "lift", people[6]["login"])
     assert code == 0, (out, err)
-    code, out, err = run("holds", "approve", "--code", "deactivations_per_run")
-    assert code == 0, (out, err)
-    assert w.active(*people[1:6]) == [False] * 5
     assert w.active(people[7]) == [True], "assigned again since: read anew, and left alone"
     assert w.open_holds(people[7]) == []
     verbs = [verb for verb, _ in w.decisions()]
