@@ -7,20 +7,30 @@ prompt, never from an option's value, which any user of the machine could read.
 import json
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import click
 from msgspec import Struct
 
 from agent.cli.command import Invocation, command, signature
-from agent.model.errors import AgentError, UsageError
+from agent.cli.render import clean
+from agent.model.errors import AgentError, ConfigError, UsageError
+from agent.settings.consistency import is_loopback
 
 if TYPE_CHECKING:
+    from agent.okta_org.org import OktaOrg
     from agent.settings import Settings
 
 _KEY_NAME = "okta"
+_SECRETS = ("private_key", "api_token")
+#: Beside agent.toml, which names none.
+_DATABASE = "opshelm-agent.db"
+#: Somebody waits on a terminal; a wrong address is to be said soon.
+_TRIES = 1
 
 
 class Answers(Struct, kw_only=True):
@@ -32,6 +42,8 @@ class Answers(Struct, kw_only=True):
     private_key: str | None = None
     api_token: str | None = None
     public_url: str | None = None
+    #: As Okta tells it; "" while it wasn't asked.
+    app_label: str = ""
 
     @property
     def credentials(self) -> bool:
@@ -42,7 +54,11 @@ class Answers(Struct, kw_only=True):
         from agent.settings.sections import OktaSettings
 
         names = ("org_url", "app_id", "client_id", "private_key", "api_token")
-        return Settings(okta=OktaSettings(**{name: getattr(self, name) for name in names if getattr(self, name)}))
+        said = {name: getattr(self, name) for name in names if getattr(self, name)}
+        if not self.credentials:
+            # Which org it is, is asked before anybody signs.
+            said["api_token"] = "none-yet"  # noqa: S105 - nothing is signed with it
+        return Settings(okta=OktaSettings(**said, max_retries=_TRIES))
 
 
 _text_file = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -86,10 +102,13 @@ def init(
     file = folder / "agent.toml"
     if file.exists() and not force:
         raise UsageError(f"There is {file} already. Another folder: --dir; to write over it: --force")
-    answers = Answers(private_key=_read(private_key_file), api_token=_read(api_token_file), **said)
+    answers = Answers(private_key=_read(private_key_file), api_token=_read(api_token_file))
+    for name, value in said.items():
+        setattr(answers, name, value)
     found = _asked(invocation, answers, offline=offline)
-    secrets = _write(file, answers)
-    key = _make_key(invocation, file, secrets)
+    with _all_or_nothing(file):
+        secrets = _write(file, answers)
+        key = _make_key(invocation, file, secrets)
     base = f"{(answers.public_url or '').rstrip('/')}/scim/v2"
     body = {"config": str(file), "secrets": str(secrets), "base_url": base, "key": key, "app": found or None}
     invocation.answer("init", body, "\n".join(_what_next(file, secrets, base, key)))
@@ -99,39 +118,58 @@ def _read(file: Path | None) -> str | None:
     return None if file is None else file.read_text(encoding="utf-8").strip()
 
 
+class _Question(Struct, frozen=True, kw_only=True):
+    """One thing that init has to know: asked for and looked at until it is right."""
+
+    #: Fields of Answers; a wrong answer empties them.
+    fields: tuple[str, ...]
+    answered: Callable[[Answers], bool]
+    ask: Callable[[Answers], None]
+    #: What was found, for people; "" for nothing. An AgentError says what is wrong.
+    look: Callable[[Answers], str]
+
+
 def _asked(invocation: Invocation, answers: Answers, *, offline: bool) -> str:
-    """Fill in what is missing; the app's name as Okta tells it, "" where it wasn't asked."""
+    """Fill in what is missing and look at each thing as it comes; the app's name as Okta tells it, "" where it wasn't asked."""
     may_ask = sys.stdin.isatty() and not invocation.json
     missing = [name for name in ("org_url", "app_id", "public_url") if not getattr(answers, name)]
     if not may_ask and (missing or not answers.credentials):
         names = [f"--{name.replace('_', '-')}" for name in missing]
         names += [] if answers.credentials else ["--api-token-file, or --client-id and --private-key-file"]
         raise UsageError(f"no terminal to ask on; give {', '.join(names)}")
+    for question in _QUESTIONS[:-1]:
+        _settle(invocation, answers, question, may_ask=may_ask, look=not offline)
+    _settle(invocation, answers, _QUESTIONS[-1], may_ask=may_ask, look=True)
+    return answers.app_label
+
+
+def _settle(invocation: Invocation, answers: Answers, question: _Question, *, may_ask: bool, look: bool) -> None:
     while True:
-        if not answers.org_url:
-            answers.org_url = _prompt("Okta org (https://example.okta.com)")
-        if "://" not in answers.org_url:
-            answers.org_url = f"https://{answers.org_url}"
-        if not answers.app_id:
-            answers.app_id = _prompt("Id of the OpsHelm app in Okta (0oa…)")
-        if not answers.credentials:
-            _ask_credentials(answers)
+        if not question.answered(answers):
+            question.ask(answers)
         try:
-            label = "" if offline else _look(answers)
+            found = question.look(answers) if look else ""
         except AgentError as error:
             if not may_ask:
                 raise
-            invocation.say(f"fail  {error.detail}\nOnce more:")
-            answers.org_url = answers.app_id = answers.client_id = answers.private_key = answers.api_token = None
-            continue
-        if label:
-            invocation.say(f"ok    Okta answers; the app is {label}")
-        break
-    while not (answers.public_url or "").startswith(("https://", "http://127.", "http://localhost")):
-        if answers.public_url and not may_ask:
-            raise UsageError("--public-url must begin with https://")
-        answers.public_url = _prompt("Address that Okta reaches this agent by (https://scim.example.com)")
-    return label
+            invocation.say(f"fail  {clean(error.detail)}\nOnce more:")
+            for name in question.fields:
+                setattr(answers, name, None)
+        else:
+            if found:
+                invocation.say(f"ok    {clean(found)}")
+            return
+
+
+def _ask_org(answers: Answers) -> None:
+    answers.org_url = _prompt("Okta org (https://example.okta.com)")
+
+
+def _look_at_org(answers: Answers) -> str:
+    if "://" not in (answers.org_url or ""):
+        answers.org_url = f"https://{answers.org_url}"
+    with _okta(answers) as okta:
+        return f"{answers.org_url} is the org {okta.org_id()}"
 
 
 def _ask_credentials(answers: Answers) -> None:
@@ -142,19 +180,94 @@ def _ask_credentials(answers: Answers) -> None:
         path = click.prompt("File with its private key", type=_text_file, err=True)
         answers.private_key = _read(Path(path))
     else:
-        answers.api_token = click.prompt("API token (not shown)", hide_input=True, err=True)
+        answers.api_token = click.prompt("API token (not shown)", hide_input=True, err=True).strip()
+
+
+def _look_at_credentials(answers: Answers) -> str:
+    with _okta(answers) as okta:
+        owner, scopes = okta.whoami(), okta.token_scopes()
+    return (
+        f"the token of {owner.profile.get('login', owner.id)}"
+        if owner
+        else f"Okta grants {', '.join(sorted(scopes or ()))}"
+    )
+
+
+def _ask_app(answers: Answers) -> None:
+    answers.app_id = _prompt("Id of the OpsHelm app in Okta (0oa…)")
+
+
+def _look_at_app(answers: Answers) -> str:
+    with _okta(answers) as okta:
+        answers.app_label = okta.app().label
+    return f"the app is {answers.app_label}"
+
+
+def _ask_address(answers: Answers) -> None:
+    answers.public_url = _prompt("Address that Okta reaches this agent by (https://scim.example.com)")
+
+
+def _look_at_address(answers: Answers) -> str:
+    parts = urlsplit(answers.public_url or "")
+    if not parts.hostname or parts.scheme not in ("http", "https"):
+        raise ConfigError([f"{answers.public_url} is no address such as https://scim.example.com"])
+    if parts.scheme == "http" and not is_loopback(parts.hostname):
+        raise ConfigError(["The public address must begin with https://: Okta sends the key with every push"])
+    return ""
+
+
+_QUESTIONS = (
+    _Question(fields=("org_url",), answered=lambda said: bool(said.org_url), ask=_ask_org, look=_look_at_org),
+    _Question(
+        fields=("client_id", "private_key", "api_token"),
+        answered=lambda said: said.credentials,
+        ask=_ask_credentials,
+        look=_look_at_credentials,
+    ),
+    _Question(fields=("app_id",), answered=lambda said: bool(said.app_id), ask=_ask_app, look=_look_at_app),
+    # The last one: it needs no Okta.
+    _Question(
+        fields=("public_url",), answered=lambda said: bool(said.public_url), ask=_ask_address, look=_look_at_address
+    ),
+)
 
 
 def _prompt(text: str) -> str:
     return str(click.prompt(text, err=True)).strip()
 
 
-def _look(answers: Answers) -> str:
+def _okta(answers: Answers) -> "OktaOrg":
     from agent.bootstrap import open_okta
 
-    with open_okta(answers.settings()) as okta:
-        okta.org_id()
-        return okta.app().label
+    return open_okta(answers.settings())
+
+
+@contextmanager
+def _all_or_nothing(file: Path) -> Iterator[None]:
+    """Whatever goes wrong within, Ctrl-C too, what was there is as before, and what wasn't is gone."""
+    secrets, database = file.parent / "secrets", file.parent / _DATABASE
+    kept = [one for one in (file, *(secrets / f"okta__{name}" for name in _SECRETS)) if one.exists()]
+    new = [one for one in (file.parent, secrets) if not one.exists()]
+    fresh = [] if database.exists() else [database.with_name(f"{_DATABASE}{end}") for end in ("", "-wal", "-shm")]
+    for one in kept:
+        one.rename(_aside(one))
+    try:
+        yield
+    except BaseException:
+        for one in (file, *(secrets / f"okta__{name}" for name in _SECRETS), *fresh):
+            one.unlink(missing_ok=True)
+        for one in kept:
+            _aside(one).rename(one)
+        for folder in reversed(new):
+            with suppress(OSError):
+                folder.rmdir()
+        raise
+    for one in kept:
+        _aside(one).unlink()
+
+
+def _aside(file: Path) -> Path:
+    return file.with_name(f".{file.name}.before")
 
 
 def _write(file: Path, answers: Answers) -> Path:
@@ -162,7 +275,7 @@ def _write(file: Path, answers: Answers) -> Path:
     secrets = file.parent / "secrets"
     secrets.mkdir(parents=True, mode=0o700, exist_ok=True)
     secrets.chmod(0o700)
-    for name in ("private_key", "api_token"):
+    for name in _SECRETS:
         _write_private(secrets / f"okta__{name}", getattr(answers, name))
     rows = [("org_url", answers.org_url), ("app_id", answers.app_id), ("client_id", answers.client_id)]
     lines = ["[okta]", *(f"{name} = {json.dumps(value)}" for name, value in rows if value)]
@@ -172,7 +285,6 @@ def _write(file: Path, answers: Answers) -> Path:
 
 
 def _write_private(file: Path, text: str | None) -> None:
-    file.unlink(missing_ok=True)
     if text:
         with open(file, "x", encoding="utf-8", opener=_private) as opened:
             opened.write(text)

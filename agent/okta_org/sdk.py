@@ -9,6 +9,7 @@ retries (without a pause for 503, without an end for a far reset), its redirects
 environment's proxies, which knows no NO_PROXY.
 """
 
+import errno
 import json
 import time
 from collections.abc import Callable
@@ -188,7 +189,11 @@ def _lost(error: object, *, may_have_left: bool, doing: str) -> OktaUnreachable:
 
 
 def _name(error: object) -> str:
-    reason = getattr(getattr(error, "os_error", None), "strerror", None)
+    cause = getattr(error, "os_error", None)
+    # asyncio's own words name neither; where a name has several addresses, its error has no number.
+    if isinstance(cause, ConnectionRefusedError) or f"[Errno {errno.ECONNREFUSED}]" in str(cause):
+        return "connection refused"
+    reason = getattr(cause, "strerror", None)
     return f"{type(error).__name__}: {reason}" if reason else type(error).__name__
 
 

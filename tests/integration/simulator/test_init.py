@@ -70,3 +70,21 @@ def test_without_a_terminal_it_says_which_options_are_missing(capsys: pytest.Cap
     err = capsys.readouterr().err
     assert all(name in err for name in ("--org-url", "--app-id", "--public-url", "--api-token-file"))
     assert [file.name for file in Path().iterdir()] == ["opshelm-agent.db"]
+
+
+def test_what_goes_wrong_while_it_writes_leaves_all_as_it_was(
+    folder: Path, org: SimulatedOrg, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPSHELM_SECRETS_DIR", "")
+    monkeypatch.setenv("OPSHELM_DATABASE__URL", "mysql://nowhere/agent")
+    assert run(said(folder, org)) == 2
+    assert "OPSHELM_DATABASE__URL" in capsys.readouterr().err
+    assert not (folder / "agent").exists()
+    secrets = folder / "agent" / "secrets"
+    secrets.mkdir(parents=True)
+    (secrets / "okta__api_token").write_text("the old one")
+    (folder / "agent" / "agent.toml").write_text("# mine\n")
+    assert run(said(folder, org, "--force")) == 2
+    assert (folder / "agent" / "agent.toml").read_text() == "# mine\n"
+    assert (secrets / "okta__api_token").read_text() == "the old one"
+    assert sorted(one.name for one in (folder / "agent").rglob("*")) == ["agent.toml", "okta__api_token", "secrets"]
