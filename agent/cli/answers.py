@@ -6,8 +6,7 @@ from typing import Any
 from agent.cli import render
 from agent.cli.command import Invocation
 from agent.model.codes import ActionState, PlanStatus
-from agent.model.guard import APPROVABLE, APPROVABLE_RUNS, NEED_COUNT, ONE_BY_ONE
-from agent.model.limits import Limits
+from agent.model.guard import APPROVABLE, APPROVABLE_RUNS, NEED_COUNT, ONE_BY_ONE, GuardLimits
 from agent.runs.frame import RunReport
 from agent.runs.stored_plans import SHORT_CHECKSUM, PlanKind
 from agent.store.plans import StoredPlan
@@ -32,7 +31,7 @@ def answer_run(invocation: Invocation, report: RunReport, *, dry: bool, detailed
 
 
 def answer_rehearsal(
-    invocation: Invocation, report: RunReport, what_if: Sequence[str], limits: Limits, *, detailed: bool
+    invocation: Invocation, report: RunReport, what_if: Sequence[str], limits: GuardLimits, *, detailed: bool
 ) -> int:
     """What a run would plan with other settings. It has no number and no checksum: nobody can approve it."""
     code = exit_code(report, dry=True, detailed=detailed)
@@ -50,7 +49,7 @@ def answer_rehearsal(
     return code
 
 
-def _rehearsal_text(report: RunReport, what_if: Sequence[str], limits: Limits) -> str:
+def _rehearsal_text(report: RunReport, what_if: Sequence[str], limits: GuardLimits) -> str:
     parts = [f"With {', '.join(map(render.clean, what_if))}:"]
     if report.plan is None or not report.plan.plan.actions:
         parts.append(render.NO_CHANGES if report.plan else f"{report.outcome}: {render.clean(report.detail)}")

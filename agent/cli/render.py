@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from agent.model.codes import ActionKind, ActionState
 from agent.model.csv_text import lines as csv_lines
-from agent.model.limits import Limits
+from agent.model.guard import GuardLimits
 from agent.model.plan import Action, Finding, Plan
 from agent.runs.wording import (
     FINDING_FIELDS,
@@ -124,7 +124,7 @@ def painted(text: str) -> str:
     return "\n".join(map(line, text.split("\n")))
 
 
-def plan_text(stored: "StoredPlan", limits: Limits, view: PlanView = WHOLE) -> str:
+def plan_text(stored: "StoredPlan", limits: GuardLimits, view: PlanView = WHOLE) -> str:
     """A plan for a person: what ``view`` shows of it, and always its verdict."""
     plan, waits = stored.plan, stored.status in OPEN
     if not plan.actions:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from agent.model.errors import LeaseHeld
-from agent.model.limits import identity_limit, push_limit, window_limit
+from agent.model.guard import identity_limit, push_limit, window_limit
 from agent.settings import Settings
 from agent.store import (
     account,

@@ -6,8 +6,8 @@ from datetime import datetime, timedelta
 from msgspec import Struct
 
 from agent.model.codes import ActionKind, HeldCode
+from agent.model.guard import push_limit, run_limit, window_limit
 from agent.model.holds import ChangeKind, Decision, Hold
-from agent.model.limits import push_limit, run_limit, window_limit
 from agent.settings import Settings
 from agent.store import account, alarms, attention, holds, keys, lease, overview, windows
 from agent.store import runs as store_runs

@@ -9,7 +9,7 @@ from agent.directory.port import WriteContext
 from agent.directory.rows import Policy, WriteScope
 from agent.model.codes import RefusalCode, Source
 from agent.model.errors import Refused
-from agent.model.limits import push_limit, window_limit
+from agent.model.guard import push_limit, window_limit
 from agent.model.users import DirectoryUser
 from agent.store import windows
 

@@ -20,8 +20,8 @@ from agent.directory.port import Draft, WriteContext
 from agent.directory.rows import WriteScope
 from agent.model.codes import RefusalCode, Source
 from agent.model.errors import Refused
+from agent.model.guard import identity_limit
 from agent.model.holds import Hold
-from agent.model.limits import identity_limit
 from agent.model.users import DirectoryUser, Origin, Role
 from agent.store import account, alarms, attention, journal, lease, windows
 from agent.store.journal import Entry, Kind

@@ -18,23 +18,26 @@ failed_actions         a run stopped because too many of this kind failed       
 what waits already     a single look is no word of Okta's, nor a person's           the action
 push_burst             its push got 429 and the window is still full                the action
 last_owner             no active owner would be left                                the action
-deactivations_per_run  agent.model.limits                                           the deactivations
-deactivations_24h      agent.model.limits                                           the deactivations
+deactivations_per_run  run_limit                                                    the deactivations
+deactivations_24h      window_limit                                                 the deactivations
 identity_changes       over max(3, 2 %)                                             those
 creates_per_run        over max(20, 20 %)                                           those
 =====================  ===========================================================  =====================
 
 Whatever needs a held action is held with it.
+
+Population = managed active accounts + managed ones deactivated within 24 hours, so that the denominator doesn't shrink
+with the fault. The numbers are settings; the defaults come from what directory tools ship (docs/guard.md).
 """
 
 from collections.abc import Callable, Iterable
 from datetime import datetime
+from math import ceil
 from typing import Protocol
 
 from msgspec import Struct
 from msgspec.structs import replace
 
-from agent.model import limits as windows
 from agent.model.codes import ActionKind, HeldCode
 from agent.model.holds import (
     WAITS_FOR_A_PERSON,
@@ -72,9 +75,12 @@ APPROVABLE_RUNS = frozenset({HeldCode.FIRST_RUN, HeldCode.EMPTY_SOURCE, HeldCode
 NEED_COUNT = frozenset({HeldCode.FIRST_RUN, HeldCode.EMPTY_SOURCE})
 #: What a typed count bounds.
 BOUNDED = frozenset({ActionKind.LINK, ActionKind.CREATE, ActionKind.REACTIVATE, ActionKind.DEACTIVATE})
+#: Below this population a percentage says little: one person is 10 % of ten.
+_SMALL = 20
+_SMALL_RUN = 3
 
 
-class GuardLimits(windows.Limits, Protocol):
+class GuardLimits(Protocol):
     """The guard settings (agent.settings.GuardSettings fulfils it)."""
 
     @property
@@ -95,6 +101,24 @@ class GuardLimits(windows.Limits, Protocol):
     def disproved_floor(self) -> int: ...
     @property
     def push_mode(self) -> str: ...
+    @property
+    def deactivations_percent(self) -> float: ...
+    @property
+    def deactivations_floor(self) -> int: ...
+    @property
+    def deactivations_cap(self) -> int: ...
+    @property
+    def window_percent(self) -> float: ...
+    @property
+    def window_floor(self) -> int: ...
+    @property
+    def window_cap(self) -> int: ...
+    @property
+    def push_percent(self) -> float: ...
+    @property
+    def push_floor(self) -> int: ...
+    @property
+    def push_cap(self) -> int: ...
 
 
 class Facts(Struct, frozen=True, kw_only=True):
@@ -271,7 +295,7 @@ def _unhold(actions: Iterable[Action], grant: Grant) -> list[Action]:
 
 def _singles(actions: list[Action], limits: GuardLimits, facts: Facts, plan: Plan, grant: Grant) -> list[Action]:
     owners_left = facts.active_owners
-    full = limits.push_mode == "hold" and facts.hour >= windows.push_limit(plan.population, limits)
+    full = limits.push_mode == "hold" and facts.hour >= push_limit(plan.population, limits)
     judged = []
     for action in actions:
         hold = None if action.held else _single(action, facts, grant, full=full)
@@ -347,11 +371,11 @@ def _classes(actions: list[Action], limits: GuardLimits, facts: Facts, plan: Pla
 
 
 def _deactivation_rules(limits: GuardLimits, facts: Facts, people: int) -> list[tuple[HeldCode, int, int]]:
-    day = (HeldCode.DEACTIVATIONS_24H, facts.day, windows.window_limit(people, limits))
+    day = (HeldCode.DEACTIVATIONS_24H, facts.day, window_limit(people, limits))
     if facts.sweep:
-        return [(HeldCode.DEACTIVATIONS_PER_RUN, 0, windows.run_limit(people, limits)), day]
+        return [(HeldCode.DEACTIVATIONS_PER_RUN, 0, run_limit(people, limits)), day]
     if limits.push_mode == "hold":
-        return [(HeldCode.PUSH_BURST, facts.hour, windows.push_limit(people, limits)), day]
+        return [(HeldCode.PUSH_BURST, facts.hour, push_limit(people, limits)), day]
     return [day]
 
 
@@ -396,7 +420,7 @@ def _numbers(code: HeldCode, size: int, before: int, limit: int, people: int) ->
 
 
 def _at_least(people: int, percent: float, floor: int) -> int:
-    return max(floor, windows.share(people, percent))
+    return max(floor, share(people, percent))
 
 
 def _needs(actions: Iterable[Action]) -> tuple[Action, ...]:
@@ -429,3 +453,39 @@ def changes_identity(action: Action) -> bool:
 
 def weight(action: Action) -> int:
     return len(action.cycle) or 1
+
+
+# How many pass unseen: arithmetic on the population
+
+
+def share(population: int, percent: float) -> int:
+    """``percent`` of the population, rounded up; 10 % of 20 is 2 and not 3, whatever floats say."""
+    return ceil(round(population * percent / 100, 6))
+
+
+def run_limit(population: int, limits: GuardLimits) -> int:
+    """Deactivations in one run."""
+    if population < _SMALL:
+        return max(1, min(_SMALL_RUN, limits.deactivations_floor, population // 2))
+    percent = share(population, limits.deactivations_percent)
+    return min(limits.deactivations_cap, max(limits.deactivations_floor, percent))
+
+
+def window_limit(population: int, limits: GuardLimits) -> int:
+    """Deactivations in 24 hours, push and reconcile together."""
+    return _rolling(population, limits.window_percent, limits.window_floor, limits.window_cap)
+
+
+def push_limit(population: int, limits: GuardLimits) -> int:
+    """Deactivations in 60 minutes that a push may still add to."""
+    return _rolling(population, limits.push_percent, limits.push_floor, limits.push_cap)
+
+
+def identity_limit(population: int, limits: GuardLimits) -> int:
+    """Pushed changes of userName or e-mail in 24 hours; more are an alarm."""
+    return max(limits.identity_floor, share(population, limits.identity_percent))
+
+
+def _rolling(population: int, percent: float, floor: int, cap: int) -> int:
+    low = max(1, min(floor, population // 2))
+    return min(cap, max(low, share(population, percent)))

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from agent.model.errors import UNDECODABLE, AgentError, OktaDenied, OktaError, OktaThrottled, OktaUnreachable
-from agent.okta_org.call import Call, Headers, OktaAnswer, Reply
+from agent.okta_org.calls import Call, Headers, OktaAnswer, Reply
 from agent.okta_org.failures import failure, unreadable
 from agent.okta_org.limits import CallAllowance, RateLimits
 

@@ -27,7 +27,7 @@ from agent.model.errors import (
     OktaThrottled,
     OktaUnreachable,
 )
-from agent.okta_org.call import Call, OktaAnswer
+from agent.okta_org.calls import Call, OktaAnswer
 
 #: What Okta's codes mean for whoever must act; Okta's own words stand beside it.
 EXPLAINED = {

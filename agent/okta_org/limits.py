@@ -16,7 +16,7 @@ from typing import Any
 from msgspec import Struct
 
 from agent.model.errors import OktaThrottled
-from agent.okta_org.call import Headers
+from agent.okta_org.calls import Headers
 
 #: Okta's window, for the time between a reset and the first answer after it.
 WINDOW = 60.0

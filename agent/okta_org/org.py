@@ -21,8 +21,8 @@ from agent.model.matching import login_key
 from agent.model.okta import App, AppGroup, AppUser, EventHook, LogEvent, OktaUser, Person, is_okta_id
 from agent.model.users import identity_key
 from agent.okta_org import calls
-from agent.okta_org.call import Call, Reply, Trail, on_this_org
 from agent.okta_org.caller import CONCURRENT, Credentials, OktaCaller
+from agent.okta_org.calls import Call, Reply, Trail, on_this_org
 from agent.okta_org.limits import CallAllowance, RateBudget, RateLimits
 
 if TYPE_CHECKING:

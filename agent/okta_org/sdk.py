@@ -25,8 +25,8 @@ from okta.request_executor import RequestExecutor
 
 from agent.model.errors import OktaDenied, OktaError, OktaThrottled, OktaUnreachable
 from agent.okta_org.access import org_url, proxy, sdk_config, silence, timeout, trust
-from agent.okta_org.call import Call, OktaAnswer
 from agent.okta_org.caller import CONCURRENT, Untrusted
+from agent.okta_org.calls import Call, OktaAnswer
 from agent.settings import OktaSettings
 
 _TOKEN_PATH = "/oauth2/v1/token"  # noqa: S105 - an address, not a secret

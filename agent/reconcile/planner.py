@@ -11,13 +11,12 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from agent.directory.port import Directory
-from agent.model import limits as windows
 from agent.model.absence import AbsenceAnswer, Proof, concerns
 from agent.model.cases import CurrentAccount, Left, Pair, Want
 from agent.model.codes import FindingCode, HeldCode, Source
 from agent.model.desired import DesiredRow, Wanted
 from agent.model.errors import UsageError
-from agent.model.guard import Facts, Grant, ends_access, gives_access, judge, source_hold
+from agent.model.guard import Facts, Grant, ends_access, gives_access, judge, run_limit, source_hold
 from agent.model.holds import ChangeKind
 from agent.model.okta import Person
 from agent.model.plan import Action, Finding, Plan
@@ -278,7 +277,7 @@ class Planner(Struct, frozen=True, kw_only=True):
             return SAMPLE
         if grant.lifted or grant.approved or facts.announced or facts.announced_for:
             return None
-        return SAMPLE if absent > max(SAMPLE, windows.run_limit(population, self.settings.guard)) else None
+        return SAMPLE if absent > max(SAMPLE, run_limit(population, self.settings.guard)) else None
 
     def _without_owners(self, actions: tuple[Action, ...]) -> tuple[Action, ...]:
         """Where nobody can tell who the owners are, no deactivation is let go: it might be the last one's."""

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from agent.model.codes import ActionKind, ActionState, HeldCode, PlanStatus
-from agent.model.limits import Limits, run_limit
+from agent.model.guard import GuardLimits, run_limit
 from agent.model.plan import Action, Finding, Plan
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def clean(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
-def summary(plan: Plan, limits: Limits, *, waits: bool = True) -> str:
+def summary(plan: Plan, limits: GuardLimits, *, waits: bool = True) -> str:
     """``3 create, 12 update, 4 deactivate of 1,204 (0.3 %; limit 10 %) – passes``; ``waits``: nobody has decided yet."""
     kinds = Counter(action.kind for action in plan.actions)
     held = Counter(action.held for action in plan.actions if action.held and action.state in UNDECIDED)
@@ -63,7 +63,7 @@ def summary(plan: Plan, limits: Limits, *, waits: bool = True) -> str:
     return f"{sentence(kinds, plan.population, limits)} – {verdict}"
 
 
-def sentence(kinds: Mapping[ActionKind, int], population: int, limits: Limits) -> str:
+def sentence(kinds: Mapping[ActionKind, int], population: int, limits: GuardLimits) -> str:
     """The guard's, with numerator, denominator and limit."""
     leavers = kinds.get(ActionKind.DEACTIVATE, 0)
     parts = [

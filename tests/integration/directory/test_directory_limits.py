@@ -4,7 +4,7 @@ import pytest
 
 from agent.model.codes import RefusalCode, Source
 from agent.model.errors import Refused
-from agent.model.limits import push_limit, window_limit
+from agent.model.guard import push_limit, window_limit
 from agent.settings import GuardSettings
 from agent.store import brakes, windows
 from agent.store.journal import Signature

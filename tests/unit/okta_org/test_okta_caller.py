@@ -15,8 +15,8 @@ from agent.model.errors import (
     OktaUnreachable,
 )
 from agent.okta_org import calls
-from agent.okta_org.call import OktaAnswer, Reply
 from agent.okta_org.caller import CONCURRENT, OktaCaller, Untrusted
+from agent.okta_org.calls import OktaAnswer, Reply
 from agent.okta_org.limits import CallAllowance, RateLimits
 from agent.settings import OktaSettings
 

@@ -3,11 +3,10 @@ import json
 import pytest
 
 from agent.model.errors import UNDECODABLE
-from agent.model.okta import AppUser, OktaUser
-from agent.okta_org import UNREADABLE, call
+from agent.okta_org import UNREADABLE, calls
 
-pages = call.page(AppUser, call.app_user)
-users = call.page(OktaUser, call.okta_user)
+pages = calls.app_users("0oaApp", 200).decode
+users = calls.users(search="x").decode
 
 
 def app_user(number: int, **more: object) -> dict:

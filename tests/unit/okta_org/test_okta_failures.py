@@ -4,7 +4,7 @@ import pytest
 
 from agent.model.errors import OktaDenied, OktaNotFound, OktaRejected, OktaThrottled, OktaUnreachable
 from agent.okta_org import calls
-from agent.okta_org.call import OktaAnswer
+from agent.okta_org.calls import OktaAnswer
 from agent.okta_org.failures import EXPLAINED, failure
 
 READ = calls.app_users("0oa1", 500)

@@ -2,7 +2,7 @@ import pytest
 
 from agent.model.errors import OktaRejected
 from agent.okta_org import calls
-from agent.okta_org.call import Trail
+from agent.okta_org.calls import Trail
 
 ORG = "https://example.okta.com"
 FIRST = calls.app_users("0oa1", 500)

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.model.limits import push_limit, run_limit, share, window_limit
+from agent.model.guard import push_limit, run_limit, share, window_limit
 from agent.settings import GuardSettings
 
 WORKED = [
