@@ -53,11 +53,11 @@ def open_directory(settings: Settings, store: "Store", stop: threading.Event | N
 
 def apply_mapping(settings: Settings, store: "Store", by: "Signature") -> tuple[int | None, int]:
     """Make the settings' mapping the database's: its version (None: it was that already), and how many accounts were rebuilt."""
-    from agent.directory import remap
+    from agent.directory import rows
     from agent.model.mapping import Mapping
 
     mapping = Mapping(settings.mapping)
-    return remap.change(store, mapping, by), remap.finish(store, mapping)
+    return rows.change_mapping(store, mapping, by), rows.rebuild(store, mapping)
 
 
 def open_okta(settings: Settings, *, secrets: Callable[[], Settings] | None = None) -> "OktaOrg":

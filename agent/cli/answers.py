@@ -110,7 +110,7 @@ def ending(report: RunReport) -> str:
 
 
 def _braked(invocation: Invocation) -> str:
-    from agent.runs.preflight import braked
+    from agent.runs.frame import braked
     from agent.store import account
 
     with invocation.read() as conn:

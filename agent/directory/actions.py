@@ -21,7 +21,7 @@ from functools import partial
 
 from msgspec.structs import replace
 
-from agent.directory import transition, writes
+from agent.directory import rules, writes
 from agent.directory.backend import AccountChange
 from agent.directory.port import ContextOf, Draft, Ended, Written
 from agent.directory.rows import Policy, WriteScope, locked_account
@@ -119,7 +119,7 @@ class SqlBatches:
 
         def change(account_id: str, seen: int | None, draft: Callable[[DirectoryUser], Draft]) -> AccountChange:
             version = versions.get(account_id, self._versions.get(account_id, seen))
-            return AccountChange(account_id, transition.by(draft, scope.context, scope.now), scope.context, version)
+            return AccountChange(account_id, rules.wanted_by(draft, scope.context, scope.now), scope.context, version)
 
         if action.kind is ActionKind.CREATE:
             from agent.directory import succession

@@ -9,7 +9,7 @@ from typing import Any
 from msgspec import Struct
 from sqlalchemy import ColumnElement, Connection, false, func, select
 
-from agent.directory import rows, transition
+from agent.directory import rows, rules
 from agent.directory.port import CursorPage, Draft, Page, WriteContext, Written
 from agent.model.errors import UsageError
 from agent.model.users import DirectoryUser, Origin
@@ -111,7 +111,7 @@ class Backend(ABC):
         *,
         expected_version: int | None = None,
     ) -> "Future[Written]":
-        wanted = transition.by(change, context, now)
+        wanted = rules.wanted_by(change, context, now)
         return self.change(AccountChange(user_id, wanted, context, expected_version), now)
 
     def release(self, user_id: str, context: WriteContext, now: datetime) -> DirectoryUser:
@@ -119,7 +119,7 @@ class Backend(ABC):
 
         def wanted(before: DirectoryUser) -> DirectoryUser:
             require_releasable(before)
-            return transition.aside(before, before.id, now)
+            return rules.aside(before, before.id, now)
 
         return self.change(AccountChange(user_id, wanted, context), now).result().user
 
@@ -127,7 +127,7 @@ class Backend(ABC):
         self, user_id: str, context: WriteContext, now: datetime, *, expected_version: int | None = None
     ) -> "Future[Written]":
         def wanted(before: DirectoryUser) -> DirectoryUser:
-            return transition.removed(before, context, now)
+            return rules.removed(before, context, now)
 
         return self.change(AccountChange(user_id, wanted, context, expected_version), now)
 

@@ -17,7 +17,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from agent.directory.rows import WriteScope
-from agent.directory.transition import OKTA
+from agent.directory.rules import OKTA
 from agent.model.codes import HeldCode, RefusalCode, Source
 from agent.model.errors import Refused
 from agent.model.holds import (

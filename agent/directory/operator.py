@@ -30,7 +30,7 @@ from functools import partial
 
 from msgspec.structs import replace
 
-from agent.directory import transition
+from agent.directory import rules
 from agent.directory.backend import AccountChange, Backend, Wanted
 from agent.directory.port import PlanStep, Ruling, Undone, WriteContext
 from agent.model.codes import Source
@@ -99,7 +99,7 @@ class OperatorActs:
 
     def reactivate(self, user_id: str) -> DirectoryUser:
         def wanted(before: DirectoryUser) -> DirectoryUser:
-            return transition.switched(before, True, self._context, self._now)
+            return rules.switched(before, True, self._context, self._now)
 
         return self._change(user_id, wanted, Ruling(kind=ChangeKind.ACTIVATE, blocks=False))
 
@@ -168,7 +168,7 @@ class OperatorActs:
             if before.managed:
                 return before
             raise UsageError(f"{before.user_name} is inactive already.")
-        return transition.switched(before, False, self._context, self._now)
+        return rules.switched(before, False, self._context, self._now)
 
     def _change(self, user_id: str, wanted: Wanted, ruling: Ruling | None = None) -> DirectoryUser:
         context = replace(self._context, ruling=ruling)

@@ -1,5 +1,5 @@
-"""Directory users as rows of the embedded directory, both ways, and the transaction that a write is part of. The statements of
-the hot path; no rules.
+"""Directory users as rows of ``users``, both ways, the mapping that the rows are built with, and the transaction that a write is
+part of. The statements of the hot path; no rules.
 """
 
 from datetime import datetime
@@ -26,9 +26,11 @@ from agent.directory.port import WriteContext
 from agent.model.mapping import Mapping
 from agent.model.users import DirectoryUser, Origin, Profile, Role, identity_key
 from agent.settings import GuardSettings, PolicySettings, ReceiverSettings, Settings
-from agent.store import account
+from agent.store import account, journal
 from agent.store.account import Account
 from agent.store.connect import Fixed, micros, moment
+from agent.store.engine import Store
+from agent.store.journal import Entry, Kind, Signature
 from agent.store.tables import UtcTime, user_emails, users
 
 
@@ -276,3 +278,78 @@ def _write_emails(conn: Connection, seq: int, user: DirectoryUser) -> None:
             type=email.type,
             is_primary=bool(email.primary),
         )
+
+
+# The mapping that the rows are built with
+
+_REBUILT_AT_ONCE = 500
+_project = Fixed(update(users).where(users.c.id == bindparam("key")).values(mapped=bindparam("mapped")))
+
+
+def require_mapping(store: Store, mapping: Mapping) -> None:
+    """The database's mapping is this one, or OtherMapping; a database without any takes it.
+
+    All agents on a database have the same mapping, and ``users.mapped`` is built with it.
+    """
+    with store.read() as conn:
+        row = account.get(conn)
+    if row.mapping_hash is None:
+        store.write(lambda conn: _take_mapping(conn, mapping, None))
+        rebuild(store, mapping)
+    else:
+        account.require_mapping(row, mapping)
+
+
+def change_mapping(store: Store, mapping: Mapping, by: Signature) -> int | None:
+    """Make it the database's; answers its version, or None where it is that already. The rows are not rebuilt yet.
+
+    It holds for every write from its first transaction on. Whoever is killed before all rows are rebuilt is followed by the
+    next sweep, which does the rest before it compares.
+    """
+    return store.write(lambda conn: _take_mapping(conn, mapping, by))
+
+
+def rebuild(store: Store, mapping: Mapping) -> int:
+    """Build ``mapped`` of the accounts that are left anew, page by page, so that pushes wait for one page at most; answers how many."""
+    done = 0
+    while count := store.write(lambda conn: _rebuild_page(conn, mapping)):
+        done += count
+    return done
+
+
+def _take_mapping(conn: Connection, mapping: Mapping, by: Signature | None) -> int | None:
+    row = account.lock(conn)
+    if row.mapping_hash == mapping.hash:
+        return None
+    if row.mapping_hash is not None and by is None:
+        account.require_mapping(row, mapping)
+    version = row.mapping_version + 1
+    account.set_mapping(conn, mapping, version)
+    if by is not None:
+        journal.append(
+            conn,
+            Entry(
+                kind=Kind.APPLIED,
+                verb="mapping",
+                actor=by.actor,
+                source=by.source,
+                reason=by.reason or f"version {version}",
+                before=row.mapping,
+                after=mapping.text,
+            ),
+            by.at,
+        )
+    return version
+
+
+def _rebuild_page(conn: Connection, mapping: Mapping) -> int:
+    row = account.lock(conn)
+    account.require_mapping(row, mapping)
+    if row.mapping_seq is None:
+        return 0
+    seq, found = after(conn, row.mapping_seq, _REBUILT_AT_ONCE)
+    projected = [{"key": user.id, "mapped": mapping.project(user.profile)} for user in found]
+    if projected:
+        _project.many(conn, projected)
+    account.set_mapping_seq(conn, seq if found else None)
+    return len(found)

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection, select
 
-from agent.directory import remap, rows, writes
+from agent.directory import rows, writes
 from agent.directory.actions import SqlBatches
 from agent.directory.backend import AccountChange, Backend
 from agent.directory.operator import OperatorActs
@@ -39,12 +39,12 @@ class SqlDirectory(Backend):
                     "This database holds what was seen of a remote OpsHelm (directory.backend = scim), which is no directory of its "
                     "own. Set database.url to another one. Nothing was changed."
                 )
-        remap.require(store, self._take_on(settings).mapping)
+        rows.require_mapping(store, self._take_on(settings).mapping)
 
     def renew(self, settings: Settings, by: Signature) -> None:
         """Take changed settings on; they hold from the next write on. Their mapping becomes the database's."""
-        remap.change(self.store, Mapping(settings.mapping), by)
-        remap.finish(self.store, self._take_on(settings).mapping)
+        rows.change_mapping(self.store, Mapping(settings.mapping), by)
+        rows.rebuild(self.store, self._take_on(settings).mapping)
 
     def _take_on(self, settings: Settings) -> Policy:
         self.policy = Policy.of(settings)
@@ -72,7 +72,7 @@ class SqlDirectory(Backend):
 
     def refresh(self, step: Step) -> tuple[Finding, ...]:  # noqa: ARG002 - the port has it
         """Everybody is here."""
-        remap.finish(self.store, self.policy.mapping)
+        rows.rebuild(self.store, self.policy.mapping)
         return ()
 
     def unreadable(self, user_name: str, okta_id: str, directory_id: str | None) -> None:

@@ -17,7 +17,7 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from agent.directory import decisions, guarded, refusals, transition, writes
+from agent.directory import decisions, guarded, refusals, rules, writes
 from agent.directory.backend import AccountChange, require_releasable
 from agent.directory.port import Draft, Written
 from agent.directory.rows import WriteScope
@@ -61,7 +61,7 @@ def succeed(scope: WriteScope, change: AccountChange, draft: Draft, assigned: da
     """
     before = writes.found(scope, change)
     after = _aside(scope, before, assigned)
-    new = transition.created(replace(draft, id=before.id), scope.context, scope.now)
+    new = rules.created(replace(draft, id=before.id), scope.context, scope.now)
     # Who lets a new account be made has said that this one's binding ends.
     freely = scope._replace(context=replace(scope.context, exempt=True))
     try:
@@ -79,7 +79,7 @@ def succeed(scope: WriteScope, change: AccountChange, draft: Draft, assigned: da
 
 def _aside(scope: WriteScope, before: DirectoryUser, assigned: datetime | None) -> DirectoryUser:
     require_releasable(before)
-    left = transition.aside(before, str(uuid4()), scope.now)
+    left = rules.aside(before, str(uuid4()), scope.now)
     was = as_left(former_ids.newest(scope.conn, before.id), assigned)
     return left if was is None else replace(left, profile=_profile(was))
 

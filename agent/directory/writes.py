@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from sqlalchemy import update
 
-from agent.directory import decisions, guarded, refusals, rows, rules, transition
+from agent.directory import decisions, guarded, refusals, rows, rules
 from agent.directory.backend import AccountChange
 from agent.directory.port import Draft, Written
 from agent.directory.rows import WriteScope
@@ -31,12 +31,12 @@ def create(scope: WriteScope, draft: Draft) -> Written | Raised:
         before = guarded.revivable(draft, same_id, next((u for u in holders if u.user_name_key == key), None))
         if before is None:
             guarded.id_free(scope, draft)
-            after = transition.created(draft, context, now)
+            after = rules.created(draft, context, now)
         else:
-            after = transition.revived(before, draft, context, now)
+            after = rules.revived(before, draft, context, now)
         user = guarded.write(scope, before, after, revives=before is not None, holders=holders)
     except Refused as refused:
-        return refusals.record(scope, refused, before, after or transition.created(draft, context, now))
+        return refusals.record(scope, refused, before, after or rules.created(draft, context, now))
     return Written(user=user, changed=True, created=True)
 
 

@@ -18,9 +18,8 @@ from agent.model.codes import ActionState, HeldCode
 from agent.model.errors import DirectoryUnavailable, HeldBack, OktaError, UsageError
 from agent.model.matching import Match
 from agent.okta_org.org import OktaOrg
-from agent.runs import preflight, stored_plans
-from agent.runs.frame import CurrentRun, Frame, Outcome, Progress, RunReport, Silent, counts_of
-from agent.runs.preflight import Brake
+from agent.runs import frame, stored_plans
+from agent.runs.frame import Brake, CurrentRun, Frame, Outcome, Progress, RunReport, Silent, counts_of
 from agent.runs.stored_plans import PlanKind
 from agent.settings import Settings
 from agent.store import account, imports
@@ -75,7 +74,7 @@ class Importer:
         return self._frame.run(request, lambda run: self._plan(run, choice), progress=progress)
 
     def _plan(self, run: CurrentRun, choice: Choice) -> RunReport:
-        self._preflight()
+        self._require_binding()
         if choice.named:
             found = self._surveyor.chosen(choice.named, run.progress)
             _refuse_others(choice.named, found, self._directory)
@@ -131,7 +130,7 @@ class Importer:
 
     def _carry_out(self, run: CurrentRun, stored: StoredPlan) -> tuple[Outcome, str] | None:
         """Account by account; why it stopped before the end, or None."""
-        self._preflight()
+        self._require_binding()
         todo = [group for group in groups(stored.plan) if group.pending]
         recorder = Recorder(self._store, run, plan_id=stored.id, clock=self._clock)
         carrier = Carrier(self._okta, recorder, self._settings.imports, pause=self.pause)
@@ -195,10 +194,10 @@ class Importer:
             row = imports.get(conn, group.directory_id)
         return (row.okta_id if row else None) or found.okta_id
 
-    def _preflight(self) -> None:
+    def _require_binding(self) -> None:
         with self._store.read() as conn:
             row = account.get(conn)
-        preflight.check(self._okta, row, importing=True)
+        frame.bind(self._okta, row, importing=True)
 
 
 def _under_way(group: AccountActions) -> bool:

@@ -1,29 +1,42 @@
-"""Carry out what the guard let through: in batches, each in one transaction with its states. Plans and judges nothing.
+"""Carry out what the guard let through: in batches, each in one transaction with its states; and settle what an apply that was
+interrupted has left. Plans and judges nothing.
 
 pending → sent → done, or stale (somebody else was quicker), failed, held (a rule refused). Between two batches, and in each
-batch's own transaction, a run looks whether it was paused or its plan rejected; between two whether it was told to stop. What gives or ends access is asked of Okta again where the answer is old. A kind of
-change that fails too often is held for the rest of the run; the others go on.
+batch's own transaction, a run looks whether it was paused or its plan rejected; between two whether it was told to stop. What
+gives or ends access is asked of Okta again where the answer is old. A kind of change that fails too often is held for the rest
+of the run; the others go on.
+
+Interrupted: actions whose outcome nobody recorded, and approvals that still hold. The former are read back, never sent again
+blindly: an action whose account is as it wanted is done, any other is stale and the next plan sees what is true now. That is
+done with the lease held, before anything else. (The run itself is ended by agent.runs.frame.)
+
+What a person let go (``--first-run N``, ``plans approve``) holds for those very actions, each done once, until
+``guard.plan_expiry`` after the decision – whether the process dies, is stopped or paused in between. The next sweep makes a
+plan of its own; where it wants the same action for the same person, the approval counts there. What was tried and failed,
+has moved, or was held meanwhile is not among it. Nothing is approved here.
 """
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
 
 from msgspec import Struct, field
 
-from agent.directory.port import Ended, WriteContext
+from agent.directory.port import Directory, Ended, WriteContext
 from agent.model.cases import Want
-from agent.model.codes import ActionState, HeldCode
+from agent.model.codes import ActionKind, ActionState, HeldCode, PlanStatus
 from agent.model.desired import Wanted
 from agent.model.errors import Unaddressable
-from agent.model.guard import ends_access, exempt, gives_access
+from agent.model.guard import Identity, ends_access, exempt, gives_access
 from agent.model.holds import ChangeKind, broad_kind
 from agent.model.okta import Person
-from agent.model.plan import Action, Plan
+from agent.model.plan import Action, Plan, fulfilled
+from agent.model.users import DirectoryUser, identity_key
 from agent.reconcile.planner import Planner, Proposal
-from agent.runs.frame import CurrentRun, Outcome
-from agent.runs.preflight import Brake
+from agent.runs.frame import Brake, CurrentRun, Outcome
 from agent.store import holds, plans
-from agent.store.engine import Connection, crash_point
+from agent.store.engine import Connection, Store, crash_point
+from agent.store.plans import SentAction, StoredPlan
 
 
 class Apply(Struct, frozen=True, kw_only=True):
@@ -194,3 +207,103 @@ def _batches(actions: Sequence[Action], size: int) -> Iterator[Sequence[Action]]
 
 def _essence(want: Want) -> tuple[object, ...]:
     return want.wanted, want.user_name_key, want.email_key, want.mapped, want.unsaid
+
+
+# What an interrupted one has left
+
+#: How a stored plan says that a person let its marked actions go.
+APPROVE = "approve"
+#: Why an action ends that was sent and did not happen.
+DIED = "the process died before it was done"
+
+
+def recover(store: Store, directory: Directory, now: datetime) -> int:
+    """Settle what was left; answers how many actions that were."""
+    with store.read() as conn:
+        left = [sent for sent in plans.sent_actions(conn) if _reconciles(sent.action)]
+    if left:
+        ended = [(sent, _happened(directory, sent.action)) for sent in left]
+        store.write(lambda conn: _settle(conn, ended, now))
+    return len(left)
+
+
+def _reconciles(action: Action) -> bool:
+    return action.kind not in (ActionKind.OKTA_CREATE, ActionKind.OKTA_ASSIGN)
+
+
+def _happened(directory: Directory, action: Action) -> bool:
+    if action.kind is ActionKind.RENAME_CYCLE:
+        members = [(directory.get(account), name) for account, _, name in action.cycle]
+        return all(user is not None and user.user_name_key == identity_key(name) for user, name in members)
+    return fulfilled(action, _account(directory, action))
+
+
+def _account(directory: Directory, action: Action) -> DirectoryUser | None:
+    if action.directory_id is not None:
+        return directory.get(action.directory_id)
+    return directory.find(okta_id=action.okta_id) if action.okta_id else None
+
+
+def _settle(conn: Connection, ended: list[tuple[SentAction, bool]], now: datetime) -> None:
+    for sent, happened in ended:
+        state = ActionState.DONE if happened else ActionState.STALE
+        error = "" if happened else DIED
+        plans.mark(conn, sent.plan_id, [sent.action.n], state, now, error=error)
+
+
+class Approval(Struct, frozen=True, kw_only=True):
+    """What is left of it."""
+
+    #: The plans that were being applied.
+    plan_ids: tuple[int, ...] = ()
+    identities: frozenset[Identity] = frozenset()
+    by: str = ""
+    at: datetime | None = None
+
+    @property
+    def words(self) -> str:
+        if self.at is None:
+            return ""
+        return (
+            f"This goes on with plan {self.plan_ids[-1]}, whose apply was interrupted; {self.by} approved it at "
+            f"{self.at:%Y-%m-%d %H:%M} UTC."
+        )
+
+
+NOTHING_LEFT = Approval()
+
+
+def approval_left(conn: Connection, now: datetime, expiry: timedelta) -> Approval:
+    found = [
+        (stored, identities)
+        for stored in plans.open_decided(conn, APPROVE, since=now - expiry)
+        if not stored.plan.scope
+        and (identities := frozenset(a.identity for a in stored.plan.actions if _waits(stored, a)))
+    ]
+    if not found:
+        return NOTHING_LEFT
+    first = found[0][0]  # the oldest decision bounds the time of all
+    return Approval(
+        plan_ids=tuple(stored.id for stored, _ in found),
+        identities=frozenset().union(*(identities for _, identities in found)),
+        by=first.decided_by or "",
+        at=first.decided_at,
+    )
+
+
+def _waits(stored: StoredPlan, action: Action) -> bool:
+    if action.n not in stored.approved:
+        return False
+    begun = action.state is ActionState.STALE and action.error == DIED
+    return begun or action.state in (ActionState.PENDING, ActionState.SENT)
+
+
+def hand_on(conn: Connection, approval: Approval, to: StoredPlan | None) -> None:
+    """The newer plan has it from now on, and no older one any more."""
+    if to is not None and approval.at is not None and to.id not in approval.plan_ids:
+        numbers = [a.n for a in to.plan.actions if a.identity in approval.identities]
+        if numbers:
+            plans.decide(conn, to.id, actor=approval.by, decision=APPROVE, now=approval.at, approve=numbers)
+    for plan_id in approval.plan_ids:
+        if to is None or plan_id != to.id:
+            plans.set_status(conn, plan_id, PlanStatus.STALE)

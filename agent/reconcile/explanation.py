@@ -24,9 +24,8 @@ from agent.okta_org.org import OktaOrg
 from agent.reconcile.direct_read import PeopleRead, Selection
 from agent.reconcile.look_queue import words
 from agent.reconcile.planner import Planner
-from agent.runs import preflight
-from agent.runs.frame import Outcome
-from agent.runs.preflight import Binding
+from agent.runs import frame
+from agent.runs.frame import Binding, Outcome
 from agent.runs.stored_plans import SHORT_CHECKSUM, PlanKind
 from agent.store import account, events, holds, plans
 from agent.store.engine import Connection, Store
@@ -65,7 +64,7 @@ def explain(login: str, okta: OktaOrg, planner: Planner, store: Store, now: date
     with store.read() as conn:
         row = account.get(conn)
     try:
-        binding = preflight.check(okta, row)
+        binding = frame.bind(okta, row)
         found = planner.reader().read(Selection(logins=(login,)))
     except Frozen as error:
         step = ExplanationStep("app", StepStatus.FAILURE, error.detail)
@@ -282,7 +281,7 @@ def _open(conn: Connection, stored: StoredPlan, held: list[Action]) -> str:
     approve = f"opshelm-agent plans approve {stored.id} --checksum {stored.checksum[:SHORT_CHECKSUM]}"
     if stored.kind != PlanKind.RECONCILE:
         return f"{why} See: opshelm-agent plans show {stored.id}"
-    brake = preflight.braked(account.get(conn))
+    brake = frame.braked(account.get(conn))
     if brake:
         return f"{why} {brake}"
     if stored.plan.held is not None:

@@ -26,11 +26,10 @@ from agent.okta_org.org import OktaOrg
 from agent.reconcile.direct_read import DirectReader, PeopleRead, not_disproved
 from agent.reconcile.look_queue import worded
 from agent.reconcile.sweeper import SAMPLE, AbsenceProver, Projector, Proofs, Sweeper, answer
-from agent.runs.frame import Progress
-from agent.runs.preflight import Binding
+from agent.runs.frame import Binding, Progress
 from agent.settings import Settings
 from agent.store import account as account_row
-from agent.store import alarms, compare, plans, staging
+from agent.store import alarms, compare, plans
 from agent.store import holds as register
 from agent.store import windows as counters
 from agent.store.engine import Connection, Store
@@ -113,7 +112,7 @@ class Planner(Struct, frozen=True, kw_only=True):
             row = account_row.get(conn)
         page_size = self.settings.reconcile.page_size
         sweeper = Sweeper(okta=self.okta, projector=self.projector, page_size=page_size, clock=self.clock)
-        with staging.opened(self.store) as rows:
+        with compare.staging(self.store) as rows:
             swept = sweeper.sweep(rows, row, binding, progress)
             listed = self.directory.refresh(progress.step)
             progress.step("comparing")

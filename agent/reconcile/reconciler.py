@@ -24,18 +24,26 @@ from agent.model.holds import ChangeKind, Decision, Hold, broad_kind, key_of, re
 from agent.model.plan import Action, Plan
 from agent.model.users import DirectoryUser
 from agent.okta_org.org import OktaOrg
-from agent.reconcile import explanation, hold_register, interrupted, look_queue, undo
-from agent.reconcile.applier import Applier, Apply, Left
+from agent.reconcile import explanation, hold_register, look_queue, undo
+from agent.reconcile.applier import (
+    APPROVE,
+    NOTHING_LEFT,
+    Applier,
+    Apply,
+    Approval,
+    Left,
+    approval_left,
+    hand_on,
+    recover,
+)
 from agent.reconcile.direct_read import Selection
 from agent.reconcile.explanation import Explanation
-from agent.reconcile.interrupted import APPROVE, NOTHING_LEFT, Approval
 from agent.reconcile.look_queue import Coverage, DueLook
 from agent.reconcile.planner import TOO_MANY_FAILED, Planner, Proposal
 from agent.reconcile.sweeper import Projector
 from agent.reconcile.undo import Undo, UndoRequest
-from agent.runs import preflight, stored_plans
-from agent.runs.frame import STATE_COUNTS, CurrentRun, Frame, Outcome, Progress, RunReport, counts_of
-from agent.runs.preflight import Brake
+from agent.runs import frame, stored_plans
+from agent.runs.frame import STATE_COUNTS, Brake, CurrentRun, Frame, Outcome, Progress, RunReport, counts_of
 from agent.runs.stored_plans import OPSHELM_S, PlanDecision, PlanKind
 from agent.settings import Settings
 from agent.store import account, alarms, attention, brakes, holds, lease, plans
@@ -120,7 +128,7 @@ class Reconciler:
             approval = self._approval_left() if who is None else NOTHING_LEFT
             proposal = self._propose(run, who, replace(grant, approved=grant.approved | approval.identities))
             report = self._act(run, self._judged(run, proposal, approval))
-            return replace(report, detail=report.detail or interrupted.words(approval))
+            return replace(report, detail=report.detail or approval.words)
 
         report = self._frame.run(_request(who, by, apply=apply), work, progress=progress, wait=wait)
         look_queue.after(self.store, covers, report, self.clock())
@@ -289,7 +297,7 @@ class Reconciler:
         if not run.dry:
             run.progress.step("reading back what was left unfinished")
             self._directory.read_back(self.clock())
-            interrupted.recover(self.store, self._directory, self.clock())
+            recover(self.store, self._directory, self.clock())
         with self.store.read() as conn:
             row, push_mark = account.get(conn), holds.newest_push_mark(conn)
         if row.pinned and HeldCode.FIRST_RUN in grant.lifted:
@@ -298,7 +306,7 @@ class Reconciler:
                 "Review what is held: opshelm-agent holds list"
             )
         run.progress.step("asking Okta which org and app this is")
-        binding = preflight.check(self._okta, row)
+        binding = frame.bind(self._okta, row)
         if who is None:
             compared = self.planner.sweep(binding, grant, run.progress)
         else:
@@ -327,11 +335,11 @@ class Reconciler:
         def work(conn: Connection) -> tuple[StoredPlan | None, StoredPlan | None]:
             if not kept.actions and kept.held is None and run.request.trigger != "cli":
                 stored_plans.supersede(conn, kept, same, now)
-                interrupted.hand_on(conn, approval, None)
+                hand_on(conn, approval, None)
                 hold_register.note(conn, proposal, plan, now, run_id=run.id, plan_id=None)
                 return None, None
             stored, waiting = stored_plans.keep(conn, run.id, bare, same, self.settings, now)
-            interrupted.hand_on(conn, approval, stored)
+            hand_on(conn, approval, stored)
             hold_register.note(conn, proposal, plan, now, run_id=run.id, plan_id=(waiting or stored).id)
             return stored, waiting
 
@@ -430,7 +438,7 @@ class Reconciler:
 
     def _approval_left(self) -> Approval:
         with self.store.read() as conn:
-            return interrupted.approval_left(conn, self.clock(), self.settings.guard.plan_expiry)
+            return approval_left(conn, self.clock(), self.settings.guard.plan_expiry)
 
     def _keep_decision(self, conn: Connection, run: CurrentRun, judged: Judged) -> bool:
         """False: the plan was rejected meanwhile."""

@@ -26,12 +26,11 @@ from agent.model.plan import Finding
 from agent.model.usernames import MAX_LENGTH, NameRules
 from agent.model.users import MAX_KEY, identity_key
 from agent.okta_org.org import OktaOrg
-from agent.runs.frame import Progress
-from agent.runs.preflight import Binding, usable_app
+from agent.runs.frame import Binding, Progress, usable_app
 from agent.settings import Settings
 from agent.store.account import Account
+from agent.store.compare import Staging
 from agent.store.engine import crash_point
-from agent.store.staging import Staging
 
 #: People asked about where all is held anyway: a minute of Okta's default limit for one token.
 SAMPLE = 50

@@ -41,8 +41,7 @@ from agent.model.undo import Past
 from agent.model.users import Role, identity_key
 from agent.reconcile.planner import facts_of
 from agent.runs import stored_plans
-from agent.runs.frame import CurrentRun, Outcome, RunReport, counts_of
-from agent.runs.preflight import Brake
+from agent.runs.frame import Brake, CurrentRun, Outcome, RunReport, counts_of
 from agent.runs.stored_plans import PlanKind
 from agent.settings import Settings
 from agent.store import brakes, history, plans, runs

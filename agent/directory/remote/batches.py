@@ -14,7 +14,7 @@ from datetime import datetime
 from functools import partial
 
 from agent.directory import actions as planned
-from agent.directory import transition
+from agent.directory import rules
 from agent.directory.backend import AccountChange
 from agent.directory.port import ContextOf, Ended, WriteContext, Written
 from agent.directory.remote.outbox import Outbox
@@ -147,7 +147,7 @@ class RemoteBatches:
 
     def _change(self, action: Action, context: WriteContext, now: datetime) -> AccountChange:
         account = action.directory_id or ""
-        wanted = transition.by(partial(planned.draft, action), context, now)
+        wanted = rules.wanted_by(partial(planned.draft, action), context, now)
         return AccountChange(account, wanted, context, self._version(account, action.version))
 
     def _version(self, account: str, planned: int | None) -> int | None:
@@ -185,7 +185,7 @@ class RemoteBatches:
 
     def _rename(self, account: str, name: str, context: WriteContext, now: datetime) -> Written:
         draft = partial(planned.renamed, name, self._username_is_email)
-        written = self._outbox.change(AccountChange(account, transition.by(draft, context, now), context), now)
+        written = self._outbox.change(AccountChange(account, rules.wanted_by(draft, context, now), context), now)
         self._versions[account] = written.user.version
         return written
 

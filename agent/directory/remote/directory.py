@@ -17,7 +17,7 @@ from uuid import uuid4
 
 from msgspec.structs import replace
 
-from agent.directory import remap
+from agent.directory import rows
 from agent.directory.backend import AccountChange, Backend
 from agent.directory.operator import OperatorActs
 from agent.directory.port import CursorPage, Draft, Page, RemoteFacts, Step, WriteContext, Written
@@ -72,7 +72,7 @@ class RemoteDirectory(Backend):
     ) -> None:
         """``stop``: the process is to end, and nothing waits for the remote any more."""
         self.store = store
-        remap.require(store, Mapping(settings.mapping))
+        rows.require_mapping(store, Mapping(settings.mapping))
         self._clock = clock
         self._pace = pace or Pace()
         self._stop = stop or threading.Event()
@@ -105,9 +105,9 @@ class RemoteDirectory(Backend):
             self._open(settings)
             for pool in pools:
                 pool.shutdown(wait=True)
-        remap.change(self.store, Mapping(settings.mapping), by)
+        rows.change_mapping(self.store, Mapping(settings.mapping), by)
         self.mirror.renew(_policy(settings), settings.directory.owners)
-        remap.finish(self.store, self.mirror.policy.mapping)
+        rows.rebuild(self.store, self.mirror.policy.mapping)
 
     def close(self) -> None:
         self._writes.shutdown(wait=True)
@@ -188,7 +188,7 @@ class RemoteDirectory(Backend):
         return self.reader.findings
 
     def refresh(self, step: Step) -> tuple[Finding, ...]:
-        remap.finish(self.store, self.mirror.policy.mapping)
+        rows.rebuild(self.store, self.mirror.policy.mapping)
         self.reader.refresh(step)
         return self.reader.findings
 

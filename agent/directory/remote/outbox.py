@@ -18,7 +18,7 @@ from typing import Protocol
 
 from msgspec.structs import replace
 
-from agent.directory import guarded, transition
+from agent.directory import guarded, rules
 from agent.directory.backend import AccountChange
 from agent.directory.port import Draft, WriteContext, Written
 from agent.directory.remote import change as bodies
@@ -114,7 +114,7 @@ class Outbox:
         key = identity_key(draft.user_name)
         with self._locks.of(f"name {key}"), self._looked_at_later(context, now, okta_id=draft.okta_id):
             self._unfinished.settle_creates(draft, now)
-            wish = transition.created(draft, context, now)
+            wish = rules.created(draft, context, now)
             try:
                 known = self._revivable(draft, patience)
             except Refused as refused:
@@ -123,7 +123,7 @@ class Outbox:
             if known is not None:
 
                 def revived(before: DirectoryUser) -> DirectoryUser:
-                    return transition.revived(before, draft, context, now)
+                    return rules.revived(before, draft, context, now)
 
                 written = self.change(AccountChange(known.id, revived, context, revives=True), now)
                 return replace(written, changed=True, created=True)

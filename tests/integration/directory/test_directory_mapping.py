@@ -3,7 +3,7 @@
 import pytest
 from sqlalchemy import select
 
-from agent.directory import remap
+from agent.directory import rows
 from agent.directory.sql import SqlDirectory
 from agent.model.errors import OtherMapping
 from agent.model.mapping import Mapping
@@ -46,19 +46,19 @@ def test_who_comes_with_another_one_is_told_how_it_differs_and_changes_nothing(s
 
 
 def test_a_change_is_versioned_journalled_and_holds_for_everybody(somebody: Place) -> None:
-    assert remap.change(somebody.store, Mapping(OTHER.mapping), by(somebody)) == 2
-    assert remap.finish(somebody.store, Mapping(OTHER.mapping)) == 1
+    assert rows.change_mapping(somebody.store, Mapping(OTHER.mapping), by(somebody)) == 2
+    assert rows.rebuild(somebody.store, Mapping(OTHER.mapping)) == 1
     assert compared(somebody, SqlDirectory(somebody.store, OTHER)) == {"title": "Lead"}
     with somebody.store.read() as conn:
         row = conn.execute(select(journal).order_by(journal.c.id.desc())).first()
     assert (row.verb, row.actor, row.reason) == ("mapping", "operator ann", "ticket 4711")
     assert ('"title":"title"' in row.before, '"title":"jobTitle"' in row.after) == (True, True)
-    assert remap.change(somebody.store, Mapping(OTHER.mapping), by(somebody)) is None
+    assert rows.change_mapping(somebody.store, Mapping(OTHER.mapping), by(somebody)) is None
 
 
 def test_an_agent_that_still_has_the_former_one_writes_nothing_until_it_was_renewed(somebody: Place) -> None:
     before = somebody.directory.find(user_name_key="pat@example.com")
-    remap.change(somebody.store, Mapping(OTHER.mapping), by(somebody))
+    rows.change_mapping(somebody.store, Mapping(OTHER.mapping), by(somebody))
     with pytest.raises(OtherMapping):
         somebody.post("new@example.com", okta=okta_id(2))
     assert somebody.directory.find(user_name_key="pat@example.com") == before
@@ -68,7 +68,7 @@ def test_an_agent_that_still_has_the_former_one_writes_nothing_until_it_was_rene
 
 
 def test_what_a_kill_left_of_a_change_is_done_by_the_next_sweep(somebody: Place) -> None:
-    remap.change(somebody.store, Mapping(OTHER.mapping), by(somebody))
+    rows.change_mapping(somebody.store, Mapping(OTHER.mapping), by(somebody))
     again = SqlDirectory(somebody.store, OTHER)
     again.refresh(lambda _what, _count: None)
     assert compared(somebody, again) == {"title": "Lead"}

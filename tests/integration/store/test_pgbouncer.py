@@ -14,7 +14,7 @@ from sqlalchemy.engine import make_url
 
 from agent.model.errors import ConfigError, StoreUnavailable
 from agent.settings import DatabaseSettings
-from agent.store import staging
+from agent.store import compare
 from agent.store.engine import Store
 from support.processes import agent
 from support.remotes import free_port
@@ -122,7 +122,7 @@ def test_a_sweep_that_gets_another_session_ends_without_a_result(
     monkeypatch.setattr("agent.store.connect.require_sessions", lambda *_: None)
     url = pooled("transaction")
     store = Store.open(DatabaseSettings(url=url))
-    with staging.opened(store) as rows, psycopg.connect(url) as other:
+    with compare.staging(store) as rows, psycopg.connect(url) as other:
         # It takes the server that rests, and keeps it.
         other.execute("SELECT 1")
         with pytest.raises(StoreUnavailable, match="another session"), rows.snapshot():

@@ -16,7 +16,7 @@ from agent.model.cases import CurrentAccount, Pair, Want
 from agent.model.desired import DesiredRow, Wanted
 from agent.model.mapping import Mapping
 from agent.model.users import DirectoryUser, MultiValue, Origin, Profile, identity_key
-from agent.store import compare, staging
+from agent.store import compare
 from agent.store.engine import Store
 from agent.store.tables import user_emails, users
 
@@ -80,7 +80,7 @@ class Both:
 
     @contextmanager
     def _listed(self) -> Iterator[Connection]:
-        with staging.opened(self.store) as listed:
+        with compare.staging(self.store) as listed:
             listed.add_people(self.wants)
             assert listed.close_people() == len(self.wants)
             with listed.snapshot() as conn:
@@ -163,7 +163,7 @@ def test_a_twin_that_is_not_wanted_is_none(store: Store) -> None:
 
 def test_a_listing_is_its_sweeps_alone_and_ends_with_it(store: Store) -> None:
     both = Both(store, [want(1)], [person(1)])
-    with staging.opened(store) as other:
+    with compare.staging(store) as other:
         other.add_people([want(2)])
         assert both.differing() == {}
         with other.snapshot() as conn:
@@ -176,18 +176,18 @@ def test_a_listing_is_its_sweeps_alone_and_ends_with_it(store: Store) -> None:
 
 def test_a_listing_is_gone_after_an_error_too(store: Store) -> None:
     def fails() -> None:
-        with staging.opened(store) as listed:
+        with compare.staging(store) as listed:
             listed.add_people([want(1)])
             raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
         fails()
-    with staging.opened(store) as listed:
+    with compare.staging(store) as listed:
         assert listed.close_people() == 0
 
 
 def test_who_is_listed_twice_counts_once_as_seen_last(store: Store) -> None:
-    with staging.opened(store) as listed:
+    with compare.staging(store) as listed:
         listed.add_people([want(1), want(1, "other@example.com"), want(2)])
         listed.add_people([want(1, "last@example.com")])
         assert listed.close_people() == 2
@@ -198,7 +198,7 @@ def test_who_is_listed_twice_counts_once_as_seen_last(store: Store) -> None:
 
 def test_listings_lie_beside_the_database_without_a_name(sqlite_store: Store) -> None:
     folder = Path(sqlite_store.engine.url.database).absolute().parent
-    with staging.opened(sqlite_store) as listed:
+    with compare.staging(sqlite_store) as listed:
         listed.add_people([want(n) for n in range(40_000)])
         opened = [os.path.realpath(path) for path in Path("/proc/self/fd").iterdir()]
         [file] = [file for file in opened if "etilqs_" in file]
@@ -209,7 +209,7 @@ def test_listings_lie_beside_the_database_without_a_name(sqlite_store: Store) ->
 
 def test_a_sweep_writes_while_others_write(store: Store) -> None:
     """Listings wait for no writer, and no writer waits for them."""
-    with staging.opened(store) as listed:
+    with compare.staging(store) as listed:
         listed.add_people([want(1)])
 
         def work(conn: Connection) -> None:

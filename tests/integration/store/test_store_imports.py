@@ -12,7 +12,7 @@ from agent.model.codes import Source
 from agent.model.desired import DesiredRow, Wanted
 from agent.model.matching import ImportState
 from agent.settings import Settings
-from agent.store import compare, imports, staging
+from agent.store import compare, imports
 from agent.store.engine import Store
 from support.world import BY_CLI, profile
 
@@ -115,11 +115,11 @@ def test_candidates_are_active_local_accounts_that_no_app_user_means(store: Stor
     add("assigned@example.com")
     named = add("named@example.com")
     rows = [want("00u1", "assigned@example.com"), want("00u2", "other@example.com", named)]
-    with staging.opened(store) as listed:
+    with compare.staging(store) as listed:
         listed.add_people(rows)
         with listed.snapshot() as conn:
             total, first = compare.only_local(conn, 2)
-    with staging.opened(store) as nobody, nobody.snapshot() as conn:
+    with compare.staging(store) as nobody, nobody.snapshot() as conn:
         everybody = compare.only_local(conn, 99)[0]
     assert (total, [one.user_name for one in first]) == (3, ["a@example.com", "b@example.com"])
     assert everybody == 5
