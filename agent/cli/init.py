@@ -19,7 +19,6 @@ from msgspec import Struct
 from agent.cli.command import Invocation, command, signature
 from agent.cli.render import clean
 from agent.model.errors import AgentError, ConfigError, UsageError
-from agent.settings.consistency import is_loopback
 
 if TYPE_CHECKING:
     from agent.okta_org.org import OktaOrg
@@ -208,6 +207,8 @@ def _ask_address(answers: Answers) -> None:
 
 
 def _look_at_address(answers: Answers) -> str:
+    from agent.settings.consistency import is_loopback
+
     parts = urlsplit(answers.public_url or "")
     if not parts.hostname or parts.scheme not in ("http", "https"):
         raise ConfigError([f"{answers.public_url} is no address such as https://scim.example.com"])
