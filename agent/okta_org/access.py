@@ -11,13 +11,10 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import aiohttp
-from jwcrypto.jwk import JWK
-from okta.config.config_setter import ConfigSetter
-from okta.config.config_validator import ConfigValidator
-from okta.jwt import JWT
 
 from agent import __version__
 from agent.model.errors import ConfigError
+from agent.okta_org.slim import ConfigSetter, ConfigValidator
 from agent.settings import OktaSettings
 from agent.settings.proxy import proxy_for
 
@@ -111,6 +108,8 @@ def _private_key(text: str) -> str | dict[str, str]:
         raise ConfigError([_WRONG_KEY])
     if "ENCRYPTED" in text.partition("\n\n")[0]:
         raise ConfigError([_ENCRYPTED])
+    from okta.jwt import JWT  # with an API token nothing is signed
+
     try:
         # The SDK's own reading of JWKs fails on lists (key_ops) and on true.
         key = {k: v for k, v in json.loads(text).items() if isinstance(v, str)} if text.startswith("{") else text
@@ -128,6 +127,8 @@ def _private_key(text: str) -> str | dict[str, str]:
 
 def _kind(key: str | dict[str, str]) -> tuple[str, bool]:
     """RSA, EC, OKP, …; and whether it is the private half."""
+    from jwcrypto.jwk import JWK
+
     made = JWK.from_pem(key.encode()) if isinstance(key, str) else JWK(**key)
     return str(made["kty"]), bool(made.has_private)
 

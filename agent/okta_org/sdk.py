@@ -1,6 +1,6 @@
 """The SDK's own executor, used below its models: it signs (API token, OAuth, DPoP), we read.
 
-Only this module and ``access`` import okta and aiohttp; they are imported on connecting, for that costs 0.4 s and 60 MB.
+Only this module, ``access`` and ``slim`` import okta and aiohttp; they are imported on connecting, for that takes time.
 Everything that the SDK may answer or raise comes out as an ``Answer`` or as an error of the model; no text of the SDK's or
 of aiohttp's errors is passed on, for those hold headers and proxy addresses with their secrets.
 
@@ -17,16 +17,12 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import aiohttp
-from okta.cache.no_op_cache import NoOpCache
-from okta.errors.http_error import HTTPError
-from okta.errors.okta_api_error import OktaAPIError
-from okta.http_client import HTTPClient
-from okta.request_executor import RequestExecutor
 
 from agent.model.errors import OktaDenied, OktaError, OktaThrottled, OktaUnreachable
 from agent.okta_org.access import org_url, proxy, sdk_config, silence, timeout, trust
 from agent.okta_org.caller import CONCURRENT, Untrusted
 from agent.okta_org.calls import Call, OktaAnswer
+from agent.okta_org.slim import HTTPClient, HTTPError, NoOpCache, OktaAPIError, RequestExecutor
 from agent.settings import OktaSettings
 
 _TOKEN_PATH = "/oauth2/v1/token"  # noqa: S105 - an address, not a secret

@@ -60,7 +60,7 @@ from agent.model.errors import StoreUnavailable
 from agent.model.users import Origin, Role
 from agent.store.connect import Fixed, driver, micros, moment, sqlite_path
 from agent.store.engine import Store
-from agent.store.failures import DATABASE_ERRORS, translate
+from agent.store.failures import database_errors, translate
 from agent.store.tables import users
 
 # What Okta showed
@@ -143,7 +143,7 @@ class Staging:
                 self._require_session(raw)
                 yield raw
             except BaseException:
-                with suppress(*DATABASE_ERRORS):
+                with suppress(*database_errors()):
                     raw.execute("ROLLBACK")
                 raise
             raw.execute(end)
@@ -170,7 +170,7 @@ def staging(store: Store) -> Iterator[Staging]:
             conn.execute(CreateTable(sweep_rows))
         yield found
     finally:
-        with suppress(*DATABASE_ERRORS):
+        with suppress(*database_errors()):
             # Ended, whatever state it is in: back in a pool it would bring the tables along.
             conn.invalidate()
             conn.close()
@@ -185,7 +185,7 @@ def _prepare_sqlite(raw: Any, database: Path | None) -> None:
     raw.execute("PRAGMA temp.journal_mode=OFF")
     folder = str(database.absolute().parent) if database else ""
     # The setting is the whole process's, so it is made but once. Where it can't be made, the system's own folder does.
-    with suppress(*DATABASE_ERRORS):
+    with suppress(*database_errors()):
         if raw.execute("PRAGMA temp_store_directory").fetchone() != (folder,):
             raw.execute(f"PRAGMA temp_store_directory={_quoted(folder)}")
 
@@ -198,7 +198,7 @@ def _quoted(text: str) -> str:
 def _translated() -> Iterator[None]:
     try:
         yield
-    except DATABASE_ERRORS as exc:
+    except database_errors() as exc:
         raise translate(exc) from exc
 
 

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from msgspec import Struct
-from psycopg.errors import ProtocolViolation
 from sqlalchemy import Connection, Engine, NullPool, create_engine, event
 from sqlalchemy.engine import URL, Dialect, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError
@@ -22,6 +21,7 @@ from sqlalchemy.sql.expression import Executable
 
 from agent.model.errors import ConfigError, NoDatabase, NoSessions, StoreUnavailable
 from agent.settings import DatabaseSettings
+from agent.store.failures import from_postgresql
 
 T = TypeVar("T", bound=Struct)
 
@@ -139,7 +139,7 @@ def require_sessions(engine: Engine, where: str) -> None:
         shared = _shares_sessions(engine)
     except DBAPIError as exc:
         # With pool_mode = statement PgBouncer refuses the first BEGIN.
-        shared = isinstance(exc.orig, ProtocolViolation) and "pooling mode" in str(exc.orig)
+        shared = from_postgresql(exc.orig, "ProtocolViolation") and "pooling mode" in str(exc.orig)
         if not shared:
             raise
     if shared:

@@ -38,7 +38,7 @@ from agent.model.errors import AgentError, StoreError, StoreUnavailable, TooSlow
 from agent.settings import DatabaseSettings
 from agent.store import connect, schema
 from agent.store.connect import driver
-from agent.store.failures import DATABASE_ERRORS, Failure, classify, connection_lost, interrupted, translate, unopened
+from agent.store.failures import Failure, classify, connection_lost, database_errors, interrupted, translate, unopened
 
 VARIABLE = "OPSHELM_CRASH_AT"
 
@@ -151,7 +151,7 @@ class Store:
             if engine.name == "postgresql":
                 connect.require_sessions(engine, connect.place(settings))
             schema.prepare(engine, connect.place(settings), make=make)
-        except DATABASE_ERRORS as exc:
+        except database_errors() as exc:
             engine.dispose()
             raise unopened(exc, connect.place(settings)) from exc
         except BaseException:
@@ -193,7 +193,7 @@ class Store:
                         limit = max(1, round(at_most.total_seconds() * 1000))
                         conn.exec_driver_sql(f"SET LOCAL statement_timeout = {limit}")
                     yield conn
-        except DATABASE_ERRORS as exc:
+        except database_errors() as exc:
             if at_most is not None and interrupted(exc):
                 raise TooSlow(f"The database needs longer than {at_most.total_seconds():g} s for this.") from exc
             raise translate(exc) from exc
@@ -271,7 +271,7 @@ class Store:
         except StoreError as exc:
             return _answer(jobs, [_Outcome(error=exc)] * len(jobs))
         except Exception as exc:  # noqa: BLE001 - whatever it was, each caller gets an answer
-            failure = classify(exc)[0] if isinstance(exc, DATABASE_ERRORS) else Failure.BUG
+            failure = classify(exc)[0] if isinstance(exc, database_errors()) else Failure.BUG
             if failure in (Failure.LATER, Failure.FATAL):
                 error = self._unavailable(exc, failure)
                 return _answer(jobs, [_Outcome(error=error)] * len(jobs))
@@ -283,7 +283,7 @@ class Store:
         for last in (False, True):
             try:
                 return self._transaction([job])[0]
-            except DATABASE_ERRORS as exc:
+            except database_errors() as exc:
                 failure = classify(exc)[0]
                 if failure is Failure.RETRY and not last:
                     continue
@@ -325,7 +325,7 @@ class Store:
         if self._writer is None:
             try:
                 self._writer = self.engine.connect()
-            except DATABASE_ERRORS as exc:
+            except database_errors() as exc:
                 raise translate(exc) from exc
         return self._writer
 
@@ -340,7 +340,7 @@ class Store:
         return _Outcome(error=value.error) if isinstance(value, Raised) else _Outcome(value)
 
     def _roll_back(self, raw: Any) -> None:
-        with suppress(*DATABASE_ERRORS):
+        with suppress(*database_errors()):
             raw.rollback()
         if self.dialect == "postgresql" and connection_lost(raw):
             self._disconnect()
@@ -349,7 +349,7 @@ class Store:
         conn, self._writer = self._writer, None
         if conn is None:
             return
-        with suppress(*DATABASE_ERRORS):
+        with suppress(*database_errors()):
             if self.dialect == "postgresql" and connection_lost(driver(conn)):
                 conn.invalidate()
             conn.close()
@@ -368,7 +368,7 @@ class Store:
             return False
         deadline = time.monotonic() + _VERDICT_SECONDS
         while time.monotonic() < deadline:
-            with suppress(*DATABASE_ERRORS), self.engine.connect() as conn:
+            with suppress(*database_errors()), self.engine.connect() as conn:
                 status = driver(conn).execute("SELECT pg_xact_status(%s::xid8)", [xid]).fetchone()[0]
                 if status != "in progress":
                     return bool(status == "committed")

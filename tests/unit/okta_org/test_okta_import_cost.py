@@ -1,6 +1,12 @@
 import subprocess
 import sys
 
+import pytest
+
+
+def _printed(probe: str) -> str:
+    return subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True).stdout.strip()
+
 
 def test_importing_the_package_loads_neither_the_sdk_nor_what_it_brings():
     probe = (
@@ -8,5 +14,27 @@ def test_importing_the_package_loads_neither_the_sdk_nor_what_it_brings():
         "heavy = {'okta', 'aiohttp', 'jwcrypto', 'Cryptodome', 'pydantic', 'yarl', 'httpx'}\n"
         "print(sorted(heavy & {name.partition('.')[0] for name in sys.modules}))"
     )
-    done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
+    assert _printed(probe) == "[]"
+
+
+def test_connecting_loads_no_model_of_the_sdk_and_no_cryptography_that_it_does_not_use():
+    probe = (
+        "import sys, agent.okta_org.sdk\n"
+        "heavy = {'okta.models', 'okta.api_client', 'okta.dpop', 'okta.jwt', 'jwcrypto', 'Cryptodome', 'pydash'}\n"
+        "print(sorted(heavy & {*sys.modules}))"
+    )
+    assert _printed(probe) == "[]"
+
+
+@pytest.mark.parametrize(
+    ("asked", "found"),
+    [
+        ("from okta import ApiClient as it", "okta.api_client"),
+        ("from okta import UserApi as it", "okta.api.user_api"),
+        ("from okta.api.user_api import UserApi as it", "okta.api.user_api"),
+        ("from okta.models import AppUser as it", "okta.models.app_user"),
+        ("from okta.oauth import JWT as it", "okta.jwt"),
+    ],
+)
+def test_the_sdk_is_whole_for_whoever_asks_for_more(asked, found):
+    assert _printed(f"import agent.okta_org.sdk\n{asked}\nprint(it.__module__)") == found
