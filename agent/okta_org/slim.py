@@ -45,8 +45,8 @@ def _stand_in(name: str) -> Any:
 
 
 def _opened(module: ModuleType) -> Any:
-    if module.__class__ is _Unopened:
-        module.__class__ = ModuleType
+    if isinstance(module, _Unopened):
+        module.__class__ = ModuleType  # type: ignore[assignment]
         assert module.__spec__ is not None
         assert module.__spec__.loader is not None
         module.__spec__.loader.exec_module(module)

@@ -58,9 +58,9 @@ from agent.model.cases import CurrentAccount, Pair, Want
 from agent.model.desired import DesiredRow, Wanted
 from agent.model.errors import StoreUnavailable
 from agent.model.users import Origin, Role
-from agent.store.connect import Fixed, driver, micros, moment, sqlite_path
+from agent.store.connect import Fixed, database_errors, driver, micros, moment, sqlite_path
 from agent.store.engine import Store
-from agent.store.failures import database_errors, translate
+from agent.store.failures import translate
 from agent.store.tables import users
 
 # What Okta showed

@@ -37,8 +37,8 @@ from sqlalchemy import Engine
 from agent.model.errors import AgentError, StoreError, StoreUnavailable, TooSlow
 from agent.settings import DatabaseSettings
 from agent.store import connect, schema
-from agent.store.connect import driver
-from agent.store.failures import Failure, classify, connection_lost, database_errors, interrupted, translate, unopened
+from agent.store.connect import database_errors, driver
+from agent.store.failures import Failure, classify, connection_lost, interrupted, translate, unopened
 
 VARIABLE = "OPSHELM_CRASH_AT"
 

@@ -1,13 +1,13 @@
 """Database errors in the agent's words. Knows which mean: try later, run it again, or stop the process."""
 
 import sqlite3
-import sys
 from enum import Enum
 from typing import Any
 
 from sqlalchemy import exc
 
 from agent.model.errors import StoreError, StoreUnavailable
+from agent.store.connect import from_postgresql
 
 
 class Failure(Enum):
@@ -21,18 +21,6 @@ class Failure(Enum):
     FATAL = "fatal"
     #: A mistake in the program or a constraint that a check should have caught.
     BUG = "bug"
-
-
-def database_errors() -> tuple[type[Exception], ...]:
-    """What a database in use may raise. Of PostgreSQL's driver only where one is: it takes 0.15 s and 15 MB to load."""
-    postgresql = sys.modules.get("psycopg")
-    return (exc.SQLAlchemyError, sqlite3.Error, *((postgresql.Error,) if postgresql else ()))
-
-
-def from_postgresql(error: BaseException, kind: str = "Error") -> bool:
-    """Whether psycopg raised it: its error of this name or a narrower one."""
-    postgresql = sys.modules.get("psycopg.errors")
-    return postgresql is not None and isinstance(error, getattr(postgresql, kind))
 
 
 _FATAL_NAMES = {
@@ -66,7 +54,7 @@ _LATER_STATES = {
 _FATAL_STATES = ("XX001", "XX002")
 
 
-def original(error: BaseException) -> BaseException:
+def original(error: BaseException) -> Any:
     """The driver's error inside SQLAlchemy's."""
     return error.orig if isinstance(error, exc.DBAPIError) and error.orig is not None else error
 
@@ -131,7 +119,7 @@ def interrupted(error: BaseException) -> bool:
     """A statement was ended because its time was over."""
     cause = original(error)
     return getattr(cause, "sqlite_errorname", "") == "SQLITE_INTERRUPT" or (
-        from_postgresql(cause) and getattr(cause, "sqlstate", "") == "57014"
+        from_postgresql(cause) and cause.sqlstate == "57014"
     )
 
 
@@ -142,7 +130,7 @@ def unopened(error: BaseException, place: str) -> StoreError:
     """
     cause = original(error)
     connecting = isinstance(error, exc.DBAPIError) and error.statement is None and not error.connection_invalidated
-    if not connecting or not from_postgresql(cause, "OperationalError") or getattr(cause, "sqlstate", ""):
+    if not connecting or not from_postgresql(cause, "OperationalError") or cause.sqlstate:
         return translate(error)
     reason = str(cause).partition("\n")[0].rpartition("failed: ")[2]
     if "FATAL:" in reason:
