@@ -20,6 +20,7 @@ from agent.settings.sections import NotifySettings
 
 #: Seconds for a connection, and for each answer.
 _TIMEOUT = 10.0
+_TRUST = "signed by an authority of your own? notify.ca_file"
 
 
 class Undelivered(Exception):
@@ -49,7 +50,7 @@ class Webhook:
         }
         if settings.webhook_secret is not None:
             headers["X-OpsHelm-Signature"] = sign(settings.webhook_secret.get_secret_value(), at, body)
-        _ask("POST", settings.webhook_url.get_secret_value(), content=body, headers=headers)
+        _ask(settings, settings.webhook_url.get_secret_value(), content=body, headers=headers)
 
 
 def sign(secret: str, at: str, body: bytes) -> str:
@@ -76,6 +77,8 @@ class Mail:
                 server.send_message(mail)
         except smtplib.SMTPResponseException as exc:
             raise Undelivered(f"the mail server answered {exc.smtp_code}") from exc
+        except ssl.SSLCertVerificationError as exc:
+            raise Undelivered(f"the mail server's certificate isn't trusted ({exc.verify_message}); {_TRUST}") from exc
         except (OSError, smtplib.SMTPException, ValueError) as exc:
             raise Undelivered(f"no mail: {type(exc).__name__}") from exc
 
@@ -83,11 +86,11 @@ class Mail:
         settings = self._settings
         host, port = settings.smtp_host or "", settings.smtp_port
         if settings.smtp_tls == "tls":
-            return smtplib.SMTP_SSL(host, port, timeout=_TIMEOUT, context=ssl.create_default_context())
+            return smtplib.SMTP_SSL(host, port, timeout=_TIMEOUT, context=_trusted(settings))
         server = smtplib.SMTP(host, port, timeout=_TIMEOUT)
         if settings.smtp_tls == "starttls":
             try:
-                server.starttls(context=ssl.create_default_context())
+                server.starttls(context=_trusted(settings))
             except BaseException:
                 server.close()
                 raise
@@ -127,13 +130,20 @@ def beat(settings: NotifySettings, signal: str) -> None:
     """``signal``: "start", "" for success, or an exit code."""
     if settings.heartbeat_url is not None:
         base = settings.heartbeat_url.get_secret_value().rstrip("/")
-        _ask("POST", f"{base}/{signal}" if signal else base)
+        _ask(settings, f"{base}/{signal}" if signal else base)
 
 
-def _ask(method: str, url: str, *, content: bytes = b"", headers: dict[str, str] | None = None) -> None:
+def _trusted(settings: NotifySettings) -> ssl.SSLContext:
+    return ssl.create_default_context(cafile=settings.ca_file)
+
+
+def _ask(settings: NotifySettings, url: str, *, content: bytes = b"", headers: dict[str, str] | None = None) -> None:
     try:
-        answer = httpx.request(method, url, content=content, headers=headers, timeout=_TIMEOUT, trust_env=True)
-    except (httpx.HTTPError, httpx.InvalidURL, ValueError) as exc:
+        verify = True if settings.ca_file is None else _trusted(settings)
+        answer = httpx.post(url, content=content, headers=headers, timeout=_TIMEOUT, verify=verify)
+    except (httpx.HTTPError, httpx.InvalidURL, ValueError, OSError) as exc:
+        if "CERTIFICATE_VERIFY_FAILED" in str(exc):
+            raise Undelivered(f"the receiver's certificate isn't trusted; {_TRUST}") from exc
         raise Undelivered(f"no answer: {type(exc).__name__}") from exc
     if not answer.is_success:
         raise Undelivered(f"the receiver answered HTTP {answer.status_code}")

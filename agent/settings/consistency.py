@@ -209,6 +209,9 @@ def _notify(notify: NotifySettings) -> Iterator[tuple[str, str]]:
             yield key, "missing, but notify.smtp_host is set"
     if notify.mail_to and not notify.smtp_host:
         yield "smtp_host", "missing, but notify.mail_to is set"
+    if notify.smtp_password and notify.smtp_tls == "none" and not is_loopback(notify.smtp_host or ""):
+        yield "smtp_tls", "none would send notify.smtp_password in the clear; set starttls or tls"
+    yield from _file("ca_file", notify.ca_file)
 
 
 def _limit(name: str) -> Rule:

@@ -282,6 +282,8 @@ class NotifySettings(Section):
     """User name there, where it wants one."""
     smtp_password: SecretStr | None = None
     """Password there."""
+    ca_file: str | None = None
+    """Certificate authorities to trust towards mail server, webhook and heartbeat, PEM; the system's when unset."""
     mail_from: str | None = None
     """Sender of the mails."""
     mail_to: TextList = ()

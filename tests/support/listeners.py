@@ -2,11 +2,13 @@
 
 import json
 import socket
+import ssl
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, NamedTuple, Self
 
 from aiosmtpd.controller import Controller
+from aiosmtpd.smtp import AuthResult
 
 
 class Posted(NamedTuple):
@@ -37,7 +39,8 @@ class _Kept:
 class WebhookReceiver(_Kept):
     """``status`` is what it answers with; one below 100 hangs up instead."""
 
-    def __init__(self) -> None:
+    def __init__(self, context: ssl.SSLContext | None = None) -> None:
+        """``context``: over TLS."""
         super().__init__()
         self.status = 200
         kept = self
@@ -54,8 +57,10 @@ class WebhookReceiver(_Kept):
             def log_message(self, *_: object) -> None: ...
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        if context is not None:
+            self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
         self._thread = threading.Thread(target=self._server.serve_forever)
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
+        self.url = f"{'http' if context is None else 'https'}://127.0.0.1:{self._server.server_port}"
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -68,7 +73,11 @@ class WebhookReceiver(_Kept):
 
 
 class MailServer(_Kept):
-    def __init__(self) -> None:
+    """``tls``: how it encrypts, as ``notify.smtp_tls`` says it; then it wants ``user`` and ``password`` too."""
+
+    def __init__(
+        self, tls: str = "none", context: ssl.SSLContext | None = None, user: str = "", password: str = ""
+    ) -> None:
         super().__init__()
         kept = self
 
@@ -77,9 +86,23 @@ class MailServer(_Kept):
                 kept.keep(envelope)
                 return "250 OK"
 
+        #: User names and passwords that came.
+        self.signed_in: list[tuple[bytes, bytes]] = []
+
+        def right(_server: Any, _session: Any, _envelope: Any, _mechanism: str, said: Any) -> AuthResult:
+            self.signed_in.append((said.login, said.password))
+            fine = (said.login, said.password) == (user.encode(), password.encode())
+            return AuthResult(success=fine, handled=False)
+
         with socket.create_server(("127.0.0.1", 0)) as free:  # the library can't tell which port it took
             self.port: int = free.getsockname()[1]
-        self._controller = Controller(Handler(), hostname="127.0.0.1", port=self.port)
+        wants: dict[str, Any] = {"authenticator": right} if user else {}
+        if tls == "starttls":
+            wants |= {"tls_context": context, "require_starttls": True, "auth_required": bool(user)}
+        elif tls == "tls":
+            # What came over TLS from the start, the library doesn't take for encrypted.
+            wants |= {"ssl_context": context, "auth_require_tls": False}
+        self._controller = Controller(Handler(), hostname="127.0.0.1", port=self.port, **wants)
 
     def __enter__(self) -> Self:
         self._controller.start()

@@ -1,10 +1,8 @@
 """Calls to a remote: what is tried again, how long, with which certificate, and that the key goes nowhere else."""
 
 import gzip
-import ipaddress
 import json
 import logging
-import ssl
 import threading
 import time
 from collections.abc import Iterator
@@ -15,10 +13,6 @@ from pathlib import Path
 
 import pytest
 import structlog
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from agent.checks import remote as checks
 from agent.checks.check import CheckState
@@ -28,6 +22,7 @@ from agent.model.errors import AnswerLost, ConfigError, DirectoryUnavailable
 from agent.settings import DirectorySettings
 from agent.store import alarms
 from agent.store.engine import Store
+from support.authority import Authority
 from support.place import remote_place
 from support.remotes import QUICK, Remote
 from support.sloppy import KEY, Reply, Sloppy, sloppy_server
@@ -344,73 +339,6 @@ def test_neither_key_nor_names_are_in_logs_and_errors(sloppy: Sloppy, caplog: py
 
 
 # F-40: certificates
-
-
-class Authority:
-    """A certificate authority of our own, and certificates that it signs."""
-
-    def __init__(self, folder: Path, name: str) -> None:
-        self.folder = folder
-        self.key = ec.generate_private_key(ec.SECP256R1())
-        self.name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-        now = datetime.now(UTC)
-        certificate = (
-            x509.CertificateBuilder()
-            .subject_name(self.name)
-            .issuer_name(self.name)
-            .public_key(self.key.public_key())
-            .serial_number(1)
-            .not_valid_before(now - timedelta(days=1))
-            .not_valid_after(now + timedelta(days=100))
-            .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-            .add_extension(x509.SubjectKeyIdentifier.from_public_key(self.key.public_key()), critical=False)
-            .add_extension(_key_usage(), critical=True)
-            .sign(self.key, hashes.SHA256())
-        )
-        self.file = folder / f"{name}.pem"
-        self.file.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-
-    def server(self, *, ends: timedelta = timedelta(days=90), host: str = "127.0.0.1") -> ssl.SSLContext:
-        key = ec.generate_private_key(ec.SECP256R1())
-        now = datetime.now(UTC)
-        names: list[x509.GeneralName] = (
-            [x509.IPAddress(ipaddress.ip_address(host))] if host[0].isdigit() else [x509.DNSName(host)]
-        )
-        certificate = (
-            x509.CertificateBuilder()
-            .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, host)]))
-            .issuer_name(self.name)
-            .public_key(key.public_key())
-            .serial_number(x509.random_serial_number())
-            .not_valid_before(now - timedelta(days=300))
-            .not_valid_after(now + ends)
-            .add_extension(x509.SubjectAlternativeName(names), critical=False)
-            .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(self.key.public_key()), critical=False)
-            .sign(self.key, hashes.SHA256())
-        )
-        file = self.folder / "server.pem"
-        file.write_bytes(
-            key.private_bytes(
-                serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-            )
-            + certificate.public_bytes(serialization.Encoding.PEM)
-        )
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(file)
-        return context
-
-
-def _key_usage() -> x509.KeyUsage:
-    names = (
-        "digital_signature",
-        "content_commitment",
-        "key_encipherment",
-        "data_encipherment",
-        "key_agreement",
-        "encipher_only",
-        "decipher_only",
-    )
-    return x509.KeyUsage(**dict.fromkeys(names, False), key_cert_sign=True, crl_sign=True)
 
 
 @pytest.fixture

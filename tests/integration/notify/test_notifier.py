@@ -1,5 +1,7 @@
 """Alarms and failed runs reach a webhook and a mailbox: in full, signed, once, and in the end also through a bad time."""
 
+import base64
+import logging
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -16,6 +18,7 @@ from agent.store import alarms, runs
 from agent.store.engine import Store
 from agent.store.journal import Signature
 from agent.store.runs import RunEnd, RunRequest
+from support.authority import Authority
 from support.listeners import MailServer, WebhookReceiver
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
@@ -227,3 +230,79 @@ def test_apprise_takes_what_the_extra_knows(hook: WebhookReceiver) -> None:
     assert test(settings, NOW) == {"apprise": ""}
     (got,) = hook.got
     assert "OpsHelm Okta agent: a test from" in got.document["title"]
+
+
+# Mail over TLS
+
+PASSWORD = "smtp-pass-of-a-test"
+
+
+def mailed(mail: MailServer, tls: str, **more: Any) -> NotifySettings:
+    return NotifySettings(
+        smtp_host="127.0.0.1",
+        smtp_port=mail.port,
+        smtp_tls=tls,
+        smtp_user="agent",
+        smtp_password=SecretStr(more.pop("password", PASSWORD)),
+        mail_from="agent@example.com",
+        mail_to=("sre@example.com",),
+        **more,
+    )
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    return Authority(tmp_path_factory.mktemp("authority"), "ours")
+
+
+@pytest.mark.parametrize("tls", ["starttls", "tls"])
+def test_mail_goes_encrypted_and_signed_in_to_a_server_that_is_trusted(authority: Authority, tls: str) -> None:
+    with MailServer(tls, authority.server(), "agent", PASSWORD) as mail:
+        found = test(mailed(mail, tls, ca_file=str(authority.file)), NOW)
+    assert found == {"mail": ""}
+    assert len(mail.got) == 1
+
+
+@pytest.mark.parametrize("tls", ["starttls", "tls"])
+@pytest.mark.parametrize("wrong", ["a stranger's", "another host's", "over"])
+def test_a_wrong_certificate_gets_neither_password_nor_mail(
+    authority: Authority, tls: str, wrong: str, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    host, ends = "127.0.0.2" if wrong == "another host's" else "127.0.0.1", timedelta(days=-1 if wrong == "over" else 9)
+    trusted = {} if wrong == "a stranger's" else {"ca_file": str(authority.file)}
+    with MailServer(tls, authority.server(host=host, ends=ends), "agent", PASSWORD) as mail:
+        found = test(mailed(mail, tls, **trusted), NOW)
+    assert "certificate isn't trusted" in found["mail"]
+    assert mail.got == []
+    assert mail.signed_in == []
+    assert PASSWORD not in "".join((found["mail"], caplog.text, *capfd.readouterr()))
+
+
+def test_a_server_without_starttls_gets_neither_password_nor_mail() -> None:
+    with MailServer() as mail:
+        assert test(mailed(mail, "starttls"), NOW) == {"mail": "no mail: SMTPNotSupportedError"}
+    assert (mail.got, mail.signed_in) == ([], [])
+
+
+def test_a_wrong_password_is_said_by_its_number_alone(
+    store: Store, authority: Authority, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    wrong = "not-the-smtp-password"
+    with MailServer("starttls", authority.server(), "agent", PASSWORD) as mail:
+        settings = mailed(mail, "starttls", ca_file=str(authority.file), password=wrong)
+        assert test(settings, NOW) == {"mail": "the mail server answered 535"}
+        raised(store)
+        Notifier(store, lambda: settings, lambda: NOW).tick()
+    assert mail.got == []
+    said = f"{caplog.text}{''.join(capfd.readouterr())}"
+    assert not {one for one in (wrong, base64.b64encode(wrong.encode()).decode()) if one in said}
+
+
+def test_a_webhook_is_trusted_by_the_same_file(authority: Authority) -> None:
+    with WebhookReceiver(authority.server()) as encrypted:
+        url = SecretStr(encrypted.url)
+        assert test(NotifySettings(webhook_url=url, ca_file=str(authority.file)), NOW) == {"webhook": ""}
+        assert "isn't trusted" in test(NotifySettings(webhook_url=url), NOW)["webhook"]
+    assert len(encrypted.got) == 1
