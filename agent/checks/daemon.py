@@ -3,8 +3,10 @@
 import http.client
 import json
 from collections.abc import Iterator
+from datetime import datetime
 
 from agent.checks.check import Check, fail, ok, warn
+from agent.model.times import when
 from agent.settings import ServerSettings, Settings
 from agent.settings.describe import digest
 
@@ -27,13 +29,13 @@ def health(server: ServerSettings) -> Check:
 def in_force(settings: Settings) -> Iterator[Check]:
     """Whether the daemon works with the settings that this command has read; nothing where no daemon answers."""
     _, said = _asked(settings.server.admin_host, settings.server.admin_port, "/readyz")
-    theirs, mine = said.get("settings"), digest(settings)
+    theirs, mine, since = said.get("settings"), digest(settings), _time(said.get("since"))
     if theirs == mine:
-        yield ok("settings in force", f"the daemon works with these ({mine}) since {said.get('since')}")
+        yield ok("settings in force", f"the daemon works with these ({mine}) since {since}")
     elif theirs is not None:
         yield warn(
             "settings in force",
-            f"the daemon works with others ({theirs}) since {said.get('since')}, not with these ({mine})",
+            f"the daemon works with others ({theirs}) since {since}, not with these ({mine})",
             "look at its log: a section that needs a restart, a wrong value, or another file or environment",
         )
 
@@ -52,6 +54,11 @@ def checks(server: ServerSettings) -> Iterator[Check]:
 
 def _status(host: str, port: int, path: str) -> int | None:
     return _asked(host, port, path)[0]
+
+
+def _time(value: object) -> str:
+    """From what the daemon says to machines."""
+    return when(datetime.fromisoformat(str(value))) if value else ""
 
 
 def _words(value: object) -> str:

@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from agent.checks.check import Check, fail, ok, warn
+from agent.model.times import when
 from agent.settings import Settings
 from agent.store import account, keys, lease
 
@@ -36,7 +37,7 @@ def _keys(live: list[keys.ApiKey], now: datetime) -> Check:
         return warn("keys", "Okta has no key to push with", "opshelm-agent keys create okta")
     end = keys.last_end(live)
     if end is not None and end - now <= keys.ENDS_SOON:
-        detail = f"the last key that Okta can push with ends at {end:%Y-%m-%d %H:%M} UTC"
+        detail = f"the last key that Okta can push with ends at {when(end)}"
         return warn("keys", detail, f"opshelm-agent keys roll {live[-1].name}, and put the new key into Okta")
     return ok("keys", f"{len(live)} live for Okta")
 
@@ -46,7 +47,7 @@ def _sweep(row: account.Account, settings: Settings, now: datetime) -> Check:
     if row.last_good_sweep is None:
         return warn("last sweep", "none yet", "opshelm-agent reconcile, and read what it would do")
     age = now - row.last_good_sweep
-    detail = f"{row.last_good_sweep:%Y-%m-%d %H:%M} UTC, {row.last_good_people} people"
+    detail = f"{when(row.last_good_sweep)}, {row.last_good_people} people"
     if every is not None and age > _MISSED * every:
         return warn("last sweep", f"{detail}: drift is not repaired since", "opshelm-agent runs list")
     return ok("last sweep", detail)

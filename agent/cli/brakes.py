@@ -72,7 +72,7 @@ def allow(invocation: Invocation, count: int | None, user: str | None, lasts: ti
     invocation.answer(
         "allowance",
         {"allowance": {"id": number, "count": count or 1, "user": user, "until": until}},
-        f"Announced: {_deactivations(count or 1)} of {whom} until {until:%Y-%m-%d %H:%M}Z.",
+        f"Announced: {_deactivations(count or 1)} of {whom} until {when(until)}.",
     )
 
 

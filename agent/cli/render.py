@@ -12,6 +12,7 @@ from agent.model.codes import ActionKind, ActionState
 from agent.model.csv_text import lines as csv_lines
 from agent.model.guard import GuardLimits
 from agent.model.plan import Action, Finding, Plan
+from agent.model.times import when
 from agent.runs.wording import (
     FINDING_FIELDS,
     KINDS,
@@ -27,7 +28,6 @@ from agent.runs.wording import (
     plan_json,
     shown,
     summary,
-    when,
 )
 
 if TYPE_CHECKING:

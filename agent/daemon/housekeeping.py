@@ -14,6 +14,7 @@ import structlog
 
 from agent.model.errors import LeaseHeld
 from agent.model.guard import identity_limit, push_limit, window_limit
+from agent.model.times import when
 from agent.settings import Settings
 from agent.store import (
     account,
@@ -170,7 +171,7 @@ def _watch_keys(conn: Connection, now: datetime) -> None:
         return
     verb = "ends" if end > now else "has ended"
     detail = (
-        f"The last key that Okta can push with {verb} at {end:%Y-%m-%d %H:%M} UTC; without one every push is a failed task in "
+        f"The last key that Okta can push with {verb} at {when(end)}; without one every push is a failed task in "
         "Okta. Make the next one and put it into Okta's API integration: opshelm-agent keys roll NAME"
     )
     alarms.raise_alarm(conn, _KEY_ENDS, _KEYS, detail, now)

@@ -14,6 +14,7 @@ import structlog
 
 from agent.daemon.loops import Loops
 from agent.model.errors import AgentError
+from agent.model.times import when
 from agent.store import alarms, steps
 from agent.store.engine import Connection, Store
 
@@ -104,7 +105,7 @@ class Watchdog:
         _log.error("the machine's clock was stepped", seconds=round(step))
         self._step = (
             f"The clock of {self._host} was set {way} by {timedelta(seconds=round(abs(step)))}; it shows "
-            f"{self._wall():%Y-%m-%d %H:%M} UTC now. Intervals, limits that look back and all that lapses go on as before; "
+            f"{when(self._wall())} now. Intervals, limits that look back and all that lapses go on as before; "
             "times in the journal and the ends of keys go by that clock. See that it keeps time: timedatectl; opshelm-agent check"
         )
 

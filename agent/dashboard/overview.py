@@ -14,6 +14,7 @@ from agent.dashboard.site import OVER, Site, Visit
 from agent.dashboard.status import StatusPage
 from agent.model.errors import UsageError
 from agent.model.holds import Decision
+from agent.model.times import when
 from agent.runs.frame import Outcome
 from agent.store import brakes
 
@@ -80,7 +81,7 @@ def drift_chip(found: StatusPage) -> Markup:
     if count := sum(found.drift.values()):
         return words.mark(words.BAD, "≠", f"{count:,} differ")
     if not found.fresh:
-        return words.mark(words.WAITS, "?", f"Drift unknown since {words.utc(last)}")
+        return words.mark(words.WAITS, "?", f"Drift unknown since {when(last)}")
     if found.in_step:
         return words.mark(words.GOOD, "=", "In step with Okta")
     return words.mark(words.WAITS, "!", "In step but for what is held")

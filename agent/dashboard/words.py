@@ -9,6 +9,7 @@ from markupsafe import Markup, escape
 
 from agent.model.codes import ActionState, PlanStatus
 from agent.model.holds import Decision
+from agent.model.times import when
 from agent.runs.frame import Outcome
 from agent.runs.wording import KINDS, counted, shown
 from agent.settings.describe import text
@@ -113,17 +114,13 @@ def lasts(span: timedelta) -> str:
     return f"{minutes} min" if minutes else f"{seconds} s"
 
 
-def utc(moment: datetime) -> str:
-    return f"{moment:%Y-%m-%d %H:%M:%S} UTC"
-
-
 def time(moment: datetime | None, now: datetime) -> Markup:
     """Relative, with UTC beside it; the script that switches reads the attribute. Nothing for None."""
     if moment is None:
         return Markup("")
     made = Markup('<time datetime="{}" title="{}"><span class="ago">{}</span><span class="utc">{}</span></time>')
-    iso, short = f"{moment:%Y-%m-%dT%H:%M:%SZ}", f"{moment:%Y-%m-%d %H:%M} UTC"
-    return made.format(iso, utc(moment), ago(moment, now), short)
+    shown = when(moment)
+    return made.format(shown.replace(" ", "T"), shown, ago(moment, now), shown)
 
 
 def kind(action: Any) -> Markup:
@@ -146,7 +143,7 @@ FILTERS: dict[str, Callable[..., Any]] = {
     "outcome": outcome,
     "time": time,
     "lasts": lasts,
-    "utc": utc,
+    "utc": when,
     "kind": kind,
     "shown": shown,
     "setting": text,

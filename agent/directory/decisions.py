@@ -33,6 +33,7 @@ from agent.model.holds import (
     wish,
     wishes_between,
 )
+from agent.model.times import when
 from agent.model.users import DirectoryUser
 from agent.store import attention, brakes, holds
 from agent.store.journal import Signature
@@ -66,7 +67,7 @@ def check(scope: WriteScope, before: DirectoryUser | None, after: DirectoryUser)
     for hold in (known[kind] for kind in wishes if kind in known and asked_again(known[kind], after)):
         waits = hold.waits(now) and hold.code in WAITS_FOR_A_PERSON
         if waits and context.source is Source.SINGLE and not context.exempt:
-            raise Refused(RefusalCode.WAITS, f"It waits for a person since {hold.since:%Y-%m-%d %H:%M} UTC.")
+            raise Refused(RefusalCode.WAITS, f"It waits for a person since {when(hold.since)}.")
     ends = known.get(ChangeKind.DEACTIVATE)
     return Decided(approved=ends is not None and ends.lets(ENDS_ACCESS, now), mine=mine)
 
@@ -105,7 +106,7 @@ def _no(hold: Hold, *, pushed: bool) -> tuple[RefusalCode, str]:
     """In words for Okta's task list, where a push asked."""
     what, why = f"{_WHAT[hold.kind]} {hold.login}", f" ({hold.reason})" if hold.reason else ""
     if hold.decision is Decision.BLOCKED:
-        until = f" until {hold.until:%Y-%m-%d %H:%M} UTC" if hold.until else ""
+        until = f" until {when(hold.until)}" if hold.until else ""
         said = f"An OpsHelm operator has blocked {what}{until}{why}. Nothing was changed."
         return RefusalCode.BLOCKED, f"{said} Ask an operator to run: {way_out(hold)}"
     no = "took back" if hold.code is HeldCode.UNDONE else "rejected"

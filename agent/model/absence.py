@@ -51,7 +51,7 @@ class AbsenceAnswer(StrEnum):
 
 class Proof(Struct, frozen=True, kw_only=True):
     answer: AbsenceAnswer
-    #: For people: "404 at 12:03:11 UTC", "the app user is INACTIVE".
+    #: For people: "404 at 2026-03-01 12:03:11Z", "the app user is INACTIVE".
     detail: str
     okta_id: str | None = None
     #: Ended only by policy.suspended.

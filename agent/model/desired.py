@@ -30,6 +30,7 @@ from msgspec import Struct
 
 from agent.model.codes import FindingCode
 from agent.model.okta import AppUser, OktaUser
+from agent.model.times import when
 
 
 class Wanted(StrEnum):
@@ -128,10 +129,7 @@ def _assigned(app_user: AppUser, okta_status: str, now: datetime, rules: Desired
                 due=due,
                 detail="Okta's own push is under way",
             )
-        note = (
-            FindingCode.SYNCING_TOO_LONG,
-            f"SYNCING since {app_user.last_updated:%Y-%m-%d %H:%M} UTC; Okta's push seems stuck",
-        )
+        note = (FindingCode.SYNCING_TOO_LONG, f"SYNCING since {when(app_user.last_updated)}; Okta's push seems stuck")
     if status in ENDED:
         return Desired(wanted=Wanted.INACTIVE, row=DesiredRow.APP_USER_ENDED, finding=note[0], detail=note[1])
     if okta_status == "STAGED":
@@ -155,7 +153,7 @@ def _staged(
             row=DesiredRow.STAGED,
             finding=FindingCode.PENDING,
             due=due,
-            detail=f"Okta's own push has until {due:%H:%M:%S} UTC",
+            detail=f"Okta's own push has until {when(due)}",
         )
     return Desired(wanted=Wanted.ACTIVE, row=DesiredRow.STAGED, finding=note[0], detail=note[1])
 

@@ -52,6 +52,7 @@ from agent.model.holds import (
 )
 from agent.model.paths import EMAIL_PATH
 from agent.model.plan import Action, Plan
+from agent.model.times import when
 
 Identity = tuple[str, str, str]
 
@@ -332,7 +333,7 @@ def _single(action: Action, facts: Facts, grant: Grant, *, full: bool) -> tuple[
     if ends_access(action) and (facts.announced or action.directory_id in facts.announced_for):
         return None
     if not facts.sweep:
-        return known.code, f"waits for a person since {known.since:%Y-%m-%d %H:%M} UTC: {known.detail}"
+        return known.code, f"waits for a person since {when(known.since)}: {known.detail}"
     if known.code is HeldCode.PUSH_BURST and full:
         return (
             known.code,
@@ -343,12 +344,12 @@ def _single(action: Action, facts: Facts, grant: Grant, *, full: bool) -> tuple[
 
 def stopped(hold: Hold) -> tuple[HeldCode, str]:
     """The words of a person's no, and the command that takes it back."""
-    said = f"{hold.decided_by} at {hold.decided_at:%Y-%m-%d %H:%M} UTC{f' ({hold.reason})' if hold.reason else ''}"
+    said = f"{hold.decided_by} at {when(hold.decided_at)}{f' ({hold.reason})' if hold.reason else ''}"
     if hold.decision is Decision.REJECTED and hold.code is HeldCode.UNDONE:
         return HeldCode.UNDONE, f"taken back by {said}. To have it done again: opshelm-agent holds lift {hold.login}"
     if hold.decision is Decision.REJECTED:
         return HeldCode.REJECTED, f"rejected by {said}. To take that back: {way_out(hold)}"
-    until = f", until {hold.until:%Y-%m-%d %H:%M} UTC" if hold.until else ""
+    until = f", until {when(hold.until)}" if hold.until else ""
     what = "linking it" if hold.kind is ChangeKind.LINK else "access"
     return HeldCode.BLOCKED, f"{what} was blocked by {said}{until}. To end that: {way_out(hold)}"
 

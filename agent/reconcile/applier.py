@@ -31,6 +31,7 @@ from agent.model.guard import Identity, ends_access, exempt, gives_access
 from agent.model.holds import ChangeKind, broad_kind
 from agent.model.okta import Person
 from agent.model.plan import Action, Plan, fulfilled
+from agent.model.times import when
 from agent.model.users import DirectoryUser, identity_key
 from agent.reconcile.planner import Planner, Proposal
 from agent.runs.frame import Brake, CurrentRun, Outcome
@@ -266,7 +267,7 @@ class Approval(Struct, frozen=True, kw_only=True):
             return ""
         return (
             f"This goes on with plan {self.plan_ids[-1]}, whose apply was interrupted; {self.by} approved it at "
-            f"{self.at:%Y-%m-%d %H:%M} UTC."
+            f"{when(self.at)}."
         )
 
 

@@ -19,6 +19,7 @@ from agent.model.guard import APPROVABLE, APPROVABLE_RUNS, BOUNDED, NEED_COUNT, 
 from agent.model.holds import Hold, way_out
 from agent.model.okta import Person
 from agent.model.plan import Action, Finding, Plan
+from agent.model.times import when
 from agent.model.users import identity_key
 from agent.okta_org.org import OktaOrg
 from agent.reconcile.direct_read import PeopleRead, Selection
@@ -145,7 +146,7 @@ def _pushes(failed: dict[str, PushFailure]) -> list[ExplanationStep]:
         ExplanationStep(
             "push",
             StepStatus.FAILURE if one.healed is None else StepStatus.WARNING,
-            words(one) + (f"; repaired {one.healed:%Y-%m-%d %H:%M} UTC" if one.healed else ""),
+            words(one) + (f"; repaired {when(one.healed)}" if one.healed else ""),
         )
         for one in failed.values()
     ]
@@ -236,7 +237,7 @@ def _holds(found: Sequence[Hold], now: datetime) -> list[ExplanationStep]:
         hours = (now - hold.since).total_seconds() / 3600
         said = f", {hold.decision.value} by {hold.decided_by}" if hold.decided_by else ""
         detail = (
-            f"{hold.kind.value} {hold.code.value} since {hold.since:%Y-%m-%d %H:%M} UTC ({hours:.0f} h){said}: {hold.detail}. "
+            f"{hold.kind.value} {hold.code.value} since {when(hold.since)} ({hours:.0f} h){said}: {hold.detail}. "
             f"To end it: {way_out(hold)}"
         )
         steps.append(ExplanationStep("hold", StepStatus.WARNING, detail))
@@ -277,7 +278,7 @@ def _held(stored: StoredPlan, actions: Collection[Action]) -> list[Action]:
 
 
 def _open(conn: Connection, stored: StoredPlan, held: list[Action]) -> str:
-    why = f"{_plan_name(stored)} waits for a person ({_why_held(stored, held)}) until {stored.expires:%Y-%m-%d %H:%M} UTC."
+    why = f"{_plan_name(stored)} waits for a person ({_why_held(stored, held)}) until {when(stored.expires)}."
     approve = f"opshelm-agent plans approve {stored.id} --checksum {stored.checksum[:SHORT_CHECKSUM]}"
     if stored.kind != PlanKind.RECONCILE:
         return f"{why} See: opshelm-agent plans show {stored.id}"
@@ -299,10 +300,10 @@ def _over(stored: StoredPlan, held: list[Action]) -> str:
     again = "A later run that wants the same makes a new plan: opshelm-agent reconcile"
     if stored.status is PlanStatus.REJECTED:
         said = (stored.decision or "").removeprefix("reject: ")
-        at = f" at {stored.decided_at:%Y-%m-%d %H:%M} UTC" if stored.decided_at else ""
+        at = f" at {when(stored.decided_at)}" if stored.decided_at else ""
         return f"{_plan_name(stored)}, which held this, was rejected by {stored.decided_by}{at} ({said}). {again}"
     return (
-        f"{_plan_name(stored)} held this ({_why_held(stored, held)}) and expired at {stored.expires:%Y-%m-%d %H:%M} UTC, "
+        f"{_plan_name(stored)} held this ({_why_held(stored, held)}) and expired at {when(stored.expires)}, "
         f"approved by nobody. {again}"
     )
 

@@ -15,6 +15,7 @@ from agent.model.codes import ActionState, FindingCode
 from agent.model.errors import UsageError
 from agent.model.okta import LogEvent
 from agent.model.plan import Finding
+from agent.model.times import when
 from agent.reconcile.direct_read import Selection
 from agent.reconcile.event_names import FailedPush, named
 from agent.runs.frame import Outcome, RunReport
@@ -289,7 +290,7 @@ def worded(conn: Connection, findings: tuple[Finding, ...], people: Collection[s
 
 
 def words(failure: PushFailure) -> str:
-    return f"{failure.event_type} failed at {failure.at:%Y-%m-%d %H:%M} UTC: {failure.reason.rstrip('.')}"
+    return f"{failure.event_type} failed at {when(failure.at)}: {failure.reason.rstrip('.')}"
 
 
 def _keep_failures(

@@ -21,6 +21,7 @@ from agent.model.holds import ChangeKind
 from agent.model.okta import Person
 from agent.model.plan import Action, Finding, Plan
 from agent.model.plan_outline import outline
+from agent.model.times import when
 from agent.model.users import DirectoryUser, Role
 from agent.okta_org.org import OktaOrg
 from agent.reconcile.direct_read import DirectReader, PeopleRead, not_disproved
@@ -355,7 +356,7 @@ def facts_of(conn: Connection, now: datetime, *, sweep: bool) -> tuple[Facts, in
 
 def _quarantine(conn: Connection, now: datetime) -> dict[ChangeKind, str]:
     return {
-        ChangeKind(alarm.subject): f"{alarm.detail} Tried again after {alarm.last_seen + _PROBE:%H:%M} UTC"
+        ChangeKind(alarm.subject): f"{alarm.detail} Tried again after {when(alarm.last_seen + _PROBE)}"
         for alarm in alarms.open_alarms(conn)
         if alarm.code == TOO_MANY_FAILED and alarm.last_seen <= now < alarm.last_seen + _PROBE
     }
@@ -368,5 +369,5 @@ def _failing(conn: Connection, now: datetime) -> Iterable[tuple[tuple[str, Chang
         if person.last <= now < again:
             yield (
                 (person.person, person.kind),
-                f"failed {person.times} times in a row ({person.error}); tried again after {again:%Y-%m-%d %H:%M} UTC",
+                f"failed {person.times} times in a row ({person.error}); tried again after {when(again)}",
             )

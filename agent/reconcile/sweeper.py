@@ -23,6 +23,7 @@ from agent.model.guard import GuardLimits, is_disproved
 from agent.model.mapping import Mapping
 from agent.model.okta import NO_PROFILE, UNREADABLE, AppUser, Person
 from agent.model.plan import Finding
+from agent.model.times import when
 from agent.model.usernames import MAX_LENGTH, NameRules
 from agent.model.users import MAX_KEY, identity_key
 from agent.okta_org.org import OktaOrg
@@ -264,11 +265,11 @@ def answer(
 
 def _answer(person: Person, desired: Desired, now: datetime) -> tuple[AbsenceAnswer, str]:
     if desired.wanted is Wanted.INACTIVE:
-        return AbsenceAnswer.ENDED, f"Okta says {desired.row.value} at {now:%H:%M:%S} UTC"
+        return AbsenceAnswer.ENDED, f"Okta says {desired.row.value} at {when(now)}"
     if person.app_user is not None:
         return AbsenceAnswer.PRESENT, f"its app user is {person.app_user.status}"
     if desired.wanted is Wanted.LEAVE:
         return AbsenceAnswer.UNDECIDED, desired.detail
     if person.okta_user is None:
-        return AbsenceAnswer.NO_SUCH_USER, f"404 for the Okta user at {now:%H:%M:%S} UTC"
-    return AbsenceAnswer.GONE, f"404 for the app user at {now:%H:%M:%S} UTC"
+        return AbsenceAnswer.NO_SUCH_USER, f"404 for the Okta user at {when(now)}"
+    return AbsenceAnswer.GONE, f"404 for the app user at {when(now)}"

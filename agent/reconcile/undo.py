@@ -37,6 +37,7 @@ from agent.model.errors import (
 from agent.model.guard import judge
 from agent.model.mapping import Mapping
 from agent.model.plan import Action, Finding, Plan
+from agent.model.times import when
 from agent.model.undo import Past
 from agent.model.users import Role, identity_key
 from agent.reconcile.planner import facts_of
@@ -71,8 +72,8 @@ class UndoRequest(Struct, frozen=True, kw_only=True):
     def rule(self) -> str:
         if self.selection.run_id is not None:
             return f"undo of run {self.selection.run_id}: {self.reason}"
-        until = f" until {self.selection.until:%Y-%m-%d %H:%M}" if self.selection.until else ""
-        return f"undo of pushes since {self.selection.since:%Y-%m-%d %H:%M}{until} UTC: {self.reason}"
+        until = f" until {when(self.selection.until)}" if self.selection.until else ""
+        return f"undo of pushes since {when(self.selection.since)}{until}: {self.reason}"
 
 
 class Undo(Struct, frozen=True, kw_only=True):
@@ -211,7 +212,7 @@ class Undo(Struct, frozen=True, kw_only=True):
             return None
         if one.since is not None:
             cause = one.since.cause
-            said = f"{one.since.verb} by {cause.actor} at {cause.at:%Y-%m-%d %H:%M:%S} UTC (journal row {cause.row})"
+            said = f"{one.since.verb} by {cause.actor} at {when(cause.at)} (journal row {cause.row})"
             return _moved(one, f"changed since: {said}")
         if not past.left_in(now):
             return _moved(one, "changed since, in OpsHelm itself")

@@ -81,6 +81,7 @@ from agent.model.errors import (
 )
 from agent.model.okta import App
 from agent.model.plan import Action, Finding
+from agent.model.times import when
 from agent.okta_org.org import OktaOrg
 from agent.store import account as account_row
 from agent.store import lease, plans, runs
@@ -448,7 +449,7 @@ class Brake(Struct, frozen=True, kw_only=True):
         if not row.paused:
             return None
         return Outcome.PAUSED, (
-            f"Applies are paused by {row.paused_by} since {row.paused_at:%Y-%m-%d %H:%M} UTC ({row.paused_reason}). "
+            f"Applies are paused by {row.paused_by} since {when(row.paused_at)} ({row.paused_reason}). "
             "Nothing was changed after that. Resume: opshelm-agent resume"
         )
 

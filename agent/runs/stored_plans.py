@@ -22,6 +22,7 @@ from agent.model.codes import ActionState, HeldCode, PlanStatus
 from agent.model.errors import Frozen, HeldBack, NotFound, UsageError
 from agent.model.guard import APPROVABLE, APPROVABLE_RUNS, NEED_COUNT, ONE_BY_ONE, Grant, Identity, typed
 from agent.model.plan import PLAN_FORMAT, Action, Plan
+from agent.model.times import when
 from agent.settings import Settings
 from agent.store import plans
 from agent.store.engine import Connection, Store
@@ -160,7 +161,7 @@ def usable(
         raise Frozen(f"Plan {plan_id} is not what was stored when it was made. Nothing was changed. {again}")
     if stored.status in _OPEN and stored.expires <= now:
         store.write(lambda conn: plans.expire(conn, now))
-        raise UsageError(f"Plan {plan_id} expired at {stored.expires:%Y-%m-%d %H:%M} UTC. {again}")
+        raise UsageError(f"Plan {plan_id} expired at {when(stored.expires)}. {again}")
     if stored.status not in _OPEN:
         raise UsageError(f"Plan {plan_id} is {stored.status.value}; a plan is applied once. {again}")
     return stored

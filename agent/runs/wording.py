@@ -3,7 +3,6 @@
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from agent.model.codes import ActionKind, ActionState, HeldCode, PlanStatus
@@ -129,7 +128,3 @@ def is_bounded(kind: ActionKind) -> bool:
 def counted(counts: Mapping[str, int] | None) -> str:
     """``3 people, 1 update``."""
     return ", ".join(f"{n:,} {what}" for what, n in (counts or {}).items() if n)
-
-
-def when(moment: datetime | None) -> str:
-    return "" if moment is None else moment.strftime("%Y-%m-%d %H:%M:%SZ")

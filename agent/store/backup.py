@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from agent.model.errors import StoreError, UsageError
+from agent.model.times import when
 from agent.store.connect import sqlite_path
 from agent.store.engine import Store
 
@@ -47,7 +48,7 @@ def stamp_sql(now: datetime | None = None) -> str:
 
 
 def _stamp(now: datetime | None) -> str:
-    return f"this database is a copy of {datetime.now(UTC) if now is None else now:%Y-%m-%d %H:%M:%S} UTC"
+    return f"this database is a copy of {when(datetime.now(UTC) if now is None else now)}"
 
 
 def _copy(source: Path, target: Path, stamp: str) -> None:

@@ -12,6 +12,7 @@ from msgspec import Struct
 from sqlalchemy import Connection, bindparam, delete, insert, select, update
 
 from agent.model.errors import UsageError
+from agent.model.times import when
 from agent.store import alarms, journal
 from agent.store.connect import Fixed, read
 from agent.store.journal import Signature
@@ -172,7 +173,7 @@ def touch(conn: Connection, key: ApiKey, now: datetime) -> None:
     conn.execute(update(table).where(table.c.id == key.id).values(last_used=now))
     if key.late_in_grace(now):
         detail = (
-            f"The old key {key.prefix}… of {key.name!r} is still in use and ends at {key.expires:%Y-%m-%d %H:%M} UTC. "
+            f"The old key {key.prefix}… of {key.name!r} is still in use and ends at {when(key.expires)}. "
             "Put the new key into Okta's API integration before then."
         )
         alarms.raise_alarm(conn, "old_key_in_use", f"key {key.id}", detail, now)

@@ -36,7 +36,7 @@ def test_a_copy_has_everything_and_distrusts_itself(sqlite_store: Store, tmp_pat
     copy = Store.open(DatabaseSettings(url=f"sqlite:///{target}"))
     with copy.read() as conn:
         assert set(conn.execute(select(cursors.c.name)).scalars()) == {"one"}
-        assert account.get(conn).distrust == "this database is a copy of 2026-11-24 12:00:00 UTC"
+        assert account.get(conn).distrust == "this database is a copy of 2026-11-24 12:00:00Z"
         assert conn.execute(select(lease.c.holder, lease.c.fence)).one() == (None, 3)
     copy.close()
     with sqlite_store.read() as conn:
@@ -97,7 +97,7 @@ def test_the_stamp_at_the_end_of_a_postgresql_dump_works(postgres_url: str) -> N
         conn.execute(dump.encode())
     restored = Store.open(DatabaseSettings(url=postgres_url))
     with restored.read() as conn:
-        assert account.get(conn).distrust == "this database is a copy of 2026-11-24 12:00:00 UTC"
+        assert account.get(conn).distrust == "this database is a copy of 2026-11-24 12:00:00Z"
         assert conn.execute(select(lease.c.holder, lease.c.fence)).one() == (None, 3)
     restored.close()
 

@@ -222,7 +222,7 @@ def test_what_waits_for_a_person_waits_in_a_single_look_too_but_not_in_a_sweep_t
     waiting = register(leavers[0])
     single = judged(leavers, sweep=False, holds=waiting)
     assert [a.held for a in single.actions] == [HeldCode.DEACTIVATIONS_PER_RUN, None]
-    assert "waits for a person since 2026-03-01 12:00 UTC" in single.actions[0].held_detail
+    assert "waits for a person since 2026-03-01 12:00:00Z" in single.actions[0].held_detail
     assert holds(judged(leavers, holds=waiting)) == {}
     other_kind = register(leavers[0])
     renames = some(ActionKind.UPDATE, 1)
