@@ -23,6 +23,8 @@ def needed(settings: Settings) -> dict[str, tuple[str, ...]]:
     found: dict[str, tuple[str, ...]] = {"reconcile": _READ}
     if settings.schedule.events is not None:
         found["events"] = ("okta.logs.read",)
+    if settings.roles.owner:
+        found["roles"] = ("okta.groups.read",)
     return found
 
 

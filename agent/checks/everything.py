@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from agent.checks import daemon, database, round_trip
 from agent.checks.check import Check, CheckState, fail, ok, warn
-from agent.model.errors import AgentError, NoDatabase, NoSessions
+from agent.model.errors import AgentError, NoDatabase, NoSessions, OktaError
 from agent.settings import Loaded, Settings
 from agent.store import account
 from agent.store.account import Account
@@ -68,6 +68,25 @@ class Everything:
         with closing(self._opens.open_directory(self._settings, store)) as directory:
             yield from remote.checks(directory, self._by.at)
 
+    def _roles(self, okta: "OktaOrg") -> Iterator[Check]:
+        settings = self._settings
+        if not settings.roles.owner:
+            return
+        from agent.checks import access, roles
+        from agent.reconcile.roles import RoleReader
+
+        with closing(self._opens.open_store(settings)) as store:
+            if settings.directory.backend == "scim":
+                with closing(self._opens.open_directory(settings, store)) as directory:
+                    if directory.no_roles:
+                        yield fail("roles", directory.no_roles, "leave roles.owner empty, and give roles in OpsHelm")
+                        return
+            reader = RoleReader(store=store, okta=okta, settings=settings.roles, clock=lambda: self._by.at)
+            try:
+                yield from roles.checks(reader, okta)
+            except OktaError as exc:
+                yield access.unless("roles", exc)
+
     def _okta(self, row: Account) -> Iterator[Check]:
         if not self._settings.okta.configured:
             yield warn(
@@ -81,5 +100,6 @@ class Everything:
                 looked = OktaChecks(okta, self._settings, row, self._by.at)
                 yield from looked.lines()
                 self.exceptions = looked.exceptions
+                yield from self._roles(okta)
         except AgentError as exc:
             yield fail("okta", exc.detail, "check [okta]")

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from agent.checks.check import Check, fail, ok, warn
 from agent.model.errors import OktaDenied, OktaError, UsageError
 from agent.model.okta import EventHook
-from agent.reconcile.event_names import HOOK_EVENTS
+from agent.reconcile.event_names import HOOK_EVENTS, HOOK_EVENTS_WITH_ROLES
 from agent.settings import Settings
 
 if TYPE_CHECKING:
@@ -36,10 +36,14 @@ def check(okta: "OktaOrg", settings: Settings) -> Check:
         hooks = [hook for hook in okta.event_hooks() if hook.channel.config.uri == uri]
     except OktaDenied as exc:
         return warn("event hook", f"could not be checked: {exc.detail}", "grant okta.eventHooks.read, or look in Okta")
-    return _judge(hooks, uri)
+    return _judge(hooks, uri, _events(settings))
 
 
-def _judge(hooks: list[EventHook], uri: str) -> Check:
+def _events(settings: Settings) -> tuple[str, ...]:
+    return HOOK_EVENTS_WITH_ROLES if settings.roles.owner else HOOK_EVENTS
+
+
+def _judge(hooks: list[EventHook], uri: str, wanted: tuple[str, ...]) -> Check:
     if not hooks:
         return warn("event hook", f"Okta has none for {uri}", _CREATE)
     live = [hook for hook in hooks if hook.status == "ACTIVE" and hook.verification_status == "VERIFIED"]
@@ -49,7 +53,7 @@ def _judge(hooks: list[EventHook], uri: str) -> Check:
             "event hook", f"{hook.id} is {hook.status}, {hook.verification_status}: Okta delivers nothing", _CREATE
         )
     subscribed = {event for hook in live for event in hook.events.items}
-    missing = sorted(set(HOOK_EVENTS) - subscribed)
+    missing = sorted(set(wanted) - subscribed)
     if missing:
         return warn(
             "event hook",
@@ -69,7 +73,7 @@ def create(okta: "OktaOrg", settings: Settings) -> EventHook:
         )
     found = next((hook for hook in okta.event_hooks() if hook.channel.config.uri == uri), None)
     if found is None:
-        found = okta.create_event_hook(uri, secret.get_secret_value(), HOOK_EVENTS, NAME)
+        found = okta.create_event_hook(uri, secret.get_secret_value(), _events(settings), NAME)
     if found.verification_status == "VERIFIED":
         return found
     try:

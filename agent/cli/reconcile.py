@@ -20,7 +20,7 @@ class _Given(TypedDict):
 
 
 #: Sections in which another value can make another plan.
-_RULES = ("policy", "guard", "mapping", "reconcile", "receiver")
+_RULES = ("policy", "roles", "guard", "mapping", "reconcile", "receiver")
 
 
 @command(

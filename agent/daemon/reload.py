@@ -20,6 +20,7 @@ LIVE = (
     "schedule",
     "reconcile",
     "policy",
+    "roles",
     "guard",
     "receiver",
     "mapping",

@@ -30,7 +30,7 @@ from agent.model.errors import AgentError, FenceLost, NotFound, Refused, StoreEr
 from agent.model.mapping import apply
 from agent.model.paths import EMAIL_PATH
 from agent.model.plan import Action, profile_values
-from agent.model.users import DirectoryUser, Profile
+from agent.model.users import DirectoryUser, Profile, Role
 from agent.store import lease, plans
 from agent.store.engine import Connection, Raised, Store, crash_point
 
@@ -126,6 +126,9 @@ class SqlBatches:
 
             leaver = change(action.directory_id or "", action.version, partial(draft, action))
             return succession.succeed(scope, leaver, draft(action, None), action.assigned)
+        if action.kind is ActionKind.ROLE:
+            version = versions.get(account := action.directory_id or "", self._versions.get(account, action.version))
+            return writes.change(scope, AccountChange(account, partial(with_role, action), scope.context, version))
         if action.kind is ActionKind.RENAME_CYCLE:
             renames = [change(one, seen, partial(renamed, name, is_email)) for one, seen, name in action.cycle]
             return writes.change_together(scope, renames)
@@ -176,6 +179,14 @@ def draft(action: Action, before: DirectoryUser | None) -> Draft:
         active=False if "suspended" in after else bool(after.get("active", before.active)),
         okta_id=action.okta_id if action.kind is ActionKind.LINK else None,
     )
+
+
+def with_role(action: Action, before: DirectoryUser) -> DirectoryUser:
+    """An account that is inactive by now doesn't become an owner's."""
+    role = Role(action.changes["role"].after)
+    if role is Role.OWNER and not before.active:
+        raise VersionConflict("The account is inactive by now.")
+    return replace(before, role=role)
 
 
 def renamed(user_name: str, is_email: bool, before: DirectoryUser) -> Draft:

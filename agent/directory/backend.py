@@ -44,6 +44,8 @@ class Backend(ABC):
     #: An operator may give and take the owner role.
     sets_roles: bool
     gives_ids = False
+    #: Why no role can be given or taken; "": it can be.
+    no_roles = ""
 
     def _take_on_searches(self, settings: Settings) -> None:
         self._search_time = settings.receiver.search_time

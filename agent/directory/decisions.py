@@ -98,6 +98,7 @@ _WHAT = {
     ChangeKind.ACTIVATE: "access for",
     ChangeKind.LINK: "linking",
     ChangeKind.IDENTITY: "a new userName or e-mail for",
+    ChangeKind.ROLE: "another role for",
     ChangeKind.UPDATE: "a change of",
 }
 

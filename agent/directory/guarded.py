@@ -203,6 +203,7 @@ def carry_out(scope: WriteScope, ready: Ready) -> DirectoryUser:
     if ready.verdict is not None and before is not None:
         count_deactivation(scope, before, ready.verdict)
     count(scope, before, after, ended=ready.verdict is not None)
+    role_changed(scope, before, after)
     decisions.made(scope, before, after, ready.mine)
     if before is not None and before.id != after.id:
         from agent.store import former_ids
@@ -225,6 +226,22 @@ def count(scope: WriteScope, before: DirectoryUser | None, after: DirectoryUser,
     pushed = scope.context.source is Source.PUSH and before is not None and not ended
     if pushed and before is not None and rules.identity_changes(before, after):
         _count_identity_change(scope, after)
+
+
+def role_changed(scope: WriteScope, before: DirectoryUser | None, after: DirectoryUser) -> None:
+    """The group that gives a role stands behind it from now on; behind any other role there is none."""
+    if before is None or before.role is after.role:
+        return
+    from agent.store import roles
+
+    group_id, now = scope.context.by_group, scope.now
+    counted = None if scope.context.exempt else now
+    if group_id is not None and after.role is Role.OWNER:
+        roles.give(scope.conn, after.id, group_id, counted)
+    elif group_id is not None and counted is not None:
+        roles.take(scope.conn, after.id, group_id, counted)
+    else:
+        roles.drop(scope.conn, before.id)
 
 
 def ask_about_reuse(scope: WriteScope, user: DirectoryUser, before: DirectoryUser | None = None) -> None:

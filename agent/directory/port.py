@@ -75,6 +75,8 @@ class WriteContext(Struct, frozen=True, kw_only=True):
     suspended: bool = False
     #: A run's view of Okta: the newest push that it can know of. None: the write is no run's.
     push_mark: int | None = None
+    #: A role by Okta's groups: id of the group that gives it, or gave it ("": none did). It is the operator's standing decision.
+    by_group: str | None = None
     ruling: Ruling | None = None
     undone: Undone | None = None
     #: A push to an account whose userName Okta has just looked for, as it does before it links somebody to it.
@@ -210,6 +212,11 @@ class Directory(Protocol):
     reads_block: bool
     #: An account can be made under a given id, and get another one.
     gives_ids: bool
+
+    @property
+    def no_roles(self) -> str:
+        """Why no role can be given or taken here; "" where that can be done."""
+        ...
 
     @property
     def owners_known(self) -> bool:

@@ -25,7 +25,7 @@ a push that links keeps names and active        push
 a local account is not removed                  push (DELETE)
 a bound externalId stays                        push; reconcile unless a person approved it
 an owner's userName and e-mail stay             push (unless policy), reconcile unless a person approved it
-roles are given by people                       push, reconcile, import
+roles are given by people                       push, import; reconcile unless a group gives them
 userName and e-mail follow OpsHelm's rules      all, where they change or the account becomes active
 externalId and profile stay within bounds       all, where they change
 ==============================================  =================================================================
@@ -234,7 +234,7 @@ def _owner_identity(before: DirectoryUser, after: DirectoryUser, context: WriteC
 
 def _role(before: DirectoryUser | None, after: DirectoryUser, context: WriteContext) -> None:
     gained = after.role is Role.OWNER and (before is None or before.role is not Role.OWNER)
-    if gained and context.source in OKTA:
+    if gained and context.source in OKTA and context.by_group is None:
         raise Refused(RefusalCode.INVALID_VALUE, "Only an owner gives the owner role, in OpsHelm; Okta can't.")
 
 

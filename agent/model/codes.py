@@ -11,6 +11,8 @@ class ActionKind(StrEnum):
     REACTIVATE = "reactivate"
     DEACTIVATE = "deactivate"
     LINK = "link"
+    #: An Okta group gives the owner role, or gives it no more.
+    ROLE = "role"
     #: Renames that wait for each other (A↔B), done in one transaction through temporary names.
     RENAME_CYCLE = "rename_cycle"
     OKTA_CREATE = "okta_create"
@@ -58,6 +60,10 @@ class HeldCode(StrEnum):
     IDENTITY_CHANGES = "identity_changes"
     CREATES_PER_RUN = "creates_per_run"
     PUSH_BURST = "push_burst"
+    #: Groups give roles for the first time, or a group that never did: a person looks at who would get which.
+    FIRST_ROLES = "first_roles"
+    PROMOTIONS_PER_RUN = "promotions_per_run"
+    DEMOTIONS_PER_RUN = "demotions_per_run"
     COUNT_EXCEEDED = "count_exceeded"
     # single actions
     LINK_NEEDS_DECISION = "link_needs_decision"
@@ -107,6 +113,9 @@ class FindingCode(StrEnum):
     CHANGED_SINCE = "changed_since"
     #: What no undo can take back, with the way by hand.
     NOT_UNDONE = "not_undone"
+    #: A group of roles.owner is not there, ambiguous, empty or unreadable: it demotes nobody.
+    ROLE_GROUP = "role_group"
+    ROLE_GROUP_RENAMED = "role_group_renamed"
     DUPLICATE_LISTED = "duplicate_listed"
     UNREADABLE = "unreadable"
     NO_TEXT = "no_text"

@@ -18,10 +18,13 @@ failed_actions         a run stopped because too many of this kind failed       
 what waits already     a single look is no word of Okta's, nor a person's           the action
 push_burst             its push got 429 and the window is still full                the action
 last_owner             no active owner would be left                                the action
+first_roles            no person has seen yet whom the groups make owner            the roles
 deactivations_per_run  run_limit                                                    the deactivations
 deactivations_24h      window_limit                                                 the deactivations
 identity_changes       over max(3, 2 %)                                             those
 creates_per_run        over max(20, 20 %)                                           those
+promotions_per_run     over 5, with those of the last 60 min                        those
+demotions_per_run      the same                                                     those
 =====================  ===========================================================  =====================
 
 Whatever needs a held action is held with it.
@@ -63,6 +66,9 @@ APPROVABLE = frozenset(
         HeldCode.DEACTIVATIONS_24H,
         HeldCode.IDENTITY_CHANGES,
         HeldCode.CREATES_PER_RUN,
+        HeldCode.FIRST_ROLES,
+        HeldCode.PROMOTIONS_PER_RUN,
+        HeldCode.DEMOTIONS_PER_RUN,
         HeldCode.PUSH_BURST,
         HeldCode.COUNT_EXCEEDED,
         HeldCode.FAILING,
@@ -92,6 +98,10 @@ class GuardLimits(Protocol):
     def creates_percent(self) -> float: ...
     @property
     def creates_floor(self) -> int: ...
+    @property
+    def promotions_cap(self) -> int: ...
+    @property
+    def demotions_cap(self) -> int: ...
     @property
     def source_drop_percent(self) -> float: ...
     @property
@@ -144,6 +154,10 @@ class Facts(Struct, frozen=True, kw_only=True):
     now: datetime
     #: Active owners among the plan's accounts.
     owners: frozenset[str] = frozenset()
+    #: A person has let these groups give roles; and how many became owners and members by groups within 60 min.
+    roles_seen: bool = True
+    promoted: int = 0
+    demoted: int = 0
     #: What guard allow announced: for anybody, and for single accounts.
     announced: int = 0
     announced_for: frozenset[str] = frozenset()
@@ -295,24 +309,36 @@ def _unhold(actions: Iterable[Action], grant: Grant) -> list[Action]:
 
 
 def _singles(actions: list[Action], limits: GuardLimits, facts: Facts, plan: Plan, grant: Grant) -> list[Action]:
-    owners_left = facts.active_owners
+    owners_left, promoted = facts.active_owners, 0
     full = limits.push_mode == "hold" and facts.hour >= push_limit(plan.population, limits)
     judged = []
     for action in actions:
         hold = None if action.held else _single(action, facts, grant, full=full)
-        if hold is None and action.held is None and ends_access(action) and action.directory_id in facts.owners:
+        free = hold is None and action.held is None
+        if free and action.promotes and (approved(action, grant, facts) or _more_roles(facts, limits, promoted)):
+            # It comes before whoever is owner no more; what the limits hold yet is no owner.
+            promoted += 1
+            owners_left += 1
+        elif free and (ends_access(action) or action.demotes) and action.directory_id in facts.owners:
             if owners_left <= 1:
-                hold = (
-                    HeldCode.LAST_OWNER,
-                    (
-                        f"{action.login} is the last active owner; promote another first: "
-                        f"opshelm-agent owner handover --to LOGIN --deactivate {action.login}"
-                    ),
-                )
+                hold = HeldCode.LAST_OWNER, _last_owner(action)
             else:
                 owners_left -= 1
         judged.append(replace(action, held=hold[0], held_detail=hold[1]) if hold else action)
     return judged
+
+
+def _more_roles(facts: Facts, limits: GuardLimits, promoted: int) -> bool:
+    return facts.roles_seen and facts.promoted + promoted < limits.promotions_cap
+
+
+def _last_owner(action: Action) -> str:
+    if action.demotes:
+        return f"{action.login} is the last active owner and stays it; make somebody else owner first: opshelm-agent users role OTHER owner"
+    return (
+        f"{action.login} is the last active owner; promote another first: "
+        f"opshelm-agent owner handover --to LOGIN --deactivate {action.login}"
+    )
 
 
 def _single(action: Action, facts: Facts, grant: Grant, *, full: bool) -> tuple[HeldCode, str] | None:
@@ -356,6 +382,8 @@ def stopped(hold: Hold) -> tuple[HeldCode, str]:
 
 def _classes(actions: list[Action], limits: GuardLimits, facts: Facts, plan: Plan, grant: Grant) -> list[Action]:
     people = plan.population
+    if not facts.roles_seen:
+        actions = [_first_role(action, facts, grant) for action in actions]
     for concerns, rules in (
         (ends_access, _deactivation_rules(limits, facts, people)),
         (
@@ -366,9 +394,32 @@ def _classes(actions: list[Action], limits: GuardLimits, facts: Facts, plan: Pla
             gives_access,
             [(HeldCode.CREATES_PER_RUN, 0, _at_least(people, limits.creates_percent, limits.creates_floor))],
         ),
+        (_promotes, [(HeldCode.PROMOTIONS_PER_RUN, facts.promoted, limits.promotions_cap)]),
+        (_demotes, [(HeldCode.DEMOTIONS_PER_RUN, facts.demoted, limits.demotions_cap)]),
     ):
         actions = _class(actions, concerns, rules, facts, plan, grant)
     return actions
+
+
+def _promotes(action: Action) -> bool:
+    return action.promotes
+
+
+def _demotes(action: Action) -> bool:
+    return action.demotes
+
+
+def _first_role(action: Action, facts: Facts, grant: Grant) -> Action:
+    if action.kind is not ActionKind.ROLE or action.held is not None or _lifted(action, facts, grant):
+        return action
+    return replace(action, held=HeldCode.FIRST_ROLES, held_detail=_FIRST_ROLES)
+
+
+#: For people.
+_FIRST_ROLES = (
+    "the Okta groups of roles.owner give roles for the first time, or take what was given by hand: look who gets which, and "
+    "approve the plan"
+)
 
 
 def _deactivation_rules(limits: GuardLimits, facts: Facts, people: int) -> list[tuple[HeldCode, int, int]]:
@@ -389,7 +440,7 @@ def _class(
     grant: Grant,
 ) -> list[Action]:
     """Hold all of one class where they and what was done before are more than a limit."""
-    if not facts.sweep and concerns is not ends_access:
+    if not facts.sweep and concerns not in (ends_access, _promotes, _demotes):
         return actions  # a single reconcile has no limit per run
     counted = [a for a in actions if a.held is None and concerns(a) and not _lifted(a, facts, grant)]
     size = sum(weight(a) for a in counted)
@@ -414,6 +465,8 @@ def _numbers(code: HeldCode, size: int, before: int, limit: int, people: int) ->
         HeldCode.PUSH_BURST: ("would be deactivated", "the limit of 60 minutes"),
         HeldCode.IDENTITY_CHANGES: ("would get another userName or e-mail", "the limit of one run"),
         HeldCode.CREATES_PER_RUN: ("would be created or reactivated", "the limit of one run"),
+        HeldCode.PROMOTIONS_PER_RUN: ("would become owners by a group", "the limit of 60 minutes"),
+        HeldCode.DEMOTIONS_PER_RUN: ("would be owners no more", "the limit of 60 minutes"),
     }[code]
     already = f", {before} were before" if before else ""
     share = f" ({size / people:.1%})" if people else ""

@@ -38,6 +38,8 @@ class ChangeKind(StrEnum):
     LINK = "link"
     #: userName or primary e-mail.
     IDENTITY = "identity"
+    #: Owner or member.
+    ROLE = "role"
     #: Anything else.
     UPDATE = "update"
 
@@ -68,6 +70,9 @@ WAITS_FOR_A_PERSON = frozenset(
         HeldCode.PUSH_BURST,
         HeldCode.IDENTITY_CHANGES,
         HeldCode.CREATES_PER_RUN,
+        HeldCode.FIRST_ROLES,
+        HeldCode.PROMOTIONS_PER_RUN,
+        HeldCode.DEMOTIONS_PER_RUN,
         HeldCode.EMPTY_SOURCE,
         HeldCode.SOURCE_DROP,
     }
@@ -157,6 +162,8 @@ def broad_kind(kind: ActionKind) -> ChangeKind:
         return ChangeKind.DEACTIVATE
     if kind is ActionKind.LINK:
         return ChangeKind.LINK
+    if kind is ActionKind.ROLE:
+        return ChangeKind.ROLE
     return ChangeKind.ACTIVATE if kind in (ActionKind.CREATE, ActionKind.REACTIVATE) else ChangeKind.UPDATE
 
 
@@ -167,6 +174,8 @@ def kind_of(action: Action) -> ChangeKind:
         return ChangeKind.LINK  # of a leaver's account the question is whose it is
     if action.kind in (ActionKind.CREATE, ActionKind.REACTIVATE):
         return ChangeKind.ACTIVATE
+    if action.kind is ActionKind.ROLE:
+        return ChangeKind.ROLE
     if action.kind is ActionKind.RENAME_CYCLE or "userName" in action.changes or EMAIL_PATH in action.changes:
         return ChangeKind.IDENTITY
     return ChangeKind.UPDATE
@@ -226,6 +235,9 @@ def wishes_between(before: DirectoryUser | None, after: DirectoryUser) -> dict[C
     if renamed or readdressed:
         email = (after.profile.primary_email or "") if readdressed else None
         found[ChangeKind.IDENTITY] = identity_wish(after.user_name if renamed else None, email)
+    if before.role is not after.role and before.active is after.active:
+        # What a deactivation ends goes with it.
+        found[ChangeKind.ROLE] = wish({"role": after.role.value})
     if not found and before != after:
         found[ChangeKind.UPDATE] = ""
     return found

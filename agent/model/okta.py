@@ -20,6 +20,7 @@ Identity = Annotated[str, Meta(min_length=1)]
 
 
 _USER_ID = re.compile(r"00u[0-9A-Za-z]{17}")
+_GROUP_ID = re.compile(r"00g[0-9A-Za-z]{17}")
 
 NO_PROFILE = Raw(b"null")
 
@@ -30,6 +31,11 @@ UNREADABLE = "UNREADABLE"
 def is_okta_id(text: str | None) -> bool:
     """Has the shape of an Okta user id. Anything else in its place may be read as a login, and be somebody else's."""
     return bool(text and _USER_ID.fullmatch(text))
+
+
+def is_group_id(text: str) -> bool:
+    """Has the shape of an Okta group id; any other text is a group's name."""
+    return bool(_GROUP_ID.fullmatch(text))
 
 
 class Credentials(Struct, frozen=True, kw_only=True, gc=False, rename="camel"):
@@ -108,6 +114,8 @@ class GroupProfile(Struct, frozen=True, kw_only=True):
 
 class OktaGroup(Struct, frozen=True, kw_only=True):
     id: str = ""
+    #: OKTA_GROUP, APP_GROUP (of a directory, or another app), BUILT_IN (Everyone and its like).
+    type: str = ""
     profile: GroupProfile = GroupProfile()
 
 

@@ -15,12 +15,12 @@ from msgspec.structs import replace
 
 from agent.model.codes import ActionKind, ActionState, FindingCode, HeldCode
 from agent.model.paths import EMAIL_PATH, parse
-from agent.model.users import DirectoryUser, identity_key
+from agent.model.users import DirectoryUser, Role, identity_key
 
 #: Plans of another major version are refused.
 PLAN_FORMAT = "1.0"
 #: Changes that are not values of the profile.
-_OWN = frozenset({"id", "userName", "active", "externalId", "origin", "suspended"})
+_OWN = frozenset({"id", "userName", "active", "externalId", "origin", "suspended", "role"})
 
 
 class Change(Struct, frozen=True, kw_only=True):
@@ -43,7 +43,7 @@ class Action(Struct, frozen=True, kw_only=True):
     rule: str = ""
     #: The account's version that the plan saw; None for a create.
     version: int | None = None
-    #: Of a deactivation, and of a create in a leaver's place: why that person's access ends, or has ended.
+    #: Of a deactivation, and of a create in a leaver's place: why that person's access ends, or has ended. Of a role: by which group.
     proof: str | None = None
     #: Of a create in a leaver's place: since when Okta has the new person assigned.
     assigned: datetime | None = None
@@ -51,6 +51,8 @@ class Action(Struct, frozen=True, kw_only=True):
     suspended: bool = False
     #: RENAME_CYCLE only: directory ids, versions and wanted userNames of all in the cycle, this one first.
     cycle: tuple[tuple[str, int, str], ...] = ()
+    #: Of a role: id of the Okta group that gives it, or gave it; "" where none ever did.
+    group: str | None = None
     #: An undo's: the first and the last row of the journal that it takes back.
     undoes: tuple[int, int] | None = None
     #: Numbers of the actions that must be done first: a link, a rename that frees the name.
@@ -66,6 +68,16 @@ class Action(Struct, frozen=True, kw_only=True):
     def succeeds(self) -> bool:
         """A create in the place of somebody who has left."""
         return self.kind is ActionKind.CREATE and self.proof is not None
+
+    @property
+    def promotes(self) -> bool:
+        """A group makes somebody owner."""
+        return self.kind is ActionKind.ROLE and self.changes["role"].after == Role.OWNER
+
+    @property
+    def demotes(self) -> bool:
+        """By groups somebody is owner no more."""
+        return self.kind is ActionKind.ROLE and not self.promotes
 
     @property
     def identity(self) -> tuple[str, str, str]:
@@ -124,6 +136,8 @@ def fulfilled(action: Action, user: DirectoryUser | None) -> bool:
     if action.kind in (ActionKind.LINK, ActionKind.CREATE) and (user.okta_id != action.okta_id or not user.managed):
         return False
     if "suspended" in after and user.suspended:
+        return False
+    if "role" in after and user.role != after["role"]:
         return False
     return all(_same(path, parse(path).get(user.profile), value) for path, value in profile_values(action).items())
 
@@ -185,8 +199,9 @@ def resolve(waits_for: Mapping[str, str | None]) -> Names:
     return Names(depth=depth, cycles=tuple(sorted(cycles)), in_cycles=frozenset(a for cycle in cycles for a in cycle))
 
 
-#: Who leaves comes first; a name is free before somebody gets it.
+#: Somebody is owner before another one is it no more. Who leaves comes before who comes; a name is free before somebody gets it.
 _RANK = {
+    ActionKind.ROLE: -2,
     ActionKind.DEACTIVATE: 0,
     ActionKind.LINK: 1,
     ActionKind.RENAME_CYCLE: 2,
@@ -195,6 +210,7 @@ _RANK = {
     ActionKind.CREATE: 6,
 }
 _RENAME_RANK = 3
+_DEMOTION_RANK = 7
 
 
 def ordered(actions: Iterable[Action], names: Names, holders: Mapping[str, str]) -> tuple[Action, ...]:
@@ -206,6 +222,8 @@ def ordered(actions: Iterable[Action], names: Names, holders: Mapping[str, str])
     def key(action: Action) -> tuple[int, int, str, int, str]:
         renames = "userName" in action.changes and action.kind in (ActionKind.UPDATE, ActionKind.REACTIVATE)
         rank = _RENAME_RANK if renames else _RANK[action.kind]
+        if action.demotes:
+            rank = _DEMOTION_RANK
         if action.kind is ActionKind.LINK and (action.directory_id, action.okta_id) in leaving:
             rank = -1
         depth = names.depth.get(action.directory_id or "", 0) if renames else 0
@@ -226,7 +244,8 @@ def _with_needs(actions: Sequence[Action], holders: Mapping[str, str]) -> tuple[
             holder = holders.get(action.okta_id or "")
             needs.add(frees.get(holder, 0) if holder != action.directory_id else 0)
         for account in [action.directory_id, *(member[0] for member in action.cycle)]:
-            if account is not None:
+            # A role has to do with nothing else of the person, and is held by itself.
+            if account is not None and action.kind is not ActionKind.ROLE:
                 needs.add(last.get(account, 0))
                 last[account] = action.n
         done.append(replace(action, needs=tuple(sorted(needs - {0, action.n}))))

@@ -19,6 +19,15 @@ from agent.model.plan import Action, Change, Finding, ordered, resolve
 from agent.model.usernames import NameRules
 
 
+class Besides(Struct, frozen=True, kw_only=True):
+    """What a plan follows from besides the pairs. ``left``, ``gives_ids``: as of agent.model.cases.Classifier."""
+
+    left: MappingOf[str, Left] = {}
+    gives_ids: bool = True
+    #: What Okta's groups give and take.
+    roles: tuple[Action, ...] = ()
+
+
 class Outline(Struct, frozen=True, kw_only=True):
     """What a plan will hold, before the guard."""
 
@@ -33,18 +42,18 @@ def outline(
     absences: Iterable[tuple[CurrentAccount, Proof]],
     mapping: Mapping,
     rules: NameRules,
-    *,
-    left: MappingOf[str, Left] | None = None,
-    gives_ids: bool = True,
+    besides: Besides | None = None,
 ) -> Outline:
-    """``left``, ``gives_ids``: as of agent.model.cases.Classifier."""
-    pairs = _claimed_once(pairs)
+    known, pairs = besides or Besides(), _claimed_once(pairs)
     renaming = {pair.linked.id: pair for pair in pairs if pair.linked is not None and wants_rename(pair, rules)}
     names = resolve({account: pair.holder.id if pair.holder else None for account, pair in renaming.items()})
-    classifier = Classifier(mapping=mapping, rules=rules, names=names, left=left or {}, gives_ids=gives_ids)
+    classifier = Classifier(mapping=mapping, rules=rules, names=names, left=known.left, gives_ids=known.gives_ids)
     cases = [classifier.classify(pair) for pair in pairs]
     cases += [classify_absent(account, proof) for account, proof in absences]
     actions = [action for case in cases for action in case.actions]
+    ends = {action.directory_id for action in actions if action.kind is ActionKind.DEACTIVATE}
+    # Who loses access loses the role with it.
+    actions += [action for action in known.roles if action.directory_id not in ends]
     actions += [_cycle(cycle, renaming, rules) for cycle in names.cycles]
     holders = {pair.want.okta_id: pair.holder.id for pair in pairs if pair.holder is not None}
     return Outline(

@@ -20,7 +20,7 @@ from urllib.parse import SplitResult, quote, urlencode, urlsplit
 import msgspec
 
 from agent.model.errors import OktaRejected, Unaddressable, UsageError
-from agent.model.okta import UNREADABLE, App, AppGroup, AppUser, Credentials, EventHook, LogEvent, OktaUser
+from agent.model.okta import UNREADABLE, App, AppGroup, AppUser, Credentials, EventHook, LogEvent, OktaGroup, OktaUser
 
 T = TypeVar("T")
 Decode = Callable[[bytes], T]
@@ -29,8 +29,11 @@ Decode = Callable[[bytes], T]
 _ESCAPED = re.compile(rb"\\u(?:0000|[dD][89a-fA-F])")
 _NO_TEXT = re.compile("[\x00\ud800-\udfff]")
 _raws = msgspec.json.Decoder(list[msgspec.Raw])
+
 #: Okta's largest page of users when a filter or a search is given.
 USERS_PER_PAGE = 200
+#: More groups of one name than this are too many to choose from in any case.
+GROUPS_PER_PAGE = 200
 #: Characters with which a login is searched for instead of being asked for by its address.
 _UNADDRESSABLE = frozenset("/?#%+ ;\\")
 
@@ -200,6 +203,8 @@ _user = person(OktaUser, _salvaged_user)
 _users = page(OktaUser, _salvaged_user)
 _events = page(LogEvent, _salvaged_event)
 _app_groups = one(list[AppGroup])
+_group = one(OktaGroup)
+_groups = one(list[OktaGroup])
 
 
 # The calls
@@ -383,6 +388,38 @@ def group_members(group_id: str) -> Call[list[OktaUser]]:
         bucket="groups/{id}",
         scope="okta.groups.read",
         decode=_users,
+    )
+
+
+def group(group_id: str) -> Call[OktaGroup]:
+    return Call(
+        what="read the group",
+        path=f"/api/v1/groups/{segment(group_id)}",
+        bucket="groups/{id}",
+        scope="okta.groups.read",
+        decode=_group,
+    )
+
+
+def groups_named(name: str) -> Call[list[OktaGroup]]:
+    """Okta's own search, which minds no case; it may lag behind a group that was just made."""
+    query = urlencode({"search": equals("profile.name", name), "limit": GROUPS_PER_PAGE}, quote_via=quote)
+    return Call(
+        what="look for the group",
+        path=f"/api/v1/groups?{query}",
+        bucket="groups",
+        scope="okta.groups.read",
+        decode=_groups,
+    )
+
+
+def groups_of_user(okta_id: str) -> Call[list[OktaGroup]]:
+    return Call(
+        what="list the groups of one Okta user",
+        path=f"/api/v1/users/{segment(okta_id)}/groups",
+        bucket="other",
+        scope="okta.users.read",
+        decode=_groups,
     )
 
 

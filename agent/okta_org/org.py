@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from agent.model.errors import ConfigError, OktaNotFound, OktaRejected, OktaUnreachable, Unaddressable
 from agent.model.matching import login_key
-from agent.model.okta import App, AppGroup, AppUser, EventHook, LogEvent, OktaUser, Person, is_okta_id
+from agent.model.okta import App, AppGroup, AppUser, EventHook, LogEvent, OktaGroup, OktaUser, Person, is_okta_id
 from agent.model.users import identity_key
 from agent.okta_org import calls
 from agent.okta_org.caller import CONCURRENT, Credentials, OktaCaller
@@ -194,6 +194,26 @@ class OktaOrg:
     def group_members(self, group_id: str) -> Iterator[str]:
         """Their Okta ids."""
         return (user.id for page in self._pages(calls.group_members(group_id)) for user in page)
+
+    def group(self, group_id: str) -> OktaGroup | None:
+        """None: Okta has no such group."""
+        try:
+            return self._fetch(calls.group(group_id))
+        except OktaNotFound:
+            return None
+
+    def groups_named(self, name: str) -> list[OktaGroup]:
+        """Those of exactly this name, case ignored. Okta's own groups have one name each; those of a directory may share it."""
+        found = [group for page in self._pages(calls.groups_named(name)) for group in page]
+        return [group for group in found if group.profile.name.casefold() == name.casefold()]
+
+    def groups_of_user(self, okta_id: str) -> frozenset[str] | None:
+        """Ids of the groups that this person is in; None: Okta has no such person."""
+        try:
+            pages = list(self._pages(calls.groups_of_user(okta_id)))
+        except OktaNotFound:
+            return None
+        return frozenset(group.id for page in pages for group in page)
 
     # --- people, written
 

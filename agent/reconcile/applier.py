@@ -81,6 +81,7 @@ class Apply(Struct, frozen=True, kw_only=True):
             exempt=exempt(action, self.proposal.grant, self.proposal.facts),
             fence=self.run.fence,
             suspended=action.suspended,
+            by_group=action.group,
             push_mark=self.marks.get(action.okta_id or "", self.proposal.push_mark),
         )
 

@@ -10,6 +10,7 @@ the same of another app                                nobody
 ``application.lifecycle.*`` of this app
 ``user.lifecycle.activate``, ``reactivate``,           the person: somebody who waited for it may have no account yet
 ``unsuspend``
+``group.user_membership.*`` of a group of roles.owner  the person, if an account here is bound to them
 other ``user.lifecycle.*``,                            the person, if an account here is bound to them
 ``user.account.update_*``
 anything else                                          nobody
@@ -19,7 +20,7 @@ An event of the first row without any app in it names the person only if an acco
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import UTC, datetime
 
 from msgspec import Struct
@@ -31,6 +32,8 @@ _OKTA_ID = re.compile(r"[0-9A-Za-z]{1,64}")
 _PERSON = ("application.user_membership.", "application.provision.user.")
 _EVERYBODY = ("group.application_assignment.", "application.lifecycle.")
 _ARRIVING = frozenset({"user.lifecycle.activate", "user.lifecycle.reactivate", "user.lifecycle.unsuspend"})
+#: Who is in a group: of interest are the groups that give roles.
+MEMBERSHIP = "group.user_membership."
 _LIFECYCLE = ("user.lifecycle.", "user.account.update_")
 _PUSH = "application.provision.user."
 #: Pushes of the person themselves; Okta's check whether an account exists says nothing of one that came through.
@@ -47,6 +50,10 @@ HOOK_EVENTS = (
     "user.lifecycle.delete.initiated",
     "user.account.update_profile",
 )
+
+
+#: The same, where groups give roles.
+HOOK_EVENTS_WITH_ROLES = (*HOOK_EVENTS, *(f"{MEMBERSHIP}{verb}" for verb in ("add", "remove")))
 
 
 class FailedPush(Struct, frozen=True, kw_only=True):
@@ -70,26 +77,38 @@ class Named(Struct, kw_only=True):
     pushed: dict[str, datetime] = {}
 
 
-def log_filter(app_id: str) -> str:
-    """The System Log's own filter for what can name somebody; sign-ins to the app are left out."""
+def log_filter(app_id: str, groups: Iterable[str] = ()) -> str:
+    """The System Log's own filter for what can name somebody; sign-ins to the app are left out. ``groups``: that give roles."""
     of_app = " or ".join(f'eventType sw "{kind}"' for kind in (*_PERSON, *_EVERYBODY))
     of_people = " or ".join(f'eventType sw "{kind}"' for kind in _LIFECYCLE)
-    return f'(target.id eq "{app_id}" and ({of_app})) or {of_people}'
+    of_groups = " or ".join(f'target.id eq "{group}"' for group in groups)
+    members = f' or (eventType sw "{MEMBERSHIP}" and ({of_groups}))' if of_groups else ""
+    return f'(target.id eq "{app_id}" and ({of_app})) or {of_people}{members}'
 
 
-def named(events: Iterable[LogEvent], app_id: str) -> Named:
+def named(events: Iterable[LogEvent], app_id: str, groups: Collection[str] = ()) -> Named:
+    """``groups``: ids of those that give roles."""
     found = Named()
     for event in events:
-        _one(event, app_id, found)
+        if not event.event_type.startswith(MEMBERSHIP):
+            _one(event, app_id, found)
+        elif any(target.type == "UserGroup" and target.id in groups for target in event.target or ()):
+            found.if_bound |= _people(event)
     return found
+
+
+def _people(event: LogEvent) -> set[str]:
+    return {
+        t.id
+        for t in event.target or ()
+        if t.type in ("User", "AppUser") and t.id.startswith("00u") and _OKTA_ID.fullmatch(t.id)
+    }
 
 
 def _one(event: LogEvent, app_id: str, found: Named) -> None:
     kind, targets = event.event_type, event.target or ()
     apps = {target.id for target in targets if target.type == "AppInstance"}
-    people = {
-        t.id for t in targets if t.type in ("User", "AppUser") and t.id.startswith("00u") and _OKTA_ID.fullmatch(t.id)
-    }
+    people = _people(event)
     if kind.startswith(_EVERYBODY):
         found.everybody |= app_id in apps
     elif kind.startswith(_PERSON):

@@ -24,7 +24,7 @@ from agent.model.users import identity_key
 from agent.okta_org.org import OktaOrg
 from agent.reconcile.direct_read import PeopleRead, Selection
 from agent.reconcile.look_queue import words
-from agent.reconcile.planner import Planner
+from agent.reconcile.planner import Comparison, Planner
 from agent.runs import frame
 from agent.runs.frame import Binding, Outcome
 from agent.runs.stored_plans import SHORT_CHECKSUM, PlanKind
@@ -46,7 +46,7 @@ class StepStatus(StrEnum):
 
 
 class ExplanationStep(Struct, frozen=True):
-    #: app, assignment, okta user, push, match, scope, rule, difference, guard, plan, result.
+    #: app, assignment, okta user, push, match, scope, rule, role, difference, guard, plan, result.
     name: str
     status: StepStatus
     detail: str
@@ -74,7 +74,8 @@ def explain(login: str, okta: OktaOrg, planner: Planner, store: Store, now: date
         step = ExplanationStep("okta", StepStatus.FAILURE, error.detail)
         known = _known(login, planner.directory, store, now)
         return Explanation(login=login, outcome=Outcome.INCOMPLETE, steps=(step, *known))
-    plan = planner.judged(planner.proposal(planner.single(found, binding), binding, NO_GRANT, 0, (login,)))
+    compared = planner.single(found, binding)
+    plan = planner.judged(planner.proposal(compared, binding, NO_GRANT, 0, (login,)))
     with store.read() as conn:
         failed = events.failures_of(conn, found.persons)
         names = _names(login, found)
@@ -84,6 +85,7 @@ def explain(login: str, okta: OktaOrg, planner: Planner, store: Store, now: date
         *_okta(found),
         *_pushes(failed),
         *_sides(found),
+        *_role(found, compared),
         _difference(plan),
         _guard(plan),
         *stored,
@@ -158,6 +160,17 @@ def _sides(found: PeopleRead) -> list[ExplanationStep]:
     if found.absences:
         return _absent(*found.absences[0])
     return [ExplanationStep("scope", StepStatus.SKIPPED, "no account here that the agent would change")]
+
+
+def _role(found: PeopleRead, compared: Comparison) -> list[ExplanationStep]:
+    """Nothing where no group gives roles, or the person has no account that one could give it to."""
+    if compared.roles is None or not found.pairs:
+        return []
+    said = compared.roles.said.get(found.pairs[0].want.okta_id)
+    if said is None:
+        return []
+    status = StepStatus.SUCCESS if compared.roles.whole else StepStatus.WARNING
+    return [ExplanationStep("role", status, said)]
 
 
 def _assigned(c: Pair) -> list[ExplanationStep]:

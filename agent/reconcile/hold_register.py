@@ -45,6 +45,9 @@ def note(conn: Connection, proposal: Proposal, plan: Plan, now: datetime, *, run
     wanted |= {(account, ChangeKind.IDENTITY) for action in plan.actions for account, _, _ in action.cycle}
     # A person without an account has one by now, or the other way round.
     wanted |= {(subject_of(None, a.okta_id, a.login), kind_of(a)) for a in plan.actions}
+    if proposal.roles is not None and not proposal.roles.whole:
+        # A group that could not be read ends nobody's no.
+        wanted |= {key for key in proposal.facts.holds if key[1] is ChangeKind.ROLE}
     people = None if proposal.swept_at is not None else proposal.read
     holds.unwanted(conn, wanted, people, now, unknown=_names(proposal.plan.findings))
 

@@ -17,7 +17,7 @@ from agent.model.okta import LogEvent
 from agent.model.plan import Finding
 from agent.model.times import when
 from agent.reconcile.direct_read import Selection
-from agent.reconcile.event_names import FailedPush, named
+from agent.reconcile.event_names import MEMBERSHIP, FailedPush, named
 from agent.runs.frame import Outcome, RunReport
 from agent.store import account, alarms, attention, events, journal
 from agent.store.attention import Attention
@@ -82,7 +82,7 @@ def queue(
         return Queued(duplicates=len(found))
     new = events.meet(conn, [event.uuid for event in found], now)
     fresh = [event for event in {event.uuid: event for event in found}.values() if event.uuid in new]
-    what = named(fresh, app_id)
+    what = named(fresh, app_id, _role_groups(conn, fresh))
     people = what.people | events.bound(conn, what.if_bound - what.people)
     _keep_failures(conn, what.failures, what.pushed, now)
     row = account.get(conn)
@@ -93,6 +93,14 @@ def queue(
     else:
         attention.add_events(conn, people, now)
     return Queued(fresh=len(fresh), duplicates=len(found) - len(fresh), people=len(people), sweep=sweep)
+
+
+def _role_groups(conn: Connection, fresh: Sequence[LogEvent]) -> frozenset[str]:
+    if not any(event.event_type.startswith(MEMBERSHIP) for event in fresh):
+        return frozenset()
+    from agent.store import roles
+
+    return roles.group_ids(conn)
 
 
 def retry(conn: Connection, people: Sequence[FailedPerson], by: Signature, *, page_size: int) -> Queued:

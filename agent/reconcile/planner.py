@@ -6,6 +6,7 @@ What judging needs to know besides (counters, windows, who failed lately) is rea
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -20,7 +21,7 @@ from agent.model.guard import Facts, Grant, ends_access, gives_access, judge, ru
 from agent.model.holds import ChangeKind
 from agent.model.okta import Person
 from agent.model.plan import Action, Finding, Plan
-from agent.model.plan_outline import outline
+from agent.model.plan_outline import Besides, outline
 from agent.model.times import when
 from agent.model.users import DirectoryUser, Role
 from agent.okta_org.org import OktaOrg
@@ -34,6 +35,9 @@ from agent.store import alarms, compare, plans
 from agent.store import holds as register
 from agent.store import windows as counters
 from agent.store.engine import Connection, Store
+
+if TYPE_CHECKING:
+    from agent.reconcile.roles import RoleReader, RolesCompared
 
 #: The alarm that a run raises about a kind of change (agent.model.holds.broad_kind) of which too many failed.
 TOO_MANY_FAILED = "failed_actions"
@@ -70,6 +74,8 @@ class Comparison(Struct, frozen=True, kw_only=True):
     #: None: no sweep.
     swept_at: datetime | None = None
     proofs: Proofs | None = None
+    #: None: no group gives roles.
+    roles: "RolesCompared | None" = None
 
 
 class Proposal(Struct, frozen=True, kw_only=True):
@@ -93,6 +99,7 @@ class Proposal(Struct, frozen=True, kw_only=True):
     read: frozenset[str]
     #: When the listing began; None for a single reconcile.
     swept_at: datetime | None = None
+    roles: "RolesCompared | None" = None
 
     @property
     def source(self) -> Source:
@@ -116,6 +123,8 @@ class Planner(Struct, frozen=True, kw_only=True):
         with compare.staging(self.store) as rows:
             swept = sweeper.sweep(rows, row, binding, progress)
             listed = self.directory.refresh(progress.step)
+            reader = self._roles()
+            groups = None if reader is None else reader.groups(listed=True, progress=progress)
             progress.step("comparing")
             with rows.snapshot() as conn:
                 account_row.require_mapping(account_row.get(conn), self.projector.mapping)
@@ -127,6 +136,9 @@ class Planner(Struct, frozen=True, kw_only=True):
                 absent = [account for account in compare.absent(conn) if concerns(account)]
                 # For import, never for this run.
                 local, first = compare.only_local(conn, _NAMED)
+                roles = None if reader is None or groups is None else reader.sweep(conn, groups)
+        if reader is not None and roles is not None:
+            roles = reader.proven(roles, progress)
         proofs = self._prove(absent, swept.people, grant, progress)
         swept.counts.pop("read")
         if local:
@@ -134,24 +146,34 @@ class Planner(Struct, frozen=True, kw_only=True):
         return Comparison(
             pairs=self._readable(pairs)[0],  # the listing's own findings say why not
             absences=proofs.answers,
-            findings=(*binding.findings, *swept.findings, *listed, *_import_candidates(local, first)),
+            findings=(
+                *binding.findings,
+                *swept.findings,
+                *listed,
+                *_import_candidates(local, first),
+                *(roles.findings if roles is not None else ()),
+            ),
             due=swept.due,
             people=swept.people,
             counts=swept.counts,
             swept_at=swept.started,
             proofs=proofs,
+            roles=roles,
         )
 
     def single(self, found: PeopleRead, binding: Binding) -> Comparison:
         """A few people, read directly."""
         pairs, unread = self._readable(found.pairs)
+        reader = self._roles()
+        roles = None if reader is None else reader.people(pairs)
         return Comparison(
             pairs=pairs,
             absences=not_disproved(found.absences),
-            findings=(*binding.findings, *found.findings, *unread),
+            findings=(*binding.findings, *found.findings, *unread, *(roles.findings if roles is not None else ())),
             due=found.due,
             people=found.people,
             read=frozenset((*found.persons, *(account.id for account, _ in found.absences))),
+            roles=roles,
         )
 
     def reader(self) -> DirectReader:
@@ -167,14 +189,19 @@ class Planner(Struct, frozen=True, kw_only=True):
             compared.absences,
             self.projector.mapping,
             self.projector.names,
-            left=self._left(pairs, compared, grant),
-            gives_ids=self.directory.gives_ids,
+            Besides(
+                left=self._left(pairs, compared, grant),
+                gives_ids=self.directory.gives_ids,
+                roles=() if compared.roles is None else compared.roles.actions,
+            ),
         )
         sweep, now, proofs = compared.swept_at is not None, self.clock(), compared.proofs
         with self.store.read() as conn:
             findings = worded(conn, (*compared.findings, *outlined.findings), compared.read)
             facts, population = facts_of(conn, now, sweep=sweep)
         facts = replace(facts, owners=_owners(compared))
+        if compared.roles is not None:
+            facts = compared.roles.known_to(facts)
         counts = {"people": compared.people, **Counter(found.code.value for found in findings), **compared.counts}
         if proofs is not None:
             facts = replace(facts, asked=proofs.asked, disproved=proofs.disproved)
@@ -203,6 +230,7 @@ class Planner(Struct, frozen=True, kw_only=True):
             due=compared.due,
             counts=counts,
             swept_at=compared.swept_at,
+            roles=compared.roles,
         )
 
     def require_gone(self, user: DirectoryUser) -> None:
@@ -218,6 +246,15 @@ class Planner(Struct, frozen=True, kw_only=True):
                 "changed. If Okta has linked somebody else to this account, unassign them there, and assign them again under "
                 "a userName of their own."
             )
+
+    def _roles(self) -> "RoleReader | None":
+        """None: no group gives roles. UsageError where this OpsHelm takes none."""
+        if not self.settings.roles.owner:
+            return None
+        from agent.reconcile.roles import RoleReader, require
+
+        require(self.directory)
+        return RoleReader(store=self.store, okta=self.okta, settings=self.settings.roles, clock=self.clock)
 
     def _left(self, pairs: Sequence[Pair], compared: Comparison, grant: Grant) -> dict[str, Left]:
         """Leavers' accounts in whose place somebody new may get one, since an operator or the settings say so.

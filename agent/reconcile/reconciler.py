@@ -337,10 +337,12 @@ class Reconciler:
                 stored_plans.supersede(conn, kept, same, now)
                 hand_on(conn, approval, None)
                 hold_register.note(conn, proposal, plan, now, run_id=run.id, plan_id=None)
+                _note_roles(conn, proposal, plan, now, dry=run.dry)
                 return None, None
             stored, waiting = stored_plans.keep(conn, run.id, bare, same, self.settings, now)
             hand_on(conn, approval, stored)
             hold_register.note(conn, proposal, plan, now, run_id=run.id, plan_id=(waiting or stored).id)
+            _note_roles(conn, proposal, plan, now, dry=run.dry)
             return stored, waiting
 
         stored, waiting = self.store.write(work)
@@ -454,6 +456,10 @@ class Reconciler:
             by = Signature(actor=run.request.actor, source=source, at=now, reason=f"plan {judged.stored.id} approved")
             until = now + self.settings.guard.plan_expiry
             brakes.approve_plan(conn, by, judged.stored, judged.let_go or (), until, judged.proposal.grant.count)
+            if any(action.held is HeldCode.FIRST_ROLES for action in judged.stored.plan.actions):
+                from agent.reconcile import roles
+
+                roles.approve(conn, by, judged.stored, judged.let_go or (), self.settings.roles)
         why = "it has moved since the plan was made"
         plans.mark(conn, judged.stored.id, judged.moved, ActionState.STALE, now, error=why)
         return True
@@ -512,6 +518,13 @@ class Reconciler:
     def _look_again(self, conn: Connection, proposal: Proposal) -> None:
         for okta_id, due in proposal.due.items():
             attention.add(conn, reason=SETTLE, okta_id=okta_id, not_before=due, now=self.clock())
+
+
+def _note_roles(conn: Connection, proposal: Proposal, plan: Plan, now: datetime, *, dry: bool) -> None:
+    if proposal.roles is not None and proposal.facts.pinned:
+        from agent.reconcile import roles
+
+        roles.note(conn, proposal.roles, plan, now, apply=not dry and plan.held is None)
 
 
 def _request(who: Selection | None, by: Asker, *, apply: bool) -> RunRequest:

@@ -5,6 +5,7 @@ the log                                          what is done
 ===============================================  =================================================================
 goes on from the cursor                          read on, page by page; it comes in the order in which Okta kept it
 told late, behind the cursor                     the last five minutes are read again every two; what was met is left
+other groups give roles than at the cursor       the log from the last reading on, with these groups in it
 cursor refused, of another app, or a week old    one sweep, and the log from now on
 another agent has just read it, or does now      nothing: whoever moves the cursor first has read it
 ===============================================  =================================================================
@@ -19,6 +20,7 @@ from functools import partial
 import msgspec
 import structlog
 from msgspec import Struct
+from msgspec.structs import replace
 
 from agent.model.errors import OktaDenied, OktaNotFound, OktaRejected, UsageError
 from agent.model.okta import LogEvent
@@ -53,6 +55,8 @@ class Position(Struct, frozen=True, kw_only=True, omit_defaults=True):
     app_id: str
     next: str = ""
     since: datetime | None = None
+    #: Ids of the groups that give roles: whose members it tells of.
+    groups: tuple[str, ...] = ()
 
 
 class SystemLogReader:
@@ -127,27 +131,38 @@ class SystemLogReader:
         if cursor is None:
             # The last sweep saw everything up to its start.
             since = max(row.last_good_sweep or now, now - OLDEST) - OVERLAP
-            return None, Position(app_id=self._app_id, since=since)
+            return None, Position(app_id=self._app_id, since=since, groups=self._groups())
         position = _decode(cursor.value)
         if position is None or position.app_id != self._app_id:
             return self._after_gap(cursor.value, now, done, "the cursor is of another app")
         if now - cursor.updated > OLDEST:
             return self._after_gap(cursor.value, now, done, "the cursor is too old")
+        groups = self._groups()
+        if groups != position.groups:
+            position = Position(app_id=self._app_id, since=cursor.updated - OVERLAP, groups=groups)
         return cursor.value, position
+
+    def _groups(self) -> tuple[str, ...]:
+        if not self._settings.roles.owner:
+            return ()
+        from agent.store import roles
+
+        with self._store.read() as conn:
+            return tuple(sorted(roles.group_ids(conn)))
 
     def _read(self, position: Position) -> tuple[list[LogEvent], str | None]:
         if position.next:
             return self._okta.log_events(cursor=position.next, limit=PAGE)
-        return self._okta.log_events(since=position.since, filter=log_filter(self._app_id), limit=PAGE)
+        return self._okta.log_events(since=position.since, filter=log_filter(self._app_id, position.groups), limit=PAGE)
 
     def _moved(self, before: Position, link: str | None, now: datetime) -> Position:
         if link:
-            return Position(app_id=self._app_id, next=link)
-        return before if before.next else Position(app_id=self._app_id, since=now - OVERLAP)
+            return Position(app_id=self._app_id, next=link, groups=before.groups)
+        return before if before.next else replace(before, since=now - OVERLAP)
 
     def _after_gap(self, old: str, now: datetime, done: Queued, why: str) -> tuple[str, Position] | None:
         """What was missed is found by one sweep; None where another agent has seen to it."""
-        position = Position(app_id=self._app_id, since=now - OVERLAP)
+        position = Position(app_id=self._app_id, since=now - OVERLAP, groups=self._groups())
         fresh = _encode(position)
 
         def work(conn: Connection) -> bool:
@@ -176,7 +191,7 @@ class SystemLogReader:
     # --- what came late
 
     def _again(self, now: datetime, done: Queued) -> None:
-        position: Position = Position(app_id=self._app_id, since=now - OVERLAP)
+        position: Position = Position(app_id=self._app_id, since=now - OVERLAP, groups=self._groups())
         for _ in range(MOST_PAGES):
             found, link = self._read(position)
             if found:

@@ -16,6 +16,7 @@ from datetime import datetime, timedelta
 
 from msgspec import Struct
 
+from agent.model.codes import Source
 from agent.model.errors import UsageError
 from agent.model.holds import ChangeKind
 from agent.okta_org.org import OktaOrg
@@ -23,7 +24,7 @@ from agent.reports.basis import Basis, facts, iso, read, through
 from agent.reports.document import Document, Rows, Table
 from agent.store import history, holds
 from agent.store.engine import Connection, Store
-from agent.store.history import AccountThen
+from agent.store.history import AccountThen, Cause
 
 #: What Okta says when somebody is to lose the app.
 LEAVING = ("application.user_membership.remove", "user.lifecycle.deactivate", "user.lifecycle.suspend")
@@ -31,6 +32,7 @@ LEAVING = ("application.user_membership.remove", "user.lifecycle.deactivate", "u
 SKEW = timedelta(minutes=1)
 SLOWEST = 10
 _COUNTED = ("accounts", "with_access", "owners", "local", "protected", "unexplained")
+_RUNS = (Source.SWEEP.value, Source.SINGLE.value)
 #: How an account came to be Okta's, or why it isn't.
 _LINKED = {"local": "local, not Okta's", "okta": "made by Okta", "linked": "local account that Okta took over"}
 
@@ -207,7 +209,7 @@ def _person(one: AccountThen, okta: OktaEvidence) -> Person:
         name=head.shown_name,
         role=head.role,
         role_since=iso(role.at) if role else "",
-        role_by=role.actor if role else "",
+        role_by=_role_by(role) if role else "",
         access_since=iso(began.at) if began else "",
         access_by=began.actor if began else "",
         access_through=through(began) if began else "",
@@ -219,6 +221,11 @@ def _person(one: AccountThen, okta: OktaEvidence) -> Person:
         okta_id=head.external_id or "",
         journal_row=str(began.row) if began else "",
     )
+
+
+def _role_by(cause: Cause) -> str:
+    """A run gives the role by a group, which its reason names."""
+    return f"{cause.actor}: {cause.reason}" if cause.source in _RUNS and cause.reason else cause.actor
 
 
 def _exceptions(one: AccountThen, okta: OktaEvidence) -> Iterator[Caveat]:

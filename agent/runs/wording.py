@@ -21,6 +21,7 @@ KINDS = {
     ActionKind.CREATE: ("+", "create"),
     ActionKind.REACTIVATE: ("+", "reactivate"),
     ActionKind.LINK: ("=", "link"),
+    ActionKind.ROLE: ("~", "role"),
     ActionKind.UPDATE: ("~", "update"),
     ActionKind.RENAME_CYCLE: ("~", "rename in a circle"),
     ActionKind.OKTA_CREATE: ("+", "create in Okta"),
@@ -117,12 +118,12 @@ def fields(value: object, *names: str) -> dict[str, Any]:
 
 
 def bounded(plan: Plan) -> int:
-    """What --count, --first-run and --allow-empty bound: everything but updates."""
+    """What --count, --first-run and --allow-empty bound: everything but updates and roles."""
     return sum(is_bounded(action.kind) for action in plan.actions)
 
 
 def is_bounded(kind: ActionKind) -> bool:
-    return kind not in (ActionKind.UPDATE, ActionKind.RENAME_CYCLE)
+    return kind not in (ActionKind.UPDATE, ActionKind.RENAME_CYCLE, ActionKind.ROLE)
 
 
 def counted(counts: Mapping[str, int] | None) -> str:

@@ -185,6 +185,15 @@ class PolicySettings(Section):
     """Somebody new with a leaver's userName: wait for a person, or give them an account of their own."""
 
 
+class RoleSettings(Section):
+    """Okta groups that give roles in OpsHelm. Roles are given in OpsHelm alone while no group is named."""
+
+    owner: TextList = ()
+    """Names or ids of Okta groups whose members are owners, if they are assigned to the app; empty: off."""
+    manage: Literal["mapped", "all"] = "mapped"
+    """Owners by hand: mapped keeps them where no group ever named them; all makes members of whoever is in no group."""
+
+
 class GuardSettings(Section):
     """Brakes. Strictly more than a limit trips; "of the population" counts managed active accounts."""
 
@@ -216,6 +225,10 @@ class GuardSettings(Section):
     """Creates and reactivations per run: more look like the app assigned to a wrong group."""
     creates_floor: Annotated[int, Field(ge=0)] = 20
     """Creates and reactivations per run that always pass."""
+    promotions_cap: Annotated[int, Field(ge=0)] = 5
+    """People whom groups make owners, per run and within 60 min: more look like a wrong group in roles.owner."""
+    demotions_cap: Annotated[int, Field(ge=0)] = 5
+    """Owners who become members by groups, per run and within 60 min: more look like an emptied group."""
     source_drop_percent: Annotated[float, Field(ge=0, le=100)] = 20.0
     """How much smaller than the last good sweep the source may be; Okta's own import stops at 20 % too."""
     source_drop_floor: Annotated[int, Field(ge=0)] = 5
@@ -354,6 +367,7 @@ class Settings(BaseSettings):
     schedule: ScheduleSettings = ScheduleSettings()
     reconcile: ReconcileSettings = ReconcileSettings()
     policy: PolicySettings = PolicySettings()
+    roles: RoleSettings = RoleSettings()
     guard: GuardSettings = GuardSettings()
     mapping: Table = {}
     """App profile attribute → SCIM path, on top of the default mapping; "" stops comparing an attribute."""

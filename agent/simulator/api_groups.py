@@ -1,4 +1,4 @@
-"""/api/v1/groups: groups and who is in them."""
+"""/api/v1/groups: groups, who is in them, and the rules that put people there."""
 
 from operator import attrgetter
 
@@ -7,7 +7,7 @@ from starlette.responses import Response
 
 from agent.simulator import api_apps, ids, render
 from agent.simulator.entities import OrgGroup
-from agent.simulator.errors import ApiError
+from agent.simulator.errors import ApiError, invalid
 from agent.simulator.filters import Filter
 from agent.simulator.replies import empty, json_body, org_of, page, paged, reply, routes
 
@@ -78,7 +78,42 @@ async def membership(request: Request) -> Response:
     return empty()
 
 
+async def list_rules(request: Request) -> Response:
+    return page(request, [render.group_rule(rule) for rule in org_of(request).group_rules.rules.values()], 50)
+
+
+async def create_rule(request: Request) -> Response:
+    body = await json_body(request)
+    expression = ((body.get("conditions") or {}).get("expression") or {}).get("value")
+    groups = ((body.get("actions") or {}).get("assignUserToGroups") or {}).get("groupIds")
+    rule = org_of(request).group_rules.make(str(body.get("name") or ""), str(expression or ""), list(groups or ()))
+    return reply(render.group_rule(rule))
+
+
+async def one_rule(request: Request) -> Response:
+    """GET, and DELETE of one that is not active."""
+    rules = org_of(request).group_rules
+    rule = rules.find(request.path_params["id"])
+    if request.method == "GET":
+        return reply(render.group_rule(rule))
+    if rule.status == "ACTIVE":
+        raise invalid("rule", "Cannot delete an active rule")
+    del rules.rules[rule.id]
+    return empty()
+
+
+async def rule_lifecycle(request: Request) -> Response:
+    rules, verb = org_of(request).group_rules, request.path_params["verb"]
+    if verb not in ("activate", "deactivate"):
+        raise ApiError("E0000008")
+    rules.set_active(rules.find(request.path_params["id"]), active=verb == "activate")
+    return empty()
+
+
 ROUTES = [
+    *routes("/api/v1/groups/rules", GET=list_rules, POST=create_rule),
+    *routes("/api/v1/groups/rules/{id}", GET=one_rule, DELETE=one_rule),
+    *routes("/api/v1/groups/rules/{id}/lifecycle/{verb}", POST=rule_lifecycle),
     *routes("/api/v1/groups", GET=list_groups, POST=create_group),
     *routes("/api/v1/groups/{id}", GET=one_group, PUT=one_group, DELETE=one_group),
     *routes("/api/v1/groups/{id}/users", GET=group_users),

@@ -174,6 +174,30 @@ async def set_user(request: Request) -> Response:
     return reply(render.user(user, org.base, single=True))
 
 
+async def set_group(request: Request) -> Response:
+    """Made where there is none of this name. ``members`` (ids or logins) are all of them; ``assigned``: to the app.
+
+    ``rule``: an expression that from now on puts in whom it fits.
+    """
+    org, body = org_of(request), await json_body(request)
+    require_known(body, {"name", "members", "assigned", "rule"}, "group")
+    given = org.assignments
+    name = str(body.get("name") or "")
+    group = next((one for one in given.groups.values() if one.name == name), None) or given.create_group(name, None)
+    if "members" in body:
+        wanted = {org.find(str(one)).id for one in body["members"]}
+        for okta_id in wanted ^ group.members:
+            given.set_member(group, org.find(okta_id), member=okta_id in wanted)
+    if body.get("rule"):
+        org.group_rules.set_active(org.group_rules.make(name, str(body["rule"]), [group.id]), active=True)
+    if body.get("assigned", group.id in given.app_groups) is not (group.id in given.app_groups):
+        if body["assigned"]:
+            given.assign_group(group, {})
+        else:
+            given.unassign_group(group.id)
+    return reply(render.group(group, org.base))
+
+
 async def make_events(request: Request) -> Response:
     return reply(storm.make(org_of(request), await json_body(request)))
 
@@ -236,6 +260,7 @@ ROUTES = [
     *routes("/simulator/schema", PUT=set_schema),
     *routes("/simulator/app-users/{id}", PUT=set_app_user),
     *routes("/simulator/users/{id}", PUT=set_user),
+    *routes("/simulator/groups", PUT=set_group),
     *routes("/simulator/events", POST=make_events),
     *routes("/simulator/import", POST=run_import),
     *routes("/simulator/state", GET=state),

@@ -85,6 +85,17 @@ class OrgGroup(_Dated):
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
+class GroupRule(_Dated):
+    id: str
+    name: str
+    expression: str
+    group_ids: list[str]
+    status: str = "INACTIVE"
+    #: Whom it has put in, by group.
+    placed: dict[str, set[str]] = field(default_factory=dict)
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
 class Hook(_Dated):
     id: str
     name: str

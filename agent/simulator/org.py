@@ -11,6 +11,7 @@ from agent.simulator.assignments import Assignments
 from agent.simulator.entities import OrgAppUser, User
 from agent.simulator.errors import ApiError, invalid, not_found
 from agent.simulator.faults import Faults
+from agent.simulator.group_rules import GroupRules
 from agent.simulator.hooks import HookDelivery
 from agent.simulator.limits import RateLimiter
 from agent.simulator.listing import ListingFaults
@@ -33,6 +34,7 @@ class Org(OrgState):
         self.provisioning = Provisioning(self)
         self.hook_delivery = HookDelivery(self)
         self.assignments = Assignments(self, self.provisioning)
+        self.group_rules = GroupRules(self, self.assignments)
         self.oidc = Oidc(self, self.find, self.assignments.groups_of)
         self.listing = ListingFaults(self)
         self._populate(settings.users, settings.seed)
@@ -57,6 +59,7 @@ class Org(OrgState):
         self.log.add("user.lifecycle.create", user=user)
         if activate:
             self.activate(user)
+        self.group_rules.follow(user)
         for group_id in body.get("groupIds") or ():
             self.assignments.set_member(self.assignments.group(group_id), user, member=True)
         return user
@@ -82,6 +85,7 @@ class Org(OrgState):
         user.profile = profile
         self.logins[str(profile.get("login", "")).lower()] = user
         self.assignments.follow(user, before, push=push)
+        self.group_rules.follow(user)
 
     def touch(self, user: User) -> None:
         """Before any change of a user: the lagging search index keeps what it had."""

@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 
 from agent.simulator import schema
-from agent.simulator.entities import Hook, OrgAppUser, OrgGroup, User
+from agent.simulator.entities import GroupRule, Hook, OrgAppUser, OrgGroup, User
 
 _encode = msgspec.json.encode
 #: Lifecycle calls that a single user's _links offer, by status.
@@ -128,6 +128,22 @@ def group(one: OrgGroup, base: str) -> dict[str, Any]:
         "type": one.type,
         "profile": {"name": one.name, "description": one.description},
         "_links": {"logo": logo, "users": {"href": f"{href}/users"}, "apps": {"href": f"{href}/apps"}},
+    }
+
+
+def group_rule(one: GroupRule) -> dict[str, Any]:
+    return {
+        "id": one.id,
+        "type": "group_rule",
+        "name": one.name,
+        "status": one.status,
+        "created": one.created,
+        "lastUpdated": one.last_updated,
+        "conditions": {
+            "people": {"users": {"exclude": []}, "groups": {"exclude": []}},
+            "expression": {"value": one.expression, "type": "urn:okta:expression:1.0"},
+        },
+        "actions": {"assignUserToGroups": {"groupIds": one.group_ids}},
     }
 
 

@@ -92,6 +92,10 @@ class SimulatedOrg:
     def set_user(self, okta_id: str, **fields: Any) -> Any:
         return self.call("PUT", f"/simulator/users/{okta_id}", fields)
 
+    def set_group(self, name: str, **fields: Any) -> str:
+        """members, assigned, rule; answers the group's id."""
+        return str(self.call("PUT", "/simulator/groups", {"name": name, **fields})["id"])
+
     def state(self, query: str = "") -> list[dict[str, Any]]:
         """The people, with what is wanted of each."""
         return list(self.call("GET", f"/simulator/state?{query}")["people"])

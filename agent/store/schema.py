@@ -30,6 +30,7 @@ REVISIONS = (
     "0015",
     "0016",
     "0017",
+    "0018",
 )
 #: Any number, the same in all agents; PostgreSQL's advisory locks are numbers.
 MIGRATION_LOCK = 0x0A6E_4D16

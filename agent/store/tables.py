@@ -593,3 +593,28 @@ first_approvals = Table(
     Column("at", UtcTime, nullable=False),
     Column("expires", UtcTime, nullable=False),
 )
+
+#: What each entry of roles.owner means: a name is looked up once, and then it is the group that counts, whatever its name.
+role_groups = Table(
+    "role_groups",
+    metadata,
+    # As the setting has it.
+    Column("asked", Text, primary_key=True),
+    Column("group_id", String(64), nullable=False),
+    # As Okta called it when a person looked last.
+    Column("name", Text, nullable=False),
+    # roles.manage as it was when a person saw whom the group would make owner: mapped, all; "" before.
+    Column("approved", String(8), nullable=False, server_default=""),
+)
+
+#: Whom a group made owner, one row an account.
+role_grants = Table(
+    "role_grants",
+    metadata,
+    Column("directory_id", String(255), primary_key=True),
+    Column("group_id", String(64), nullable=False),
+    # For the cap: null where a person let it pass, or the account was an owner before.
+    Column("given", UtcTime),
+    # The group gives it no more: kept for the cap alone.
+    Column("taken", UtcTime),
+)

@@ -60,6 +60,7 @@ class RemoteDirectory(Backend):
 
     reads_block = True
     sets_roles = False
+    no_roles = "this OpsHelm is reached over SCIM, which can't change roles"
 
     def __init__(
         self,

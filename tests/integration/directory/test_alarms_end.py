@@ -97,6 +97,7 @@ ELSEWHERE = {
     "last_key_ends": "test_the_end_of_the_last_key_is_an_alarm_until_there_is_another",
     "push_failed": "test_a_failed_push_is_healed_and_told_in_oktas_words",
     "events_unread": "test_a_log_that_may_not_be_read_is_an_alarm_until_it_may",
+    "role_group": "test_a_group_that_can_not_be_read_whole_demotes_nobody",
     "import_linking": "test_it_is_an_alarm_only_after_its_time_and_over_when_it_is_linked",
 }
 
