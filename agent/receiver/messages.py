@@ -24,6 +24,7 @@ _MAX_PARAMETERS = 20
 _BLANK = re.compile(rb" |%20")
 _NUMBER = re.compile(r"(-?)0*([0-9]+)")
 _MEDIA_TYPES = ("application/scim+json", "application/json")
+_USUAL_TYPES = {name.encode() + charset for name in _MEDIA_TYPES for charset in (b"", b"; charset=utf-8")}
 JSON = (b"content-type", b"application/scim+json")
 NO_STORE = (b"cache-control", b"no-store")
 CLOSE = (b"connection", b"close")
@@ -143,6 +144,8 @@ def _too_large() -> ScimError:
 
 
 def _check_type(headers: dict[bytes, bytes]) -> None:
+    if b"content-encoding" not in headers and headers.get(b"content-type") in _USUAL_TYPES:
+        return
     if headers.get(b"content-encoding", b"identity").lower() != b"identity":
         raise ScimError(415, "Compressed bodies are not taken.")
     media_type, *parameters = headers.get(b"content-type", b"").decode("latin-1").lower().split(";")

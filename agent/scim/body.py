@@ -55,8 +55,8 @@ def _leave(after: dict[str, Any], was: Mapping[str, Any], place: Place) -> None:
 
 def check_schemas(value: Mapping[str, Any]) -> None:
     """A body that names schemas must name the user's (RFC 7643 §3). Clients in use leave them out: its attributes say enough."""
-    schemas = next((v for k, v in value.items() if k.lower() == "schemas"), None)
-    if schemas is None:
+    schemas = value.get("schemas") or next((v for k, v in value.items() if k.lower() == "schemas"), None)
+    if schemas is None or (isinstance(schemas, list) and CORE_URN in schemas):
         return
     if not isinstance(schemas, list) or not any(isinstance(s, str) and s.lower() == CORE_URN.lower() for s in schemas):
         raise invalid_value(f"schemas must be a list that holds {CORE_URN}.")
@@ -83,6 +83,10 @@ def _object(
     for key, item in value.items():
         attribute = names.get(key) or names.get(key.lower())
         if attribute is None:
+            continue
+        if attribute.kind == "string" and item.__class__ is str and item and not attribute.multi:
+            # Nearly all there is; the same as below, without the way there.
+            clean[attribute.name] = item
             continue
         kept = _value(item, attribute, (*place, attribute.name), no_text)
         if kept is not None:

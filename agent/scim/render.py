@@ -2,6 +2,7 @@
 from the profile's own encoding; nothing is decoded again unless a projection asks for it.
 """
 
+import re
 from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
@@ -16,25 +17,26 @@ LIST_URN = "urn:ietf:params:scim:api:messages:2.0:ListResponse"
 _CORE_ONLY = (CORE_URN,)
 _WITH_ENTERPRISE = (CORE_URN, ENTERPRISE_URN)
 _encode = msgspec.json.Encoder().encode
+#: An id that is its own escape, as all are that the agent makes.
+_PLAIN = re.compile(r"[0-9A-Za-z_-]+").fullmatch
 
 
-class _Head(msgspec.Struct, omit_defaults=True, rename="camel"):
-    schemas: tuple[str, ...]
-    id: str
-    user_name: str
-    active: bool
-    external_id: str | None = None
-
-
-class _Meta(msgspec.Struct, rename="camel", tag_field="resourceType", tag="User"):
+class _Meta(msgspec.Struct, rename="camel", tag_field="resourceType", tag="User", gc=False):
     created: datetime
     last_modified: datetime
     location: str
     version: str
 
 
-class _Tail(msgspec.Struct):
+class _Head(msgspec.Struct, omit_defaults=True, rename="camel", gc=False):
+    """All that is shown beside the profile."""
+
+    schemas: tuple[str, ...]
+    id: str
+    user_name: str
+    active: bool
     meta: _Meta
+    external_id: str | None = None
 
 
 def _schemas(user: DirectoryUser) -> tuple[str, ...]:
@@ -46,16 +48,15 @@ def etag(user: DirectoryUser) -> str:
 
 
 def location(user: DirectoryUser, base: str) -> str:
-    return f"{base}/Users/{quote(user.id, safe='')}"
+    return f"{base}/Users/{user.id if _PLAIN(user.id) else quote(user.id, safe='')}"
 
 
 def user(user: DirectoryUser, base: str) -> bytes:
     """The user's JSON. ``base`` is the public address of the SCIM root."""
-    head = _encode(_Head(_schemas(user), user.id, user.user_name, user.active, user.okta_id))
     meta = _Meta(user.created, user.updated, location(user, base), etag(user))
-    middle = _encode(user.profile)
-    comma = b"," if len(middle) > 2 else b""
-    return head[:-1] + comma + middle[1:-1] + b"," + _encode(_Tail(meta))[1:]
+    head = _encode(_Head(_schemas(user), user.id, user.user_name, user.active, meta, user.okta_id))
+    profile = _encode(user.profile)
+    return head[:-1] + b"," + profile[1:] if len(profile) > 2 else head
 
 
 def page(resources: Iterable[bytes], *, total: int, start_index: int, count: int) -> bytes:

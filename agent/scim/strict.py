@@ -8,6 +8,8 @@ import json
 import re
 from typing import Any, NoReturn
 
+import msgspec
+
 from agent.scim.errors import ScimRefused, invalid_syntax, invalid_value
 
 MAX_DEPTH = 32
@@ -33,6 +35,8 @@ def _exactly_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return dict(pairs)
 
 
+_SPACED = re.compile(rb'"[ \t\r\n]+:').search
+_quick = msgspec.json.Decoder().decode
 _decoder = json.JSONDecoder(object_pairs_hook=_once, parse_constant=_no_constant)
 _cased_decoder = json.JSONDecoder(object_pairs_hook=_exactly_once, parse_constant=_no_constant)
 
@@ -40,6 +44,9 @@ _cased_decoder = json.JSONDecoder(object_pairs_hook=_exactly_once, parse_constan
 def decode(body: bytes, *, cased: bool = False) -> dict[str, Any]:
     """The one JSON object that the body is. ``cased``: not SCIM, so keys that differ in case are two."""
     _require_shallow(body)
+    plain = None if cased else _plain(body)
+    if plain is not None:
+        return plain
     try:
         text = body.decode()
         value = (_cased_decoder if cased else _decoder).decode(text)
@@ -53,6 +60,33 @@ def decode(body: bytes, *, cased: bool = False) -> dict[str, Any]:
     if "\\u" in text:
         _require_text(value)
     return value
+
+
+def _plain(body: bytes) -> dict[str, Any] | None:
+    """The same by a parser that is ten times as fast but keeps the last of two equal keys, where keys can be counted.
+
+    Without escapes every quote begins or ends a text, so a quote and a colon end a key. All that Okta sends is so plain;
+    None: ask the other parser, which also says what is wrong.
+    """
+    if b"\\" in body or _SPACED(body):
+        return None
+    try:
+        value = _quick(body)
+    except ValueError:
+        return None
+    return value if isinstance(value, dict) and _keys(value) == body.count(b'":') else None
+
+
+def _keys(value: dict[str, Any] | list[Any]) -> int:
+    """How many keys it has in all; of those that differ in case alone, one."""
+    if isinstance(value, dict):
+        count, items = len(set(map(str.lower, value))), [*value.values()]
+    else:
+        count, items = 0, value
+    for item in items:
+        if item.__class__ is dict or item.__class__ is list:
+            count += _keys(item)
+    return count
 
 
 def _require_shallow(body: bytes) -> None:

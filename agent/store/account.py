@@ -4,11 +4,12 @@ from datetime import datetime
 from typing import Any
 
 from msgspec import Struct
+from msgspec.structs import replace
 from sqlalchemy import Connection, bindparam, select, update
 
 from agent.model.errors import OtherMapping
 from agent.model.mapping import Mapping, deviations
-from agent.store.connect import Fixed, read
+from agent.store.connect import Fixed, read, remembered, write_later, write_now
 from agent.store.tables import account as table
 
 
@@ -63,15 +64,27 @@ _count = Fixed(
     )
 )
 _visible = Fixed(select(table.c.visible))
+_LOCKED = "account"
 
 
 def get(conn: Connection) -> Account:
+    write_now(conn, _write_counts)
     return _read(_get(conn).fetchone())
 
 
 def lock(conn: Connection) -> Account:
     """The row, locked until the transaction ends (a SQLite write transaction is that lock already)."""
-    return _read(_lock(conn).fetchone())
+    here = remembered(conn)
+    row: Account | None = here.get(_LOCKED)
+    if row is None:
+        write_now(conn, _write_counts)
+        row = here[_LOCKED] = _read(_lock(conn).fetchone())
+    return row
+
+
+def changed(conn: Connection) -> None:
+    """Whoever locks it next in this transaction reads it again."""
+    remembered(conn).pop(_LOCKED, None)
 
 
 def _read(row: Any) -> Account:
@@ -80,13 +93,29 @@ def _read(row: Any) -> Account:
 
 def visible(conn: Connection) -> int:
     """How many accounts SCIM shows."""
+    write_now(conn, _write_counts)
     return int(_visible(conn).fetchone()[0])
 
 
 def count(conn: Connection, *, managed_active: int = 0, active_owners: int = 0, visible: int = 0) -> None:
     """Add to the counters; called by the guarded write alone."""
-    if managed_active or active_owners or visible:
-        _count(conn, managed_active=managed_active, active_owners=active_owners, visible=visible)
+    if not (managed_active or active_owners or visible):
+        return
+    here = remembered(conn)
+    row: Account | None = here.get(_LOCKED)
+    if row is not None:
+        here[_LOCKED] = replace(
+            row,
+            managed_active=row.managed_active + managed_active,
+            active_owners=row.active_owners + active_owners,
+            visible=row.visible + visible,
+        )
+    write_later(conn, _write_counts, (managed_active, active_owners, visible))
+
+
+def _write_counts(conn: Connection, counts: list[tuple[int, int, int]]) -> None:
+    managed_active, active_owners, visible = map(sum, zip(*counts, strict=True))
+    _count(conn, managed_active=managed_active, active_owners=active_owners, visible=visible)
 
 
 def recount(conn: Connection, *, managed_active: int, active_owners: int, visible: int) -> None:
@@ -97,6 +126,7 @@ def recount(conn: Connection, *, managed_active: int, active_owners: int, visibl
 
 
 def _set(conn: Connection, **values: Any) -> None:
+    changed(conn)
     conn.execute(update(table).values(**values))
 
 

@@ -6,8 +6,9 @@ from itertools import islice
 from typing import TypeVar
 
 from msgspec import Struct
-from sqlalchemy import ColumnElement, Connection, and_, delete, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, and_, delete, func, insert, or_, select, text, update
 
+from agent.store.connect import Fixed, micros
 from agent.store.tables import attention as table
 
 #: A local account was pushed inactive; nothing was changed.
@@ -50,6 +51,16 @@ MOST = timedelta(hours=1)
 _columns = [table.c[name] for name in Attention.__struct_fields__]
 
 
+_add = Fixed(
+    text(
+        "INSERT INTO attention (reason, subject, okta_id, directory_id, not_before, created) "
+        "VALUES (:reason, :subject, :okta_id, :directory_id, :not_before, :created) "
+        "ON CONFLICT (subject) DO UPDATE SET created = excluded.created, not_before = "
+        "CASE WHEN attention.not_before < excluded.not_before THEN attention.not_before ELSE excluded.not_before END"
+    )
+)
+
+
 def add(
     conn: Connection,
     *,
@@ -60,14 +71,15 @@ def add(
     directory_id: str | None = None,
 ) -> None:
     """Ask for a look; asking again while it waits moves it forward, and outlives a look that had begun before."""
-    subject = f"{reason} {okta_id or ''} {directory_id or ''}"
-    known = conn.execute(select(table.c.id, table.c.not_before).where(table.c.subject == subject)).first()
-    if known is None:
-        values = {"reason": reason, "subject": subject, "okta_id": okta_id, "directory_id": directory_id}
-        conn.execute(insert(table).values(not_before=not_before, created=now, **values))
-    else:
-        first = min(known.not_before, not_before)
-        conn.execute(update(table).where(table.c.id == known.id).values(not_before=first, created=now))
+    _add(
+        conn,
+        reason=reason,
+        subject=f"{reason} {okta_id or ''} {directory_id or ''}",
+        okta_id=okta_id,
+        directory_id=directory_id,
+        not_before=micros(not_before),
+        created=micros(now),
+    )
 
 
 def add_events(conn: Connection, okta_ids: Collection[str], now: datetime) -> None:

@@ -25,6 +25,8 @@ from agent.model.errors import ConfigError, NoDatabase, NoSessions, StoreUnavail
 from agent.settings import DatabaseSettings
 
 T = TypeVar("T", bound=Struct)
+#: Rows in one statement; a transaction has few of each, and SQLite keeps what it has prepared.
+_SIZES = (32, 8, 1)
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -72,6 +74,19 @@ class Fixed:
         whole = [{**constants, **row} for row in rows] if constants else rows
         driver(conn).cursor().executemany(sql, [arranged(row) for row in whole])
 
+    def together(self, conn: Connection, rows: list[dict[str, Any]]) -> None:
+        """An INSERT of many rows, in few statements: each lets go of the interpreter and has to get it back."""
+        sql, _, arranged = self._compiled.get(conn.dialect.name) or self._compile(conn.dialect)
+        if conn.dialect.name != "sqlite":
+            self.many(conn, rows)
+            return
+        begin, one = 0, sql[sql.rindex("(") :]
+        for size in _SIZES:
+            while len(rows) - begin >= size:
+                values = [value for row in rows[begin : begin + size] for value in arranged(row)]
+                driver(conn).execute(sql + f", {one}" * (size - 1), values)
+                begin += size
+
     def _compile(self, dialect: Dialect) -> _Compiled:
         compiled = self._statement.compile(dialect=dialect)  # type: ignore[attr-defined]
         constants = {name: value for name, value in compiled.params.items() if value is not None}
@@ -98,6 +113,56 @@ def read(kind: type[T], row: Sequence[Any], *, times: Iterable[str] = (), **how:
     for name, make in how.items():
         values[name] = make(values[name])
     return kind(**values)
+
+
+Row = TypeVar("Row")
+_TRANSACTION = "transaction"
+
+
+class Transaction:
+    """What the works of one write transaction have in common. The store makes one at its begin, and ``end`` is before COMMIT."""
+
+    def __init__(self, conn: Connection) -> None:
+        self._conn = conn
+        #: Rows that are still to be written, by what writes them.
+        self.left: dict[Callable[[Connection, list[Any]], None], list[Any]] = {}
+        #: What was read under the account's lock and is so until this transaction changes it.
+        self.remembered: dict[str, Any] = {}
+        conn.info[_TRANSACTION] = self
+
+    def waiting(self) -> int:
+        return sum(map(len, self.left.values()))
+
+    def end(self) -> None:
+        for write in [*self.left]:
+            write_now(self._conn, write)
+        del self._conn.info[_TRANSACTION]
+
+
+def remembered(conn: Connection) -> dict[str, Any]:
+    """For what the works of a store's transaction need not read again; where there is none it is forgotten at once."""
+    here: Transaction | None = conn.info.get(_TRANSACTION)
+    return {} if here is None else here.remembered
+
+
+def write_later(conn: Connection, write: Callable[[Connection, list[Row]], None], row: Row) -> None:
+    """Have it written at the end of the store's transaction, with what other works of it leave to the same ``write``.
+
+    For rows that nobody reads before, or only after ``write_now``. Where no store has begun the transaction: at once.
+    """
+    here: Transaction | None = conn.info.get(_TRANSACTION)
+    if here is None:
+        write(conn, [row])
+    else:
+        here.left.setdefault(write, []).append(row)
+
+
+def write_now(conn: Connection, write: Callable[[Connection, list[Row]], None]) -> None:
+    """What was left to it so far in this transaction."""
+    here: Transaction | None = conn.info.get(_TRANSACTION)
+    rows = None if here is None else here.left.pop(write, None)
+    if rows:
+        write(conn, rows)
 
 
 def driver(conn: Connection) -> Any:

@@ -37,7 +37,7 @@ from sqlalchemy import Engine
 from agent.model.errors import AgentError, StoreError, StoreUnavailable, TooSlow
 from agent.settings import DatabaseSettings
 from agent.store import connect, schema
-from agent.store.connect import database_errors, driver
+from agent.store.connect import Transaction, database_errors, driver
 from agent.store.failures import Failure, classify, connection_lost, interrupted, translate, unopened
 
 VARIABLE = "OPSHELM_CRASH_AT"
@@ -307,7 +307,9 @@ class Store:
         try:
             if self.dialect == "sqlite":
                 raw.execute("BEGIN IMMEDIATE")
-            outcomes = [self._member(conn, raw, job) for job in jobs]
+            shared = Transaction(conn)
+            outcomes = [self._member(conn, raw, job, shared) for job in jobs]
+            shared.end()
             xid = self._transaction_id(raw)
         except BaseException:
             self._roll_back(raw)
@@ -329,15 +331,19 @@ class Store:
                 raise translate(exc) from exc
         return self._writer
 
-    def _member(self, conn: Connection, raw: Any, job: _Job) -> _Outcome:
-        before = raw.total_changes if self.dialect == "sqlite" else 0
+    def _member(self, conn: Connection, raw: Any, job: _Job, shared: Transaction) -> _Outcome:
+        before = self._written(raw, shared)
         try:
             value = job.work(conn)
         except AgentError as exc:
-            if self.dialect == "sqlite" and raw.total_changes != before:
+            if self._written(raw, shared) != before:
                 raise _WroteAndRaised(f"{exc.code} was raised after a write") from exc
             return _Outcome(error=exc)
         return _Outcome(error=value.error) if isinstance(value, Raised) else _Outcome(value)
+
+    def _written(self, raw: Any, shared: Transaction) -> int:
+        """Rows so far; on PostgreSQL those alone that are left to the end."""
+        return (raw.total_changes if self.dialect == "sqlite" else 0) + shared.waiting()
 
     def _roll_back(self, raw: Any) -> None:
         with suppress(*database_errors()):

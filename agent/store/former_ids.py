@@ -14,7 +14,7 @@ from sqlalchemy import ColumnElement, Connection, and_, func, or_, select, updat
 
 from agent.model.holds import ChangeKind
 from agent.model.users import DirectoryUser
-from agent.store.journal import RELEASE, Kind
+from agent.store.journal import RELEASE, Kind, written
 from agent.store.tables import actions, allowances, holds, imports, journal
 
 
@@ -35,6 +35,7 @@ _former = msgspec.json.Decoder(_Former)
 
 def newest(conn: Connection, directory_id: str) -> Iterator[Step]:
     """What was done to this account, newest first."""
+    written(conn)
     done = (journal.c.kind == Kind.APPLIED.value, journal.c.after.is_not(None), mine(conn, directory_id))
     rows = select(journal.c.at, journal.c.source, journal.c.before).where(*done).order_by(journal.c.id.desc())
     for row in conn.execute(rows):

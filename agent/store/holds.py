@@ -16,7 +16,7 @@ from agent.model.errors import NotFound
 from agent.model.holds import ChangeKind, Decision, Hold, HoldEnd, subject_of, within
 from agent.model.users import DirectoryUser, identity_key
 from agent.store.attention import batched
-from agent.store.connect import Fixed, moment
+from agent.store.connect import Fixed, moment, remembered
 from agent.store.journal import Signature
 from agent.store.tables import holds as table
 from agent.store.tables import push_marks
@@ -28,6 +28,10 @@ _of_subjects = Fixed(
         _open, table.c.subject.in_([bindparam("account"), bindparam("okta_user"), bindparam("login")])
     )
 )
+
+
+_one_open = Fixed(select(table.c.id).where(_open).limit(1))
+_ANY_OPEN = "holds"
 
 
 class Reason(Struct, frozen=True, kw_only=True):
@@ -58,6 +62,11 @@ def of_user(conn: Connection, user: DirectoryUser) -> list[Hold]:
 
 
 def of_person(conn: Connection, directory_id: str | None, okta_id: str | None, login: str) -> list[Hold]:
+    here = remembered(conn)
+    if _ANY_OPEN not in here:
+        here[_ANY_OPEN] = _one_open(conn).fetchone() is not None
+    if not here[_ANY_OPEN]:
+        return []
     rows = _of_subjects(
         conn,
         account=directory_id or "",
@@ -193,6 +202,7 @@ def find(conn: Connection, reasons: Iterable[Reason], now: datetime, *, by: str,
             else:
                 _refresh(conn, old, reason, now, pushed=pushed)
         if new:
+            remembered(conn)[_ANY_OPEN] = True
             conn.execute(insert(table), new)
 
 
@@ -268,6 +278,7 @@ def block(
     known = _known(conn, [reason]).get((reason.subject, reason.kind))
     if known is not None:
         _end(conn, [known.id], HoldEnd.LIFTED, by.at)
+    remembered(conn)[_ANY_OPEN] = True
     row = _row(reason, by.at, by=by.actor, tries=0)
     decided = {"decision": decision.value, "decided_at": by.at, "decided_by": by.actor, "reason": by.reason}
     conn.execute(insert(table).values(**{**row, **decided, "until": until}))

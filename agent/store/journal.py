@@ -11,7 +11,7 @@ import msgspec
 from msgspec import Struct
 from sqlalchemy import Connection, bindparam, insert
 
-from agent.store.connect import Fixed, micros
+from agent.store.connect import Fixed, micros, write_later, write_now
 from agent.store.tables import journal as table
 
 #: An account steps aside: somebody new gets its id, and the row says which that was.
@@ -68,8 +68,13 @@ def row_hash(at: int, *values: str | int | None) -> str:
 
 
 def append(conn: Connection, entry: Entry, now: datetime) -> None:
-    """Write one row."""
+    """Write one row; in a store's transaction at its end, with those of the other works."""
     at = micros(now)
     values = msgspec.structs.asdict(entry)
     values["kind"] = entry.kind.value
-    _insert(conn, at=at, hash=row_hash(at, *values.values()), **values)
+    write_later(conn, _insert.together, {"at": at, "hash": row_hash(at, *values.values()), **values})
+
+
+def written(conn: Connection) -> None:
+    """Who reads the journal in a write transaction finds its rows in it from now on."""
+    write_now(conn, _insert.together)

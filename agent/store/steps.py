@@ -10,7 +10,7 @@ Times that say when something was (the journal, runs) stay as they were written,
 
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,6 +18,7 @@ from sqlalchemy import BigInteger, Column, ColumnElement, Connection, delete, in
 
 from agent.model.codes import PlanStatus
 from agent.store import account
+from agent.store.connect import EPOCH
 from agent.store.engine import Store
 from agent.store.tables import account as account_table
 from agent.store.tables import (
@@ -38,7 +39,9 @@ from agent.store.tables import (
 STEP = timedelta(seconds=5)
 #: A database remembers the boots of its machines so long.
 _KEPT = timedelta(days=30)
-_BOOT = Path("/proc/sys/kernel/random/boot_id")
+_BOOT_FILE = Path("/proc/sys/kernel/random/boot_id")
+#: Read once: no process outlives its machine's boot, and every push asks what time it is.
+_BOOT = _BOOT_FILE.read_text().strip() if _BOOT_FILE.exists() else ""
 
 _open_plans = plans.c.status.in_((PlanStatus.READY.value, PlanStatus.HELD.value))
 #: What moves, and of which rows.
@@ -70,7 +73,7 @@ class Machine(NamedTuple):
     @classmethod
     def read(cls) -> "Machine":
         ahead = timedelta(seconds=time.time() - steady())
-        return cls(_BOOT.read_text().strip() if _BOOT.exists() else "", ahead)
+        return cls(_BOOT, ahead)
 
 
 def steady() -> float:
@@ -90,7 +93,7 @@ class Clock:
         ahead = self._machine().ahead
         if abs(ahead - self._ahead) < STEP:
             self._ahead = ahead
-        return datetime.fromtimestamp(0, UTC) + self._ahead + timedelta(seconds=self._seconds())
+        return EPOCH + self._ahead + timedelta(seconds=self._seconds())
 
     def settle(self, store: Store) -> None:
         """Cheap where nothing was stepped."""
@@ -127,6 +130,7 @@ def _settle(conn: Connection, machine: Machine, now: datetime) -> timedelta:
             {column: type_coerce(column, BigInteger) + step // timedelta(microseconds=1)}
         )
         conn.execute(moved if mine is None else moved.where(mine))
+    account.changed(conn)
     return step
 
 

@@ -11,9 +11,10 @@ from typing import Any
 from msgspec import Struct
 from sqlalchemy import Column, Connection, ScalarSelect, bindparam, delete, func, insert, select, update
 
+from agent.store import account
 from agent.store.connect import Fixed, micros
 from agent.store.journal import Signature
-from agent.store.tables import account, allowances, deactivations, identity_changes
+from agent.store.tables import allowances, deactivations, identity_changes
 
 #: The window that the population and the daily limit look back.
 DAY = timedelta(hours=24)
@@ -51,7 +52,6 @@ _insert = Fixed(
     .inline()
     .values({name: bindparam(name) for name in ("at", "source", "directory_id", "exempt", "counted", "managed")})
 )
-_managed_active = Fixed(select(account.c.managed_active))
 
 
 class Counts(Struct, frozen=True, kw_only=True):
@@ -65,7 +65,7 @@ class Counts(Struct, frozen=True, kw_only=True):
 def counts(conn: Connection, now: datetime, *, managed_active: int | None = None) -> Counts:
     """All that the limits are computed from. Rows from the future count as happening now."""
     if managed_active is None:
-        managed_active = int(_managed_active(conn).fetchone()[0])
+        managed_active = account.get(conn).managed_active
     found = _windows(conn, hour=micros(now - HOUR), day=micros(now - DAY)).fetchone()
     counted, managed, hour_ago, day_ago, managed_day_ago = (value or 0 for value in found or (0,) * 5)
     return Counts(

@@ -3,6 +3,7 @@
 A limit here is what it costs now. It may be lowered with the code that lowers it, and raised only with a reason.
 """
 
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -12,11 +13,14 @@ from typing import Any
 import httpx
 import pytest
 
+from agent.directory.port import Draft, WriteContext
 from agent.directory.sql import SqlDirectory
+from agent.model.codes import Source
+from agent.model.users import MultiValue, Profile
 from agent.receiver.app import build
 from agent.settings import DatabaseSettings, Settings
-from agent.store import keys
-from agent.store.engine import Store
+from agent.store import account, keys
+from agent.store.engine import Connection, Store
 from agent.store.journal import Signature
 from agent.store.tables import metadata
 from support.databases import sqlite_in
@@ -28,8 +32,8 @@ from support.world import World, open_world
 class Counted:
     """A receiver whose statements and rows are counted. Its key was used a moment ago, so that no request notes that."""
 
-    def __init__(self, store: Store, client: httpx.Client, statements: Statements) -> None:
-        self.store, self.client, self.statements = store, client, statements
+    def __init__(self, store: Store, directory: SqlDirectory, client: httpx.Client, statements: Statements) -> None:
+        self.store, self.directory, self.client, self.statements = store, directory, client, statements
         for n in range(3):
             self.send("POST", "/Users", okta_user(f"other{n}@example.com", externalId=f"00uother{n}"))
         self.person = self.send("POST", "/Users", okta_user("first@example.com", externalId="00u1"))
@@ -55,11 +59,12 @@ def counted(tmp_path: Path) -> Iterator[Counted]:
     statements = Statements(store)
     by = Signature(actor="test", source="test", at=datetime.now(UTC))
     _, key = store.write(lambda conn: keys.create(conn, by, name="okta"))
+    directory = SqlDirectory(store, settings)
     with (
-        running(build(SqlDirectory(store, settings), store, settings)) as url,
+        running(build(directory, store, settings)) as url,
         httpx.Client(base_url=f"{url}/scim/v2", headers={"Authorization": f"Bearer {key}"}, timeout=30) as client,
     ):
-        yield Counted(store, client, statements)
+        yield Counted(store, directory, client, statements)
     store.close()
 
 
@@ -88,6 +93,34 @@ def test_a_request_runs_so_many_statements_and_leaves_so_many_rows(
         counted.send(*wanted)
     assert len(ran) <= statements, "\n".join(ran)
     assert counted.rows() - before <= rows
+
+
+def test_pushes_that_share_a_transaction_share_the_account_the_counters_and_the_journal(counted: Counted) -> None:
+    """Of 32 creates each costs the look for who has its names, the account, its address and the mark; the rest is of all."""
+    begun, go_on = threading.Event(), threading.Event()
+
+    def hold_up(_: Connection) -> None:
+        begun.set()
+        go_on.wait(30)
+
+    busy = counted.store.submit(hold_up)
+    begun.wait(30)
+    now, context = datetime.now(UTC), WriteContext(actor="key:1 okta", source=Source.PUSH)
+    names = [f"many{n}@example.com" for n in range(32)]
+    emails = [(MultiValue(value=name, primary=True),) for name in names]
+    drafts = [
+        Draft(user_name=name, profile=Profile(emails=own), okta_id=f"00u{name}")
+        for name, own in zip(names, emails, strict=True)
+    ]
+    with counted.statements.within() as ran:
+        made = [counted.directory.create(draft, context, now) for draft in drafts]
+        go_on.set()
+        assert all(write.result(30).created for write in made)
+    busy.result(30)
+    assert len(ran) <= 4 * 32 + 4, "\n".join(ran)
+    with counted.store.read() as conn:
+        assert account.get(conn).visible == 4 + 32
+        assert conn.exec_driver_sql("SELECT count(*) FROM journal WHERE verb = 'create'").scalar() == 4 + 32
 
 
 @contextmanager
