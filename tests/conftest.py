@@ -2,10 +2,16 @@
 
 import logging
 import os
+import sys
 from collections.abc import Iterator
 
 import pytest
 import structlog
+
+# Hundreds of processes are started here. Where no bytecode may be kept, as in many containers, each of them, and each worker,
+# compiles all of the agent and of the tests anew: a third of a second of CPU each time.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 #: The one reason to skip that CI accepts: a case that names a need which no fixture here meets yet.
 UNMET_NEED = "unmet need"

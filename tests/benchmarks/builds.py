@@ -28,7 +28,9 @@ class Build(NamedTuple):
     python: str
 
     def env(self, more: Mapping[str, str]) -> dict[str, str]:
-        kept = {key: value for key, value in os.environ.items() if not key.startswith("OPSHELM_")}
+        # An installed agent has its bytecode; where none may be kept, each command would compile all of it.
+        left_out = ("OPSHELM_", "PYTHONDONTWRITEBYTECODE")
+        kept = {key: value for key, value in os.environ.items() if not key.startswith(left_out)}
         return {**kept, "PYTHONPATH": str(self.tree), **more}
 
     def run(self, *args: str, folder: Path, env: Mapping[str, str], codes: tuple[int, ...] = (0,)) -> Used:
