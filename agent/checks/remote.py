@@ -1,4 +1,6 @@
-"""Checks on a remote OpsHelm: does it answer, is the key good, what can't it do and what does the agent do instead. Reads only."""
+"""Checks on a remote OpsHelm: does it answer, is the key good, does it page and search as sweeps and pushes need it, what can't it
+do and what does the agent do instead. Reads only.
+"""
 
 from collections.abc import Iterator
 from datetime import datetime
@@ -24,6 +26,7 @@ def checks(directory: Directory, now: datetime) -> Iterator[Check]:
         return
     yield ok("remote", f"{remote.host} answers; {remote.accounts} accounts")
     yield from _abilities(remote)
+    yield from _tried(remote)
     yield from _certificate(remote, now)
     yield _owners(remote, known=directory.owners_known)
 
@@ -33,7 +36,7 @@ def _abilities(remote: RemoteFacts) -> Iterator[Check]:
         why = f"ServiceProviderConfig {remote.problem}" if remote.problem else "no ServiceProviderConfig"
         yield warn(
             "remote abilities",
-            f"{why}: the agent tries PATCH first, filters, and pages by index",
+            f"{why}: the agent tries PATCH first, and pages by index",
             "ask who runs the remote for RFC 7644 discovery",
         )
         return
@@ -42,7 +45,6 @@ def _abilities(remote: RemoteFacts) -> Iterator[Check]:
         for missing, what in (
             (not remote.patch, "no PATCH: accounts are written whole, as they were read just before"),
             (not remote.etag, "no ETags: between the agent's read and its write somebody else's change can be lost"),
-            (not remote.filter, "no filters: to find one person the agent lists everybody, which is slow"),
         )
         if missing
     ]
@@ -50,7 +52,17 @@ def _abilities(remote: RemoteFacts) -> Iterator[Check]:
     if lacks:
         yield warn("remote abilities", f"{'; '.join(lacks)}; pages {paging}", "nothing has to be done; the agent copes")
     else:
-        yield ok("remote abilities", f"PATCH, ETags and filters; pages {paging}")
+        yield ok("remote abilities", f"PATCH and ETags; pages {paging}")
+
+
+def _tried(remote: RemoteFacts) -> Iterator[Check]:
+    for one in remote.shortfalls:
+        yield (fail if one.fails else warn)(f"remote {one.line}", one.detail, one.fix)
+    short = {one.line for one in remote.shortfalls}
+    if "listing" not in short:
+        yield ok("remote listing", "pages begin where they were asked to, and end with the last account")
+    if "search" not in short and remote.accounts:
+        yield ok("remote search", "finds an account by its userName, and nobody where there is nobody")
 
 
 def _certificate(remote: RemoteFacts, now: datetime) -> Iterator[Check]:
@@ -66,6 +78,10 @@ def _certificate(remote: RemoteFacts, now: datetime) -> Iterator[Check]:
 def _owners(remote: RemoteFacts, *, known: bool) -> Check:
     names, missing = remote.owners, remote.owners_missing
     if names:
+        if missing is None:
+            return warn(
+                "owners", f"{len(names)} named in directory.owners; they can't be searched for", "mend the search"
+            )
         if missing:
             return fail(
                 "owners",

@@ -185,23 +185,34 @@ class Acts(Protocol):
     def handover(self, successor: str, leaver: str) -> tuple[DirectoryUser, DirectoryUser]: ...
 
 
+class Shortfall(Struct, frozen=True, kw_only=True):
+    """What a remote OpsHelm was tried with and does otherwise than SCIM says. ``detail``: that, and what follows from it."""
+
+    #: "listing" or "search".
+    line: str
+    detail: str
+    fix: str
+    #: Sweeps, or pushes, can't work with it.
+    fails: bool = False
+
+
 class RemoteFacts(Struct, frozen=True, kw_only=True):
     """What a remote OpsHelm shows of itself. ``problem``: why it announces nothing, where that isn't just missing."""
 
     host: str
     accounts: int
+    shortfalls: tuple[Shortfall, ...]
     announced: bool
     problem: str
     patch: bool
     etag: bool
-    filter: bool
     cursor: bool
     certificate_ends: datetime | None
     #: From then on it is time to renew the certificate.
     certificate_due: datetime | None
-    #: directory.owners, and how many of these have no account there.
+    #: directory.owners, and how many of these have no account there; None: they can't be searched for.
     owners: tuple[str, ...]
-    owners_missing: int
+    owners_missing: int | None
 
 
 class Directory(Protocol):

@@ -155,10 +155,10 @@ def node_missing() -> str:
 
 
 @contextmanager
-def scimmy(folder: Path) -> Iterator[Remote]:
+def scimmy(folder: Path, express: str = "4") -> Iterator[Remote]:
     """Installed with npm into ``folder``; takes ten seconds the first time."""
     if not (folder / "node_modules").is_dir():
-        packages = ["scimmy@1", "scimmy-routers@1", "express@4"]
+        packages = ["scimmy@1.3.5", "scimmy-routers@1.3.2", f"express@{express}"]
         subprocess.run(
             ["npm", "install", "--no-audit", "--no-fund", "--prefix", str(folder), *packages],
             check=True,
@@ -167,13 +167,20 @@ def scimmy(folder: Path) -> Iterator[Remote]:
         )
     (folder / "server.mjs").write_text(_SCIMMY)
     port = free_port()
-    with _process(["node", str(folder / "server.mjs"), str(port), KEY], f"http://127.0.0.1:{port}/scim") as remote:
+    with started(["node", str(folder / "server.mjs")], port, f"http://127.0.0.1:{port}/scim") as remote:
         yield remote
 
 
 @contextmanager
-def _process(command: list[str], url: str) -> Iterator[Remote]:
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+def started(command: list[str], port: int, url: str, folder: Path | None = None) -> Iterator[Remote]:
+    """A process that is given its port and the key as arguments."""
+    with _process([*command, str(port), KEY], url, folder) as remote:
+        yield remote
+
+
+@contextmanager
+def _process(command: list[str], url: str, folder: Path | None = None) -> Iterator[Remote]:
+    process = subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         remote = Remote(url, KEY)
         with remote.client:

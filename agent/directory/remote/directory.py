@@ -32,6 +32,7 @@ from agent.directory.remote.outbox import Outbox
 from agent.directory.remote.patience import Pace
 from agent.directory.remote.reader import CERTIFICATE_NOTICE, Reader
 from agent.directory.remote.transport import HURRIED, Transport
+from agent.directory.remote.trial import Trial
 from agent.directory.remote.unfinished import Unfinished
 from agent.directory.rows import Policy
 from agent.model.codes import FindingCode, Source
@@ -222,23 +223,26 @@ class RemoteDirectory(Backend):
 
     def facts(self, patience: float) -> RemoteFacts:
         self.transport.most_patience = patience
-        # Discovery often needs no key; a page of accounts does.
-        accounts = self.reader.count(HURRIED)
-        provider, ends = self.reader.provider(), self.transport.certificate_ends
+        provider = self.reader.provider()
+        trial = Trial(self.transport, provider, self._settings.page_size)
+        shortfalls, ends = tuple(trial.shortfalls()), self.transport.certificate_ends
         names = self._settings.owners
         return RemoteFacts(
             host=self.transport.host,
-            accounts=accounts,
+            accounts=trial.accounts,
+            shortfalls=shortfalls,
             announced=provider.announced,
             problem=provider.problem,
             patch=provider.patch,
             etag=provider.etag,
-            filter=provider.filter,
             cursor=provider.cursor,
             certificate_ends=ends,
             certificate_due=None if ends is None else ends - CERTIFICATE_NOTICE,
             owners=names,
-            owners_missing=sum(self.reader.by_user_name(name) is None for name in names),
+            # A search that fails is told already.
+            owners_missing=None
+            if any(one.fails and one.line == "search" for one in shortfalls)
+            else sum(self.reader.by_user_name(name) is None for name in names),
         )
 
     # Inside

@@ -194,7 +194,8 @@ class Listing:
             raise self._unreliable("lost its place: the remote no longer takes its own cursor")
         if answer.status != 200:
             raise DirectoryUnavailable(
-                f"The remote OpsHelm at {self._transport.host} answered a listing with {answer.status}."
+                f"The remote OpsHelm at {self._transport.host} answered a listing with {answer.status}"
+                f"{self._transport.words(answer)}."
             )
         try:
             return read_page(answer.content)

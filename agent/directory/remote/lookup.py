@@ -48,7 +48,7 @@ def by_id(transport: Transport, user_id: str, *, patience: float = PATIENT) -> R
     if answer.status in (404, 410):
         return None
     if answer.status != 200:
-        raise _refused(transport, "a read", answer.status)
+        raise _refused(transport, "a read", answer)
     try:
         account = wire.decode(answer.content)
     except Unreadable as exc:
@@ -103,7 +103,7 @@ class Finder:
             self.no_filter = True
             return self._scan(attribute, value, fits, patience)
         if answer.status != 200:
-            raise _refused(self._transport, "a search", answer.status)
+            raise _refused(self._transport, "a search", answer)
         try:
             chunk = read_page(answer.content)
         except UNDECODABLE as exc:
@@ -167,6 +167,7 @@ class Finder:
             ) from exc
 
 
-def _refused(transport: Transport, what: str, status: int) -> DirectoryUnavailable:
-    hint = " The key may lack rights there." if status == 403 else ""
-    return DirectoryUnavailable(f"The remote OpsHelm at {transport.host} answered {what} with {status}.{hint}")
+def _refused(transport: Transport, what: str, answer: RemoteAnswer) -> DirectoryUnavailable:
+    hint = " The key may lack rights there." if answer.status == 403 else ""
+    said = f"{answer.status}{transport.words(answer)}"
+    return DirectoryUnavailable(f"The remote OpsHelm at {transport.host} answered {what} with {said}.{hint}")

@@ -4,6 +4,7 @@ A pause that would outlast the caller's patience is not begun, and none outlasts
 notice is one line in the log.
 """
 
+import math
 import random
 import threading
 import time
@@ -65,16 +66,23 @@ class Unusable(DirectoryUnavailable):
 
 
 class Again(Exception):
-    """Worth another try. ``error`` is what the caller gets when there is none; ``strange``: perhaps nobody is there."""
+    """Worth another try, for ``most`` seconds. ``error`` is what the caller gets in the end; ``strange``: perhaps nobody is there."""
 
     def __init__(
-        self, error: DirectoryUnavailable, problem: str, *, after: float | None = None, strange: bool = False
+        self,
+        error: DirectoryUnavailable,
+        problem: str,
+        *,
+        after: float | None = None,
+        strange: bool = False,
+        most: float = PATIENT,
     ) -> None:
         super().__init__(error.detail)
         self.error = error
         self.problem = problem
         self.after = after
         self.strange = strange
+        self.most = most
 
 
 def patiently(
@@ -104,7 +112,7 @@ def patiently(
     def again(exc: Exception) -> bool | float:
         if not isinstance(exc, Again) or attempt.num == _ATTEMPTS:
             return False
-        limit = min(patience, STRANGER) if exc.strange and not is_known() else patience
+        limit = min(patience, exc.most, STRANGER if exc.strange and not is_known() else math.inf)
         if isinstance(exc.error, Unusable):
             limit = min(limit, with_nonsense)
         wait = attempt.next_wait if exc.after is None else exc.after

@@ -12,14 +12,14 @@ import structlog
 
 from agent.directory.port import Step
 from agent.directory.remote import deadline, lookup, mirror
-from agent.directory.remote.listing import Listing, Problem, Unread, read_page
+from agent.directory.remote.listing import Listing, Problem, Unread
 from agent.directory.remote.lookup import Finder, Resource
 from agent.directory.remote.mirror import LAG, Contested, Mirror
 from agent.directory.remote.provider import Discovery
 from agent.directory.remote.transport import HURRIED, PATIENT, Transport
 from agent.directory.remote.wire import RemoteAccount
 from agent.model.codes import FindingCode
-from agent.model.errors import UNDECODABLE, DirectoryUnavailable, Unreadable
+from agent.model.errors import DirectoryUnavailable, Unreadable
 from agent.model.plan import Finding
 from agent.model.users import DirectoryUser, Role, identity_key
 from agent.settings import DirectorySettings
@@ -169,22 +169,6 @@ class Reader:
         with self._store.read() as conn:
             row, roles = account_row.get(conn), mirror.shows_owners(conn)
         log.info("remote listed", accounts=row.visible, managed=row.managed_active, roles=roles)
-
-    def count(self, patience: float) -> int:
-        """How many accounts the remote says that it has."""
-        answer = self._transport.read("/Users", {"startIndex": 1, "count": 1}, patience=patience)
-        if answer.status != 200:
-            raise DirectoryUnavailable(
-                f"The remote OpsHelm at {self._transport.host} answered a search with {answer.status}."
-            )
-        try:
-            chunk = read_page(answer.content)
-        except UNDECODABLE as exc:
-            raise DirectoryUnavailable(
-                f"The remote OpsHelm at {self._transport.host} answers, but not with a SCIM list of accounts. "
-                "Check directory.base_url: it is the SCIM base address, which often ends in /scim/v2."
-            ) from exc
-        return max(chunk.total or 0, len(chunk.raws))
 
     @property
     def owners_known(self) -> bool:

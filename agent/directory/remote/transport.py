@@ -5,8 +5,10 @@ what happened                                   a read                  a write
 ==============================================  ======================  =================================================
 never sent (no connection)                      tried again             tried again
 429                                             tried again             tried again: the remote says that it did nothing
-5xx, no answer, one cut short, a 200 that       tried again             AnswerLost: the caller looks before it sends
-is no JSON object                                                       again, after a 503 with growing pauses
+502, 503, 504, no answer, one cut short         tried again             AnswerLost: the caller looks before it sends
+                                                                        again, after a 503 with growing pauses
+500, a 200 that is no JSON object               tried again for a       AnswerLost
+                                                while only
 a certificate that isn't trusted, no TLS        DirectoryUnavailable    DirectoryUnavailable
 401; a redirect to another host                 DirectoryUnavailable    DirectoryUnavailable
 403 but to a filter; no list of accounts (404)  DirectoryUnavailable    the answer
@@ -14,7 +16,8 @@ any other answer                                the answer              the answ
 ==============================================  ======================  =================================================
 
 Retry-After is kept, as seconds or as a date, as long as the caller's patience lasts. A remote that has never given a SCIM
-answer in this process may just be the wrong address: it gets ``STRANGER`` seconds at most. The key is sent in a header alone
+answer in this process may just be the wrong address: it gets ``STRANGER`` seconds at most. So does a 500, and only
+``Pace.nonsense`` where the remote has never answered such a question: then it is the question that it fails at. The key is sent in a header alone
 and is in no error and no log line; addresses are not logged either, for a filter holds a userName.
 """
 
@@ -38,6 +41,7 @@ from agent.directory.remote import deadline, trouble
 from agent.directory.remote.patience import (
     HURRIED,
     PATIENT,
+    STRANGER,
     Again,
     Lost,
     Pace,
@@ -63,10 +67,15 @@ _SHORT_TURN = 1.0
 _CONNECTING = 10.0
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _RETRIED = frozenset({429, 500, 502, 503, 504})
+#: Said by who is in front of the remote, or by one that is overloaded: it passes.
+_PASSING = frozenset({502, 503, 504})
+#: Of what the remote says of itself, in an error.
+_MOST_WORDS = 200
 _ACCOUNTS = "/Users"
 _SET_KEY = "Set OPSHELM_DIRECTORY__API_KEY (directory.api_key) to"
 _SET_ADDRESS = "Check directory.base_url: it is the SCIM base address, which often ends in /scim/v2."
 _LATER = "Try again later."
+_NO_WAITING = "It was asked several times; no waiting mends that. Ask whoever runs it, and check directory.base_url."
 
 # Both would log addresses, and one of them every header of an answer.
 for _name in ("httpx", "httpcore"):
@@ -111,7 +120,8 @@ class Transport:
         self.certificate_ends: datetime | None = None
         #: No call is tried longer than this, whatever its caller says.
         self.most_patience = PATIENT
-        self._known = False
+        #: Kinds of questions that it has answered.
+        self._answered = set[str]()
         self._key = settings.api_key.get_secret_value()
         self._headers = httpx.Headers(
             {
@@ -132,6 +142,13 @@ class Transport:
     def masked(self, text: str) -> str:
         """What the remote said, without the key: some servers repeat the headers of a call that they refuse."""
         return text.replace(self._key, "***")
+
+    def words(self, answer: RemoteAnswer) -> str:
+        """The remote's own, of an error: to be put behind its status."""
+        said = {key.lower(): value for key, value in answer.json().items()}.get("detail")
+        if isinstance(said, str) and said.strip():
+            return f": {self.masked(said.strip()[:_MOST_WORDS]).rstrip('.')}"
+        return ", with a web page" if answer.content.lstrip()[:1] == b"<" else ""
 
     def read(
         self,
@@ -171,7 +188,8 @@ class Transport:
             if answer.status == 429:
                 raise self._again("asks to wait (429)", after=after)
             if answer.status >= 500 and answer.status != 501:
-                raise self._lost(f"answered {answer.status}", busy=answer.status == 503, after=after)
+                said = f"answered {answer.status}{self.words(answer)}"
+                raise self._lost(said, busy=answer.status == 503, after=after)
             if 300 <= answer.status < 400:
                 raise self._unavailable(f"answered a write with a redirect ({answer.status})", _SET_ADDRESS)
             return answer
@@ -188,7 +206,7 @@ class Transport:
             once,
             min(patience, self.most_patience),
             first_wait=self.pace.first_wait,
-            is_known=lambda: self._known,
+            is_known=lambda: bool(self._answered),
             with_nonsense=with_nonsense,
             stop=self._stop,
         )
@@ -219,6 +237,7 @@ class Transport:
     # One try
 
     def _read_once(self, path: str, params: Mapping[str, str | int] | None) -> RemoteAnswer:
+        question = _question(path, params or {})
         for _ in range(_MAX_REDIRECTS):
             self._wait_for_turn()
             answer, after = self._exchange("GET", path, params=params)
@@ -230,11 +249,12 @@ class Transport:
         if answer.status in _RETRIED:
             if answer.status == 429:
                 raise self._again("asks to wait (429)", after=after)
-            raise self._nonsense(f"answered {answer.status}", after=after)
+            raise self._nonsense(f"{answer.status}{self.words(answer)}", question, answer.status in _PASSING, after)
         if answer.status == 200 and not answer.content.lstrip()[:1] == b"{":
-            raise self._nonsense("answered 200 with something that is no JSON object", _SET_ADDRESS)
+            raise self._nonsense("200 and something that is no JSON object", question)
         self._refuse(answer.status, path, searches="filter" in (params or {}))
-        self._known = self._known or answer.ok
+        if answer.ok:
+            self._answered.add(question)
         return answer
 
     def _refuse(self, status: int, path: str, *, searches: bool) -> None:
@@ -356,9 +376,13 @@ class Transport:
         # Who says when to come again is there, and speaks our language.
         return Again(self._unavailable(problem, fix), problem, after=after, strange=after is None)
 
-    def _nonsense(self, problem: str, fix: str = _LATER, *, after: float | None = None) -> Again:
-        error = Unusable(self._unavailable(problem, fix).detail, problem)
-        return Again(error, problem, after=after, strange=after is None)
+    def _nonsense(self, said: str, question: str, passing: bool = False, after: float | None = None) -> Again:
+        passing = passing or after is not None
+        fix = _LATER if passing else _SET_ADDRESS if said.startswith("200") else _NO_WAITING
+        problem = f"answered {said}"
+        error = Unusable(self._unavailable(f"answered {question} with {said}", fix).detail, problem)
+        most = PATIENT if passing else STRANGER if question in self._answered else self.pace.nonsense
+        return Again(error, problem, after=after, strange=after is None, most=most)
 
     def _unavailable(self, problem: str, fix: str) -> DirectoryUnavailable:
         return DirectoryUnavailable(f"The remote OpsHelm at {self.host} {problem}. {fix}")
@@ -370,6 +394,13 @@ class Transport:
             busy=busy,
             after=after,
         )
+
+
+def _question(path: str, params: Mapping[str, str | int]) -> str:
+    """What is asked for, in words: the remote answers all of a kind or none."""
+    if path != _ACCOUNTS:
+        return "a read of one account" if path.startswith(_ACCOUNTS) else path.removeprefix("/")
+    return "a search" if "filter" in params else f"a list ({', '.join(params)})"
 
 
 #: One account is read, written and read again.

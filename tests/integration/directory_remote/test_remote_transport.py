@@ -23,9 +23,9 @@ from agent.settings import DirectorySettings
 from agent.store import alarms
 from agent.store.engine import Store
 from support.authority import Authority
-from support.place import remote_place
+from support.place import Place, remote_place
 from support.remotes import QUICK, Remote
-from support.sloppy import KEY, Reply, Sloppy, sloppy_server
+from support.sloppy import KEY, Reply, Sloppy, error, sloppy_server
 
 
 @contextmanager
@@ -172,9 +172,7 @@ class Slept:
         self.now += seconds
 
 
-@pytest.mark.parametrize(
-    "bad", [Reply(503), Reply(200, raw=b"<html>welcome"), Reply(cut=0)], ids=["503", "a web page", "no answer"]
-)
+@pytest.mark.parametrize("bad", [Reply(503), Reply(cut=0)], ids=["503", "no answer"])
 def test_what_has_never_answered_is_given_up_sooner_than_what_has(
     sloppy: Sloppy, bad: Reply, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -191,6 +189,41 @@ def test_what_has_never_answered_is_given_up_sooner_than_what_has(
         with pytest.raises(DirectoryUnavailable):
             calls.read("/ServiceProviderConfig", patience=100)
         assert STRANGER < sum(slept.pauses) < 100
+
+
+@pytest.mark.parametrize("bad", [error(500, "count is broken"), Reply(200, raw=b"<html>")], ids=["500", "a web page"])
+def test_a_question_that_the_remote_fails_at_is_not_asked_for_long(
+    sloppy: Sloppy, bad: Reply, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever it answers otherwise: waiting mends no mistake. What it has answered before may pass."""
+    slept = Slept(monkeypatch)
+    by_count = {"startIndex": 1, "count": 10}
+    with transport(sloppy.url, Pace()) as calls:
+        sloppy.scripted = lambda _, call: bad if "count" in call.query else None
+        assert calls.read("/Users").ok
+        with pytest.raises(DirectoryUnavailable) as told:
+            calls.read("/Users", by_count)
+        assert sum(slept.pauses) < Pace().nonsense
+        assert "a list (startIndex, count)" in told.value.detail
+        if bad.status == 500:
+            assert "500: count is broken. It was asked several times; no waiting mends that." in told.value.detail
+        sloppy.scripted = None
+        assert calls.read("/Users", by_count).ok
+        sloppy.scripted = lambda *_: bad
+        slept.pauses.clear()
+        with pytest.raises(DirectoryUnavailable):
+            calls.read("/Users", by_count)
+        assert Pace().nonsense < sum(slept.pauses) < STRANGER
+
+
+@pytest.mark.parametrize("status", [400, 405, 501])
+def test_a_listing_that_is_refused_ends_at_once_with_the_remotes_own_words(
+    sloppy_place: Place, sloppy: Sloppy, status: int
+) -> None:
+    sloppy.scripted = lambda _, call: error(status, f"{KEY} may not list") if call.path == "/Users" else None
+    with pytest.raises(DirectoryUnavailable, match=rf"{status}: \*\*\* may not list\."):
+        list(sloppy_place.directory.everyone())
+    assert sloppy.count("GET", "/Users") == 1
 
 
 @pytest.mark.parametrize("write", [False, True], ids=["a read", "a write"])

@@ -1,0 +1,270 @@
+"""What sweeps and pushes ask of a remote, tried once for ``check``: pages, a page behind the end, searches, reads. Only reads.
+
+==========================================  ===================  =====================================================
+the remote                                  all in one answer    more accounts than come in one answer
+==========================================  ===================  =====================================================
+ignores startIndex, or has no order         told                 fails: no listing can be whole
+ends early, goes on behind its own total    fails                fails
+ignores count                               told                 told: the listing goes on behind what came
+searches by userName: ignores, refuses      told: everybody is listed to find one
+finds nobody by a userName that it has      fails: a push takes the person for a new one
+finds nobody by an externalId that it has   told
+has no answer to any of these (5xx)         fails
+==========================================  ===================  =====================================================
+"""
+
+import json
+from collections.abc import Iterator
+from uuid import UUID, uuid4
+
+from msgspec import Struct
+
+from agent.directory.port import Shortfall
+from agent.directory.remote import lookup, wire
+from agent.directory.remote.listing import Chunk, read_page
+from agent.directory.remote.lookup import NO_SEARCH
+from agent.directory.remote.provider import Provider
+from agent.directory.remote.transport import RemoteAnswer, Transport
+from agent.directory.remote.wire import RemoteAccount
+from agent.model.errors import UNDECODABLE, DirectoryUnavailable, Unreadable
+
+#: With fewer nothing shows whether a second page is one.
+_ENOUGH = 2
+_AGAIN = "run check again after the first run"
+_PAGING = "ask whoever runs the remote for the paging of RFC 7644, section 3.4.2.4"
+_FILTERS = "ask whoever runs the remote for the filters of RFC 7644, section 3.4.2.2"
+_LISTS_ALL = "to find one person the agent lists everybody, which is slow"
+_NOBODY = "nobody@check.invalid"
+
+
+class _Page(Struct, frozen=True, kw_only=True):
+    #: Ids as they came; "" of one that has none.
+    ids: list[str]
+    total: int | None
+    accounts: list[RemoteAccount]
+    next_cursor: str | None
+
+    @property
+    def whole(self) -> bool:
+        """All of them, as the remote counts."""
+        return self.total is not None and len(set(self.ids)) >= self.total
+
+
+class Trial:
+    """``shortfalls`` raises DirectoryUnavailable where not even one page comes; ``accounts`` is known afterwards."""
+
+    def __init__(self, transport: Transport, provider: Provider, page_size: int) -> None:
+        self._transport, self._by_cursor = transport, provider.cursor
+        self._size = provider.page_size(page_size)
+        self.accounts = 0
+
+    def shortfalls(self) -> Iterator[Shortfall]:
+        first = self._page(1, self._size)
+        self.accounts = max(first.total or 0, len(first.ids))
+        for tried in (self._paging, self._searches, self._reads):
+            try:
+                yield from tried(first)
+            except DirectoryUnavailable as exc:
+                problem, _, fix = exc.detail.partition(". ")
+                yield Shortfall(
+                    line="listing" if tried == self._paging else "search", detail=problem, fix=fix, fails=True
+                )
+
+    # Pages
+
+    def _paging(self, first: _Page) -> Iterator[Shortfall]:
+        told = (
+            self._few(first)
+            if len(first.ids) < _ENOUGH
+            else self._cursors(first)
+            if self._by_cursor
+            else self._places(first)
+        )
+        for one in told:
+            yield one
+            if one.fails:
+                return
+        if not self._by_cursor:
+            yield from self._end(first)
+
+    def _few(self, first: _Page) -> Iterator[Shortfall]:
+        if first.total and first.total > len(first.ids):
+            yield _page(f"shows {len(first.ids)} of {first.total} accounts on its first page")
+        else:
+            who = "one account is there" if first.ids else "nobody is there yet"
+            yield Shortfall(line="listing", detail=f"{who}: whether it pages can't be told yet", fix=_AGAIN)
+
+    def _places(self, first: _Page) -> Iterator[Shortfall]:
+        second = self._page(2, 2)
+        if second.ids[:1] != first.ids[1:2]:
+            if not second.ids:
+                what = "shows nobody at startIndex 2"
+            elif second.ids[0] == first.ids[0]:
+                what = "ignores startIndex: every page is the first one"
+            else:
+                what = "shows other accounts at the same startIndex each time"
+            yield self._unless_whole(what, first)
+        elif len(second.ids) > 2:
+            yield Shortfall(line="listing", detail="ignores count; the agent goes on behind what came", fix=_COPES)
+        if second.total != first.total:
+            yield self._unless_whole(f"says that there are {first.total} accounts, and then {second.total}", first)
+
+    def _cursors(self, first: _Page) -> Iterator[Shortfall]:
+        begin = self._page(1, 1)
+        if begin.whole:
+            yield Shortfall(line="listing", detail="ignores count; the agent goes on behind what came", fix=_COPES)
+        elif begin.next_cursor is None:
+            yield self._unless_whole("announces paging by cursor, and gives none", first)
+        elif not set(self._page(1, 1, begin.next_cursor).ids) - set(begin.ids):
+            yield self._unless_whole("goes round in a circle: the second page is the first one", first)
+
+    def _end(self, first: _Page) -> Iterator[Shortfall]:
+        """As a listing goes on: the next page, the last account, and a page behind it."""
+        known, total = set(first.ids), first.total
+        if not first.whole and (first.ids or total is None):
+            behind = self._page(len(first.ids) + 1, self._size).ids
+            if behind and not set(behind) - known:
+                yield _page("repeats its first page")
+            elif total is not None and not (behind and self._page(total, 1).ids):
+                yield _page(f"ends before the last of {total} accounts")
+            return
+        last = self._ask({"startIndex": (total or 0) + 1, "count": self._size})
+        if last.status == 200 and set(self._read(last).ids) - known:
+            yield _page(f"goes on behind the {total} accounts that it says there are")
+
+    def _unless_whole(self, what: str, first: _Page) -> Shortfall:
+        if not first.whole:
+            return _page(f"{what}, and that shows {len(first.ids)} of {first.total or 'all'} accounts")
+        return Shortfall(
+            line="listing",
+            detail=f"{what}; a sweep works as long as all accounts come in one answer, as these {len(first.ids)} do",
+            fix=_PAGING,
+        )
+
+    # Searches
+
+    def _searches(self, first: _Page) -> Iterator[Shortfall]:
+        sample = next(iter(first.accounts), None)
+        if sample is None:
+            return
+        by_name = self._searched("userName", sample.user_name, sample.id)
+        if by_name is not None:
+            yield by_name
+            return
+        if self._found("userName", _NOBODY):
+            yield _search(f"answers with somebody where nobody has the userName: {_LISTS_ALL}")
+            return
+        other = sample.user_name.swapcase()
+        if other != sample.user_name and sample.id not in self._found("userName", other):
+            yield _search(
+                "minds the case of userNames: where nobody is found everybody is listed, once in five minutes at most"
+            )
+        linked = next((account for account in first.accounts if account.okta_id), None)
+        if linked is not None:
+            assert linked.okta_id is not None
+            by_okta_id = self._searched("externalId", linked.okta_id, linked.id)
+            if by_okta_id is not None:
+                yield by_okta_id
+
+    def _searched(self, attribute: str, value: str, user_id: str) -> Shortfall | None:
+        answer = self._ask(_filter(attribute, value))
+        if answer.status in NO_SEARCH:
+            return _search(
+                f"refuses to search by {attribute} ({answer.status}{self._transport.words(answer)}): {_LISTS_ALL}"
+            )
+        found = self._read(answer).ids
+        if found == [user_id]:
+            return None
+        if found:
+            return _search(f"ignores a search by {attribute}: {_LISTS_ALL}")
+        if attribute == "userName":
+            return _search(
+                "finds nobody by the userName of an account that it lists: Okta's pushes make second accounts, or are refused",
+                fails=True,
+            )
+        return _search(
+            f"finds nobody by the {attribute} of an account that it lists: whose link the agent's database has lost is found by userName alone"
+        )
+
+    def _found(self, attribute: str, value: str) -> list[str]:
+        return self._read(self._ask(_filter(attribute, value))).ids
+
+    # Reads
+
+    def _reads(self, first: _Page) -> Iterator[Shortfall]:
+        sample = next(iter(first.accounts), None)
+        if sample is None:
+            return
+        if lookup.by_id(self._transport, sample.id) is None:
+            detail = "has no account of an id that it lists (404): nothing can be changed there"
+            yield Shortfall(line="search", detail=detail, fix="check directory.base_url", fails=True)
+            return
+        answer = self._transport.read(lookup.path_of(_nobody_like(sample.id)))
+        if answer.status == 200:
+            yield _search(
+                "answers with somebody where nobody has the id: who was deleted there isn't missed", fails=True
+            )
+
+    # Calls
+
+    def _page(self, start: int, count: int, cursor: str | None = None) -> _Page:
+        place: dict[str, str | int] = {"cursor": cursor or ""} if self._by_cursor else {"startIndex": start}
+        return self._read(self._ask({**place, "count": count}))
+
+    def _ask(self, params: dict[str, str | int]) -> RemoteAnswer:
+        return self._transport.read("/Users", params)
+
+    def _read(self, answer: RemoteAnswer) -> _Page:
+        host = self._transport.host
+        if answer.status != 200:
+            said = f"{answer.status}{self._transport.words(answer)}"
+            raise DirectoryUnavailable(f"The remote OpsHelm at {host} answered a list with {said}. {_PAGING}")
+        try:
+            chunk = read_page(answer.content)
+        except UNDECODABLE as exc:
+            raise DirectoryUnavailable(
+                f"The remote OpsHelm at {host} answers, but not with a SCIM list of accounts. "
+                "Check directory.base_url: it is the SCIM base address, which often ends in /scim/v2."
+            ) from exc
+        return _Page(
+            ids=[wire.rough_identity(raw)[0] for raw in chunk.raws],
+            total=chunk.total,
+            accounts=list(_accounts(chunk)),
+            next_cursor=chunk.next_cursor,
+        )
+
+
+_COPES = "nothing has to be done; the agent copes"
+
+
+def _page(what: str) -> Shortfall:
+    return Shortfall(
+        line="listing", detail=f"{what}: no sweep can be whole, and none changes anything", fix=_PAGING, fails=True
+    )
+
+
+def _search(what: str, *, fails: bool = False) -> Shortfall:
+    return Shortfall(line="search", detail=what, fix=_FILTERS, fails=fails)
+
+
+def _filter(attribute: str, value: str) -> dict[str, str | int]:
+    return {"filter": f"{attribute} eq {json.dumps(value, ensure_ascii=False)}", "startIndex": 1, "count": 10}
+
+
+def _accounts(chunk: Chunk) -> Iterator[RemoteAccount]:
+    for raw in chunk.raws:
+        try:
+            yield wire.decode(raw)
+        except Unreadable:
+            continue
+
+
+def _nobody_like(user_id: str) -> str:
+    """An id of the same kind that nobody has."""
+    if user_id.isdigit():
+        return "999999999"
+    try:
+        UUID(user_id)
+    except ValueError:
+        return f"check-{uuid4().hex}"
+    return str(uuid4())
