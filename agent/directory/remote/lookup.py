@@ -14,6 +14,7 @@ from msgspec import Struct
 
 from agent.directory.remote import wire
 from agent.directory.remote.listing import read_page
+from agent.directory.remote.patience import Unusable
 from agent.directory.remote.transport import PATIENT, RemoteAnswer, Transport
 from agent.directory.remote.wire import RemoteAccount
 from agent.model.errors import UNDECODABLE, DirectoryUnavailable, Unreadable
@@ -62,6 +63,12 @@ def by_id(transport: Transport, user_id: str, *, patience: float = PATIENT) -> R
     return Resource(account=account, raw=answer.json(), etag=answer.etag or account.etag)
 
 
+def by_identity(attribute: str, value: str) -> dict[str, str | int]:
+    """The parameters of a search."""
+    # json.dumps quotes as RFC 7644 wants it.
+    return {"filter": f"{attribute} eq {json.dumps(value, ensure_ascii=False)}", "startIndex": 1, "count": 10}
+
+
 #: The id of whoever has a userName (its key) or an externalId in a listing that is no older than so many seconds.
 Listed = Callable[[str, str, float], str | None]
 
@@ -72,8 +79,8 @@ class Finder:
     def __init__(self, transport: Transport, listed: Listed) -> None:
         self._transport = transport
         self._listed = listed
-        #: Set once the remote has shown that it ignores or refuses filters.
-        self.no_filter = False
+        #: Attributes by which the remote has shown that it can't search.
+        self._no_search = set[str]()
         self._minds_case: bool | None = None
 
     def by_user_name(self, user_name: str, *, patience: float = PATIENT) -> RemoteAccount | None:
@@ -88,7 +95,7 @@ class Finder:
             if found is not None:
                 return found
         # A remote without filters was read whole just now.
-        if self.no_filter or not self._exact(patience):
+        if "userName" in self._no_search or not self._exact(patience):
             return None
         return self._read(self._listed("userName", key, FRESH), fits, patience)
 
@@ -96,11 +103,11 @@ class Finder:
         return self._one("externalId", okta_id, lambda a: a.okta_id == okta_id, patience)
 
     def _one(self, attribute: str, value: str, fits: Fits, patience: float) -> RemoteAccount | None:
-        if self.no_filter:
+        if attribute in self._no_search:
             return self._scan(attribute, value, fits, patience)
         answer = self._search(attribute, value, patience)
-        if answer.status in NO_SEARCH:
-            self.no_filter = True
+        if answer is None or answer.status in NO_SEARCH:
+            self._no_search.add(attribute)
             return self._scan(attribute, value, fits, patience)
         if answer.status != 200:
             raise _refused(self._transport, "a search", answer)
@@ -113,17 +120,22 @@ class Finder:
         accounts = [self._decode(raw, attribute) for raw in chunk.raws]
         fitting = [account for account in accounts if fits(account)]
         if fitting:
-            self.no_filter = self.no_filter or len(fitting) < len(accounts)
+            if len(fitting) < len(accounts):
+                self._no_search.add(attribute)
             return fitting[0]
         if accounts:
-            self.no_filter = True
+            self._no_search.add(attribute)
             return self._scan(attribute, value, fits, patience)
         return None
 
-    def _search(self, attribute: str, value: str, patience: float) -> RemoteAnswer:
-        # json.dumps quotes as RFC 7644 wants it.
-        wanted = f"{attribute} eq {json.dumps(value, ensure_ascii=False)}"
-        return self._transport.read("/Users", {"filter": wanted, "startIndex": 1, "count": 10}, patience=patience)
+    def _search(self, attribute: str, value: str, patience: float) -> RemoteAnswer | None:
+        """None: the remote fails at such a search each time."""
+        try:
+            return self._transport.read("/Users", by_identity(attribute, value), patience=patience)
+        except Unusable as exc:
+            if not exc.lasting:
+                raise
+            return None
 
     def _scan(self, attribute: str, value: str, fits: Fits, patience: float) -> RemoteAccount | None:
         key = identity_key(value) if attribute == "userName" else value

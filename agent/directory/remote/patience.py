@@ -58,11 +58,14 @@ class Pace(Struct, frozen=True, kw_only=True):
 
 
 class Unusable(DirectoryUnavailable):
-    """It answers, and with nothing that can be used: 5xx, or no JSON object. ``problem``: in a few words."""
+    """It answers, and with nothing that can be used: 5xx, or no JSON object. ``problem``: in a few words; ``lasting``: it has never
+    answered such a question otherwise.
+    """
 
-    def __init__(self, detail: str, problem: str) -> None:
+    def __init__(self, detail: str, problem: str, *, lasting: bool) -> None:
         super().__init__(detail)
         self.problem = problem
+        self.lasting = lasting
 
 
 class Again(Exception):

@@ -378,10 +378,12 @@ class Transport:
 
     def _nonsense(self, said: str, question: str, passing: bool = False, after: float | None = None) -> Again:
         passing = passing or after is not None
+        lasting = not passing and question not in self._answered
         fix = _LATER if passing else _SET_ADDRESS if said.startswith("200") else _NO_WAITING
+        detail = self._unavailable(f"answered {question} with {said}", fix).detail
         problem = f"answered {said}"
-        error = Unusable(self._unavailable(f"answered {question} with {said}", fix).detail, problem)
-        most = PATIENT if passing else STRANGER if question in self._answered else self.pace.nonsense
+        most = self.pace.nonsense if lasting else PATIENT if passing else STRANGER
+        error = Unusable(detail, problem, lasting=lasting)
         return Again(error, problem, after=after, strange=after is None, most=most)
 
     def _unavailable(self, problem: str, fix: str) -> DirectoryUnavailable:
@@ -400,7 +402,8 @@ def _question(path: str, params: Mapping[str, str | int]) -> str:
     """What is asked for, in words: the remote answers all of a kind or none."""
     if path != _ACCOUNTS:
         return "a read of one account" if path.startswith(_ACCOUNTS) else path.removeprefix("/")
-    return "a search" if "filter" in params else f"a list ({', '.join(params)})"
+    by = str(params.get("filter", "")).partition(" ")[0]
+    return f"a search by {by}" if by else f"a list ({', '.join(params)})"
 
 
 #: One account is read, written and read again.

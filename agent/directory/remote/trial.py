@@ -6,14 +6,13 @@ the remote                                  all in one answer    more accounts t
 ignores startIndex, or has no order         told                 fails: no listing can be whole
 ends early, goes on behind its own total    fails                fails
 ignores count                               told                 told: the listing goes on behind what came
-searches by userName: ignores, refuses      told: everybody is listed to find one
+searches: ignores, refuses or fails at them told: everybody is listed to find one
 finds nobody by a userName that it has      fails: a push takes the person for a new one
 finds nobody by an externalId that it has   told
 has no answer to any of these (5xx)         fails
 ==========================================  ===================  =====================================================
 """
 
-import json
 from collections.abc import Iterator
 from uuid import UUID, uuid4
 
@@ -23,6 +22,7 @@ from agent.directory.port import Shortfall
 from agent.directory.remote import lookup, wire
 from agent.directory.remote.listing import Chunk, read_page
 from agent.directory.remote.lookup import NO_SEARCH
+from agent.directory.remote.patience import Unusable
 from agent.directory.remote.provider import Provider
 from agent.directory.remote.transport import RemoteAnswer, Transport
 from agent.directory.remote.wire import RemoteAccount
@@ -150,10 +150,12 @@ class Trial:
         by_name = self._searched("userName", sample.user_name, sample.id)
         if by_name is not None:
             yield by_name
-            return
-        if self._found("userName", _NOBODY):
+        elif self._found("userName", _NOBODY):
             yield _search(f"answers with somebody where nobody has the userName: {_LISTS_ALL}")
-            return
+        else:
+            yield from self._other_searches(first, sample)
+
+    def _other_searches(self, first: _Page, sample: RemoteAccount) -> Iterator[Shortfall]:
         other = sample.user_name.swapcase()
         if other != sample.user_name and sample.id not in self._found("userName", other):
             yield _search(
@@ -167,27 +169,27 @@ class Trial:
                 yield by_okta_id
 
     def _searched(self, attribute: str, value: str, user_id: str) -> Shortfall | None:
-        answer = self._ask(_filter(attribute, value))
+        try:
+            answer = self._ask(lookup.by_identity(attribute, value))
+        except Unusable as exc:
+            if not exc.lasting:
+                raise
+            return _search(f"{exc.problem} to a search by {attribute}: {_LISTS_ALL}")
         if answer.status in NO_SEARCH:
-            return _search(
-                f"refuses to search by {attribute} ({answer.status}{self._transport.words(answer)}): {_LISTS_ALL}"
-            )
+            said = f"{answer.status}{self._transport.words(answer)}"
+            return _search(f"refuses to search by {attribute} ({said}): {_LISTS_ALL}")
         found = self._read(answer).ids
         if found == [user_id]:
             return None
         if found:
             return _search(f"ignores a search by {attribute}: {_LISTS_ALL}")
+        what = f"finds nobody by the {attribute} of an account that it lists"
         if attribute == "userName":
-            return _search(
-                "finds nobody by the userName of an account that it lists: Okta's pushes make second accounts, or are refused",
-                fails=True,
-            )
-        return _search(
-            f"finds nobody by the {attribute} of an account that it lists: whose link the agent's database has lost is found by userName alone"
-        )
+            return _search(f"{what}: Okta's pushes make second accounts, or are refused", fails=True)
+        return _search(f"{what}: whose link the agent's database has lost is found by userName alone")
 
     def _found(self, attribute: str, value: str) -> list[str]:
-        return self._read(self._ask(_filter(attribute, value))).ids
+        return self._read(self._ask(lookup.by_identity(attribute, value))).ids
 
     # Reads
 
@@ -245,10 +247,6 @@ def _page(what: str) -> Shortfall:
 
 def _search(what: str, *, fails: bool = False) -> Shortfall:
     return Shortfall(line="search", detail=what, fix=_FILTERS, fails=fails)
-
-
-def _filter(attribute: str, value: str) -> dict[str, str | int]:
-    return {"filter": f"{attribute} eq {json.dumps(value, ensure_ascii=False)}", "startIndex": 1, "count": 10}
 
 
 def _accounts(chunk: Chunk) -> Iterator[RemoteAccount]:

@@ -6,7 +6,7 @@ from agent.directory.port import Page
 from agent.model.errors import DirectoryUnavailable
 from agent.scim.filter import parse
 from support.place import Place, okta_id
-from support.sloppy import Call, Reply, Sloppy
+from support.sloppy import Call, Reply, Sloppy, error
 
 
 def search(place: Place, text: str, start: int = 1, count: int = 100) -> Page:
@@ -93,3 +93,19 @@ def test_a_remote_that_is_no_list_of_accounts_is_unavailable(sloppy_place: Place
         search(sloppy_place, 'title eq "x"')
     with pytest.raises(DirectoryUnavailable, match=r"not with a SCIM list .* directory\.base_url"):
         sloppy_place.directory.facts(0.0)
+
+
+@pytest.mark.parametrize("attribute", ["userName", "externalId"])
+def test_a_remote_that_fails_at_a_search_is_listed_instead(sloppy_place: Place, sloppy: Sloppy, attribute: str) -> None:
+    """Each such search is a 500: nobody can be asked for it later either, and all others are answered."""
+    sloppy.add("ann@example.com", externalId=okta_id(1))
+    failing = error(500, "no such column")
+    sloppy.scripted = lambda _, call: failing if attribute in call.query.get("filter", "") else None
+    for _ in range(2):
+        for text in ('userName eq "ann@example.com"', f'externalId eq "{okta_id(1)}"'):
+            assert names(search(sloppy_place, text)) == ["ann@example.com"]
+    assert sloppy_place.post("bob@example.com", okta=okta_id(2)).created
+    before = len(sloppy.calls)
+    assert sloppy_place.post("cid@example.com", okta=okta_id(3)).created
+    searched = [call.query["filter"] for call in sloppy.calls[before:] if "filter" in call.query]
+    assert not [text for text in searched if attribute in text]
