@@ -30,7 +30,7 @@ from agent.store import account, journal
 from agent.store.account import Account
 from agent.store.connect import Fixed, micros, moment
 from agent.store.engine import Store
-from agent.store.journal import Entry, Kind, Signature
+from agent.store.journal import Signature
 from agent.store.tables import UtcTime, user_emails, users
 
 
@@ -326,19 +326,8 @@ def _take_mapping(conn: Connection, mapping: Mapping, by: Signature | None) -> i
     version = row.mapping_version + 1
     account.set_mapping(conn, mapping, version)
     if by is not None:
-        journal.append(
-            conn,
-            Entry(
-                kind=Kind.APPLIED,
-                verb="mapping",
-                actor=by.actor,
-                source=by.source,
-                reason=by.reason or f"version {version}",
-                before=row.mapping,
-                after=mapping.text,
-            ),
-            by.at,
-        )
+        why = by.reason or f"version {version}"
+        journal.note(conn, "mapping", by, reason=why, before=row.mapping, after=mapping.text)
     return version
 
 

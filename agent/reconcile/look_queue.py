@@ -122,16 +122,8 @@ def retry(conn: Connection, people: Sequence[FailedPerson], by: Signature, *, pa
         for directory_id in sorted(accounts):
             attention.add(conn, reason=attention.EVENT, directory_id=directory_id, not_before=by.at, now=by.at)
     one = meant[0] if count == 1 else None
-    entry = journal.Entry(
-        kind=journal.Kind.APPLIED,
-        verb="failures retry",
-        actor=by.actor,
-        source=by.source,
-        directory_id=one.directory_id if one else None,
-        okta_id=one.okta_id if one else None,
-        reason=by.reason or (one.cause if one else f"{count:,} people"),
-    )
-    journal.append(conn, entry, by.at)
+    whom = {"directory_id": one.directory_id, "okta_id": one.okta_id} if one else {}
+    journal.note(conn, "failures retry", by, reason=by.reason or (one.cause if one else f"{count:,} people"), **whom)
     return Queued(people=count, sweep=sweep)
 
 

@@ -6,6 +6,7 @@ from msgspec import Struct
 from sqlalchemy import Connection, insert, select, update
 
 from agent.model.errors import NotFound, UsageError
+from agent.store.connect import as_struct
 from agent.store.journal import Signature
 from agent.store.tables import alarms as table
 
@@ -76,9 +77,9 @@ def get(conn: Connection, alarm_id: int) -> Alarm:
     row = conn.execute(select(table).where(table.c.id == alarm_id)).first()
     if row is None:
         raise NotFound(f"There is no alarm {alarm_id}. See: opshelm-agent alarms list")
-    return Alarm(**row._asdict())
+    return as_struct(Alarm, row)
 
 
 def open_alarms(conn: Connection) -> list[Alarm]:
     rows = conn.execute(select(table).where(table.c.cleared.is_(None)).order_by(table.c.raised, table.c.id))
-    return [Alarm(**row._asdict()) for row in rows]
+    return [as_struct(Alarm, row) for row in rows]

@@ -6,7 +6,6 @@ Every function belongs into one write transaction; all checks come before the fi
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any
 
 import msgspec
 from sqlalchemy import Connection
@@ -21,18 +20,12 @@ from agent.store.journal import Signature
 from agent.store.plans import StoredPlan
 
 
-def _note(conn: Connection, verb: str, by: Signature, **more: Any) -> None:
-    """``before``: what the decision is about. ``after`` is left to changes of accounts, and to what is announced."""
-    entry = journal.Entry(kind=journal.Kind.APPLIED, verb=verb, actor=by.actor, source=by.source, reason=by.reason)
-    journal.append(conn, msgspec.structs.replace(entry, **more), by.at)
-
-
 def pause(conn: Connection, by: Signature) -> overview.UnderWay | None:
     """No applies by the agent itself until ``resume``; the receiver goes on. Answers what was under way, and now ends."""
     if account.lock(conn).paused:
         raise UsageError("Applies are paused already. Resume: opshelm-agent resume")
     account.pause(conn, actor=by.actor, reason=by.reason, now=by.at)
-    _note(conn, "pause", by)
+    journal.note(conn, "pause", by)
     return overview.under_way(conn)
 
 
@@ -40,7 +33,7 @@ def resume(conn: Connection, by: Signature) -> None:
     if not account.lock(conn).paused:
         raise UsageError("Applies are not paused.")
     account.resume(conn)
-    _note(conn, "resume", by)
+    journal.note(conn, "resume", by)
 
 
 def allow(conn: Connection, by: Signature, *, count: int, until: datetime, person: DirectoryUser | None = None) -> int:
@@ -65,7 +58,7 @@ def allow(conn: Connection, by: Signature, *, count: int, until: datetime, perso
         attention.add(conn, reason=attention.ALLOWED, not_before=by.at, now=by.at, **whom)
     before = _json({"holds": [hold.id for hold in chosen]})
     after = _json({"allowance": number, "count": count, "until": until})
-    _note(conn, "guard allow", by, directory_id=directory_id, okta_id=okta_id, before=before, after=after)
+    journal.note(conn, "guard allow", by, directory_id=directory_id, okta_id=okta_id, before=before, after=after)
     return number
 
 
@@ -123,7 +116,7 @@ def _still_open(conn: Connection, chosen: Sequence[Hold]) -> list[Hold]:
 def let_name_go(conn: Connection, by: Signature, leaver: DirectoryUser, okta_ids: Sequence[str]) -> None:
     """Who has a leaver's userName in Okta is somebody else, and gets an account of their own."""
     what = _json({"userName": leaver.user_name, "for": okta_ids})
-    _note(conn, "name release", by, directory_id=leaver.id, okta_id=leaver.okta_id, before=what)
+    journal.note(conn, "name release", by, directory_id=leaver.id, okta_id=leaver.okta_id, before=what)
 
 
 def block(
@@ -141,7 +134,7 @@ def block(
     )
     holds.block(conn, reason, by, until=until)
     what = _json({"kind": kind, "until": until})
-    _note(conn, "block", by, directory_id=person.id, okta_id=person.okta_id, before=what)
+    journal.note(conn, "block", by, directory_id=person.id, okta_id=person.okta_id, before=what)
 
 
 def unblock(conn: Connection, by: Signature, person: DirectoryUser, kind: ChangeKind) -> None:
@@ -173,7 +166,7 @@ def undo(
         )
         holds.block(conn, reason, by, decision=Decision.REJECTED)
         what = _json({"kind": kind, "code": HeldCode.UNDONE})
-        _note(conn, "undo", by, directory_id=person.id, okta_id=person.okta_id, plan_id=plan_id, before=what)
+        journal.note(conn, "undo", by, directory_id=person.id, okta_id=person.okta_id, plan_id=plan_id, before=what)
 
 
 def _decide(
@@ -192,7 +185,9 @@ def _decide(
 
 def _note_hold(conn: Connection, verb: str, hold: Hold, by: Signature) -> None:
     what = _json({"hold": hold.id, "kind": hold.kind, "code": hold.code, "decision": hold.decision})
-    _note(conn, verb, by, directory_id=hold.directory_id, okta_id=hold.okta_id, plan_id=hold.plan_id, before=what)
+    journal.note(
+        conn, verb, by, directory_id=hold.directory_id, okta_id=hold.okta_id, plan_id=hold.plan_id, before=what
+    )
 
 
 def approve_plan(
@@ -207,7 +202,7 @@ def approve_plan(
     mine = [h for h in holds.open_holds(conn, decision=Decision.WAITING) if (h.subject, h.kind) in keys]
     holds.decide(conn, [hold.id for hold in mine], Decision.APPROVED, by, until=until)
     what = _json({"actions": sorted(numbers), "count": count, "holds": [hold.id for hold in mine], "until": until})
-    _note(conn, "plan approve", by, plan_id=stored.id, run_id=stored.run_id, before=what)
+    journal.note(conn, "plan approve", by, plan_id=stored.id, run_id=stored.run_id, before=what)
 
 
 def approve_undo(
@@ -216,7 +211,7 @@ def approve_undo(
     """A person lets these actions of an undo go. It says nothing of what runs hold of the same people."""
     plans.decide(conn, stored.id, actor=by.actor, decision="approve", now=by.at, approve=numbers)
     what = _json({"actions": sorted(numbers), "count": count})
-    _note(conn, "plan approve", by, plan_id=stored.id, run_id=stored.run_id, before=what)
+    journal.note(conn, "plan approve", by, plan_id=stored.id, run_id=stored.run_id, before=what)
 
 
 def reject_plan(conn: Connection, by: Signature, plan_id: int) -> Counter[ActionState]:
@@ -241,7 +236,9 @@ def reject_plan(conn: Connection, by: Signature, plan_id: int) -> Counter[Action
     undecided = (Decision.WAITING, Decision.APPROVED)
     held = [h for h in holds.open_holds(conn) if h.decision in undecided and (h.subject, h.kind) in keys]
     holds.decide(conn, [hold.id for hold in held], Decision.REJECTED, by)
-    _note(conn, "plan reject", by, plan_id=plan_id, run_id=stored.run_id, before=_json({"holds": [h.id for h in held]}))
+    journal.note(
+        conn, "plan reject", by, plan_id=plan_id, run_id=stored.run_id, before=_json({"holds": [h.id for h in held]})
+    )
     states[ActionState.REJECTED] += states.pop(ActionState.PENDING, 0) + states.pop(ActionState.HELD, 0)
     return states
 
@@ -249,18 +246,18 @@ def reject_plan(conn: Connection, by: Signature, plan_id: int) -> Counter[Action
 def pin(conn: Connection, by: Signature, *, org_id: str, app_id: str, app_label: str) -> None:
     """The first apply binds the account to this org and app."""
     account.pin(conn, org_id=org_id, app_id=app_id, app_label=app_label, actor=by.actor, now=by.at)
-    _note(conn, "pin", by, before=_json({"org_id": org_id, "app_id": app_id}))
+    journal.note(conn, "pin", by, before=_json({"org_id": org_id, "app_id": app_id}))
 
 
 def ack_alarm(conn: Connection, by: Signature, alarm_id: int) -> None:
     """Silence an open alarm."""
     found = alarms.ack(conn, alarm_id, by)
-    _note(conn, "alarm ack", by, before=_json({"alarm": found.id, "code": found.code}))
+    journal.note(conn, "alarm ack", by, before=_json({"alarm": found.id, "code": found.code}))
 
 
 def note_settings(conn: Connection, by: Signature, names: Sequence[str]) -> None:
     """Settings changed while the agent runs; their values are nobody's but the file's."""
-    _note(conn, "settings", by, before=_json({"changed": names}))
+    journal.note(conn, "settings", by, before=_json({"changed": names}))
 
 
 def accept_pins(conn: Connection, by: Signature, *, org_id: str, app_id: str, app_label: str) -> account.Account:
@@ -268,7 +265,7 @@ def accept_pins(conn: Connection, by: Signature, *, org_id: str, app_id: str, ap
     before = account.lock(conn)
     account.pin(conn, org_id=org_id, app_id=app_id, app_label=app_label, actor=by.actor, now=by.at)
     old, new = {"org_id": before.org_id, "app_id": before.app_id}, {"org_id": org_id, "app_id": app_id}
-    _note(conn, "pins accept", by, before=_json(old), after=_json(new))
+    journal.note(conn, "pins accept", by, before=_json(old), after=_json(new))
     return before
 
 
@@ -278,7 +275,7 @@ def accept_restore(conn: Connection, by: Signature) -> str:
     if not why:
         raise UsageError("This database is no restored copy; there is nothing to accept.")
     account.set_distrust(conn, None)
-    _note(conn, "db accept-restore", by)
+    journal.note(conn, "db accept-restore", by)
     return why
 
 

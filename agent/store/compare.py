@@ -58,7 +58,7 @@ from agent.model.cases import CurrentAccount, Pair, Want
 from agent.model.desired import DesiredRow, Wanted
 from agent.model.errors import StoreUnavailable
 from agent.model.users import Origin, Role
-from agent.store.connect import Fixed, database_errors, driver, micros, moment, sqlite_path
+from agent.store.connect import Fixed, as_struct, database_errors, driver, micros, moment, sqlite_path
 from agent.store.engine import Store
 from agent.store.failures import translate
 from agent.store.tables import users
@@ -463,7 +463,7 @@ def only_local(conn: Connection, limit: int) -> tuple[int, list[LocalAccount]]:
         .order_by(users.c.user_name_key)
     )
     # One scan where they are few, as they usually are.
-    first = [LocalAccount(**row._asdict()) for row in conn.execute(found.limit(limit + 1))]
+    first = [as_struct(LocalAccount, row) for row in conn.execute(found.limit(limit + 1))]
     if len(first) <= limit:
         return len(first), first
     return conn.execute(select(func.count()).select_from(found.subquery())).scalar_one(), first[:limit]

@@ -15,7 +15,7 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
-from msgspec import Struct
+from msgspec import Struct, convert, to_builtins
 from sqlalchemy import Connection, Engine, NullPool, create_engine, event
 from sqlalchemy.engine import URL, Dialect, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
@@ -102,6 +102,21 @@ def _arranging(order: Sequence[str] | None) -> Callable[[dict[str, Any]], Any]:
         return itemgetter(*order)
     # Of a single name, itemgetter gives no tuple.
     return lambda values: tuple(values[name] for name in order)
+
+
+def as_struct(kind: type[T], row: Any, **other: Any) -> T:
+    """A row of SQLAlchemy's as this struct: enumerations from their texts; columns that it hasn't are left out.
+
+    ``other``: what stands in the place of a column's own value.
+    """
+    # SQLAlchemy's names are a kind of str that msgspec doesn't take.
+    return convert({**{str(name): value for name, value in row._asdict().items()}, **other}, kind)
+
+
+def as_values(value: Struct) -> dict[str, Any]:
+    """Its fields as SQLAlchemy takes them: enumerations as their texts, times as they are."""
+    fields = to_builtins(value, builtin_types=(datetime,))
+    return dict(fields)
 
 
 def read(kind: type[T], row: Sequence[Any], *, times: Iterable[str] = (), **how: Callable[[Any], Any]) -> T:

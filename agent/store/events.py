@@ -8,6 +8,7 @@ from msgspec import Struct
 from sqlalchemy import Connection, delete, insert, select, union_all, update
 
 from agent.store.attention import batched
+from agent.store.connect import as_struct
 from agent.store.tables import cursors, departed, events_seen, push_failures, users
 
 _LONGEST = 64
@@ -120,7 +121,7 @@ def heal(conn: Connection, okta_ids: Collection[str], before: datetime, now: dat
 def open_failures(conn: Connection) -> list[PushFailure]:
     """Newest first."""
     mine = select(*_columns).where(push_failures.c.healed.is_(None)).order_by(push_failures.c.at.desc())
-    return [PushFailure(**row._asdict()) for row in conn.execute(mine)]
+    return [as_struct(PushFailure, row) for row in conn.execute(mine)]
 
 
 def failures_of(conn: Connection, okta_ids: Collection[str]) -> dict[str, PushFailure]:
@@ -132,5 +133,5 @@ def _of(conn: Connection, okta_ids: Collection[str]) -> dict[str, PushFailure]:
     found: dict[str, PushFailure] = {}
     for some in batched(sorted(okta_ids)):
         rows = conn.execute(select(*_columns).where(push_failures.c.okta_id.in_(some)))
-        found |= {row.okta_id: PushFailure(**row._asdict()) for row in rows}
+        found |= {row.okta_id: as_struct(PushFailure, row) for row in rows}
     return found

@@ -10,6 +10,7 @@ from msgspec import Struct
 from sqlalchemy import Connection, delete, insert, select
 
 from agent.store import journal
+from agent.store.connect import as_struct, as_values
 from agent.store.journal import Signature
 from agent.store.tables import first_approvals as table
 
@@ -33,18 +34,10 @@ def agree(conn: Connection, mine: FirstApproval) -> FirstApproval | None:
     conn.execute(delete(table).where(table.c.sha256 == key))
     if row is not None and row.identity != mine.identity:
         return _made(row)
-    values = {name: getattr(mine, name) for name in mine.__struct_fields__}
-    conn.execute(insert(table).values(**{**values, "numbers": _text(mine.numbers)}, sha256=key))
+    conn.execute(insert(table).values(**{**as_values(mine), "numbers": _text(mine.numbers)}, sha256=key))
     by = Signature(actor=mine.name, source="dashboard", at=mine.at, reason="somebody else has to approve it too")
-    entry = journal.Entry(
-        kind=journal.Kind.APPLIED,
-        verb="first approval",
-        actor=by.actor,
-        source=by.source,
-        reason=by.reason,
-        before=msgspec.json.encode({"subject": mine.subject, "numbers": mine.numbers}).decode(),
-    )
-    journal.append(conn, entry, by.at)
+    what = msgspec.json.encode({"subject": mine.subject, "numbers": mine.numbers}).decode()
+    journal.note(conn, "first approval", by, before=what)
     return None
 
 
@@ -59,10 +52,7 @@ def forget(conn: Connection, now: datetime) -> None:
 
 
 def _made(row: Any) -> FirstApproval:
-    values = row._asdict()
-    del values["sha256"]
-    values["numbers"] = tuple(msgspec.json.decode(values["numbers"], type=list[int]))
-    return FirstApproval(**values)
+    return as_struct(FirstApproval, row, numbers=msgspec.json.decode(row.numbers))
 
 
 def _key(subject: str, numbers: Collection[int]) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from msgspec import Struct
+from msgspec import Struct, convert
 from sqlalchemy import ColumnElement, Connection, and_, bindparam, delete, func, insert, or_, select, text, update
 
 from agent.model.codes import HeldCode
@@ -16,7 +16,7 @@ from agent.model.errors import NotFound
 from agent.model.holds import ChangeKind, Decision, Hold, HoldEnd, subject_of, within
 from agent.model.users import DirectoryUser, identity_key
 from agent.store.attention import batched
-from agent.store.connect import Fixed, moment, remembered
+from agent.store.connect import Fixed, as_struct, as_values, moment, remembered
 from agent.store.journal import Signature
 from agent.store.tables import holds as table
 from agent.store.tables import push_marks
@@ -90,14 +90,8 @@ def open_holds(
     decision: Decision | None = None,
 ) -> list[Hold]:
     """Oldest first. ``people``: directory ids, Okta ids or logins."""
-    wanted: list[ColumnElement[bool]] = [_open]
-    if code is not None:
-        wanted.append(table.c.code == code.value)
-    if decision is not None:
-        wanted.append(table.c.decision == decision.value)
-    if people is not None:
-        wanted.append(_named(people))
-    return _read(conn, and_(*wanted))
+    wanted = _rules(HoldFilter(code=code, decision=decision))
+    return _read(conn, and_(*wanted, *([] if people is None else [_named(people)])))
 
 
 class HoldFilter(Struct, frozen=True, kw_only=True):
@@ -116,7 +110,7 @@ class HoldFilter(Struct, frozen=True, kw_only=True):
 def matching(conn: Connection, wanted: HoldFilter, limit: int, *, offset: int = 0) -> list[Hold]:
     """Open ones, oldest first."""
     found = select(*_columns).where(*_rules(wanted)).order_by(table.c.since, table.c.id)
-    return [_made(row._asdict()) for row in conn.execute(found.offset(offset).limit(limit))]
+    return [as_struct(Hold, row) for row in conn.execute(found.offset(offset).limit(limit))]
 
 
 def count(conn: Connection, wanted: HoldFilter) -> int:
@@ -156,10 +150,7 @@ def groups(conn: Connection) -> list[HoldGroup]:
     since = func.min(c.since, type_=c.since.type).label("since")
     found = select(c.code, c.decision, func.count().label("number"), since).where(_open)
     rows = conn.execute(found.group_by(c.code, c.decision).order_by(since))
-    return [
-        HoldGroup(code=HeldCode(row.code), decision=Decision(row.decision), number=row.number, since=row.since)
-        for row in rows
-    ]
+    return [as_struct(HoldGroup, row) for row in rows]
 
 
 def _named(people: Collection[str]) -> ColumnElement[bool]:
@@ -171,7 +162,7 @@ def _named(people: Collection[str]) -> ColumnElement[bool]:
 def history(conn: Connection, people: Collection[str], limit: int = 50) -> list[Hold]:
     """Open and ended ones of these people, newest first."""
     rows = conn.execute(select(*_columns).where(_named(people)).order_by(table.c.id.desc()).limit(limit))
-    return [_made(row._asdict()) for row in rows]
+    return [as_struct(Hold, row) for row in rows]
 
 
 def oldest_waiting(conn: Connection) -> dict[HeldCode, datetime]:
@@ -213,33 +204,12 @@ def _covers(decided: Hold, wish: str) -> bool:
 def _known(conn: Connection, reasons: Collection[Reason]) -> dict[tuple[str, ChangeKind], Hold]:
     subjects = {reason.subject for reason in reasons}
     rows = conn.execute(select(table.c.subject, *_columns).where(_open, table.c.subject.in_(subjects)))
-    found = {}
-    for row in rows:
-        values = row._asdict()
-        subject = values.pop("subject")
-        found[(subject, ChangeKind(row.kind))] = _made(values)
-    return found
+    return {(row.subject, ChangeKind(row.kind)): as_struct(Hold, row) for row in rows}
 
 
 def _row(reason: Reason, now: datetime, *, by: str, tries: int) -> dict[str, Any]:
-    return {
-        "subject": reason.subject,
-        "directory_id": reason.directory_id,
-        "okta_id": reason.okta_id,
-        "login": reason.login,
-        "kind": reason.kind.value,
-        "code": reason.code.value,
-        "detail": reason.detail,
-        "wish": reason.wish,
-        "since": now,
-        "opened_by": by,
-        "last_found": now,
-        "tries": tries,
-        "plan_id": reason.plan_id,
-        "action_n": reason.action_n,
-        "waits_for": reason.waits_for,
-        "decision": Decision.WAITING.value,
-    }
+    opened = {"since": now, "opened_by": by, "last_found": now, "tries": tries, "decision": Decision.WAITING.value}
+    return {**as_values(reason), "subject": reason.subject, **opened}
 
 
 def _refresh(conn: Connection, old: Hold, reason: Reason, now: datetime, *, pushed: bool) -> None:
@@ -410,23 +380,13 @@ _TIMES = ("since", "last_found", "decided_at", "until", "ended_at")
 
 def _read(conn: Connection, wanted: ColumnElement[bool]) -> list[Hold]:
     rows = conn.execute(select(*_columns).where(wanted).order_by(table.c.since, table.c.id))
-    return [_made(row._asdict()) for row in rows]
+    return [as_struct(Hold, row) for row in rows]
 
 
 def _decoded(row: tuple[Any, ...]) -> Hold:
     """From the driver's own row."""
     values = dict(zip(Hold.__struct_fields__, row, strict=True))
-    for name in _TIMES:
-        if values[name] is not None:
-            values[name] = moment(values[name])
-    return _made(values)
-
-
-def _made(values: dict[str, Any]) -> Hold:
-    values["kind"], values["code"] = ChangeKind(values["kind"]), HeldCode(values["code"])
-    values["decision"] = Decision(values["decision"])
-    values["ended"] = None if values["ended"] is None else HoldEnd(values["ended"])
-    return Hold(**values)
+    return convert(values | {name: moment(values[name]) for name in _TIMES if values[name] is not None}, Hold)
 
 
 def one(conn: Connection, hold_id: int) -> Hold:

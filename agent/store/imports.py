@@ -16,6 +16,7 @@ from msgspec import Struct
 from sqlalchemy import Connection, func, insert, select, update
 
 from agent.model.matching import ImportState
+from agent.store.connect import as_struct
 from agent.store.tables import imports as table
 
 OPEN = (ImportState.INTENDED, ImportState.CREATED, ImportState.LINKING)
@@ -43,7 +44,7 @@ _columns = [table.c[name] for name in Import.__struct_fields__]
 
 def get(conn: Connection, directory_id: str) -> Import | None:
     row = conn.execute(select(*_columns).where(table.c.directory_id == directory_id)).first()
-    return None if row is None else _read(row)
+    return None if row is None else as_struct(Import, row)
 
 
 def open_rows(conn: Connection) -> list[Import]:
@@ -53,7 +54,7 @@ def open_rows(conn: Connection) -> list[Import]:
 
 def in_state(conn: Connection, *states: ImportState) -> list[Import]:
     wanted = table.c.state.in_([state.value for state in states])
-    return [_read(row) for row in conn.execute(select(*_columns).where(wanted).order_by(table.c.intended))]
+    return [as_struct(Import, row) for row in conn.execute(select(*_columns).where(wanted).order_by(table.c.intended))]
 
 
 def overdue(conn: Connection, before: datetime, limit: int) -> list[Import]:
@@ -61,7 +62,7 @@ def overdue(conn: Connection, before: datetime, limit: int) -> list[Import]:
     last = func.coalesce(table.c.asked, table.c.linking_since)
     wanted = (table.c.state == ImportState.LINKING.value, last <= before)
     rows = conn.execute(select(*_columns).where(*wanted).order_by(last).limit(limit))
-    return [_read(row) for row in rows]
+    return [as_struct(Import, row) for row in rows]
 
 
 def intend(
@@ -125,8 +126,3 @@ def failed(conn: Connection, directory_id: str, error: str) -> None:
 
 def _set(conn: Connection, directory_id: str, **values: object) -> None:
     conn.execute(update(table).where(table.c.directory_id == directory_id).values(**values))
-
-
-def _read(row: object) -> Import:
-    values = row._asdict()  # type: ignore[attr-defined]
-    return Import(**{**values, "state": ImportState(values["state"])})

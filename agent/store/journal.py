@@ -6,6 +6,7 @@ A row's hash covers its own contents but for its id and block; blocks chain rows
 import hashlib
 from datetime import datetime
 from enum import StrEnum
+from typing import Any
 
 import msgspec
 from msgspec import Struct
@@ -78,3 +79,9 @@ def append(conn: Connection, entry: Entry, now: datetime) -> None:
 def written(conn: Connection) -> None:
     """Who reads the journal in a write transaction finds its rows in it from now on."""
     write_now(conn, _insert.together)
+
+
+def note(conn: Connection, verb: str, by: Signature, **more: Any) -> None:
+    """Write a person's decision. ``before``: what it is about; ``after`` is left to changes of accounts, and to what is announced."""
+    said = {"actor": by.actor, "source": by.source, "reason": by.reason, **more}
+    append(conn, Entry(kind=Kind.APPLIED, verb=verb, **said), by.at)

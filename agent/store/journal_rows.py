@@ -12,6 +12,7 @@ from msgspec import Struct
 from sqlalchemy import ColumnElement, Connection, func, or_, select
 
 from agent.store import former_ids
+from agent.store.connect import as_struct
 from agent.store.journal import Kind
 from agent.store.tables import journal as table
 from agent.store.tables import users
@@ -139,11 +140,8 @@ def _all_before(conn: Connection, row_id: int, moment: datetime) -> bool:
 
 
 def _read(row: Any) -> JournalRow:
-    values = row._asdict()
-    login = values.pop("user_name") or ""
-    if not login:
-        login = decoded(values["after"]).get("userName") or decoded(values["before"]).get("userName") or ""
-    return JournalRow(**{**values, "kind": Kind(values["kind"]), "login": str(login)})
+    login = row.user_name or decoded(row.after).get("userName") or decoded(row.before).get("userName") or ""
+    return as_struct(JournalRow, row, login=str(login))
 
 
 def changes_between(before: dict[str, Any], after: dict[str, Any]) -> dict[str, tuple[Any, Any]]:

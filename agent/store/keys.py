@@ -14,7 +14,7 @@ from sqlalchemy import Connection, bindparam, delete, insert, select, update
 from agent.model.errors import UsageError
 from agent.model.times import when
 from agent.store import alarms, journal
-from agent.store.connect import Fixed, read
+from agent.store.connect import Fixed, as_struct, read
 from agent.store.journal import Signature
 from agent.store.tables import api_keys as table
 
@@ -115,7 +115,7 @@ def find(conn: Connection, sha256: str) -> ApiKey | None:
 
 def list_all(conn: Connection) -> list[ApiKey]:
     rows = conn.execute(select(*_columns).order_by(table.c.id))
-    return [ApiKey(**{**row._asdict(), "scope": Scope(row.scope)}) for row in rows]
+    return [as_struct(ApiKey, row) for row in rows]
 
 
 def last_end(found: Iterable[ApiKey]) -> datetime | None:
@@ -201,11 +201,4 @@ def _make(conn: Connection, by: Signature, *, name: str, scope: Scope, expires: 
 
 
 def _journal(conn: Connection, verb: str, key: ApiKey, by: Signature) -> None:
-    entry = journal.Entry(
-        kind=journal.Kind.APPLIED,
-        verb=verb,
-        actor=by.actor,
-        source=by.source,
-        reason=f"{key.actor} ({key.prefix}…, {key.scope})",
-    )
-    journal.append(conn, entry, by.at)
+    journal.note(conn, verb, by, reason=f"{key.actor} ({key.prefix}…, {key.scope})")

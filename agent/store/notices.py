@@ -28,6 +28,7 @@ from sqlalchemy import (
 )
 
 from agent.store import alarms
+from agent.store.connect import as_struct
 from agent.store.tables import alarms as alarms_table
 from agent.store.tables import notices as table
 from agent.store.tables import runs as runs_table
@@ -76,7 +77,7 @@ def closed(conn: Connection, channel: str) -> list[alarms.Alarm]:
 
 def _alarms(conn: Connection, wanted: Iterable[ColumnElement[bool]]) -> list[alarms.Alarm]:
     rows = conn.execute(select(alarms_table).where(*wanted).order_by(alarms_table.c.id))
-    return [alarms.Alarm(**row._asdict()) for row in rows]
+    return [as_struct(alarms.Alarm, row) for row in rows]
 
 
 def _known(number: Column[int], noun: str, what: str, channel: str) -> ColumnElement[bool]:
@@ -113,7 +114,7 @@ def due(conn: Connection, channels: Sequence[str], now: datetime, limit: int = 2
     rows = conn.execute(
         select(*columns).where(*_open(now), table.c.channel.in_(channels)).order_by(table.c.id).limit(limit)
     )
-    return [Notice(**row._asdict()) for row in rows]
+    return [as_struct(Notice, row) for row in rows]
 
 
 def claim(conn: Connection, notice_id: int, now: datetime) -> bool:

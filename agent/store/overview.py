@@ -2,13 +2,13 @@
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Any
 
 from msgspec import Struct
 from sqlalchemy import ColumnElement, Connection, case, exists, func, or_, select
 
 from agent.model.codes import ActionKind, ActionState, HeldCode, PlanStatus
 from agent.store import runs
+from agent.store.connect import as_struct
 from agent.store.tables import UtcTime, actions, lease, plans
 from agent.store.tables import runs as runs_table
 
@@ -76,7 +76,7 @@ def headers(
         .order_by(plans.c.id.desc())
         .limit(limit)
     )
-    return [Header(**{**row._asdict(), "held": _held(row.held), "status": PlanStatus(row.status)}) for row in rows]
+    return [as_struct(Header, row) for row in rows]
 
 
 def last_run(conn: Connection, kind: str, outcomes: Sequence[str]) -> runs.Run | None:
@@ -150,7 +150,3 @@ def slowest_action(conn: Connection, run_id: int) -> timedelta | None:
 
 def lease_holder(conn: Connection, name: str) -> str | None:
     return conn.execute(select(lease.c.holder).where(lease.c.name == name)).scalar()
-
-
-def _held(value: Any) -> HeldCode | None:
-    return None if value is None else HeldCode(value)

@@ -17,6 +17,7 @@ from agent.model.codes import ActionState
 from agent.model.holds import Decision
 from agent.model.users import Origin, Role, account_state, identity_key, is_managed
 from agent.store import failed_people, overview
+from agent.store.connect import as_struct
 from agent.store.tables import actions, holds, plans, users
 
 
@@ -164,14 +165,5 @@ def _called(conn: Connection, text: str) -> ColumnElement[bool]:
 
 
 def _person(row: Any) -> Person:
-    values = row._asdict()
-    name = " ".join(part for part in (values["given_name"], values["family_name"]) if part)
-    return Person(
-        name=values["display_name"] or name,
-        managed=is_managed(Origin(values["origin"]), values["okta_id"]),
-        role=Role(values["role"]),
-        **{
-            key: values[key]
-            for key in ("id", "user_name", "active", "suspended", "hidden", "protected", "okta_id", "updated")
-        },
-    )
+    name = row.display_name or " ".join(part for part in (row.given_name, row.family_name) if part)
+    return as_struct(Person, row, name=name, managed=is_managed(Origin(row.origin), row.okta_id))

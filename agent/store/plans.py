@@ -17,7 +17,7 @@ from agent.model.codes import ActionKind, ActionState, HeldCode, PlanStatus
 from agent.model.holds import ChangeKind, broad_kind
 from agent.model.plan import Action, Finding, Plan
 from agent.store import runs
-from agent.store.connect import Fixed, micros
+from agent.store.connect import Fixed, as_struct, micros
 from agent.store.tables import actions, lease, plans
 
 _decode_action = msgspec.json.Decoder(Action).decode
@@ -342,16 +342,8 @@ class Tally(Struct, frozen=True, kw_only=True):
 def tally(conn: Connection, plan_id: int) -> list[Tally]:
     c = actions.c
     same = (c.kind, c.state, c.held)
-    rows = conn.execute(select(*same, func.count().label("number")).where(c.plan_id == plan_id).group_by(*same))
-    return [
-        Tally(
-            kind=ActionKind(row.kind),
-            state=ActionState(row.state),
-            held=None if row.held is None else HeldCode(row.held),
-            count=row.number,
-        )
-        for row in rows
-    ]
+    rows = conn.execute(select(*same, func.count().label("count")).where(c.plan_id == plan_id).group_by(*same))
+    return [as_struct(Tally, row) for row in rows]
 
 
 def _scope(scope: Sequence[str]) -> str:

@@ -8,8 +8,8 @@ import msgspec
 from msgspec import Struct, to_builtins
 from sqlalchemy import ColumnElement, Connection, bindparam, delete, func, insert, select, update
 
-from agent.model.codes import FindingCode
 from agent.model.plan import Finding
+from agent.store.connect import as_struct
 from agent.store.tables import findings, plans
 from agent.store.tables import runs as table
 
@@ -157,13 +157,8 @@ def _text(value: Any) -> str:
 
 
 def _read(row: Any) -> Run:
-    values = row._asdict()
-    values["scope"] = tuple(msgspec.json.decode(values["scope"], type=list[str]))
-    values["counts"] = msgspec.json.decode(values["counts"] or "{}", type=dict[str, int])
-    values["detail"] = values["detail"] or ""
-    told = values["progress"]
-    values["progress"] = None if told is None else msgspec.json.decode(told, type=RunProgress)
-    return Run(**values)
+    kept = {name: msgspec.json.decode(getattr(row, name) or "null") for name in ("scope", "counts", "progress")}
+    return as_struct(Run, row, **{**kept, "counts": kept["counts"] or {}, "detail": row.detail or ""})
 
 
 # Findings
@@ -224,7 +219,7 @@ def _known(conn: Connection, run_id: int, kind: str, found: Sequence[Finding]) -
 
 def findings_of(conn: Connection, run_id: int) -> tuple[Finding, ...]:
     rows = conn.execute(select(findings).where(findings.c.run_id == run_id).order_by(findings.c.n))
-    return tuple(_finding(row) for row in rows)
+    return tuple(as_struct(Finding, row) for row in rows)
 
 
 def latest_findings(conn: Connection) -> RunFindings | None:
@@ -236,13 +231,3 @@ def latest_findings(conn: Connection) -> RunFindings | None:
     mine = select(findings.c.first_seen).where(findings.c.run_id == run_id).order_by(findings.c.n)
     since = tuple(conn.execute(mine).scalars())
     return RunFindings(run_id=run_id, findings=findings_of(conn, run_id), first_seen=since)
-
-
-def _finding(row: Any) -> Finding:
-    return Finding(
-        code=FindingCode(row.code),
-        login=row.login,
-        detail=row.detail,
-        directory_id=row.directory_id,
-        okta_id=row.okta_id,
-    )

@@ -7,13 +7,13 @@ import hashlib
 import secrets
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Any
 
 import msgspec
 from msgspec import Struct
 from sqlalchemy import Connection, delete, exists, insert, or_, select
 
 from agent.store import journal
+from agent.store.connect import as_struct, as_values
 from agent.store.journal import Signature
 from agent.store.tables import sessions as table
 from agent.store.tables import sign_ins, users
@@ -76,7 +76,7 @@ def new_secret() -> str:
 
 
 def begin(conn: Connection, secret: str, started: SignIn) -> None:
-    conn.execute(insert(sign_ins).values(sha256=digest(secret), **_plain(started)))
+    conn.execute(insert(sign_ins).values(sha256=digest(secret), **as_values(started)))
 
 
 def take(conn: Connection, secret: str, how: How, now: datetime) -> SignIn | None:
@@ -85,9 +85,7 @@ def take(conn: Connection, secret: str, how: How, now: datetime) -> SignIn | Non
     row = conn.execute(delete(sign_ins).where(*mine).returning(*sign_ins.c)).first()
     if row is None or row.expires <= now:
         return None
-    values = row._asdict()
-    del values["sha256"]
-    return SignIn(**{**values, "how": How(values["how"])})
+    return as_struct(SignIn, row)
 
 
 def start(conn: Connection, secret: str, session: Session) -> None:
@@ -96,9 +94,9 @@ def start(conn: Connection, secret: str, session: Session) -> None:
         mine = (table.c.okta_id == session.okta_id, table.c.role != session.role.value)
         conn.execute(delete(table).where(*mine))
     claims = msgspec.json.encode(session.claims).decode()
-    conn.execute(insert(table).values(sha256=digest(secret), **{**_plain(session), "claims": claims}))
+    conn.execute(insert(table).values(sha256=digest(secret), **{**as_values(session), "claims": claims}))
     by = Signature(actor=session.name, source="dashboard", at=session.created)
-    _note(conn, "dashboard sign-in", by, f"{session.role.value}, by {session.how.value}")
+    journal.note(conn, "dashboard sign-in", by, reason=f"{session.role.value}, by {session.how.value}")
 
 
 def find(conn: Connection, secret: str, now: datetime) -> Session | None:
@@ -111,12 +109,7 @@ def find(conn: Connection, secret: str, now: datetime) -> Session | None:
     row = rows.first()
     if row is None or row.active is False:
         return None
-    values = row._asdict()
-    for name in ("sha256", "active"):
-        del values[name]
-    values["how"], values["role"] = How(values["how"]), DashboardRole(values["role"])
-    values["claims"] = tuple(msgspec.json.decode(values["claims"], type=list[str]))
-    return Session(**values)
+    return as_struct(Session, row, claims=msgspec.json.decode(row.claims))
 
 
 def is_out(conn: Connection, okta_id: str) -> bool:
@@ -139,14 +132,4 @@ def forget(conn: Connection, now: datetime) -> None:
 def make_link(conn: Connection, secret: str, by: Signature) -> None:
     """A one-time link for whoever may write this database; its session is theirs."""
     begin(conn, secret, SignIn(how=How.LINK, name=by.actor, expires=by.at + LINK_LASTS))
-    _note(conn, "dashboard link", by, "")
-
-
-def _note(conn: Connection, verb: str, by: Signature, reason: str) -> None:
-    entry = journal.Entry(kind=journal.Kind.APPLIED, verb=verb, actor=by.actor, source=by.source, reason=reason)
-    journal.append(conn, entry, by.at)
-
-
-def _plain(value: Struct) -> dict[str, Any]:
-    found = {name: getattr(value, name) for name in value.__struct_fields__}
-    return {name: one.value if isinstance(one, StrEnum) else one for name, one in found.items()}
+    journal.note(conn, "dashboard link", by, reason="")
