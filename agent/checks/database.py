@@ -24,7 +24,7 @@ def checks(store: "Store", settings: Settings, now: datetime) -> Iterator[Check]
     yield from _brakes(row)
     if settings.okta.configured:
         yield _sweep(row, settings, now)
-    scim = [key for key in found if key.scope is keys.Scope.SCIM and key.valid(now)]
+    scim = [key for key in found if key.scope is keys.KeyScope.SCIM and key.valid(now)]
     yield _keys(scim, now)
     if settings.directory.backend == "sql":
         yield _owners(row)

@@ -21,7 +21,7 @@ from agent.model.errors import UsageError
 from agent.runs.wording import FORMAT_VERSION
 
 if TYPE_CHECKING:
-    from agent.cli.progress import Progress
+    from agent.cli.progress import ShownProgress
     from agent.directory.port import Directory
     from agent.settings import Loaded, Settings
     from agent.store.engine import Connection, Store
@@ -68,7 +68,7 @@ class Invocation:
     def json(self) -> bool:
         return self.output in ("json", "jsonl")
 
-    def progress(self) -> "Progress":
+    def progress(self) -> "ShownProgress":
         """Of long work; with jsonl a part of the answer."""
         from agent.cli.progress import JsonProgress, TerminalProgress
 

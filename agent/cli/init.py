@@ -306,7 +306,9 @@ def _make_key(invocation: Invocation, file: Path, secrets: Path) -> str:
     store = open_store(invocation.settings, make=True)
     try:
         open_directory(invocation.settings, store).close()
-        return store.write(lambda conn: keys.create(conn, by, name=_KEY_NAME, scope=keys.Scope.SCIM, expires=None))[1]
+        return store.write(lambda conn: keys.create(conn, by, name=_KEY_NAME, scope=keys.KeyScope.SCIM, expires=None))[
+            1
+        ]
     finally:
         store.close()
 

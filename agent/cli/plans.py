@@ -295,7 +295,7 @@ def undo_run(
     from agent.model.errors import NotFound
     from agent.reconcile.undo import UndoRequest
     from agent.store import runs as store_runs
-    from agent.store.history import Selection
+    from agent.store.history import RowSelection
 
     run_id = rows["run_id"]
     if (run_id is None) == (rows["since"] is None) or (rows["until"] is not None and rows["since"] is None):
@@ -304,7 +304,7 @@ def undo_run(
         with agent.store.read() as conn:
             if run_id is not None and store_runs.get(conn, run_id) is None:
                 raise NotFound(f"There is no run {run_id}. See: opshelm-agent runs list")
-        request = UndoRequest(selection=Selection(**rows), reason=reason, only=only, kinds=kinds)
+        request = UndoRequest(selection=RowSelection(**rows), reason=reason, only=only, kinds=kinds)
         with invocation.progress() as progress:
             report = agent.need_reconciler().undo(request, signature(reason), progress=progress)
         return answer_run(invocation, report, dry=True, detailed=False)

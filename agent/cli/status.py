@@ -27,7 +27,7 @@ _WELL = (0, 3, 4)
 _BRIEF = 160
 
 
-class Standing(Struct, frozen=True, kw_only=True):
+class AgentStanding(Struct, frozen=True, kw_only=True):
     """All that one look has found."""
 
     page: "StatusPage"
@@ -68,7 +68,7 @@ def status(invocation: Invocation, watch: bool) -> int:
         time.sleep(_EVERY)
 
 
-def _look(invocation: Invocation) -> Standing:
+def _look(invocation: Invocation) -> AgentStanding:
     from agent.checks import daemon
     from agent.dashboard import status as stand
     from agent.store import failed_people
@@ -77,7 +77,7 @@ def _look(invocation: Invocation) -> Standing:
     with invocation.store() as store, store.read() as conn:
         page = stand.read(conn, settings, now())
         failed, place = failed_people.groups(conn), store.place
-    return Standing(
+    return AgentStanding(
         page=page, database=place, daemon=daemon.health(settings.server), failed=failed, error=_last_error(page.runs)
     )
 
@@ -93,7 +93,7 @@ def _last_error(runs: "list[Run]") -> "Run | None":
     return None
 
 
-def _next(found: Standing) -> Iterator[tuple[str, str]]:
+def _next(found: AgentStanding) -> Iterator[tuple[str, str]]:
     page = found.page
     account = page.account
     if account.distrust:
@@ -145,7 +145,7 @@ def drift(page: "StatusPage") -> str:
     return "= in step" if page.in_step else "= in step but for what is held"
 
 
-def as_json(found: Standing) -> dict[str, Any]:
+def as_json(found: AgentStanding) -> dict[str, Any]:
     page, error = found.page, found.error
     return {
         "database": found.database,
@@ -168,7 +168,7 @@ def _decided(page: "StatusPage", decision: Decision) -> int:
     return sum(hold.decision is decision for hold in page.holds)
 
 
-def as_text(found: Standing) -> str:
+def as_text(found: AgentStanding) -> str:
     page, account = found.page, found.page.account
     lines = [f"{name:<10} {clean(text)}" for name, text in _facts(found) if text]
     if account.paused:
@@ -184,7 +184,7 @@ def as_text(found: Standing) -> str:
     return "\n".join(lines)
 
 
-def _facts(found: Standing) -> Iterator[tuple[str, str]]:
+def _facts(found: AgentStanding) -> Iterator[tuple[str, str]]:
     page = found.page
     account = page.account
     yield "database", found.database

@@ -143,4 +143,4 @@ class Admin:
         digest = hashlib.sha256(secret.encode()).hexdigest()
         with self._parts.store.read() as conn:
             key = keys.find(conn, digest)
-        return key is not None and key.scope is keys.Scope.METRICS and key.valid(datetime.now(UTC))
+        return key is not None and key.scope is keys.KeyScope.METRICS and key.valid(datetime.now(UTC))

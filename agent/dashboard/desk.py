@@ -23,7 +23,7 @@ _KEPT = 200
 _PATIENCE = 1.5
 
 
-class Ended(Struct, frozen=True, kw_only=True):
+class EndedWork(Struct, frozen=True, kw_only=True):
     """How a work ended."""
 
     #: For people; "" where the run says it.
@@ -32,7 +32,7 @@ class Ended(Struct, frozen=True, kw_only=True):
     failed: bool = False
 
 
-class Work:
+class DeskWork:
     """One of them: what it is, how far it is, and how it ended. Its methods are a run's Progress."""
 
     def __init__(self, number: int, what: str, back: str) -> None:
@@ -40,7 +40,7 @@ class Work:
         #: The page that it was begun from.
         self.back = back
         self.begun = datetime.now(UTC)
-        self.ended: Ended | None = None
+        self.ended: EndedWork | None = None
         self.line = "waiting for its turn"
         self.done, self.total = 0, 0
 
@@ -54,13 +54,13 @@ class Work:
 class Desk:
     def __init__(self) -> None:
         self._threads = ThreadPoolExecutor(1, thread_name_prefix="dashboard")
-        self._works: OrderedDict[int, Work] = OrderedDict()
+        self._works: OrderedDict[int, DeskWork] = OrderedDict()
         self._numbers, self._lock = itertools.count(1), threading.Lock()
 
-    def begin(self, what: str, back: str, job: Callable[[Progress], Ended]) -> Work:
+    def begin(self, what: str, back: str, job: Callable[[Progress], EndedWork]) -> DeskWork:
         """Do it, and wait a moment for its end."""
         with self._lock:
-            work = Work(next(self._numbers), what, back)
+            work = DeskWork(next(self._numbers), what, back)
             self._works[work.number] = work
             while len(self._works) > _KEPT:
                 self._works.popitem(last=False)
@@ -68,7 +68,7 @@ class Desk:
         wait([future], _PATIENCE)
         return work
 
-    def find(self, number: int) -> Work:
+    def find(self, number: int) -> DeskWork:
         with self._lock:
             found = self._works.get(number)
         if found is None:
@@ -80,12 +80,12 @@ class Desk:
         self._threads.shutdown(cancel_futures=True)
 
 
-def _do(work: Work, job: Callable[[Progress], Ended]) -> None:
+def _do(work: DeskWork, job: Callable[[Progress], EndedWork]) -> None:
     work.line = "begins"
     try:
         work.ended = job(work)
     except AgentError as error:
-        work.ended = Ended(said=error.detail, failed=True)
+        work.ended = EndedWork(said=error.detail, failed=True)
     except Exception:  # noqa: BLE001 - whoever waits gets an answer
         _log.exception("a work of the dashboard failed unexpectedly")
-        work.ended = Ended(said="Something unexpected happened; the agent's log has it.", failed=True)
+        work.ended = EndedWork(said="Something unexpected happened; the agent's log has it.", failed=True)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from starlette.responses import Response
 from starlette.routing import Route
 
-from agent.dashboard.site import Listing, Site, Visit
+from agent.dashboard.site import ExportedList, Site, Visit
 from agent.model.errors import NotFound, UsageError
 from agent.reconcile import look_queue
 from agent.store import failed_people
@@ -27,7 +27,7 @@ def groups(site: Site, visit: Visit) -> Response:
         with site.store.read() as conn:
             found = failed_people.people(conn, chosen, limit=_MOST)
         rows = ({name: getattr(one, name) for name in _COLUMNS} for one in found)
-        return site.listing(visit, Listing(name="failures", columns=_COLUMNS, rows=rows))
+        return site.listing(visit, ExportedList(name="failures", columns=_COLUMNS, rows=rows))
     with site.store.read() as conn:
         found_groups = failed_people.groups(conn)
         people = failed_people.people(conn, chosen, limit=_SHOWN) if chosen else []

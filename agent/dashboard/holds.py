@@ -7,9 +7,9 @@ from msgspec.structs import replace
 from starlette.responses import Response
 from starlette.routing import Route
 
-from agent.dashboard.desk import Ended
+from agent.dashboard.desk import EndedWork
 from agent.dashboard.plans import need_reconciler
-from agent.dashboard.site import Listing, Site, Visit
+from agent.dashboard.site import ExportedList, Site, Visit
 from agent.model.codes import HeldCode
 from agent.model.errors import AgentError, NotFound, UsageError
 from agent.model.holds import ChangeKind, Decision, Hold, releasable, way_out, without_a_no
@@ -43,7 +43,7 @@ def list_holds(site: Site, visit: Visit) -> Response:
     asked = visit.filters(*_ASKED)
     wanted = _filter(visit, asked)
     if visit.format != "html":
-        return site.listing(visit, Listing(name="holds", columns=_FIELDS, rows=_all(site, wanted)))
+        return site.listing(visit, ExportedList(name="holds", columns=_FIELDS, rows=_all(site, wanted)))
     page = visit.asked("page")
     number = int(page) if page.isdecimal() and 0 < len(page) < 6 else 1
     with site.store.read() as conn:
@@ -122,7 +122,7 @@ def decide(site: Site, visit: Visit) -> Response:
         return site.go("/holds")
     signed = replace(by, reason=reason)
 
-    def job(progress: Progress) -> Ended:
+    def job(progress: Progress) -> EndedWork:
         return deeds[what](site, signed, chosen, progress)
 
     people = f"{len(chosen):,} {'hold' if len(chosen) == 1 else 'holds'}"
@@ -158,20 +158,20 @@ def need_typed(visit: Visit, chosen: Sequence[Hold], what: str) -> None:
         raise UsageError(f"What you approve makes {leavers:,} deactivations, and {said}. Nothing was changed.")
 
 
-def _approve(site: Site, by: Signature, chosen: Sequence[Hold], progress: Progress) -> Ended:
-    return Ended(report=need_reconciler(site).approve_holds(chosen, by, progress=progress))
+def _approve(site: Site, by: Signature, chosen: Sequence[Hold], progress: Progress) -> EndedWork:
+    return EndedWork(report=need_reconciler(site).approve_holds(chosen, by, progress=progress))
 
 
-def _reject(site: Site, by: Signature, chosen: Sequence[Hold], progress: Progress) -> Ended:
+def _reject(site: Site, by: Signature, chosen: Sequence[Hold], progress: Progress) -> EndedWork:
     note, fresh = _looked_again(site, chosen, progress)
     rejected = site.store.write(lambda conn: brakes.reject_holds(conn, by, fresh))
-    return Ended(said=_done("rejected", len(rejected), len(chosen), note))
+    return EndedWork(said=_done("rejected", len(rejected), len(chosen), note))
 
 
-def _lift(site: Site, by: Signature, chosen: Sequence[Hold], progress: Progress) -> Ended:
+def _lift(site: Site, by: Signature, chosen: Sequence[Hold], progress: Progress) -> EndedWork:
     note, fresh = _looked_again(site, chosen, progress)
     lifted = site.store.write(lambda conn: brakes.lift_holds(conn, by, fresh))
-    return Ended(said=_done("lifted", len(lifted), len(chosen), note))
+    return EndedWork(said=_done("lifted", len(lifted), len(chosen), note))
 
 
 def _done(word: str, number: int, of: int, note: str) -> str:

@@ -26,7 +26,7 @@ from agent.store.journal import Signature
 _log = structlog.get_logger("agent.dashboard")
 
 
-class Candidate(Struct, frozen=True, kw_only=True):
+class OktaCandidate(Struct, frozen=True, kw_only=True):
     """An Okta user who might be the same person."""
 
     id: str
@@ -35,7 +35,7 @@ class Candidate(Struct, frozen=True, kw_only=True):
     status: str
 
 
-class Account(Struct, frozen=True, kw_only=True):
+class AccountToImport(Struct, frozen=True, kw_only=True):
     """One account that Okta's app doesn't know, and who it is in Okta."""
 
     directory_id: str
@@ -47,7 +47,7 @@ class Account(Struct, frozen=True, kw_only=True):
     held: str
     held_detail: str
     #: Whom the match names, first; empty where there is nobody.
-    candidates: tuple[Candidate, ...]
+    candidates: tuple[OktaCandidate, ...]
 
     @property
     def confirmable(self) -> bool:
@@ -59,12 +59,12 @@ class Review(Struct, frozen=True, kw_only=True):
     """What one look has found."""
 
     at: datetime
-    accounts: tuple[Account, ...]
+    accounts: tuple[AccountToImport, ...]
     #: Assigned, and not linked by Okta yet; managed ones without the app.
     linking: int
     unassigned: int
 
-    def of(self, kind: MatchClass) -> list[Account]:
+    def of(self, kind: MatchClass) -> list[AccountToImport]:
         return [account for account in self.accounts if account.kind is kind]
 
     def counts(self) -> dict[MatchClass, tuple[int, int]]:
@@ -74,7 +74,7 @@ class Review(Struct, frozen=True, kw_only=True):
         return {kind: (all_of[kind], ready[kind]) for kind in MatchClass}
 
 
-class Work(Struct, frozen=True, kw_only=True):
+class ImportWork(Struct, frozen=True, kw_only=True):
     """What is under way, and how far it is; or how the last thing ended."""
 
     what: str
@@ -93,11 +93,11 @@ class ImportDesk:
         self._importer, self._clock = importer, clock
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
-        self._work = Work(what="", over=True)
+        self._work = ImportWork(what="", over=True)
         self.review: Review | None = None
 
     @property
-    def work(self) -> Work:
+    def work(self) -> ImportWork:
         return self._work
 
     @asynccontextmanager
@@ -138,28 +138,28 @@ class ImportDesk:
         with self._lock:
             if not self._work.over:
                 raise UsageError(f"{self._work.what} is under way; wait for its end. Nothing was begun.")
-            self._work = Work(what=what)
+            self._work = ImportWork(what=what)
             self._thread = threading.Thread(target=self._run, args=(importer, work), name="import-desk", daemon=True)
             self._thread.start()
 
     def _run(self, importer: Importer, work: Callable[[Importer], RunReport | None]) -> None:
         what = self._work.what
         try:
-            self._work = Work(what=what, over=True, report=work(importer))
+            self._work = ImportWork(what=what, over=True, report=work(importer))
         except AgentError as error:
-            self._work = Work(what=what, over=True, error=error.detail)
+            self._work = ImportWork(what=what, over=True, error=error.detail)
         except Exception:  # noqa: BLE001 - a bug here must not leave the desk closed for ever
             _log.exception("the import ended with a bug")
-            self._work = Work(what=what, over=True, error="It ended with an error that is a bug; the log has it.")
+            self._work = ImportWork(what=what, over=True, error="It ended with an error that is a bug; the log has it.")
 
     # What the import says meanwhile (agent.runs.frame.Progress)
 
     def step(self, what: str, done: int = 0, total: int | None = None) -> None:
         of = f" of {total:,}" if total else ""
-        self._work = Work(what=self._work.what, said=f"{what}: {done:,}{of}" if done or total else what)
+        self._work = ImportWork(what=self._work.what, said=f"{what}: {done:,}{of}" if done or total else what)
 
     def wait(self, seconds: float, what: str) -> None:
-        self._work = Work(what=self._work.what, said=f"waiting {seconds:,.0f} s for {what}")
+        self._work = ImportWork(what=self._work.what, said=f"waiting {seconds:,.0f} s for {what}")
 
 
 def choice_of(kind: MatchClass | None, chosen: Iterable[tuple[str, str]]) -> Choice:
@@ -177,8 +177,8 @@ def _reviewed(survey: Survey, now: datetime) -> Review:
     return Review(at=now, accounts=tuple(accounts), linking=len(survey.assigned), unassigned=len(survey.unassigned))
 
 
-def _account(match: Match) -> Account:
-    return Account(
+def _account(match: Match) -> AccountToImport:
+    return AccountToImport(
         directory_id=match.account.id,
         login=match.account.user_name,
         kind=match.kind,
@@ -190,10 +190,10 @@ def _account(match: Match) -> Account:
     )
 
 
-def _candidates(named: OktaUser | None, others: Sequence[OktaUser]) -> tuple[Candidate, ...]:
+def _candidates(named: OktaUser | None, others: Sequence[OktaUser]) -> tuple[OktaCandidate, ...]:
     found = {user.id: user for user in (*((named,) if named else ()), *others)}
     return tuple(
-        Candidate(
+        OktaCandidate(
             id=user.id,
             login=str(user.profile.get("login") or ""),
             name=" ".join(str(user.profile.get(key) or "") for key in ("firstName", "lastName")).strip(),

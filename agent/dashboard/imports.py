@@ -5,8 +5,8 @@ from typing import Any
 from starlette.responses import Response
 from starlette.routing import Route
 
-from agent.dashboard.import_desk import Account, ImportDesk, Review, choice_of
-from agent.dashboard.site import Listing, Site, Visit
+from agent.dashboard.import_desk import AccountToImport, ImportDesk, Review, choice_of
+from agent.dashboard.site import ExportedList, Site, Visit
 from agent.model.codes import PlanStatus
 from agent.model.errors import UsageError
 from agent.model.matching import MatchClass
@@ -41,7 +41,7 @@ class _Import:
         review, kind = self._desk.review, _class(visit.asked("class")) or MatchClass.EXACT
         if visit.format != "html":
             rows = map(_row, review.accounts if review else ())
-            return site.listing(visit, Listing(name="imports", columns=_COLUMNS, rows=rows))
+            return site.listing(visit, ExportedList(name="imports", columns=_COLUMNS, rows=rows))
         after = visit.asked("after")
         accounts, following = _page(review, kind, after)
         plan = _open_plan(site, visit)
@@ -86,7 +86,7 @@ def _class(text: str) -> MatchClass | None:
     return MatchClass(text) if text in set(MatchClass) else None
 
 
-def _page(review: Review | None, kind: MatchClass, after: str) -> tuple[list[Account], str]:
+def _page(review: Review | None, kind: MatchClass, after: str) -> tuple[list[AccountToImport], str]:
     """One page behind that login, and the login that the next one begins behind."""
     left = [account for account in review.of(kind) if account.login > after] if review else []
     return left[:_PAGE], left[_PAGE - 1].login if len(left) > _PAGE else ""
@@ -110,7 +110,7 @@ def _says(stored: StoredPlan) -> str:
     return counted(counts)
 
 
-def _row(account: Account) -> dict[str, Any]:
+def _row(account: AccountToImport) -> dict[str, Any]:
     okta = account.candidates[0] if account.candidates and account.kind is not MatchClass.NONE else None
     return {
         "login": account.login,

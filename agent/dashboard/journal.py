@@ -7,7 +7,7 @@ from typing import Any
 from starlette.responses import Response
 from starlette.routing import Route
 
-from agent.dashboard.site import Listing, Site, Visit
+from agent.dashboard.site import ExportedList, Site, Visit
 from agent.model.errors import NotFound
 from agent.model.users import identity_key
 from agent.store import journal_rows
@@ -29,7 +29,7 @@ def routes(site: Site) -> list[Route]:
 def rows(site: Site, visit: Visit) -> Response:
     query = _query(site, visit)
     if visit.format != "html":
-        return site.listing(visit, Listing(name="journal", columns=_COLUMNS, rows=_all(site, query)))
+        return site.listing(visit, ExportedList(name="journal", columns=_COLUMNS, rows=_all(site, query)))
     before = visit.asked("before")
     number = int(before) if before.isascii() and before.isdecimal() and len(before) < 19 else None
     with site.store.read() as conn:

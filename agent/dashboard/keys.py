@@ -5,11 +5,11 @@ from datetime import timedelta
 from starlette.responses import Response
 from starlette.routing import Route
 
-from agent.dashboard.site import Listing, Site, Visit
+from agent.dashboard.site import ExportedList, Site, Visit
 from agent.model.errors import UsageError
 from agent.settings.values import parse_duration
 from agent.store import keys
-from agent.store.keys import ApiKey, Scope
+from agent.store.keys import ApiKey, KeyScope
 from agent.store.sessions import DashboardRole
 
 _COLUMNS = ("id", "name", "key", "scope", "state", "created", "created_by", "expires", "last_used")
@@ -28,10 +28,10 @@ def all_keys(site: Site, visit: Visit) -> Response:
         found = keys.list_all(conn)
     if visit.format != "html":
         rows = (_row(key, visit) for key in found)
-        return site.listing(visit, Listing(name="keys", columns=_COLUMNS, rows=rows))
+        return site.listing(visit, ExportedList(name="keys", columns=_COLUMNS, rows=rows))
     found.sort(key=lambda key: (not key.valid(visit.now), key.name, -key.id))
     return site.render(
-        visit, "keys.html", keys=found, scopes=list(Scope), last_end=keys.last_end(found), done=visit.asked("done")
+        visit, "keys.html", keys=found, scopes=list(KeyScope), last_end=keys.last_end(found), done=visit.asked("done")
     )
 
 
@@ -46,7 +46,7 @@ def create(site: Site, visit: Visit) -> Response:
         raise UsageError("A key needs a name, such as okta. Nothing was made.")
     lasts = _duration(visit, "lasts")
     by, expires = visit.by(), visit.now + lasts if lasts else None
-    kind = Scope(scope) if scope in set(Scope) else Scope.SCIM
+    kind = KeyScope(scope) if scope in set(KeyScope) else KeyScope.SCIM
     made = site.store.write(lambda conn: keys.create(conn, by, name=name, scope=kind, expires=expires))
     return _shown(site, visit, made)
 

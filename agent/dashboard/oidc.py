@@ -43,7 +43,7 @@ class Begun(Struct, frozen=True, kw_only=True):
     verifier: str
 
 
-class Person(Struct, frozen=True, kw_only=True):
+class SignedInPerson(Struct, frozen=True, kw_only=True):
     okta_id: str
     name: str
     claims: tuple[str, ...]
@@ -65,7 +65,7 @@ class Okta:
         address = prepare_grant_uri(endpoint, response_type="code", state=state, nonce=nonce, **own, **challenge)
         return Begun(address=address, state=state, nonce=nonce, verifier=verifier)
 
-    def finish(self, code: str, nonce: str, verifier: str) -> Person:
+    def finish(self, code: str, nonce: str, verifier: str) -> SignedInPerson:
         try:
             with self._client() as client:
                 found = self._discovered(client)
@@ -77,7 +77,7 @@ class Okta:
             raise SignInFailed(f"Okta's answer to the sign-in can't be used: {type(error).__name__}") from error
         said = claims.get(self._settings.dashboard.roles_claim)
         values = said if isinstance(said, list) else [said]
-        return Person(
+        return SignedInPerson(
             # A custom authorization server's sub is the login; the id is uid.
             okta_id=str(claims.get("uid") or claims["sub"]),
             name=str(claims.get("preferred_username") or claims.get("email") or claims["sub"]),

@@ -27,7 +27,7 @@ class Waiting(Struct, frozen=True, kw_only=True):
     link: str
 
 
-class Step(Struct, frozen=True, kw_only=True):
+class SetupStep(Struct, frozen=True, kw_only=True):
     """One of the first steps on a new installation."""
 
     done: bool
@@ -123,22 +123,22 @@ def waiting(found: StatusPage) -> list[Waiting]:
     return sorted(rows, key=lambda row: row.since)
 
 
-def first_steps(site: Site, found: StatusPage) -> list[Step]:
+def first_steps(site: Site, found: StatusPage) -> list[SetupStep]:
     settings, pushed = site.settings, found.account.visible > 0
     return [
-        Step(done=True, what="The database is there", how=site.store.place),
-        Step(
+        SetupStep(done=True, what="The database is there", how=site.store.place),
+        SetupStep(
             done=settings.okta.configured,
             what="The agent knows Okta",
             how="[okta] in agent.toml, then opshelm-agent check",
         ),
-        Step(done=found.scim_keys > 0, what="Okta has a key to push with", how="opshelm-agent keys create okta"),
-        Step(
+        SetupStep(done=found.scim_keys > 0, what="Okta has a key to push with", how="opshelm-agent keys create okta"),
+        SetupStep(
             done=pushed,
             what="The first push has arrived",
             how=f"in Okta: base URL {site.receiver}/scim/v2, the key, then assign somebody",
         ),
-        Step(
+        SetupStep(
             done=found.account.pinned,
             what="The first plan is approved, which pins org and app",
             how="Plans, on this site",

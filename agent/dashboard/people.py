@@ -7,7 +7,7 @@ from typing import Any
 from starlette.responses import Response
 from starlette.routing import Route
 
-from agent.dashboard.site import Listing, Site, Visit
+from agent.dashboard.site import ExportedList, Site, Visit
 from agent.directory.port import Acts
 from agent.model.codes import Source
 from agent.model.errors import AgentError, NotFound, UsageError
@@ -15,7 +15,7 @@ from agent.model.holds import Hold, way_out
 from agent.model.users import DirectoryUser, Role, public_view
 from agent.settings.values import parse_duration
 from agent.store import account, holds, people, timeline
-from agent.store.people import Person, Which
+from agent.store.people import ListedPerson, Which
 from agent.store.sessions import DashboardRole
 from agent.store.timeline import Older
 
@@ -54,7 +54,7 @@ def routes(site: Site) -> list[Route]:
 def everybody(site: Site, visit: Visit) -> Response:
     which, search = _which(visit.asked("which")), visit.asked("search")
     if visit.format != "html":
-        return site.listing(visit, Listing(name="people", columns=_COLUMNS, rows=_rows(site, which, search)))
+        return site.listing(visit, ExportedList(name="people", columns=_COLUMNS, rows=_rows(site, which, search)))
     with site.store.read() as conn:
         page = people.page(conn, which=which, search=search, after=visit.asked("after"), limit=_PAGE)
         row = account.get(conn)
@@ -83,7 +83,7 @@ def _rows(site: Site, which: Which, search: str) -> Iterator[dict[str, Any]]:
         after = page.following
 
 
-def _row(one: Person) -> dict[str, Any]:
+def _row(one: ListedPerson) -> dict[str, Any]:
     return {
         "login": one.user_name,
         "name": one.name,

@@ -8,8 +8,8 @@ from typing import Any
 from starlette.responses import Response
 from starlette.routing import Route
 
-from agent.dashboard.desk import Ended
-from agent.dashboard.site import Listing, Site, Visit
+from agent.dashboard.desk import EndedWork
+from agent.dashboard.site import ExportedList, Site, Visit
 from agent.model.codes import ActionKind, ActionState, HeldCode, PlanStatus
 from agent.model.errors import NotFound, UsageError
 from agent.model.guard import NEED_COUNT
@@ -51,7 +51,7 @@ def list_plans(site: Site, visit: Visit) -> Response:
     with site.store.read() as conn:
         found = overview.headers(conn, statuses=statuses, before=older_than, limit=_PAGE + 1)
     if visit.format != "html":
-        return site.listing(visit, Listing(name="plans", columns=_FIELDS, rows=_all(site, statuses)))
+        return site.listing(visit, ExportedList(name="plans", columns=_FIELDS, rows=_all(site, statuses)))
     older = found[_PAGE - 1].id if len(found) > _PAGE else None
     return site.render(visit, "plans.html", plans=found[:_PAGE], older=older, asked=asked, shows=list(_SHOWS))
 
@@ -82,7 +82,7 @@ def show_plan(site: Site, visit: Visit) -> Response:
             return site.json("plan", {"plan": plan_json(stored_plans.existing(conn, plan_id))})
     plan, tallies = _header(site, plan_id)
     if visit.format == "csv":
-        return site.listing(visit, Listing(name=f"plan-{plan_id}", columns=_ACTION, rows=_actions(site, plan_id)))
+        return site.listing(visit, ExportedList(name=f"plan-{plan_id}", columns=_ACTION, rows=_actions(site, plan_id)))
     asked = visit.filters("kind", "state", "login", "page")
     wanted = ActionFilter(
         kind=_one(ActionKind, asked["kind"]), state=_one(ActionState, asked["state"]), login=asked["login"]
@@ -160,8 +160,8 @@ def approve(site: Site, visit: Visit) -> Response:
     if by is None:
         return site.go(f"/plans/{plan_id}")
 
-    def job(progress: Progress) -> Ended:
-        return Ended(report=reconciler.apply_plan(plan_id, checksum, decision, by=by, progress=progress))
+    def job(progress: Progress) -> EndedWork:
+        return EndedWork(report=reconciler.apply_plan(plan_id, checksum, decision, by=by, progress=progress))
 
     work = site.desk.begin(f"Plan {plan_id}: approve {'all' if whole else len(only or ())}", f"/plans/{plan_id}", job)
     return site.go(f"/work/{work.number}")

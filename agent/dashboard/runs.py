@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from starlette.responses import Response
 from starlette.routing import Route
 
-from agent.dashboard.site import OVER, Listing, Site, Visit
+from agent.dashboard.site import OVER, ExportedList, Site, Visit
 from agent.model.errors import NotFound, UsageError
 from agent.runs.frame import Outcome
 from agent.runs.wording import fields
@@ -43,7 +43,7 @@ def routes(site: Site) -> list[Route]:
 def list_runs(site: Site, visit: Visit) -> Response:
     wanted = _filter(visit)
     if visit.format != "html":
-        return site.listing(visit, Listing(name="runs", columns=_FIELDS, rows=_all(site, wanted)))
+        return site.listing(visit, ExportedList(name="runs", columns=_FIELDS, rows=_all(site, wanted)))
     with site.store.read() as conn:
         found, triggers = store_runs.find(conn, wanted, _PAGE + 1), store_runs.triggers(conn)
     older = found[_PAGE - 1].id if len(found) > _PAGE else None
@@ -108,7 +108,7 @@ def show_run(site: Site, visit: Visit) -> Response:
     plan = made[0] if made else None
     if visit.format == "csv":
         return site.listing(
-            visit, Listing(name=f"run-{run_id}", columns=_PERSON, rows=[fields(a, *_PERSON) for a in people])
+            visit, ExportedList(name=f"run-{run_id}", columns=_PERSON, rows=[fields(a, *_PERSON) for a in people])
         )
     if visit.format == "json":
         return site.json("run", {"run": {**fields(run, *_FIELDS), "plan_id": plan.id if plan else None}})

@@ -135,7 +135,7 @@ class Visit(Struct, frozen=True, kw_only=True):
 View = Callable[["Site", Visit], Response]
 
 
-class Listing(Struct, frozen=True, kw_only=True):
+class ExportedList(Struct, frozen=True, kw_only=True):
     """A list as CSV and JSON have it. ``rows`` is read while it is sent, in as many reads as it likes."""
 
     name: str
@@ -290,7 +290,7 @@ class Site:
         """On to another page of this site, after something was done."""
         return RedirectResponse(f"{path}?{urlencode(query)}" if query else path, 303)
 
-    def listing(self, visit: Visit, listing: Listing) -> Response:
+    def listing(self, visit: Visit, listing: ExportedList) -> Response:
         """The list as the address's end asks for it; streamed, however long."""
         name = {"content-disposition": f'attachment; filename="{quote(listing.name)}.{visit.format}"'}
         if visit.format == "json":
@@ -348,7 +348,7 @@ def static(name: str) -> str:
 STATIC = Path(__file__).parent / "static"
 
 
-def _json_lines(listing: Listing) -> Iterator[bytes]:
+def _json_lines(listing: ExportedList) -> Iterator[bytes]:
     """One document, an array within it."""
     yield msgspec.json.encode({"format_version": FORMAT_VERSION, "kind": listing.name})[:-1]
     yield b"," + msgspec.json.encode(listing.name) + b":["

@@ -22,14 +22,14 @@ from agent.store.tables import users
 _PAGE = 500
 
 #: From the account as it is to what it becomes. Pure; may raise Refused or UsageError, and may be asked again.
-Wanted = Callable[[DirectoryUser], DirectoryUser]
+Becomes = Callable[[DirectoryUser], DirectoryUser]
 
 
 class AccountChange(Struct, frozen=True):
     """One change of one account that is there."""
 
     user_id: str
-    wanted: Wanted
+    wanted: Becomes
     context: WriteContext
     #: None: whatever version it has.
     expected_version: int | None = None

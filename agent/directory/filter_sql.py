@@ -66,7 +66,7 @@ _ORDER = {"gt": operator.gt, "ge": operator.ge, "lt": operator.lt, "le": operato
 _EMAIL_COLUMNS = {"value": "value_key", "type": "type", "primary": "is_primary"}
 
 #: One attribute as an expression of the row, or of one value of a list, that a term is asked about.
-Read = Callable[[Target], ColumnElement[Any]]
+ReadColumn = Callable[[Target], ColumnElement[Any]]
 
 
 def where(term: Filter, dialect: Dialect) -> Condition:
@@ -117,7 +117,7 @@ class _Builder:
             case Present(target=target):
                 return self._column(target).is_not(None)
 
-    def _inside(self, term: Filter, read: Read) -> Condition:
+    def _inside(self, term: Filter, read: ReadColumn) -> Condition:
         """A term about one value of a list."""
         match term:
             case Not(term=inner):
@@ -144,7 +144,7 @@ class _Builder:
             return not_(self._any(target, term, lambda read: self._compare(equal, read(target))))
         return self._any(target, term, lambda read: self._compare(term, read(target)))
 
-    def _any(self, target: Target, term: Filter, holds: Callable[[Read], Condition]) -> Condition:
+    def _any(self, target: Target, term: Filter, holds: Callable[[ReadColumn], Condition]) -> Condition:
         """At least one value of the list for which it holds."""
         source, read, owned = self._emails() if self._in_table(target, term) else self._json_list(target)
         return exists(select(literal(1)).select_from(source).where(owned, holds(read)).correlate(users))
@@ -152,11 +152,11 @@ class _Builder:
     def _in_table(self, target: Target, term: Filter) -> bool:
         return target.attribute.name == "emails" and _parts(term) <= _EMAIL_COLUMNS.keys()
 
-    def _emails(self) -> tuple[FromClause, Read, Condition]:
+    def _emails(self) -> tuple[FromClause, ReadColumn, Condition]:
         emails = user_emails.alias()
         return emails, lambda part: emails.c[_EMAIL_COLUMNS[part.leaf.name]], emails.c.user_seq == users.c.seq
 
-    def _json_list(self, target: Target) -> tuple[FromClause, Read, Condition]:
+    def _json_list(self, target: Target) -> tuple[FromClause, ReadColumn, Condition]:
         name = target.attribute.name
         if self.sqlite:
             each = func.json_each(users.c.profile, f'$."{name}"').table_valued("value")

@@ -118,7 +118,7 @@ def _linked_by_push(before: DirectoryUser | None, after: DirectoryUser | None, c
 
 
 #: An account before and after.
-Pair = tuple[DirectoryUser, DirectoryUser]
+BeforeAfter = tuple[DirectoryUser, DirectoryUser]
 
 
 class Ready(Struct, frozen=True, kw_only=True):
@@ -158,7 +158,7 @@ def check(
     after: DirectoryUser,
     *,
     revives: bool = False,
-    beside: Collection[Pair] = (),
+    beside: Collection[BeforeAfter] = (),
     holders: Collection[DirectoryUser] | None = None,
 ) -> Ready:
     """Refused, FenceLost or what may be done. ``beside``: all changes that are made together in this transaction.
@@ -184,7 +184,7 @@ def check(
     )
 
 
-def check_successor(scope: WriteScope, leaver: Pair, new: DirectoryUser, mine: list[Hold]) -> Ready:
+def check_successor(scope: WriteScope, leaver: BeforeAfter, new: DirectoryUser, mine: list[Hold]) -> Ready:
     """The same for an account under the id and name that ``leaver``'s gives up in this transaction. ``mine``: its holds."""
     rules.check(None, new, scope.context, scope.policy)
     _unique(scope, None, new, (leaver,), None)
@@ -270,7 +270,7 @@ def _unique(
     scope: WriteScope,
     before: DirectoryUser | None,
     after: DirectoryUser,
-    beside: Collection[Pair],
+    beside: Collection[BeforeAfter],
     holders: Collection[DirectoryUser] | None,
 ) -> None:
     """Nobody else has the userName, the externalId or, if active, the primary e-mail. One look for all that changed."""
@@ -345,7 +345,7 @@ def name_taken(user_name: str) -> Refused:
 
 
 def _last_owner(
-    scope: WriteScope, before: DirectoryUser | None, after: DirectoryUser, beside: Collection[Pair]
+    scope: WriteScope, before: DirectoryUser | None, after: DirectoryUser, beside: Collection[BeforeAfter]
 ) -> None:
     policy, pushed = scope.policy, scope.context.source is Source.PUSH
     if before is None:

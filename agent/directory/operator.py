@@ -31,7 +31,7 @@ from functools import partial
 from msgspec.structs import replace
 
 from agent.directory import rules
-from agent.directory.backend import AccountChange, Backend, Wanted
+from agent.directory.backend import AccountChange, Backend, Becomes
 from agent.directory.port import PlanStep, Ruling, Undone, WriteContext
 from agent.model.codes import Source
 from agent.model.errors import UsageError, VersionConflict
@@ -149,7 +149,7 @@ class OperatorActs:
         if successor == leaver:
             raise UsageError("The successor and the leaver are the same account.")
 
-        wanted: tuple[tuple[str, Wanted], ...] = ((successor, partial(_with_role, Role.OWNER)), (leaver, self._ended))
+        wanted: tuple[tuple[str, Becomes], ...] = ((successor, partial(_with_role, Role.OWNER)), (leaver, self._ended))
         blocked = replace(self._context, ruling=Ruling(kind=ChangeKind.ACTIVATE, blocks=True))
         contexts = (self._context, blocked)
         changes = [
@@ -170,7 +170,7 @@ class OperatorActs:
             raise UsageError(f"{before.user_name} is inactive already.")
         return rules.switched(before, False, self._context, self._now)
 
-    def _change(self, user_id: str, wanted: Wanted, ruling: Ruling | None = None) -> DirectoryUser:
+    def _change(self, user_id: str, wanted: Becomes, ruling: Ruling | None = None) -> DirectoryUser:
         context = replace(self._context, ruling=ruling)
         return self._directory.change(AccountChange(user_id, wanted, context), self._now).result().user
 

@@ -27,7 +27,7 @@ from agent.model.holds import ChangeKind, wish
 from agent.model.users import DirectoryUser, Profile
 from agent.store import former_ids, holds
 from agent.store.engine import Raised
-from agent.store.former_ids import Step
+from agent.store.former_ids import AccountStep
 
 #: Within this time the agent has ended what a push should not have begun, if only Okta could be asked.
 _IN_DOUBT = timedelta(days=1)
@@ -84,7 +84,7 @@ def _aside(scope: WriteScope, before: DirectoryUser, assigned: datetime | None) 
     return left if was is None else replace(left, profile=_profile(was))
 
 
-def as_left(steps: Iterable[Step], assigned: datetime | None) -> str | None:
+def as_left(steps: Iterable[AccountStep], assigned: datetime | None) -> str | None:
     """The account before pushes came to it that were somebody else's, as JSON; None where there were none.
 
     ``steps``: what was done to it, newest first. Somebody else's are pushes since that person was ``assigned``; and pushes to

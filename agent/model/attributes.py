@@ -8,7 +8,7 @@ from typing import Literal, get_args, get_origin
 
 from msgspec import Struct, structs
 
-Kind = Literal["string", "boolean", "reference", "dateTime", "complex"]
+AttributeKind = Literal["string", "boolean", "reference", "dateTime", "complex"]
 Mutability = Literal["readWrite", "readOnly", "immutable"]
 
 
@@ -17,7 +17,7 @@ class Attribute(Struct, frozen=True):
 
     description: str = ""
     name: str = ""
-    kind: Kind = "string"
+    kind: AttributeKind = "string"
     multi: bool = False
     required: bool = False
     case_exact: bool = False

@@ -57,7 +57,7 @@ from agent.model.paths import EMAIL_PATH
 from agent.model.plan import Action, Plan
 from agent.model.times import when
 
-Identity = tuple[str, str, str]
+ActionIdentity = tuple[str, str, str]
 
 #: Holds of a class or a moment: approving the action lifts them.
 APPROVABLE = frozenset(
@@ -177,9 +177,9 @@ class Grant(Struct, frozen=True, kw_only=True):
     lifted: frozenset[HeldCode] = frozenset()
     #: Bounds links, creates, reactivations and deactivations together.
     count: int | None = None
-    approved: frozenset[Identity] = frozenset()
+    approved: frozenset[ActionIdentity] = frozenset()
     #: Named one by one; lifts ONE_BY_ONE too.
-    named: frozenset[Identity] = frozenset()
+    named: frozenset[ActionIdentity] = frozenset()
     #: Leavers' accounts whose userName is somebody else's now, as a person has said: that one gets an account of their own.
     new_accounts: frozenset[str] = frozenset()
 

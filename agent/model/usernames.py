@@ -28,7 +28,7 @@ _HIDDEN = ("C", "Z")
 _EMAIL = re.compile(r"[^@\s\"(),:;<>\[\]\\]+@[^@\s\"(),:;<>\[\]\\.]+(?:\.[^@\s\"(),:;<>\[\]\\.]+)*")
 _PLAIN = re.compile(r"[!-~]+")
 
-Problem = tuple[RefusalCode, str]
+NameProblem = tuple[RefusalCode, str]
 
 
 class NameRules(Struct, frozen=True, kw_only=True):
@@ -38,13 +38,13 @@ class NameRules(Struct, frozen=True, kw_only=True):
     ascii_only: bool = True
 
 
-def problem(user_name: str, primary_email: str | None, rules: NameRules, *, active: bool = True) -> Problem | None:
+def problem(user_name: str, primary_email: str | None, rules: NameRules, *, active: bool = True) -> NameProblem | None:
     """The first rule that the name breaks, as code and detail; None where it breaks none."""
     found = form_problem(user_name, rules, active=active)
     return found or email_problem(user_name, primary_email, rules, active=active)
 
 
-def form_problem(user_name: str, rules: NameRules, *, active: bool) -> Problem | None:
+def form_problem(user_name: str, rules: NameRules, *, active: bool) -> NameProblem | None:
     """The rules that the name alone can break."""
     if not user_name.strip():
         return RefusalCode.BLANK, "userName is required and must not be blank."
@@ -75,7 +75,7 @@ def form_problem(user_name: str, rules: NameRules, *, active: bool) -> Problem |
     return None
 
 
-def email_problem(user_name: str, primary_email: str | None, rules: NameRules, *, active: bool) -> Problem | None:
+def email_problem(user_name: str, primary_email: str | None, rules: NameRules, *, active: bool) -> NameProblem | None:
     """The rule about the name and the primary e-mail together."""
     if active and rules.is_email and identity_key(primary_email or "") != identity_key(user_name):
         return RefusalCode.EMAIL_NOT_USER_NAME, (

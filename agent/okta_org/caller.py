@@ -33,7 +33,7 @@ CONCURRENT = 8
 LAST_SECONDS = 10.0
 
 #: Reads the settings anew; None when they can't be had.
-Credentials = Callable[[], "OktaSettings | None"]
+FreshCredentials = Callable[[], "OktaSettings | None"]
 
 
 class Untrusted(OktaUnreachable):
@@ -61,7 +61,7 @@ class _Failed:
 
 class OktaCaller:
     def __init__(
-        self, wire: Wire, limits: RateLimits, *, max_retries: int, credentials: Credentials | None = None
+        self, wire: Wire, limits: RateLimits, *, max_retries: int, credentials: FreshCredentials | None = None
     ) -> None:
         self._wire, self._limits = wire, limits
         self._max_retries, self._credentials = max_retries, credentials

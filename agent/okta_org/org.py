@@ -21,7 +21,7 @@ from agent.model.matching import login_key
 from agent.model.okta import App, AppGroup, AppUser, EventHook, LogEvent, OktaGroup, OktaUser, Person, is_okta_id
 from agent.model.users import identity_key
 from agent.okta_org import calls
-from agent.okta_org.caller import CONCURRENT, Credentials, OktaCaller
+from agent.okta_org.caller import CONCURRENT, FreshCredentials, OktaCaller
 from agent.okta_org.calls import Call, Reply, Trail, on_this_org
 from agent.okta_org.limits import CallAllowance, RateBudget, RateLimits
 
@@ -37,7 +37,7 @@ class OktaOrg:
         self,
         settings: "OktaSettings",
         *,
-        credentials: Credentials | None = None,
+        credentials: FreshCredentials | None = None,
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
         sleep: Callable[[float], Coroutine[Any, Any, None]] = asyncio.sleep,
@@ -59,7 +59,7 @@ class OktaOrg:
         self._caller = OktaCaller(self._sdk, self._limits, max_retries=settings.max_retries, credentials=credentials)
 
     @classmethod
-    def connect(cls, settings: "OktaSettings", *, credentials: Credentials | None = None) -> "OktaOrg":
+    def connect(cls, settings: "OktaSettings", *, credentials: FreshCredentials | None = None) -> "OktaOrg":
         """Check the settings and load the SDK; the first call to Okta comes later. ``credentials`` reads the secrets anew."""
         return cls(settings, credentials=credentials)
 

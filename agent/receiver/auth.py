@@ -19,7 +19,7 @@ import structlog
 from agent.receiver.messages import Request
 from agent.receiver.metrics import UNAUTHORIZED
 from agent.receiver.refusals import ScimError
-from agent.store.keys import TOUCH_EVERY, ApiKey, Scope
+from agent.store.keys import TOUCH_EVERY, ApiKey, KeyScope
 
 CACHE_SECONDS = 2.0
 #: Wrong keys from one address in FLOOD_SECONDS before the database isn't asked for them any more.
@@ -116,4 +116,4 @@ class Authenticator:
 
 
 def _valid(key: ApiKey, digest: bytes, now: datetime) -> bool:
-    return hmac.compare_digest(bytes.fromhex(key.sha256), digest) and key.scope is Scope.SCIM and key.valid(now)
+    return hmac.compare_digest(bytes.fromhex(key.sha256), digest) and key.scope is KeyScope.SCIM and key.valid(now)

@@ -27,7 +27,7 @@ from agent.model.cases import Want
 from agent.model.codes import ActionKind, ActionState, HeldCode, PlanStatus
 from agent.model.desired import Wanted
 from agent.model.errors import Unaddressable
-from agent.model.guard import Identity, ends_access, exempt, gives_access
+from agent.model.guard import ActionIdentity, ends_access, exempt, gives_access
 from agent.model.holds import ChangeKind, broad_kind
 from agent.model.okta import Person
 from agent.model.plan import Action, Plan, fulfilled
@@ -86,7 +86,7 @@ class Apply(Struct, frozen=True, kw_only=True):
         )
 
 
-class Left(Struct, frozen=True, kw_only=True):
+class BrokenOff(Struct, frozen=True, kw_only=True):
     """Why the rest of an apply was left: paused, rejected, or told to stop."""
 
     why: str
@@ -97,13 +97,13 @@ class Applier(Struct, frozen=True, kw_only=True):
     planner: Planner
     brake: Brake
 
-    def apply(self, apply: Apply) -> Left | None:
+    def apply(self, apply: Apply) -> BrokenOff | None:
         """None: all of it was tried, but for kinds that failed too often (``apply.failed``)."""
         batches, todo = self.planner.directory.batches(), apply.todo
         for batch in _batches(todo, batches.size):
             pulled = self.brake.pulled(apply.plan_id)
             if pulled is not None:
-                return Left(outcome=pulled[0], why=pulled[1])
+                return BrokenOff(outcome=pulled[0], why=pulled[1])
             ready = self._ready(apply, batch)
             crash_point("apply.planned")
             if ready:
@@ -111,7 +111,7 @@ class Applier(Struct, frozen=True, kw_only=True):
                 apply.note(ready, {one.n: one.state for one in ended})
                 if len(ended) < len(ready):
                     outcome, why = self.brake.called_off(apply.plan_id)
-                    return Left(outcome=outcome, why=why)
+                    return BrokenOff(outcome=outcome, why=why)
             crash_point("apply.done")
             apply.run.progress.step("applying", len(apply.ended), len(todo))
             self._note_failures(apply)
@@ -258,7 +258,7 @@ class Approval(Struct, frozen=True, kw_only=True):
 
     #: The plans that were being applied.
     plan_ids: tuple[int, ...] = ()
-    identities: frozenset[Identity] = frozenset()
+    identities: frozenset[ActionIdentity] = frozenset()
     by: str = ""
     at: datetime | None = None
 

@@ -31,7 +31,7 @@ from agent.reconcile.applier import (
     Applier,
     Apply,
     Approval,
-    Left,
+    BrokenOff,
     approval_left,
     hand_on,
     recover,
@@ -548,7 +548,7 @@ def _waiting(held: int, waiting: StoredPlan | None) -> str:
     return f"{held} {'action waits' if held == 1 else 'actions wait'} for a person{where}"
 
 
-def _closed(conn: Connection, apply: Apply, left: Left | None, now: datetime) -> StoredPlan:
+def _closed(conn: Connection, apply: Apply, left: BrokenOff | None, now: datetime) -> StoredPlan:
     for kind, why in apply.failed.items():
         alarms.raise_alarm(conn, TOO_MANY_FAILED, kind.value, why, now)
     for kind, state in apply.by_kind:
@@ -562,7 +562,7 @@ def _closed(conn: Connection, apply: Apply, left: Left | None, now: datetime) ->
     return stored
 
 
-def _outcome(apply: Apply, left: Left | None, *, held: bool) -> Outcome:
+def _outcome(apply: Apply, left: BrokenOff | None, *, held: bool) -> Outcome:
     if left is not None:
         return left.outcome
     if held:

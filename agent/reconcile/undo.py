@@ -47,7 +47,7 @@ from agent.runs.stored_plans import PlanKind
 from agent.settings import Settings
 from agent.store import brakes, history, plans, runs
 from agent.store.engine import Connection, Store, crash_point
-from agent.store.history import Selection, Touched
+from agent.store.history import RowSelection, Touched
 from agent.store.journal import Signature
 from agent.store.plans import StoredPlan
 
@@ -61,7 +61,7 @@ _IN_OKTA = (ActionKind.OKTA_CREATE, ActionKind.OKTA_ASSIGN)
 class UndoRequest(Struct, frozen=True, kw_only=True):
     """What is to be taken back, and for whom. ``reason`` is kept in the journal with each account."""
 
-    selection: Selection
+    selection: RowSelection
     reason: str
     #: userNames; empty: everybody.
     only: Collection[str] = ()

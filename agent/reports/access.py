@@ -21,7 +21,7 @@ from agent.model.errors import UsageError
 from agent.model.holds import ChangeKind
 from agent.okta_org.org import OktaOrg
 from agent.reports.basis import Basis, facts, iso, read, through
-from agent.reports.document import Document, Rows, Table
+from agent.reports.document import Document, ReportTable, Rows
 from agent.store import history, holds
 from agent.store.engine import Connection, Store
 from agent.store.history import AccountThen, Cause
@@ -37,7 +37,7 @@ _RUNS = (Source.SWEEP.value, Source.SINGLE.value)
 _LINKED = {"local": "local, not Okta's", "okta": "made by Okta", "linked": "local account that Okta took over"}
 
 
-class Person(Struct, frozen=True, kw_only=True, gc=False):
+class AccessLine(Struct, frozen=True, kw_only=True, gc=False):
     """One account with access, as the report's row: texts, moments in ISO 8601, "" for what nobody knows."""
 
     login: str
@@ -96,7 +96,7 @@ class AccessReport(Struct, frozen=True, kw_only=True):
     counts: dict[str, int]
     exceptions: list[Caveat]
     lost: Losses
-    people: list[Person]
+    people: list[AccessLine]
 
 
 class OktaEvidence(Struct, frozen=True, kw_only=True):
@@ -161,7 +161,7 @@ def access(store: Store, okta: OktaEvidence, *, at: datetime | None, since: date
     moment = at or now
     if moment > now or since > moment:
         raise UsageError("--at is a moment that has been, and --since one before it.")
-    people: list[Person] = []
+    people: list[AccessLine] = []
     counts: Counter[str] = Counter(dict.fromkeys(_COUNTED, 0))
     exceptions: list[Caveat] = []
     with store.read() as conn:
@@ -199,12 +199,12 @@ def _count(one: AccountThen, counts: Counter[str]) -> None:
     counts["unexplained"] += one.access is None
 
 
-def _person(one: AccountThen, okta: OktaEvidence) -> Person:
+def _person(one: AccountThen, okta: OktaEvidence) -> AccessLine:
     head, began, role = one.head, one.access, one.role
     assigned = "not known"
     if okta.assigned is not None:
         assigned = okta.assigned.get(head.external_id or "", "not assigned")
-    return Person(
+    return AccessLine(
         login=head.user_name,
         name=head.shown_name,
         role=head.role,
@@ -286,7 +286,7 @@ def _word(moments: list[datetime], ended: datetime) -> datetime | None:
     return moments[before - 1] if before else None
 
 
-_COLUMNS = tuple(name for name in Person.__struct_fields__)
+_COLUMNS = tuple(name for name in AccessLine.__struct_fields__)
 _LOST = ("login", "okta_said", "ended", "seconds", "by", "through")
 
 
@@ -304,28 +304,28 @@ def document(report: AccessReport) -> Document:
         ("Okta", report.okta),
     ]
     tables = [
-        Table(
+        ReportTable(
             title="Exceptions",
             caption="What to ask about: access that Okta doesn't govern, doesn't want any more, or nobody explains.",
             columns=("what", "login", "detail"),
             rows=[[one.what, one.login, one.detail] for one in report.exceptions],
             empty="None.",
         ),
-        Table(
+        ReportTable(
             title="Slowest to lose access",
             caption="From Okta's word to the end of the access.",
             columns=_LOST,
             rows=[_lost(one) for one in lost.slowest],
             empty="Nobody of whom Okta's word is known.",
         ),
-        Table(
+        ReportTable(
             title="Lost access",
             caption=f"Since {lost.since}, oldest first.",
             columns=_LOST,
             rows=[_lost(one) for one in lost.people],
             empty="Nobody.",
         ),
-        Table(
+        ReportTable(
             title="Who has access",
             caption=f"At {report.at}, by login. journal_row: the journal's row that gave it.",
             columns=_COLUMNS,

@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from agent.model.errors import UsageError
 from agent.reports.basis import Basis, facts, iso, read, through
-from agent.reports.document import Document, Rows, Table
+from agent.reports.document import Document, ReportTable, Rows
 from agent.store import history
 from agent.store.engine import Store
 from agent.store.journal_rows import changes_between, decoded
@@ -57,7 +57,7 @@ def changes(store: Store, *, since: datetime, until: datetime, now: datetime) ->
 
 def document(report: ChangesReport) -> Document:
     counted = ", ".join(f"{n:,} {verb}" for verb, n in report.counts.items()) or "nothing"
-    table = Table(
+    table = ReportTable(
         title="Changes and decisions",
         caption="Oldest first. A row is part of the journal under its number.",
         columns=_COLUMNS,
@@ -71,7 +71,7 @@ def document(report: ChangesReport) -> Document:
     )
 
 
-def _row(change: history.Change) -> ChangeRow:
+def _row(change: history.JournalledChange) -> ChangeRow:
     before, after = decoded(change.before), decoded(change.after)
     shown = after or before
     return ChangeRow(

@@ -48,7 +48,7 @@ class Rows(Sequence[Sequence[str]]):
         return [str(getattr(self._values[n], name)) for name in self._names]
 
 
-class Table(Struct, frozen=True, kw_only=True):
+class ReportTable(Struct, frozen=True, kw_only=True):
     """``rows``: one list of cells for each column. ``empty`` is said where there are none."""
 
     title: str
@@ -65,7 +65,7 @@ class Document(Struct, frozen=True, kw_only=True):
 
     title: str
     facts: Sequence[tuple[str, str]]
-    tables: Sequence[Table]
+    tables: Sequence[ReportTable]
 
 
 def html(document: Document) -> Iterator[str]:

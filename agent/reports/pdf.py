@@ -13,7 +13,7 @@ from reportlab.pdfbase import pdfmetrics
 from reportlab.pdfbase.cidfonts import UnicodeCIDFont
 from reportlab.pdfgen.canvas import Canvas
 
-from agent.reports.document import Document, Table
+from agent.reports.document import Document, ReportTable
 
 _WIDTH, _HEIGHT = landscape(A4)
 _MARGIN, _SIZE, _LINE = 28.0, 6.5, 8.0
@@ -35,7 +35,7 @@ def pdf(document: Document) -> bytes:
     return out.getvalue()
 
 
-def _table(pages: "_Pages", table: Table) -> None:
+def _table(pages: "_Pages", table: ReportTable) -> None:
     pages.gap()
     pages.text(table.title, _BOLD, 10)
     if not table.rows:
@@ -51,7 +51,7 @@ def _table(pages: "_Pages", table: Table) -> None:
     pages.head = None
 
 
-def _widths(table: Table, shown: int) -> list[float]:
+def _widths(table: ReportTable, shown: int) -> list[float]:
     """Of each column by what its first rows hold, so that all fit the page."""
     first = [row[:shown] for row in table.rows[:500]]
     longest = [min(40, max(map(len, column))) for column in zip(table.columns[:shown], *first, strict=True)]

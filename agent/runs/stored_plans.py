@@ -20,7 +20,7 @@ from msgspec import Struct
 
 from agent.model.codes import ActionState, HeldCode, PlanStatus
 from agent.model.errors import Frozen, HeldBack, NotFound, UsageError
-from agent.model.guard import APPROVABLE, APPROVABLE_RUNS, NEED_COUNT, ONE_BY_ONE, Grant, Identity, typed
+from agent.model.guard import APPROVABLE, APPROVABLE_RUNS, NEED_COUNT, ONE_BY_ONE, ActionIdentity, Grant, typed
 from agent.model.plan import PLAN_FORMAT, Action, Plan
 from agent.model.times import when
 from agent.settings import Settings
@@ -31,7 +31,7 @@ from agent.store.plans import StoredPlan
 #: Characters of a checksum that suffice, and that hints show.
 SHORT_CHECKSUM = 12
 
-HeldSet = frozenset[tuple[str, Identity]]
+HeldSet = frozenset[tuple[str, ActionIdentity]]
 _OPEN = (PlanStatus.READY, PlanStatus.HELD)
 
 

@@ -18,7 +18,7 @@ from agent.store.journal import RELEASE, Kind, written
 from agent.store.tables import actions, allowances, holds, imports, journal
 
 
-class Step(Struct, frozen=True, kw_only=True):
+class AccountStep(Struct, frozen=True, kw_only=True):
     """One thing that was done to an account; ``before`` is the whole account as JSON."""
 
     at: datetime
@@ -33,13 +33,13 @@ class _Former(Struct, frozen=True):
 _former = msgspec.json.Decoder(_Former)
 
 
-def newest(conn: Connection, directory_id: str) -> Iterator[Step]:
+def newest(conn: Connection, directory_id: str) -> Iterator[AccountStep]:
     """What was done to this account, newest first."""
     written(conn)
     done = (journal.c.kind == Kind.APPLIED.value, journal.c.after.is_not(None), mine(conn, directory_id))
     rows = select(journal.c.at, journal.c.source, journal.c.before).where(*done).order_by(journal.c.id.desc())
     for row in conn.execute(rows):
-        yield Step(at=row.at, source=row.source, before=row.before)
+        yield AccountStep(at=row.at, source=row.source, before=row.before)
 
 
 def mine(conn: Connection, directory_id: str) -> ColumnElement[bool]:

@@ -29,7 +29,7 @@ class Happening(Struct, frozen=True, kw_only=True):
     detail: str = ""
 
 
-class Place(Struct, frozen=True, kw_only=True):
+class FollowedTo(Struct, frozen=True, kw_only=True):
     """How far somebody has followed."""
 
     row: int
@@ -40,10 +40,10 @@ class Place(Struct, frozen=True, kw_only=True):
     holds: frozenset[int] = frozenset()
 
 
-def now(conn: Connection) -> Place:
+def now(conn: Connection) -> FollowedTo:
     """From here on."""
     open_holds = conn.execute(select(holds.c.id).where(holds.c.ended.is_(None))).scalars()
-    return Place(
+    return FollowedTo(
         row=journal_rows.newest(conn),
         run=conn.execute(select(func.max(runs_table.c.id))).scalar() or 0,
         hold=conn.execute(select(func.max(holds.c.id))).scalar() or 0,
@@ -52,7 +52,7 @@ def now(conn: Connection) -> Place:
     )
 
 
-def newer(conn: Connection, place: Place) -> tuple[list[Happening], Place]:
+def newer(conn: Connection, place: FollowedTo) -> tuple[list[Happening], FollowedTo]:
     """What came since, in the order of its times, and where to go on."""
     rows, row = journal_rows.newer(conn, _EVERYTHING, place.row)
     found = [_of_row(one) for one in rows]
@@ -79,7 +79,7 @@ def newer(conn: Connection, place: Place) -> tuple[list[Happening], Place]:
         else:
             found.append(Happening(at=hold.ended_at, what="hold", verb=f"{word}: {hold.ended}", login=hold.login))
     found.sort(key=lambda one: one.at)
-    return found, Place(
+    return found, FollowedTo(
         row=row,
         run=max((place.run, *watched)),
         hold=newest_hold,

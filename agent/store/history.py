@@ -36,7 +36,7 @@ _COLUMNS = ("user_name", "active", "role", "origin", "protected", "suspended", "
 _OF_OPSHELM = journal.c.verb.not_in((ActionKind.OKTA_CREATE.value, ActionKind.OKTA_ASSIGN.value))
 
 
-class Name(Struct, frozen=True, kw_only=True, rename="camel", gc=False):
+class NameThen(Struct, frozen=True, kw_only=True, rename="camel", gc=False):
     formatted: str | None = None
     given_name: str | None = None
     family_name: str | None = None
@@ -54,7 +54,7 @@ class Head(Struct, frozen=True, kw_only=True, rename="camel", gc=False):
     suspended: bool = False
     hidden: bool = False
     version: int = 0
-    name: Name | None = None
+    name: NameThen | None = None
 
     @property
     def shown_name(self) -> str:
@@ -85,7 +85,7 @@ class AccountThen(Struct, frozen=True, kw_only=True, gc=False):
     blocked: str = ""
 
 
-class Change(Struct, frozen=True, kw_only=True, gc=False):
+class JournalledChange(Struct, frozen=True, kw_only=True, gc=False):
     """One row of the journal; ``before`` and ``after`` are JSON."""
 
     kind: str
@@ -105,10 +105,10 @@ class Touched(Struct, frozen=True, kw_only=True, gc=False):
     verbs: tuple[str, ...]
     first: int
     last: int
-    since: Change | None = None
+    since: JournalledChange | None = None
 
 
-class Ended(Struct, frozen=True, kw_only=True, gc=False):
+class EndedAccess(Struct, frozen=True, kw_only=True, gc=False):
     """One person's access that ended."""
 
     directory_id: str
@@ -152,7 +152,7 @@ def _with_causes(conn: Connection, at: datetime, heads: Iterable[tuple[str, Head
         )
 
 
-def ended(conn: Connection, since: datetime, until: datetime) -> Iterator[Ended]:
+def ended(conn: Connection, since: datetime, until: datetime) -> Iterator[EndedAccess]:
     """Access that ended in the period, oldest first."""
     wanted = select(journal.c.directory_id, journal.c.okta_id, journal.c.before, journal.c.verb, *_CAUSE).where(
         journal.c.kind == "applied", journal.c.verb.in_(_ENDS), journal.c.at >= since, journal.c.at <= until
@@ -161,7 +161,7 @@ def ended(conn: Connection, since: datetime, until: datetime) -> Iterator[Ended]
         head = _head.decode(row.before)
         if not head.active:
             continue
-        yield Ended(
+        yield EndedAccess(
             directory_id=row.directory_id,
             okta_id=row.okta_id or head.external_id,
             user_name=head.user_name,
@@ -170,7 +170,7 @@ def ended(conn: Connection, since: datetime, until: datetime) -> Iterator[Ended]
         )
 
 
-def changes(conn: Connection, since: datetime, until: datetime) -> Iterator[Change]:
+def changes(conn: Connection, since: datetime, until: datetime) -> Iterator[JournalledChange]:
     """All that the journal has of the period, oldest first; attempts that a rule refused too."""
     columns = (journal.c[name] for name in _OF_CHANGE)
     rows = select(*columns, *_CAUSE).where(journal.c.at >= since, journal.c.at <= until)
@@ -178,11 +178,11 @@ def changes(conn: Connection, since: datetime, until: datetime) -> Iterator[Chan
         yield _change(row)
 
 
-def _change(row: Any) -> Change:
-    return Change(cause=_cause(row), **{name: getattr(row, name) for name in _OF_CHANGE})
+def _change(row: Any) -> JournalledChange:
+    return JournalledChange(cause=_cause(row), **{name: getattr(row, name) for name in _OF_CHANGE})
 
 
-class Selection(Struct, frozen=True, kw_only=True):
+class RowSelection(Struct, frozen=True, kw_only=True):
     """Rows of the journal: those of a run, or those of pushes in a period."""
 
     run_id: int | None = None
@@ -211,7 +211,7 @@ _CHANGED = (
 )
 
 
-def touched(conn: Connection, selection: Selection) -> list[Touched]:
+def touched(conn: Connection, selection: RowSelection) -> list[Touched]:
     """In the order of their first rows."""
     rules = selection.rules()
     rows = conn.execute(
@@ -242,7 +242,7 @@ def touched(conn: Connection, selection: Selection) -> list[Touched]:
     return list(found.values())
 
 
-def done_in_okta(conn: Connection, selection: Selection) -> list[tuple[str, str, str]]:
+def done_in_okta(conn: Connection, selection: RowSelection) -> list[tuple[str, str, str]]:
     """Directory id, Okta id and what an import did there."""
     rows = select(journal.c.directory_id, journal.c.okta_id, journal.c.verb).where(
         journal.c.kind == "applied", not_(_OF_OPSHELM), *selection.rules()
@@ -301,7 +301,7 @@ def _current(conn: Connection, *wanted: ColumnElement[bool]) -> Iterator[tuple[s
     columns = (users.c[name] for name in _COLUMNS)
     rows = select(users.c.id, users.c.okta_id, users.c.given_name, users.c.family_name, *columns).where(*wanted)
     for row in conn.execute(rows.execution_options(yield_per=_PAGE)):
-        name = Name(given_name=row.given_name, family_name=row.family_name)
+        name = NameThen(given_name=row.given_name, family_name=row.family_name)
         yield row.id, Head(external_id=row.okta_id, name=name, **{key: getattr(row, key) for key in _COLUMNS})
 
 

@@ -30,7 +30,7 @@ TOUCH_EVERY = timedelta(minutes=1)
 ENDS_SOON = timedelta(days=14)
 
 
-class Scope(StrEnum):
+class KeyScope(StrEnum):
     SCIM = "scim"
     METRICS = "metrics"
 
@@ -46,7 +46,7 @@ class ApiKey(Struct, frozen=True, kw_only=True):
     name: str
     prefix: str
     sha256: str
-    scope: Scope
+    scope: KeyScope
     created: datetime
     created_by: str
     expires: datetime | None
@@ -93,7 +93,7 @@ def digest(secret: str) -> str:
 
 
 def create(
-    conn: Connection, by: Signature, *, name: str, scope: Scope = Scope.SCIM, expires: datetime | None = None
+    conn: Connection, by: Signature, *, name: str, scope: KeyScope = KeyScope.SCIM, expires: datetime | None = None
 ) -> tuple[ApiKey, str]:
     """A new key and its secret, which is not kept. UsageError where the name has a live key already."""
     if _live(conn, name, by.at):
@@ -108,7 +108,7 @@ def find(conn: Connection, sha256: str) -> ApiKey | None:
     row = _find(conn, sha256=sha256).fetchone()
     if row is None:
         return None
-    key = read(ApiKey, row, times=("created", "expires", "revoked", "grace_from", "last_used"), scope=Scope)
+    key = read(ApiKey, row, times=("created", "expires", "revoked", "grace_from", "last_used"), scope=KeyScope)
     # The index found it; comparing again in constant time costs nothing and needs no trust in collations.
     return key if hmac.compare_digest(key.sha256.encode(), sha256.encode()) else None
 
@@ -120,7 +120,7 @@ def list_all(conn: Connection) -> list[ApiKey]:
 
 def last_end(found: Iterable[ApiKey]) -> datetime | None:
     """When the last key that Okta can push with ends or has ended; None where one never does, or nobody wants any."""
-    ends = [key.expires for key in found if key.scope is Scope.SCIM and key.revoked is None]
+    ends = [key.expires for key in found if key.scope is KeyScope.SCIM and key.revoked is None]
     return None if None in ends else max((end for end in ends if end is not None), default=None)
 
 
@@ -150,8 +150,8 @@ def revoke(conn: Connection, by: Signature, *, name: str, key_id: int | None = N
     live = [key for key in _live(conn, name, by.at) if key_id is None or key.id == key_id]
     if not live:
         raise UsageError(f"There is no live key {name!r}. See: keys list")
-    left = [key for key in list_all(conn) if key.scope is Scope.SCIM and key.valid(by.at) and key not in live]
-    if not last_too and not left and any(key.scope is Scope.SCIM for key in live):
+    left = [key for key in list_all(conn) if key.scope is KeyScope.SCIM and key.valid(by.at) and key not in live]
+    if not last_too and not left and any(key.scope is KeyScope.SCIM for key in live):
         raise LastKey(
             f"{name} is the last key that Okta can push with: every push would fail and become a task in Okta. Nothing was "
             f"changed. Another key first: opshelm-agent keys roll {name}. If that is meant: keys revoke {name} --yes"
@@ -183,7 +183,9 @@ def _live(conn: Connection, name: str, now: datetime) -> list[ApiKey]:
     return [key for key in list_all(conn) if key.name == name and key.valid(now)]
 
 
-def _make(conn: Connection, by: Signature, *, name: str, scope: Scope, expires: datetime | None) -> tuple[ApiKey, str]:
+def _make(
+    conn: Connection, by: Signature, *, name: str, scope: KeyScope, expires: datetime | None
+) -> tuple[ApiKey, str]:
     secret = PREFIX + secrets.token_urlsafe(32)
     values: dict[str, Any] = {
         "name": name,

@@ -39,7 +39,7 @@ class Which(StrEnum):
     FAILED = "failed"
 
 
-class Person(Struct, frozen=True, kw_only=True):
+class ListedPerson(Struct, frozen=True, kw_only=True):
     """A line of the list."""
 
     id: str
@@ -60,7 +60,7 @@ class Person(Struct, frozen=True, kw_only=True):
 
 
 class PeoplePage(Struct, frozen=True, kw_only=True):
-    people: list[Person]
+    people: list[ListedPerson]
     #: Give it as ``after`` for the next page; None: this is the last one.
     following: str | None
 
@@ -90,7 +90,7 @@ def page(
     if ids:
         return PeoplePage(people=[_person(row) for row in ids], following=None)
     named = c.user_name_key.contains(identity_key(text), autoescape=True)
-    found: list[Person] = []
+    found: list[ListedPerson] = []
     if not after.startswith(_NAMES):
         first = _part(conn, _LOGINS, [group, named], after, limit)
         if first.following is not None:
@@ -164,6 +164,6 @@ def _called(conn: Connection, text: str) -> ColumnElement[bool]:
     return or_(*((name.icontains if insensitive else name.contains)(text, autoescape=True) for name in names))
 
 
-def _person(row: Any) -> Person:
+def _person(row: Any) -> ListedPerson:
     name = row.display_name or " ".join(part for part in (row.given_name, row.family_name) if part)
-    return as_struct(Person, row, name=name, managed=is_managed(Origin(row.origin), row.okta_id))
+    return as_struct(ListedPerson, row, name=name, managed=is_managed(Origin(row.origin), row.okta_id))

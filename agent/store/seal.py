@@ -45,7 +45,7 @@ class Block(Struct, frozen=True, kw_only=True):
     hash: str
 
 
-class Report(Struct, frozen=True, kw_only=True):
+class SealReport(Struct, frozen=True, kw_only=True):
     """What verify found. ``head``: number and hash of the newest block, to compare with the log's."""
 
     problems: list[str]
@@ -91,7 +91,7 @@ def seal_in(conn: Connection, now: datetime, *, fence: int | None = None) -> Blo
     return Block(n=n, rows=ids, hash=digest)
 
 
-def verify(conn: Connection, *, head: str | None = None) -> Report:
+def verify(conn: Connection, *, head: str | None = None) -> SealReport:
     """Check every row and every block. ``head``: a line of the log to hold against ("N HASH"). Changes nothing."""
     row = account.get(conn)
     problems: list[str] = []
@@ -114,7 +114,7 @@ def verify(conn: Connection, *, head: str | None = None) -> Report:
     if head is not None:
         problems += _against(head, known)
     unsealed, wrong = _check_unsealed(conn)
-    return Report(
+    return SealReport(
         problems=problems + wrong,
         rows=rows + unsealed,
         blocks=number,

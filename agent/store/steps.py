@@ -81,7 +81,7 @@ def steady() -> float:
     return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()
 
 
-class Clock:
+class StoredClock:
     """What time it is, on the scale of what is stored: after a step it goes on as before, until ``settle`` has moved that."""
 
     def __init__(self, machine: Callable[[], Machine] = Machine.read, seconds: Callable[[], float] = steady) -> None:
@@ -104,7 +104,7 @@ class Clock:
 
 
 #: Of this process: a machine has one.
-CLOCK = Clock()
+CLOCK = StoredClock()
 
 
 def settle(store: Store, machine: Machine, now: datetime) -> timedelta:

@@ -144,7 +144,7 @@ class Runner:
         now, store = datetime.now(UTC), self.receiver.store
         made = store.write(
             lambda conn: keys.create(
-                conn, Signature(actor="t", source="test", at=now), name=f"m {now}", scope=keys.Scope.METRICS
+                conn, Signature(actor="t", source="test", at=now), name=f"m {now}", scope=keys.KeyScope.METRICS
             )
         )
         return str(made[1])

@@ -63,12 +63,12 @@ def _run(stage: Stage, *, apply: bool, first_run: int | None = None, trigger: st
 
 
 def _first_run(stage: Stage) -> None:
-    _key(stage, "okta", keys.Scope.SCIM)
-    _key(stage, "prometheus", keys.Scope.METRICS)
+    _key(stage, "okta", keys.KeyScope.SCIM)
+    _key(stage, "prometheus", keys.KeyScope.METRICS)
     _run(stage, apply=True, first_run=1_000, trigger="cli")
 
 
-def _key(stage: Stage, name: str, scope: keys.Scope) -> None:
+def _key(stage: Stage, name: str, scope: keys.KeyScope) -> None:
     stage.agent.store.write(lambda conn: keys.create(conn, _by("operator root@host"), name=name, scope=scope))
 
 

@@ -33,7 +33,7 @@ _AHEAD = 8
 _TOGETHER = (ActionKind.UPDATE, ActionKind.LINK)
 
 
-class SideBySide:
+class Helpers:
     """Tasks at the same time, in threads of their own: a push may wait for an account that a run is at. Close it."""
 
     def __init__(self, most: int) -> None:
@@ -63,7 +63,7 @@ class SideBySide:
 class RemoteBatches:
     """Keeps which versions its own writes made, so that a second action of a person fits."""
 
-    def __init__(self, outbox: Outbox, side_by_side: SideBySide, concurrency: int, *, username_is_email: bool) -> None:
+    def __init__(self, outbox: Outbox, side_by_side: Helpers, concurrency: int, *, username_is_email: bool) -> None:
         self._outbox = outbox
         self._side_by_side = side_by_side
         self._store = outbox.ledger.store

@@ -23,7 +23,7 @@ from agent.directory.operator import OperatorActs
 from agent.directory.port import CursorPage, Draft, Page, RemoteFacts, Step, WriteContext, Written
 from agent.directory.remote import deadline
 from agent.directory.remote.account_locks import AccountLocks
-from agent.directory.remote.batches import RemoteBatches, SideBySide
+from agent.directory.remote.batches import Helpers, RemoteBatches
 from agent.directory.remote.caller import RemoteCaller
 from agent.directory.remote.ledger import Ledger
 from agent.directory.remote.lookup import FRESH
@@ -82,7 +82,7 @@ class RemoteDirectory(Backend):
         self.mirror = Mirror(store, _policy(settings), settings.directory.owners)
         self._ledger = Ledger(self.mirror, holder=str(uuid4()))
         self._locks = AccountLocks()
-        self._side_by_side = SideBySide(_MOST_HELPERS)
+        self._side_by_side = Helpers(_MOST_HELPERS)
         self._open(settings)
 
     def _open(self, settings: Settings) -> None:

@@ -88,7 +88,7 @@ class Intended(NamedTuple):
         return before, bodies.plain(self.body.after, external_id=self.body.external_id)
 
 
-class Known(Struct, frozen=True, kw_only=True):
+class KnownBeside(Struct, frozen=True, kw_only=True):
     """What a change is judged by besides its account's row."""
 
     #: The account as its read showed it; None: the mirror has to do.
@@ -133,7 +133,7 @@ class Ledger:
 
     # Before the call
 
-    def begin(self, change: AccountChange, known: Known, now: datetime) -> "Future[Intended | Written | None]":
+    def begin(self, change: AccountChange, known: KnownBeside, now: datetime) -> "Future[Intended | Written | None]":
         """What is to be called; Written where there is nothing to call; None where the account has to be read first.
 
         Moved, NotFound, VersionConflict, Refused or FenceLost where the call must not be made. Several of them share a
@@ -171,7 +171,7 @@ class Ledger:
 
         return self.store.submit(work)
 
-    def begin_create(self, wish: DirectoryUser, context: WriteContext, known: Known, now: datetime) -> Intended:
+    def begin_create(self, wish: DirectoryUser, context: WriteContext, known: KnownBeside, now: datetime) -> Intended:
         def work(conn: Connection) -> Intended | Raised:
             scope = self._scope(conn, context, now, known)
             try:
@@ -184,7 +184,7 @@ class Ledger:
 
         return self.store.write(work)
 
-    def _row(self, conn: Connection, change: AccountChange, known: Known) -> Mirrored | None:
+    def _row(self, conn: Connection, change: AccountChange, known: KnownBeside) -> Mirrored | None:
         """The account that is to be changed, as it was read; None where it has to be read first."""
         row = mirror.get(conn, change.user_id)
         seen = known.seen
@@ -364,7 +364,9 @@ class Ledger:
         entry = guarded.entry(journal.Kind.APPLIED, "unlink", row and row.user, None, context, why)
         journal.append(conn, replace(entry, directory_id=dead, okta_id=okta_id), scope.now)
 
-    def _scope(self, conn: Connection, context: WriteContext, now: datetime, known: Known | None = None) -> WriteScope:
+    def _scope(
+        self, conn: Connection, context: WriteContext, now: datetime, known: KnownBeside | None = None
+    ) -> WriteScope:
         scope = WriteScope.locked(conn, context, now, self.mirror.policy)
         if known is None:
             return scope

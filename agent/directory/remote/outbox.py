@@ -25,7 +25,7 @@ from agent.directory.remote import change as bodies
 from agent.directory.remote import wire
 from agent.directory.remote.account_locks import AccountLocks
 from agent.directory.remote.caller import Accepted, RemoteCaller
-from agent.directory.remote.ledger import Intended, Known, Ledger, Moved
+from agent.directory.remote.ledger import Intended, KnownBeside, Ledger, Moved
 from agent.directory.remote.lookup import Resource
 from agent.directory.remote.mirror import Marks, join, same
 from agent.directory.remote.patience import Lost, ticking
@@ -129,7 +129,7 @@ class Outbox:
                 return replace(written, changed=True, created=True)
             self._not_unread(draft, patience)
             dead = self._dead(wish, None, patience)
-            intended = self.ledger.begin_create(wish, context, Known(dead=dead), clock())
+            intended = self.ledger.begin_create(wish, context, KnownBeside(dead=dead), clock())
             user = self._carry_out(intended, None, clock(), patience).user
             if user.active is not wish.active:
                 raise NotDone(f"The remote OpsHelm made the account, but active is {str(user.active).lower()} there.")
@@ -168,7 +168,7 @@ class Outbox:
         self, changes: Mapping[int, AccountChange], ends: dict[int, Written | Exception], clock: Callable[[], datetime]
     ) -> dict[int, Intended]:
         """Those that are to be called; others have their end by it, or have to be read first."""
-        known, at = Known(versions=self._trusts_versions), clock()
+        known, at = KnownBeside(versions=self._trusts_versions), clock()
         waiting = {n: self.ledger.begin(one, known, at) for n, one in changes.items()}
         begun: dict[int, Intended] = {}
         for n, future in waiting.items():
@@ -297,19 +297,19 @@ class Outbox:
 
     # Before a call
 
-    def _known(self, change: AccountChange, read: Read) -> Known:
+    def _known(self, change: AccountChange, read: Read) -> KnownBeside:
         """What the remote has to be asked about besides the account, before the change is judged."""
         before, shows_roles = read.user, read.resource.account.owner is not None
         try:
             after = change.wanted(before)
         except (Refused, UsageError):
             # Said again, and journalled, where it is judged.
-            return Known(seen=before, shows_roles=shows_roles)
+            return KnownBeside(seen=before, shows_roles=shows_roles)
         dead = self._dead(after, before, patience_of(change.context))
         owners = None
         if guarded.active_owner(before) and not after.active and (shows_roles or self.reader.owners_known):
             owners = self.reader.other_owners(before)
-        return Known(seen=before, owners=owners, dead=dead, shows_roles=shows_roles)
+        return KnownBeside(seen=before, owners=owners, dead=dead, shows_roles=shows_roles)
 
     def _dead(self, after: DirectoryUser, before: DirectoryUser | None, patience: float) -> str | None:
         """Another account that is still linked to this person, if the remote has it no more.

@@ -6,7 +6,7 @@ from typing import Any
 from agent.reconcile.undo import UndoRequest
 from agent.runs.stored_plans import PlanDecision
 from agent.store import holds
-from agent.store.history import Selection
+from agent.store.history import RowSelection
 from agent.store.journal import Signature
 from support.remotes import Remote
 from support.sloppy import KEY, Sloppy
@@ -21,7 +21,7 @@ def at_the_remote(sloppy: Sloppy) -> dict[str, Any]:
 
 def undo(w: World, run_id: int) -> str:
     by = Signature(actor="operator", source="cli", at=w.now())
-    plan = w.reconciler.undo(UndoRequest(selection=Selection(run_id=run_id), reason="wrong"), by).plan
+    plan = w.reconciler.undo(UndoRequest(selection=RowSelection(run_id=run_id), reason="wrong"), by).plan
     assert plan is not None
     return w.reconciler.apply_plan(plan.id, plan.checksum, PlanDecision(approve=True), by=by, wait=0).outcome.value
 

@@ -151,7 +151,7 @@ def test_a_key_of_another_scope_or_past_its_time_is_none(sqlite_receiver: Served
     now = datetime.now(UTC)
     scrape = sqlite_receiver.store.write(
         lambda conn: keys.create(
-            conn, Signature(actor="t", source="test", at=now), name="scrape", scope=keys.Scope.METRICS
+            conn, Signature(actor="t", source="test", at=now), name="scrape", scope=keys.KeyScope.METRICS
         )
     )[1]
     old = sqlite_receiver.store.write(

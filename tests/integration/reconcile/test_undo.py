@@ -19,7 +19,7 @@ from agent.reconcile.undo import UndoRequest
 from agent.runs.frame import RunReport
 from agent.runs.stored_plans import PlanDecision
 from agent.store import holds, seal
-from agent.store.history import Selection
+from agent.store.history import RowSelection
 from agent.store.journal import Signature
 from support.processes import agent, document
 from support.world import RAISED, World, open_world
@@ -39,7 +39,7 @@ def by(w: World) -> Signature:
 
 
 def planned(w: World, run_id: int | None = None, **more: Any) -> RunReport:
-    selection = more.pop("selection", Selection(run_id=run_id))
+    selection = more.pop("selection", RowSelection(run_id=run_id))
     return w.reconciler.undo(UndoRequest(selection=selection, reason="a wrong run", **more), by(w))
 
 
@@ -300,7 +300,7 @@ def test_what_pushes_of_a_period_did_is_taken_back(world: World) -> None:
         world.directory.modify(
             who.id, lambda now: Draft(user_name=now.user_name, profile=now.profile, active=False), pushed, world.now()
         ).result()
-    selection = Selection(since=since)
+    selection = RowSelection(since=since)
     assert undo(world, selection=selection, only=(one["login"],)).outcome == "applied"
     assert world.account(one["login"]).active
     assert not world.account(two["login"]).active

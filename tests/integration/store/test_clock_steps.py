@@ -12,7 +12,7 @@ from agent.model.plan import Plan
 from agent.store import account, alarms, attention, holds, notices, plans, runs, steps, windows
 from agent.store.engine import Connection, Store
 from agent.store.journal import Signature
-from agent.store.steps import Clock, Machine
+from agent.store.steps import Machine, StoredClock
 from agent.store.tables import clocks
 from agent.store.tables import notices as notices_table
 
@@ -168,7 +168,7 @@ class Stepping:
 @pytest.mark.parametrize("hours", [5, -5])
 def test_a_process_goes_on_as_before_until_what_is_stored_has_moved(sqlite_store: Store, hours: int) -> None:
     machine = Stepping()
-    clock = Clock(machine.machine, machine.seconds)
+    clock = StoredClock(machine.machine, machine.seconds)
     clock.settle(sqlite_store)
     before = clock.now()
     machine.passed += 10

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from agent.store import happenings
-from agent.store.happenings import Happening, Place
+from agent.store.happenings import FollowedTo, Happening
 from support.world import World, open_world
 
 
@@ -17,7 +17,7 @@ def world(tmp_path: Path, database_url: str) -> Iterator[World]:
         yield w
 
 
-def seen(w: World, place: Place) -> tuple[list[Happening], Place]:
+def seen(w: World, place: FollowedTo) -> tuple[list[Happening], FollowedTo]:
     with w.store.read() as conn:
         return happenings.newer(conn, place)
 

@@ -26,7 +26,7 @@ def write(store: Store, count: int = 1, **fields: object) -> None:
     store.write(work)
 
 
-def verify(store: Store, head: str | None = None) -> seal.Report:
+def verify(store: Store, head: str | None = None) -> seal.SealReport:
     with store.read() as conn:
         return seal.verify(conn, head=head)
 

@@ -87,8 +87,8 @@ def test_at_most_two_are_alive(store: Store) -> None:
 
 
 def test_a_roll_keeps_the_scope(store: Store) -> None:
-    create(store, scope=keys.Scope.METRICS)
-    assert roll(store)[0].scope is keys.Scope.METRICS
+    create(store, scope=keys.KeyScope.METRICS)
+    assert roll(store)[0].scope is keys.KeyScope.METRICS
 
 
 def test_a_revoke_ends_all_of_that_name_at_once(store: Store) -> None:
@@ -135,7 +135,7 @@ def test_the_end_of_the_last_key_is_an_alarm_until_there_is_another(store: Store
     keeper = Housekeeping(store, Settings, lambda: keeper_at)
     assert open_codes(0) == set(), "no key, and nobody wants one yet"
     create(store, expires=NOW + timedelta(days=365))
-    create(store, name="metrics", scope=keys.Scope.METRICS, expires=NOW + timedelta(days=1))
+    create(store, name="metrics", scope=keys.KeyScope.METRICS, expires=NOW + timedelta(days=1))
     assert open_codes(350) == set()
     assert open_codes(352) == {"last_key_ends"}
     assert open_codes(366) == {"last_key_ends"}

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from agent.receiver import auth
 from agent.receiver.messages import Request
 from agent.receiver.refusals import ScimError
-from agent.store.keys import SLACK, ApiKey, Scope, digest
+from agent.store.keys import SLACK, ApiKey, KeyScope, digest
 
 
 class Keys:
@@ -30,7 +30,7 @@ class Keys:
             name="okta",
             prefix=secret[:10],
             sha256=digest(secret),
-            scope=Scope.SCIM,
+            scope=KeyScope.SCIM,
             created=datetime.now(UTC),
             created_by="t",
             expires=None,
@@ -108,7 +108,7 @@ def test_a_wrong_key_is_never_remembered(world: World) -> None:
 @pytest.mark.parametrize(
     "changes",
     [
-        {"scope": Scope.METRICS},
+        {"scope": KeyScope.METRICS},
         {"revoked": datetime(2026, 1, 1, tzinfo=UTC)},
         {"expires": datetime.now(UTC) - SLACK - timedelta(seconds=1)},
     ],
