@@ -80,27 +80,12 @@ _decode = msgspec.json.Decoder(Profile).decode
 _ROLES = {role.value: role for role in Role}
 _ORIGINS = {origin.value: origin for origin in Origin}
 
+_NAMES = (
+    *("seq", "id", "user_name", "profile", "active", "created", "updated", "okta_id", "role", "origin", "protected"),
+    *("suspended", "hidden", "deactivated", "version"),
+)
 #: What a DirectoryUser is read from, in order; select these where a statement has a shape of its own.
-COLUMNS = [
-    users.c[name]
-    for name in (
-        "seq",
-        "id",
-        "user_name",
-        "profile",
-        "active",
-        "created",
-        "updated",
-        "okta_id",
-        "role",
-        "origin",
-        "protected",
-        "suspended",
-        "hidden",
-        "deactivated",
-        "version",
-    )
-]
+COLUMNS = [users.c[name] for name in _NAMES]
 #: The same for Connection.execute: times stay as the driver gives them, as decode wants them.
 RAW = [type_coerce(column, BigInteger) if isinstance(column.type, UtcTime) else column for column in COLUMNS]
 

@@ -33,31 +33,22 @@ from agent.settings import Settings
 #: Where a person said which Okta user it is (an applied plan asks again with the same answer).
 DECIDED = "decided"
 
+#: Attributes that the app profile and the Okta user call the same.
+_SAME = (
+    *(
+        "middleName",
+        "honorificPrefix",
+        "honorificSuffix",
+        "displayName",
+        "nickName",
+        "title",
+        "userType",
+        "primaryPhone",
+    ),
+    *("employeeNumber", "costCenter", "organization", "division", "department", "streetAddress"),
+)
 #: App profile attribute → attribute of the Okta user, as Okta's own mapping has it.
-OKTA_NAMES = {
-    **{
-        name: name
-        for name in (
-            "middleName",
-            "honorificPrefix",
-            "honorificSuffix",
-            "displayName",
-            "nickName",
-            "title",
-            "userType",
-            "primaryPhone",
-            "employeeNumber",
-            "costCenter",
-            "organization",
-            "division",
-            "department",
-            "streetAddress",
-        )
-    },
-    "locality": "city",
-    "region": "state",
-    "postalCode": "zipCode",
-}
+OKTA_NAMES = {**dict(zip(_SAME, _SAME, strict=True)), "locality": "city", "region": "state", "postalCode": "zipCode"}
 
 
 class Choice(Struct, frozen=True, kw_only=True):

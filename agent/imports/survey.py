@@ -25,14 +25,8 @@ from agent.store.engine import Store
 
 #: Every status that Okta documents: a listing by status sees the DEPROVISIONED too, and doesn't lag as a search does.
 STATUSES = (
-    "ACTIVE",
-    "PROVISIONED",
-    "PASSWORD_EXPIRED",
-    "RECOVERY",
-    "LOCKED_OUT",
-    "STAGED",
-    "SUSPENDED",
-    "DEPROVISIONED",
+    *("ACTIVE", "PROVISIONED", "PASSWORD_EXPIRED", "RECOVERY", "LOCKED_OUT"),
+    *("STAGED", "SUSPENDED", "DEPROVISIONED"),
 )
 _FEW = 25
 #: So many managed accounts without the app are asked about; reconcile deals with all of them.

@@ -50,7 +50,7 @@ class Keys:
         self.touched += 1
 
 
-class World:
+class Door:
     def __init__(self, *, blocking: bool = False) -> None:
         self.now = 0.0
         self.keys = Keys()
@@ -75,11 +75,11 @@ def capture() -> Iterator[structlog.testing.LogCapture]:
 
 
 @pytest.fixture(params=[False, True], ids=["on the loop", "in a thread"])
-def world(request: pytest.FixtureRequest) -> World:
-    return World(blocking=request.param)
+def world(request: pytest.FixtureRequest) -> Door:
+    return Door(blocking=request.param)
 
 
-def test_a_good_key_is_looked_up_again_when_its_time_is_over(world: World) -> None:
+def test_a_good_key_is_looked_up_again_when_its_time_is_over(world: Door) -> None:
     secret = world.keys.add()
     assert [world.status(f"Bearer {secret}") for _ in range(5)] == [200] * 5
     assert world.keys.looked_up == 1
@@ -88,7 +88,7 @@ def test_a_good_key_is_looked_up_again_when_its_time_is_over(world: World) -> No
     assert world.keys.looked_up == 2
 
 
-def test_a_revoked_key_holds_no_longer_than_it_is_believed(world: World) -> None:
+def test_a_revoked_key_holds_no_longer_than_it_is_believed(world: Door) -> None:
     secret = world.keys.add()
     assert world.status(secret) == 200
     sha256 = digest(secret)
@@ -99,7 +99,7 @@ def test_a_revoked_key_holds_no_longer_than_it_is_believed(world: World) -> None
     assert world.status(secret) == 401
 
 
-def test_a_wrong_key_is_never_remembered(world: World) -> None:
+def test_a_wrong_key_is_never_remembered(world: Door) -> None:
     wrong = "oha_" + "x" * 43
     assert [world.status(wrong) for _ in range(3)] == [401] * 3
     assert world.keys.looked_up == 3
@@ -113,7 +113,7 @@ def test_a_wrong_key_is_never_remembered(world: World) -> None:
         {"expires": datetime.now(UTC) - SLACK - timedelta(seconds=1)},
     ],
 )
-def test_keys_that_are_not_for_scim_or_over(world: World, changes: dict[str, object]) -> None:
+def test_keys_that_are_not_for_scim_or_over(world: Door, changes: dict[str, object]) -> None:
     assert world.status(world.keys.add(**changes)) == 401
 
 
@@ -121,19 +121,19 @@ def test_keys_that_are_not_for_scim_or_over(world: World, changes: dict[str, obj
     "line",
     ["", "Bearer", "Basic b2g6", "Token x", "Bearer \xe4", "oha_short", "oha_" + "x" * 200, "oha_" + "x" * 40 + "\x00"],
 )
-def test_what_cannot_be_a_key_costs_no_look_up(world: World, line: str) -> None:
+def test_what_cannot_be_a_key_costs_no_look_up(world: Door, line: str) -> None:
     assert world.status(line) == 401
     assert world.status() == 401
     assert world.keys.looked_up == 0
 
 
-def test_two_authorizations_are_none(world: World) -> None:
+def test_two_authorizations_are_none(world: Door) -> None:
     secret = world.keys.add()
     assert world.status(secret, secret) == 401
     assert world.status(secret, "Bearer wrong") == 401
 
 
-def test_a_flood_costs_no_more_look_ups_and_locks_no_good_key_out(world: World) -> None:
+def test_a_flood_costs_no_more_look_ups_and_locks_no_good_key_out(world: Door) -> None:
     secret, unused = world.keys.add(), world.keys.add()
     assert world.status(secret) == 200
     wrong = "oha_" + "x" * 43
@@ -154,7 +154,7 @@ def test_a_flood_costs_no_more_look_ups_and_locks_no_good_key_out(world: World) 
     assert world.status(wrong) == 401
 
 
-def test_a_flood_right_after_a_start_locks_no_good_key_out(world: World) -> None:
+def test_a_flood_right_after_a_start_locks_no_good_key_out(world: Door) -> None:
     secret = world.keys.add()
     wrong = "oha_" + "x" * 43
     for _ in range(auth.FLOOD_LIMIT + 50):
@@ -163,7 +163,7 @@ def test_a_flood_right_after_a_start_locks_no_good_key_out(world: World) -> None
 
 
 def test_a_key_that_has_ended_is_named_in_the_log_and_a_strangers_is_not(
-    world: World, capture: structlog.testing.LogCapture
+    world: Door, capture: structlog.testing.LogCapture
 ) -> None:
     ended = world.keys.add(revoked=datetime(2026, 1, 1, tzinfo=UTC))
     assert [world.status(ended), world.status("oha_" + "x" * 43)] == [401, 401]
@@ -173,7 +173,7 @@ def test_a_key_that_has_ended_is_named_in_the_log_and_a_strangers_is_not(
     assert ended not in str(capture.entries)
 
 
-def test_addresses_of_strangers_do_not_fill_the_memory(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_addresses_of_strangers_do_not_fill_the_memory(world: Door, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(auth, "MAX_ADDRESSES", 3)
     assert world.status("oha_" + "x" * 43) == 401
     fresh = world.keys.add()
@@ -186,7 +186,7 @@ def test_addresses_of_strangers_do_not_fill_the_memory(world: World, monkeypatch
     assert world.status(fresh, peer="192.0.2.0") == 200, "it is forgotten"
 
 
-def test_the_use_is_written_down_at_most_once_a_minute(world: World) -> None:
+def test_the_use_is_written_down_at_most_once_a_minute(world: Door) -> None:
     secret = world.keys.add()
     for _ in range(5):
         world.now += auth.CACHE_SECONDS
