@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from agent.directory.port import Directory, Draft, WriteContext, Written
 from agent.model.errors import AgentError, Refused
 from agent.model.users import DirectoryUser, identity_key
-from agent.receiver.aside import Aside
+from agent.receiver.bounded_pool import BoundedPool
 from agent.receiver.commit_wakeup import CommitWakeups
 from agent.receiver.messages import Receive, Request, Response, read_body
 from agent.receiver.metrics import WAITING
@@ -47,7 +47,7 @@ class Users:
         self._max_waiting = max_waiting
         self._waiting = 0
         self._wakeups: CommitWakeups | None = None
-        self._searches, self._patches = Aside("searches"), Aside("patches")
+        self._searches, self._patches = BoundedPool("searches"), BoundedPool("patches")
         #: Bound accounts whose userName was looked for, and when.
         self._looked_for: dict[str, float] = {}
 

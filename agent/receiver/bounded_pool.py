@@ -19,7 +19,7 @@ _MOST = 32
 _BUSY_SECONDS = 30
 
 
-class Aside:
+class BoundedPool:
     """Used on one event loop."""
 
     def __init__(self, name: str) -> None:
