@@ -18,7 +18,7 @@ _PREFIX = "opshelm_agent_"
 
 
 class OktaBudget(Protocol):
-    """What is shown of a bucket (agent.okta_org.limits.Budget fulfils it)."""
+    """What is shown of a bucket (agent.okta_org.limits.RateBudget fulfils it)."""
 
     @property
     def limit(self) -> int | None: ...

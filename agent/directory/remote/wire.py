@@ -35,7 +35,7 @@ class _Meta(Struct, rename="camel", gc=False):
 class RemoteAccount(Profile, frozen=True, kw_only=True, rename="camel", gc=False):
     """One account as the remote has it, its profile's attributes among the others: so it is decoded in one go.
 
-    What the store adds is in agent.directory.remote.merge.
+    What is kept of it besides is agent.directory.remote.mirror.Beside.
     """
 
     id: str
