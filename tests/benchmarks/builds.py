@@ -58,14 +58,19 @@ def here() -> Build:
 
 
 @contextmanager
-def base(revision: str, folder: Path) -> Iterator[Build]:
-    tree, environment = folder / "base", folder / "venv"
-    subprocess.run(["git", "-C", str(TREE), "worktree", "add", "--detach", "-q", str(tree), revision], check=True)
+def installed(revision: str | None, folder: Path) -> Iterator[Build]:
+    """A revision, or this tree, in an environment that has what it needs and no more."""
+    name = revision or "here"
+    environment, tree = folder / f"{name}-venv", TREE if revision is None else folder / f"{name}-tree"
+    if revision is not None:
+        add = ["git", "-C", str(TREE), "worktree", "add", "--detach", "-q", str(tree), revision]
+        subprocess.run(add, check=True)
     try:
         subprocess.run([sys.executable, "-m", "venv", str(environment)], check=True)
         python = str(environment / "bin" / "python")
         install = [python, "-m", "pip", "install", "-q", "--disable-pip-version-check", "-e", str(tree)]
         subprocess.run(install, check=True, timeout=_GIVE_UP, capture_output=True)
-        yield Build(revision, tree, python)
+        yield Build(name, tree, python)
     finally:
-        subprocess.run(["git", "-C", str(TREE), "worktree", "remove", "--force", str(tree)], check=False)
+        if revision is not None:
+            subprocess.run(["git", "-C", str(TREE), "worktree", "remove", "--force", str(tree)], check=False)

@@ -19,6 +19,8 @@ from support.remotes import KEY, node_missing, scim2_server, scimmy
 CONNECTIONS = 32
 #: A server that answers nothing for so long hangs, and so does a row.
 HANGS = 30
+#: Answers the same bytes to whatever comes, and so shows what the load itself can do.
+BYTES = "bytes alone"
 #: method, path and body of each kind of request, in Lua: ``id``, ``name`` and ``n`` (never the same twice) are there.
 REQUESTS = {
     "GET one": ("GET", '"/Users/" .. id', "nil", 200),
@@ -69,9 +71,10 @@ class Answering:
     ) -> None:
         self.name, self.url, self.key, self.durable, self.offers = name, url.rstrip("/"), key, durable, offers
         self._runs = 0
-        self._people: list[tuple[str, str]] = []
+        self._people = [("1", "person0@example.com")]
 
     def fill(self, people: int) -> None:
+        self._people.clear()
         headers = {"Authorization": f"Bearer {self.key}", "Content-Type": "application/scim+json"}
         with httpx.Client(headers=headers, timeout=HANGS) as client:
             for n in range(people):
@@ -131,6 +134,7 @@ class Answering:
 def serving(builds: list[Build], accounts: int, folder: Path, *, peers: bool) -> Iterator[list[Answering]]:
     with ExitStack() as stack:
         found = [stack.enter_context(_daemon(build, folder)) for build in builds]
+        found += [stack.enter_context(_bytes(folder))]
         if peers:
             found += [Answering("scim2-server", stack.enter_context(scim2_server()).url, KEY, durable=False)]
             if not node_missing():
@@ -139,7 +143,8 @@ def serving(builds: list[Build], accounts: int, folder: Path, *, peers: bool) ->
                 found += [Answering("SCIMMY", stack.enter_context(scimmy(place)).url, KEY, durable=False)]
             found += [stack.enter_context(_django(folder))]
         for target in found:
-            target.fill(accounts)
+            if target.name != BYTES:
+                target.fill(accounts)
         yield found
 
 
@@ -156,11 +161,38 @@ def _daemon(build: Build, folder: Path) -> Iterator[Answering]:
         process = build.start("serve", folder=place, env=env, out=log, err=log)
         try:
             url = f"http://127.0.0.1:{ports['OPSHELM_SERVER__PORT']}/scim/v2"
-            _await(url, process, place / "log")
+            awaited(url, process, place / "log")
             yield Answering(build.name, url, key, durable=True)
         finally:
             process.terminate()
             process.wait(60)
+
+
+_SAME_BYTES = """
+import asyncio, sys
+OK = b"HTTP/1.1 200 OK\\r\\nContent-Type: application/scim+json\\r\\nContent-Length: 400\\r\\n\\r\\n" + b"x" * 400
+MADE = OK.replace(b"200 OK", b"201 Created")
+class Same(asyncio.Protocol):
+    def connection_made(self, transport): self.transport = transport
+    def data_received(self, data): self.transport.write(MADE if data.startswith(b"POST") else OK)
+async def serve():
+    server = await asyncio.get_running_loop().create_server(Same, "127.0.0.1", int(sys.argv[1]))
+    await server.serve_forever()
+asyncio.run(serve())
+"""
+
+
+@contextmanager
+def _bytes(folder: Path) -> Iterator[Answering]:
+    port = free_port()
+    with (folder / "bytes.log").open("w") as log:
+        process = subprocess.Popen([sys.executable, "-c", _SAME_BYTES, str(port)], stdout=log, stderr=log)
+        try:
+            awaited(f"http://127.0.0.1:{port}", process, folder / "bytes.log")
+            yield Answering(BYTES, f"http://127.0.0.1:{port}", "none", durable=False)
+        finally:
+            process.kill()
+            process.wait()
 
 
 #: With SQLite as Django opens it: each write is a transaction of its own, on the disk. A model of its own takes an app.
@@ -244,7 +276,7 @@ def _django(folder: Path) -> Iterator[Answering]:
         )
         try:
             url = f"http://127.0.0.1:{port}/scim/v2"
-            _await(url, process, place / "log")
+            awaited(url, process, place / "log")
             # Its lists are pages of 50 at most.
             offers = tuple(name for name in REQUESTS if name != "page of 100")
             yield Answering("django-scim2", url, "none", durable=True, offers=offers)
@@ -253,7 +285,7 @@ def _django(folder: Path) -> Iterator[Answering]:
             process.wait()
 
 
-def _await(url: str, process: "subprocess.Popen[bytes]", log: Path) -> None:
+def awaited(url: str, process: "subprocess.Popen[bytes]", log: Path) -> None:
     for _ in range(20 * HANGS):
         try:
             httpx.get(url)

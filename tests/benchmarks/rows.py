@@ -43,10 +43,14 @@ class Sizes(NamedTuple):
     rounds: int
     #: Of load in one round.
     seconds: int
+    #: Of a storm.
+    events: int = 10_000
+    #: Of watching a daemon that has nothing to do.
+    idle: int = 60
 
     @classmethod
     def quick(cls) -> "Sizes":
-        return cls(people=2_000, accounts=500, rounds=1, seconds=2)
+        return cls(people=2_000, accounts=500, rounds=1, seconds=2, events=500, idle=5)
 
     @classmethod
     def full(cls) -> "Sizes":
@@ -59,21 +63,14 @@ def free_port() -> int:
         return int(taken.getsockname()[1])
 
 
-_orgs: list["subprocess.Popen[bytes]"] = []
+_orgs: dict[int, "subprocess.Popen[bytes]"] = {}
 
 
 @cache
-def _org(people: int, folder: Path) -> dict[str, str]:
+def org(people: int, folder: Path) -> dict[str, str]:
     """A simulated org with so many people, for all builds and the rest of the run; the settings that lead to it."""
     port = free_port()
-    args = ["simulate", "--port", str(port), "--users", str(people), "--rate-limit", "1000000"]
-    with (folder / "org.log").open("w") as log:
-        _orgs.append(here().start(*args, folder=folder, env={}, out=log, err=log))
-    for _ in range(3000):
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                break
-        time.sleep(0.1)
+    _start_org(people, port, folder)
     return {
         "OPSHELM_OKTA__ORG_URL": f"http://127.0.0.1:{port}",
         "OPSHELM_OKTA__APP_ID": "0oaOPSHELMSIM0000001",
@@ -83,19 +80,41 @@ def _org(people: int, folder: Path) -> dict[str, str]:
     }
 
 
+def _start_org(people: int, port: int, folder: Path) -> None:
+    args = ["simulate", "--port", str(port), "--users", str(people), "--rate-limit", "1000000"]
+    with (folder / "org.log").open("w") as log:
+        _orgs[port] = here().start(*args, folder=folder, env={}, out=log, err=log)
+    for _ in range(3000):
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.1)
+    raise RuntimeError("the simulated org did not start")
+
+
+def touch_everybody(people: int, folder: Path) -> None:
+    """The same people again, each with other times: nobody's answer is what it was, and all are as they were."""
+    port = int(org(people, folder)["OPSHELM_OKTA__ORG_URL"].rpartition(":")[2])
+    _stop(_orgs.pop(port))
+    _start_org(people, port, folder)
+
+
 def stop_orgs() -> None:
-    for process in _orgs:
-        process.terminate()
-        process.wait(60)
-    _orgs.clear()
+    while _orgs:
+        _stop(_orgs.popitem()[1])
+
+
+def _stop(process: "subprocess.Popen[bytes]") -> None:
+    process.terminate()
+    process.wait(60)
 
 
 @cache
-def _in_step(build: Build, people: int, folder: Path) -> Path:
+def in_step(build: Build, people: int, folder: Path) -> Path:
     """A folder whose database has everybody, in step."""
     found = folder / f"{build.name}-{people}"
     found.mkdir()
-    env = _org(people, folder)
+    env = org(people, folder)
     build.run("db", "init", folder=found, env=env, codes=(0, 2))  # older ones make it by themselves
     build.run("reconcile", "--apply", "--first-run", str(people), folder=found, env=env)
     # The simulated org renders each page once.
@@ -104,54 +123,68 @@ def _in_step(build: Build, people: int, folder: Path) -> Path:
 
 
 @contextmanager
-def _copy(build: Build, people: int, folder: Path, *, one_in: int = 0) -> Iterator[tuple[Path, dict[str, str]]]:
+def copied(build: Build, people: int, folder: Path, *, one_in: int = 0) -> Iterator[tuple[Path, dict[str, str]]]:
     """A copy of that, with one in so many titles changed behind Okta's back."""
-    origin, copied = _in_step(build, people, folder), folder / "copy"
-    shutil.copytree(origin, copied)
-    if one_in:
-        with closing(sqlite3.connect(copied / "opshelm-agent.db")) as conn, conn:
-            conn.execute(_DRIFT, [one_in])
-    yield copied, _org(people, folder)
-    shutil.rmtree(copied)
+    origin, place = in_step(build, people, folder), folder / "copy"
+    shutil.copytree(origin, place)
+    try:
+        if one_in:
+            with closing(sqlite3.connect(place / "opshelm-agent.db")) as conn, conn:
+                conn.execute(_DRIFT, [one_in])
+        yield place, org(people, folder)
+    finally:
+        shutil.rmtree(place)
 
 
 def _sweep(build: Build, sizes: Sizes, folder: Path) -> Row:
-    with _copy(build, sizes.people, folder) as (place, env):
+    """Everybody is read and compared: Okta's answers are none that were seen before."""
+    with copied(build, sizes.people, folder) as (place, env):
+        touch_everybody(sizes.people, folder)
+        return build.run("reconcile", folder=place, env=env)._asdict()
+
+
+def _unchanged(build: Build, sizes: Sizes, folder: Path) -> Row:
+    """A sweep after one that found the same."""
+    with copied(build, sizes.people, folder) as (place, env):
+        build.run("reconcile", "--apply", folder=place, env=env)
         return build.run("reconcile", folder=place, env=env)._asdict()
 
 
 def _applied(build: Build, sizes: Sizes, folder: Path) -> Row:
-    with _copy(build, sizes.people, folder, one_in=100) as (place, env):
+    with copied(build, sizes.people, folder, one_in=100) as (place, env):
         return build.run("reconcile", "--apply", folder=place, env=env)._asdict()
 
 
 def _fixes(build: Build, sizes: Sizes, folder: Path) -> Row:
     """What many fixes take beyond the same sweep without them."""
-    with _copy(build, sizes.people, folder) as (place, env):
+    with copied(build, sizes.people, folder) as (place, env):
         without = build.run("reconcile", "--apply", folder=place, env=env)
-    with _copy(build, sizes.people, folder, one_in=5) as (place, env):
+    with copied(build, sizes.people, folder, one_in=5) as (place, env):
         took = build.run("reconcile", "--apply", "--output", "json", folder=place, env=env)
         done = json.loads((place / "out").read_text())["run"]["counts"]["done"]
-    return {
-        "fixes/s": done / max(0.001, took.seconds - without.seconds),
-        "cpu ms": 1000 * (took.cpu - without.cpu) / done,
-    }
+    more = took.seconds - without.seconds
+    if more < 0.2:
+        raise RuntimeError(f"{build.name}: {done} fixes in {more:.2f} s are too few to tell how many a second")
+    return {"fixes/s": done / more, "cpu ms": 1000 * (took.cpu - without.cpu) / done}
 
 
 def _first(build: Build, sizes: Sizes, folder: Path) -> Row:
-    """A plan that names everybody."""
+    """A plan that names everybody, shown once more, and approved: everybody gets an account."""
     place = folder / "empty"
     place.mkdir()
-    env = _org(sizes.people, folder)
+    env = org(sizes.people, folder)
     build.run("db", "init", folder=place, env=env, codes=(0, 2))
     try:
-        return build.run("reconcile", folder=place, env=env, codes=(0, 1, 3, 4))._asdict()
+        planned = build.run("reconcile", folder=place, env=env, codes=(0, 1, 3, 4))
+        shown = build.run("plans", "show", "1", folder=place, env=env, codes=(0, 1, 2, 3, 4))
+        approved = build.run("reconcile", "--apply", "--first-run", str(sizes.people), folder=place, env=env)
     finally:
         shutil.rmtree(place)
+    return {**planned._asdict(), "shown, seconds": shown.seconds, "approved, seconds": approved.seconds}
 
 
 def _small(build: Build, sizes: Sizes, folder: Path) -> Row:
-    return _sweep(build, sizes._replace(people=200), folder)
+    return _unchanged(build, sizes._replace(people=200), folder)
 
 
 def _million(build: Build, sizes: Sizes, folder: Path) -> Row:
@@ -161,6 +194,7 @@ def _million(build: Build, sizes: Sizes, folder: Path) -> Row:
 
 SWEEPS: dict[str, Callable[[Build, Sizes, Path], Row]] = {
     "sweep in step": _sweep,
+    "unchanged sweep": _unchanged,
     "1 % drift applied": _applied,
     "fixes": _fixes,
     "first run, planned": _first,

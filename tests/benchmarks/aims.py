@@ -1,0 +1,79 @@
+"""What the figures ought to reach, and whether they do. Measures nothing."""
+
+from typing import NamedTuple
+
+Row = dict[str, float]
+
+
+class Aim(NamedTuple):
+    row: str
+    figure: str
+    #: Of this tree's figure by the one of another, or where ``to`` is empty of the figure itself.
+    most: float | None = None
+    least: float | None = None
+    to: str = ""
+
+
+#: Of the revision that ``--base`` names; the aims were set with 409b0a8 as it.
+BASE = "base"
+AIMS = (
+    Aim("sweep in step", "cpu", most=0.45, to=BASE),
+    Aim("unchanged sweep", "cpu", most=0.3, to=BASE),
+    Aim("1 % drift applied", "cpu", most=0.5, to=BASE),
+    Aim("1 % drift applied", "megabytes", most=0.75, to=BASE),
+    Aim("1 % drift applied", "megabytes", most=125),
+    Aim("ten times as many", "megabytes", most=180),
+    Aim("first run, planned", "megabytes", most=200),
+    Aim("fixes", "fixes/s", least=2.7, to=BASE),
+    Aim("fixes", "fixes/s", least=10_000),
+    Aim("200 people, a command", "cpu", most=0.6, to=BASE),
+    Aim("200 people, a command", "seconds", most=0.6, to=BASE),
+    Aim("remote, 1 % repaired", "cpu", most=0.45, to=BASE),
+    Aim("remote, in step", "cpu", most=0.4, to=BASE),
+    Aim("remote, first run planned", "megabytes", most=250),
+    *(Aim(row, "/s", least=2.0, to=BASE) for row in ("POST", "PUT", "PATCH")),
+    *(Aim(row, "p99 ms", most=20) for row in ("POST", "PUT", "PATCH")),
+    Aim("GET one", "/s", least=1.7, to=BASE),
+    Aim("filter userName", "/s", least=1.5, to=BASE),
+    Aim("page of 100", "/s", least=1.7, to=BASE),
+    *(
+        Aim(row, "/s", least=6, to=peer)
+        for row in ("GET one", "filter userName")
+        for peer in ("scim2-server", "SCIMMY")
+    ),
+    *(Aim(row, "/s", least=6, to="django-scim2") for row in ("GET one", "filter userName")),
+    *(
+        Aim(row, "/s", least=5, to=peer)
+        for row in ("POST", "PUT")
+        for peer in ("scim2-server", "SCIMMY", "django-scim2")
+    ),
+    Aim("pushes beside a sweep", "times", most=2),
+    Aim("hook storm", "refused", most=0),
+    Aim("hook storm", "empty, seconds", most=10),
+    Aim("idle daemon", "megabytes", most=110),
+    Aim("idle daemon", "cpu %", most=0.5),
+)
+
+
+def judged(found: dict[str, dict[str, Row]], mine: str, base: str | None) -> list[dict[str, str | float | bool]]:
+    """A line for each aim whose row was measured."""
+    lines: list[dict[str, str | float | bool]] = []
+    for aim in AIMS:
+        other = base if aim.to == BASE else aim.to
+        own = found.get(aim.row, {}).get(mine, {}).get(aim.figure)
+        theirs = found.get(aim.row, {}).get(other or "", {}).get(aim.figure) if aim.to else 1.0
+        if own is None or not theirs:
+            continue
+        reached, limit = own / theirs, aim.most if aim.most is not None else aim.least
+        assert limit is not None
+        lines.append(
+            {
+                "row": aim.row,
+                "figure": aim.figure,
+                "by": (other or "") if aim.to else "",
+                "aim": f"{'≤' if aim.most is not None else '≥'} {limit:g}",
+                "reached": reached,
+                "met": reached <= limit if aim.most is not None else reached >= limit,
+            }
+        )
+    return lines

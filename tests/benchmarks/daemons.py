@@ -1,0 +1,149 @@
+"""The rows of a daemon beside a simulated org: at rest, in a storm of events, and pushed to while a sweep runs. By processes alone."""
+
+import json
+import os
+import sqlite3
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from threading import Event, Thread
+
+import httpx
+
+from benchmarks.builds import Build
+from benchmarks.ports import HANGS, Answering, awaited
+from benchmarks.rows import Row, Sizes, copied, free_port
+
+_SECRET = "benchmark"
+#: In one delivery of an event hook.
+_TOGETHER = 10
+_SENDERS = 8
+
+
+@contextmanager
+def _serving(build: Build, sizes: Sizes, folder: Path, **more: str) -> Iterator[tuple[Path, str, dict[str, str], int]]:
+    """Its folder with everybody in step, its address, its settings and its process id."""
+    with copied(build, sizes.people, folder) as (place, settings):
+        ports = {"OPSHELM_SERVER__PORT": str(free_port()), "OPSHELM_SERVER__ADMIN_PORT": str(free_port())}
+        env = {**settings, **ports, "OPSHELM_SERVER__HOST": "127.0.0.1", "OPSHELM_OKTA__HOOK_SECRET": _SECRET, **more}
+        with (place / "log").open("w") as log:
+            process = build.start("serve", folder=place, env=env, out=log, err=log)
+            try:
+                url = f"http://127.0.0.1:{ports['OPSHELM_SERVER__PORT']}"
+                awaited(f"{url}/scim/v2", process, place / "log")
+                yield place, url, env, process.pid
+            finally:
+                process.terminate()
+                process.wait(60)
+
+
+def _idle(build: Build, sizes: Sizes, folder: Path) -> Row:
+    """With the default clock: events each 30 s, a sweep each hour. The first sweep, at its start, is over."""
+    with _serving(build, sizes._replace(people=200), folder) as (_, _, _, process):
+        time.sleep(10)
+        before = _cpu(process)
+        time.sleep(sizes.idle)
+        spent = _cpu(process) - before
+        status = Path(f"/proc/{process}/status").read_text()
+    resident = next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmRSS:"))
+    return {"megabytes": resident / 1024, "cpu %": 100 * spent / sizes.idle}
+
+
+def _cpu(process: int) -> float:
+    fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def _storm(build: Build, sizes: Sizes, folder: Path) -> Row:
+    """Deliveries of an event hook, as fast as they are answered; until the last look is taken. One event a person."""
+    people = min(sizes.people, sizes.events)
+    small = sizes._replace(people=people)
+    with _serving(build, small, folder, OPSHELM_SCHEDULE__RECONCILE="off") as (place, url, _, _):
+        with closing(sqlite3.connect(place / "opshelm-agent.db")) as conn:
+            ids = [row[0] for row in conn.execute("select okta_id from users where okta_id is not null")]
+            runs = conn.execute("select count(*) from runs").fetchone()
+        turns = [[ids[(at + n) % len(ids)] for n in range(_TOGETHER)] for at in range(0, sizes.events, _TOGETHER)]
+        refused: list[int] = []
+        began = time.perf_counter()
+        senders = [
+            Thread(target=_deliver, args=(f"{url}/hooks/okta", turns[n::_SENDERS], refused)) for n in range(_SENDERS)
+        ]
+        for sender in senders:
+            sender.start()
+        for sender in senders:
+            sender.join()
+        sent = time.perf_counter()
+        with closing(sqlite3.connect(place / "opshelm-agent.db", timeout=HANGS)) as conn:
+            while conn.execute("select count(*) from attention").fetchone() != (0,):
+                if time.perf_counter() - sent > 4 * HANGS:
+                    raise RuntimeError(f"{build.name}: the queue is not empty after {4 * HANGS} s")
+                time.sleep(0.1)
+            if conn.execute("select count(*) from runs").fetchone() == runs:
+                raise RuntimeError(f"{build.name}: nobody of the storm was looked at")
+        return {
+            "refused": float(len(refused)),
+            "answered, seconds": sent - began,
+            "empty, seconds": time.perf_counter() - sent,
+        }
+
+
+def _deliver(address: str, turns: list[list[str]], refused: list[int]) -> None:
+    with httpx.Client(headers={"Authorization": _SECRET}, timeout=HANGS) as client:
+        for number, people in enumerate(turns):
+            events = [
+                {
+                    "uuid": f"{person}-{number}",
+                    "published": "2026-01-01T00:00:00.000Z",
+                    "eventType": "user.account.update_profile",
+                    "displayMessage": "",
+                    "severity": "INFO",
+                    "outcome": {"result": "SUCCESS"},
+                    "target": [{"id": person, "type": "User", "alternateId": "", "displayName": ""}],
+                }
+                for person in people
+            ]
+            body = {
+                "eventType": "com.okta.event_hook",
+                "eventTypeVersion": "1.0",
+                "cloudEventsVersion": "0.1",
+                "source": "benchmark",
+                "eventId": f"{people[0]}-{number}",
+                "eventTime": "2026-01-01T00:00:00.000Z",
+                "data": {"events": events},
+            }
+            answer = client.post(address, json=body)
+            if not answer.is_success:
+                refused.append(answer.status_code)
+
+
+def _beside(build: Build, sizes: Sizes, folder: Path) -> Row:
+    """POSTs at 32 connections, alone and while sweeps of everybody run one after the other."""
+    with _serving(build, sizes, folder, OPSHELM_SCHEDULE__RECONCILE="off") as (place, url, env, _):
+        build.run("keys", "create", "bench", "--output", "json", folder=place, env=env)
+        key = json.loads((place / "out").read_text())["key"]
+        target = Answering(build.name, f"{url}/scim/v2", key, durable=True)
+        seconds = max(sizes.seconds, 2)
+        alone = target.load("POST", seconds)
+        over, sweeps = Event(), Event()
+
+        def sweep() -> None:
+            while not over.is_set():
+                build.run("reconcile", folder=place, env=env, codes=(0, 1, 3, 4))
+                sweeps.set()
+
+        sweeping = Thread(target=sweep)
+        sweeping.start()
+        try:
+            busy = target.load("POST", 3 * seconds)
+        finally:
+            over.set()
+            sweeping.join()
+    return {"p99 ms": busy["p99 ms"], "alone, p99 ms": alone["p99 ms"], "times": busy["p99 ms"] / alone["p99 ms"]}
+
+
+DAEMONS: dict[str, Callable[[Build, Sizes, Path], Row]] = {
+    "idle daemon": _idle,
+    "hook storm": _storm,
+    "pushes beside a sweep": _beside,
+}
