@@ -12,7 +12,8 @@ says 412                                    Moved: the account changed since it 
 knows no PATCH (405, 501; 404, but a read   PUT of the whole resource as it was read, with the changes laid over it
 finds the account)
 gives no answer, or a 5xx                   the account is read: done → as above; not done → sent once more (after a 503
-                                            as long as patience lasts); can't be read → AnswerLost
+                                            as long as patience lasts; after a 500 to a PATCH, of which it has never taken
+                                            one, by PUT); can't be read → AnswerLost
 gives no answer to a create                 looked up by externalId, then by userName, before anything is sent again
 ==========================================  ==========================================================================
 """
@@ -27,7 +28,7 @@ from agent.directory import guarded
 from agent.directory.remote import change, lookup, wire
 from agent.directory.remote.ledger import Moved
 from agent.directory.remote.lookup import Finder, Resource
-from agent.directory.remote.patience import Pace
+from agent.directory.remote.patience import Lost, Pace
 from agent.directory.remote.provider import Provider
 from agent.directory.remote.transport import RemoteAnswer, Transport
 from agent.model.codes import RefusalCode
@@ -80,7 +81,11 @@ class RemoteCaller:
         def look(lost: AnswerLost) -> Resource | None:
             nonlocal resource
             resource = self._read_back(user_id, lost)
-            return resource if self.is_done(before, after, resource) else None
+            if self.is_done(before, after, resource):
+                return resource
+            # Some fail at each PATCH of a form that they don't know.
+            self.no_patch = self.no_patch or (isinstance(lost, Lost) and lost.failed and not self.has_patched)
+            return None
 
         answer, _ = self._answered(send, look, patience, "A read shows that it did not")
         if isinstance(answer, Resource):

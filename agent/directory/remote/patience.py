@@ -146,10 +146,11 @@ def pause(stop: threading.Event, seconds: float) -> bool:
 
 
 class Lost(AnswerLost):
-    """A write without a good answer. ``busy``: a 503, which asks for time; ``after``: its Retry-After."""
+    """A write without a good answer. ``failed``: a 500; ``busy``: a 503, which asks for time; ``after``: its Retry-After."""
 
-    def __init__(self, detail: str, *, busy: bool = False, after: float | None = None) -> None:
+    def __init__(self, detail: str, *, failed: bool = False, busy: bool = False, after: float | None = None) -> None:
         super().__init__(detail)
+        self.failed = failed
         self.busy = busy
         self.after = after
 

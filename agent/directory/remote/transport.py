@@ -189,7 +189,7 @@ class Transport:
                 raise self._again("asks to wait (429)", after=after)
             if answer.status >= 500 and answer.status != 501:
                 said = f"answered {answer.status}{self.words(answer)}"
-                raise self._lost(said, busy=answer.status == 503, after=after)
+                raise self._lost(said, status=answer.status, after=after)
             if 300 <= answer.status < 400:
                 raise self._unavailable(f"answered a write with a redirect ({answer.status})", _SET_ADDRESS)
             return answer
@@ -389,11 +389,12 @@ class Transport:
     def _unavailable(self, problem: str, fix: str) -> DirectoryUnavailable:
         return DirectoryUnavailable(f"The remote OpsHelm at {self.host} {problem}. {fix}")
 
-    def _lost(self, problem: str, *, busy: bool = False, after: float | None = None) -> Lost:
+    def _lost(self, problem: str, *, status: int = 0, after: float | None = None) -> Lost:
         asked = f" and asks to wait {after:.0f} s" if after else ""
         return Lost(
             f"The remote OpsHelm at {self.host} {problem}{asked}; whether it did what was asked is not known.",
-            busy=busy,
+            failed=status == 500,
+            busy=status == 503,
             after=after,
         )
 

@@ -142,7 +142,7 @@ def test_a_sending_that_fails_behind_a_lost_one_leaves_the_outcome_open(
 # A method that isn't there
 
 
-@pytest.mark.parametrize("reply", [Reply(404, raw=b"<h1>Not Found"), error(404), error(405), error(501)])
+@pytest.mark.parametrize("reply", [Reply(404, raw=b"<h1>Not Found"), error(404), error(405), error(500), error(501)])
 def test_a_patch_that_is_not_routed_becomes_a_put(sloppy_place: Place, sloppy: Sloppy, reply: Reply) -> None:
     user = linked(sloppy_place)
     sloppy.users[user.id]["badge"] = "B-12"

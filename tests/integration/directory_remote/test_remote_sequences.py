@@ -1,4 +1,4 @@
-"""Whatever happens in whatever order, the mirror is the remote after one listing, and every call has its end."""
+"""Whatever happens in whatever order, kills and lost answers among it, the mirror is the remote after one listing, and every call has its end."""
 
 import random
 from collections.abc import Callable
@@ -18,6 +18,11 @@ from support.remotes import Remote
 from support.sloppy import KEY, Call, Reply, Sloppy, error
 
 PEOPLE, STEPS = 5, 25
+POINTS = ("call.intended", "call.answered", "call.read")
+
+
+class Killed(BaseException):
+    """Nothing in the agent catches it, as nothing could catch its end."""
 
 
 class Life:
@@ -26,6 +31,8 @@ class Life:
     def __init__(self, place: Place, sloppy: Sloppy, seed: int) -> None:
         self.place, self.sloppy, self.draw = place, sloppy, random.Random(seed)
         self.down = False
+        #: Where the agent is killed next; "" while it is left alone.
+        self.killed_at = ""
         sloppy.scripted = self.trouble
         place.directory.transport.most_patience = 0.0
 
@@ -68,13 +75,24 @@ class Life:
             self.listed,
             self.restarted,
             self.time_passes,
+            self.time_passes,
         ]
+        if self.draw.random() < 0.1:
+            self.killed_at = self.draw.choice(POINTS)
         try:
             self.draw.choice(acts)()
         except AgentError:
             pass
+        except Killed:
+            self.restarted()
         finally:
             self.down = self.down and self.draw.random() < 0.3
+
+    def point(self, name: str) -> None:
+        """Passed by the agent around each call."""
+        if name == self.killed_at:
+            self.killed_at = ""
+            raise Killed
 
     def somebody(self) -> str | None:
         return self.draw.choice(sorted(self.sloppy.users)) if self.sloppy.users else None
@@ -130,12 +148,16 @@ class Life:
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_after_one_listing_the_mirror_is_the_remote(store: Store, sloppy: Sloppy, seed: int) -> None:
+def test_after_one_listing_the_mirror_is_the_remote(
+    store: Store, sloppy: Sloppy, seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with remote_place(store, Remote(sloppy.url, KEY)) as place:
         life = Life(place, sloppy, seed)
+        for module in ("caller", "outbox"):
+            monkeypatch.setattr(f"agent.directory.remote.{module}.crash_point", life.point)
         for _ in range(STEPS):
             life.step()
-        sloppy.scripted = None
+        sloppy.scripted, life.killed_at = None, ""
         place.now += LAG + GRACE
         assert place.directory.read_back(place.now) == 0
         # What was read back just now outweighs a list for a while.
