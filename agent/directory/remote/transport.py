@@ -252,18 +252,17 @@ class Transport:
             raise self._nonsense(f"{answer.status}{self.words(answer)}", question, answer.status in _PASSING, after)
         if answer.status == 200 and not answer.content.lstrip()[:1] == b"{":
             raise self._nonsense("200 and something that is no JSON object", question)
-        self._refuse(answer.status, path, searches="filter" in (params or {}))
+        self._refuse(answer, path, searches="filter" in (params or {}))
         if answer.ok:
             self._answered.add(question)
         return answer
 
-    def _refuse(self, status: int, path: str, *, searches: bool) -> None:
+    def _refuse(self, answer: RemoteAnswer, path: str, *, searches: bool) -> None:
         """A search that is refused is its caller's to judge: everybody can be listed instead."""
-        if status == 403 and path.startswith(_ACCOUNTS) and not searches:
-            raise self._unavailable(
-                "says that the agent's key may not read there (403)", f"{_SET_KEY} one that may read and write users."
-            )
-        if status == 404 and path == _ACCOUNTS and not searches:
+        if answer.status == 403 and path.startswith(_ACCOUNTS) and not searches:
+            problem = f"says that the agent's key may not read there (403{self.words(answer)})"
+            raise self._unavailable(problem, f"{_SET_KEY} one that may read and write users.")
+        if answer.status == 404 and path == _ACCOUNTS and not searches:
             raise self._unavailable("has no list of accounts there (404)", _SET_ADDRESS)
 
     def _exchange(
@@ -314,9 +313,9 @@ class Transport:
             problem = f"gave no whole answer ({type(exc).__name__})"
             raise (self._lost(problem) if writes else self._again(problem)) from exc
         if response.status_code == 401:
-            raise KeyRefused(
-                self._unavailable("refuses the agent's key (401)", f"{_SET_KEY} a key that is valid there.").detail
-            )
+            words = self.words(RemoteAnswer(status=401, content=body))
+            refused = f"refuses the agent's key (401{words})"
+            raise KeyRefused(self._unavailable(refused, f"{_SET_KEY} a key that is valid there.").detail)
         if response.status_code in _REDIRECTS:
             body = said.get("location", "").encode()
         return RemoteAnswer(status=response.status_code, content=body, etag=said.get("etag")), retry_after(said)

@@ -255,12 +255,12 @@ def test_a_pause_that_lasts_is_one_line_in_the_log(sloppy: Sloppy, monkeypatch: 
 @pytest.mark.parametrize(
     ("status", "problem"),
     [
-        (403, r"may not read there \(403\)\. Set OPSHELM_DIRECTORY__API_KEY"),
+        (403, r"may not read there \(403: no rights\)\. Set OPSHELM_DIRECTORY__API_KEY"),
         (404, r"no list of accounts there .* /scim/v2"),
     ],
 )
 def test_a_list_that_is_refused_or_not_there_names_the_setting(sloppy: Sloppy, status: int, problem: str) -> None:
-    sloppy.scripted = lambda *_: Reply(status, raw=b"<html>")
+    sloppy.scripted = lambda *_: error(status, "no rights.")
     with transport(sloppy.url) as calls:
         with pytest.raises(DirectoryUnavailable, match=problem):
             calls.read("/Users", {"startIndex": 1})
