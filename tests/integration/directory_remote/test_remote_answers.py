@@ -26,7 +26,7 @@ def patches(answer: Callable[[Sloppy, Call], Reply]) -> Hook:
 
 UNDONE = {
     "no answer": patches(lambda *_: Reply(cut=0)),
-    "500": patches(lambda *_: error(500)),
+    "500": lambda _, call: error(500) if call.writes else None,
     "a yes without effect": patches(lambda server, call: Reply(200, server.users[call.path[7:]])),
 }
 
