@@ -44,13 +44,16 @@ class Backend(ABC):
     #: An operator may give and take the owner role.
     sets_roles: bool
     gives_ids = False
-    #: Why no role can be given or taken; "": it can be.
-    no_roles = ""
 
     def _take_on_searches(self, settings: Settings) -> None:
         self._search_time = settings.receiver.search_time
 
     # Reads
+
+    @property
+    def no_roles(self) -> str:
+        """Why no role can be given or taken; "": it can be."""
+        return ""
 
     def search(self, where: Any | None, start_index: int, count: int, *, include_hidden: bool = False) -> Page:
         """``start_index`` counts from 1; what is below it, or a negative count, is taken as 1 and 0."""

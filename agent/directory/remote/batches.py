@@ -148,6 +148,8 @@ class RemoteBatches:
     def _change(self, action: Action, context: WriteContext, now: datetime) -> AccountChange:
         account = action.directory_id or ""
         wanted = rules.wanted_by(partial(planned.draft, action), context, now)
+        if action.kind is ActionKind.ROLE:
+            wanted = partial(planned.with_role, action)
         return AccountChange(account, wanted, context, self._version(account, action.version))
 
     def _version(self, account: str, planned: int | None) -> int | None:

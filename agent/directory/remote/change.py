@@ -10,8 +10,8 @@ from typing import Any
 import msgspec
 from msgspec import structs
 
-from agent.directory.remote.wire import RemoteAccount
-from agent.model.users import ENTERPRISE_URN, Address, DirectoryUser, MultiValue, identity_key
+from agent.directory.remote.wire import RemoteAccount, names_owner
+from agent.model.users import ENTERPRISE_URN, Address, DirectoryUser, MultiValue, Role, identity_key
 from agent.scim import render
 from agent.scim.schema import CORE_URN
 
@@ -20,23 +20,35 @@ PATCH_URN = "urn:ietf:params:scim:api:messages:2.0:PatchOp"
 _READ_ONLY = ("meta", "groups", "password")
 #: What the agent itself keeps of an e-mail, a phone, an address: it says these or clears them.
 _OF_VALUES = frozenset(f.encode_name.lower() for kind in (MultiValue, Address) for f in structs.fields(kind))
+_ROLES = "roles"
 #: Read-backs of these decide; a remote may drop or reshape what it doesn't keep of the rest.
 _ESSENTIAL = ("userName", "active")
 
 
-def plain(user: DirectoryUser, *, external_id: bool) -> dict[str, Any]:
-    """The user as SCIM has it. Without ``external_id`` the remote's own stays out of it."""
+def plain(user: DirectoryUser, *, external_id: bool, role: bool = False) -> dict[str, Any]:
+    """The user as SCIM has it. Without ``external_id`` the remote's own stays out of it, and its roles without ``role``."""
     value = _with_lists(render.plain(user))
     del value["schemas"]
     if not external_id:
         value.pop("externalId", None)
+    if role:
+        value[_ROLES] = _owner_role(owner=user.role is Role.OWNER)
     return value
+
+
+def _owner_role(*, owner: bool) -> list[dict[str, str]]:
+    return [{"value": Role.OWNER.value}] if owner else []
 
 
 def plain_account(account: RemoteAccount) -> dict[str, Any]:
     """The same of an account as the remote has it."""
     value = _with_lists(msgspec.to_builtins(account.profile))
-    return {**value, "userName": account.user_name, "active": account.active}
+    return {
+        **value,
+        "userName": account.user_name,
+        "active": account.active,
+        _ROLES: _owner_role(owner=bool(account.owner)),
+    }
 
 
 def _with_lists(value: Mapping[str, Any]) -> dict[str, Any]:
@@ -58,7 +70,7 @@ def overlay(raw: Mapping[str, Any], before: Mapping[str, Any], after: Mapping[st
         if old == new:
             continue
         key = _key(result, name)
-        merged = _merge(result.get(key), old, new)
+        merged = _roles(result.get(key), new) if name == _ROLES else _merge(result.get(key), old, new)
         if merged is None:
             result.pop(key, None)
         else:
@@ -167,6 +179,12 @@ def _merge(base: Any, old: Any, new: Any) -> Any:
                 value[key] = _merge(value.get(key), before, after)
         return value or None
     return new
+
+
+def _roles(base: Any, new: Any) -> list[Any] | None:
+    """The account's other roles stay."""
+    others = [role for role in base if not names_owner(role)] if isinstance(base, list) else []
+    return [*others, *(new or ())] or None
 
 
 def _merge_list(base: list[Any], new: list[Any]) -> list[Any] | None:

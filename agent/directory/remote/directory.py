@@ -21,7 +21,7 @@ from agent.directory import rows
 from agent.directory.backend import AccountChange, Backend
 from agent.directory.operator import OperatorActs
 from agent.directory.port import CursorPage, Draft, Page, RemoteFacts, Step, WriteContext, Written
-from agent.directory.remote import deadline
+from agent.directory.remote import deadline, provider
 from agent.directory.remote.account_locks import AccountLocks
 from agent.directory.remote.batches import Helpers, RemoteBatches
 from agent.directory.remote.caller import RemoteCaller
@@ -61,7 +61,6 @@ class RemoteDirectory(Backend):
 
     reads_block = True
     sets_roles = False
-    no_roles = "this OpsHelm is reached over SCIM, which can't change roles"
 
     def __init__(
         self,
@@ -87,6 +86,7 @@ class RemoteDirectory(Backend):
 
     def _open(self, settings: Settings) -> None:
         self.transport = Transport(settings.directory, self._pace, self._stop)
+        self._no_roles = "not asked yet"
         #: Calls that may be under way at the same time.
         self.concurrency = threads = settings.directory.concurrency
         self._pages = ThreadPoolExecutor(threads, thread_name_prefix="remote-pages")
@@ -118,6 +118,13 @@ class RemoteDirectory(Backend):
         self.transport.close()
 
     # Reads
+
+    @property
+    def no_roles(self) -> str:
+        """Asked of the remote's schema; a yes holds as long as these settings do."""
+        if self._no_roles:
+            self._no_roles = provider.no_roles(self.transport)
+        return self._no_roles
 
     @property
     def owners_known(self) -> bool:

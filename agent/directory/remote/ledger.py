@@ -31,7 +31,7 @@ from agent.directory.remote import mirror
 from agent.directory.remote.lookup import Resource
 from agent.directory.remote.mirror import Beside, Marks, Mirror, Mirrored
 from agent.directory.rows import WriteScope
-from agent.model.codes import Source
+from agent.model.codes import RefusalCode, Source
 from agent.model.errors import (
     DirectoryError,
     DirectoryUnavailable,
@@ -42,7 +42,7 @@ from agent.model.errors import (
     VersionConflict,
 )
 from agent.model.holds import Hold
-from agent.model.users import DirectoryUser
+from agent.model.users import DirectoryUser, Role
 from agent.store import account, attention, intents, journal, lease, windows
 from agent.store.engine import Raised
 
@@ -64,12 +64,18 @@ class IntendedBody(Struct, frozen=True, kw_only=True):
     confirm: bool = False
     #: The externalId is to be written at the remote, not in the store alone.
     external_id: bool = False
+    #: The role is to be written at the remote.
+    role: bool = False
     #: An account that is there no more and still holds this person's Okta id; the outcome drops it.
     dead: str | None = None
 
     @property
     def ends(self) -> bool:
         return self.before is not None and self.before.active and not self.after.active
+
+    @property
+    def ends_owner(self) -> bool:
+        return guarded.active_owner(self.before) and not guarded.active_owner(self.after)
 
 
 class Intended(NamedTuple):
@@ -84,8 +90,9 @@ class Intended(NamedTuple):
     def plain(self) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
         """What the remote has, and what it is to have."""
         assert self.body.before is not None
-        before = bodies.plain(self.body.before, external_id=False)
-        return before, bodies.plain(self.body.after, external_id=self.body.external_id)
+        body = self.body
+        before = bodies.plain(self.body.before, external_id=False, role=body.role)
+        return before, bodies.plain(body.after, external_id=body.external_id, role=body.role)
 
 
 class KnownBeside(Struct, frozen=True, kw_only=True):
@@ -152,17 +159,19 @@ class Ledger:
                     decisions.unchanged(scope, before)
                     return Written(user=before, changed=False)
                 external_id = row.beside.external_id is None and after.okta_id not in (None, before.okta_id)
-                calls = bodies.plain(before, external_id=False) != bodies.plain(after, external_id=external_id)
+                role = before.role is not after.role and change.context.by_group is not None
+                old, new = bodies.plain(before, external_id=False), bodies.plain(after, external_id=external_id)
+                calls = role or old != new
                 if known.seen is None and not (_sure(row, after, calls=calls) and (known.versions or not calls)):
                     return None
-                _keeps_role(before, after)
+                _keeps_role(before, after, known, by_group=role)
                 holders = self._holders(conn, after, known.dead)
                 ready = guarded.check(scope, before, after, revives=change.revives, holders=holders)
             except Refused as refused:
                 return refusals.record(scope, refused, before, after)
             if calls:
                 body = self._body(scope, ready, after, dead=known.dead, external_id=external_id)
-                return self._begin(scope, ready, body, row.beside.etag)
+                return self._begin(scope, ready, replace(body, role=role), row.beside.etag)
             self._drop(scope, known.dead, after)
             beside = replace(row.beside, detached=_detached(row, after))
             after = replace(after, version=before.version + 1)
@@ -228,6 +237,8 @@ class Ledger:
             guarded.count_deactivation(scope, before, ready.verdict)
             window_id = windows.newest_id(conn)
             _count_end(conn, before, -1)
+        elif body.ends_owner:
+            account.count(conn, active_owners=-1)
         journal.append(conn, _entry(journal.Kind.INTENT, before, after, scope.context), scope.now)
         intent = intents.NewIntent(
             at=scope.now,
@@ -236,7 +247,7 @@ class Ledger:
             okta_id=after.okta_id,
             user_name_key=after.user_name_key,
             window_id=window_id,
-            ends_owner=body.ends and guarded.active_owner(before),
+            ends_owner=body.ends_owner,
             body=_encode(body).decode(),
         )
         return Intended(intents.begin(conn, intent), body, etag)
@@ -277,10 +288,13 @@ class Ledger:
                     window_id = windows.newest_id(conn)
                 elif counted is not None and window_id is not None:
                     counted = replace(counted, active=False)
+            elif body.ends_owner and not body.ends and counted is not None and _is_open(intent):
+                counted = replace(counted, role=Role.MEMBER)
             intents.end(conn, intent_id, intents.DONE, now, directory_id=user_id, window_id=window_id)
             self._drop(scope, body.dead, user)
             user = self.mirror.put(conn, row, user, replace(beside, written=now))
             guarded.count(scope, counted, user, ended=ended)
+            guarded.role_changed(scope, body.before, user)
             decisions.made(scope, body.before, user)
             if body.confirm:
                 guarded.ask_about_reuse(scope, user)
@@ -321,6 +335,8 @@ class Ledger:
             if intent.window_id is not None and body.before is not None:
                 windows.give_back(conn, intent.window_id)
                 _count_end(conn, body.before, 1)
+            elif body.ends_owner and not body.ends:
+                account.count(conn, active_owners=1)
             intents.end(conn, intent_id, intents.UNDONE, now)
             kind = journal.Kind.REFUSED if refused else journal.Kind.FAILED
             journal.append(conn, _entry(kind, body.before, body.after, body.context, reason), now)
@@ -416,8 +432,17 @@ def _sure(row: Mirrored, after: DirectoryUser, *, calls: bool) -> bool:
     return not bodies.replaces_lists(bodies.plain(before, external_id=False), bodies.plain(after, external_id=False))
 
 
-def _keeps_role(before: DirectoryUser, after: DirectoryUser) -> None:
-    if before.active and after.active and before.role is not after.role:
+def _is_open(intent: intents.Intent | None) -> bool:
+    return intent is not None and intent.state == intents.OPEN
+
+
+def _keeps_role(before: DirectoryUser, after: DirectoryUser, known: KnownBeside, *, by_group: bool) -> None:
+    if by_group and before.role is Role.OWNER and not known.shows_roles:
+        raise Refused(
+            RefusalCode.INVALID_VALUE,
+            f"{before.user_name} is an owner as directory.owners says; the account itself shows no role that could be taken away.",
+        )
+    if before.active and after.active and before.role is not after.role and not by_group:
         raise UsageError(
             "Roles are given in OpsHelm itself; SCIM can't change them. An owner does it in OpsHelm's dashboard."
         )

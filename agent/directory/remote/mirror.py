@@ -567,9 +567,10 @@ def _recount(conn: Connection) -> None:
     counted = select(number(managed, active), number(owns, active), number(users.c.hidden == false()))
     managed_active, active_owners, visible = conn.execute(counted.select_from(users)).one()
     ending = [row.user for user_id in intents.ending_ids(conn) if (row := get(conn, user_id)) is not None]
+    demoted = [row.user for user_id in intents.demoted_ids(conn) if (row := get(conn, user_id)) is not None]
     account_row.recount(
         conn,
         managed_active=managed_active - sum(map(guarded.managed_active, ending)),
-        active_owners=active_owners - sum(map(guarded.active_owner, ending)),
+        active_owners=active_owners - sum(map(guarded.active_owner, (*ending, *demoted))),
         visible=visible,
     )

@@ -307,7 +307,11 @@ class Outbox:
             return KnownBeside(seen=before, shows_roles=shows_roles)
         dead = self._dead(after, before, patience_of(change.context))
         owners = None
-        if guarded.active_owner(before) and not after.active and (shows_roles or self.reader.owners_known):
+        if (
+            guarded.active_owner(before)
+            and not guarded.active_owner(after)
+            and (shows_roles or self.reader.owners_known)
+        ):
             owners = self.reader.other_owners(before)
         return KnownBeside(seen=before, owners=owners, dead=dead, shows_roles=shows_roles)
 

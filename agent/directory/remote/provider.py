@@ -6,6 +6,7 @@ out not to work.
 
 import threading
 import time
+from contextlib import suppress
 from typing import Any
 
 import structlog
@@ -13,6 +14,7 @@ from msgspec import Struct
 
 from agent.directory.remote.patience import Unusable
 from agent.directory.remote.transport import RemoteAnswer, Transport
+from agent.scim.schema import CORE_URN
 
 log = structlog.get_logger("agent.directory.remote")
 
@@ -59,6 +61,27 @@ class Discovery:
             # Whether the remote is down shows in what is asked for next.
             log.warning("remote OpsHelm: its ServiceProviderConfig can't be used", problem=exc.problem)
             return Provider(problem=exc.problem)
+
+
+def no_roles(transport: Transport) -> str:
+    """Why a role can't be given there; "" where the User's schema has roles that are not read-only."""
+    found: list[dict[str, Any]] = []
+    for path in (f"/Schemas/{CORE_URN}", "/Schemas"):
+        with suppress(Unusable):
+            value = transport.read(path, with_nonsense=transport.pace.nonsense).json()
+            listed = _object(value).get("resources")
+            found += [_object(one) for one in (listed if isinstance(listed, list) else [value])]
+    schema = next((one for one in found if str(one.get("id", "")).lower() == CORE_URN.lower()), None)
+    if schema is None:
+        return "the remote OpsHelm doesn't say whether it takes roles: it has no /Schemas with the User in it"
+    attributes = schema.get("attributes")
+    named = map(_object, attributes if isinstance(attributes, list) else [])
+    roles = next((one for one in named if str(one.get("name")).lower() == "roles"), None)
+    if roles is None:
+        return "the remote OpsHelm takes no roles over SCIM: its schema of the User has none"
+    if str(roles.get("mutability", "readWrite")).lower() != "readwrite":
+        return "the remote OpsHelm shows roles over SCIM, but takes none: they are read-only in its schema"
+    return ""
 
 
 def read(answer: RemoteAnswer) -> Provider:

@@ -225,8 +225,10 @@ def _is_owner(roles: Any) -> bool | None:
     """Whether a role is called owner; None where no roles are shown."""
     if not isinstance(roles, list) or not roles:
         return None
-    for role in roles:
-        texts = role.values() if isinstance(role, dict) else (role,)
-        if any(isinstance(text, str) and text.casefold() == _OWNER for text in texts):
-            return True
-    return False
+    return any(map(names_owner, roles))
+
+
+def names_owner(role: Any) -> bool:
+    """One of an account's roles."""
+    texts = role.values() if isinstance(role, dict) else (role,)
+    return any(isinstance(text, str) and text.casefold() == _OWNER for text in texts)

@@ -346,11 +346,11 @@ def test_off_is_off(make_world: Make) -> None:
 
 def test_what_an_undo_takes_back_is_not_given_again(make_world: Make) -> None:
     from agent.reconcile.undo import UndoRequest
-    from agent.store.history import Selection
+    from agent.store.history import RowSelection
 
     w = started(make_world, 0)
     run = approved(w).run_id
-    plan = w.reconciler.undo(UndoRequest(selection=Selection(run_id=run), reason="a mistake"), _by(w)).plan
+    plan = w.reconciler.undo(UndoRequest(selection=RowSelection(run_id=run), reason="a mistake"), _by(w)).plan
     w.reconciler.apply_plan(plan.id, plan.checksum, PlanDecision(approve=True), by=_by(w))
     assert owners(w) == {"boss@example.org"}
     assert held_codes(w.reconcile()) == ["undone"]
