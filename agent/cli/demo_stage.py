@@ -81,7 +81,7 @@ def open_stage(*, people: int, seed: int, port: int, admin_port: int, say: Narra
     with tempfile.TemporaryDirectory(prefix="opshelm-demo-") as folder, _own_environment():
         public, admin = listen("127.0.0.1", port, "--port"), listen("127.0.0.1", admin_port, "--admin-port")
         say(f"A folder for it all: {folder}")
-        with SimulatedOrg.start(users=people, seed=seed, time_scale=0.01) as org:
+        with SimulatedOrg.start(users=people, seed=seed, time_scale=0.01, groups=True) as org:
             say(f"A simulated Okta org with {people} people in it: {org.url}")
             config = Path(folder) / "agent.toml"
             config.write_text(_settings(org, folder, address(public), address(admin)), encoding="utf-8")

@@ -35,13 +35,14 @@ def simulate(invocation: Invocation, port: int, print_env: bool, **org: Any) -> 
     """Serve a simulated Okta org on loopback, for rehearsals.
 
     One app with N people assigned. What an administrator does is done through Okta's own API; a control API below
-    /simulator loses pushes, makes faults and cuts listings.
+    /simulator loses pushes, makes faults and cuts listings. It has groups, filled by rules: OpsHelm Owners (for
+    roles.owner), and one for each department.
     """
     if (org["scim_url"] is None) != (org["scim_key"] is None):
         raise click.UsageError("--scim-url and --scim-key belong together.")
     from agent.simulator import OrgSettings, environment, serve
 
-    settings = OrgSettings(**{name: value for name, value in org.items() if value not in (None, "")})
+    settings = OrgSettings(groups=True, **{name: value for name, value in org.items() if value not in (None, "")})
     host = "127.0.0.1"
     if print_env:
         click.echo("\n".join(environment(settings, host, port)))

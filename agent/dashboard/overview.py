@@ -35,7 +35,8 @@ class SetupStep(Struct, frozen=True, kw_only=True):
     how: str
 
 
-def routes(site: Site, counted: Activity) -> list[Route]:
+def routes(site: Site) -> list[Route]:
+    counted = Activity()
     return [
         *site.page("/", lambda site, visit: overview(site, visit, counted)),
         *site.page("/help", lambda site, visit: site.render(visit, "help.html")),

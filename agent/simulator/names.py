@@ -32,6 +32,8 @@ _DEPARTMENTS = {
     "Support": ("Support Engineer", "Support Lead"),
     "People": ("Recruiter", "People Partner"),
 }
+#: A group whose members might own OpsHelm, and who they are.
+OWNERS, OWNERS_TITLE = "OpsHelm Owners", "Identity Administrator"
 _LOCALES = ("en-US", "en-GB", "de-DE", "es-ES", "fr-FR", "pt-BR")
 _ZONES = ("Europe/Berlin", "Europe/London", "America/New_York", "America/Sao_Paulo", "Asia/Tokyo")
 _PLACES = (("Berlin", "DE"), ("London", "GB"), ("New York", "US"), ("Madrid", "ES"), ("Lisbon", "PT"))

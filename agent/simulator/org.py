@@ -38,6 +38,8 @@ class Org(OrgState):
         self.oidc = Oidc(self, self.find, self.assignments.groups_of)
         self.listing = ListingFaults(self)
         self._populate(settings.users, settings.seed)
+        if settings.groups:
+            self._make_groups()
 
     def find(self, id_or_login: str) -> User:
         """By id, login, or short login (the part before the @, where it is unique); else 404 in Okta's words."""
@@ -173,6 +175,14 @@ class Org(OrgState):
     def _require_free_login(self, login: str, owner: User | None) -> None:
         if self.logins.get(login.lower()) not in (None, owner):
             raise invalid("login", "login: An object with this field already exists in the current organization")
+
+    def _make_groups(self) -> None:
+        departments = sorted({str(user.profile["department"]) for user in self.users.values()})
+        rules = {names.OWNERS: f'user.title == "{names.OWNERS_TITLE}"'}
+        rules |= {name: f'user.department == "{name}"' for name in departments}
+        for name, expression in rules.items():
+            group = self.assignments.create_group(name, None)
+            self.group_rules.set_active(self.group_rules.make(name, expression, [group.id]), active=True)
 
     def _populate(self, count: int, seed: int) -> None:
         pushed = self.provisioning.enabled

@@ -35,6 +35,8 @@ class OrgSettings:
     #: Okta's window is a minute; tests shorten it.
     rate_window: float = 60.0
     time_scale: float = 1.0
+    #: Whether there are groups for rehearsals: OpsHelm Owners, and one for each department, by rules.
+    groups: bool = False
 
 
 class OrgState:

@@ -39,17 +39,8 @@ class Header(Struct, frozen=True, kw_only=True):
 
 
 def held_plans(conn: Connection) -> list[Header]:
-    """Plans that wait for a person, oldest first. One that has nothing left but what an operator blocks waits for nobody."""
-    c = actions.c
-    waits = exists().where(c.plan_id == plans.c.id, c.state.in_([state.value for state in _OPEN]), _not_blocked())
-    mine = (plans.c.status == PlanStatus.HELD.value, or_(plans.c.held.is_not(None), waits))
-    ids = conn.scalars(select(plans.c.id).where(*mine)).all()
-    return list(reversed(headers(conn, ids=ids))) if ids else []
-
-
-def _not_blocked() -> ColumnElement[bool]:
-    """What an operator has blocked is as it should be."""
-    return or_(actions.c.held.is_(None), actions.c.held != HeldCode.BLOCKED.value)
+    """Plans that wait for a person, oldest first."""
+    return list(reversed(headers(conn, statuses=(PlanStatus.HELD,))))
 
 
 _HEADER = ("id", "run_id", "kind", "status", "held", "held_detail", "checksum", "population", "created", "expires")
@@ -107,14 +98,12 @@ def of_run_or_held(run_id: int | None) -> ColumnElement[bool]:
 
 
 def left_to_do(conn: Connection, run_id: int | None) -> dict[ActionKind, set[str]]:
-    """Who is still to be changed, by kind: by that run's plan, or by one that waits for a person. Nobody counts twice, and
-    nobody for what an operator blocks.
-    """
+    """Who is still to be changed, by kind: by that run's plan, or by one that waits for a person. Nobody counts twice."""
     c = actions.c
     rows = conn.execute(
         select(c.kind, c.okta_id, c.directory_id, c.login)
         .join_from(actions, plans, c.plan_id == plans.c.id)
-        .where(of_run_or_held(run_id), c.state.in_([state.value for state in _OPEN]), _not_blocked())
+        .where(of_run_or_held(run_id), c.state.in_([state.value for state in _OPEN]))
     )
     found: dict[ActionKind, set[str]] = {}
     for kind, okta_id, directory_id, login in rows:

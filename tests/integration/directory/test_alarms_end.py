@@ -69,12 +69,6 @@ def last_owner(world: Place) -> Ends:
     return lambda: world.managed(role=Role.OWNER)
 
 
-def handed_over(world: Place) -> Ends:
-    (owner,), (other,) = world.managed(1, role=Role.OWNER), world.managed(1)
-    world.refused(lambda: world.change(owner, active=False))
-    return lambda: world.acts().handover(other.id, owner.id)
-
-
 def old_key_in_use(world: Place) -> Ends:
     by = Signature(actor="test", source="test", at=world.now)
 
@@ -98,8 +92,6 @@ ELSEWHERE = {
     "clock_step": "test_a_step_of_the_clock_is_said_and_an_alarm_until_an_hour_was_good",
     "loop_overdue": "test_a_loop_that_stands_still_is_said_and_an_alarm_until_it_goes_on",
     "sweep_overdue": "test_f47_no_good_sweep_for_three_intervals_is_an_alarm",
-    "disk_low": "test_little_room_under_the_database_is_an_alarm_until_there_is_more",
-    "disk_full": "test_each_channel_is_told_of_a_full_disk_once_and_of_its_end",
     "failed_actions": "test_too_many_failures_hold_their_kind_for_an_hour",
     "remote_certificate": "test_f40_a_listing_raises_the_alarm_before_the_certificate_ends",
     "last_key_ends": "test_the_end_of_the_last_key_is_an_alarm_until_there_is_another",
@@ -108,16 +100,6 @@ ELSEWHERE = {
     "role_group": "test_a_group_that_can_not_be_read_whole_demotes_nobody",
     "import_linking": "test_it_is_an_alarm_only_after_its_time_and_over_when_it_is_linked",
 }
-
-
-def test_a_last_owners_alarm_ends_when_that_person_is_no_owner_any_more(guarded_world: Place) -> None:
-    keeper = Housekeeping(guarded_world.store, Settings, lambda: guarded_world.now)
-    ends = handed_over(guarded_world)
-    keeper.tick()
-    assert "last_owner" in guarded_world.alarms()
-    ends()
-    keeper.tick()
-    assert "last_owner" not in guarded_world.alarms()
 
 
 @pytest.mark.parametrize("code", list(HERE))

@@ -25,7 +25,7 @@ GUARD = {**RAISED, "promotions_cap": 10_000, "demotions_cap": 10_000}
 
 
 class Play:
-    """``behind``: accounts behind whose owner role a group stands. ``manage``: as the setting."""
+    """``behind``: accounts behind whose owner role a group stands for certain, ``perhaps``: or may stand. ``manage``: as the setting."""
 
     def __init__(self, w: World, draw: random.Random, manage: str) -> None:
         self.w, self.draw, self.manage = w, draw, manage
@@ -34,6 +34,7 @@ class Play:
         w.org.set_group(GROUPS[1], rule='user.department == "Board"')
         self.away: set[str] = set()
         self.behind: set[str] = set()
+        self.perhaps: set[str] = set()
         self.unread = False
         #: By runs.
         self.promoted = self.demoted = 0
@@ -63,6 +64,7 @@ class Play:
             (2, self.assign),
             (1, self.suspend),
             (3, self.by_hand),
+            (2, self.empty),
             (1, self.protect),
             (1, self.rename),
         ]
@@ -102,6 +104,16 @@ class Play:
         with suppress(Refused):
             self.w.acts().set_role(who.id, role)
             self.behind.discard(who.id)
+            self.perhaps.discard(who.id)
+
+    def empty(self, okta_id: str) -> None:
+        """Whoever is owner by hand is it no more, as far as that can be, and nobody is in a group."""
+        for member in self.in_group():
+            self.leave(member)
+        for user in [user for user in self.w.accounts().values() if user.role is Role.OWNER and user.active]:
+            if user.id not in self.perhaps:
+                with suppress(Refused):
+                    self.w.acts().set_role(user.id, Role.MEMBER)
 
     def protect(self, okta_id: str) -> None:
         user = self.accounts().get(okta_id)
@@ -120,7 +132,7 @@ class Play:
         self.unread = False
         if kind == "unread":
             failing = self.draw.choice(
-                [{"status": 403}, {"status": 404}, {"cut_after": 30}, {"status": 200, "body": []}]
+                [{"status": 403}, {"status": 404}, {"cut_after": 1}, {"status": 200, "body": []}]
             )
             self.w.org.faults({"path": "/api/v1/groups/*/users", "times": None, **failing})
             # A list that looks whole and has nobody demotes whoever Okta, asked directly, has in no group.
@@ -144,6 +156,8 @@ class Play:
     def moved_rightly(self, before: dict[str, DirectoryUser], named: set[str]) -> None:
         for okta_id, after in self.accounts().items():
             was = before.get(okta_id)
+            if after.role is Role.OWNER and okta_id in named:
+                self.perhaps.add(after.id)
             if was is None or was.role is after.role:
                 continue
             assert not after.protected, after
@@ -156,7 +170,9 @@ class Play:
                 if after.active:
                     assert not self.unread, after
                     assert okta_id not in named, after
+                    assert after.id in self.perhaps or self.manage == "all", "an owner by hand"
                     self.demoted += 1
+                self.perhaps.discard(after.id)
 
     def as_the_table_says(self, named: set[str]) -> None:
         accounts = self.accounts()
@@ -199,6 +215,7 @@ def test_roles_follow_the_table_through_200_changes(w: World, seed: int, manage:
     assert plan is not None
     w.reconciler.apply_plan(plan.id, plan.checksum, PlanDecision(approve=True))
     play.moved_rightly({u.okta_id or "": u for u in w.accounts().values() if u.role is Role.MEMBER}, play.in_group())
+    play.perhaps |= {user.id for user in play.accounts().values() if user.role is Role.OWNER}
     play.behind |= {user.id for okta_id, user in play.accounts().items() if user.role is Role.OWNER}
     log = SystemLogReader(w.store, w.okta, w.settings, w.now)
     log.poll()

@@ -382,3 +382,14 @@ def test_an_import_fails_on_a_number_that_is_a_string(org: SimulatedOrg, scim: A
     scim.on_list = lambda body: {**body, name: str(body[name])}
     result = org.import_accounts()
     assert (result["outcome"], result["error"]) == ("FAILURE", f"{name} is not an integer")
+
+
+def test_an_org_for_rehearsals_has_groups_that_rules_fill() -> None:
+    with SimulatedOrg.start(users=60, groups=True) as org:
+        groups = {group["profile"]["name"]: group["id"] for group in org.api("GET", "/groups")}
+        people = {person["okta_id"] for person in org.state()}
+        assert {"OpsHelm Owners", "Security", "Everyone"} <= set(groups)
+        owners = {user["id"] for user in org.api("GET", f"/groups/{groups['OpsHelm Owners']}/users")}
+        assert 0 < len(owners) < 20
+        departments = [name for name in groups if name not in ("OpsHelm Owners", "Everyone")]
+        assert people == {u["id"] for name in departments for u in org.api("GET", f"/groups/{groups[name]}/users")}

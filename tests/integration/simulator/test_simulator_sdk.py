@@ -207,3 +207,32 @@ def _models(annotation: Any) -> list[Any]:
     if typing.get_origin(annotation) is typing.Union:
         return [model for one in typing.get_args(annotation) for model in _models(one)]
     return []
+
+
+def test_group_rules_put_people_in_and_take_them_out(org: Any) -> None:
+    from okta.models import GroupRule
+
+    group_id = org.set_group("Board")
+    person = org.state()[0]["okta_id"]
+    org.api("POST", f"/users/{person}", {"profile": {"department": "Board"}})
+    expression = {"type": "urn:okta:expression:1.0", "value": 'user.department == "Board"'}
+    body = {
+        "type": "group_rule",
+        "name": "The board",
+        "conditions": {"expression": expression},
+        "actions": {"assignUserToGroups": {"groupIds": [group_id]}},
+    }
+    rule = org.api("POST", "/groups/rules", body)
+    assert rule["status"] == "INACTIVE"
+    # Every key is one that Okta's own model knows.
+    assert set(rule) <= {field.alias or name for name, field in GroupRule.model_fields.items()}
+
+    def there() -> list[str]:
+        return [user["id"] for user in org.api("GET", f"/groups/{group_id}/users")]
+
+    assert [GroupRule.from_dict(one).name for one in org.api("GET", "/groups/rules")] == ["The board"]
+    assert there() == []
+    org.api("POST", f"/groups/rules/{rule['id']}/lifecycle/activate")
+    assert there() == [person]
+    org.api("POST", f"/users/{person}", {"profile": {"department": "Docks"}})
+    assert there() == []

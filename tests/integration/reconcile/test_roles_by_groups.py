@@ -402,3 +402,55 @@ def test_a_membership_s_event_has_the_person_looked_at(make_world: Make, by: str
     assert report is not None
     assert owners(w) == {"boss@example.org", person(w, 0), person(w, 1)}
     assert report.counts["people"] <= 2
+
+
+# check
+
+
+def lines(w: World) -> dict[str, tuple[str, str]]:
+    from agent.checks import roles as checks
+    from agent.reconcile.roles import RoleReader
+
+    reader = RoleReader(store=w.store, okta=w.okta, settings=w.settings.roles, clock=w.now)
+    return {line.name: (line.state.value, line.detail) for line in checks.checks(reader, w.okta)}
+
+
+def test_check_says_what_each_group_would_do(make_world: Make) -> None:
+    w = started(make_world, 0)
+    group_id, line = w.org.set_group(OWNERS), f"role group {OWNERS}"
+    assert lines(w)[line][0] == "warn"
+    assert "not assigned to the app" in lines(w)[line][1]
+    w.org.set_group(OWNERS, assigned=True)
+    assert lines(w) == {
+        line: ("ok", f"{group_id} makes its members owners"),
+        "role owners": ("ok", "1 of 6 people with access would be owners"),
+    }
+    members(w, 0, 1, 2, 3)
+    assert lines(w)["role owners"] == ("warn", "4 of 6 people with access would be owners")
+    members(w, 0, 1, 2, 3, 4, 5)
+    assert lines(w)["role owners"] == ("fail", "6 of 6 people with access would be owners")
+    members(w)
+    assert lines(w) == {line: ("warn", f"nobody is in the group {OWNERS} ({group_id})")}
+    w.reconcile()
+    w.org.api("PUT", f"/groups/{group_id}", {"profile": {"name": "Captains"}})
+    members(w, 0, name="Captains")
+    assert "now it is Captains" in lines(w)[line][1]
+    w.org.api("DELETE", f"/groups/{group_id}")
+    assert lines(w)[line][0] == "fail"
+    w.configure(guard=RAISED, roles={"owner": ("No such group",)})
+    assert lines(w) == {
+        "role group No such group": (
+            "fail",
+            "Okta has no group No such group. Nobody is demoted until that is put right",
+        )
+    }
+
+
+def test_who_was_made_owner_anew_by_hand_is_one_by_hand(make_world: Make) -> None:
+    w = started(make_world, 0, 1)
+    approved(w)
+    members(w, 0)
+    user = w.account(person(w, 1))
+    w.acts().set_role(user.id, Role.MEMBER)
+    w.acts().set_role(user.id, Role.OWNER)
+    assert (w.reconcile().outcome, person(w, 1) in owners(w)) == ("in_step", True)
