@@ -46,7 +46,7 @@ class _Page(Struct, frozen=True, kw_only=True):
 
     @property
     def whole(self) -> bool:
-        """All of them, as the remote counts."""
+        """It holds everybody, as the remote counts."""
         return self.total is not None and len(set(self.ids)) >= self.total
 
 
@@ -73,13 +73,10 @@ class Trial:
     # Pages
 
     def _paging(self, first: _Page) -> Iterator[Shortfall]:
-        told = (
-            self._few(first)
-            if len(first.ids) < _ENOUGH
-            else self._cursors(first)
-            if self._by_cursor
-            else self._places(first)
-        )
+        if len(first.ids) < _ENOUGH:
+            told = self._few(first)
+        else:
+            told = self._cursors(first) if self._by_cursor else self._places(first)
         for one in told:
             yield one
             if one.fails:

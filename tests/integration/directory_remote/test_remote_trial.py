@@ -1,4 +1,4 @@
-"""What ``check`` finds by trying a remote: nothing is good there that a sweep or a push then fails at, however few accounts it has."""
+"""What ``check`` finds by trying a remote: nothing is called good that a sweep or a push then fails at, however few accounts it has."""
 
 from collections.abc import Callable
 from typing import Any
