@@ -96,6 +96,53 @@ def reject(invocation: Invocation, user: str, reason: str) -> None:
     )
 
 
+@guard.command(
+    "replay",
+    examples=[
+        "opshelm-agent guard replay --since 30d --set guard.deactivations_percent=5",
+        "opshelm-agent guard replay --set guard.push_floor=2 --set guard.push_mode=hold --output json",
+        "opshelm-agent guard replay --since 90d --svg replay.svg",
+    ],
+)
+@click.option("--since", type=DurationType(), default="30d", show_default=True, help="How far back.")
+@click.option(
+    "--set", "changed", metavar="NAME=VALUE", multiple=True, help="Another limit, of [guard]. May be repeated."
+)
+@click.option("--svg", type=click.Path(dir_okay=False, writable=True), help="The days as a picture, in this file.")
+def replay_history(invocation: Invocation, since: timedelta, changed: tuple[str, ...], svg: str | None) -> None:
+    """What the runs and pushes of the past would have met under other limits. Changes nothing, and asks nobody.
+
+    Which runs would have held what, which pushes would have been refused, how many people had waited, and how long. Other
+    policies make other plans: reconcile --what-if policy.NAME=VALUE.
+    """
+    from pathlib import Path
+
+    from agent.cli import replay_view
+    from agent.cli.command import width
+    from agent.cli.reconcile import changed_settings
+    from agent.model.errors import NotFound
+    from agent.model.replay import replay
+    from agent.store import judgements
+
+    settings = changed_settings(invocation, "--set", changed, ["guard"])
+    until = now()
+    with invocation.read() as conn:
+        oldest = judgements.oldest(conn)
+        if oldest is None:
+            raise NotFound(
+                "Nothing was judged yet: there was no run with anything to limit, and no pushed deactivation"
+            )
+        begins = max(oldest, until - since)
+        found = replay(judgements.history(conn, begins), settings.guard)
+    told = dict(one.partition("=")[::2] for one in changed)
+    asked = replay_view.Asked(begins, until, told)
+    if svg is not None:
+        Path(svg).write_text(replay_view.as_svg(asked, found), encoding="utf-8")
+    invocation.answer(
+        "replay", {"replay": replay_view.as_json(asked, found)}, lambda: replay_view.as_text(asked, found, width())
+    )
+
+
 @command("pause", examples=['opshelm-agent pause --reason "Okta migration tonight"'])
 @reason_option
 def pause(invocation: Invocation, reason: str) -> None:

@@ -10,6 +10,7 @@ from agent.cli.command import SECONDS, Invocation, asked_to_stop, command, opera
 
 if TYPE_CHECKING:
     from agent.bootstrap import Agent
+    from agent.settings import Settings
 
 
 class _Given(TypedDict):
@@ -86,15 +87,23 @@ def reconcile(
 
 def _opened(invocation: Invocation, what_if: Sequence[str]) -> "AbstractContextManager[Agent]":
     from agent.bootstrap import open_agent, open_rehearsal
-    from agent.settings import load
 
     if not what_if:
         return open_agent(invocation.settings)
+    return open_rehearsal(invocation.settings, changed_settings(invocation, "--what-if", what_if, _RULES))
+
+
+def changed_settings(invocation: Invocation, option: str, given: Sequence[str], sections: Sequence[str]) -> "Settings":
+    """The settings with NAME=VALUE in place of what is in force, of these sections alone."""
+    from agent.settings import load
+
     changed: dict[str, dict[str, str]] = {}
-    for given in what_if:
-        name, equals, value = given.partition("=")
+    for one in given:
+        name, equals, value = one.partition("=")
         section, _, key = name.strip().partition(".")
-        if not equals or not key or section not in _RULES:
-            raise click.UsageError(f"--what-if {given}: no NAME=VALUE of {', '.join(f'[{one}]' for one in _RULES)}")
+        if not equals or not key or section not in sections:
+            raise click.UsageError(
+                f"{option} {one}: no NAME=VALUE of {', '.join(f'[{section}]' for section in sections)}"
+            )
         changed.setdefault(section, {})[key] = value.strip()
-    return open_rehearsal(invocation.settings, load(invocation.config, changed).settings)
+    return load(invocation.config, changed).settings

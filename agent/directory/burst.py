@@ -3,13 +3,14 @@
 Limits per run are the plan's business (agent.model.guard). Counting happens in the transaction of the write.
 """
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from agent.directory.port import WriteContext
-from agent.directory.rows import Policy, WriteScope
-from agent.model.codes import RefusalCode, Source
+from agent.directory.rows import WriteScope
+from agent.model.codes import HeldCode, RefusalCode, Source
 from agent.model.errors import Refused
-from agent.model.guard import push_limit, window_limit
+from agent.model.guard import GuardLimits, push_limit, rolling_hold, window_limit
 from agent.model.users import DirectoryUser
 from agent.store import windows
 
@@ -27,6 +28,13 @@ class Verdict(NamedTuple):
     announced: bool = False
     #: Alarms to raise with it: code and detail.
     alarms: tuple[tuple[str, str], ...] = ()
+    #: What the windows had before; None where nobody looked.
+    counts: windows.Counts | None = None
+
+
+#: In which window, for people.
+_WINDOWS = {HeldCode.PUSH_BURST: "60 minutes", HeldCode.DEACTIVATIONS_24H: "24 hours"}
+_REFUSALS = {HeldCode.PUSH_BURST: RefusalCode.PUSH_BURST, HeldCode.DEACTIVATIONS_24H: RefusalCode.DEACTIVATIONS_24H}
 
 
 def check(scope: WriteScope, user: DirectoryUser, *, approved: bool = False) -> Verdict:
@@ -37,50 +45,50 @@ def check(scope: WriteScope, user: DirectoryUser, *, approved: bool = False) -> 
     if windows.allowed(conn, user.id, now):
         return Verdict(exempt=True, announced=True)
     counts = windows.counts(conn, now, managed_active=row.managed_active)
-    alarms = [*_hour(counts, user, context, policy), *_day(counts, user, context, policy)]
-    return Verdict(exempt=False, alarms=tuple(alarms))
+    people, guard = counts.population, policy.guard
+    # A sweep fills the window of an hour, but has a limit of its own in the plan.
+    hour = None if context.source is Source.SWEEP else counts.last_hour
+    over = rolling_hold(people, hour, counts.last_day, guard, pushed=context.source is Source.PUSH)
+    if over is not None:
+        share = _share(over, counts, guard)
+        raise OverLimit(over, _held(user, share, context), counts)
+    alarms = [*(_hour(counts, guard) if hour is not None else ()), *_day(counts, guard)]
+    return Verdict(exempt=False, alarms=tuple(alarms), counts=counts)
 
 
-def _hour(counts: windows.Counts, user: DirectoryUser, context: WriteContext, policy: Policy) -> list[tuple[str, str]]:
-    if context.source is Source.SWEEP:
-        return []  # fills this window, but has a limit of its own in the plan
-    limit = push_limit(counts.population, policy.guard)
-    then = counts.last_hour + 1
-    share = f"{then} of {counts.population} people would be deactivated within 60 minutes; the limit is {limit}"
-    if then > limit and _holds(context, policy):
-        raise Refused(RefusalCode.PUSH_BURST, _held(user, share, context), retry_after=RETRY_AFTER)
+class OverLimit(Refused):
+    """One deactivation too many, with what the windows had before it."""
+
+    def __init__(self, held: HeldCode, detail: str, counts: windows.Counts) -> None:
+        super().__init__(_REFUSALS[held], detail, retry_after=RETRY_AFTER)
+        self.held = held
+        self.counts = counts
+
+
+def _share(code: HeldCode, counts: windows.Counts, guard: GuardLimits) -> str:
+    hour = code is HeldCode.PUSH_BURST
+    then = (counts.last_hour if hour else counts.last_day) + 1
+    limit = (push_limit if hour else window_limit)(counts.population, guard)
+    return f"{then} of {counts.population} people would be deactivated within {_WINDOWS[code]}; the limit is {limit}"
+
+
+def _hour(counts: windows.Counts, guard: GuardLimits) -> Iterator[tuple[str, str]]:
+    limit, then = push_limit(counts.population, guard), counts.last_hour + 1
     if then == limit + 1:
-        return [("push_burst", f"{share}. guard.push_mode is alarm, so it was let through. Check Okta's assignments.")]
-    if then == limit // 2 + 1:
-        return [
-            (
-                "push_burst_half",
-                f"{then} of {counts.population} people were deactivated within 60 minutes; over {limit} are held.",
-            )
-        ]
-    return []
+        yield "push_burst", f"{_share(HeldCode.PUSH_BURST, counts, guard)}. {_LET_THROUGH}"
+    elif then == limit // 2 + 1:
+        yield (
+            "push_burst_half",
+            f"{then} of {counts.population} people were deactivated within 60 minutes; over {limit} are held.",
+        )
 
 
-def _day(counts: windows.Counts, user: DirectoryUser, context: WriteContext, policy: Policy) -> list[tuple[str, str]]:
-    limit = window_limit(counts.population, policy.guard)
-    then = counts.last_day + 1
-    if then <= limit:
-        return []
-    share = f"{then} of {counts.population} people would be deactivated within 24 hours; the limit is {limit}"
-    if _holds(context, policy):
-        raise Refused(RefusalCode.DEACTIVATIONS_24H, _held(user, share, context), retry_after=RETRY_AFTER)
-    if then == limit + 1:
-        return [
-            (
-                "deactivations_24h",
-                f"{share}. guard.push_mode is alarm, so it was let through. Check Okta's assignments.",
-            )
-        ]
-    return []
+def _day(counts: windows.Counts, guard: GuardLimits) -> Iterator[tuple[str, str]]:
+    if counts.last_day == window_limit(counts.population, guard):
+        yield "deactivations_24h", f"{_share(HeldCode.DEACTIVATIONS_24H, counts, guard)}. {_LET_THROUGH}"
 
 
-def _holds(context: WriteContext, policy: Policy) -> bool:
-    return context.source is not Source.PUSH or policy.guard.push_mode == "hold"
+_LET_THROUGH = "guard.push_mode is alarm, so it was let through. Check Okta's assignments."
 
 
 def _held(user: DirectoryUser, share: str, context: WriteContext) -> str:

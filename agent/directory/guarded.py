@@ -18,7 +18,7 @@ from msgspec.structs import replace
 from agent.directory import burst, decisions, rows, rules
 from agent.directory.port import Draft, WriteContext
 from agent.directory.rows import WriteScope
-from agent.model.codes import RefusalCode, Source
+from agent.model.codes import HeldCode, RefusalCode, Source
 from agent.model.errors import Refused
 from agent.model.guard import identity_limit
 from agent.model.holds import Hold
@@ -383,8 +383,23 @@ def count_deactivation(scope: WriteScope, user: DirectoryUser, verdict: burst.Ve
         windows.use_allowance(conn, user.id, now)
     source = scope.context.source.value
     windows.record(conn, directory_id=user.id, source=source, exempt=verdict.exempt, managed=user.managed, now=now)
+    if scope.context.source is Source.PUSH:
+        judged_push(scope, user, verdict.counts)
     for code, detail in verdict.alarms:
         alarms.raise_alarm(conn, code, "guard", detail, now)
+
+
+def judged_push(
+    scope: WriteScope, user: DirectoryUser, counts: windows.Counts | None, held: HeldCode | None = None
+) -> None:
+    """What the limits said to a pushed deactivation, for ``guard replay``. ``counts`` None: they weren't asked."""
+    from agent.model.replay import JudgedPush
+    from agent.store import judgements
+
+    judged = JudgedPush(directory_id=user.id, login=user.user_name, exempt=counts is None, held=held)
+    if counts is not None:
+        judged = replace(judged, population=counts.population, hour=counts.last_hour, day=counts.last_day)
+    judgements.note_push(scope.conn, judged, scope.now)
 
 
 def _count_identity_change(scope: WriteScope, user: DirectoryUser) -> None:

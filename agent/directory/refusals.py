@@ -1,6 +1,7 @@
 """What remains of an attempt that a rule refused: its journal row, and who is to look at it. Writes nothing else."""
 
 from agent.directory import decisions, guarded
+from agent.directory.burst import OverLimit
 from agent.directory.rows import WriteScope
 from agent.model.codes import RefusalCode, Source
 from agent.model.errors import Refused
@@ -8,8 +9,6 @@ from agent.model.okta import is_okta_id
 from agent.model.users import DirectoryUser
 from agent.store import alarms, attention, journal
 from agent.store.engine import Raised
-
-_BURST = (RefusalCode.PUSH_BURST, RefusalCode.DEACTIVATIONS_24H)
 
 
 def record(scope: WriteScope, refused: Refused, before: DirectoryUser | None, after: DirectoryUser | None) -> Raised:
@@ -34,7 +33,8 @@ def _follow_up(scope: WriteScope, refused: Refused, before: DirectoryUser, after
     decisions.refused(scope, before, refused)
     if refused.reason is RefusalCode.NAME_REUSE:
         _ask_whose_it_is(scope, after)
-    elif refused.reason in _BURST:
+    elif isinstance(refused, OverLimit):
+        guarded.judged_push(scope, before, refused.counts, refused.held)
         alarms.raise_alarm(conn, refused.reason.value, "guard", refused.detail, now)
     elif refused.reason is RefusalCode.LOCAL_ACCOUNT and after is not None and not (after.active or after.hidden):
         why = attention.LOCAL_DEACTIVATE

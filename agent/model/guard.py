@@ -505,6 +505,12 @@ def changes_identity(action: Action) -> bool:
     return action.kind is not ActionKind.CREATE and ("userName" in action.changes or EMAIL_PATH in action.changes)
 
 
+def is_of_limits(action: Action) -> bool:
+    """Whether a limit looks at it, or a typed count."""
+    of_class = ends_access(action) or gives_access(action) or changes_identity(action)
+    return of_class or action.kind in (ActionKind.LINK, ActionKind.ROLE)
+
+
 def weight(action: Action) -> int:
     return len(action.cycle) or 1
 
@@ -533,6 +539,17 @@ def window_limit(population: int, limits: GuardLimits) -> int:
 def push_limit(population: int, limits: GuardLimits) -> int:
     """Deactivations in 60 minutes that a push may still add to."""
     return _rolling(population, limits.push_percent, limits.push_floor, limits.push_cap)
+
+
+def rolling_hold(population: int, hour: int | None, day: int, limits: GuardLimits, *, pushed: bool) -> HeldCode | None:
+    """Whether one more deactivation is one too many after so many in each window. ``hour`` None: a sweep's, which has a limit
+    of its own.
+    """
+    if pushed and limits.push_mode != "hold":
+        return None
+    if hour is not None and hour + 1 > push_limit(population, limits):
+        return HeldCode.PUSH_BURST
+    return HeldCode.DEACTIVATIONS_24H if day + 1 > window_limit(population, limits) else None
 
 
 def identity_limit(population: int, limits: GuardLimits) -> int:

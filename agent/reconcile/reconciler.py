@@ -19,7 +19,7 @@ from msgspec.structs import replace
 from agent.directory.port import Directory
 from agent.model.codes import ActionState, HeldCode
 from agent.model.errors import Unreadable, UsageError
-from agent.model.guard import NO_GRANT, Grant, ends_access
+from agent.model.guard import NO_GRANT, Grant, ends_access, is_of_limits
 from agent.model.holds import ChangeKind, Decision, Hold, broad_kind, key_of, releasable, way_out
 from agent.model.plan import Action, Plan
 from agent.model.users import DirectoryUser
@@ -385,6 +385,7 @@ class Reconciler:
             self._note_good_sweep(proposal, dry=run.dry)
         if run.dry:
             return report if report.held or not report.drift else replace(report, outcome=Outcome.DRIFT)
+        self._note_judgement(run, judged)
         pulled = self._brake.pulled(stored.id if stored else None)
         if pulled is None and plan.held is not None:
             return report
@@ -396,6 +397,18 @@ class Reconciler:
         if stored is not None and stored is not waiting:
             report = self._apply(Apply(run=run, plan_id=stored.id, plan=plan, proposal=proposal), report)
         return replace(report, detail=" ".join(filter(None, (report.detail, pins))))
+
+    def _note_judgement(self, run: CurrentRun, judged: Judged) -> None:
+        """For ``guard replay``: what the limits looked at, and what they said."""
+        plan, proposal = judged.plan, judged.proposal
+        if plan.held is None and not any(map(is_of_limits, plan.actions)):
+            return
+        from agent.model.replay import judged_run
+        from agent.store import judgements
+
+        kept = judged_run(proposal.plan, plan, proposal.facts, proposal.grant)
+        if kept is not None:
+            self.store.write(lambda conn: judgements.note_run(conn, run.id, kept, proposal.facts.now))
 
     def _let_go(self, run: CurrentRun, judged: Judged) -> tuple[Outcome, str] | None:
         """The decision is kept; whose own push gets time is looked at alone when that time is over.

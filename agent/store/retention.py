@@ -12,7 +12,7 @@ from sqlalchemy import Connection, delete, select, update
 
 from agent.model.errors import StoreError
 from agent.settings import RetentionSettings
-from agent.store import plans, runs, seal
+from agent.store import judgements, plans, runs, seal
 from agent.store.engine import Store
 from agent.store.tables import journal, journal_blocks
 
@@ -21,6 +21,7 @@ def keep_within(store: Store, settings: RetentionSettings, now: datetime) -> int
     """Export and delete old blocks, delete old runs and plans; answers how many blocks went."""
     store.write(lambda conn: plans.forget(conn, now - settings.runs))
     store.write(lambda conn: runs.forget(conn, now - settings.runs))
+    store.write(lambda conn: judgements.forget(conn, now - settings.runs))
     if settings.export_dir is None:
         return 0
     folder = Path(settings.export_dir)

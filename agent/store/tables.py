@@ -618,3 +618,18 @@ role_grants = Table(
     # The group gives it no more: kept for the cap alone.
     Column("taken", UtcTime),
 )
+
+#: What the guard judged, for ``guard replay`` (agent.store.judgements).
+judgements = Table(
+    "judgements",
+    metadata,
+    Column("id", _Serial, primary_key=True, autoincrement=True),
+    Column("at", UtcTime, nullable=False),
+    # Null: a pushed deactivation.
+    Column("run_id", Integer),
+    Column("body", Text, nullable=False),
+    # Of a run's actions: where there are any, and they are no other row's (``same``).
+    Column("digest", String(64), index=True),
+    Column("actions", Text),
+    Column("same", BigInteger),
+)

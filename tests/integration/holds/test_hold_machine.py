@@ -35,10 +35,11 @@ from agent.model.holds import (
     wish_of,
     wishes_between,
 )
+from agent.model.replay import replay
 from agent.model.users import DirectoryUser
 from agent.reconcile import RunReport
 from agent.runs.stored_plans import PlanDecision
-from agent.store import brakes, holds, journal
+from agent.store import brakes, holds, journal, judgements
 from support.databases import sqlite_in
 from support.holding import HoldWorld, hold_world
 from support.remotes import ours
@@ -317,6 +318,7 @@ class HoldMachine(RuleBasedStateMachine):
         if report is not None and report.plan is not None:
             self._plan_says_no(before, report)
         self._journal_is_whole()
+        self._replayed_the_same()
 
     def _no_is_kept(self, by: str, n: int, old: Seen, new: Seen, *, said: bool | None) -> None:
         now, told = self.w.now(), (by, self.people[n]["login"])
@@ -382,6 +384,13 @@ class HoldMachine(RuleBasedStateMachine):
             if hold is not None and hold.stops(wish_of(action), self.w.now()):
                 # Or it needs a decision of its own, which no approval is.
                 assert action.held in NO or (action.held is not None and not releasable(action.held)), (action, hold)
+
+    def _replayed_the_same(self) -> None:
+        """By the limits that held, the history holds exactly what was held."""
+        with self.w.store.read() as conn:
+            found = replay(judgements.history(conn, self.w.now() - timedelta(days=3650)), self.w.settings.guard)
+        assert [one for one in found.judgements if one.then != one.now] == []
+        assert found.then == found.now
 
     def _journal_is_whole(self) -> None:
         """Every decision of a hold since the last look has a row that names it."""

@@ -34,6 +34,7 @@ failures show;
 findings;
 guard allow;
 guard reject;
+guard replay;
 guard show;
 holds approve;
 holds lift;

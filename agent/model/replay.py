@@ -1,0 +1,450 @@
+"""What the guard judged, as it is kept, and the same history judged by other limits. No IO, no clock.
+
+What is kept of a run's judgement is what limits look at: deactivations, new access, identities, roles and links. What no limit
+decides – a person's no, a failure, somebody's decision that is missing – is kept as it was said, and stays so in a replay.
+
+A replay goes through the history in order. Whom the other limits hold waits, and is in every later sweep's plan until they let
+the change through or it is wanted no more; whom they let through earlier fills the windows then, and is not done again. With
+the limits that held then, it holds exactly what was held. It doesn't know what people would have decided of what was never held.
+"""
+
+from collections import Counter
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from typing import NamedTuple
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from agent.model.codes import ActionKind, HeldCode
+from agent.model.guard import Facts, Grant, GuardLimits, approved, exempt, is_of_limits, judge, rolling_hold
+from agent.model.holds import WAITS_FOR_A_PERSON, ChangeKind, Hold, key_of, wish_of
+from agent.model.paths import EMAIL_PATH
+from agent.model.plan import Action, Change, Plan
+
+_DAY, _HOUR = timedelta(hours=24), timedelta(minutes=60)
+_LOOKED_AT = ("active", "userName", EMAIL_PATH, "role")
+#: Said by people, or by what failed; no limit changes them.
+_FIXED = frozenset({HeldCode.REJECTED, HeldCode.BLOCKED, HeldCode.UNDONE, HeldCode.FAILING, HeldCode.FAILED_ACTIONS})
+Key = tuple[str, ChangeKind]
+
+
+class JudgedAction(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One action as the guard saw it, and what it said."""
+
+    n: int
+    kind: ActionKind
+    login: str
+    directory_id: str | None = None
+    okta_id: str | None = None
+    changes: dict[str, Change] = {}
+    cycle: tuple[tuple[str, int, str], ...] = ()
+    group: str | None = None
+    needs: tuple[int, ...] = ()
+    proven: bool = False
+    #: An active owner's.
+    owner: bool = False
+    #: Held already for something that no limit decides.
+    fixed: HeldCode | None = None
+    #: A person let it go.
+    approved: bool = False
+    #: It waited already for a person.
+    waited: HeldCode | None = None
+    held: HeldCode | None = None
+
+
+class JudgedRun(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The facts of one judgement, and what was held of the whole. ``actions`` None: too many to keep, of a first run."""
+
+    sweep: bool
+    pinned: bool
+    population: int
+    source_size: int
+    managed_active: int
+    active_owners: int
+    day: int
+    hour: int
+    last_good_people: int | None = None
+    distrust: bool = False
+    asked: int = 0
+    disproved: int = 0
+    announced: int = 0
+    announced_for: tuple[str, ...] = ()
+    roles_seen: bool = True
+    promoted: int = 0
+    demoted: int = 0
+    lifted: tuple[HeldCode, ...] = ()
+    count: int | None = None
+    held: HeldCode | None = None
+    actions: tuple[JudgedAction, ...] | None = None
+
+
+class JudgedPush(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A pushed deactivation that met the limits of 60 minutes and 24 hours. ``exempt``: approved or announced."""
+
+    directory_id: str
+    login: str
+    population: int = 0
+    hour: int = 0
+    day: int = 0
+    exempt: bool = False
+    held: HeldCode | None = None
+
+
+class Judgement(NamedTuple):
+    at: datetime
+    run_id: int | None
+    what: JudgedRun | JudgedPush
+
+
+class Ended(NamedTuple):
+    """From then on nobody wants this change of this account any more, or somebody made it by hand."""
+
+    at: datetime
+    directory_id: str
+    kind: ChangeKind
+
+
+# What is kept
+
+
+def judged_run(before: Plan, after: Plan, facts: Facts, grant: Grant) -> JudgedRun | None:
+    """None: there was nothing that a limit looks at. ``before`` the judgement, and ``after``."""
+    kept = _of_limits(before.actions)
+    if not kept and after.held is None:
+        return None
+    said = {action.n: action.held for action in after.actions}
+    return JudgedRun(
+        sweep=facts.sweep,
+        pinned=facts.pinned,
+        population=before.population,
+        source_size=before.source_size,
+        managed_active=facts.managed_active,
+        active_owners=facts.active_owners,
+        day=facts.day,
+        hour=facts.hour,
+        last_good_people=facts.last_good_people,
+        distrust=bool(facts.distrust),
+        asked=facts.asked,
+        disproved=facts.disproved,
+        announced=facts.announced,
+        announced_for=tuple(sorted({a.directory_id for a in kept if a.directory_id in facts.announced_for} - {None})),
+        roles_seen=facts.roles_seen,
+        promoted=facts.promoted,
+        demoted=facts.demoted,
+        lifted=tuple(sorted(grant.lifted)),
+        count=grant.count,
+        held=after.held,
+        # Of a first run no limit decides anything.
+        actions=tuple(_kept(action, said[action.n], facts, grant) for action in kept) if facts.pinned else None,
+    )
+
+
+def _of_limits(actions: Iterable[Action]) -> list[Action]:
+    """Those that a limit looks at, links, and what these need."""
+    everything = {action.n: action for action in actions}
+    wanted = [n for n, action in everything.items() if is_of_limits(action)]
+    found = set(wanted)
+    while wanted:
+        more = [n for one in wanted for n in everything[one].needs if n in everything and n not in found]
+        found.update(more)
+        wanted = more
+    return [action for n, action in everything.items() if n in found]
+
+
+def _kept(action: Action, held: HeldCode | None, facts: Facts, grant: Grant) -> JudgedAction:
+    hold = facts.hold_of(action)
+    waited = hold is not None and hold.waits(facts.now) and hold.code in WAITS_FOR_A_PERSON
+    let_go = approved(action, grant, facts)
+    own = None if action.identity in grant.named else action.held
+    return JudgedAction(
+        n=action.n,
+        kind=action.kind,
+        login=action.login,
+        directory_id=action.directory_id,
+        okta_id=action.okta_id,
+        changes={path: change for path, change in action.changes.items() if path in _LOOKED_AT},
+        cycle=action.cycle,
+        group=action.group,
+        needs=action.needs,
+        proven=action.proof is not None,
+        owner=action.directory_id in facts.owners,
+        fixed=held if held in _FIXED else own,
+        approved=let_go,
+        waited=hold.code if waited and hold is not None else None,
+        held=held,
+    )
+
+
+# The replay
+
+
+class Wait(Struct, kw_only=True):
+    """Somebody whose change was held: since when, until when (None: still), and whether it was done or wanted no more."""
+
+    login: str
+    kind: ChangeKind
+    code: HeldCode
+    since: datetime
+    until: datetime | None = None
+    done: bool = False
+
+
+class Held(NamedTuple):
+    """What a judgement held: code → how many people; a run that is held as a whole has its own code alone."""
+
+    at: datetime
+    run_id: int | None
+    then: Counter[HeldCode]
+    now: Counter[HeldCode]
+
+
+class Replayed(NamedTuple):
+    judgements: list[Held]
+    #: Whoever waited, as it was and by the other limits.
+    then: list[Wait]
+    now: list[Wait]
+
+
+class _Side:
+    """One of the two histories: who waits in it, who was let through, and which deactivations fill its windows."""
+
+    def __init__(self) -> None:
+        self.waits: list[Wait] = []
+        self.open: dict[Key, Wait] = {}
+        self.actions: dict[Key, JudgedAction] = {}
+        self.counted: list[datetime] = []
+        self.active_less: list[datetime] = []
+
+    def hold(self, key: Key, action: JudgedAction, code: HeldCode, at: datetime) -> None:
+        found = self.open.get(key)
+        if found is None:
+            found = self.open[key] = Wait(login=action.login, kind=key[1], code=code, since=at)
+            self.waits.append(found)
+        found.code = code
+        self.actions[key] = action
+
+    def end(self, key: Key, at: datetime, *, done: bool) -> None:
+        found = self.open.pop(key, None)
+        if found is not None:
+            found.until, found.done = at, done
+
+    def within(self, at: datetime, window: timedelta) -> int:
+        return sum(1 for one in self.counted if at - window < one <= at)
+
+    def gone_before(self, at: datetime) -> int:
+        return sum(1 for one in self.active_less if one <= at - _DAY)
+
+
+def replay(history: Iterable[Judgement | Ended], limits: GuardLimits) -> Replayed:
+    """``history`` in order of time."""
+    return _Replay(limits).through(history)
+
+
+class _Replay:
+    def __init__(self, limits: GuardLimits) -> None:
+        self.limits = limits
+        self.then, self.now = _Side(), _Side()
+        #: Done by the other limits before it was in truth.
+        self.ahead: set[Key] = set()
+        #: Done in truth, and held by the other limits.
+        self.behind: set[Key] = set()
+        self.held: list[Held] = []
+
+    def through(self, history: Iterable[Judgement | Ended]) -> Replayed:
+        for one in history:
+            if isinstance(one, Ended):
+                self._ended(one)
+            elif isinstance(one.what, JudgedPush):
+                self._push(one.at, one.what)
+            else:
+                self._run(one.at, one.run_id, one.what)
+        return Replayed(self.held, self.then.waits, self.now.waits)
+
+    def _ended(self, one: Ended) -> None:
+        key = one.directory_id, one.kind
+        for side in (self.then, self.now):
+            side.end(key, one.at, done=False)
+        self.ahead.discard(key)
+        self.behind.discard(key)
+
+    def _push(self, at: datetime, push: JudgedPush) -> None:
+        key = push.directory_id, ChangeKind.DEACTIVATE
+        action = JudgedAction(
+            n=0,
+            kind=ActionKind.DEACTIVATE,
+            login=push.login,
+            directory_id=push.directory_id,
+            changes={"active": Change(before=True, after=False)},
+            proven=True,
+        )
+        held: HeldCode | None = None
+        if key not in self.ahead and not push.exempt:
+            day, hour, people = self._shifted(at, push.day, push.hour, push.population)
+            held = rolling_hold(people, hour, day, self.limits, pushed=True)
+        self._decided(at, key, action, push.held, held, counted=not push.exempt)
+        self._note(at, None, [push.held], [held])
+
+    def _run(self, at: datetime, run_id: int | None, run: JudgedRun) -> None:
+        if run.actions is None:
+            self._note(at, run_id, [run.held], [run.held])
+            return
+        asked = [action for action in run.actions if key_of(_action(action)) not in self.ahead]
+        known = {key_of(_action(action)) for action in run.actions}
+        if run.sweep:
+            numbers = max((action.n for action in run.actions), default=0)
+            for key in sorted(self.behind - known):
+                numbers += 1
+                asked.append(_carried(self.now.actions[key], numbers))
+        plan, facts, grant = self._as_judged(at, run, asked)
+        judged = judge(plan, self.limits, facts, grant)
+        now = {action.n: judged.held or action.held for action in judged.actions}
+        inside = {action.n: action for action in judged.actions}
+        for one in {**{a.n: a for a in run.actions}, **{a.n: a for a in asked}}.values():
+            then = (run.held or one.held) if one in run.actions else None
+            key = key_of(_action(one))
+            counted = not exempt(inside[one.n], grant, facts) if one.n in inside else True
+            if one not in run.actions and now[one.n] is None:
+                self._caught_up(at, key, counted=counted)
+            else:
+                self._decided(at, key, one, then, now.get(one.n), counted=counted)
+        self._note(
+            at,
+            run_id,
+            [run.held] if run.held else [a.held for a in run.actions],
+            [judged.held] if judged.held else [a.held for a in judged.actions],
+        )
+
+    def _as_judged(self, at: datetime, run: JudgedRun, asked: list[JudgedAction]) -> tuple[Plan, Facts, Grant]:
+        day, hour, people = self._shifted(at, run.day, run.hour, run.population)
+        actions = tuple(_action(one) for one in asked)
+        grant = Grant(
+            lifted=frozenset(run.lifted),
+            count=run.count,
+            approved=frozenset(action.identity for action, one in zip(actions, asked, strict=True) if one.approved),
+        )
+        holds = {}
+        for action, one in zip(actions, asked, strict=True):
+            key = key_of(action)
+            waits = self.now.open.get(key)
+            # The register knows best of whom both histories say the same.
+            code = waits.code if waits is not None and key not in self.then.open else one.waited
+            if code in WAITS_FOR_A_PERSON and code is not None and not one.approved:
+                holds[key] = _hold(action, code, waits.since if waits else at)
+        facts = Facts(
+            sweep=run.sweep,
+            pinned=run.pinned,
+            managed_active=run.managed_active,
+            active_owners=run.active_owners,
+            day=day,
+            hour=hour,
+            last_good_people=run.last_good_people,
+            distrust="distrust" if run.distrust else "",
+            asked=run.asked,
+            disproved=run.disproved,
+            holds=holds,
+            now=at,
+            owners=frozenset(one.directory_id for one in asked if one.owner and one.directory_id),
+            roles_seen=run.roles_seen,
+            promoted=run.promoted,
+            demoted=run.demoted,
+            announced=run.announced,
+            announced_for=frozenset(run.announced_for),
+        )
+        plan = Plan(actions=actions, population=people, source_size=run.source_size, created=at)
+        return plan, facts, grant
+
+    def _shifted(self, at: datetime, day: int, hour: int, people: int) -> tuple[int, int, int]:
+        """The windows and the population as the other limits have made them."""
+        return (
+            day + self.now.within(at, _DAY) - self.then.within(at, _DAY),
+            hour + self.now.within(at, _HOUR) - self.then.within(at, _HOUR),
+            people - self.now.gone_before(at) + self.then.gone_before(at),
+        )
+
+    def _decided(
+        self,
+        at: datetime,
+        key: Key,
+        action: JudgedAction,
+        then: HeldCode | None,
+        now: HeldCode | None,
+        *,
+        counted: bool,
+    ) -> None:
+        """One change of one person, in truth and by the other limits."""
+        ends = key[1] is ChangeKind.DEACTIVATE
+        if then is None:
+            self.then.end(key, at, done=True)
+            if ends:
+                self._fill(self.then, at, counted=counted)
+        else:
+            self.then.hold(key, action, then, at)
+        if key in self.ahead:
+            if then is None:
+                self.ahead.discard(key)
+            return
+        if now is None:
+            self.now.end(key, at, done=True)
+            if ends:
+                self._fill(self.now, at, counted=counted)
+            if then is not None:
+                self.ahead.add(key)
+            self.behind.discard(key)
+        else:
+            self.now.hold(key, action, now, at)
+            if then is None:
+                self.behind.add(key)
+
+    def _caught_up(self, at: datetime, key: Key, *, counted: bool) -> None:
+        """Long done in truth, and let through by the other limits now."""
+        self.now.end(key, at, done=True)
+        self.behind.discard(key)
+        if key[1] is ChangeKind.DEACTIVATE:
+            self._fill(self.now, at, counted=counted)
+
+    def _fill(self, side: _Side, at: datetime, *, counted: bool) -> None:
+        side.active_less.append(at)
+        if counted:
+            side.counted.append(at)
+
+    def _note(
+        self, at: datetime, run_id: int | None, then: Iterable[HeldCode | None], now: Iterable[HeldCode | None]
+    ) -> None:
+        self.held.append(Held(at, run_id, Counter(filter(None, then)), Counter(filter(None, now))))
+
+
+def _action(one: JudgedAction) -> Action:
+    return Action(
+        n=one.n,
+        kind=one.kind,
+        login=one.login,
+        directory_id=one.directory_id,
+        okta_id=one.okta_id,
+        changes=one.changes,
+        cycle=one.cycle,
+        group=one.group,
+        needs=one.needs,
+        proof="proven then" if one.proven else None,
+        held=one.fixed,
+    )
+
+
+def _carried(one: JudgedAction, n: int) -> JudgedAction:
+    return replace(one, n=n, needs=(), fixed=None, approved=False, held=None)
+
+
+def _hold(action: Action, code: HeldCode, since: datetime) -> Hold:
+    return Hold(
+        id=0,
+        directory_id=action.directory_id,
+        okta_id=action.okta_id,
+        login=action.login,
+        kind=key_of(action)[1],
+        code=code,
+        detail="",
+        wish=wish_of(action),
+        since=since,
+        opened_by="replay",
+        last_found=since,
+    )
