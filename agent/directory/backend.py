@@ -12,7 +12,7 @@ from sqlalchemy import ColumnElement, Connection, false, func, select
 from agent.directory import rows, rules
 from agent.directory.port import CursorPage, Draft, Page, WriteContext, Written
 from agent.model.errors import UsageError
-from agent.model.users import DirectoryUser, Origin
+from agent.model.users import DirectoryUser, Origin, ShownUser
 from agent.settings import Settings
 from agent.store import account
 from agent.store.engine import Store
@@ -139,20 +139,20 @@ class Backend(ABC):
 
 def _after(
     conn: Connection, conditions: list[ColumnElement[bool]], after: int, limit: int
-) -> tuple[list[DirectoryUser], int | None]:
+) -> tuple[list[ShownUser], int | None]:
     """The accounts behind ``after``, and where the next page goes on; None at the end."""
-    statement = select(*rows.RAW).where(*conditions, users.c.seq > after).order_by(users.c.seq).limit(limit + 1)
+    statement = select(*rows.SHOWN).where(*conditions, users.c.seq > after).order_by(users.c.seq).limit(limit + 1)
     found = conn.execute(statement).fetchall()
     more = len(found) > limit > 0
-    return [rows.decode(row) for row in found[:limit]], found[limit - 1][0] if more else None
+    return [rows.shown(row) for row in found[:limit]], found[limit - 1][0] if more else None
 
 
 def _search(conn: Connection, conditions: list[ColumnElement[bool]], offset: int, limit: int) -> Page:
     total = conn.execute(select(func.count()).select_from(users).where(*conditions)).scalar_one()
     if not limit or offset >= total:
         return Page(total=total, users=[])
-    statement = select(*rows.RAW).where(*conditions).order_by(users.c.seq).limit(limit).offset(offset)
-    return Page(total=total, users=[rows.decode(row) for row in conn.execute(statement)])
+    statement = select(*rows.SHOWN).where(*conditions).order_by(users.c.seq).limit(limit).offset(offset)
+    return Page(total=total, users=[rows.shown(row) for row in conn.execute(statement)])
 
 
 def require_releasable(user: DirectoryUser) -> None:

@@ -16,7 +16,7 @@ from agent.model.codes import ActionState, HeldCode, Source
 from agent.model.holds import ChangeKind
 from agent.model.plan import Action, Finding
 from agent.model.undo import Past
-from agent.model.users import DirectoryUser, Name, Profile, Role
+from agent.model.users import DirectoryUser, Name, Profile, Role, ShownUser
 
 if TYPE_CHECKING:
     from agent.settings import Settings
@@ -93,14 +93,14 @@ class Written(Struct, frozen=True, kw_only=True):
 
 class Page(Struct, frozen=True, kw_only=True):
     total: int
-    users: Sequence[DirectoryUser]
+    users: Sequence[ShownUser]
 
 
 class CursorPage(Struct, frozen=True, kw_only=True):
     """``next``: where the next page begins; None: this is the last one."""
 
     total: int
-    users: Sequence[DirectoryUser]
+    users: Sequence[ShownUser]
     next: int | None
 
 

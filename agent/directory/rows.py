@@ -2,6 +2,7 @@
 part of. The statements of the hot path; no rules.
 """
 
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -9,6 +10,8 @@ import msgspec
 from msgspec import Struct
 from sqlalchemy import (
     BigInteger,
+    Column,
+    ColumnElement,
     Connection,
     bindparam,
     delete,
@@ -24,7 +27,7 @@ from sqlalchemy import (
 
 from agent.directory.port import WriteContext
 from agent.model.mapping import Mapping
-from agent.model.users import DirectoryUser, Origin, Profile, Role, identity_key
+from agent.model.users import DirectoryUser, Origin, Profile, Role, ShownUser, identity_key
 from agent.settings import GuardSettings, PolicySettings, ReceiverSettings, Settings
 from agent.store import account, journal
 from agent.store.account import Account
@@ -86,26 +89,37 @@ _NAMES = (
 )
 #: What a DirectoryUser is read from, in order; select these where a statement has a shape of its own.
 COLUMNS = [users.c[name] for name in _NAMES]
-#: The same for Connection.execute: times stay as the driver gives them, as decode wants them.
-RAW = [type_coerce(column, BigInteger) if isinstance(column.type, UtcTime) else column for column in COLUMNS]
+
+
+def _raw(columns: Iterable[Column[Any]]) -> list[ColumnElement[Any]]:
+    """For Connection.execute: times stay as the driver gives them, as decode wants them."""
+    return [type_coerce(column, BigInteger) if isinstance(column.type, UtcTime) else column for column in columns]
+
+
+RAW = _raw(COLUMNS)
+#: What a ShownUser is read from, behind its seq.
+SHOWN = _raw(users.c[name] for name in ("seq", *ShownUser.__struct_fields__))
 
 by_id = Fixed(select(*COLUMNS).where(users.c.id == bindparam("id")))
 by_key = Fixed(select(*COLUMNS).where(users.c.user_name_key == bindparam("key")))
 by_okta_id = Fixed(select(*COLUMNS).where(users.c.okta_id == bindparam("okta_id")))
 _after = Fixed(select(*COLUMNS).where(users.c.seq > bindparam("seq")).order_by(users.c.seq).limit(bindparam("count")))
+_shown = users.c.hidden == false()
 _page = Fixed(
-    select(*COLUMNS)
+    select(*SHOWN)
     .where(
+        _shown,
         # The index on (hidden, seq) counts off what comes before the page; the rows themselves are not touched.
-        users.c.seq.in_(
-            select(users.c.seq)
-            .where(users.c.hidden == false())
-            .order_by(users.c.seq)
-            .limit(bindparam("count"))
-            .offset(bindparam("offset"))
-        )
+        users.c.seq
+        >= select(users.c.seq)
+        .where(_shown)
+        .order_by(users.c.seq)
+        .limit(1)
+        .offset(bindparam("offset"))
+        .scalar_subquery(),
     )
     .order_by(users.c.seq)
+    .limit(bindparam("count"))
 )
 _holders = Fixed(
     union_all(
@@ -169,6 +183,22 @@ def decode(row: Any) -> DirectoryUser:
     )
 
 
+def shown(row: Any) -> ShownUser:
+    """A row of SHOWN."""
+    _, user_id, user_name, profile, active, created, updated, okta_id, hidden, version = row
+    return ShownUser(
+        id=user_id,
+        user_name=user_name,
+        profile=profile.encode(),
+        active=bool(active),
+        created=moment(created),
+        updated=moment(updated),
+        okta_id=okta_id,
+        hidden=bool(hidden),
+        version=version,
+    )
+
+
 def one(cursor: Any) -> DirectoryUser | None:
     row = cursor.fetchone()
     return None if row is None else decode(row)
@@ -185,9 +215,9 @@ def after(conn: Connection, seq: int, count: int) -> tuple[int, list[DirectoryUs
     return (rows[-1][0] if rows else seq), [decode(row) for row in rows]
 
 
-def page(conn: Connection, offset: int, count: int) -> list[DirectoryUser]:
+def page(conn: Connection, offset: int, count: int) -> list[ShownUser]:
     """One page of what SCIM shows."""
-    return [decode(row) for row in _page(conn, offset=offset, count=count).fetchall()]
+    return [shown(row) for row in _page(conn, offset=offset, count=count).fetchall()]
 
 
 def insert_user(conn: Connection, user: DirectoryUser, mapping: Mapping) -> int:

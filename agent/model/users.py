@@ -191,6 +191,35 @@ class DirectoryUser(Struct, frozen=True, kw_only=True, gc=False):
         return account_state(active=self.active, suspended=self.suspended, hidden=self.hidden)
 
 
+class ShownUser(Struct, frozen=True, kw_only=True, gc=False):
+    """What SCIM shows of an account, with the profile as it is stored: in a page of hundreds none is decoded."""
+
+    id: str
+    user_name: str
+    #: JSON of a Profile.
+    profile: bytes
+    active: bool
+    created: datetime
+    updated: datetime
+    okta_id: str | None
+    hidden: bool
+    version: int
+
+    @classmethod
+    def of(cls, user: DirectoryUser) -> "ShownUser":
+        return cls(
+            id=user.id,
+            user_name=user.user_name,
+            profile=_encode(user.profile),
+            active=user.active,
+            created=user.created,
+            updated=user.updated,
+            okta_id=user.okta_id,
+            hidden=user.hidden,
+            version=user.version,
+        )
+
+
 # A name of its own each: the class looks a member up at every use.
 _OKTA, _LINKED = Origin.OKTA, Origin.LINKED
 

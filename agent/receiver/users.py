@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from agent.directory.port import Directory, Draft, WriteContext, Written
 from agent.model.errors import AgentError, Refused
-from agent.model.users import DirectoryUser, identity_key
+from agent.model.users import DirectoryUser, ShownUser, identity_key
 from agent.receiver.bounded_pool import BoundedPool
 from agent.receiver.commit_wakeup import CommitWakeups
 from agent.receiver.messages import Receive, Request, Response, read_body
@@ -98,7 +98,7 @@ class Users:
         shown = self._projection(request)
         text = request.parameters.get("filter")
         found = await self._found(text, lambda where: search_after(where, int(cursor or 0), count))
-        resources = [render.user(user, self._base) for user in found.users]
+        resources = [render.shown(user, self._base) for user in found.users]
         if shown is not None:
             resources = [shown.apply(resource) for resource in resources]
         following = None if found.next is None else str(found.next)
@@ -111,7 +111,7 @@ class Users:
     ) -> Response:
         start, count = max(1, start), min(max(0, count), MAX_RESULTS)
         total, found = await self._found(text, lambda where: self._search(where, start, count))
-        resources = [render.user(user, self._base) for user in found]
+        resources = [render.shown(user, self._base) for user in found]
         if shown is not None:
             resources = [shown.apply(resource) for resource in resources]
         return Response(200, render.page(resources, total=total, start_index=start, count=len(resources)))
@@ -221,14 +221,14 @@ class Users:
             return await self._read(lambda: search(quick))
         return await self._searches.run(lambda: search(filter.parse(text)))
 
-    def _search(self, where: Filter | None, start: int, count: int) -> tuple[int, list[DirectoryUser]]:
+    def _search(self, where: Filter | None, start: int, count: int) -> tuple[int, list[ShownUser]]:
         if isinstance(where, Compare) and where.op == "eq" and isinstance(where.value, str):
             found, sought = self._single(str(where.target), where.value)
             if sought:
                 users = [found] if found is not None and not found.hidden else []
                 if users and str(where.target) == "userName" and users[0].okta_id is not None:
                     self._note(users[0].id)
-                return len(users), users[start - 1 :][:count]
+                return len(users), [ShownUser.of(user) for user in users[start - 1 :][:count]]
         page = self._directory.search(where, start, count)
         return page.total, list(page.users)
 

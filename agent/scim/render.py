@@ -10,12 +10,13 @@ from urllib.parse import quote
 
 import msgspec
 
-from agent.model.users import ENTERPRISE_URN, DirectoryUser
+from agent.model.users import ENTERPRISE_URN, DirectoryUser, ShownUser
 from agent.scim.schema import CORE_URN
 
 LIST_URN = "urn:ietf:params:scim:api:messages:2.0:ListResponse"
 _CORE_ONLY = (CORE_URN,)
 _WITH_ENTERPRISE = (CORE_URN, ENTERPRISE_URN)
+_ENTERPRISE_KEY = f'"{ENTERPRISE_URN}":'.encode()
 _encode = msgspec.json.Encoder().encode
 #: An id that is its own escape, as all are that the agent makes.
 _PLAIN = re.compile(r"[0-9A-Za-z_-]+").fullmatch
@@ -39,24 +40,25 @@ class _Head(msgspec.Struct, omit_defaults=True, rename="camel", gc=False):
     external_id: str | None = None
 
 
-def _schemas(user: DirectoryUser) -> tuple[str, ...]:
-    return _CORE_ONLY if user.profile.enterprise is None else _WITH_ENTERPRISE
-
-
-def etag(user: DirectoryUser) -> str:
+def etag(user: DirectoryUser | ShownUser) -> str:
     return f'W/"{user.version}"'
 
 
-def location(user: DirectoryUser, base: str) -> str:
+def location(user: DirectoryUser | ShownUser, base: str) -> str:
     return f"{base}/Users/{user.id if _PLAIN(user.id) else quote(user.id, safe='')}"
 
 
 def user(user: DirectoryUser, base: str) -> bytes:
     """The user's JSON. ``base`` is the public address of the SCIM root."""
+    return shown(ShownUser.of(user), base)
+
+
+def shown(user: ShownUser, base: str) -> bytes:
+    # In a text the quotes would be escaped.
+    schemas = _WITH_ENTERPRISE if _ENTERPRISE_KEY in user.profile else _CORE_ONLY
     meta = _Meta(user.created, user.updated, location(user, base), etag(user))
-    head = _encode(_Head(_schemas(user), user.id, user.user_name, user.active, meta, user.okta_id))
-    profile = _encode(user.profile)
-    return head[:-1] + b"," + profile[1:] if len(profile) > 2 else head
+    head = _encode(_Head(schemas, user.id, user.user_name, user.active, meta, user.okta_id))
+    return head[:-1] + b"," + user.profile[1:] if len(user.profile) > 2 else head
 
 
 def page(resources: Iterable[bytes], *, total: int, start_index: int, count: int) -> bytes:
@@ -84,7 +86,7 @@ def cursor_page(resources: Iterable[bytes], *, total: int, count: int, following
 def plain(user: DirectoryUser) -> dict[str, Any]:
     """What a PATCH may work on: the user without id and meta."""
     value: dict[str, Any] = msgspec.to_builtins(user.profile)
-    value["schemas"] = list(_schemas(user))
+    value["schemas"] = list(_CORE_ONLY if user.profile.enterprise is None else _WITH_ENTERPRISE)
     value["userName"] = user.user_name
     value["active"] = user.active
     if user.okta_id is not None:

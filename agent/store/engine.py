@@ -198,11 +198,33 @@ class Store:
                 raise TooSlow(f"The database needs longer than {at_most.total_seconds():g} s for this.") from exc
             raise translate(exc) from exc
 
-    def _read_sqlite(self, at_most: timedelta | None) -> Iterator[Connection]:
+    def ask(self, question: Callable[[Connection], T]) -> T:
+        """For one statement, which is a snapshot of its own: on SQLite without the two that would make it one."""
+        if self.dialect == "postgresql":
+            with self.read() as conn:
+                return question(conn)
+        conn = self._reader()
         try:
-            conn = self._readers.pop()
+            return question(conn)
+        except database_errors() as exc:
+            raise translate(exc) from exc
+        finally:
+            self._put_back(conn)
+
+    def _reader(self) -> Connection:
+        try:
+            return self._readers.pop()
         except IndexError:
-            conn = self.engine.connect()
+            return self.engine.connect()
+
+    def _put_back(self, conn: Connection) -> None:
+        if self._closed:
+            conn.close()
+        else:
+            self._readers.append(conn)
+
+    def _read_sqlite(self, at_most: timedelta | None) -> Iterator[Connection]:
+        conn = self._reader()
         raw = driver(conn)
         if at_most is not None:
             end = time.monotonic() + at_most.total_seconds()
@@ -215,10 +237,7 @@ class Store:
                 raw.set_progress_handler(None, 0)
             if raw.in_transaction:
                 raw.execute("ROLLBACK")
-            if self._closed:
-                conn.close()
-            else:
-                self._readers.append(conn)
+            self._put_back(conn)
 
     # Writes
 

@@ -38,7 +38,7 @@ from agent.directory.rows import Policy
 from agent.model.codes import FindingCode, Source
 from agent.model.mapping import Mapping
 from agent.model.plan import Finding
-from agent.model.users import DirectoryUser
+from agent.model.users import DirectoryUser, ShownUser
 from agent.scim.terms import Compare, Filter
 from agent.settings import Settings
 from agent.store.engine import Store
@@ -163,7 +163,9 @@ class RemoteDirectory(Backend):
         with deadline.within(deadline.PUSH):
             if where is not None and (known := self._identity(where)) is not None:
                 found = [user for user in known if include_hidden or not user.hidden]
-                return Page(total=len(found), users=found[max(start_index, 1) - 1 :][: max(count, 0)])
+                return Page(
+                    total=len(found), users=[*map(ShownUser.of, found[max(start_index, 1) - 1 :][: max(count, 0)])]
+                )
             self.reader.refresh(at_most=FRESH)
         return super().search(where, start_index, count, include_hidden=include_hidden)
 

@@ -16,17 +16,7 @@ from agent.directory import filter_sql
 from agent.directory.port import Draft, WriteContext
 from agent.directory.sql import SqlDirectory
 from agent.model.codes import Source
-from agent.model.users import (
-    Address,
-    DirectoryUser,
-    Enterprise,
-    Manager,
-    MultiValue,
-    Name,
-    Photo,
-    Profile,
-    identity_key,
-)
+from agent.model.users import Address, Enterprise, Manager, MultiValue, Name, Photo, Profile, ShownUser, identity_key
 from agent.scim import filter as filters
 from agent.scim import library, render
 from agent.settings import Settings
@@ -230,8 +220,8 @@ def comparison_key(binding: Any, value: str) -> str:
 POLICY = ScimPolicy(comparison_key=comparison_key)
 
 
-def in_memory(user: DirectoryUser) -> Any:
-    value = msgspec.json.decode(render.user(user, "https://scim.example.com/scim/v2"))
+def in_memory(user: ShownUser) -> Any:
+    value = msgspec.json.decode(render.shown(user, "https://scim.example.com/scim/v2"))
     for name in ("emails", "phoneNumbers", "photos", "addresses"):
         for item in value.get(name, ()):
             # RFC 7643 §2.4: assumed to be false where it isn't said.

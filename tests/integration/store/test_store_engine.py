@@ -9,7 +9,8 @@ from sqlalchemy.engine import URL
 
 from agent.model.errors import FenceLost, StoreError, StoreUnavailable
 from agent.settings import DatabaseSettings
-from agent.store.connect import driver
+from agent.store import account
+from agent.store.connect import driver, write_later, write_now
 from agent.store.engine import Raised, Store
 from agent.store.tables import cursors
 
@@ -146,6 +147,84 @@ def test_a_lost_unique_race_runs_once_more_and_sees_the_winner(store: Store) -> 
     assert store.write(work) == "mine"
     assert len(runs) >= 2
     assert names(store) == {"name"}
+
+
+def leave(name: str):
+    """A work whose row is written with those of the others, at the end."""
+
+    def work(conn: Connection) -> None:
+        write_later(conn, _write_names, name)
+
+    return work
+
+
+def _write_names(conn: Connection, left: list[str]) -> None:
+    conn.execute(insert(cursors), [{"name": name, "value": str(len(left)), "updated": NOW} for name in left])
+
+
+def test_what_works_leave_to_the_end_is_written_together(store: Store) -> None:
+    gate = Gate(store)
+    futures = [store.submit(leave("one")), store.submit(leave("two"))]
+    gate.release()
+    for future in futures:
+        future.result(10)
+    with store.read() as conn:
+        assert {tuple(row) for row in conn.execute(select(cursors.c.name, cursors.c.value))} == {
+            ("one", "2"),
+            ("two", "2"),
+        }
+
+
+def test_who_reads_what_was_left_to_the_end_has_it_written_before(store: Store) -> None:
+    gate = Gate(store)
+
+    def counts(conn: Connection) -> int:
+        write_now(conn, _write_names)
+        return len(conn.execute(select(cursors.c.name)).all())
+
+    futures = [store.submit(leave("one")), store.submit(counts), store.submit(leave("two"))]
+    gate.release()
+    assert futures[1].result(10) == 1
+    futures[2].result(10)
+    assert names(store) == {"one", "two"}
+
+
+@pytest.mark.parametrize("error", [FenceLost("no"), ValueError("a mistake")], ids=["expected", "mistake"])
+def test_who_leaves_a_row_and_raises_leaves_none(store: Store, error: Exception) -> None:
+    gate = Gate(store)
+
+    def leaves_and_raises(conn: Connection) -> None:
+        leave("wrong")(conn)
+        raise error
+
+    futures = [store.submit(leave("one")), store.submit(leaves_and_raises), store.submit(leave("two"))]
+    gate.release()
+    for future in (futures[0], futures[2]):
+        future.result(10)
+    assert futures[1].exception(10) is not None
+    assert names(store) == {"one", "two"}
+
+
+def test_works_of_one_transaction_see_what_the_others_made_of_the_counters(store: Store) -> None:
+    gate = Gate(store)
+
+    def counts(conn: Connection) -> tuple[int, int]:
+        before = account.lock(conn).visible
+        account.count(conn, visible=2)
+        return before, account.get(conn).visible
+
+    futures = [store.submit(counts) for _ in range(3)]
+    gate.release()
+    assert [future.result(10) for future in futures] == [(0, 2), (2, 4), (4, 6)]
+
+
+def test_one_statement_can_be_asked_alone(store: Store) -> None:
+    store.write(add("one"))
+    question = select(cursors.c.name)
+    assert store.ask(lambda conn: conn.execute(question).scalars().all()) == ["one"]
+    with pytest.raises(StoreError):
+        store.ask(lambda conn: conn.execute(text("SELECT nothing FROM nowhere")))
+    assert store.ask(lambda conn: conn.execute(question).scalars().all()) == ["one"]
 
 
 def test_a_read_is_one_snapshot(store: Store) -> None:

@@ -65,6 +65,29 @@ def user(**values: Any) -> DirectoryUser:
     return replace(base, **values)
 
 
+@pytest.mark.parametrize("opens", ["find", "block"])
+def test_a_hold_is_met_by_the_other_works_of_its_transaction(store: Store, opens: str) -> None:
+    begun, go_on = threading.Event(), threading.Event()
+
+    def nobody(conn: Connection) -> int:
+        begun.set()
+        go_on.wait(30)
+        return len(holds.of_user(conn, user()))
+
+    def opened(conn: Connection) -> None:
+        if opens == "find":
+            holds.find(conn, [ANN], NOW, by="run 1")
+        else:
+            holds.block(conn, ANN, BY)
+
+    first = store.submit(nobody)
+    begun.wait(30)
+    works = [store.submit(lambda conn: len(holds.of_user(conn, user()))), store.submit(opened)]
+    works.append(store.submit(lambda conn: len(holds.of_user(conn, user()))))
+    go_on.set()
+    assert [first.result(30), works[0].result(30), works[2].result(30)] == [0, 0, 1]
+
+
 def test_found_again_a_hold_keeps_its_age_and_takes_the_new_words(store: Store) -> None:
     find(store, ANN)
     find(store, replace(ANN, detail="13 of 40 people", code=HeldCode.SOURCE_DROP), at=NOW + HOUR, by="run 2")
