@@ -78,6 +78,7 @@ def lock(conn: Connection) -> Account:
     row: Account | None = here.get(_LOCKED)
     if row is None:
         write_now(conn, _write_counts)
+        here.clear()  # what was read without the lock may be old
         row = here[_LOCKED] = _read(_lock(conn).fetchone())
     return row
 

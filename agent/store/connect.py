@@ -151,7 +151,11 @@ class Transaction:
     def end(self) -> None:
         for write in [*self.left]:
             write_now(self._conn, write)
-        del self._conn.info[_TRANSACTION]
+        self.drop(self._conn)
+
+    @staticmethod
+    def drop(conn: Connection) -> None:
+        conn.info.pop(_TRANSACTION, None)
 
 
 def remembered(conn: Connection) -> dict[str, Any]:

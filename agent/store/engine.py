@@ -94,6 +94,8 @@ T = TypeVar("T")
 
 #: Works in one transaction: enough to share an fsync widely, few enough that the first one doesn't wait long.
 MAX_BATCH = 256
+#: So soon after a transaction of several the next one waits a moment for more of them than came first.
+_SOON, _MOMENT = 0.02, 0.002
 #: Of SQLite's machine, between two looks at the clock: some milliseconds.
 _STEPS_BETWEEN_LOOKS = 100_000
 #: How long PostgreSQL may take to say what became of a transaction whose COMMIT was not answered.
@@ -266,7 +268,11 @@ class Store:
         return self._queue.qsize()
 
     def _serve(self) -> None:
+        last, ended = 1, 0.0
         while (first := self._queue.get()) is not None:
+            # Who was answered together comes back together: one commit for all of them, and not the first of them alone.
+            if self._queue.qsize() + 1 < last and time.monotonic() - ended < _SOON:
+                time.sleep(_MOMENT)
             batch = [first]
             while len(batch) < MAX_BATCH:
                 try:
@@ -278,6 +284,7 @@ class Store:
                     break
                 batch.append(job)
             self._run(batch)
+            last, ended = len(batch), time.monotonic()
             # Neither the last work nor its answer is to live until the next one comes.
             del first, batch
         self._disconnect()
@@ -331,6 +338,7 @@ class Store:
             shared.end()
             xid = self._transaction_id(raw)
         except BaseException:
+            Transaction.drop(conn)
             self._roll_back(raw)
             raise
         crash_point("store.written")
