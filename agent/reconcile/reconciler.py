@@ -232,13 +232,21 @@ class Reconciler:
             proposal = self._propose(run, who, NO_GRANT)
             wanted = {a.identity: keys[key_of(a)] for a in proposal.plan.actions if key_of(a) in keys}
             until = self.clock() + self.settings.guard.plan_expiry
-            approved = self.store.write(lambda conn: brakes.approve_holds(conn, by, list(wanted.values()), until))
+            approved = self.store.write(lambda conn: self._approve_holds(conn, by, list(wanted.values()), until))
             ids = {hold.id for hold in approved}
             let_go = frozenset(identity for identity, hold in wanted.items() if hold.id in ids)
             return self._act(run, self._judged(run, replace(proposal, grant=Grant(approved=let_go, named=let_go))))
 
         asker = Asker(trigger=APPROVE, actor=by.actor)
         return self._frame.run(_request(who, asker, apply=True), work, progress=progress, wait=wait)
+
+    def _approve_holds(self, conn: Connection, by: Signature, chosen: list[Hold], until: datetime) -> list[Hold]:
+        approved = brakes.approve_holds(conn, by, chosen, until)
+        if any(hold.code is HeldCode.FIRST_ROLES for hold in approved):
+            from agent.reconcile import roles
+
+            roles.approve_holds(conn, by, self.settings.roles)
+        return approved
 
     def look_again(self, chosen: Sequence[Hold]) -> str:
         """Both sides of these people, before a person says no or takes a decision back: what isn't wanted any more is closed.

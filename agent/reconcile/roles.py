@@ -16,7 +16,7 @@ sample waits for the next run. What was learnt of a name is kept (store/roles.py
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -26,7 +26,8 @@ from agent.model.cases import Pair
 from agent.model.codes import ActionState, FindingCode, HeldCode
 from agent.model.desired import Wanted
 from agent.model.errors import AgentError, OktaError, UsageError
-from agent.model.guard import Facts
+from agent.model.guard import Facts, gives_access
+from agent.model.holds import Decision
 from agent.model.okta import OktaGroup, is_group_id
 from agent.model.plan import Action, Finding, Plan
 from agent.model.roles import RoleAccount, Standing, role_action, wanted
@@ -35,13 +36,15 @@ from agent.okta_org.org import OktaOrg
 from agent.runs.frame import Progress
 from agent.settings import RoleSettings
 from agent.store import account as account_row
-from agent.store import alarms
+from agent.store import alarms, attention, holds
 from agent.store import roles as kept
 from agent.store.engine import Connection, Store
 from agent.store.journal import Signature
 from agent.store.plans import StoredPlan
 from agent.store.roles import RoleGroup
 
+#: Until then an apply has given the access that a role needs.
+_SOON = timedelta(seconds=30)
 #: Demotions that are proven in one run; each costs a call.
 SAMPLE = 50
 ALARM = "role_group"
@@ -73,6 +76,8 @@ class RolesCompared(Struct, frozen=True, kw_only=True):
     owners: frozenset[str] = frozenset()
     #: Account → the group that stands behind its owner role.
     behind: dict[str, str] = {}
+    #: Okta user ids of those who are in one of the groups.
+    named: frozenset[str] = frozenset()
     #: Everybody was looked at; else only those of a single look.
     everybody: bool = False
     #: Every group could be read, so that nobody who should change is missing here.
@@ -179,6 +184,7 @@ class RoleReader(Struct, frozen=True, kw_only=True):
         return replace(
             self._compared(pairs, read, kept.known(conn)),
             everybody=True,
+            named=frozenset(read.members),
             lately=lately,
             findings=tuple(read.problems.values()),
         )
@@ -230,7 +236,8 @@ class RoleReader(Struct, frozen=True, kw_only=True):
             again = self.groups(listed=False)
             compared = self._compared([(a, replace(s, whole=s.whole and again.whole)) for a, s in found], again, known)
             problems += again.problems.values()
-        return replace(compared, lately=lately, findings=(*read.problems.values(), *problems))
+        named = frozenset(account.okta_id or "" for account, okta in found if okta.group is not None)
+        return replace(compared, lately=lately, named=named, findings=(*read.problems.values(), *problems))
 
     def _looked(
         self, accounts: Iterable[RoleAccount], bound: Mapping[str, Pair], read: GroupsRead
@@ -306,11 +313,21 @@ def approve(
         kept.approve(conn, by, settings.owner, settings.manage)
 
 
+def approve_holds(conn: Connection, by: Signature, settings: RoleSettings) -> None:
+    """The same where people are let go hold by hold, and nobody is left who waits for it."""
+    first = [hold for hold in holds.open_holds(conn) if hold.code is HeldCode.FIRST_ROLES]
+    if all(hold.decision is not Decision.WAITING for hold in first):
+        kept.approve(conn, replace(by, reason="its holds were approved"), settings.owner, settings.manage)
+
+
 def note(conn: Connection, compared: RolesCompared, plan: Plan, now: datetime, *, apply: bool) -> None:
     """Alarms about groups and the last owner; and, in an apply, which owners a group stands behind from now on."""
     for action in plan.actions:
         if action.demotes and action.held is HeldCode.LAST_OWNER:
             alarms.raise_alarm(conn, "last_owner", action.directory_id or "", action.held_detail, now)
+        if apply and action.held is None and gives_access(action) and action.okta_id in compared.named:
+            # Their role comes with the next look: by then they have their access.
+            attention.add(conn, reason=attention.ROLE, okta_id=action.okta_id, not_before=now + _SOON, now=now)
     if not compared.everybody:
         return
     problems = {

@@ -24,6 +24,8 @@ LINKED = "linked"
 ALLOWED = "allowed"
 #: A push failed because the remote OpsHelm did not answer.
 REMOTE_DOWN = "remote_down"
+#: A group that gives roles has somebody whose access has just begun.
+ROLE = "role"
 #: The System Log or a hook named the person.
 EVENT = "event"
 #: More people were named than a sweep costs, or an event named nobody in particular.

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -100,6 +101,19 @@ def test_who_is_let_go_one_by_one_lets_only_these_have_the_role(make_world: Make
     assert [(a.n, a.held.value) for a in left if a.state is ActionState.HELD] == [(2, "first_roles")]
 
 
+def test_who_lets_everybody_go_hold_by_hold_lets_the_groups_give_roles(make_world: Make) -> None:
+    w = started(make_world, 0, 1)
+    w.reconcile()
+    for left in (1, 0):
+        with w.store.read() as conn:
+            waiting = holds.open_holds(conn)
+        w.reconciler.approve_holds(waiting[:1], _by(w), wait=0)
+        assert len(journalled(w, "roles approve")) == 1 - left
+    members(w, 0, 1, 2)
+    w.reconcile()
+    assert len(owners(w)) == 4
+
+
 def test_a_rejected_promotion_stays_rejected(make_world: Make) -> None:
     w = started(make_world, 0)
     w.reconcile()
@@ -176,8 +190,10 @@ def test_somebody_who_comes_back_is_owner_again(make_world: Make) -> None:
     assert w.account(someone["login"]).role is Role.MEMBER
     w.org.api("POST", f"/apps/{w.org.app_id}/users", {"id": someone["okta_id"]})
     w.ahead += w.settings.reconcile.settle * 2
-    for _ in range(2):
-        w.reconcile()
+    w.reconcile()
+    assert someone["login"] not in owners(w)
+    w.ahead += timedelta(minutes=1)
+    w.reconciler.look(apply=True)
     assert someone["login"] in owners(w)
 
 
