@@ -43,7 +43,7 @@ class OktaSettings(Section):
     key_id: str | None = None
     """kid of the private key, where the app has several."""
     scopes: TextList = ("okta.apps.read", "okta.users.read", "okta.logs.read")
-    """OAuth scopes to ask for; imports need okta.apps.manage and okta.users.manage too."""
+    """OAuth scopes to ask for; imports need okta.apps.manage and okta.users.manage too, roles.owner okta.groups.read."""
     dpop: bool = False
     """Bind tokens with DPoP. Costs 135 ms of CPU a request; only where the org demands it."""
     hook_secret: SecretStr | None = None

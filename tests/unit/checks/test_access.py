@@ -80,3 +80,10 @@ def test_the_limit_must_carry_a_sweep_in_half_its_interval(limit: int, remaining
     account: Any = SimpleNamespace(last_good_people=people, managed_active=0)
     settings = Settings(schedule=ScheduleSettings(reconcile=timedelta(hours=1)))
     assert access.rate(org, settings, account).state.value == state
+
+
+def test_groups_that_give_roles_need_a_scope_of_their_own() -> None:
+    roles = {"roles": {"owner": ("OpsHelm Owners",)}}
+    state, detail = lines(okta(READ), **roles)["scopes"]
+    assert (state, "roles needs okta.groups.read" in detail) == ("fail", True)
+    assert lines(okta(READ | {"okta.groups.read"}), **roles)["scopes"][0] == "ok"

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.model.okta import LogEvent, LogOutcome, LogTarget
-from agent.reconcile.event_names import HOOK_EVENTS, log_filter, named
+from agent.reconcile.event_names import HOOK_EVENTS, HOOK_EVENTS_WITH_ROLES, log_filter, named
 from agent.simulator.syslog import NOT_FOR_HOOKS
 
 APP, PERSON = "0oaOPSHELM", "00u1"
@@ -121,3 +121,16 @@ def test_the_filter_asks_for_this_app_and_leaves_sign_ins_out() -> None:
     text = log_filter(APP)
     assert f'target.id eq "{APP}"' in text
     assert "authentication" not in text
+
+
+def test_a_membership_names_who_is_bound_where_the_group_gives_roles() -> None:
+    joins = event("group.user_membership.add", USER, LogTarget(id="00gOWNERS", type="UserGroup"))
+    assert named([joins], APP, {"00gOWNERS"}).if_bound == {PERSON}
+    for groups in (set(), {"00gOTHERS"}):
+        found = named([joins], APP, groups)
+        assert (found.people, found.if_bound, found.everybody) == (set(), set(), False)
+    assert "group.user_membership" not in log_filter(APP)
+    assert log_filter(APP, ["00g1", "00g2"]).endswith(
+        'or (eventType sw "group.user_membership." and (target.id eq "00g1" or target.id eq "00g2"))'
+    )
+    assert not NOT_FOR_HOOKS.intersection(HOOK_EVENTS_WITH_ROLES)
