@@ -27,6 +27,9 @@ def checks(directory: Directory, now: datetime) -> Iterator[Check]:
     yield ok("remote", f"{remote.host} answers; {remote.accounts} accounts")
     yield from _abilities(remote)
     yield from _tried(remote)
+    if remote.not_kept:
+        fix = "nothing has to be done; to have it tried again at once: opshelm-agent config ask-again"
+        yield warn("remote attributes", "; ".join(remote.not_kept), fix)
     yield from _certificate(remote, now)
     yield _owners(remote, known=directory.owners_known)
 

@@ -1,4 +1,4 @@
-"""``config show``, ``config example`` and ``config apply``."""
+"""``config show``, ``config example``, ``config apply`` and ``config ask-again``."""
 
 import click
 
@@ -62,3 +62,15 @@ def apply(invocation: Invocation, reason: str) -> None:
         "that runs with another one takes nothing until it has read these settings (it does so by itself within seconds)."
     )
     invocation.answer("mapping", body, done if version else f"The database has this mapping already (version {now}).")
+
+
+@config.command("ask-again", examples=["opshelm-agent config ask-again", "opshelm-agent config ask-again title locale"])
+@click.argument("attribute", nargs=-1)
+def ask_again(invocation: Invocation, attribute: tuple[str, ...]) -> None:
+    """Try once more what a remote OpsHelm didn't keep of an account: the next write that has it says what holds now."""
+    from agent.store import unkept
+
+    with invocation.store() as store:
+        asked = store.write(lambda conn: unkept.ask_again(conn, attribute))
+    text = f"Tried again with the next write: {', '.join(asked)}" if asked else "There is nothing to be tried again."
+    invocation.answer("ask_again", {"attributes": asked}, text)

@@ -14,6 +14,7 @@ from msgspec import Struct
 
 from agent.model.codes import ActionState, HeldCode, Source
 from agent.model.holds import ChangeKind
+from agent.model.mapping import Kept
 from agent.model.plan import Action, Finding
 from agent.model.undo import Past
 from agent.model.users import DirectoryUser, Name, Profile, Role, ShownUser
@@ -213,6 +214,8 @@ class RemoteFacts(Struct, frozen=True, kw_only=True):
     #: directory.owners, and how many of these have no account there; None: they can't be searched for.
     owners: tuple[str, ...]
     owners_missing: int | None
+    #: What it doesn't keep of an account, a sentence each.
+    not_kept: tuple[str, ...] = ()
 
 
 class Directory(Protocol):
@@ -227,6 +230,11 @@ class Directory(Protocol):
     @property
     def no_roles(self) -> str:
         """Why no role can be given or taken here; "" where that can be done."""
+        ...
+
+    @property
+    def kept(self) -> Kept:
+        """What it keeps of a profile, as far as is known; may ask."""
         ...
 
     @property

@@ -14,7 +14,7 @@ from agent.directory.port import Draft, Step, WriteContext, Written
 from agent.directory.rows import Policy, WriteScope
 from agent.model.codes import Source
 from agent.model.errors import UsageError
-from agent.model.mapping import Mapping
+from agent.model.mapping import EVERYTHING, Mapping
 from agent.model.plan import Finding
 from agent.model.users import DirectoryUser
 from agent.settings import Settings
@@ -28,6 +28,7 @@ class SqlDirectory(Backend):
 
     owners_known = True
     sets_roles = True
+    kept = EVERYTHING
     gives_ids = True
 
     def __init__(self, store: Store, settings: Settings) -> None:

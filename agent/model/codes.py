@@ -119,6 +119,8 @@ class FindingCode(StrEnum):
     DUPLICATE_LISTED = "duplicate_listed"
     UNREADABLE = "unreadable"
     NO_TEXT = "no_text"
+    #: A remote OpsHelm doesn't keep an attribute, or not as it is written.
+    NOT_KEPT = "not_kept"
 
 
 class RefusalCode(StrEnum):

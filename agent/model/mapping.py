@@ -6,6 +6,7 @@ these two, so ``Projected.unsaid`` keeps what was not said, one bit for each pat
 """
 
 import hashlib
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from collections.abc import Mapping as MappingOf
 from operator import attrgetter
@@ -18,7 +19,7 @@ from msgspec.structs import astuple
 from agent.model.attributes import Attribute
 from agent.model.okta import AppUser
 from agent.model.paths import EMAIL_PATH, Path, UnknownPath, parse
-from agent.model.users import ENTERPRISE_URN, PROFILE, Profile
+from agent.model.users import ENTERPRISE_URN, PROFILE, Profile, identity_key
 
 
 def _okta_keys(attributes: Iterable[Attribute], within: str = "") -> Iterator[tuple[str, str]]:
@@ -62,6 +63,25 @@ class Projected(NamedTuple):
     no_text: tuple[str, ...] = ()
 
 
+class Kept(NamedTuple):
+    """What a directory keeps of a profile, where that isn't all of it: names as ``covers`` takes them."""
+
+    #: What it doesn't keep.
+    not_these: frozenset[str] = frozenset()
+    #: What it keeps in a spelling of its own: case, blanks and the signs between a number's digits are not compared.
+    respelled: frozenset[str] = frozenset()
+    #: Of both, what is to be tried once more.
+    due: frozenset[str] = frozenset()
+
+    @property
+    def asking(self) -> "Kept":
+        """As if nothing were known of what is due and not kept."""
+        return Kept(self.not_these - self.due, self.respelled)
+
+
+EVERYTHING = Kept()
+
+
 class _Part(NamedTuple):
     """One attribute of a directory profile that holds several values, and which most people have none of."""
 
@@ -73,7 +93,7 @@ class _Part(NamedTuple):
 class Mapping:
     """The default with ``overrides`` (attribute → path, "" stops comparing it); raises ValueError for what is no path."""
 
-    def __init__(self, overrides: MappingOf[str, str] | None = None) -> None:
+    def __init__(self, overrides: MappingOf[str, str] | None = None, kept: Kept = EVERYTHING) -> None:
         merged = {**DEFAULT, **(overrides or {})}
         by_path = {path: attribute for attribute, path in merged.items() if path}
         if EMAIL_PATH in by_path:
@@ -104,6 +124,20 @@ class Mapping:
         self.text = _encode(dict(zip(self.paths, self._attributes, strict=True))).decode()
         #: Another one is another mapping, for which users.mapped must be rebuilt.
         self.hash = hashlib.sha256(_encode([_FORM, self.text])).hexdigest()
+        self._overrides = overrides
+        self._left_out = self._bits(kept.not_these)
+        self._respelled = frozenset(self._bits(kept.respelled))
+
+    def within(self, kept: Kept) -> "Mapping":
+        """The same one, which wants no more than a directory keeps."""
+        return Mapping(self._overrides, kept) if kept != EVERYTHING else self
+
+    def sources(self, name: str) -> list[str]:
+        """The attributes of Okta's app profile that go to this one."""
+        return [self._attributes[bit] for bit in self._bits({name})]
+
+    def _bits(self, names: Iterable[str]) -> tuple[int, ...]:
+        return tuple(n for n, path in enumerate(self.paths) if any(covers(name, path) for name in names))
 
     def project(self, profile: Profile) -> str:
         """What the directory has."""
@@ -120,6 +154,11 @@ class Mapping:
         values, no_text = self._read(app_user.profile)
         email = values[self._email]
         values = values[: len(self.paths)]
+        if self._left_out:
+            said = list(values)
+            for bit in self._left_out:
+                said[bit] = UNSET
+            values = tuple(said)
         unsaid = 0
         try:
             mapped = _text(values)
@@ -134,7 +173,9 @@ class Mapping:
         found = {
             path: (have, want)
             for bit, (path, have, want) in enumerate(zip(self.paths, _decode(current), _decode(wanted), strict=True))
-            if have != want and not (want is None and unsaid >> bit & 1)
+            if have != want
+            and not (want is None and unsaid >> bit & 1)
+            and not (bit in self._respelled and respelled(path, have, want))
         }
         return dict(sorted(found.items()))
 
@@ -161,6 +202,22 @@ def deviations(ours: str, theirs: str) -> list[str]:
         for path in sorted(here.keys() | there.keys())
         if here.get(path) != there.get(path)
     ]
+
+
+def covers(name: str, path: str) -> bool:
+    """Whether an attribute (title, name.middleName, phoneNumbers, an extension, or one of an extension after a colon) holds
+    this path's value.
+    """
+    return path == name or (path.startswith(name) and path[len(name)] in ".:[")
+
+
+def respelled(name: str, one: str | None, other: str | None) -> bool:
+    """Whether two values differ in case, blanks or, in a number, the signs between the digits alone."""
+    if one is None or other is None:
+        return False
+    dropped = r"[^\w+]" if name.startswith("phoneNumbers") else r"\s"
+    first, second = (re.sub(dropped, "", identity_key(text)) for text in (one, other))
+    return first == second
 
 
 def apply(profile: Profile, values: MappingOf[str, Any]) -> Profile:

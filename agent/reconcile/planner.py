@@ -119,7 +119,10 @@ class Planner(Struct, frozen=True, kw_only=True):
         with self.store.read() as conn:
             row = account_row.get(conn)
         page_size = self.settings.reconcile.page_size
-        sweeper = Sweeper(okta=self.okta, projector=self.projector, page_size=page_size, clock=self.clock)
+        kept = self.directory.kept
+        projector = self.projector.within(kept)
+        asking = self.projector.within(kept.asking) if kept.due & kept.not_these else projector
+        sweeper = Sweeper(okta=self.okta, projector=projector, asking=asking, page_size=page_size, clock=self.clock)
         with compare.staging(self.store) as rows:
             swept = sweeper.sweep(rows, row, binding, progress)
             listed = self.directory.refresh(progress.step)
@@ -177,7 +180,8 @@ class Planner(Struct, frozen=True, kw_only=True):
         )
 
     def reader(self) -> DirectReader:
-        return DirectReader(directory=self.directory, okta=self.okta, projector=self.projector, clock=self.clock)
+        projector = self.projector.within(self.directory.kept)
+        return DirectReader(directory=self.directory, okta=self.okta, projector=projector, clock=self.clock)
 
     def proposal(
         self, compared: Comparison, binding: Binding, grant: Grant, push_mark: int, scope: tuple[str, ...] = ()
@@ -187,7 +191,7 @@ class Planner(Struct, frozen=True, kw_only=True):
         outlined = outline(
             pairs,
             compared.absences,
-            self.projector.mapping,
+            self.projector.mapping.within(self.directory.kept),
             self.projector.names,
             Besides(
                 left=self._left(pairs, compared, grant),

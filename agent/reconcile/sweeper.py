@@ -20,7 +20,7 @@ from agent.model.codes import FindingCode
 from agent.model.desired import Desired, DesiredRow, DesiredRules, Wanted, desire, user_status
 from agent.model.errors import UNDECODABLE, Frozen, OktaRejected, Unaddressable
 from agent.model.guard import GuardLimits, is_disproved
-from agent.model.mapping import Mapping
+from agent.model.mapping import Kept, Mapping
 from agent.model.okta import NO_PROFILE, UNREADABLE, AppUser, Person
 from agent.model.plan import Finding
 from agent.model.times import when
@@ -61,6 +61,10 @@ class Projector(Struct, frozen=True, kw_only=True):
             rules=DesiredRules(settle=reconcile.settle, syncing=reconcile.syncing, suspended=settings.policy.suspended),
             names=settings.receiver.names,
         )
+
+    def within(self, kept: Kept) -> "Projector":
+        """The same, for a directory that keeps so much."""
+        return replace(self, mapping=self.mapping.within(kept))
 
     def listed(
         self, app_user: AppUser, statuses: MappingOf[str, str], now: datetime
@@ -136,11 +140,15 @@ class Sweep(Struct, kw_only=True):
     counts: Counter[str] = field(default_factory=Counter)
     #: Okta user id → when to look again (pending, syncing).
     due: dict[str, datetime] = {}
+    #: Somebody is wanted to have what the directory didn't keep the last time.
+    asked: bool = False
 
 
 class Sweeper(Struct, frozen=True, kw_only=True):
     okta: OktaOrg
     projector: Projector
+    #: Wants what is to be tried once more, too; for one person.
+    asking: Projector
     page_size: int
     clock: Callable[[], datetime]
 
@@ -168,6 +176,10 @@ class Sweeper(Struct, frozen=True, kw_only=True):
         rows: list[Want] = []
         for app_user in page:
             want, desired, finding = self.projector.listed(app_user, statuses, now)
+            if not found.asked and self.asking is not self.projector and want.wanted is Wanted.ACTIVE:
+                more, _, _ = self.asking.listed(app_user, statuses, now)
+                found.asked = more.mapped != want.mapped
+                want = more
             rows.append(want)
             if finding is not None:
                 found.counts[finding.code.value] += 1

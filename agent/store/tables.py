@@ -446,6 +446,21 @@ mirror = Table(
 Index("ix_mirror_written", mirror.c.written)
 Index("ix_mirror_owners", mirror.c.user_seq, sqlite_where=mirror.c.shows_owner, postgresql_where=mirror.c.shows_owner)
 
+#: What a remote turned out not to keep of an account, or to keep in another spelling.
+unkept = Table(
+    "unkept",
+    metadata,
+    # Its base address.
+    Column("remote", String(255), primary_key=True),
+    Column("attribute", String(255), primary_key=True),
+    Column("how", String(16), nullable=False),
+    # The remote's own, where it refused the attribute.
+    Column("words", Text, nullable=False, server_default=""),
+    Column("since", UtcTime, nullable=False),
+    # Null: it is to be tried with the next write.
+    Column("asked", UtcTime),
+)
+
 #: What the agent keeps of accounts of a remote that no listing shows: were they to come back, it is theirs again.
 departed = Table(
     "departed",

@@ -8,6 +8,7 @@ lookup     one account by id, userName or externalId
 mirror     what was seen of the accounts, as rows of users; when it may be believed
 reader     from the one to the other: single accounts, and everybody
 change     the smallest body for a change, and what a read must show afterwards
+keeps      what it keeps of an account, as its answers have shown
 caller     one call that changes an account, and what became of it
 ledger     what the store writes around a call: the checks and the intent before, the outcome after
 outbox     one write: read, judge, call, settle; several of a run together

@@ -26,6 +26,7 @@ import structlog
 
 from agent.directory import guarded
 from agent.directory.remote import change, lookup, wire
+from agent.directory.remote.keeps import Keeps
 from agent.directory.remote.ledger import Moved
 from agent.directory.remote.lookup import Finder, Resource
 from agent.directory.remote.patience import Lost, Pace
@@ -38,6 +39,8 @@ from agent.store.engine import crash_point
 
 log = structlog.get_logger("agent.directory.remote")
 
+#: Of what a remote says to a refusal.
+_WORDS = 1000
 #: How long a lost answer is read back for whoever waits.
 READ_BACK = 30.0
 
@@ -49,8 +52,9 @@ class Accepted(NamedTuple):
 
 
 class RemoteCaller:
-    def __init__(self, transport: Transport, finder: Finder, provider: Callable[[], Provider]) -> None:
+    def __init__(self, transport: Transport, finder: Finder, provider: Callable[[], Provider], keeps: Keeps) -> None:
         self._transport = transport
+        self.keeps = keeps
         self._finder = finder
         self._provider = provider
         #: Set once the remote has refused the method.
@@ -176,7 +180,9 @@ class RemoteCaller:
     ) -> RemoteAnswer:
         path = lookup.path_of(resource.account.id)
         wanted = change.overlay(resource.raw, before, after)
-        more: dict[str, Any] = {"if_match": resource.etag, "patience": patience, "last_look": last_look}
+        # What a web server puts on each answer by itself is no version of an account.
+        version = resource.etag if self.has_versions or not resource.whole else resource.account.etag
+        more: dict[str, Any] = {"if_match": version, "patience": patience, "last_look": last_look}
         if self.patches:
             answer = self._transport.write("PATCH", path, change.patch(resource.raw, wanted), **more)
             if not self._knows_no_patch(answer, resource.account.id, patience):
@@ -196,17 +202,22 @@ class RemoteCaller:
     # Reading back
 
     def confirm(
-        self, user_id: str, before: Mapping[str, Any], after: Mapping[str, Any], *, essential: bool
+        self, resource: Resource, before: Mapping[str, Any], after: Mapping[str, Any], *, essential: bool
     ) -> Resource:
-        """After a yes: the account as a read shows it changed."""
-        missing: list[str] = []
+        """After a yes to a change of ``resource``: the account as a read shows it changed, but for what the remote doesn't keep."""
+        user_id, missing = resource.account.id, list[str]()
         for pause in self._transport.pace.lag:
             if pause:
                 time.sleep(pause)
             found = self._read(user_id)
             missing = self._open(before, after, found)
             if not missing:
-                return found
+                break
+        if missing or self.keeps.asks:
+            now, came = change.plain_account(found.account), _written_since(resource, found)
+            missing = self.keeps.unmet(before, _kept(after), now, came=came, directory_id=user_id)
+        if not missing:
+            return found
         if essential and self._enough_came(before, after, found, missing):
             log.warning(
                 "remote OpsHelm: part of a pushed change was not kept there", directory_id=user_id, attributes=missing
@@ -241,7 +252,7 @@ class RemoteCaller:
         except DirectoryUnavailable as exc:
             raise lost from exc
 
-    def _open(self, before: Mapping[str, Any], after: Mapping[str, Any], found: Resource) -> list[str]:
+    def _open(self, before: Mapping[str, Any] | None, after: Mapping[str, Any], found: Resource) -> list[str]:
         return change.unfulfilled(before, _kept(after), change.plain_account(found.account))
 
     # Creating
@@ -251,12 +262,17 @@ class RemoteCaller:
             user_id = wire.decode(answer.content).id
         except Unreadable:
             user_id, *_ = wire.rough_identity(answer.content)
+        found, after = None, _kept(change.plain(wanted, external_id=False))
         for pause in self._transport.pace.lag:
             if pause:
                 time.sleep(pause)
-            found = self._read_created(user_id) if user_id else self._created(wanted, None)
-            if found is not None:
-                return found
+            found = (self._read_created(user_id) if user_id else self._created(wanted, None)) or found
+            if found is not None and not self._open(None, after, found):
+                break
+        if found is not None:
+            now = change.plain_account(found.account)
+            self.keeps.unmet(None, after, now, came=True, directory_id=found.account.id)
+            return found
         raise NotDone(
             f"The remote OpsHelm at {self._transport.host} said that it had made the account, but it can't be found there. "
             "The change counts as failed."
@@ -302,7 +318,7 @@ class RemoteCaller:
         if answer.status in (404, 410):
             raise NotFound("There is no such user.")
         names = _named(answer)
-        detail, scim_type = (self._said(names.get(name)) for name in ("detail", "scimtype"))
+        detail, scim_type = self._said(_words(names)), self._said(names.get("scimtype"))
         rights = " The agent's key may lack the right to write users there." if answer.status == 403 else ""
         text = detail or f"The remote OpsHelm refused this with {answer.status}.{rights}"
         raise RemoteRefused(answer.status if 400 <= answer.status < 500 else 409, text, scim_type)
@@ -314,6 +330,36 @@ class RemoteCaller:
 def _named(answer: RemoteAnswer) -> dict[str, Any]:
     """What an error's body says, by names in lower case."""
     return {key.lower(): value for key, value in answer.json().items()}
+
+
+def _words(names: Mapping[str, Any]) -> str | None:
+    """Why, in the remote's own words: as SCIM has it, or as web frameworks say which part of a body is wrong."""
+    found = next((names[name] for name in ("detail", "errors", "message", "error") if names.get(name)), None)
+    if found is None:
+        found = {name: value for name, value in names.items() if isinstance(value, list) and name != "schemas"}
+    return "; ".join(_flat(found))[:_WORDS] or None
+
+
+def _flat(said: Any) -> list[str]:
+    """A message, several, or a message for each attribute."""
+    if isinstance(said, str):
+        return [said]
+    if isinstance(said, list):
+        return [text for one in said for text in _flat(one)]
+    if not isinstance(said, dict):
+        return []
+    text = next((said[name] for name in ("msg", "message", "detail") if isinstance(said.get(name), str)), None)
+    place = said.get("loc") or said.get("path") or said.get("field")
+    if text is not None:
+        where = ".".join(str(step) for step in place) if isinstance(place, list) else place
+        return [f"{where}: {text}" if where else text]
+    return [f"{name}: {text}" for name, value in said.items() for text in _flat(value)]
+
+
+def _written_since(before: Resource, found: Resource) -> bool:
+    """Whether a version or a time shows that somebody has."""
+    moved = before.etag is not None and found.etag is not None and before.etag != found.etag
+    return moved or found.account.updated > max(before.account.updated, wire.EPOCH)
 
 
 def _shown(answer: RemoteAnswer) -> Resource | None:

@@ -21,6 +21,8 @@ _READ_ONLY = ("meta", "groups", "password")
 #: What the agent itself keeps of an e-mail, a phone, an address: it says these or clears them.
 _OF_VALUES = frozenset(f.encode_name.lower() for kind in (MultiValue, Address) for f in structs.fields(kind))
 _ROLES = "roles"
+#: What only says which of several values one is.
+_MARKS = frozenset({"type", "primary", "display"})
 #: Read-backs of these decide; a remote may drop or reshape what it doesn't keep of the rest.
 _ESSENTIAL = ("userName", "active")
 
@@ -125,7 +127,7 @@ def unfulfilled(
     for name in names:
         old, new, now = (before or {}).get(name), after.get(name), found.get(name)
         if isinstance(new or old, dict) and isinstance(now or {}, dict):
-            missing += [f"{name}.{sub}" for sub in _open_parts(old or {}, new or {}, now or {})]
+            missing += [f"{name}{_joint(name)}{sub}" for sub in _open_parts(old or {}, new or {}, now or {})]
         elif not _same(name, new, now):
             missing.append(name)
     return missing
@@ -140,13 +142,20 @@ def _same(name: str, wanted: Any, found: Any) -> bool:
     if name == "userName":
         return identity_key(str(wanted or "")) == identity_key(str(found or ""))
     if isinstance(wanted, list) or isinstance(found, list):
-        # Order and extra keys are the remote's business.
-        return all(any(_holds(item, other) for other in found or ()) for item in wanted or ()) and len(
+        # Order and extra keys are the remote's business, and so are marks that it doesn't keep.
+        return all(any(_shows(item, other) for other in found or ()) for item in wanted or ()) and len(
             wanted or ()
         ) == len(found or ())
     if isinstance(wanted, dict):
         return _holds(wanted, found)
     return (wanted or None) == (found or None) if not isinstance(wanted, bool) else wanted is found
+
+
+def _shows(wanted: Any, found: Any) -> bool:
+    """Of several values: ``found`` is this one, and marks it no otherwise."""
+    if not (isinstance(wanted, dict) and isinstance(found, dict)):
+        return _holds(wanted, found)
+    return _holds({k: v for k, v in wanted.items() if k not in _MARKS or found.get(k) is not None}, found)
 
 
 def _holds(wanted: Any, found: Any) -> bool:
@@ -212,12 +221,15 @@ def _same_type(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
 
 
 def _parts(key: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> list[dict[str, Any]]:
-    joint = ":" if key.lower().startswith("urn:") else "."
     return [
-        _operation(f"{key}{joint}{sub}", old.get(sub), new.get(sub))
+        _operation(f"{key}{_joint(key)}{sub}", old.get(sub), new.get(sub))
         for sub in dict.fromkeys((*old, *new))
         if old.get(sub) != new.get(sub)
     ]
+
+
+def _joint(key: str) -> str:
+    return ":" if key.lower().startswith("urn:") else "."
 
 
 def _operation(path: str, old: Any, new: Any) -> dict[str, Any]:

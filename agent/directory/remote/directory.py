@@ -7,6 +7,7 @@ of a whole listing that is minutes old at most. Writes run in a few threads of t
 
 import math
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import copy_context
@@ -25,6 +26,7 @@ from agent.directory.remote import deadline, provider
 from agent.directory.remote.account_locks import AccountLocks
 from agent.directory.remote.batches import Helpers, RemoteBatches
 from agent.directory.remote.caller import RemoteCaller
+from agent.directory.remote.keeps import DAY, Keeps
 from agent.directory.remote.ledger import Ledger
 from agent.directory.remote.lookup import FRESH
 from agent.directory.remote.mirror import Mirror
@@ -36,7 +38,7 @@ from agent.directory.remote.trial import Trial
 from agent.directory.remote.unfinished import Unfinished
 from agent.directory.rows import Policy
 from agent.model.codes import FindingCode, Source
-from agent.model.mapping import Mapping
+from agent.model.mapping import Kept, Mapping
 from agent.model.plan import Finding
 from agent.model.users import DirectoryUser, ShownUser
 from agent.scim.terms import Compare, Filter
@@ -93,7 +95,9 @@ class RemoteDirectory(Backend):
         # More than calls, for some wait for a turn; the transport bounds the calls.
         self._writes = ThreadPoolExecutor(4 * threads, thread_name_prefix="remote-writes")
         self.reader = Reader(self.transport, settings.directory, self._pages, self.mirror, self._clock)
-        caller = RemoteCaller(self.transport, self.reader.finder, self.reader.provider)
+        self._keeps = Keeps(self.store, self.transport.base_url, self._clock)
+        self._shaped = -math.inf
+        caller = RemoteCaller(self.transport, self.reader.finder, self.reader.provider, self._keeps)
         self._unfinished = Unfinished(self.reader, caller, self._ledger)
         self._outbox = Outbox(self.reader, caller, self._ledger, self._unfinished, self._locks)
         self._take_on_searches(settings)
@@ -195,13 +199,20 @@ class RemoteDirectory(Backend):
         yield from super().everyone()
 
     @property
+    def kept(self) -> Kept:
+        if time.monotonic() - self._shaped > DAY.total_seconds():
+            self._keeps.shaped(*self.reader.provider.shape())
+            self._shaped = time.monotonic()
+        return self._keeps.kept
+
+    @property
     def findings(self) -> tuple[Finding, ...]:
-        return self.reader.findings
+        return (*self.reader.findings, *self._keeps.findings(self.mirror.policy.mapping))
 
     def refresh(self, step: Step) -> tuple[Finding, ...]:
         rows.rebuild(self.store, self.mirror.policy.mapping)
         self.reader.refresh(step)
-        return self.reader.findings
+        return self.findings
 
     # Writes
 
@@ -248,6 +259,7 @@ class RemoteDirectory(Backend):
             certificate_ends=ends,
             certificate_due=None if ends is None else ends - CERTIFICATE_NOTICE,
             owners=names,
+            not_kept=tuple(self._keeps.told(self.mirror.policy.mapping)),
             # A search that fails is told already.
             owners_missing=None
             if any(one.fails and one.line == "search" for one in shortfalls)

@@ -61,6 +61,8 @@ class Problem(Struct, frozen=True, kw_only=True):
     login: str
     detail: str
     duplicate: bool = False
+    #: It is no account of its own: several have this userName.
+    shared: bool = False
     #: The externalId of one that can't be read, where there is one.
     okta_id: str = ""
 
@@ -291,6 +293,12 @@ class Unread:
                 okta_ids[okta_id] = problem
         with self._lock:
             self._by_id, self._by_okta_id, self._by_name = ids, okta_ids, names
+
+    def is_shared(self, user_name_key: str) -> bool:
+        """Whether several accounts have this userName, and nobody can tell whose it is."""
+        with self._lock:
+            problem = self._by_name.get(user_name_key)
+        return problem is not None and problem.shared
 
     def of(self, *, user_name: str, okta_id: str | None, directory_id: str | None = None) -> Problem | None:
         """The account that may be this person's. ``directory_id``: the one that Okta's app user names."""

@@ -69,6 +69,8 @@ def by_identity(attribute: str, value: str) -> dict[str, str | int]:
     return {"filter": f"{attribute} eq {json.dumps(value, ensure_ascii=False)}", "startIndex": 1, "count": 10}
 
 
+#: Of several accounts with one userName, the one that is meant; Unreadable where nobody can tell.
+Meant = Callable[[list[RemoteAccount]], RemoteAccount]
 #: The id of whoever has a userName (its key) or an externalId in a listing that is no older than so many seconds.
 Listed = Callable[[str, str, float], str | None]
 
@@ -76,8 +78,9 @@ Listed = Callable[[str, str, float], str | None]
 class Finder:
     """Thread-safe."""
 
-    def __init__(self, transport: Transport, listed: Listed) -> None:
+    def __init__(self, transport: Transport, listed: Listed, meant: Meant) -> None:
         self._transport = transport
+        self._meant = meant
         self._listed = listed
         #: Attributes by which the remote has shown that it can't search.
         self._no_search = set[str]()
@@ -122,7 +125,8 @@ class Finder:
         if fitting:
             if len(fitting) < len(accounts):
                 self._no_search.add(attribute)
-            return fitting[0]
+            several = attribute == "userName" and len({account.id for account in fitting}) > 1
+            return self._meant(fitting) if several else fitting[0]
         if accounts:
             self._no_search.add(attribute)
             return self._scan(attribute, value, fits, patience)

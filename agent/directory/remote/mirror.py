@@ -23,8 +23,9 @@ open
 a whole list that leaves it out         the row goes; what the agent keeps of it waits in ``departed`` for its return
 ======================================  ===========================================================================
 
-UserNames and externalIds are unique in ``users``, and a remote's need not be: who was seen last has the name, and who has none
-there is known by id alone until a listing shows that it is free again.
+UserNames and externalIds are unique in ``users``, and a remote's need not be. Of several accounts whose userNames differ in case
+alone, the one that is linked has the name; where none is, nobody has it, and nobody guesses. Who has no name there is known by
+id alone until a listing shows that it is free again.
 """
 
 import time
@@ -276,17 +277,19 @@ class Mirror:
     def put(self, conn: Connection, row: Mirrored | None, user: DirectoryUser, beside: Beside) -> DirectoryUser:
         """The row as it is from now on; counts nothing."""
         if row is None:
-            user = _free(conn, replace(user, version=_first_version()), returns=True)
+            user, yields = _free(conn, replace(user, version=_first_version()), returns=True)
             seq = rows.insert_user(conn, user, self.policy.mapping)
+            _yield_name(conn, user, yields)
             _insert(conn, user_seq=seq, **_values(beside))
             _forget(conn, id=user.id)
             return user
-        old = row.user
+        old, yields = row.user, list[tuple[str, str | None]]()
         if (old.user_name_key, old.okta_id, old.hidden) != (user.user_name_key, user.okta_id, user.hidden):
             # These are written together, and a row may be without its name.
-            user = _free(conn, user)
+            user, yields = _free(conn, user)
         if user != old:
             rows.update_user(conn, old, user, self.policy.mapping)
+        _yield_name(conn, user, yields)
         if user.created != old.created:
             _update_created(conn, id=user.id, created=micros(user.created))
         if beside != row.beside:
@@ -396,7 +399,9 @@ _give_up_name = Fixed(
     update(users)
     .where(users.c.user_name_key == bindparam("key"), users.c.id != bindparam("id"))
     .values(user_name_key=_nameless)
+    .returning(users.c.id, users.c.okta_id)
 )
+_take_name = Fixed(update(users).where(users.c.id == bindparam("id")).values(user_name_key=bindparam("key")))
 _give_up_okta_id = Fixed(update(users).where(users.c.id == bindparam("id")).values(okta_id=None))
 _shown_owner = Fixed(select(mirror.c.user_seq).where(mirror.c.shows_owner).limit(1))
 _foreign = select(users.c.seq).where(users.c.seq.not_in(select(mirror.c.user_seq))).limit(1)
@@ -499,31 +504,49 @@ def _lags(row: Mirrored, shown: DirectoryUser, since: datetime) -> bool:
     return written is not None and written >= since and shown.updated <= row.user.updated
 
 
-def _free(conn: Connection, user: DirectoryUser, *, returns: bool = False) -> DirectoryUser:
-    """``user`` with names that no other row has: who was seen last has the userName, who was linked the externalId.
+def _free(
+    conn: Connection, user: DirectoryUser, *, returns: bool = False
+) -> tuple[DirectoryUser, list[tuple[str, str | None]]]:
+    """``user`` with names that no other row has, who was linked has the externalId; and who had the userName until now: its id
+    and Okta id.
 
     ``returns``: it had no row, and takes no link of somebody else's.
     """
-    _give_up_name(conn, key=user.user_name_key, id=user.id)
+    had_name = [(row[0], row[1]) for row in _give_up_name(conn, key=user.user_name_key, id=user.id).fetchall()]
     other = None if user.okta_id is None else rows.one(rows.by_okta_id(conn, okta_id=user.okta_id))
     if other is None or other.id == user.id:
-        return user
+        return user, had_name
     if user.origin is Origin.LOCAL or (returns and other.managed):
-        return replace(user, okta_id=None)
+        return replace(user, okta_id=None), had_name
     _give_up_okta_id(conn, id=other.id)
-    return user
+    return user, had_name
+
+
+def _yield_name(conn: Connection, user: DirectoryUser, had_name: Sequence[tuple[str, str | None]]) -> None:
+    """Nobody but who is linked has a name that was somebody else's."""
+    if had_name and user.okta_id is None:
+        _give_up_name(conn, key=user.user_name_key, id="")
+        for user_id, okta_id in had_name:
+            if okta_id is not None:
+                _take_name(conn, key=user.user_name_key, id=user_id)
 
 
 def _named_again(conn: Connection) -> list[Contested]:
-    """Names that are free by now go to their accounts; answers who has none."""
-    parked = users.c.user_name_key.startswith(_NAMELESS)
+    """Names that are free, or of one linked account, go to that; answers who has none."""
+    mine = select(users.c.id, users.c.user_name, users.c.okta_id)
+    groups: dict[str, list[Any]] = {}
+    for row in conn.execute(mine.where(users.c.user_name_key.startswith(_NAMELESS)).order_by(users.c.seq)).all():
+        groups.setdefault(identity_key(row.user_name), []).append(row)
     without: list[Contested] = []
-    for seq, user_id, user_name in conn.execute(select(users.c.seq, users.c.id, users.c.user_name).where(parked)).all():
-        key = identity_key(user_name)
-        if conn.execute(select(users.c.seq).where(users.c.user_name_key == key)).first() is None:
-            conn.execute(update(users).where(users.c.seq == seq).values(user_name_key=key))
-        else:
-            without.append(Contested(user_id, user_name, ""))
+    for key, parked in groups.items():
+        holders = list(conn.execute(mine.where(users.c.user_name_key == key)).all())
+        linked = [one for one in (*holders, *parked) if one.okta_id is not None]
+        alone = not holders and len(parked) == 1
+        heir = linked[0] if linked else parked[0] if alone else None
+        _give_up_name(conn, key=key, id="" if heir is None else heir.id)
+        if heir is not None:
+            _take_name(conn, key=key, id=heir.id)
+        without += [Contested(one.id, one.user_name, "") for one in (*holders, *parked) if one is not heir]
     return without
 
 

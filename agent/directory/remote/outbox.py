@@ -16,6 +16,7 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Protocol
 
+from msgspec import to_builtins
 from msgspec.structs import replace
 
 from agent.directory import guarded, rules
@@ -25,6 +26,7 @@ from agent.directory.remote import change as bodies
 from agent.directory.remote import wire
 from agent.directory.remote.account_locks import AccountLocks
 from agent.directory.remote.caller import Accepted, RemoteCaller
+from agent.directory.remote.keeps import without
 from agent.directory.remote.ledger import Intended, KnownBeside, Ledger, Moved
 from agent.directory.remote.lookup import Resource
 from agent.directory.remote.mirror import Marks, join, same
@@ -40,13 +42,15 @@ from agent.model.errors import (
     NotDone,
     NotFound,
     Refused,
+    RemoteRefused,
     StoreError,
     Unreadable,
     UsageError,
     VersionConflict,
 )
-from agent.model.users import DirectoryUser, Role, identity_key
+from agent.model.users import DirectoryUser, Profile, Role, identity_key
 from agent.store.engine import crash_point
+from agent.store.unkept import Loss
 
 #: Who waits for an answer: Okta gives a push 60 s.
 _HURRIED = (Source.PUSH, Source.CLI, Source.DASHBOARD)
@@ -83,6 +87,7 @@ class Outbox:
 
     def change(self, change: AccountChange, now: datetime, *, lost_race: Intended | None = None) -> Written:
         """``lost_race``: an attempt at it that met somebody else's change."""
+        change = self._fitting(change)
         user_id, context, clock = change.user_id, change.context, ticking(now)
         patience = patience_of(context)
         with self._locks.of(user_id), self._looked_at_later(context, now, directory_id=user_id):
@@ -114,6 +119,7 @@ class Outbox:
         key = identity_key(draft.user_name)
         with self._locks.of(f"name {key}"), self._looked_at_later(context, now, okta_id=draft.okta_id):
             self._unfinished.settle_creates(draft, now)
+            draft = replace(draft, profile=self.caller.keeps.fit(None, draft.profile))
             wish = rules.created(draft, context, now)
             try:
                 known = self._revivable(draft, patience)
@@ -139,6 +145,7 @@ class Outbox:
         self, changes: Sequence[AccountChange], now: datetime, side_by_side: SideBySide, at_once: int
     ) -> list[Written | Exception]:
         """Of different accounts; in their order, what was written or why not. ``at_once``: calls at a time."""
+        changes = [self._fitting(change) for change in changes]
         ends: dict[int, Written | Exception] = {}
         lost: dict[int, Intended] = {}
         clock, first_call = ticking(now), math.inf
@@ -259,22 +266,45 @@ class Outbox:
         return found
 
     def _sent(self, intended: Intended, resource: Resource | None, patience: float) -> Resource:
-        body = intended.body
+        try:
+            return self._tried(intended, intended.body.after, resource, patience)
+        except RemoteRefused as refused:
+            less, names = self._less(intended, refused)
+            if not names:
+                raise
+            try:
+                found = self._tried(intended, less, resource, patience)
+            except RemoteRefused:
+                raise refused from None
+            self.caller.keeps.note(names, Loss.REFUSES, refused.detail, directory_id=found.account.id)
+            return found
+
+    def _tried(self, intended: Intended, wanted: DirectoryUser, resource: Resource | None, patience: float) -> Resource:
+        context = intended.body.context
 
         def last_look() -> None:
-            self.ledger.last_look(intended.id, body.context.fence)
+            self.ledger.last_look(intended.id, context.fence)
 
         if resource is None:
-            return self.caller.create(body.after, patience=patience, last_look=last_look)
-        old, new = intended.plain
-        said = self.caller.send(resource, old, new, patience=patience, last_look=last_look)
+            return self.caller.create(wanted, patience=patience, last_look=last_look)
+        old, new = intended._replace(body=replace(intended.body, after=wanted)).plain
+        said: Resource | Accepted = Accepted(None)
+        if old != new:
+            said = self.caller.send(resource, old, new, patience=patience, last_look=last_look)
         if isinstance(said, Accepted):
-            if not resource.whole and _proves(said, resource, body.after):
+            if not resource.whole and _proves(said, resource, wanted):
                 assert said.shown is not None
                 return said.shown
-            essential = body.context.source is Source.PUSH
-            return self.caller.confirm(resource.account.id, old, new, essential=essential)
+            return self.caller.confirm(resource, old, new, essential=context.source is Source.PUSH)
         return said
+
+    def _less(self, intended: Intended, refused: RemoteRefused) -> tuple[DirectoryUser, list[str]]:
+        """What is wanted without the attributes that the remote says no to, and these; none where it is something else."""
+        before, after = intended.body.before, intended.body.after
+        old = Profile() if before is None else before.profile
+        said = bodies.unfulfilled(to_builtins(old), to_builtins(after.profile), to_builtins(old))
+        names = self.caller.keeps.blamed(refused, said)
+        return replace(after, profile=without(old, after.profile, names)), names
 
     def _ended(self, intended: Intended, said: AgentError) -> Resource | DirectoryUser | None:
         """A deactivation that went wrong as far as the remote says: the account, where it is inactive all the same.
@@ -296,6 +326,18 @@ class Outbox:
             raise _in_doubt(intended, exc) from exc
 
     # Before a call
+
+    def _fitting(self, change: AccountChange) -> AccountChange:
+        """The same as far as the remote keeps it."""
+        keeps = self.caller.keeps
+        if not keeps.notes:
+            return change
+
+        def wanted(before: DirectoryUser) -> DirectoryUser:
+            after = change.wanted(before)
+            return replace(after, profile=keeps.fit(before.profile, after.profile))
+
+        return replace(change, wanted=wanted)
 
     def _known(self, change: AccountChange, read: Read) -> KnownBeside:
         """What the remote has to be asked about besides the account, before the change is judged."""

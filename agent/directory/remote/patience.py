@@ -46,9 +46,7 @@ class Pace(Struct, frozen=True, kw_only=True):
     #: How long 5xx or a web page in place of a ServiceProviderConfig is tried again, and how long one is then assumed.
     nonsense: float = 5.0
     assumed: float = 300.0
-    #: Searches for several that take longer, twice in a row, are not repeated for a while: they look at each account.
-    slow: float = 2.0
-    #: How long a remote that gave no good answer to such a search isn't asked.
+    #: How long the versions that a remote's lists show aren't believed, once its writes have refused them.
     rest: float = 300.0
     #: So long after its first call a wave begins no further one, and tries none for longer: who pushes one of its accounts waits.
     late: float = 3.0

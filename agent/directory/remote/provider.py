@@ -1,4 +1,5 @@
-"""What the remote says it can do: its ServiceProviderConfig (RFC 7643 §5, RFC 9865), read leniently. Tries nothing out.
+"""What the remote says of itself: what it can do (ServiceProviderConfig, RFC 7643 §5, RFC 9865), and which attributes it has
+(Schemas and ResourceTypes, §6 and §7). Read leniently; tries nothing out.
 
 A remote without one, or with a broken one, is taken to filter and page by index; PATCH is tried, and PUT used once it turned
 out not to work.
@@ -7,13 +8,15 @@ out not to work.
 import threading
 import time
 from contextlib import suppress
-from typing import Any
+from typing import Any, NamedTuple
 
 import structlog
 from msgspec import Struct
 
 from agent.directory.remote.patience import Unusable
 from agent.directory.remote.transport import RemoteAnswer, Transport
+from agent.model.attributes import Attribute
+from agent.model.users import ENTERPRISE_URN, PROFILE
 from agent.scim.schema import CORE_URN
 
 log = structlog.get_logger("agent.directory.remote")
@@ -36,6 +39,13 @@ class Provider(Struct, frozen=True, kw_only=True):
         return min(wanted, self.max_results) if self.max_results else wanted
 
 
+class Shape(NamedTuple):
+    """Attributes of a profile that the remote lists as its clients' to write, and those that it doesn't. Both empty: not said."""
+
+    listed: frozenset[str] = frozenset()
+    unlisted: frozenset[str] = frozenset()
+
+
 class Discovery:
     """Asked for once in the life of the process; a broken one again after a while. Thread-safe."""
 
@@ -53,6 +63,19 @@ class Discovery:
                 self._found = self._ask()
                 self._asked = time.monotonic()
             return self._found
+
+    def shape(self) -> Shape:
+        """Asked for each time."""
+        return shape(self._resources("/Schemas"), self._resources("/ResourceTypes"))
+
+    def _resources(self, path: str) -> list[dict[str, Any]]:
+        """None where they can't be had, or are nothing of the kind."""
+        try:
+            answer = self._transport.read(path, with_nonsense=0.0)
+        except Unusable:
+            return []
+        found = _object(answer.json()).get("resources") if answer.ok else None
+        return [_object(one) for one in found if isinstance(one, dict)] if isinstance(found, list) else []
 
     def _ask(self) -> Provider:
         try:
@@ -100,6 +123,54 @@ def read(answer: RemoteAnswer) -> Provider:
         cursor=_true(pagination.get("cursor")),
         index=_true(pagination.get("index", True)),
     )
+
+
+def shape(schemas: list[dict[str, Any]], types: list[dict[str, Any]]) -> Shape:
+    core = _attributes(schemas, CORE_URN)
+    if "username" not in core:
+        core = {}
+    mine = next((one for one in types if str(one.get("schema", "")).lower() == CORE_URN.lower()), None)
+    listed, unlisted = set[str](), set[str]()
+    for attribute in PROFILE:
+        if attribute.name == ENTERPRISE_URN:
+            given = _attributes(schemas, ENTERPRISE_URN)
+            has = _extends(mine) if mine is not None else bool(given) or not core
+            found, subs, joint = (listed if has else unlisted) if mine or core else set[str](), given, ":"
+        elif not core:
+            continue
+        else:
+            spec = core.get(attribute.name.lower())
+            found = listed if spec is not None and spec.get("mutability") != "readOnly" else unlisted
+            subs, joint = _named((spec or {}).get("subattributes")), "."
+        found.add(attribute.name)
+        if found is listed and subs and not attribute.multi:
+            _parts(attribute, joint, subs, listed, unlisted)
+    return Shape(frozenset(listed), frozenset(unlisted))
+
+
+def _parts(
+    attribute: Attribute, joint: str, found: dict[str, dict[str, Any]], listed: set[str], unlisted: set[str]
+) -> None:
+    for sub in attribute.subs:
+        spec = found.get(sub.name.lower())
+        kept = spec is not None and spec.get("mutability") != "readOnly"
+        (listed if kept else unlisted).add(f"{attribute.name}{joint}{sub.name}")
+
+
+def _attributes(schemas: list[dict[str, Any]], urn: str) -> dict[str, dict[str, Any]]:
+    schema = next((one for one in schemas if str(one.get("id", "")).lower() == urn.lower()), {})
+    return _named(schema.get("attributes"))
+
+
+def _named(attributes: Any) -> dict[str, dict[str, Any]]:
+    specs = [_object(one) for one in attributes] if isinstance(attributes, list) else []
+    return {str(one.get("name", "")).lower(): one for one in specs}
+
+
+def _extends(resource_type: dict[str, Any]) -> bool:
+    extensions = resource_type.get("schemaextensions")
+    found = [_object(one).get("schema") for one in extensions] if isinstance(extensions, list) else []
+    return any(isinstance(urn, str) and urn.lower() == ENTERPRISE_URN.lower() for urn in found)
 
 
 def _object(value: Any) -> dict[str, Any]:

@@ -62,7 +62,7 @@ class Reader:
         self._store = mirrored.store
         self._clock = clock
         self.provider = Discovery(transport)
-        self.finder = Finder(transport, self._listed_as)
+        self.finder = Finder(transport, self._listed_as, self._linked_one)
         self.unread = Unread()
         #: What the last whole listing could not use.
         self.findings: tuple[Finding, ...] = ()
@@ -116,6 +116,8 @@ class Reader:
             # A search may lag behind the agent's own writes; a read by id doesn't.
             written = self._mirror.written_as(key, self._clock() - LAG)
             user = None if written is None else self.by_id(written, patience=patience)
+        if user is not None and user.okta_id is None and self.unread.is_shared(key):
+            raise Unreadable(f"{_several(user.user_name)} Rename one of them at the remote OpsHelm.")
         return user if user is not None and user.user_name_key == key else None
 
     def linked_to(self, okta_id: str) -> list[str]:
@@ -162,7 +164,7 @@ class Reader:
             if step is not None:
                 step("reading OpsHelm", listing.received)
         contested = self._mirror.close(self._gone(listing))
-        self._note_unread(listing)
+        self._note_unread(listing, contested)
         self.findings = (*map(_finding, listing.problems), *map(_contested, contested))
         self._listed = began
         self._watch_certificate()
@@ -217,9 +219,26 @@ class Reader:
                 return [*there, *unseen[done:]]
         return there
 
-    def _note_unread(self, listing: Listing) -> None:
+    def _note_unread(self, listing: Listing, contested: Sequence[Contested]) -> None:
         unread = [problem for problem in listing.problems if not problem.duplicate]
-        self.unread.note(unread, self._mirror.linked([problem.id for problem in unread if problem.id]))
+        linked = self._mirror.linked([problem.id for problem in unread if problem.id])
+        # Whoever has one of these names has an account, and nobody can tell which one.
+        names = [one.user_name for one in contested if not one.external_id]
+        unsure = [
+            Problem(id="", login=name, detail=_several(name), shared=True) for name in names if self._nobodys(name)
+        ]
+        self.unread.note([*unread, *unsure], linked)
+
+    def _nobodys(self, user_name: str) -> bool:
+        return self._mirror.seen_as("userName", identity_key(user_name)) is None
+
+    def _linked_one(self, accounts: Sequence[RemoteAccount]) -> RemoteAccount:
+        """Of several with one userName, the only one that is linked to somebody; nobody guesses."""
+        linked = self._mirror.linked([account.id for account in accounts])
+        mine = [account for account in accounts if account.id in linked]
+        if len(mine) != 1:
+            raise Unreadable(f"{_several(accounts[0].user_name)} Rename one of them at the remote OpsHelm.")
+        return mine[0]
 
     def _watch_certificate(self) -> None:
         ends, now = self._transport.certificate_ends, self._clock()
@@ -241,6 +260,10 @@ def _finding(problem: Problem) -> Finding:
         detail=problem.detail,
         directory_id=problem.id or None,
     )
+
+
+def _several(user_name: str) -> str:
+    return f"Several accounts of OpsHelm have the userName {user_name}, but for its case, so nobody can tell which one is meant."
 
 
 def _contested(one: Contested) -> Finding:

@@ -1,5 +1,6 @@
 """A deactivation counts until a read proves that it was not carried out, whatever the remote says or shows meanwhile."""
 
+import itertools
 from collections.abc import Callable
 
 import pytest
@@ -95,10 +96,11 @@ def test_a_yes_that_did_nothing_gives_its_count_back_once_nothing_can_arrive(
     assert sloppy_place.verbs("failed") == ["deactivate"]
 
 
-def test_a_deactivation_of_which_the_rest_was_dropped_is_one(sloppy_place: Place, sloppy: Sloppy) -> None:
+def test_a_deactivation_of_which_the_rest_became_something_else_is_one(sloppy_place: Place, sloppy: Sloppy) -> None:
     """A sweep's change of both: the title never came."""
     user = linked(sloppy_place)
-    sloppy.scripted = lambda server, _: server.users[user.id].pop("title", None) and None
+    titles = (f"Somebody's {n}" for n in itertools.count())
+    sloppy.scripted = lambda server, _: server.users[user.id].update(title=next(titles))
     with pytest.raises(NotDone, match="title"):
         sloppy_place.change(user, source=Source.SWEEP, active=False, title="Clerk")
     assert state(sloppy_place) == (1, 1)

@@ -18,6 +18,7 @@ alarms show;
 check;
 completion;
 config apply;
+config ask-again;
 config example;
 config show;
 dashboard link;

@@ -1,0 +1,316 @@
+"""What the remote keeps of an account: learned from its Schemas, its refusals and what comes back after a write. Makes no call.
+
+=================================================  =========================================================================
+the remote                                         then
+=================================================  =========================================================================
+doesn't list an attribute in Schemas, nor the      not sent, not compared (``unlisted``)
+extension in its ResourceTypes
+refuses what has an attribute, calling that        sent without it; if that is taken: the same (``refuses``)
+unknown, and takes it without
+says yes, and a read shows the attribute as it     the same (``drops``): where the rest of the write, a new version or a new
+was                                                account shows that the read came after it; else from the second time on
+says yes, and a read shows the value in another    compared without regard to case and blanks (``respells``)
+spelling
+shows any other value                              nothing: somebody else may have written it
+=================================================  =========================================================================
+
+UserName, active, e-mails and roles are never left out. What is noted is tried again after a day: the next write that has the
+attribute says what holds now.
+"""
+
+import re
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+import msgspec
+import structlog
+
+from agent.directory.remote import change
+from agent.model.codes import FindingCode
+from agent.model.errors import RemoteRefused
+from agent.model.mapping import EVERYTHING, Kept, respelled
+from agent.model.mapping import Mapping as AttributeMapping
+from agent.model.plan import Finding
+from agent.model.users import ENTERPRISE_URN, PROFILE, Profile, identity_key
+from agent.store import unkept
+from agent.store.engine import Connection, Store
+from agent.store.unkept import Loss, Unkept
+
+log = structlog.get_logger("agent.directory.remote")
+
+#: How long what was noted holds.
+DAY = timedelta(days=1)
+#: Other processes note things too.
+_REREAD = 30.0
+#: Without these nobody can sign in, be found or be ended.
+_NEVER = frozenset({"userName", "active", "emails", "externalId", "roles", "id", "schemas"})
+#: Of a refusal: it is the attribute that is refused, not this person's value.
+_UNKNOWN = re.compile(
+    r"unknown|unsupported|unexpected|unrecogni[sz]ed|undefined|no such|additional propert|extra (input|field)|read.?only|immutable"
+    r"|not (be )?(supported|permitted|allowed|defined|recogni[sz]ed|known|valid attribute|part of)|does ?n.t exist|schema",
+    re.IGNORECASE,
+)
+_OF_VALUES = frozenset({"invalidValue", "uniqueness", "tooMany", "sensitive"})
+
+
+class Keeps:
+    """Thread-safe. ``remote``: its base address."""
+
+    def __init__(self, store: Store, remote: str, clock: Callable[[], datetime]) -> None:
+        self._store, self._remote, self._clock = store, remote[:255], clock
+        self._lock = threading.Lock()
+        self._read = float("-inf")
+        self._notes: dict[str, Unkept] = {}
+        #: Attributes of which a yes brought nothing, and nothing else came either that would show when the read was made.
+        self._doubted = Counter[str]()
+        #: What its Schemas list as written by its clients.
+        self._listed: frozenset[str] = frozenset()
+
+    @property
+    def notes(self) -> Mapping[str, Unkept]:
+        with self._lock:
+            if time.monotonic() - self._read > _REREAD:
+                with self._store.read() as conn:
+                    self._notes = {note.attribute: note for note in unkept.of(conn, self._remote)}
+                self._read = time.monotonic()
+            return self._notes
+
+    @property
+    def kept(self) -> Kept:
+        notes = self.notes
+        if not notes:
+            return EVERYTHING
+        other = frozenset(name for name, note in notes.items() if note.how is Loss.RESPELLS)
+        due = frozenset(name for name, note in notes.items() if self._due(note))
+        return Kept(frozenset(notes) - other, other, due)
+
+    @property
+    def asks(self) -> bool:
+        """Whether a write that is seen to be kept has something to say."""
+        return bool(self._doubted or self.notes)
+
+    def findings(self, mapping: AttributeMapping) -> list[Finding]:
+        return [Finding(code=FindingCode.NOT_KEPT, login="", detail=text) for text in self.told(mapping)]
+
+    def told(self, mapping: AttributeMapping) -> list[str]:
+        """Each once, of what Okta's app profile would bring, with how to say the same by hand."""
+        return [_told(note, sources) for note in self.notes.values() if (sources := mapping.sources(note.attribute))]
+
+    # Before a write
+
+    def fit(self, before: Profile | None, after: Profile) -> Profile:
+        """``after`` as far as the remote keeps it; what is due to be tried again is left in."""
+        notes = self.notes
+        if not notes:
+            return after
+        names = [n for n, note in notes.items() if note.how is not Loss.RESPELLS and not self._due(note)]
+        return without(before or Profile(), after, names)
+
+    # What became of one
+
+    def unmet(
+        self,
+        before: Mapping[str, Any] | None,
+        after: Mapping[str, Any],
+        found: Mapping[str, Any],
+        *,
+        came: bool,
+        directory_id: str,
+    ) -> list[str]:
+        """After a yes: what is missing and should not be. What the remote doesn't keep is noted instead.
+
+        ``came``: the read was certainly made after the write.
+        """
+        missing = change.unfulfilled(before, after, found)
+        changed = change.unfulfilled(before, after, before or {})
+        self._kept_after_all([name for name in changed if name not in missing], after)
+        if not missing:
+            return []
+        came = came or len(changed) > len(missing)
+        mine = [name for name in missing if _head(name) not in _NEVER]
+        as_before = [name for name in mine if _at(before or {}, name) == _at(found, name)]
+        spelled = [name for name in mine if _respelled(name, after, found) and (came or name not in as_before)]
+        as_before = [name for name in as_before if name not in spelled]
+        if not (came or spelled):
+            self._doubted.update(as_before)
+            as_before = [name for name in as_before if self._doubted[name] > 1]
+        self.note(spelled, Loss.RESPELLS, directory_id=directory_id)
+        self.note(_together(as_before, found), Loss.DROPS, directory_id=directory_id)
+        return [name for name in missing if name not in spelled and name not in as_before]
+
+    def blamed(self, refused: RemoteRefused, sent: Iterable[str]) -> list[str]:
+        """Of the attributes that were sent, those that the remote says no to; none where it is a value that it refuses."""
+        if refused.status not in (400, 422) or refused.scim_type in _OF_VALUES:
+            return []
+        words = refused.detail
+        candidates = [name for name in sent if _head(name) not in _NEVER and name not in self._listed]
+        named = [name for name in candidates if re.search(rf"\b{re.escape(_leaf(name))}\b", words, re.IGNORECASE)]
+        extension = [name for name in candidates if name.startswith(ENTERPRISE_URN)]
+        if named:
+            return named if _UNKNOWN.search(words) or refused.scim_type in ("invalidPath", "mutability") else []
+        if not extension or any(re.search(rf"\b{name}\b", words, re.IGNORECASE) for name in _OTHERS):
+            return []
+        return [] if ENTERPRISE_URN in self._listed else [ENTERPRISE_URN]
+
+    def note(self, names: Collection[str], how: Loss, words: str = "", *, directory_id: str | None = None) -> None:
+        """``names`` are not kept, as an answer has just shown."""
+        if not names:
+            return
+        log.warning(
+            "remote OpsHelm: attributes are not kept there",
+            attributes=sorted(names),
+            how=how.value,
+            directory_id=directory_id,
+        )
+        now = self._clock()
+        found = [Unkept(attribute=name, how=how, words=words, since=now, asked=now) for name in names]
+
+        def work(conn: Connection) -> None:
+            for one in found:
+                unkept.note(conn, self._remote, one)
+
+        self._store.write(work)
+        self._changed()
+
+    def _kept_after_all(self, names: Collection[str], after: Mapping[str, Any]) -> None:
+        for name in names:
+            del self._doubted[name]
+        noted = [name for name, note in self.notes.items() if any(self._disproves(n, after, note) for n in names)]
+        if noted:
+            log.info("remote OpsHelm: attributes are kept there now", attributes=noted)
+            self._store.write(lambda conn: unkept.forget(conn, self._remote, noted))
+            self._changed()
+
+    def _disproves(self, name: str, after: Mapping[str, Any], note: Unkept) -> bool:
+        """``name`` is kept as it was written."""
+        if not _within(name, note.attribute) or (note.how is not Loss.DROPS and not self._due(note)):
+            return False
+        # Not all values have two spellings.
+        return note.how is not Loss.RESPELLS or _at(after, name) != _spelled_low(_at(after, name))
+
+    # Schemas
+
+    def shaped(self, listed: frozenset[str], unlisted: frozenset[str]) -> None:
+        """As its Schemas and ResourceTypes say; both empty where it has none."""
+        self._listed = listed
+        known = {name for name, note in self.notes.items() if note.how is Loss.UNLISTED}
+        new = {name for name in unlisted if name not in self.notes and _head(name) not in _NEVER}
+        gone, now = known - unlisted, self._clock()
+        if not (listed or unlisted) or not (new or known):
+            return
+
+        def work(conn: Connection) -> None:
+            unkept.forget(conn, self._remote, gone)
+            for name in new | (known & unlisted):
+                unkept.note(conn, self._remote, Unkept(attribute=name, how=Loss.UNLISTED, since=now, asked=now))
+
+        self._store.write(work)
+        self._changed()
+
+    def _changed(self) -> None:
+        with self._lock:
+            self._read = float("-inf")
+
+    def _due(self, note: Unkept) -> bool:
+        return note.asked is None or self._clock() - note.asked >= DAY
+
+
+def without(before: Profile, after: Profile, names: Iterable[str]) -> Profile:
+    """``after`` with these as they are in ``before``."""
+    old, new = msgspec.to_builtins(before), msgspec.to_builtins(after)
+    was = msgspec.json.encode(new)
+    for name in names:
+        _put(new, name, _at(old, name))
+    return after if msgspec.json.encode(new) == was else msgspec.convert(new, Profile)
+
+
+def _steps(name: str) -> tuple[str, ...]:
+    if name.startswith(ENTERPRISE_URN):
+        rest = name[len(ENTERPRISE_URN) + 1 :]
+        return (ENTERPRISE_URN, *rest.split(".")) if rest else (ENTERPRISE_URN,)
+    return tuple(name.split("."))
+
+
+def _head(name: str) -> str:
+    return _steps(name)[0]
+
+
+def _leaf(name: str) -> str:
+    leaf = _steps(name)[-1]
+    return "enterprise" if leaf == ENTERPRISE_URN else leaf
+
+
+def _within(name: str, outer: str) -> bool:
+    return _steps(name)[: len(_steps(outer))] == _steps(outer)
+
+
+#: Words of a refusal that are about something else than the extension.
+_OTHERS = ("userName", "active", *(attribute.name for attribute in PROFILE if attribute.name != ENTERPRISE_URN))
+
+
+def _at(value: Mapping[str, Any], name: str) -> Any:
+    found: Any = value
+    for step in _steps(name):
+        found = found.get(step) if isinstance(found, Mapping) else None
+    return found or None
+
+
+def _put(value: dict[str, Any], name: str, new: Any) -> None:
+    *outer, leaf = _steps(name)
+    for step in outer:
+        if not isinstance(value.get(step), dict):
+            if new is None:
+                return
+            value[step] = {}
+        value = value[step]
+    if new is None:
+        value.pop(leaf, None)
+    else:
+        value[leaf] = new
+
+
+def _respelled(name: str, after: Mapping[str, Any], found: Mapping[str, Any]) -> bool:
+    wanted, shown = _at(after, name), _at(found, name)
+    if isinstance(wanted, str) and isinstance(shown, str):
+        return respelled(name, wanted, shown)
+    if not (isinstance(wanted, list) and isinstance(shown, list) and len(wanted) == len(shown)):
+        return False
+    pairs = [(_value(one), _value(other)) for one, other in zip(wanted, shown, strict=True)]
+    return all(respelled(name, one, other) for one, other in pairs)
+
+
+def _spelled_low(value: Any) -> Any:
+    return identity_key(value) if isinstance(value, str) else value
+
+
+def _value(item: Any) -> str | None:
+    value = item.get("value") if isinstance(item, Mapping) else None
+    return value if isinstance(value, str) else None
+
+
+def _together(names: list[str], found: Mapping[str, Any]) -> list[str]:
+    """The whole extension, where nothing of it is there."""
+    if _at(found, ENTERPRISE_URN) is None and any(name.startswith(ENTERPRISE_URN) for name in names):
+        return [*(name for name in names if not name.startswith(ENTERPRISE_URN)), ENTERPRISE_URN]
+    return names
+
+
+def _told(note: Unkept, sources: list[str]) -> str:
+    name = (
+        "the enterprise extension"
+        if note.attribute == ENTERPRISE_URN
+        else note.attribute.removeprefix(f"{ENTERPRISE_URN}:")
+    )
+    if note.how is Loss.RESPELLS:
+        return f"OpsHelm keeps {name} in a spelling of its own: case and blanks are not compared"
+    why = {
+        Loss.DROPS: "takes it and doesn't keep it",
+        Loss.REFUSES: f"refuses it ({note.words.rstrip('.')[:200]})" if note.words else "refuses it",
+        Loss.UNLISTED: "doesn't list it in its Schemas",
+    }[note.how]
+    lines = ", ".join(f'{source} = ""' for source in sources)
+    return f"{name} is neither sent nor compared, since OpsHelm {why}. By hand, in [mapping]: {lines}"
