@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from datetime import datetime
 
 from agent.checks.check import Check, fail, ok, warn
+from agent.model.errors import DiskFull
 from agent.model.times import when
 from agent.settings import ServerSettings, Settings
 from agent.settings.describe import digest
@@ -20,6 +21,8 @@ def health(server: ServerSettings) -> Check:
         return ok("health", "ready")
     if status is None:
         return fail("health", "the admin port does not answer", "opshelm-agent serve, and look at its log")
+    if said.get("status") == DiskFull.code:
+        return fail("health", str(said.get("why")), "df -h; make room, it goes on by itself")
     still = _words(said.get("loops"))
     if still:
         return fail("health", f"these loops stand still: {still}", "look at the log; restarting the agent does no harm")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from agent.checks.check import Check, fail, ok, warn
 from agent.model.times import when
 from agent.settings import Settings
-from agent.store import account, keys, lease
+from agent.store import account, connect, keys, lease
 
 #: Intervals without a good sweep.
 _MISSED = 3
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 def checks(store: "Store", settings: Settings, now: datetime) -> Iterator[Check]:
     yield ok("database", f"{store.dialect} at {store.place}, schema up to date")
+    yield from _disk(store)
     with store.read() as conn:
         row = account.get(conn)
         found = keys.list_all(conn)
@@ -30,6 +31,20 @@ def checks(store: "Store", settings: Settings, now: datetime) -> Iterator[Check]
         yield _owners(row)
     holder = lease.current_holder(store, lease.RECONCILE)
     yield ok("lease", f"held by {holder}" if holder else "free")
+
+
+def _disk(store: "Store") -> Iterator[Check]:
+    """DiskFull where it is: the one line of this group that writes."""
+    store.write(account.touch)
+    free = connect.room(store.settings)
+    if free is not None:
+        line, fix = f"{free / 1e6:,.0f} MB free under the database", "df -h; once it is full every push is refused"
+        if free < connect.ENOUGH_ROOM:
+            yield fail(
+                "disk", f"The disk under the database {store.place} is full.", "df -h; make room, it goes on by itself"
+            )
+        else:
+            yield ok("disk", line) if free >= connect.LOW_ROOM else warn("disk", line, fix)
 
 
 def _keys(live: list[keys.ApiKey], now: datetime) -> Check:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from agent.checks import daemon, database, round_trip
 from agent.checks.check import Check, CheckState, fail, ok, warn
-from agent.model.errors import AgentError, NoDatabase, NoSessions, OktaError
+from agent.model.errors import AgentError, DiskFull, NoDatabase, NoSessions, OktaError
 from agent.settings import Loaded, Settings
 from agent.store import account
 from agent.store.account import Account
@@ -55,6 +55,9 @@ class Everything:
                 yield from round_trip.checks(store, settings.server, self._by, receiver_up=up)
         except (NoDatabase, NoSessions):
             raise
+        except DiskFull as exc:
+            yield fail("database", exc.detail, "df -h; what the agent keeps there for long: docs/operations.md")
+            return
         except AgentError as exc:
             yield fail("database", exc.detail, "check database.url, the folder's rights and that the server runs")
             return

@@ -5,7 +5,7 @@ from typing import Any
 
 from agent.cli import render
 from agent.cli.command import Invocation
-from agent.model.codes import ActionState, PlanStatus
+from agent.model.codes import ActionKind, ActionState, PlanStatus
 from agent.model.guard import APPROVABLE, APPROVABLE_RUNS, NEED_COUNT, ONE_BY_ONE, GuardLimits
 from agent.runs.frame import RunReport
 from agent.runs.stored_plans import SHORT_CHECKSUM, PlanKind
@@ -109,6 +109,11 @@ def ending(report: RunReport) -> str:
     return f"{report.outcome}{f' ({counts})' if counts else ''}"
 
 
+def waiting(invocation: Invocation, stored: StoredPlan) -> str:
+    """What a person may say to a held plan, or what keeps them from it."""
+    return _braked(invocation) or decisions(stored)
+
+
 def _braked(invocation: Invocation) -> str:
     from agent.runs.frame import braked
     from agent.store import account
@@ -118,22 +123,33 @@ def _braked(invocation: Invocation) -> str:
 
 
 def _next_step(stored: StoredPlan, report: RunReport, *, dry: bool) -> str:
-    """A command that works: what no approval lifts is never said to be approved."""
-    approve = f"opshelm-agent plans approve {stored.id} --checksum {stored.checksum[:SHORT_CHECKSUM]}"
+    """A command that works."""
     actions, held = stored.plan.actions, stored.plan.held
     if stored.kind == PlanKind.UNDO:
         return _undo_step(report, stored)
     if held and stored.status is PlanStatus.HELD:
-        count = f" --count {render.bounded(stored.plan)}" if held in NEED_COUNT else ""
-        return f"Approve: {approve}{count}" if held in APPROVABLE_RUNS else ""
+        return decisions(stored)
     if dry and any(action.held is None for action in actions):
         users = "".join(f" --user {render.clean(login)}" for login in stored.plan.scope)
         return f"Nothing was changed. Carry it out: opshelm-agent reconcile{users} --apply"
-    if not report.held:
-        return ""
+    return decisions(stored) if report.held else ""
+
+
+def decisions(stored: StoredPlan) -> str:
+    """What a person may say to a plan that waits; what no approval lifts is never said to be approved."""
+    approve = f"opshelm-agent plans approve {stored.id} --checksum {stored.checksum[:SHORT_CHECKSUM]}"
+    actions, held = [action for action in stored.plan.actions if action.held is not None], stored.plan.held
+    not_meant = ""
+    if any(action.kind is ActionKind.DEACTIVATE for action in (stored.plan.actions if held else actions)):
+        not_meant = (
+            "\nNot meant? Put it right in Okta, then: opshelm-agent reconcile. What is held is not done meanwhile."
+        )
+    if held:
+        count = f" --count {render.bounded(stored.plan)}" if held in NEED_COUNT else ""
+        return f"Approve: {approve}{count}{not_meant}" if held in APPROVABLE_RUNS else ""
     if any(action.held in APPROVABLE for action in actions):
-        return f"Approve what is held: {approve}"
+        return f"Approve what is held: {approve}{not_meant}"
     one_by_one = [action.n for action in actions if action.held in ONE_BY_ONE]
     if one_by_one:
         return f"Approve what is held, one by one: {approve}{''.join(f' --action {n}' for n in one_by_one)}"
-    return "No approval lets that go. What does, for each of them: opshelm-agent holds show LOGIN"
+    return "No approval lets that go. What does, for each of them: opshelm-agent holds show LOGIN" if actions else ""

@@ -1,5 +1,6 @@
 """``explain``: one person, step by step: what Okta wants, what OpsHelm has, which rule decides, what has happened."""
 
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -8,6 +9,7 @@ from agent.cli.command import Invocation, command
 from agent.cli.completion import logins
 from agent.cli.render import PlanView, action_json, action_lines, clean, fields, finding_json, findings_text
 from agent.cli.users import user_json, user_text
+from agent.model.times import when
 from agent.model.users import identity_key
 
 if TYPE_CHECKING:
@@ -74,12 +76,16 @@ def _text(login: str, user: "DirectoryUser | None", found: "Explanation", rows: 
     if found.findings:
         parts.append("Noticed\n" + _indented(findings_text(found.findings)))
     if rows:
-        history = [f"{row['at'][:19]}Z  {row['kind']:<8} {row['verb']:<12} by {clean(row['actor'])}" for row in rows]
+        history = [f"{_at(row)}  {row['kind']:<8} {row['verb']:<12} by {clean(row['actor'])}" for row in rows]
         parts.append("Happened\n" + _indented("\n".join(history)))
     # What is held waits for what the steps say.
     drift = found.outcome == "drift"
     next_step = f"Do it: opshelm-agent reconcile --user {clean(login)} --apply" if drift else ""
     return "\n\n".join(part for part in (*parts, next_step) if part)
+
+
+def _at(row: dict[str, Any]) -> str:
+    return when(datetime.fromisoformat(row["at"]))
 
 
 def _indented(text: str) -> str:

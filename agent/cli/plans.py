@@ -23,7 +23,7 @@ from agent.cli.command import (
     yes_option,
 )
 from agent.cli.completion import plan_ids, run_ids
-from agent.model.codes import ActionKind
+from agent.model.codes import ActionKind, PlanStatus
 from agent.runs.wording import KINDS
 
 if TYPE_CHECKING:
@@ -97,7 +97,8 @@ def show_plan(
     invocation: Invocation, plan_id: int, *, summary: bool, only: tuple[str, ...], attribute: str, verbose: bool
 ) -> None:
     """One plan: deactivations first, each attribute before and after, what is held and why."""
-    from agent.runs.stored_plans import existing
+    from agent.cli.answers import waiting
+    from agent.runs.stored_plans import OPSHELM_S, existing
 
     with invocation.read() as conn:
         stored = existing(conn, plan_id)
@@ -106,7 +107,10 @@ def show_plan(
     document = render.plan_json(stored)
     document["actions"] = [] if summary else [render.action_json(action) for action in view.of(stored.plan.actions)]
     document["counts"] = Counter(action.kind.value for action in stored.plan.actions)
-    invocation.answer("plan", {"plan": document}, lambda: render.plan_text(stored, guard, view))
+    text = render.plan_text(stored, guard, view)
+    if stored.status is PlanStatus.HELD and stored.kind in OPSHELM_S and (said := waiting(invocation, stored)):
+        text += f"\n\n{said}"
+    invocation.answer("plan", {"plan": document}, text)
 
 
 @plans.command("apply", examples=["opshelm-agent plans apply 81 --checksum 5f3a…"])

@@ -1,7 +1,7 @@
 """``users`` and ``owner``: the directory's accounts, and what an operator does to one of them."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -20,10 +20,11 @@ from agent.cli.command import (
 )
 from agent.cli.completion import logins
 from agent.cli.people import by_id_option, find
-from agent.cli.render import clean, csv_text, fields, shown, when
+from agent.cli.render import clean, fields, shown, when
 from agent.model.codes import ActionState
+from agent.model.csv_text import lines as csv_lines
 from agent.model.paths import UnknownPath, parse
-from agent.model.users import DirectoryUser, Name, Role, identity_key, public_view
+from agent.model.users import DirectoryUser, Name, Role, public_view
 
 if TYPE_CHECKING:
     from agent.directory.port import Acts, Directory
@@ -37,8 +38,8 @@ _ELSEWHERE = {
     "active": "deactivate LOGIN, or reactivate LOGIN",
     "externalid": "link LOGIN",
 }
-#: More than anybody has.
-_EVERYBODY = 10_000_000
+#: Accounts that are read at once.
+AT_ONCE = 1000
 #: Of users list --csv.
 _COLUMNS = (
     *("userName", "state", "role", "managed", "protected", "externalId", "id", "displayName"),
@@ -80,46 +81,35 @@ def users() -> None:
 @click.option("--failed", "which", flag_value="failed", multiple=True, help="Only those of whom something failed.")
 @csv_option
 def list_users(invocation: Invocation, search: str, which: tuple[str, ...], as_csv: bool) -> None:
-    """All accounts, or those that all of the options fit, in the order in which they came."""
+    """All accounts, or those that all of the options fit, by userName; with --search, whose userName fits first."""
     with invocation.directory() as directory:
-        fits = [_fit(directory, one) for one in dict.fromkeys(which)]
-        text = identity_key(search)
-        found = [
-            user
-            for page in directory.everyone()
-            for user in page
-            if all(fit(user) for fit in fits) and (not text or _named(user, text))
-        ]
-    if as_csv:
-        click.echo(csv_text(_COLUMNS, [{"displayName": _full_name(u), **user_json(u)} for u in found]))
-        return
+        # Makes ``users`` show a remote's accounts as they are now.
+        next(iter(directory.everyone()), None)
+        pages = _pages(directory, search, which)
+        if as_csv:
+            lines = ({"displayName": _full_name(u), **user_json(u)} for page in pages for u in page)
+            for line in csv_lines(_COLUMNS, lines):
+                click.echo(line, nl=False)
+            return
+        found = [user for page in pages for user in page]
     columns = ["login", "name", "state", "role", "managed"]
     rows = [[u.user_name, _full_name(u), u.state, u.role.value, _managed(u)] for u in found]
-    empty = "No such account." if fits or text else "No accounts."
+    empty = "No such account." if which or search else "No accounts."
     invocation.answer_table("users", {"users": [user_json(u) for u in found]}, columns, rows, empty)
 
 
-def _fit(directory: "Directory", which: str) -> Callable[[DirectoryUser], bool]:
-    """What the account itself says; for the rest the store knows who it is."""
-    simple: dict[str, Callable[[DirectoryUser], bool]] = {
-        "managed": lambda user: user.managed,
-        "local": lambda user: not user.managed,
-        "owners": lambda user: user.role is Role.OWNER,
-        "inactive": lambda user: not user.active,
-    }
-    if which in simple:
-        return simple[which]
+def _pages(directory: "Directory", search: str, which: Sequence[str]) -> Iterator[list[DirectoryUser]]:
+    """The database filters and sorts; nobody who doesn't fit is read."""
     from agent.store import people
 
-    with directory.store.read() as conn:
-        page = people.page(conn, which=people.Which(which), limit=_EVERYBODY)
-    ids = {person.id for person in page.people}
-    return lambda user: user.id in ids
-
-
-def _named(user: DirectoryUser, text: str) -> bool:
-    words = (user.user_name, _full_name(user), user.profile.primary_email or "")
-    return text in {user.id, user.okta_id} or any(text in identity_key(word) for word in words)
+    wanted, after = [people.Which(one) for one in which], ""
+    while True:
+        with directory.store.read() as conn:
+            page = people.page(conn, also=wanted, search=search, after=after, limit=AT_ONCE)
+        yield directory.several([person.id for person in page.people])
+        if page.following is None:
+            return
+        after = page.following
 
 
 def _full_name(user: DirectoryUser) -> str:

@@ -19,11 +19,13 @@ from agent.settings import Settings
 from agent.store import (
     account,
     alarms,
+    connect,
     first_approvals,
     holds,
     keys,
     lease,
     overview,
+    people,
     retention,
     seal,
     sessions,
@@ -100,6 +102,7 @@ class Housekeeping:
         self._watch_sweeps(conn, settings, now)
         _watch_windows(conn, settings, now)
         _watch_keys(conn, now)
+        self._watch_disk(conn, now)
 
     def _watch_holds(self, conn: Connection, settings: Settings, now: datetime) -> None:
         """By the age of each person's hold, however often the plan that they wait in is made anew."""
@@ -134,6 +137,17 @@ class Housekeeping:
         elif last is not None:
             alarms.clear(conn, "sweep_overdue", "sweep", now)
 
+    def _watch_disk(self, conn: Connection, now: datetime) -> None:
+        host, free = socket.gethostname(), connect.room(self._store.settings)
+        if free is None or free >= connect.LOW_ROOM:
+            alarms.clear(conn, "disk_low", host, now)
+            return
+        detail = (
+            f"{free / 1e6:,.0f} MB are free on the disk under {self._store.place}. Once it is full every push is refused (429) and no "
+            "run begins. Make room: df -h"
+        )
+        alarms.raise_alarm(conn, "disk_low", host, detail, now)
+
     def _say_alarms(self) -> None:
         with self._store.read() as conn:
             found = alarms.open_alarms(conn)
@@ -156,7 +170,9 @@ def _watch_windows(conn: Connection, settings: Settings, now: datetime) -> None:
     owners = account.get(conn).active_owners
     for alarm in alarms.open_alarms(conn):
         # Nobody tells when the last owner's push has been put right in Okta; tried again it is raised again.
-        done = alarm.code == "last_owner" and (owners > 1 or now - alarm.last_seen > windows.DAY)
+        done = alarm.code == "last_owner" and (
+            owners > 1 or now - alarm.last_seen > windows.DAY or not people.is_owner(conn, alarm.subject)
+        )
         if done or room.get(alarm.code, False):
             alarms.clear(conn, alarm.code, alarm.subject, now)
 

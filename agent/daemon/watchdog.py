@@ -15,7 +15,7 @@ import structlog
 from agent.daemon.loops import Loops
 from agent.model.errors import AgentError
 from agent.model.times import when
-from agent.store import alarms, steps
+from agent.store import account, alarms, steps
 from agent.store.engine import Connection, Store
 
 OVERDUE = "loop_overdue"
@@ -67,7 +67,10 @@ class Watchdog:
         self._stop.set()
 
     def look(self) -> None:
-        """One look at loops and clock."""
+        """One look at loops, clock and disk."""
+        if self._store.full is not None:
+            # Nobody else may have anything to write, and would not see that there is room again.
+            self._store.write(account.touch)
         self._look_at_loops()
         self._look_at_clock()
         self._settle()

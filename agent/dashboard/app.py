@@ -126,12 +126,15 @@ class Admin:
         return JSONResponse({"status": "ok"})
 
     def ready(self, _request: Request) -> Response:
-        """The database answers and has the schema of this program, and no loop of the daemon stands still.
+        """The database answers, takes what is written and has the schema of this program, and no loop of the daemon stands still.
 
         Okta being down is no reason to take no pushes.
         """
         overdue = sorted(self._daemon.overdue())
         said = {"settings": self._daemon.in_force(), "since": f"{self._daemon.since():%Y-%m-%dT%H:%M:%SZ}"}
+        full = self._parts.store.full
+        if full is not None:
+            return JSONResponse({"status": "disk_full", "why": full.detail, **said}, 503)
         if self.status() is None:
             return JSONResponse({"status": "unavailable", **said}, 503)
         if overdue:

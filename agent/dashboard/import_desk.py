@@ -95,6 +95,8 @@ class ImportDesk:
         self._thread: threading.Thread | None = None
         self._work = ImportWork(what="", over=True)
         self.review: Review | None = None
+        #: What was found before is gone.
+        self.begun = clock()
 
     @property
     def work(self) -> ImportWork:

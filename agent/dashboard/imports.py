@@ -12,7 +12,7 @@ from agent.model.errors import UsageError
 from agent.model.matching import MatchClass
 from agent.runs.stored_plans import PlanKind
 from agent.runs.wording import counted
-from agent.store import plans
+from agent.store import first_approvals, plans
 from agent.store.plans import StoredPlan
 
 _PAGE = 50
@@ -45,6 +45,10 @@ class _Import:
         after = visit.asked("after")
         accounts, following = _page(review, kind, after)
         plan = _open_plan(site, visit)
+        firsts = []
+        if plan is not None:
+            with site.store.read() as conn:
+                firsts = first_approvals.waiting(conn, _subject(plan), visit.now)
         return site.render(
             visit,
             "imports.html",
@@ -57,6 +61,9 @@ class _Import:
             work=self._desk.work,
             plan=plan,
             plan_says=_says(plan) if plan else "",
+            firsts=firsts,
+            second=site.settings.dashboard.second_person,
+            begun=self._desk.begun,
         )
 
     def look(self, site: Site, visit: Visit) -> Response:  # noqa: ARG002 - a view's signature
@@ -78,7 +85,12 @@ class _Import:
         numbers = visit.chosen("plan")
         if not numbers:
             raise UsageError("The form names no plan. Nothing was done.")
-        self._desk.apply(numbers[0], visit.by())
+        plan = _open_plan(site, visit)
+        if plan is None or plan.id != numbers[0]:
+            raise UsageError(f"Plan {numbers[0]} waits for nobody any more. Nothing was done.")
+        by = site.second_person(visit, _subject(plan), [action.n for action in plan.plan.actions])
+        if by is not None:
+            self._desk.apply(plan.id, by)
         return site.go("/imports")
 
 
@@ -98,6 +110,10 @@ def _open_plan(site: Site, visit: Visit) -> StoredPlan | None:
         newest = plans.recent(conn, 1, kind=PlanKind.IMPORT)
     open_ones = [plan for plan in newest if plan.status in (PlanStatus.READY, PlanStatus.HELD)]
     return next((plan for plan in open_ones if plan.expires > visit.now), None)
+
+
+def _subject(plan: StoredPlan) -> str:
+    return f"plan {plan.id} {plan.plan.checksum}"
 
 
 def _says(stored: StoredPlan) -> str:

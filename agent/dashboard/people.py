@@ -66,7 +66,7 @@ def everybody(site: Site, visit: Visit) -> Response:
         search=search,
         after=visit.asked("after"),
         filters=list(Which),
-        counts={Which.ALL: row.visible, Which.OWNERS: row.active_owners},
+        counts={Which.ALL: row.visible},
     )
 
 

@@ -117,6 +117,8 @@ class SignIns:
     def _to_okta(self, request: Request) -> Response:
         if self._settings.dashboard.client_id is None:
             return self._shown(request, "Signing in with Okta is not set up.", 404)
+        if not self._private(request):
+            return self._refused(request, "okta", "it came neither by TLS nor from this machine")
         if not self._tries.left(self._address(request)):
             return self._too_many(request)
         try:
@@ -135,6 +137,8 @@ class SignIns:
 
     def _from_okta(self, request: Request) -> Response:
         query, now = request.query_params, datetime.now(UTC)
+        if not self._private(request):
+            return self._refused(request, "okta", "it came neither by TLS nor from this machine")
         if not self._tries.left(self._address(request)):
             return self._too_many(request)
         state = query.get("state", "")
@@ -205,7 +209,7 @@ class SignIns:
         return self._in(request, request.query_params.get("next", "/"), session)
 
     def _private(self, request: Request) -> bool:
-        """A password travels over TLS, or not over a network at all."""
+        """Passwords, codes and sessions travel over TLS, or not over a network at all."""
         return local(request, self._settings) or _by_tls(request, self._settings)
 
     def _right(self, kept: str, password: str) -> bool:

@@ -93,6 +93,12 @@ class Backend(ABC):
                 return
             yield found
 
+    def several(self, ids: Sequence[str]) -> list[DirectoryUser]:
+        with self.store.read() as conn:
+            found = conn.execute(select(*rows.RAW).where(users.c.id.in_(ids)))
+            by_id = {user.id: user for user in map(rows.decode, found)}
+        return [by_id[one] for one in ids if one in by_id]
+
     # Writes
 
     @abstractmethod

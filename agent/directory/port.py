@@ -261,6 +261,10 @@ class Directory(Protocol):
         """All accounts, page by page, hidden ones too."""
         ...
 
+    def several(self, ids: Sequence[str]) -> list[DirectoryUser]:
+        """These of the accounts that ``users`` shows, in their order; whoever has gone meanwhile is left out."""
+        ...
+
     def refresh(self, step: Step) -> tuple[Finding, ...]:
         """Make ``users`` show everybody as a sweep is to compare them; answers what can't be used of them."""
         ...

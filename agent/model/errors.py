@@ -9,6 +9,7 @@
     │   └── NoDatabase            2   there is no database where the settings say, and this command makes none
     ├── StoreError                1   the agent's own database
     │   ├── StoreUnavailable      1   soft: locked, full, unreachable; try again later
+    │   │   ├── DiskFull          1   soft: the disk under the database is full
     │   │   └── OtherMapping      2   soft: the database has another mapping than this process's settings
     │   ├── TooSlow               1   a statement with a time of its own ran out of it
     │   ├── SchemaTooNew          1   a newer program has migrated this database
@@ -92,6 +93,10 @@ class StoreError(AgentError):
 class StoreUnavailable(StoreError):
     code = "store_unavailable"
     soft = True
+
+
+class DiskFull(StoreUnavailable):
+    code = "disk_full"
 
 
 class OtherMapping(StoreUnavailable):

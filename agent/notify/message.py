@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from agent.model.errors import DiskFull
 from agent.store.alarms import Alarm, next_command
 from agent.store.runs import Run
 
@@ -63,6 +64,21 @@ def alarm_closed(alarm: Alarm) -> Message:
         at=alarm.cleared or alarm.last_seen,
         fields={"alarm": alarm.id, "code": alarm.code, "subject": alarm.subject},
     )
+
+
+def disk_full(detail: str, now: datetime) -> Message:
+    """No alarm that the database keeps: it can't."""
+    return Message(event="alarm_opened", detail=detail, next="df -h, then opshelm-agent status", at=now, **_disk(""))
+
+
+def disk_has_room(now: datetime) -> Message:
+    return Message(event="alarm_closed", detail="", next="", at=now, **_disk(", is over"))
+
+
+def _disk(end: str) -> dict[str, Any]:
+    host = socket.gethostname()
+    headline = f"OpsHelm Okta agent: alarm {DiskFull.code}, about {host}{end}"
+    return {"headline": headline, "fields": {"code": DiskFull.code, "subject": host}}
 
 
 def run_failed(run: Run) -> Message:

@@ -7,6 +7,8 @@ an alarm opens              each channel gets it, unless somebody has silenced i
 an alarm ends               each channel that was told of it gets that
 a run goes wrong            each channel gets it; held, paused, rejected and stopped runs are no failures
 a channel doesn't take it   tried again after 2, 4, 8 … s, at most 10 min apart, for three days
+the database can't be       each channel is told at once, by each agent: nothing can be queued. Its end once there was room
+written: a full disk        for a minute
 an agent dies               another one, or the next, sends what it had not
 ==========================  =============================================================================================
 """
@@ -27,6 +29,9 @@ from agent.store.notices import Notice
 _FIRST_PAUSE = timedelta(seconds=2)
 _LONGEST_PAUSE = timedelta(minutes=10)
 _LONGEST = timedelta(days=3)
+#: Between two tries to tell of a full disk, and how long there is room before its end is told.
+_DISK_PAUSE = timedelta(seconds=10)
+_DISK_WAS_FULL = timedelta(minutes=1)
 _log = structlog.get_logger("agent.notify")
 
 
@@ -43,6 +48,9 @@ class Notifier:
         self._store = store
         self._settings = settings
         self._clock = clock
+        #: Channels that were told of the full disk, when they are tried again, and since when there is room.
+        self._told_full: set[str] = set()
+        self._tell_again = self._room_since = clock()
         self._beats: queue.SimpleQueue[str] = queue.SimpleQueue()
 
     def beat(self, signal: str) -> None:
@@ -54,10 +62,24 @@ class Notifier:
         channels = open_channels(settings)
         while not self._beats.empty():
             self._send_beat(settings, self._beats.get())
-        if not channels:
+        if not channels or self._tell_of_disk(channels):
             return
         self._gather(list(channels))
         self._send(channels)
+
+    def _tell_of_disk(self, channels: dict[str, Channel]) -> bool:
+        """Whether the disk is full: then there is no queue."""
+        full, now = self._store.full, self._clock()
+        if full is not None:
+            self._room_since = now
+            if now >= self._tell_again:
+                self._tell_again = now + _DISK_PAUSE
+                untold = {name: channels[name] for name in channels.keys() - self._told_full}
+                self._told_full |= _told(untold, message.disk_full(full.detail, now))
+        elif self._told_full and now - self._room_since >= _DISK_WAS_FULL:
+            _told({name: channels[name] for name in channels.keys() & self._told_full}, message.disk_has_room(now))
+            self._told_full = set()
+        return full is not None
 
     def _gather(self, channels: list[str]) -> None:
         now = self._clock()
@@ -95,6 +117,18 @@ class Notifier:
             beat(settings, signal)
         except Undelivered as exc:
             _log.warning("heartbeat not delivered", why=str(exc))
+
+
+def _told(channels: dict[str, Channel], what: message.Message) -> set[str]:
+    """Who has taken it."""
+    taken = set()
+    for name, channel in channels.items():
+        try:
+            channel.send(what, f"disk-{int(what.at.timestamp())}")
+            taken.add(name)
+        except Undelivered as exc:
+            _log.warning("not delivered", channel=name, about=what.headline, why=str(exc))
+    return taken
 
 
 def _again(notice: Notice, now: datetime) -> datetime | None:

@@ -21,6 +21,7 @@ from agent.model.codes import RefusalCode
 from agent.model.errors import (
     AnswerLost,
     DirectoryUnavailable,
+    DiskFull,
     KeyRefused,
     NotDone,
     NotFound,
@@ -114,6 +115,8 @@ def translate(exc: Exception, method: str) -> ScimError | None:
             )
         case OtherMapping():
             return unavailable("OpsHelm's agent has another mapping in its settings than in its database.")
+        case DiskFull():
+            return unavailable("The disk under the database of OpsHelm's agent is full.")
         case StoreUnavailable():
             return unavailable("OpsHelm's agent can't reach its database just now.")
         case AnswerLost() | NotDone():

@@ -333,7 +333,7 @@ class DashboardSettings(Section):
     session: Period = timedelta(hours=8)
     """How long a sign-in lasts."""
     second_person: bool = False
-    """Whether a plan or hold that somebody approves here waits until somebody else approves it too."""
+    """Whether a plan (an import's too) or hold that somebody approves here waits until somebody else approves it too."""
 
 
 class LogSettings(Section):

@@ -67,6 +67,11 @@ _visible = Fixed(select(table.c.visible))
 _LOCKED = "account"
 
 
+def touch(conn: Connection) -> None:
+    """Write the row as it is: a try whether anything can be written."""
+    conn.execute(update(table).values(instance=table.c.instance))
+
+
 def get(conn: Connection) -> Account:
     write_now(conn, _write_counts)
     return _read(_get(conn).fetchone())

@@ -7,6 +7,7 @@ times as microseconds and booleans as the driver gives them; parameters are give
 """
 
 import os
+import shutil
 import sqlite3
 import sys
 from collections.abc import Callable, Iterable, Sequence
@@ -200,6 +201,10 @@ def moment(value: int) -> datetime:
     return EPOCH + timedelta(0, 0, value)
 
 
+#: Below so much an operator is told: a large run's log and a copy of the database need some.
+LOW_ROOM = 256_000_000
+#: What SQLite's log grows to before it is folded in: with less a disk that was full is full again at once.
+ENOUGH_ROOM = 4_000_000
 _CONNECT_SECONDS = 10
 #: With no other clients one look suffices; among others the server may just be away.
 _LOOKS = 3
@@ -267,6 +272,12 @@ def sqlite_path(settings: DatabaseSettings) -> Path | None:
     """The database file, where it is one."""
     url = make_url(settings.url)
     return Path(url.database) if url.get_backend_name() == "sqlite" and url.database else None
+
+
+def room(settings: DatabaseSettings) -> int | None:
+    """Bytes that are free on the disk under the database file; None for a server, whose disk is elsewhere."""
+    path = sqlite_path(settings)
+    return None if path is None else shutil.disk_usage(path.absolute().parent).free
 
 
 def place(settings: DatabaseSettings) -> str:

@@ -34,7 +34,7 @@ from typing import Any, Literal, NamedTuple, TypeVar
 from sqlalchemy import Connection as Connection  # noqa: PLC0414 - for those who may not import sqlalchemy
 from sqlalchemy import Engine
 
-from agent.model.errors import AgentError, StoreError, StoreUnavailable, TooSlow
+from agent.model.errors import AgentError, DiskFull, StoreError, StoreUnavailable, TooSlow
 from agent.settings import DatabaseSettings
 from agent.store import connect, schema
 from agent.store.connect import Transaction, database_errors, driver
@@ -131,6 +131,8 @@ class Store:
         self.dialect: Literal["sqlite", "postgresql"] = "sqlite" if engine.name == "sqlite" else "postgresql"
         self.reads_block = self.dialect == "postgresql"
         self.fatal: StoreError | None = None
+        #: A transaction found the disk full; None where one has written since, and there is room.
+        self.full: DiskFull | None = None
         #: Called once, from the writer's thread, when the process must stop.
         self.on_fatal: Callable[[StoreError], None] | None = None
         self._readers: deque[Connection] = deque()
@@ -198,7 +200,7 @@ class Store:
         except database_errors() as exc:
             if at_most is not None and interrupted(exc):
                 raise TooSlow(f"The database needs longer than {at_most.total_seconds():g} s for this.") from exc
-            raise translate(exc) from exc
+            raise translate(exc, self.place) from exc
 
     def ask(self, question: Callable[[Connection], T]) -> T:
         """For one statement, which is a snapshot of its own: on SQLite without the two that would make it one."""
@@ -319,8 +321,10 @@ class Store:
         raise AssertionError("unreachable")
 
     def _unavailable(self, exc: Exception, failure: Failure) -> StoreError:
-        error = translate(exc)
+        error = translate(exc, self.place)
         error.__cause__ = exc
+        if isinstance(error, DiskFull):
+            self.full = error
         if failure is Failure.FATAL and self.fatal is None:
             self.fatal = error
             if self.on_fatal is not None:
@@ -330,6 +334,7 @@ class Store:
     def _transaction(self, jobs: list[_Job]) -> list[_Outcome]:
         conn = self._connect()
         raw = driver(conn)
+        before = raw.total_changes if self.dialect == "sqlite" else 0
         try:
             if self.dialect == "sqlite":
                 raw.execute("BEGIN IMMEDIATE")
@@ -347,15 +352,23 @@ class Store:
         except BaseException:
             if not self._committed(raw, xid):
                 raise
+        if self.full is not None and (xid is not None or (self.dialect == "sqlite" and raw.total_changes != before)):
+            self._look_for_room()
         crash_point("store.committed")
         return outcomes
+
+    def _look_for_room(self) -> None:
+        """Something was written, which on SQLite may only have fitted into what its log has had before."""
+        free = connect.room(self.settings)
+        if free is None or free >= connect.ENOUGH_ROOM:
+            self.full = None
 
     def _connect(self) -> Connection:
         if self._writer is None:
             try:
                 self._writer = self.engine.connect()
             except database_errors() as exc:
-                raise translate(exc) from exc
+                raise translate(exc, self.place) from exc
         return self._writer
 
     def _member(self, conn: Connection, raw: Any, job: _Job, shared: Transaction) -> _Outcome:

@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy import exc
 
-from agent.model.errors import StoreError, StoreUnavailable
+from agent.model.errors import DiskFull, StoreError, StoreUnavailable
 from agent.store.connect import from_postgresql
 
 
@@ -29,10 +29,12 @@ _FATAL_NAMES = {
     "SQLITE_CORRUPT": "the file is damaged",
     "SQLITE_NOTADB": "the file that database.url names is no SQLite database",
 }
+#: The second one: no room for the file by which processes share the log's index.
+_FULL_NAMES = ("SQLITE_FULL", "SQLITE_IOERR_SHMSIZE")
+_FULL_STATE = "53100"
 _LATER_NAMES = {
     "SQLITE_BUSY": "the database is locked by another process",
     "SQLITE_LOCKED": "the database is locked",
-    "SQLITE_FULL": "the disk is full",
     "SQLITE_IOERR": "the disk answers with an I/O error",
     "SQLITE_READONLY": "the database file is read-only",
     "SQLITE_CANTOPEN": "the database file can't be opened",
@@ -78,6 +80,8 @@ def _classify_sqlite(cause: sqlite3.Error) -> tuple[Failure, str]:
     for prefix, words in _FATAL_NAMES.items():
         if name.startswith(prefix):
             return Failure.FATAL, f"{words} ({name})"
+    if name.startswith(_FULL_NAMES):
+        return Failure.LATER, f"the disk is full ({name})"
     for prefix, words in _LATER_NAMES.items():
         if name.startswith(prefix):
             return Failure.LATER, f"{words} ({name})"
@@ -92,6 +96,8 @@ def _classify_postgresql(cause: Any) -> tuple[Failure, str]:
         return Failure.RETRY, f"another transaction was faster ({state})"
     if state in _FATAL_STATES:
         return Failure.FATAL, f"the database is damaged ({state})"
+    if state == _FULL_STATE:
+        return Failure.LATER, f"the disk is full ({state})"
     for prefix, words in _LATER_STATES.items():
         if state.startswith(prefix):
             # A server that went away may be back already, or another one may have taken over.
@@ -103,14 +109,26 @@ def _classify_postgresql(cause: Any) -> tuple[Failure, str]:
     return Failure.BUG, f"{cause} ({state})"
 
 
-def translate(error: BaseException) -> StoreError:
-    """The error for callers. Mind: details never hold a connection URL or parameters."""
+def is_full(error: BaseException) -> bool:
+    cause = original(error)
+    return (getattr(cause, "sqlite_errorname", "") or "").startswith(_FULL_NAMES) or getattr(
+        cause, "sqlstate", ""
+    ) == _FULL_STATE
+
+
+def translate(error: BaseException, place: str = "") -> StoreError:
+    """The error for callers. ``place``: the file, or host and port. Mind: details never hold a connection URL or parameters."""
     failure, words = classify(error)
     if failure is Failure.BUG:
         return StoreError(f"the database refused a statement: {words}. Nothing was changed. This is a bug.")
     if failure is Failure.FATAL:
         return StoreUnavailable(
             f"The database failed: {words}. The agent stops; check the file and its disk, then start it again."
+        )
+    if is_full(error):
+        where = f" {place}" if place else ""
+        return DiskFull(
+            f"The disk under the database{where} is full. Nothing was changed. Make room there (df -h); the agent goes on by itself."
         )
     return StoreUnavailable(f"The database can't be used just now: {words}. Nothing was changed; try again later.")
 
@@ -131,7 +149,7 @@ def unopened(error: BaseException, place: str) -> StoreError:
     cause = original(error)
     connecting = isinstance(error, exc.DBAPIError) and error.statement is None and not error.connection_invalidated
     if not connecting or not from_postgresql(cause, "OperationalError") or cause.sqlstate:
-        return translate(error)
+        return translate(error, place)
     reason = str(cause).partition("\n")[0].rpartition("failed: ")[2]
     if "FATAL:" in reason:
         return StoreUnavailable(

@@ -39,8 +39,15 @@ class Header(Struct, frozen=True, kw_only=True):
 
 
 def held_plans(conn: Connection) -> list[Header]:
-    """Plans that wait for a person, oldest first."""
-    return list(reversed(headers(conn, statuses=(PlanStatus.HELD,))))
+    """Plans that wait for a person, oldest first. One that has nothing left but what an operator blocks waits for nobody."""
+    c = actions.c
+    waits = exists().where(c.plan_id == plans.c.id, c.state.in_([state.value for state in _OPEN]), _not_blocked())
+    return list(reversed(headers(conn, statuses=(PlanStatus.HELD,), only=or_(plans.c.held.is_not(None), waits))))
+
+
+def _not_blocked() -> ColumnElement[bool]:
+    """What an operator has blocked is as it should be."""
+    return or_(actions.c.held.is_(None), actions.c.held != HeldCode.BLOCKED.value)
 
 
 _HEADER = ("id", "run_id", "kind", "status", "held", "held_detail", "checksum", "population", "created", "expires")
@@ -55,6 +62,7 @@ def headers(
     run_id: int | None = None,
     before: int | None = None,
     limit: int | None = None,
+    only: ColumnElement[bool] | None = None,
 ) -> list[Header]:
     """Plans that want something or wait, newest first; of these statuses, these ids, this run, older than ``before``."""
     mine = actions.c.plan_id == plans.c.id
@@ -67,6 +75,8 @@ def headers(
         wanted.append(plans.c.id.in_(ids))
     if run_id is not None:
         wanted.append(plans.c.run_id == run_id)
+    if only is not None:
+        wanted.append(only)
     if before is not None:
         wanted.append(plans.c.id < before)
     columns = [plans.c[name] for name in (*_HEADER, *_DECIDED)]
@@ -98,12 +108,14 @@ def of_run_or_held(run_id: int | None) -> ColumnElement[bool]:
 
 
 def left_to_do(conn: Connection, run_id: int | None) -> dict[ActionKind, set[str]]:
-    """Who is still to be changed, by kind: by that run's plan, or by one that waits for a person. Nobody counts twice."""
+    """Who is still to be changed, by kind: by that run's plan, or by one that waits for a person. Nobody counts twice, and
+    nobody for what an operator blocks.
+    """
     c = actions.c
     rows = conn.execute(
         select(c.kind, c.okta_id, c.directory_id, c.login)
         .join_from(actions, plans, c.plan_id == plans.c.id)
-        .where(of_run_or_held(run_id), c.state.in_([state.value for state in _OPEN]))
+        .where(of_run_or_held(run_id), c.state.in_([state.value for state in _OPEN]), _not_blocked())
     )
     found: dict[ActionKind, set[str]] = {}
     for kind, okta_id, directory_id, login in rows:

@@ -1,11 +1,11 @@
 """Accounts as a list that is searched and filtered, a page at a time. No rules, and no account whole.
 
 Pages go on behind a userName, so that one far in costs what the first one costs. The index on userNames gives the order and answers
-what is typed of one; for a filter or a name all rows are looked through once and the first of them are sorted, which takes the
+what is typed of one, or a filter that most fit; for another filter or a name all rows are looked through once and the first of them are sorted, which takes the
 same time whoever is found.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
@@ -16,7 +16,7 @@ from sqlalchemy import ColumnElement, Connection, Select, and_, false, func, not
 from agent.model.codes import ActionState
 from agent.model.holds import Decision
 from agent.model.users import Origin, Role, account_state, identity_key, is_managed
-from agent.store import failed_people, overview
+from agent.store import account, failed_people, overview
 from agent.store.connect import as_struct
 from agent.store.tables import actions, holds, plans, users
 
@@ -77,44 +77,72 @@ _OPEN = (ActionState.PENDING, ActionState.HELD, ActionState.SENT, ActionState.FA
 
 
 def page(
-    conn: Connection, *, which: Which = Which.ALL, search: str = "", after: str = "", limit: int = 50
+    conn: Connection,
+    *,
+    which: Which = Which.ALL,
+    also: Collection[Which] = (),
+    search: str = "",
+    after: str = "",
+    limit: int = 50,
 ) -> PeoplePage:
-    """By userName. ``search``: a whole id, else a part of the userName or of the name as shown; ``after``: where it goes on.
+    """By userName. ``also``: what they must be besides; ``search``: a whole id, else a part of the userName or of the name as shown; ``after``: where it goes on.
 
     Whose userName fits comes first; whom only the name fits comes after all of them.
     """
-    group, text, c = _which(conn, which), search.strip(), users.c
+    groups = [group for one in dict.fromkeys((which, *also)) if (group := _which(conn, one)) is not None]
+    text, c = search.strip(), users.c
     if not text:
-        return _part(conn, _LOGINS, [group], after, limit)
-    ids = conn.execute(select(*_columns).where(or_(c.okta_id == text, c.id == text))).all()
+        # Along the index on userNames only where most fit; else every row would be fetched out of its place.
+        return _part(conn, _LOGINS, groups, after, limit, walks=not also and _is_most(conn, which))
+    ids = conn.execute(select(*_columns).where(or_(c.okta_id == text, c.id == text), *groups)).all()
     if ids:
         return PeoplePage(people=[_person(row) for row in ids], following=None)
     named = c.user_name_key.contains(identity_key(text), autoescape=True)
     found: list[ListedPerson] = []
     if not after.startswith(_NAMES):
-        first = _part(conn, _LOGINS, [group, named], after, limit)
+        first = _part(conn, _LOGINS, [*groups, named], after, limit, walks=not groups)
         if first.following is not None:
             return first
         found, after = first.people, ""
-    rest = _part(conn, _NAMES, [group, _called(conn, text), not_(named)], after, limit - len(found))
+    rest = _part(conn, _NAMES, [*groups, _called(conn, text), not_(named)], after, limit - len(found))
     return PeoplePage(people=[*found, *rest.people], following=rest.following)
 
 
+def is_owner(conn: Connection, user_id: str) -> bool:
+    """Active, and with the owner role."""
+    c = users.c
+    mine = (c.id == user_id, c.role == Role.OWNER.value, c.active == true())
+    return conn.execute(select(c.id).where(*mine)).first() is not None
+
+
 def _part(
-    conn: Connection, part: str, conditions: Sequence[ColumnElement[bool] | None], after: str, limit: int
+    conn: Connection,
+    part: str,
+    conditions: Sequence[ColumnElement[bool]],
+    after: str,
+    limit: int,
+    *,
+    walks: bool = False,
 ) -> PeoplePage:
     """``part`` begins what the next page is asked for with: it says in which of the two parts that goes on."""
     key = users.c.user_name_key
-    wanted = [condition for condition in conditions if condition is not None]
+    wanted = list(conditions)
     if after:
         wanted.append(key > identity_key(after.removeprefix(part)))
-    # Along the index on userNames only where nothing else is asked; else every row would be fetched out of its place.
-    walks = part == _LOGINS and conditions[0] is None
     keys = select(key).where(*wanted).order_by(key if walks else key.concat("")).limit(limit + 1)
     rows = conn.execute(select(*_columns).where(key.in_(keys.subquery().select())).order_by(key)).all()
     people = [_person(row) for row in rows[:limit]]
     following = f"{part}{rows[limit - 1].user_name}" if len(rows) > limit and limit else None
     return PeoplePage(people=people, following=following or (part if len(rows) > limit else None))
+
+
+def _is_most(conn: Connection, which: Which) -> bool:
+    """Whether a walk in the order of userNames soon meets as many as a page shows."""
+    if which is Which.ALL:
+        return True
+    row = account.get(conn)
+    managed = row.managed_active if which is Which.MANAGED else row.visible - row.managed_active
+    return which in (Which.MANAGED, Which.LOCAL) and managed * 4 > row.visible
 
 
 def _which(conn: Connection, which: Which) -> ColumnElement[bool] | None:
@@ -124,7 +152,7 @@ def _which(conn: Connection, which: Which) -> ColumnElement[bool] | None:
         Which.MANAGED: managed,
         Which.LOCAL: not_(managed),
         Which.INACTIVE: c.active == false(),
-        Which.OWNERS: and_(c.role == Role.OWNER.value, c.active == true()),
+        Which.OWNERS: c.role == Role.OWNER.value,
         Which.HELD: _held(Decision.WAITING, Decision.APPROVED),
         Which.BLOCKED: _held(Decision.BLOCKED),
     }

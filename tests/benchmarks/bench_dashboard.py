@@ -1,8 +1,8 @@
 """How long the server needs for each page of the dashboard: ``PYTHONPATH=tests python -m benchmarks.bench_dashboard``.
 
 100,000 people, 10,000 runs, 300 plans, 2,000 holds and 200,000 journal rows, on SQLite and on a PostgreSQL of its own. Each page is
-asked for eleven times; the median and the slowest but the first count, and the first one is told too. Exit code 1 where a median is
-above 200 ms.
+asked for eleven times; the median but for the first counts, and beside it how long this process's processor worked, which other load
+on the machine doesn't change. Exit code 1 where a median is above 200 ms.
 """
 
 import argparse
@@ -204,14 +204,15 @@ def _journal(count: int, now: datetime) -> Iterator[dict[str, Any]]:
 
 
 def measure(browser: Browser, path: str, times: int = 11) -> tuple[float, float, float]:
-    """Milliseconds: the first, the median, and the slowest of the others."""
-    took = []
+    """Milliseconds: the first, the median of the others, and the median of what this process's processor worked."""
+    took, worked = [], []
     for _ in range(times):
-        began = time.perf_counter()
+        began, busy = time.perf_counter(), time.process_time()
         answer = browser.get(path)
         took.append((time.perf_counter() - began) * 1000)
+        worked.append((time.process_time() - busy) * 1000)
         assert answer.status_code == 200, (path, answer.status_code, answer.text[:300])
-    return took[0], statistics.median(took[1:]), max(took[1:])
+    return took[0], statistics.median(took[1:]), statistics.median(worked[1:])
 
 
 def _databases() -> Iterator[DatabaseSettings]:
@@ -233,15 +234,15 @@ def main(say: Callable[[str], None] = print) -> int:
     parser.add_argument("--runs", type=int, default=10_000)
     asked = parser.parse_args()
     slow = []
-    say(f"{'page':<62}{'first ms':>10}{'median ms':>11}{'slowest ms':>12}")
+    say(f"{'page':<62}{'first ms':>10}{'median ms':>11}{'processor ms':>14}")
     for database in _databases():
         store = Store.open(database)
         seed(store, people=asked.people, runs=asked.runs)
         settings = Settings(database=database)
         browser = Browser(app(store, settings, directory=SqlDirectory(store, settings)), store).sign_in()
         for path in PAGES:
-            first, median, slowest = measure(browser, path)
-            say(f"{store.dialect:<12}{path:<50}{first:>10.0f}{median:>11.0f}{slowest:>12.0f}")
+            first, median, worked = measure(browser, path)
+            say(f"{store.dialect:<12}{path:<50}{first:>10.0f}{median:>11.0f}{worked:>14.0f}")
             if median > LIMIT_MS:
                 slow.append(f"{store.dialect} {path}")
         store.close()

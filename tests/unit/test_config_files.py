@@ -3,6 +3,7 @@
 import json
 import re
 import shlex
+import tomllib
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -182,6 +183,22 @@ def test_the_image_runs_as_nobody_in_particular_and_checks_itself() -> None:
     assert 'CMD ["opshelm-agent", "check", "--health"]' in "\n".join(last)
     assert 'ENTRYPOINT ["opshelm-agent"]' in last
     assert 'CMD ["serve"]' in last
+
+
+def test_the_image_with_extras_that_the_docs_build_fits_the_image() -> None:
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
+    docs = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+    shown = docs.partition("```dockerfile\n")[2].partition("```")[0].splitlines()
+    image = (ROOT / "Dockerfile").read_text(encoding="utf-8")
+    assert shown[0] == "FROM opshelm-okta-agent"
+    assert "docker build -t opshelm-okta-agent ." in image
+    assert "COPY --from=build /opt/agent /opt/agent" in image
+    assert shown[2].startswith("RUN /opt/agent/bin/pip install")
+    named = re.search(r"opshelm-okta-agent\[([\w,]+)\]", shown[2])
+    assert named
+    assert set(named[1].split(",")) == extras.keys() - {"test"}
+    # Back to nobody in particular.
+    assert shown[-1] in image.splitlines()
 
 
 def test_all_that_the_image_fetches_is_pinned_by_hash() -> None:

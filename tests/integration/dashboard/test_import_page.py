@@ -51,7 +51,7 @@ def look(pages: Browser) -> str:
 
 
 def test_nobody_is_sorted_before_somebody_looks(b: World) -> None:
-    assert "Nobody has looked since this agent started." in plain(browser(b).text("/imports"))
+    assert "Nobody has looked since this agent started" in plain(browser(b).text("/imports"))
 
 
 def test_every_account_is_in_its_class_with_the_reason(b: World) -> None:
@@ -153,3 +153,36 @@ def test_without_okta_there_is_nothing_to_import_into(b: World) -> None:
     pages = browser(b, reconciler=None)
     answer = pages.send("/imports/look", "/imports")
     assert (answer.status_code, "There is no Okta to import into" in answer.text) == (409, True)
+
+
+def test_where_two_have_to_approve_an_import_needs_both(b: World) -> None:
+    b.settings = b.settings.model_copy(
+        update={"dashboard": b.settings.dashboard.model_copy(update={"second_person": True})}
+    )
+    ann = browser(b)
+    look(ann)
+    ann.send("/imports/plan", "/imports", **{"class": "exact"})
+    number = done(ann).partition('name="plan" value="')[2].partition('"')[0]
+    for _ in range(2):
+        ann.send("/imports/apply", "/imports", plan=number)
+    assert "somebody else has to approve the same" in plain(done(ann))
+    assert b.account(EXACT).okta_id is None
+    bob = Browser(ann.client.app, b.store).sign_in(DashboardRole.OPERATOR, "bob@example.com")
+    assert "ann@example.com has approved it" in plain(bob.text("/imports"))
+    bob.send("/imports/apply", "/imports", plan=number)
+    assert "✓ applied" in plain(done(bob))
+    with b.store.read() as conn:
+        assert runs.recent(conn, 1)[0].actor == "bob@example.com, after ann@example.com"
+    assert bob.send("/imports/apply", "/imports", plan=number).status_code == 409
+
+
+def test_after_a_restart_the_page_says_that_nobody_has_looked_and_keeps_the_plan(b: World) -> None:
+    pages = browser(b)
+    look(pages)
+    pages.send("/imports/plan", "/imports", **{"class": "exact"})
+    done(pages)
+    again = plain(browser(b).text("/imports"))
+    assert "Nobody has looked since this agent started" in again
+    assert "a look from before is gone" in again
+    assert "1 to assign" in again
+    assert "Bring them into Okta" in again

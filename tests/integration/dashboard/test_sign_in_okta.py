@@ -61,12 +61,26 @@ def to_okta(browser: Browser, path: str = "/") -> str:
 
 def test_a_member_of_a_group_signs_in_with_its_role_and_goes_on(store: Store, org: SimulatedOrg) -> None:
     person = member(org, "Identity")
-    browser = Browser(app(store, settings(org)), store, peer="203.0.113.9")
+    browser = Browser(app(store, settings(org)), store)
     done = browser.get(to_okta(browser, "/holds"))
     assert (done.status_code, done.headers["location"]) == (303, "/holds"), plain(done.text)
     assert f"{person['login']} (admin)" in plain(browser.text("/help"))
     entries = [one for one in seal.export(store.read) if one["verb"] == "dashboard sign-in"]
     assert [(one["actor"], one["reason"]) for one in entries] == [(person["login"], "admin, by okta")]
+
+
+def test_over_plain_http_from_elsewhere_nobody_signs_in_with_okta(store: Store, org: SimulatedOrg) -> None:
+    member(org, "Identity")
+    for more in ({}, {"public_url": "https://agent.example.com"}):
+        pages = app(store, settings(org, **more))
+        far = Browser(pages, store, peer="203.0.113.9")
+        assert far.get("/sign-in/okta").status_code == 403
+        assert far.get(f"{DONE_PATH}?code=c&state=s").status_code == 403
+        assert "location" not in far.get("/sign-in/okta").headers
+    # Behind a proxy with TLS it is begun.
+    begun = Browser(pages, store, peer="203.0.113.9", headers={"host": "agent.example.com"}).get("/sign-in/okta")
+    assert begun.status_code == 303
+    assert "secure" in begun.headers["set-cookie"].lower()
 
 
 def test_the_request_to_okta_has_pkce_a_state_and_a_nonce(store: Store, org: SimulatedOrg) -> None:

@@ -92,6 +92,8 @@ ELSEWHERE = {
     "clock_step": "test_a_step_of_the_clock_is_said_and_an_alarm_until_an_hour_was_good",
     "loop_overdue": "test_a_loop_that_stands_still_is_said_and_an_alarm_until_it_goes_on",
     "sweep_overdue": "test_f47_no_good_sweep_for_three_intervals_is_an_alarm",
+    "disk_low": "test_little_room_under_the_database_is_an_alarm_until_there_is_more",
+    "disk_full": "test_each_channel_is_told_of_a_full_disk_once_and_of_its_end",
     "failed_actions": "test_too_many_failures_hold_their_kind_for_an_hour",
     "remote_certificate": "test_f40_a_listing_raises_the_alarm_before_the_certificate_ends",
     "last_key_ends": "test_the_end_of_the_last_key_is_an_alarm_until_there_is_another",

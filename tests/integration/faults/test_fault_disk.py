@@ -12,6 +12,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 
 from agent.settings import DatabaseSettings
@@ -20,7 +21,7 @@ from support.company import Case, Company, company, directory
 from support.databases import sqlite_in
 from support.forks import Warm
 from support.invariants import check
-from support.processes import environment
+from support.processes import agent, environment
 from support.pusher import ROOMY, Pusher, new_key
 
 pytestmark = pytest.mark.faults
@@ -184,9 +185,22 @@ def test_f08_a_full_disk_is_refused_honestly_and_recovered_from_without_a_restar
     full = [refused(pusher, number) for number in range(2, 22)]
     assert full[-1], "the disk was never full"
     assert len(pusher.find(1)) == 1
+    ready = httpx.get(f"{daemon.admin}/readyz")
+    assert (ready.status_code, ready.json()["status"]) == (503, "disk_full")
+    assert f"{small_disk}/agent.db is full" in ready.json()["why"]
+    for what in ("status", "check"):
+        done = agent(
+            what,
+            cwd=tmp_path,
+            env={"OPSHELM_DATABASE__URL": url, "OPSHELM_SERVER__ADMIN_PORT": daemon.admin.rpartition(":")[2]},
+        )
+        assert done.returncode == 1
+        assert f"The disk under the database {small_disk}/agent.db is full." in done.stdout + done.stderr, what
+        assert "Traceback" not in done.stderr
     filler.unlink()
     for number in range(22, 42):
         assert pusher.person(number)
+    assert httpx.get(f"{daemon.admin}/readyz").status_code == 200
     assert 429 not in pusher.statuses[-60:]
     assert daemon.stop() == 0
     assert_kept(url, pusher)
@@ -212,7 +226,8 @@ def test_f08_a_run_on_a_full_disk_ends_cleanly_and_the_next_one_does_its_work(
     filler = fill(small_disk)
     done = case.run("reconcile", "--apply", **url)
     assert done.code == 1
-    assert "The database can't be used just now" in done.out + done.err
+    assert "The disk under the database" in done.out + done.err
+    assert "is full" in done.out + done.err
     assert "Traceback" not in done.err
     filler.unlink()
     done = case.run("reconcile", "--apply", **url)

@@ -2,6 +2,7 @@
 
 import base64
 import logging
+import socket
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
+from agent.model.errors import DiskFull
 from agent.notify.channels import sign
 from agent.notify.notifier import Notifier, test
 from agent.settings.sections import NotifySettings
@@ -306,3 +308,32 @@ def test_a_webhook_is_trusted_by_the_same_file(authority: Authority) -> None:
         assert test(NotifySettings(webhook_url=url, ca_file=str(authority.file)), NOW) == {"webhook": ""}
         assert "isn't trusted" in test(NotifySettings(webhook_url=url), NOW)["webhook"]
     assert len(encrypted.got) == 1
+
+
+# A full disk
+
+
+def test_each_channel_is_told_of_a_full_disk_once_and_of_its_end(
+    store: Store, notifier: Notifier, hook: WebhookReceiver, clock: list[datetime]
+) -> None:
+    def ticks(seconds: int) -> list[str]:
+        before = len(hook.got)
+        for _ in range(seconds):
+            notifier.tick()
+            clock[0] += timedelta(seconds=1)
+        return [one.document["text"].splitlines()[0].partition("alarm ")[2] for one in hook.got[before:]]
+
+    host = socket.gethostname()
+    hook.status = 503
+    store.full = DiskFull("The disk under the database /var/x.db is full. Make room there.")
+    assert ticks(11) == [f"disk_full, about {host}"] * 2  # not taken, so once more
+    hook.status = 200
+    assert ticks(30) == [f"disk_full, about {host}"]
+    assert "/var/x.db" in hook.got[-1].document["text"]
+    store.full = None
+    assert ticks(30) == []
+    store.full = DiskFull("again, before anybody believed that it was over")
+    assert ticks(5) == []
+    store.full = None
+    raised(store)
+    assert sorted(ticks(70)) == [f"disk_full, about {host}, is over", "last_owner, about guard"]

@@ -286,7 +286,7 @@ def test_a_full_disk_is_said_and_passes(sqlite_store: Store) -> None:
         conn.execute(text(f"PRAGMA max_page_count={pages}"))
         conn.execute(insert(cursors).values(name="big", value=big, updated=NOW))
 
-    with pytest.raises(StoreUnavailable, match="disk is full"):
+    with pytest.raises(StoreUnavailable, match=r"The disk under the database .* is full"):
         sqlite_store.write(work)
     sqlite_store.write(lambda conn: conn.execute(text("PRAGMA max_page_count=1000000")).scalar_one())
     assert sqlite_store.write(add("one")) == 1

@@ -113,6 +113,9 @@ def test_each_filter_shows_its_own(place: Place) -> None:
     assert names(place, which=Which.FAILED) == [failed.user_name]
     assert managed.user_name in names(place, which=Which.MANAGED)
     assert len(names(place)) == 8
+    assert names(place, which=Which.MANAGED, also=[Which.INACTIVE]) == ["blocked@example.com", gone.user_name]
+    assert names(place, also=[Which.LOCAL, Which.INACTIVE]) == []
+    assert names(place, which=Which.LOCAL, search=managed.id) == []
     assert names(place, which=Which.LOCAL, search="own") == ["owner@example.com"]
 
 

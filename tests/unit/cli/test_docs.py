@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from agent.model.codes import ActionKind, ActionState, FindingCode, HeldCode, PlanStatus, RefusalCode
+from agent.model.errors import DiskFull
 from agent.runs.frame import EXIT_CODES, Outcome
 
 ROOT = Path(__file__).parents[3]
@@ -47,7 +48,7 @@ def test_the_outcomes_exit_codes_are_the_programs() -> None:
 
 def test_every_alarm_that_is_raised_has_its_row() -> None:
     """Found in the source: the literals, and what refusals and imports name."""
-    found = {"push_burst", "push_burst_half", "deactivations_24h"}
+    found = {"push_burst", "push_burst_half", "deactivations_24h", DiskFull.code}
     for file in (ROOT / "agent").rglob("*.py"):
         source = file.read_text(encoding="utf-8")
         found |= set(re.findall(r'raise_alarm\(conn, "(\w+)"', source))

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from agent.cli import journal
+from agent.cli import journal, users
 from agent.model.codes import ActionKind, HeldCode, PlanStatus
 from agent.model.plan import Action, Change, Plan
 from agent.settings import DatabaseSettings
@@ -167,3 +167,13 @@ def test_people_are_searched_and_filtered(command: Command, document: Document) 
     header, *lines = command("users", "list", "--inactive", "--csv")[1].splitlines()
     assert header.startswith("userName,state,role")
     assert [line.split(",")[0] for line in lines] == ["bob@example.com"]
+
+
+@pytest.mark.usefixtures("people")
+def test_a_list_of_people_is_read_page_by_page(document: Document, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = [user["userName"] for user in document("users", "list")["users"]]
+    found = [user["userName"] for user in document("users", "list", "--search", "example")["users"]]
+    monkeypatch.setattr(users, "AT_ONCE", 1)
+    assert [user["userName"] for user in document("users", "list")["users"]] == whole == sorted(whole)
+    assert [user["userName"] for user in document("users", "list", "--search", "example")["users"]] == found
+    assert len(whole) > 1
