@@ -42,7 +42,9 @@ def held_plans(conn: Connection) -> list[Header]:
     """Plans that wait for a person, oldest first. One that has nothing left but what an operator blocks waits for nobody."""
     c = actions.c
     waits = exists().where(c.plan_id == plans.c.id, c.state.in_([state.value for state in _OPEN]), _not_blocked())
-    return list(reversed(headers(conn, statuses=(PlanStatus.HELD,), only=or_(plans.c.held.is_not(None), waits))))
+    mine = (plans.c.status == PlanStatus.HELD.value, or_(plans.c.held.is_not(None), waits))
+    ids = conn.scalars(select(plans.c.id).where(*mine)).all()
+    return list(reversed(headers(conn, ids=ids))) if ids else []
 
 
 def _not_blocked() -> ColumnElement[bool]:
@@ -62,7 +64,6 @@ def headers(
     run_id: int | None = None,
     before: int | None = None,
     limit: int | None = None,
-    only: ColumnElement[bool] | None = None,
 ) -> list[Header]:
     """Plans that want something or wait, newest first; of these statuses, these ids, this run, older than ``before``."""
     mine = actions.c.plan_id == plans.c.id
@@ -75,8 +76,6 @@ def headers(
         wanted.append(plans.c.id.in_(ids))
     if run_id is not None:
         wanted.append(plans.c.run_id == run_id)
-    if only is not None:
-        wanted.append(only)
     if before is not None:
         wanted.append(plans.c.id < before)
     columns = [plans.c[name] for name in (*_HEADER, *_DECIDED)]
