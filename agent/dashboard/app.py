@@ -1,5 +1,6 @@
 """The admin port: pages behind a sign-in, and metrics and health without one."""
 
+import asyncio
 import hashlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -21,6 +22,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from agent.dashboard import check, failures, holds, imports, journal, overview, people, plans, runs, status
 from agent.dashboard import keys as keys_page
 from agent.dashboard import settings as settings_page
+from agent.dashboard.activity import Activity
 from agent.dashboard.import_desk import ImportDesk
 from agent.dashboard.metrics import Daemon, DaemonCollector, StatusCollector
 from agent.dashboard.roles import local
@@ -43,14 +45,18 @@ def build(parts: Parts, receiver: str, daemon: Daemon, collectors: tuple[Any, ..
         Route("/readyz", admin.ready),
     ]
     site = Site(parts, receiver)
+    counted = Activity()
     desk = ImportDesk(lambda: parts.importer() if parts.reconciler else None, lambda: datetime.now(UTC))
     if parts.settings.dashboard.enabled:
-        routes += _pages(site, daemon, desk)
+        routes += _pages(site, daemon, desk, counted)
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        # Thirty days of the journal take a second, which nobody who opens the first page is to wait for.
+        first = asyncio.create_task(run_in_threadpool(_count, parts, counted))
         async with desk.lifespan(app):
             yield
+        await first
         await run_in_threadpool(site.desk.close)
 
     def nowhere(request: Request, _error: Exception) -> Response:
@@ -60,11 +66,21 @@ def build(parts: Parts, receiver: str, daemon: Daemon, collectors: tuple[Any, ..
     return Starlette(routes=routes, middleware=[Middleware(WithHeaders)], lifespan=lifespan, exception_handlers=pages)
 
 
-def _pages(site: Site, daemon: Daemon, desk: ImportDesk) -> list[BaseRoute]:
+def _count(parts: Parts, counted: Activity) -> None:
+    if not parts.settings.dashboard.enabled:
+        return
+    try:
+        with parts.store.read() as conn:
+            counted.read(conn, datetime.now(UTC))
+    except AgentError as exc:
+        _log.warning("the activity of thirty days can't be counted yet", code=exc.code)
+
+
+def _pages(site: Site, daemon: Daemon, desk: ImportDesk, counted: Activity) -> list[BaseRoute]:
     return [
         Mount("/static", StaticFiles(directory=STATIC)),
         *SignIns(site).routes(),
-        *overview.routes(site),
+        *overview.routes(site, counted),
         *runs.routes(site),
         *plans.routes(site),
         *holds.routes(site),

@@ -35,8 +35,7 @@ class SetupStep(Struct, frozen=True, kw_only=True):
     how: str
 
 
-def routes(site: Site) -> list[Route]:
-    counted = Activity()
+def routes(site: Site, counted: Activity) -> list[Route]:
     return [
         *site.page("/", lambda site, visit: overview(site, visit, counted)),
         *site.page("/help", lambda site, visit: site.render(visit, "help.html")),

@@ -1,5 +1,6 @@
 """How a command ends when the world is against it: one line, the right exit code."""
 
+import json
 import signal
 import subprocess
 import sys
@@ -7,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from support.processes import database, environment
+from agent.simulator import SimulatedOrg
+from support.processes import agent, database, document, environment
 
 
 @pytest.fixture
@@ -49,3 +51,40 @@ def test_ctrl_c_is_one_line_and_exit_code_130(folder: Path) -> None:
         _, said = process.communicate(timeout=60)
     assert process.returncode == 130
     assert said.strip() == "error: interrupted"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", ["users list --csv", "journal list", "status --watch", "check", "reconcile"])
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+def test_long_answers_end_so_too(folder: Path, command: str) -> None:
+    okta = '[okta]\norg_url = "http://127.0.0.1:9"\napp_id = "0oa1"\napi_token = "t"\nmax_retries = 0\n'
+    (folder / "agent.toml").write_text(okta)
+    done = shell(f"AGENT {command} > /dev/full", folder)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1] == "error: can't write: No space left on device"
+    assert "Traceback" not in done.stderr
+    done = shell(f"AGENT {command} | head -c 1 > /dev/null; echo ${{PIPESTATUS[0]}}", folder)
+    assert "Traceback" not in done.stderr
+    assert done.stdout.strip() in ("0", "1")
+
+
+def test_ctrl_c_in_a_run_ends_the_run_as_interrupted(folder: Path) -> None:
+    with SimulatedOrg.start(users=3) as org:
+        org.faults({"method": "GET", "path": f"/api/v1/apps/{org.app_id}/users", "delay_s": 60, "times": 9})
+        known = {"ORG_URL": org.url, "APP_ID": org.app_id, "API_TOKEN": org.token}
+        env = {f"OPSHELM_OKTA__{name}": value for name, value in known.items()}
+        line = [sys.executable, "-m", "agent", "--output", "jsonl", "reconcile"]
+        process = subprocess.Popen(
+            line, cwd=folder, env=environment(env), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        with process:
+            assert process.stdout is not None
+            assert "asking Okta" in process.stdout.readline()  # it is at work
+            process.send_signal(signal.SIGINT)
+            out, err = process.communicate(timeout=30)
+        assert process.returncode == 130
+        assert err.strip() == "error: interrupted"
+        assert json.loads(out.splitlines()[-1])["code"] == "interrupted"
+        (run, *_) = document(agent("--output", "json", "runs", "list", cwd=folder))["runs"]
+        assert run["outcome"] == "stopped"
+        assert "Interrupted" in run["detail"]
