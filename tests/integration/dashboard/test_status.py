@@ -157,6 +157,21 @@ def test_a_held_plan_is_counted_with_its_age_until_it_is_decided(store: Store) -
     assert "opshelm_agent_held_oldest_age_seconds 0.0" in metrics(store)
 
 
+def test_what_an_operator_blocks_is_neither_drift_nor_a_plan_that_waits(store: Store) -> None:
+    blocked = Action(n=1, kind=ActionKind.REACTIVATE, login=SECRET_NAME, held=HeldCode.BLOCKED, state=ActionState.HELD)
+    made = Plan(actions=(blocked,), population=9, source_size=9, created=NOW)
+    sweep(store, "held", made, PlanStatus.HELD)
+    found = read(store)
+    assert (found.drift, found.held_plans) == ({}, [])
+    other = Action(n=2, kind=ActionKind.UPDATE, login="bob", held=HeldCode.OWNER_IDENTITY, state=ActionState.HELD)
+    waits = sweep(
+        store, "held", Plan(actions=(blocked, other), population=9, source_size=9, created=NOW), PlanStatus.HELD
+    )
+    found = read(store)
+    assert found.drift == {ActionKind.UPDATE: 1}
+    assert [header.id for header in found.held_plans] == [waits]
+
+
 def test_nobody_is_named_in_the_metrics(store: Store) -> None:
     sweep(store, "held", plan(ActionKind.DEACTIVATE, held=HeldCode.FIRST_RUN), PlanStatus.HELD)
     store.write(lambda conn: alarms.raise_alarm(conn, "last_owner", "id-1", f"{SECRET_NAME} is the last owner", NOW))

@@ -69,6 +69,12 @@ def last_owner(world: Place) -> Ends:
     return lambda: world.managed(role=Role.OWNER)
 
 
+def handed_over(world: Place) -> Ends:
+    (owner,), (other,) = world.managed(1, role=Role.OWNER), world.managed(1)
+    world.refused(lambda: world.change(owner, active=False))
+    return lambda: world.acts().handover(other.id, owner.id)
+
+
 def old_key_in_use(world: Place) -> Ends:
     by = Signature(actor="test", source="test", at=world.now)
 
@@ -102,6 +108,16 @@ ELSEWHERE = {
     "role_group": "test_a_group_that_can_not_be_read_whole_demotes_nobody",
     "import_linking": "test_it_is_an_alarm_only_after_its_time_and_over_when_it_is_linked",
 }
+
+
+def test_a_last_owners_alarm_ends_when_that_person_is_no_owner_any_more(guarded_world: Place) -> None:
+    keeper = Housekeeping(guarded_world.store, Settings, lambda: guarded_world.now)
+    ends = handed_over(guarded_world)
+    keeper.tick()
+    assert "last_owner" in guarded_world.alarms()
+    ends()
+    keeper.tick()
+    assert "last_owner" not in guarded_world.alarms()
 
 
 @pytest.mark.parametrize("code", list(HERE))

@@ -140,6 +140,26 @@ def test_a_long_plan_is_read_bit_by_bit(command: Command, document: Document, pl
     assert found["counts"] == {"create": 1, "update": 2, "deactivate": 1}
 
 
+def test_a_held_plan_ends_with_what_may_be_said_to_it(command: Command, store: Store) -> None:
+    actions = tuple(
+        Action(n=n, kind=ActionKind.DEACTIVATE, login=f"{n}@example.com", held=HeldCode.DEACTIVATIONS_PER_RUN)
+        for n in (1, 2)
+    )
+    made = Plan(actions=actions, population=4, source_size=2, created=datetime.now(UTC))
+
+    def work(conn: Any) -> int:
+        run = runs.start(conn, RunRequest(kind="sweep", trigger="cli", actor="test", dry=False), made.created)
+        expires = made.created + timedelta(days=1)
+        return plans.save(conn, run_id=run, kind="reconcile", plan=made, expires=expires, status=PlanStatus.HELD)
+
+    plan_id = store.write(work)
+    said = command("plans", "show", str(plan_id), "--summary")[1]
+    assert f"Approve what is held: opshelm-agent plans approve {plan_id} --checksum {made.checksum[:12]}" in said
+    assert "Not meant? Put it right in Okta" in said
+    assert command("pause", "--reason", "look")[0] == 0
+    assert "plans approve" not in command("plans", "show", str(plan_id))[1]
+
+
 def test_the_first_12_characters_of_a_checksum_suffice(
     command: Command, plan_id: int, store: Store, folder: Path
 ) -> None:
