@@ -4,6 +4,7 @@ import errno
 import itertools
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 from importlib import import_module
 
@@ -102,6 +103,8 @@ def run(args: Sequence[str]) -> int:
             return exc.exit_code
         return _fail(args, "usage", exc.format_message(), exc.exit_code)
     except (click.Abort, KeyboardInterrupt):
+        # Ctrl-C in the moment in which a call is handed to the loop's thread: it is never begun, which is as it should be.
+        warnings.filterwarnings("ignore", "coroutine .* was never awaited", RuntimeWarning)
         return _fail(args, "interrupted", "interrupted", 130)
     except OSError as exc:
         if exc.errno not in _NO_ROOM and exc.errno != errno.EPIPE:

@@ -173,7 +173,7 @@ def test_lists_are_narrowed(document: Document) -> None:
     def logins(*options: str) -> list[str]:
         return [user["userName"] for user in document("users", "list", *options)["users"]]
 
-    assert logins() == ["ann@example.com", "zoe@example.com", "bob@example.com"]
+    assert logins() == ["ann@example.com", "bob@example.com", "zoe@example.com"]
     assert logins("--local") == ["ann@example.com", "bob@example.com"]
     assert logins("--owners") == ["ann@example.com", "zoe@example.com"]
     assert logins("--inactive") == ["bob@example.com"]
