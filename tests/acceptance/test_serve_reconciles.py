@@ -19,6 +19,7 @@ from agent.simulator import SimulatedOrg
 from agent.store import plans, runs
 from agent.store.engine import Store
 from support.commands import command, document, folder  # noqa: F401 - fixtures
+from support.listeners import WebhookReceiver
 from support.processes import Daemon
 
 Command = Callable[..., tuple[int, str, str]]
@@ -42,8 +43,9 @@ def user(url: str, key: str, login: str) -> tuple[int, dict[str, Any]]:
 
 
 def test_pushes_arrive_and_lost_ones_are_repaired(folder: Path, command: Command) -> None:
-    with SimulatedOrg.start(users=30) as org:
-        settings(folder, org, '[schedule]\nreconcile = "1s"\n')
+    with SimulatedOrg.start(users=30) as org, WebhookReceiver() as watch:
+        beat = f'[notify]\nheartbeat_url = "{watch.url}/beat"\n'
+        settings(folder, org, f'[schedule]\nreconcile = "1s"\n{beat}')
         key = command("keys", "create", "okta")[1].strip()
         with Daemon(folder) as daemon:
             assert (
@@ -57,6 +59,8 @@ def test_pushes_arrive_and_lost_ones_are_repaired(folder: Path, command: Command
             org.api("DELETE", f"/apps/{org.app_id}/users/{leaver['okta_id']}")
             org.api("POST", f"/users/{changed['okta_id']}", {"profile": {"title": "Captain"}})
             daemon.wait_for_outcome("applied")
+            while not {"/beat/start", "/beat/4", "/beat"} <= {one.path for one in watch.got}:
+                assert watch.wait(len(watch.got) + 1, 30), watch.got
             # The two may have been seen by two sweeps.
             daemon.wait_for_outcome("in_step", after="applied")
             assert user(daemon.url, key, leaver["login"])[1]["active"] is False

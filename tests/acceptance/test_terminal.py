@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from agent.simulator import SimulatedOrg
-from support.processes import agent, database
+from support.processes import agent, database, document
 from support.terminal import CTRL_C, Terminal
 
 TOKEN = "simulated-token-of-init"
@@ -109,3 +109,16 @@ def test_status_watch_is_drawn_anew_until_ctrl_c(tmp_path: Path) -> None:
         terminal.type(CTRL_C, enter=False)
         assert terminal.end() == 130
     assert "Traceback" not in terminal.shown
+
+
+@pytest.mark.slow
+def test_pinning_is_asked_about_and_no_changes_nothing(org: SimulatedOrg, tmp_path: Path) -> None:
+    database(tmp_path)
+    known = {"ORG_URL": org.url, "APP_ID": org.app_id, "API_TOKEN": TOKEN}
+    env = {f"OPSHELM_OKTA__{name}": value for name, value in known.items()}
+    with Terminal("pins", "accept", "--reason", "moved", cwd=tmp_path, env=env) as terminal:
+        terminal.expect("Pin them? [y/N]")
+        terminal.type("n")
+        assert terminal.end() == 130
+    shown = agent("--output", "json", "pins", "show", cwd=tmp_path, env=env)
+    assert document(shown)["pins"] is None

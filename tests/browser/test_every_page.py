@@ -1,5 +1,6 @@
 """Every page in a real browser: nothing that axe objects to, nothing that the policy forbids, and all of it by keyboard."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -108,6 +109,19 @@ def test_search_and_help_have_a_key(reviewed: Stage, page: Page) -> None:
     page.evaluate("document.activeElement.blur()")
     page.keyboard.press("?")
     page.get_by_role("heading", name="Help").wait_for()
+
+
+def test_times_are_relative_local_or_in_utc_as_one_chooses(reviewed: Stage, page: Page) -> None:
+    page.goto(f"{reviewed.admin}/runs")
+    time = page.locator("tbody time").first
+    assert re.search(r"( ago|^in )", time.inner_text())
+    page.locator(".times input[value=utc]").check()
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\dZ", time.inner_text())
+    page.locator(".times input[value=local]").check()
+    moment = time.get_attribute("datetime")
+    assert time.inner_text() == page.evaluate("moment => new Date(moment).toLocaleString()", moment)
+    page.goto(f"{reviewed.admin}/journal")
+    assert page.locator(".times input[value=local]").is_checked(), "it is remembered"
 
 
 def test_without_scripts_every_page_is_there(reviewed: Stage, browser: Browser) -> None:

@@ -1,6 +1,8 @@
 """``completion``: what each shell loads, and ids and logins of the database behind it."""
 
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import click
@@ -8,6 +10,12 @@ import pytest
 from click.shell_completion import ShellComplete
 
 from agent.cli.root import cli
+from agent.model.codes import ActionKind
+from agent.model.plan import Action, Plan
+from agent.settings import DatabaseSettings
+from agent.store import plans, runs
+from agent.store.engine import Store
+from agent.store.runs import RunRequest
 from support.commands import Command
 
 
@@ -28,6 +36,22 @@ def test_logins_come_of_the_database(document: Callable[..., Any]) -> None:
         document("users", "add", login)
     assert completed(["users", "show"], "an") == ["ann@example.com", "anton@example.com"]
     assert completed(["explain"], "b") == ["bob@example.com"]
+
+
+def test_plans_and_runs_come_of_the_database(folder: Path) -> None:
+    at = datetime.now(UTC)
+    action = Action(n=1, kind=ActionKind.UPDATE, login="ann@example.com")
+
+    def work(conn: Any) -> tuple[int, int]:
+        run = runs.start(conn, RunRequest(kind="sweep", trigger="cli", actor="test", dry=False), at)
+        plan = Plan(actions=(action,), population=1, source_size=1, created=at)
+        return run, plans.save(conn, run_id=run, kind="reconcile", plan=plan, expires=at + timedelta(days=1))
+
+    store = Store.open(DatabaseSettings(url=f"sqlite:///{folder}/opshelm-agent.db"))
+    run, plan = store.write(work)
+    store.close()
+    assert completed(["plans", "show"], "") == [str(plan)]
+    assert completed(["runs", "show"], str(run)[0]) == [str(run)]
 
 
 @pytest.mark.usefixtures("folder")
