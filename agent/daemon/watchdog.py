@@ -8,12 +8,13 @@ import socket
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
 import structlog
 
 from agent.daemon.loops import Loops
-from agent.model.errors import AgentError
+from agent.model.errors import AgentError, DiskFull
 from agent.model.times import when
 from agent.store import account, alarms, steps
 from agent.store.engine import Connection, Store
@@ -49,6 +50,7 @@ class Watchdog:
         self._settle = settle
         self._host = host or socket.gethostname()
         self._still: set[str] = set()
+        self._was_full = False
         self._ahead = self._clocks_apart()
         #: Since when the clock was not stepped, and what is to be said of its last step; "" once that is over.
         self._good_since, self._step = monotonic(), ""
@@ -68,9 +70,7 @@ class Watchdog:
 
     def look(self) -> None:
         """One look at loops, clock and disk."""
-        if self._store.full is not None:
-            # Nobody else may have anything to write, and would not see that there is room again.
-            self._store.write(account.touch)
+        self._look_at_disk()
         self._look_at_loops()
         self._look_at_clock()
         self._settle()
@@ -89,6 +89,17 @@ class Watchdog:
                 _log.warning("an alarm could not be stored", code=exc.code)
             except Exception:  # noqa: BLE001 - the next look must come
                 _log.exception("the watchdog failed unexpectedly")
+
+    def _look_at_disk(self) -> None:
+        full = self._store.full
+        if full is not None:
+            # Nobody else may have anything to write, and would not see that there is room again.
+            with suppress(DiskFull):
+                self._store.write(account.touch)
+        if (full is not None) != self._was_full:
+            self._was_full = full is not None
+            say = _log.error if self._was_full else _log.info
+            say("the disk under the database is full" if self._was_full else "there is room for the database again")
 
     def _look_at_loops(self) -> None:
         still = self._loops.overdue()

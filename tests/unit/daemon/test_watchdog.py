@@ -10,8 +10,9 @@ from structlog.testing import capture_logs
 from agent.daemon.loops import Loops
 from agent.daemon.monotonic import Every, MonotonicZone
 from agent.daemon.watchdog import Watchdog
+from agent.model.errors import DiskFull
 from agent.settings import DatabaseSettings
-from agent.store import alarms
+from agent.store import alarms, connect
 from agent.store.engine import Store
 
 HOST = "host-a"
@@ -111,6 +112,27 @@ def test_what_a_process_left_that_is_gone_is_closed(store: Store, clocks: Clocks
     clocks.passed += 3600
     mine.look()
     assert raised(store) == []
+
+
+def test_a_full_disk_is_said_once_and_tried_until_there_is_room(
+    store: Store, clocks: Clocks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dog = watchdog(store, clocks)
+    store.full = DiskFull("full")
+    with capture_logs() as said:
+        # A row fits into what the log of the database has already.
+        monkeypatch.setattr(connect, "ENOUGH_ROOM", 2**62)
+        dog.look()
+        dog.look()
+        assert store.full is not None
+        monkeypatch.setattr(connect, "ENOUGH_ROOM", 0)
+        dog.look()
+        dog.look()
+    assert store.full is None
+    assert [line["event"] for line in said] == [
+        "the disk under the database is full",
+        "there is room for the database again",
+    ]
 
 
 def test_the_daemon_s_ticks_go_by_the_clock_that_nobody_sets(clocks: Clocks) -> None:
