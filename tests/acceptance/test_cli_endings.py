@@ -68,14 +68,18 @@ def test_long_answers_end_so_too(folder: Path, command: str) -> None:
     assert done.stdout.strip() in ("0", "1")
 
 
+def known(org: SimulatedOrg) -> dict[str, str]:
+    """The environment of an agent that knows it."""
+    values = {"ORG_URL": org.url, "APP_ID": org.app_id, "API_TOKEN": org.token}
+    return {f"OPSHELM_OKTA__{name}": value for name, value in values.items()}
+
+
 def test_ctrl_c_in_a_run_ends_the_run_as_interrupted(folder: Path) -> None:
     with SimulatedOrg.start(users=3) as org:
         org.faults({"method": "GET", "path": f"/api/v1/apps/{org.app_id}/users", "delay_s": 60, "times": 9})
-        known = {"ORG_URL": org.url, "APP_ID": org.app_id, "API_TOKEN": org.token}
-        env = {f"OPSHELM_OKTA__{name}": value for name, value in known.items()}
         line = [sys.executable, "-m", "agent", "--output", "jsonl", "reconcile"]
         process = subprocess.Popen(
-            line, cwd=folder, env=environment(env), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            line, cwd=folder, env=environment(known(org)), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         )
         with process:
             assert process.stdout is not None
@@ -88,3 +92,24 @@ def test_ctrl_c_in_a_run_ends_the_run_as_interrupted(folder: Path) -> None:
         (run, *_) = document(agent("--output", "json", "runs", "list", cwd=folder))["runs"]
         assert run["outcome"] == "stopped"
         assert "Interrupted" in run["detail"]
+
+
+def test_check_prints_each_line_as_it_comes(folder: Path) -> None:
+    with SimulatedOrg.start(users=3) as org:
+        org.faults({"method": "GET", "path": "*", "delay_s": 60, "times": 9})
+        process = subprocess.Popen(
+            [sys.executable, "-m", "agent", "check"],
+            cwd=folder,
+            env=environment(known(org)),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        with process:
+            assert process.stdout is not None
+            assert process.stdout.readline().startswith("ok    settings")
+            assert process.stdout.readline().startswith("ok    database")
+            assert process.poll() is None, "Okta has not answered yet"
+            process.send_signal(signal.SIGINT)
+            process.communicate(timeout=30)
+        assert process.returncode == 130

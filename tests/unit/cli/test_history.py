@@ -1,5 +1,6 @@
 """``journal list``, ``runs show``, ``plans show``, ``users list``: finding one thing among many."""
 
+import re
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -197,3 +198,15 @@ def test_a_list_of_people_is_read_page_by_page(document: Document, monkeypatch: 
     assert [user["userName"] for user in document("users", "list")["users"]] == whole == sorted(whole)
     assert [user["userName"] for user in document("users", "list", "--search", "example")["users"]] == found
     assert len(whole) > 1
+
+
+@pytest.mark.usefixtures("people")
+def test_with_okta_down_explain_shows_opshelms_half(command: Command, folder: Path) -> None:
+    okta = '[okta]\norg_url = "http://127.0.0.1:9"\napp_id = "0oa1"\napi_token = "t"\nmax_retries = 0\n'
+    (folder / "agent.toml").write_text(okta)
+    code, out, _ = command("explain", "bob@example.com")
+    assert code == 1
+    assert "Okta didn't answer (connection refused)" in out
+    assert "OpsHelm has" in out
+    assert "blocked" in out
+    assert re.search(r"^  \d{4}-\d\d-\d\d \d\d:\d\d:\d\dZ  applied  deactivate", out, re.MULTILINE)
