@@ -156,7 +156,8 @@ class Transaction:
 
     @staticmethod
     def drop(conn: Connection) -> None:
-        conn.info.pop(_TRANSACTION, None)
+        if not conn.invalidated:  # a lost one has forgotten it, and can't be asked
+            conn.info.pop(_TRANSACTION, None)
 
 
 def remembered(conn: Connection) -> dict[str, Any]:
