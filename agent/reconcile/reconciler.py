@@ -533,6 +533,8 @@ class Reconciler:
                 # What nobody wants any more fails no more.
                 if alarm.code == TOO_MANY_FAILED and alarm.subject not in wanted:
                     alarms.clear(conn, TOO_MANY_FAILED, alarm.subject, now)
+                elif alarm.code == "role_group" and proposal.roles is None:
+                    alarms.clear(conn, alarm.code, alarm.subject, now)
 
         self.store.write(work)
 

@@ -5,7 +5,7 @@ an entry of roles.owner                    then
 =========================================  =====================================================================
 a name, met for the first time             the one group that has it, from now on by its id
 a name that no group or several have       a finding; it gives nothing, and nobody is demoted
-an id, or a name that was met              that group, whatever its name is by now; another name is a finding
+an id, or a name that was met              that group, whatever its name is by now; another name is a finding, of an id once
 the group is gone, or is Everyone          as a name that no group has
 its members can't be listed whole          the same
 nobody is in it                            a finding
@@ -47,6 +47,7 @@ from agent.store.roles import RoleGroup
 _SOON = timedelta(seconds=30)
 #: Demotions that are proven in one run; each costs a call.
 SAMPLE = 50
+#: Raised by a sweep of which a group could not give roles; where no group is to give any, the reconciler ends it.
 ALARM = "role_group"
 _BUILT_IN = "BUILT_IN"
 
@@ -157,7 +158,11 @@ class RoleReader(Struct, frozen=True, kw_only=True):
         return _group(asked, group, known)
 
     def _keep(self, found: Sequence[RoleGroup], before: Mapping[str, RoleGroup]) -> None:
-        new = [one for one in found if one.asked not in before]
+        new = [
+            one
+            for one in found
+            if one.asked not in before or (is_group_id(one.asked) and one.name != before[one.asked].name)
+        ]
         if new or not before.keys() <= set(self.settings.owner):
             self.store.write(lambda conn: kept.keep(conn, new, self.settings.owner))
 

@@ -55,7 +55,7 @@ def group_ids(conn: Connection) -> frozenset[str]:
 def keep(conn: Connection, found: Iterable[RoleGroup], asked: Collection[str]) -> None:
     """What the entries mean from now on; entries that the settings have no more are forgotten.
 
-    A known one keeps its name. A new one for a group that a person has seen already, under another name, is seen.
+    A known one gets the name that it has here. A new one for a group that a person has seen already, under another name, is seen.
     """
     before = known(conn)
     seen = {one.group_id: one.approved for one in before.values() if one.approved}
@@ -64,6 +64,8 @@ def keep(conn: Connection, found: Iterable[RoleGroup], asked: Collection[str]) -
         if one.asked not in before:
             values = {"asked": one.asked, "group_id": one.group_id, "name": one.name}
             conn.execute(groups.insert().values(**values, approved=seen.get(one.group_id, "")))
+        else:
+            conn.execute(update(groups).where(groups.c.asked == one.asked).values(name=one.name))
 
 
 def approve(conn: Connection, by: Signature, asked: Collection[str], manage: str) -> None:

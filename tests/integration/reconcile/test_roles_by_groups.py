@@ -273,6 +273,26 @@ def test_a_renamed_group_is_the_same_group_and_another_one_of_its_name_is_not(ma
     assert owners(w) == {"boss@example.org", person(w, 0)}
 
 
+def test_a_group_that_is_named_by_its_id_is_warned_about_once(make_world: Make) -> None:
+    w = started(make_world, 0)
+    group_id = w.org.set_group(OWNERS)
+    w.configure(guard=RAISED, roles={"owner": (group_id,)})
+    approved(w)
+    w.org.api("PUT", f"/groups/{group_id}", {"profile": {"name": "Captains"}})
+    for codes in (["role_group_renamed"], []):
+        assert [f.code.value for f in w.reconcile().findings if f.code.value.startswith("role_")] == codes
+
+
+def test_without_groups_there_is_no_alarm_about_them(make_world: Make) -> None:
+    w = started(make_world, 0)
+    w.configure(guard=RAISED, roles={"owner": ("No such group",)})
+    w.reconcile()
+    assert "role_group" in open_codes(w)
+    w.configure(guard=RAISED)
+    w.reconcile()
+    assert "role_group" not in open_codes(w)
+
+
 @pytest.mark.parametrize("gone", ["deleted", "unreadable", "half", "throttled"])
 def test_a_group_that_can_not_be_read_whole_demotes_nobody(make_world: Make, gone: str) -> None:
     w = started(make_world, 0, 1, retries=0)
