@@ -9,12 +9,7 @@ from typing import Any
 from urllib.parse import quote_plus
 
 import httpx
-from authlib.oauth2.rfc6749.parameters import prepare_grant_uri
-from authlib.oauth2.rfc7636 import create_s256_code_challenge
 from httpx._client import UseClientDefault
-from joserfc import jwt
-from joserfc.errors import JoseError
-from joserfc.jwk import KeySet
 from msgspec import Struct
 
 from agent.model.errors import AgentError
@@ -57,6 +52,9 @@ class Okta:
         self._issuer = (settings.dashboard.issuer or settings.okta.org_url or "").rstrip("/")
 
     def begin(self) -> Begun:
+        from authlib.oauth2.rfc6749.parameters import prepare_grant_uri
+        from authlib.oauth2.rfc7636 import create_s256_code_challenge
+
         state, nonce, verifier = (secrets.token_urlsafe(48) for _ in range(3))
         with self._client() as client:
             endpoint = self._discovered(client)["authorization_endpoint"]
@@ -66,13 +64,17 @@ class Okta:
         return Begun(address=address, state=state, nonce=nonce, verifier=verifier)
 
     def finish(self, code: str, nonce: str, verifier: str) -> SignedInPerson:
+        from joserfc import jwt
+        from joserfc.errors import JoseError
+        from joserfc.jwk import KeySet
+
         try:
             with self._client() as client:
                 found = self._discovered(client)
                 id_token = self._id_token(client, found["token_endpoint"], code, verifier)
                 keys = KeySet.import_key_set(client.get(found["jwks_uri"]).raise_for_status().json())
             claims = jwt.decode(id_token, keys, algorithms=_ALGORITHMS).claims
-            self._registry(nonce).validate(claims)
+            jwt.JWTClaimsRegistry(leeway=_LEEWAY, **self._required(nonce)).validate(claims)
         except (httpx.HTTPError, JoseError, KeyError, TypeError, ValueError) as error:
             raise SignInFailed(f"Okta's answer to the sign-in can't be used: {type(error).__name__}") from error
         said = claims.get(self._settings.dashboard.roles_claim)
@@ -114,12 +116,12 @@ class Okta:
             raise SignInFailed(f"{self._issuer} says that it is another issuer")
         return found
 
-    def _registry(self, nonce: str) -> jwt.JWTClaimsRegistry:
-        return jwt.JWTClaimsRegistry(
-            leeway=_LEEWAY,
-            iss={"essential": True, "values": [self._issuer, f"{self._issuer}/"]},
-            aud={"essential": True, "value": self._client_id},
-            sub={"essential": True},
-            exp={"essential": True},
-            nonce={"essential": True, "value": nonce},
-        )
+    def _required(self, nonce: str) -> dict[str, Any]:
+        """Of the ID token's claims."""
+        return {
+            "iss": {"essential": True, "values": [self._issuer, f"{self._issuer}/"]},
+            "aud": {"essential": True, "value": self._client_id},
+            "sub": {"essential": True},
+            "exp": {"essential": True},
+            "nonce": {"essential": True, "value": nonce},
+        }

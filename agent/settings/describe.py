@@ -1,16 +1,21 @@
 """Settings for people: every one with its value and origin, the example file, the table for the docs. Secrets are masked."""
 
+import ast
 import hashlib
+import inspect
 import re
 import types
 from collections.abc import Iterator
 from datetime import timedelta
+from functools import cache
+from itertools import pairwise
 from typing import Any, Literal, get_args, get_origin
 
 from msgspec import Struct
 from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
+from agent.settings import sections
 from agent.settings.load import Loaded, SettingSource, variable
 from agent.settings.sections import Section, Settings
 from agent.settings.values import format_duration
@@ -57,13 +62,13 @@ class SettingLine(Struct, frozen=True, kw_only=True):
 def describe(loaded: Loaded) -> list[SettingLine]:
     """Every setting as it is now, with where it came from."""
     rows = []
-    for name, key, field in _settings():
+    for name, key, field, doc in _settings():
         section = getattr(loaded.settings, name)
         value = plain(getattr(section, key) if key else section)
         origin = loaded.origins.get((name, key) if key else (name,), SettingSource(kind="default"))
         if not key and value:
             origin = next((o for k, o in loaded.origins.items() if k[0] == name), origin)
-        rows.append(_row(name, key, field, value=value, origin=origin))
+        rows.append(_row(name, key, field, doc, value=value, origin=origin))
     return rows
 
 
@@ -71,13 +76,13 @@ def digest(settings: Settings) -> str:
     """A short name for these settings, the same for the same ones. Secrets have no part in it: it tells nothing of a value."""
     values = [
         (name, key, plain(getattr(getattr(settings, name), key) if key else getattr(settings, name)))
-        for name, key, _ in _settings()
+        for name, key, _, _ in _settings()
     ]
     return hashlib.sha256(repr(values).encode()).hexdigest()[:12]
 
 
 def all_settings() -> list[SettingLine]:
-    return [_row(name, key, field) for name, key, field in _settings()]
+    return [_row(name, key, field, doc) for name, key, field, doc in _settings()]
 
 
 def example_file() -> str:
@@ -133,17 +138,32 @@ def _masked(text: str) -> str:
     return _QUERY_PASSWORD.sub(rf"\1{MASK}", text)
 
 
-def _settings() -> Iterator[tuple[str, str, FieldInfo]]:
+def _settings() -> Iterator[tuple[str, str, FieldInfo, str]]:
     for name, field in Settings.model_fields.items():
         kind = field.annotation
         if isinstance(kind, type) and issubclass(kind, Section):
-            yield from ((name, key, inner) for key, inner in kind.model_fields.items())
+            docs = _docs()[kind.__name__]
+            yield from ((name, key, inner, docs.get(key, "")) for key, inner in kind.model_fields.items())
         else:
-            yield name, "", field
+            yield name, "", field, _docs()[Settings.__name__].get(name, "")
+
+
+@cache
+def _docs() -> dict[str, dict[str, str]]:
+    """Class → setting → the text below it. Python keeps none of them, and pydantic would read the source at each start."""
+    classes = (node for node in ast.parse(inspect.getsource(sections)).body if isinstance(node, ast.ClassDef))
+    return {one.name: dict(_texts(one)) for one in classes}
+
+
+def _texts(one: ast.ClassDef) -> Iterator[tuple[str, str]]:
+    for field, text in pairwise(one.body):
+        match field, text:
+            case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str() as said)):
+                yield name, " ".join(said.split())
 
 
 def _row(
-    name: str, key: str, field: FieldInfo, *, value: Any = None, origin: SettingSource | None = None
+    name: str, key: str, field: FieldInfo, doc: str, *, value: Any = None, origin: SettingSource | None = None
 ) -> SettingLine:
     default = plain(field.default)
     if default is None and "duration" in _kind(field):
@@ -153,7 +173,7 @@ def _row(
         key=key,
         kind=_kind(field),
         default=default,
-        doc=" ".join((field.description or "").split()),
+        doc=doc,
         env=variable((name, key) if key else (name,)),
         secret=SecretStr in (field.annotation, *get_args(field.annotation)),
         value=value,

@@ -15,7 +15,7 @@ from agent.settings.values import Duration, Interval, Period, Table, TextList
 
 
 class Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
     @model_validator(mode="before")
     @classmethod
@@ -355,7 +355,6 @@ class Settings(BaseSettings):
         enable_decoding=False,
         extra="forbid",
         frozen=True,
-        use_attribute_docstrings=True,
         validate_default=False,
     )
 

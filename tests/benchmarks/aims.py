@@ -1,6 +1,14 @@
-"""What the figures ought to reach, and whether they do. Measures nothing."""
+"""What the figures ought to reach, and whether they do. Measures nothing.
 
-from typing import NamedTuple
+    python tests/benchmarks/aims.py FILE.json …
+
+prints what ``python -m tests.benchmarks --json FILE.json`` found as the tables of docs/performance.md; later files win.
+"""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any, NamedTuple
 
 Row = dict[str, float]
 
@@ -77,3 +85,33 @@ def judged(found: dict[str, dict[str, Row]], mine: str, base: str | None) -> lis
             }
         )
     return lines
+
+
+def tables(told: dict[str, Any]) -> str:
+    """All figures, and what became of the aims, in Markdown."""
+    base = told["base"]
+    lines = [f"| work | figure | this build | {base or 'base'} | times | others |", "|---|---|---|---|---|---|"]
+    for row, who in told["rows"].items():
+        for figure, own in who.get("here", {}).items():
+            old = who.get(base, {}).get(figure)
+            others = ", ".join(
+                f"{name} {found[figure]:,.4g}" for name, found in who.items() if name not in ("here", base)
+            )
+            times = f"{own / old:.2f}" if old else "–"
+            before = f"{old:,.4g}" if old is not None else "–"
+            lines.append(f"| {row} | {figure} | {own:,.4g} | {before} | {times} | {others} |")
+    lines += ["", "| aim | of | asked | reached | |", "|---|---|---|---|---|"]
+    for aim in told["aims"]:
+        of = f"{aim['figure']}, times {aim['by']}" if aim["by"] else aim["figure"]
+        lines.append(
+            f"| {aim['row']} | {of} | {aim['aim']} | {aim['reached']:,.2f} | {'met' if aim['met'] else 'missed'} |"
+        )
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    found: dict[str, Any] = {}
+    for name in sys.argv[1:]:
+        one = json.loads(Path(name).read_text())
+        found = {**found, **one, "rows": {**found.get("rows", {}), **one["rows"]}}
+    print(tables({**found, "aims": judged(found["rows"], "here", found["base"])}))

@@ -59,7 +59,7 @@ def _storm(build: Build, sizes: Sizes, folder: Path) -> Row:
     """Deliveries of an event hook, as fast as they are answered; until the last look is taken. One event a person."""
     people = min(sizes.people, sizes.events)
     small = sizes._replace(people=people)
-    with _serving(build, small, folder, OPSHELM_SCHEDULE__RECONCILE="off") as (place, url, _, _):
+    with _serving(build, small, folder, OPSHELM_SCHEDULE__RECONCILE="off") as (place, url, env, _):
         with closing(sqlite3.connect(place / "opshelm-agent.db")) as conn:
             ids = [row[0] for row in conn.execute("select okta_id from users where okta_id is not null")]
             runs = conn.execute("select count(*) from runs").fetchone()
@@ -67,7 +67,10 @@ def _storm(build: Build, sizes: Sizes, folder: Path) -> Row:
         refused: list[int] = []
         began = time.perf_counter()
         senders = [
-            Thread(target=_deliver, args=(f"{url}/hooks/okta", turns[n::_SENDERS], refused)) for n in range(_SENDERS)
+            Thread(
+                target=_deliver, args=(f"{url}/hooks/okta", env["OPSHELM_OKTA__ORG_URL"], turns[n::_SENDERS], refused)
+            )
+            for n in range(_SENDERS)
         ]
         for sender in senders:
             sender.start()
@@ -88,7 +91,7 @@ def _storm(build: Build, sizes: Sizes, folder: Path) -> Row:
         }
 
 
-def _deliver(address: str, turns: list[list[str]], refused: list[int]) -> None:
+def _deliver(address: str, org_url: str, turns: list[list[str]], refused: list[int]) -> None:
     with httpx.Client(headers={"Authorization": _SECRET}, timeout=HANGS) as client:
         for number, people in enumerate(turns):
             events = [
@@ -107,7 +110,7 @@ def _deliver(address: str, turns: list[list[str]], refused: list[int]) -> None:
                 "eventType": "com.okta.event_hook",
                 "eventTypeVersion": "1.0",
                 "cloudEventsVersion": "0.1",
-                "source": "benchmark",
+                "source": f"{org_url}/api/v1/eventHooks/who1",
                 "eventId": f"{people[0]}-{number}",
                 "eventTime": "2026-01-01T00:00:00.000Z",
                 "data": {"events": events},

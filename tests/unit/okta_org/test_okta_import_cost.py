@@ -38,3 +38,18 @@ def test_connecting_loads_no_model_of_the_sdk_and_no_cryptography_that_it_does_n
 )
 def test_the_sdk_is_whole_for_whoever_asks_for_more(asked, found):
     assert _printed(f"import agent.okta_org.sdk\n{asked}\nprint(it.__module__)") == found
+
+
+def test_a_sweep_of_an_embedded_directory_loads_no_driver_server_or_page():
+    probe = (
+        "import sys, agent.cli.reconcile, agent.cli.answers, agent.reconcile.reconciler, agent.directory.sql, agent.okta_org.sdk\n"
+        "heavy = {'psycopg', 'alembic', 'starlette', 'uvicorn', 'jinja2', 'apscheduler', 'prometheus_client', 'httpx',\n"
+        "         'scim2_models', 'joserfc', 'authlib', 'cryptography', 'argon2'}\n"
+        "print(sorted(heavy & {*sys.modules}))"
+    )
+    assert _printed(probe) == "[]"
+
+
+def test_the_dashboard_loads_what_signs_in_with_okta_only_for_who_does_so():
+    probe = "import sys, agent.dashboard.app\nprint(sorted({'joserfc', 'authlib', 'cryptography'} & {*sys.modules}))"
+    assert _printed(probe) == "[]"
