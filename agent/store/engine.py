@@ -211,7 +211,7 @@ class Store:
         try:
             return question(conn)
         except database_errors() as exc:
-            raise translate(exc) from exc
+            raise translate(exc, self.place) from exc
         finally:
             self._put_back(conn)
 
