@@ -20,12 +20,14 @@ _HELD = 4
 def answer_run(invocation: Invocation, report: RunReport, *, dry: bool, detailed: bool) -> int:
     """Print what a run did, and give its exit code."""
     code = exit_code(report, dry=dry, detailed=detailed)
-    stored = report.plan
-    body = {
-        "run": run_json(report, code),
-        "plan": render.plan_json(stored) if stored else None,
-        "findings": [render.finding_json(finding) for finding in report.findings],
-    }
+
+    def body() -> dict[str, Any]:
+        return {
+            "run": run_json(report, code),
+            "plan": render.plan_json(report.plan) if report.plan else None,
+            "findings": [render.finding_json(finding) for finding in report.findings],
+        }
+
     invocation.answer("run", body, lambda: _text(invocation, report, dry=dry))
     return code
 

@@ -130,12 +130,16 @@ class Invocation:
         with self.store() as store:
             return store.write(work)
 
-    def answer(self, kind: str, body: dict[str, Any], text: str | Callable[[], str]) -> None:
-        """The command's result: one JSON document, or what a person reads."""
-        if self.output == "jsonl":
-            self._write_line({"kind": kind, **body})
-        elif self.json:
-            click.echo(encode({"format_version": FORMAT_VERSION, "kind": kind, **body}))
+    def answer(
+        self, kind: str, body: dict[str, Any] | Callable[[], dict[str, Any]], text: str | Callable[[], str]
+    ) -> None:
+        """The command's result: one JSON document, or what a person reads; a large one is made only where it is asked for."""
+        if self.json:
+            document = {"kind": kind, **(body if isinstance(body, dict) else body())}
+            if self.output == "jsonl":
+                self._write_line(document)
+            else:
+                click.echo(encode({"format_version": FORMAT_VERSION, **document}))
         else:
             said = text if isinstance(text, str) else text()
             click.echo(render.painted(said) if interactive() and "NO_COLOR" not in os.environ else said)

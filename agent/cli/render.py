@@ -140,7 +140,7 @@ def plan_text(stored: "StoredPlan", limits: GuardLimits, view: PlanView = WHOLE)
         lines += [""] if mine or told else []
     lines += [summary(plan, limits, waits=waits)]
     lines += [_held_plan(plan)] if waits and plan.held else []
-    lines += [f"checksum {plan.checksum}"] if waits else []
+    lines += [f"checksum {stored.checksum}"] if waits else []
     return "\n".join(lines)
 
 

@@ -54,7 +54,7 @@ def check(scope: WriteScope, before: DirectoryUser | None, after: DirectoryUser)
     if context.source not in OKTA:
         return Decided(approved=False, mine=None)
     account = before or after
-    if context.push_mark is not None and holds.push_mark_of(conn, account.id) > context.push_mark:
+    if context.push_mark is not None and holds.pushed_since(conn, account.id, context.push_mark):
         raise Refused(RefusalCode.MOVED, "Okta has pushed about this account since it was asked about it.")
     mine = holds.of_user(conn, account)
     if before is None and after.okta_id is None:

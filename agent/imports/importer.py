@@ -22,7 +22,7 @@ from agent.runs import frame, stored_plans
 from agent.runs.frame import Brake, CurrentRun, Frame, Outcome, Progress, RunReport, Silent, counts_of
 from agent.runs.stored_plans import PlanKind
 from agent.settings import Settings
-from agent.store import account, imports
+from agent.store import account, imports, plans
 from agent.store.engine import Store, crash_point
 from agent.store.plans import StoredPlan
 from agent.store.runs import RunRequest
@@ -121,9 +121,7 @@ class Importer:
         cut_short = self._brake.pulled(plan_id) or self._carry_out(run, stored)
         crash_point("import.done")
         link_watch.confirm(self._store, self._directory, self._clock())
-        ended = self._store.write(
-            lambda conn: (stored_plans.existing if cut_short else stored_plans.close)(conn, plan_id)
-        )
+        ended = self._store.write(lambda conn: (plans.again if cut_short else stored_plans.close)(conn, stored))
         outcome, detail = cut_short or (_outcome(ended), "")
         counts = counts_of(ended.plan.actions)
         return RunReport(run_id=run.id, outcome=outcome, plan=ended, counts=counts, detail=detail, dry=False)

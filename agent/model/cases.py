@@ -36,6 +36,7 @@ import re
 from collections.abc import Mapping as MappingOf
 from datetime import datetime
 from enum import StrEnum
+from functools import lru_cache
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -247,7 +248,7 @@ class Classifier(Struct, frozen=True, kw_only=True):
         if want.email:
             values[EMAIL_PATH] = want.email
         values.update(self.mapping.values(want.mapped))
-        changes = {path: Change(before=None, after=value) for path, value in values.items()}
+        changes = {path: _new(value) for path, value in values.items()}
         action = _action(ActionKind.CREATE, want, None, changes, CaseRow.CREATE)
         wrong = self._name_problem(want)
         if wrong:
@@ -398,6 +399,12 @@ def adoption(account: CurrentAccount, okta_id: str) -> Action:
         rule=CaseRow.LINK_NAMED.value,
         version=account.version,
     )
+
+
+@lru_cache(maxsize=1024)
+def _new(value: str | bool) -> Change:
+    """Departments, time zones and the like are the same for many."""
+    return Change(before=None, after=value)
 
 
 def _link_action(want: Want, account: CurrentAccount, row: CaseRow) -> Action:

@@ -161,11 +161,13 @@ class Facts(Struct, frozen=True, kw_only=True):
     #: What guard allow announced: for anybody, and for single accounts.
     announced: int = 0
     announced_for: frozenset[str] = frozenset()
-    #: Whose last change of such a kind failed: agent.model.plan.Action.identity[1] and kind → until when and why it waits.
+    #: Whose last change of such a kind failed: agent.model.plan.Action.person and kind → until when and why it waits.
     failing: dict[tuple[str, ChangeKind], str] = {}
 
     def hold_of(self, action: Action) -> Hold | None:
         """What the register has of this person and this kind of change, from before they had an account too."""
+        if not self.holds:
+            return None
         subjects = [action.directory_id, subject_of(None, action.okta_id, ""), subject_of(None, None, action.login)]
         kind = kind_of(action)
         return next((found for who in subjects if who and (found := self.holds.get((who, kind)))), None)
@@ -235,7 +237,7 @@ def exempt(action: Action, grant: Grant, facts: Facts) -> bool:
 
 def approved(action: Action, grant: Grant, facts: Facts) -> bool:
     """A person let this very change go: in this call, or in the register."""
-    if action.identity in grant.approved:
+    if grant.approved and action.identity in grant.approved:
         return True
     hold = facts.hold_of(action)
     return hold is not None and hold.lets(wish_of(action), facts.now)
@@ -348,7 +350,7 @@ def _single(action: Action, facts: Facts, grant: Grant, *, full: bool) -> tuple[
     if approved(action, grant, facts):
         return None
     broad = broad_kind(action.kind)
-    failing = facts.failing.get((action.identity[1], broad))
+    failing = facts.failing.get((action.person, broad))
     if failing:
         return HeldCode.FAILING, failing
     failed = facts.quarantine.get(broad)

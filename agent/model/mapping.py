@@ -13,7 +13,7 @@ from operator import attrgetter
 from typing import Any, NamedTuple
 
 import msgspec
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET, Struct, UnsetType
 from msgspec.structs import astuple
 
 from agent.model.attributes import Attribute
@@ -50,7 +50,7 @@ _loosely = msgspec.json.Decoder(dict[str, Any] | None).decode
 Values = tuple[str | None, ...]
 
 
-class Projected(NamedTuple):
+class Projected(Struct, frozen=True, gc=False):
     """What Okta wants of one person."""
 
     #: As ``Mapping.project`` gives it for the directory's side.
@@ -153,20 +153,20 @@ class Mapping:
         """What Okta wants. Raises msgspec's errors and UnicodeDecodeError where the profile is no JSON object."""
         values, no_text = self._read(app_user.profile)
         email = values[self._email]
+        email = email if isinstance(email, str) else None
         values = values[: len(self.paths)]
         if self._left_out:
             said = list(values)
             for bit in self._left_out:
                 said[bit] = UNSET
             values = tuple(said)
-        unsaid = 0
         try:
-            mapped = _text(values)
+            return Projected(_text(values), 0, email, no_text)
         except TypeError:
             # One that is not said can't be encoded. Most orgs say all, so that this is not asked beforehand.
             unsaid = sum(1 << bit for bit, value in enumerate(values) if value is UNSET)
             mapped = _text(tuple(None if value is UNSET else value for value in values))
-        return Projected(mapped, unsaid, email if isinstance(email, str) else None, no_text)
+            return Projected(mapped, unsaid, email, no_text)
 
     def differences(self, current: str, wanted: str, unsaid: int) -> dict[str, tuple[str | None, str | None]]:
         """Path → (before, after), of two projections."""

@@ -17,18 +17,20 @@ from agent.model.codes import ActionKind, ActionState, FindingCode, HeldCode
 from agent.model.paths import EMAIL_PATH, parse
 from agent.model.users import DirectoryUser, Role, identity_key
 
+_ordered = msgspec.json.Encoder(order="deterministic").encode
 #: Plans of another major version are refused.
 PLAN_FORMAT = "1.0"
 #: Changes that are not values of the profile.
 _OWN = frozenset({"id", "userName", "active", "externalId", "origin", "suspended", "role"})
 
 
-class Change(Struct, frozen=True, kw_only=True):
+# A first run makes hundreds of thousands of these two. They hold texts and numbers, so they can't be part of a cycle.
+class Change(Struct, frozen=True, kw_only=True, gc=False):
     before: Any
     after: Any
 
 
-class Action(Struct, frozen=True, kw_only=True):
+class Action(Struct, frozen=True, kw_only=True, gc=False):
     """One step. ``changes`` maps SCIM paths (userName, active, externalId, name.givenName, …) to before and after."""
 
     n: int
@@ -80,11 +82,13 @@ class Action(Struct, frozen=True, kw_only=True):
         return self.kind is ActionKind.ROLE and not self.promotes
 
     @property
+    def person(self) -> str:
+        return self.okta_id or self.directory_id or self.login
+
+    @property
     def identity(self) -> tuple[str, str, str]:
         """What makes two actions of two plans the same: kind, person, before → after."""
-        person = self.okta_id or self.directory_id or self.login
-        changes = msgspec.json.encode(self.changes, order="deterministic").decode()
-        return (self.kind.value, person, changes)
+        return (self.kind.value, self.person, _ordered(self.changes).decode())
 
 
 class Finding(Struct, frozen=True, kw_only=True):
@@ -116,9 +120,13 @@ class Plan(Struct, frozen=True, kw_only=True):
     @property
     def checksum(self) -> str:
         """SHA-256 over what would be done, in order; states and findings don't count."""
-        parts = [[a.n, *a.identity, a.directory_id, a.version, a.held] for a in self.actions]
-        text = msgspec.json.encode([self.format, list(self.scope), self.held, parts], order="deterministic")
-        return hashlib.sha256(text).hexdigest()
+        # One JSON document, action by action: whole it would be as large as the plan.
+        found = hashlib.sha256(_ordered([self.format, list(self.scope), self.held])[:-1] + b",[")
+        for at, a in enumerate(self.actions):
+            part = _ordered([a.n, *a.identity, a.directory_id, a.version, a.held])
+            found.update(b"," + part if at else part)
+        found.update(b"]]")
+        return found.hexdigest()
 
 
 def fulfilled(action: Action, user: DirectoryUser | None) -> bool:

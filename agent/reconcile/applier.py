@@ -23,7 +23,6 @@ from datetime import datetime, timedelta
 from msgspec import Struct, field
 
 from agent.directory.port import Directory, Ended, WriteContext
-from agent.model.cases import Want
 from agent.model.codes import ActionKind, ActionState, HeldCode, PlanStatus
 from agent.model.desired import Wanted
 from agent.model.errors import Unaddressable
@@ -33,7 +32,7 @@ from agent.model.okta import Person
 from agent.model.plan import Action, Plan, fulfilled
 from agent.model.times import when
 from agent.model.users import DirectoryUser, identity_key
-from agent.reconcile.planner import Planner, Proposal
+from agent.reconcile.planner import Planner, Proposal, essence
 from agent.runs.frame import Brake, CurrentRun, Outcome
 from agent.store import holds, plans
 from agent.store.engine import Connection, Store, crash_point
@@ -44,7 +43,7 @@ class Apply(Struct, frozen=True, kw_only=True):
     """One apply: what is carried out, and how far it has come."""
 
     run: CurrentRun
-    plan_id: int
+    stored: StoredPlan
     #: What the guard has let through, and what it has not.
     plan: Plan
     proposal: Proposal
@@ -56,6 +55,10 @@ class Apply(Struct, frozen=True, kw_only=True):
     failed: dict[ChangeKind, str] = {}
     #: Okta user id → the newest push that a second look at Okta can know of.
     marks: dict[str, int] = {}
+
+    @property
+    def plan_id(self) -> int:
+        return self.stored.id
 
     @property
     def todo(self) -> list[Action]:
@@ -170,7 +173,7 @@ class Applier(Struct, frozen=True, kw_only=True):
                 apply.marks[okta_id] = mark
         return moved
 
-    def _change(self, action: Action, person: Person, want: Want | None) -> str:
+    def _change(self, action: Action, person: Person, want: int | None) -> str:
         """Why this person is no longer as the plan saw them; "" where they are."""
         now = self.planner.clock()
         projected = self.planner.projector.read(person, now)
@@ -180,7 +183,7 @@ class Applier(Struct, frozen=True, kw_only=True):
             return "" if gone else "assigned in Okta by now"
         if projected is None:
             return "no longer assigned in Okta"
-        return "" if want is None or _essence(projected[0]) == _essence(want) else "changed in Okta since it was read"
+        return "" if want is None or essence(projected[0]) == want else "changed in Okta since it was read"
 
     def _note_failures(self, apply: Apply) -> None:
         """Which kinds of change are not tried any more in this run."""
@@ -205,10 +208,6 @@ class Applier(Struct, frozen=True, kw_only=True):
 def _batches(actions: Sequence[Action], size: int) -> Iterator[Sequence[Action]]:
     for start in range(0, len(actions), size):
         yield actions[start : start + size]
-
-
-def _essence(want: Want) -> tuple[object, ...]:
-    return want.wanted, want.user_name_key, want.email_key, want.mapped, want.unsaid
 
 
 # What an interrupted one has left

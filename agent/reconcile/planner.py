@@ -86,8 +86,8 @@ class Proposal(Struct, frozen=True, kw_only=True):
     grant: Grant
     plan: Plan
     facts: Facts
-    #: Okta user id → what was read, of those whose row may be too old to create or reactivate by.
-    wants: dict[str, Want]
+    #: Okta user id → ``essence`` of what was read, of those whose row may be too old to create or reactivate by.
+    wants: dict[str, int]
     #: Okta user id → when Okta was asked, of all whose access would begin or end.
     asked: dict[str, datetime]
     #: The newest push that Okta's answers can know of.
@@ -123,9 +123,10 @@ class Planner(Struct, frozen=True, kw_only=True):
         projector = self.projector.within(kept)
         asking = self.projector.within(kept.asking) if kept.due & kept.not_these else projector
         sweeper = Sweeper(okta=self.okta, projector=projector, asking=asking, page_size=page_size, clock=self.clock)
+        # First, since Okta's pages are compared as they come.
+        listed = self.directory.refresh(progress.step)
         with compare.staging(self.store) as rows:
             swept = sweeper.sweep(rows, row, binding, progress)
-            listed = self.directory.refresh(progress.step)
             reader = self._roles()
             groups = None if reader is None else reader.groups(listed=True, progress=progress)
             progress.step("comparing")
@@ -211,8 +212,8 @@ class Planner(Struct, frozen=True, kw_only=True):
             facts = replace(facts, asked=proofs.asked, disproved=proofs.disproved)
             counts |= {"asked": proofs.asked, "disproved": proofs.disproved}
         concerned = {a.okta_id for a in outlined.actions if gives_access(a) or ends_access(a)}
-        wants = {pair.want.okta_id: pair.want for pair in pairs if pair.want.okta_id in concerned}
-        asked = {okta_id: want.read_at for okta_id, want in wants.items()}
+        wanted = [pair.want for pair in pairs if pair.want.okta_id in concerned]
+        asked = {want.okta_id: want.read_at for want in wanted}
         asked |= {proof.okta_id: proof.at for _, proof in compared.absences if proof.okta_id and proof.at}
         plan = Plan(
             actions=self._without_owners(outlined.actions),
@@ -227,7 +228,7 @@ class Planner(Struct, frozen=True, kw_only=True):
             grant=grant,
             plan=plan,
             facts=facts,
-            wants=wants,
+            wants={want.okta_id: essence(want) for want in wanted},
             asked=asked,
             push_mark=push_mark,
             read=compared.read,
@@ -330,6 +331,11 @@ class Planner(Struct, frozen=True, kw_only=True):
             else action
             for action in actions
         )
+
+
+def essence(want: Want) -> int:
+    """Equal in this process where as much is wanted; all of it would be a first run's largest part."""
+    return hash((want.wanted, want.user_name_key, want.email_key, want.mapped, want.unsaid))
 
 
 def _as_decided(pairs: Sequence[Pair], grant: Grant) -> Sequence[Pair]:

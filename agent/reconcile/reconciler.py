@@ -403,7 +403,7 @@ class Reconciler:
             return replace(report, outcome=pulled[0], detail=pulled[1])
         pins = self._pin(run, judged)
         if stored is not None and stored is not waiting:
-            report = self._apply(Apply(run=run, plan_id=stored.id, plan=plan, proposal=proposal), report)
+            report = self._apply(Apply(run=run, stored=stored, plan=plan, proposal=proposal), report)
         return replace(report, detail=" ".join(filter(None, (report.detail, pins))))
 
     def _note_judgement(self, run: CurrentRun, judged: Judged) -> None:
@@ -578,7 +578,7 @@ def _closed(conn: Connection, apply: Apply, left: BrokenOff | None, now: datetim
         if state is ActionState.DONE and kind not in apply.failed:
             alarms.clear(conn, TOO_MANY_FAILED, kind.value, now)
     goes_on = left is not None and left.outcome is not Outcome.REJECTED
-    stored = (stored_plans.existing if goes_on else stored_plans.close)(conn, apply.plan_id)
+    stored = (plans.again if goes_on else stored_plans.close)(conn, apply.stored)
     if apply.proposal.facts.pinned and apply.counts[ActionState.HELD]:
         newly = [a for a in stored.plan.actions if apply.ended.get(a.n) is ActionState.HELD]
         hold_register.found(conn, newly, now, run_id=apply.run.id, plan_id=apply.plan_id)

@@ -114,8 +114,8 @@ class Undo(Struct, frozen=True, kw_only=True):
         if actions:
             expires = now + self.settings.guard.plan_expiry
             stored = self.store.write(
-                lambda conn: stored_plans.existing(
-                    conn, plans.save(conn, run_id=run.id, kind=PlanKind.UNDO, plan=plan, expires=expires, status=status)
+                lambda conn: plans.save(
+                    conn, run_id=run.id, kind=PlanKind.UNDO, plan=plan, expires=expires, status=status
                 )
             )
         return RunReport(

@@ -17,6 +17,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from agent.model.codes import ActionState, HeldCode, PlanStatus
 from agent.model.errors import Frozen, HeldBack, NotFound, UsageError
@@ -64,10 +65,13 @@ OPSHELM_S = (PlanKind.RECONCILE, PlanKind.UNDO)
 
 def waiting(conn: Connection, plan: Plan) -> StoredPlan | None:
     """The oldest open plan that waits for exactly the same. Asked before the writer's turn: it reads plans whole."""
-    mine = held_set(plan)
-    if not mine or plan.held is HeldCode.ABSENCE_DISPROVED:
+    if plan.held is HeldCode.ABSENCE_DISPROVED:
         return None
-    stored = (plans.get(conn, plan_id) for plan_id in plans.open_held(conn, PlanKind.RECONCILE, plan.scope))
+    waits = plans.open_held(conn, PlanKind.RECONCILE, plan.scope)
+    mine = held_set(plan) if waits else None
+    if not mine:
+        return None
+    stored = (plans.get(conn, plan_id) for plan_id in waits)
     return next((one for one in stored if one is not None and held_set(one.plan) == mine), None)
 
 
@@ -81,21 +85,18 @@ def keep(
     same = supersede(conn, plan, same, now)
     if same is not None and not _doable(plan):
         return same, same
-    status = PlanStatus.HELD if held_set(plan) and same is None else PlanStatus.READY
+    status = PlanStatus.HELD if held_any(plan) and same is None else PlanStatus.READY
     if plan.held is HeldCode.ABSENCE_DISPROVED:
         status = PlanStatus.STALE  # the listing was wrong, so is what follows from it
     expires = now + settings.guard.plan_expiry
-    plan_id = plans.save(conn, run_id=run_id, kind=PlanKind.RECONCILE, plan=plan, expires=expires, status=status)
-    return existing(conn, plan_id), same
+    return plans.save(conn, run_id=run_id, kind=PlanKind.RECONCILE, plan=plan, expires=expires, status=status), same
 
 
 def keep_import(conn: Connection, run_id: int, plan: Plan, settings: Settings, now: datetime) -> StoredPlan:
     """Store an import's plan; older ones stay, since each may be about other accounts."""
     plans.expire(conn, now)
     expires, status = now + settings.guard.plan_expiry, PlanStatus.HELD if plan.held else PlanStatus.READY
-    return existing(
-        conn, plans.save(conn, run_id=run_id, kind=PlanKind.IMPORT, plan=plan, expires=expires, status=status)
-    )
+    return plans.save(conn, run_id=run_id, kind=PlanKind.IMPORT, plan=plan, expires=expires, status=status)
 
 
 def supersede(conn: Connection, plan: Plan, same: StoredPlan | None, now: datetime) -> StoredPlan | None:
@@ -116,23 +117,29 @@ def held_set(plan: Plan) -> HeldSet:
     return frozenset((a.held.value, a.identity) for a in plan.actions if a.held is not None and a.state in waiting)
 
 
+def held_any(plan: Plan) -> bool:
+    """Something waits for a person."""
+    waiting = (ActionState.PENDING, ActionState.HELD)
+    return any(a.state in waiting and (plan.held is not None or a.held is not None) for a in plan.actions)
+
+
 def _doable(plan: Plan) -> bool:
     return plan.held is None and any(action.held is None for action in plan.actions)
 
 
-def close(conn: Connection, plan_id: int) -> StoredPlan:
+def close(conn: Connection, known: StoredPlan) -> StoredPlan:
     """After an apply: what still waits keeps a held plan open. A plan that was rejected meanwhile stays so."""
-    stored = existing(conn, plan_id)
+    stored = plans.again(conn, known)
     if stored.status is PlanStatus.REJECTED:
-        plans.reject_held(conn, plan_id)
-        return existing(conn, plan_id)
+        plans.reject_held(conn, stored.id)
+        return plans.again(conn, stored)
     states = {action.state for action in stored.plan.actions if action.held is None}
-    if stored.status is PlanStatus.HELD and held_set(stored.plan):
+    if stored.status is PlanStatus.HELD and held_any(stored.plan):
         status = PlanStatus.HELD
     else:
         status = PlanStatus.STALE if states == {ActionState.STALE} else PlanStatus.APPLIED
-    plans.set_status(conn, plan_id, status)
-    return existing(conn, plan_id)
+    plans.set_status(conn, stored.id, status)
+    return replace(stored, status=status)
 
 
 def existing(conn: Connection, plan_id: int) -> StoredPlan:

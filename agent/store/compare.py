@@ -3,7 +3,8 @@ Judging is model.cases'.
 
 What Okta showed is a temporary table on a connection of its own: nobody else sees it, it waits for no other writer and makes
 none wait, and it ends with the sweep, however it ends. Somebody who is listed twice (the list moved while it was paged) counts
-once, as seen last. It is compared within ``Staging.snapshot``.
+once, as seen last. Of those who are in step with the accounts as they were at its begin only that is kept; the others are
+compared within ``Staging.snapshot``.
 
 Pairs are joined by the link first (``bound``: the account holds the Okta user id; ``named``: the app user's externalId is
 the account's id), then by userName key (``holder``). A pair that is certainly in step is not answered:
@@ -20,17 +21,22 @@ pending, leave       always
 App users that share a userName key with another that is wanted are answered in any case (``twin``).
 """
 
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from array import array
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
+from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from msgspec import Struct
 from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    CompoundSelect,
     Connection,
     FromClause,
     Identity,
@@ -51,6 +57,7 @@ from sqlalchemy import (
     or_,
     select,
     true,
+    union,
 )
 from sqlalchemy.schema import CreateIndex, CreateTable
 
@@ -65,29 +72,61 @@ from agent.store.tables import users
 
 # What Okta showed
 
-#: One row a person that a sweep saw (model.cases.Want). ``n``: in the order of the listing.
+#: One row a person that a sweep saw (model.cases.Want). ``n``: in the order of the listing. Who was found in step has no more
+#: than ``okta_id`` and ``read_at``, and is wanted active.
 sweep_rows = Table(
     "sweep_rows",
     MetaData(),
     Column("n", Integer, Identity(), primary_key=True),
     Column("okta_id", String(64), nullable=False),
     Column("external_id", Text),
-    Column("user_name", Text, nullable=False),
-    Column("user_name_key", Text, nullable=False),
-    Column("email", Text, nullable=False),
-    Column("email_key", Text, nullable=False),
-    Column("wanted", String(8), nullable=False),
+    Column("user_name", Text),
+    Column("user_name_key", Text),
+    Column("email", Text),
+    Column("email_key", Text),
+    Column("wanted", String(8)),
     # Row of the desired-state table that decided.
-    Column("row", String(40), nullable=False),
-    Column("mapped", Text, nullable=False),
-    Column("unsaid", BigInteger, nullable=False),
-    Column("sync_error", Boolean, nullable=False),
+    Column("row", String(40)),
+    Column("mapped", Text),
+    Column("unsaid", BigInteger),
+    Column("sync_error", Boolean),
     Column("read_at", BigInteger, nullable=False),
     prefixes=["TEMPORARY"],
 )
 
+#: Of a row: Okta wants the person active.
+WANTED_ACTIVE = or_(sweep_rows.c.wanted == Wanted.ACTIVE.value, sweep_rows.c.wanted.is_(None))
 # Made when all rows are there: sorting them once takes a tenth of the time of keeping them sorted.
 _OKTA_ID = Index("ix_sweep_rows_okta_id", sweep_rows.c.okta_id)
+
+
+class _Contents:
+    """What accounts hold of what is compared, as numbers that mean something in this process alone: two of eight bytes each,
+    so that a million accounts take sixteen megabytes. One is for people whose account Okta names, one for the others.
+    """
+
+    def __init__(self) -> None:
+        self._parts = [array("q") for _ in range(256)]
+
+    def add(self, okta_id: str, user_name_key: str, email_key: str, mapped: str, account_id: str) -> None:
+        content = hash((okta_id, user_name_key, email_key, mapped))
+        self._parts[content & 255].append(content)
+        named = hash((content, account_id))
+        self._parts[named & 255].append(named)
+
+    def close(self) -> None:
+        """All have come."""
+        self._parts = [array("q", sorted(part)) for part in self._parts]
+
+    def __contains__(self, content: int) -> bool:
+        part = self._parts[content & 255]
+        at = bisect_left(part, content)
+        return at < len(part) and part[at] == content
+
+
+def _content_of(want: Want) -> int:
+    content = hash((want.okta_id, want.user_name_key, want.email_key, want.mapped))
+    return content if want.external_id is None else hash((content, want.external_id))
 
 
 class Staging:
@@ -99,19 +138,55 @@ class Staging:
         self._session: int | None = None
         if not _is_sqlite(conn):
             self._session = driver(conn).execute("SELECT pg_backend_pid()").fetchone()[0]
+        self._accounts = self._contents()
 
-    def add_people(self, wants: Iterable[Want]) -> None:
+    def _contents(self) -> "_Contents":
+        """Of the accounts with whom somebody can be in step."""
+        found = _Contents()
+        asked = (
+            "SELECT okta_id, user_name_key, email_key, mapped, id FROM users "
+            "WHERE okta_id IS NOT NULL AND active AND origin <> 'local'"
+        )
+        # With a name, PostgreSQL's answer stays in the server.
+        name = () if self._session is None else ("accounts",)
+        with self._transaction() as raw, closing(raw.cursor(*name)) as cursor:
+            cursor.execute(asked)
+            for row in _stream(cursor):
+                found.add(*row)
+        found.close()
+        return found
+
+    def add_people(self, wants: Sequence[Want]) -> None:
         """One page of app users, projected."""
-        table, rows = sweep_rows, [_sweep_row(want) for want in wants]
-        names = ", ".join(f'"{column.name}"' for column in table.c if column.name != "n")
+        if not wants:
+            return
         with self._transaction() as raw:
-            if self._session is None:
-                places = ", ".join("?" * (len(table.c) - 1))
-                raw.executemany(f"INSERT INTO {table.name} ({names}) VALUES ({places})", rows)
-            else:
-                with raw.cursor().copy(f"COPY {table.name} ({names}) FROM STDIN") as copy:
-                    for row in rows:
-                        copy.write_row(row)
+            seen, rows = [], []
+            for want in wants:
+                if want.wanted is Wanted.ACTIVE and _content_of(want) in self._accounts:
+                    seen.append(want.okta_id)
+                else:
+                    rows.append(_sweep_row(want))
+            self._add_seen(raw, seen, wants[0].read_at)
+            self._add(raw, rows)
+
+    def _add_seen(self, raw: Any, okta_ids: list[str], read_at: datetime) -> None:
+        names, at = f"{sweep_rows.name} (okta_id, read_at)", _read_at(read_at)
+        if self._session is None:
+            raw.execute(f"INSERT INTO {names} SELECT value, ? FROM json_each(?)", [at, _json(okta_ids)])
+        else:
+            raw.execute(f"INSERT INTO {names} SELECT unnest(%s::text[]), %s", [okta_ids, at])
+
+    def _add(self, raw: Any, rows: list[tuple[Any, ...]]) -> None:
+        table = sweep_rows
+        names = ", ".join(f'"{column.name}"' for column in table.c if column.name != "n")
+        if self._session is None:
+            places = ", ".join("?" * (len(table.c) - 1))
+            raw.executemany(f"INSERT INTO {table.name} ({names}) VALUES ({places})", rows)
+        else:
+            with raw.cursor().copy(f"COPY {table.name} ({names}) FROM STDIN") as copy:
+                for row in rows:
+                    copy.write_row(row)
 
     def close_people(self) -> int:
         """All have come; answers how many there are."""
@@ -208,6 +283,11 @@ def _is_sqlite(conn: Connection) -> bool:
 
 #: One time for each page.
 _read_at = lru_cache(maxsize=16)(micros)
+_encode = msgspec.json.Encoder().encode
+
+
+def _json(texts: list[str]) -> str:
+    return _encode(texts).decode()
 
 
 # Of an enum's member, ``_value_`` is the attribute and ``value`` a slower way to it; these rows are many.
@@ -280,6 +360,8 @@ def differing(conn: Connection) -> Iterator[Pair]:
     for key in sorted(twins):
         for row in _twins(conn, key=key).fetchall():
             yield _candidate(row, twins)
+        for row in _seen_twins(conn, key=key).fetchall():
+            yield _seen_twin(row)
 
 
 def absent(conn: Connection) -> Iterator[CurrentAccount]:
@@ -310,6 +392,25 @@ def _candidate(row: Any, twins: set[str]) -> Pair:
         holder=None if row[start + 2 * width] is None else _account(row, start + 2 * width),
         twin=want.user_name_key in twins and want.wanted.value in _SOMEBODY,
     )
+
+
+def _seen_twin(row: Any) -> Pair:
+    """Somebody who was found in step: what Okta wants of them is what the account has."""
+    account = _account(row, 1)
+    want = Want(
+        okta_id=account.okta_id or "",
+        external_id=None,
+        user_name=account.user_name,
+        user_name_key=account.user_name_key,
+        email=account.email_key,
+        email_key=account.email_key,
+        wanted=Wanted.ACTIVE,
+        row=DesiredRow.LIVE,
+        mapped=account.mapped,
+        unsaid=0,
+        read_at=moment(row[0]),
+    )
+    return Pair(want=want, bound=account, holder=account, twin=True)
 
 
 def _want(row: Any) -> Want:
@@ -367,7 +468,7 @@ def _pairs() -> tuple[Select[Any], FromClause, FromClause, FromClause]:
     return select(*_wants(), *_accounts(bound, named, holder)).select_from(joined), bound, named, holder
 
 
-def _in_step(bound: FromClause) -> Any:
+def _equal(bound: FromClause) -> Any:
     """1 where nothing can differ. It reads the sweep's row and the bound account alone: the other two joins are spared."""
     equal = and_(
         _s.c.wanted.in_([literal_column(f"'{wanted}'") for wanted in _SOMEBODY]),
@@ -390,16 +491,37 @@ def _differing_pairs() -> Select[Any]:
         else_=literal_column("0"),
     )
     told: list[Any] = [literal_column(f"'{wanted}'") for wanted in (*_SOMEBODY, Wanted.INACTIVE.value)]
-    return statement.where(
-        _s.c.wanted.in_(told), _in_step(bound) == literal_column("0"), is_open == literal_column("1")
-    )
+    return statement.where(_s.c.wanted.in_(told), _equal(bound) == literal_column("0"), is_open == literal_column("1"))
 
 
 def _in_step_twins() -> Select[Any]:
     """Those of a twin key that differing leaves out."""
     statement, bound, _, _ = _pairs()
     return statement.where(
-        _s.c.user_name_key == bindparam("key", type_=_s.c.user_name_key.type), _in_step(bound) == literal_column("1")
+        _s.c.user_name_key == bindparam("key", type_=_s.c.user_name_key.type), _equal(bound) == literal_column("1")
+    )
+
+
+def _twin_names() -> CompoundSelect[Any]:
+    """The keys that two of those have who are wanted; of two who were found in step none does."""
+    holder, seen = users.alias("h"), sweep_rows.alias("o")
+    wanted = _s.c.wanted.in_([literal_column(f"'{wanted}'") for wanted in _SOMEBODY])
+    among = select(_s.c.user_name_key).where(wanted).group_by(_s.c.user_name_key)
+    beside = (
+        select(_s.c.user_name_key)
+        .join_from(_s, holder, holder.c.user_name_key == _s.c.user_name_key)
+        .join(seen, and_(seen.c.okta_id == holder.c.okta_id, seen.c.wanted.is_(None)))
+        .where(wanted)
+    )
+    return union(among.having(func.count() > literal_column("1")), beside)
+
+
+def _twins_found_in_step() -> Select[Any]:
+    account = users.alias("b")
+    return (
+        select(_s.c.read_at, *_accounts(account))
+        .join_from(_s, account, account.c.okta_id == _s.c.okta_id)
+        .where(_s.c.wanted.is_(None), account.c.user_name_key == bindparam("key"))
     )
 
 
@@ -407,7 +529,7 @@ def _absentees() -> Select[Any]:
     account, inner = users.alias("a"), users.alias("i")
     seen = exists(select(_s.c.okta_id).where(_s.c.okta_id == inner.c.okta_id))
     named = select(_s.c.external_id).where(_s.c.external_id.is_not(None))
-    called = select(_s.c.user_name_key)
+    called = select(_s.c.user_name_key).where(_s.c.user_name_key.is_not(None))
     # Two indexes in the same order; the rows themselves are read for the few that are left.
     not_seen = select(inner.c.seq).where(inner.c.okta_id.is_not(None), ~seen)
     unbound = select(inner.c.seq).where(inner.c.okta_id.is_(None), inner.c.origin == literal_column("'linked'"))
@@ -424,14 +546,10 @@ def _absentees() -> Select[Any]:
     )
 
 
-_twin_keys = Fixed(
-    select(_s.c.user_name_key)
-    .where(_s.c.wanted.in_([literal_column(f"'{wanted}'") for wanted in _SOMEBODY]))
-    .group_by(_s.c.user_name_key)
-    .having(func.count() > literal_column("1"))
-)
+_twin_keys = Fixed(_twin_names())
 _differing = Fixed(_differing_pairs())
 _twins = Fixed(_in_step_twins())
+_seen_twins = Fixed(_twins_found_in_step())
 _absent = Fixed(_absentees())
 
 
@@ -447,7 +565,7 @@ def only_local(conn: Connection, limit: int) -> tuple[int, list[LocalAccount]]:
     ``conn`` is that of ``Staging.snapshot``.
     """
     named = select(sweep_rows.c.external_id).where(sweep_rows.c.external_id.is_not(None))
-    called = select(sweep_rows.c.user_name_key)
+    called = select(sweep_rows.c.user_name_key).where(sweep_rows.c.user_name_key.is_not(None))
     inner = users.alias("i")
     unmanaged = (inner.c.origin == "local") | ((inner.c.origin == "okta") & inner.c.okta_id.is_(None))
     found = (

@@ -32,6 +32,7 @@ _of_subjects = Fixed(
 
 _one_open = Fixed(select(table.c.id).where(_open).limit(1))
 _ANY_OPEN = "holds"
+_NEWEST = "newest push mark"
 
 
 class Reason(Struct, frozen=True, kw_only=True):
@@ -359,13 +360,19 @@ _newest_mark = Fixed(select(func.coalesce(func.max(push_marks.c.seq), 0)))
 
 def mark_push(conn: Connection, directory_id: str) -> None:
     """Okta has just said something about this account, whether it changed anything or not."""
+    remembered(conn).pop(_NEWEST, None)
     _mark(conn, account=directory_id)
 
 
-def push_mark_of(conn: Connection, directory_id: str) -> int:
-    """The mark of the last push about this account; 0 where there was none."""
+def pushed_since(conn: Connection, directory_id: str, mark: int) -> bool:
+    """Whether Okta has said something about this account after the push with that mark."""
+    here = remembered(conn)
+    if _NEWEST not in here:
+        here[_NEWEST] = newest_push_mark(conn)
+    if here[_NEWEST] <= mark:
+        return False
     row = _mark_of(conn, account=directory_id).fetchone()
-    return 0 if row is None else int(row[0])
+    return row is not None and row[0] > mark
 
 
 def newest_push_mark(conn: Connection) -> int:

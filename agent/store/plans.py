@@ -27,6 +27,10 @@ _mark = Fixed(
     .where(actions.c.plan_id == bindparam("key_plan"), actions.c.n == bindparam("key_n"))
     .values({name: bindparam(name) for name in ("state", "error", "sent_at", "done_at")})
 )
+_INSERTED = ("plan_id", "n", "kind", "state", "held", "login", "directory_id", "okta_id", "body", "error")
+_insert = Fixed(insert(actions).inline().values({name: bindparam(name) for name in _INSERTED}))
+#: Rows made at once, so that a long plan takes no more memory than it has.
+_ROWS = 1000
 _status = Fixed(select(plans.c.status).where(plans.c.id == bindparam("plan")))
 _OPEN = (PlanStatus.READY.value, PlanStatus.HELD.value)
 _ENDED = (ActionState.DONE, ActionState.STALE, ActionState.FAILED, ActionState.REJECTED)
@@ -62,13 +66,14 @@ class SentAction(Struct, frozen=True, kw_only=True):
 
 def save(
     conn: Connection, *, run_id: int, kind: str, plan: Plan, expires: datetime, status: PlanStatus = PlanStatus.READY
-) -> int:
-    """Store a plan, all of it, before anything happens; answers its id."""
+) -> StoredPlan:
+    """Store a plan, all of it, before anything happens."""
+    checksum = plan.checksum
     values = {
         "run_id": run_id,
         "kind": kind,
         "status": status.value,
-        "checksum": plan.checksum,
+        "checksum": checksum,
         "format": plan.format,
         "held": None if plan.held is None else plan.held.value,
         "held_detail": plan.held_detail,
@@ -79,16 +84,28 @@ def save(
         "expires": expires,
     }
     plan_id = int(conn.execute(insert(plans).values(**values).returning(plans.c.id)).scalar_one())
-    if plan.actions:
-        conn.execute(insert(actions), [_row(plan_id, action) for action in plan.actions])
+    for start in range(0, len(plan.actions), _ROWS):
+        _insert.many(conn, [_row(plan_id, action) for action in plan.actions[start : start + _ROWS]])
     if plan.findings:
         runs.add_findings(conn, run_id, plan.findings)
-    return plan_id
+    return StoredPlan(
+        id=plan_id, run_id=run_id, kind=kind, status=status, checksum=checksum, expires=expires, plan=plan
+    )
 
 
 def get(conn: Connection, plan_id: int) -> StoredPlan | None:
     row = conn.execute(select(plans).where(plans.c.id == plan_id)).first()
     return None if row is None else _read(conn, row)
+
+
+def again(conn: Connection, known: StoredPlan) -> StoredPlan:
+    """The same plan, and what has become of it since. What was planned never changes, and is not read again."""
+    c = actions.c
+    row = conn.execute(select(plans).where(plans.c.id == known.id)).one()
+    mine = select(c.n, c.state, c.held, c.error, c.approved).where(c.plan_id == known.id)
+    states = {action.n: action for action in conn.execute(mine)}
+    plan = replace(known.plan, actions=tuple(_now(action, states[action.n]) for action in known.plan.actions))
+    return _stored(row, plan, frozenset(n for n, action in states.items() if action.approved))
 
 
 def intact(conn: Connection, stored: StoredPlan) -> bool:
@@ -171,7 +188,7 @@ def about(conn: Connection, people: Collection[str], limit: int) -> list[StoredP
     for action in conn.execute(select(actions).where(mine, concerned).order_by(actions.c.n)):
         theirs[action.plan_id].append(action)
     rows = conn.execute(select(plans).where(plans.c.id.in_(theirs)).order_by(plans.c.id.desc()))
-    return [_stored(row, theirs[row.id], ()) for row in rows]
+    return [_whole(row, theirs[row.id], ()) for row in rows]
 
 
 def is_rejected(conn: Connection, plan_id: int) -> bool:
@@ -258,7 +275,7 @@ def sent_actions(conn: Connection) -> list[SentAction]:
 class Failing(Struct, frozen=True, kw_only=True):
     """Whose actions of a kind failed lately, and how often in a row."""
 
-    #: As agent.model.plan.Action.identity names the person.
+    #: As agent.model.plan.Action.person.
     person: str
     kind: ChangeKind
     times: int
@@ -366,16 +383,20 @@ def _row(plan_id: int, action: Action) -> dict[str, Any]:
 
 
 def _action(row: Any) -> Action:
+    return _now(_decode_action(row.body), row)
+
+
+def _now(action: Action, row: Any) -> Action:
     held = None if row.held is None else HeldCode(row.held)
-    return replace(_decode_action(row.body), state=ActionState(row.state), error=row.error, held=held)
+    return replace(action, state=ActionState(row.state), error=row.error, held=held)
 
 
 def _read(conn: Connection, row: Any) -> StoredPlan:
     mine = conn.execute(select(actions).where(actions.c.plan_id == row.id).order_by(actions.c.n)).all()
-    return _stored(row, mine, runs.findings_of(conn, row.run_id))
+    return _whole(row, mine, runs.findings_of(conn, row.run_id))
 
 
-def _stored(row: Any, mine: Sequence[Any], findings: tuple[Finding, ...]) -> StoredPlan:
+def _whole(row: Any, mine: Sequence[Any], findings: tuple[Finding, ...]) -> StoredPlan:
     plan = Plan(
         actions=tuple(_action(action) for action in mine),
         population=row.population,
@@ -387,6 +408,10 @@ def _stored(row: Any, mine: Sequence[Any], findings: tuple[Finding, ...]) -> Sto
         held_detail=row.held_detail,
         format=row.format,
     )
+    return _stored(row, plan, frozenset(action.n for action in mine if action.approved))
+
+
+def _stored(row: Any, plan: Plan, approved: frozenset[int]) -> StoredPlan:
     return StoredPlan(
         id=row.id,
         run_id=row.run_id,
@@ -395,7 +420,7 @@ def _stored(row: Any, mine: Sequence[Any], findings: tuple[Finding, ...]) -> Sto
         checksum=row.checksum,
         expires=row.expires,
         plan=plan,
-        approved=frozenset(action.n for action in mine if action.approved),
+        approved=approved,
         decided_at=row.decided_at,
         decided_by=row.decided_by,
         decision=row.decision,

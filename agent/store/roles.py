@@ -13,11 +13,10 @@ from msgspec import Struct
 from sqlalchemy import Connection, and_, delete, false, func, select, true, update
 from sqlalchemy.dialects import postgresql, sqlite
 
-from agent.model.desired import Wanted
 from agent.model.roles import RoleAccount
 from agent.model.users import Origin, Role, is_managed
 from agent.store import journal
-from agent.store.compare import sweep_rows
+from agent.store.compare import WANTED_ACTIVE, sweep_rows
 from agent.store.journal import Signature
 from agent.store.tables import role_grants as grants
 from agent.store.tables import role_groups as groups
@@ -189,6 +188,6 @@ def wanted_active(conn: Connection, okta_ids: Sequence[str]) -> frozenset[str]:
     found: set[str] = set()
     for start in range(0, len(okta_ids), _TOGETHER):
         some = list(okta_ids[start : start + _TOGETHER])
-        mine = (sweep_rows.c.okta_id.in_(some), sweep_rows.c.wanted == Wanted.ACTIVE.value)
+        mine = (sweep_rows.c.okta_id.in_(some), WANTED_ACTIVE)
         found.update(conn.execute(select(sweep_rows.c.okta_id).where(*mine)).scalars())
     return frozenset(found)

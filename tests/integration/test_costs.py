@@ -150,15 +150,14 @@ def _sweep(folder: Path, people: int, changed: int) -> int:
     return len(ran)
 
 
-def test_a_sweep_costs_one_statement_a_person_and_few_besides(tmp_path: Path) -> None:
+def test_a_sweep_costs_no_statement_for_who_is_in_step(tmp_path: Path) -> None:
     few, many = _sweep(tmp_path / "few", 50, 0), _sweep(tmp_path / "many", 250, 0)
-    assert (many - few) / 200 <= 1.05
-    assert few - 50 <= 60
+    assert many <= few <= 60
 
 
 def test_a_fix_costs_so_many_statements(tmp_path: Path) -> None:
     few, many = _sweep(tmp_path / "few", 60, 10), _sweep(tmp_path / "many", 60, 50)
-    assert (many - few) / 40 <= 8
+    assert (many - few) / 40 <= 9
 
 
 def test_a_person_takes_so_many_bytes(counted: Counted) -> None:

@@ -208,7 +208,7 @@ class Place:
         def work(conn: Connection) -> int:
             request = runs.RunRequest(kind="sweep", trigger="cli", actor="tester", dry=False)
             run_id = runs.start(conn, request, self.now)
-            return plans.save(conn, run_id=run_id, kind="sweep", plan=plan, expires=self.now + timedelta(days=1))
+            return plans.save(conn, run_id=run_id, kind="sweep", plan=plan, expires=self.now + timedelta(days=1)).id
 
         return self.store.write(work)
 

@@ -74,7 +74,7 @@ def test_a_run_shows_its_plan_and_its_people_what_failed_first(store: Store) -> 
         actions = tuple(Action(n=n, kind=ActionKind.UPDATE, login=name) for n, name in enumerate(names, 1))
         noticed = (Finding(code=FindingCode.LEFT_BUT_LOCAL, login="bob@example.com", detail="is local"),)
         plan = Plan(actions=actions, population=9, source_size=9, created=NOW, findings=noticed)
-        stored = plans.save(conn, run_id=made, kind="reconcile", plan=plan, expires=NOW)
+        stored = plans.save(conn, run_id=made, kind="reconcile", plan=plan, expires=NOW).id
         plans.mark(conn, stored, [1], ActionState.DONE, NOW)
         plans.mark(conn, stored, [3], ActionState.FAILED, NOW, error="the remote said no")
         runs.finish(conn, made, RunEnd(outcome="partial", exit_code=5, counts={"update": 3}), NOW)

@@ -36,7 +36,9 @@ def sweep(store: Store, outcome: str, plan: Plan | None, state: PlanStatus = Pla
             conn, RunRequest(kind="sweep", trigger="cli", actor="test", dry=False), NOW - timedelta(minutes=5)
         )
         stored = (
-            0 if plan is None else plans.save(conn, run_id=run, kind="reconcile", plan=plan, expires=NOW, status=state)
+            0
+            if plan is None
+            else plans.save(conn, run_id=run, kind="reconcile", plan=plan, expires=NOW, status=state).id
         )
         runs.finish(conn, run, RunEnd(outcome=outcome, exit_code=0, counts={"people": 9}), NOW)
         account.good_sweep(conn, at=NOW - timedelta(minutes=4), people=9)

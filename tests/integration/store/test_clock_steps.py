@@ -96,7 +96,7 @@ def test_a_held_plan_expires_when_it_would_have(store: Store, step: timedelta) -
     def made(conn: Connection) -> int:
         run = runs.start(conn, runs.RunRequest(kind="sweep", trigger="cli", actor="test", dry=False), NOW)
         plan = Plan(actions=(), population=0, source_size=0, created=NOW)
-        return plans.save(conn, run_id=run, kind="reconcile", plan=plan, expires=NOW + 24 * HOUR)
+        return plans.save(conn, run_id=run, kind="reconcile", plan=plan, expires=NOW + 24 * HOUR).id
 
     plan_id = store.write(made)
     look(store)

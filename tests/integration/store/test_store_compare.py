@@ -196,6 +196,20 @@ def test_who_is_listed_twice_counts_once_as_seen_last(store: Store) -> None:
     assert found[okta_id(1)].want.user_name == "last@example.com"
 
 
+@pytest.mark.parametrize(("pages", "answered"), [((TITLE_A, TITLE_B), 1), ((TITLE_B, TITLE_A), 0)])
+def test_who_was_in_step_on_one_page_alone_counts_as_seen_last(
+    store: Store, pages: tuple[str, str], answered: int
+) -> None:
+    store.write(lambda conn: rows.insert_user(conn, person(1), MAPPING))
+    with compare.staging(store) as listed:
+        for mapped in pages:
+            listed.add_people([want(1, mapped=mapped)])
+        assert listed.close_people() == 1
+        with listed.snapshot() as conn:
+            assert len(list(compare.differing(conn))) == answered
+            assert list(compare.absent(conn)) == []
+
+
 def test_listings_lie_beside_the_database_without_a_name(sqlite_store: Store) -> None:
     folder = Path(sqlite_store.engine.url.database).absolute().parent
     with compare.staging(sqlite_store) as listed:

@@ -227,7 +227,9 @@ def test_a_push_leaves_a_mark_that_a_later_look_at_okta_knows_of(store: Store) -
     for name in ("a1", "b1", "a1"):
         store.write(lambda conn, name=name: holds.mark_push(conn, name))
     with store.read() as conn:
-        assert [holds.push_mark_of(conn, name) for name in ("a1", "b1", "c1")] == [3, 2, 0]
+        assert [holds.pushed_since(conn, "a1", mark) for mark in (2, 3)] == [True, False]
+        assert [holds.pushed_since(conn, "b1", mark) for mark in (1, 2)] == [True, False]
+        assert not holds.pushed_since(conn, "c1", 0)
         assert holds.newest_push_mark(conn) == 3
 
 

@@ -41,7 +41,7 @@ def run(store: Store, **fields) -> int:
 def save(store: Store, planned: Plan, **fields) -> int:
     run_id = run(store)
     values = {"run_id": run_id, "kind": "reconcile", "plan": planned, "expires": NOW + timedelta(days=1)}
-    return store.write(lambda conn: plans.save(conn, **{**values, **fields}))
+    return store.write(lambda conn: plans.save(conn, **{**values, **fields}).id)
 
 
 def get(store: Store, plan_id: int) -> plans.StoredPlan:

@@ -43,7 +43,7 @@ def held_plan(store: Store) -> int:
         run = runs.start(conn, RunRequest(kind="sweep", trigger="cli", actor="test", dry=False), at)
         return plans.save(
             conn, run_id=run, kind="reconcile", plan=plan, expires=at + timedelta(days=1), status=PlanStatus.HELD
-        )
+        ).id
 
     return store.write(work)
 

@@ -50,7 +50,7 @@ def plan_id(store: Store) -> int:
         at = plan.created
         run = runs.start(conn, RunRequest(kind="sweep", trigger="cli", actor="test", dry=True), at)
         expires = at + timedelta(days=1)
-        return plans.save(conn, run_id=run, kind="reconcile", plan=plan, expires=expires, status=PlanStatus.HELD)
+        return plans.save(conn, run_id=run, kind="reconcile", plan=plan, expires=expires, status=PlanStatus.HELD).id
 
     return store.write(work)
 

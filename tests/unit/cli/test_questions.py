@@ -39,7 +39,7 @@ def held(folder: Path, count: int) -> tuple[str, str]:
     def work(conn: Any) -> int:
         run = runs.start(conn, RunRequest(kind="sweep", trigger="cli", actor="test", dry=False), at)
         expires = at + timedelta(days=1)
-        return plans.save(conn, run_id=run, kind="reconcile", plan=plan, expires=expires, status=PlanStatus.HELD)
+        return plans.save(conn, run_id=run, kind="reconcile", plan=plan, expires=expires, status=PlanStatus.HELD).id
 
     store = Store.open(DatabaseSettings(url=f"sqlite:///{folder}/opshelm-agent.db"))
     try:
