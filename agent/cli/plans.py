@@ -2,9 +2,10 @@
 
 from collections import Counter
 from datetime import datetime
-from typing import TYPE_CHECKING, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 import click
+from msgspec.structs import replace
 
 from agent.cli import render
 from agent.cli.command import (
@@ -104,13 +105,19 @@ def show_plan(
         stored = existing(conn, plan_id)
     guard, kinds = invocation.settings.guard, tuple(map(ActionKind, only))
     view = render.PlanView(kinds=kinds, attribute=attribute, verbose=verbose, summary=summary)
-    document = render.plan_json(stored)
-    document["actions"] = [] if summary else [render.action_json(action) for action in view.of(stored.plan.actions)]
-    document["counts"] = Counter(action.kind.value for action in stored.plan.actions)
-    text = render.plan_text(stored, guard, view)
-    if stored.status is PlanStatus.HELD and stored.kind in OPSHELM_S and (said := waiting(invocation, stored)):
-        text += f"\n\n{said}"
-    invocation.answer("plan", {"plan": document}, text)
+
+    def body() -> dict[str, Any]:
+        document = render.plan_json(replace(stored, plan=replace(stored.plan, actions=())))
+        document["actions"] = [] if summary else [render.action_json(action) for action in view.of(stored.plan.actions)]
+        document["counts"] = Counter(action.kind.value for action in stored.plan.actions)
+        return {"plan": document}
+
+    def text() -> str:
+        held = stored.status is PlanStatus.HELD and stored.kind in OPSHELM_S
+        said = waiting(invocation, stored) if held else ""
+        return "\n\n".join(filter(None, (render.plan_text(stored, guard, view), said)))
+
+    invocation.answer("plan", body, text)
 
 
 @plans.command("apply", examples=["opshelm-agent plans apply 81 --checksum 5f3a…"])

@@ -21,7 +21,7 @@ from msgspec.structs import replace
 
 from agent.model.codes import ActionState, HeldCode, PlanStatus
 from agent.model.errors import Frozen, HeldBack, NotFound, UsageError
-from agent.model.guard import APPROVABLE, APPROVABLE_RUNS, NEED_COUNT, ONE_BY_ONE, ActionIdentity, Grant, typed
+from agent.model.guard import APPROVABLE, APPROVABLE_RUNS, NEED_COUNT, ONE_BY_ONE, Grant, typed
 from agent.model.plan import PLAN_FORMAT, Action, Plan
 from agent.model.times import when
 from agent.settings import Settings
@@ -32,7 +32,8 @@ from agent.store.plans import StoredPlan
 #: Characters of a checksum that suffice, and that hints show.
 SHORT_CHECKSUM = 12
 
-HeldSet = frozenset[tuple[str, ActionIdentity]]
+#: Numbers that mean something in this process alone: all of what a first run holds takes a tenth of a gigabyte.
+HeldSet = frozenset[int]
 _OPEN = (PlanStatus.READY, PlanStatus.HELD)
 
 
@@ -113,8 +114,10 @@ def held_set(plan: Plan) -> HeldSet:
     """What waits for a person: all of a plan that is held, else its held actions."""
     waiting = (ActionState.PENDING, ActionState.HELD)
     if plan.held is not None:
-        return frozenset((plan.held.value, a.identity) for a in plan.actions if a.state in waiting)
-    return frozenset((a.held.value, a.identity) for a in plan.actions if a.held is not None and a.state in waiting)
+        return frozenset(hash((plan.held.value, a.identity)) for a in plan.actions if a.state in waiting)
+    return frozenset(
+        hash((a.held.value, a.identity)) for a in plan.actions if a.held is not None and a.state in waiting
+    )
 
 
 def held_any(plan: Plan) -> bool:

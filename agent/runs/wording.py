@@ -91,8 +91,8 @@ def _verdict(whole: HeldCode | None, held: Mapping[HeldCode, int], *, waits: boo
 def plan_json(stored: "StoredPlan") -> dict[str, Any]:
     plan = stored.plan
     return {
-        **fields(stored, "id", "status"),
-        **fields(plan, "checksum", "population", "held", "held_detail"),
+        **fields(stored, "id", "status", "checksum"),
+        **fields(plan, "population", "held", "held_detail"),
         "actions": [action_json(action) for action in plan.actions],
     }
 

@@ -392,13 +392,18 @@ def _now(action: Action, row: Any) -> Action:
 
 
 def _read(conn: Connection, row: Any) -> StoredPlan:
-    mine = conn.execute(select(actions).where(actions.c.plan_id == row.id).order_by(actions.c.n)).all()
+    mine = conn.execute(select(actions).where(actions.c.plan_id == row.id).order_by(actions.c.n))
     return _whole(row, mine, runs.findings_of(conn, row.run_id))
 
 
-def _whole(row: Any, mine: Sequence[Any], findings: tuple[Finding, ...]) -> StoredPlan:
+def _whole(row: Any, mine: Iterable[Any], findings: tuple[Finding, ...]) -> StoredPlan:
+    whole, approved = [], set()
+    for action in mine:
+        whole.append(_action(action))
+        if action.approved:
+            approved.add(action.n)
     plan = Plan(
-        actions=tuple(_action(action) for action in mine),
+        actions=tuple(whole),
         population=row.population,
         source_size=row.source_size,
         created=row.created,
@@ -408,7 +413,7 @@ def _whole(row: Any, mine: Sequence[Any], findings: tuple[Finding, ...]) -> Stor
         held_detail=row.held_detail,
         format=row.format,
     )
-    return _stored(row, plan, frozenset(action.n for action in mine if action.approved))
+    return _stored(row, plan, frozenset(approved))
 
 
 def _stored(row: Any, plan: Plan, approved: frozenset[int]) -> StoredPlan:

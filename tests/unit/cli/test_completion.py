@@ -45,7 +45,7 @@ def test_plans_and_runs_come_of_the_database(folder: Path) -> None:
     def work(conn: Any) -> tuple[int, int]:
         run = runs.start(conn, RunRequest(kind="sweep", trigger="cli", actor="test", dry=False), at)
         plan = Plan(actions=(action,), population=1, source_size=1, created=at)
-        return run, plans.save(conn, run_id=run, kind="reconcile", plan=plan, expires=at + timedelta(days=1))
+        return run, plans.save(conn, run_id=run, kind="reconcile", plan=plan, expires=at + timedelta(days=1)).id
 
     store = Store.open(DatabaseSettings(url=f"sqlite:///{folder}/opshelm-agent.db"))
     run, plan = store.write(work)

@@ -151,7 +151,7 @@ def test_a_held_plan_ends_with_what_may_be_said_to_it(command: Command, store: S
     def work(conn: Any) -> int:
         run = runs.start(conn, RunRequest(kind="sweep", trigger="cli", actor="test", dry=False), made.created)
         expires = made.created + timedelta(days=1)
-        return plans.save(conn, run_id=run, kind="reconcile", plan=made, expires=expires, status=PlanStatus.HELD)
+        return plans.save(conn, run_id=run, kind="reconcile", plan=made, expires=expires, status=PlanStatus.HELD).id
 
     plan_id = store.write(work)
     said = command("plans", "show", str(plan_id), "--summary")[1]
