@@ -19,7 +19,7 @@ from django.conf import settings
 
 PORT, KEY = int(sys.argv[1]), sys.argv[2]
 sys.modules["service"] = sys.modules["__main__"]
-DATABASE = {"ENGINE": "django.db.backends.sqlite3", "NAME": "service.db", "OPTIONS": {"timeout": 20, "transaction_mode": "IMMEDIATE"}}
+DATABASE = {"ENGINE": "django.db.backends.sqlite3", "NAME": "service.db", "OPTIONS": {"timeout": 20}}
 COMMON = {
     "ALLOWED_HOSTS": ["*"],
     "DATABASES": {"default": DATABASE},
@@ -81,6 +81,8 @@ serve()
 """
 
 _DJANGO_SCIM2_SERVER = """
+# Its creates read before they write.
+DATABASE["OPTIONS"]["transaction_mode"] = "IMMEDIATE"
 settings.configure(
     **COMMON,
     INSTALLED_APPS=[*APPS, "django_scim2_server"],
