@@ -45,6 +45,7 @@ COMMANDS = {
     "events": "events:events",
     "report": "report:report",
     "db": "database:db",
+    "rehearse": "rehearse:rehearse",
     "simulate": "simulate:simulate",
     "completion": "completion:completion",
 }

@@ -1,10 +1,14 @@
-"""``opshelm-agent simulate``: the simulated Okta org alone, for rehearsals. Starts nothing of the agent itself."""
+"""``opshelm-agent simulate``: the simulated Okta org alone, for rehearsals. Starts nothing of the agent itself.
 
+From an export it also makes the database that the agent looks at then.
+"""
+
+from pathlib import Path
 from typing import Any
 
 import click
 
-from agent.cli.command import Invocation, command
+from agent.cli.command import Invocation, command, now
 
 
 @command(
@@ -13,7 +17,20 @@ from agent.cli.command import Invocation, command
         "opshelm-agent simulate --users 500",
         'eval "$(opshelm-agent simulate --print-env)"   # in another terminal: point the agent there',
         "opshelm-agent simulate --scim-url http://127.0.0.1:8765/scim/v2 --scim-key oha_…",
+        "opshelm-agent simulate --from-export shape.jsonl.gz    # people as they are in the real org (rehearse export)",
     ],
+)
+@click.option(
+    "--from-export",
+    metavar="FILE",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="An anonymised export instead of --users, --seed and --app-id; also fills --database.",
+)
+@click.option(
+    "--database",
+    metavar="FILE",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="With --from-export: where the agent's side goes, a new SQLite file; default: FILE.db beside the export.",
 )
 @click.option("--port", default=8768, show_default=True, type=click.IntRange(0, 65535), help="Port on loopback.")
 @click.option("--users", default=200, show_default=True, type=click.IntRange(0), help="People assigned to the app.")
@@ -31,7 +48,7 @@ from agent.cli.command import Invocation, command
 @click.option("--token", help="Instead of the simulation's own API token.")
 @click.option("--rate-limit", type=click.IntRange(1), help="Calls a minute on the apps bucket; default: headers only.")
 @click.option("--print-env", is_flag=True, help="Print the export lines that point the agent here, and exit.")
-def simulate(invocation: Invocation, port: int, print_env: bool, **org: Any) -> None:
+def simulate(invocation: Invocation, *, database: Path | None, port: int, print_env: bool, **org: Any) -> None:
     """Serve a simulated Okta org on loopback, for rehearsals.
 
     One app with N people assigned. What an administrator does is done through Okta's own API; a control API below
@@ -40,18 +57,59 @@ def simulate(invocation: Invocation, port: int, print_env: bool, **org: Any) -> 
     """
     if (org["scim_url"] is None) != (org["scim_key"] is None):
         raise click.UsageError("--scim-url and --scim-key belong together.")
+    if database is not None and org["from_export"] is None:
+        raise click.UsageError("--database goes with --from-export.")
     from agent.simulator import OrgSettings, environment, serve
 
-    settings = OrgSettings(groups=True, **{name: value for name, value in org.items() if value not in (None, "")})
-    host = "127.0.0.1"
+    settings = OrgSettings(
+        groups=org["from_export"] is None, **{name: value for name, value in org.items() if value not in (None, "")}
+    )
+    host, people = "127.0.0.1", f"{settings.users} people"
+    lines = []
+    if settings.from_export is not None:
+        file, people = settings.from_export, f"the people of {settings.from_export}"
+        settings.app_id = _app_id(file)
+        database = database or file.with_name(f"{file.name.partition('.')[0]}.db")
+        lines = [f"export OPSHELM_DATABASE__URL=sqlite:///{database.absolute()}"]
     if print_env:
-        click.echo("\n".join(environment(settings, host, port)))
+        click.echo("\n".join([*environment(settings, host, port), *lines]))
         return
+    if settings.from_export is not None and database is not None:
+        _fill(settings.from_export, database)
+        invocation.say(f"{database} holds the directory: {lines[0]}")
 
     def ready(url: str) -> None:
-        invocation.say(f"A simulated Okta org with {settings.users} people at {url}. Ctrl-C ends it.")
+        invocation.say(f"A simulated Okta org with {people} at {url}. Ctrl-C ends it.")
 
     try:
         serve(settings, host, port, ready)
     except OSError as exc:
         raise click.ClickException(f"Port {port} can't be used: {exc.strerror}. Choose another with --port.") from exc
+
+
+def _app_id(file: Path) -> str:
+    from agent.simulator import exported
+
+    try:
+        return str(exported.header(file)["app"]["id"])
+    except (ValueError, KeyError, OSError) as exc:
+        raise click.UsageError(f"{file} is no export: {exc}. Make one: opshelm-agent rehearse export FILE") from exc
+
+
+def _fill(file: Path, database: Path) -> None:
+    from agent.reconcile import export
+    from agent.settings import DatabaseSettings
+    from agent.simulator import exported
+    from agent.store.engine import Store
+
+    if database.exists():
+        raise click.UsageError(f"{database} is there already. Remove it, or name another with --database.")
+    store = Store.open(DatabaseSettings(url=f"sqlite:///{database.absolute()}"), make=True)
+    try:
+        with exported.opened(file) as lines:
+            export.load(store, lines, now())
+    except BaseException:
+        store.close()
+        database.unlink(missing_ok=True)
+        raise
+    store.close()

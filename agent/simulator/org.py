@@ -4,9 +4,10 @@ Assignments and groups are in ``assignments``; pushes in ``provisioning``. Every
 """
 
 import dataclasses
+from pathlib import Path
 from typing import Any
 
-from agent.simulator import ids, names, schema
+from agent.simulator import exported, ids, names, schema
 from agent.simulator.assignments import Assignments
 from agent.simulator.entities import OrgAppUser, User
 from agent.simulator.errors import ApiError, invalid, not_found
@@ -27,6 +28,8 @@ class Org(OrgState):
     """The state with everything that works on it."""
 
     def __init__(self, settings: OrgSettings) -> None:
+        if settings.from_export is not None:
+            settings.app_id = exported.header(settings.from_export)["app"]["id"]
         super().__init__(settings)
         self.limits = RateLimiter(settings.rate_limit, settings.rate_window)
         self.faults = Faults()
@@ -37,7 +40,10 @@ class Org(OrgState):
         self.group_rules = GroupRules(self, self.assignments)
         self.oidc = Oidc(self, self.find, self.assignments.groups_of)
         self.listing = ListingFaults(self)
-        self._populate(settings.users, settings.seed)
+        if settings.from_export is None:
+            self._populate(settings.users, settings.seed)
+        else:
+            self._load(settings.from_export)
         if settings.groups:
             self._make_groups()
 
@@ -183,6 +189,16 @@ class Org(OrgState):
         for name, expression in rules.items():
             group = self.assignments.create_group(name, None)
             self.group_rules.set_active(self.group_rules.make(name, expression, [group.id]), active=True)
+
+    def _load(self, file: Path) -> None:
+        found = exported.header(file)
+        self.id = found["org_id"]
+        self.app.update(exported.app_fields(found["app"]))
+        with exported.opened(file) as lines:
+            for user, app_user in exported.people(lines):
+                self._insert(user)
+                if app_user is not None:
+                    self.assignments.insert(app_user)
 
     def _populate(self, count: int, seed: int) -> None:
         pushed = self.provisioning.enabled

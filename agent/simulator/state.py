@@ -4,6 +4,7 @@
 
 import random
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from agent.simulator import ids
@@ -37,6 +38,8 @@ class OrgSettings:
     time_scale: float = 1.0
     #: Whether there are groups for rehearsals: OpsHelm Owners, and one for each department, by rules.
     groups: bool = False
+    #: People, app and ids from this export instead of ``users``, ``seed`` and ``app_id``.
+    from_export: Path | None = None
 
 
 class OrgState:

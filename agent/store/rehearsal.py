@@ -1,14 +1,16 @@
-"""A copy of what a run looks at, in a database of its own that is thrown away: nothing tried there reaches the real one.
+"""A copy of what a run looks at, in a database of its own: nothing tried there reaches the real one.
 
-Left out is what no plan is made from: the journal, earlier runs, keys, sessions, alarms. Works from either kind of database.
+Left out is what no plan is made from: the journal, earlier runs, keys, sessions, alarms. ``copied`` is whole and is thrown away;
+``rows`` and ``fill`` carry a directory from one database to another, with what the guard counts and what waits for a person, but
+without groups' roles and a remote's own. Works from either kind of database.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from sqlalchemy import Connection, Table, delete, insert, select
+from sqlalchemy import Connection, Table, delete, insert, select, update
 
 from agent.settings import DatabaseSettings
 from agent.store import tables
@@ -33,8 +35,19 @@ _LEFT_OUT = frozenset(
         tables.sessions,
     }
 )
+#: What ``rows`` gives, in the order in which ``fill`` can take it.
+_CARRIED = {
+    "account": tables.account,
+    "users": tables.users,
+    "user_emails": tables.user_emails,
+    "holds": tables.holds,
+    "deactivations": tables.deactivations,
+    "allowances": tables.allowances,
+}
 #: Rows that are held in memory at a time.
 _PAGE = 2_000
+
+Row = Mapping[str, object]
 
 
 @contextmanager
@@ -50,6 +63,36 @@ def copied(store: Store) -> Iterator[Store]:
             yield copy
         finally:
             copy.close()
+
+
+def rows(conn: Connection) -> Iterator[tuple[str, Row]]:
+    """Table and row; of the holds those that are open."""
+    for name, table in _CARRIED.items():
+        wanted = select(table).order_by(*table.primary_key)
+        if table is tables.holds:
+            wanted = wanted.where(tables.holds.c.ended.is_(None))
+        for row in conn.execute(wanted.execution_options(yield_per=_PAGE)).mappings():
+            yield name, dict(row)
+
+
+def fill(store: Store, found: Iterable[tuple[str, Row]]) -> None:
+    """Into a new database. Columns that a row doesn't have are as the table makes them; KeyError for a table that is not carried."""
+    page: list[Row] = []
+    last = ""
+    for name, row in found:
+        if page and (name != last or len(page) >= _PAGE):
+            _put(store, _CARRIED[last], page)
+            page = []
+        last = name
+        page.append(row)
+    if page:
+        _put(store, _CARRIED[last], page)
+
+
+def _put(store: Store, table: Table, page: list[Row]) -> None:
+    # A new database has the account's one row already.
+    made = update(table).values(**page[0]) if table is tables.account else None
+    store.write(lambda conn: conn.execute(insert(table), page) if made is None else conn.execute(made))
 
 
 def _copy(conn: Connection, table: Table, copy: Store) -> None:

@@ -61,6 +61,7 @@ plans list;
 plans reject;
 plans show;
 reconcile;
+rehearse export;
 report access;
 report changes;
 report key;

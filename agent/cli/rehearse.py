@@ -1,0 +1,62 @@
+"""``rehearse``: take the shape of the real org and directory along, so that settings are tried on it. Changes nothing."""
+
+import gzip
+import os
+from pathlib import Path
+from typing import IO
+
+import click
+
+from agent.cli.command import Invocation, group, now
+
+
+@group("rehearse")
+def rehearse() -> None:
+    """Try settings on one's own shape of data, where nothing can happen."""
+
+
+@rehearse.command(
+    "export",
+    examples=[
+        "opshelm-agent rehearse export shape.jsonl.gz",
+        "opshelm-agent simulate --from-export shape.jsonl.gz   # then, anywhere: the same people in a simulated org",
+    ],
+)
+@click.argument("file", metavar="FILE", type=click.Path(dir_okay=False, path_type=Path))
+def export(invocation: Invocation, file: Path) -> None:
+    """Write the org and the directory to FILE without anybody in it: every name, address and id replaced.
+
+    What is equal stays equal, and lengths, states and times stay as they are, so that the same plan comes of it. Nothing leads
+    back: what stood for what is forgotten at the end. No secrets, no reasons, no journal. FILE.gz is compressed.
+    """
+    from agent.bootstrap import open_okta
+    from agent.reconcile import export as exports
+
+    partial = file.with_name(f"{file.name}.partial")
+    written = 0
+    try:
+        with (
+            invocation.store() as store,
+            open_okta(invocation.settings) as okta,
+            invocation.progress() as progress,
+            okta.run(progress.wait),
+            _made(partial) as raw,
+            gzip.GzipFile("", "wb", fileobj=raw) if file.suffix == ".gz" else raw as out,
+        ):
+            for line in exports.lines(okta, store, now(), progress):
+                out.write(line)
+                written += 1
+        partial.replace(file)
+    finally:
+        partial.unlink(missing_ok=True)
+    size = file.stat().st_size
+    body = {"export": {"file": str(file), "lines": written, "bytes": size}}
+    said = f"{file} has {written:,} lines, {size / 1e6:,.1f} MB. Try it: opshelm-agent simulate --from-export {file}"
+    invocation.answer("export", body, said)
+
+
+def _made(file: Path) -> IO[bytes]:
+    try:
+        return os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb")
+    except OSError as exc:
+        raise click.ClickException(f"{file.parent} can't be written: {exc.strerror}.") from exc
