@@ -127,7 +127,7 @@ def _braked(invocation: Invocation) -> str:
 def _next_step(stored: StoredPlan, report: RunReport, *, dry: bool) -> str:
     """A command that works."""
     actions, held = stored.plan.actions, stored.plan.held
-    if stored.kind == PlanKind.UNDO:
+    if stored.kind in (PlanKind.UNDO, PlanKind.UNDO_IMPORT):
         return _undo_step(report, stored)
     if held and stored.status is PlanStatus.HELD:
         return decisions(stored)

@@ -170,11 +170,14 @@ def _ask(invocation: Invocation, plan_id: int, *, yes: bool) -> None:
 def _carry_out(invocation: Invocation, plan_id: int, checksum: str, decision: "PlanDecision") -> int:
     from agent.bootstrap import open_agent
     from agent.cli.answers import answer_run
+    from agent.runs.stored_plans import PlanKind, existing
 
     with open_agent(invocation.settings) as agent:
-        reconciler = agent.need_reconciler()
+        with agent.store.read() as conn:
+            kind = existing(conn, plan_id).kind
+        carry = agent.importer().apply_undo if kind == PlanKind.UNDO_IMPORT else agent.need_reconciler().apply_plan
         with invocation.progress() as progress, asked_to_stop(agent.ask_to_stop):
-            report = reconciler.apply_plan(plan_id, checksum, decision, by=signature(), progress=progress)
+            report = carry(plan_id, checksum, decision, by=signature(), progress=progress)
         return answer_run(invocation, report, dry=False, detailed=True)
 
 
@@ -303,8 +306,10 @@ def undo_run(
     """
     from agent.bootstrap import open_agent
     from agent.cli.answers import answer_run
+    from agent.imports.withdrawal import WithdrawalRequest
     from agent.model.errors import NotFound
     from agent.reconcile.undo import UndoRequest
+    from agent.runs.stored_plans import PlanKind
     from agent.store import runs as store_runs
     from agent.store.history import RowSelection
 
@@ -313,11 +318,22 @@ def undo_run(
         raise click.UsageError("give RUN, or --since (and --until)")
     with open_agent(invocation.settings) as agent:
         with agent.store.read() as conn:
-            if run_id is not None and store_runs.get(conn, run_id) is None:
-                raise NotFound(f"There is no run {run_id}. See: opshelm-agent runs list")
-        request = UndoRequest(selection=RowSelection(**rows), reason=reason, only=only, kinds=kinds)
+            run = None if run_id is None else store_runs.get(conn, run_id)
+        if run_id is not None and run is None:
+            raise NotFound(f"There is no run {run_id}. See: opshelm-agent runs list")
+        kind, by = run.kind if run else "", signature(reason)
+        if kind == PlanKind.UNDO_IMPORT:
+            again = "opshelm-agent holds lift LOGIN, then import plan --user LOGIN"
+            raise click.UsageError(f"run {run_id} took an import back; who is to be in Okta's app again: {again}")
         with invocation.progress() as progress:
-            report = agent.need_reconciler().undo(request, signature(reason), progress=progress)
+            if run_id is not None and kind == PlanKind.IMPORT:
+                if kinds:
+                    raise click.UsageError("--kind is for changes of accounts; an import only assigns")
+                taken = WithdrawalRequest(run_id=run_id, reason=reason, only=only)
+                report = agent.importer().undo(taken, by, progress=progress)
+            else:
+                request = UndoRequest(selection=RowSelection(**rows), reason=reason, only=only, kinds=kinds)
+                report = agent.need_reconciler().undo(request, by, progress=progress)
         return answer_run(invocation, report, dry=True, detailed=False)
 
 

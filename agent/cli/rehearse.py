@@ -12,7 +12,7 @@ from agent.cli.command import Invocation, group, now
 
 @group("rehearse")
 def rehearse() -> None:
-    """Try settings on one's own shape of data, where nothing can happen."""
+    """Try settings on one's own shape of data."""
 
 
 @rehearse.command(

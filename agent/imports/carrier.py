@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from agent.imports.link_watch import ALARM
 from agent.imports.planner import AccountActions
 from agent.imports.survey import find_by_login
 from agent.model.codes import ActionKind, ActionState, Source
@@ -31,7 +32,7 @@ from agent.model.users import identity_key
 from agent.okta_org.org import OktaOrg
 from agent.runs.frame import CurrentRun
 from agent.settings import ImportSettings
-from agent.store import account, imports, journal, lease, plans
+from agent.store import account, alarms, imports, journal, lease, plans
 from agent.store.engine import Connection, Store, crash_point
 
 T = TypeVar("T")
@@ -97,6 +98,30 @@ class Recorder:
             self._row(conn, action, okta_id, now)
             imports.assigned(conn, action.directory_id or "", okta_id, waits=waits, now=now)
             self._journal(conn, journal.Kind.APPLIED, action, okta_id, how, now)
+
+        self._write(work)
+
+    def withdraw(self, action: Action) -> None:
+        """Okta is asked next to take the app away. CalledOff: it must not be."""
+
+        def work(conn: Connection, now: datetime) -> bool:
+            if plans.called_off(conn, self._plan_id, [action.n], now, paused=account.lock(conn).paused):
+                return False
+            plans.mark(conn, self._plan_id, [action.n], ActionState.SENT, now)
+            self._journal(conn, journal.Kind.INTENT, action, action.okta_id, action.rule, now)
+            return True
+
+        if not self._write(work):
+            raise CalledOff
+
+    def withdrawn(self, action: Action, *, how: str) -> None:
+        """Okta has taken the app away: the import is over, and nobody waits for its link."""
+
+        def work(conn: Connection, now: datetime) -> None:
+            plans.mark(conn, self._plan_id, [action.n], ActionState.DONE, now)
+            imports.ended(conn, action.directory_id or "", f"taken back by plan {self._plan_id}", now)
+            alarms.clear(conn, ALARM, f"account {action.directory_id}", now)
+            self._journal(conn, journal.Kind.APPLIED, action, action.okta_id, how or action.rule, now)
 
         self._write(work)
 

@@ -14,16 +14,18 @@ from agent.imports import link_watch
 from agent.imports.carrier import CalledOff, Carrier, Failed, Recorder
 from agent.imports.planner import AccountActions, Choice, choose, decisions_of, groups, moved, plan_of, too_many
 from agent.imports.survey import Assigned, Survey, Surveyor
+from agent.imports.withdrawal import Withdrawal, WithdrawalRequest, begun
 from agent.model.codes import ActionState, HeldCode
 from agent.model.errors import DirectoryUnavailable, HeldBack, OktaError, UsageError
 from agent.model.matching import Match
 from agent.okta_org.org import OktaOrg
 from agent.runs import frame, stored_plans
 from agent.runs.frame import Brake, CurrentRun, Frame, Outcome, Progress, RunReport, Silent, counts_of
-from agent.runs.stored_plans import PlanKind
+from agent.runs.stored_plans import PlanDecision, PlanKind
 from agent.settings import Settings
 from agent.store import account, imports, plans
 from agent.store.engine import Store, crash_point
+from agent.store.journal import Signature
 from agent.store.plans import StoredPlan
 from agent.store.runs import RunRequest
 
@@ -49,6 +51,15 @@ class Importer:
         self.pause: Callable[[float], object] = self.stop.wait
         self._surveyor = Surveyor(store, directory, okta, settings)
         self._brake = Brake(store=store, stop=self.stop)
+        self._withdrawal = Withdrawal(
+            store=store,
+            directory=directory,
+            okta=okta,
+            settings=settings,
+            clock=clock,
+            brake=self._brake,
+            pause=self.pause,
+        )
         ttl = settings.reconcile.lease_ttl
         self._frame = Frame(store=store, okta=okta, clock=clock, lease_ttl=ttl, stop=self.stop)
 
@@ -105,6 +116,51 @@ class Importer:
         scope = stored.plan.scope
         request = RunRequest(kind=PlanKind.IMPORT, trigger=trigger, actor=actor, dry=False, scope=scope)
         return self._frame.run(request, lambda run: self._apply(run, plan_id), progress=progress, wait=wait)
+
+    # undo
+
+    def undo(self, request: WithdrawalRequest, by: Signature, *, progress: Progress | None = None) -> RunReport:
+        """A plan that takes back what an import assigned; nothing is changed before it is applied or approved."""
+        scope = tuple(sorted(request.only))
+        asked = RunRequest(kind=PlanKind.UNDO_IMPORT, trigger=by.source, actor=by.actor, dry=True, scope=scope)
+
+        def work(run: CurrentRun) -> RunReport:
+            self._require_okta()
+            return self._withdrawal.plan(run, request)
+
+        return self._frame.run(asked, work, progress=progress, wait=0)
+
+    def apply_undo(
+        self,
+        plan_id: int,
+        checksum: str,
+        decision: PlanDecision,
+        *,
+        by: Signature,
+        wait: float = 60.0,
+        progress: Progress | None = None,
+    ) -> RunReport:
+        """Carry such a plan out, or on where it didn't end."""
+
+        def usable() -> StoredPlan:
+            return stored_plans.usable(self._store, plan_id, (PlanKind.UNDO_IMPORT,), self._clock(), checksum)
+
+        def work(run: CurrentRun) -> RunReport:
+            self._require_okta()
+            stored = usable()
+            picked = sorted((*begun(stored), *stored_plans.picked(stored, decision)), key=lambda action: action.n)
+            return self._withdrawal.apply(run, stored, picked, by, decision.count)
+
+        stored = usable()
+        if stored.plan.held is not None and not decision.approve:
+            raise HeldBack(stored.plan.held, stored.plan.held_detail)
+        wanted = len(stored_plans.picked(stored, decision))
+        if decision.count is not None and wanted > decision.count:
+            raise UsageError(
+                f"{wanted} people would lose the app in Okta; {decision.count} were allowed. Nothing was changed."
+            )
+        asked = RunRequest(kind=PlanKind.UNDO_IMPORT, trigger="approve", actor=by.actor, dry=False, scope=())
+        return self._frame.run(asked, work, progress=progress, wait=wait)
 
     def _applicable(self, plan_id: int) -> StoredPlan:
         stored = stored_plans.usable(self._store, plan_id, (PlanKind.IMPORT,), self._clock())
@@ -196,6 +252,13 @@ class Importer:
         with self._store.read() as conn:
             row = account.get(conn)
         frame.bind(self._okta, row, importing=True)
+
+    def _require_okta(self) -> None:
+        """It is the pinned app, and may be written to; whether it still pushes is nothing to an undo."""
+        with self._store.read() as conn:
+            row = account.get(conn)
+        frame.may_write_okta(row)
+        frame.bind(self._okta, row)
 
 
 def _under_way(group: AccountActions) -> bool:

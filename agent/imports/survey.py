@@ -11,6 +11,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from agent.directory.port import Directory
+from agent.model.codes import HeldCode
 from agent.model.desired import user_status
 from agent.model.guard import stopped
 from agent.model.holds import ChangeKind, Decision, Hold
@@ -161,9 +162,9 @@ def find_by_login(okta: OktaOrg, login: str) -> list[OktaUser]:
 
 
 def _as_decided(match: Match, kept_local: Mapping[str | None, Hold]) -> Match:
-    """What an operator has made local is in no import."""
+    """What an operator has made local, and whose import was taken back, is in no import."""
     hold = kept_local.get(match.account.id)
-    if hold is None or hold.decision is not Decision.BLOCKED:
+    if hold is None or (hold.decision is not Decision.BLOCKED and hold.code is not HeldCode.UNDONE):
         return match
     code, detail = stopped(hold)
     return replace(match, held=code, held_detail=detail)

@@ -4,7 +4,7 @@ from enum import StrEnum
 
 
 class ActionKind(StrEnum):
-    """One step of a plan towards the directory, or (the last two) towards Okta."""
+    """One step of a plan towards the directory, or (the last three) towards Okta."""
 
     CREATE = "create"
     UPDATE = "update"
@@ -17,6 +17,12 @@ class ActionKind(StrEnum):
     RENAME_CYCLE = "rename_cycle"
     OKTA_CREATE = "okta_create"
     OKTA_ASSIGN = "okta_assign"
+    #: An import's assignment is taken back.
+    OKTA_UNASSIGN = "okta_unassign"
+
+
+#: What is done in Okta.
+IN_OKTA = frozenset({ActionKind.OKTA_CREATE, ActionKind.OKTA_ASSIGN, ActionKind.OKTA_UNASSIGN})
 
 
 class ActionState(StrEnum):

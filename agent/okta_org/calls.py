@@ -360,6 +360,17 @@ def assign(app_id: str, okta_id: str, user_name: str, profile: dict[str, Any] | 
     )
 
 
+def unassign(app_id: str, okta_id: str) -> Call[None]:
+    return Call(
+        method="DELETE",
+        what="take the app away from the Okta user",
+        path=f"/api/v1/apps/{segment(app_id)}/users/{segment(okta_id)}",
+        bucket="apps",
+        scope="okta.apps.manage",
+        decode=nothing,
+    )
+
+
 def add_to_group(group_id: str, okta_id: str) -> Call[None]:
     return Call(
         method="PUT",

@@ -225,6 +225,10 @@ class OktaOrg:
         """Assign to the app. ``profile`` may hold nothing that Okta maps (E0000075)."""
         return self._fetch(calls.assign(self._app_id, okta_id, user_name, profile))
 
+    def unassign(self, okta_id: str) -> None:
+        """``OktaNotFound``: there is no such assignment (any more)."""
+        self._fetch(calls.unassign(self._app_id, okta_id))
+
     def activate_user(self, okta_id: str, *, send_email: bool = True) -> None:
         self._fetch(calls.activate_user(okta_id, send_email=send_email))
 

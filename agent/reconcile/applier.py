@@ -23,7 +23,7 @@ from datetime import datetime, timedelta
 from msgspec import Struct, field
 
 from agent.directory.port import Directory, Ended, WriteContext
-from agent.model.codes import ActionKind, ActionState, HeldCode, PlanStatus
+from agent.model.codes import IN_OKTA, ActionKind, ActionState, HeldCode, PlanStatus
 from agent.model.desired import Wanted
 from agent.model.errors import Unaddressable
 from agent.model.guard import ActionIdentity, ends_access, exempt, gives_access
@@ -229,7 +229,7 @@ def recover(store: Store, directory: Directory, now: datetime) -> int:
 
 
 def _reconciles(action: Action) -> bool:
-    return action.kind not in (ActionKind.OKTA_CREATE, ActionKind.OKTA_ASSIGN)
+    return action.kind not in IN_OKTA
 
 
 def _happened(directory: Directory, action: Action) -> bool:

@@ -11,13 +11,13 @@ was made by that run                   inactive and hidden, as after a SCIM DELE
 =====================================  ===============================================================================
 
 Who is undone is held (``undone``): what the run wanted isn't done again by any path, until Okta wants something else for that
-person or an operator lifts it. Taking an undo back lets that go. What a run did in Okta is not taken back; it is told.
+person or an operator lifts it. Taking an undo back lets that go. What an import did in Okta is agent.imports.withdrawal's.
 
 Nothing is lost by a kill: an account that is as it was before is done, whoever made it so, and the rest of the plan goes on
 with the same ``plans approve``.
 """
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import datetime
 
 from msgspec import Struct
@@ -46,7 +46,7 @@ from agent.runs.frame import Brake, CurrentRun, Outcome, RunReport, counts_of
 from agent.runs.stored_plans import PlanKind
 from agent.settings import Settings
 from agent.store import brakes, history, plans, runs
-from agent.store.engine import Connection, Store, crash_point
+from agent.store.engine import Store, crash_point
 from agent.store.history import RowSelection, Touched
 from agent.store.journal import Signature
 from agent.store.plans import StoredPlan
@@ -55,7 +55,6 @@ from agent.store.plans import StoredPlan
 KIND = "undo"
 #: Actions whose ends are stored together, and after which it is looked whether to go on.
 _TOGETHER = 100
-_IN_OKTA = (ActionKind.OKTA_CREATE, ActionKind.OKTA_ASSIGN)
 
 
 class UndoRequest(Struct, frozen=True, kw_only=True):
@@ -92,9 +91,8 @@ class Undo(Struct, frozen=True, kw_only=True):
         with self.store.read() as conn:
             selected = self._selected(history.touched(conn, request.selection), request)
             facts, population = facts_of(conn, now, sweep=True)
-            told = _in_okta(history.done_in_okta(conn, request.selection))
         actions: list[Action] = []
-        findings = list(told)
+        findings: list[Finding] = []
         for n, one in enumerate(selected):
             run.progress.step("comparing accounts", n, len(selected))
             found = self._action(len(actions) + 1, one, request.rule)
@@ -148,7 +146,7 @@ class Undo(Struct, frozen=True, kw_only=True):
             self.store.write(lambda conn, ends=ends, now=now: plans.mark_each(conn, stored.id, ends, now))  # type: ignore[misc]
             crash_point("undo.marked")
             run.progress.step("taking back", start + len(some), len(picked))
-        ended = self.store.write(lambda conn: _closed(conn, stored.id))
+        ended = self.store.write(lambda conn: stored_plans.close_undo(conn, stored.id))
         mine = {action.n for action in picked}
         done = [action for action in ended.plan.actions if action.n in mine]
         waits = any(action.state in (ActionState.PENDING, ActionState.HELD) for action in ended.plan.actions)
@@ -230,18 +228,6 @@ def check_count(picked: Sequence[Action], count: int | None) -> None:
         raise UsageError(f"{concerned} people would get or lose access; {count} were allowed. Nothing was changed.")
 
 
-def _in_okta(done: Iterable[tuple[str, str, str]]) -> Iterator[Finding]:
-    for directory_id, okta_id, verb in done:
-        made = verb == ActionKind.OKTA_CREATE
-        how = "the Okta user was made: deactivate it" if made else "the Okta user was assigned: take the app away"
-        detail = (
-            f"{how} in Okta's Admin Console. First make the account local, or Okta ends its access: users unlink LOGIN"
-        )
-        yield Finding(
-            code=FindingCode.NOT_UNDONE, login=okta_id, detail=detail, directory_id=directory_id, okta_id=okta_id
-        )
-
-
 def _nothing(findings: Sequence[Finding]) -> str:
     if not findings:
         return "Nothing to take back: no account was changed, or all are as they were before."
@@ -251,16 +237,6 @@ def _nothing(findings: Sequence[Finding]) -> str:
 def _was_owner(action: Action) -> bool:
     change = action.changes.get("role")
     return action.kind is ActionKind.DEACTIVATE and change is not None and change.before == Role.OWNER
-
-
-def _closed(conn: Connection, plan_id: int) -> StoredPlan:
-    """A plan of which something waits stays open, so that the same approval goes on."""
-    stored = stored_plans.existing(conn, plan_id)
-    states = {action.state for action in stored.plan.actions}
-    if stored.status is not PlanStatus.REJECTED and states.isdisjoint((ActionState.PENDING, ActionState.HELD)):
-        done = PlanStatus.APPLIED if states - {ActionState.STALE} else PlanStatus.STALE
-        plans.set_status(conn, plan_id, done)
-    return stored_plans.existing(conn, plan_id)
 
 
 def _source(by: Signature) -> Source:

@@ -373,7 +373,7 @@ class Binding(Struct, frozen=True, kw_only=True):
 def bind(okta: OktaOrg, account: Account, *, importing: bool = False) -> Binding:
     """Frozen, with the reason and the next step, or what the run is bound to."""
     if importing:
-        _may_import(account)
+        may_write_okta(account)
     org_id = okta.org_id()
     app = usable_app(okta)
     if account.pinned and (account.org_id, account.app_id) != (org_id, app.id):
@@ -393,7 +393,8 @@ def bind(okta: OktaOrg, account: Account, *, importing: bool = False) -> Binding
     return Binding(org_id=org_id, app=app, findings=findings)
 
 
-def _may_import(account: Account) -> None:
+def may_write_okta(account: Account) -> None:
+    """Frozen, with the reason, where nothing is ever written there."""
     if account.distrust:
         raise Frozen(
             f"This database is not trusted: {account.distrust}. Nothing was changed. Then: opshelm-agent db accept-restore"

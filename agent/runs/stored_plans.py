@@ -41,6 +41,8 @@ class PlanKind(StrEnum):
     RECONCILE = "reconcile"
     IMPORT = "import"
     UNDO = "undo"
+    #: Of what an import did in Okta.
+    UNDO_IMPORT = "undo_import"
 
 
 class PlanDecision(Struct, frozen=True, kw_only=True):
@@ -59,6 +61,7 @@ _MAKE = {
     PlanKind.RECONCILE: "opshelm-agent reconcile",
     PlanKind.IMPORT: "opshelm-agent import plan --all",
     PlanKind.UNDO: "opshelm-agent runs undo RUN",
+    PlanKind.UNDO_IMPORT: "opshelm-agent runs undo RUN",
 }
 #: What ``plans apply`` and ``plans approve`` carry out.
 OPSHELM_S = (PlanKind.RECONCILE, PlanKind.UNDO)
@@ -143,6 +146,18 @@ def close(conn: Connection, known: StoredPlan) -> StoredPlan:
         status = PlanStatus.STALE if states == {ActionState.STALE} else PlanStatus.APPLIED
     plans.set_status(conn, stored.id, status)
     return replace(stored, status=status)
+
+
+def close_undo(conn: Connection, plan_id: int) -> StoredPlan:
+    """After an undo's apply: a plan of which something waits stays open, so that the same approval goes on."""
+    stored = existing(conn, plan_id)
+    states = {action.state for action in stored.plan.actions}
+    if stored.status is not PlanStatus.REJECTED and states.isdisjoint(
+        (ActionState.PENDING, ActionState.HELD, ActionState.SENT)
+    ):
+        done = PlanStatus.APPLIED if states - {ActionState.STALE} else PlanStatus.STALE
+        plans.set_status(conn, plan_id, done)
+    return existing(conn, plan_id)
 
 
 def existing(conn: Connection, plan_id: int) -> StoredPlan:

@@ -26,6 +26,7 @@ KINDS = {
     ActionKind.RENAME_CYCLE: ("~", "rename in a circle"),
     ActionKind.OKTA_CREATE: ("+", "create in Okta"),
     ActionKind.OKTA_ASSIGN: ("+", "assign in Okta"),
+    ActionKind.OKTA_UNASSIGN: ("-", "unassign in Okta"),
 }
 _ORDER = list(KINDS)
 

@@ -61,6 +61,8 @@ CRASH_POINTS = {
     "plan.closed": "every action has its end, the run has not",
     "undo.restored": "an account is as it was before, its action has no end",
     "undo.marked": "these actions of an undo have their ends, others wait",
+    "undo.unlinked": "an imported account is local again, Okta has not been asked to unassign it",
+    "undo.unassigned": "Okta has unassigned somebody whom an import assigned, the agent has not stored it",
     "import.planned": "the plan is stored, nothing else has happened",
     "import.intended": "the wish to create is stored, Okta has not been asked",
     "import.create_answered": "Okta has created the user, the agent has not stored it",

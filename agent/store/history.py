@@ -18,7 +18,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 from sqlalchemy import ColumnElement, Connection, and_, func, not_, or_, select
 
-from agent.model.codes import ActionKind, Source
+from agent.model.codes import IN_OKTA, Source
 from agent.model.holds import Decision
 from agent.store import former_ids
 from agent.store.journal import RELEASE
@@ -33,7 +33,7 @@ _COLUMNS = ("user_name", "active", "role", "origin", "protected", "suspended", "
 
 
 #: What an import did in Okta is about an account too, and holds none.
-_OF_OPSHELM = journal.c.verb.not_in((ActionKind.OKTA_CREATE.value, ActionKind.OKTA_ASSIGN.value))
+_OF_OPSHELM = journal.c.verb.not_in([kind.value for kind in IN_OKTA])
 
 
 class NameThen(Struct, frozen=True, kw_only=True, rename="camel", gc=False):

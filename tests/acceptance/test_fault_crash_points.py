@@ -41,7 +41,7 @@ IN_AN_APPROVAL = ("plan.decided",)
 IN_AN_IMPORT = tuple(point for point in CRASH_POINTS if point.startswith("import."))
 #: Calls to a remote directory have a page of their own, test_remote_crash_points.
 IN_A_CALL = tuple(point for point in CRASH_POINTS if point.startswith(("call.", "wave.")))
-#: An undo's are tried in test_undo.
+#: An undo's are tried in test_undo and test_import_undo.
 IN_AN_UNDO = tuple(point for point in CRASH_POINTS if point.startswith("undo."))
 #: The start of a daemon has transactions of its own.
 NTH = {"store.written": 14, "store.committed": 14, "push.committed": 5}
