@@ -1,6 +1,7 @@
 """What a run or a window of pushes did is taken back, and stays so until Okta wants something else or an operator says so."""
 
 import signal
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from subprocess import CompletedProcess
@@ -347,3 +348,65 @@ def test_an_undo_that_is_killed_twice_under_pushes_goes_on(world: World, tmp_pat
     seal.seal(world.store, world.now())
     with world.store.read() as conn:
         assert seal.verify(conn).problems == []
+
+
+@pytest.mark.slow
+def test_a_wrong_mapping_over_five_thousand_people_is_undone_under_pushes_and_two_kills(
+    tmp_path: Path, database_url: str
+) -> None:
+    with open_world(tmp_path, users=5_000, url=database_url) as w:
+        w.first_run()
+        before = essence(w)
+        wrong = {"costCenter": "title"}
+        apply_mapping(w.settings.model_copy(update={"mapping": wrong}), w.store, by(w))
+        w.configure(guard=RAISED, mapping=wrong)
+        run = w.reconcile()
+        spoilt = essence(w)
+        touched = [key for key, now in spoilt.items() if now != before[key]]
+        assert len(touched) > 4_000, run
+        env = {
+            "OPSHELM_OKTA__ORG_URL": w.org.url,
+            "OPSHELM_OKTA__APP_ID": w.org.app_id,
+            "OPSHELM_OKTA__API_TOKEN": w.org.token,
+            "OPSHELM_DATABASE__URL": w.store.settings.url,
+            "OPSHELM_MAPPING": '{"costCenter": "title"}',
+            "OPSHELM_RECONCILE__LEASE_TTL": "1s",
+        }
+        plan = planned(w, run.run_id).plan
+        approve = ("plans", "approve", str(plan.id), "--checksum", plan.checksum, "--yes", "--output", "json")
+        pushed: set[str] = set()
+        for at in ("undo.restored:700", "undo.marked:12", ""):
+            busy = threading.Event()
+            pusher = threading.Thread(target=_push, args=(w, touched[len(pushed) * 40 :: 251], pushed, busy))
+            pusher.start()
+            done = agent(*approve, cwd=tmp_path, env=env | ({"OPSHELM_CRASH_AT": at} if at else {}), timeout=500)
+            busy.set()
+            pusher.join()
+            assert done.returncode == (-signal.SIGKILL if at else 0), done.stderr
+        named = {action["directory_id"] for action in document(done)["plan"]["actions"] if action["state"] == "stale"}
+        assert named <= pushed
+        now = essence(w)
+        assert {key for key, value in now.items() if value != before[key]} <= pushed
+        w.reconcile()
+        after = essence(w)
+        assert {key for key, value in after.items() if value != now[key]} <= pushed
+        seal.seal(w.store, w.now())
+        with w.store.read() as conn:
+            assert seal.verify(conn).problems == []
+
+
+def _push(w: World, whom: list[str], pushed: set[str], enough: threading.Event) -> None:
+    """Okta pushes a nickname of theirs."""
+    context = WriteContext(actor="key:1", source=Source.PUSH)
+    for user_id in whom:
+        if enough.wait(0.05):
+            return
+        pushed.add(user_id)
+        w.directory.modify(
+            user_id,
+            lambda now: Draft(
+                user_name=now.user_name, profile=replace(now.profile, nick_name="Pushed"), active=now.active
+            ),
+            context,
+            w.now(),
+        ).result()
