@@ -323,6 +323,8 @@ def unwanted(
     Blocks stay.
     """
     open_ones: list[ColumnElement[bool]] = [_open, table.c.decision != Decision.BLOCKED.value]
+    # A link that was taken back isn't wanted while Okta hasn't assigned the app: an import that would have it assigned must not.
+    open_ones.append(or_(table.c.code != HeldCode.UNDONE.value, table.c.kind != ChangeKind.LINK.value))
     if people is not None:
         open_ones.append(_named(people))
     c, spared = table.c, set(unknown)
