@@ -2,6 +2,7 @@
 
 import logging
 import os
+import signal
 import sys
 from collections.abc import Iterator
 
@@ -12,6 +13,9 @@ import structlog
 # compiles all of the agent and of the tests anew: a third of a second of CPU each time.
 sys.dont_write_bytecode = False
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+# A shell starts what goes into its background with Ctrl-C ignored, and so would be every process that is started here.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 #: The one reason to skip that CI accepts: a case that names a need which no fixture here meets yet.
 UNMET_NEED = "unmet need"

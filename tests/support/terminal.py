@@ -55,7 +55,7 @@ class Terminal:
         """Its exit code, when it has ended."""
         deadline = time.monotonic() + _SECONDS
         while self._more(deadline):
-            pass
+            assert time.monotonic() < deadline, f"it goes on: {self.shown[-400:]!r}"
         self._code = os.waitstatus_to_exitcode(os.waitpid(self._pid, 0)[1])
         return self._code
 

@@ -68,7 +68,7 @@ def test_what_runs_say_is_shown_in_words_and_harms_nobody(store: Store) -> None:
 
 
 def test_a_run_shows_its_plan_and_its_people_what_failed_first(store: Store) -> None:
-    def work(conn: Any) -> int:
+    def work(conn: Any) -> tuple[int, int]:
         made = runs.start(conn, RunRequest(kind="sweep", trigger="cli", actor="x", dry=False), NOW)
         names = ("ann@example.org", HOSTILE, "=cmd()")
         actions = tuple(Action(n=n, kind=ActionKind.UPDATE, login=name) for n, name in enumerate(names, 1))
@@ -78,9 +78,9 @@ def test_a_run_shows_its_plan_and_its_people_what_failed_first(store: Store) -> 
         plans.mark(conn, stored, [1], ActionState.DONE, NOW)
         plans.mark(conn, stored, [3], ActionState.FAILED, NOW, error="the remote said no")
         runs.finish(conn, made, RunEnd(outcome="partial", exit_code=5, counts={"update": 3}), NOW)
-        return made
+        return made, stored
 
-    number = store.write(work)
+    number, plan = store.write(work)
     browser = pages(store)
     page = browser.text(f"/runs/{number}")
     assert plain(page).index("=cmd()") < plain(page).index("ann@example.org"), "what failed comes first"
@@ -89,7 +89,7 @@ def test_a_run_shows_its_plan_and_its_people_what_failed_first(store: Store) -> 
     assert HOSTILE not in page
     people = list(csv.DictReader(io.StringIO(browser.get(f"/runs/{number}.csv").text)))
     assert [one["login"] for one in people] == ["'=cmd()", "ann@example.org", HOSTILE]
-    assert browser.get(f"/runs/{number}.json").json()["run"]["plan_id"] == 1
+    assert browser.get(f"/runs/{number}.json").json()["run"]["plan_id"] == plan
     assert browser.get("/runs/99").status_code == 404
 
 
