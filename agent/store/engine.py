@@ -143,6 +143,8 @@ class Store:
         self._closed = False
         self._closing = threading.Lock()
         self._writer: Connection | None = None
+        #: Is never set: who waits for it waits so long.
+        self._never = threading.Event()
         self._thread = threading.Thread(target=self._serve, name="store-writer", daemon=True)
         self._thread.start()
 
@@ -274,24 +276,45 @@ class Store:
     def _serve(self) -> None:
         last, ended = 1, 0.0
         while (first := self._queue.get()) is not None:
-            # Who was answered together comes back together: one commit for all of them, and not the first of them alone.
-            if self._queue.qsize() + 1 < last and time.monotonic() - ended < _SOON:
-                time.sleep(_MOMENT)
             batch = [first]
-            while len(batch) < MAX_BATCH:
-                try:
-                    job = self._queue.get_nowait()
-                except queue.Empty:
-                    break
-                if job is None:
-                    self._queue.put(None)
-                    break
-                batch.append(job)
-            self._run(batch)
+            try:
+                # Who was answered together comes back together: one commit for all of them, and not the first of them alone.
+                if self._queue.qsize() + 1 < last and time.monotonic() - ended < _SOON:
+                    # time.sleep fails where something between us and the kernel sets clocks.
+                    self._never.wait(_MOMENT)
+                self._fill(batch)
+                self._run(batch)
+            except BaseException as exc:  # noqa: BLE001 - a thread has nobody to raise it to
+                return self._give_up(batch, exc)
             last, ended = len(batch), time.monotonic()
             # Neither the last work nor its answer is to live until the next one comes.
             del first, batch
-        self._disconnect()
+        return self._disconnect()
+
+    def _fill(self, batch: list[_Job]) -> None:
+        while len(batch) < MAX_BATCH:
+            try:
+                job = self._queue.get_nowait()
+            except queue.Empty:
+                return
+            if job is None:
+                self._queue.put(None)
+                return
+            batch.append(job)
+
+    def _give_up(self, batch: list[_Job], exc: BaseException) -> None:
+        """The writer itself has failed: nobody is left waiting for it, and the process ends."""
+        error = StoreUnavailable(f"The database's writer has failed ({type(exc).__name__}). Nothing more is written.")
+        error.__cause__ = exc
+        with self._closing:
+            self.fatal = error
+            while not self._queue.empty():
+                if (job := self._queue.get_nowait()) is not None:
+                    batch.append(job)
+        left = [job for job in batch if not job.future.done()]
+        _answer(left, [_Outcome(error=error)] * len(left))
+        if self.on_fatal is not None:
+            self.on_fatal(error)
 
     def _run(self, jobs: list[_Job]) -> None:
         if self.fatal is not None:

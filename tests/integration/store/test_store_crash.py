@@ -185,6 +185,24 @@ def test_a_connection_lost_between_writes_is_not_noticed(postgres_url: str) -> N
     store.close()
 
 
+def test_where_the_writer_itself_fails_nobody_waits_for_it_and_the_process_is_told_to_end(sqlite_store: Store) -> None:
+    told: list[StoreError] = []
+    sqlite_store.on_fatal = told.append
+
+    def ends_its_thread(_conn: Connection) -> None:
+        raise SystemExit
+
+    def nothing(_conn: Connection) -> None:
+        pass
+
+    first = sqlite_store.submit(ends_its_thread)
+    later = [sqlite_store.submit(nothing) for _ in range(3)]
+    for waiting in (first, *later, sqlite_store.submit(nothing)):
+        with pytest.raises(StoreUnavailable, match="writer has failed"):
+            waiting.result(10)
+    assert len(told) == 1
+
+
 @pytest.mark.parametrize("name", ["SQLITE_IOERR_FSYNC", "SQLITE_CORRUPT"])
 def test_a_disk_that_does_not_keep_what_was_written_stops_the_process(sqlite_store: Store, name: str) -> None:
     told: list[StoreError] = []
