@@ -53,6 +53,8 @@ class Agents:
             with suppress(AssertionError):
                 daemon.__enter__()
                 break
+            daemon.process.kill()
+            daemon.process.wait(30)
             time.sleep(1)
         self._lives[name].append(daemon)
         assert daemon.process.poll() is None, daemon.events
