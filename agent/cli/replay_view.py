@@ -26,12 +26,13 @@ class Asked(NamedTuple):
 
 
 def as_json(asked: Asked, found: Replayed) -> dict[str, Any]:
+    then, now = _both(asked, found)
     return {
         "since": asked.since,
         "until": asked.until,
         "set": dict(asked.settings),
-        "then": _sums(asked, [(one, one.then) for one in found.judgements], found.then),
-        "now": _sums(asked, [(one, one.now) for one in found.judgements], found.now),
+        "then": then,
+        "now": now,
         "judgements": [
             {"at": one.at, "run": one.run_id, "then": _codes(one.then), "now": _codes(one.now)}
             for one in found.judgements
@@ -44,6 +45,14 @@ def as_json(asked: Asked, found: Replayed) -> dict[str, Any]:
         ],
         "days": [{"day": day, "then": then, "now": now} for day, then, now in _days(asked, found)],
     }
+
+
+def _both(asked: Asked, found: Replayed) -> tuple[dict[str, Any], dict[str, Any]]:
+    """As it was, and judged again."""
+    return (
+        _sums(asked, [(one, one.then) for one in found.judgements], found.then),
+        _sums(asked, [(one, one.now) for one in found.judgements], found.now),
+    )
 
 
 def _sums(asked: Asked, judged: Iterable[tuple[Held, Counter[HeldCode]]], waits: Sequence[Wait]) -> dict[str, Any]:
@@ -101,8 +110,7 @@ def as_text(asked: Asked, found: Replayed, width: int | None) -> str:
 
 
 def _rows(asked: Asked, found: Replayed) -> list[list[str]]:
-    told = as_json(asked, found)
-    then, now = told["then"], told["now"]
+    then, now = _both(asked, found)
     names = {
         "runs_held": "runs that held something",
         "pushes_refused": "pushes refused",

@@ -8,8 +8,9 @@ the change through or it is wanted no more; whom they let through earlier fills 
 the limits that held then, it holds exactly what was held. It doesn't know what people would have decided of what was never held.
 """
 
+from bisect import bisect_right, insort
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
@@ -92,9 +93,11 @@ class JudgedPush(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Judgement(NamedTuple):
+    """``what`` None: a good sweep in which there was nothing to limit."""
+
     at: datetime
     run_id: int | None
-    what: JudgedRun | JudgedPush
+    what: JudgedRun | JudgedPush | None
 
 
 class Ended(NamedTuple):
@@ -108,11 +111,9 @@ class Ended(NamedTuple):
 # What is kept
 
 
-def judged_run(before: Plan, after: Plan, facts: Facts, grant: Grant) -> JudgedRun | None:
-    """None: there was nothing that a limit looks at. ``before`` the judgement, and ``after``."""
+def judged_run(before: Plan, after: Plan, facts: Facts, grant: Grant) -> JudgedRun:
+    """``before`` the judgement, and ``after``."""
     kept = _of_limits(before.actions)
-    if not kept and after.held is None:
-        return None
     said = {action.n: action.held for action in after.actions}
     return JudgedRun(
         sweep=facts.sweep,
@@ -213,8 +214,9 @@ class _Side:
         self.waits: list[Wait] = []
         self.open: dict[Key, Wait] = {}
         self.actions: dict[Key, JudgedAction] = {}
+        #: In order of time: deactivations that fill the windows, and all of them.
         self.counted: list[datetime] = []
-        self.active_less: list[datetime] = []
+        self.deactivated: list[datetime] = []
 
     def hold(self, key: Key, action: JudgedAction, code: HeldCode, at: datetime) -> None:
         found = self.open.get(key)
@@ -229,11 +231,16 @@ class _Side:
         if found is not None:
             found.until, found.done = at, done
 
+    def fill(self, at: datetime, *, counted: bool) -> None:
+        insort(self.deactivated, at)
+        if counted:
+            insort(self.counted, at)
+
     def within(self, at: datetime, window: timedelta) -> int:
-        return sum(1 for one in self.counted if at - window < one <= at)
+        return bisect_right(self.counted, at) - bisect_right(self.counted, at - window)
 
     def gone_before(self, at: datetime) -> int:
-        return sum(1 for one in self.active_less if one <= at - _DAY)
+        return bisect_right(self.deactivated, at - _DAY)
 
 
 def replay(history: Iterable[Judgement | Ended], limits: GuardLimits) -> Replayed:
@@ -250,6 +257,7 @@ class _Replay:
         #: Done in truth, and held by the other limits.
         self.behind: set[Key] = set()
         self.held: list[Held] = []
+        self._last: JudgedRun | None = None
 
     def through(self, history: Iterable[Judgement | Ended]) -> Replayed:
         for one in history:
@@ -257,8 +265,11 @@ class _Replay:
                 self._ended(one)
             elif isinstance(one.what, JudgedPush):
                 self._push(one.at, one.what)
-            else:
+            elif one.what is not None:
+                self._last = one.what
                 self._run(one.at, one.run_id, one.what)
+            elif self._last is not None and self.behind:
+                self._run(one.at, one.run_id, self._nothing_new(one.at, self._last))
         return Replayed(self.held, self.then.waits, self.now.waits)
 
     def _ended(self, one: Ended) -> None:
@@ -289,31 +300,52 @@ class _Replay:
         if run.actions is None:
             self._note(at, run_id, [run.held], [run.held])
             return
-        asked = [action for action in run.actions if key_of(_action(action)) not in self.ahead]
-        known = {key_of(_action(action)) for action in run.actions}
-        if run.sweep:
-            numbers = max((action.n for action in run.actions), default=0)
-            for key in sorted(self.behind - known):
-                numbers += 1
-                asked.append(_carried(self.now.actions[key], numbers))
-        plan, facts, grant = self._as_judged(at, run, asked)
+        keys = {action.n: key_of(_action(action)) for action in run.actions}
+        asked = [action for action in run.actions if keys[action.n] not in self.ahead]
+        carried = self._carried(run, keys)
+        plan, facts, grant = self._as_judged(at, run, [*asked, *carried.values()])
         judged = judge(plan, self.limits, facts, grant)
-        now = {action.n: judged.held or action.held for action in judged.actions}
         inside = {action.n: action for action in judged.actions}
-        for one in {**{a.n: a for a in run.actions}, **{a.n: a for a in asked}}.values():
-            then = (run.held or one.held) if one in run.actions else None
-            key = key_of(_action(one))
-            counted = not exempt(inside[one.n], grant, facts) if one.n in inside else True
-            if one not in run.actions and now[one.n] is None:
-                self._caught_up(at, key, counted=counted)
+        now = {n: judged.held or action.held for n, action in inside.items()}
+
+        def counts(n: int) -> bool:
+            return n not in inside or not exempt(inside[n], grant, facts)
+
+        for one in run.actions:
+            self._decided(at, keys[one.n], one, run.held or one.held, now.get(one.n), counted=counts(one.n))
+        for key, one in carried.items():
+            held = now[one.n]
+            if held is None:
+                self._caught_up(at, key, counted=counts(one.n))
             else:
-                self._decided(at, key, one, then, now.get(one.n), counted=counted)
+                self.now.hold(key, one, held, at)
         self._note(
             at,
             run_id,
             [run.held] if run.held else [a.held for a in run.actions],
             [judged.held] if judged.held else [a.held for a in judged.actions],
         )
+
+    def _nothing_new(self, at: datetime, last: JudgedRun) -> JudgedRun:
+        """A sweep that only those are part of whom the other limits hold; its facts are the last ones that were kept."""
+        return JudgedRun(
+            sweep=True,
+            pinned=True,
+            population=last.population,
+            source_size=last.source_size,
+            managed_active=last.managed_active,
+            active_owners=last.active_owners,
+            day=self.then.within(at, _DAY),
+            hour=self.then.within(at, _HOUR),
+            actions=(),
+        )
+
+    def _carried(self, run: JudgedRun, known: Mapping[int, Key]) -> dict[Key, JudgedAction]:
+        """Of whom the other limits hold what was long done in truth, in a sweep of which they are no part any more."""
+        if not run.sweep:
+            return {}
+        left = sorted(self.behind.difference(known.values()))
+        return {key: _anew(self.now.actions[key], n) for n, key in enumerate(left, max(known, default=0) + 1)}
 
     def _as_judged(self, at: datetime, run: JudgedRun, asked: list[JudgedAction]) -> tuple[Plan, Facts, Grant]:
         day, hour, people = self._shifted(at, run.day, run.hour, run.population)
@@ -377,7 +409,7 @@ class _Replay:
         if then is None:
             self.then.end(key, at, done=True)
             if ends:
-                self._fill(self.then, at, counted=counted)
+                self.then.fill(at, counted=counted)
         else:
             self.then.hold(key, action, then, at)
         if key in self.ahead:
@@ -387,7 +419,7 @@ class _Replay:
         if now is None:
             self.now.end(key, at, done=True)
             if ends:
-                self._fill(self.now, at, counted=counted)
+                self.now.fill(at, counted=counted)
             if then is not None:
                 self.ahead.add(key)
             self.behind.discard(key)
@@ -401,12 +433,7 @@ class _Replay:
         self.now.end(key, at, done=True)
         self.behind.discard(key)
         if key[1] is ChangeKind.DEACTIVATE:
-            self._fill(self.now, at, counted=counted)
-
-    def _fill(self, side: _Side, at: datetime, *, counted: bool) -> None:
-        side.active_less.append(at)
-        if counted:
-            side.counted.append(at)
+            self.now.fill(at, counted=counted)
 
     def _note(
         self, at: datetime, run_id: int | None, then: Iterable[HeldCode | None], now: Iterable[HeldCode | None]
@@ -430,7 +457,7 @@ def _action(one: JudgedAction) -> Action:
     )
 
 
-def _carried(one: JudgedAction, n: int) -> JudgedAction:
+def _anew(one: JudgedAction, n: int) -> JudgedAction:
     return replace(one, n=n, needs=(), fixed=None, approved=False, held=None)
 
 

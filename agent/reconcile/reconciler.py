@@ -415,8 +415,7 @@ class Reconciler:
         from agent.store import judgements
 
         kept = judged_run(proposal.plan, plan, proposal.facts, proposal.grant)
-        if kept is not None:
-            self.store.write(lambda conn: judgements.note_run(conn, run.id, kept, proposal.facts.now))
+        self.store.write(lambda conn: judgements.note_run(conn, run.id, kept, proposal.facts.now))
 
     def _let_go(self, run: CurrentRun, judged: Judged) -> tuple[Outcome, str] | None:
         """The decision is kept; whose own push gets time is looked at alone when that time is over.

@@ -6,6 +6,7 @@ The same actions judged again, as of a plan that waits for weeks, are kept once.
 import hashlib
 from collections.abc import Iterator
 from datetime import datetime
+from heapq import merge
 
 import msgspec
 from msgspec.structs import replace
@@ -16,7 +17,7 @@ from agent.model.holds import ChangeKind, HoldEnd
 from agent.model.replay import Ended, JudgedAction, JudgedPush, JudgedRun, Judgement
 from agent.store.connect import Fixed, micros
 from agent.store.journal import Kind
-from agent.store.tables import holds, journal, judgements
+from agent.store.tables import holds, journal, judgements, runs
 
 _encode = msgspec.json.Encoder().encode
 _run = msgspec.json.Decoder(JudgedRun).decode
@@ -52,16 +53,20 @@ def oldest(conn: Connection) -> datetime | None:
 
 def history(conn: Connection, since: datetime) -> Iterator[Judgement | Ended]:
     """Everything since then, in order of time; of the same moment, what was judged comes first."""
-    ends = iter(_ends(conn, since))
-    end = next(ends, None)
-    for judgement in _judged(conn, since):
-        while end is not None and end.at < judgement.at:
-            yield end
-            end = next(ends, None)
-        yield judgement
-    while end is not None:
-        yield end
-        end = next(ends, None)
+    return merge(_judged(conn, since), _swept(conn, since), _ends(conn, since), key=lambda one: one.at)
+
+
+def _swept(conn: Connection, since: datetime) -> list[Judgement]:
+    """Good sweeps in which there was nothing to limit."""
+    judged = select(judgements.c.run_id).where(judgements.c.run_id.is_not(None))
+    good = select(runs.c.ended, runs.c.id).where(
+        runs.c.kind == "sweep",
+        runs.c.dry.is_(False),
+        runs.c.ended >= since,
+        runs.c.outcome.in_(["in_step", "applied", "partial"]),
+        runs.c.id.not_in(judged),
+    )
+    return [Judgement(row.ended, row.id, None) for row in conn.execute(good.order_by(runs.c.ended))]
 
 
 def _judged(conn: Connection, since: datetime) -> Iterator[Judgement]:
