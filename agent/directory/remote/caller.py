@@ -40,7 +40,6 @@ from agent.store.engine import crash_point
 log = structlog.get_logger("agent.directory.remote")
 
 #: Of what a remote says to a refusal.
-_WORDS = 1000
 #: How long a lost answer is read back for whoever waits.
 READ_BACK = 30.0
 
@@ -307,7 +306,7 @@ class RemoteCaller:
         except (DirectoryUnavailable, Unreadable):
             return
         if account is not None:
-            text = self._said(_named(answer).get("detail"))
+            text = self._said(answer.words)
             raise Refused(RefusalCode.UNIQUENESS, text or guarded.name_taken(wanted.user_name).detail)
 
     def _check(self, answer: RemoteAnswer) -> None:
@@ -317,43 +316,13 @@ class RemoteCaller:
             raise Moved("The account changed at the remote OpsHelm since it was read.")
         if answer.status in (404, 410):
             raise NotFound("There is no such user.")
-        names = _named(answer)
-        detail, scim_type = self._said(_words(names)), self._said(names.get("scimtype"))
+        detail, scim_type = self._said(answer.words), self._said(answer.named.get("scimtype"))
         rights = " The agent's key may lack the right to write users there." if answer.status == 403 else ""
         text = detail or f"The remote OpsHelm refused this with {answer.status}.{rights}"
         raise RemoteRefused(answer.status if 400 <= answer.status < 500 else 409, text, scim_type)
 
     def _said(self, value: Any) -> str | None:
         return self._transport.masked(value) if isinstance(value, str) and value else None
-
-
-def _named(answer: RemoteAnswer) -> dict[str, Any]:
-    """What an error's body says, by names in lower case."""
-    return {key.lower(): value for key, value in answer.json().items()}
-
-
-def _words(names: Mapping[str, Any]) -> str | None:
-    """Why, in the remote's own words: as SCIM has it, or as web frameworks say which part of a body is wrong."""
-    found = next((names[name] for name in ("detail", "errors", "message", "error") if names.get(name)), None)
-    if found is None:
-        found = {name: value for name, value in names.items() if isinstance(value, list) and name != "schemas"}
-    return "; ".join(_flat(found))[:_WORDS] or None
-
-
-def _flat(said: Any) -> list[str]:
-    """A message, several, or a message for each attribute."""
-    if isinstance(said, str):
-        return [said]
-    if isinstance(said, list):
-        return [text for one in said for text in _flat(one)]
-    if not isinstance(said, dict):
-        return []
-    text = next((said[name] for name in ("msg", "message", "detail") if isinstance(said.get(name), str)), None)
-    place = said.get("loc") or said.get("path") or said.get("field")
-    if text is not None:
-        where = ".".join(str(step) for step in place) if isinstance(place, list) else place
-        return [f"{where}: {text}" if where else text]
-    return [f"{name}: {text}" for name, value in said.items() for text in _flat(value)]
 
 
 def _written_since(before: Resource, found: Resource) -> bool:

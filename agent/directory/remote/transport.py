@@ -69,7 +69,8 @@ _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _RETRIED = frozenset({429, 500, 502, 503, 504})
 #: Said by who is in front of the remote, or by one that is overloaded: it passes.
 _PASSING = frozenset({502, 503, 504})
-#: Of what the remote says of itself, in an error.
+#: Of what the remote says why, and of it in an error about itself.
+_LONGEST_WORDS = 1000
 _MOST_WORDS = 200
 _ACCOUNTS = "/Users"
 _SET_KEY = "Set OPSHELM_DIRECTORY__API_KEY (directory.api_key) to"
@@ -100,6 +101,36 @@ class RemoteAnswer(Struct, frozen=True, kw_only=True):
         except UNDECODABLE:
             return {}
         return value if isinstance(value, dict) else {}
+
+    @property
+    def named(self) -> dict[str, Any]:
+        """What an error's body says, by names in lower case."""
+        return {key.lower(): value for key, value in self.json().items()}
+
+    @property
+    def words(self) -> str | None:
+        """Why, in the remote's own words: as SCIM has it, or as web frameworks say which part of a body is wrong."""
+        names = self.named
+        found = next((names[name] for name in ("detail", "errors", "message", "error") if names.get(name)), None)
+        if found is None:
+            found = {name: value for name, value in names.items() if isinstance(value, list) and name != "schemas"}
+        return "; ".join(_flat(found))[:_LONGEST_WORDS].strip() or None
+
+
+def _flat(said: Any) -> list[str]:
+    """A message, several, or a message for each attribute."""
+    if isinstance(said, str):
+        return [said]
+    if isinstance(said, list):
+        return [text for one in said for text in _flat(one)]
+    if not isinstance(said, dict):
+        return []
+    text = next((said[name] for name in ("msg", "message", "detail") if isinstance(said.get(name), str)), None)
+    place = said.get("loc") or said.get("path") or said.get("field")
+    if text is not None:
+        where = ".".join(str(step) for step in place) if isinstance(place, list) else place
+        return [f"{where}: {text}" if where else text]
+    return [f"{name}: {text}" for name, value in said.items() for text in _flat(value)]
 
 
 class Transport:
@@ -145,9 +176,9 @@ class Transport:
 
     def words(self, answer: RemoteAnswer) -> str:
         """The remote's own, of an error: to be put behind its status."""
-        said = {key.lower(): value for key, value in answer.json().items()}.get("detail")
-        if isinstance(said, str) and said.strip():
-            return f": {self.masked(said.strip()[:_MOST_WORDS]).rstrip('.')}"
+        said = answer.words
+        if said is not None:
+            return f": {self.masked(said[:_MOST_WORDS]).rstrip('.')}"
         return ", with a web page" if answer.content.lstrip()[:1] == b"<" else ""
 
     def read(
