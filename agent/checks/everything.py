@@ -42,13 +42,13 @@ class Everything:
         """NoDatabase where there is none, NoSessions where it can't be used: then nothing else can be said."""
         settings = self._settings
         yield ok("settings", f"from {self._file}" if self._file else "no file; environment and defaults")
+        yield from daemon.in_force(settings)
         try:
             with closing(self._opens.open_store(settings)) as store:
                 yield from database.checks(store, settings, self._by.at)
                 yield from self._remote(store)
                 with store.read() as conn:
                     row = account.get(conn)
-                yield from daemon.in_force(settings)
                 receiver = list(daemon.checks(settings.server))
                 up = any(line.state is CheckState.OK for line in receiver)
                 yield from receiver
