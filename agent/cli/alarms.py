@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from agent.cli.command import ROW_ID, Invocation, group, required_reason, signature
+from agent.cli.render import clean, fields, when
 
 if TYPE_CHECKING:
     from agent.store.alarms import Alarm
@@ -17,10 +18,9 @@ def alarms() -> None:
     """What somebody should look at. An alarm ends by itself when its cause does."""
 
 
-@alarms.command("list", examples=["opshelm-agent alarms list", "opshelm-agent alarms list --output json"])
+@alarms.command("list", examples=["", "--output json"])
 def list_alarms(invocation: Invocation) -> None:
     """Open alarms, oldest first, silenced ones too."""
-    from agent.cli.render import when
     from agent.store import alarms as store_alarms
 
     with invocation.read() as conn:
@@ -30,7 +30,7 @@ def list_alarms(invocation: Invocation) -> None:
     invocation.answer_table("alarms", {"alarms": [_json(a) for a in found]}, columns, rows, "No alarm is open.")
 
 
-@alarms.command("show", examples=["opshelm-agent alarms show 7"])
+@alarms.command("show", examples=["7"])
 @click.argument("alarm_id", metavar="ID", type=ROW_ID)
 def show(invocation: Invocation, alarm_id: int) -> None:
     """All of one alarm, and the command to go on with."""
@@ -41,7 +41,7 @@ def show(invocation: Invocation, alarm_id: int) -> None:
     invocation.answer("alarm", {"alarm": _json(found)}, lambda: _text(found))
 
 
-@alarms.command("ack", examples=['opshelm-agent alarms ack 7 --reason "known, ticket 4711"'])
+@alarms.command("ack", examples=['7 --reason "known, ticket 4711"'])
 @click.argument("alarm_id", metavar="ID", type=ROW_ID)
 @required_reason
 def ack(invocation: Invocation, alarm_id: int, reason: str) -> None:
@@ -58,7 +58,6 @@ def ack(invocation: Invocation, alarm_id: int, reason: str) -> None:
 
 
 def _json(alarm: "Alarm") -> dict[str, Any]:
-    from agent.cli.render import fields
 
     return {**fields(alarm, *_FIELDS), "next": _next(alarm)}
 
@@ -70,7 +69,6 @@ def _next(alarm: "Alarm") -> str:
 
 
 def _text(alarm: "Alarm") -> str:
-    from agent.cli.render import clean, when
 
     lines = [f"Alarm {alarm.id}: {alarm.code}, about {clean(alarm.subject)}", clean(alarm.detail)]
     lines.append(f"since {when(alarm.raised)}, last seen {when(alarm.last_seen)}")

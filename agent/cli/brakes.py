@@ -1,6 +1,7 @@
 """``guard``, ``pause``, ``resume``, ``pins``: the brakes."""
 
 from datetime import timedelta
+from pathlib import Path
 
 import click
 
@@ -14,10 +15,14 @@ from agent.cli.command import (
     required_reason,
     signature,
     sure,
+    width,
     yes_option,
 )
 from agent.cli.people import find
+from agent.cli.reconcile import changed_settings
 from agent.cli.render import clean, fields, when
+from agent.model.errors import NotFound
+from agent.model.replay import replay
 
 
 @group("guard")
@@ -29,7 +34,7 @@ def _deactivations(count: int) -> str:
     return "one deactivation" if count == 1 else f"{count:,} deactivations"
 
 
-@guard.command("show", examples=["opshelm-agent guard show", "opshelm-agent guard show --output json"])
+@guard.command("show", examples=["", "--output json"])
 def show(invocation: Invocation) -> None:
     """Limits and how full they are, announcements, refused pushes, what is held."""
     from agent.cli import guard_view
@@ -44,8 +49,8 @@ def show(invocation: Invocation) -> None:
 @guard.command(
     "allow",
     examples=[
-        'opshelm-agent guard allow --count 40 --for 2h --reason "office in Oslo closes, ticket 4711"',
-        'opshelm-agent guard allow --user ann@example.com --reason "left today"',
+        '--count 40 --for 2h --reason "office in Oslo closes, ticket 4711"',
+        '--user ann@example.com --reason "left today"',
     ],
 )
 @click.option("--count", type=click.IntRange(1, 100_000), help="How many deactivations, of anybody.")
@@ -76,9 +81,7 @@ def allow(invocation: Invocation, count: int | None, user: str | None, lasts: ti
     )
 
 
-@guard.command(
-    "reject", examples=['opshelm-agent guard reject --user ann@example.com --reason "group removed by mistake"']
-)
+@guard.command("reject", examples=['--user ann@example.com --reason "group removed by mistake"'])
 @click.option("--user", metavar="LOGIN", required=True)
 @reason_option
 def reject(invocation: Invocation, user: str, reason: str) -> None:
@@ -99,9 +102,9 @@ def reject(invocation: Invocation, user: str, reason: str) -> None:
 @guard.command(
     "replay",
     examples=[
-        "opshelm-agent guard replay --since 30d --set guard.deactivations_percent=5",
-        "opshelm-agent guard replay --set guard.push_floor=2 --set guard.push_mode=hold --output json",
-        "opshelm-agent guard replay --since 90d --svg replay.svg",
+        "--since 30d --set guard.deactivations_percent=5",
+        "--set guard.push_floor=2 --set guard.push_mode=hold --output json",
+        "--since 90d --svg replay.svg",
     ],
 )
 @click.option("--since", type=DurationType(), default="30d", show_default=True, help="How far back.")
@@ -115,13 +118,7 @@ def replay_history(invocation: Invocation, since: timedelta, changed: tuple[str,
     Which runs would have held what, which pushes would have been refused, how many people had waited, and how long. Other
     policies make other plans: reconcile --what-if policy.NAME=VALUE.
     """
-    from pathlib import Path
-
     from agent.cli import replay_view
-    from agent.cli.command import width
-    from agent.cli.reconcile import changed_settings
-    from agent.model.errors import NotFound
-    from agent.model.replay import replay
     from agent.store import judgements
 
     settings = changed_settings(invocation, "--set", changed, ["guard"])
@@ -143,7 +140,7 @@ def replay_history(invocation: Invocation, since: timedelta, changed: tuple[str,
     )
 
 
-@command("pause", examples=['opshelm-agent pause --reason "Okta migration tonight"'])
+@command("pause", examples=['--reason "Okta migration tonight"'])
 @reason_option
 def pause(invocation: Invocation, reason: str) -> None:
     """Stop the agent's own applies. The receiver goes on: what Okta pushes is done."""
@@ -158,7 +155,7 @@ def pause(invocation: Invocation, reason: str) -> None:
     invocation.answer("paused", {"paused": True, "reason": by.reason, "under_way": under_way}, told)
 
 
-@command("resume", examples=["opshelm-agent resume"])
+@command("resume")
 def resume(invocation: Invocation) -> None:
     """Let the agent apply again."""
     from agent.store import brakes
@@ -173,7 +170,7 @@ def pins() -> None:
     """The Okta org and app that this account belongs to."""
 
 
-@pins.command("show", examples=["opshelm-agent pins show"])
+@pins.command("show")
 def show_pins(invocation: Invocation) -> None:
     """What is pinned. The first apply pins; a run against anything else changes nothing."""
     from agent.store import account
@@ -189,16 +186,15 @@ def show_pins(invocation: Invocation) -> None:
     invocation.answer("pins", {"pins": body if row.pinned else None}, text)
 
 
-@pins.command("accept", examples=['opshelm-agent pins accept --reason "moved to the new org, change 4711"'])
+@pins.command("accept", examples=['--reason "moved to the new org, change 4711"'])
 @reason_option
 @yes_option
 def accept_pins(invocation: Invocation, reason: str, *, yes: bool) -> None:
     """After a planned move: pin the org and app that the settings name, as Okta shows them now."""
-    from agent.bootstrap import open_okta
     from agent.store import brakes
 
     by = signature(reason)
-    with open_okta(invocation.settings) as okta, invocation.store() as store:
+    with invocation.okta() as okta, invocation.store() as store:
         org_id, app = okta.org_id(), okta.app()
         sure(f"From now on org {org_id} and app {app.label} ({app.id}) decide who has access. Pin them?", yes=yes)
         before = store.write(

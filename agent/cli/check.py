@@ -6,26 +6,17 @@ from typing import TYPE_CHECKING
 
 import click
 
+from agent.checks.check import Check, failed
 from agent.cli.command import Invocation, command, signature
 from agent.cli.render import clean, csv_text, fields
 
 if TYPE_CHECKING:
-    from agent.checks.check import Check
     from agent.checks.everything import Everything
 
 _PERSON = ("login", "email", "okta_id")
 
 
-@command(
-    "check",
-    examples=[
-        "opshelm-agent check",
-        "opshelm-agent check --output json",
-        "opshelm-agent check --csv > people.csv",
-        "opshelm-agent check --create-event-hook",
-        "opshelm-agent check --health",
-    ],
-)
+@command("check", examples=["", "--output json", "--csv > people.csv", "--create-event-hook", "--health"])
 @click.option("--health", is_flag=True, help="Only whether the daemon is ready, for a container's health check.")
 @click.option("--csv", "as_csv", is_flag=True, help="Only the people whose e-mail is not their username, as CSV.")
 @click.option(
@@ -40,8 +31,6 @@ def check(invocation: Invocation, health: bool, as_csv: bool, create_event_hook:
     Exit code 1 if anything fails; warnings are 0. Changes nothing but for --create-event-hook, and an API key that lives for
     one request.
     """
-    from agent.checks.check import failed
-
     if create_event_hook:
         _create_hook(invocation)
     live = not invocation.json and not as_csv
@@ -79,10 +68,9 @@ def _health(invocation: Invocation) -> "Check":
 
 
 def _create_hook(invocation: Invocation) -> None:
-    from agent.bootstrap import open_okta
     from agent.checks import hook
 
-    with open_okta(invocation.settings) as okta:
+    with invocation.okta() as okta:
         made = hook.create(okta, invocation.settings)
     invocation.say(f"Okta's event hook {made.id} is {made.verification_status}.")
 

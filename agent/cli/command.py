@@ -10,7 +10,7 @@ import socket
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -21,13 +21,17 @@ from agent.model.errors import UsageError
 from agent.runs.wording import FORMAT_VERSION
 
 if TYPE_CHECKING:
+    from agent.bootstrap import Agent
     from agent.cli.progress import ShownProgress
     from agent.directory.port import Directory
+    from agent.okta_org.org import OktaOrg
     from agent.settings import Loaded, Settings
     from agent.store.engine import Connection, Store
     from agent.store.journal import Signature
 
 T = TypeVar("T")
+
+PROGRAM = "opshelm-agent"
 
 _USER_NAME = re.compile(r"[A-Za-z0-9._@\\-]{1,64}")
 
@@ -98,27 +102,28 @@ class Invocation:
     def settings(self) -> "Settings":
         return self.loaded.settings
 
-    @contextmanager
-    def store(self) -> "Iterator[Store]":
+    def store(self, *, make: bool = False) -> "AbstractContextManager[Store]":
         from agent.bootstrap import open_store
 
-        store = open_store(self.settings)
-        try:
-            yield store
-        finally:
-            store.close()
+        return closing(open_store(self.settings, make=make))
 
     @contextmanager
-    def directory(self) -> "Iterator[Directory]":
+    def directory(self, *, make: bool = False) -> "Iterator[Directory]":
         """With its store, ``directory.store``."""
         from agent.bootstrap import open_directory
 
-        with self.store() as store:
-            directory = open_directory(self.settings, store)
-            try:
-                yield directory
-            finally:
-                directory.close()
+        with self.store(make=make) as store, closing(open_directory(self.settings, store)) as directory:
+            yield directory
+
+    def okta(self) -> "AbstractContextManager[OktaOrg]":
+        from agent.bootstrap import open_okta
+
+        return open_okta(self.settings)
+
+    def agent(self, *, need_okta: bool = True) -> "AbstractContextManager[Agent]":
+        from agent.bootstrap import open_agent
+
+        return open_agent(self.settings, need_okta=need_okta)
 
     @contextmanager
     def read(self) -> "Iterator[Connection]":
@@ -235,20 +240,23 @@ def shared_options() -> list[click.Parameter]:
 
 
 class Command(click.Command):
-    """A command with the shared options and with examples below its help. Its function takes the Invocation first."""
+    """A command with the shared options and with examples below its help. Its function takes the Invocation first.
+
+    An example is what follows the command's name ("": nothing), or a line of a shell that names the program itself.
+    """
 
     def __init__(
-        self, name: str | None, callback: Callable[..., Any], *, examples: Sequence[str] = (), **kwargs: Any
+        self, name: str | None, callback: Callable[..., Any], *, examples: Sequence[str] = ("",), **kwargs: Any
     ) -> None:
         super().__init__(name, callback=_pass_invocation(callback), **kwargs)
         self.examples = tuple(examples)
         self.params += shared_options()
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        if self.examples:
-            with formatter.section("Examples"):
-                for example in self.examples:
-                    formatter.write(f"{'':>{formatter.current_indent}}{example}\n")
+        with formatter.section("Examples"):
+            for example in self.examples:
+                line = example if PROGRAM in example else f"{ctx.command_path} {example}".rstrip()
+                formatter.write(f"{'':>{formatter.current_indent}}{line}\n")
         super().format_epilog(ctx, formatter)
 
 

@@ -5,23 +5,18 @@ from typing import TYPE_CHECKING
 
 import click
 
-from agent.cli.command import Invocation, command
+from agent.cli.command import PROGRAM, Invocation, command
 
 if TYPE_CHECKING:
     from agent.store.engine import Connection
 
-_PROGRAM = "opshelm-agent"
 #: What a Tab may show.
 _MOST = 50
 
 
 @command(
     "completion",
-    examples=[
-        'eval "$(opshelm-agent completion bash)"',
-        'eval "$(opshelm-agent completion zsh)"',
-        "opshelm-agent completion fish | source",
-    ],
+    examples=['eval "$(opshelm-agent completion bash)"', 'eval "$(opshelm-agent completion zsh)"', "fish | source"],
 )
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 def completion(invocation: Invocation, shell: str) -> None:
@@ -32,7 +27,7 @@ def completion(invocation: Invocation, shell: str) -> None:
 
     made = get_completion_class(shell)
     assert made is not None  # the choice has click's own
-    text = made(cli, {}, _PROGRAM, "_OPSHELM_AGENT_COMPLETE").source()
+    text = made(cli, {}, PROGRAM, "_OPSHELM_AGENT_COMPLETE").source()
     invocation.answer("completion", {"shell": shell, "text": text}, text)
 
 

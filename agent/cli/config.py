@@ -10,14 +10,7 @@ def config() -> None:
     """What the agent is set to, and a file to start from."""
 
 
-@config.command(
-    "show",
-    examples=[
-        "opshelm-agent config show",
-        "opshelm-agent config show --origin",
-        "opshelm-agent config show --output json",
-    ],
-)
+@config.command("show", examples=["", "--origin", "--output json"])
 @click.option("--origin", is_flag=True, help="Say for each value where it came from.")
 def show(invocation: Invocation, origin: bool) -> None:
     """Every setting as it holds now, secrets masked. Fails (2) with every mistake when the settings are wrong."""
@@ -36,7 +29,7 @@ def show(invocation: Invocation, origin: bool) -> None:
     invocation.answer_table("config", body, columns, cells, "")
 
 
-@config.command("example", examples=["opshelm-agent config example > agent.toml"])
+@config.command("example", examples=["> agent.toml"])
 def example(invocation: Invocation) -> None:
     """A settings file with every setting, its default and why."""
     from agent.settings.describe import example_file
@@ -45,7 +38,7 @@ def example(invocation: Invocation) -> None:
     invocation.answer("config_example", {"text": text}, text.rstrip("\n"))
 
 
-@config.command("apply", examples=['opshelm-agent config apply --reason "jobTitle instead of title, ticket 4711"'])
+@config.command("apply", examples=['--reason "jobTitle instead of title, ticket 4711"'])
 @reason_option
 def apply(invocation: Invocation, reason: str) -> None:
     """Make the mapping in these settings that of the database, for every agent on it. What else is set needs no such step."""
@@ -64,7 +57,7 @@ def apply(invocation: Invocation, reason: str) -> None:
     invocation.answer("mapping", body, done if version else f"The database has this mapping already (version {now}).")
 
 
-@config.command("ask-again", examples=["opshelm-agent config ask-again", "opshelm-agent config ask-again title locale"])
+@config.command("ask-again", examples=["", "title locale"])
 @click.argument("attribute", nargs=-1)
 def ask_again(invocation: Invocation, attribute: tuple[str, ...]) -> None:
     """Try once more what a remote OpsHelm didn't keep of an account: the next write that has it says what holds now."""

@@ -20,7 +20,7 @@ def dashboard() -> None:
     """The pages on the admin port: who gets in."""
 
 
-@dashboard.command("link", examples=["opshelm-agent dashboard link"])
+@dashboard.command("link")
 def link(invocation: Invocation) -> None:
     """An address that signs you in as admin, once, within ten minutes, from this machine alone."""
     settings = invocation.settings
@@ -33,7 +33,7 @@ def link(invocation: Invocation) -> None:
     invocation.answer("dashboard_link", {"address": address}, address)
 
 
-@dashboard.command("password", examples=["opshelm-agent dashboard password"])
+@dashboard.command("password")
 def password(invocation: Invocation) -> None:
     """Ask for a password for emergencies, and print what goes into dashboard.password_hash. Kept nowhere."""
     from argon2 import PasswordHasher

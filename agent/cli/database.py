@@ -1,6 +1,5 @@
 """``db``: the agent's database, made and copied."""
 
-from contextlib import closing
 from pathlib import Path
 
 import click
@@ -13,22 +12,18 @@ def db() -> None:
     """The agent's database: make one, copy it, trust a copy."""
 
 
-@db.command("init", examples=["opshelm-agent db init"])
+@db.command("init")
 def init(invocation: Invocation) -> None:
     """Make the database that the settings name (serve does it by itself). One that is there is brought up to date."""
-    from agent.bootstrap import open_directory, open_store
-
-    with closing(open_store(invocation.settings, make=True)) as store:
-        # It takes the mapping of these settings.
-        open_directory(invocation.settings, store).close()
-        place = store.place
+    with invocation.directory(make=True) as directory:  # it takes the mapping of these settings
+        place = directory.store.place
     invocation.answer("database", {"place": place}, f"The database at {place} is ready.")
 
 
 @db.command(
     "backup",
     examples=[
-        "opshelm-agent db backup /backup/agent-monday.db",
+        "/backup/agent-monday.db",
         '(pg_dump --clean --if-exists "$URL" && opshelm-agent db backup --stamp-sql) > agent-monday.sql   # PostgreSQL',
     ],
 )
@@ -50,9 +45,7 @@ def backup(invocation: Invocation, target: Path | None, *, stamp_sql: bool) -> N
     invocation.answer("backup", {"file": str(target)}, f"Copied to {target}. It is stamped as a copy.")
 
 
-@db.command(
-    "accept-restore", examples=['opshelm-agent db accept-restore --reason "disk lost, restored Monday\'s copy"']
-)
+@db.command("accept-restore", examples=['--reason "disk lost, restored Monday\'s copy"'])
 @reason_option
 def accept_restore(invocation: Invocation, reason: str) -> None:
     """Trust a restored copy again, after a dry run showed what it would do."""

@@ -5,12 +5,13 @@ from typing import TYPE_CHECKING
 import click
 
 from agent.cli.command import Invocation, command, signature
+from agent.cli.dashboard import new_link
 
 if TYPE_CHECKING:
     from agent.cli.demo_stage import Narrator, Stage
 
 
-@command("demo", examples=["opshelm-agent demo", "opshelm-agent demo --once", "opshelm-agent demo --port 8765"])
+@command("demo", examples=["", "--once", "--port 8765"])
 @click.option("--once", is_flag=True, help="End by itself, with exit code 0 when all went as it should.")
 @click.option(
     "--port", type=click.IntRange(0, 65535), default=0, help="Port of the receiver; any free one if not given."
@@ -27,7 +28,6 @@ def demo(invocation: Invocation, *, once: bool, port: int, admin_port: int, peop
 
     Needs no Okta, no settings, no network. Takes about 20 seconds, then stays until Ctrl-C so that you can look around.
     """
-    from agent.cli.dashboard import new_link
     from agent.cli.demo_play import play
     from agent.cli.demo_stage import Narrator, open_stage
 

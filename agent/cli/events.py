@@ -17,13 +17,7 @@ def events() -> None:
     """What happens, as it happens."""
 
 
-@events.command(
-    "follow",
-    examples=[
-        "opshelm-agent events follow",
-        "opshelm-agent events follow --output jsonl | jq 'select(.what == \"hold\")'",
-    ],
-)
+@events.command("follow", examples=["", "--output jsonl | jq 'select(.what == \"hold\")'"])
 @click.option(
     "--what", metavar="WHAT", multiple=True, help="Only these: push, repair, import, decision, run, look, hold."
 )

@@ -10,10 +10,9 @@ from agent.cli.completion import logins
 from agent.cli.render import PlanView, action_json, action_lines, clean, fields, finding_json, findings_text
 from agent.cli.users import user_json, user_text
 from agent.model.times import when
-from agent.model.users import identity_key
+from agent.model.users import DirectoryUser, identity_key
 
 if TYPE_CHECKING:
-    from agent.model.users import DirectoryUser
     from agent.reconcile.explanation import Explanation
     from agent.store.engine import Store
 
@@ -21,9 +20,7 @@ if TYPE_CHECKING:
 _ROWS = 10
 
 
-@command(
-    "explain", examples=["opshelm-agent explain ann@example.com", "opshelm-agent explain ann@example.com --output json"]
-)
+@command("explain", examples=["ann@example.com", "ann@example.com --output json"])
 @click.argument("login", metavar="LOGIN", shell_complete=logins)
 def explain(invocation: Invocation, login: str) -> int:
     """Why one person is as they are.
@@ -33,10 +30,9 @@ def explain(invocation: Invocation, login: str) -> int:
 
     LOGIN is a userName in OpsHelm, else an Okta login. Changes nothing.
     """
-    from agent.bootstrap import open_agent
     from agent.runs.frame import Outcome
 
-    with open_agent(invocation.settings) as agent:
+    with invocation.agent() as agent:
         found = agent.need_reconciler().explain(login)
         user = agent.directory.find(user_name_key=identity_key(login))
         rows = _history(agent.store, user) if user else []

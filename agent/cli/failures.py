@@ -5,6 +5,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from agent.cli.command import Invocation, csv_option, group, reason_option, signature
+from agent.cli.render import csv_text, fields, when
+from agent.model.errors import NotFound
+from agent.model.users import identity_key
 
 if TYPE_CHECKING:
     from agent.store.engine import Connection
@@ -24,11 +27,10 @@ def failures() -> None:
     """
 
 
-@failures.command("list", examples=["opshelm-agent failures list", "opshelm-agent failures list --csv"])
+@failures.command("list", examples=["", "--csv"])
 @csv_option
 def list_failures(invocation: Invocation, as_csv: bool) -> None:
     """The groups, the largest first; with --csv everybody."""
-    from agent.cli.render import csv_text, fields, when
     from agent.store import failed_people
 
     with invocation.read() as conn:
@@ -43,12 +45,10 @@ def list_failures(invocation: Invocation, as_csv: bool) -> None:
     invocation.answer_table("failures", body, columns, cells, "Nothing failed that isn't repaired.")
 
 
-@failures.command("show", examples=["opshelm-agent failures show 4f1d0c2b9a77"])
+@failures.command("show", examples=["4f1d0c2b9a77"])
 @click.argument("group_id", metavar="GROUP")
 def show(invocation: Invocation, group_id: str) -> None:
     """Whom one group is about, in the words of whoever refused."""
-    from agent.cli.render import fields, when
-
     with invocation.read() as conn:
         found = _chosen(conn, (), group_id, everybody=False)
     columns = ["login", "where", "at", "what"]
@@ -56,14 +56,7 @@ def show(invocation: Invocation, group_id: str) -> None:
     invocation.answer_table("failures", {"people": [fields(one, *_PERSON) for one in found]}, columns, cells, "")
 
 
-@failures.command(
-    "retry",
-    examples=[
-        "opshelm-agent failures retry ann@example.com",
-        "opshelm-agent failures retry --group 4f1d0c2b9a77",
-        "opshelm-agent failures retry --all",
-    ],
-)
+@failures.command("retry", examples=["ann@example.com", "--group 4f1d0c2b9a77", "--all"])
 @click.argument("logins", metavar="[LOGIN…]", nargs=-1)
 @click.option("--group", "group_id", metavar="GROUP", help="All of this group.")
 @click.option("--all", "everybody", is_flag=True, help="All of all groups.")
@@ -91,8 +84,6 @@ def _chosen(
     conn: "Connection", logins: tuple[str, ...], group_id: str | None, *, everybody: bool
 ) -> "list[FailedPerson]":
     """NotFound names whoever has nothing that failed."""
-    from agent.model.errors import NotFound
-    from agent.model.users import identity_key
     from agent.store import failed_people
 
     found = failed_people.people(conn, group_id, limit=_MOST)

@@ -22,10 +22,13 @@ from agent.cli.command import (
     sure,
     yes_option,
 )
+from agent.cli.render import clean, csv_text, fields, when
+from agent.model.codes import HeldCode
+from agent.model.errors import AgentError, NotFound
+from agent.model.holds import Decision, Hold, way_out, without_a_no
+from agent.model.users import identity_key
 
 if TYPE_CHECKING:
-    from agent.model.codes import HeldCode
-    from agent.model.holds import Hold
     from agent.store.engine import Store
 
 _LOGINS = click.argument("logins", metavar="LOGIN…", nargs=-1, shell_complete=completion.logins)
@@ -40,14 +43,7 @@ def holds() -> None:
     """
 
 
-@holds.command(
-    "list",
-    examples=[
-        "opshelm-agent holds list",
-        "opshelm-agent holds list --code name_reuse",
-        "opshelm-agent holds list --csv",
-    ],
-)
+@holds.command("list", examples=["", "--code name_reuse", "--csv"])
 @_CODE
 @click.option("--older", metavar="AGE", type=DurationType(), help="Only those that wait longer, such as 4h.")
 @click.option("--user", metavar="LOGIN", help="Only this person's.")
@@ -56,7 +52,6 @@ def list_holds(
     invocation: Invocation, code: str | None, older: timedelta | None, user: str | None, as_csv: bool
 ) -> None:
     """What waits, oldest first; blocks and rejections too."""
-    from agent.cli.render import csv_text, when
     from agent.store import holds as register
 
     at = now()
@@ -71,11 +66,10 @@ def list_holds(
     invocation.answer_table("holds", {"holds": [as_json(h) for h in found]}, columns, cells, "Nothing waits.")
 
 
-@holds.command("show", examples=["opshelm-agent holds show ann@example.com"])
+@holds.command("show", examples=["ann@example.com"])
 @click.argument("login", metavar="LOGIN", shell_complete=completion.logins)
 def show(invocation: Invocation, login: str) -> None:
     """One person's holds, open and ended, and the command that ends what is open."""
-    from agent.model.errors import NotFound
     from agent.store import holds as register
 
     with invocation.read() as conn:
@@ -85,24 +79,16 @@ def show(invocation: Invocation, login: str) -> None:
     invocation.answer("holds", {"holds": [as_json(h) for h in found]}, "\n\n".join(text(h) for h in found))
 
 
-@holds.command(
-    "approve",
-    examples=[
-        "opshelm-agent holds approve ann@example.com bob@example.com",
-        "opshelm-agent holds approve --code deactivations_per_run",
-    ],
-)
+@holds.command("approve", examples=["ann@example.com bob@example.com", "--code deactivations_per_run"])
 @_LOGINS
 @_CODE
 @reason_option
 @yes_option
 def approve(invocation: Invocation, logins: tuple[str, ...], code: str | None, reason: str, *, yes: bool) -> int:
     """Read both sides again, and make the changes that are still wanted; what isn't wanted any more is closed."""
-    from agent.bootstrap import open_agent
     from agent.cli.answers import answer_run
-    from agent.model.holds import without_a_no
 
-    with open_agent(invocation.settings) as agent:
+    with invocation.agent() as agent:
         chosen = _chosen(agent.store, logins, code)
         if not logins:
             found, chosen = chosen, without_a_no(chosen)
@@ -118,16 +104,12 @@ def approve(invocation: Invocation, logins: tuple[str, ...], code: str | None, r
         return answer_run(invocation, report, dry=False, detailed=True)
 
 
-@holds.command(
-    "reject",
-    examples=['opshelm-agent holds reject ann@example.com --reason "group removed by mistake, being corrected"'],
-)
+@holds.command("reject", examples=['ann@example.com --reason "group removed by mistake, being corrected"'])
 @_LOGINS
 @_CODE
 @required_reason
 def reject(invocation: Invocation, logins: tuple[str, ...], code: str | None, reason: str) -> None:
     """The change is not made, by no path, until Okta wants something else for that person or you lift it."""
-    from agent.model.holds import Decision
     from agent.store import brakes
 
     by = signature(reason)
@@ -138,7 +120,7 @@ def reject(invocation: Invocation, logins: tuple[str, ...], code: str | None, re
     _answer(invocation, rejected, "Rejected", over)
 
 
-@holds.command("lift", examples=["opshelm-agent holds lift ann@example.com"])
+@holds.command("lift", examples=["ann@example.com"])
 @_LOGINS
 @_CODE
 @reason_option
@@ -166,7 +148,6 @@ def _answer(invocation: Invocation, chosen: "Sequence[Hold]", done: str, over: i
 
 
 def _code(code: str | None) -> "HeldCode | None":
-    from agent.model.codes import HeldCode
 
     if code is None:
         return None
@@ -178,8 +159,6 @@ def _code(code: str | None) -> "HeldCode | None":
 
 def _chosen(store: "Store", logins: Sequence[str], code: str | None) -> "list[Hold]":
     """The open holds that were named; NotFound where a name has none."""
-    from agent.model.errors import NotFound
-    from agent.model.users import identity_key
     from agent.store import holds as register
 
     if not logins and code is None:
@@ -197,12 +176,9 @@ def _chosen(store: "Store", logins: Sequence[str], code: str | None) -> "list[Ho
 
 def _fresh(invocation: Invocation, store: "Store", logins: Sequence[str], code: str | None) -> "list[Hold]":
     """The same after a new look at both sides, which closes what isn't wanted any more; without Okta as they are."""
-    from agent.bootstrap import open_agent
-    from agent.model.errors import AgentError
-
     chosen = _chosen(store, logins, code)
     try:
-        with open_agent(invocation.settings) as agent:
+        with invocation.agent() as agent:
             note = agent.need_reconciler().look_again(chosen)
     except AgentError as error:
         note = error.detail
@@ -237,16 +213,12 @@ _FIELDS = (
 
 
 def as_json(hold: "Hold") -> dict[str, Any]:
-    from agent.cli.render import fields
 
     return fields(hold, *_FIELDS)
 
 
 def text(hold: "Hold") -> str:
     """All of one hold for a person, with what ends it."""
-    from agent.cli.render import clean, when
-    from agent.model.holds import way_out
-
     lines = [f"{clean(hold.login)}: {hold.kind.value}, {hold.code.value}", f"  {clean(hold.detail)}"]
     lines.append(f"  since {when(hold.since)} (by {clean(hold.opened_by)}), last found {when(hold.last_found)}")
     if hold.decided_by:

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 from agent.cli import render
 from agent.cli.answers import ending
 from agent.model.codes import ActionKind
+from agent.model.matching import Match
 from agent.model.plan import Plan
+from agent.model.users import DirectoryUser
 
 if TYPE_CHECKING:
     from agent.imports.survey import Assigned, Survey
-    from agent.model.matching import Match
-    from agent.model.users import DirectoryUser
     from agent.runs.frame import RunReport
     from agent.settings import ImportSettings
     from agent.store.plans import StoredPlan

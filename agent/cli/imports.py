@@ -1,16 +1,12 @@
 """``import``: OpsHelm accounts into Okta. list looks, plan writes down what would be done, apply does it."""
 
-from typing import TYPE_CHECKING
+from typing import Unpack
 
 import click
 
 from agent.cli.command import ROW_ID, SECONDS, Invocation, asked_to_stop, csv_option, group, operator, width
 from agent.cli.completion import plan_ids
-
-if TYPE_CHECKING:
-    from typing import Unpack
-
-    from agent.cli.import_choice import Whom
+from agent.cli.import_choice import Whom, choice_of, refuse_contradictions
 
 
 @group("import")
@@ -24,19 +20,18 @@ def imports() -> None:
 @imports.command(
     "list",
     examples=[
-        "opshelm-agent import list",
-        "opshelm-agent import list --class none",
-        "opshelm-agent import list --csv > accounts.csv   # choose in a spreadsheet, then: import plan --csv accounts.csv",
+        "",
+        "--class none",
+        "--csv > accounts.csv   # choose in a spreadsheet, then: import plan --csv accounts.csv",
     ],
 )
 @click.option("--class", "kind", type=click.Choice(["exact", "partial", "none"]), help="Only this class.")
 @csv_option
 def list_imports(invocation: Invocation, kind: str | None, as_csv: bool) -> None:
     """Sort every OpsHelm account that Okta's app doesn't know, with the reason; changes nothing."""
-    from agent.bootstrap import open_agent
     from agent.cli import import_answers
 
-    with open_agent(invocation.settings) as agent:
+    with invocation.agent() as agent:
         with invocation.progress() as progress:
             survey = agent.importer().survey(progress)
         now = import_answers.clock()
@@ -50,11 +45,11 @@ def list_imports(invocation: Invocation, kind: str | None, as_csv: bool) -> None
 @imports.command(
     "plan",
     examples=[
-        "opshelm-agent import plan --all",
-        "opshelm-agent import plan --class exact --limit 50",
-        "opshelm-agent import plan --user ann@example.com --user bob@example.com",
-        "opshelm-agent import plan --user ann@example.com --okta-id 00u1abcd2EFGH3ijk4x7   # this Okta user it is",
-        "opshelm-agent import plan --csv accounts.csv",
+        "--all",
+        "--class exact --limit 50",
+        "--user ann@example.com --user bob@example.com",
+        "--user ann@example.com --okta-id 00u1abcd2EFGH3ijk4x7   # this Okta user it is",
+        "--csv accounts.csv",
     ],
 )
 @click.option("--all", "everybody", is_flag=True, help="Exact and none; not those listed apart or held.")
@@ -74,12 +69,10 @@ def list_imports(invocation: Invocation, kind: str | None, as_csv: bool) -> None
 @click.option("--detailed-exitcode", is_flag=True, help="3 if there is something to do, 4 if something is held.")
 def plan_import(invocation: Invocation, *, limit: int | None, detailed_exitcode: bool, **whom: "Unpack[Whom]") -> int:
     """Make and store a plan. Nothing is written to Okta before import apply."""
-    from agent.bootstrap import open_agent
     from agent.cli import answers, import_answers
-    from agent.cli.import_choice import choice_of, refuse_contradictions
 
     refuse_contradictions(whom)
-    with open_agent(invocation.settings) as agent:
+    with invocation.agent() as agent:
         choice = choice_of(whom, agent.directory, limit)
         with invocation.progress() as progress:
             report = agent.importer().plan(choice, actor=operator(), progress=progress)
@@ -89,7 +82,7 @@ def plan_import(invocation: Invocation, *, limit: int | None, detailed_exitcode:
     return code
 
 
-@imports.command("apply", examples=["opshelm-agent import apply 81"])
+@imports.command("apply", examples=["81"])
 @click.argument("plan_id", metavar="PLAN", type=ROW_ID, shell_complete=plan_ids)
 @click.option("--wait", metavar="S", type=SECONDS, default=60.0, show_default=True, help="For another agent's run.")
 def apply_import(invocation: Invocation, plan_id: int, wait: float) -> int:
@@ -97,10 +90,9 @@ def apply_import(invocation: Invocation, plan_id: int, wait: float) -> int:
 
     Once, within 24 hours. An apply that was interrupted can be started again: it looks before it does anything twice.
     """
-    from agent.bootstrap import open_agent
     from agent.cli import answers, import_answers
 
-    with open_agent(invocation.settings) as agent:
+    with invocation.agent() as agent:
         importer = agent.importer()
         with invocation.progress() as progress, asked_to_stop(agent.ask_to_stop):
             report = importer.apply(plan_id, actor=operator(), wait=wait, progress=progress)

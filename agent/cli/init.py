@@ -66,9 +66,9 @@ _text_file = click.Path(exists=True, dir_okay=False, path_type=Path)
 @command(
     "init",
     examples=[
-        "opshelm-agent init",
+        "",
         "opshelm-agent init --dir /etc/opshelm-agent",
-        "opshelm-agent init --org-url https://example.okta.com --app-id 0oa1… --api-token-file F --public-url https://…",
+        "--org-url https://example.okta.com --app-id 0oa1… --api-token-file F --public-url https://…",
     ],
 )
 @click.option(
@@ -297,20 +297,14 @@ def _private(path: str, flags: int) -> int:
 
 def _make_key(invocation: Invocation, file: Path, secrets: Path) -> str:
     """As every later command will read it, so that what is wrong is said now."""
-    from agent.bootstrap import open_directory, open_store
     from agent.store import keys
 
     os.environ["OPSHELM_SECRETS_DIR"] = str(secrets)
     invocation.config = str(file)
     by = signature("init")
-    store = open_store(invocation.settings, make=True)
-    try:
-        open_directory(invocation.settings, store).close()
-        return store.write(lambda conn: keys.create(conn, by, name=_KEY_NAME, scope=keys.KeyScope.SCIM, expires=None))[
-            1
-        ]
-    finally:
-        store.close()
+    with invocation.directory(make=True) as directory:
+        _, secret = directory.store.write(lambda conn: keys.create(conn, by, name=_KEY_NAME))
+    return secret
 
 
 def _what_next(file: Path, secrets: Path, base: str, key: str) -> Iterator[str]:

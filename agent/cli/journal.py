@@ -29,13 +29,7 @@ def journal() -> None:
 
 
 @journal.command(
-    "list",
-    examples=[
-        "opshelm-agent journal list",
-        "opshelm-agent journal list --since 2h --verb deactivate",
-        "opshelm-agent journal list --user ann@example.com",
-        "opshelm-agent journal list --actor root --follow",
-    ],
+    "list", examples=["", "--since 2h --verb deactivate", "--user ann@example.com", "--actor root --follow"]
 )
 @click.option("--since", type=MOMENT, help="Not older: 2h, 7d, or 2026-03-01T08:00.")
 @click.option("--user", metavar="LOGIN", help="Only rows about this account.")
@@ -100,14 +94,7 @@ def _line(row: "JournalRow") -> str:
     return "  ".join(clean(part) for part in parts if part)
 
 
-@journal.command(
-    "export",
-    examples=[
-        "opshelm-agent journal export > journal.jsonl",
-        "opshelm-agent journal export --csv > journal.csv",
-        "opshelm-agent journal export --user ann@example.com",
-    ],
-)
+@journal.command("export", examples=["> journal.jsonl", "--csv > journal.csv", "--user ann@example.com"])
 @click.option("--user", metavar="LOGIN", help="Only rows about this account.")
 @click.option("--after", metavar="ID", type=ROW_ID, help="Only rows after this one.")
 @csv_option
@@ -128,10 +115,7 @@ def export(invocation: Invocation, *, user: str | None, after: int | None, as_cs
             sys.stdout.writelines(msgspec.json.encode(row).decode() + "\n" for row in rows)
 
 
-@journal.command(
-    "verify",
-    examples=["opshelm-agent journal verify", 'opshelm-agent journal verify --head "12 9f3c…"   # as the log told it'],
-)
+@journal.command("verify", examples=["", '--head "12 9f3c…"   # as the log told it'])
 @click.option("--head", metavar="TEXT", help="A block's number and hash from the log, to hold against.")
 def verify(invocation: Invocation, head: str | None) -> int:
     """Find changed, missing, swapped or cut-off rows. Exit code 1 if there are any. Says how many are not sealed yet."""

@@ -19,14 +19,7 @@ def keys() -> None:
     """API keys for Okta (scim) and Prometheus (metrics)."""
 
 
-@keys.command(
-    "create",
-    examples=[
-        "opshelm-agent keys create okta",
-        "opshelm-agent keys create prometheus --scope metrics",
-        "opshelm-agent keys create okta --expires 365d --output json",
-    ],
-)
+@keys.command("create", examples=["okta", "prometheus --scope metrics", "okta --expires 365d --output json"])
 @click.argument("name")
 @click.option("--scope", type=click.Choice(["scim", "metrics"]), default="scim", show_default=True)
 @click.option("--expires", type=DurationType(), help="How long it lives, such as 365d; for ever if not given.")
@@ -43,7 +36,7 @@ def create(invocation: Invocation, name: str, scope: str, expires: timedelta | N
     _show_secret(invocation, key, secret)
 
 
-@keys.command("list", examples=["opshelm-agent keys list"])
+@keys.command("list")
 def list_keys(invocation: Invocation) -> None:
     """All keys: how each begins and ends, scope, who made it, last use. The keys themselves are not kept."""
     from agent.store import keys as store_keys
@@ -70,7 +63,7 @@ def list_keys(invocation: Invocation) -> None:
     invocation.answer_table("keys", {"keys": [_json(key, at) for key in found]}, columns, rows, empty)
 
 
-@keys.command("roll", examples=["opshelm-agent keys roll okta", "opshelm-agent keys roll okta --grace 7d"])
+@keys.command("roll", examples=["okta", "okta --grace 7d"])
 @click.argument("name")
 @click.option(
     "--grace", type=DurationType(), default="24h", show_default=True, help="How long the old key still works."
@@ -84,14 +77,7 @@ def roll(invocation: Invocation, name: str, grace: timedelta) -> None:
     _show_secret(invocation, key, secret)
 
 
-@keys.command(
-    "revoke",
-    examples=[
-        "opshelm-agent keys revoke okta",
-        "opshelm-agent keys revoke okta --id 3",
-        "opshelm-agent keys revoke okta --yes",
-    ],
-)
+@keys.command("revoke", examples=["okta", "okta --id 3", "okta --yes"])
 @click.argument("name")
 @click.option("--id", "key_id", metavar="N", type=ROW_ID, help="Only this one of the keys with that name.")
 @click.option("--yes", is_flag=True, help="Also the last one that Okta can push with. On a terminal you are asked.")

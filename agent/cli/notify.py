@@ -10,7 +10,7 @@ def notify() -> None:
     """Where alarms go: webhook, mail, Apprise, heartbeat."""
 
 
-@notify.command("test", examples=["opshelm-agent notify test"])
+@notify.command("test")
 def test(invocation: Invocation) -> int:
     """Send a test message everywhere that [notify] names. Exit code 1 if one of them doesn't take it."""
     from agent.notify import notifier

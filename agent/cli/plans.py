@@ -1,6 +1,7 @@
 """``plans``, ``runs``, ``findings``: what the agent wants to do, did, and noticed."""
 
 from collections import Counter
+from collections.abc import Iterator
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
@@ -25,11 +26,10 @@ from agent.cli.command import (
 )
 from agent.cli.completion import plan_ids, run_ids
 from agent.model.codes import ActionKind, PlanStatus
+from agent.model.errors import NotFound
 from agent.runs.wording import KINDS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from agent.runs.stored_plans import PlanDecision
     from agent.store.plans import StoredPlan
     from agent.store.runs import Run
@@ -51,7 +51,7 @@ def plans() -> None:
     """Stored plans: review, apply, approve what is held, reject."""
 
 
-@plans.command("list", examples=["opshelm-agent plans list", "opshelm-agent plans list --limit 100 --output json"])
+@plans.command("list", examples=["", "--limit 100 --output json"])
 @limit_option
 def list_plans(invocation: Invocation, limit: int) -> None:
     """The newest plans first. Plans without anything to do are left out."""
@@ -78,15 +78,7 @@ def list_plans(invocation: Invocation, limit: int) -> None:
     invocation.answer_table("plans", {"plans": body}, columns, rows, empty)
 
 
-@plans.command(
-    "show",
-    examples=[
-        "opshelm-agent plans show 81",
-        "opshelm-agent plans show 81 --summary",
-        "opshelm-agent plans show 81 --only deactivate",
-        "opshelm-agent plans show 81 --attribute title",
-    ],
-)
+@plans.command("show", examples=["81", "81 --summary", "81 --only deactivate", "81 --attribute title"])
 @click.argument("plan_id", metavar="ID", type=ROW_ID, shell_complete=plan_ids)
 @click.option("--summary", is_flag=True, help="Only how many of what.")
 @click.option(
@@ -120,7 +112,7 @@ def show_plan(
     invocation.answer("plan", body, text)
 
 
-@plans.command("apply", examples=["opshelm-agent plans apply 81 --checksum 5f3a…"])
+@plans.command("apply", examples=["81 --checksum 5f3a…"])
 @click.argument("plan_id", metavar="ID", type=ROW_ID, shell_complete=plan_ids)
 @_CHECKSUM
 def apply_plan(invocation: Invocation, plan_id: int, checksum: str) -> int:
@@ -130,13 +122,7 @@ def apply_plan(invocation: Invocation, plan_id: int, checksum: str) -> int:
     return _carry_out(invocation, plan_id, checksum, APPLY)
 
 
-@plans.command(
-    "approve",
-    examples=[
-        "opshelm-agent plans approve 81 --checksum 5f3a… --count 204",
-        "opshelm-agent plans approve 81 --checksum 5f3a… --action 3 --action 7",
-    ],
-)
+@plans.command("approve", examples=["81 --checksum 5f3a… --count 204", "81 --checksum 5f3a… --action 3 --action 7"])
 @click.argument("plan_id", metavar="ID", type=ROW_ID, shell_complete=plan_ids)
 @_CHECKSUM
 @click.option("--action", "actions", metavar="N", type=ROW_ID, multiple=True, help="Only this action; may be repeated.")
@@ -168,11 +154,10 @@ def _ask(invocation: Invocation, plan_id: int, *, yes: bool) -> None:
 
 
 def _carry_out(invocation: Invocation, plan_id: int, checksum: str, decision: "PlanDecision") -> int:
-    from agent.bootstrap import open_agent
     from agent.cli.answers import answer_run
     from agent.runs.stored_plans import PlanKind, existing
 
-    with open_agent(invocation.settings) as agent:
+    with invocation.agent() as agent:
         with agent.store.read() as conn:
             kind = existing(conn, plan_id).kind
         carry = agent.importer().apply_undo if kind == PlanKind.UNDO_IMPORT else agent.need_reconciler().apply_plan
@@ -181,7 +166,7 @@ def _carry_out(invocation: Invocation, plan_id: int, checksum: str, decision: "P
         return answer_run(invocation, report, dry=False, detailed=True)
 
 
-@plans.command("reject", examples=['opshelm-agent plans reject 81 --reason "wrong group in Okta, being corrected"'])
+@plans.command("reject", examples=['81 --reason "wrong group in Okta, being corrected"'])
 @click.argument("plan_id", metavar="ID", type=ROW_ID, shell_complete=plan_ids)
 @required_reason
 def reject_plan(invocation: Invocation, plan_id: int, reason: str) -> None:
@@ -209,7 +194,7 @@ def runs() -> None:
     """What ran, when, and how it ended."""
 
 
-@runs.command("list", examples=["opshelm-agent runs list"])
+@runs.command("list")
 @limit_option
 def list_runs(invocation: Invocation, limit: int) -> None:
     """The newest runs first."""
@@ -224,11 +209,10 @@ def list_runs(invocation: Invocation, limit: int) -> None:
     )
 
 
-@runs.command("show", examples=["opshelm-agent runs show 12"])
+@runs.command("show", examples=["12"])
 @click.argument("run_id", metavar="ID", type=ROW_ID, shell_complete=run_ids)
 def show_run(invocation: Invocation, run_id: int) -> None:
     """One run: how it ended and why, its counts, its plan and the people in it."""
-    from agent.model.errors import NotFound
     from agent.store import plans as store_plans
     from agent.store import runs as store_runs
 
@@ -285,9 +269,9 @@ class _Rows(TypedDict):
 @runs.command(
     "undo",
     examples=[
-        'opshelm-agent runs undo 81 --reason "wrong mapping"',
-        'opshelm-agent runs undo 81 --only ann@example.com --kind deactivate --reason "still here"',
-        'opshelm-agent runs undo --since 2026-03-01T12:00Z --until 2026-03-01T13:00Z --reason "a wrong push group"',
+        '81 --reason "wrong mapping"',
+        '81 --only ann@example.com --kind deactivate --reason "still here"',
+        '--since 2026-03-01T12:00Z --until 2026-03-01T13:00Z --reason "a wrong push group"',
     ],
 )
 @click.argument("run_id", metavar="[RUN]", type=ROW_ID, required=False, shell_complete=run_ids)
@@ -304,10 +288,8 @@ def undo_run(
     Each account gets back what it was, where it is still as the run left it; who was changed since is shown. Who is undone is
     held, so that the next sweep doesn't do it all again, until Okta wants something else or holds lift says so.
     """
-    from agent.bootstrap import open_agent
     from agent.cli.answers import answer_run
     from agent.imports.withdrawal import WithdrawalRequest
-    from agent.model.errors import NotFound
     from agent.reconcile.undo import UndoRequest
     from agent.runs.stored_plans import PlanKind
     from agent.store import runs as store_runs
@@ -316,7 +298,7 @@ def undo_run(
     run_id = rows["run_id"]
     if (run_id is None) == (rows["since"] is None) or (rows["until"] is not None and rows["since"] is None):
         raise click.UsageError("give RUN, or --since (and --until)")
-    with open_agent(invocation.settings) as agent:
+    with invocation.agent() as agent:
         with agent.store.read() as conn:
             run = None if run_id is None else store_runs.get(conn, run_id)
         if run_id is not None and run is None:
@@ -337,7 +319,7 @@ def undo_run(
         return answer_run(invocation, report, dry=True, detailed=False)
 
 
-@command("findings", examples=["opshelm-agent findings", "opshelm-agent findings --csv > findings.csv"])
+@command("findings", examples=["", "--csv > findings.csv"])
 @csv_option
 def findings(invocation: Invocation, as_csv: bool) -> None:
     """What the last sweep noticed and did not act on.

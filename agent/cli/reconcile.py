@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, TypedDict, Unpack
 import click
 
 from agent.cli.command import SECONDS, Invocation, asked_to_stop, command, operator
+from agent.model.guard import typed
 
 if TYPE_CHECKING:
     from agent.bootstrap import Agent
@@ -27,12 +28,12 @@ _RULES = ("policy", "roles", "guard", "mapping", "reconcile", "receiver")
 @command(
     "reconcile",
     examples=[
-        "opshelm-agent reconcile                         # look, change nothing",
-        "opshelm-agent reconcile --apply",
-        "opshelm-agent reconcile --user ann@example.com --apply",
-        "opshelm-agent reconcile --apply --first-run 204  # the very first apply: pins org and app",
-        "opshelm-agent reconcile --detailed-exitcode      # 3: drift, 4: something is held",
-        "opshelm-agent reconcile --what-if policy.suspended=deactivate --what-if mapping.costCenter=title",
+        "                        # look, change nothing",
+        "--apply",
+        "--user ann@example.com --apply",
+        "--apply --first-run 204  # the very first apply: pins org and app",
+        "--detailed-exitcode      # 3: drift, 4: something is held",
+        "--what-if policy.suspended=deactivate --what-if mapping.costCenter=title",
     ],
 )
 @click.option("--apply", "apply_", is_flag=True, help="Carry out what passes the guard. Without it nothing is changed.")
@@ -61,7 +62,6 @@ def reconcile(
     Reads all assigned users of the Okta app, or those named by --user: a userName in OpsHelm, else an Okta login.
     """
     from agent.cli.answers import answer_rehearsal, answer_run
-    from agent.model.guard import typed
     from agent.store.runs import Asker
 
     grant = typed(first_run=given["first_run"], allow_empty=given["allow_empty"])
@@ -86,10 +86,10 @@ def reconcile(
 
 
 def _opened(invocation: Invocation, what_if: Sequence[str]) -> "AbstractContextManager[Agent]":
-    from agent.bootstrap import open_agent, open_rehearsal
+    from agent.bootstrap import open_rehearsal
 
     if not what_if:
-        return open_agent(invocation.settings)
+        return invocation.agent()
     return open_rehearsal(invocation.settings, changed_settings(invocation, "--what-if", what_if, _RULES))
 
 

@@ -18,7 +18,7 @@ def rehearse() -> None:
 @rehearse.command(
     "export",
     examples=[
-        "opshelm-agent rehearse export shape.jsonl.gz",
+        "shape.jsonl.gz",
         "opshelm-agent simulate --from-export shape.jsonl.gz   # then, anywhere: the same people in a simulated org",
     ],
 )
@@ -29,7 +29,6 @@ def export(invocation: Invocation, file: Path) -> None:
     What is equal stays equal, and lengths, states and times stay as they are, so that the same plan comes of it. Nothing leads
     back: what stood for what is forgotten at the end. No secrets, no reasons, no journal. FILE.gz is compressed.
     """
-    from agent.bootstrap import open_okta
     from agent.reconcile import export as exports
 
     partial = file.with_name(f"{file.name}.partial")
@@ -37,7 +36,7 @@ def export(invocation: Invocation, file: Path) -> None:
     try:
         with (
             invocation.store() as store,
-            open_okta(invocation.settings) as okta,
+            invocation.okta() as okta,
             invocation.progress() as progress,
             okta.run(progress.wait),
             _made(partial) as raw,

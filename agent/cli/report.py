@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from agent.cli import render
 from agent.cli.command import MOMENT, Invocation, group, now
-from agent.model.errors import UsageError
+from agent.model.errors import ConfigError, NotFound, UsageError
 from agent.runs.wording import FORMAT_VERSION
 
 if TYPE_CHECKING:
@@ -43,9 +43,9 @@ def report() -> None:
 @report.command(
     "access",
     examples=[
-        "opshelm-agent report access --out access.html",
-        "opshelm-agent report access --at 2026-03-31T23:59:59Z --format csv --out access-q1.csv",
-        "opshelm-agent report access --since 90d --format json | jq .lost.median_seconds",
+        "--out access.html",
+        "--at 2026-03-31T23:59:59Z --format csv --out access-q1.csv",
+        "--since 90d --format json | jq .lost.median_seconds",
     ],
 )
 @click.option(
@@ -68,7 +68,6 @@ def access(
 
     Exceptions are listed first: access that Okta doesn't govern, doesn't want any more, or that nobody explains.
     """
-    from agent.bootstrap import open_okta
     from agent.reports import access as reports
 
     moment = now()
@@ -76,7 +75,7 @@ def access(
     with invocation.store() as store:
         evidence = reports.NOT_ASKED
         if not offline:
-            with open_okta(invocation.settings) as okta, okta.run():
+            with invocation.okta() as okta, okta.run():
                 app_id = invocation.settings.okta.app_id or ""
                 evidence = reports.ask_okta(okta, app_id, begin, at or moment, now=at is None)
         found = reports.access(store, evidence, at=at, since=begin, now=now())
@@ -84,11 +83,7 @@ def access(
 
 
 @report.command(
-    "changes",
-    examples=[
-        "opshelm-agent report changes --since 2026-01-01 --until 2026-03-31 --format csv --out changes-q1.csv",
-        "opshelm-agent report changes --since 7d",
-    ],
+    "changes", examples=["--since 2026-01-01 --until 2026-03-31 --format csv --out changes-q1.csv", "--since 7d"]
 )
 @click.option("--since", metavar="TIME", type=MOMENT, required=True, help="The period's first moment.")
 @click.option("--until", metavar="TIME", type=MOMENT, help="Its last one; else now.")
@@ -106,7 +101,7 @@ def changes(
     _deliver(invocation, found, reports.document(found), kind, out)
 
 
-@report.command("key", examples=["opshelm-agent report key > report-public.pem"])
+@report.command("key", examples=["> report-public.pem"])
 def key(invocation: Invocation) -> None:
     """The public key that proves this installation's reports; the first call makes the pair."""
     from agent.reports import signature
@@ -120,15 +115,11 @@ def key(invocation: Invocation) -> None:
     invocation.answer("report_key", {"public_key": pem}, pem.rstrip())
 
 
-@report.command(
-    "verify",
-    examples=["opshelm-agent report verify access.html", "opshelm-agent report verify access.csv --key public.pem"],
-)
+@report.command("verify", examples=["access.html", "access.csv --key public.pem"])
 @click.argument("file", metavar="FILE", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--key", "public", metavar="FILE", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 def verify(invocation: Invocation, file: Path, public: Path | None) -> int:
     """Is FILE what this installation signed? Takes FILE.sig; --key is somebody else's public key."""
-    from agent.model.errors import ConfigError, NotFound
     from agent.reports import signature
 
     signed = signature.beside(file)

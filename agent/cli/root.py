@@ -12,6 +12,7 @@ import click
 
 from agent import __version__
 from agent.cli.command import CommandGroup, encode, encode_line
+from agent.cli.render import clean
 from agent.model.errors import AgentError
 from agent.runs.wording import FORMAT_VERSION
 
@@ -121,7 +122,6 @@ def _fail(args: Sequence[str], code: str, detail: str, exit_code: int) -> int:
     if _wants_json(args):
         written = encode_line if "jsonl" in args or "--output=jsonl" in args else encode
         click.echo(written({"format_version": FORMAT_VERSION, "kind": "error", "code": code, "detail": detail}))
-    from agent.cli.render import clean  # a name in it may come from Okta or a remote
 
     click.echo("\n".join(f"error: {clean(line)}" for line in detail.splitlines() or [code]), err=True)
     return exit_code

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from agent.cli.command import Invocation, command, signature
+from agent.cli.dashboard import new_link
 
 if TYPE_CHECKING:
     from agent.daemon import Service
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 @command(
     "serve",
     examples=[
-        "opshelm-agent serve",
+        "",
         "opshelm-agent --config /etc/opshelm-agent/agent.toml serve",
         "OPSHELM_SERVER__PORT=9000 opshelm-agent serve",
     ],
@@ -34,7 +35,6 @@ def serve(invocation: Invocation) -> int:
 
 def _greet(service: "Service") -> None:
     """On a terminal a new installation says where its pages are, with a one-time link. No log gets to see one."""
-    from agent.cli.dashboard import new_link
     from agent.store import account
 
     agent = service.agent

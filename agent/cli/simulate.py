@@ -14,10 +14,10 @@ from agent.cli.command import Invocation, command, now
 @command(
     "simulate",
     examples=[
-        "opshelm-agent simulate --users 500",
+        "--users 500",
         'eval "$(opshelm-agent simulate --print-env)"   # in another terminal: point the agent there',
-        "opshelm-agent simulate --scim-url http://127.0.0.1:8765/scim/v2 --scim-key oha_…",
-        "opshelm-agent simulate --from-export shape.jsonl.gz    # people as they are in the real org (rehearse export)",
+        "--scim-url http://127.0.0.1:8765/scim/v2 --scim-key oha_…",
+        "--from-export shape.jsonl.gz    # people as they are in the real org (rehearse export)",
     ],
 )
 @click.option(

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 import click
 from msgspec import Struct
 
+from agent.checks.check import Check
 from agent.cli.command import Invocation, command, encode_line, now
 from agent.cli.render import clean, counted, fields, when
 from agent.model.holds import Decision
 from agent.runs.wording import FORMAT_VERSION
 
 if TYPE_CHECKING:
-    from agent.checks.check import Check
     from agent.dashboard.status import StatusPage
     from agent.store.failed_people import FailureGroup
     from agent.store.runs import Run
@@ -43,9 +43,7 @@ class AgentStanding(Struct, frozen=True, kw_only=True):
         return list(_next(self))
 
 
-@command(
-    "status", examples=["opshelm-agent status", "opshelm-agent status --watch", "opshelm-agent status --output json"]
-)
+@command("status", examples=["", "--watch", "--output json"])
 @click.option("--watch", is_flag=True, help="Again every 2 s, until Ctrl-C.")
 def status(invocation: Invocation, watch: bool) -> int:
     """How things stand, and what to do next.

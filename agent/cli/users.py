@@ -24,11 +24,11 @@ from agent.cli.render import clean, fields, shown, when
 from agent.model.codes import ActionState
 from agent.model.csv_text import lines as csv_lines
 from agent.model.paths import UnknownPath, parse
+from agent.model.plan import Action
 from agent.model.users import DirectoryUser, Name, Role, public_view
 
 if TYPE_CHECKING:
     from agent.directory.port import Acts, Directory
-    from agent.model.plan import Action
     from agent.runs.frame import RunReport
 
 _LOGIN = click.argument("login", metavar="LOGIN", shell_complete=logins)
@@ -61,15 +61,7 @@ def users() -> None:
     """
 
 
-@users.command(
-    "list",
-    examples=[
-        "opshelm-agent users list --search lee",
-        "opshelm-agent users list --local",
-        "opshelm-agent users list --owners",
-        "opshelm-agent users list --managed --inactive --csv > people.csv",
-    ],
-)
+@users.command("list", examples=["--search lee", "--local", "--owners", "--managed --inactive --csv > people.csv"])
 @click.option("--search", metavar="TEXT", default="", help="A part of the userName or the name; or a whole id.")
 @click.option("--managed", "which", flag_value="managed", multiple=True, help="Only accounts that Okta manages.")
 @click.option("--local", "which", flag_value="local", multiple=True, help="Only accounts that Okta doesn't manage.")
@@ -118,7 +110,7 @@ def _full_name(user: DirectoryUser) -> str:
     return str(view.get("displayName") or " ".join(filter(None, (name.get("givenName"), name.get("familyName")))))
 
 
-@users.command("show", examples=["opshelm-agent users show ann@example.com", "opshelm-agent users show --id 7f3c…"])
+@users.command("show", examples=["ann@example.com", "--id 7f3c…"])
 @_LOGIN
 @by_id_option
 def show(invocation: Invocation, login: str, by_id: bool) -> None:
@@ -128,9 +120,7 @@ def show(invocation: Invocation, login: str, by_id: bool) -> None:
     invocation.answer("user", {"user": user_json(user)}, lambda: user_text(user))
 
 
-@users.command(
-    "add", examples=["opshelm-agent users add ann@example.com --owner", "opshelm-agent users add bob@example.com"]
-)
+@users.command("add", examples=["ann@example.com --owner", "bob@example.com"])
 @_LOGIN
 @click.option("--owner", is_flag=True, help="With the owner role.")
 @click.option("--given-name", metavar="NAME", help="Else taken from LOGIN. Okta's import wants both names.")
@@ -200,7 +190,7 @@ def _add_command(row: AccountCommand) -> None:
     body: Callable[..., None] = run
     for option in (row.reason, by_id_option, *reversed(row.options), _LOGIN):
         body = option(body)
-    users.command(row.name, help=row.help, examples=[f"opshelm-agent users {row.name} {row.example}"])(body)
+    users.command(row.name, help=row.help, examples=[row.example])(body)
 
 
 for _row in (
@@ -282,7 +272,7 @@ for _row in (
     _add_command(_row)
 
 
-@users.command("release-name", examples=["opshelm-agent users release-name ann@example.com --reason 'a new Ann'"])
+@users.command("release-name", examples=["ann@example.com --reason 'a new Ann'"])
 @_LOGIN
 @by_id_option
 @reason_option
@@ -292,11 +282,10 @@ def release_name(invocation: Invocation, login: str, by_id: bool, reason: str) -
     The new account has the id that Okta has linked, so Okta's pushes go there. The leaver's account stays as it was when they
     left, under another id and a name that nobody can push to. Who is the same person gets: users link.
     """
-    from agent.bootstrap import open_agent
     from agent.cli.answers import answer_run
     from agent.store import former_ids
 
-    with open_agent(invocation.settings, need_okta=False) as agent:
+    with invocation.agent(need_okta=False) as agent:
         directory, reconciler = agent.directory, agent.reconciler
         leaver = find(directory, login, by_id=by_id)
         heirs = reconciler.heirs(leaver) if reconciler is not None else ()
@@ -332,10 +321,7 @@ def owner() -> None:
     """Ownership of the OpsHelm account."""
 
 
-@owner.command(
-    "handover",
-    examples=["opshelm-agent owner handover --to zoe@example.com --deactivate ann@example.com --reason 'Ann left'"],
-)
+@owner.command("handover", examples=["--to zoe@example.com --deactivate ann@example.com --reason 'Ann left'"])
 @click.option("--to", "successor", metavar="LOGIN", required=True, help="Becomes owner.")
 @click.option("--deactivate", "leaver", metavar="LOGIN", required=True, help="Is deactivated.")
 @reason_option
