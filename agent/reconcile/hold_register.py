@@ -1,10 +1,12 @@
 """What a run says to the register of holds: what it found held, and what nobody wants any more. Decides nothing.
 
 A dry run says so too: it has read both sides. A run that may not conclude anything (nothing is pinned, the listing was wrong)
-says nothing.
+says nothing, and none says anything of somebody whom Okta has pushed since the run began to read: the push was answered by a
+newer view.
 """
 
 from collections.abc import Iterable, Mapping
+from collections.abc import Set as AbstractSet
 from datetime import datetime
 
 from agent.model.codes import FindingCode, HeldCode
@@ -36,7 +38,8 @@ def note(conn: Connection, proposal: Proposal, plan: Plan, now: datetime, *, run
     """After the plan was judged. Nothing where nothing is pinned yet, or the listing was wrong."""
     if not proposal.facts.pinned or plan.held in (HeldCode.ABSENCE_DISPROVED, HeldCode.DISTRUST):
         return
-    found(conn, plan.actions, now, run_id=run_id, plan_id=plan_id, of_run=plan)
+    pushed = holds.pushed_after(conn, proposal.push_mark)
+    found(conn, plan, now, run_id=run_id, plan_id=plan_id, pushed=pushed)
     holds.lapse(conn, now)
     if plan.held in _OF_LEAVERS:
         return  # who isn't in this listing may be wanted all the same
@@ -49,7 +52,7 @@ def note(conn: Connection, proposal: Proposal, plan: Plan, now: datetime, *, run
         # A group that could not be read ends nobody's no.
         wanted |= {key for key in proposal.facts.holds if key[1] is ChangeKind.ROLE}
     people = None if proposal.swept_at is not None else proposal.read
-    holds.unwanted(conn, wanted, people, now, unknown=_names(proposal.plan.findings))
+    holds.unwanted(conn, wanted, people, now, unknown=_names(proposal.plan.findings) | pushed)
 
 
 def _overtaken(proposal: Proposal, action: Action, now: datetime) -> bool:
@@ -58,25 +61,21 @@ def _overtaken(proposal: Proposal, action: Action, now: datetime) -> bool:
 
 
 def found(
-    conn: Connection,
-    actions: Iterable[Action],
-    now: datetime,
-    *,
-    run_id: int,
-    plan_id: int | None,
-    of_run: Plan | None = None,
+    conn: Connection, plan: Plan, now: datetime, *, run_id: int, plan_id: int | None, pushed: AbstractSet[str]
 ) -> None:
-    """Held actions, each as the hold of one person. ``of_run``: the plan, where all of it may be held."""
-    code = of_run.held if of_run is not None and of_run.held in _OF_LEAVERS else None
-    detail = of_run.held_detail if of_run is not None else ""
+    """What is held of a plan, each action as the hold of one person. ``pushed``: names of those whom Okta pushed meanwhile."""
+    code = plan.held if plan.held in _OF_LEAVERS else None
     reasons = []
-    actions = tuple(actions)
-    held = {action.n: action for action in actions if action.held is not None}
-    for action in actions:
+    held = {action.n: action for action in plan.actions if action.held is not None}
+    for action in plan.actions:
         why = (
-            (action.held, action.held_detail) if action.held else (code, detail) if ends_access(action) else (None, "")
+            (action.held, action.held_detail)
+            if action.held
+            else (code, plan.held_detail)
+            if ends_access(action)
+            else (None, "")
         )
-        if why[0] is not None:
+        if why[0] is not None and pushed.isdisjoint((action.directory_id, action.okta_id, action.login)):
             reasons.append(
                 Reason(
                     directory_id=action.directory_id,

@@ -579,8 +579,10 @@ def _closed(conn: Connection, apply: Apply, left: BrokenOff | None, now: datetim
     goes_on = left is not None and left.outcome is not Outcome.REJECTED
     stored = (plans.again if goes_on else stored_plans.close)(conn, apply.stored)
     if apply.proposal.facts.pinned and apply.counts[ActionState.HELD]:
-        newly = [a for a in stored.plan.actions if apply.ended.get(a.n) is ActionState.HELD]
-        hold_register.found(conn, newly, now, run_id=apply.run.id, plan_id=apply.plan_id)
+        newly = tuple(a for a in stored.plan.actions if apply.ended.get(a.n) is ActionState.HELD)
+        pushed = holds.pushed_after(conn, apply.proposal.push_mark)
+        late = replace(stored.plan, actions=newly, held=None)
+        hold_register.found(conn, late, now, run_id=apply.run.id, plan_id=apply.plan_id, pushed=pushed)
     return stored
 
 

@@ -9,7 +9,20 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from msgspec import Struct, convert
-from sqlalchemy import ColumnElement, Connection, and_, bindparam, delete, func, insert, or_, select, text, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    and_,
+    bindparam,
+    delete,
+    func,
+    insert,
+    or_,
+    outerjoin,
+    select,
+    text,
+    update,
+)
 
 from agent.model.codes import HeldCode
 from agent.model.errors import NotFound
@@ -19,7 +32,7 @@ from agent.store.attention import batched
 from agent.store.connect import Fixed, as_struct, as_values, moment, remembered
 from agent.store.journal import Signature
 from agent.store.tables import holds as table
-from agent.store.tables import push_marks
+from agent.store.tables import push_marks, users
 
 _columns = [table.c[name] for name in Hold.__struct_fields__]
 _open = table.c.ended.is_(None)
@@ -375,6 +388,15 @@ def pushed_since(conn: Connection, directory_id: str, mark: int) -> bool:
         return False
     row = _mark_of(conn, account=directory_id).fetchone()
     return row is not None and row[0] > mark
+
+
+def pushed_after(conn: Connection, mark: int) -> set[str]:
+    """Directory ids, Okta ids and logins of all whom Okta has said something about after the push with that mark."""
+    if newest_push_mark(conn) <= mark:
+        return set()
+    theirs = outerjoin(push_marks, users, users.c.id == push_marks.c.directory_id)
+    names = select(push_marks.c.directory_id, users.c.okta_id, users.c.user_name).select_from(theirs)
+    return {name for row in conn.execute(names.where(push_marks.c.seq > mark)) for name in row if name}
 
 
 def newest_push_mark(conn: Connection) -> int:

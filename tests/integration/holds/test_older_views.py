@@ -5,6 +5,8 @@ from datetime import timedelta
 import pytest
 
 from agent.model.codes import ActionState
+from agent.model.plan import Plan
+from agent.reconcile.planner import Planner, Proposal
 from support.holding import HoldWorld, Make
 
 
@@ -118,4 +120,44 @@ def test_a_refused_push_is_newer_than_a_run_too(make: Make, monkeypatch: pytest.
     Between(monkeypatch, lambda: w.push(ann, active=False))
     w.reconcile()
     assert w.active(ann) == [True], "the burst's hold is newer than the sweep's plan"
+    assert [hold.tries for hold in w.open_holds(ann)] == [1]
+
+
+def test_a_run_opens_no_hold_of_what_a_push_has_done_since_it_compared(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Over the limit of one run, all wait; one of them is deactivated by Okta's own push before the plan is stored."""
+    w = make(40, guard={"push_floor": 100})
+    leavers = w.people()[:20]
+    w.lost()
+    w.unassign(*leavers)
+    judged, pushed = Planner.judged, []
+
+    def later(planner: Planner, proposal: Proposal) -> Plan:
+        if not pushed:
+            pushed.append(w.push(leavers[0], active=False).status_code)
+        return judged(planner, proposal)
+
+    monkeypatch.setattr(Planner, "judged", later)
+    report = w.reconcile()
+    assert (report.outcome, pushed, w.active(leavers[0])) == ("held", [200], [False])
+    assert w.open_holds(leavers[0]) == []
+    assert len(w.open_holds(*leavers)) == 19
+
+
+def test_a_run_ends_no_hold_of_a_push_that_came_since_it_compared(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    w = make(10, guard={"push_floor": 0, "push_percent": 0, "push_cap": 0})
+    ann = w.people()[0]
+    w.lost()
+    judged, pushed = Planner.judged, []
+
+    def later(planner: Planner, proposal: Proposal) -> Plan:
+        if not pushed:
+            w.unassign(ann)
+            pushed.append(w.push(ann, active=False).status_code)
+        return judged(planner, proposal)
+
+    monkeypatch.setattr(Planner, "judged", later)
+    w.reconcile()
+    assert (pushed, w.active(ann)) == ([429], [True])
     assert [hold.tries for hold in w.open_holds(ann)] == [1]
