@@ -5,7 +5,7 @@ free end. A cycle (A↔B) can't start anywhere: it becomes one action through te
 """
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -237,15 +237,18 @@ def ordered(actions: Iterable[Action], names: Names, holders: Mapping[str, str])
         depth = names.depth.get(action.directory_id or "", 0) if renames else 0
         return rank, depth, action.login, _RANK[action.kind], action.okta_id or ""
 
-    numbered = [replace(action, n=n) for n, action in enumerate(sorted(actions, key=key), 1)]
-    return _with_needs(numbered, holders)
+    return tuple(_numbered(sorted(actions, key=key), holders))
 
 
-def _with_needs(actions: Sequence[Action], holders: Mapping[str, str]) -> tuple[Action, ...]:
-    frees = {a.directory_id: a.n for a in actions if "userName" in a.changes and a.kind is not ActionKind.CREATE}
+def _numbered(actions: Sequence[Action], holders: Mapping[str, str]) -> Iterator[Action]:
+    # Everybody may be in a plan, so each action is copied once.
+    frees = {
+        a.directory_id: n
+        for n, a in enumerate(actions, 1)
+        if "userName" in a.changes and a.kind is not ActionKind.CREATE
+    }
     last: dict[str, int] = {}
-    done = []
-    for action in actions:
+    for n, action in enumerate(actions, 1):
         needs = set()
         wanted = action.changes.get("userName")
         if wanted is not None and action.kind is not ActionKind.RENAME_CYCLE:
@@ -255,6 +258,5 @@ def _with_needs(actions: Sequence[Action], holders: Mapping[str, str]) -> tuple[
             # A role has to do with nothing else of the person, and is held by itself.
             if account is not None and action.kind is not ActionKind.ROLE:
                 needs.add(last.get(account, 0))
-                last[account] = action.n
-        done.append(replace(action, needs=tuple(sorted(needs - {0, action.n}))))
-    return tuple(done)
+                last[account] = n
+        yield replace(action, n=n, needs=tuple(sorted(needs - {0, n})))

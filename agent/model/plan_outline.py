@@ -103,11 +103,14 @@ def _cycle(cycle: tuple[str, ...], renaming: dict[str, Pair], rules: NameRules) 
 
 def _unambiguous(actions: list[Action]) -> list[Action]:
     """Two people who would end up with one account, or two accounts made under one name: nobody gets it."""
-    claims: dict[str, set[str | None]] = {}
-    for action in actions:
-        if action.directory_id is not None and action.kind is not ActionKind.DEACTIVATE:
-            claims.setdefault(action.directory_id, set()).add(action.okta_id)
-    torn = {account for account, people in claims.items() if len(people) > 1}
+    claims: dict[str, str | None] = {}
+    torn = {
+        action.directory_id
+        for action in actions
+        if action.directory_id is not None
+        and action.kind is not ActionKind.DEACTIVATE
+        and claims.setdefault(action.directory_id, action.okta_id) != action.okta_id
+    }
     if not torn:
         return actions
     detail = "two people in Okta claim this account"

@@ -382,16 +382,25 @@ def _stream(cursor: Any) -> Iterator[Any]:
 
 
 def _candidate(row: Any, twins: set[str]) -> Pair:
-    start = len(_WANT)
-    width = len(_ACCOUNT)
-    want = _want(row)
+    once = dict[str, str]().setdefault
+    # Whoever is linked for the first time is here three times over, and a first run has everybody in memory.
+    row = [once(value, value) if type(value) is str else value for value in row]
+    start, width = len(_WANT), len(_ACCOUNT)
+    want, bound = _want(row), _side(row, start)
+    named = _side(row, start + width, bound)
     return Pair(
         want=want,
-        bound=None if row[start] is None else _account(row, start),
-        named=None if row[start + width] is None else _account(row, start + width),
-        holder=None if row[start + 2 * width] is None else _account(row, start + 2 * width),
+        bound=bound,
+        named=named,
+        holder=_side(row, start + 2 * width, bound, named),
         twin=want.user_name_key in twins and want.wanted.value in _SOMEBODY,
     )
+
+
+def _side(row: Any, start: int, *others: CurrentAccount | None) -> CurrentAccount | None:
+    if row[start] is None:
+        return None
+    return next((one for one in others if one is not None and one.id == row[start]), None) or _account(row, start)
 
 
 def _seen_twin(row: Any) -> Pair:

@@ -19,8 +19,12 @@ class Loss(StrEnum):
     REFUSES = "refuses"
     #: Its Schemas and ResourceTypes don't have it.
     UNLISTED = "unlisted"
+    #: It says yes to the attribute, and has a value of its own then, say one that it makes out of others.
+    OWN = "own"
     #: It keeps the value in another spelling.
     RESPELLS = "respells"
+    #: It came otherwise once, which may have been chance: nothing is left out for that.
+    DOUBTED = "doubted"
 
 
 class Unkept(Struct, frozen=True, kw_only=True):
@@ -56,6 +60,8 @@ def forget(conn: Connection, remote: str, attributes: Collection[str]) -> None:
 
 def ask_again(conn: Connection, attributes: Collection[str]) -> list[str]:
     """Of any remote; answers what there is to be asked about. None given: all."""
-    chosen = [table.c.attribute.in_(attributes)] if attributes else []
+    chosen = [table.c.how != Loss.DOUBTED.value]
+    if attributes:
+        chosen.append(table.c.attribute.in_(attributes))
     conn.execute(update(table).where(*chosen).values(asked=None))
     return list(conn.execute(select(table.c.attribute).where(*chosen).distinct().order_by(table.c.attribute)).scalars())

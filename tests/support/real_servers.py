@@ -19,7 +19,7 @@ from django.conf import settings
 
 PORT, KEY = int(sys.argv[1]), sys.argv[2]
 sys.modules["service"] = sys.modules["__main__"]
-DATABASE = {"ENGINE": "django.db.backends.sqlite3", "NAME": "service.db", "OPTIONS": {"timeout": 20}}
+DATABASE = {"ENGINE": "django.db.backends.sqlite3", "NAME": "service.db"}
 COMMON = {
     "ALLOWED_HOSTS": ["*"],
     "DATABASES": {"default": DATABASE},
@@ -59,7 +59,8 @@ def serve():
 
     django.setup()
     call_command("migrate", run_syncdb=True, verbosity=0)
-    run("127.0.0.1", PORT, get_wsgi_application(), threading=True)
+    # One call at a time: SQLite turns down who writes beside somebody else.
+    run("127.0.0.1", PORT, get_wsgi_application(), threading=False)
 """
 
 _DJANGO_SCIM2 = """
@@ -81,8 +82,6 @@ serve()
 """
 
 _DJANGO_SCIM2_SERVER = """
-# Its creates read before they write.
-DATABASE["OPTIONS"]["transaction_mode"] = "IMMEDIATE"
 settings.configure(
     **COMMON,
     INSTALLED_APPS=[*APPS, "django_scim2_server"],
@@ -196,6 +195,43 @@ const auth = betterAuth({
 createServer(toNodeHandler(auth)).listen(Number(port), "127.0.0.1");
 """
 
+_JACKSON = """
+import { createServer } from "node:http";
+import jackson from "@boxyhq/saml-jackson";
+
+const [port, key] = process.argv.slice(2);
+const externalUrl = `http://127.0.0.1:${port}`;
+const options = { externalUrl, samlPath: "/saml", scimPath: "/scim/v2", db: { engine: "mem" }, noAnalytics: true };
+const { directorySyncController: sync } = await jackson.controllers(options);
+const made = await sync.directories.create({ tenant: "t", product: "p", name: "agent", type: "okta-scim-v2" });
+const { id, scim } = made.data;
+
+createServer(async (request, response) => {
+  const chunks = [];
+  for await (const chunk of request) chunks.push(chunk);
+  const text = Buffer.concat(chunks).toString();
+  const url = new URL(request.url, externalUrl);
+  const [, , , kind, resourceId] = url.pathname.split("/").map(decodeURIComponent);
+  const query = Object.fromEntries(url.searchParams);
+  for (const name of ["count", "startIndex"]) if (query[name]) query[name] = parseInt(query[name]);
+  const known = request.headers.authorization === `Bearer ${key}`;
+  const answer =
+    kind === "Users"
+      ? await sync.requests.handle({
+          method: request.method,
+          body: text ? JSON.parse(text) : undefined,
+          directoryId: id,
+          resourceType: "users",
+          resourceId,
+          apiSecret: known ? scim.secret : "unknown",
+          query,
+        })
+      : { status: 404, data: {} };
+  response.writeHead(answer.status, { "Content-Type": "application/scim+json" });
+  response.end(JSON.stringify(answer.data ?? {}));
+}).listen(Number(port), "127.0.0.1");
+"""
+
 #: Starts one, with nobody in it; installs into the folder what isn't there yet.
 Start = Callable[[Path], AbstractContextManager[Remote]]
 
@@ -206,8 +242,6 @@ class RealServer(NamedTuple):
     start: Start
     #: Whether it needs node and npm.
     node: bool = False
-    #: False: under several calls at once it comes out now so, now otherwise.
-    steady: bool = True
 
     @property
     def missing(self) -> str:
@@ -282,13 +316,11 @@ SERVERS = (
         "django-scim2",
         "0.23.0",
         _python(_DJANGO + _DJANGO_SCIM2, "django-scim2==0.23.0", *_DJANGO_PACKAGES, people=True),
-        steady=False,
     ),
     RealServer(
         "mitol-django-scim",
         "2026.10.9",
         _python(_DJANGO + _MITOL, "mitol-django-scim==2026.10.9", *_DJANGO_PACKAGES, people=True),
-        steady=False,
     ),
     RealServer(
         "django-scim2-server",
@@ -296,7 +328,6 @@ SERVERS = (
         _python(
             _DJANGO + _DJANGO_SCIM2_SERVER, "django-scim2-server==1.1.0", "scim2-models==0.12.3", *_DJANGO_PACKAGES
         ),
-        steady=False,
     ),
     RealServer(
         "@better-auth/scim",
@@ -304,5 +335,6 @@ SERVERS = (
         _npm(_BETTER_AUTH, "/api/auth/scim/v2", "better-auth@1.7.5", "@better-auth/scim@1.7.5"),
         node=True,
     ),
+    RealServer("@boxyhq/saml-jackson", "26.2.0", _npm(_JACKSON, "/scim/v2", "@boxyhq/saml-jackson@26.2.0"), node=True),
     RealServer("canaille", "0.3.6", _python(_CANAILLE, "canaille[scim,oidc,front]==0.3.6", "scim2-models==0.12.3")),
 )

@@ -192,7 +192,7 @@ def _process(command: list[str], url: str, folder: Path | None = None) -> Iterat
 
 
 def _await_answer(client: httpx.Client, process: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 120
     while time.monotonic() < deadline and process.poll() is None:
         try:
             client.get("/ServiceProviderConfig")

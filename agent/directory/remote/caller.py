@@ -39,7 +39,6 @@ from agent.store.engine import crash_point
 
 log = structlog.get_logger("agent.directory.remote")
 
-#: Of what a remote says to a refusal.
 #: How long a lost answer is read back for whoever waits.
 READ_BACK = 30.0
 
@@ -212,9 +211,8 @@ class RemoteCaller:
             missing = self._open(before, after, found)
             if not missing:
                 break
-        if missing or self.keeps.asks:
-            now, came = change.plain_account(found.account), _written_since(resource, found)
-            missing = self.keeps.unmet(before, _kept(after), now, came=came, directory_id=user_id)
+        now, came = change.plain_account(found.account), _written_since(resource, found)
+        missing = self.keeps.unmet(before, _kept(after), now, came=came, directory_id=user_id)
         if not missing:
             return found
         if essential and self._enough_came(before, after, found, missing):

@@ -7,21 +7,23 @@ doesn't list an attribute in Schemas, nor the      not sent, not compared (``unl
 extension in its ResourceTypes
 refuses what has an attribute, calling that        sent without it; if that is taken: the same (``refuses``)
 unknown, and takes it without
-says yes, and a read shows the attribute as it     the same (``drops``): where the rest of the write, a new version or a new
-was                                                account shows that the read came after it; else from the second time on
+says yes, and a read shows the attribute as it     the same (``drops``; ``own`` where it holds a value): where the rest of the
+was                                                write, a new version or a new account shows that the read came after it; else
+                                                   from the second time on
+says yes, and a read shows any other value, or     the same, from the second time on: once it may have been somebody else
+one that was not written has changed with it
 says yes, and a read shows the value in another    compared without regard to case and blanks (``respells``)
 spelling
-shows any other value                              nothing: somebody else may have written it
 =================================================  =========================================================================
 
 UserName, active, e-mails and roles are never left out. What is noted is tried again after a day: the next write that has the
-attribute says what holds now.
+attribute says what holds now. What the remote has a value of its own for, it may make out of others, and now and then that is
+what was written: only a write of nothing else shows that it is kept.
 """
 
 import re
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
@@ -65,8 +67,8 @@ class Keeps:
         self._lock = threading.Lock()
         self._read = float("-inf")
         self._notes: dict[str, Unkept] = {}
-        #: Attributes of which a yes brought nothing, and nothing else came either that would show when the read was made.
-        self._doubted = Counter[str]()
+        #: What came otherwise once.
+        self._doubted: frozenset[str] = frozenset()
         #: What its Schemas list as written by its clients.
         self._listed: frozenset[str] = frozenset()
 
@@ -75,7 +77,9 @@ class Keeps:
         with self._lock:
             if time.monotonic() - self._read > _REREAD:
                 with self._store.read() as conn:
-                    self._notes = {note.attribute: note for note in unkept.of(conn, self._remote)}
+                    found = unkept.of(conn, self._remote)
+                self._notes = {note.attribute: note for note in found if note.how is not Loss.DOUBTED}
+                self._doubted = frozenset(note.attribute for note in found if note.how is Loss.DOUBTED)
                 self._read = time.monotonic()
             return self._notes
 
@@ -87,11 +91,6 @@ class Keeps:
         other = frozenset(name for name, note in notes.items() if note.how is Loss.RESPELLS)
         due = frozenset(name for name, note in notes.items() if self._due(note))
         return Kept(frozenset(notes) - other, other, due)
-
-    @property
-    def asks(self) -> bool:
-        """Whether a write that is seen to be kept has something to say."""
-        return bool(self._doubted or self.notes)
 
     def findings(self, mapping: AttributeMapping) -> list[Finding]:
         return [Finding(code=FindingCode.NOT_KEPT, login="", detail=text) for text in self.told(mapping)]
@@ -127,20 +126,27 @@ class Keeps:
         """
         missing = change.unfulfilled(before, after, found)
         changed = change.unfulfilled(before, after, before or {})
-        self._kept_after_all([name for name in changed if name not in missing], after)
+        self._kept_after_all([name for name in changed if name not in missing], after, alone=len(changed) == 1)
+        beside = change.unfulfilled(found, before, found) if before is not None else []
+        self._doubt([name for name in beside if _head(name) not in _NEVER and name not in changed])
         if not missing:
             return []
         came = came or len(changed) > len(missing)
         mine = [name for name in missing if _head(name) not in _NEVER]
-        as_before = [name for name in mine if _at(before or {}, name) == _at(found, name)]
+        as_before = {name for name in mine if _at(before or {}, name) == _at(found, name)}
         spelled = [name for name in mine if _respelled(name, after, found) and (came or name not in as_before)]
-        as_before = [name for name in as_before if name not in spelled]
-        if not (came or spelled):
-            self._doubted.update(as_before)
-            as_before = [name for name in as_before if self._doubted[name] > 1]
+        rest = [name for name in mine if name not in spelled]
+        lost = [n for n in rest if (n in as_before and (came or bool(spelled))) or self._known_otherwise(n)]
+        self._doubt([name for name in rest if name not in lost])
+        own = [name for name in lost if _at(found, name) is not None]
         self.note(spelled, Loss.RESPELLS, directory_id=directory_id)
-        self.note(_together(as_before, found), Loss.DROPS, directory_id=directory_id)
-        return [name for name in missing if name not in spelled and name not in as_before]
+        self.note(own, Loss.OWN, directory_id=directory_id)
+        self.note(_together([n for n in lost if n not in own], found), Loss.DROPS, directory_id=directory_id)
+        return [name for name in missing if name not in spelled and name not in lost]
+
+    def _known_otherwise(self, name: str) -> bool:
+        """It came otherwise before."""
+        return name in self._doubted or any(_within(name, noted) for noted in self.notes)
 
     def blamed(self, refused: RemoteRefused, sent: Iterable[str]) -> list[str]:
         """Of the attributes that were sent, those that the remote says no to; none where it is a value that it refuses."""
@@ -166,6 +172,15 @@ class Keeps:
             how=how.value,
             directory_id=directory_id,
         )
+        self._store_notes(names, how, words)
+
+    def _doubt(self, names: Collection[str]) -> None:
+        names = [name for name in names if not self._known_otherwise(name)]
+        if names:
+            log.info("remote OpsHelm: attributes came otherwise than written", attributes=sorted(names))
+            self._store_notes(names, Loss.DOUBTED)
+
+    def _store_notes(self, names: Collection[str], how: Loss, words: str = "") -> None:
         now = self._clock()
         found = [Unkept(attribute=name, how=how, words=words, since=now, asked=now) for name in names]
 
@@ -176,21 +191,33 @@ class Keeps:
         self._store.write(work)
         self._changed()
 
-    def _kept_after_all(self, names: Collection[str], after: Mapping[str, Any]) -> None:
-        for name in names:
-            del self._doubted[name]
-        noted = [name for name, note in self.notes.items() if any(self._disproves(n, after, note) for n in names)]
+    def _kept_after_all(self, names: Collection[str], after: Mapping[str, Any], *, alone: bool) -> None:
+        """``alone``: nothing else was written that the remote could make it out of."""
+        noted = [
+            name for name, note in self.notes.items() if any(self._disproves(n, after, note, alone) for n in names)
+        ]
         if noted:
             log.info("remote OpsHelm: attributes are kept there now", attributes=noted)
+        if alone:
+            noted += self._doubted.intersection(names)
+        if noted:
             self._store.write(lambda conn: unkept.forget(conn, self._remote, noted))
             self._changed()
 
-    def _disproves(self, name: str, after: Mapping[str, Any], note: Unkept) -> bool:
+    def _disproves(self, name: str, after: Mapping[str, Any], note: Unkept, alone: bool) -> bool:
         """``name`` is kept as it was written."""
-        if not _within(name, note.attribute) or (note.how is not Loss.DROPS and not self._due(note)):
+        if not _within(name, note.attribute):
             return False
-        # Not all values have two spellings.
-        return note.how is not Loss.RESPELLS or _at(after, name) != _spelled_low(_at(after, name))
+        match note.how:
+            case Loss.DROPS:
+                return True
+            case Loss.OWN:
+                return alone
+            case Loss.RESPELLS:
+                # Not all values have two spellings.
+                return self._due(note) and _at(after, name) != _spelled_low(_at(after, name))
+            case _:
+                return self._due(note)
 
     # Schemas
 
@@ -309,6 +336,7 @@ def _told(note: Unkept, sources: list[str]) -> str:
         return f"OpsHelm keeps {name} in a spelling of its own: case and blanks are not compared"
     why = {
         Loss.DROPS: "takes it and doesn't keep it",
+        Loss.OWN: "takes it and shows a value of its own",
         Loss.REFUSES: f"refuses it ({note.words.rstrip('.')[:200]})" if note.words else "refuses it",
         Loss.UNLISTED: "doesn't list it in its Schemas",
     }[note.how]

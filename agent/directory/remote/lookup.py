@@ -1,12 +1,16 @@
 """One account of the remote, by id, externalId or userName. Never takes the remote's word for whom it answers with.
 
 A remote that ignores a filter answers with everybody; what doesn't have the identity asked for is dropped, and a remote
-whose filter shows itself not to work, or that has none, is read whole. OpsHelm's rule is that two userNames which differ in case
+whose filter shows itself not to work, or that has none, is read whole. One that finds nobody is believed once a search has found
+somebody, or where it shows nobody to try it with: some answer so to a filter that they don't know. OpsHelm's rule is that two userNames which differ in case
 alone are one; a remote that compares exactly would take a second account of such a name, and is read whole at times too.
 """
 
 import json
+import math
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from urllib.parse import quote
 
 import msgspec
@@ -82,9 +86,11 @@ class Finder:
         self._transport = transport
         self._meant = meant
         self._listed = listed
-        #: Attributes by which the remote has shown that it can't search.
-        self._no_search = set[str]()
+        #: When the remote has shown that it can't search by an attribute.
+        self._failed: dict[str, float] = {}
         self._minds_case: bool | None = None
+        #: Whether it finds an account by its externalId. None: not known yet.
+        self._finds_okta_ids: bool | None = None
 
     def by_user_name(self, user_name: str, *, patience: float = PATIENT) -> RemoteAccount | None:
         """By key; a remote that minds case is asked for the text as given and for the key, and listed if both are missing."""
@@ -98,19 +104,27 @@ class Finder:
             if found is not None:
                 return found
         # A remote without filters was read whole just now.
-        if "userName" in self._no_search or not self._exact(patience):
+        if self._no_search("userName") or not self._exact(patience):
             return None
         return self._read(self._listed("userName", key, FRESH), fits, patience)
 
     def by_okta_id(self, okta_id: str, *, patience: float = PATIENT) -> RemoteAccount | None:
-        return self._one("externalId", okta_id, lambda a: a.okta_id == okta_id, patience)
+        def fits(account: RemoteAccount) -> bool:
+            return account.okta_id == okta_id
+
+        found = self._one("externalId", okta_id, fits, patience)
+        if found is not None:
+            self._finds_okta_ids = True
+        elif not self._no_search("externalId") and self._blind(patience):
+            return self._read(self._listed("externalId", okta_id, FRESH), fits, patience)
+        return found
 
     def _one(self, attribute: str, value: str, fits: Fits, patience: float) -> RemoteAccount | None:
-        if attribute in self._no_search:
+        if self._no_search(attribute):
             return self._scan(attribute, value, fits, patience)
         answer = self._search(attribute, value, patience)
         if answer is None or answer.status in NO_SEARCH:
-            self._no_search.add(attribute)
+            self._failed[attribute] = time.monotonic()
             return self._scan(attribute, value, fits, patience)
         if answer.status != 200:
             raise _refused(self._transport, "a search", answer)
@@ -124,13 +138,17 @@ class Finder:
         fitting = [account for account in accounts if fits(account)]
         if fitting:
             if len(fitting) < len(accounts):
-                self._no_search.add(attribute)
+                self._failed[attribute] = time.monotonic()
             several = attribute == "userName" and len({account.id for account in fitting}) > 1
             return self._meant(fitting) if several else fitting[0]
         if accounts:
-            self._no_search.add(attribute)
+            self._failed[attribute] = time.monotonic()
             return self._scan(attribute, value, fits, patience)
         return None
+
+    def _no_search(self, attribute: str) -> bool:
+        """Asked again after a while: it may have been a bad moment of the remote's."""
+        return time.monotonic() - self._failed.get(attribute, -math.inf) < FRESH
 
     def _search(self, attribute: str, value: str, patience: float) -> RemoteAnswer | None:
         """None: the remote fails at such a search each time."""
@@ -152,25 +170,33 @@ class Finder:
     def _exact(self, patience: float) -> bool:
         """Whether it takes two userNames that differ in case alone for two: tried once, with an account that it has."""
         if self._minds_case is None:
-            self._minds_case = self._tried(patience)
+            for sample in self._samples(patience):
+                other = sample.user_name.swapcase()
+                if other != sample.user_name and identity_key(other) == identity_key(sample.user_name):
+                    self._minds_case = not self._shows("userName", other, sample, patience)
+                    break
         return bool(self._minds_case)
 
-    def _tried(self, patience: float) -> bool | None:
-        """None: there is nobody yet to try it with."""
+    def _blind(self, patience: float) -> bool:
+        """Whether it finds nobody by an externalId, whoever has it: tried once, with an account that it has."""
+        if self._finds_okta_ids is None:
+            sample = next((one for one in self._samples(patience) if one.okta_id), None)
+            if sample is not None and sample.okta_id is not None:
+                self._finds_okta_ids = self._shows("externalId", sample.okta_id, sample, patience)
+        return self._finds_okta_ids is False
+
+    def _shows(self, attribute: str, value: str, sample: RemoteAccount, patience: float) -> bool:
+        return self._one(attribute, value, lambda account: account.id == sample.id, patience) is not None
+
+    def _samples(self, patience: float) -> list[RemoteAccount]:
+        """A few accounts that can be read; none where there is nobody yet to try something with."""
         answer = self._transport.read("/Users", {"startIndex": 1, "count": _SAMPLES}, patience=patience)
-        try:
-            raws = read_page(answer.content).raws
-        except UNDECODABLE:
-            return None
-        for raw in raws:
-            try:
-                sample = wire.decode(raw)
-            except Unreadable:
-                continue
-            other = sample.user_name.swapcase()
-            if other != sample.user_name and identity_key(other) == identity_key(sample.user_name):
-                return self._one("userName", other, lambda a, wanted=sample.id: a.id == wanted, patience) is None  # type: ignore[misc]
-        return None
+        samples = list[RemoteAccount]()
+        with suppress(*UNDECODABLE):
+            for raw in read_page(answer.content).raws:
+                with suppress(Unreadable):
+                    samples.append(wire.decode(raw))
+        return samples
 
     def _decode(self, raw: msgspec.Raw, attribute: str) -> RemoteAccount:
         try:

@@ -10,7 +10,7 @@ from agent.directory.remote.keeps import DAY
 from agent.model.codes import Source
 from agent.model.errors import NotDone, RemoteRefused
 from agent.model.mapping import Kept
-from agent.model.users import ENTERPRISE_URN, DirectoryUser, Enterprise, MultiValue
+from agent.model.users import ENTERPRISE_URN, DirectoryUser, Enterprise, MultiValue, Name
 from agent.store import unkept
 from agent.store.unkept import Loss
 from support.place import Place, okta_id
@@ -94,7 +94,10 @@ def test_what_access_hangs_on_is_never_left_out(sloppy_place: Place, sloppy: Slo
     assert sloppy_place.directory.kept == Kept()
 
 
-def test_another_value_than_before_and_than_wanted_is_not_unkept(sloppy_place: Place, sloppy: Sloppy) -> None:
+def test_another_value_than_before_and_than_wanted_says_something_the_second_time(
+    sloppy_place: Place, sloppy: Sloppy
+) -> None:
+    """Once it may have been somebody else who wrote it."""
     ann, bob = linked(sloppy_place), linked(sloppy_place, "bob@example.com", 2)
 
     def other(server: Sloppy, call: Call) -> None:
@@ -102,10 +105,55 @@ def test_another_value_than_before_and_than_wanted_is_not_unkept(sloppy_place: P
             call.body["Operations"] = [{"op": "add", "path": "title", "value": "Somebody's"}]
 
     sloppy.scripted = other
-    for user in (ann, bob):
-        with pytest.raises(NotDone, match="title"):
-            sloppy_place.change(user, source=Source.SWEEP, title="Clerk")
+    with pytest.raises(NotDone, match="title"):
+        sloppy_place.change(ann, source=Source.SWEEP, title="Clerk")
     assert sloppy_place.directory.kept == Kept()
+    sloppy_place.restart()
+    assert sloppy_place.change(bob, source=Source.SWEEP, title="Clerk").user.profile.title == "Somebody's"
+    assert sloppy_place.directory.kept == TITLE
+
+
+def test_one_that_is_written_alone_and_kept_is_not_doubted_any_more(sloppy_place: Place, sloppy: Sloppy) -> None:
+    ann, bob = linked(sloppy_place), linked(sloppy_place, "bob@example.com", 2)
+    early = [True, False, True]
+    sloppy.scripted = lambda server, call: (
+        Reply(200, server.users[call.path[7:]]) if call.method == "PATCH" and early.pop(0) else None
+    )
+    with pytest.raises(NotDone):
+        sloppy_place.change(ann, source=Source.SWEEP, title="Clerk")
+    assert sloppy_place.change(ann, source=Source.SWEEP, title="Clerk").user.profile.title == "Clerk"
+    with pytest.raises(NotDone):
+        sloppy_place.change(bob, source=Source.SWEEP, title="Clerk")
+    assert sloppy_place.directory.kept == Kept()
+
+
+def makes_display_name(user: dict[str, Any]) -> dict[str, Any]:
+    name = user.get("name", {})
+    return {**user, "displayName": f"{name.get('givenName')} {name.get('familyName')}"}
+
+
+def test_what_the_remote_makes_out_of_others_is_not_repaired_for_ever(sloppy_place: Place, sloppy: Sloppy) -> None:
+    sloppy.shape_user = makes_display_name
+    user = linked(sloppy_place, display_name="Ann Lee")
+    user = sloppy_place.change(user, source=Source.PUSH, name=Name(given_name="Ann", family_name="New")).user
+    assert user.profile.display_name == "Ann New"
+    for _ in range(2):
+        # Each run is a process of its own.
+        sloppy_place.restart()
+        user = sloppy_place.change(user, source=Source.SWEEP, display_name="Ann (Sales)").user
+    assert sum(call.method == "PATCH" for call in sloppy.calls) == 2
+    (finding,) = sloppy_place.directory.findings
+    assert (
+        "displayName is neither sent nor compared, since OpsHelm takes it and shows a value of its own"
+        in finding.detail
+    )
+    # That it happens to be what was written shows nothing, when it is asked again either.
+    sloppy_place.now += DAY + timedelta(minutes=1)
+    linked(sloppy_place, "bob@example.com", 2, display_name="Ann Lee")
+    assert notes(sloppy_place, sloppy) == {"displayName": Loss.OWN}
+    sloppy.shape_user = lambda shown: shown
+    sloppy_place.change(user, source=Source.SWEEP, display_name="Ann (HR)")
+    assert notes(sloppy_place, sloppy) == {}
 
 
 def test_another_spelling_is_done_and_compared_loosely(sloppy_place: Place, sloppy: Sloppy) -> None:

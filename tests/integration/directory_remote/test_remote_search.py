@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from agent.directory.port import Page
-from agent.model.errors import DirectoryUnavailable
+from agent.model.errors import DirectoryUnavailable, Refused
 from agent.scim.filter import parse
 from support.place import Place, okta_id
 from support.sloppy import Call, Reply, Sloppy, error
@@ -110,3 +110,42 @@ def test_a_remote_that_fails_at_a_search_is_listed_instead(sloppy_place: Place, 
     assert sloppy_place.post("cid@example.com", okta=okta_id(3)).created
     searched = [call.query["filter"] for call in sloppy.calls[before:] if "filter" in call.query]
     assert not [text for text in searched if attribute in text]
+
+
+NOBODY = Reply(
+    200, {"schemas": ["urn:ietf:params:scim:api:messages:2.0:ListResponse"], "totalResults": 0, "Resources": []}
+)
+
+
+def test_one_that_finds_nobody_by_external_id_is_listed_instead(sloppy_place: Place, sloppy: Sloppy) -> None:
+    """Some answer so to a filter that they don't know. Who is there under an old name gets no second account."""
+    sloppy.add("ann.old@example.com", externalId=okta_id(1), active=False)
+    sloppy.scripted = lambda _, call: NOBODY if "externalId" in call.query.get("filter", "") else None
+    assert names(search(sloppy_place, f'externalId eq "{okta_id(1)}"')) == ["ann.old@example.com"]
+    with pytest.raises(Refused, match=r"ann\.old@example\.com is a local OpsHelm account"):
+        sloppy_place.post("ann@example.com", okta=okta_id(1))
+    assert sloppy_place.post("bob@example.com", okta=okta_id(2)).created
+    assert [user["userName"] for user in sloppy.users.values()] == ["ann.old@example.com", "bob@example.com"]
+    assert sum(call.query.get("startIndex") == "1" and "filter" not in call.query for call in sloppy.calls) <= 4
+
+
+def test_a_search_that_found_somebody_is_believed(sloppy_place: Place, sloppy: Sloppy) -> None:
+    sloppy.add("ann@example.com", externalId=okta_id(1))
+    for number in (1, 2, 3):
+        search(sloppy_place, f'externalId eq "{okta_id(number)}"')
+    assert all("filter" in call.query for call in sloppy.calls if call.path == "/Users")
+
+
+def test_a_search_that_failed_is_tried_again(
+    sloppy_place: Place, sloppy: Sloppy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One 500 may have been the remote's bad moment."""
+    sloppy.add("ann@example.com")
+    sloppy.scripted = lambda _, call: error(400) if "filter" in call.query else None
+    assert names(search(sloppy_place, 'userName eq "ann@example.com"')) == ["ann@example.com"]
+    sloppy.scripted = None
+    for rest, searched in ((300.0, False), (0.0, True)):
+        monkeypatch.setattr("agent.directory.remote.lookup.FRESH", rest)
+        sloppy.calls.clear()
+        search(sloppy_place, 'userName eq "ann@example.com"')
+        assert any("filter" in call.query for call in sloppy.calls) is searched
