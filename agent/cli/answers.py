@@ -75,7 +75,9 @@ def run_json(report: RunReport, code: int) -> dict[str, Any]:
 def _undo_step(report: RunReport, stored: StoredPlan) -> str:
     waits = [action for action in stored.plan.actions if action.state in (ActionState.PENDING, ActionState.HELD)]
     if not waits:
-        return "Who was undone is held (undone): opshelm-agent holds list --code undone" if not report.dry else ""
+        return (
+            "Who is held, so that it isn't done again: opshelm-agent holds list --code undone" if not report.dry else ""
+        )
     way = "approve" if any(action.held for action in waits) else "apply"
     before = "Nothing was changed. Take it back" if report.dry else "Go on"
     return f"{before}: opshelm-agent plans {way} {stored.id} --checksum {stored.checksum[:SHORT_CHECKSUM]}"

@@ -18,6 +18,7 @@ from agent.cli.command import (
     width,
     yes_option,
 )
+from agent.cli.files import whole
 from agent.cli.people import find
 from agent.cli.reconcile import changed_settings
 from agent.cli.render import clean, fields, when
@@ -111,8 +112,13 @@ def reject(invocation: Invocation, user: str, reason: str) -> None:
 @click.option(
     "--set", "changed", metavar="NAME=VALUE", multiple=True, help="Another limit, of [guard]. May be repeated."
 )
-@click.option("--svg", type=click.Path(dir_okay=False, writable=True), help="The days as a picture, in this file.")
-def replay_history(invocation: Invocation, since: timedelta, changed: tuple[str, ...], svg: str | None) -> None:
+@click.option(
+    "--svg",
+    metavar="FILE",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="The days as a picture, in this file.",
+)
+def replay_history(invocation: Invocation, since: timedelta, changed: tuple[str, ...], svg: Path | None) -> None:
     """What the runs and pushes of the past would have met under other limits. Changes nothing, and asks nobody.
 
     Which runs would have held what, which pushes would have been refused, how many people had waited, and how long. Other
@@ -134,7 +140,8 @@ def replay_history(invocation: Invocation, since: timedelta, changed: tuple[str,
     told = dict(one.partition("=")[::2] for one in changed)
     asked = replay_view.Asked(begins, until, told)
     if svg is not None:
-        Path(svg).write_text(replay_view.as_svg(asked, found), encoding="utf-8")
+        with whole(svg) as picture:
+            picture.write(replay_view.as_svg(asked, found).encode())
     invocation.answer(
         "replay", {"replay": replay_view.as_json(asked, found)}, lambda: replay_view.as_text(asked, found, width())
     )

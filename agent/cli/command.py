@@ -58,6 +58,7 @@ SECONDS = SecondsType()
 
 #: A number that the database gave. Larger ones don't fit into any of its columns, so they are a typing error.
 ROW_ID = click.IntRange(1, 2**63 - 1)
+ROW_ID.name = "number"
 
 
 class Invocation:

@@ -1,13 +1,12 @@
 """``rehearse``: take the shape of the real org and directory along, so that settings are tried on it. Changes nothing."""
 
 import gzip
-import os
 from pathlib import Path
-from typing import IO
 
 import click
 
 from agent.cli.command import Invocation, group, now
+from agent.cli.files import whole
 
 
 @group("rehearse")
@@ -31,31 +30,19 @@ def export(invocation: Invocation, file: Path) -> None:
     """
     from agent.reconcile import export as exports
 
-    partial = file.with_name(f"{file.name}.partial")
     written = 0
-    try:
-        with (
-            invocation.store() as store,
-            invocation.okta() as okta,
-            invocation.progress() as progress,
-            okta.run(progress.wait),
-            _made(partial) as raw,
-            gzip.GzipFile("", "wb", fileobj=raw) if file.suffix == ".gz" else raw as out,
-        ):
-            for line in exports.lines(okta, store, now(), progress):
-                out.write(line)
-                written += 1
-        partial.replace(file)
-    finally:
-        partial.unlink(missing_ok=True)
+    with (
+        invocation.store() as store,
+        invocation.okta() as okta,
+        invocation.progress() as progress,
+        okta.run(progress.wait),
+        whole(file) as raw,
+        gzip.GzipFile("", "wb", fileobj=raw) if file.suffix == ".gz" else raw as out,
+    ):
+        for line in exports.lines(okta, store, now(), progress):
+            out.write(line)
+            written += 1
     size = file.stat().st_size
     body = {"export": {"file": str(file), "lines": written, "bytes": size}}
     said = f"{file} has {written:,} lines, {size / 1e6:,.1f} MB. Try it: opshelm-agent simulate --from-export {file}"
     invocation.answer("export", body, said)
-
-
-def _made(file: Path) -> IO[bytes]:
-    try:
-        return os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb")
-    except OSError as exc:
-        raise click.ClickException(f"{file.parent} can't be written: {exc.strerror}.") from exc

@@ -12,6 +12,7 @@ from msgspec import Struct
 
 from agent.cli import render
 from agent.cli.command import MOMENT, Invocation, group, now
+from agent.cli.files import whole
 from agent.model.errors import ConfigError, NotFound, UsageError
 from agent.runs.wording import FORMAT_VERSION
 
@@ -147,7 +148,7 @@ def _deliver(
 ) -> None:
     from agent.reports import signature
 
-    kind = kind or ("json" if invocation.json else _of_name(out))
+    kind = kind or (_of_name(out) if out else "json" if invocation.json else "text")
     if out is None and kind == "pdf" and sys.stdout.isatty():
         raise UsageError("A PDF is not for a terminal: give --out FILE.")
     content = _WRITERS[kind](report, document)
@@ -156,9 +157,17 @@ def _deliver(
         sys.stdout.buffer.flush()
         return
     own = signature.load(_key_file(invocation))
-    signature.write(out, content, own)
+    with whole(out) as written:
+        written.writelines(content)
+    if own:
+        with whole(signature.beside(out)) as written:
+            written.write(signature.of(out, own))
     unsigned = "not signed: opshelm-agent report key makes the key"
-    invocation.say(f"Wrote {out}, {'signed' if own else unsigned}.")
+    said = f"Wrote {out}, {'signed' if own else unsigned}."
+    if invocation.json:
+        invocation.answer("report_file", {"file": str(out), "format": kind, "signed": own is not None}, said)
+    else:
+        invocation.say(said)
 
 
 def _key_file(invocation: Invocation) -> Path:
@@ -167,9 +176,7 @@ def _key_file(invocation: Invocation) -> Path:
     return (file.parent if file else Path.cwd()).absolute() / invocation.settings.reports.signing_key
 
 
-def _of_name(out: Path | None) -> str:
-    if out is None:
-        return "text"
+def _of_name(out: Path) -> str:
     ending = out.suffix.removeprefix(".")
     if ending not in _FORMATS:
         raise UsageError(f"{out} doesn't end in .html, .csv, .json or .pdf: say --format.")

@@ -138,6 +138,8 @@ def drift(page: "StatusPage") -> str:
     if count:
         kinds = ", ".join(f"{n:,} {kind.value}" for kind, n in page.drift.items() if n)
         return f"≠ {count:,} differ: {kinds}"
+    if not page.account.pinned:
+        return "? unknown: nothing is pinned yet"
     if not page.fresh:
         return f"? unknown since {when(page.account.last_good_sweep)}: the next sweep is overdue"
     return "= in step" if page.in_step else "= in step but for what is held"

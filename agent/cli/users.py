@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -175,17 +176,28 @@ class AccountCommand(Struct, frozen=True, kw_only=True):
     example: str
     #: Takes the acts, the account's id and the values of ``options``.
     act: "Callable[..., DirectoryUser]"
-    #: What the answer begins with.
-    done: str
+    #: What the answer begins with; or what makes it from the account and the values of ``options``.
+    done: str | Callable[..., str]
     options: Sequence[Callable[..., Any]] = ()
     reason: Callable[..., Any] = reason_option
+
+
+def _after(_ctx: click.Context, _param: click.Parameter, age: timedelta | None) -> datetime | None:
+    return None if age is None else now() + age
+
+
+def _ended(user: DirectoryUser, until: datetime | None) -> str:
+    if not user.managed:
+        return "Deactivated"  # Okta gives no access there that could be blocked
+    end = f"{when(until)}, or " if until else ""
+    return f"Deactivated and blocked until: {end}opshelm-agent users reactivate"
 
 
 def _add_command(row: AccountCommand) -> None:
     def run(invocation: Invocation, /, login: str, by_id: bool, reason: str, **given: Any) -> None:
         with invocation.directory() as directory:
             user = row.act(_acts(directory, reason), find(directory, login, by_id=by_id).id, **given)
-        _answer(invocation, row.done, user)
+        _answer(invocation, row.done if isinstance(row.done, str) else row.done(user, **given), user)
 
     body: Callable[..., None] = run
     for option in (row.reason, by_id_option, *reversed(row.options), _LOGIN):
@@ -225,11 +237,17 @@ for _row in (
         "--until, or users reactivate. It becomes a member. The last active owner stays.",
         example="ann@example.com --reason 'laptop stolen'",
         options=[
-            click.option("--until", metavar="AGE", type=DurationType(), help="The block ends after that, as 8h, 7d.")
+            click.option(
+                "--until",
+                metavar="AGE",
+                type=DurationType(),
+                callback=_after,
+                help="The block ends after that, as 8h, 7d.",
+            )
         ],
         reason=required_reason,
-        act=lambda acts, user_id, until: acts.deactivate(user_id, until=now() + until if until else None),
-        done="Deactivated and blocked until: opshelm-agent users reactivate",
+        act=lambda acts, user_id, until: acts.deactivate(user_id, until=until),
+        done=_ended,
     ),
     AccountCommand(
         name="reactivate",

@@ -79,6 +79,8 @@ def drift_chip(found: StatusPage) -> Markup:
         return words.mark(words.WAITS, "?", "Drift unknown: no good sweep yet")
     if count := sum(found.drift.values()):
         return words.mark(words.BAD, "≠", f"{count:,} differ")
+    if not found.account.pinned:
+        return words.mark(words.WAITS, "?", "Drift unknown: nothing is pinned yet")
     if not found.fresh:
         return words.mark(words.WAITS, "?", f"Drift unknown since {when(last)}")
     if found.in_step:

@@ -108,8 +108,11 @@ class Visit(Struct, frozen=True, kw_only=True):
         return "hx-request" in self.request.headers
 
     def number(self, name: str) -> int:
-        """From the address's path."""
-        return int(self.request.path_params[name])
+        """From the address's path. NotFound for one that fits into no column."""
+        found = int(self.request.path_params[name])
+        if found >= 2**63:
+            raise NotFound(f"There is no number {found}.")
+        return found
 
     def asked(self, name: str) -> str:
         """From the address's query."""

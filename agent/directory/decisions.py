@@ -16,6 +16,8 @@ an operator    never: who blocks may unblock
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from msgspec.structs import replace
+
 from agent.directory.rows import WriteScope
 from agent.directory.rules import OKTA
 from agent.model.codes import HeldCode, RefusalCode, Source
@@ -144,7 +146,7 @@ def made(scope: WriteScope, before: DirectoryUser | None, after: DirectoryUser, 
         if after.active:
             # Okta pushes about people whom it assigns; whatever of them it changed, their access isn't to end.
             _over(scope, mine, ChangeKind.DEACTIVATE)
-    _rule(scope, before or after)
+    _rule(scope, before or after, after.user_name)
 
 
 def _links(before: DirectoryUser | None, after: DirectoryUser) -> bool:
@@ -153,7 +155,7 @@ def _links(before: DirectoryUser | None, after: DirectoryUser) -> bool:
 
 def unchanged(scope: WriteScope, user: DirectoryUser) -> None:
     """A push that changed nothing still says something: the account is as Okta wants it, and nobody waits for the opposite."""
-    _rule(scope, user)
+    _rule(scope, user, user.user_name)
     if scope.context.source is not Source.PUSH:
         return
     holds.mark_push(scope.conn, user.id)
@@ -167,13 +169,13 @@ def _over(scope: WriteScope, mine: Iterable[Hold], kind: ChangeKind) -> None:
     holds.end(scope.conn, over, HoldEnd.MOOT, scope.now)
 
 
-def _rule(scope: WriteScope, user: DirectoryUser) -> None:
-    """What the operator who writes has said besides, of the account as it was before."""
+def _rule(scope: WriteScope, user: DirectoryUser, name: str) -> None:
+    """What the operator who writes has said besides, of the account as it was before; ``name``: as it is called now."""
     ruling, context = scope.context.ruling, scope.context
     # Okta gives no access to local accounts, so nothing is blocked there.
     by = Signature(actor=context.actor, source=context.source.value, at=scope.now, reason=context.reason)
     if context.undone is not None:
-        brakes.undo(scope.conn, by, user, context.undone.wishes, plan_id=context.plan_id)
+        brakes.undo(scope.conn, by, replace(user, user_name=name), context.undone.wishes, plan_id=context.plan_id)
     if ruling is None or (ruling.blocks and not user.managed):
         return
     if ruling.blocks:

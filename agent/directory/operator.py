@@ -25,6 +25,7 @@ handover       a successor or a leaver who is inactive        successor owner, l
 
 import re
 import uuid
+from collections.abc import Sequence
 from datetime import datetime
 from functools import partial
 
@@ -94,6 +95,10 @@ class OperatorActs:
         return self._change(user_id, partial(_with_role, role))
 
     def deactivate(self, user_id: str, *, until: datetime | None = None) -> DirectoryUser:
+        if until is not None and until <= self._now:
+            raise UsageError(
+                "The block would end before it begins: say how long it lasts, such as 8h. Nothing was changed."
+            )
         ruling = Ruling(kind=ChangeKind.ACTIVATE, blocks=True, until=until)
         return self._change(user_id, self._ended, ruling)
 
@@ -127,6 +132,12 @@ class OperatorActs:
         return self._change(user_id, lambda before: replace(before, protected=protected))
 
     def restore(self, past: Past, step: PlanStep, undone: Undone) -> bool:
+        return not self._directory.change(self._back(past, step, undone), self._now).result().changed
+
+    def restore_together(self, ring: Sequence[tuple[Past, PlanStep, Undone]]) -> None:
+        self._directory.change_together([self._back(*one) for one in ring], self._now)
+
+    def _back(self, past: Past, step: PlanStep, undone: Undone) -> AccountChange:
         part = {"run_id": step.run_id, "plan_id": step.plan_id, "action_n": step.n, "fence": step.fence}
         context = replace(self._context, **part, undone=undone)
 
@@ -140,8 +151,7 @@ class OperatorActs:
                 self._need_roles()
             return back
 
-        change = AccountChange(past.directory_id, wanted, context)
-        return not self._directory.change(change, self._now).result().changed
+        return AccountChange(past.directory_id, wanted, context)
 
     def handover(self, successor: str, leaver: str) -> tuple[DirectoryUser, DirectoryUser]:
         """Promote one, deactivate the other: both or neither, and at no moment is there no owner."""

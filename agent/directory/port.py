@@ -183,6 +183,10 @@ class Acts(Protocol):
         """
         ...
 
+    def restore_together(self, ring: Sequence[tuple[Past, PlanStep, Undone]]) -> None:
+        """The same of accounts each of which has the name that another one had: all or none. Only where ``sets_roles``."""
+        ...
+
     def handover(self, successor: str, leaver: str) -> tuple[DirectoryUser, DirectoryUser]: ...
 
 
@@ -222,6 +226,8 @@ class Directory(Protocol):
     """Thread-safe. ``store`` is the agent's own database, beside it."""
 
     store: "Store"
+    #: The agent's own: it sets roles, and changes several accounts at once.
+    sets_roles: bool
     #: Reads may wait for a network; the receiver then uses its thread pool.
     reads_block: bool
     #: An account can be made under a given id, and get another one.

@@ -10,8 +10,10 @@ is as it was before already            nothing
 was made by that run                   inactive and hidden, as after a SCIM DELETE
 =====================================  ===============================================================================
 
+The last change goes back first, so that names and ownership are free when they are needed; names in a ring go back at once.
+
 Who is undone is held (``undone``): what the run wanted isn't done again by any path, until Okta wants something else for that
-person or an operator lifts it. Taking an undo back lets that go. What an import did in Okta is agent.imports.withdrawal's.
+person or an operator lifts it. Taking an undo back lets that go, and taking that back holds them again. What an import did in Okta is agent.imports.withdrawal's.
 
 Nothing is lost by a kill: an account that is as it was before is done, whoever made it so, and the rest of the plan goes on
 with the same ``plans approve``.
@@ -36,7 +38,7 @@ from agent.model.errors import (
 )
 from agent.model.guard import judge
 from agent.model.mapping import Mapping
-from agent.model.plan import Action, Finding, Plan
+from agent.model.plan import Action, Finding, Plan, resolve
 from agent.model.times import when
 from agent.model.undo import Past
 from agent.model.users import Role, identity_key
@@ -45,7 +47,7 @@ from agent.runs import stored_plans
 from agent.runs.frame import Brake, CurrentRun, Outcome, RunReport, counts_of
 from agent.runs.stored_plans import PlanKind
 from agent.settings import Settings
-from agent.store import brakes, history, plans, runs
+from agent.store import brakes, history, plans
 from agent.store.engine import Store, crash_point
 from agent.store.history import RowSelection, Touched
 from agent.store.journal import Signature
@@ -89,7 +91,8 @@ class Undo(Struct, frozen=True, kw_only=True):
         run.progress.step("reading the journal")
         now = self.clock()
         with self.store.read() as conn:
-            selected = self._selected(history.touched(conn, request.selection), request)
+            touched = sorted(history.touched(conn, request.selection), key=lambda one: one.last, reverse=True)
+            selected = self._selected(touched, request)
             facts, population = facts_of(conn, now, sweep=True)
         actions: list[Action] = []
         findings: list[Finding] = []
@@ -135,17 +138,17 @@ class Undo(Struct, frozen=True, kw_only=True):
         left = None
         signed, numbers = replace(by, at=self.clock()), [action.n for action in picked]
         self.store.write(lambda conn: brakes.approve_undo(conn, signed, stored, numbers, count))
-        again: dict[int | None, bool] = {}
-        for start in range(0, len(picked), _TOGETHER):
+        rings = self._rings(picked)
+        for start in range(0, len(rings), _TOGETHER):
             left = self.brake.pulled(stored.id)
             if left is not None:
                 break
-            some = picked[start : start + _TOGETHER]
-            ends = [self._one(run, stored.id, action, by, again) for action in some]
+            some = rings[start : start + _TOGETHER]
+            ends = [end for ring in some for end in self._ring(run, stored.id, ring, by)]
             now = self.clock()
             self.store.write(lambda conn, ends=ends, now=now: plans.mark_each(conn, stored.id, ends, now))  # type: ignore[misc]
             crash_point("undo.marked")
-            run.progress.step("taking back", start + len(some), len(picked))
+            run.progress.step("taking back", start + len(some), len(rings))
         ended = self.store.write(lambda conn: stored_plans.close_undo(conn, stored.id))
         mine = {action.n for action in picked}
         done = [action for action in ended.plan.actions if action.n in mine]
@@ -163,30 +166,48 @@ class Undo(Struct, frozen=True, kw_only=True):
             dry=False,
         )
 
-    def _one(
-        self, run: CurrentRun, plan_id: int, action: Action, by: Signature, again: dict[int | None, bool]
-    ) -> tuple[int, ActionState, str]:
-        """What became of one action."""
-        first, last = action.undoes or (0, 0)
-        with self.store.read() as conn:
-            before, after, run_id = history.before_and_after(conn, first, last)
-            if run_id not in again:
-                found = None if run_id is None else runs.get(conn, run_id)
-                again[run_id] = found is not None and found.kind == KIND
-        past = Past.of(action.directory_id or "", before, after)
-        undone = Undone(wishes={} if again[run_id] else past.wishes(Mapping(self.settings.mapping)))
-        step = PlanStep(run_id=run.id, plan_id=plan_id, n=action.n, fence=run.fence)
-        acts = self.directory.operator(actor=by.actor, reason=action.rule, now=self.clock(), source=_source(by))
+    def _rings(self, picked: Sequence[Action]) -> list[tuple[Action, ...]]:
+        """One by one, but for those who have each other's names."""
+        renames = {action.directory_id or "": action for action in picked if _renames(action)}
+        holders = {identity_key(action.changes["userName"].before): one for one, action in renames.items()}
+        wanted = {one: holders.get(identity_key(action.changes["userName"].after)) for one, action in renames.items()}
+        cycles = resolve(wanted).cycles if self.directory.sets_roles else ()
+        rings = {cycle[0]: tuple(renames[one] for one in cycle) for cycle in cycles}
+        inside = {one for cycle in cycles for one in cycle[1:]}
+        alone = [action for action in picked if action.directory_id not in inside]
+        return [rings.get(action.directory_id or "", (action,)) for action in alone]
+
+    def _ring(
+        self, run: CurrentRun, plan_id: int, ring: Sequence[Action], by: Signature
+    ) -> list[tuple[int, ActionState, str]]:
+        """What became of one action, or of several that are done at once or not at all."""
+        acts = self.directory.operator(actor=by.actor, reason=ring[0].rule, now=self.clock(), source=_source(by))
+        wanted = [self._wanted(run, plan_id, action) for action in ring]
+        state, said = ActionState.DONE, ""
         try:
-            acts.restore(past, step, undone)
+            if len(wanted) == 1:
+                acts.restore(*wanted[0])
+            else:
+                acts.restore_together(wanted)
         except (StoreError, FenceLost, DirectoryUnavailable):
             raise
         except (VersionConflict, NotFound) as moved:
-            return action.n, ActionState.STALE, moved.detail
+            state, said = ActionState.STALE, moved.detail
         except AgentError as error:
-            return action.n, ActionState.FAILED, f"{error.code}: {error.detail}"
-        crash_point("undo.restored")
-        return action.n, ActionState.DONE, ""
+            state, said = ActionState.FAILED, f"{error.code}: {error.detail}"
+        else:
+            crash_point("undo.restored")
+        return [(action.n, state, said) for action in ring]
+
+    def _wanted(self, run: CurrentRun, plan_id: int, action: Action) -> tuple[Past, PlanStep, Undone]:
+        first, last = action.undoes or (0, 0)
+        with self.store.read() as conn:
+            before, after, earlier = history.before_and_after(conn, first, last)
+            # Of an undo that held somebody, the opposite is as Okta wants it; of one that let go of them, it isn't.
+            lets_go = earlier is not None and history.held_by_undo(conn, action.directory_id or "", earlier)
+        past = Past.of(action.directory_id or "", before, after)
+        undone = Undone(wishes={} if lets_go else past.wishes(Mapping(self.settings.mapping)))
+        return past, PlanStep(run_id=run.id, plan_id=plan_id, n=action.n, fence=run.fence), undone
 
     def _selected(self, found: Iterable[Touched], request: UndoRequest) -> list[Touched]:
         wanted = {identity_key(login) for login in request.only}
@@ -215,6 +236,11 @@ class Undo(Struct, frozen=True, kw_only=True):
         if not past.left_in(now):
             return _moved(one, "changed since, in OpsHelm itself")
         return past.action(n, rule, (one.first, one.last), now.version)
+
+
+def _renames(action: Action) -> bool:
+    change = action.changes.get("userName")
+    return change is not None and identity_key(change.before) != identity_key(change.after)
 
 
 def _moved(one: Touched, detail: str) -> Finding:

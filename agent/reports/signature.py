@@ -5,7 +5,6 @@ The private key is a PEM file that its owner alone can read; whoever has the pub
 """
 
 import os
-from collections.abc import Iterable
 from mmap import ACCESS_READ, mmap
 from pathlib import Path
 
@@ -13,7 +12,7 @@ from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
-from agent.model.errors import ConfigError, UsageError
+from agent.model.errors import ConfigError
 
 
 def make(file: Path) -> Ed25519PrivateKey:
@@ -71,29 +70,12 @@ def load_public(file: Path) -> Ed25519PublicKey:
     return found
 
 
-def write(file: Path, content: Iterable[bytes], key: Ed25519PrivateKey | None) -> None:
-    """The file, whole or not at all, and its signature beside it; for its owner alone, since people are named in it."""
-    _write(file, content)
-    if key is not None:
-        with (
-            file.open("rb") as written,
-            mmap(written.fileno(), 0, access=ACCESS_READ) as view,
-            memoryview(view) as whole,
-        ):
-            signed = key.sign(whole)
-        _write(beside(file), [signed])
+def of(file: Path, key: Ed25519PrivateKey) -> bytes:
+    """The detached signature of what is in the file."""
+    with file.open("rb") as written, mmap(written.fileno(), 0, access=ACCESS_READ) as view, memoryview(view) as whole:
+        return key.sign(whole)
 
 
 def beside(file: Path) -> Path:
     """Where a file's signature is."""
     return file.with_name(f"{file.name}.sig")
-
-
-def _write(file: Path, content: Iterable[bytes]) -> None:
-    partial = file.with_name(f"{file.name}.partial")
-    try:
-        with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as out:
-            out.writelines(content)
-        partial.replace(file)
-    except OSError as exc:
-        raise UsageError(f"{file} can't be written: {exc.strerror}") from exc

@@ -166,7 +166,9 @@ def undo(
         )
         holds.block(conn, reason, by, decision=Decision.REJECTED)
         what = _json({"kind": kind, "code": HeldCode.UNDONE})
-        journal.note(conn, "undo", by, directory_id=person.id, okta_id=person.okta_id, plan_id=plan_id, before=what)
+        journal.note(
+            conn, journal.UNDO, by, directory_id=person.id, okta_id=person.okta_id, plan_id=plan_id, before=what
+        )
 
 
 def _decide(

@@ -21,7 +21,7 @@ from sqlalchemy import ColumnElement, Connection, and_, func, not_, or_, select
 from agent.model.codes import IN_OKTA, Source
 from agent.model.holds import Decision
 from agent.store import former_ids
-from agent.store.journal import RELEASE
+from agent.store.journal import RELEASE, UNDO
 from agent.store.tables import holds, journal, journal_blocks, users
 
 #: Accounts that are fetched at a time, so that no answer of the database is held whole.
@@ -251,16 +251,22 @@ def done_in_okta(conn: Connection, selection: RowSelection) -> list[tuple[str, s
 
 
 def before_and_after(conn: Connection, first: int, last: int) -> tuple[str | None, str, int | None]:
-    """How the account was before the first of these rows and after the last, and the run of the first."""
+    """How the account was before the first of these rows and after the last, and the plan of the first."""
     rows = {
         row.id: row
         for row in conn.execute(
-            select(journal.c.id, journal.c.before, journal.c.after, journal.c.run_id).where(
+            select(journal.c.id, journal.c.before, journal.c.after, journal.c.plan_id).where(
                 journal.c.id.in_((first, last))
             )
         )
     }
-    return rows[first].before, rows[last].after, rows[first].run_id
+    return rows[first].before, rows[last].after, rows[first].plan_id
+
+
+def held_by_undo(conn: Connection, directory_id: str, plan_id: int) -> bool:
+    """Whether the undo with this plan held the person, so that what it took back wasn't done again."""
+    mine = (journal.c.directory_id == directory_id, journal.c.plan_id == plan_id, journal.c.verb == UNDO)
+    return conn.execute(select(journal.c.id).where(*mine).limit(1)).first() is not None
 
 
 def _cause(row: Any) -> Cause:

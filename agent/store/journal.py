@@ -17,6 +17,8 @@ from agent.store.tables import journal as table
 
 #: An account steps aside: somebody new gets its id, and the row says which that was.
 RELEASE = "release"
+#: What an operator took back of somebody is held.
+UNDO = "undo"
 
 
 class Kind(StrEnum):

@@ -129,7 +129,7 @@ def roll(conn: Connection, by: Signature, *, name: str, grace: timedelta) -> tup
     now = by.at
     live = _live(conn, name, now)
     if not live:
-        raise UsageError(f"There is no live key {name!r}. See: keys list")
+        raise UsageError(f"There is no live key {name!r}. See: opshelm-agent keys list")
     old = live[-1]
     end = now + grace
     for key in live:
@@ -149,7 +149,7 @@ def revoke(conn: Connection, by: Signature, *, name: str, key_id: int | None = N
     """
     live = [key for key in _live(conn, name, by.at) if key_id is None or key.id == key_id]
     if not live:
-        raise UsageError(f"There is no live key {name!r}. See: keys list")
+        raise UsageError(f"There is no live key {name!r}. See: opshelm-agent keys list")
     left = [key for key in list_all(conn) if key.scope is KeyScope.SCIM and key.valid(by.at) and key not in live]
     if not last_too and not left and any(key.scope is KeyScope.SCIM for key in live):
         raise LastKey(

@@ -86,6 +86,7 @@ def test_a_person_is_blocked_and_unblocked_under_the_signed_in_name(place: Place
     (user,) = place.managed(1)
     pages, here = browser(place), f"/person?id={user.id}"
     assert pages.send("/person/block", here, id=user.id).status_code == 409
+    assert pages.send("/person/block", here, id=user.id, reason="laptop stolen", until="0s").status_code == 409
     answer = pages.send("/person/block", here, id=user.id, reason="laptop stolen", until="8h")
     assert (answer.status_code, answer.headers["location"]) == (303, f"{here}&done=block")
     blocked = place.directory.get(user.id)

@@ -91,6 +91,7 @@ def test_a_run_shows_its_plan_and_its_people_what_failed_first(store: Store) -> 
     assert [one["login"] for one in people] == ["'=cmd()", "ann@example.org", HOSTILE]
     assert browser.get(f"/runs/{number}.json").json()["run"]["plan_id"] == plan
     assert browser.get("/runs/99").status_code == 404
+    assert browser.get(f"/runs/{10**30}").status_code == 404
 
 
 def test_a_run_that_goes_on_tells_how_far_it_is(store: Store) -> None:

@@ -9,6 +9,7 @@ from agent.model.codes import HeldCode
 from agent.model.errors import HeldBack
 from agent.model.holds import ChangeKind, Decision
 from agent.model.matching import MatchClass
+from agent.model.times import when
 from agent.runs.stored_plans import PlanDecision
 from support.holding import CommandsOf, HoldWorld, Make
 
@@ -47,6 +48,20 @@ def test_a_deactivation_is_undone_by_no_path_until_it_is_taken_back(make: Make, 
     assert w.active(ann) == [True]
     assert w.open_holds(ann, kind=ACCESS) == []
     assert [verb for verb, _ in w.decisions()][-2:] == ["block", "hold lift"]
+
+
+def test_the_command_says_how_long_it_lasts(make: Make, commands_of: CommandsOf) -> None:
+    w = make(10)
+    ann, run = w.people()[0]["login"], commands_of(w)
+    assert run("users", "deactivate", ann, "--reason", "r", "--until", "0s")[0] == 2
+    assert w.account(ann).active
+    _, out, _ = run("users", "deactivate", ann, "--reason", "r", "--until", "8h")
+    (hold,) = w.open_holds(kind=ACCESS)
+    assert out.startswith(f"Deactivated and blocked until: {when(hold.until)}, or opshelm-agent users reactivate")
+    _, out, _ = run("users", "deactivate", ann, "--reason", "for good")
+    assert out.startswith("Deactivated and blocked until: opshelm-agent users reactivate")
+    w.local("local@example.com")
+    assert run("users", "deactivate", "local@example.com", "--reason", "r")[1].startswith("Deactivated: ")
 
 
 def test_a_block_ends_by_itself_when_its_time_is_over(make: Make) -> None:

@@ -155,6 +155,8 @@ def test_the_command_tells_both_and_draws_the_days(make: Make, commands_of: Comm
     assert (told["then"]["runs_held"], told["now"]["runs_held"]) == (0, 1)
     assert (told["then"]["people_who_waited"], told["now"]["still_wait"]) == (0, 4)
     assert ET.parse(tmp_path / "days.svg").getroot().tag.endswith("svg")
+    code, _, err = run("guard", "replay", "--svg", str(tmp_path / "nowhere" / "days.svg"))
+    assert (code, "can't be written" in err) == (2, True)
 
 
 def test_a_history_without_anything_to_limit_says_so(make_sqlite: Make, commands_of: CommandsOf) -> None:

@@ -200,6 +200,27 @@ def test_an_undo_is_taken_back_too(world: World) -> None:
     assert essence(world) == after
     assert undone(world) == set()
     assert world.reconcile().outcome == "in_step"
+    undo(world, second.run_id)
+    held = world.reconcile()
+    assert world.account(person["login"]).active, "what an operator took back a third time isn't done by a sweep either"
+    assert held.plan is not None
+    assert {action.held for action in held.plan.plan.actions} == {"undone"}
+
+
+def test_names_that_went_round_and_in_a_row_go_back(world: World) -> None:
+    people = [world.take() for _ in range(5)]
+    logins = [person["login"] for person in people]
+    before = essence(world)
+    ring, row = (logins[1], logins[2], logins[0]), (logins[4], "free@example.com")
+    for person, name in zip(people, (*ring, *row), strict=True):
+        world.org.set_app_user(person["okta_id"], credentials={"userName": name}, profile={"email": name})
+    run = world.reconcile()
+    assert essence(world) != before
+    assert undo(world, run.run_id).outcome == "applied"
+    assert essence(world) == before
+    assert undone(world) == {(login, "identity") for login in logins}, "each by the name that they have now"
+    world.reconcile()
+    assert essence(world) == before, "and no sweep does it again"
 
 
 def test_only_some_people_and_some_kinds(world: World) -> None:

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import os
 import random
 import stat
 import subprocess
@@ -223,6 +224,32 @@ def test_the_file_s_ending_says_the_format(world: World, tmp_path: Path, capfd: 
     assert (tmp_path / "a.csv").read_text().startswith("login,")
     assert report(world, "access", "--offline", "--out", str(tmp_path / "a.doc")) == 2
     assert "say --format" in capfd.readouterr().err
+
+
+def test_a_program_is_told_of_the_file_and_gets_the_format_that_its_name_says(
+    world: World, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "a.csv"
+    assert report(world, "--output", "json", "access", "--offline", "--out", str(out)) == 0
+    told = json.loads(capfd.readouterr().out)
+    assert (told["kind"], told["file"], told["format"]) == ("report_file", str(out), "csv")
+    assert out.read_text().startswith("login,")
+
+
+def test_a_report_takes_the_place_of_files_alone(
+    world: World, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    pipe, link, target = tmp_path / "pipe.csv", tmp_path / "link.csv", tmp_path / "target.csv"
+    os.mkfifo(pipe)
+    assert report(world, "access", "--offline", "--out", str(pipe)) == 2
+    assert "is no file" in capfd.readouterr().err
+    assert pipe.is_fifo()
+    target.touch()
+    link.symlink_to(target)
+    assert report(world, "access", "--offline", "--out", str(link)) == 0
+    assert link.is_symlink()
+    assert target.read_text().startswith("login,")
+    assert not list(tmp_path.glob("*.partial"))
 
 
 def test_json_names_the_journal_s_head(world: World, capfd: pytest.CaptureFixture[str]) -> None:

@@ -84,6 +84,13 @@ def test_a_new_installation_is_led_through_its_first_steps(command: Command) -> 
     assert "opshelm-agent keys create okta" in out
 
 
+def test_a_sweep_before_anything_is_pinned_is_not_called_overdue(command: Command, store: Store) -> None:
+    run(store, 0, "in_step", at=NOW)
+    store.write(lambda conn: account.good_sweep(conn, at=NOW, people=9))
+    _, out, _ = command("status")
+    assert "drift      ? unknown: nothing is pinned yet" in out
+
+
 def test_each_thing_that_waits_has_its_command(command: Command, fine: Store) -> None:
     fine.write(hold)
     fine.write(lambda conn: alarms.raise_alarm(conn, "last_owner", "guard", "ann is the last owner", NOW))
