@@ -137,7 +137,7 @@ def test_a_usage_error_is_one_document_where_json_is_wanted(capsys: pytest.Captu
     assert run(["plans", "show", "x", "--output", "json"]) == 2
     found = json.loads(capsys.readouterr().out)
     assert (found["format_version"], found["kind"], found["code"]) == ("1.0", "error", "usage")
-    assert "'x' is not a valid integer" in found["detail"]
+    assert "'x' is not a valid number" in found["detail"]
 
 
 @pytest.mark.parametrize("wait", ["nan", "inf", "-inf", "-1", "1e9", "soon"])
