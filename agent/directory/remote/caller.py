@@ -104,13 +104,13 @@ class RemoteCaller:
             return self._transport.write("POST", "/Users", body, patience=rest, last_look=last_look)
 
         def look(lost: AnswerLost) -> Resource | None:
-            return self._created(wanted, lost)
+            return self.find_created(wanted, lost)
 
         answer, again = self._answered(send, look, patience, "A search shows no such account")
         if isinstance(answer, Resource):
             return answer
         # The first sending may have arrived after all, behind our look.
-        found = self._created(wanted, None) if again and answer.status == 409 else None
+        found = self.find_created(wanted) if again and answer.status == 409 else None
         if found is not None:
             return found
         if answer.status == 409:
@@ -118,10 +118,6 @@ class RemoteCaller:
         self._check(answer)
         crash_point("call.answered")
         return self._made(wanted, answer)
-
-    def find_created(self, wanted: DirectoryUser) -> Resource | None:
-        """The account that a create made or may have made."""
-        return self._created(wanted, None)
 
     def is_done(self, before: Mapping[str, Any], after: Mapping[str, Any], found: Resource) -> bool:
         """Whether a call that got no answer was carried out: all of it, for nobody said that the remote kept less."""
@@ -263,7 +259,7 @@ class RemoteCaller:
         for pause in self._transport.pace.lag:
             if pause:
                 time.sleep(pause)
-            found = (self._read_created(user_id) if user_id else self._created(wanted, None)) or found
+            found = (self._read_created(user_id) if user_id else self.find_created(wanted)) or found
             if found is not None and not self._open(None, after, found):
                 break
         if found is not None:
@@ -281,8 +277,8 @@ class RemoteCaller:
         except DirectoryUnavailable as exc:
             raise AnswerLost(f"The account was made, and reading it back failed: {exc.detail}") from exc
 
-    def _created(self, wanted: DirectoryUser, lost: AnswerLost | None) -> Resource | None:
-        """By externalId, then by userName; somebody else's account of that name is not taken for it."""
+    def find_created(self, wanted: DirectoryUser, lost: AnswerLost | None = None) -> Resource | None:
+        """The account that a create made or may have made: by externalId, then by userName; not somebody else's of that name."""
         try:
             account = self._finder.by_okta_id(wanted.okta_id, patience=READ_BACK) if wanted.okta_id else None
             if account is None:

@@ -91,6 +91,7 @@ class Finder:
         self._minds_case: bool | None = None
         #: Whether it finds an account by its externalId. None: not known yet.
         self._finds_okta_ids: bool | None = None
+        self._sampled = -math.inf
 
     def by_user_name(self, user_name: str, *, patience: float = PATIENT) -> RemoteAccount | None:
         """By key; a remote that minds case is asked for the text as given and for the key, and listed if both are missing."""
@@ -178,8 +179,9 @@ class Finder:
         return bool(self._minds_case)
 
     def _blind(self, patience: float) -> bool:
-        """Whether it finds nobody by an externalId, whoever has it: tried once, with an account that it has."""
-        if self._finds_okta_ids is None:
+        """Whether it finds nobody by an externalId that it shows: tried once, or at times as long as it shows none."""
+        if self._finds_okta_ids is None and time.monotonic() - self._sampled >= FRESH:
+            self._sampled = time.monotonic()
             sample = next((one for one in self._samples(patience) if one.okta_id), None)
             if sample is not None and sample.okta_id is not None:
                 self._finds_okta_ids = self._shows("externalId", sample.okta_id, sample, patience)

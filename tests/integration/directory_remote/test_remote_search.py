@@ -136,6 +136,13 @@ def test_a_search_that_found_somebody_is_believed(sloppy_place: Place, sloppy: S
     assert all("filter" in call.query for call in sloppy.calls if call.path == "/Users")
 
 
+def test_one_that_keeps_no_external_ids_is_looked_through_once(sloppy_place: Place, sloppy: Sloppy) -> None:
+    sloppy.add("ann@example.com")
+    for number in (1, 2, 3):
+        search(sloppy_place, f'externalId eq "{okta_id(number)}"')
+    assert sum("filter" not in call.query for call in sloppy.calls if call.path == "/Users") == 1
+
+
 def test_a_search_that_failed_is_tried_again(
     sloppy_place: Place, sloppy: Sloppy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
