@@ -51,13 +51,13 @@ def build(parts: Parts, receiver: str, daemon: Daemon, collectors: tuple[Any, ..
         routes += _pages(site, daemon, desk, counted)
 
     @asynccontextmanager
-    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+    async def lifespan(_app: Starlette) -> AsyncIterator[None]:
         # Thirty days of the journal take a second, which nobody who opens the first page is to wait for.
         first = asyncio.create_task(run_in_threadpool(_count, parts, counted))
-        async with desk.lifespan(app):
-            yield
+        yield
         await first
-        await run_in_threadpool(site.desk.close)
+        for one in (desk, site.desk):
+            await run_in_threadpool(one.close)
 
     def nowhere(request: Request, _error: Exception) -> Response:
         return site.refusal(404, "Not found", f"There is no page at {request.url.path}.")

@@ -88,4 +88,4 @@ def _do(work: DeskWork, job: Callable[[Progress], EndedWork]) -> None:
         work.ended = EndedWork(said=error.detail, failed=True)
     except Exception:  # noqa: BLE001 - whoever waits gets an answer
         _log.exception("a work of the dashboard failed unexpectedly")
-        work.ended = EndedWork(said="Something unexpected happened; the agent's log has it.", failed=True)
+        work.ended = EndedWork(said="It ended with an error that is a bug; the log has it.", failed=True)

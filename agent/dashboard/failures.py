@@ -5,9 +5,10 @@ from collections.abc import Sequence
 from starlette.responses import Response
 from starlette.routing import Route
 
-from agent.dashboard.site import ExportedList, Site, Visit
+from agent.dashboard.site import Site, Visit
 from agent.model.errors import NotFound, UsageError
 from agent.reconcile import look_queue
+from agent.runs.wording import fields
 from agent.store import failed_people
 from agent.store.failed_people import FailedAt, FailedPerson
 
@@ -26,13 +27,11 @@ def groups(site: Site, visit: Visit) -> Response:
     if visit.format != "html":
         with site.store.read() as conn:
             found = failed_people.people(conn, chosen, limit=_MOST)
-        rows = ({name: getattr(one, name) for name in _COLUMNS} for one in found)
-        return site.listing(visit, ExportedList(name="failures", columns=_COLUMNS, rows=rows))
+        return site.listing(visit, "failures", _COLUMNS, (fields(one, *_COLUMNS) for one in found))
     with site.store.read() as conn:
         found_groups = failed_people.groups(conn)
         people = failed_people.people(conn, chosen, limit=_SHOWN) if chosen else []
     group = next((one for one in found_groups if one.id == chosen), None)
-    asked = visit.asked("asked")
     return site.render(
         visit,
         "failures.html",
@@ -41,7 +40,7 @@ def groups(site: Site, visit: Visit) -> Response:
         chosen=chosen,
         people=people,
         Where=FailedAt,
-        asked=int(asked) if asked.isascii() and asked.isdecimal() and len(asked) < 9 else None,
+        asked=visit.number_asked("asked"),
     )
 
 

@@ -1,7 +1,6 @@
 """The register of holds: what waits for a person, by code, and a yes or no to one, some, or all that fit a filter."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 from msgspec.structs import replace
 from starlette.responses import Response
@@ -9,7 +8,7 @@ from starlette.routing import Route
 
 from agent.dashboard.desk import EndedWork
 from agent.dashboard.plans import need_reconciler
-from agent.dashboard.site import ExportedList, Site, Visit
+from agent.dashboard.site import CHUNK, Site, Visit, named
 from agent.model.codes import HeldCode
 from agent.model.errors import AgentError, NotFound, UsageError
 from agent.model.holds import ChangeKind, Decision, Hold, releasable, way_out, without_a_no
@@ -22,7 +21,6 @@ from agent.store.holds import HoldFilter
 from agent.store.journal import Signature
 
 _PAGE = 100
-_CHUNK = 2000
 #: Decided at once, at most: each of them is read on both sides first.
 _MOST = 5000
 _ASKED = ("code", "kind", "decision", "login", "older")
@@ -43,23 +41,22 @@ def list_holds(site: Site, visit: Visit) -> Response:
     asked = visit.filters(*_ASKED)
     wanted = _filter(visit, asked)
     if visit.format != "html":
-        return site.listing(visit, ExportedList(name="holds", columns=_FIELDS, rows=_all(site, wanted)))
-    page = visit.asked("page")
-    number = int(page) if page.isdecimal() and 0 < len(page) < 6 else 1
+        found = site.whole(lambda conn, count, _: register.matching(conn, wanted, CHUNK, offset=count))
+        return site.listing(visit, "holds", _FIELDS, (fields(hold, *_FIELDS) for hold in found))
     with site.store.read() as conn:
         count, groups = register.count(conn, wanted), register.groups(conn)
         firsts = first_approvals.waiting(conn, _SUBJECT, visit.now)
-        found = register.matching(conn, wanted, _PAGE, offset=_PAGE * (max(number, 1) - 1))
+        shown = register.matching(conn, wanted, _PAGE, offset=_PAGE * (visit.page - 1))
     return site.render(
         visit,
         "holds.html",
-        holds=[(hold, way_out(hold), releasable(hold.code)) for hold in found],
+        holds=[(hold, way_out(hold), releasable(hold.code)) for hold in shown],
         count=count,
         firsts=firsts,
         second=site.settings.dashboard.second_person,
         groups=groups,
         asked=asked,
-        page=number,
+        page=visit.page,
         pages=-(-count // _PAGE),
         kinds=list(ChangeKind),
         decisions=list(Decision),
@@ -74,23 +71,12 @@ def _filter(visit: Visit, asked: Mapping[str, str]) -> HoldFilter:
         except ValueError as exc:
             raise UsageError(f"{asked['older']}: {exc}") from None
     return HoldFilter(
-        code=HeldCode(asked["code"]) if asked["code"] in set(HeldCode) else None,
-        kind=ChangeKind(asked["kind"]) if asked["kind"] in set(ChangeKind) else None,
-        decision=Decision(asked["decision"]) if asked["decision"] in set(Decision) else None,
+        code=named(HeldCode, asked["code"]),
+        kind=named(ChangeKind, asked["kind"]),
+        decision=named(Decision, asked["decision"]),
         login=asked["login"],
         older_than=older,
     )
-
-
-def _all(site: Site, wanted: HoldFilter) -> Iterator[Mapping[str, Any]]:
-    offset = 0
-    while True:
-        with site.store.read() as conn:
-            found = register.matching(conn, wanted, _CHUNK, offset=offset)
-        yield from (fields(hold, *_FIELDS) for hold in found)
-        if len(found) < _CHUNK:
-            return
-        offset += _CHUNK
 
 
 def show_hold(site: Site, visit: Visit) -> Response:

@@ -1,29 +1,25 @@
-"""The import as pages need it: one look at both sides, kept until the next one, and one thing at a time in a thread of its own.
+"""The import as pages need it: one look at both sides, kept until the next one, and one thing at a time on a desk of its own.
 
 A look at a large org takes minutes, so no request waits for it. What was found is in this process alone, without the accounts'
 profiles; what is to be done is a stored plan, as on the command line. Knows no page.
 """
 
-import asyncio
 import threading
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 
-import structlog
 from msgspec import Struct
 
+from agent.dashboard.desk import Desk, DeskWork, EndedWork
 from agent.imports import Importer
 from agent.imports.planner import Choice
 from agent.imports.survey import Survey
-from agent.model.errors import AgentError, UsageError
+from agent.model.errors import UsageError
 from agent.model.matching import Match, MatchClass
 from agent.model.okta import OktaUser
-from agent.runs.frame import RunReport
+from agent.runs.frame import Progress
 from agent.store.journal import Signature
-
-_log = structlog.get_logger("agent.dashboard")
 
 
 class OktaCandidate(Struct, frozen=True, kw_only=True):
@@ -74,94 +70,60 @@ class Review(Struct, frozen=True, kw_only=True):
         return {kind: (all_of[kind], ready[kind]) for kind in MatchClass}
 
 
-class ImportWork(Struct, frozen=True, kw_only=True):
-    """What is under way, and how far it is; or how the last thing ended."""
-
-    what: str
-    said: str = ""
-    over: bool = False
-    #: The report of a plan or an apply that has ended.
-    report: RunReport | None = None
-    #: Why it ended otherwise.
-    error: str = ""
-
-
 class ImportDesk:
     """One for each process. ``importer`` answers None where there is no [okta]."""
 
     def __init__(self, importer: Callable[[], Importer | None], clock: Callable[[], datetime]) -> None:
         self._importer, self._clock = importer, clock
-        self._lock = threading.Lock()
-        self._thread: threading.Thread | None = None
-        self._work = ImportWork(what="", over=True)
+        self._desk, self._lock = Desk(), threading.Lock()
+        #: What is under way, or was done last.
+        self.work: DeskWork | None = None
         self.review: Review | None = None
         #: What was found before is gone.
         self.begun = clock()
 
     @property
-    def work(self) -> ImportWork:
-        return self._work
+    def busy(self) -> bool:
+        return self.work is not None and self.work.ended is None
 
-    @asynccontextmanager
-    async def lifespan(self, _app: object) -> AsyncIterator[None]:
-        """The process ends when what is under way has: it stops at the next account, as every apply does."""
-        yield
-        if self._thread is not None:
-            await asyncio.to_thread(self._thread.join)
+    def close(self) -> None:
+        """What is under way ends first: it stops at the next account, as every apply does."""
+        self._desk.close()
 
     def look(self) -> None:
         """Sort every account anew."""
 
-        def work(importer: Importer) -> None:
-            self.review = _reviewed(importer.survey(self), self._clock())
+        def work(importer: Importer, progress: Progress) -> EndedWork:
+            self.review = _reviewed(importer.survey(progress), self._clock())
+            return EndedWork()
 
         self._begin("Looking at both sides", work)
 
     def plan(self, choice: Choice, by: Signature) -> None:
         """Make and store a plan; nothing is written to Okta."""
 
-        def work(importer: Importer) -> RunReport:
-            return importer.plan(choice, actor=by.actor, trigger=by.source, progress=self)
+        def work(importer: Importer, progress: Progress) -> EndedWork:
+            return EndedWork(report=importer.plan(choice, actor=by.actor, trigger=by.source, progress=progress))
 
         self._begin("Making the plan", work)
 
     def apply(self, plan_id: int, by: Signature) -> None:
         """Carry a stored plan out."""
 
-        def work(importer: Importer) -> RunReport:
-            return importer.apply(plan_id, actor=by.actor, trigger=by.source, wait=0, progress=self)
+        def work(importer: Importer, progress: Progress) -> EndedWork:
+            report = importer.apply(plan_id, actor=by.actor, trigger=by.source, wait=0, progress=progress)
+            return EndedWork(report=report)
 
         self._begin(f"Carrying out plan {plan_id}", work)
 
-    def _begin(self, what: str, work: Callable[[Importer], RunReport | None]) -> None:
+    def _begin(self, what: str, work: Callable[[Importer, Progress], EndedWork]) -> None:
         importer = self._importer()
         if importer is None:
             raise UsageError("There is no Okta to import into: set okta.org_url, okta.app_id and the credentials.")
         with self._lock:
-            if not self._work.over:
-                raise UsageError(f"{self._work.what} is under way; wait for its end. Nothing was begun.")
-            self._work = ImportWork(what=what)
-            self._thread = threading.Thread(target=self._run, args=(importer, work), name="import-desk", daemon=True)
-            self._thread.start()
-
-    def _run(self, importer: Importer, work: Callable[[Importer], RunReport | None]) -> None:
-        what = self._work.what
-        try:
-            self._work = ImportWork(what=what, over=True, report=work(importer))
-        except AgentError as error:
-            self._work = ImportWork(what=what, over=True, error=error.detail)
-        except Exception:  # noqa: BLE001 - a bug here must not leave the desk closed for ever
-            _log.exception("the import ended with a bug")
-            self._work = ImportWork(what=what, over=True, error="It ended with an error that is a bug; the log has it.")
-
-    # What the import says meanwhile (agent.runs.frame.Progress)
-
-    def step(self, what: str, done: int = 0, total: int | None = None) -> None:
-        of = f" of {total:,}" if total else ""
-        self._work = ImportWork(what=self._work.what, said=f"{what}: {done:,}{of}" if done or total else what)
-
-    def wait(self, seconds: float, what: str) -> None:
-        self._work = ImportWork(what=self._work.what, said=f"waiting {seconds:,.0f} s for {what}")
+            if self.work is not None and self.busy:
+                raise UsageError(f"{self.work.what} is under way; wait for its end. Nothing was begun.")
+            self.work = self._desk.begin(what, "/imports", lambda progress: work(importer, progress))
 
 
 def choice_of(kind: MatchClass | None, chosen: Iterable[tuple[str, str]]) -> Choice:

@@ -6,7 +6,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from agent.dashboard.import_desk import AccountToImport, ImportDesk, Review, choice_of
-from agent.dashboard.site import ExportedList, Site, Visit
+from agent.dashboard.site import Site, Visit, named
 from agent.model.codes import PlanStatus
 from agent.model.errors import UsageError
 from agent.model.matching import MatchClass
@@ -38,10 +38,10 @@ class _Import:
         self._desk = desk
 
     def review(self, site: Site, visit: Visit) -> Response:
-        review, kind = self._desk.review, _class(visit.asked("class")) or MatchClass.EXACT
+        review, kind = self._desk.review, named(MatchClass, visit.asked("class")) or MatchClass.EXACT
         if visit.format != "html":
             rows = map(_row, review.accounts if review else ())
-            return site.listing(visit, ExportedList(name="imports", columns=_COLUMNS, rows=rows))
+            return site.listing(visit, "imports", _COLUMNS, rows)
         after = visit.asked("after")
         accounts, following = _page(review, kind, after)
         plan = _open_plan(site, visit)
@@ -59,6 +59,7 @@ class _Import:
             after=after,
             following=following,
             work=self._desk.work,
+            busy=self._desk.busy,
             plan=plan,
             plan_says=_says(plan) if plan else "",
             firsts=firsts,
@@ -71,14 +72,14 @@ class _Import:
         return site.go("/imports")
 
     def plan(self, site: Site, visit: Visit) -> Response:
-        kind, shown = _class(visit.said("class")), visit.said("shown")
+        kind, shown = named(MatchClass, visit.said("class")), visit.said("shown")
         if kind is MatchClass.PARTIAL:
             raise UsageError("Of a partial match a person says who it is, account by account. Nothing was done.")
-        chosen = [
+        accounts = [
             (account, visit.said(f"who {account}") if shown == MatchClass.PARTIAL else "")
             for account in visit.form.get("account", ())
         ]
-        self._desk.plan(choice_of(kind, chosen), visit.by())
+        self._desk.plan(choice_of(kind, accounts), visit.by())
         return site.go("/imports", **{"class": kind.value if kind else shown})
 
     def apply(self, site: Site, visit: Visit) -> Response:
@@ -92,10 +93,6 @@ class _Import:
         if by is not None:
             self._desk.apply(plan.id, by)
         return site.go("/imports")
-
-
-def _class(text: str) -> MatchClass | None:
-    return MatchClass(text) if text in set(MatchClass) else None
 
 
 def _page(review: Review | None, kind: MatchClass, after: str) -> tuple[list[AccountToImport], str]:

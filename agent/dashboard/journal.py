@@ -7,9 +7,10 @@ from typing import Any
 from starlette.responses import Response
 from starlette.routing import Route
 
-from agent.dashboard.site import ExportedList, Site, Visit
+from agent.dashboard.site import Site, Visit, named
 from agent.model.errors import NotFound
 from agent.model.users import identity_key
+from agent.runs.wording import fields
 from agent.store import journal_rows
 from agent.store.journal import Kind
 from agent.store.journal_rows import JournalQuery
@@ -29,9 +30,8 @@ def routes(site: Site) -> list[Route]:
 def rows(site: Site, visit: Visit) -> Response:
     query = _query(site, visit)
     if visit.format != "html":
-        return site.listing(visit, ExportedList(name="journal", columns=_COLUMNS, rows=_all(site, query)))
-    before = visit.asked("before")
-    number = int(before) if before.isascii() and before.isdecimal() and len(before) < 19 else None
+        return site.listing(visit, "journal", _COLUMNS, _all(site, query))
+    number = visit.number_asked("before")
     with site.store.read() as conn:
         page = journal_rows.search(conn, query, before=number, limit=_PAGE)
     return site.render(
@@ -39,14 +39,14 @@ def rows(site: Site, visit: Visit) -> Response:
         "journal.html",
         page=page,
         kinds=list(Kind),
-        asked={name: visit.asked(name) for name in ("person", "actor", "verb", "kind", "since", "until")},
+        asked=visit.filters("person", "actor", "verb", "kind", "since", "until"),
         follow=bool(visit.asked("follow")) and number is None,
         first=number is None,
     )
 
 
 def _query(site: Site, visit: Visit) -> JournalQuery:
-    person, kind = visit.asked("person"), visit.asked("kind")
+    person = visit.asked("person")
     user = None
     if person:
         directory = site.parts.directory
@@ -57,7 +57,7 @@ def _query(site: Site, visit: Visit) -> JournalQuery:
         directory_id=user.id if user else None,
         actor=visit.asked("actor"),
         verb=visit.asked("verb"),
-        kind=Kind(kind) if kind in set(Kind) else None,
+        kind=named(Kind, visit.asked("kind")),
         since=_moment(visit.asked("since")),
         until=_moment(visit.asked("until")),
     )
@@ -76,7 +76,7 @@ def _all(site: Site, query: JournalQuery) -> Iterator[dict[str, Any]]:
     while True:
         with site.store.read() as conn:
             page = journal_rows.search(conn, query, before=before, limit=_AT_ONCE)
-        yield from ({name: getattr(row, name) for name in _COLUMNS} for row in page.rows)
+        yield from (fields(row, *_COLUMNS) for row in page.rows)
         if page.older is None:
             return
         before = page.older

@@ -5,13 +5,15 @@ from datetime import timedelta
 from starlette.responses import Response
 from starlette.routing import Route
 
-from agent.dashboard.site import ExportedList, Site, Visit
+from agent.dashboard.site import Site, Visit, named
 from agent.model.errors import UsageError
+from agent.runs.wording import fields
 from agent.settings.values import parse_duration
 from agent.store import keys
 from agent.store.keys import ApiKey, KeyScope
 from agent.store.sessions import DashboardRole
 
+_OWN = ("id", "name", "scope", "created", "created_by", "expires", "last_used")
 _COLUMNS = ("id", "name", "key", "scope", "state", "created", "created_by", "expires", "last_used")
 
 
@@ -27,8 +29,7 @@ def all_keys(site: Site, visit: Visit) -> Response:
     with site.store.read() as conn:
         found = keys.list_all(conn)
     if visit.format != "html":
-        rows = (_row(key, visit) for key in found)
-        return site.listing(visit, ExportedList(name="keys", columns=_COLUMNS, rows=rows))
+        return site.listing(visit, "keys", _COLUMNS, (_row(key, visit) for key in found))
     found.sort(key=lambda key: (not key.valid(visit.now), key.name, -key.id))
     return site.render(
         visit, "keys.html", keys=found, scopes=list(KeyScope), last_end=keys.last_end(found), done=visit.asked("done")
@@ -36,17 +37,15 @@ def all_keys(site: Site, visit: Visit) -> Response:
 
 
 def _row(key: ApiKey, visit: Visit) -> dict[str, object]:
-    said = {"key": key.shown, "state": key.state(visit.now), "scope": key.scope.value}
-    return {name: said[name] if name in said else getattr(key, name) for name in _COLUMNS}
+    return {**fields(key, *_OWN), "key": key.shown, "state": key.state(visit.now)}
 
 
 def create(site: Site, visit: Visit) -> Response:
-    name, scope = visit.said("name"), visit.said("scope")
+    name, kind = visit.said("name"), named(KeyScope, visit.said("scope")) or KeyScope.SCIM
     if not name:
         raise UsageError("A key needs a name, such as okta. Nothing was made.")
     lasts = _duration(visit, "lasts")
     by, expires = visit.by(), visit.now + lasts if lasts else None
-    kind = KeyScope(scope) if scope in set(KeyScope) else KeyScope.SCIM
     made = site.store.write(lambda conn: keys.create(conn, by, name=name, scope=kind, expires=expires))
     return _shown(site, visit, made)
 

@@ -1,9 +1,9 @@
 """Prometheus metrics that are read from the store when they are asked for. No names, ids or addresses in labels."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import Protocol
+from typing import Any, Protocol
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
@@ -11,23 +11,11 @@ from prometheus_client.registry import Collector
 from agent.dashboard.status import StatusPage
 from agent.model.codes import ActionKind
 from agent.model.holds import Decision
+from agent.okta_org import RateBudget
 from agent.settings import Loaded
 from agent.store.journal import Signature
 
 _PREFIX = "opshelm_agent_"
-
-
-class OktaBudget(Protocol):
-    """What is shown of a bucket (agent.okta_org.limits.RateBudget fulfils it)."""
-
-    @property
-    def limit(self) -> int | None: ...
-    @property
-    def remaining(self) -> int | None: ...
-    @property
-    def waited(self) -> float: ...
-    @property
-    def refused(self) -> int: ...
 
 
 class CheckLine(Protocol):
@@ -71,25 +59,17 @@ class DaemonCollector(Collector):
     def __init__(self, daemon: Daemon) -> None:
         self._daemon = daemon
 
-    def describe(self) -> Iterator[Metric]:
-        return iter(())
-
     def collect(self) -> Iterator[Metric]:
-        ages = GaugeMetricFamily(
-            f"{_PREFIX}loop_last_tick_seconds", "Since the loop last showed life.", labels=["loop"]
-        )
-        for loop, age in sorted(self._daemon.ages().items()):
-            ages.add_metric([loop], age)
-        overdue = GaugeMetricFamily(f"{_PREFIX}loop_overdue", "1 where the loop stands still.", labels=["loop"])
-        for loop in sorted(self._daemon.overdue()):
-            overdue.add_metric([loop], 1)
-        settings = GaugeMetricFamily(
-            f"{_PREFIX}settings_since_timestamp_seconds",
+        ages = ([loop, age] for loop, age in sorted(self._daemon.ages().items()))
+        yield _gauges("loop_last_tick_seconds", "Since the loop last showed life.", ["loop"], ages)
+        overdue = ([loop, 1] for loop in sorted(self._daemon.overdue()))
+        yield _gauges("loop_overdue", "1 where the loop stands still.", ["loop"], overdue)
+        yield _gauges(
+            "settings_since_timestamp_seconds",
             "Since when the settings with this digest are in force; secrets have no part in it.",
-            labels=["digest"],
+            ["digest"],
+            [[self._daemon.in_force(), self._daemon.since().timestamp()]],
         )
-        settings.add_metric([self._daemon.in_force()], self._daemon.since().timestamp())
-        yield from (ages, overdue, settings)
 
 
 class StatusCollector(Collector):
@@ -98,13 +78,9 @@ class StatusCollector(Collector):
     def __init__(self, read: Callable[[], StatusPage | None]) -> None:
         self._read = read
 
-    def describe(self) -> Iterator[Metric]:
-        """Nothing is read while it is registered."""
-        return iter(())
-
     def collect(self) -> Iterator[Metric]:
         status = self._read()
-        yield _gauge("up", "1 while the database can be read.", float(status is not None))
+        yield _gauge("up", "1 while the database can be read.", status is not None)
         if status is None:
             return
         yield from _sweeps(status)
@@ -117,11 +93,9 @@ class StatusCollector(Collector):
         yield _gauge(
             "active_owners", "Active owners; with one left nobody can be deactivated who is it.", account.active_owners
         )
-        yield _gauge("paused", "1 while applies are paused.", float(account.paused))
+        yield _gauge("paused", "1 while applies are paused.", account.paused)
         yield _gauge(
-            "distrust",
-            "1 while this database is a restored copy that nobody has accepted.",
-            float(bool(account.distrust)),
+            "distrust", "1 while this database is a restored copy that nobody has accepted.", bool(account.distrust)
         )
         yield _gauge("refused_pushes", "Pushed deactivations that got 429 and wait.", len(status.refused))
         yield _gauge("attention_waiting", "People that are to be looked at alone.", status.waiting_people)
@@ -130,62 +104,40 @@ class StatusCollector(Collector):
             yield _gauge(
                 "last_key_ends_seconds", "Until the last key ends that Okta can push with; none: it doesn't.", left
             )
-        limits = GaugeMetricFamily(
-            f"{_PREFIX}deactivations", "Deactivations in the guard's windows.", labels=["window", "what"]
-        )
-        limits.add_metric(["24h", "counted"], counts.last_day)
-        limits.add_metric(["24h", "limit"], status.day_limit)
-        limits.add_metric(["60m", "counted"], counts.last_hour)
-        limits.add_metric(["60m", "limit"], status.hour_limit)
-        yield limits
+        limits = [
+            ["24h", "counted", counts.last_day],
+            ["24h", "limit", status.day_limit],
+            ["60m", "counted", counts.last_hour],
+            ["60m", "limit", status.hour_limit],
+        ]
+        yield _gauges("deactivations", "Deactivations in the guard's windows.", ["window", "what"], limits)
         if status.slowest_action is not None:
             seconds = status.slowest_action.total_seconds()
             yield _gauge("last_apply_seconds", "From the last applied plan to its last finished action.", seconds)
-        yield _gauge("lease_held", "1 while a run holds the lease.", float(status.lease_holder is not None))
+        yield _gauge("lease_held", "1 while a run holds the lease.", status.lease_holder is not None)
         yield _gauge("journal_head_block", "Number of the newest sealed journal block.", account.journal_block)
-        head = GaugeMetricFamily(
-            f"{_PREFIX}journal_head",
-            "Always 1; the label is the journal's head, to compare from outside.",
-            labels=["hash"],
-        )
-        head.add_metric([account.journal_hash], 1)
-        yield head
-        alarms = GaugeMetricFamily(
-            f"{_PREFIX}alarms_open",
-            "Open alarms by code; acked: an operator has silenced them.",
-            labels=["code", "acked"],
-        )
-        open_ones = Counter((alarm.code, "no" if alarm.acked_at is None else "yes") for alarm in status.alarms)
-        for (code, acked), count in sorted(open_ones.items()):
-            alarms.add_metric([code, acked], count)
-        yield alarms
+        always = "Always 1; the label is the journal's head, to compare from outside."
+        yield _gauges("journal_head", always, ["hash"], [[account.journal_hash, 1]])
+        silenced = "Open alarms by code; acked: an operator has silenced them."
+        opened = Counter((alarm.code, "no" if alarm.acked_at is None else "yes") for alarm in status.alarms)
+        yield _gauges("alarms_open", silenced, ["code", "acked"], ([*which, n] for which, n in sorted(opened.items())))
 
 
 class OktaCollector(Collector):
     """Okta's limits as its own headers told them. ``budgets`` answers None while there is no Okta."""
 
-    def __init__(self, budgets: Callable[[], Mapping[str, OktaBudget] | None]) -> None:
+    def __init__(self, budgets: Callable[[], Mapping[str, RateBudget] | None]) -> None:
         self._budgets = budgets
 
-    def describe(self) -> Iterator[Metric]:
-        return iter(())
-
     def collect(self) -> Iterator[Metric]:
-        found = self._budgets() or {}
-        left = GaugeMetricFamily(f"{_PREFIX}okta_remaining", "Calls left in Okta's window.", labels=["bucket"])
-        limit = GaugeMetricFamily(f"{_PREFIX}okta_limit", "Calls in Okta's window.", labels=["bucket"])
-        waited = CounterMetricFamily(
-            f"{_PREFIX}okta_waited_seconds", "Time spent waiting for Okta's limits.", labels=["bucket"]
-        )
-        refused = CounterMetricFamily(f"{_PREFIX}okta_refused", "Answers with status 429.", labels=["bucket"])
-        for bucket, budget in sorted(found.items()):
-            if budget.remaining is not None:
-                left.add_metric([bucket], budget.remaining)
-            if budget.limit is not None:
-                limit.add_metric([bucket], budget.limit)
-            waited.add_metric([bucket], budget.waited)
-            refused.add_metric([bucket], budget.refused)
-        yield from (left, limit, waited, refused)
+        for name, doc, what, kind in (
+            ("okta_remaining", "Calls left in Okta's window.", "remaining", GaugeMetricFamily),
+            ("okta_limit", "Calls in Okta's window.", "limit", GaugeMetricFamily),
+            ("okta_waited_seconds", "Time spent waiting for Okta's limits.", "waited", CounterMetricFamily),
+            ("okta_refused", "Answers with status 429.", "refused", CounterMetricFamily),
+        ):
+            found = ((bucket, getattr(budget, what)) for bucket, budget in sorted((self._budgets() or {}).items()))
+            yield _family(kind, name, doc, ["bucket"], ([bucket, n] for bucket, n in found if n is not None))
 
 
 def _sweeps(status: StatusPage) -> Iterator[Metric]:
@@ -196,36 +148,44 @@ def _sweeps(status: StatusPage) -> Iterator[Metric]:
         yield _gauge("last_good_sweep_people", "People that it saw.", status.account.last_good_people or 0)
     run = status.last_run
     if run is not None and run.ended is not None:
-        outcome = GaugeMetricFamily(
-            f"{_PREFIX}last_run", "Always 1; how the last run ended.", labels=["outcome", "exit_code"]
-        )
-        outcome.add_metric([run.outcome or "", str(run.exit_code)], 1)
-        yield outcome
+        ended = [[run.outcome or "", str(run.exit_code), 1]]
+        yield _gauges("last_run", "Always 1; how the last run ended.", ["outcome", "exit_code"], ended)
         yield _gauge("last_run_timestamp_seconds", "When it ended.", run.ended.timestamp())
         yield _gauge("last_run_seconds", "How long it took.", (run.ended - run.started).total_seconds())
 
 
 def _drift(status: StatusPage) -> Iterator[Metric]:
     if status.drift is not None:
-        drift = GaugeMetricFamily(f"{_PREFIX}drift", "What the newest plan has left to do, by kind.", labels=["kind"])
-        for kind in ActionKind:
-            drift.add_metric([kind.value], status.drift.get(kind, 0))
-        yield drift
+        left = ([kind.value, status.drift.get(kind, 0)] for kind in ActionKind)
+        yield _gauges("drift", "What the newest plan has left to do, by kind.", ["kind"], left)
         yield _gauge("leavers_active", "People whose access should have ended and hasn't.", status.leavers_active)
-    held = GaugeMetricFamily(f"{_PREFIX}held", "Runs and actions that wait for a person, by code.", labels=["code"])
-    for code, count in sorted(status.held.items()):
-        held.add_metric([code.value], count)
-    yield held
+    held = ([code.value, count] for code, count in sorted(status.held.items()))
+    yield _gauges("held", "Runs and actions that wait for a person, by code.", ["code"], held)
     waiting = [hold.since for hold in status.holds if hold.decision is Decision.WAITING]
     waiting += [stored.created for stored in status.held_plans if stored.held]
     ages = [(status.at - since).total_seconds() for since in waiting]
     yield _gauge("held_oldest_age_seconds", "Age of the oldest hold that waits; 0 without one.", max(ages, default=0.0))
-    yield _gauge(
-        "blocked",
-        "People whom an operator's block keeps out.",
-        sum(h.decision is Decision.BLOCKED for h in status.holds),
-    )
+    blocked = sum(hold.decision is Decision.BLOCKED for hold in status.holds)
+    yield _gauge("blocked", "People whom an operator's block keeps out.", blocked)
 
 
-def _gauge(name: str, doc: str, value: float) -> GaugeMetricFamily:
-    return GaugeMetricFamily(_PREFIX + name, doc, value=value)
+def _gauge(name: str, doc: str, value: float) -> Metric:
+    return GaugeMetricFamily(_PREFIX + name, doc, value=float(value))
+
+
+def _gauges(name: str, doc: str, labels: Sequence[str], samples: Iterable[Sequence[Any]]) -> Metric:
+    return _family(GaugeMetricFamily, name, doc, labels, samples)
+
+
+def _family(
+    kind: type[GaugeMetricFamily | CounterMetricFamily],
+    name: str,
+    doc: str,
+    labels: Sequence[str],
+    samples: Iterable[Sequence[Any]],
+) -> Metric:
+    """A sample is a value for each of the labels, and then the number."""
+    family = kind(_PREFIX + name, doc, labels=labels)
+    for *values, number in samples:
+        family.add_metric(values, number)
+    return family

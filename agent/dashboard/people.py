@@ -7,7 +7,7 @@ from typing import Any
 from starlette.responses import Response
 from starlette.routing import Route
 
-from agent.dashboard.site import ExportedList, Site, Visit
+from agent.dashboard.site import Site, Visit, named
 from agent.directory.port import Acts
 from agent.model.codes import Source
 from agent.model.errors import AgentError, NotFound, UsageError
@@ -52,9 +52,9 @@ def routes(site: Site) -> list[Route]:
 
 
 def everybody(site: Site, visit: Visit) -> Response:
-    which, search = _which(visit.asked("which")), visit.asked("search")
+    which, search = named(Which, visit.asked("which")) or Which.ALL, visit.asked("search")
     if visit.format != "html":
-        return site.listing(visit, ExportedList(name="people", columns=_COLUMNS, rows=_rows(site, which, search)))
+        return site.listing(visit, "people", _COLUMNS, _rows(site, which, search))
     with site.store.read() as conn:
         page = people.page(conn, which=which, search=search, after=visit.asked("after"), limit=_PAGE)
         row = account.get(conn)
@@ -68,10 +68,6 @@ def everybody(site: Site, visit: Visit) -> Response:
         filters=list(Which),
         counts={Which.ALL: row.visible},
     )
-
-
-def _which(text: str) -> Which:
-    return Which(text) if text in set(Which) else Which.ALL
 
 
 def _rows(site: Site, which: Which, search: str) -> Iterator[dict[str, Any]]:
@@ -140,11 +136,9 @@ def _user(site: Site, user_id: str) -> DirectoryUser:
 
 
 def _older(visit: Visit) -> Older | None:
-    before, at = visit.asked("before"), visit.asked("at")
-    if not (before.isascii() and before.isdecimal() and len(before) < 19):
-        return None
+    before = visit.number_asked("before")
     try:
-        return Older(int(before), datetime.fromisoformat(at))
+        return None if before is None else Older(before, datetime.fromisoformat(visit.asked("at")))
     except ValueError:
         return None
 

@@ -1,15 +1,12 @@
 """Plan review: what is planned, deactivations first, and a person's yes or no to all or some of it."""
 
-import itertools
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from typing import Any
 
 from starlette.responses import Response
 from starlette.routing import Route
 
 from agent.dashboard.desk import EndedWork
-from agent.dashboard.site import ExportedList, Site, Visit
+from agent.dashboard.site import CHUNK, Site, Visit, named
 from agent.model.codes import ActionKind, ActionState, HeldCode, PlanStatus
 from agent.model.errors import NotFound, UsageError
 from agent.model.guard import NEED_COUNT
@@ -18,15 +15,15 @@ from agent.reconcile.reconciler import Reconciler
 from agent.runs import stored_plans
 from agent.runs.frame import Progress
 from agent.runs.stored_plans import OPSHELM_S, PlanDecision
-from agent.runs.wording import OPEN, action_json, is_bounded, plan_json, sentence
+from agent.runs.wording import OPEN, action_json, fields, is_bounded, plan_json, sentence
 from agent.store import brakes, first_approvals, overview, plans
+from agent.store.engine import Connection
 from agent.store.overview import Header
 from agent.store.plans import ActionFilter, StoredPlan
 
 _PAGE = 50
 #: Actions on one page of a plan.
 _ACTIONS = 200
-_CHUNK = 2000
 _FIELDS = ("id", "run_id", "kind", "status", "held", "actions", "deactivations", "population", "created", "expires")
 _ACTION = (
     *("n", "kind", "state", "held", "held_detail", "login", "directory_id", "okta_id", "rule", "proof", "error"),
@@ -46,25 +43,17 @@ def routes(site: Site) -> list[Route]:
 
 def list_plans(site: Site, visit: Visit) -> Response:
     asked = visit.filters("show")
-    statuses, before = _SHOWS.get(asked["show"] or "all", ()), visit.asked("before")
-    older_than = int(before) if before.isdecimal() and len(before) < 10 else None
-    with site.store.read() as conn:
-        found = overview.headers(conn, statuses=statuses, before=older_than, limit=_PAGE + 1)
+    statuses = _SHOWS.get(asked["show"] or "all", ())
+
+    def read(conn: Connection, _: int, last: Header | None) -> list[Header]:
+        return overview.headers(conn, statuses=statuses, before=last.id if last else None, limit=CHUNK)
+
     if visit.format != "html":
-        return site.listing(visit, ExportedList(name="plans", columns=_FIELDS, rows=_all(site, statuses)))
+        return site.listing(visit, "plans", _FIELDS, (fields(plan, *_FIELDS) for plan in site.whole(read)))
+    with site.store.read() as conn:
+        found = overview.headers(conn, statuses=statuses, before=visit.number_asked("before"), limit=_PAGE + 1)
     older = found[_PAGE - 1].id if len(found) > _PAGE else None
     return site.render(visit, "plans.html", plans=found[:_PAGE], older=older, asked=asked, shows=list(_SHOWS))
-
-
-def _all(site: Site, statuses: tuple[PlanStatus, ...]) -> Iterator[Mapping[str, Any]]:
-    before = None
-    while True:
-        with site.store.read() as conn:
-            found = overview.headers(conn, statuses=statuses, before=before, limit=_CHUNK)
-        yield from ({name: getattr(plan, name) for name in _FIELDS} for plan in found)
-        if len(found) < _CHUNK:
-            return
-        before = found[-1].id
 
 
 def _header(site: Site, plan_id: int) -> tuple[Header, list[plans.Tally]]:
@@ -82,15 +71,15 @@ def show_plan(site: Site, visit: Visit) -> Response:
             return site.json("plan", {"plan": plan_json(stored_plans.existing(conn, plan_id))})
     plan, tallies = _header(site, plan_id)
     if visit.format == "csv":
-        return site.listing(visit, ExportedList(name=f"plan-{plan_id}", columns=_ACTION, rows=_actions(site, plan_id)))
+        every = site.whole(lambda conn, n, _: plans.page_of(conn, plan_id, ActionFilter(), offset=n, limit=CHUNK)[1])
+        return site.listing(visit, f"plan-{plan_id}", _ACTION, map(action_json, every))
     asked = visit.filters("kind", "state", "login", "page")
     wanted = ActionFilter(
-        kind=_one(ActionKind, asked["kind"]), state=_one(ActionState, asked["state"]), login=asked["login"]
+        kind=named(ActionKind, asked["kind"]), state=named(ActionState, asked["state"]), login=asked["login"]
     )
-    page = int(asked["page"]) if asked["page"].isdecimal() and 0 < len(asked["page"]) < 6 else 1
     with site.store.read() as conn:
         firsts = first_approvals.waiting(conn, f"plan {plan_id} {plan.checksum}", visit.now)
-        fits, found = plans.page_of(conn, plan_id, wanted, offset=_ACTIONS * (max(page, 1) - 1), limit=_ACTIONS)
+        fits, found = plans.page_of(conn, plan_id, wanted, offset=_ACTIONS * (visit.page - 1), limit=_ACTIONS)
     kinds, states = Counter[ActionKind](), Counter[ActionState]()
     for one in tallies:
         kinds[one.kind] += one.count
@@ -116,7 +105,7 @@ def show_plan(site: Site, visit: Visit) -> Response:
         why=why,
         actions=found,
         fits=fits,
-        page=page,
+        page=visit.page,
         pages=-(-fits // _ACTIONS),
         asked=asked,
         open=open_ and plan.kind in OPSHELM_S,
@@ -126,19 +115,6 @@ def show_plan(site: Site, visit: Visit) -> Response:
         undecided=sum(one.count for one in undecided),
         bounded=sum(one.count for one in undecided if is_bounded(one.kind)),
     )
-
-
-def _one(kind: Any, text: str) -> Any:
-    return kind(text) if text in set(kind) else None
-
-
-def _actions(site: Site, plan_id: int) -> Iterator[Mapping[str, Any]]:
-    for start in itertools.count(0, _CHUNK):
-        with site.store.read() as conn:
-            _, found = plans.page_of(conn, plan_id, ActionFilter(), offset=start, limit=_CHUNK)
-        yield from map(action_json, found)
-        if len(found) < _CHUNK:
-            return
 
 
 def approve(site: Site, visit: Visit) -> Response:

@@ -1,6 +1,5 @@
 """Runs: the list with its filters, and one run, live while it goes on. Reads only."""
 
-from collections.abc import Iterator, Mapping
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
@@ -8,7 +7,7 @@ from msgspec.structs import replace
 from starlette.responses import Response
 from starlette.routing import Route
 
-from agent.dashboard.site import OVER, ExportedList, Site, Visit
+from agent.dashboard.site import CHUNK, OVER, Site, Visit
 from agent.model.errors import NotFound, UsageError
 from agent.runs.frame import Outcome
 from agent.runs.wording import fields
@@ -29,8 +28,6 @@ _FIELDS = (
     *("outcome", "exit_code", "counts", "detail"),
 )
 _PAGE = 50
-#: Of a list that is written out whole.
-_CHUNK = 1000
 #: People that a run's page shows; its CSV has all.
 _PEOPLE = 100
 _PERSON = ("login", "kind", "state", "held", "held_detail", "error", "directory_id", "okta_id")
@@ -43,7 +40,8 @@ def routes(site: Site) -> list[Route]:
 def list_runs(site: Site, visit: Visit) -> Response:
     wanted = _filter(visit)
     if visit.format != "html":
-        return site.listing(visit, ExportedList(name="runs", columns=_FIELDS, rows=_all(site, wanted)))
+        every = site.whole(lambda conn, _, last: store_runs.find(conn, _after(wanted, last), CHUNK))
+        return site.listing(visit, "runs", _FIELDS, (fields(run, *_FIELDS) for run in every))
     with site.store.read() as conn:
         found, triggers = store_runs.find(conn, wanted, _PAGE + 1), store_runs.triggers(conn)
     older = found[_PAGE - 1].id if len(found) > _PAGE else None
@@ -64,7 +62,6 @@ _ASKED = ("outcome", "trigger", "kind", "since", "until")
 def _filter(visit: Visit) -> RunFilter:
     group, until = visit.asked("outcome"), _day(visit.asked("until"))
     outcomes = GROUPS.get(group) or ((group,) if group and group != RUNNING else None)
-    before = visit.asked("before")
     return RunFilter(
         outcomes=None if outcomes is None else tuple(map(str, outcomes)),
         running=group == RUNNING,
@@ -72,7 +69,7 @@ def _filter(visit: Visit) -> RunFilter:
         trigger=visit.asked("trigger") or None,
         since=_day(visit.asked("since")),
         until=until and until + timedelta(days=1),
-        before=int(before) if before.isdecimal() and len(before) < 10 else None,
+        before=visit.number_asked("before"),
     )
 
 
@@ -86,14 +83,8 @@ def _day(text: str) -> datetime | None:
         raise UsageError(f"{text} is no day; write it as 2026-03-01.") from None
 
 
-def _all(site: Site, wanted: RunFilter) -> Iterator[Mapping[str, Any]]:
-    while True:
-        with site.store.read() as conn:
-            found = store_runs.find(conn, wanted, _CHUNK)
-        yield from (fields(run, *_FIELDS) for run in found)
-        if len(found) < _CHUNK:
-            return
-        wanted = replace(wanted, before=found[-1].id)
+def _after(wanted: RunFilter, last: Run | None) -> RunFilter:
+    return wanted if last is None else replace(wanted, before=last.id)
 
 
 def show_run(site: Site, visit: Visit) -> Response:
@@ -107,9 +98,7 @@ def show_run(site: Site, visit: Visit) -> Response:
         findings = store_runs.findings_of(conn, run_id) if not visit.partial else ()
     plan = made[0] if made else None
     if visit.format == "csv":
-        return site.listing(
-            visit, ExportedList(name=f"run-{run_id}", columns=_PERSON, rows=[fields(a, *_PERSON) for a in people])
-        )
+        return site.listing(visit, f"run-{run_id}", _PERSON, (fields(action, *_PERSON) for action in people))
     if visit.format == "json":
         return site.json("run", {"run": {**fields(run, *_FIELDS), "plan_id": plan.id if plan else None}})
     return site.render(

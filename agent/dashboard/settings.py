@@ -6,7 +6,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from agent.dashboard.metrics import Daemon
-from agent.dashboard.site import ExportedList, Site, Visit
+from agent.dashboard.site import Site, Visit
 from agent.settings.describe import SettingLine, describe
 
 _COLUMNS = ("name", "value", "origin", "place", "env")
@@ -17,7 +17,7 @@ def routes(site: Site, daemon: Daemon) -> list[Route]:
         loaded = daemon.loaded()
         lines = describe(loaded)
         if visit.format != "html":
-            return site.listing(visit, ExportedList(name="settings", columns=_COLUMNS, rows=map(_row, lines)))
+            return site.listing(visit, "settings", _COLUMNS, map(_row, lines))
         search, origin = visit.asked("search"), visit.asked("origin")
         shown = [line for line in lines if _fits(line, search, origin)]
         return site.render(

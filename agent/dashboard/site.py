@@ -7,9 +7,10 @@ its form read, its origin and token checked, and its errors answered; nothing el
 import hmac
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from enum import StrEnum
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 from urllib.parse import parse_qs, quote, urlencode, urlsplit
 
 import jinja2
@@ -26,22 +27,25 @@ from starlette.routing import Route
 from agent import __version__
 from agent.dashboard import words
 from agent.dashboard.desk import Desk
-from agent.dashboard.metrics import OktaBudget
 from agent.dashboard.roles import role_of
 from agent.directory.port import Directory
 from agent.imports import Importer
 from agent.model import csv_text
 from agent.model.errors import AgentError, NotFound, StoreUnavailable
+from agent.okta_org import RateBudget
 from agent.reconcile.reconciler import Reconciler
 from agent.runs.wording import FORMAT_VERSION
 from agent.settings import Settings
 from agent.store import account, first_approvals, sessions
-from agent.store.engine import Store
+from agent.store.engine import Connection, Store
 from agent.store.first_approvals import FirstApproval
 from agent.store.journal import Signature
 from agent.store.sessions import DashboardRole, Session
 
 _log = structlog.get_logger("agent.dashboard")
+T = TypeVar("T")
+E = TypeVar("E", bound=StrEnum)
+
 HEADERS = {
     "content-security-policy": (
         "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:; connect-src 'self'; "
@@ -66,6 +70,10 @@ OVER = 286
 #: A form has ids, a reason and a count; one that names thousands of actions still fits.
 _MOST_FORM_BYTES = 1_000_000
 _MOST_FIELDS = 20_000
+#: Of a list that has page numbers.
+_LAST_PAGE = 99_999
+#: Rows that one read of a list takes that is written out whole.
+CHUNK = 2000
 
 
 class Parts(Protocol):
@@ -79,7 +87,7 @@ class Parts(Protocol):
     def directory(self) -> Directory: ...
     @property
     def reconciler(self) -> Reconciler | None: ...
-    def budget(self) -> Mapping[str, OktaBudget] | None:
+    def budget(self) -> Mapping[str, RateBudget] | None:
         """What Okta's headers said is left; None without [okta]."""
 
     def importer(self) -> Importer:
@@ -106,6 +114,16 @@ class Visit(Struct, frozen=True, kw_only=True):
     def partial(self) -> bool:
         """Htmx asks for a part of the page."""
         return "hx-request" in self.request.headers
+
+    def number_asked(self, name: str) -> int | None:
+        """From the query; None for what is no number of a row."""
+        text = self.asked(name)
+        return int(text) if text.isdecimal() and len(text) < 19 else None
+
+    @property
+    def page(self) -> int:
+        """Which page of a list is asked for, from 1 on."""
+        return min(max(self.number_asked("page") or 1, 1), _LAST_PAGE)
 
     def number(self, name: str) -> int:
         """From the address's path. NotFound for one that fits into no column."""
@@ -138,12 +156,9 @@ class Visit(Struct, frozen=True, kw_only=True):
 View = Callable[["Site", Visit], Response]
 
 
-class ExportedList(Struct, frozen=True, kw_only=True):
-    """A list as CSV and JSON have it. ``rows`` is read while it is sent, in as many reads as it likes."""
-
-    name: str
-    columns: Sequence[str]
-    rows: Iterable[Mapping[str, Any]]
+def named(kind: type[E], text: str) -> E | None:
+    """The member that the text names; None where it names none."""
+    return kind(text) if text in set(kind) else None
 
 
 class Site:
@@ -293,13 +308,23 @@ class Site:
         """On to another page of this site, after something was done."""
         return RedirectResponse(f"{path}?{urlencode(query)}" if query else path, 303)
 
-    def listing(self, visit: Visit, listing: ExportedList) -> Response:
-        """The list as the address's end asks for it; streamed, however long."""
-        name = {"content-disposition": f'attachment; filename="{quote(listing.name)}.{visit.format}"'}
+    def listing(self, visit: Visit, name: str, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> Response:
+        """The list as the address's end asks for it; streamed, however long. ``rows`` is read while it is sent."""
+        headers = {"content-disposition": f'attachment; filename="{quote(name)}.{visit.format}"'}
         if visit.format == "json":
-            return StreamingResponse(_json_lines(listing), headers=name, media_type="application/json")
-        lines = csv_text.lines(listing.columns, listing.rows)
-        return StreamingResponse(lines, headers=name, media_type="text/csv")
+            return StreamingResponse(_json_lines(name, rows), headers=headers, media_type="application/json")
+        return StreamingResponse(csv_text.lines(columns, rows), headers=headers, media_type="text/csv")
+
+    def whole(self, read: Callable[[Connection, int, T | None], Sequence[T]]) -> Iterator[T]:
+        """A list read bit by bit, ``CHUNK`` rows at once; ``read`` is told how many came before, and the last of them."""
+        count, last = 0, None
+        while True:
+            with self.store.read() as conn:
+                found = read(conn, count, last)
+            yield from found
+            if len(found) < CHUNK:
+                return
+            count, last = count + len(found), found[-1]
 
     def json(self, kind: str, body: Mapping[str, Any]) -> Response:
         """One thing as JSON, in the shape of the command line's."""
@@ -351,10 +376,10 @@ def static(name: str) -> str:
 STATIC = Path(__file__).parent / "static"
 
 
-def _json_lines(listing: ExportedList) -> Iterator[bytes]:
+def _json_lines(name: str, rows: Iterable[Mapping[str, Any]]) -> Iterator[bytes]:
     """One document, an array within it."""
-    yield msgspec.json.encode({"format_version": FORMAT_VERSION, "kind": listing.name})[:-1]
-    yield b"," + msgspec.json.encode(listing.name) + b":["
-    for n, row in enumerate(listing.rows):
+    yield msgspec.json.encode({"format_version": FORMAT_VERSION, "kind": name})[:-1]
+    yield b"," + msgspec.json.encode(name) + b":["
+    for n, row in enumerate(rows):
         yield (b",\n" if n else b"\n") + msgspec.json.encode(row)
     yield b"]}\n"

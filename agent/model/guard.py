@@ -36,7 +36,7 @@ with the fault. The numbers are settings; the defaults come from what directory 
 from collections.abc import Callable, Iterable
 from datetime import datetime
 from math import ceil
-from typing import Protocol
+from typing import Literal, Protocol
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -90,46 +90,26 @@ _SMALL_RUN = 3
 class GuardLimits(Protocol):
     """The guard settings (agent.settings.GuardSettings fulfils it)."""
 
-    @property
-    def identity_percent(self) -> float: ...
-    @property
-    def identity_floor(self) -> int: ...
-    @property
-    def creates_percent(self) -> float: ...
-    @property
-    def creates_floor(self) -> int: ...
-    @property
-    def promotions_cap(self) -> int: ...
-    @property
-    def demotions_cap(self) -> int: ...
-    @property
-    def source_drop_percent(self) -> float: ...
-    @property
-    def source_drop_floor(self) -> int: ...
-    @property
-    def disproved_percent(self) -> float: ...
-    @property
-    def disproved_floor(self) -> int: ...
-    @property
-    def push_mode(self) -> str: ...
-    @property
-    def deactivations_percent(self) -> float: ...
-    @property
-    def deactivations_floor(self) -> int: ...
-    @property
-    def deactivations_cap(self) -> int: ...
-    @property
-    def window_percent(self) -> float: ...
-    @property
-    def window_floor(self) -> int: ...
-    @property
-    def window_cap(self) -> int: ...
-    @property
-    def push_percent(self) -> float: ...
-    @property
-    def push_floor(self) -> int: ...
-    @property
-    def push_cap(self) -> int: ...
+    identity_percent: float
+    identity_floor: int
+    creates_percent: float
+    creates_floor: int
+    promotions_cap: int
+    demotions_cap: int
+    source_drop_percent: float
+    source_drop_floor: int
+    disproved_percent: float
+    disproved_floor: int
+    push_mode: Literal["hold", "alarm"]
+    deactivations_percent: float
+    deactivations_floor: int
+    deactivations_cap: int
+    window_percent: float
+    window_floor: int
+    window_cap: int
+    push_percent: float
+    push_floor: int
+    push_cap: int
 
 
 class Facts(Struct, frozen=True, kw_only=True):

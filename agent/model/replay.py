@@ -12,7 +12,7 @@ from bisect import bisect_right, insort
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -27,6 +27,12 @@ _DAY, _HOUR = timedelta(hours=24), timedelta(minutes=60)
 _LOOKED_AT = ("active", "userName", EMAIL_PATH, "role")
 #: Said by people, or by what failed; no limit changes them.
 _FIXED = frozenset({HeldCode.REJECTED, HeldCode.BLOCKED, HeldCode.UNDONE, HeldCode.FAILING, HeldCode.FAILED_ACTIONS})
+#: What is kept of the facts, and of an action, under its own name.
+_FACTS = (
+    *("sweep", "pinned", "managed_active", "active_owners", "day", "hour", "last_good_people", "asked", "disproved"),
+    *("announced", "roles_seen", "promoted", "demoted"),
+)
+_OF_ACTION = ("n", "kind", "login", "directory_id", "okta_id", "cycle", "group", "needs")
 Key = tuple[str, ChangeKind]
 
 
@@ -116,23 +122,11 @@ def judged_run(before: Plan, after: Plan, facts: Facts, grant: Grant) -> JudgedR
     kept = _of_limits(before.actions)
     said = {action.n: action.held for action in after.actions}
     return JudgedRun(
-        sweep=facts.sweep,
-        pinned=facts.pinned,
+        **_values(facts, _FACTS),
         population=before.population,
         source_size=before.source_size,
-        managed_active=facts.managed_active,
-        active_owners=facts.active_owners,
-        day=facts.day,
-        hour=facts.hour,
-        last_good_people=facts.last_good_people,
         distrust=bool(facts.distrust),
-        asked=facts.asked,
-        disproved=facts.disproved,
-        announced=facts.announced,
         announced_for=tuple(sorted({a.directory_id for a in kept if a.directory_id in facts.announced_for} - {None})),
-        roles_seen=facts.roles_seen,
-        promoted=facts.promoted,
-        demoted=facts.demoted,
         lifted=tuple(sorted(grant.lifted)),
         count=grant.count,
         held=after.held,
@@ -159,15 +153,8 @@ def _kept(action: Action, held: HeldCode | None, facts: Facts, grant: Grant) -> 
     let_go = approved(action, grant, facts)
     own = None if action.identity in grant.named else action.held
     return JudgedAction(
-        n=action.n,
-        kind=action.kind,
-        login=action.login,
-        directory_id=action.directory_id,
-        okta_id=action.okta_id,
+        **_values(action, _OF_ACTION),
         changes={path: change for path, change in action.changes.items() if path in _LOOKED_AT},
-        cycle=action.cycle,
-        group=action.group,
-        needs=action.needs,
         proven=action.proof is not None,
         owner=action.directory_id in facts.owners,
         fixed=held if held in _FIXED else own,
@@ -364,23 +351,11 @@ class _Replay:
             if code in WAITS_FOR_A_PERSON and code is not None and not one.approved:
                 holds[key] = _hold(action, code, waits.since if waits else at)
         facts = Facts(
-            sweep=run.sweep,
-            pinned=run.pinned,
-            managed_active=run.managed_active,
-            active_owners=run.active_owners,
-            day=day,
-            hour=hour,
-            last_good_people=run.last_good_people,
+            **_values(run, _FACTS) | {"day": day, "hour": hour},
             distrust="distrust" if run.distrust else "",
-            asked=run.asked,
-            disproved=run.disproved,
             holds=holds,
             now=at,
             owners=frozenset(one.directory_id for one in asked if one.owner and one.directory_id),
-            roles_seen=run.roles_seen,
-            promoted=run.promoted,
-            demoted=run.demoted,
-            announced=run.announced,
             announced_for=frozenset(run.announced_for),
         )
         plan = Plan(actions=actions, population=people, source_size=run.source_size, created=at)
@@ -442,19 +417,12 @@ class _Replay:
 
 
 def _action(one: JudgedAction) -> Action:
-    return Action(
-        n=one.n,
-        kind=one.kind,
-        login=one.login,
-        directory_id=one.directory_id,
-        okta_id=one.okta_id,
-        changes=one.changes,
-        cycle=one.cycle,
-        group=one.group,
-        needs=one.needs,
-        proof="proven then" if one.proven else None,
-        held=one.fixed,
-    )
+    proof = "proven then" if one.proven else None
+    return Action(**_values(one, _OF_ACTION), changes=one.changes, proof=proof, held=one.fixed)
+
+
+def _values(one: Facts | JudgedRun | Action | JudgedAction, names: Iterable[str]) -> dict[str, Any]:
+    return {name: getattr(one, name) for name in names}
 
 
 def _anew(one: JudgedAction, n: int) -> JudgedAction:
