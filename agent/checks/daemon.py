@@ -2,8 +2,14 @@
 
 import http.client
 import json
+import ssl
+import time
 from collections.abc import Iterator
 from datetime import datetime
+from typing import Any
+from urllib.parse import urlsplit
+
+from msgspec import Struct
 
 from agent.checks.check import Check, fail, ok, warn
 from agent.model.errors import DiskFull
@@ -12,6 +18,41 @@ from agent.settings import ServerSettings, Settings
 from agent.settings.describe import digest
 
 _TIMEOUT = 5.0
+
+
+class WebAnswer(Struct, frozen=True):
+    status: int
+    body: bytes
+    seconds: float
+
+    @property
+    def object(self) -> dict[str, Any]:
+        """The JSON object that it holds; empty where it holds none."""
+        try:
+            said = json.loads(self.body)
+        except ValueError:
+            return {}
+        return said if isinstance(said, dict) else {}
+
+
+def get(url: str, headers: dict[str, str], timeout: float) -> WebAnswer | str:
+    """The answer, or in words why there is none. Redirects are not followed: Okta doesn't send its key elsewhere either."""
+    parts = urlsplit(url)
+    host, port = parts.hostname or "", parts.port
+    connection = (
+        http.client.HTTPSConnection(host, port, timeout=timeout, context=ssl.create_default_context())
+        if parts.scheme == "https"
+        else http.client.HTTPConnection(host, port, timeout=timeout)
+    )
+    started = time.perf_counter()
+    try:
+        connection.request("GET", url.partition(parts.netloc)[2], headers=headers)
+        answer = connection.getresponse()
+        return WebAnswer(answer.status, answer.read(1_000_000), time.perf_counter() - started)
+    except (OSError, http.client.HTTPException) as exc:
+        return str(exc) or type(exc).__name__
+    finally:
+        connection.close()
 
 
 def health(server: ServerSettings) -> Check:
@@ -44,7 +85,7 @@ def in_force(settings: Settings) -> Iterator[Check]:
 
 
 def checks(server: ServerSettings) -> Iterator[Check]:
-    status = _status(server.host, server.port, "/scim/v2/Users?count=1")
+    status, _ = _asked(server.host, server.port, "/scim/v2/Users?count=1")
     if status is None:
         yield warn("receiver", "nothing listens on server.port", "opshelm-agent serve")
     elif status == 401:
@@ -53,10 +94,6 @@ def checks(server: ServerSettings) -> Iterator[Check]:
         yield fail(
             "receiver", f"answered HTTP {status} to a request without a key", "does another program use server.port?"
         )
-
-
-def _status(host: str, port: int, path: str) -> int | None:
-    return _asked(host, port, path)[0]
 
 
 def _time(value: object) -> str:
@@ -72,17 +109,5 @@ def _asked(host: str, port: int, path: str) -> tuple[int | None, dict[str, objec
     """The status, and the JSON object that came with it."""
     if host in ("", "0.0.0.0", "::"):  # noqa: S104 - compared, not bound
         host = "127.0.0.1"
-    connection = http.client.HTTPConnection(host, port, timeout=_TIMEOUT)
-    try:
-        connection.request("GET", path)
-        answer = connection.getresponse()
-        body = answer.read()
-    except (OSError, http.client.HTTPException):
-        return None, {}
-    finally:
-        connection.close()
-    try:
-        said = json.loads(body)
-    except ValueError:
-        said = None
-    return answer.status, said if isinstance(said, dict) else {}
+    answer = get(f"http://{f'[{host}]' if ':' in host else host}:{port}{path}", {}, _TIMEOUT)
+    return (None, {}) if isinstance(answer, str) else (answer.status, answer.object)

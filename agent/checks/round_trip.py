@@ -3,18 +3,12 @@
 The key is made, used and ended here, and the journal says so: the hashes of the other keys can't be sent.
 """
 
-import http.client
-import json
-import ssl
-import time
 from collections.abc import Iterator
 from datetime import timedelta
-from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
-
-from msgspec import Struct
+from typing import TYPE_CHECKING, Any
 
 from agent.checks.check import Check, fail, ok, warn
+from agent.checks.daemon import WebAnswer, get
 from agent.model.errors import UsageError
 from agent.settings import ServerSettings
 from agent.store import keys
@@ -30,12 +24,6 @@ _KEY = "check"
 _PATH = "/scim/v2/Users?filter=userName%20eq%20%22nobody%40check.invalid%22&count=1"
 _LIST = "urn:ietf:params:scim:api:messages:2.0:ListResponse"
 _SLOW_SECONDS = 5.0
-
-
-class _Reply(Struct, frozen=True):
-    status: int
-    body: bytes
-    seconds: float
 
 
 def checks(store: "Store", server: ServerSettings, by: "Signature", *, receiver_up: bool) -> Iterator[Check]:
@@ -87,7 +75,7 @@ def _with_key(store: "Store", base: str, by: "Signature") -> Check:
             f"{base} refuses a good key",
             "the proxy must pass Authorization on, and lead to an agent with this database",
         )
-    if answer.status != 200 or not _is_empty_list(answer.body):
+    if answer.status != 200 or not _is_empty_list(answer.object):
         return fail(
             "round trip", f"{base} answers {answer.status} and no SCIM list", "look at the proxy and the daemon's log"
         )
@@ -96,30 +84,10 @@ def _with_key(store: "Store", base: str, by: "Signature") -> Check:
     return ok("round trip", f"{base} answers in {answer.seconds * 1000:.0f} ms")
 
 
-def _get(base: str, key: str) -> _Reply | str:
-    """The answer, or in words why there is none. Redirects are not followed: Okta doesn't send its key elsewhere either."""
-    parts = urlsplit(base)
-    host, port = parts.hostname or "", parts.port
-    connection = (
-        http.client.HTTPSConnection(host, port, timeout=_TIMEOUT, context=ssl.create_default_context())
-        if parts.scheme == "https"
-        else http.client.HTTPConnection(host, port, timeout=_TIMEOUT)
-    )
+def _get(base: str, key: str) -> WebAnswer | str:
     headers = {"Accept": "application/scim+json", **({"Authorization": f"Bearer {key}"} if key else {})}
-    started = time.perf_counter()
-    try:
-        connection.request("GET", parts.path + _PATH, headers=headers)
-        answer = connection.getresponse()
-        return _Reply(answer.status, answer.read(1_000_000), time.perf_counter() - started)
-    except (OSError, http.client.HTTPException) as exc:
-        return str(exc) or type(exc).__name__
-    finally:
-        connection.close()
+    return get(base + _PATH, headers, _TIMEOUT)
 
 
-def _is_empty_list(body: bytes) -> bool:
-    try:
-        answer = json.loads(body)
-    except ValueError:
-        return False
-    return isinstance(answer, dict) and _LIST in (answer.get("schemas") or ()) and answer.get("totalResults") == 0
+def _is_empty_list(answer: dict[str, Any]) -> bool:
+    return _LIST in (answer.get("schemas") or ()) and answer.get("totalResults") == 0

@@ -5,7 +5,7 @@ from typing import Any
 
 from agent.cli import render
 from agent.cli.command import Invocation
-from agent.model.codes import ActionKind, ActionState, PlanStatus
+from agent.model.codes import UNDECIDED, ActionKind, PlanStatus
 from agent.model.guard import APPROVABLE, APPROVABLE_RUNS, NEED_COUNT, ONE_BY_ONE, GuardLimits
 from agent.runs.frame import RunReport
 from agent.runs.stored_plans import SHORT_CHECKSUM, PlanKind
@@ -73,7 +73,7 @@ def run_json(report: RunReport, code: int) -> dict[str, Any]:
 
 
 def _undo_step(report: RunReport, stored: StoredPlan) -> str:
-    waits = [action for action in stored.plan.actions if action.state in (ActionState.PENDING, ActionState.HELD)]
+    waits = [action for action in stored.plan.actions if action.state in UNDECIDED]
     if not waits:
         return (
             "Who is held, so that it isn't done again: opshelm-agent holds list --code undone" if not report.dry else ""

@@ -188,27 +188,9 @@ def _fresh(invocation: Invocation, store: "Store", logins: Sequence[str], code: 
 
 
 _FIELDS = (
-    "id",
-    "login",
-    "kind",
-    "code",
-    "detail",
-    "since",
-    "opened_by",
-    "last_found",
-    "tries",
-    "decision",
-    "decided_at",
-    "decided_by",
-    "reason",
-    "until",
-    "directory_id",
-    "okta_id",
-    "plan_id",
-    "action_n",
-    "ended",
-    "ended_at",
-    "waits_for",
+    *("id", "login", "kind", "code", "detail", "since", "opened_by", "last_found", "tries"),
+    *("decision", "decided_at", "decided_by", "reason", "until"),
+    *("directory_id", "okta_id", "plan_id", "action_n", "ended", "ended_at", "waits_for"),
 )
 
 

@@ -1,8 +1,8 @@
 """What ``import`` says: text, JSON, CSV. Takes what the import found and did; decides nothing."""
 
 from collections import Counter
-from collections.abc import Sequence
-from datetime import UTC, datetime
+from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from agent.cli import render
@@ -19,22 +19,13 @@ if TYPE_CHECKING:
     from agent.store.plans import StoredPlan
 
 _COLUMNS = (
-    "login",
-    "class",
-    "apart",
-    "held",
-    "reason",
-    "held_detail",
-    "okta_id",
-    "okta_login",
-    "okta_status",
+    *("login", "class", "apart", "held", "reason", "held_detail", "okta_id", "okta_login", "okta_status"),
     "directory_id",
 )
+_LOGIN = {"login": "login"}
+_REASON = {**_LOGIN, "reason": "reason"}
+_UNASSIGNED = "managed, but not assigned in Okta (reconcile deactivates them; assign them in Okta to keep them)"
 NOBODY = "Nobody to import: Okta's app knows every active OpsHelm account."
-
-
-def clock() -> datetime:
-    return datetime.now(UTC)
 
 
 # list
@@ -101,27 +92,31 @@ def survey_text(document: dict[str, Any], *, width: int | None) -> str:
     accounts = document["accounts"]
     plain = [a for a in accounts if a["apart"] is None and a["held"] is None]
     parts = [
-        _section(f"{name} – {meaning}", [a for a in plain if a["class"] == name], width=width)
+        _section(f"{name} – {meaning}", _REASON, [a for a in plain if a["class"] == name], width=width)
         for name, meaning in (("exact", "to be assigned"), ("none", "to be created and assigned"))
     ]
     apart = [a for a in accounts if a["apart"] is not None and a["held"] is None]
     held = [a for a in accounts if a["held"] is not None]
-    parts.append(_section("apart – only with --user", apart, width=width, why="apart"))
+    parts.append(_section("apart – only with --user", {**_LOGIN, "apart": "apart", **_REASON}, apart, width=width))
     parts.append(_held(held))
-    parts.append(_linking(document["linking"], width=width))
-    parts.append(_unassigned(document["unassigned"], width=width))
+    linking = [
+        {**row, "state": row["state"] + (" – LATE" if row["late"] else ""), "age": _age(row["age_seconds"])}
+        for row in document["linking"]
+    ]
+    columns = {**_LOGIN, "state": "state", "age": "age", "okta_id": "okta id"}
+    parts.append(_section("assigned in Okta", columns, linking, width=width))
+    columns = {**_LOGIN, "okta_status": "Okta status", "okta_id": "okta id"}
+    parts.append(_section(_UNASSIGNED, columns, document["unassigned"], width=width))
     counts = ", ".join(f"{n:,} {name}" for name, n in document["counts"].items() if n)
     nobody = "" if accounts else NOBODY
     step = "Next: opshelm-agent import plan --all" if plain else ""
     return "\n\n".join(part for part in (*parts, nobody, counts, step) if part)
 
 
-def _section(title: str, accounts: Sequence[dict[str, Any]], *, width: int | None, why: str = "") -> str:
-    if not accounts:
-        return ""
-    columns = ["login", *([why] if why else []), "reason"]
-    rows = [[account[column] for column in columns] for account in accounts]
-    return f"{title}: {len(accounts):,}\n{render.table(columns, rows, '', width=width)}"
+def _section(title: str, columns: Mapping[str, str], rows: Sequence[dict[str, Any]], *, width: int | None) -> str:
+    """``columns``: key of a row → its heading. Nothing where there are no rows."""
+    cells = [[row[column] for column in columns] for row in rows]
+    return f"{title}: {len(rows):,}\n{render.table(list(columns.values()), cells, '', width=width)}" if rows else ""
 
 
 def _held(accounts: Sequence[dict[str, Any]]) -> str:
@@ -132,26 +127,6 @@ def _held(accounts: Sequence[dict[str, Any]]) -> str:
         lines.append(f"! {render.clean(account['login'])}  ({account['class']}, {account['held']})")
         lines.append(f"    {render.clean(account['held_detail'])}")
     return "\n".join(lines)
-
-
-def _linking(rows: Sequence[dict[str, Any]], *, width: int | None) -> str:
-    if not rows:
-        return ""
-    cells = [
-        [row["login"], row["state"] + (" – LATE" if row["late"] else ""), _age(row["age_seconds"]), row["okta_id"]]
-        for row in rows
-    ]
-    return (
-        f"assigned in Okta: {len(rows):,}\n{render.table(['login', 'state', 'age', 'okta id'], cells, '', width=width)}"
-    )
-
-
-def _unassigned(rows: Sequence[dict[str, Any]], *, width: int | None) -> str:
-    if not rows:
-        return ""
-    cells = [[row["login"], row["okta_status"], row["okta_id"]] for row in rows]
-    title = f"managed, but not assigned in Okta (reconcile deactivates them; assign them in Okta to keep them): {len(rows):,}"
-    return f"{title}\n{render.table(['login', 'Okta status', 'okta id'], cells, '', width=width)}"
 
 
 def _age(seconds: int | None) -> str:

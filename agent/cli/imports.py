@@ -4,7 +4,7 @@ from typing import Unpack
 
 import click
 
-from agent.cli.command import ROW_ID, SECONDS, Invocation, asked_to_stop, csv_option, group, operator, width
+from agent.cli.command import ROW_ID, SECONDS, Invocation, asked_to_stop, csv_option, group, now, operator, width
 from agent.cli.completion import plan_ids
 from agent.cli.import_choice import Whom, choice_of, refuse_contradictions
 
@@ -34,8 +34,8 @@ def list_imports(invocation: Invocation, kind: str | None, as_csv: bool) -> None
     with invocation.agent() as agent:
         with invocation.progress() as progress:
             survey = agent.importer().survey(progress)
-        now = import_answers.clock()
-    document = import_answers.survey_json(survey, kind, now, invocation.settings.imports)
+        at = now()
+    document = import_answers.survey_json(survey, kind, at, invocation.settings.imports)
     if as_csv and not invocation.json:
         click.echo(import_answers.survey_csv(document))
         return

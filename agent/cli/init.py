@@ -117,12 +117,12 @@ def _read(file: Path | None) -> str | None:
     return None if file is None else file.read_text(encoding="utf-8").strip()
 
 
-class _Question(Struct, frozen=True, kw_only=True):
+class _Question(Struct, frozen=True):
     """One thing that init has to know: asked for and looked at until it is right."""
 
     #: Fields of Answers; a wrong answer empties them.
     fields: tuple[str, ...]
-    answered: Callable[[Answers], bool]
+    #: Asks for what is missing.
     ask: Callable[[Answers], None]
     #: What was found, for people; "" for nothing. An AgentError says what is wrong.
     look: Callable[[Answers], str]
@@ -144,8 +144,7 @@ def _asked(invocation: Invocation, answers: Answers, *, offline: bool) -> str:
 
 def _settle(invocation: Invocation, answers: Answers, question: _Question, *, may_ask: bool, look: bool) -> None:
     while True:
-        if not question.answered(answers):
-            question.ask(answers)
+        question.ask(answers)
         try:
             found = question.look(answers) if look else ""
         except AgentError as error:
@@ -160,8 +159,12 @@ def _settle(invocation: Invocation, answers: Answers, question: _Question, *, ma
             return
 
 
-def _ask_org(answers: Answers) -> None:
-    answers.org_url = _prompt("Okta org (https://example.okta.com)")
+def _text(name: str, prompt: str) -> Callable[[Answers], None]:
+    def ask(answers: Answers) -> None:
+        if not getattr(answers, name):
+            setattr(answers, name, str(click.prompt(prompt, err=True)).strip())
+
+    return ask
 
 
 def _look_at_org(answers: Answers) -> str:
@@ -172,6 +175,8 @@ def _look_at_org(answers: Answers) -> str:
 
 
 def _ask_credentials(answers: Answers) -> None:
+    if answers.credentials:
+        return
     answers.client_id = answers.client_id or click.prompt(
         "Client id of the OAuth service app (empty: an API token)", default="", show_default=False, err=True
     )
@@ -192,18 +197,10 @@ def _look_at_credentials(answers: Answers) -> str:
     )
 
 
-def _ask_app(answers: Answers) -> None:
-    answers.app_id = _prompt("Id of the OpsHelm app in Okta (0oa…)")
-
-
 def _look_at_app(answers: Answers) -> str:
     with _okta(answers) as okta:
         answers.app_label = okta.app().label
     return f"the app is {answers.app_label}"
-
-
-def _ask_address(answers: Answers) -> None:
-    answers.public_url = _prompt("Address that Okta reaches this agent by (https://scim.example.com)")
 
 
 def _look_at_address(answers: Answers) -> str:
@@ -218,23 +215,16 @@ def _look_at_address(answers: Answers) -> str:
 
 
 _QUESTIONS = (
-    _Question(fields=("org_url",), answered=lambda said: bool(said.org_url), ask=_ask_org, look=_look_at_org),
-    _Question(
-        fields=("client_id", "private_key", "api_token"),
-        answered=lambda said: said.credentials,
-        ask=_ask_credentials,
-        look=_look_at_credentials,
-    ),
-    _Question(fields=("app_id",), answered=lambda said: bool(said.app_id), ask=_ask_app, look=_look_at_app),
+    _Question(("org_url",), _text("org_url", "Okta org (https://example.okta.com)"), _look_at_org),
+    _Question(("client_id", "private_key", "api_token"), _ask_credentials, _look_at_credentials),
+    _Question(("app_id",), _text("app_id", "Id of the OpsHelm app in Okta (0oa…)"), _look_at_app),
     # The last one: it needs no Okta.
     _Question(
-        fields=("public_url",), answered=lambda said: bool(said.public_url), ask=_ask_address, look=_look_at_address
+        ("public_url",),
+        _text("public_url", "Address that Okta reaches this agent by (https://scim.example.com)"),
+        _look_at_address,
     ),
 )
-
-
-def _prompt(text: str) -> str:
-    return str(click.prompt(text, err=True)).strip()
 
 
 def _okta(answers: Answers) -> "OktaOrg":

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
-from agent.model.codes import ActionKind, ActionState
+from agent.model.codes import OPEN_PLANS, UNDECIDED, ActionKind, ActionState
 from agent.model.csv_text import lines as csv_lines
 from agent.model.guard import GuardLimits
 from agent.model.plan import Action, Finding, Plan
@@ -16,8 +16,6 @@ from agent.model.times import when
 from agent.runs.wording import (
     FINDING_FIELDS,
     KINDS,
-    OPEN,
-    UNDECIDED,
     action_json,
     bounded,
     clean,
@@ -126,7 +124,7 @@ def painted(text: str) -> str:
 
 def plan_text(stored: "StoredPlan", limits: GuardLimits, view: PlanView = WHOLE) -> str:
     """A plan for a person: what ``view`` shows of it, and always its verdict."""
-    plan, waits = stored.plan, stored.status in OPEN
+    plan, waits = stored.plan, stored.status in OPEN_PLANS
     if not plan.actions:
         return f"{NO_CHANGES}\n{_held_plan(plan)}" if plan.held else NO_CHANGES
     lines = [f"Plan {stored.id} – {stored.status.value}", ""]

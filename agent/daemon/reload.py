@@ -15,25 +15,11 @@ from agent.settings.describe import digest
 
 #: Taken on without a restart.
 LIVE = (
-    "okta",
-    "directory",
-    "schedule",
-    "reconcile",
-    "policy",
-    "roles",
-    "guard",
-    "receiver",
-    "mapping",
-    "imports",
-    "notify",
-    "dashboard",
+    *("okta", "directory", "schedule", "reconcile", "policy", "roles", "guard", "receiver", "mapping", "imports"),
+    *("notify", "dashboard"),
 )
 
 _log = structlog.get_logger("agent.daemon")
-
-
-def _utc_now() -> datetime:
-    return datetime.now(UTC)
 
 
 class Reload:
@@ -41,7 +27,9 @@ class Reload:
     thread; ``secrets`` from any.
     """
 
-    def __init__(self, loaded: Loaded, config: str | None, clock: Callable[[], datetime] = _utc_now) -> None:
+    def __init__(
+        self, loaded: Loaded, config: str | None, clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+    ) -> None:
         self._read = loaded.settings
         self.loaded = self._newest = loaded
         # The same file as at the start, even if another would be found first by now.

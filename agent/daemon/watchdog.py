@@ -30,17 +30,13 @@ _GOOD = timedelta(hours=1)
 _log = structlog.get_logger("agent.daemon")
 
 
-def _utc_now() -> datetime:
-    return datetime.now(UTC)
-
-
 class Watchdog:
     def __init__(
         self,
         store: Store,
         loops: Loops,
         monotonic: Callable[[], float] = time.monotonic,
-        wall: Callable[[], datetime] = _utc_now,
+        wall: Callable[[], datetime] = lambda: datetime.now(UTC),
         host: str = "",
         settle: Callable[[], None] = lambda: None,
     ) -> None:

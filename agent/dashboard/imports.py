@@ -7,7 +7,7 @@ from starlette.routing import Route
 
 from agent.dashboard.import_desk import AccountToImport, ImportDesk, Review, choice_of
 from agent.dashboard.site import Site, Visit, named
-from agent.model.codes import PlanStatus
+from agent.model.codes import OPEN_PLANS
 from agent.model.errors import UsageError
 from agent.model.matching import MatchClass
 from agent.runs.stored_plans import PlanKind
@@ -105,7 +105,7 @@ def _open_plan(site: Site, visit: Visit) -> StoredPlan | None:
     """The newest import's plan, where it still waits to be carried out."""
     with site.store.read() as conn:
         newest = plans.recent(conn, 1, kind=PlanKind.IMPORT)
-    open_ones = [plan for plan in newest if plan.status in (PlanStatus.READY, PlanStatus.HELD)]
+    open_ones = [plan for plan in newest if plan.status in OPEN_PLANS]
     return next((plan for plan in open_ones if plan.expires > visit.now), None)
 
 

@@ -7,7 +7,7 @@ from starlette.routing import Route
 
 from agent.dashboard.desk import EndedWork
 from agent.dashboard.site import CHUNK, Site, Visit, named
-from agent.model.codes import ActionKind, ActionState, HeldCode, PlanStatus
+from agent.model.codes import OPEN_PLANS, UNDECIDED, ActionKind, ActionState, HeldCode
 from agent.model.errors import NotFound, UsageError
 from agent.model.guard import NEED_COUNT
 from agent.model.plan import Action
@@ -15,7 +15,7 @@ from agent.reconcile.reconciler import Reconciler
 from agent.runs import stored_plans
 from agent.runs.frame import Progress
 from agent.runs.stored_plans import OPSHELM_S, PlanDecision
-from agent.runs.wording import OPEN, action_json, fields, is_bounded, plan_json, sentence
+from agent.runs.wording import action_json, fields, is_bounded, plan_json, sentence
 from agent.store import brakes, first_approvals, overview, plans
 from agent.store.engine import Connection
 from agent.store.overview import Header
@@ -29,7 +29,7 @@ _ACTION = (
     *("n", "kind", "state", "held", "held_detail", "login", "directory_id", "okta_id", "rule", "proof", "error"),
     "changes",
 )
-_SHOWS = {"waits": (PlanStatus.READY, PlanStatus.HELD), "all": ()}
+_SHOWS = {"waits": OPEN_PLANS, "all": ()}
 
 
 def routes(site: Site) -> list[Route]:
@@ -84,14 +84,14 @@ def show_plan(site: Site, visit: Visit) -> Response:
     for one in tallies:
         kinds[one.kind] += one.count
         states[one.state] += one.count
-    undecided = [one for one in tallies if one.state in (ActionState.PENDING, ActionState.HELD)]
+    undecided = [one for one in tallies if one.state in UNDECIDED]
     held = Counter[HeldCode]()
     for one in undecided:
         if one.held is not None:
             held[one.held] += one.count
     #: What many have in common is said once.
     why = {action.held: action.held_detail for action in reversed(found) if action.held is not None}
-    open_ = plan.status in OPEN and plan.expires > visit.now
+    open_ = plan.status in OPEN_PLANS and plan.expires > visit.now
     return site.render(
         visit,
         "plan.html",

@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from threading import Lock
+from typing import Any
 from urllib.parse import urlsplit
 
 import structlog
@@ -99,28 +100,21 @@ class SignIns:
 
     def _by_link(self, request: Request) -> Response:
         secret, now = str(request.path_params["secret"]), datetime.now(UTC)
-        if not local(request, self._settings):
-            return self._refused(request, "link", "it was not opened on this machine")
-        if not self._tries.left(self._address(request)):
-            return self._too_many(request)
+        near = local(request, self._settings)
+        if barred := self._barred(request, How.LINK, None if near else "it was not opened on this machine"):
+            return barred
         begun = self._site.store.write(lambda conn: sessions.take(conn, secret, How.LINK, now))
         if begun is None:
-            return self._refused(request, "link", "it was used before, or its time is over")
-        return self._in(
-            request,
-            begun.next,
-            Session(how=How.LINK, name=begun.name, role=DashboardRole.ADMIN, created=now, expires=now + self._lasts),
-        )
+            return self._refused(request, How.LINK, "it was used before, or its time is over")
+        return self._in(request, begun.next, how=How.LINK, name=begun.name, role=DashboardRole.ADMIN)
 
     # Okta
 
     def _to_okta(self, request: Request) -> Response:
         if self._settings.dashboard.client_id is None:
             return self._shown(request, "Signing in with Okta is not set up.", 404)
-        if not self._private(request):
-            return self._refused(request, "okta", "it came neither by TLS nor from this machine")
-        if not self._tries.left(self._address(request)):
-            return self._too_many(request)
+        if barred := self._barred(request, How.OKTA, self._in_the_open(request)):
+            return barred
         try:
             begun = self._okta(request).begin()
         except SignInFailed as error:
@@ -137,42 +131,29 @@ class SignIns:
 
     def _from_okta(self, request: Request) -> Response:
         query, now = request.query_params, datetime.now(UTC)
-        if not self._private(request):
-            return self._refused(request, "okta", "it came neither by TLS nor from this machine")
-        if not self._tries.left(self._address(request)):
-            return self._too_many(request)
+        if barred := self._barred(request, How.OKTA, self._in_the_open(request)):
+            return barred
         state = query.get("state", "")
         if not state or not hmac.compare_digest(state.encode(), request.cookies.get(_STATE_COOKIE, "").encode()):
-            return self._refused(request, "okta", "it was not begun by this browser")
+            return self._refused(request, How.OKTA, "it was not begun by this browser")
         begun = self._site.store.write(lambda conn: sessions.take(conn, state, How.OKTA, now))
         if begun is None:
-            return self._refused(request, "okta", "it was finished before, or took too long")
+            return self._refused(request, How.OKTA, "it was finished before, or took too long")
         if "code" not in query:
-            return self._refused(request, "okta", f"Okta said {query.get('error', 'nothing')[:60]}")
+            return self._refused(request, How.OKTA, f"Okta said {query.get('error', 'nothing')[:60]}")
         try:
             person = self._okta(request).finish(query["code"], begun.nonce, begun.verifier)
         except SignInFailed as error:
-            return self._refused(request, "okta", error.detail)
+            return self._refused(request, How.OKTA, error.detail)
         role = role_by(person.claims, self._settings.dashboard)
         if role is None:
-            return self._refused(request, "okta", "none of the person's claims has a role in the settings")
+            return self._refused(request, How.OKTA, "none of the person's claims has a role in the settings")
         with self._site.store.read() as conn:
             out = sessions.is_out(conn, person.okta_id)
         if out:
-            return self._refused(request, "okta", "the person's account is deactivated")
-        answer = self._in(
-            request,
-            begun.next,
-            Session(
-                how=How.OKTA,
-                name=person.name,
-                role=role,
-                okta_id=person.okta_id,
-                claims=person.claims,
-                created=now,
-                expires=now + self._lasts,
-            ),
-        )
+            return self._refused(request, How.OKTA, "the person's account is deactivated")
+        who = {"name": person.name, "okta_id": person.okta_id, "claims": person.claims}
+        answer = self._in(request, begun.next, how=How.OKTA, role=role, **who)
         answer.delete_cookie(_STATE_COOKIE, path="/sign-in")
         return answer
 
@@ -187,30 +168,27 @@ class SignIns:
         return await run_in_threadpool(self._by_password, request, form or {})
 
     def _by_password(self, request: Request, form: Mapping[str, Sequence[str]]) -> Response:
-        kept, now = self._settings.dashboard.password_hash, datetime.now(UTC)
+        kept = self._settings.dashboard.password_hash
         name, password = ((form.get(field) or [""])[-1] for field in ("name", "password"))
         if kept is None:
             return self._shown(request, "There is no password.", 404)
-        if not same_origin(request, self._settings) or not self._private(request):
-            return self._refused(request, "password", "it came from another site, or not by TLS")
-        if not self._tries.left(self._address(request)):
-            return self._too_many(request)
+        foreign = not same_origin(request, self._settings) or self._in_the_open(request)
+        if barred := self._barred(
+            request, How.PASSWORD, "it came from another site, or not by TLS" if foreign else None
+        ):
+            return barred
         if not _NAME.fullmatch(name.strip()):
             return self._shown(request, "Say who you are, in letters and digits: the journal keeps it.", 400)
         if not self._right(kept.get_secret_value(), password):
-            return self._refused(request, "password", "it was wrong")
-        session = Session(
-            how=How.PASSWORD,
-            name=f"{name.strip()} (password)",
-            role=DashboardRole.ADMIN,
-            created=now,
-            expires=now + self._lasts,
-        )
-        return self._in(request, request.query_params.get("next", "/"), session)
+            return self._refused(request, How.PASSWORD, "it was wrong")
+        path, signed = request.query_params.get("next", "/"), f"{name.strip()} (password)"
+        return self._in(request, path, how=How.PASSWORD, name=signed, role=DashboardRole.ADMIN)
 
-    def _private(self, request: Request) -> bool:
+    def _in_the_open(self, request: Request) -> str | None:
         """Passwords, codes and sessions travel over TLS, or not over a network at all."""
-        return local(request, self._settings) or _by_tls(request, self._settings)
+        if local(request, self._settings) or _by_tls(request, self._settings):
+            return None
+        return "it came neither by TLS nor from this machine"
 
     def _right(self, kept: str, password: str) -> bool:
         with self._one:  # each takes 64 MB
@@ -225,9 +203,10 @@ class SignIns:
     def _lasts(self) -> timedelta:
         return self._settings.dashboard.session
 
-    def _in(self, request: Request, path: str, session: Session) -> Response:
+    def _in(self, request: Request, path: str, **who: Any) -> Response:
         """A new session, whatever there was before: nobody's old cookie becomes somebody else's session."""
-        secret, old = sessions.new_secret(), request.cookies.get(COOKIE, "")
+        now, secret, old = datetime.now(UTC), sessions.new_secret(), request.cookies.get(COOKIE, "")
+        session = Session(created=now, expires=now + self._lasts, **who)
 
         def work(conn: Connection) -> None:
             sessions.end(conn, old)
@@ -244,9 +223,15 @@ class SignIns:
         age, secure = int(lasts.total_seconds()), _by_tls(request, self._settings)
         answer.set_cookie(name, secret, max_age=age, path=path, httponly=True, samesite="lax", secure=secure)
 
-    def _refused(self, request: Request, how: str, why: str) -> Response:
+    def _barred(self, request: Request, how: How, why: str | None) -> Response | None:
+        """What is answered before anything is looked at: it came as it must not (``why``), or too often."""
+        if why is not None:
+            return self._refused(request, how, why)
+        return None if self._tries.left(self._address(request)) else self._too_many(request)
+
+    def _refused(self, request: Request, how: How, why: str) -> Response:
         self._tries.failed(self._address(request))
-        _log.warning("a sign-in was refused", how=how, reason=why, address=self._address(request))
+        _log.warning("a sign-in was refused", how=how.value, reason=why, address=self._address(request))
         return self._shown(request, "That did not sign you in. The agent's log says why.", 403)
 
     def _too_many(self, request: Request) -> Response:

@@ -1,95 +1,57 @@
 """What templates say of times, states and values: each state as a word with a symbol, so that no colour has to be seen. Pure."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
 from markupsafe import Markup, escape
 
-from agent.model.codes import ActionState, PlanStatus
-from agent.model.holds import Decision
 from agent.model.times import when
-from agent.runs.frame import Outcome
 from agent.runs.wording import KINDS, counted, shown
 from agent.settings.describe import text
 
 #: Kinds of states; the style sheet has a colour for each.
 GOOD, BAD, WAITS, NEUTRAL = "good", "bad", "waits", "neutral"
 
-_OUTCOMES = {
-    Outcome.ERROR: (BAD, "✗", "error"),
-    Outcome.LEASE_HELD: (NEUTRAL, "↷", "missed: another agent was at work"),
-    Outcome.FROZEN: (BAD, "✗", "frozen: may change nothing"),
-    Outcome.INCOMPLETE: (BAD, "✗", "incomplete: nothing concluded"),
-    Outcome.DISPROVED: (BAD, "✗", "disproved: the listing left people out"),
-    Outcome.PAUSED: (WAITS, "‖", "paused"),
-    Outcome.REJECTED: (NEUTRAL, "⊘", "rejected"),
-    Outcome.STOPPED: (NEUTRAL, "■", "stopped"),
-    Outcome.HELD: (WAITS, "!", "held: waits for a person"),
-    Outcome.PARTIAL: (BAD, "✗", "partial: some actions failed"),
-    Outcome.APPLIED: (GOOD, "✓", "applied"),
-    Outcome.DRIFT: (WAITS, "≠", "differs"),
-    Outcome.IN_STEP: (GOOD, "✓", "in step"),
-    Outcome.PLANNED: (NEUTRAL, "○", "planned"),
-    Outcome.NOTHING: (GOOD, "✓", "nothing to do"),
+#: Kind and symbol → the states that are shown so: of runs, actions, plans, decisions, accounts, keys, journal rows, checks and
+#: the steps of an explanation.
+_SYMBOLS = {
+    (GOOD, "✓"): ("applied", "in_step", "nothing", "done", "approved", "active", "alive", "ok", "success"),
+    (BAD, "✗"): ("error", "frozen", "incomplete", "disproved", "partial", "failed", "fail", "failure"),
+    (BAD, "⊘"): ("blocked", "refused"),
+    (WAITS, "!"): ("held", "waiting", "warn", "warning"),
+    (WAITS, "…"): ("sent", "intent", "in its grace"),
+    (WAITS, "‖"): ("paused", "suspended"),
+    (WAITS, "≠"): ("drift",),
+    (NEUTRAL, "○"): ("planned", "pending", "ready", "inactive"),
+    (NEUTRAL, "↷"): ("lease_held", "stale", "expired", "skipped"),
+    (NEUTRAL, "⊘"): ("rejected", "removed", "revoked"),
+    (NEUTRAL, "■"): ("stopped",),
+    (NEUTRAL, "◆"): ("protected",),
+    (NEUTRAL, "★"): ("owner",),
 }
-_STATES = {
-    ActionState.PENDING: (NEUTRAL, "○", "pending"),
-    ActionState.SENT: (WAITS, "…", "sent, outcome unknown"),
-    ActionState.DONE: (GOOD, "✓", "done"),
-    ActionState.STALE: (NEUTRAL, "↷", "stale, skipped"),
-    ActionState.FAILED: (BAD, "✗", "failed"),
-    ActionState.HELD: (WAITS, "!", "held"),
-    ActionState.REJECTED: (NEUTRAL, "⊘", "rejected"),
+#: Where a state's own name doesn't say it to people.
+_WORDS = {
+    "lease_held": "missed: another agent was at work",
+    "frozen": "frozen: may change nothing",
+    "incomplete": "incomplete: nothing concluded",
+    "disproved": "disproved: the listing left people out",
+    "partial": "partial: some actions failed",
+    "drift": "differs",
+    "in_step": "in step",
+    "nothing": "nothing to do",
+    "sent": "sent, outcome unknown",
+    "waiting": "waits",
+    "intent": "intended",
 }
-_PLANS = {
-    PlanStatus.READY: (NEUTRAL, "○", "ready"),
-    PlanStatus.HELD: (WAITS, "!", "held"),
-    PlanStatus.APPLIED: (GOOD, "✓", "applied"),
-    PlanStatus.STALE: (NEUTRAL, "↷", "stale"),
-    PlanStatus.EXPIRED: (NEUTRAL, "↷", "expired"),
-    PlanStatus.REJECTED: (NEUTRAL, "⊘", "rejected"),
-}
-_DECISIONS = {
-    Decision.WAITING: (WAITS, "!", "waits"),
-    Decision.APPROVED: (GOOD, "✓", "approved"),
-    Decision.REJECTED: (NEUTRAL, "⊘", "rejected"),
-    Decision.BLOCKED: (BAD, "⊘", "blocked"),
-}
-#: Of accounts, keys, journal rows, checks and steps of an explanation.
-_OTHERS = {
-    "active": (GOOD, "✓", "active"),
-    "inactive": (NEUTRAL, "○", "inactive"),
-    "suspended": (WAITS, "‖", "suspended"),
-    "removed": (NEUTRAL, "⊘", "removed"),
-    "protected": (NEUTRAL, "◆", "protected"),
-    "owner": (NEUTRAL, "★", "owner"),
-    "alive": (GOOD, "✓", "alive"),
-    "in its grace": (WAITS, "…", "in its grace"),
-    "revoked": (NEUTRAL, "⊘", "revoked"),
-    "refused": (BAD, "⊘", "refused"),
-    "intent": (WAITS, "…", "intended"),
-    "ok": (GOOD, "✓", "ok"),
-    "warn": (WAITS, "!", "warn"),
-    "fail": (BAD, "✗", "fail"),
-    "success": (GOOD, "✓", "success"),
-    "warning": (WAITS, "!", "warning"),
-    "failure": (BAD, "✗", "failure"),
-    "skipped": (NEUTRAL, "↷", "skipped"),
-}
-_CHIPS: Mapping[Any, tuple[str, str, str]] = {**_OTHERS, **_OUTCOMES, **_STATES, **_PLANS, **_DECISIONS}
+_CHIPS = {state: (*shown, _WORDS.get(state, state)) for shown, states in _SYMBOLS.items() for state in states}
 
 
 def chip(state: Any) -> Markup:
     """A state of whatever has one; what is no such state is said as it is. None: a run without an end."""
     kind, symbol, word = (WAITS, "…", "running") if state is None else _CHIPS.get(state, (NEUTRAL, "·", str(state)))
     return mark(kind, symbol, word)
-
-
-def outcome(text: str | None) -> Markup:
-    """Of a run, as the store keeps it."""
-    return chip(Outcome(text) if text in set(Outcome) else text)
 
 
 def mark(kind: str, symbol: str, word: str) -> Markup:
@@ -140,7 +102,6 @@ def number(value: int) -> str:
 
 FILTERS: dict[str, Callable[..., Any]] = {
     "chip": chip,
-    "outcome": outcome,
     "time": time,
     "lasts": lasts,
     "utc": when,

@@ -68,62 +68,33 @@ class Recorder:
 
     def intend(self, action: Action, okta_id: str | None) -> None:
         """Okta is asked next. CalledOff: it must not be."""
-
-        def work(conn: Connection, now: datetime) -> bool:
-            if plans.called_off(conn, self._plan_id, [action.n], now, paused=account.lock(conn).paused):
-                return False
-            plans.mark(conn, self._plan_id, [action.n], ActionState.SENT, now)
-            self._row(conn, action, okta_id, now)
-            self._journal(conn, journal.Kind.INTENT, action, okta_id, "", now)
-            return True
-
-        if not self._write(work):
-            raise CalledOff
+        self._before_call(action, okta_id, "", lambda conn, now: self._row(conn, action, okta_id, now))
 
     def created(self, action: Action, okta_id: str, *, how: str) -> None:
         """The Okta user is there, and it is the agent's. ``how``: created, or found by a look after a lost answer."""
-
-        def work(conn: Connection, now: datetime) -> None:
-            plans.mark(conn, self._plan_id, [action.n], ActionState.DONE, now)
-            imports.created(conn, action.directory_id or "", okta_id)
-            self._journal(conn, journal.Kind.APPLIED, action, okta_id, how, now)
-
-        self._write(work)
+        self._done(action, okta_id, how, lambda conn, _: imports.created(conn, action.directory_id or "", okta_id))
 
     def assigned(self, action: Action, okta_id: str, *, waits: bool, how: str) -> None:
         """The app user is there; Okta links the account at its own time."""
 
-        def work(conn: Connection, now: datetime) -> None:
-            plans.mark(conn, self._plan_id, [action.n], ActionState.DONE, now)
+        def row(conn: Connection, now: datetime) -> None:
             self._row(conn, action, okta_id, now)
             imports.assigned(conn, action.directory_id or "", okta_id, waits=waits, now=now)
-            self._journal(conn, journal.Kind.APPLIED, action, okta_id, how, now)
 
-        self._write(work)
+        self._done(action, okta_id, how, row)
 
     def withdraw(self, action: Action) -> None:
         """Okta is asked next to take the app away. CalledOff: it must not be."""
-
-        def work(conn: Connection, now: datetime) -> bool:
-            if plans.called_off(conn, self._plan_id, [action.n], now, paused=account.lock(conn).paused):
-                return False
-            plans.mark(conn, self._plan_id, [action.n], ActionState.SENT, now)
-            self._journal(conn, journal.Kind.INTENT, action, action.okta_id, action.rule, now)
-            return True
-
-        if not self._write(work):
-            raise CalledOff
+        self._before_call(action, action.okta_id, action.rule, lambda _conn, _now: None)
 
     def withdrawn(self, action: Action, *, how: str) -> None:
         """Okta has taken the app away: the import is over, and nobody waits for its link."""
 
-        def work(conn: Connection, now: datetime) -> None:
-            plans.mark(conn, self._plan_id, [action.n], ActionState.DONE, now)
+        def row(conn: Connection, now: datetime) -> None:
             imports.ended(conn, action.directory_id or "", f"taken back by plan {self._plan_id}", now)
             alarms.clear(conn, ALARM, f"account {action.directory_id}", now)
-            self._journal(conn, journal.Kind.APPLIED, action, action.okta_id, how or action.rule, now)
 
-        self._write(work)
+        self._done(action, action.okta_id, how or action.rule, row)
 
     def refused(self, action: Action, okta_id: str | None, why: str, *, nothing_made: bool) -> None:
         """Okta said no: not tried again. ``nothing_made``: no Okta user came of it, so nothing is left to look for."""
@@ -151,6 +122,30 @@ class Recorder:
         """Actions that end without a call: stale, or failed because what they need failed."""
         numbers = [action.n for action in actions]
         self._write(lambda conn, now: plans.mark(conn, self._plan_id, numbers, state, now, error=why))
+
+    def _before_call(
+        self, action: Action, okta_id: str | None, reason: str, row: Callable[[Connection, datetime], None]
+    ) -> None:
+        def work(conn: Connection, now: datetime) -> bool:
+            if plans.called_off(conn, self._plan_id, [action.n], now, paused=account.lock(conn).paused):
+                return False
+            plans.mark(conn, self._plan_id, [action.n], ActionState.SENT, now)
+            row(conn, now)
+            self._journal(conn, journal.Kind.INTENT, action, okta_id, reason, now)
+            return True
+
+        if not self._write(work):
+            raise CalledOff
+
+    def _done(
+        self, action: Action, okta_id: str | None, reason: str, row: Callable[[Connection, datetime], None]
+    ) -> None:
+        def work(conn: Connection, now: datetime) -> None:
+            plans.mark(conn, self._plan_id, [action.n], ActionState.DONE, now)
+            row(conn, now)
+            self._journal(conn, journal.Kind.APPLIED, action, okta_id, reason, now)
+
+        self._write(work)
 
     def _row(self, conn: Connection, action: Action, okta_id: str | None, now: datetime) -> None:
         whose = {"directory_id": action.directory_id or "", "login": action.login}

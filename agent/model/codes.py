@@ -49,6 +49,11 @@ class PlanStatus(StrEnum):
     STALE = "stale"
 
 
+#: Plans on which nobody has decided yet, and the states of actions which nobody has let go or refused.
+OPEN_PLANS = (PlanStatus.READY, PlanStatus.HELD)
+UNDECIDED = (ActionState.PENDING, ActionState.HELD)
+
+
 class HeldCode(StrEnum):
     """Why the guard held a run or an action."""
 

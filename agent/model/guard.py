@@ -36,6 +36,7 @@ with the fault. The numbers are settings; the defaults come from what directory 
 from collections.abc import Callable, Iterable
 from datetime import datetime
 from math import ceil
+from operator import attrgetter
 from typing import Literal, Protocol
 
 from msgspec import Struct
@@ -383,20 +384,13 @@ def _classes(actions: list[Action], limits: GuardLimits, facts: Facts, plan: Pla
     return actions
 
 
-def _promotes(action: Action) -> bool:
-    return action.promotes
-
-
-def _demotes(action: Action) -> bool:
-    return action.demotes
-
-
 def _first_role(action: Action, facts: Facts, grant: Grant) -> Action:
     if action.kind is not ActionKind.ROLE or action.held is not None or _lifted(action, facts, grant):
         return action
     return replace(action, held=HeldCode.FIRST_ROLES, held_detail=_FIRST_ROLES)
 
 
+_promotes, _demotes = attrgetter("promotes"), attrgetter("demotes")
 #: For people.
 _FIRST_ROLES = (
     "the Okta groups of roles.owner give roles for the first time, or take what was given by hand: look who gets which, and "

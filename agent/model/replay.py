@@ -106,7 +106,7 @@ class Judgement(NamedTuple):
     what: JudgedRun | JudgedPush | None
 
 
-class Ended(NamedTuple):
+class ChangeEnded(NamedTuple):
     """From then on nobody wants this change of this account any more, or somebody made it by hand."""
 
     at: datetime
@@ -230,7 +230,7 @@ class _Side:
         return bisect_right(self.deactivated, at - _DAY)
 
 
-def replay(history: Iterable[Judgement | Ended], limits: GuardLimits) -> Replayed:
+def replay(history: Iterable[Judgement | ChangeEnded], limits: GuardLimits) -> Replayed:
     """``history`` in order of time."""
     return _Replay(limits).through(history)
 
@@ -246,9 +246,9 @@ class _Replay:
         self.held: list[Held] = []
         self._last: JudgedRun | None = None
 
-    def through(self, history: Iterable[Judgement | Ended]) -> Replayed:
+    def through(self, history: Iterable[Judgement | ChangeEnded]) -> Replayed:
         for one in history:
-            if isinstance(one, Ended):
+            if isinstance(one, ChangeEnded):
                 self._ended(one)
             elif isinstance(one.what, JudgedPush):
                 self._push(one.at, one.what)
@@ -259,7 +259,7 @@ class _Replay:
                 self._run(one.at, one.run_id, self._nothing_new(one.at, self._last))
         return Replayed(self.held, self.then.waits, self.now.waits)
 
-    def _ended(self, one: Ended) -> None:
+    def _ended(self, one: ChangeEnded) -> None:
         key = one.directory_id, one.kind
         for side in (self.then, self.now):
             side.end(key, one.at, done=False)

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 
 import msgspec
-from msgspec import Struct
-from msgspec.structs import replace
+from msgspec import Struct, field
+from msgspec.structs import asdict, replace
 
 from agent.model.codes import ActionKind
 from agent.model.holds import ChangeKind, wish, wishes_between
@@ -24,7 +24,7 @@ class _View(Struct, frozen=True, kw_only=True, rename="camel"):
     """agent.directory.guarded.view, but for the profile."""
 
     user_name: str
-    external_id: str | None
+    okta_id: str | None = field(name="externalId")
     active: bool
     role: Role
     origin: Origin
@@ -101,21 +101,8 @@ class Past(Struct, frozen=True, kw_only=True):
 
 
 def _user(directory_id: str, view: str) -> DirectoryUser:
-    head = _view(view)
-    return DirectoryUser(
-        id=directory_id,
-        user_name=head.user_name,
-        okta_id=head.external_id,
-        profile=_profile(view),
-        active=head.active,
-        role=head.role,
-        origin=head.origin,
-        protected=head.protected,
-        suspended=head.suspended,
-        hidden=head.hidden,
-        created=_NEVER,
-        updated=_NEVER,
-    )
+    head = asdict(_view(view))
+    return DirectoryUser(id=directory_id, profile=_profile(view), created=_NEVER, updated=_NEVER, **head)
 
 
 def _essence(user: DirectoryUser) -> tuple[object, ...]:

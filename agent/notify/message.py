@@ -11,6 +11,8 @@ from agent.model.errors import DiskFull
 from agent.store.alarms import Alarm, next_command
 from agent.store.runs import Run
 
+_HEADLINE = "OpsHelm Okta agent: alarm {code}, about {subject}"
+
 
 class Message(Struct, frozen=True, kw_only=True):
     """Kept in the queue as JSON."""
@@ -45,40 +47,39 @@ def decode(text: str) -> Message:
 
 
 def alarm_opened(alarm: Alarm) -> Message:
-    return Message(
-        event="alarm_opened",
-        headline=f"OpsHelm Okta agent: alarm {alarm.code}, about {alarm.subject}",
-        detail=alarm.detail,
-        next=f"opshelm-agent alarms show {alarm.id}, then {next_command(alarm.code)}",
-        at=alarm.raised,
-        fields={"alarm": alarm.id, "code": alarm.code, "subject": alarm.subject},
-    )
+    command = f"opshelm-agent alarms show {alarm.id}, then {next_command(alarm.code)}"
+    return _opened(_fields(alarm), alarm.detail, command, alarm.raised)
 
 
 def alarm_closed(alarm: Alarm) -> Message:
-    return Message(
-        event="alarm_closed",
-        headline=f"OpsHelm Okta agent: alarm {alarm.code}, about {alarm.subject}, is over",
-        detail="",
-        next="",
-        at=alarm.cleared or alarm.last_seen,
-        fields={"alarm": alarm.id, "code": alarm.code, "subject": alarm.subject},
-    )
+    return _closed(_fields(alarm), alarm.cleared or alarm.last_seen)
 
 
 def disk_full(detail: str, now: datetime) -> Message:
     """No alarm that the database keeps: it can't."""
-    return Message(event="alarm_opened", detail=detail, next="df -h, then opshelm-agent status", at=now, **_disk(""))
+    return _opened(_disk(), detail, "df -h, then opshelm-agent status", now)
 
 
 def disk_has_room(now: datetime) -> Message:
-    return Message(event="alarm_closed", detail="", next="", at=now, **_disk(", is over"))
+    return _closed(_disk(), now)
 
 
-def _disk(end: str) -> dict[str, Any]:
-    host = socket.gethostname()
-    headline = f"OpsHelm Okta agent: alarm {DiskFull.code}, about {host}{end}"
-    return {"headline": headline, "fields": {"code": DiskFull.code, "subject": host}}
+def _opened(fields: dict[str, str | int], detail: str, command: str, at: datetime) -> Message:
+    headline = _HEADLINE.format_map(fields)
+    return Message(event="alarm_opened", headline=headline, detail=detail, next=command, at=at, fields=fields)
+
+
+def _closed(fields: dict[str, str | int], at: datetime) -> Message:
+    headline = f"{_HEADLINE.format_map(fields)}, is over"
+    return Message(event="alarm_closed", headline=headline, detail="", next="", at=at, fields=fields)
+
+
+def _fields(alarm: Alarm) -> dict[str, str | int]:
+    return {"alarm": alarm.id, "code": alarm.code, "subject": alarm.subject}
+
+
+def _disk() -> dict[str, str | int]:
+    return {"code": DiskFull.code, "subject": socket.gethostname()}
 
 
 def run_failed(run: Run) -> Message:

@@ -16,6 +16,7 @@ an agent dies               another one, or the next, sends what it had not
 import queue
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import structlog
 
@@ -35,15 +36,14 @@ _DISK_WAS_FULL = timedelta(minutes=1)
 _log = structlog.get_logger("agent.notify")
 
 
-def _utc_now() -> datetime:
-    return datetime.now(UTC)
-
-
 class Notifier:
     """``tick`` from one thread; ``beat`` from any."""
 
     def __init__(
-        self, store: Store, settings: Callable[[], NotifySettings], clock: Callable[[], datetime] = _utc_now
+        self,
+        store: Store,
+        settings: Callable[[], NotifySettings],
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._store = store
         self._settings = settings
@@ -113,22 +113,31 @@ class Notifier:
         return True
 
     def _send_beat(self, settings: NotifySettings, signal: str) -> None:
-        try:
-            beat(settings, signal)
-        except Undelivered as exc:
-            _log.warning("heartbeat not delivered", why=str(exc))
+        if why := _tried(lambda: beat(settings, signal)):
+            _log.warning("heartbeat not delivered", why=why)
 
 
 def _told(channels: dict[str, Channel], what: message.Message) -> set[str]:
     """Who has taken it."""
-    taken = set()
-    for name, channel in channels.items():
-        try:
-            channel.send(what, f"disk-{int(what.at.timestamp())}")
-            taken.add(name)
-        except Undelivered as exc:
-            _log.warning("not delivered", channel=name, about=what.headline, why=str(exc))
-    return taken
+    found = _sent(channels, what, "disk")
+    for name, why in found.items():
+        if why:
+            _log.warning("not delivered", channel=name, about=what.headline, why=why)
+    return {name for name, why in found.items() if not why}
+
+
+def _sent(channels: dict[str, Channel], what: message.Message, kind: str) -> dict[str, str]:
+    """To each at once; why it was not delivered, "" where it was."""
+    delivery = f"{kind}-{int(what.at.timestamp())}"
+    return {name: _tried(partial(channel.send, what, delivery)) for name, channel in channels.items()}
+
+
+def _tried(send: Callable[[], None]) -> str:
+    try:
+        send()
+    except Undelivered as exc:
+        return str(exc)
+    return ""
 
 
 def _again(notice: Notice, now: datetime) -> datetime | None:
@@ -156,17 +165,5 @@ def _add(conn: Connection, found: list[tuple[str, str, str]], now: datetime) -> 
 
 def test(settings: NotifySettings, now: datetime) -> dict[str, str]:
     """Send a trial message to each channel at once: its name, and why it was not delivered ("" where it was)."""
-    found = {}
-    for name, channel in open_channels(settings).items():
-        try:
-            channel.send(message.trial(now), f"test-{int(now.timestamp())}")
-            found[name] = ""
-        except Undelivered as exc:
-            found[name] = str(exc)
-    if settings.heartbeat_url:
-        try:
-            beat(settings, "")
-            found["heartbeat"] = ""
-        except Undelivered as exc:
-            found["heartbeat"] = str(exc)
-    return found
+    found = _sent(open_channels(settings), message.trial(now), "test")
+    return found | ({"heartbeat": _tried(lambda: beat(settings, ""))} if settings.heartbeat_url else {})

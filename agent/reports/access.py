@@ -57,7 +57,7 @@ class AccessLine(Struct, frozen=True, kw_only=True, gc=False):
     journal_row: str
 
 
-class Loss(Struct, frozen=True, kw_only=True, gc=False):
+class LostAccess(Struct, frozen=True, kw_only=True, gc=False):
     """One person's access that ended. ``seconds`` after Okta's word; None where Okta's log doesn't say."""
 
     login: str
@@ -77,8 +77,8 @@ class Losses(Struct, frozen=True, kw_only=True):
     measured: int
     median_seconds: float | None
     p99_seconds: float | None
-    slowest: list[Loss]
-    people: list[Loss]
+    slowest: list[LostAccess]
+    people: list[LostAccess]
 
 
 class Caveat(Struct, frozen=True, kw_only=True):
@@ -255,7 +255,7 @@ def _losses(conn: Connection, okta: OktaEvidence, since: datetime, until: dateti
         said = _word(okta.leaving.get(end.okta_id or "", []), end.cause.at)
         seconds = None if said is None else max(0.0, (end.cause.at - said).total_seconds())
         people.append(
-            Loss(
+            LostAccess(
                 login=end.user_name,
                 ended=iso(end.cause.at),
                 by=end.cause.actor,
@@ -337,7 +337,7 @@ def document(report: AccessReport) -> Document:
     return Document(title="Access to OpsHelm", facts=[*named, *facts(report.basis)], tables=tables)
 
 
-def _lost(one: Loss) -> list[str]:
+def _lost(one: LostAccess) -> list[str]:
     return [one.login, one.okta_said, one.ended, "" if one.seconds is None else _span(one.seconds), one.by, one.through]
 
 

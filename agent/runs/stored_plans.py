@@ -19,7 +19,7 @@ from enum import StrEnum
 from msgspec import Struct
 from msgspec.structs import replace
 
-from agent.model.codes import ActionState, HeldCode, PlanStatus
+from agent.model.codes import OPEN_PLANS, UNDECIDED, ActionState, HeldCode, PlanStatus
 from agent.model.errors import Frozen, HeldBack, NotFound, UsageError
 from agent.model.guard import APPROVABLE, APPROVABLE_RUNS, NEED_COUNT, ONE_BY_ONE, Grant, typed
 from agent.model.plan import PLAN_FORMAT, Action, Plan
@@ -34,7 +34,6 @@ SHORT_CHECKSUM = 12
 
 #: Numbers that mean something in this process alone: all of what a first run holds takes a tenth of a gigabyte.
 HeldSet = frozenset[int]
-_OPEN = (PlanStatus.READY, PlanStatus.HELD)
 
 
 class PlanKind(StrEnum):
@@ -115,18 +114,16 @@ def supersede(conn: Connection, plan: Plan, same: StoredPlan | None, now: dateti
 
 def held_set(plan: Plan) -> HeldSet:
     """What waits for a person: all of a plan that is held, else its held actions."""
-    waiting = (ActionState.PENDING, ActionState.HELD)
     if plan.held is not None:
-        return frozenset(hash((plan.held.value, a.identity)) for a in plan.actions if a.state in waiting)
+        return frozenset(hash((plan.held.value, a.identity)) for a in plan.actions if a.state in UNDECIDED)
     return frozenset(
-        hash((a.held.value, a.identity)) for a in plan.actions if a.held is not None and a.state in waiting
+        hash((a.held.value, a.identity)) for a in plan.actions if a.held is not None and a.state in UNDECIDED
     )
 
 
 def held_any(plan: Plan) -> bool:
     """Something waits for a person."""
-    waiting = (ActionState.PENDING, ActionState.HELD)
-    return any(a.state in waiting and (plan.held is not None or a.held is not None) for a in plan.actions)
+    return any(a.state in UNDECIDED and (plan.held is not None or a.held is not None) for a in plan.actions)
 
 
 def _doable(plan: Plan) -> bool:
@@ -184,10 +181,10 @@ def usable(
         raise UsageError(f"Plan {plan_id} was made by another version ({stored.plan.format}). {again}")
     if not intact:
         raise Frozen(f"Plan {plan_id} is not what was stored when it was made. Nothing was changed. {again}")
-    if stored.status in _OPEN and stored.expires <= now:
+    if stored.status in OPEN_PLANS and stored.expires <= now:
         store.write(lambda conn: plans.expire(conn, now))
         raise UsageError(f"Plan {plan_id} expired at {when(stored.expires)}. {again}")
-    if stored.status not in _OPEN:
+    if stored.status not in OPEN_PLANS:
         raise UsageError(f"Plan {plan_id} is {stored.status.value}; a plan is applied once. {again}")
     return stored
 
@@ -199,7 +196,7 @@ def is_checksum(typed: str, whole: str) -> bool:
 
 def picked(stored: StoredPlan, decision: PlanDecision) -> list[Action]:
     """The actions that a person wants done. Raises HeldBack for what no approval lifts."""
-    pending = [a for a in stored.plan.actions if a.state in (ActionState.PENDING, ActionState.HELD)]
+    pending = [a for a in stored.plan.actions if a.state in UNDECIDED]
     if decision.only is not None:
         unknown = decision.only - {a.n for a in pending}
         if unknown:

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from agent.model.codes import ActionKind, ActionState, HeldCode, PlanStatus
+from agent.model.codes import UNDECIDED, ActionKind, HeldCode
 from agent.model.guard import GuardLimits, run_limit
 from agent.model.plan import Action, Finding, Plan
 
@@ -33,11 +33,6 @@ _ORDER = list(KINDS)
 
 def ordered(actions: Iterable[Action]) -> list[Action]:
     return sorted(actions, key=lambda a: (a.held is not None, _ORDER.index(a.kind), a.n))
-
-
-#: Plans on which nobody has decided yet, and the states of actions which nobody has let go or refused.
-OPEN = (PlanStatus.READY, PlanStatus.HELD)
-UNDECIDED = (ActionState.PENDING, ActionState.HELD)
 
 
 #: Longer values are cut on a screen; --output json has them whole.

@@ -1,17 +1,18 @@
-"""What an org says about itself: its id, the app's user schema, the profile mappings. And its token endpoint, whose errors
-have OAuth's shape and not Okta's.
+"""What an org says about itself: its id, the app's user schema, the profile mappings. And its authorization server: OpenID
+Connect, and the token endpoint of both, whose errors have OAuth's shape and not Okta's.
 """
 
 from typing import Any
 from urllib.parse import parse_qsl
 
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import RedirectResponse, Response
 
 from agent.simulator import render, schema
 from agent.simulator.api_apps import require_app
 from agent.simulator.errors import not_found
 from agent.simulator.oauth import TOKEN_PATH, TokenRefused
+from agent.simulator.oidc import AUTHORIZE_PATH, KEYS_PATH
 from agent.simulator.org import Org
 from agent.simulator.replies import json_body, org_of, page, reply, routes
 
@@ -97,6 +98,31 @@ async def issue_token(request: Request) -> Response:
         return reply({"error": exc.error, "error_description": exc.description}, exc.status, nonce)
 
 
+async def discovery(request: Request) -> Response:
+    """GET /.well-known/openid-configuration."""
+    base = org_of(request).base
+    return reply(
+        {
+            "issuer": base,
+            "authorization_endpoint": f"{base}{AUTHORIZE_PATH}",
+            "token_endpoint": f"{base}{TOKEN_PATH}",
+            "jwks_uri": f"{base}{KEYS_PATH}",
+            "response_types_supported": ["code"],
+            "subject_types_supported": ["public"],
+            "id_token_signing_alg_values_supported": ["RS256"],
+            "code_challenge_methods_supported": ["S256"],
+        }
+    )
+
+
+async def authorize(request: Request) -> Response:
+    return RedirectResponse(org_of(request).oidc.authorize(dict(request.query_params)), 302)
+
+
+async def keys(request: Request) -> Response:
+    return reply(org_of(request).oidc.keys())
+
+
 def _property(attribute: schema.AppSchemaAttribute) -> dict[str, Any]:
     return {
         "title": attribute.title,
@@ -149,4 +175,7 @@ ROUTES = [
     *routes("/api/v1/mappings", GET=list_mappings),
     *routes("/api/v1/mappings/{id}", GET=one_mapping, POST=one_mapping),
     *routes(TOKEN_PATH, POST=issue_token),
+    *routes("/.well-known/openid-configuration", GET=discovery),
+    *routes(AUTHORIZE_PATH, GET=authorize),
+    *routes(KEYS_PATH, GET=keys),
 ]

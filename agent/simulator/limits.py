@@ -22,7 +22,7 @@ _BUCKETS = (
 )
 
 
-class Standing(NamedTuple):
+class LimitState(NamedTuple):
     """What the headers of one answer say. ``allowed`` False: this call is over the limit."""
 
     limit: int
@@ -44,15 +44,15 @@ class RateLimiter:
         self._used = 0
         self._ends = 0.0
 
-    def count(self, path: str) -> Standing:
+    def count(self, path: str) -> LimitState:
         """Count one call."""
         name, limit = next((name, limit) for pattern, name, limit in _BUCKETS if re.match(pattern, path))
         now = time.time()
         if name != "apps" or self.enforced is None:
-            return Standing(limit, limit - 1, int(now + self._window), allowed=True)
+            return LimitState(limit, limit - 1, int(now + self._window), allowed=True)
         if now >= self._ends:
             self._ends, self._used = now + self._window, 0
         allowed = self._used < self.enforced
         self._used += allowed
         # Rounded up: a client that waits until then must find the new window.
-        return Standing(self.enforced, self.enforced - self._used, int(self._ends) + 1, allowed=allowed)
+        return LimitState(self.enforced, self.enforced - self._used, int(self._ends) + 1, allowed=allowed)

@@ -104,7 +104,7 @@ class OAuth:
                 thumbprint, claims = self._proof(proof, method, path)
             except TokenRefused:
                 raise ApiError("E0000011") from None
-            ath = _b64(hashlib.sha256(token.encode()).digest())
+            ath = digest(token)
             if thumbprint != grant.key or not hmac.compare_digest(str(claims.get("ath")), ath):
                 raise ApiError("E0000011")
         return grant
@@ -158,8 +158,9 @@ class OAuth:
         if not fits or not fresh or claims.get("jti") in self._used:
             raise refusal
         self._used.add(str(claims.get("jti")))
-        return _b64(hashlib.sha256(canonical.encode()).digest()), claims
+        return digest(canonical), claims
 
 
-def _b64(digest: bytes) -> str:
-    return base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
+def digest(text: str) -> str:
+    """SHA-256 as OAuth writes it: of a key, a token or a code verifier."""
+    return base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest()).rstrip(b"=").decode()

@@ -4,7 +4,6 @@ Who sits before the browser is said by the control API; a person who isn't LIVE 
 """
 
 import base64
-import hashlib
 import hmac
 import json
 import secrets
@@ -16,7 +15,7 @@ from urllib.parse import unquote_plus, urlencode
 
 from agent.simulator.entities import LIVE, OrgGroup, User
 from agent.simulator.errors import invalid
-from agent.simulator.oauth import TokenRefused
+from agent.simulator.oauth import TokenRefused, digest
 from agent.simulator.state import OrgState
 
 AUTHORIZE_PATH, KEYS_PATH = "/oauth2/v1/authorize", "/oauth2/v1/keys"
@@ -102,7 +101,7 @@ class Oidc:
             raise TokenRefused(
                 "invalid_client", "The client secret supplied for a confidential client is invalid.", 401
             )
-        challenge = _b64(hashlib.sha256(form.get("code_verifier", "").encode()).digest())
+        challenge = digest(form.get("code_verifier", ""))
         if (
             code is None
             or code.expires < time.time()
@@ -155,7 +154,3 @@ def _client(form: dict[str, str], basic: str) -> tuple[str, str]:
         return form.get("client_id", ""), form.get("client_secret", "")
     name, _, secret = base64.b64decode(basic.removeprefix("Basic ")).decode().partition(":")
     return unquote_plus(name), unquote_plus(secret)
-
-
-def _b64(digest: bytes) -> str:
-    return base64.urlsafe_b64encode(digest).rstrip(b"=").decode()

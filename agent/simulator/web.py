@@ -13,10 +13,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Lifespan, Message, Receive, Scope, Send
 
-from agent.simulator import api_apps, api_groups, api_hooks, api_logs, api_oidc, api_org, api_users, auth, control
+from agent.simulator import api_apps, api_groups, api_hooks, api_logs, api_org, api_users, auth, control
 from agent.simulator.errors import ApiError
 from agent.simulator.faults import Fault
-from agent.simulator.limits import Standing
+from agent.simulator.limits import LimitState
 from agent.simulator.org import Org
 from agent.simulator.replies import refuse
 
@@ -29,7 +29,7 @@ _OPEN = ("/.well-known/", "/oauth2/", "/simulator/")
 
 def build(org: Org, lifespan: Lifespan[Starlette]) -> ASGIApp:
     """The whole server as one ASGI application."""
-    parts = (api_users, api_apps, api_groups, api_logs, api_hooks, api_org, api_oidc, control)
+    parts = (api_users, api_apps, api_groups, api_logs, api_hooks, api_org, control)
     app = Starlette(
         lifespan=lifespan,
         routes=[route for part in parts for route in part.ROUTES],
@@ -69,12 +69,12 @@ class Gate:
             else:
                 await _hang_up(send)
 
-    async def _serve(self, scope: Scope, receive: Receive, send: Send, standing: Standing) -> None:
+    async def _serve(self, scope: Scope, receive: Receive, send: Send, standing: LimitState) -> None:
         refusal = self._refusal(scope, standing)
         answer = self._app if refusal is None else refuse(refusal)
         await answer(scope, receive, send)
 
-    def _refusal(self, scope: Scope, standing: Standing) -> ApiError | None:
+    def _refusal(self, scope: Scope, standing: LimitState) -> ApiError | None:
         """Why this call is not served; None: it is."""
         if not standing.allowed:
             return ApiError("E0000047")
@@ -144,9 +144,9 @@ async def _hang_up(send: Callable[..., object]) -> None:
         await asyncio.sleep(0)
 
 
-def _headers(standing: Standing, fault: Fault | None = None) -> Headers:
+def _headers(standing: LimitState, fault: Fault | None = None) -> Headers:
     if fault is not None and fault.status == 429:
-        standing = Standing(standing.limit, 0, standing.reset, allowed=False)
+        standing = LimitState(standing.limit, 0, standing.reset, allowed=False)
     return [(b"x-okta-request-id", secrets.token_urlsafe(20).encode()), *standing.headers()]
 
 

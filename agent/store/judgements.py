@@ -14,7 +14,7 @@ from sqlalchemy import Connection, bindparam, delete, insert, select
 
 from agent.model.codes import Source
 from agent.model.holds import ChangeKind, HoldEnd
-from agent.model.replay import Ended, JudgedAction, JudgedPush, JudgedRun, Judgement
+from agent.model.replay import ChangeEnded, JudgedAction, JudgedPush, JudgedRun, Judgement
 from agent.store.connect import Fixed, micros
 from agent.store.journal import Kind
 from agent.store.tables import holds, journal, judgements, runs
@@ -51,7 +51,7 @@ def oldest(conn: Connection) -> datetime | None:
     return conn.execute(select(judgements.c.at).order_by(judgements.c.id).limit(1)).scalar()
 
 
-def history(conn: Connection, since: datetime) -> Iterator[Judgement | Ended]:
+def history(conn: Connection, since: datetime) -> Iterator[Judgement | ChangeEnded]:
     """Everything since then, in order of time; of the same moment, what was judged comes first."""
     return merge(_judged(conn, since), _swept(conn, since), _ends(conn, since), key=lambda one: one.at)
 
@@ -93,21 +93,21 @@ def _judged(conn: Connection, since: datetime) -> Iterator[Judgement]:
         after = rows[-1].id
 
 
-def _ends(conn: Connection, since: datetime) -> list[Ended]:
+def _ends(conn: Connection, since: datetime) -> list[ChangeEnded]:
     """Changes that nobody wanted any more, or that were made by hand."""
     over = holds.c.ended.in_([HoldEnd.MOOT, HoldEnd.LIFTED, HoldEnd.EXPIRED])
     moot = select(holds.c.ended_at, holds.c.directory_id, holds.c.kind).where(
         over, holds.c.ended_at >= since, holds.c.directory_id.is_not(None)
     )
-    found = [Ended(row.ended_at, row.directory_id, ChangeKind(row.kind)) for row in conn.execute(moot)]
+    found = [ChangeEnded(row.ended_at, row.directory_id, ChangeKind(row.kind)) for row in conn.execute(moot)]
     made = select(journal.c.at, journal.c.directory_id, journal.c.verb, journal.c.source).where(
         journal.c.kind == Kind.APPLIED, journal.c.verb.in_(["deactivate", "reactivate"]), journal.c.at >= since
     )
     for row in conn.execute(made):
         if row.verb == "deactivate":
-            found.append(Ended(row.at, row.directory_id, ChangeKind.ACTIVATE))
+            found.append(ChangeEnded(row.at, row.directory_id, ChangeKind.ACTIVATE))
         if row.verb == "reactivate" or row.source == Source.CLI:
-            found.append(Ended(row.at, row.directory_id, ChangeKind.DEACTIVATE))
+            found.append(ChangeEnded(row.at, row.directory_id, ChangeKind.DEACTIVATE))
     return sorted(found, key=lambda end: end.at)
 
 
