@@ -6,7 +6,8 @@ from typing import Any
 from agent.cli import render
 from agent.cli.command import Invocation
 from agent.model.codes import UNDECIDED, ActionKind, PlanStatus
-from agent.model.guard import APPROVABLE, APPROVABLE_RUNS, NEED_COUNT, ONE_BY_ONE, GuardLimits
+from agent.model.guard import APPROVABLE_RUNS, NEED_COUNT, GuardLimits
+from agent.model.holds import APPROVABLE, ONE_BY_ONE
 from agent.runs.frame import RunReport
 from agent.runs.stored_plans import SHORT_CHECKSUM, PlanKind
 from agent.store.plans import StoredPlan

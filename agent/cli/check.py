@@ -32,7 +32,11 @@ def check(invocation: Invocation, health: bool, as_csv: bool, create_event_hook:
     one request.
     """
     if create_event_hook:
-        _create_hook(invocation)
+        from agent.checks import hook
+
+        with invocation.okta() as okta:
+            made = hook.create(okta, invocation.settings)
+        invocation.say(f"Okta's event hook {made.id} is {made.verification_status}.")
     live = not invocation.json and not as_csv
     found: list[Check] = []
     looked = None if health else _everything(invocation)
@@ -61,18 +65,10 @@ def _everything(invocation: Invocation) -> "Everything":
     return Everything(invocation.loaded, signature(), bootstrap)
 
 
-def _health(invocation: Invocation) -> "Check":
+def _health(invocation: Invocation) -> Check:
     from agent.checks import daemon
 
     return daemon.health(invocation.settings.server)
-
-
-def _create_hook(invocation: Invocation) -> None:
-    from agent.checks import hook
-
-    with invocation.okta() as okta:
-        made = hook.create(okta, invocation.settings)
-    invocation.say(f"Okta's event hook {made.id} is {made.verification_status}.")
 
 
 def _lines(checks: "list[Check]") -> Iterator[str]:

@@ -22,7 +22,7 @@ from agent.runs.wording import FORMAT_VERSION
 
 if TYPE_CHECKING:
     from agent.bootstrap import Agent
-    from agent.cli.progress import ShownProgress
+    from agent.cli.progress import JsonProgress, TerminalProgress
     from agent.directory.port import Directory
     from agent.okta_org.org import OktaOrg
     from agent.settings import Loaded, Settings
@@ -73,7 +73,7 @@ class Invocation:
     def json(self) -> bool:
         return self.output in ("json", "jsonl")
 
-    def progress(self) -> "ShownProgress":
+    def progress(self) -> "JsonProgress | TerminalProgress":
         """Of long work; with jsonl a part of the answer."""
         from agent.cli.progress import JsonProgress, TerminalProgress
 

@@ -4,18 +4,11 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from typing import Any, Protocol, Self
+from typing import Any, Self
 
 _EVERY_SECONDS = 10.0
 #: Between two JSON lines of the same.
 _EVERY_JSON = 1.0
-
-
-class ShownProgress(Protocol):
-    def __enter__(self) -> Self: ...
-    def __exit__(self, *_: object) -> None: ...
-    def step(self, what: str, done: int = 0, total: int | None = None) -> None: ...
-    def wait(self, seconds: float, what: str) -> None: ...
 
 
 class JsonProgress:

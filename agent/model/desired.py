@@ -27,6 +27,7 @@ from enum import StrEnum
 from typing import Literal
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from agent.model.codes import FindingCode
 from agent.model.okta import AppUser, OktaUser
@@ -118,7 +119,7 @@ def _assigned(app_user: AppUser, okta_status: str, now: datetime, rules: Desired
     status = app_user.status
     if status not in ENDED and status not in ASSIGNED and status != "STAGED":
         return _leave(DesiredRow.UNKNOWN_APP_USER, f"the app user's status is {status or 'not readable'}")
-    note: tuple[FindingCode | None, str] = (None, "")
+    usual = _USUAL
     if app_user.sync_state == "SYNCING":
         due = _over(app_user.last_updated, rules.syncing, now)
         if due > now:
@@ -129,21 +130,27 @@ def _assigned(app_user: AppUser, okta_status: str, now: datetime, rules: Desired
                 due=due,
                 detail="Okta's own push is under way",
             )
-        note = (FindingCode.SYNCING_TOO_LONG, f"SYNCING since {when(app_user.last_updated)}; Okta's push seems stuck")
+        detail = f"SYNCING since {when(app_user.last_updated)}; Okta's push seems stuck"
+        usual = replace(usual, finding=FindingCode.SYNCING_TOO_LONG, detail=detail)
     if status in ENDED:
-        return Desired(wanted=Wanted.INACTIVE, row=DesiredRow.APP_USER_ENDED, finding=note[0], detail=note[1])
+        return replace(usual, wanted=Wanted.INACTIVE, row=DesiredRow.APP_USER_ENDED)
     if okta_status == "STAGED":
         return _leave(DesiredRow.STAGED_USER, "the Okta user is STAGED")
     if status == "STAGED":
-        return _staged(app_user, okta_status, now, rules, note)
-    if okta_status == "SUSPENDED":
-        return _suspended(rules, note)
-    return Desired(wanted=Wanted.ACTIVE, row=DesiredRow.LIVE, finding=note[0], detail=note[1])
+        return _staged(app_user, okta_status, now, rules, usual)
+    if okta_status != "SUSPENDED":
+        return usual
+    if rules.suspended == "deactivate":
+        return replace(usual, wanted=Wanted.INACTIVE, row=DesiredRow.SUSPENDED)
+    return Desired(
+        wanted=Wanted.KEEP,
+        row=DesiredRow.SUSPENDED,
+        finding=FindingCode.SUSPENDED_KEPT,
+        detail="suspended in Okta; access is kept (policy.suspended = keep)",
+    )
 
 
-def _staged(
-    app_user: AppUser, okta_status: str, now: datetime, rules: DesiredRules, note: tuple[FindingCode | None, str]
-) -> Desired:
+def _staged(app_user: AppUser, okta_status: str, now: datetime, rules: DesiredRules, usual: Desired) -> Desired:
     if okta_status == "SUSPENDED":
         return _leave(DesiredRow.STAGED_SUSPENDED, "the app user is STAGED and the Okta user SUSPENDED")
     due = _over(app_user.last_updated, rules.settle, now)
@@ -155,7 +162,7 @@ def _staged(
             due=due,
             detail=f"Okta's own push has until {when(due)}",
         )
-    return Desired(wanted=Wanted.ACTIVE, row=DesiredRow.STAGED, finding=note[0], detail=note[1])
+    return replace(usual, row=DesiredRow.STAGED)
 
 
 def _over(since: datetime | None, length: timedelta, now: datetime) -> datetime:
@@ -163,17 +170,6 @@ def _over(since: datetime | None, length: timedelta, now: datetime) -> datetime:
     if since is not None and since > now + CLOCKS_DIFFER:
         return now
     return (since or now) + length
-
-
-def _suspended(rules: DesiredRules, note: tuple[FindingCode | None, str]) -> Desired:
-    if rules.suspended == "deactivate":
-        return Desired(wanted=Wanted.INACTIVE, row=DesiredRow.SUSPENDED, finding=note[0], detail=note[1])
-    return Desired(
-        wanted=Wanted.KEEP,
-        row=DesiredRow.SUSPENDED,
-        finding=FindingCode.SUSPENDED_KEPT,
-        detail="suspended in Okta; access is kept (policy.suspended = keep)",
-    )
 
 
 def _leave(row: DesiredRow, detail: str) -> Desired:

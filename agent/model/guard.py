@@ -44,6 +44,7 @@ from msgspec.structs import replace
 
 from agent.model.codes import ActionKind, HeldCode
 from agent.model.holds import (
+    ONE_BY_ONE,
     WAITS_FOR_A_PERSON,
     ChangeKind,
     Decision,
@@ -60,24 +61,6 @@ from agent.model.times import when
 
 ActionIdentity = tuple[str, str, str]
 
-#: Holds of a class or a moment: approving the action lifts them.
-APPROVABLE = frozenset(
-    {
-        HeldCode.DEACTIVATIONS_PER_RUN,
-        HeldCode.DEACTIVATIONS_24H,
-        HeldCode.IDENTITY_CHANGES,
-        HeldCode.CREATES_PER_RUN,
-        HeldCode.FIRST_ROLES,
-        HeldCode.PROMOTIONS_PER_RUN,
-        HeldCode.DEMOTIONS_PER_RUN,
-        HeldCode.PUSH_BURST,
-        HeldCode.COUNT_EXCEEDED,
-        HeldCode.FAILING,
-        HeldCode.FAILED_ACTIONS,
-    }
-)
-#: Lifted only for an action that was named one by one.
-ONE_BY_ONE = frozenset({HeldCode.OWNER_IDENTITY})
 #: Runs that an approval lifts; the first two need the typed count.
 APPROVABLE_RUNS = frozenset({HeldCode.FIRST_RUN, HeldCode.EMPTY_SOURCE, HeldCode.SOURCE_DROP, HeldCode.COUNT_EXCEEDED})
 NEED_COUNT = frozenset({HeldCode.FIRST_RUN, HeldCode.EMPTY_SOURCE})

@@ -62,8 +62,8 @@ class HoldEnd(StrEnum):
     EXPIRED = "expired"
 
 
-#: Holds of a class or of a listing: only a person, a push or a sweep that fits its limits lets them go, never a single look.
-WAITS_FOR_A_PERSON = frozenset(
+#: Holds of a class of actions, which has a limit.
+_OF_A_CLASS = frozenset(
     {
         HeldCode.DEACTIVATIONS_PER_RUN,
         HeldCode.DEACTIVATIONS_24H,
@@ -73,10 +73,14 @@ WAITS_FOR_A_PERSON = frozenset(
         HeldCode.FIRST_ROLES,
         HeldCode.PROMOTIONS_PER_RUN,
         HeldCode.DEMOTIONS_PER_RUN,
-        HeldCode.EMPTY_SOURCE,
-        HeldCode.SOURCE_DROP,
     }
 )
+#: Holds of a class or of a listing: only a person, a push or a sweep that fits its limits lets them go, never a single look.
+WAITS_FOR_A_PERSON = _OF_A_CLASS | {HeldCode.EMPTY_SOURCE, HeldCode.SOURCE_DROP}
+#: Holds of a class or a moment: approving the action lifts them.
+APPROVABLE = _OF_A_CLASS | {HeldCode.COUNT_EXCEEDED, HeldCode.FAILING, HeldCode.FAILED_ACTIONS}
+#: Lifted only for an action that was named one by one.
+ONE_BY_ONE = frozenset({HeldCode.OWNER_IDENTITY})
 
 
 class Hold(Struct, frozen=True, kw_only=True):
@@ -243,15 +247,6 @@ def wishes_between(before: DirectoryUser | None, after: DirectoryUser) -> dict[C
     return found
 
 
-#: What a person's approval lets go; all else is put right elsewhere.
-_RELEASABLE = WAITS_FOR_A_PERSON | {
-    HeldCode.OWNER_IDENTITY,
-    HeldCode.FAILING,
-    HeldCode.FAILED_ACTIONS,
-    HeldCode.COUNT_EXCEEDED,
-}
-
-
 def without_a_no(chosen: Sequence[Hold]) -> list[Hold]:
     """Who is approved when all that fit a code or filter are: whoever was rejected or blocked stays so.
 
@@ -261,7 +256,8 @@ def without_a_no(chosen: Sequence[Hold]) -> list[Hold]:
 
 
 def releasable(code: HeldCode) -> bool:
-    return code in _RELEASABLE
+    """What a person's approval lets go; all else is put right elsewhere."""
+    return code in WAITS_FOR_A_PERSON | APPROVABLE | ONE_BY_ONE
 
 
 _AGENT = "opshelm-agent"

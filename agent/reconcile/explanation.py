@@ -15,8 +15,8 @@ from agent.model.cases import CaseRow, CurrentAccount, Pair
 from agent.model.codes import ActionState, PlanStatus
 from agent.model.desired import ASSIGNED, LIVE, user_status
 from agent.model.errors import Frozen, OktaError
-from agent.model.guard import APPROVABLE, APPROVABLE_RUNS, BOUNDED, NEED_COUNT, NO_GRANT, ONE_BY_ONE
-from agent.model.holds import Hold, way_out
+from agent.model.guard import APPROVABLE_RUNS, BOUNDED, NEED_COUNT, NO_GRANT
+from agent.model.holds import APPROVABLE, ONE_BY_ONE, Hold, way_out
 from agent.model.okta import Person
 from agent.model.plan import Action, Finding, Plan
 from agent.model.times import when

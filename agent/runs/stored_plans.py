@@ -21,7 +21,8 @@ from msgspec.structs import replace
 
 from agent.model.codes import OPEN_PLANS, UNDECIDED, ActionState, HeldCode, PlanStatus
 from agent.model.errors import Frozen, HeldBack, NotFound, UsageError
-from agent.model.guard import APPROVABLE, APPROVABLE_RUNS, NEED_COUNT, ONE_BY_ONE, Grant, typed
+from agent.model.guard import APPROVABLE_RUNS, NEED_COUNT, Grant, typed
+from agent.model.holds import APPROVABLE, ONE_BY_ONE
 from agent.model.plan import PLAN_FORMAT, Action, Plan
 from agent.model.times import when
 from agent.settings import Settings
