@@ -2,16 +2,13 @@
 
 from collections.abc import Iterator
 from datetime import datetime
-from typing import TYPE_CHECKING
 
 from agent.checks.check import Check, fail, ok, warn
 from agent.model.errors import OktaDenied, OktaError
+from agent.okta_org.limits import RateBudget
+from agent.okta_org.org import OktaOrg
 from agent.settings import Settings
-
-if TYPE_CHECKING:
-    from agent.okta_org.limits import RateBudget
-    from agent.okta_org.org import OktaOrg
-    from agent.store.account import Account
+from agent.store.account import Account
 
 _READ = ("okta.apps.read", "okta.users.read")
 #: A sweep that takes more of its interval than this leaves too little for everything else.
@@ -39,7 +36,7 @@ def optional(settings: Settings) -> dict[str, tuple[str, ...]]:
     }
 
 
-def checks(okta: "OktaOrg", settings: Settings, now: datetime) -> Iterator[Check]:
+def checks(okta: OktaOrg, settings: Settings, now: datetime) -> Iterator[Check]:
     granted = okta.token_scopes()
     if granted is not None:
         yield _scopes(granted, settings)
@@ -78,7 +75,7 @@ def _covers(granted: frozenset[str], scope: str) -> bool:
     return scope in granted or scope.removesuffix(".read") + ".manage" in granted
 
 
-def _log(okta: "OktaOrg", settings: Settings, now: datetime) -> Check:
+def _log(okta: OktaOrg, settings: Settings, now: datetime) -> Check:
     """An API token has no scopes to read; the one call beside the app's own shows whether it may read the log."""
     if settings.schedule.events is None:
         return ok("scopes", "an API token has its owner's rights; it reads the app and its people")
@@ -91,7 +88,7 @@ def _log(okta: "OktaOrg", settings: Settings, now: datetime) -> Check:
     return ok("scopes", "an API token has its owner's rights; it reads the app, its people and the System Log")
 
 
-def _owner(okta: "OktaOrg") -> Check:
+def _owner(okta: OktaOrg) -> Check:
     fix = (
         "use an OAuth service app (okta.client_id, okta.private_key), or a service account that is assigned to nothing"
     )
@@ -106,7 +103,7 @@ def _owner(okta: "OktaOrg") -> Check:
     return warn("token owner", f"the token is that of a person, {login}, and dies with their account", fix)
 
 
-def rate(okta: "OktaOrg", settings: Settings, account: "Account") -> Check:
+def rate(okta: OktaOrg, settings: Settings, account: Account) -> Check:
     """Call it last: Okta says its limits with every answer."""
     found: RateBudget | None = okta.budget().get("apps")
     if found is None or not found.limit:

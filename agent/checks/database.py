@@ -2,21 +2,18 @@
 
 from collections.abc import Iterator
 from datetime import datetime
-from typing import TYPE_CHECKING
 
 from agent.checks.check import Check, fail, ok, warn
 from agent.model.times import when
 from agent.settings import Settings
 from agent.store import account, connect, keys, lease
+from agent.store.engine import Store
 
 #: Intervals without a good sweep.
 _MISSED = 3
 
-if TYPE_CHECKING:
-    from agent.store.engine import Store
 
-
-def checks(store: "Store", settings: Settings, now: datetime) -> Iterator[Check]:
+def checks(store: Store, settings: Settings, now: datetime) -> Iterator[Check]:
     yield ok("database", f"{store.dialect} at {store.place}, schema up to date")
     yield from _disk(store)
     with store.read() as conn:
@@ -33,7 +30,7 @@ def checks(store: "Store", settings: Settings, now: datetime) -> Iterator[Check]
     yield ok("lease", f"held by {holder}" if holder else "free")
 
 
-def _disk(store: "Store") -> Iterator[Check]:
+def _disk(store: Store) -> Iterator[Check]:
     """DiskFull where it is: the one line of this group that writes."""
     store.write(account.touch)
     free = connect.room(store.settings)

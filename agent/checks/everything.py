@@ -5,29 +5,29 @@ It opens a store, a directory and Okta of its own, also in the daemon: a check s
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, closing
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
-from agent.checks import daemon, database, round_trip
+from agent.checks import access, daemon, database, remote, roles, round_trip
 from agent.checks.check import Check, CheckState, fail, ok, warn
+from agent.checks.okta import OktaChecks
+from agent.checks.people import Exceptional
+from agent.directory.port import Directory
 from agent.model.errors import AgentError, DiskFull, NoDatabase, NoSessions, OktaError
+from agent.okta_org.org import OktaOrg
+from agent.reconcile.roles import RoleReader
 from agent.settings import Loaded, Settings
 from agent.store import account
 from agent.store.account import Account
 from agent.store.engine import Store
 from agent.store.journal import Signature
 
-if TYPE_CHECKING:
-    from agent.checks.people import Exceptional
-    from agent.directory.port import Directory
-    from agent.okta_org.org import OktaOrg
-
 
 class Opens(Protocol):
     """How parts are opened (agent.bootstrap fulfils it)."""
 
     def open_store(self, settings: Settings) -> Store: ...
-    def open_directory(self, settings: Settings, store: Store) -> "Directory": ...
-    def open_okta(self, settings: Settings) -> "AbstractContextManager[OktaOrg]": ...
+    def open_directory(self, settings: Settings, store: Store) -> Directory: ...
+    def open_okta(self, settings: Settings) -> AbstractContextManager[OktaOrg]: ...
 
 
 class Everything:
@@ -66,17 +66,14 @@ class Everything:
     def _remote(self, store: Store) -> Iterator[Check]:
         if self._settings.directory.backend != "scim":
             return
-        from agent.checks import remote
 
         with closing(self._opens.open_directory(self._settings, store)) as directory:
             yield from remote.checks(directory, self._by.at)
 
-    def _roles(self, okta: "OktaOrg") -> Iterator[Check]:
+    def _roles(self, okta: OktaOrg) -> Iterator[Check]:
         settings = self._settings
         if not settings.roles.owner:
             return
-        from agent.checks import access, roles
-        from agent.reconcile.roles import RoleReader
 
         with closing(self._opens.open_store(settings)) as store:
             if settings.directory.backend == "scim":
@@ -96,7 +93,6 @@ class Everything:
                 "okta", "not set: the agent is a receiver alone", "set okta.org_url, okta.app_id and okta.api_token"
             )
             return
-        from agent.checks.okta import OktaChecks
 
         try:
             with self._opens.open_okta(self._settings) as okta:

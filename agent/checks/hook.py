@@ -1,15 +1,11 @@
 """Does Okta's event hook lead here? Looks; ``create`` makes and verifies it, the one thing here that changes Okta."""
 
-from typing import TYPE_CHECKING
-
 from agent.checks.check import Check, fail, ok, warn
 from agent.model.errors import OktaDenied, OktaError, UsageError
 from agent.model.okta import EventHook
+from agent.okta_org.org import OktaOrg
 from agent.reconcile.event_names import HOOK_EVENTS, HOOK_EVENTS_WITH_ROLES
 from agent.settings import Settings
-
-if TYPE_CHECKING:
-    from agent.okta_org.org import OktaOrg
 
 PATH = "/hooks/okta"
 NAME = "OpsHelm agent"
@@ -22,7 +18,7 @@ def address(settings: Settings) -> str | None:
     return None if not url else url.rstrip("/").removesuffix("/scim/v2") + PATH
 
 
-def check(okta: "OktaOrg", settings: Settings) -> Check:
+def check(okta: OktaOrg, settings: Settings) -> Check:
     every = settings.schedule.events
     if settings.okta.hook_secret is None:
         if every is None:
@@ -63,7 +59,7 @@ def _judge(hooks: list[EventHook], uri: str, wanted: tuple[str, ...]) -> Check:
     return ok("event hook", f"{live[0].id} delivers to {uri}")
 
 
-def create(okta: "OktaOrg", settings: Settings) -> EventHook:
+def create(okta: OktaOrg, settings: Settings) -> EventHook:
     """The hook, verified: a new one, or the one that Okta has for this address. Raises where it can't be."""
     secret, uri = settings.okta.hook_secret, address(settings)
     if secret is None or uri is None:

@@ -5,18 +5,15 @@ A thing that can't be read costs its own line, not the others.
 
 from collections.abc import Callable, Iterator
 from datetime import datetime
-from typing import TYPE_CHECKING
 
 from agent.checks import access, hook, mapping, people, requirements
 from agent.checks.check import Check, fail, ok, warn
 from agent.checks.people import Exceptional
 from agent.model.errors import AgentError, OktaDenied, OktaError, OktaNotFound
 from agent.model.okta import App
+from agent.okta_org.org import OktaOrg
 from agent.settings import Settings
-
-if TYPE_CHECKING:
-    from agent.okta_org.org import OktaOrg
-    from agent.store.account import Account
+from agent.store.account import Account
 
 _MAX_SKEW_SECONDS = 60
 
@@ -24,7 +21,7 @@ _MAX_SKEW_SECONDS = 60
 class OktaChecks:
     """``exceptions`` is filled while the lines are made."""
 
-    def __init__(self, okta: "OktaOrg", settings: Settings, account: "Account", now: datetime) -> None:
+    def __init__(self, okta: OktaOrg, settings: Settings, account: Account, now: datetime) -> None:
         self._okta = okta
         self._settings = settings
         self._account = account
@@ -77,7 +74,7 @@ def _unreachable(exc: AgentError) -> Check:
     return fail("okta", exc.detail, fix)
 
 
-def _pins(org_id: str, app: App, account: "Account") -> Check:
+def _pins(org_id: str, app: App, account: Account) -> Check:
     if not account.pinned:
         return warn(
             "pins", "nothing is pinned yet; the first apply pins", "opshelm-agent reconcile, then plans approve"

@@ -1,7 +1,7 @@
 """Whose primary e-mail differs from the username? Everybody assigned is read from Okta; nobody is changed."""
 
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 from msgspec import UNSET, Struct
@@ -10,9 +10,7 @@ from agent.checks.check import Check, ok, warn
 from agent.model.errors import UNDECODABLE
 from agent.model.okta import AppUser
 from agent.model.users import identity_key
-
-if TYPE_CHECKING:
-    from agent.okta_org.org import OktaOrg
+from agent.okta_org.org import OktaOrg
 
 #: So many are read, which takes 40 calls; the findings of a sweep name everybody.
 MOST_PEOPLE = 20_000
@@ -40,7 +38,7 @@ class UsersRead(Struct, frozen=True, kw_only=True):
     exceptions: list[Exceptional]
 
 
-def read(okta: "OktaOrg", page_size: int) -> UsersRead:
+def read(okta: OktaOrg, page_size: int) -> UsersRead:
     found: list[Exceptional] = []
     people = 0
     for page in okta.app_user_pages(limit=page_size):

@@ -13,20 +13,17 @@ over half of all people with access would be owner     warn
 """
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 from agent.checks.check import Check, fail, ok, warn
 from agent.model.codes import FindingCode
-
-if TYPE_CHECKING:
-    from agent.okta_org.org import OktaOrg
-    from agent.reconcile.roles import GroupsRead, RoleReader
+from agent.okta_org.org import OktaOrg
+from agent.reconcile.roles import GroupsRead, RoleReader
 
 #: Of fewer people with access a share says nothing.
 _FEW = 4
 
 
-def checks(reader: "RoleReader", okta: "OktaOrg") -> Iterator[Check]:
+def checks(reader: RoleReader, okta: OktaOrg) -> Iterator[Check]:
     read = reader.groups(listed=True, keep=False)
     assigned = {group.id for group in okta.app_groups()}
     for asked in dict.fromkeys(reader.settings.owner):
@@ -35,7 +32,7 @@ def checks(reader: "RoleReader", okta: "OktaOrg") -> Iterator[Check]:
         yield _share(reader, read)
 
 
-def _group(asked: str, read: "GroupsRead", assigned: set[str]) -> Check:
+def _group(asked: str, read: GroupsRead, assigned: set[str]) -> Check:
     name, problem = f"role group {asked}", read.problems.get(asked)
     group = next((one for one in read.groups if one.asked == asked), None)
     if group is None:
@@ -56,7 +53,7 @@ def _group(asked: str, read: "GroupsRead", assigned: set[str]) -> Check:
     return ok(name, f"{group.group_id} makes its members owners")
 
 
-def _share(reader: "RoleReader", read: "GroupsRead") -> Check:
+def _share(reader: RoleReader, read: GroupsRead) -> Check:
     would, people = reader.would_own(read)
     said = f"{would} of {people} people with access would be owners"
     fix = "name a smaller group in roles.owner"

@@ -5,17 +5,15 @@ The key is made, used and ended here, and the journal says so: the hashes of the
 
 from collections.abc import Iterator
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from agent.checks.check import Check, fail, ok, warn
 from agent.checks.daemon import WebAnswer, get
 from agent.model.errors import UsageError
 from agent.settings import ServerSettings
 from agent.store import keys
-
-if TYPE_CHECKING:
-    from agent.store.engine import Store
-    from agent.store.journal import Signature
+from agent.store.engine import Store
+from agent.store.journal import Signature
 
 _TIMEOUT = 10.0
 _KEY_LIVES = timedelta(minutes=1)
@@ -26,7 +24,7 @@ _LIST = "urn:ietf:params:scim:api:messages:2.0:ListResponse"
 _SLOW_SECONDS = 5.0
 
 
-def checks(store: "Store", server: ServerSettings, by: "Signature", *, receiver_up: bool) -> Iterator[Check]:
+def checks(store: Store, server: ServerSettings, by: Signature, *, receiver_up: bool) -> Iterator[Check]:
     """``receiver_up``: whether the receiver answers at its own address."""
     url = server.public_url
     if not url:
@@ -58,7 +56,7 @@ def checks(store: "Store", server: ServerSettings, by: "Signature", *, receiver_
     yield _with_key(store, base, by)
 
 
-def _with_key(store: "Store", base: str, by: "Signature") -> Check:
+def _with_key(store: Store, base: str, by: Signature) -> Check:
     try:
         key, secret = store.write(lambda conn: keys.create(conn, by, name=_KEY, expires=by.at + _KEY_LIVES))
     except UsageError:

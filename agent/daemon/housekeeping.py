@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from os import getpid
-from typing import TYPE_CHECKING
 
 import structlog
 
@@ -31,11 +30,8 @@ from agent.store import (
     sessions,
     windows,
 )
-from agent.store.engine import Connection
+from agent.store.engine import Connection, Store
 from agent.store.steps import CLOCK
-
-if TYPE_CHECKING:
-    from agent.store.engine import Store
 
 _log = structlog.get_logger("agent.daemon")
 HOLDER = f"{socket.gethostname()}:{getpid()}"
@@ -50,7 +46,7 @@ _RETENTION_EVERY = timedelta(hours=1)
 class Housekeeping:
     def __init__(
         self,
-        store: "Store",
+        store: Store,
         settings: Callable[[], Settings],
         clock: Callable[[], datetime] = CLOCK.now,
         monotonic: Callable[[], float] = time.monotonic,

@@ -2,14 +2,11 @@
 
 import hmac
 import re
-from typing import TYPE_CHECKING
 
 from starlette.types import Scope
 
 from agent.simulator.errors import ApiError
-
-if TYPE_CHECKING:
-    from agent.simulator.org import Org
+from agent.simulator.org import Org
 
 #: Path pattern → the scope's middle part.
 _AREAS = (
@@ -29,7 +26,7 @@ def required_scope(method: str, path: str) -> str | None:
     return area and f"okta.{area}.{'read' if method == 'GET' else 'manage'}"
 
 
-def authenticate(org: "Org", scope: Scope) -> str | None:
+def authenticate(org: Org, scope: Scope) -> str | None:
     """The OAuth client's id, or None for the API token. Raises E0000011 (who?) or E0000006 (may not)."""
     header = _header(scope, b"authorization")
     # Okta's SDK sends the scheme and the token without a blank from its generated methods, with one from its executor.

@@ -11,15 +11,13 @@
 A confirmed match becomes an assignment with the account's id, and its profile is pushed. The API can't do any of this.
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from agent.simulator import ids
 from agent.simulator.entities import OrgAppUser, User
 from agent.simulator.errors import invalid
+from agent.simulator.org import Org
 from agent.simulator.scim_client import PushFailed, Throttled
-
-if TYPE_CHECKING:
-    from agent.simulator.org import Org
 
 _PAGE = 100
 _KEYS = {"confirm", "activate", "match", "partial"}
@@ -29,7 +27,7 @@ class UnreadablePage(Exception):
     """The app's list isn't what Okta can import."""
 
 
-async def run(org: "Org", body: dict[str, Any]) -> dict[str, Any]:
+async def run(org: Org, body: dict[str, Any]) -> dict[str, Any]:
     """``confirm``: which classes to confirm (exact, partial, none); ``activate``: new people ACTIVE, not STAGED.
 
     The app's import rules: ``match``, USERNAME or EMAIL (either, if it isn't said), and ``partial``, whether names count.
@@ -51,7 +49,7 @@ async def run(org: "Org", body: dict[str, Any]) -> dict[str, Any]:
     return {"outcome": "SUCCESS", "error": None, "scanned": len(accounts), **result, "confirmed": confirmed}
 
 
-async def _read(org: "Org") -> list[dict[str, Any]]:
+async def _read(org: Org) -> list[dict[str, Any]]:
     """Pages of 100 until totalResults; numbers that are strings are an error, as they are to Okta."""
     accounts: list[dict[str, Any]] = []
     start = 1
@@ -70,7 +68,7 @@ async def _read(org: "Org") -> list[dict[str, Any]]:
 
 
 def _match(
-    org: "Org", accounts: list[dict[str, Any]], criterion: str | None, *, partial: bool
+    org: Org, accounts: list[dict[str, Any]], criterion: str | None, *, partial: bool
 ) -> dict[str, list[dict[str, Any]]]:
     linked_ids = {one.external_id for one in org.assignments.app_users.values() if one.external_id}
     emails, full_names = _indexes(org)
@@ -105,7 +103,7 @@ def _match(
     return result
 
 
-def _indexes(org: "Org") -> tuple[dict[str, User], dict[tuple[str, str], User]]:
+def _indexes(org: Org) -> tuple[dict[str, User], dict[tuple[str, str], User]]:
     emails: dict[str, User] = {}
     full_names: dict[tuple[str, str], User] = {}
     for user in org.users.values():
@@ -122,7 +120,7 @@ def _email(account: dict[str, Any]) -> str:
     return str(primary.get("value") or "\0").casefold()
 
 
-def _confirm(org: "Org", entry: dict[str, Any], *, activate: bool) -> dict[str, Any]:
+def _confirm(org: Org, entry: dict[str, Any], *, activate: bool) -> dict[str, Any]:
     """Bind the account to its person, who is created first where there is none."""
     user = org.users.get(str(entry["okta_id"])) or _create(org, entry, activate=activate)
     app_user = org.assignments.app_users.get(user.id)
@@ -140,7 +138,7 @@ def _confirm(org: "Org", entry: dict[str, Any], *, activate: bool) -> dict[str, 
     return {"id": entry["id"], "userName": entry["userName"], "okta_id": user.id}
 
 
-def _create(org: "Org", entry: dict[str, Any], *, activate: bool) -> User:
+def _create(org: Org, entry: dict[str, Any], *, activate: bool) -> User:
     name = entry["account"].get("name") or {}
     profile = {
         "login": entry["userName"],

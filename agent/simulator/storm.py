@@ -1,12 +1,10 @@
 """A storm in the System Log and to the hooks: many events about random people, doubled and out of order if asked."""
 
 import itertools
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from agent.simulator.errors import require_known
-
-if TYPE_CHECKING:
-    from agent.simulator.org import Org
+from agent.simulator.org import Org
 
 _TYPES = (
     "application.user_membership.add",
@@ -20,7 +18,7 @@ _TYPES = (
 )
 
 
-def make(org: "Org", body: dict[str, Any]) -> dict[str, Any]:
+def make(org: Org, body: dict[str, Any]) -> dict[str, Any]:
     """``count`` events; ``duplicate``: the share that comes twice (true: all); ``shuffle``: not in order of time.
 
     They name people of the app and change nobody.

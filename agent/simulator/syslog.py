@@ -1,15 +1,12 @@
 """The System Log: events in the order in which they were stored. Does not deliver to hooks; it tells a listener."""
 
+import random
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from uuid import UUID
 
 from agent.simulator import ids
-
-if TYPE_CHECKING:
-    import random
-
-    from agent.simulator.entities import OrgAppUser, User
+from agent.simulator.entities import OrgAppUser, User
 
 Event = dict[str, Any]
 Listener = Callable[[list[Event]], None]
@@ -36,8 +33,8 @@ class EventLog:
         self,
         event_type: str,
         *,
-        user: "User | None" = None,
-        app_user: "OrgAppUser | None" = None,
+        user: User | None = None,
+        app_user: OrgAppUser | None = None,
         app: bool = False,
         extra: tuple[dict[str, Any], ...] = (),
         failure: str | None = None,
@@ -90,5 +87,5 @@ def _target(target_id: str, kind: str, alternate: str, display: str) -> dict[str
     return {"id": target_id, "type": kind, "alternateId": alternate, "displayName": display, "detailEntry": None}
 
 
-def _name(user: "User") -> str:
+def _name(user: User) -> str:
     return f"{user.profile.get('firstName', '')} {user.profile.get('lastName', '')}".strip()
