@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from agent.cli import render
@@ -10,6 +10,7 @@ from agent.cli.answers import ending
 from agent.model.codes import ActionKind
 from agent.model.matching import Match
 from agent.model.plan import Plan
+from agent.model.times import lasts
 from agent.model.users import DirectoryUser
 
 if TYPE_CHECKING:
@@ -100,7 +101,7 @@ def survey_text(document: dict[str, Any], *, width: int | None) -> str:
     parts.append(_section("apart – only with --user", {**_LOGIN, "apart": "apart", **_REASON}, apart, width=width))
     parts.append(_held(held))
     linking = [
-        {**row, "state": row["state"] + (" – LATE" if row["late"] else ""), "age": _age(row["age_seconds"])}
+        {**row, "state": row["state"] + (" – LATE" if row["late"] else ""), "age": _age(row)}
         for row in document["linking"]
     ]
     columns = {**_LOGIN, "state": "state", "age": "age", "okta_id": "okta id"}
@@ -129,12 +130,8 @@ def _held(accounts: Sequence[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-def _age(seconds: int | None) -> str:
-    if seconds is None:
-        return ""
-    if seconds < 3600:
-        return f"{seconds // 60} min"
-    return f"{seconds // 3600} h" if seconds < 172_800 else f"{seconds // 86_400} d"
+def _age(row: dict[str, Any]) -> str:
+    return "" if row["age_seconds"] is None else lasts(timedelta(seconds=row["age_seconds"]))
 
 
 def survey_csv(document: dict[str, Any]) -> str:

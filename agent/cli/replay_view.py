@@ -8,9 +8,9 @@ from statistics import median
 from typing import Any, NamedTuple
 
 from agent.cli.render import fields, table, when
-from agent.dashboard.words import lasts
 from agent.model.codes import HeldCode
 from agent.model.replay import Held, Replayed, Wait
+from agent.model.times import lasts
 
 _BAR = 24
 _RUNS_SHOWN = 30

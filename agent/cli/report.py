@@ -14,12 +14,12 @@ from agent.cli import render
 from agent.cli.command import MOMENT, Invocation, group, now
 from agent.cli.files import whole
 from agent.model.errors import ConfigError, NotFound, UsageError
+from agent.reports.document import Document, csv, html
 from agent.runs.wording import FORMAT_VERSION
 
 if TYPE_CHECKING:
     from agent.reports.access import AccessReport
     from agent.reports.changes import ChangesReport
-    from agent.reports.document import Document
 
 _FORMATS = ("text", "html", "csv", "json", "pdf")
 _FORMAT = click.option(
@@ -142,7 +142,7 @@ def verify(invocation: Invocation, file: Path, public: Path | None) -> int:
 def _deliver(
     invocation: Invocation,
     report: "AccessReport | ChangesReport",
-    document: "Document",
+    document: Document,
     kind: str | None,
     out: Path | None,
 ) -> None:
@@ -183,7 +183,7 @@ def _of_name(out: Path) -> str:
     return ending
 
 
-def _text(_: Struct, document: "Document") -> Iterator[bytes]:
+def _text(_: Struct, document: Document) -> Iterator[bytes]:
     """Facts and all tables but the long one."""
     width = max(len(name) for name, _ in document.facts)
     parts = ["\n".join(f"{name:<{width}}  {render.clean(value)}" for name, value in document.facts)]
@@ -195,19 +195,7 @@ def _text(_: Struct, document: "Document") -> Iterator[bytes]:
     yield ("\n\n".join(parts) + "\n").encode()
 
 
-def _html(_: Struct, document: "Document") -> Iterator[bytes]:
-    from agent.reports.document import html
-
-    return (piece.encode() for piece in html(document))
-
-
-def _csv(_: Struct, document: "Document") -> Iterator[bytes]:
-    from agent.reports.document import csv
-
-    return (line.encode() for line in csv(document))
-
-
-def _json(report: Struct, _: "Document") -> Iterator[bytes]:
+def _json(report: Struct, _: Document) -> Iterator[bytes]:
     """The long list, which is the last field, in pieces."""
     kind = f"report_{type(report).__name__.removesuffix('Report').lower()}"
     *heads, (name, values) = msgspec.structs.asdict(report).items()
@@ -218,7 +206,7 @@ def _json(report: Struct, _: "Document") -> Iterator[bytes]:
     yield b"]}\n"
 
 
-def _pdf(_: Struct, document: "Document") -> Iterator[bytes]:
+def _pdf(_: Struct, document: Document) -> Iterator[bytes]:
     try:
         from agent.reports.pdf import pdf
     except ImportError as exc:
@@ -226,10 +214,10 @@ def _pdf(_: Struct, document: "Document") -> Iterator[bytes]:
     yield pdf(document)
 
 
-_WRITERS: dict[str, Callable[[Struct, "Document"], Iterator[bytes]]] = {
+_WRITERS: dict[str, Callable[[Struct, Document], Iterator[bytes]]] = {
     "text": _text,
-    "html": _html,
-    "csv": _csv,
+    "html": lambda _, document: map(str.encode, html(document)),
+    "csv": lambda _, document: map(str.encode, csv(document)),
     "json": _json,
     "pdf": _pdf,
 }

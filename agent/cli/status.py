@@ -2,6 +2,7 @@
 
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -122,12 +123,8 @@ def _next(found: AgentStanding) -> Iterator[tuple[str, str]]:
         yield f"{left:,} differ from Okta", "reconcile"
 
 
-def _waiting(page: "StatusPage") -> dict[str, int]:
-    found: dict[str, int] = {}
-    for hold in page.holds:
-        if hold.decision is Decision.WAITING:
-            found[hold.code.value] = found.get(hold.code.value, 0) + 1
-    return found
+def _waiting(page: "StatusPage") -> Counter[str]:
+    return Counter(hold.code.value for hold in page.holds if hold.decision is Decision.WAITING)
 
 
 def drift(page: "StatusPage") -> str:

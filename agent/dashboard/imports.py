@@ -1,5 +1,6 @@
 """The page of the import: accounts by class with the reason, confirmed as a class or one by one, and carried out as a plan."""
 
+from collections import Counter
 from typing import Any
 
 from starlette.responses import Response
@@ -114,13 +115,8 @@ def _subject(plan: StoredPlan) -> str:
 
 
 def _says(stored: StoredPlan) -> str:
-    counts: dict[str, int] = {}
-    for action in stored.plan.actions:
-        what = (
-            "held" if action.held is not None else {"okta_create": "to create", "okta_assign": "to assign"}[action.kind]
-        )
-        counts[what] = counts.get(what, 0) + 1
-    return counted(counts)
+    words = {"okta_create": "to create", "okta_assign": "to assign"}
+    return counted(Counter("held" if action.held else words[action.kind] for action in stored.plan.actions))
 
 
 def _row(account: AccountToImport) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 from markupsafe import Markup, escape
 
-from agent.model.times import when
+from agent.model.times import lasts, when
 from agent.runs.wording import KINDS, counted, shown
 from agent.settings.describe import text
 
@@ -63,17 +63,6 @@ def ago(moment: datetime, now: datetime) -> str:
     gone = now - moment
     text = lasts(abs(gone))
     return f"{text} ago" if gone >= timedelta(0) else f"in {text}"
-
-
-def lasts(span: timedelta) -> str:
-    """The two largest units: ``2 d 3 h``, ``45 s``."""
-    seconds = int(span.total_seconds())
-    days, hours, minutes = seconds // 86_400, seconds // 3600 % 24, seconds // 60 % 60
-    if days:
-        return f"{days:,} d {hours} h" if hours and days < 10 else f"{days:,} d"
-    if hours:
-        return f"{hours} h {minutes} min" if minutes else f"{hours} h"
-    return f"{minutes} min" if minutes else f"{seconds} s"
 
 
 def time(moment: datetime | None, now: datetime) -> Markup:
