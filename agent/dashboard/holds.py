@@ -90,12 +90,11 @@ def show_hold(site: Site, visit: Visit) -> Response:
 
 def decide(site: Site, visit: Visit) -> Response:
     """The same as ``holds approve``, ``reject`` and ``lift``: both sides of these people are read again first."""
-    what, reason = visit.said("what"), visit.said("reason")
+    what = visit.said("what")
     deeds = {"approve": _approve, "reject": _reject, "lift": _lift}
     if what not in deeds:
         raise UsageError("Approve, reject or lift. Nothing was changed.")
-    if what == "reject" and not reason:
-        raise UsageError("Say why; it is kept in the journal. Nothing was changed.")
+    reason = visit.why() if what == "reject" else visit.said("reason")
     wanted = _wanted(visit)
     chosen = _chosen(site, wanted)
     if what == "approve" and not wanted.ids:

@@ -8,7 +8,6 @@ from starlette.routing import Route
 from agent.dashboard.site import Site, Visit, named
 from agent.model.errors import UsageError
 from agent.runs.wording import fields
-from agent.settings.values import parse_duration
 from agent.store import keys
 from agent.store.keys import ApiKey, KeyScope
 from agent.store.sessions import DashboardRole
@@ -44,14 +43,14 @@ def create(site: Site, visit: Visit) -> Response:
     name, kind = visit.said("name"), named(KeyScope, visit.said("scope")) or KeyScope.SCIM
     if not name:
         raise UsageError("A key needs a name, such as okta. Nothing was made.")
-    lasts = _duration(visit, "lasts")
+    lasts = visit.lasting("lasts")
     by, expires = visit.by(), visit.now + lasts if lasts else None
     made = site.store.write(lambda conn: keys.create(conn, by, name=name, scope=kind, expires=expires))
     return _shown(site, visit, made)
 
 
 def roll(site: Site, visit: Visit) -> Response:
-    name, grace = visit.said("name"), _duration(visit, "grace") or timedelta(0)
+    name, grace = visit.said("name"), visit.lasting("grace") or timedelta(0)
     by = visit.by()
     made = site.store.write(lambda conn: keys.roll(conn, by, name=name, grace=grace))
     return _shown(site, visit, made)
@@ -78,11 +77,3 @@ def revoke(site: Site, visit: Visit) -> Response:
         )
         raise UsageError(why) from None
     return site.go("/keys", done="revoked")
-
-
-def _duration(visit: Visit, field: str) -> timedelta | None:
-    text = visit.said(field)
-    try:
-        return parse_duration(text) if text else None
-    except ValueError as error:
-        raise UsageError(f"{error}. Nothing was done.") from None

@@ -10,10 +10,9 @@ from starlette.routing import Route
 from agent.dashboard.site import Site, Visit, named
 from agent.directory.port import Acts
 from agent.model.codes import Source
-from agent.model.errors import AgentError, NotFound, UsageError
+from agent.model.errors import AgentError, NotFound
 from agent.model.holds import Hold, way_out
 from agent.model.users import DirectoryUser, Role, public_view
-from agent.settings.values import parse_duration
 from agent.store import account, holds, people, timeline
 from agent.store.people import ListedPerson, Which
 from agent.store.sessions import DashboardRole
@@ -151,13 +150,9 @@ def _is_block(hold: Hold) -> bool:
 
 
 def block(site: Site, visit: Visit) -> Response:
-    text = visit.said("until")
-    try:
-        until = visit.now + parse_duration(text) if text else None
-    except ValueError as error:
-        raise UsageError(f"{error}. Nothing was changed.") from None
-    if not visit.said("reason"):
-        raise UsageError("Say why; it is kept in the journal. Nothing was changed.")
+    lasts = visit.lasting("until")
+    until = visit.now + lasts if lasts else None
+    visit.why()
     return _act(site, visit, "block", lambda acts, user_id: acts.deactivate(user_id, until=until))
 
 

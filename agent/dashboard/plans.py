@@ -166,8 +166,6 @@ def need_reconciler(site: Site) -> Reconciler:
 
 def reject(site: Site, visit: Visit) -> Response:
     """The same as ``plans reject``."""
-    plan_id, reason = visit.number("plan_id"), visit.said("reason")
-    if not reason:
-        raise UsageError("Say why; it is kept in the journal. Nothing was changed.")
+    plan_id, reason = visit.number("plan_id"), visit.why()
     site.store.write(lambda conn: brakes.reject_plan(conn, visit.by(reason), plan_id))
     return site.go(f"/plans/{plan_id}")

@@ -6,7 +6,7 @@ its form read, its origin and token checked, and its errors answered; nothing el
 
 import hmac
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from hashlib import sha256
 from pathlib import Path
@@ -31,11 +31,12 @@ from agent.dashboard.roles import role_of
 from agent.directory.port import Directory
 from agent.imports import Importer
 from agent.model import csv_text
-from agent.model.errors import AgentError, NotFound, StoreUnavailable
+from agent.model.errors import AgentError, NotFound, StoreUnavailable, UsageError
 from agent.okta_org import RateBudget
 from agent.reconcile.reconciler import Reconciler
 from agent.runs.wording import FORMAT_VERSION
 from agent.settings import Settings
+from agent.settings.values import parse_duration
 from agent.store import account, first_approvals, sessions
 from agent.store.engine import Connection, Store
 from agent.store.first_approvals import FirstApproval
@@ -143,6 +144,19 @@ class Visit(Struct, frozen=True, kw_only=True):
     def said(self, name: str) -> str:
         """One field of the form."""
         return (self.form.get(name) or [""])[-1].strip()
+
+    def why(self) -> str:
+        """The form's reason, which must be said."""
+        if not self.said("reason"):
+            raise UsageError("Say why; it is kept in the journal. Nothing was changed.")
+        return self.said("reason")
+
+    def lasting(self, name: str) -> timedelta | None:
+        """How long, as the form says it."""
+        try:
+            return parse_duration(self.said(name)) if self.said(name) else None
+        except ValueError as error:
+            raise UsageError(f"{error}. Nothing was changed.") from None
 
     def chosen(self, name: str) -> list[int]:
         """The ticked boxes of that name; what is no number was not ticked here."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -14,7 +15,7 @@ from agent.simulator.entities import OrgAppUser, User
 from agent.simulator.errors import ApiError, invalid, require_known
 from agent.simulator.org import Org
 from agent.simulator.provisioning import MODES
-from agent.simulator.replies import empty, json_body, org_of, reply, routes
+from agent.simulator.replies import Endpoint, empty, json_body, org_of, reply, routes
 
 _USER_FIELDS = ["status", "created", "activated", "statusChanged", "lastUpdated", "passwordChanged"]
 _APP_USER_FIELDS = ["status", "syncState", "externalId", "scope", "created", "lastUpdated", "statusChanged", "lastSync"]
@@ -85,46 +86,38 @@ async def get_faults(request: Request) -> Response:
     return reply(org_of(request).faults.listed)
 
 
-async def set_listing(request: Request) -> Response:
-    org_of(request).listing.configure(await json_body(request))
-    return empty()
+def setter(change: Callable[[Org, dict[str, Any]], None]) -> Endpoint:
+    """A PUT that changes something of the org, and answers nothing."""
+
+    async def answer(request: Request) -> Response:
+        change(org_of(request), await json_body(request))
+        return empty()
+
+    return answer
 
 
-async def set_search(request: Request) -> Response:
+def set_search(org: Org, body: dict[str, Any]) -> None:
     """``{"lag": true}``: search answers with the people of this moment until the lag is ended."""
-    org, body = org_of(request), await json_body(request)
     require_known(body, {"lag"}, "search")
     org.stale = {} if body.get("lag") else None
-    return empty()
 
 
-async def set_oauth(request: Request) -> Response:
-    org_of(request).oauth.configure(await json_body(request))
-    return empty()
-
-
-async def set_oidc(request: Request) -> Response:
+def set_oidc(org: Org, body: dict[str, Any]) -> None:
     """A web app: ``client_id``, ``client_secret``, ``redirect_uris``; or ``person``, who sits before the browser."""
-    body = await json_body(request)
     require_known(body, {"client_id", "client_secret", "redirect_uris", "person"}, "oidc")
-    org_of(request).oidc.configure(body)
-    return empty()
+    org.oidc.configure(body)
 
 
-async def set_limits(request: Request) -> Response:
+def set_limits(org: Org, body: dict[str, Any]) -> None:
     """``{"apps": N}``: enforced from now on; null: headers only."""
-    body = await json_body(request)
     require_known(body, {"apps"}, "limits")
-    org_of(request).limits.enforced = body.get("apps")
-    return empty()
+    org.limits.enforced = body.get("apps")
 
 
-async def set_org(request: Request) -> Response:
+def set_org(org: Org, body: dict[str, Any]) -> None:
     """``{"id": …}``: what ``/.well-known/okta-organization`` says."""
-    org, body = org_of(request), await json_body(request)
     require_known(body, {"id"}, "org")
     org.id = str(body["id"])
-    return empty()
 
 
 async def set_app(request: Request) -> Response:
@@ -136,12 +129,10 @@ async def set_app(request: Request) -> Response:
     return reply(api_apps.app_json(org))
 
 
-async def set_schema(request: Request) -> Response:
+def set_schema(org: Org, body: dict[str, Any]) -> None:
     """Fields of attributes of the app's user schema, as they are; without an ``externalNamespace`` one isn't sent."""
-    org = org_of(request)
-    for name, fields in (await json_body(request)).items():
+    for name, fields in body.items():
         org.schema_changes.setdefault(name, {}).update(fields)
-    return empty()
 
 
 async def set_app_user(request: Request) -> Response:
@@ -250,14 +241,14 @@ ROUTES = [
     *routes("/simulator/tasks/retry", POST=retry_tasks),
     *routes("/simulator/idle", GET=wait_idle),
     *routes("/simulator/faults", GET=get_faults, PUT=set_faults),
-    *routes("/simulator/listing", PUT=set_listing),
-    *routes("/simulator/search", PUT=set_search),
-    *routes("/simulator/oauth", PUT=set_oauth),
-    *routes("/simulator/oidc", PUT=set_oidc),
-    *routes("/simulator/limits", PUT=set_limits),
-    *routes("/simulator/org", PUT=set_org),
+    *routes("/simulator/listing", PUT=setter(lambda org, body: org.listing.configure(body))),
+    *routes("/simulator/search", PUT=setter(set_search)),
+    *routes("/simulator/oauth", PUT=setter(lambda org, body: org.oauth.configure(body))),
+    *routes("/simulator/oidc", PUT=setter(set_oidc)),
+    *routes("/simulator/limits", PUT=setter(set_limits)),
+    *routes("/simulator/org", PUT=setter(set_org)),
     *routes("/simulator/app", PUT=set_app),
-    *routes("/simulator/schema", PUT=set_schema),
+    *routes("/simulator/schema", PUT=setter(set_schema)),
     *routes("/simulator/app-users/{id}", PUT=set_app_user),
     *routes("/simulator/users/{id}", PUT=set_user),
     *routes("/simulator/groups", PUT=set_group),
