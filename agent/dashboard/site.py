@@ -124,7 +124,7 @@ class Visit(Struct, frozen=True, kw_only=True):
     @property
     def page(self) -> int:
         """Which page of a list is asked for, from 1 on."""
-        return min(max(self.number_asked("page") or 1, 1), _LAST_PAGE)
+        return min(self.number_asked("page") or 1, _LAST_PAGE)
 
     def number(self, name: str) -> int:
         """From the address's path. NotFound for one that fits into no column."""
