@@ -12,7 +12,6 @@ from agent.store import keys
 from agent.store.keys import ApiKey, KeyScope
 from agent.store.sessions import DashboardRole
 
-_OWN = ("id", "name", "scope", "created", "created_by", "expires", "last_used")
 _COLUMNS = ("id", "name", "key", "scope", "state", "created", "created_by", "expires", "last_used")
 
 
@@ -36,7 +35,8 @@ def all_keys(site: Site, visit: Visit) -> Response:
 
 
 def _row(key: ApiKey, visit: Visit) -> dict[str, object]:
-    return {**fields(key, *_OWN), "key": key.shown, "state": key.state(visit.now)}
+    said = {"key": key.shown, **fields(key, "scope"), "state": key.state(visit.now)}
+    return {**fields(key, "id", "name"), **said, **fields(key, "created", "created_by", "expires", "last_used")}
 
 
 def create(site: Site, visit: Visit) -> Response:
