@@ -6,6 +6,7 @@ Knows the whole set, where agent.model.cases knows one person. Does not judge (a
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from collections.abc import Mapping as MappingOf
+from itertools import chain
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -48,19 +49,18 @@ def outline(
     renaming = {pair.linked.id: pair for pair in pairs if pair.linked is not None and wants_rename(pair, rules)}
     names = resolve({account: pair.holder.id if pair.holder else None for account, pair in renaming.items()})
     classifier = Classifier(mapping=mapping, rules=rules, names=names, left=known.left, gives_ids=known.gives_ids)
-    cases = [classifier.classify(pair) for pair in pairs]
-    cases += [classify_absent(account, proof) for account, proof in absences]
-    actions = [action for case in cases for action in case.actions]
+    actions, findings, rows = list[Action](), list[Finding](), Counter[str]()
+    found = (classifier.classify(pair) for pair in pairs)
+    for case in chain(found, (classify_absent(account, proof) for account, proof in absences)):
+        actions += case.actions
+        findings += case.findings
+        rows[case.row.value] += 1
     ends = {action.directory_id for action in actions if action.kind is ActionKind.DEACTIVATE}
     # Who loses access loses the role with it.
     actions += [action for action in known.roles if action.directory_id not in ends]
     actions += [_cycle(cycle, renaming, rules) for cycle in names.cycles]
     holders = {pair.want.okta_id: pair.holder.id for pair in pairs if pair.holder is not None}
-    return Outline(
-        actions=ordered(_unambiguous(actions), names, holders),
-        findings=tuple(finding for case in cases for finding in case.findings),
-        rows=dict(Counter(case.row.value for case in cases)),
-    )
+    return Outline(actions=ordered(_unambiguous(actions), names, holders), findings=tuple(findings), rows=dict(rows))
 
 
 def _claimed_once(pairs: Sequence[Pair]) -> Sequence[Pair]:
