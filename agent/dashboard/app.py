@@ -4,7 +4,6 @@ import asyncio
 import hashlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
 from typing import Any
 
 import structlog
@@ -30,6 +29,7 @@ from agent.dashboard.signin import SignIns
 from agent.dashboard.site import HEADERS, STATIC, Parts, Site
 from agent.model.errors import AgentError
 from agent.store import keys
+from agent.store.steps import CLOCK
 
 _log = structlog.get_logger("agent.dashboard")
 
@@ -46,7 +46,7 @@ def build(parts: Parts, receiver: str, daemon: Daemon, collectors: tuple[Any, ..
     ]
     site = Site(parts, receiver)
     counted = Activity()
-    desk = ImportDesk(lambda: parts.importer() if parts.reconciler else None, lambda: datetime.now(UTC))
+    desk = ImportDesk(lambda: parts.importer() if parts.reconciler else None, CLOCK.now)
     if parts.settings.dashboard.enabled:
         routes += _pages(site, daemon, desk, counted)
 
@@ -71,7 +71,7 @@ def _count(parts: Parts, counted: Activity) -> None:
         return
     try:
         with parts.store.read() as conn:
-            counted.read(conn, datetime.now(UTC))
+            counted.read(conn, CLOCK.now())
     except AgentError as exc:
         _log.warning("the activity of thirty days can't be counted yet", code=exc.code)
 
@@ -125,7 +125,7 @@ class Admin:
     def status(self) -> status.StatusPage | None:
         try:
             with self._parts.store.read() as conn:
-                return status.read(conn, self._parts.settings, datetime.now(UTC))
+                return status.read(conn, self._parts.settings, CLOCK.now())
         except AgentError as exc:
             _log.warning("the database can't be read", code=exc.code)
             return None
@@ -162,4 +162,4 @@ class Admin:
         digest = hashlib.sha256(secret.encode()).hexdigest()
         with self._parts.store.read() as conn:
             key = keys.find(conn, digest)
-        return key is not None and key.scope is keys.KeyScope.METRICS and key.valid(datetime.now(UTC))
+        return key is not None and key.scope is keys.KeyScope.METRICS and key.valid(CLOCK.now())

@@ -8,7 +8,7 @@ import re
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from threading import Lock
 from typing import Any
 from urllib.parse import urlsplit
@@ -28,6 +28,7 @@ from agent.settings import Settings
 from agent.store import sessions
 from agent.store.engine import Connection
 from agent.store.sessions import DashboardRole, How, Session, SignIn
+from agent.store.steps import CLOCK
 
 _log = structlog.get_logger("agent.dashboard")
 #: Failed tries of one address within the window; a person mistypes less often, and a guess of 256 bits needs more.
@@ -99,7 +100,7 @@ class SignIns:
         )
 
     def _by_link(self, request: Request) -> Response:
-        secret, now = str(request.path_params["secret"]), datetime.now(UTC)
+        secret, now = str(request.path_params["secret"]), CLOCK.now()
         near = local(request, self._settings)
         if barred := self._barred(request, How.LINK, None if near else "it was not opened on this machine"):
             return barred
@@ -120,7 +121,7 @@ class SignIns:
         except SignInFailed as error:
             _log.warning("a sign-in can't begin", how="okta", reason=error.detail)
             return self._shown(request, "Okta can't be asked just now. The agent's log says why.", 503)
-        until = datetime.now(UTC) + _ON_THE_WAY
+        until = CLOCK.now() + _ON_THE_WAY
         path = own_path(request.query_params.get("next", "/"))
         started = SignIn(how=How.OKTA, nonce=begun.nonce, verifier=begun.verifier, next=path, expires=until)
         self._site.store.write(lambda conn: sessions.begin(conn, begun.state, started))
@@ -130,7 +131,7 @@ class SignIns:
         return answer
 
     def _from_okta(self, request: Request) -> Response:
-        query, now = request.query_params, datetime.now(UTC)
+        query, now = request.query_params, CLOCK.now()
         if barred := self._barred(request, How.OKTA, self._in_the_open(request)):
             return barred
         state = query.get("state", "")
@@ -205,7 +206,7 @@ class SignIns:
 
     def _in(self, request: Request, path: str, **who: Any) -> Response:
         """A new session, whatever there was before: nobody's old cookie becomes somebody else's session."""
-        now, secret, old = datetime.now(UTC), sessions.new_secret(), request.cookies.get(COOKIE, "")
+        now, secret, old = CLOCK.now(), sessions.new_secret(), request.cookies.get(COOKIE, "")
         session = Session(created=now, expires=now + self._lasts, **who)
 
         def work(conn: Connection) -> None:

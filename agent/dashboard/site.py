@@ -6,7 +6,7 @@ its form read, its origin and token checked, and its errors answered; nothing el
 
 import hmac
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
 from hashlib import sha256
 from pathlib import Path
@@ -42,6 +42,7 @@ from agent.store.engine import Connection, Store
 from agent.store.first_approvals import FirstApproval
 from agent.store.journal import Signature
 from agent.store.sessions import DashboardRole, Session
+from agent.store.steps import CLOCK
 
 _log = structlog.get_logger("agent.dashboard")
 T = TypeVar("T")
@@ -256,7 +257,7 @@ class Site:
 
     def visit(self, request: Request, form: Mapping[str, Sequence[str]] | None = None) -> Visit | None:
         """Who it is; None where nobody is signed in."""
-        secret, now = request.cookies.get(COOKIE, ""), datetime.now(UTC)
+        secret, now = request.cookies.get(COOKIE, ""), CLOCK.now()
         if not secret:
             return None
         with self.store.read() as conn:
@@ -312,7 +313,7 @@ class Site:
         if visit is not None:
             with self.store.read() as conn:
                 row = account.get(conn)
-        now = datetime.now(UTC) if visit is None else visit.now
+        now = CLOCK.now() if visit is None else visit.now
         return {"visit": visit, "now": now, "Role": DashboardRole, "account": row}
 
     def refusal(self, status: int, title: str, why: str, visit: Visit | None = None) -> Response:

@@ -15,7 +15,7 @@ an agent dies               another one, or the next, sends what it had not
 
 import queue
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import partial
 
 import structlog
@@ -26,6 +26,7 @@ from agent.settings.sections import NotifySettings
 from agent.store import notices, runs
 from agent.store.engine import Connection, Store
 from agent.store.notices import Notice
+from agent.store.steps import CLOCK
 
 _FIRST_PAUSE = timedelta(seconds=2)
 _LONGEST_PAUSE = timedelta(minutes=10)
@@ -43,7 +44,7 @@ class Notifier:
         self,
         store: Store,
         settings: Callable[[], NotifySettings],
-        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        clock: Callable[[], datetime] = CLOCK.now,
     ) -> None:
         self._store = store
         self._settings = settings

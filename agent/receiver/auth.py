@@ -11,7 +11,7 @@ import hashlib
 import hmac
 import re
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 
 import structlog
@@ -88,7 +88,7 @@ class Authenticator:
 
     def _touch(self, key: ApiKey, now: datetime) -> None:
         last = self._touched.get(key.id, key.last_used)
-        if last is None or now - last >= TOUCH_EVERY:
+        if last is None or not timedelta() <= now - last < TOUCH_EVERY:
             self._touched[key.id] = now
             self._keys.touch(key, now)
 

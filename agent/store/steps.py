@@ -22,10 +22,12 @@ from agent.store.connect import EPOCH
 from agent.store.engine import Store
 from agent.store.tables import account as account_table
 from agent.store.tables import (
+    alarms,
     allowances,
     attention,
     clocks,
     deactivations,
+    first_approvals,
     holds,
     identity_changes,
     imports,
@@ -33,6 +35,10 @@ from agent.store.tables import (
     mirror,
     notices,
     plans,
+    role_grants,
+    sessions,
+    sign_ins,
+    unkept,
 )
 
 #: Less than this between two looks is a clock that is being put right, not one that was set.
@@ -45,7 +51,7 @@ _BOOT = _BOOT_FILE.read_text().strip() if _BOOT_FILE.exists() else ""
 
 _open_plans = plans.c.status.in_((PlanStatus.READY.value, PlanStatus.HELD.value))
 #: What moves, and of which rows.
-_MOVES: tuple[tuple[Column[datetime], ColumnElement[bool] | None], ...] = (
+MOVES: tuple[tuple[Column[datetime], ColumnElement[bool] | None], ...] = (
     (deactivations.c.at, None),
     (identity_changes.c.at, None),
     (allowances.c.expires, None),
@@ -57,9 +63,18 @@ _MOVES: tuple[tuple[Column[datetime], ColumnElement[bool] | None], ...] = (
     (attention.c.created, None),
     (imports.c.linking_since, imports.c.ended.is_(None)),
     (intents.c.at, intents.c.ended.is_(None)),
+    (intents.c.ended, None),
+    (notices.c.created, notices.c.sent.is_(None)),
     (notices.c.due, notices.c.sent.is_(None)),
     (notices.c.claimed, notices.c.sent.is_(None)),
+    (alarms.c.last_seen, alarms.c.cleared.is_(None)),
     (mirror.c.written, mirror.c.written.is_not(None)),
+    (unkept.c.asked, None),
+    (role_grants.c.given, None),
+    (role_grants.c.taken, None),
+    (sessions.c.expires, None),
+    (sign_ins.c.expires, None),
+    (first_approvals.c.expires, None),
     (account_table.c.last_good_sweep, None),
 )
 
@@ -125,7 +140,7 @@ def _settle(conn: Connection, machine: Machine, now: datetime) -> timedelta:
     step = timedelta() if known is None else machine.ahead - known
     if abs(step) < STEP:
         return timedelta()
-    for column, mine in _MOVES:
+    for column, mine in MOVES:
         moved = update(column.table).values(
             {column: type_coerce(column, BigInteger) + step // timedelta(microseconds=1)}
         )

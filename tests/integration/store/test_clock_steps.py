@@ -9,11 +9,26 @@ from sqlalchemy import insert
 from agent.model.codes import HeldCode
 from agent.model.holds import ChangeKind, Decision
 from agent.model.plan import Plan
-from agent.store import account, alarms, attention, holds, notices, plans, runs, steps, windows
+from agent.store import (
+    account,
+    alarms,
+    attention,
+    first_approvals,
+    holds,
+    notices,
+    plans,
+    roles,
+    runs,
+    sessions,
+    steps,
+    windows,
+)
 from agent.store.engine import Connection, Store
+from agent.store.first_approvals import FirstApproval
 from agent.store.journal import Signature
+from agent.store.sessions import DashboardRole, How, Session
 from agent.store.steps import Machine, StoredClock
-from agent.store.tables import clocks
+from agent.store.tables import UtcTime, clocks, metadata
 from agent.store.tables import notices as notices_table
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -209,3 +224,58 @@ def test_what_says_when_something_was_stays_as_it_was_written(store: Store) -> N
     look(store, 5 * HOUR)
     with store.read() as conn:
         assert alarms.open_alarms(conn)[0].raised == NOW
+
+
+def test_who_is_signed_in_is_so_as_long(store: Store, step: timedelta) -> None:
+    made = Session(how=How.PASSWORD, name="x", role=DashboardRole.ADMIN, created=NOW, expires=NOW + 8 * HOUR)
+    store.write(lambda conn: sessions.start(conn, "secret", made))
+    times = timedelta(hours=7), timedelta(hours=9)
+    assert seen_at(store, lambda conn, now: sessions.find(conn, "secret", now) is not None, step, *times) == [
+        True,
+        False,
+    ]
+
+
+def test_a_link_to_the_dashboard_is_good_as_long(store: Store, step: timedelta) -> None:
+    store.write(lambda conn: sessions.make_link(conn, "good", BY))
+    store.write(lambda conn: sessions.make_link(conn, "old", BY))
+    look(store)
+    look(store, step)
+    later = NOW + step
+    took = [
+        store.write(lambda conn, secret=secret, at=at: sessions.take(conn, secret, How.LINK, later + at))
+        for secret, at in (("good", timedelta(minutes=9)), ("old", timedelta(minutes=11)))
+    ]
+    assert [one is not None for one in took] == [True, False]
+
+
+def test_a_first_approval_waits_as_long_for_the_second(store: Store, step: timedelta) -> None:
+    mine = FirstApproval(subject="plan 1", numbers=(1,), identity="a", name="a", at=NOW, expires=NOW + 2 * HOUR)
+    store.write(lambda conn: first_approvals.agree(conn, mine))
+    times = HOUR, 3 * HOUR
+    assert seen_at(store, lambda conn, now: len(first_approvals.waiting(conn, "plan 1", now)), step, *times) == [1, 0]
+
+
+def test_the_caps_of_roles_count_what_they_counted(store: Store, step: timedelta) -> None:
+    store.write(lambda conn: roles.give(conn, "a", "00g1", NOW))
+    store.write(lambda conn: roles.take(conn, "b", "00g1", NOW))
+    times = timedelta(minutes=59), timedelta(minutes=61)
+    assert seen_at(store, roles.lately, step, *times) == [(1, 1), (0, 0)]
+
+
+def test_every_other_time_says_when_something_was() -> None:
+    moved = {column for column, _ in steps.MOVES}
+    times = {column for table in metadata.tables.values() for column in table.c if isinstance(column.type, UtcTime)}
+    assert {str(column) for column in times - moved} == {
+        *("account.pinned_at", "account.paused_at", "runs.started", "runs.ended", "plans.created", "judgements.at"),
+        *("users.created", "users.updated", "users.deactivated", "departed.deactivated", "unkept.since"),
+        *("actions.sent_at", "actions.done_at", "findings.first_seen", "journal.at", "journal_blocks.sealed_at"),
+        *("alarms.raised", "alarms.cleared", "alarms.delivered", "alarms.acked_at", "allowances.created"),
+        *("holds.last_found", "holds.decided_at", "holds.ended_at", "first_approvals.at", "sessions.created"),
+        *("imports.intended", "imports.asked", "imports.ended", "notices.sent", "notices.gave_up"),
+        # Okta's own times, and what goes by them.
+        *("cursors.updated", "events_seen.at", "push_failures.at", "push_failures.healed"),
+        # Keys end by the calendar.
+        *("api_keys.created", "api_keys.expires", "api_keys.revoked", "api_keys.grace_from", "api_keys.last_used"),
+        "clocks.seen",
+    }

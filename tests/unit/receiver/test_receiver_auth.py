@@ -99,6 +99,12 @@ def test_a_revoked_key_holds_no_longer_than_it_is_believed(world: Door) -> None:
     assert world.status(secret) == 401
 
 
+def test_a_use_noted_before_the_clock_was_set_back_puts_off_no_other(world: Door) -> None:
+    secret = world.keys.add(last_used=datetime.now(UTC) + timedelta(hours=5))
+    assert world.status(secret) == 200
+    assert world.keys.touched == 1
+
+
 def test_a_wrong_key_is_never_remembered(world: Door) -> None:
     wrong = "oha_" + "x" * 43
     assert [world.status(wrong) for _ in range(3)] == [401] * 3
