@@ -120,7 +120,14 @@ class Agent:
         from agent.receiver.app import build
         from agent.receiver.hooks import Hooks
 
-        return build(self.directory, self.store, self.settings, hooks=Hooks(self.store, lambda: self.settings, queued))
+        hooks = Hooks(self.store, lambda: self.settings, queued)
+        return build(
+            self.directory,
+            self.store,
+            self.settings,
+            hooks=hooks,
+            max_waiting=lambda: self.settings.receiver.max_waiting,
+        )
 
     def system_log(self, on_wait: Callable[[float, str], None]) -> "SystemLogReader | None":
         """What polls Okta's events; None without [okta]. ``on_wait`` is told of its waits."""

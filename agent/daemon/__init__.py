@@ -1,6 +1,7 @@
 """The daemon: web servers, clock, signals. Holds no rules: the clock drives the reconciler, the receiver is its own app."""
 
 import asyncio
+import os
 import signal
 import socket
 import sys
@@ -21,6 +22,9 @@ from agent.settings import Loaded, Settings
 #: Seconds that one thread keeps the interpreter while others wait. A push gives it away several times; with Python's own five
 #: milliseconds each time, pushes beside a sweep waited for tens of them.
 _TURN = 0.0005
+
+#: Of the unit's TimeoutStopSec, 60 s: then the process ends whatever it still waits for, a database that hangs for one.
+_END_SECONDS = 45.0
 
 _log = structlog.get_logger("agent.daemon")
 
@@ -99,18 +103,31 @@ class Service:
 
     def _handle_signals(self) -> None:
         handlers: dict[signal.Signals, Callable[[], None]] = {
-            signal.SIGTERM: self.stop,
-            signal.SIGINT: self.stop,
+            signal.SIGTERM: self._end,
+            signal.SIGINT: self._end,
             signal.SIGHUP: self.clock.look_for_changes,
         }
         for number, handler in handlers.items():
             asyncio.get_running_loop().add_signal_handler(number, handler)
+
+    def _end(self) -> None:
+        """``stop``, and an end to the process in any case: what was answered is in the database."""
+        last = threading.Timer(_END_SECONDS, _end_anyway)
+        last.daemon = True
+        last.start()
+        self.stop()
 
     def _fatal(self, error: StoreError) -> None:
         """The database can't be trusted any more (a failed fsync): better to stop than to acknowledge what isn't kept."""
         _log.critical("the database failed; stopping", code=error.code, detail=error.detail)
         self.exit_code = 1
         self.stop()
+
+
+def _end_anyway() -> None:
+    waiting = sorted(thread.name for thread in threading.enumerate() if thread is not threading.current_thread())
+    _log.critical("something never ended; the process ends without it", threads=waiting)
+    os._exit(1)
 
 
 def address(listener: socket.socket) -> str:

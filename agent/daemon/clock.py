@@ -55,7 +55,7 @@ class Clock:
         self._agent = agent
         self._reload = reload
         self._housekeeping = Housekeeping(agent.store, lambda: agent.settings)
-        self._notifier = Notifier(agent.store, lambda: agent.settings.notify)
+        self._notifier = Notifier(agent.store, lambda: agent.settings.notify, stopping=lambda: agent.stopping)
         self.loops = Loops()
         self._watchdog = Watchdog(agent.store, self.loops, settle=lambda: CLOCK.settle(agent.store))
         self._zone = MonotonicZone()

@@ -11,6 +11,7 @@ from os import getpid
 
 import structlog
 
+from agent.daemon.watchdog import STEP as CLOCK_STEP
 from agent.model.errors import LeaseHeld
 from agent.model.guard import identity_limit, push_limit, window_limit
 from agent.model.times import when
@@ -67,6 +68,9 @@ class Housekeeping:
         now = self._clock()
         self._seal(now)
         self._store.write(lambda conn: self._watch(conn, now))
+        if self._clock_was_set():
+            # What looks old now may be so by a clock that is about to be put right.
+            self._kept = self._monotonic()
         if self._monotonic() - self._kept >= _RETENTION_EVERY.total_seconds():
             self._kept = self._monotonic()
             gone = retention.keep_within(self._store, self._settings().retention, now)
@@ -132,6 +136,10 @@ class Housekeeping:
             alarms.raise_alarm(conn, "sweep_overdue", "sweep", detail, now)
         elif last is not None:
             alarms.clear(conn, "sweep_overdue", "sweep", now)
+
+    def _clock_was_set(self) -> bool:
+        with self._store.read() as conn:
+            return any(alarm.code == CLOCK_STEP for alarm in alarms.open_alarms(conn))
 
     def _watch_disk(self, conn: Connection, now: datetime) -> None:
         host, free = socket.gethostname(), connect.room(self._store.settings)

@@ -75,7 +75,7 @@ class Okta:
                 keys = KeySet.import_key_set(client.get(found["jwks_uri"]).raise_for_status().json())
             claims = jwt.decode(id_token, keys, algorithms=_ALGORITHMS).claims
             jwt.JWTClaimsRegistry(leeway=_LEEWAY, **self._required(nonce)).validate(claims)
-        except (httpx.HTTPError, JoseError, KeyError, TypeError, ValueError) as error:
+        except (httpx.HTTPError, httpx.InvalidURL, AttributeError, JoseError, KeyError, TypeError, ValueError) as error:
             raise SignInFailed(f"Okta's answer to the sign-in can't be used: {type(error).__name__}") from error
         said = claims.get(self._settings.dashboard.roles_claim)
         values = said if isinstance(said, list) else [said]
@@ -112,8 +112,10 @@ class Okta:
             found: dict[str, Any] = client.get(address).raise_for_status().json()
         except (httpx.HTTPError, ValueError) as error:
             raise SignInFailed(f"{self._issuer} can't be asked how to sign in: {type(error).__name__}") from error
-        if found.get("issuer", "").rstrip("/") != self._issuer:
+        if not isinstance(found, dict) or str(found.get("issuer")).rstrip("/") != self._issuer:
             raise SignInFailed(f"{self._issuer} says that it is another issuer")
+        if "authorization_endpoint" not in found:
+            raise SignInFailed(f"{self._issuer} doesn't say how to sign in")
         return found
 
     def _required(self, nonce: str) -> dict[str, Any]:

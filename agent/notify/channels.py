@@ -1,13 +1,18 @@
 """The ways out: webhook, mail, Apprise, heartbeat. Each sends one thing once or raises Undelivered; none retries or queues.
 
+Calls end with their own time-outs, but not where a server goes on answering a byte now and then: ``Calls`` bounds the whole.
+
 Errors name no address: the path of a webhook or a heartbeat is a secret.
 """
 
 import hashlib
 import hmac
+import queue
 import smtplib
 import ssl
+import threading
 import time
+from collections.abc import Callable
 from email.message import EmailMessage
 from email.utils import formatdate
 from typing import Protocol
@@ -18,13 +23,56 @@ import msgspec
 from agent.notify.message import Message
 from agent.settings.sections import NotifySettings
 
-#: Seconds for a connection, and for each answer.
+#: Seconds for a connection, and for each answer; for all of a call, and for one that is under way when the process is to end.
 _TIMEOUT = 10.0
+_WHOLE = 30.0
+_LAST = 3.0
+_LOOK = 0.2
 _TRUST = "signed by an authority of your own? notify.ca_file"
 
 
 class Undelivered(Exception):
     """Why, without any address."""
+
+
+class Calls:
+    """Each in a thread of its own, which is left to itself when its time is over. One at a time for each way out."""
+
+    def __init__(self, stopping: Callable[[], bool] = lambda: False, whole: float = _WHOLE) -> None:
+        self._stopping, self._whole = stopping, whole
+        self._threads: dict[str, threading.Thread] = {}
+
+    def run(self, name: str, work: Callable[[], None]) -> None:
+        """What ``work`` raises, or Undelivered where it doesn't end."""
+        before = self._threads.get(name)
+        if before is not None and before.is_alive():
+            raise Undelivered("the call before this one has not ended yet")
+        ended: queue.SimpleQueue[Exception | None] = queue.SimpleQueue()
+        thread = threading.Thread(target=_ending, args=(work, ended), name=f"notify-{name}", daemon=True)
+        self._threads[name] = thread
+        until = time.monotonic() + self._whole
+        thread.start()
+        stopping = False
+        while (left := until - time.monotonic()) > 0:
+            if not stopping and self._stopping():
+                stopping, until = True, min(until, time.monotonic() + _LAST)
+            try:
+                error = ended.get(timeout=min(left, _LOOK))
+            except queue.Empty:
+                continue
+            if error is not None:
+                raise error
+            return
+        raise Undelivered("it did not end in time")
+
+
+def _ending(work: Callable[[], None], ended: "queue.SimpleQueue[Exception | None]") -> None:
+    try:
+        work()
+    except Exception as exc:  # noqa: BLE001 - raised again where it is waited for
+        ended.put(exc)
+    else:
+        ended.put(None)
 
 
 class Channel(Protocol):

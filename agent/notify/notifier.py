@@ -6,7 +6,7 @@ what happens                then
 an alarm opens              each channel gets it, unless somebody has silenced it before
 an alarm ends               each channel that was told of it gets that
 a run goes wrong            each channel gets it; held, paused, rejected and stopped runs are no failures
-a channel doesn't take it   tried again after 2, 4, 8 … s, at most 10 min apart, for three days
+a channel doesn't take it   within half a minute in all: tried again after 2, 4, 8 … s, at most 10 min apart, for three days
 the database can't be       each channel is told at once, by each agent: nothing can be queued. Its end once there was room
 written: a full disk        for a minute
 an agent dies               another one, or the next, sends what it had not
@@ -21,7 +21,7 @@ from functools import partial
 import structlog
 
 from agent.notify import message
-from agent.notify.channels import Channel, Undelivered, beat, open_channels
+from agent.notify.channels import Calls, Channel, Undelivered, beat, open_channels
 from agent.settings.sections import NotifySettings
 from agent.store import notices, runs
 from agent.store.engine import Connection, Store
@@ -45,10 +45,13 @@ class Notifier:
         store: Store,
         settings: Callable[[], NotifySettings],
         clock: Callable[[], datetime] = CLOCK.now,
+        stopping: Callable[[], bool] = lambda: False,
     ) -> None:
         self._store = store
         self._settings = settings
         self._clock = clock
+        self._stopping = stopping
+        self._calls = Calls(stopping)
         #: Channels that were told of the full disk, when they are tried again, and since when there is room.
         self._told_full: set[str] = set()
         self._tell_again = self._room_since = clock()
@@ -76,9 +79,10 @@ class Notifier:
             if now >= self._tell_again:
                 self._tell_again = now + _DISK_PAUSE
                 untold = {name: channels[name] for name in channels.keys() - self._told_full}
-                self._told_full |= _told(untold, message.disk_full(full.detail, now))
+                self._told_full |= self._told(untold, message.disk_full(full.detail, now))
         elif self._told_full and now - self._room_since >= _DISK_WAS_FULL:
-            _told({name: channels[name] for name in channels.keys() & self._told_full}, message.disk_has_room(now))
+            told = {name: channels[name] for name in channels.keys() & self._told_full}
+            self._told(told, message.disk_has_room(now))
             self._told_full = set()
         return full is not None
 
@@ -95,6 +99,8 @@ class Notifier:
         silent: set[str] = set()
         for notice in waiting:
             # A channel that didn't take one doesn't keep the others waiting.
+            if self._stopping():
+                return
             if notice.channel not in silent and not self._deliver(channels[notice.channel], notice):
                 silent.add(notice.channel)
 
@@ -102,7 +108,8 @@ class Notifier:
         if not self._store.write(lambda conn: notices.claim(conn, notice.id, self._clock())):
             return True  # another agent's
         try:
-            channel.send(message.decode(notice.body), f"{notice.id}-{int(notice.created.timestamp())}")
+            what, delivery = message.decode(notice.body), f"{notice.id}-{int(notice.created.timestamp())}"
+            self._calls.run(notice.channel, lambda: channel.send(what, delivery))
         except Undelivered as exc:
             why, now = str(exc), self._clock()
             again = _again(notice, now)
@@ -114,28 +121,27 @@ class Notifier:
         return True
 
     def _send_beat(self, settings: NotifySettings, signal: str) -> None:
-        if why := _tried(lambda: beat(settings, signal)):
+        if why := _tried(self._calls, "heartbeat", lambda: beat(settings, signal)):
             _log.warning("heartbeat not delivered", why=why)
 
+    def _told(self, channels: dict[str, Channel], what: message.Message) -> set[str]:
+        """Who has taken it."""
+        found = _sent(self._calls, channels, what, "disk")
+        for name, why in found.items():
+            if why:
+                _log.warning("not delivered", channel=name, about=what.headline, why=why)
+        return {name for name, why in found.items() if not why}
 
-def _told(channels: dict[str, Channel], what: message.Message) -> set[str]:
-    """Who has taken it."""
-    found = _sent(channels, what, "disk")
-    for name, why in found.items():
-        if why:
-            _log.warning("not delivered", channel=name, about=what.headline, why=why)
-    return {name for name, why in found.items() if not why}
 
-
-def _sent(channels: dict[str, Channel], what: message.Message, kind: str) -> dict[str, str]:
+def _sent(calls: Calls, channels: dict[str, Channel], what: message.Message, kind: str) -> dict[str, str]:
     """To each at once; why it was not delivered, "" where it was."""
     delivery = f"{kind}-{int(what.at.timestamp())}"
-    return {name: _tried(partial(channel.send, what, delivery)) for name, channel in channels.items()}
+    return {name: _tried(calls, name, partial(channel.send, what, delivery)) for name, channel in channels.items()}
 
 
-def _tried(send: Callable[[], None]) -> str:
+def _tried(calls: Calls, name: str, send: Callable[[], None]) -> str:
     try:
-        send()
+        calls.run(name, send)
     except Undelivered as exc:
         return str(exc)
     return ""
@@ -166,5 +172,8 @@ def _add(conn: Connection, found: list[tuple[str, str, str]], now: datetime) -> 
 
 def test(settings: NotifySettings, now: datetime) -> dict[str, str]:
     """Send a trial message to each channel at once: its name, and why it was not delivered ("" where it was)."""
-    found = _sent(open_channels(settings), message.trial(now), "test")
-    return found | ({"heartbeat": _tried(lambda: beat(settings, ""))} if settings.heartbeat_url else {})
+    calls = Calls()
+    found = _sent(calls, open_channels(settings), message.trial(now), "test")
+    return found | (
+        {"heartbeat": _tried(calls, "heartbeat", lambda: beat(settings, ""))} if settings.heartbeat_url else {}
+    )

@@ -23,7 +23,7 @@ from agent.model.errors import AgentError
 from agent.receiver import metrics, openapi
 from agent.receiver.auth import Authenticator
 from agent.receiver.messages import CLOSE, Receive, Request, Response, Scope, Send
-from agent.receiver.refusals import NO_SUCH_USER, ScimError, translate
+from agent.receiver.refusals import NO_SUCH_USER, RETRY_AFTER, ScimError, translate
 from agent.receiver.stored import StoredKeys, StoredRefusals
 from agent.receiver.users import Users
 from agent.scim import discovery
@@ -39,6 +39,7 @@ ASGI = Callable[[Scope, Receive, Send], Awaitable[None]]
 _READS = ("GET", "HEAD")
 _VERBS = {"POST": "create", "PUT": "update", "PATCH": "update", "DELETE": "remove"}
 _NO_GROUPS = "OpsHelm has no groups; turn Group Push off."
+_CUT_OFF = "OpsHelm's agent stops just now; whether this was done is not known. Please try again later."
 
 log = structlog.get_logger("agent.receiver")
 
@@ -52,20 +53,31 @@ def base_url(settings: Settings) -> str:
     return f"http://{f'[{host}]' if ':' in host else host}:{server.port}{ROOT}"
 
 
-def build(directory: Directory, store: Store, settings: Settings, *, hooks: ASGI | None = None) -> ASGI:
-    """The app for ``server.port``. ``hooks`` answers /hooks/okta, which has a secret of its own."""
+def build(
+    directory: Directory,
+    store: Store,
+    settings: Settings,
+    *,
+    hooks: ASGI | None = None,
+    max_waiting: Callable[[], int] | None = None,
+) -> ASGI:
+    """The app for ``server.port``. ``hooks`` answers /hooks/okta, which has a secret of its own; ``max_waiting`` is the setting
+    where that may change.
+    """
     # The filter grammar takes most of a second to load: now, not when the first client needs it.
     threading.Thread(target=_warm_up, name="scim-grammar", daemon=True).start()
-    return Receiver(directory, store, settings, hooks)
+    return Receiver(directory, store, settings, hooks, max_waiting or (lambda: settings.receiver.max_waiting))
 
 
 class Receiver:
-    def __init__(self, directory: Directory, store: Store, settings: Settings, hooks: ASGI | None) -> None:
+    def __init__(
+        self, directory: Directory, store: Store, settings: Settings, hooks: ASGI | None, max_waiting: Callable[[], int]
+    ) -> None:
         base = base_url(settings)
         self._auth = Authenticator(StoredKeys(store), blocking=directory.reads_block, monotonic=time.monotonic)
         self._refusals = StoredRefusals(store)
         self._hooks = hooks
-        self._users = Users(directory, base, settings.receiver.max_waiting)
+        self._users = Users(directory, base, max_waiting)
         self._openapi = openapi.document(base)
         self._config = discovery.service_provider_config(base, cursors=self._users.cursors)
         self._listings = {"Schemas": discovery.schemas(base), "ResourceTypes": discovery.resource_types(base)}
@@ -81,7 +93,12 @@ class Receiver:
             return
         started = time.perf_counter()
         request_id = f"{self._prefix}-{next(self._ids):x}"
-        response = await self._answer(scope, path, receive, request_id)
+        try:
+            response = await self._answer(scope, path, receive, request_id)
+        except asyncio.CancelledError:
+            # The process ends and waits for nobody any more. The server's own answer, 500, is one that Okta never tries again.
+            log.warning("request cut off: the agent stops", request_id=request_id, method=scope["method"])
+            response = _error(ScimError(429, _CUT_OFF, retry_after=RETRY_AFTER))
         metrics.answered(scope["method"], response.status, time.perf_counter() - started)
         await response.send(send, request_id)
 

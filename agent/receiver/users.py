@@ -39,9 +39,9 @@ _RACES = 5
 
 
 class Users:
-    """``base`` is the public address of the SCIM root; ``max_waiting`` bounds the writes that wait for their commit."""
+    """``base`` is the public address of the SCIM root; ``max_waiting`` bounds the writes that wait for their commit, as it is now."""
 
-    def __init__(self, directory: Directory, base: str, max_waiting: int) -> None:
+    def __init__(self, directory: Directory, base: str, max_waiting: Callable[[], int]) -> None:
         self._directory = directory
         self._base = base
         self._max_waiting = max_waiting
@@ -253,7 +253,7 @@ class Users:
         return await asyncio.to_thread(read) if self._directory.reads_block else read()
 
     async def _write(self, submit: Callable[[datetime], "Future[Written]"], method: str) -> Written:
-        if self._waiting >= self._max_waiting:
+        if self._waiting >= self._max_waiting():
             busy = ScimError(
                 429, f"{self._waiting} writes are waiting. Nothing was changed.", retry_after=_BUSY_SECONDS
             )

@@ -3,7 +3,7 @@
 from datetime import datetime
 
 from msgspec import Struct
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, delete, insert, select, update
 
 from agent.model.errors import NotFound, UsageError
 from agent.store.connect import as_struct
@@ -78,6 +78,11 @@ def get(conn: Connection, alarm_id: int) -> Alarm:
     if row is None:
         raise NotFound(f"There is no alarm {alarm_id}. See: opshelm-agent alarms list")
     return as_struct(Alarm, row)
+
+
+def forget(conn: Connection, before: datetime) -> None:
+    """Drop those that were over before."""
+    conn.execute(delete(table).where(table.c.cleared < before))
 
 
 def open_alarms(conn: Connection) -> list[Alarm]:

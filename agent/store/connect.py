@@ -364,6 +364,8 @@ def _postgresql(url: URL, settings: DatabaseSettings) -> Engine:
             "keepalives_idle": 30,
             "keepalives_interval": 10,
             "keepalives_count": 3,
+            # What was sent and is never confirmed, which keepalives say nothing of: a quarter of an hour otherwise.
+            "tcp_user_timeout": 30_000,
         },
     )
 

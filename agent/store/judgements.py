@@ -1,16 +1,17 @@
 """What the guard judged: each run in which there was something to limit, and each pushed deactivation. Judges nothing itself.
 
-The same actions judged again, as of a plan that waits for weeks, are kept once. Kept as long as runs (``retention.runs``).
+The same actions judged again, as of a plan that waits for weeks, are kept once. Kept as long as runs (``retention.runs``), and no
+more than ``MOST`` of them: a plan of thousands that is another one each hour would be gigabytes.
 """
 
 import hashlib
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import datetime, timedelta
 from heapq import merge
 
 import msgspec
 from msgspec.structs import replace
-from sqlalchemy import Connection, bindparam, delete, insert, select
+from sqlalchemy import Connection, bindparam, delete, func, insert, select
 
 from agent.model.codes import Source
 from agent.model.holds import ChangeKind, HoldEnd
@@ -25,6 +26,8 @@ _push = msgspec.json.Decoder(JudgedPush).decode
 _actions = msgspec.json.Decoder(tuple[JudgedAction, ...]).decode
 #: Rows that are read at a time.
 _PAGE = 500
+#: Characters of actions.
+MOST = 64_000_000
 
 
 def note_run(conn: Connection, run_id: int, judged: JudgedRun, now: datetime) -> None:
@@ -49,6 +52,17 @@ def note_push(conn: Connection, judged: JudgedPush, now: datetime) -> None:
 def oldest(conn: Connection) -> datetime | None:
     """Since when there are any."""
     return conn.execute(select(judgements.c.at).order_by(judgements.c.id).limit(1)).scalar()
+
+
+def kept_since(conn: Connection, before: datetime, most: int = MOST) -> datetime:
+    """``before``, or when it began that no more than ``most`` was judged."""
+    sizes = select(judgements.c.at, func.length(judgements.c.actions)).where(judgements.c.actions.is_not(None))
+    for row in conn.execute(sizes.where(judgements.c.at >= before).order_by(judgements.c.id.desc())):
+        most -= row[1]
+        if most < 0:
+            before = row.at + timedelta(microseconds=1)
+            break
+    return before
 
 
 def history(conn: Connection, since: datetime) -> Iterator[Judgement | ChangeEnded]:

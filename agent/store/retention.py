@@ -1,4 +1,4 @@
-"""Lets go of what is old: sealed journal blocks once they are exported, runs, plans. Nothing unexported is deleted.
+"""Lets go of what is old: sealed journal blocks once they are exported, runs, plans, alarms that are over. Nothing unexported is deleted.
 
 A deleted block keeps its number, ids and hash, so that the chain stays whole and the exported file can be proven.
 """
@@ -12,16 +12,19 @@ from sqlalchemy import Connection, delete, select, update
 
 from agent.model.errors import StoreError
 from agent.settings import RetentionSettings
-from agent.store import judgements, plans, runs, seal
+from agent.store import alarms, judgements, plans, runs, seal
 from agent.store.engine import Store
 from agent.store.tables import journal, journal_blocks
 
 
 def keep_within(store: Store, settings: RetentionSettings, now: datetime) -> int:
-    """Export and delete old blocks, delete old runs and plans; answers how many blocks went."""
+    """Export and delete old blocks, delete what else is old; answers how many blocks went."""
     store.write(lambda conn: plans.forget(conn, now - settings.runs))
     store.write(lambda conn: runs.forget(conn, now - settings.runs))
-    store.write(lambda conn: judgements.forget(conn, now - settings.runs))
+    with store.read() as conn:
+        since = judgements.kept_since(conn, now - settings.runs)
+    store.write(lambda conn: judgements.forget(conn, since))
+    store.write(lambda conn: alarms.forget(conn, now - settings.runs))
     if settings.export_dir is None:
         return 0
     folder = Path(settings.export_dir)

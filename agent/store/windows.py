@@ -115,7 +115,7 @@ def give_back(conn: Connection, row_id: int) -> None:
 
 
 def forget(conn: Connection, before: datetime) -> None:
-    """Drop rows that no window reaches, all but the newest (the totals go on from it)."""
+    """Drop what no window reaches and what was announced for before; of deactivations all but the newest: the totals go on from it."""
     newest = select(deactivations.c.id).order_by(deactivations.c.id.desc()).limit(1).scalar_subquery()
     last_before = (
         select(deactivations.c.id)
@@ -125,6 +125,8 @@ def forget(conn: Connection, before: datetime) -> None:
         .scalar_subquery()
     )
     conn.execute(delete(deactivations).where(deactivations.c.id < last_before, deactivations.c.id < newest))
+    conn.execute(delete(identity_changes).where(identity_changes.c.at < before))
+    conn.execute(delete(allowances).where(allowances.c.expires < before))
 
 
 def identity_change(conn: Connection, directory_id: str, now: datetime) -> None:

@@ -1,9 +1,12 @@
 """``serve`` and one-shot commands as processes: whatever they wait for, SIGTERM ends it; a reload leaves nothing behind."""
 
+import contextlib
 import json
 import re
 import signal
+import socket
 import sqlite3
+import threading
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -149,3 +152,35 @@ def test_a_reload_that_fails_half_way_is_tried_again_until_it_holds_and_told(org
         assert told() == ("ok", taken["in_force"], taken["in_force"])
         org.api("POST", f"/users/{org.state()[0]['okta_id']}", {"profile": {"title": "Captain"}})
         daemon.wait_for_outcome("applied")
+
+
+@pytest.mark.slow
+def test_sigterm_ends_a_daemon_whose_webhook_answers_a_byte_now_and_then(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        threading.Thread(target=_drip, args=(listener,), daemon=True).start()
+        address = f"http://127.0.0.1:{listener.getsockname()[1]}/hook"
+        settings = {"OPSHELM_NOTIFY__WEBHOOK_URL": address, "OPSHELM_SCHEDULE__HEALTH_INTERVAL": "1s"}
+        database(tmp_path, settings)
+        with sqlite3.connect(tmp_path / "opshelm-agent.db") as conn:
+            conn.execute("INSERT INTO alarms (code, subject, detail, raised, last_seen) VALUES ('held', 'x', '', 1, 1)")
+        with Daemon(tmp_path, settings) as daemon:
+            while not _waiting(tmp_path):
+                time.sleep(0.05)
+            began = time.monotonic()
+            assert daemon.stop() == 0
+            assert time.monotonic() - began < WITHIN
+
+
+def _waiting(folder: Path) -> bool:
+    with sqlite3.connect(folder / "opshelm-agent.db") as conn:
+        return bool(conn.execute("SELECT 1 FROM notices WHERE claimed IS NOT NULL").fetchall())
+
+
+def _drip(listener: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        connection, _ = listener.accept()
+        with connection:
+            connection.sendall(b"HTTP/1.1 200 OK\r\n")
+            while True:
+                time.sleep(1)
+                connection.sendall(b"x: y\r\n")

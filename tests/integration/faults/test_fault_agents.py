@@ -285,6 +285,31 @@ def test_f11_a_postgresql_that_is_restarted_under_pushes_loses_nothing(
     store.close()
 
 
+# A database that hangs
+
+
+@pytest.mark.slow
+def test_sigterm_ends_a_daemon_whose_database_answers_nothing_any_more(
+    warm: Warm, postgres_url: str, tmp_path: Path
+) -> None:
+    """The connections are there, and nobody is behind them: a machine that hangs, or a net that swallows what is sent."""
+    daemon = warm.serve(tmp_path, ROOMY | {"OPSHELM_DATABASE__URL": postgres_url})
+    backends = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    with psycopg.connect(postgres_url) as conn:
+        frozen = [pid for (pid,) in conn.execute(backends).fetchall()]
+    assert frozen
+    for pid in frozen:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        began = time.monotonic()
+        daemon.stop()
+        assert time.monotonic() - began < 58  # of TimeoutStopSec, 60
+    finally:
+        for pid in frozen:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT)
+
+
 # The last two owners
 
 

@@ -3,6 +3,7 @@
 import base64
 import logging
 import socket
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -13,7 +14,7 @@ import pytest
 from pydantic import SecretStr
 
 from agent.model.errors import DiskFull
-from agent.notify.channels import sign
+from agent.notify.channels import Calls, Undelivered, sign
 from agent.notify.notifier import Notifier, test
 from agent.settings.sections import NotifySettings
 from agent.store import alarms, runs
@@ -337,3 +338,31 @@ def test_each_channel_is_told_of_a_full_disk_once_and_of_its_end(
     store.full = None
     raised(store)
     assert sorted(ticks(70)) == [f"disk_full, about {host}, is over", "last_owner, about guard"]
+
+
+def test_a_receiver_that_never_comes_to_an_end_keeps_nobody_waiting() -> None:
+    """It answers a byte now and then, so that no time-out of a call is ever met."""
+    calls, over = Calls(whole=0.1), threading.Event()
+    with pytest.raises(Undelivered, match="in time"):
+        calls.run("mail", over.wait)
+    with pytest.raises(Undelivered, match="not ended"):
+        calls.run("mail", lambda: None)
+    calls.run("webhook", lambda: None)
+    over.set()
+
+
+def test_asked_to_stop_a_call_ends_soon() -> None:
+    stopping, over = threading.Event(), threading.Event()
+    calls = Calls(stopping.is_set, whole=60)
+    stopping.set()
+    with pytest.raises(Undelivered):
+        calls.run("mail", over.wait)
+    over.set()
+
+
+def test_what_a_call_ends_with_is_raised() -> None:
+    def refused() -> None:
+        raise Undelivered("no")
+
+    with pytest.raises(Undelivered, match="no"):
+        Calls().run("mail", refused)

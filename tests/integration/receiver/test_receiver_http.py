@@ -8,12 +8,15 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
+import msgspec
 import pytest
 
+from agent.bootstrap import open_agent
 from agent.model.codes import RefusalCode
 from agent.model.errors import DirectoryUnavailable, Refused, StoreUnavailable
 from agent.receiver import auth
@@ -407,6 +410,18 @@ def test_more_waiting_writes_than_allowed_are_429(sqlite_url: str) -> None:
         assert first.result().headers["retry-after"] == "300"
 
 
+def test_how_many_may_wait_is_taken_on_by_a_reload(tmp_path: Path) -> None:
+    settings = Settings(database={"url": f"sqlite:///{tmp_path}/a.db"})
+    with open_agent(settings, need_okta=False, make=True) as agent, running(agent.receiver()) as url:
+        agent.renew(settings.model_copy(update={"receiver": settings.receiver.model_copy(update={"max_waiting": 0})}))
+        by = Signature(actor="test", source="test", at=datetime.now(UTC))
+        _, key = agent.store.write(lambda conn: keys.create(conn, by, name="okta"))
+        answer = httpx.post(
+            f"{url}/scim/v2/Users", json=okta_user("a@example.com"), headers={"Authorization": f"Bearer {key}"}
+        )
+        assert_error(answer, 429)
+
+
 def test_a_server_that_hands_on_the_decoded_path_alone_is_understood(sqlite_receiver: Served) -> None:
     """ASGI leaves ``raw_path`` out as it likes; what is decoded already isn't decoded again."""
     made = sqlite_receiver.create("asgi@example.com")
@@ -433,3 +448,26 @@ def test_a_server_that_hands_on_the_decoded_path_alone_is_understood(sqlite_rece
 
     assert status(made["id"]) == 200
     assert status(made["id"].replace("-", "%2D")) == 404
+
+
+def test_a_push_that_is_cut_off_by_the_end_of_the_process_is_one_that_okta_tries_again(sqlite_receiver: Served) -> None:
+    directory, sent = Failing(), []
+    app = build(directory, sqlite_receiver.store, Settings())  # type: ignore[arg-type]
+    headers = [(b"authorization", f"Bearer {sqlite_receiver.key}".encode()), (b"content-type", SCIM_JSON.encode())]
+    scope = {"type": "http", "method": "POST", "path": "/scim/v2/Users", "query_string": b"", "headers": headers}
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": msgspec.json.encode(okta_user("a@example.com"))}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    async def cut_off() -> None:
+        task = asyncio.create_task(app(scope, receive, send))
+        await asyncio.to_thread(directory.asked.wait, 10)
+        task.cancel()
+        await task
+
+    asyncio.run(cut_off())
+    assert sent[0]["status"] == 429
+    assert dict(sent[0]["headers"])[b"retry-after"] == b"60"
