@@ -34,6 +34,8 @@ _CURSOR_DIGITS = 19
 _BUSY_SECONDS = 30
 #: So soon after looking for a userName Okta pushes to the account that it has found, and of so many it is remembered.
 _LINKS_WITHIN, _REMEMBERED = 600.0, 1000
+#: A body of so many bytes takes long enough to be read elsewhere; Okta's have a few thousand.
+_LARGE = 50_000
 #: How often a PATCH is worked out anew because the account changed meanwhile.
 _RACES = 5
 
@@ -48,6 +50,7 @@ class Users:
         self._waiting = 0
         self._wakeups: CommitWakeups | None = None
         self._searches, self._patches = BoundedPool("searches"), BoundedPool("patches")
+        self._bodies = BoundedPool("large bodies")
         #: Bound accounts whose userName was looked for, and when.
         self._looked_for: dict[str, float] = {}
 
@@ -73,7 +76,7 @@ class Users:
 
     async def dot_search(self, request: Request, receive: Receive) -> Response:
         """The same search with its parameters in a body (RFC 7644 §3.4.3), under the same limits."""
-        value = strict.decode(await read_body(request, receive))
+        value = await self._decode(await read_body(request, receive), strict.decode)
         wish = search_request.read(value)
         return await self._listed(
             text=wish.filter,
@@ -118,7 +121,7 @@ class Users:
 
     async def post(self, request: Request, context: WriteContext, receive: Receive) -> Response:
         shown = self._projection(request)
-        said = self._body(await read_body(request, receive))
+        said = await self._decode(await read_body(request, receive), _body)
         _tell(request, [".".join(place) for place in said.no_text])
         draft = Draft(
             user_name=said.user_name,
@@ -132,7 +135,7 @@ class Users:
 
     async def put(self, request: Request, user_id: str, context: WriteContext, receive: Receive) -> Response:
         shown = self._projection(request)
-        said = self._body(await read_body(request, receive))
+        said = await self._decode(await read_body(request, receive), _body)
         _tell(request, [".".join(place) for place in said.no_text])
 
         def change(user: DirectoryUser) -> Draft:
@@ -148,7 +151,7 @@ class Users:
 
     async def patch(self, request: Request, user_id: str, context: WriteContext, receive: Receive) -> Response:
         shown = self._projection(request)
-        said = strict.decode(await read_body(request, receive))
+        said = await self._decode(await read_body(request, receive), strict.decode)
         apply = patch.switch(said)
         if apply is not None:
             return self._one(200, await self._modify(request, user_id, _drafting(apply), context), shown)
@@ -181,13 +184,8 @@ class Users:
         await self._write(lambda now: self._directory.remove(user_id, context, now, expected_version=version), "DELETE")
         return Response(204)
 
-    def _body(self, raw: bytes) -> body.Body:
-        value = strict.decode(raw)
-        body.check_schemas(value)
-        said = body.read(value)
-        if not said.user_name:
-            raise invalid_value("userName is required.")
-        return said
+    async def _decode(self, raw: bytes, decode: Callable[[bytes], T]) -> T:
+        return decode(raw) if len(raw) < _LARGE else await self._bodies.run(lambda: decode(raw))
 
     async def _modify(
         self, request: Request, user_id: str, change: Callable[[DirectoryUser], Draft], context: WriteContext
@@ -296,6 +294,15 @@ class Users:
         if status == 201:
             headers.append((b"location", render.location(user, self._base).encode()))
         return Response(status, rendered, headers)
+
+
+def _body(raw: bytes) -> body.Body:
+    value = strict.decode(raw)
+    body.check_schemas(value)
+    said = body.read(value)
+    if not said.user_name:
+        raise invalid_value("userName is required.")
+    return said
 
 
 class _Moved(AgentError):

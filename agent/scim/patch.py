@@ -4,7 +4,7 @@ Okta sends one form, a replace of ``active``; it is read here. scim2-models carr
 the user, and what comes out is read as strictly as the body of a PUT.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Protocol
 
 from msgspec import UNSET, Struct
@@ -20,6 +20,9 @@ from agent.scim.schema import CORE_URN, resolve
 MAX_OPERATIONS = 100
 #: Operations times values; a unit takes up to half a millisecond of the processor.
 MAX_WORK = 2000
+#: Names in the objects of one PATCH, each of which is looked for in the schema, and characters of a path, as of a filter.
+MAX_NAMES = 4000
+MAX_PATH = 2048
 #: Who is meant is never guessed from what is no text.
 _NAMES = ("userName", "externalId")
 _OPS = ("add", "replace", "remove")
@@ -58,7 +61,7 @@ def read(value: Mapping[str, Any]) -> PatchOperation:
     active = _switch(operations)
     if active is not None or not operations:
         return _Switch(active, tuple(no_text))
-    _require_little(len(operations), sum(map(_values, operations)))
+    _require_little(sum(map(_steps, operations)), sum(map(_values, operations)))
     from agent.scim import library
 
     return _Patched(library.read_patch(operations), operations, tuple(no_text))
@@ -81,7 +84,7 @@ class _Patched:
     def __init__(self, patch: Any, operations: list[dict[str, Any]], no_text: tuple[str, ...]) -> None:
         self.patch = patch
         self.no_text = no_text
-        self._count, self._values = len(operations), sum(map(_values, operations))
+        self._count, self._values = sum(map(_steps, operations)), sum(map(_values, operations))
         self.says_active = any(map(_says_active, operations))
         self._says_managers_name = any(map(_says_managers_name, operations))
 
@@ -113,6 +116,29 @@ def _without_former_manager(before: Profile, after: Profile) -> Profile:
     return replace(after, enterprise=replace(after.enterprise, manager=new))
 
 
+def _steps(operation: Mapping[str, Any]) -> int:
+    """One, and one more for each name of an object that chooses values by a filter."""
+    value = operation.get("value")
+    names = value if isinstance(value, dict) and "path" not in operation else ()
+    return 1 + sum("[" in name for name in names)
+
+
+def _require_few_names(values: Iterable[Any]) -> None:
+    """Before anything of them is looked at."""
+    names = 0
+    left = list(values)
+    while left:
+        value = left.pop()
+        if isinstance(value, dict):
+            names += len(value)
+            left += value.values()
+            if names > MAX_NAMES or any(len(name) > MAX_PATH for name in value):
+                raise ScimRefused(
+                    f"The objects of one PATCH may have {MAX_NAMES} names of {MAX_PATH} characters. Send fewer at once.",
+                    "tooMany",
+                )
+
+
 def _values(operation: Mapping[str, Any]) -> int:
     """Values of lists that it brings."""
     value = operation.get("value")
@@ -136,6 +162,7 @@ def _operations(value: Mapping[str, Any], no_text: list[str]) -> list[dict[str, 
         raise invalid_syntax("Operations must be one list with at least one operation.")
     if len(found[0]) > MAX_OPERATIONS:
         raise ScimRefused(f"{len(found[0])} operations; the limit is {MAX_OPERATIONS}.", "tooMany")
+    _require_few_names(operation for operation in found[0] if isinstance(operation, dict))
     operations = [_operation(operation, no_text) for operation in found[0]]
     return [operation for operation in operations if operation.get("value") is not UNSET]
 
@@ -151,6 +178,8 @@ def _operation(value: Any, no_text: list[str]) -> dict[str, Any]:
     path = parts.get("path")
     if path is not None and not isinstance(path, str):
         raise invalid_path("path must be a string.")
+    if path is not None and len(path) > MAX_PATH:
+        raise invalid_path(f"path is longer than {MAX_PATH} characters.")
     if op == "remove" and not path:
         raise no_target("A remove needs a path.")
     if op != "remove" and "value" not in parts:
