@@ -19,11 +19,11 @@ from agent.directory import burst, decisions, rows, rules
 from agent.directory.port import Draft, WriteContext
 from agent.directory.rows import WriteScope
 from agent.model.codes import HeldCode, RefusalCode, Source
-from agent.model.errors import Refused
+from agent.model.errors import CalledOff, Refused
 from agent.model.guard import identity_limit
 from agent.model.holds import Hold
 from agent.model.users import DirectoryUser, Origin, Role
-from agent.store import account, alarms, attention, journal, lease, windows
+from agent.store import account, alarms, attention, journal, lease, plans, windows
 from agent.store.journal import Entry, Kind
 
 _encode = msgspec.json.Encoder().encode
@@ -152,6 +152,11 @@ def write(
     return carry_out(scope, check(scope, before, after, revives=revives, holders=holders))
 
 
+def _require_no_call_off(scope: WriteScope, plan_id: int) -> None:
+    if scope.row.paused or plans.is_rejected(scope.conn, plan_id):
+        raise CalledOff
+
+
 def check(
     scope: WriteScope,
     before: DirectoryUser | None,
@@ -168,6 +173,9 @@ def check(
     context = scope.context
     if context.fence is not None:
         lease.check(scope.conn, context.fence)
+    if context.undone is not None and context.plan_id is not None:
+        # The account row is locked: neither a rejection nor a pause can pass this write.
+        _require_no_call_off(scope, context.plan_id)
     rules.check(before, after, context, scope.policy, revives=revives)
     decided = decisions.check(scope, before, after)
     _unique(scope, before, after, beside, holders)

@@ -24,7 +24,7 @@ from agent.imports.planner import AccountActions
 from agent.imports.survey import find_by_login
 from agent.model.codes import ActionKind, ActionState, Source
 from agent.model.desired import LIVE, user_status
-from agent.model.errors import OktaError, OktaNotFound, OktaRejected, OktaThrottled, OktaUnreachable
+from agent.model.errors import CalledOff, OktaError, OktaNotFound, OktaRejected, OktaThrottled, OktaUnreachable
 from agent.model.matching import Match
 from agent.model.okta import AppUser, OktaUser, Person
 from agent.model.plan import Action
@@ -50,10 +50,6 @@ class Failed(Exception):
     ) -> None:
         super().__init__(why)
         self.action, self.why, self.trouble, self.state = action, why, trouble, state
-
-
-class CalledOff(Exception):
-    """Somebody rejected the plan or paused applies meanwhile: Okta is not asked any more."""
 
 
 class Recorder:

@@ -11,12 +11,12 @@ from datetime import datetime
 
 from agent.directory.port import Directory
 from agent.imports import link_watch
-from agent.imports.carrier import CalledOff, Carrier, Failed, Recorder
+from agent.imports.carrier import Carrier, Failed, Recorder
 from agent.imports.planner import AccountActions, Choice, choose, decisions_of, groups, moved, plan_of, too_many
 from agent.imports.survey import Assigned, Survey, Surveyor
 from agent.imports.withdrawal import Withdrawal, WithdrawalRequest, begun
 from agent.model.codes import ActionState, HeldCode
-from agent.model.errors import DirectoryUnavailable, HeldBack, OktaError, UsageError
+from agent.model.errors import CalledOff, DirectoryUnavailable, HeldBack, OktaError, UsageError
 from agent.model.matching import Match
 from agent.okta_org.org import OktaOrg
 from agent.runs import frame, stored_plans

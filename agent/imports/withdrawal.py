@@ -25,9 +25,10 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from agent.directory.port import Directory, PlanStep, Undone
-from agent.imports.carrier import CalledOff, Recorder
+from agent.imports.carrier import Recorder
 from agent.model.codes import ActionKind, ActionState, FindingCode, HeldCode, PlanStatus
 from agent.model.errors import (
+    CalledOff,
     NotFound,
     OktaError,
     OktaNotFound,

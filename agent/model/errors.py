@@ -32,6 +32,7 @@
     │   ├── Unreadable            1   one account of the remote is not what SCIM says; the others are
     │   └── Refused               1   a rule forbids this write; nothing was changed but its journal row
     │       └── RemoteRefused     1   the rule is the remote OpsHelm's own
+    ├── CalledOff                 1   soft: somebody has rejected the plan, or paused, while it was carried out
     ├── Frozen                    1   this run may change nothing; says why
     └── HeldBack                  4   the guard holds it; a person decides
 """
@@ -218,6 +219,14 @@ class RemoteRefused(Refused):
         super().__init__(RefusalCode.INVALID_VALUE, detail)
         self.status = status
         self.scim_type = scim_type
+
+
+class CalledOff(AgentError):
+    code = "called_off"
+    soft = True
+
+    def __init__(self) -> None:
+        super().__init__("The plan was rejected, or applies were paused, meanwhile. Nothing was changed.")
 
 
 class Frozen(AgentError):

@@ -29,6 +29,7 @@ from agent.directory.port import Directory, PlanStep, Undone
 from agent.model.codes import ActionKind, ActionState, FindingCode, HeldCode, PlanStatus, Source
 from agent.model.errors import (
     AgentError,
+    CalledOff,
     DirectoryUnavailable,
     FenceLost,
     NotFound,
@@ -144,11 +145,18 @@ class Undo(Struct, frozen=True, kw_only=True):
             if left is not None:
                 break
             some = rings[start : start + _TOGETHER]
-            ends = [end for ring in some for end in self._ring(run, stored.id, ring, by)]
+            ends: list[tuple[int, ActionState, str]] = []
+            try:
+                for ring in some:
+                    ends += self._ring(run, stored.id, ring, by)
+            except CalledOff:
+                left = self.brake.called_off(stored.id)
             now = self.clock()
             self.store.write(lambda conn, ends=ends, now=now: plans.mark_each(conn, stored.id, ends, now))  # type: ignore[misc]
             crash_point("undo.marked")
             run.progress.step("taking back", start + len(some), len(rings))
+            if left is not None:
+                break
         ended = self.store.write(lambda conn: stored_plans.close_undo(conn, stored.id))
         mine = {action.n for action in picked}
         done = [action for action in ended.plan.actions if action.n in mine]
@@ -189,7 +197,7 @@ class Undo(Struct, frozen=True, kw_only=True):
                 acts.restore(*wanted[0])
             else:
                 acts.restore_together(wanted)
-        except (StoreError, FenceLost, DirectoryUnavailable):
+        except (StoreError, FenceLost, DirectoryUnavailable, CalledOff):
             raise
         except (VersionConflict, NotFound) as moved:
             state, said = ActionState.STALE, moved.detail

@@ -19,7 +19,7 @@ from agent.model.users import DirectoryUser, Role
 from agent.reconcile.undo import UndoRequest
 from agent.runs.frame import RunReport
 from agent.runs.stored_plans import PlanDecision
-from agent.store import holds, seal
+from agent.store import brakes, holds, seal
 from agent.store.history import RowSelection
 from agent.store.journal import Signature
 from support.processes import agent, document
@@ -271,8 +271,6 @@ def test_a_last_owner_stays(world: World) -> None:
 
 
 def test_a_paused_agent_takes_nothing_back(world: World) -> None:
-    from agent.store import brakes
-
     person = world.take()
     unassign(world, person)
     report = planned(world, world.reconcile().run_id)
@@ -283,6 +281,39 @@ def test_a_paused_agent_takes_nothing_back(world: World) -> None:
     world.store.write(lambda conn: brakes.resume(conn, by(world)))
     assert carried_out(world, report).outcome == "applied"
     assert world.account(person["login"]).active
+
+
+@pytest.mark.parametrize("how", ["rejected", "paused"])
+def test_what_an_undo_has_not_taken_back_when_it_is_called_off_stays(
+    world: World, how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    people = [world.take() for _ in range(3)]
+    for person in people:
+        unassign(world, person)
+    report = planned(world, world.reconcile().run_id)
+    plan = report.plan
+    assert plan is not None
+    told: list[object] = []
+
+    def call_off(point: str) -> None:
+        if point == "undo.restored" and not told:
+            by_ann = by(world)
+            told.append(
+                world.store.write(
+                    lambda conn: (
+                        brakes.reject_plan(conn, by_ann, plan.id) if how == "rejected" else brakes.pause(conn, by_ann)
+                    )
+                )
+            )
+
+    monkeypatch.setattr("agent.reconcile.undo.crash_point", call_off)
+    done = carried_out(world, report)
+    assert (done.outcome, done.counts.get("done")) == (how, 1)
+    assert sum(world.account(person["login"]).active for person in people) == 1
+    if how == "paused":
+        world.store.write(lambda conn: brakes.resume(conn, by(world)))
+        assert carried_out(world, report).outcome == "applied"
+        assert all(world.account(person["login"]).active for person in people)
 
 
 def test_nothing_was_done_so_nothing_is_taken_back(world: World) -> None:
