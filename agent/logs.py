@@ -22,8 +22,8 @@ _TALKATIVE = (
     "apscheduler",
     "uvicorn.error",
 )
-#: A connection that breaks is an error of whoever uses it, and told there.
-_SILENT = ("sqlalchemy.pool",)
+#: A connection that breaks is an error of whoever uses it, and told there. The others name addresses with their secrets.
+_SILENT = ("sqlalchemy.pool", "apprise", "urllib3")
 
 
 def configure(settings: LogSettings) -> None:
@@ -55,7 +55,8 @@ def configure(settings: LogSettings) -> None:
     )
     root = logging.getLogger()
     root.handlers[:] = [handler]
-    root.setLevel(level)
+    # Of libraries; what they say below that is for those who write them, and may hold anything.
+    root.setLevel(max(level, logging.WARNING))
     for name in _TALKATIVE:
         logging.getLogger(name).setLevel(logging.ERROR)
     for name in _SILENT:

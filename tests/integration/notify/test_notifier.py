@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from email import message_from_bytes
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,6 +22,7 @@ from agent.store import alarms, runs
 from agent.store.engine import Store
 from agent.store.journal import Signature
 from agent.store.runs import RunEnd, RunRequest
+from support import processes
 from support.authority import Authority
 from support.listeners import MailServer, WebhookReceiver
 
@@ -233,6 +235,15 @@ def test_apprise_takes_what_the_extra_knows(hook: WebhookReceiver) -> None:
     assert test(settings, NOW) == {"apprise": ""}
     (got,) = hook.got
     assert "OpsHelm Okta agent: a test from" in got.document["title"]
+
+
+def test_apprise_s_addresses_are_in_no_log(tmp_path: Path) -> None:
+    """Neither of one that it knows, at debug, nor of one that it doesn't."""
+    env = {"OPSHELM_LOG__LEVEL": "debug"}
+    for address in ("json://S3CRET@127.0.0.1:9/S3CRET", "nothing://S3CRET@127.0.0.1/S3CRET"):
+        done = processes.agent("notify", "test", cwd=tmp_path, env=env | {"OPSHELM_NOTIFY__APPRISE_URLS": address})
+        assert (done.returncode, "apprise" in done.stdout) == (1, True), done
+        assert "S3CRET" not in done.stdout + done.stderr
 
 
 # Mail over TLS
