@@ -143,8 +143,10 @@ class Housekeeping:
 
     def _watch_disk(self, conn: Connection, now: datetime) -> None:
         host, free = socket.gethostname(), connect.room(self._store.settings)
-        if free is None or free >= connect.LOW_ROOM:
+        # What comes and goes around the limit is one alarm, not one a minute.
+        if free is None or free >= connect.LOW_ROOM + connect.LOW_ROOM // 4:
             alarms.clear(conn, "disk_low", host, now)
+        if free is None or free >= connect.LOW_ROOM:
             return
         detail = (
             f"{free / 1e6:,.0f} MB are free on the disk under {self._store.place}. Once it is full every push is refused (429) and no "

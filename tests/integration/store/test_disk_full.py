@@ -97,3 +97,17 @@ def test_little_room_under_the_database_is_an_alarm_until_there_is_more(
     ] == ["warn"]
     monkeypatch.setattr(connect, "LOW_ROOM", 1)
     assert open_alarms() == []
+
+
+def test_room_that_comes_and_goes_around_the_limit_is_one_alarm(
+    sqlite_store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keeper, seen = Housekeeping(sqlite_store, Settings), set()
+    for percent in (101, 99, 101, 99, 124, 99, 125, 101):
+        monkeypatch.setattr(connect, "room", lambda _, percent=percent: connect.LOW_ROOM * percent // 100)
+        keeper.tick()
+        with sqlite_store.read() as conn:
+            seen.add(tuple(alarm.id for alarm in alarms.open_alarms(conn)))
+    assert seen == {(), (1,)}
+    with sqlite_store.read() as conn:
+        assert alarms.open_alarms(conn) == []
