@@ -11,6 +11,7 @@ from os import getpid
 
 import structlog
 
+from agent.daemon.watchdog import GONE, OVERDUE
 from agent.daemon.watchdog import STEP as CLOCK_STEP
 from agent.model.errors import LeaseHeld
 from agent.model.guard import identity_limit, push_limit, window_limit
@@ -41,6 +42,9 @@ _MISSED = 3
 _HELD = "held"
 _KEY_ENDS = "last_key_ends"
 _KEYS = "keys"
+_DISK = "disk_low"
+#: Alarms of one machine, which it says anew while they last.
+_OF_MACHINES = (CLOCK_STEP, OVERDUE, _DISK)
 _RETENTION_EVERY = timedelta(hours=1)
 
 
@@ -103,6 +107,7 @@ class Housekeeping:
         _watch_windows(conn, settings, now)
         _watch_keys(conn, now)
         self._watch_disk(conn, now)
+        _end_those_of_machines_that_are_gone(conn, now)
 
     def _watch_holds(self, conn: Connection, settings: Settings, now: datetime) -> None:
         """By the age of each person's hold, however often the plan that they wait in is made anew."""
@@ -139,20 +144,21 @@ class Housekeeping:
 
     def _clock_was_set(self) -> bool:
         with self._store.read() as conn:
-            return any(alarm.code == CLOCK_STEP for alarm in alarms.open_alarms(conn))
+            found = alarms.open_alarms(conn)
+        return any(alarm.code == CLOCK_STEP and alarm.subject == socket.gethostname() for alarm in found)
 
     def _watch_disk(self, conn: Connection, now: datetime) -> None:
         host, free = socket.gethostname(), connect.room(self._store.settings)
         # What comes and goes around the limit is one alarm, not one a minute.
         if free is None or free >= connect.LOW_ROOM + connect.LOW_ROOM // 4:
-            alarms.clear(conn, "disk_low", host, now)
+            alarms.clear(conn, _DISK, host, now)
         if free is None or free >= connect.LOW_ROOM:
             return
         detail = (
             f"{free / 1e6:,.0f} MB are free on the disk under {self._store.place}. Once it is full every push is refused (429) and no "
             "run begins. Make room: df -h"
         )
-        alarms.raise_alarm(conn, "disk_low", host, detail, now)
+        alarms.raise_alarm(conn, _DISK, host, detail, now)
 
     def _say_alarms(self) -> None:
         with self._store.read() as conn:
@@ -180,6 +186,13 @@ def _watch_windows(conn: Connection, settings: Settings, now: datetime) -> None:
             owners > 1 or now - alarm.last_seen > windows.DAY or not people.is_owner(conn, alarm.subject)
         )
         if done or room.get(alarm.code, False):
+            alarms.clear(conn, alarm.code, alarm.subject, now)
+
+
+def _end_those_of_machines_that_are_gone(conn: Connection, now: datetime) -> None:
+    """A container that starts anew is another machine by its name, and never ends what the one before has raised."""
+    for alarm in alarms.open_alarms(conn):
+        if alarm.code in _OF_MACHINES and now - alarm.last_seen > GONE:
             alarms.clear(conn, alarm.code, alarm.subject, now)
 
 

@@ -24,6 +24,9 @@ STEP = "clock_step"
 _NAME = "watchdog"
 #: Another process of this machine may have moved what is stored along with a step; it isn't to be ahead of us for long.
 _EVERY = timedelta(seconds=1)
+#: What is open is said anew so often; who says nothing for ``GONE`` is gone, and others close its alarms.
+_ANEW = timedelta(minutes=10)
+GONE = timedelta(hours=1)
 #: So long without a step closes the alarm.
 _GOOD = timedelta(hours=1)
 
@@ -52,6 +55,7 @@ class Watchdog:
         self._good_since, self._step = monotonic(), ""
         #: The database knows: who stands still, the step. None: what an earlier process has left is not looked at yet.
         self._told: tuple[frozenset[str], str | None] | None = None
+        self._told_at = monotonic()
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -72,9 +76,10 @@ class Watchdog:
         self._settle()
         step = None if self._is_good() else self._step
         found = (frozenset(self._still), step)
-        if found != self._told:
+        anew = any(found) and self._monotonic() - self._told_at >= _ANEW.total_seconds()
+        if found != self._told or anew:
             self._store.write(lambda conn: self._tell(conn, *found))
-            self._told = found
+            self._told, self._told_at = found, self._monotonic()
 
     def _run(self) -> None:
         while not self._stop.wait(_EVERY.total_seconds()):

@@ -10,7 +10,7 @@ import pytest
 from agent.daemon.housekeeping import Housekeeping
 from agent.model.users import Role
 from agent.settings import Settings
-from agent.store import keys
+from agent.store import alarms, keys
 from agent.store.journal import Signature
 from support.place import Place
 
@@ -139,3 +139,16 @@ def test_each_has_such_a_test_and_a_rule_for_whoever_is_paged() -> None:
     assert [name for name in ELSEWHERE.values() if f"def {name}(" not in tests] == []
     rules = re.findall(r"expr: (.+)", (ROOT / "config" / "alerts.yaml").read_text())
     assert any(rule.startswith('opshelm_agent_alarms_open{acked="no"') for rule in rules), "the rule for all of them"
+
+
+def test_what_a_machine_that_is_gone_has_raised_ends_after_an_hour(guarded_world: Place) -> None:
+    world = guarded_world
+    keeper = Housekeeping(world.store, Settings, lambda: world.now)
+    for code, subject in (("loop_overdue", "sweep at gone"), ("clock_step", "gone"), ("disk_low", "gone")):
+        world.store.write(lambda c, code=code, subject=subject: alarms.raise_alarm(c, code, subject, "", world.now))
+    world.later(minutes=59)
+    keeper.tick()
+    assert {"loop_overdue", "clock_step", "disk_low"} <= world.alarms()
+    world.later(minutes=2)
+    keeper.tick()
+    assert world.alarms().isdisjoint({"loop_overdue", "clock_step", "disk_low"})

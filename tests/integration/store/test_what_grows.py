@@ -1,5 +1,6 @@
 """What is over is forgotten, so that nothing grows for ever (docs/settings.md). On both databases."""
 
+import socket
 from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import func, select
@@ -86,13 +87,13 @@ def test_nothing_is_forgotten_by_a_clock_that_was_set_just_now(store: Store) -> 
     def work(conn: Connection) -> None:
         run = runs.start(conn, request, NOW)
         runs.finish(conn, run, runs.RunEnd(outcome="in_step", exit_code=0, detail=""), NOW)
-        alarms.raise_alarm(conn, "clock_step", "here", "", wrong)
+        alarms.raise_alarm(conn, "clock_step", socket.gethostname(), "", wrong)
 
     store.write(work)
     passed += 3601
     keeper.tick()
     assert rows(store, runs_table) == [1]
-    store.write(lambda conn: alarms.clear(conn, "clock_step", "here", wrong))
+    store.write(lambda conn: alarms.clear(conn, "clock_step", socket.gethostname(), wrong))
     passed += 3599
     keeper.tick()
     assert rows(store, runs_table) == [1]

@@ -142,3 +142,16 @@ def test_the_daemon_s_ticks_go_by_the_clock_that_nobody_sets(clocks: Clocks) -> 
     clocks.passed += 10
     assert datetime.now(zone) - before == timedelta(seconds=10)
     assert Every(timedelta(seconds=30)).get_next_fire_time(None, datetime.now(zone)) - before == timedelta(seconds=40)
+
+
+def test_what_is_open_is_said_anew_so_that_others_see_that_this_machine_is_there(store: Store, clocks: Clocks) -> None:
+    dog = watchdog(store, clocks)
+    dog.look()
+    clocks.set_by = timedelta(hours=5)
+    seen = []
+    for seconds in (0, 599, 1):
+        clocks.passed += seconds
+        dog.look()
+        with store.read() as conn:
+            seen.append(alarms.open_alarms(conn)[0].last_seen)
+    assert [moment - seen[0] for moment in seen] == [timedelta(), timedelta(), timedelta(minutes=10)]
