@@ -51,7 +51,8 @@ class Notifier:
         self._settings = settings
         self._clock = clock
         self._stopping = stopping
-        self._calls = Calls(stopping)
+        #: With those settings: what never ends with the old ones is nothing to the new ones.
+        self._calls, self._calls_for = Calls(stopping), settings()
         #: Channels that were told of the full disk, when they are tried again, and since when there is room.
         self._told_full: set[str] = set()
         self._tell_again = self._room_since = clock()
@@ -64,6 +65,8 @@ class Notifier:
     def tick(self) -> None:
         settings = self._settings()
         channels = open_channels(settings)
+        if settings != self._calls_for:
+            self._calls, self._calls_for = Calls(self._stopping), settings
         while not self._beats.empty():
             self._send_beat(settings, self._beats.get())
         if not channels or self._tell_of_disk(channels):
