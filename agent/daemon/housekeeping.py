@@ -42,9 +42,8 @@ _MISSED = 3
 _HELD = "held"
 _KEY_ENDS = "last_key_ends"
 _KEYS = "keys"
-_DISK = "disk_low"
 #: Alarms of one machine, which it says anew while they last.
-_OF_MACHINES = (CLOCK_STEP, OVERDUE, _DISK)
+_OF_MACHINES = (CLOCK_STEP, OVERDUE, "disk_low")
 _RETENTION_EVERY = timedelta(hours=1)
 
 
@@ -151,14 +150,14 @@ class Housekeeping:
         host, free = socket.gethostname(), connect.room(self._store.settings)
         # What comes and goes around the limit is one alarm, not one a minute.
         if free is None or free >= connect.LOW_ROOM + connect.LOW_ROOM // 4:
-            alarms.clear(conn, _DISK, host, now)
+            alarms.clear(conn, "disk_low", host, now)
         if free is None or free >= connect.LOW_ROOM:
             return
         detail = (
             f"{free / 1e6:,.0f} MB are free on the disk under {self._store.place}. Once it is full every push is refused (429) and no "
             "run begins. Make room: df -h"
         )
-        alarms.raise_alarm(conn, _DISK, host, detail, now)
+        alarms.raise_alarm(conn, "disk_low", host, detail, now)
 
     def _say_alarms(self) -> None:
         with self._store.read() as conn:
