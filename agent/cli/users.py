@@ -176,7 +176,7 @@ class AccountCommand(Struct, frozen=True, kw_only=True):
     example: str
     #: Takes the acts, the account's id and the values of ``options``.
     act: "Callable[..., DirectoryUser]"
-    #: What the answer begins with; or what makes it from the account and the values of ``options``.
+    #: What the answer begins with; or what makes it from the values of ``options``.
     done: str | Callable[..., str]
     options: Sequence[Callable[..., Any]] = ()
     reason: Callable[..., Any] = reason_option
@@ -186,9 +186,7 @@ def _after(_ctx: click.Context, _param: click.Parameter, age: timedelta | None) 
     return None if age is None else now() + age
 
 
-def _ended(user: DirectoryUser, until: datetime | None) -> str:
-    if not user.managed:
-        return "Deactivated"  # Okta gives no access there that could be blocked
+def _ended(until: datetime | None) -> str:
     end = f"{when(until)}, or " if until else ""
     return f"Deactivated and blocked until: {end}opshelm-agent users reactivate"
 
@@ -197,7 +195,7 @@ def _add_command(row: AccountCommand) -> None:
     def run(invocation: Invocation, /, login: str, by_id: bool, reason: str, **given: Any) -> None:
         with invocation.directory() as directory:
             user = row.act(_acts(directory, reason), find(directory, login, by_id=by_id).id, **given)
-        _answer(invocation, row.done if isinstance(row.done, str) else row.done(user, **given), user)
+        _answer(invocation, row.done if isinstance(row.done, str) else row.done(**given), user)
 
     body: Callable[..., None] = run
     for option in (row.reason, by_id_option, *reversed(row.options), _LOGIN):

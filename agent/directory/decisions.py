@@ -172,11 +172,10 @@ def _over(scope: WriteScope, mine: Iterable[Hold], kind: ChangeKind) -> None:
 def _rule(scope: WriteScope, user: DirectoryUser, name: str) -> None:
     """What the operator who writes has said besides, of the account as it was before; ``name``: as it is called now."""
     ruling, context = scope.context.ruling, scope.context
-    # Okta gives no access to local accounts, so nothing is blocked there.
     by = Signature(actor=context.actor, source=context.source.value, at=scope.now, reason=context.reason)
     if context.undone is not None:
         brakes.undo(scope.conn, by, replace(user, user_name=name), context.undone.wishes, plan_id=context.plan_id)
-    if ruling is None or (ruling.blocks and not user.managed):
+    if ruling is None:
         return
     if ruling.blocks:
         brakes.block(scope.conn, by, user, ruling.kind, until=ruling.until)

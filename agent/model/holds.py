@@ -195,7 +195,9 @@ def wish_of(action: Action) -> str:
     if kind is ChangeKind.ACTIVATE:
         return GIVES_ACCESS
     if action.kind is ActionKind.RENAME_CYCLE:
-        return identity_wish(action.cycle[0][2] if action.cycle else action.login, None)
+        # As the same rename would ask for it by itself: the circle may open, and the decision holds on.
+        name = action.cycle[0][2] if action.cycle else action.login
+        return identity_wish(name, name if EMAIL_PATH in action.changes else None)
     after = {path: change.after for path, change in action.changes.items()}
     if kind is ChangeKind.IDENTITY:
         return identity_wish(after.get("userName"), after.get(EMAIL_PATH))

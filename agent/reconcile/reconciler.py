@@ -253,7 +253,7 @@ class Reconciler:
 
         Answers why that was not found out; "" where it was.
         """
-        report = self.run(apply=False, users=[hold.okta_id or hold.person for hold in chosen], wait=0)
+        report = self.run(apply=False, users=[hold.okta_id or hold.login for hold in chosen], wait=0)
         return "" if report.plan is not None or report.exit_code == 0 else report.detail
 
     def heirs(self, leaver: DirectoryUser) -> tuple[str, ...]:

@@ -175,7 +175,7 @@ def usable(
     again = f"Make a new one: {_MAKE[PlanKind(stored.kind)]}"
     if stored.kind not in kinds:
         how = "import apply" if stored.kind == PlanKind.IMPORT else "plans apply"
-        raise UsageError(f"Plan {plan_id} is of a {stored.kind}: opshelm-agent {how} {plan_id}")
+        raise UsageError(f"Plan {plan_id} is no run's but of kind {stored.kind}: opshelm-agent {how} {plan_id}")
     if checksum is not None and not is_checksum(checksum, stored.checksum):
         raise UsageError(f"The checksum is not that of plan {plan_id}. Look again: opshelm-agent plans show {plan_id}")
     if stored.plan.format.partition(".")[0] != PLAN_FORMAT.partition(".")[0]:

@@ -284,5 +284,7 @@ def _line(problem: Mistake, origins: dict[Key, SettingSource], file: Path | None
         where = origin.place if origin.kind == "environment" else f"secret file {origin.place}"
         return f"{where}: {message}"
     line = lines.get(key) or lines.get(key[:1])
+    if origin and origin.kind == "what if":
+        file = None  # it was typed, and the file has nothing to do with it
     where = f"{file}:{line} " if file and line else f"{file} " if file and origin else ""
     return f"{where}{'.'.join(key)}: {message}"

@@ -60,8 +60,22 @@ def test_the_command_says_how_long_it_lasts(make: Make, commands_of: CommandsOf)
     assert out.startswith(f"Deactivated and blocked until: {when(hold.until)}, or opshelm-agent users reactivate")
     _, out, _ = run("users", "deactivate", ann, "--reason", "for good")
     assert out.startswith("Deactivated and blocked until: opshelm-agent users reactivate")
-    w.local("local@example.com")
-    assert run("users", "deactivate", "local@example.com", "--reason", "r")[1].startswith("Deactivated: ")
+
+
+def test_a_local_account_that_okta_takes_over_is_not_reactivated_either(make: Make) -> None:
+    w = make(10)
+    ann = {"login": "ann@example.com"}
+    w.colleague(ann["login"])
+    w.acts().deactivate(w.account(ann["login"]).id)
+    ann["okta_id"] = w.okta_user(ann["login"])
+    w.assign(ann)
+    w.ahead += w.settings.reconcile.settle * 2
+    assert w.actions_for(w.reconcile(), ann["okta_id"]) == [("link", None), ("reactivate", "blocked")]
+    w.event(ann)
+    assert (w.account(ann["login"]).okta_id, w.active(ann)) == (ann["okta_id"], [False])
+    assert w.push(ann, active=True).status_code == 409
+    w.acts().reactivate(w.account(ann["login"]).id)
+    assert w.active(ann) == [True]
 
 
 def test_a_block_ends_by_itself_when_its_time_is_over(make: Make) -> None:

@@ -74,6 +74,24 @@ def test_a_rejected_name_leaves_the_same_persons_end_of_access_alone(rejected) -
     assert w.push(people[1], active=False).status_code == 200
 
 
+def test_a_rejected_name_stays_so_when_the_circle_in_which_it_was_wanted_opens(make: Make) -> None:
+    w = make(10, guard={"identity_floor": 0, "identity_percent": 0})
+    one, two = w.people()[:2]
+    w.lost()
+    for person, name in ((one, two["login"]), (two, one["login"])):
+        renamed(w, person, name)
+    w.reconcile()
+    (hold,) = w.open_holds(kind=IDENTITY)
+    first, other = (one, two) if hold.okta_id == one["okta_id"] else (two, one)
+    w.reject(first, kind=IDENTITY)
+    renamed(w, other, "third@example.com")
+    w.configure(guard=RAISED)
+    assert w.actions_for(w.reconcile(), first["okta_id"]) == [("update", "rejected")]
+    wanted = {"userName": other["login"], "emails": [{"value": other["login"], "type": "work", "primary": True}]}
+    assert w.push(first, **wanted).status_code == 409
+    assert w.account(first["login"]).okta_id == first["okta_id"]
+
+
 def test_who_waits_for_another_is_told_whom_to_decide_about(make: Make, commands_of: CommandsOf) -> None:
     w = make(10, guard=RAISED | {"identity_floor": 1, "identity_percent": 0})
     ann, bob = w.people()[:2]

@@ -353,3 +353,10 @@ def test_a_misspelt_secret_file_is_said(monkeypatch: pytest.MonkeyPatch, tmp_pat
     (tmp_path / "okta__api_tokn").write_text(SECRET)
     monkeypatch.setenv("OPSHELM_SECRETS_DIR", str(tmp_path))
     assert problems() == ["secret file okta__api_tokn: unknown key, did you mean api_token?"]
+
+
+def test_what_was_typed_is_not_blamed_on_the_file() -> None:
+    write("[guard]\nplan_expiry = '8h'\n")
+    with pytest.raises(ConfigError) as found:
+        load(None, {"guard": {"nope": "1", "window_cap": "-1"}})
+    assert sorted(line.partition(":")[0] for line in found.value.problems) == ["guard.nope", "guard.window_cap"]
