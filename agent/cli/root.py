@@ -95,6 +95,8 @@ def run(args: Sequence[str]) -> int:
         code = cli.main(list(args), prog_name="opshelm-agent", standalone_mode=False)
         sys.stdout.flush()
     except AgentError as exc:
+        if _interrupted(exc):
+            return _fail(args, "interrupted", "interrupted", 130)
         return _fail(args, exc.code, exc.detail, exc.exit_code)
     except click.exceptions.NoArgsIsHelpError as exc:
         exc.show()
@@ -116,6 +118,13 @@ def run(args: Sequence[str]) -> int:
         # Where whoever read our output has gone there is nobody to tell.
         return 1 if exc.errno == errno.EPIPE else _fail([], "write", f"can't write: {exc.strerror}", 1)
     return code if isinstance(code, int) else 0
+
+
+def _interrupted(error: BaseException | None) -> bool:
+    """Whether Ctrl-C came first: what is let go of meanwhile may fail in its own way."""
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__context__
+    return error is not None
 
 
 def _fail(args: Sequence[str], code: str, detail: str, exit_code: int) -> int:

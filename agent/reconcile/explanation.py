@@ -78,7 +78,8 @@ def explain(login: str, okta: OktaOrg, planner: Planner, store: Store, now: date
     plan = planner.judged(planner.proposal(compared, binding, NO_GRANT, 0, (login,)))
     with store.read() as conn:
         failed = events.failures_of(conn, found.persons)
-        names = _names(login, found)
+        # Names that go in a circle wait as one change: its hold is that of the person with whom it begins.
+        names = _names(login, found) | {a.directory_id for a in plan.actions if a.cycle and a.directory_id}
         stored = [*_holds(holds.open_holds(conn, people=names), now), *_stored_plan(conn, names, now)]
     steps = [
         _app(binding),
@@ -250,7 +251,7 @@ def _holds(found: Sequence[Hold], now: datetime) -> list[ExplanationStep]:
         hours = (now - hold.since).total_seconds() / 3600
         said = f", {hold.decision.value} by {hold.decided_by}" if hold.decided_by else ""
         detail = (
-            f"{hold.kind.value} {hold.code.value} since {when(hold.since)} ({hours:.0f} h){said}: {hold.detail}. "
+            f"{hold.kind.value} {hold.code.value} since {when(hold.since)} ({hours:.0f} h){said}: {hold.detail.rstrip('.')}. "
             f"To end it: {way_out(hold)}"
         )
         steps.append(ExplanationStep("hold", StepStatus.WARNING, detail))

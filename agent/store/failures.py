@@ -120,7 +120,7 @@ def translate(error: BaseException, place: str = "") -> StoreError:
     """The error for callers. ``place``: the file, or host and port. Mind: details never hold a connection URL or parameters."""
     failure, words = classify(error)
     if failure is Failure.BUG:
-        return StoreError(f"the database refused a statement: {words}. Nothing was changed. This is a bug.")
+        return StoreError(f"the database refused a statement: {words.rstrip('.')}. Nothing was changed. This is a bug.")
     if failure is Failure.FATAL:
         return StoreUnavailable(
             f"The database failed: {words}. The agent stops; check the file and its disk, then start it again."

@@ -82,6 +82,9 @@ def test_a_rejected_name_stays_so_when_the_circle_in_which_it_was_wanted_opens(m
         renamed(w, person, name)
     w.reconcile()
     (hold,) = w.open_holds(kind=IDENTITY)
+    for person in (one, two):
+        said = [step.detail for step in w.reconciler.explain(person["login"]).steps if step.name == "hold"]
+        assert [way_out(hold) in text for text in said] == [True], "also to who is in the circle with them"
     first, other = (one, two) if hold.okta_id == one["okta_id"] else (two, one)
     w.reject(first, kind=IDENTITY)
     renamed(w, other, "third@example.com")
