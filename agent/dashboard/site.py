@@ -135,8 +135,8 @@ class Visit(Struct, frozen=True, kw_only=True):
         return found
 
     def asked(self, name: str) -> str:
-        """From the address's query."""
-        return self.request.query_params.get(name, "").strip()
+        """From the address's query. PostgreSQL refuses a NUL in whatever it is asked."""
+        return self.request.query_params.get(name, "").replace("\0", "").strip()
 
     def filters(self, *names: str) -> dict[str, str]:
         """What a list was asked for; "" where it wasn't."""
@@ -354,8 +354,9 @@ async def read_form(request: Request) -> Mapping[str, Sequence[str]] | None:
         body += chunk
         if len(body) > _MOST_FORM_BYTES:
             return None
+    text = body.replace(b"%00", b"").replace(b"\0", b"").decode(errors="replace")
     try:
-        return parse_qs(body.decode(errors="replace"), keep_blank_values=True, max_num_fields=_MOST_FIELDS)
+        return parse_qs(text, keep_blank_values=True, max_num_fields=_MOST_FIELDS)
     except ValueError:
         return None
 

@@ -2,6 +2,7 @@
 
 import csv
 import io
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import pytest
 from sqlalchemy import select
 
 from agent.model.users import Name, Role
-from agent.settings import Settings
+from agent.settings import DatabaseSettings, Settings
 from agent.store.engine import Store
 from agent.store.sessions import DashboardRole
 from agent.store.tables import journal
@@ -54,6 +55,20 @@ def test_a_search_and_a_filter_show_who_fits(place: Place) -> None:
     assert "person1@example.com" not in pages.text("/people?which=owners")
     assert "owner@example.com" not in pages.text("/people?search=PERSON1")
     assert "Nobody fits “nobody”" in pages.text("/people?search=nobody")
+
+
+def test_what_postgresql_does_not_take_finds_nobody(postgres_url: str) -> None:
+    with closing(Store.open(DatabaseSettings(url=postgres_url))) as store:
+        pages = Browser(app(store), store).sign_in()
+        paths = (
+            "/people?search=ann%00",
+            "/journal?person=%00&actor=%00",
+            "/person?id=%00",
+            f"/runs/{10**30}",
+            "/runs?trigger=%00",
+        )
+        assert {pages.get(path).status_code for path in paths} == {200, 404}
+        assert pages.send("/keys/create", "/keys", name="okta\0", scope="scim").status_code == 200
 
 
 def test_a_long_list_goes_on_on_the_next_page_and_is_whole_as_csv(place: Place) -> None:
