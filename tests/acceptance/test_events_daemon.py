@@ -38,7 +38,7 @@ def env(org: SimulatedOrg, **more: str) -> dict[str, str]:
 
 
 def first_run(folder: Path, settings: dict[str, str]) -> None:
-    database(folder, settings)
+    database(folder)
     done = agent("reconcile", "--apply", "--first-run", "100", cwd=folder, env=settings)
     assert done.returncode == 0, done.stderr
 

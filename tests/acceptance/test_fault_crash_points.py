@@ -49,12 +49,6 @@ IN_A_PUSH = ("store.written", "store.committed", "push.committed")
 
 
 @pytest.fixture(scope="module")
-def warm() -> Iterator[Warm]:
-    with Warm() as process:
-        yield process
-
-
-@pytest.fixture(scope="module")
 def drifted(tmp_path_factory: pytest.TempPathFactory, warm: Warm) -> Iterator[Company]:
     with company(tmp_path_factory.mktemp("company"), warm) as made:
         yield made

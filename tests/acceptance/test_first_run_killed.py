@@ -16,10 +16,10 @@ PEOPLE = 40
 
 
 @pytest.fixture(scope="module")
-def unknown(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Company]:
+def unknown(tmp_path_factory: pytest.TempPathFactory, warm: Warm) -> Iterator[Company]:
     """Nothing is pinned, nobody has an account."""
     folder = tmp_path_factory.mktemp("first")
-    with Warm() as warm, open_world(folder, PEOPLE, window=1) as w:
+    with open_world(folder, PEOPLE, window=1) as w:
         made = Company(w.org, folder / "before.db", warm)
         w.store.close()
         (folder / "agent.db").rename(made.database)

@@ -190,7 +190,7 @@ class Runner:
         if generator and generator["into"].startswith("query:"):
             path = path.replace("{generated}", quote(_generated(generator)))
         body = self.body(request)
-        connection = http.client.HTTPConnection(address.hostname or "", address.port, timeout=10)
+        connection = http.client.HTTPConnection(address.hostname or "", address.port, timeout=60)
         try:
             root = "" if request["path"] == "{hook}" else address.path
             connection.putrequest(request["method"], root + path, skip_accept_encoding=True)

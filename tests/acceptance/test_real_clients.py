@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 import pytest
 
+from support.authorities import to_the_registries
 from support.databases import sqlite_in
 from support.receiver import Served, served
 
@@ -127,7 +128,8 @@ def tried(client: RealClient, receiver: Served, folder: Path) -> dict[str, str]:
     """Step by step: yes, what it got instead, or "-" where it has no such thing."""
     install = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     where = folder / client.name
-    subprocess.run([*install, "--target", str(where), f"{client.name}=={client.version}"], check=True, timeout=300)
+    package = f"{client.name}=={client.version}"
+    subprocess.run([*install, "--target", str(where), package], env=to_the_registries(), check=True, timeout=300)
     command = [sys.executable, "-c", _FRAME + client.script + _END, receiver.url, receiver.key]
     done = subprocess.run(
         [*command, f"{client.name}@example.com"],

@@ -19,12 +19,6 @@ IN_A_CALL = tuple(point for point in CRASH_POINTS if point.startswith("call."))
 
 
 @pytest.fixture(scope="module")
-def warm() -> Iterator[Warm]:
-    with Warm() as process:
-        yield process
-
-
-@pytest.fixture(scope="module")
 def drifted(tmp_path_factory: pytest.TempPathFactory, warm: Warm) -> Iterator[RemoteCompany]:
     with remote_company(tmp_path_factory.mktemp("company"), warm) as made:
         yield made

@@ -138,8 +138,8 @@ def _answered(
 
 
 @pytest.fixture(scope="module")
-def company(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RemoteCompany]:
-    with Warm() as warm, remote_company(tmp_path_factory.mktemp("company"), warm) as made:
+def company(tmp_path_factory: pytest.TempPathFactory, warm: Warm) -> Iterator[RemoteCompany]:
+    with remote_company(tmp_path_factory.mktemp("company"), warm) as made:
         yield made
 
 

@@ -34,7 +34,7 @@ def test_a_step_of_the_clock_stops_nothing_and_is_told(tmp_path: Path, step: str
             "OPSHELM_SCHEDULE__EVENTS": "2s",
             "OPSHELM_SCHEDULE__HEALTH_INTERVAL": "2s",
         }
-        database(tmp_path, settings)
+        database(tmp_path)
         done = agent("reconcile", "--apply", "--first-run", "100", cwd=tmp_path, env=settings)
         assert done.returncode == 0, done.stderr
         org.api("DELETE", f"/apps/{org.app_id}/users/{org.state()[-1]['okta_id']}")

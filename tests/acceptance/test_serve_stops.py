@@ -44,7 +44,7 @@ def metric(daemon: Daemon, name: str) -> float:
 
 
 def first_run(folder: Path, settings: dict[str, str]) -> None:
-    database(folder, settings)
+    database(folder)
     done = agent("reconcile", "--apply", "--first-run", "100", cwd=folder, env=settings)
     assert done.returncode == 0, done.stderr
 
@@ -63,7 +63,7 @@ def test_sigterm_ends_a_daemon_that_waits_for_okta_s_limit(tmp_path: Path) -> No
         assert daemon.wait_for("run ended")["outcome"] == "stopped"
 
 
-@pytest.mark.parametrize("seconds", [20, pytest.param(300, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("seconds", [10, pytest.param(300, marks=pytest.mark.slow)])
 def test_a_reload_every_second_stops_nothing_and_leaves_nothing_behind(
     org: SimulatedOrg, tmp_path: Path, seconds: int
 ) -> None:

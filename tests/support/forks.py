@@ -48,7 +48,7 @@ for line in sys.stdin:
     wait = "pid" in order or order["wait"]
     print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) if wait else child, flush=True)
 """
-_SECONDS = 60.0
+_SECONDS = 120.0
 
 
 class Done(NamedTuple):

@@ -143,7 +143,7 @@ class Place:
         )
 
     def delete(self, user: DirectoryUser) -> Written:
-        return self.directory.remove(user.id, self.context(), self.now).result(10)
+        return self.directory.remove(user.id, self.context(), self.now).result(60)
 
     def refused(self, call: Callable[[], Any]) -> RefusalCode:
         with pytest.raises(Refused) as caught:
@@ -194,7 +194,7 @@ class Place:
         """What an operator does: any field of DirectoryUser."""
         change = AccountChange(user.id, lambda b: replace(b, **fields), self.context(Source.CLI))
         made = self.directory.change(change, self.now)
-        return made.result(10).user
+        return made.result(60).user
 
     def later(self, **duration: float) -> None:
         self.now += timedelta(**duration)

@@ -14,8 +14,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from support.databases import sqlite_in
+
 _AGENT = [sys.executable, "-m", "agent"]
-_TIMEOUT = 60
+_TIMEOUT = 120
 
 
 def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
@@ -38,10 +40,9 @@ def agent(
     )
 
 
-def database(folder: Path, env: Mapping[str, str] | None = None) -> None:
-    """What an operator does first where no daemon has run yet."""
-    done = agent("db", "init", cwd=folder, env=env)
-    assert done.returncode == 0, done.stderr
+def database(folder: Path) -> None:
+    """As ``db init`` leaves it, which an operator does first where no daemon has run yet."""
+    sqlite_in(folder, "opshelm-agent.db")
 
 
 def document(done: subprocess.CompletedProcess[str]) -> Any:

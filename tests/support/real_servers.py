@@ -11,7 +11,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
 
-from support.remotes import Remote, free_port, node_missing, ours, scim2_server, scimmy, started
+from support.authorities import to_the_registries
+from support.processes import free_port
+from support.remotes import Remote, node_missing, ours, scim2_server, scimmy, started
 
 _DJANGO = """
 import sys
@@ -249,6 +251,10 @@ class RealServer(NamedTuple):
         return node_missing() if self.node else ""
 
 
+def _run(install: list[str]) -> None:
+    subprocess.run(install, env=to_the_registries(), check=True, capture_output=True, timeout=600)
+
+
 def _python(script: str, *packages: str, people: bool = False) -> Start:
     @contextmanager
     def start(folder: Path) -> Iterator[Remote]:
@@ -256,7 +262,7 @@ def _python(script: str, *packages: str, people: bool = False) -> Start:
         if not python.exists():
             venv.create(folder / "venv", with_pip=True)
             install = [str(python), "-m", "pip", "install", "-q", "--no-compile", "--disable-pip-version-check"]
-            subprocess.run([*install, *packages], check=True, capture_output=True, timeout=600)
+            _run([*install, *packages])
         (folder / "server.py").write_text(script)
         (folder / "service.db").unlink(missing_ok=True)
         if people:
@@ -275,7 +281,7 @@ def _npm(script: str, path: str, *packages: str) -> Start:
         if not (folder / "node_modules").is_dir():
             # Its own peers don't agree with each other.
             install = ["npm", "install", "--silent", "--no-audit", "--no-fund", "--legacy-peer-deps"]
-            subprocess.run([*install, "--prefix", str(folder), *packages], check=True, capture_output=True, timeout=600)
+            _run([*install, "--prefix", str(folder), *packages])
         (folder / "server.mjs").write_text(script)
         port = free_port()
         with started(["node", "server.mjs"], port, f"http://127.0.0.1:{port}{path}", folder) as remote:

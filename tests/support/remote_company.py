@@ -196,7 +196,7 @@ def _execute(statement: Any, conn: Connection) -> None:
 
 def until_stopped(pid: int) -> None:
     """Until the process stands still."""
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 120
     while Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "T":
         assert time.monotonic() < deadline
         time.sleep(0.01)

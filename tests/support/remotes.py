@@ -1,7 +1,6 @@
 """Remote SCIM services for tests: a second receiver of ours, scim2-server as a process, SCIMMY on Node."""
 
 import shutil
-import socket
 import subprocess
 import sys
 import threading
@@ -15,7 +14,9 @@ import httpx
 
 from agent.directory.remote.directory import RemoteDirectory
 from agent.directory.remote.patience import Pace
+from support.authorities import to_the_registries
 from support.databases import sqlite_in
+from support.processes import free_port
 from support.receiver import served
 
 KEY = "remote-test-key"
@@ -161,6 +162,7 @@ def scimmy(folder: Path, express: str = "4") -> Iterator[Remote]:
         packages = ["scimmy@1.3.5", "scimmy-routers@1.3.2", f"express@{express}"]
         subprocess.run(
             ["npm", "install", "--no-audit", "--no-fund", "--prefix", str(folder), *packages],
+            env=to_the_registries(),
             check=True,
             capture_output=True,
             timeout=300,
@@ -201,9 +203,3 @@ def _await_answer(client: httpx.Client, process: subprocess.Popen[bytes]) -> Non
         else:
             return
     raise AssertionError("the server did not come up")
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

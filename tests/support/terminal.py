@@ -13,7 +13,7 @@ from typing import Self
 
 from support.processes import environment
 
-_SECONDS = 30.0
+_SECONDS = 90.0
 CTRL_C = "\x03"
 _ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 

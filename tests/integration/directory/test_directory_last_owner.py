@@ -91,7 +91,7 @@ def test_of_two_last_owners_exactly_one_goes_in_two_agents(database: DatabaseSet
 
         def leave(pair: tuple[Place, str], barrier: threading.Barrier = barrier) -> bool:
             world, user_id = pair
-            barrier.wait(10)
+            barrier.wait(60)
             off = world.directory.change(AccountChange(user_id, _left, world.context()), world.now)
             return off.exception(20) is None
 

@@ -162,7 +162,7 @@ class TestOwnerIdentity:
         (user,) = world.managed()
         owner = AccountChange(user.id, lambda b: replace(b, role=Role.OWNER), world.context(source))
         promote = world.directory.change(owner, world.now)
-        assert world.refused(lambda: promote.result(10)) is RefusalCode.INVALID_VALUE
+        assert world.refused(lambda: promote.result(60)) is RefusalCode.INVALID_VALUE
 
 
 class TestDeactivating:

@@ -214,4 +214,4 @@ class TestReads:
     def test_who_is_not_there_is_not_found(self, world: Place) -> None:
         assert world.directory.get("nobody") is None
         with pytest.raises(NotFound):
-            world.directory.remove("nobody", world.context(Source.CLI), world.now).result(10)
+            world.directory.remove("nobody", world.context(Source.CLI), world.now).result(60)

@@ -92,7 +92,7 @@ class Stuck:
     def hook(self, _: Sloppy, call: Call) -> None:
         if call.writes:
             self.reached.set()
-            self.overslept = self.overslept or not self.release.wait(20)
+            self.overslept = self.overslept or not self.release.wait(60)
 
 
 @pytest.fixture
@@ -127,12 +127,12 @@ def test_a_push_that_waits_for_others_ends_in_time_unsent(hurried: Place, sloppy
     first, second = users(hurried)
     try:
         slow = hurried.begin_change(first, title="Clerk")
-        assert stuck.reached.wait(10)
+        assert stuck.reached.wait(60)
         with pytest.raises(DirectoryUnavailable, match=r"took too long in all|no whole answer"):
             # Its turn comes when next to nothing is left: too little to begin, or to hear the answer to its read.
             hurried.change(second, title="Clerk")
         with pytest.raises(AnswerLost):
-            slow.result(10)
+            slow.result(60)
     finally:
         stuck.release.set()
     assert not stuck.overslept

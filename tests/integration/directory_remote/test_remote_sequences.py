@@ -18,6 +18,8 @@ from support.remotes import Remote
 from support.sloppy import KEY, Call, Reply, Sloppy, error
 
 PEOPLE, STEPS = 5, 25
+#: A hundred sequences on the two databases; every run of the tests has these.
+SHORT, SEEDS = 8, 50
 POINTS = ("call.intended", "call.answered", "call.read")
 
 
@@ -147,7 +149,9 @@ class Life:
         self.place.now += timedelta(minutes=self.draw.randrange(8))
 
 
-@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize(
+    "seed", [*range(SHORT), *(pytest.param(n, marks=pytest.mark.slow) for n in range(SHORT, SEEDS))]
+)
 def test_after_one_listing_the_mirror_is_the_remote(
     store: Store, sloppy: Sloppy, seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -485,7 +485,7 @@ def test_f22_a_slow_remote_ends_with_the_call_s_own_time_out(sqlite_store: Store
     waited_for: list[Call] = []
 
     def slow(_: Sloppy, call: Call) -> None:
-        if not release.wait(10):
+        if not release.wait(60):
             waited_for.append(call)
 
     with remote_place(sqlite_store, Remote(sloppy.url, KEY), timeout=timedelta(seconds=0.3)) as place:

@@ -30,7 +30,7 @@ from support.receiver import ERROR, SCIM_JSON, Served, okta_user, running, serve
 def raw(receiver: Served, request: bytes) -> tuple[int, bytes]:
     """Status and the whole answer to bytes that no client would send."""
     address = urlsplit(receiver.url)
-    with socket.create_connection((address.hostname, address.port), timeout=10) as connection:
+    with socket.create_connection((address.hostname, address.port), timeout=60) as connection:
         connection.sendall(request)
         answer = b""
         while part := connection.recv(65536):
@@ -401,12 +401,12 @@ def test_more_waiting_writes_than_allowed_are_429(sqlite_url: str) -> None:
         ThreadPoolExecutor(1) as pool,
     ):
         first = pool.submit(receiver.send, "POST", "/Users", okta_user("a@example.com"))
-        assert directory.asked.wait(10)
+        assert directory.asked.wait(60)
         second = receiver.send("POST", "/Users", okta_user("b@example.com"))
         assert_error(second, 429)
         assert int(second.headers["retry-after"]) > 0
         directory.answer.set_exception(Refused(RefusalCode.PUSH_BURST, "too many", retry_after=300))
-        assert_error(first.result(10), 429)
+        assert_error(first.result(60), 429)
         assert first.result().headers["retry-after"] == "300"
 
 

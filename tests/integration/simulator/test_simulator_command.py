@@ -28,7 +28,7 @@ def test_it_serves_until_it_is_told_to_end() -> None:
         people = httpx.get(f"{url}/api/v1/users", headers={"Authorization": "SSWS simulated-token"}, trust_env=False)
         assert len(people.json()) == 3
         process.send_signal(signal.SIGTERM)
-        assert process.wait(timeout=20) == 0
+        assert process.wait(timeout=90) == 0
 
 
 def test_a_port_in_use_is_one_line_with_the_way_out() -> None:

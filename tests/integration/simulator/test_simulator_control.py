@@ -14,7 +14,7 @@ from agent.simulator import SimulatedOrg
 @contextmanager
 def http(org: SimulatedOrg, token: str | None = None) -> Iterator[httpx.Client]:
     headers = {"Authorization": f"SSWS {token or org.token}"}
-    with httpx.Client(base_url=f"{org.url}/api/v1", headers=headers, timeout=5, trust_env=False) as client:
+    with httpx.Client(base_url=f"{org.url}/api/v1", headers=headers, timeout=30, trust_env=False) as client:
         yield client
 
 

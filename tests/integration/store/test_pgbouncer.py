@@ -16,8 +16,7 @@ from agent.model.errors import ConfigError, StoreUnavailable
 from agent.settings import DatabaseSettings
 from agent.store import compare
 from agent.store.engine import Store
-from support.processes import agent
-from support.remotes import free_port
+from support.processes import agent, free_port
 from support.world import open_world
 
 Pooled = Callable[..., str]
@@ -69,7 +68,7 @@ def pooled(postgres_url: str) -> Iterator[Pooled]:
 
 
 def _await(url: str, log: Path) -> None:
-    for _ in range(100):
+    for _ in range(1000):
         try:
             psycopg.connect(url).close()
         except psycopg.OperationalError:

@@ -306,7 +306,7 @@ PEOPLE = st.lists(
 )
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
 @given(wants=WANTS, people=PEOPLE)
 def test_the_statement_agrees_with_a_plain_comparison(
     store: Store, wants: list[Want], people: list[DirectoryUser]

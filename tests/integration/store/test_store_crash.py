@@ -64,7 +64,7 @@ def test_a_killed_writer_keeps_what_it_acknowledged(database: DatabaseSettings, 
     writer.send_signal(signal.SIGKILL)
     # What it said in its last moments counts too; a line cut short does not.
     acknowledged += [line.strip() for line in writer.stdout.read().splitlines(keepends=True) if line.endswith("\n")]
-    writer.wait(10)
+    writer.wait(60)
     writer.stdout.close()
     store = Store.open(database)
     directory = SqlDirectory(store, Settings())
@@ -120,7 +120,7 @@ class Proxy:
                         self._mute.set()
                         server.sendall(data)
                         # Only now may the client notice: it would end a transaction that is still in progress.
-                        assert self._answered.wait(10)
+                        assert self._answered.wait(60)
                         client.shutdown(socket.SHUT_RDWR)
                     return
                 server.sendall(data)
@@ -199,7 +199,7 @@ def test_where_the_writer_itself_fails_nobody_waits_for_it_and_the_process_is_to
     later = [sqlite_store.submit(nothing) for _ in range(3)]
     for waiting in (first, *later, sqlite_store.submit(nothing)):
         with pytest.raises(StoreUnavailable, match="writer has failed"):
-            waiting.result(10)
+            waiting.result(60)
     assert len(told) == 1
 
 
@@ -216,7 +216,7 @@ def test_a_disk_that_does_not_keep_what_was_written_stops_the_process(sqlite_sto
     futures = [sqlite_store.submit(work) for _ in range(3)]
     for future in futures:
         with pytest.raises(StoreUnavailable, match="The agent stops"):
-            future.result(10)
+            future.result(60)
     assert told == [sqlite_store.fatal]
     with pytest.raises(StoreUnavailable):
         sqlite_store.write(lambda conn: None)

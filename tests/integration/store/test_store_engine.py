@@ -36,15 +36,15 @@ class Gate:
     def __init__(self, store: Store) -> None:
         self.entered, self.open = threading.Event(), threading.Event()
         self.future = store.submit(self._work)
-        assert self.entered.wait(10)
+        assert self.entered.wait(60)
 
     def _work(self, conn: Connection) -> None:
         self.entered.set()
-        assert self.open.wait(10)
+        assert self.open.wait(60)
 
     def release(self) -> None:
         self.open.set()
-        self.future.result(10)
+        self.future.result(60)
 
 
 def test_works_that_wait_share_one_transaction(store: Store) -> None:
@@ -59,7 +59,7 @@ def test_works_that_wait_share_one_transaction(store: Store) -> None:
 
     futures = [store.submit(add("w1")), *(store.submit(work) for _ in range(5)), store.submit(add("w2"))]
     gate.release()
-    assert len({future.result(10) for future in futures[1:-1]}) == 1
+    assert len({future.result(60) for future in futures[1:-1]}) == 1
     assert names(store) == {"w1", "w2"}
     if store.dialect == "sqlite":
         store.write(lambda conn: driver(conn).set_trace_callback(None))
@@ -75,9 +75,9 @@ def test_an_expected_error_disturbs_nobody_else(store: Store) -> None:
 
     futures = [store.submit(add("one")), store.submit(refuses), store.submit(add("two"))]
     gate.release()
-    assert (futures[0].result(10), futures[2].result(10)) == (1, 1)
+    assert (futures[0].result(60), futures[2].result(60)) == (1, 1)
     with pytest.raises(FenceLost):
-        futures[1].result(10)
+        futures[1].result(60)
     assert names(store) == {"one", "two"}
 
 
@@ -90,9 +90,9 @@ def test_an_unexpected_error_fails_its_own_work_alone(store: Store) -> None:
 
     futures = [store.submit(add("one")), store.submit(breaks), store.submit(add("two"))]
     gate.release()
-    assert (futures[0].result(10), futures[2].result(10)) == (1, 1)
+    assert (futures[0].result(60), futures[2].result(60)) == (1, 1)
     with pytest.raises(KeyError):
-        futures[1].result(10)
+        futures[1].result(60)
     assert names(store) == {"one", "two"}
 
 
@@ -104,9 +104,9 @@ def test_a_database_error_fails_its_own_work_alone_and_is_translated(store: Stor
         store.submit(add("two")),
     ]
     gate.release()
-    assert (futures[0].result(10), futures[2].result(10)) == (1, 1)
+    assert (futures[0].result(60), futures[2].result(60)) == (1, 1)
     with pytest.raises(StoreError, match="no_such_table"):
-        futures[1].result(10)
+        futures[1].result(60)
     assert names(store) == {"one", "two"}
 
 
@@ -167,7 +167,7 @@ def test_what_works_leave_to_the_end_is_written_together(store: Store) -> None:
     futures = [store.submit(leave("one")), store.submit(leave("two"))]
     gate.release()
     for future in futures:
-        future.result(10)
+        future.result(60)
     with store.read() as conn:
         assert {tuple(row) for row in conn.execute(select(cursors.c.name, cursors.c.value))} == {
             ("one", "2"),
@@ -184,8 +184,8 @@ def test_who_reads_what_was_left_to_the_end_has_it_written_before(store: Store) 
 
     futures = [store.submit(leave("one")), store.submit(counts), store.submit(leave("two"))]
     gate.release()
-    assert futures[1].result(10) == 1
-    futures[2].result(10)
+    assert futures[1].result(60) == 1
+    futures[2].result(60)
     assert names(store) == {"one", "two"}
 
 
@@ -200,7 +200,7 @@ def test_who_leaves_a_row_and_raises_leaves_none(store: Store, error: Exception)
     futures = [store.submit(leave("one")), store.submit(leaves_and_raises), store.submit(leave("two"))]
     gate.release()
     for future in (futures[0], futures[2]):
-        future.result(10)
+        future.result(60)
     assert futures[1].exception(10) is not None
     assert names(store) == {"one", "two"}
 
@@ -215,7 +215,7 @@ def test_works_of_one_transaction_see_what_the_others_made_of_the_counters(store
 
     futures = [store.submit(counts) for _ in range(3)]
     gate.release()
-    assert [future.result(10) for future in futures] == [(0, 2), (2, 4), (4, 6)]
+    assert [future.result(60) for future in futures] == [(0, 2), (2, 4), (4, 6)]
 
 
 def test_one_statement_can_be_asked_alone(store: Store) -> None:
@@ -257,7 +257,7 @@ def test_close_finishes_what_waits_and_refuses_what_comes(database: DatabaseSett
     closer = threading.Thread(target=store.close)
     closer.start()
     gate.release()
-    closer.join(10)
+    closer.join(60)
     assert waiting.result(0) == 1
     with pytest.raises(StoreUnavailable, match="stopping"):
         store.submit(add("late")).result(0)

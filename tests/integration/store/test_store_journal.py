@@ -209,6 +209,6 @@ def test_a_folder_that_can_not_be_written_deletes_nothing(sealed: Store, tmp_pat
 def test_two_sealers_make_one_chain(store: Store) -> None:
     write(store, 6)
     futures = [store.submit(lambda conn: seal.seal_in(conn, NOW)) for _ in range(4)]
-    blocks = [future.result(10) for future in futures]
+    blocks = [future.result(60) for future in futures]
     assert [block is None for block in blocks] == [False, True, True, True]
     assert verify(store).problems == []

@@ -147,14 +147,14 @@ def test_of_many_takers_one_gets_it(database: DatabaseSettings) -> None:
     got: list[lease.Lease | None] = []
 
     def take(number: int) -> None:
-        barrier.wait(10)
+        barrier.wait(60)
         got.append(acquire(stores[number], str(number)))
 
     threads = [threading.Thread(target=take, args=(number,)) for number in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(20)
+        thread.join(60)
     winners = [won for won in got if won is not None]
     assert len(got) == 4
     assert len(winners) == 1
