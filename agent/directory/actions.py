@@ -18,10 +18,11 @@ A batch that raises has written nothing: the store is down, or the lease was los
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from functools import partial
+from itertools import groupby
 
 from msgspec.structs import replace
 
-from agent.directory import rules, writes
+from agent.directory import rows, rules, writes
 from agent.directory.backend import AccountChange
 from agent.directory.port import ContextOf, Draft, Ended, Written
 from agent.directory.rows import Policy, WriteScope, locked_account
@@ -34,8 +35,10 @@ from agent.model.users import DirectoryUser, Profile, Role
 from agent.store import lease, plans
 from agent.store.engine import Connection, Raised, Store, crash_point
 
-#: Changes that the counters of the account row follow.
-_COUNTED = frozenset({"active", "suspended", "externalId", "origin"})
+#: Changes that other accounts or the counters of the account row have to do with.
+_MORE = frozenset({"active", "suspended", "externalId", "origin", "userName", EMAIL_PATH})
+#: So many of those that haven't are worth a statement that reads all their accounts.
+_MANY = 8
 
 
 def _holds_lease(conn: Connection, fence: int | None) -> None:
@@ -91,10 +94,17 @@ class SqlBatches:
         row = locked_account(conn, self._policy)
         if plans.called_off(conn, plan_id, [action.n for action in actions], now, paused=row.paused):
             return ended, versions
-        for action in possible(actions, ended):
-            ended.append(self._one(WriteScope(conn, row, context_of(action), now, self._policy), action, versions))
-            if not _keeps_counters(action):
-                row = locked_account(conn, self._policy)
+        for details, alike in groupby(actions, _details_only):
+            some = list(alike)
+            ahead = details and len(some) >= _MANY
+            if ahead:
+                rows.read_ahead(conn, [action.directory_id or "" for action in some])
+            for action in possible(some, ended):
+                ended.append(self._one(WriteScope(conn, row, context_of(action), now, self._policy), action, versions))
+                if not details:
+                    row = locked_account(conn, self._policy)
+            if ahead:
+                rows.written(conn)
         crash_point("apply.written")
         store_ends(conn, plan_id, ended, now)
         return ended, versions
@@ -135,9 +145,9 @@ class SqlBatches:
         return writes.change(scope, change(action.directory_id or "", action.version, partial(draft, action)))
 
 
-def _keeps_counters(action: Action) -> bool:
-    """Nobody becomes active, inactive, managed or an owner by it: the account row is as it was."""
-    return action.kind is ActionKind.UPDATE and not action.changes.keys() & _COUNTED
+def _details_only(action: Action) -> bool:
+    """Nobody's name or access changes by it: it is written without a look at other accounts, and the account row stays."""
+    return action.kind is ActionKind.UPDATE and not action.changes.keys() & _MORE
 
 
 #: What a rule that refuses while applying means for the action. Missing here: failed.

@@ -33,8 +33,8 @@ class _Head(Struct, frozen=True, kw_only=True, rename="camel"):
     user_name: str
     external_id: str | None
     active: bool
-    role: str
-    origin: str
+    role: Role
+    origin: Origin
     protected: bool
     suspended: bool
     hidden: bool
@@ -50,8 +50,8 @@ def view(user: DirectoryUser, *, id_said: bool = False) -> str:
         user_name=user.user_name,
         external_id=user.okta_id,
         active=user.active,
-        role=user.role.value,
-        origin=user.origin.value,
+        role=user.role,
+        origin=user.origin,
         protected=user.protected,
         suspended=user.suspended,
         hidden=user.hidden,
@@ -127,6 +127,8 @@ class Ready(Struct, frozen=True, kw_only=True):
     before: DirectoryUser | None
     after: DirectoryUser
     verb: str
+    #: rules.details_only: no counter, limit or role follows it.
+    details: bool
     #: None: this is no deactivation.
     verdict: burst.Verdict | None
     #: The open holds of the account's person; None: not asked for.
@@ -176,16 +178,18 @@ def check(
     if context.undone is not None and context.plan_id is not None:
         # The account row is locked: neither a rejection nor a pause can pass this write.
         _require_no_call_off(scope, context.plan_id)
-    rules.check(before, after, context, scope.policy, revives=revives)
+    details = rules.check(before, after, context, scope.policy, revives=revives)
     decided = decisions.check(scope, before, after)
-    _unique(scope, before, after, beside, holders)
-    rules.primary_email(before, after, scope.policy)
-    _last_owner(scope, before, after, beside)
+    if not details:
+        _unique(scope, before, after, beside, holders)
+        rules.primary_email(before, after, scope.policy)
+        _last_owner(scope, before, after, beside)
     ends = before is not None and before.active and not after.active
     return Ready(
         before=before,
         after=_next(before, after, scope.now),
-        verb=verb(before, after),
+        verb="update" if details else verb(before, after),
+        details=details,
         mine=decided.mine,
         verdict=burst.check(scope, before, approved=decided.approved) if ends and before is not None else None,
         confirm=needs_confirmation(before, context, revives=revives),
@@ -197,7 +201,7 @@ def check_successor(scope: WriteScope, leaver: BeforeAfter, new: DirectoryUser, 
     rules.check(None, new, scope.context, scope.policy)
     _unique(scope, None, new, (leaver,), None)
     rules.primary_email(None, new, scope.policy)
-    return Ready(before=None, after=new, verb=verb(None, new), verdict=None, mine=mine, confirm=False)
+    return Ready(before=None, after=new, verb=verb(None, new), details=False, verdict=None, mine=mine, confirm=False)
 
 
 def carry_out(scope: WriteScope, ready: Ready) -> DirectoryUser:
@@ -210,8 +214,9 @@ def carry_out(scope: WriteScope, ready: Ready) -> DirectoryUser:
         rows.update_user(conn, before, after, policy.mapping)
     if ready.verdict is not None and before is not None:
         count_deactivation(scope, before, ready.verdict)
-    count(scope, before, after, ended=ready.verdict is not None)
-    role_changed(scope, before, after)
+    if not ready.details:
+        count(scope, before, after, ended=ready.verdict is not None)
+        role_changed(scope, before, after)
     decisions.made(scope, before, after, ready.mine)
     if before is not None and before.id != after.id:
         from agent.store import former_ids

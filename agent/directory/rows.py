@@ -2,7 +2,7 @@
 part of. The statements of the hot path; no rules.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -31,7 +31,7 @@ from agent.model.users import DirectoryUser, Origin, Profile, Role, ShownUser, i
 from agent.settings import GuardSettings, PolicySettings, ReceiverSettings, Settings
 from agent.store import account, journal
 from agent.store.account import Account
-from agent.store.connect import Fixed, micros, moment
+from agent.store.connect import Fixed, micros, moment, remembered, write_later, write_now
 from agent.store.engine import Store
 from agent.store.journal import Signature
 from agent.store.tables import UtcTime, user_emails, users
@@ -156,6 +156,9 @@ _updates = {
     (True, False): _updating(*_STATE, *_IDENTITY),
     (True, True): _updating(*_VALUES),
 }
+_details = _updates[False, True]
+#: Accounts that were read for what is written next, by id.
+_AHEAD = "accounts ahead"
 _move = _updating("id")
 _EMAIL = ("user_seq", "position", "value", "value_key", "type", "is_primary")
 _insert_email = Fixed(insert(user_emails).inline().values({name: bindparam(name) for name in _EMAIL}))
@@ -204,6 +207,34 @@ def one(cursor: Any) -> DirectoryUser | None:
     return None if row is None else decode(row)
 
 
+def current(conn: Connection, user_id: str) -> DirectoryUser | None:
+    """The account as it is in this transaction, by its id; what was read ahead is taken once."""
+    ahead: dict[str, DirectoryUser] | None = remembered(conn).get(_AHEAD)
+    if ahead is not None and user_id in ahead:
+        return ahead.pop(user_id)
+    _write_waiting(conn)
+    return one(by_id(conn, id=user_id))
+
+
+def read_ahead(conn: Connection, ids: Sequence[str]) -> None:
+    """Read these accounts in one statement for writes of them that follow; what these change of details waits for ``written``.
+
+    Until then nobody but ``current`` reads an account's details in this transaction.
+    """
+    found = conn.execute(select(*RAW).where(users.c.id.in_(ids))).fetchall()
+    remembered(conn)[_AHEAD] = {user.id: user for user in map(decode, found)}
+
+
+def written(conn: Connection) -> None:
+    """Write what has waited since ``read_ahead``, which is over."""
+    remembered(conn).pop(_AHEAD, None)
+    _write_waiting(conn)
+
+
+def _write_waiting(conn: Connection) -> None:
+    write_now(conn, _details.many)
+
+
 def holders(conn: Connection, key: str | None, okta_id: str | None, email_key: str | None) -> list[DirectoryUser]:
     """Whoever has that userName key, that externalId, or is active with that primary e-mail; in one look."""
     return [decode(row) for row in _holders(conn, key=key, okta_id=okta_id, email_key=email_key).fetchall()]
@@ -236,16 +267,22 @@ def insert_user(conn: Connection, user: DirectoryUser, mapping: Mapping) -> int:
 def update_user(conn: Connection, before: DirectoryUser, user: DirectoryUser, mapping: Mapping) -> None:
     """Write what may have changed since ``before``."""
     values = _state(user)
-    identity = (before.user_name_key, before.okta_id, before.hidden) != (user.user_name_key, user.okta_id, user.hidden)
-    profile = before.profile != user.profile or before.user_name != user.user_name
+    renamed = before.user_name != user.user_name
+    identity = renamed or before.okta_id != user.okta_id or before.hidden is not user.hidden
+    profile = renamed or before.profile != user.profile
     if identity:
         values |= _identity(user)
     if profile:
         values |= _profile(user, mapping)
     if before.id != user.id:
         _move(conn, key_id=before.id, id=user.id)
-    _updates[identity, profile](conn, key_id=user.id, **values)
-    if before.profile.emails != user.profile.emails:
+    values["key_id"] = user.id
+    emails = before.profile.emails != user.profile.emails
+    if profile and not (identity or emails) and before.active is user.active and _AHEAD in remembered(conn):
+        write_later(conn, _details.many, values)
+        return
+    _updates[identity, profile](conn, **values)
+    if emails:
         seq = _seq(conn, id=user.id).fetchone()[0]
         _delete_emails(conn, seq=seq)
         _write_emails(conn, seq, user)
@@ -271,11 +308,11 @@ def _profile(user: DirectoryUser, mapping: Mapping) -> dict[str, Any]:
 
 def _state(user: DirectoryUser) -> dict[str, Any]:
     return {
-        "origin": user.origin.value,
+        "origin": str(user.origin),
         "protected": user.protected,
         "active": user.active,
         "suspended": user.suspended,
-        "role": user.role.value,
+        "role": str(user.role),
         "version": user.version,
         "updated": micros(user.updated),
         "deactivated": None if user.deactivated is None else micros(user.deactivated),

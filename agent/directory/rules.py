@@ -138,23 +138,37 @@ def removed(before: DirectoryUser, context: WriteContext, now: datetime) -> Dire
 
 def check(
     before: DirectoryUser | None, after: DirectoryUser, context: WriteContext, policy: Policy, *, revives: bool = False
-) -> None:
-    """All rules of the table; the database is not asked. ``revives``: a POST that found this inactive account."""
+) -> bool:
+    """All rules of the table; the database is not asked. ``revives``: a POST that found this inactive account.
+
+    Answers details_only: then the rules about what people are known by have nothing to say.
+    """
+    details = details_only(before, after)
     if before is not None and context.source in OKTA:
         if before.hidden and context.source is Source.PUSH and not revives:
             raise Refused(RefusalCode.HIDDEN, "There is no such user.")
         _protected(before)
         _ownership(before, after, context)
-        _binding(before, after, context)
-        _owner_identity(before, after, context, policy)
-    _role(before, after, context)
-    _names(before, after, policy)
+        if not details:
+            _binding(before, after, context)
+            _owner_identity(before, after, context, policy)
+    if not details:
+        _role(before, after, context)
+        _names(before, after, policy)
     _bounds(before, after, policy)
+    return details
 
 
 def identity_changes(before: DirectoryUser, after: DirectoryUser) -> bool:
     """UserName or primary e-mail differs by more than case."""
     return before.user_name_key != after.user_name_key or before.email_key != after.email_key
+
+
+def details_only(before: DirectoryUser | None, after: DirectoryUser) -> bool:
+    """Nothing differs but values of the profile that nobody is known by: no name, no e-mail, no access, no role, no link."""
+    if before is None or before.profile.emails != after.profile.emails:
+        return False
+    return replace(before, profile=after.profile) == after
 
 
 def _protected(before: DirectoryUser) -> None:

@@ -85,7 +85,7 @@ def change_together(scope: WriteScope, changes: Sequence[AccountChange]) -> list
 
 def found(scope: WriteScope, change: AccountChange) -> DirectoryUser:
     """The account as it is now; NotFound, or VersionConflict where that is another one than was meant."""
-    before = rows.one(rows.by_id(scope.conn, id=change.user_id))
+    before = rows.current(scope.conn, change.user_id)
     if before is None or (before.hidden and scope.context.source is Source.PUSH):
         raise NotFound("There is no such user.")
     expected = change.expected_version

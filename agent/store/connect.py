@@ -12,6 +12,7 @@ import sqlite3
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from operator import itemgetter
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -81,11 +82,13 @@ class Fixed:
         if conn.dialect.name != "sqlite":
             self.many(conn, rows)
             return
-        begin, one = 0, sql[sql.rindex("(") :]
+        place = _values(sql)
+        one, begin = sql[place], 0
         for size in _SIZES:
+            whole = sql[: place.stop] + f", {one}" * (size - 1) + sql[place.stop :]
             while len(rows) - begin >= size:
                 values = [value for row in rows[begin : begin + size] for value in arranged(row)]
-                driver(conn).execute(sql + f", {one}" * (size - 1), values)
+                driver(conn).execute(whole, values)
                 begin += size
 
     def _compile(self, dialect: Dialect) -> _Compiled:
@@ -94,6 +97,18 @@ class Fixed:
         found = _Compiled(str(compiled), constants, _arranging(compiled.positiontup))
         self._compiled[dialect.name] = found
         return found
+
+
+@cache
+def _values(sql: str) -> slice:
+    """Where an INSERT has the values of its row, with what is around them."""
+    begin = sql.index("VALUES (") + len("VALUES ")
+    depth = 0
+    for end, sign in enumerate(sql[begin:], begin + 1):
+        depth += (sign == "(") - (sign == ")")
+        if not depth:
+            return slice(begin, end)
+    raise ValueError(f"no INSERT of values: {sql}")
 
 
 def _arranging(order: Sequence[str] | None) -> Callable[[dict[str, Any]], Any]:

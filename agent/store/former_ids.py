@@ -14,6 +14,7 @@ from sqlalchemy import ColumnElement, Connection, and_, func, or_, select, updat
 
 from agent.model.holds import ChangeKind
 from agent.model.users import DirectoryUser
+from agent.store.connect import remembered
 from agent.store.journal import RELEASE, Kind, written
 from agent.store.tables import actions, allowances, holds, imports, journal
 
@@ -70,6 +71,7 @@ def moved(conn: Connection, before: DirectoryUser, after: DirectoryUser) -> None
     conn.execute(done.values(directory_id=after.id, login=after.user_name))
     for table in (imports, allowances):
         conn.execute(update(table).where(table.c.directory_id == before.id).values(directory_id=after.id))
+    remembered(conn).clear()  # it may know the old id
 
 
 def released(conn: Connection, at: datetime) -> dict[str, int]:

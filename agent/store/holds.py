@@ -29,7 +29,7 @@ from agent.model.errors import NotFound
 from agent.model.holds import ChangeKind, Decision, Hold, HoldEnd, subject_of, within
 from agent.model.users import DirectoryUser, identity_key
 from agent.store.attention import batched
-from agent.store.connect import Fixed, as_struct, as_values, moment, remembered
+from agent.store.connect import Fixed, as_struct, as_values, moment, remembered, write_later, write_now
 from agent.store.journal import Signature
 from agent.store.tables import holds as table
 from agent.store.tables import push_marks, users
@@ -365,7 +365,7 @@ def forget(conn: Connection, before: datetime) -> None:
 
 _mark = Fixed(
     text(
-        "INSERT INTO push_marks (directory_id, seq) SELECT :account, coalesce(max(seq), 0) + 1 FROM push_marks WHERE true "
+        "INSERT INTO push_marks (directory_id, seq) VALUES (:account, (SELECT coalesce(max(seq), 0) + 1 FROM push_marks)) "
         "ON CONFLICT (directory_id) DO UPDATE SET seq = excluded.seq"
     )
 )
@@ -376,7 +376,12 @@ _newest_mark = Fixed(select(func.coalesce(func.max(push_marks.c.seq), 0)))
 def mark_push(conn: Connection, directory_id: str) -> None:
     """Okta has just said something about this account, whether it changed anything or not."""
     remembered(conn).pop(_NEWEST, None)
-    _mark(conn, account=directory_id)
+    write_later(conn, _write_marks, directory_id)
+
+
+def _write_marks(conn: Connection, accounts: list[str]) -> None:
+    # Nobody sees one push of a transaction without the others, so that one number does for them; a statement takes each once.
+    _mark.together(conn, [{"account": account} for account in dict.fromkeys(accounts)])
 
 
 def pushed_since(conn: Connection, directory_id: str, mark: int) -> bool:
@@ -401,6 +406,7 @@ def pushed_after(conn: Connection, mark: int) -> set[str]:
 
 def newest_push_mark(conn: Connection) -> int:
     """Whoever asks Okta from now on knows of every push up to this one."""
+    write_now(conn, _write_marks)
     return int(_newest_mark(conn).fetchone()[0])
 
 

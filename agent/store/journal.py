@@ -62,7 +62,8 @@ class Entry(Struct, frozen=True, kw_only=True):
 
 _encode = msgspec.json.Encoder().encode
 _fields = Entry.__struct_fields__
-_insert = Fixed(insert(table).inline().values({name: bindparam(name) for name in ("at", *_fields, "hash")}))
+_columns = ("at", *_fields, "hash")
+_insert = Fixed(insert(table).inline().values({name: bindparam(name) for name in _columns}))
 
 
 def row_hash(at: int, *values: str | int | None) -> str:
@@ -73,9 +74,10 @@ def row_hash(at: int, *values: str | int | None) -> str:
 def append(conn: Connection, entry: Entry, now: datetime) -> None:
     """Write one row; in a store's transaction at its end, with those of the other works."""
     at = micros(now)
-    values = msgspec.structs.asdict(entry)
-    values["kind"] = entry.kind.value
-    write_later(conn, _insert.together, {"at": at, "hash": row_hash(at, *values.values()), **values})
+    kind, *rest = msgspec.structs.astuple(entry)
+    values = (str(kind), *rest)
+    row = dict(zip(_columns, (at, *values, row_hash(at, *values)), strict=True))
+    write_later(conn, _insert.together, row)
 
 
 def written(conn: Connection) -> None:

@@ -16,7 +16,7 @@ from sqlalchemy import Connection, bindparam, delete, func, insert, select
 from agent.model.codes import Source
 from agent.model.holds import ChangeKind, HoldEnd
 from agent.model.replay import ChangeEnded, JudgedAction, JudgedPush, JudgedRun, Judgement
-from agent.store.connect import Fixed, micros
+from agent.store.connect import Fixed, micros, write_later
 from agent.store.journal import Kind
 from agent.store.tables import holds, journal, judgements, runs
 
@@ -46,7 +46,7 @@ _add_push = Fixed(insert(judgements).inline().values(at=bindparam("at"), body=bi
 
 
 def note_push(conn: Connection, judged: JudgedPush, now: datetime) -> None:
-    _add_push(conn, at=micros(now), body=_encode(judged).decode())
+    write_later(conn, _add_push.together, {"at": micros(now), "body": _encode(judged).decode()})
 
 
 def oldest(conn: Connection) -> datetime | None:

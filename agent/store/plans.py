@@ -17,16 +17,12 @@ from agent.model.codes import ActionKind, ActionState, HeldCode, PlanStatus
 from agent.model.holds import ChangeKind, broad_kind
 from agent.model.plan import Action, Finding, Plan
 from agent.store import runs
-from agent.store.connect import Fixed, as_struct, micros
+from agent.store.attention import batched
+from agent.store.connect import Fixed, as_struct
 from agent.store.tables import actions, lease, plans
 
 _decode_action = msgspec.json.Decoder(Action).decode
 _encode = msgspec.json.Encoder().encode
-_mark = Fixed(
-    update(actions)
-    .where(actions.c.plan_id == bindparam("key_plan"), actions.c.n == bindparam("key_n"))
-    .values({name: bindparam(name) for name in ("state", "error", "sent_at", "done_at")})
-)
 _INSERTED = ("plan_id", "n", "kind", "state", "held", "login", "directory_id", "okta_id", "body", "error")
 _insert = Fixed(insert(actions).inline().values({name: bindparam(name) for name in _INSERTED}))
 #: Rows made at once, so that a long plan takes no more memory than it has.
@@ -229,27 +225,20 @@ def mark(
     conn: Connection, plan_id: int, ns: Sequence[int], state: ActionState, now: datetime, *, error: str = ""
 ) -> None:
     """Set the state of these actions; ``sent`` and the ends are stamped."""
-    at = micros(now)
-    times = {"sent_at": at if state is ActionState.SENT else None, "done_at": at if state in _ENDED else None}
-    rows = [{"key_plan": plan_id, "key_n": n, "state": state.value, "error": error, **times} for n in ns]
-    _mark.many(conn, rows)
+    times = {"sent_at": now if state is ActionState.SENT else None, "done_at": now if state in _ENDED else None}
+    values = {"state": state.value, "error": error, **times}
+    for some in batched(list(ns)):
+        mine = (actions.c.plan_id == plan_id, actions.c.n.in_(some))
+        conn.execute(update(actions).where(*mine).values(values))
 
 
 def mark_each(conn: Connection, plan_id: int, outcomes: Iterable[tuple[int, ActionState, str]], now: datetime) -> None:
     """``mark`` for many with an outcome and error each."""
-    at = micros(now)
-    rows = [
-        {
-            "key_plan": plan_id,
-            "key_n": n,
-            "state": state.value,
-            "error": error,
-            "sent_at": at if state is ActionState.SENT else None,
-            "done_at": at if state in _ENDED else None,
-        }
-        for n, state, error in outcomes
-    ]
-    _mark.many(conn, rows)
+    alike: dict[tuple[ActionState, str], list[int]] = {}
+    for n, state, error in outcomes:
+        alike.setdefault((state, error), []).append(n)
+    for (state, error), ns in alike.items():
+        mark(conn, plan_id, ns, state, now, error=error)
 
 
 def hold(conn: Connection, plan_id: int, n: int, held: HeldCode, error: str) -> None:

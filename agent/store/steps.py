@@ -18,7 +18,7 @@ from sqlalchemy import BigInteger, Column, ColumnElement, Connection, delete, in
 
 from agent.model.codes import PlanStatus
 from agent.store import account
-from agent.store.connect import EPOCH
+from agent.store.connect import EPOCH, remembered
 from agent.store.engine import Store
 from agent.store.tables import account as account_table
 from agent.store.tables import (
@@ -145,7 +145,7 @@ def _settle(conn: Connection, machine: Machine, now: datetime) -> timedelta:
             {column: type_coerce(column, BigInteger) + step // timedelta(microseconds=1)}
         )
         conn.execute(moved if mine is None else moved.where(mine))
-    account.changed(conn)
+    remembered(conn).clear()  # all of it was read before the step
     return step
 
 

@@ -12,7 +12,7 @@ from msgspec import Struct
 from sqlalchemy import Column, Connection, ScalarSelect, bindparam, delete, func, insert, select, update
 
 from agent.store import account
-from agent.store.connect import Fixed, micros
+from agent.store.connect import Fixed, micros, remembered
 from agent.store.journal import Signature
 from agent.store.tables import allowances, deactivations, identity_changes
 
@@ -54,6 +54,10 @@ _insert = Fixed(
 )
 
 
+#: In a transaction's memory: time and totals of the newest deactivation; the open allowances.
+_NEWEST, _ALLOWANCES = "newest deactivation", "allowances"
+
+
 class Counts(Struct, frozen=True, kw_only=True):
     """``population``: managed active accounts plus managed ones deactivated within the last 24 hours."""
 
@@ -75,21 +79,15 @@ def counts(conn: Connection, now: datetime, *, managed_active: int | None = None
 
 def record(conn: Connection, *, directory_id: str, source: str, exempt: bool, managed: bool, now: datetime) -> None:
     """One deactivation. Call it in the transaction of the write; exempt ones don't fill the windows."""
-    at = micros(now)
-    newest = _newest(conn).fetchone() or (0, 0, 0)
+    at, here = micros(now), remembered(conn)
+    newest = here.get(_NEWEST) or _newest(conn).fetchone() or (0, 0, 0)
     if newest[0] >= micros(now + DAY):
         _pull_back(conn, now=at, to=at)
     else:
         at = max(at, newest[0])
-    _insert(
-        conn,
-        at=at,
-        source=source,
-        directory_id=directory_id,
-        exempt=exempt,
-        counted=newest[1] + (not exempt),
-        managed=newest[2] + bool(managed),
-    )
+    counted, managed_too = newest[1] + (not exempt), newest[2] + bool(managed)
+    _insert(conn, at=at, source=source, directory_id=directory_id, exempt=exempt, counted=counted, managed=managed_too)
+    here[_NEWEST] = at, counted, managed_too
 
 
 def newest_id(conn: Connection) -> int | None:
@@ -99,6 +97,7 @@ def newest_id(conn: Connection) -> int | None:
 
 def give_back(conn: Connection, row_id: int) -> None:
     """The deactivation turned out not to be done: it counts nowhere any more. Call it with the account row locked."""
+    remembered(conn).pop(_NEWEST, None)
     row = conn.execute(select(deactivations).where(deactivations.c.id == row_id)).first()
     if row is None:
         return
@@ -166,6 +165,7 @@ _use = Fixed(update(allowances).where(allowances.c.id == bindparam("key")).value
 
 def allow(conn: Connection, by: Signature, *, count: int, until: datetime, directory_id: str | None = None) -> int:
     """Announce deactivations; answers the allowance's id."""
+    remembered(conn).pop(_ALLOWANCES, None)
     values = {"count": count, "expires": until, "actor": by.actor, "reason": by.reason, "created": by.at}
     made = conn.execute(insert(allowances).values(directory_id=directory_id, **values).returning(allowances.c.id))
     return int(made.scalar_one())
@@ -173,9 +173,13 @@ def allow(conn: Connection, by: Signature, *, count: int, until: datetime, direc
 
 def _allowance(conn: Connection, directory_id: str, now: datetime) -> int | None:
     """The person's own first, then the one that ends first."""
+    at, here = micros(now), remembered(conn)
+    if _ALLOWANCES not in here:
+        here[_ALLOWANCES] = _open_allowances(conn, now=at).fetchall()
     # There are a handful at most; sorting here is cheaper than asking the database to be ready for it.
-    found = _open_allowances(conn, now=micros(now)).fetchall()
-    usable = [(row[0] is None, row[1], row[2]) for row in found if row[0] in (None, directory_id)]
+    usable = [
+        (row[0] is None, row[1], row[2]) for row in here[_ALLOWANCES] if row[0] in (None, directory_id) and row[1] > at
+    ]
     return min(usable)[2] if usable else None
 
 
@@ -190,6 +194,7 @@ def use_allowance(conn: Connection, directory_id: str, now: datetime) -> bool:
     if found is None:
         return False
     _use(conn, key=found)
+    remembered(conn).pop(_ALLOWANCES, None)
     return True
 
 
