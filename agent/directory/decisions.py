@@ -143,7 +143,7 @@ def made(scope: WriteScope, before: DirectoryUser | None, after: DirectoryUser, 
         attention.add(scope.conn, reason=why, okta_id=after.okta_id, not_before=now, now=now)
     if scope.context.source is Source.PUSH:
         holds.mark_push(scope.conn, after.id)
-        if after.active:
+        if mine and after.active:
             # Okta pushes about people whom it assigns; whatever of them it changed, their access isn't to end.
             _over(scope, mine, ChangeKind.DEACTIVATE)
     _rule(scope, before or after, after.user_name)
@@ -172,6 +172,8 @@ def _over(scope: WriteScope, mine: Iterable[Hold], kind: ChangeKind) -> None:
 def _rule(scope: WriteScope, user: DirectoryUser, name: str) -> None:
     """What the operator who writes has said besides, of the account as it was before; ``name``: as it is called now."""
     ruling, context = scope.context.ruling, scope.context
+    if ruling is None and context.undone is None:
+        return
     by = Signature(actor=context.actor, source=context.source.value, at=scope.now, reason=context.reason)
     if context.undone is not None:
         brakes.undo(scope.conn, by, replace(user, user_name=name), context.undone.wishes, plan_id=context.plan_id)

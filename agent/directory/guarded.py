@@ -99,7 +99,7 @@ def entry(
         kind=kind,
         verb=verb,
         actor=context.actor,
-        source=context.source.value,
+        source=str(context.source),
         directory_id=None if who is None else who.id,
         okta_id=None if who is None else who.okta_id,
         request_id=context.request_id,
@@ -298,6 +298,8 @@ def _unique(
     # Who gives the name up in the same transaction doesn't hold it any more.
     moving = {old.id for old, new in beside if old.user_name_key != new.user_name_key}
     others = [user for user in holders if user.id != after.id and user.id not in moving]
+    if not others:
+        return
     if any(user.user_name_key == key for user in others):
         raise name_taken(after.user_name)
     if okta_id is not None and any(user.okta_id == okta_id for user in others):
@@ -360,9 +362,9 @@ def name_taken(user_name: str) -> Refused:
 def _last_owner(
     scope: WriteScope, before: DirectoryUser | None, after: DirectoryUser, beside: Collection[BeforeAfter]
 ) -> None:
-    policy, pushed = scope.policy, scope.context.source is Source.PUSH
     if before is None:
         return
+    policy, pushed = scope.policy, scope.context.source is Source.PUSH
     if not policy.owners_known and before.active and not after.active:
         raise Refused(
             RefusalCode.OWNERS_UNKNOWN,

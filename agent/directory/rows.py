@@ -4,6 +4,7 @@ part of. The statements of the hot path; no rules.
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
+from itertools import zip_longest
 from typing import Any, NamedTuple
 
 import msgspec
@@ -101,6 +102,8 @@ RAW = _raw(COLUMNS)
 SHOWN = _raw(users.c[name] for name in ("seq", *ShownUser.__struct_fields__))
 
 by_id = Fixed(select(*COLUMNS).where(users.c.id == bindparam("id")))
+_IDS = tuple(f"id{n}" for n in range(32))
+_by_ids = Fixed(select(*COLUMNS).where(users.c.id.in_([bindparam(name) for name in _IDS])))
 by_key = Fixed(select(*COLUMNS).where(users.c.user_name_key == bindparam("key")))
 by_okta_id = Fixed(select(*COLUMNS).where(users.c.okta_id == bindparam("okta_id")))
 _after = Fixed(select(*COLUMNS).where(users.c.seq > bindparam("seq")).order_by(users.c.seq).limit(bindparam("count")))
@@ -217,12 +220,15 @@ def current(conn: Connection, user_id: str) -> DirectoryUser | None:
 
 
 def read_ahead(conn: Connection, ids: Sequence[str]) -> None:
-    """Read these accounts in one statement for writes of them that follow; what these change of details waits for ``written``.
+    """Read these accounts in few statements for writes of them that follow; what these change of details waits for ``written``.
 
     Until then nobody but ``current`` reads an account's details in this transaction.
     """
-    found = conn.execute(select(*RAW).where(users.c.id.in_(ids))).fetchall()
-    remembered(conn)[_AHEAD] = {user.id: user for user in map(decode, found)}
+    ahead: dict[str, DirectoryUser] = {}
+    for start in range(0, len(ids), len(_IDS)):
+        named = dict(zip_longest(_IDS, ids[start : start + len(_IDS)]))
+        ahead |= {row[1]: decode(row) for row in _by_ids(conn, **named).fetchall()}
+    remembered(conn)[_AHEAD] = ahead
 
 
 def written(conn: Connection) -> None:

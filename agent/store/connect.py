@@ -147,7 +147,6 @@ def read(kind: type[T], row: Sequence[Any], *, times: Iterable[str] = (), **how:
 
 
 Row = TypeVar("Row")
-_TRANSACTION = "transaction"
 
 
 class Transaction:
@@ -159,7 +158,7 @@ class Transaction:
         self.left: dict[Callable[[Connection, list[Any]], None], list[Any]] = {}
         #: What was read under the account's lock and is so until this transaction changes it.
         self.remembered: dict[str, Any] = {}
-        conn.info[_TRANSACTION] = self
+        _under_way[conn] = self
 
     def waiting(self) -> int:
         return sum(map(len, self.left.values()))
@@ -171,13 +170,16 @@ class Transaction:
 
     @staticmethod
     def drop(conn: Connection) -> None:
-        if not conn.invalidated:  # a lost one has forgotten it, and can't be asked
-            conn.info.pop(_TRANSACTION, None)
+        _under_way.pop(conn, None)
+
+
+#: Those that have begun and not ended. Every write asks here several times; SQLAlchemy's ``info`` takes five calls to say it.
+_under_way: dict[Connection, Transaction] = {}
 
 
 def remembered(conn: Connection) -> dict[str, Any]:
     """For what the works of a store's transaction need not read again; where there is none it is forgotten at once."""
-    here: Transaction | None = conn.info.get(_TRANSACTION)
+    here = _under_way.get(conn)
     return {} if here is None else here.remembered
 
 
@@ -186,7 +188,7 @@ def write_later(conn: Connection, write: Callable[[Connection, list[Row]], None]
 
     For rows that nobody reads before, or only after ``write_now``. Where no store has begun the transaction: at once.
     """
-    here: Transaction | None = conn.info.get(_TRANSACTION)
+    here = _under_way.get(conn)
     if here is None:
         write(conn, [row])
     else:
@@ -195,7 +197,7 @@ def write_later(conn: Connection, write: Callable[[Connection, list[Row]], None]
 
 def write_now(conn: Connection, write: Callable[[Connection, list[Row]], None]) -> None:
     """What was left to it so far in this transaction."""
-    here: Transaction | None = conn.info.get(_TRANSACTION)
+    here = _under_way.get(conn)
     rows = None if here is None else here.left.pop(write, None)
     if rows:
         write(conn, rows)

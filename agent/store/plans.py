@@ -17,12 +17,16 @@ from agent.model.codes import ActionKind, ActionState, HeldCode, PlanStatus
 from agent.model.holds import ChangeKind, broad_kind
 from agent.model.plan import Action, Finding, Plan
 from agent.store import runs
-from agent.store.attention import batched
-from agent.store.connect import Fixed, as_struct
+from agent.store.connect import Fixed, as_struct, micros
 from agent.store.tables import actions, lease, plans
 
 _decode_action = msgspec.json.Decoder(Action).decode
 _encode = msgspec.json.Encoder().encode
+_mark = Fixed(
+    update(actions)
+    .where(actions.c.plan_id == bindparam("key_plan"), actions.c.n.between(bindparam("first"), bindparam("last")))
+    .values({name: bindparam(name) for name in ("state", "error", "sent_at", "done_at")})
+)
 _INSERTED = ("plan_id", "n", "kind", "state", "held", "login", "directory_id", "okta_id", "body", "error")
 _insert = Fixed(insert(actions).inline().values({name: bindparam(name) for name in _INSERTED}))
 #: Rows made at once, so that a long plan takes no more memory than it has.
@@ -225,11 +229,22 @@ def mark(
     conn: Connection, plan_id: int, ns: Sequence[int], state: ActionState, now: datetime, *, error: str = ""
 ) -> None:
     """Set the state of these actions; ``sent`` and the ends are stamped."""
-    times = {"sent_at": now if state is ActionState.SENT else None, "done_at": now if state in _ENDED else None}
-    values = {"state": state.value, "error": error, **times}
-    for some in batched(list(ns)):
-        mine = (actions.c.plan_id == plan_id, actions.c.n.in_(some))
-        conn.execute(update(actions).where(*mine).values(values))
+    at = micros(now)
+    times = {"sent_at": at if state is ActionState.SENT else None, "done_at": at if state in _ENDED else None}
+    values = {"key_plan": plan_id, "state": state.value, "error": error, **times}
+    for first, last in _stretches(ns):
+        _mark(conn, first=first, last=last, **values)
+
+
+def _stretches(ns: Iterable[int]) -> list[tuple[int, int]]:
+    """First and last of each row of numbers without a gap."""
+    found: list[tuple[int, int]] = []
+    for n in sorted(ns):
+        if found and n == found[-1][1] + 1:
+            found[-1] = found[-1][0], n
+        else:
+            found.append((n, n))
+    return found
 
 
 def mark_each(conn: Connection, plan_id: int, outcomes: Iterable[tuple[int, ActionState, str]], now: datetime) -> None:
