@@ -6,12 +6,12 @@ import msgspec
 import pytest
 from sqlalchemy import select, text
 
-from agent.model.codes import RefusalCode, Source
+from agent.model.codes import ActionKind, RefusalCode, Source
 from agent.model.errors import NotFound, Refused, StoreError, VersionConflict
 from agent.model.users import MultiValue
 from agent.settings import ReceiverSettings
 from agent.store.tables import user_emails
-from support.place import Place, after_of, assert_whole, draft, okta_id
+from support.place import Place, action, after_of, assert_whole, draft, okta_id
 
 
 class TestIdentities:
@@ -215,3 +215,30 @@ class TestReads:
         assert world.directory.get("nobody") is None
         with pytest.raises(NotFound):
             world.directory.remove("nobody", world.context(Source.CLI), world.now).result(60)
+
+
+class TestManyFixes:
+    def test_of_a_batch_each_is_judged_and_written_as_if_it_were_alone(self, world: Place) -> None:
+        """More than are worth a read together; one account twice, one that moved, one protected, one that is off in between."""
+        people = world.managed(40)
+        moved, protected, off, twice = people[:4]
+        world.change(moved, title="Pushed")
+        world.act(protected, protected=True)
+        protected = world.get(protected)
+        people[1] = protected
+        titles = [
+            action(n, ActionKind.UPDATE, user.user_name, of=user, title=f"Title {n}")
+            for n, user in enumerate(people, 1)
+        ]
+        again = action(41, ActionKind.UPDATE, twice.user_name, of=twice, locale="de-DE")
+        ends = action(42, ActionKind.DEACTIVATE, off.user_name, of=off, active=False)
+        last = action(43, ActionKind.UPDATE, off.user_name, of=off, locale="de-DE")
+        actions = [*titles, again, ends, last]
+        ended = world.carry_out(world.plan(actions), actions)
+        assert {n for n, state in ended.items() if state != "done"} == {1, 2}
+        assert {ended[1], ended[2]} == {"stale"}
+        now = [world.get(user).profile.title for user in people]
+        assert now == ["Pushed", None, *(f"Title {n}" for n in range(3, 41))]
+        assert (world.get(twice).profile.locale, world.get(twice).version) == ("de-DE", twice.version + 2)
+        assert (world.get(off).active, world.get(off).version) == (False, off.version + 3)
+        assert_whole(world.store)
