@@ -85,7 +85,7 @@ def save(
     }
     plan_id = int(conn.execute(insert(plans).values(**values).returning(plans.c.id)).scalar_one())
     for start in range(0, len(plan.actions), _ROWS):
-        _insert.many(conn, [_row(plan_id, action) for action in plan.actions[start : start + _ROWS]])
+        _insert.together(conn, [_row(plan_id, action) for action in plan.actions[start : start + _ROWS]])
     if plan.findings:
         runs.add_findings(conn, run_id, plan.findings)
     return StoredPlan(
