@@ -38,6 +38,7 @@ def _until(column: Column[Any], moment: str) -> ScalarSelect[Any]:
 
 _windows = Fixed(
     select(
+        deactivations.c.at,
         *_totals,
         _until(deactivations.c.counted, "hour"),
         _until(deactivations.c.counted, "day"),
@@ -71,7 +72,8 @@ def counts(conn: Connection, now: datetime, *, managed_active: int | None = None
     if managed_active is None:
         managed_active = account.get(conn).managed_active
     found = _windows(conn, hour=micros(now - HOUR), day=micros(now - DAY)).fetchone()
-    counted, managed, hour_ago, day_ago, managed_day_ago = (value or 0 for value in found or (0,) * 5)
+    at, counted, managed, hour_ago, day_ago, managed_day_ago = (value or 0 for value in found or (0,) * 6)
+    remembered(conn)[_NEWEST] = at, counted, managed
     return Counts(
         population=managed_active + managed - managed_day_ago, last_hour=counted - hour_ago, last_day=counted - day_ago
     )

@@ -80,7 +80,7 @@ REQUESTS: dict[str, tuple[Callable[[Counted], tuple[str, str, Any]], int, int]] 
     ),
     "PUT of what is there": (lambda c: ("PUT", f"/Users/{c.person['id']}", c.person), 4, 0),
     # One of them for guard replay.
-    "PATCH": (lambda c: ("PATCH", f"/Users/{c.person['id']}", deactivation()), 12, 3),
+    "PATCH": (lambda c: ("PATCH", f"/Users/{c.person['id']}", deactivation()), 11, 3),
 }
 
 
