@@ -22,6 +22,12 @@ class Used(NamedTuple):
     megabytes: float
 
 
+def cpu_seconds(process: int) -> float:
+    """What a running process has taken so far, of all its threads."""
+    fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 class Build(NamedTuple):
     name: str
     tree: Path

@@ -1,7 +1,6 @@
 """The rows of a daemon beside a simulated org: at rest, in a storm of events, and pushed to while a sweep runs. By processes alone."""
 
 import json
-import os
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
@@ -11,7 +10,7 @@ from threading import Event, Thread
 
 import httpx
 
-from benchmarks.builds import Build
+from benchmarks.builds import Build, cpu_seconds
 from benchmarks.ports import HANGS, Answering, awaited
 from benchmarks.rows import Row, Sizes, copied, free_port
 
@@ -42,17 +41,12 @@ def _idle(build: Build, sizes: Sizes, folder: Path) -> Row:
     """With the default clock: events each 30 s, a sweep each hour. The first sweep, at its start, is over."""
     with _serving(build, sizes._replace(people=200), folder) as (_, _, _, process):
         time.sleep(10)
-        before = _cpu(process)
+        before = cpu_seconds(process)
         time.sleep(sizes.idle)
-        spent = _cpu(process) - before
+        spent = cpu_seconds(process) - before
         status = Path(f"/proc/{process}/status").read_text()
     resident = next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmRSS:"))
     return {"megabytes": resident / 1024, "cpu %": 100 * spent / sizes.idle}
-
-
-def _cpu(process: int) -> float:
-    fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def _storm(build: Build, sizes: Sizes, folder: Path) -> Row:

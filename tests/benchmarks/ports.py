@@ -12,7 +12,7 @@ from pathlib import Path
 
 import httpx
 
-from benchmarks.builds import Build
+from benchmarks.builds import Build, cpu_seconds
 from benchmarks.rows import ROOMY, free_port
 from support.remotes import KEY, node_missing, scim2_server, scimmy
 
@@ -64,12 +64,20 @@ end
 
 
 class Answering:
-    """A server with people in it. ``durable``: an answered write is on the disk."""
+    """A server with people in it. ``durable``: an answered write is on the disk; ``process``: whose time is told beside the load's."""
 
     def __init__(
-        self, name: str, url: str, key: str, *, durable: bool, offers: tuple[str, ...] = tuple(REQUESTS)
+        self,
+        name: str,
+        url: str,
+        key: str,
+        *,
+        durable: bool,
+        offers: tuple[str, ...] = tuple(REQUESTS),
+        process: int | None = None,
     ) -> None:
         self.name, self.url, self.key, self.durable, self.offers = name, url.rstrip("/"), key, durable, offers
+        self._process = process
         self._runs = 0
         self._people = [("1", "person0@example.com")]
 
@@ -93,7 +101,10 @@ class Answering:
                 self._people.append((str(answer.json()["id"]), login))
 
     def load(self, name: str, seconds: int) -> dict[str, float]:
-        """Requests a second and percentiles in ms. An unexpected answer, or none for HANGS, is an error."""
+        """Requests a second, percentiles in ms, and the server's CPU ms a request, which hold on a busy machine too.
+
+        An unexpected answer, or none for HANGS, is an error.
+        """
         method, path, body, status = REQUESTS[name]
         self._runs += 1
         base = httpx.URL(self.url)
@@ -112,6 +123,7 @@ class Answering:
         with tempfile.NamedTemporaryFile("w", suffix=".lua") as file:
             file.write(script)
             file.flush()
+            before = self._cpu()
             command = ["wrk", "-t2", f"-c{CONNECTIONS}", f"-d{seconds}s", f"--timeout={HANGS}s", "-s", file.name]
             done = subprocess.run(
                 [*command, f"{base.scheme}://{base.host}:{base.port}"],
@@ -120,6 +132,7 @@ class Answering:
                 timeout=seconds + 2 * HANGS,
                 check=False,
             )
+            spent = self._cpu() - before
         found = json.loads(next((line for line in done.stdout.splitlines() if line.startswith("{")), "{}"))
         if not found.get("requests") or found["wrong"] or found["timeouts"]:
             raise RuntimeError(f"{self.name}, {name}: {found or done.stdout[-300:]} {done.stderr[-300:]}")
@@ -127,7 +140,11 @@ class Answering:
             "/s": found["requests"] / found["us"] * 1e6,
             "p50 ms": found["p50"] / 1000,
             "p99 ms": found["p99"] / 1000,
+            **({} if self._process is None else {"cpu ms": 1000 * spent / found["requests"]}),
         }
+
+    def _cpu(self) -> float:
+        return 0.0 if self._process is None else cpu_seconds(self._process)
 
 
 @contextmanager
@@ -162,7 +179,7 @@ def _daemon(build: Build, folder: Path) -> Iterator[Answering]:
         try:
             url = f"http://127.0.0.1:{ports['OPSHELM_SERVER__PORT']}/scim/v2"
             awaited(url, process, place / "log")
-            yield Answering(build.name, url, key, durable=True)
+            yield Answering(build.name, url, key, durable=True, process=process.pid)
         finally:
             process.terminate()
             process.wait(60)
