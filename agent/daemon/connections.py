@@ -9,22 +9,28 @@ sends a head of more than MAX_HEAD bytes            431
 sends no whole head within HEAD_SECONDS             408, or nothing where nothing was sent
 sends a body slower than BODY_RATE after that time  429: what Okta tries again by itself
 doesn't take its answer for ANSWER_SECONDS          is cut off
+has its answer and rests for REST_SECONDS           is closed
 comes when its address has half of all places       takes the place of the address's longest waiting
 comes when all places are taken                     takes the place of the longest waiting; else 429
 ==================================================  ================================================
 """
 
 import asyncio
+import re
 import resource
 import sys
-from typing import Any
+from itertools import chain
+from typing import TYPE_CHECKING, Any
 
 import uvicorn
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from agent.receiver.metrics import DROPPED
 from agent.receiver.refusals import NO_MEMORY, RETRY_AFTER
 from agent.scim.errors import error_body
+
+if TYPE_CHECKING:
+    from uvicorn._types import ASGISendEvent, HTTPResponseStartEvent
 
 #: Request line and headers together; Okta's are under 1 kB. The parser itself has no limit.
 MAX_HEAD = 32_768
@@ -32,11 +38,14 @@ HEAD_SECONDS = 10.0
 #: Bytes a second on the whole; a body of 1 MB may take two minutes.
 BODY_RATE = 10_000.0
 ANSWER_SECONDS = 30.0
+REST_SECONDS = 5.0
 #: How long a connection without a request stays open when the agent stops: one may be on its way.
 _LAST_CALL_SECONDS = 0.5
 #: More places help nobody: each is a descriptor and some memory, and Okta uses a few dozen.
 _MOST_PLACES = 4096
 _MOST_FILES = 16_384
+#: In a header of an answer; uvicorn refuses it.
+_UNFIT = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]").search
 
 
 def _again_later(why: str) -> bytes:
@@ -106,7 +115,10 @@ class Room:
 
     def drop_overdue(self, moment: float) -> None:
         for connection in [one for one in self._waiting if one.overdue(moment)]:
-            connection.drop("slow")
+            if connection.rests:
+                connection.transport.close()
+            else:
+                connection.drop("slow")
 
 
 class PlacesConfig(uvicorn.Config):
@@ -117,32 +129,59 @@ class PlacesConfig(uvicorn.Config):
         self.room = room
 
 
-class _Answer:
-    """The transport as a request's cycle sees it: the head waits for the body, and both are one write.
+class _Cycle(RequestResponseCycle):
+    """A request and its answer. An answer that is whole is one write, and so is its cost; uvicorn sends any other.
 
     A process that is killed between two leaves half an answer, of which no proxy can make a "later".
     """
 
-    def __init__(self, transport: asyncio.Transport, cycle: RequestResponseCycle) -> None:
-        self._transport = transport
-        self._cycle = cycle
-        self._head: bytes | None = None
-        self.is_closing = transport.is_closing
+    _start: "HTTPResponseStartEvent | None" = None
 
-    def write(self, data: bytes) -> None:
-        if not self._cycle.response_started or self._cycle.scope["method"] == "HEAD":
-            # 100 Continue, or a head that no body follows.
-            self._transport.write(data)
-        elif self._head is None:
-            self._head = data
-        else:
-            head, self._head = self._head, b""
-            self._transport.write(head + data if head else data)
+    async def send(self, message: "ASGISendEvent") -> None:
+        if message["type"] == "http.response.start" and not self.response_started:
+            self._start = message
+            return
+        start, self._start = self._start, None
+        if start is not None and message["type"] == "http.response.body":
+            body = message.get("body", b"")
+            head = None if message.get("more_body") else self._head(start, len(body))
+            if head is not None:
+                await self._write(head + body)
+                return
+            await super().send(start)
+        await super().send(message)
 
-    def close(self) -> None:
-        if self._head:
-            self.write(b"")
-        self._transport.close()
+    def _head(self, start: "HTTPResponseStartEvent", length: int) -> bytes | None:
+        """The bytes before a body that ends the answer; None where there is more to it than to write them down."""
+        headers = [*self.default_headers, *start.get("headers", ())]
+        found = dict(headers)
+        told = found.get(b"content-length")
+        if not (told == b"%d" % length if told is not None else start["status"] in (204, 304)):
+            return None
+        if self.scope["method"] == "HEAD" or _UNFIT(b"".join(chain.from_iterable(headers))):
+            return None
+        closing = found.get(b"connection")
+        if closing == b"close":
+            self.keep_alive = False
+        elif closing is not None:
+            return None
+        elif not self.keep_alive:
+            headers.append((b"connection", b"close"))
+        lines = b"".join([b"%b: %b\r\n" % pair for pair in headers])
+        return b"%b%b\r\n" % (STATUS_LINE[start["status"]], lines)
+
+    async def _write(self, answer: bytes) -> None:
+        if self.flow.write_paused and not self.disconnected:
+            await self.flow.drain()
+        if self.disconnected:
+            return
+        self.response_started = self.response_complete = True
+        self.waiting_for_100_continue = False
+        self.transport.write(answer)
+        self.message_event.set()
+        if not self.keep_alive:
+            self.transport.close()
+        self.on_response()
 
 
 class CappedProtocol(HttpToolsProtocol):
@@ -207,11 +246,11 @@ class CappedProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         self._in_head, self._body, self._since = False, 0, self.loop.time()
-        if len(self.url) + sum(len(name) + len(value) for name, value in self.headers) > MAX_HEAD:
+        if len(self.url) + sum(map(len, chain.from_iterable(self.headers))) > MAX_HEAD:
             self._too_long = True
             raise ValueError("head too long")  # ends the parser; send_400_response answers
         super().on_headers_complete()
-        self.cycle.transport = _Answer(self.transport, self.cycle)  # type: ignore[assignment]
+        self.cycle.__class__ = _Cycle  # uvicorn has no place to name it
         if self._last:
             self.cycle.keep_alive = False
 
@@ -227,9 +266,14 @@ class CappedProtocol(HttpToolsProtocol):
     # What uvicorn says
 
     def on_response_complete(self) -> None:
-        super().on_response_complete()
-        if not self.transport.is_closing():
-            self._settle()
+        # As uvicorn does, but for its timer: who rests is the room's to see, once a second for all.
+        self.server_state.total_requests += 1
+        if self.transport.is_closing():
+            return
+        self.flow.resume_reading()
+        if self.pipeline:
+            self._start_asgi_task(*self.pipeline.pop())
+        self._settle()
 
     def send_400_response(self, msg: str) -> None:
         # Called while the parser's error is handled; what a callback of ours raised is behind it.
@@ -251,10 +295,17 @@ class CappedProtocol(HttpToolsProtocol):
 
     # What the room asks
 
+    @property
+    def rests(self) -> bool:
+        """Its answer is taken, and nothing of another request has come."""
+        return not (self._unread or self._begun or self.cycle is None) and self.cycle.response_complete
+
     def overdue(self, moment: float) -> bool:
         waited = moment - self._since
         if self._unread:
             return waited > ANSWER_SECONDS
+        if self.rests:
+            return waited > REST_SECONDS
         if self._in_head:
             return waited > HEAD_SECONDS
         if self.flow.read_paused:

@@ -8,7 +8,7 @@ VersionConflict, StoreUnavailable or DirectoryUnavailable.
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from msgspec import Struct
 
@@ -55,6 +55,10 @@ class Undone(Struct, frozen=True, kw_only=True):
 
     #: Kind of change → what was wanted; empty: an undo is taken back, and nothing is held by it any more.
     wishes: dict[ChangeKind, str]
+
+
+#: What one account alone has.
+Identity = Literal["id", "user_name_key", "okta_id"]
 
 
 class WriteContext(Struct, frozen=True, kw_only=True):
@@ -253,6 +257,10 @@ class Directory(Protocol):
     def get(self, user_id: str) -> DirectoryUser | None: ...
 
     def find(self, *, user_name_key: str | None = None, okta_id: str | None = None) -> DirectoryUser | None: ...
+
+    def show(self, by: Identity, value: str) -> ShownUser | None:
+        """The same as SCIM shows it, for whoever changes nothing; the profile is not decoded."""
+        ...
 
     def search(self, where: Any | None, start_index: int, count: int, *, include_hidden: bool = False) -> Page:
         """One page in the stable order. ``where`` is an agent.scim.filter expression or None for all."""

@@ -26,7 +26,7 @@ from sqlalchemy import (
     update,
 )
 
-from agent.directory.port import WriteContext
+from agent.directory.port import Identity, WriteContext
 from agent.model.mapping import Mapping
 from agent.model.users import DirectoryUser, Origin, Profile, Role, ShownUser, identity_key
 from agent.settings import GuardSettings, PolicySettings, ReceiverSettings, Settings
@@ -106,6 +106,10 @@ _IDS = tuple(f"id{n}" for n in range(32))
 _by_ids = Fixed(select(*COLUMNS).where(users.c.id.in_([bindparam(name) for name in _IDS])))
 by_key = Fixed(select(*COLUMNS).where(users.c.user_name_key == bindparam("key")))
 by_okta_id = Fixed(select(*COLUMNS).where(users.c.okta_id == bindparam("okta_id")))
+_shown_by = {
+    name: Fixed(select(*SHOWN).where(users.c[name] == bindparam("value")))
+    for name in ("id", "user_name_key", "okta_id")
+}
 _after = Fixed(select(*COLUMNS).where(users.c.seq > bindparam("seq")).order_by(users.c.seq).limit(bindparam("count")))
 _shown = users.c.hidden == false()
 _page = Fixed(
@@ -192,17 +196,9 @@ def decode(row: Any) -> DirectoryUser:
 def shown(row: Any) -> ShownUser:
     """A row of SHOWN."""
     _, user_id, user_name, profile, active, created, updated, okta_id, hidden, version = row
-    return ShownUser(
-        id=user_id,
-        user_name=user_name,
-        profile=profile.encode(),
-        active=bool(active),
-        created=moment(created),
-        updated=moment(updated),
-        okta_id=okta_id,
-        hidden=bool(hidden),
-        version=version,
-    )
+    made = moment(created)
+    changed = made if updated == created else moment(updated)
+    return ShownUser(user_id, user_name, profile.encode(), bool(active), made, changed, okta_id, bool(hidden), version)
 
 
 def one(cursor: Any) -> DirectoryUser | None:
@@ -239,6 +235,11 @@ def written(conn: Connection) -> None:
 
 def _write_waiting(conn: Connection) -> None:
     write_now(conn, _details.many)
+
+
+def show(conn: Connection, by: Identity, value: str) -> ShownUser | None:
+    row = _shown_by[by](conn, value=value).fetchone()
+    return None if row is None else shown(row)
 
 
 def holders(conn: Connection, key: str | None, okta_id: str | None, email_key: str | None) -> list[DirectoryUser]:

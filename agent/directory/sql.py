@@ -10,13 +10,13 @@ from agent.directory import rows, writes
 from agent.directory.actions import SqlBatches
 from agent.directory.backend import AccountChange, Backend
 from agent.directory.operator import OperatorActs
-from agent.directory.port import Draft, Step, WriteContext, Written
+from agent.directory.port import Draft, Identity, Step, WriteContext, Written
 from agent.directory.rows import Policy, WriteScope
 from agent.model.codes import Source
 from agent.model.errors import UsageError
 from agent.model.mapping import EVERYTHING, Mapping
 from agent.model.plan import Finding
-from agent.model.users import DirectoryUser
+from agent.model.users import DirectoryUser, ShownUser
 from agent.settings import Settings
 from agent.store.engine import Store
 from agent.store.journal import Signature
@@ -68,6 +68,9 @@ class SqlDirectory(Backend):
         if okta_id is not None:
             return self.store.ask(lambda conn: rows.one(rows.by_okta_id(conn, okta_id=okta_id)))
         return self.store.ask(lambda conn: rows.one(rows.by_key(conn, key=user_name_key)))
+
+    def show(self, by: Identity, value: str) -> ShownUser | None:
+        return self.store.ask(lambda conn: rows.show(conn, by, value))
 
     def refresh(self, step: Step) -> tuple[Finding, ...]:  # noqa: ARG002 - the port has it
         """Everybody is here."""

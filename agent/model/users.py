@@ -191,8 +191,8 @@ class DirectoryUser(Struct, frozen=True, kw_only=True, gc=False):
         return account_state(active=self.active, suspended=self.suspended, hidden=self.hidden)
 
 
-class ShownUser(Struct, frozen=True, kw_only=True, gc=False):
-    """What SCIM shows of an account, with the profile as it is stored: in a page of hundreds none is decoded."""
+class ShownUser(Struct, frozen=True, gc=False):
+    """What SCIM shows of an account, with the profile as it is stored: for an answer none is decoded."""
 
     id: str
     user_name: str
@@ -208,15 +208,15 @@ class ShownUser(Struct, frozen=True, kw_only=True, gc=False):
     @classmethod
     def of(cls, user: DirectoryUser) -> "ShownUser":
         return cls(
-            id=user.id,
-            user_name=user.user_name,
-            profile=_encode(user.profile),
-            active=user.active,
-            created=user.created,
-            updated=user.updated,
-            okta_id=user.okta_id,
-            hidden=user.hidden,
-            version=user.version,
+            user.id,
+            user.user_name,
+            _encode(user.profile),
+            user.active,
+            user.created,
+            user.updated,
+            user.okta_id,
+            user.hidden,
+            user.version,
         )
 
 

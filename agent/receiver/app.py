@@ -20,9 +20,10 @@ import structlog
 from agent.directory.port import Directory, WriteContext
 from agent.model.codes import Source
 from agent.model.errors import AgentError
-from agent.receiver import metrics, openapi
+from agent.receiver import openapi
 from agent.receiver.auth import Authenticator
 from agent.receiver.messages import CLOSE, Receive, Request, Response, Scope, Send
+from agent.receiver.metrics import ANSWERS
 from agent.receiver.refusals import NO_SUCH_USER, RETRY_AFTER, ScimError, translate
 from agent.receiver.stored import StoredKeys, StoredRefusals
 from agent.receiver.users import Users
@@ -99,7 +100,7 @@ class Receiver:
             # The process ends and waits for nobody any more. The server's own answer, 500, is one that Okta never tries again.
             log.warning("request cut off: the agent stops", request_id=request_id, method=scope["method"])
             response = _error(ScimError(429, _CUT_OFF, retry_after=RETRY_AFTER))
-        metrics.answered(scope["method"], response.status, time.perf_counter() - started)
+        ANSWERS.count(scope["method"], response.status, time.perf_counter() - started)
         await response.send(send, request_id)
 
     async def _answer(self, scope: Scope, path: str, receive: Receive, request_id: str) -> Response:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from itertools import chain
 from typing import Any
 from urllib.parse import unquote, unquote_plus
 
@@ -42,16 +43,11 @@ class Request:
         self.id = request_id
         client = scope.get("client")
         self.peer: str = client[0] if client else ""
-        self.headers: dict[bytes, bytes] = {}
+        headers: Headers = scope["headers"]
+        self.headers = dict(headers)
         #: More than one is an attack on whatever stands before us; two parsers could choose differently.
-        self.authorizations = 0
-        size = 0
-        for name, value in scope["headers"]:
-            size += len(name) + len(value)
-            if name == b"authorization":
-                self.authorizations += 1
-            self.headers[name] = value
-        if size > MAX_HEADERS:
+        self.authorizations = sum(name == b"authorization" for name, _ in headers)
+        if sum(map(len, chain.from_iterable(headers))) > MAX_HEADERS:
             raise ScimError(431, f"The request's headers are longer than {MAX_HEADERS} bytes.")
         self._parameters: dict[str, str] | None = None
 

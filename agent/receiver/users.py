@@ -10,7 +10,7 @@ from typing import TypeVar
 import structlog
 from msgspec.structs import replace
 
-from agent.directory.port import Directory, Draft, WriteContext, Written
+from agent.directory.port import Directory, Draft, Identity, WriteContext, Written
 from agent.model.errors import AgentError, Refused
 from agent.model.users import DirectoryUser, ShownUser, identity_key
 from agent.receiver.bounded_pool import BoundedPool
@@ -38,6 +38,7 @@ _LINKS_WITHIN, _REMEMBERED = 600.0, 1000
 _LARGE = 50_000
 #: How often a PATCH is worked out anew because the account changed meanwhile.
 _RACES = 5
+_UNIQUE: dict[str, Identity] = {"userName": "user_name_key", "externalId": "okta_id", "id": "id"}
 
 
 class Users:
@@ -56,7 +57,7 @@ class Users:
 
     async def get(self, request: Request, user_id: str) -> Response:
         shown = self._projection(request)
-        user = await self._read(lambda: self._directory.get(user_id))
+        user = await self._read(lambda: self._directory.show("id", user_id))
         if user is None or user.hidden:
             raise ScimError(404, NO_SUCH_USER)
         seen = request.headers.get(b"if-none-match")
@@ -101,7 +102,7 @@ class Users:
         shown = self._projection(request)
         text = request.parameters.get("filter")
         found = await self._found(text, lambda where: search_after(where, int(cursor or 0), count))
-        resources = [render.shown(user, self._base) for user in found.users]
+        resources = [render.user(user, self._base) for user in found.users]
         if shown is not None:
             resources = [shown.apply(resource) for resource in resources]
         following = None if found.next is None else str(found.next)
@@ -114,7 +115,7 @@ class Users:
     ) -> Response:
         start, count = max(1, start), min(max(0, count), MAX_RESULTS)
         total, found = await self._found(text, lambda where: self._search(where, start, count))
-        resources = [render.shown(user, self._base) for user in found]
+        resources = [render.user(user, self._base) for user in found]
         if shown is not None:
             resources = [shown.apply(resource) for resource in resources]
         return Response(200, render.page(resources, total=total, start_index=start, count=len(resources)))
@@ -131,7 +132,7 @@ class Users:
             active_said=said.active is not None,
         )
         written = await self._write(lambda now: self._directory.create(draft, context, now), "POST")
-        return self._one(201, written.user, shown)
+        return self._one(201, ShownUser.of(written.user), shown)
 
     async def put(self, request: Request, user_id: str, context: WriteContext, receive: Receive) -> Response:
         shown = self._projection(request)
@@ -189,21 +190,21 @@ class Users:
 
     async def _modify(
         self, request: Request, user_id: str, change: Callable[[DirectoryUser], Draft], context: WriteContext
-    ) -> DirectoryUser:
+    ) -> ShownUser:
         version = await self._expected(request, user_id)
         if monotonic() - self._looked_for.get(user_id, -_LINKS_WITHIN) < _LINKS_WITHIN:
             context = replace(context, links=True)
         written = await self._write(
             lambda now: self._directory.modify(user_id, change, context, now, expected_version=version), request.method
         )
-        return written.user
+        return ShownUser.of(written.user)
 
     async def _expected(self, request: Request, user_id: str) -> int | None:
         """The version that If-Match allows; None where any is right. A tag that we never gave is a lost race."""
         tags = request.headers.get(b"if-match")
         if tags is None:
             return None
-        user = await self._read(lambda: self._directory.get(user_id))
+        user = await self._read(lambda: self._directory.show("id", user_id))
         if user is None or user.hidden:
             raise ScimError(404, NO_SUCH_USER)
         if tags.strip() == b"*":
@@ -221,12 +222,15 @@ class Users:
 
     def _search(self, where: Filter | None, start: int, count: int) -> tuple[int, list[ShownUser]]:
         if isinstance(where, Compare) and where.op == "eq" and isinstance(where.value, str):
-            found, sought = self._single(str(where.target), where.value)
-            if sought:
-                users = [found] if found is not None and not found.hidden else []
-                if users and str(where.target) == "userName" and users[0].okta_id is not None:
+            by = _UNIQUE.get(str(where.target))
+            if by is not None:
+                # Unique attributes are looked up, not searched.
+                named = by == "user_name_key"
+                found = self._directory.show(by, identity_key(where.value) if named else where.value)
+                users = [] if found is None or found.hidden else [found]
+                if named and users and users[0].okta_id is not None:
                     self._note(users[0].id)
-                return len(users), [ShownUser.of(user) for user in users[start - 1 :][:count]]
+                return len(users), users[start - 1 :][:count]
         page = self._directory.search(where, start, count)
         return page.total, list(page.users)
 
@@ -235,17 +239,6 @@ class Users:
         if len(self._looked_for) >= _REMEMBERED:
             del self._looked_for[next(iter(self._looked_for))]
         self._looked_for[user_id] = monotonic()
-
-    def _single(self, path: str, value: str) -> tuple[DirectoryUser | None, bool]:
-        """Unique attributes are looked up, not searched."""
-        match path:
-            case "userName":
-                return self._directory.find(user_name_key=identity_key(value)), True
-            case "externalId":
-                return self._directory.find(okta_id=value), True
-            case "id":
-                return self._directory.get(value), True
-        return None, False
 
     async def _read(self, read: Callable[[], T]) -> T:
         return await asyncio.to_thread(read) if self._directory.reads_block else read()
@@ -286,7 +279,7 @@ class Users:
         parameters = request.parameters
         return projection.read(parameters.get("attributes"), parameters.get("excludedattributes"))
 
-    def _one(self, status: int, user: DirectoryUser, shown: projection.Projection | None) -> Response:
+    def _one(self, status: int, user: ShownUser, shown: projection.Projection | None) -> Response:
         rendered = render.user(user, self._base)
         if shown is not None:
             rendered = shown.apply(rendered)

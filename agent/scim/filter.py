@@ -11,6 +11,7 @@ MAX_DEPTH = 20
 
 #: Okta's check for existence. A value with an escape goes to the full grammar.
 _SIMPLE = re.compile(r'\s*(userName|externalId|id)\s+eq\s+"([^"\\\x00-\x1f]*)"\s*', re.IGNORECASE | re.ASCII)
+_UNIQUE = {name.lower(): target for name in ("userName", "externalId", "id") if (target := resolve(name))}
 _QUOTED = re.compile(r'"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)', re.DOTALL)
 
 
@@ -23,11 +24,7 @@ def parse(text: str) -> Filter:
 def simple(text: str) -> Filter | None:
     """Okta's own form; None for any other, which takes a while to be read."""
     match = _SIMPLE.fullmatch(text)
-    if match is None:
-        return None
-    target = resolve(match[1])
-    assert target is not None
-    return Compare(target, "eq", match[2])
+    return None if match is None else Compare(_UNIQUE[match[1].lower()], "eq", match[2])
 
 
 def _general(text: str) -> Filter:

@@ -16,7 +16,8 @@ from agent.scim.schema import CORE_URN
 LIST_URN = "urn:ietf:params:scim:api:messages:2.0:ListResponse"
 _CORE_ONLY = (CORE_URN,)
 _WITH_ENTERPRISE = (CORE_URN, ENTERPRISE_URN)
-_ENTERPRISE_KEY = f'"{ENTERPRISE_URN}":'.encode()
+#: How the extension's key ends, and no other one. In a text the quote would be escaped.
+_ENTERPRISE_KEY = b':User":'
 _encode = msgspec.json.Encoder().encode
 #: An id that is its own escape, as all are that the agent makes.
 _PLAIN = re.compile(r"[0-9A-Za-z_-]+").fullmatch
@@ -40,21 +41,16 @@ class _Head(msgspec.Struct, omit_defaults=True, rename="camel", gc=False):
     external_id: str | None = None
 
 
-def etag(user: DirectoryUser | ShownUser) -> str:
+def etag(user: ShownUser) -> str:
     return f'W/"{user.version}"'
 
 
-def location(user: DirectoryUser | ShownUser, base: str) -> str:
+def location(user: ShownUser, base: str) -> str:
     return f"{base}/Users/{user.id if _PLAIN(user.id) else quote(user.id, safe='')}"
 
 
-def user(user: DirectoryUser, base: str) -> bytes:
+def user(user: ShownUser, base: str) -> bytes:
     """The user's JSON. ``base`` is the public address of the SCIM root."""
-    return shown(ShownUser.of(user), base)
-
-
-def shown(user: ShownUser, base: str) -> bytes:
-    # In a text the quotes would be escaped.
     schemas = _WITH_ENTERPRISE if _ENTERPRISE_KEY in user.profile else _CORE_ONLY
     meta = _Meta(user.created, user.updated, location(user, base), etag(user))
     head = _encode(_Head(schemas, user.id, user.user_name, user.active, meta, user.okta_id))

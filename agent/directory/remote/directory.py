@@ -21,7 +21,7 @@ from msgspec.structs import replace
 from agent.directory import rows
 from agent.directory.backend import AccountChange, Backend
 from agent.directory.operator import OperatorActs
-from agent.directory.port import CursorPage, Draft, Page, RemoteFacts, Step, WriteContext, Written
+from agent.directory.port import CursorPage, Draft, Identity, Page, RemoteFacts, Step, WriteContext, Written
 from agent.directory.remote import deadline, provider
 from agent.directory.remote.account_locks import AccountLocks
 from agent.directory.remote.batches import Helpers, RemoteBatches
@@ -161,6 +161,10 @@ class RemoteDirectory(Backend):
                 return self.reader.by_okta_id(okta_id, patience=HURRIED)
             assert user_name_key is not None
             return self.reader.by_user_name(user_name_key, patience=HURRIED)
+
+    def show(self, by: Identity, value: str) -> ShownUser | None:
+        user = self.get(value) if by == "id" else self.find(**{by: value})
+        return None if user is None else ShownUser.of(user)
 
     def search(self, where: Any | None, start_index: int, count: int, *, include_hidden: bool = False) -> Page:
         """An identity decides something, so the remote is asked; anything else is answered from the mirror."""

@@ -221,7 +221,7 @@ POLICY = ScimPolicy(comparison_key=comparison_key)
 
 
 def in_memory(user: ShownUser) -> Any:
-    value = msgspec.json.decode(render.shown(user, "https://scim.example.com/scim/v2"))
+    value = msgspec.json.decode(render.user(user, "https://scim.example.com/scim/v2"))
     for name in ("emails", "phoneNumbers", "photos", "addresses"):
         for item in value.get(name, ()):
             # RFC 7643 §2.4: assumed to be false where it isn't said.

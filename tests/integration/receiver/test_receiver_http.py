@@ -347,7 +347,7 @@ class Failing:
         self.asked = threading.Event()
         self.answer: Future[Any] = Future()
 
-    def get(self, user_id: str) -> Any:
+    def show(self, by: str, value: str) -> Any:
         assert self.error is not None
         raise self.error
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from prometheus_client import REGISTRY
 from uvicorn.server import ServerState
 
 from agent.daemon.connections import (
@@ -13,6 +14,7 @@ from agent.daemon.connections import (
     BODY_RATE,
     HEAD_SECONDS,
     MAX_HEAD,
+    REST_SECONDS,
     CappedProtocol,
     PlacesConfig,
     Room,
@@ -71,6 +73,8 @@ class Served:
         self.hold = asyncio.Event()
         self.hold.set()
         self.bodies: list[int] = []
+        #: Headers of the answer, and the parts of its body.
+        self.headers, self.parts = [(b"content-length", b"0")], [b""]
 
     async def app(self, scope: Any, receive: Any, send: Any) -> None:
         size, more = 0, True
@@ -81,8 +85,11 @@ class Served:
             size, more = size + len(message["body"]), message["more_body"]
         self.bodies.append(size)
         await self.hold.wait()
-        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"0")]})
-        await send({"type": "http.response.body", "body": b""})
+        await send({"type": "http.response.start", "status": 200, "headers": self.headers})
+        *first, last = self.parts
+        for part in first:
+            await send({"type": "http.response.body", "body": part, "more_body": True})
+        await send({"type": "http.response.body", "body": last})
 
     def connect(self, host: str = "192.0.2.1") -> CappedProtocol:
         made = CappedProtocol(
@@ -110,6 +117,10 @@ def status(connection: CappedProtocol) -> int | None:
 
 def closed(connection: CappedProtocol) -> bool:
     return connection.transport.is_closing()
+
+
+def dropped() -> float:
+    return REGISTRY.get_sample_value("opshelm_agent_connections_dropped_total", {"reason": "slow"}) or 0
 
 
 def loop(test: Callable[[], Any]) -> Callable[[], None]:
@@ -280,6 +291,50 @@ async def test_an_answer_is_one_write_and_a_kill_leaves_no_half_of_it() -> None:
     await served.finish()
     assert one.transport.writes == 2  # type: ignore[attr-defined]
     assert one.transport.written.count(b"HTTP/1.1 200") == 2  # type: ignore[attr-defined]
+
+
+@loop
+async def test_an_answer_in_parts_is_sent_as_it_comes() -> None:
+    served = Served()
+    served.headers, served.parts = [], [b"ab", b"cde"]
+    one = served.connect()
+    one.data_received(GET)
+    await served.finish()
+    assert one.transport.written.endswith(b"2\r\nab\r\n3\r\ncde\r\n0\r\n\r\n")  # type: ignore[attr-defined]
+    assert not closed(one)
+
+
+@loop
+async def test_an_answer_that_says_close_is_the_last_one() -> None:
+    served = Served()
+    served.headers.append((b"connection", b"close"))
+    one = served.connect()
+    one.data_received(GET)
+    await served.finish()
+    assert (status(one), one.transport.written.count(b"connection: close"), closed(one)) == (200, 1, True)  # type: ignore[attr-defined]
+
+
+@loop
+async def test_no_header_of_an_answer_holds_a_line_of_its_own() -> None:
+    served = Served()
+    served.headers.append((b"location", b"/x\r\nset-cookie: a=b"))
+    one = served.connect()
+    one.data_received(GET)
+    await served.finish()
+    assert (one.transport.written, closed(one)) == (b"", True)  # type: ignore[attr-defined]
+
+
+@loop
+async def test_who_rests_after_an_answer_is_let_go_without_being_counted() -> None:
+    served = Served()
+    before = dropped()
+    one = served.connect()
+    one.data_received(GET)
+    await served.finish()
+    served.after(REST_SECONDS - 0.5)
+    assert not closed(one)
+    served.after(REST_SECONDS + 0.5)
+    assert (status(one), closed(one), dropped()) == (200, True, before)
 
 
 @loop

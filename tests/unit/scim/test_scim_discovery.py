@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from agent.model.mapping import DEFAULT
-from agent.model.users import ENTERPRISE_URN, DirectoryUser, Enterprise, MultiValue, Name, Profile
+from agent.model.users import ENTERPRISE_URN, DirectoryUser, Enterprise, MultiValue, Name, Profile, ShownUser
 from agent.receiver import openapi
 from agent.scim import body, discovery, library, projection, render
 from agent.scim.errors import ScimRefused, error_body
@@ -80,7 +80,7 @@ def test_no_schema_offers_a_password_or_a_role() -> None:
 
 
 def test_a_rendered_user_is_read_back_as_the_same_user() -> None:
-    value = msgspec.json.decode(render.user(USER, BASE))
+    value = msgspec.json.decode(render.user(ShownUser.of(USER), BASE))
     assert body.read(value) == body.Body(user_name="A@example.com", okta_id="00u1", active=True, profile=USER.profile)
     assert value["schemas"] == [CORE_URN, ENTERPRISE_URN]
     assert value["meta"] == {
@@ -94,7 +94,7 @@ def test_a_rendered_user_is_read_back_as_the_same_user() -> None:
 
 def test_a_user_with_nothing_but_a_name_is_valid_json() -> None:
     bare = msgspec.structs.replace(USER, profile=Profile(), okta_id=None, active=False)
-    value = msgspec.json.decode(render.user(bare, BASE))
+    value = msgspec.json.decode(render.user(ShownUser.of(bare), BASE))
     assert value.keys() == {"schemas", "id", "userName", "active", "meta"}
     assert value["active"] is False
     assert value["schemas"] == [CORE_URN]
@@ -103,7 +103,7 @@ def test_a_user_with_nothing_but_a_name_is_valid_json() -> None:
 def test_times_are_shown_in_utc_whatever_zone_they_come_in() -> None:
     there = timezone(timedelta(hours=2))
     user = msgspec.structs.replace(USER, created=datetime(2026, 1, 1, 2, tzinfo=there))
-    shown = msgspec.json.decode(render.user(user, BASE))["meta"]["created"]
+    shown = msgspec.json.decode(render.user(ShownUser.of(user), BASE))["meta"]["created"]
     assert datetime.fromisoformat(shown) == AT
 
 
@@ -140,7 +140,7 @@ def test_attributes_show_what_was_asked_for_and_the_id(
 ) -> None:
     wish = projection.read(attributes, excluded)
     assert wish is not None
-    value = msgspec.json.decode(wish.apply(render.user(USER, BASE)))
+    value = msgspec.json.decode(wish.apply(render.user(ShownUser.of(USER), BASE)))
     assert value == {"schemas": [CORE_URN, ENTERPRISE_URN], "id": USER.id} | shown
 
 
@@ -151,7 +151,7 @@ def test_attributes_show_what_was_asked_for_and_the_id(
 def test_excluded_attributes_are_left_out_and_the_id_never(excluded: str, gone: str) -> None:
     wish = projection.read(None, excluded)
     assert wish is not None
-    rendered = render.user(USER, BASE)
+    rendered = render.user(ShownUser.of(USER), BASE)
     before, after = msgspec.json.decode(rendered), msgspec.json.decode(wish.apply(rendered))
     assert before.keys() - after.keys() == {gone}
     assert after["id"] == USER.id
@@ -160,7 +160,7 @@ def test_excluded_attributes_are_left_out_and_the_id_never(excluded: str, gone: 
 def test_excluded_parts_are_left_out_of_every_value() -> None:
     wish = projection.read(None, f"emails.type,name.givenName,{ENTERPRISE_URN}:costCenter")
     assert wish is not None
-    value = msgspec.json.decode(wish.apply(render.user(USER, BASE)))
+    value = msgspec.json.decode(wish.apply(render.user(ShownUser.of(USER), BASE)))
     assert value["emails"] == [{"value": "A@example.com", "primary": True}, {"value": "b@example.com"}]
     assert value["name"] == {"familyName": "Other"}
     assert value[ENTERPRISE_URN] == {"department": '"D"'}
