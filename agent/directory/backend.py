@@ -147,10 +147,12 @@ def _after(
     conn: Connection, conditions: list[ColumnElement[bool]], after: int, limit: int
 ) -> tuple[list[ShownUser], int | None]:
     """The accounts behind ``after``, and where the next page goes on; None at the end."""
-    statement = select(*rows.SHOWN).where(*conditions, users.c.seq > after).order_by(users.c.seq).limit(limit + 1)
+    statement = (
+        select(users.c.seq, *rows.SHOWN).where(*conditions, users.c.seq > after).order_by(users.c.seq).limit(limit + 1)
+    )
     found = conn.execute(statement).fetchall()
     more = len(found) > limit > 0
-    return [rows.shown(row) for row in found[:limit]], found[limit - 1][0] if more else None
+    return [rows.shown(row[1:]) for row in found[:limit]], found[limit - 1][0] if more else None
 
 
 def _search(conn: Connection, conditions: list[ColumnElement[bool]], offset: int, limit: int) -> Page:

@@ -259,7 +259,7 @@ class Directory(Protocol):
     def find(self, *, user_name_key: str | None = None, okta_id: str | None = None) -> DirectoryUser | None: ...
 
     def show(self, by: Identity, value: str) -> ShownUser | None:
-        """The same as SCIM shows it, for whoever changes nothing; the profile is not decoded."""
+        """As SCIM shows it, for whoever changes nothing; None for a hidden account too. The profile is not decoded."""
         ...
 
     def search(self, where: Any | None, start_index: int, count: int, *, include_hidden: bool = False) -> Page:

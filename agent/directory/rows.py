@@ -98,8 +98,8 @@ def _raw(columns: Iterable[Column[Any]]) -> list[ColumnElement[Any]]:
 
 
 RAW = _raw(COLUMNS)
-#: What a ShownUser is read from, behind its seq.
-SHOWN = _raw(users.c[name] for name in ("seq", *ShownUser.__struct_fields__))
+#: What a ShownUser is read from.
+SHOWN = _raw(users.c[name] for name in ShownUser.__struct_fields__)
 
 by_id = Fixed(select(*COLUMNS).where(users.c.id == bindparam("id")))
 _IDS = tuple(f"id{n}" for n in range(32))
@@ -107,7 +107,7 @@ _by_ids = Fixed(select(*COLUMNS).where(users.c.id.in_([bindparam(name) for name 
 by_key = Fixed(select(*COLUMNS).where(users.c.user_name_key == bindparam("key")))
 by_okta_id = Fixed(select(*COLUMNS).where(users.c.okta_id == bindparam("okta_id")))
 _shown_by = {
-    name: Fixed(select(*SHOWN).where(users.c[name] == bindparam("value")))
+    name: Fixed(select(*SHOWN).where(users.c[name] == bindparam("value"), users.c.hidden == false()))
     for name in ("id", "user_name_key", "okta_id")
 }
 _after = Fixed(select(*COLUMNS).where(users.c.seq > bindparam("seq")).order_by(users.c.seq).limit(bindparam("count")))
@@ -195,10 +195,10 @@ def decode(row: Any) -> DirectoryUser:
 
 def shown(row: Any) -> ShownUser:
     """A row of SHOWN."""
-    _, user_id, user_name, profile, active, created, updated, okta_id, hidden, version = row
+    user_id, user_name, profile, active, created, updated, okta_id, version = row
     made = moment(created)
     changed = made if updated == created else moment(updated)
-    return ShownUser(user_id, user_name, profile.encode(), bool(active), made, changed, okta_id, bool(hidden), version)
+    return ShownUser(user_id, user_name, profile.encode(), bool(active), made, changed, okta_id, version)
 
 
 def one(cursor: Any) -> DirectoryUser | None:

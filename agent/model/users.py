@@ -202,7 +202,6 @@ class ShownUser(Struct, frozen=True, gc=False):
     created: datetime
     updated: datetime
     okta_id: str | None
-    hidden: bool
     version: int
 
     @classmethod
@@ -215,7 +214,6 @@ class ShownUser(Struct, frozen=True, gc=False):
             user.created,
             user.updated,
             user.okta_id,
-            user.hidden,
             user.version,
         )
 

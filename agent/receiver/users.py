@@ -57,9 +57,7 @@ class Users:
 
     async def get(self, request: Request, user_id: str) -> Response:
         shown = self._projection(request)
-        user = await self._read(lambda: self._directory.show("id", user_id))
-        if user is None or user.hidden:
-            raise ScimError(404, NO_SUCH_USER)
+        user = await self._shown(user_id)
         seen = request.headers.get(b"if-none-match")
         if seen is not None and _matches(seen, user.version):
             return Response(304, b"", ((b"etag", render.etag(user).encode()),))
@@ -204,14 +202,18 @@ class Users:
         tags = request.headers.get(b"if-match")
         if tags is None:
             return None
-        user = await self._read(lambda: self._directory.show("id", user_id))
-        if user is None or user.hidden:
-            raise ScimError(404, NO_SUCH_USER)
+        user = await self._shown(user_id)
         if tags.strip() == b"*":
             return None
         if not _matches(tags, user.version):
             raise ScimError(412, "The user has changed since that version; read it again.")
         return user.version
+
+    async def _shown(self, user_id: str) -> ShownUser:
+        user = await self._read(lambda: self._directory.show("id", user_id))
+        if user is None:
+            raise ScimError(404, NO_SUCH_USER)
+        return user
 
     async def _found(self, text: str | None, search: Callable[[Filter | None], T]) -> T:
         """What an index finds is read as any account is; whatever else is asked for may take a while."""
@@ -227,7 +229,7 @@ class Users:
                 # Unique attributes are looked up, not searched.
                 named = by == "user_name_key"
                 found = self._directory.show(by, identity_key(where.value) if named else where.value)
-                users = [] if found is None or found.hidden else [found]
+                users = [] if found is None else [found]
                 if named and users and users[0].okta_id is not None:
                     self._note(users[0].id)
                 return len(users), users[start - 1 :][:count]

@@ -164,7 +164,7 @@ class RemoteDirectory(Backend):
 
     def show(self, by: Identity, value: str) -> ShownUser | None:
         user = self.get(value) if by == "id" else self.find(**{by: value})
-        return None if user is None else ShownUser.of(user)
+        return None if user is None or user.hidden else ShownUser.of(user)
 
     def search(self, where: Any | None, start_index: int, count: int, *, include_hidden: bool = False) -> Page:
         """An identity decides something, so the remote is asked; anything else is answered from the mirror."""
