@@ -130,7 +130,7 @@ class PlacesConfig(uvicorn.Config):
 
 
 class _Cycle(RequestResponseCycle):
-    """A request and its answer. An answer that is whole is one write, and so is its cost; uvicorn sends any other.
+    """A request and its answer. One that is whole when it is sent is put together here, in one write; uvicorn sends any other.
 
     A process that is killed between two leaves half an answer, of which no proxy can make a "later".
     """
