@@ -108,7 +108,8 @@ class Mapping:
         self._attributes = [by_path[path] for path in self.paths]
         names = list(dict.fromkeys((*self._attributes, _EMAIL)))
         self._email = names.index(_EMAIL)
-        kind = msgspec.defstruct(
+        #: What is read of a profile, for whoever decodes more than that at once.
+        self.profile: type[Struct] = msgspec.defstruct(
             "AppProfile",
             [
                 (f"v{n}", str | None | UnsetType, msgspec.field(default=UNSET, name=name))
@@ -117,7 +118,7 @@ class Mapping:
             frozen=True,
             gc=False,
         )
-        self._strictly = msgspec.json.Decoder(kind | None).decode
+        self._strictly = msgspec.json.Decoder(self.profile | None).decode
         self._names = names
         self._nothing = (UNSET,) * len(names)
         #: Path → attribute, as JSON; what the database keeps, to tell how another one differs.
@@ -184,11 +185,11 @@ class Mapping:
         pairs = zip(self.paths, _decode(projection), strict=True)
         return {path: value for path, value in pairs if value is not None}
 
-    def _read(self, profile: msgspec.Raw) -> tuple[tuple[Any, ...], tuple[str, ...]]:
+    def _read(self, profile: msgspec.Raw | Struct | None) -> tuple[tuple[Any, ...], tuple[str, ...]]:
         try:
-            found = self._strictly(profile)
+            found = self._strictly(profile) if isinstance(profile, msgspec.Raw) else profile
         except msgspec.ValidationError:
-            loose = _loosely(profile) or {}
+            loose = _loosely(profile) or {}  # type: ignore[arg-type]
             no_text = sorted(name for name in self._attributes if isinstance(loose.get(name), list | dict))
             return tuple(as_text(loose.get(name, UNSET)) for name in self._names), tuple(no_text)
         return (self._nothing if found is None else astuple(found)), ()

@@ -73,6 +73,7 @@ class AppUser(Struct, frozen=True, kw_only=True, gc=False, rename="camel"):
     #: Both null for apps without provisioning.
     credentials: Credentials | None = None
     #: JSON, whose attributes the org decides on: model.mapping reads those that are mapped. It is a view of Okta's answer.
+    #: In a page that was asked for with ``Mapping.profile``, it is that already where it fits.
     profile: Raw = NO_PROFILE
     embedded: Embedded | None = field(default=None, name="_embedded")
 

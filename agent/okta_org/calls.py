@@ -18,8 +18,9 @@ from typing import Any, Generic, TypeVar
 from urllib.parse import SplitResult, quote, urlencode, urlsplit
 
 import msgspec
+from msgspec import Struct
 
-from agent.model.errors import OktaRejected, Unaddressable, UsageError
+from agent.model.errors import UNDECODABLE, OktaRejected, Unaddressable, UsageError
 from agent.model.okta import UNREADABLE, App, AppGroup, AppUser, Credentials, EventHook, LogEvent, OktaGroup, OktaUser
 
 T = TypeVar("T")
@@ -106,7 +107,7 @@ def person(kind: type[T], salvage: Callable[[dict[str, Any]], T]) -> Decode[T]:
     strict = msgspec.json.Decoder(kind)
 
     def decode(body: bytes) -> T:
-        if _ESCAPED.search(body) is not None:
+        if _holds_no_text(body):
             return _loose(strict, salvage, _parsed(body))
         try:
             return strict.decode(body)
@@ -123,7 +124,7 @@ def page(kind: type[T], salvage: Callable[[dict[str, Any]], T]) -> Decode[list[T
     single = person(kind, salvage)
 
     def decode(body: bytes) -> list[T]:
-        if _ESCAPED.search(body) is not None:
+        if _holds_no_text(body):
             found = _parsed(body)
             if not isinstance(found, list):
                 raise msgspec.ValidationError("the page is no list")
@@ -134,6 +135,11 @@ def page(kind: type[T], salvage: Callable[[dict[str, Any]], T]) -> Decode[list[T
             return [single(bytes(raw)) for raw in _raws.decode(body)]
 
     return decode
+
+
+def _holds_no_text(body: bytes) -> bool:
+    """It may: then it is looked at closer. Most pages have no escape at all, and finding that out is quicker."""
+    return b"\\u" in body and _ESCAPED.search(body) is not None
 
 
 def _parsed(body: bytes) -> Any:
@@ -199,6 +205,25 @@ def _text(value: object) -> str | None:
 
 _app_user = person(AppUser, _salvaged_app_user)
 _app_users = page(AppUser, _salvaged_app_user)
+
+
+def _app_users_with(profile: type[Struct]) -> Decode[list[AppUser]]:
+    kind = msgspec.defstruct(
+        "ListedAppUser", [("profile", profile | None, None)], bases=(AppUser,), frozen=True, kw_only=True, gc=False
+    )
+    whole = msgspec.json.Decoder(list[kind]).decode  # type: ignore[valid-type]
+
+    def decode(body: bytes) -> list[AppUser]:
+        if not _holds_no_text(body):
+            try:
+                return whole(body)
+            except UNDECODABLE:
+                pass  # somebody's profile holds something else
+        return _app_users(body)
+
+    return decode
+
+
 _user = person(OktaUser, _salvaged_user)
 _users = page(OktaUser, _salvaged_user)
 _events = page(LogEvent, _salvaged_event)
@@ -241,13 +266,14 @@ def app_schema(app_id: str) -> Call[dict[str, Any]]:
     )
 
 
-def app_users(app_id: str, limit: int) -> Call[list[AppUser]]:
+def app_users(app_id: str, limit: int, profile: type[Struct] | None = None) -> Call[list[AppUser]]:
+    """``profile``: what a page's profiles are decoded as together with it, where all of them fit."""
     return Call(
         what="list the app's users",
         path=f"/api/v1/apps/{segment(app_id)}/users?limit={limit}",
         bucket="apps",
         scope="okta.apps.read",
-        decode=_app_users,
+        decode=_app_users if profile is None else _app_users_with(profile),
     )
 
 

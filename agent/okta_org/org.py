@@ -16,6 +16,8 @@ from concurrent.futures import CancelledError, Future
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from msgspec import Struct
+
 from agent.model.errors import ConfigError, OktaNotFound, OktaRejected, OktaUnreachable, Unaddressable
 from agent.model.matching import login_key
 from agent.model.okta import App, AppGroup, AppUser, EventHook, LogEvent, OktaGroup, OktaUser, Person, is_okta_id
@@ -130,8 +132,9 @@ class OktaOrg:
 
     # --- people, read
 
-    def app_user_pages(self, limit: int = 500) -> Iterator[list[AppUser]]:
-        return self._pages(calls.app_users(self._app_id, limit))
+    def app_user_pages(self, limit: int = 500, profile: type[Struct] | None = None) -> Iterator[list[AppUser]]:
+        """``profile``: what a page's profiles become at once, where they fit."""
+        return self._pages(calls.app_users(self._app_id, limit, profile))
 
     def users_with_status_pages(self, status: str) -> Iterator[list[OktaUser]]:
         return self._pages(calls.users_with_status(status))

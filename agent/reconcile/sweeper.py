@@ -17,7 +17,7 @@ from msgspec.structs import replace
 from agent.model.absence import AbsenceAnswer, Proof
 from agent.model.cases import CurrentAccount, Want
 from agent.model.codes import FindingCode
-from agent.model.desired import Desired, DesiredRow, DesiredRules, Wanted, desire, user_status
+from agent.model.desired import ASSIGNED, Desired, DesiredRow, DesiredRules, Wanted, desire, user_status
 from agent.model.errors import UNDECODABLE, Frozen, OktaRejected, Unaddressable
 from agent.model.guard import GuardLimits, is_disproved
 from agent.model.mapping import Kept, Mapping
@@ -30,7 +30,7 @@ from agent.okta_org.org import OktaOrg
 from agent.runs.frame import Binding, Progress, usable_app
 from agent.settings import Settings
 from agent.store.account import Account
-from agent.store.compare import Staging
+from agent.store.compare import Content, Staging
 from agent.store.engine import crash_point
 
 #: People asked about where all is held anyway: a minute of Okta's default limit for one token.
@@ -71,6 +71,26 @@ class Projector(Struct, frozen=True, kw_only=True):
     ) -> tuple[Want, Desired, Finding | None]:
         """A row of a sweep. Who is on none of the status lists is live."""
         return self._project(app_user, statuses.get(app_user.id, "ACTIVE"), now)
+
+    def usual(self, app_user: AppUser, statuses: MappingOf[str, str]) -> Content | None:
+        """What the account of somebody like nearly all holds, and ``listed`` would say no more; None: it may."""
+        user_name = app_user.user_name
+        if (
+            app_user.id in statuses
+            or app_user.status not in ASSIGNED
+            or app_user.sync_state == "SYNCING"
+            or len(user_name) > MAX_LENGTH
+            or not self.names.is_email
+        ):
+            return None
+        try:
+            projected = self.mapping.project_wanted(app_user)
+        except UNDECODABLE:
+            return None
+        if projected.no_text or projected.email not in (user_name, None):
+            return None
+        key = identity_key(user_name)
+        return app_user.id, key, key, projected.mapped
 
     def read(self, person: Person, now: datetime) -> tuple[Want, Desired, Finding | None] | None:
         """A direct read; None where the person has no app user."""
@@ -157,8 +177,8 @@ class Sweeper(Struct, frozen=True, kw_only=True):
         progress.step("reading statuses")
         statuses = self._statuses(account, started)
         found = Sweep(started=started)
-        for page in self.okta.app_user_pages(limit=self.page_size):
-            staging.add_people(self._rows(page, statuses, found))
+        for page in self.okta.app_user_pages(self.page_size, self.projector.mapping.profile):
+            self._add(staging, page, statuses, found)
             crash_point("sweep.page")
             found.counts["read"] += len(page)
             progress.step(f"reading people{self._budget()}", found.counts["read"])
@@ -171,10 +191,16 @@ class Sweeper(Struct, frozen=True, kw_only=True):
             found.findings.append(Finding(code=FindingCode.DUPLICATE_LISTED, login="", detail=detail))
         return found
 
-    def _rows(self, page: list[AppUser], statuses: dict[str, str], found: Sweep) -> list[Want]:
+    def _add(self, staging: Staging, page: list[AppUser], statuses: dict[str, str], found: Sweep) -> None:
         now = self.clock()
+        seen: list[str] = []
         rows: list[Want] = []
         for app_user in page:
+            if found.asked or self.asking is self.projector:
+                content = self.projector.usual(app_user, statuses)
+                if content is not None and staging.is_held(content, app_user.external_id or None):
+                    seen.append(app_user.id)
+                    continue
             want, desired, finding = self.projector.listed(app_user, statuses, now)
             if not found.asked and self.asking is not self.projector and want.wanted is Wanted.ACTIVE:
                 more, _, _ = self.asking.listed(app_user, statuses, now)
@@ -187,7 +213,8 @@ class Sweeper(Struct, frozen=True, kw_only=True):
                     found.findings.append(finding)
             if desired.due is not None:
                 found.due[want.okta_id] = desired.due
-        return rows
+        staging.add_in_step(seen, now)
+        staging.add_people(rows)
 
     def _statuses(self, account: Account, now: datetime) -> dict[str, str]:
         found: dict[str, str] = {}

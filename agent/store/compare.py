@@ -23,10 +23,11 @@ App users that share a userName key with another that is wanted are answered in 
 
 from array import array
 from bisect import bisect_left
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from datetime import datetime
 from functools import lru_cache
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -100,33 +101,41 @@ WANTED_ACTIVE = or_(sweep_rows.c.wanted == Wanted.ACTIVE.value, sweep_rows.c.wan
 _OKTA_ID = Index("ix_sweep_rows_okta_id", sweep_rows.c.okta_id)
 
 
+#: What is compared of an account: okta_id, user_name_key, email_key, mapped.
+Content = tuple[str, str, str, str]
+
+
 class _Contents:
-    """What accounts hold of what is compared, as numbers that mean something in this process alone: two of eight bytes each,
-    so that a million accounts take sixteen megabytes. One is for people whose account Okta names, one for the others.
+    """What accounts hold of what is compared, as numbers that mean something in this process alone: eight bytes each, so that
+    with and without their ids a million accounts take sixteen megabytes.
     """
 
     def __init__(self) -> None:
-        self._parts = [array("q") for _ in range(256)]
+        self._runs: list[array[int]] = []
+        self._open = array("q")
 
-    def add(self, okta_id: str, user_name_key: str, email_key: str, mapped: str, account_id: str) -> None:
-        content = hash((okta_id, user_name_key, email_key, mapped))
-        self._parts[content & 255].append(content)
-        named = hash((content, account_id))
-        self._parts[named & 255].append(named)
+    def add(self, contents: Iterable[tuple[str, ...]]) -> None:
+        self._open.extend(map(hash, contents))
+        if len(self._open) >= _RUN:
+            self.close()
 
     def close(self) -> None:
-        """All have come."""
-        self._parts = [array("q", sorted(part)) for part in self._parts]
+        """What has come can be looked for."""
+        self._runs.append(array("q", sorted(self._open)))
+        self._open = array("q")
 
-    def __contains__(self, content: int) -> bool:
-        part = self._parts[content & 255]
-        at = bisect_left(part, content)
-        return at < len(part) and part[at] == content
+    def __contains__(self, content: tuple[str, ...]) -> bool:
+        sought = hash(content)
+        for run in self._runs:
+            at = bisect_left(run, sought)
+            if at < len(run) and run[at] == sought:
+                return True
+        return False
 
 
-def _content_of(want: Want) -> int:
-    content = hash((want.okta_id, want.user_name_key, want.email_key, want.mapped))
-    return content if want.external_id is None else hash((content, want.external_id))
+#: Contents that are sorted at once: fewer are more runs to look through, more take more memory meanwhile.
+_RUN = 200_000
+_without_id = itemgetter(0, 1, 2, 3)
 
 
 class Staging:
@@ -138,11 +147,11 @@ class Staging:
         self._session: int | None = None
         if not _is_sqlite(conn):
             self._session = driver(conn).execute("SELECT pg_backend_pid()").fetchone()[0]
-        self._accounts = self._contents()
+        #: Of the accounts with whom somebody can be in step; and the same with the account's id behind it.
+        self._contents, self._named = _Contents(), _Contents()
+        self._read_contents()
 
-    def _contents(self) -> "_Contents":
-        """Of the accounts with whom somebody can be in step."""
-        found = _Contents()
+    def _read_contents(self) -> None:
         asked = (
             "SELECT okta_id, user_name_key, email_key, mapped, id FROM users "
             "WHERE okta_id IS NOT NULL AND active AND origin <> 'local'"
@@ -151,31 +160,34 @@ class Staging:
         name = () if self._session is None else ("accounts",)
         with self._transaction() as raw, closing(raw.cursor(*name)) as cursor:
             cursor.execute(asked)
-            for row in _stream(cursor):
-                found.add(*row)
-        found.close()
-        return found
+            while rows := cursor.fetchmany(_ROWS):
+                self._named.add(rows)
+                self._contents.add(map(_without_id, rows))
+        self._named.close()
+        self._contents.close()
+
+    def is_held(self, content: Content, external_id: str | None) -> bool:
+        """Whether somebody whom Okta wants active, and whose account it names so or not at all, is in step."""
+        if external_id is None:
+            return content in self._contents
+        return (*content, external_id) in self._named
+
+    def add_in_step(self, okta_ids: list[str], read_at: datetime) -> None:
+        """People of one page of whom ``is_held`` says yes."""
+        if not okta_ids:
+            return
+        names, at = f"{sweep_rows.name} (okta_id, read_at)", _read_at(read_at)
+        with self._transaction() as raw:
+            if self._session is None:
+                raw.execute(f"INSERT INTO {names} SELECT value, ? FROM json_each(?)", [at, _json(okta_ids)])
+            else:
+                raw.execute(f"INSERT INTO {names} SELECT unnest(%s::text[]), %s", [okta_ids, at])
 
     def add_people(self, wants: Sequence[Want]) -> None:
-        """One page of app users, projected."""
-        if not wants:
-            return
-        with self._transaction() as raw:
-            seen, rows = [], []
-            for want in wants:
-                if want.wanted is Wanted.ACTIVE and _content_of(want) in self._accounts:
-                    seen.append(want.okta_id)
-                else:
-                    rows.append(_sweep_row(want))
-            self._add_seen(raw, seen, wants[0].read_at)
-            self._add(raw, rows)
-
-    def _add_seen(self, raw: Any, okta_ids: list[str], read_at: datetime) -> None:
-        names, at = f"{sweep_rows.name} (okta_id, read_at)", _read_at(read_at)
-        if self._session is None:
-            raw.execute(f"INSERT INTO {names} SELECT value, ? FROM json_each(?)", [at, _json(okta_ids)])
-        else:
-            raw.execute(f"INSERT INTO {names} SELECT unnest(%s::text[]), %s", [okta_ids, at])
+        """Others of the page, projected."""
+        if wants:
+            with self._transaction() as raw:
+                self._add(raw, [_sweep_row(want) for want in wants])
 
     def _add(self, raw: Any, rows: list[tuple[Any, ...]]) -> None:
         table = sweep_rows
@@ -283,6 +295,7 @@ def _is_sqlite(conn: Connection) -> bool:
 
 #: One time for each page.
 _read_at = lru_cache(maxsize=16)(micros)
+_moment = lru_cache(maxsize=16)(moment)
 _encode = msgspec.json.Encoder().encode
 
 
@@ -423,19 +436,22 @@ def _seen_twin(row: Any) -> Pair:
 
 
 def _want(row: Any) -> Want:
+    # A first run keeps all of them: texts that are equal, as these mostly are, are kept once.
+    user_name, key, email, email_key = row[2:6]
+    key = user_name if key == user_name else key
     return Want(
         okta_id=row[0],
         external_id=row[1],
-        user_name=row[2],
-        user_name_key=row[3],
-        email=row[4],
-        email_key=row[5],
+        user_name=user_name,
+        user_name_key=key,
+        email=user_name if email == user_name else email,
+        email_key=key if email_key == key else email_key,
         wanted=_WANTED[row[6]],
         row=_ROW[row[7]],
         mapped=row[8],
         unsaid=row[9],
         sync_error=bool(row[10]),
-        read_at=moment(row[11]),
+        read_at=_moment(row[11]),
     )
 
 
