@@ -5,7 +5,7 @@ free end. A cycle (A↔B) can't start anywhere: it becomes one action through te
 """
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -221,9 +221,11 @@ _RENAME_RANK = 3
 _DEMOTION_RANK = 7
 
 
-def ordered(actions: Iterable[Action], names: Names, holders: Mapping[str, str]) -> tuple[Action, ...]:
-    """Numbered from 1, with what each needs. ``holders``: wanted name of a create or rename → the account that has it."""
-    actions = tuple(actions)
+def ordered(actions: list[Action], names: Names, holders: Mapping[str, str]) -> tuple[Action, ...]:
+    """Numbered from 1, with what each needs. ``holders``: wanted name of a create or rename → the account that has it.
+
+    The list is used up, since two of a first run's take twice the memory.
+    """
     # An adopted leaver is linked first. Somebody else who is to get the account waits until the leaver is out.
     leaving = {(a.directory_id, a.okta_id) for a in actions if a.kind is ActionKind.DEACTIVATE}
 
@@ -237,10 +239,11 @@ def ordered(actions: Iterable[Action], names: Names, holders: Mapping[str, str])
         depth = names.depth.get(action.directory_id or "", 0) if renames else 0
         return rank, depth, action.login, _RANK[action.kind], action.okta_id or ""
 
-    return tuple(_numbered(sorted(actions, key=key), holders))
+    actions.sort(key=key)
+    return tuple(_numbered(actions, holders))
 
 
-def _numbered(actions: Sequence[Action], holders: Mapping[str, str]) -> Iterator[Action]:
+def _numbered(actions: list[Action], holders: Mapping[str, str]) -> Iterator[Action]:
     # Everybody may be in a plan, so each action is copied once.
     frees = {
         a.directory_id: n
@@ -259,4 +262,5 @@ def _numbered(actions: Sequence[Action], holders: Mapping[str, str]) -> Iterator
             if account is not None and action.kind is not ActionKind.ROLE:
                 needs.add(last.get(account, 0))
                 last[account] = n
-        yield replace(action, n=n, needs=tuple(sorted(needs - {0, n})))
+        actions[n - 1] = replace(action, n=n, needs=tuple(sorted(needs - {0, n})))
+        yield actions[n - 1]

@@ -4,7 +4,7 @@ Knows the whole set, where agent.model.cases knows one person. Does not judge (a
 """
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from collections.abc import Mapping as MappingOf
 from itertools import chain
 
@@ -39,19 +39,25 @@ class Outline(Struct, frozen=True, kw_only=True):
 
 
 def outline(
-    pairs: Sequence[Pair],
+    pairs: list[Pair],
     absences: Iterable[tuple[CurrentAccount, Proof]],
     mapping: Mapping,
     rules: NameRules,
     besides: Besides | None = None,
 ) -> Outline:
-    known, pairs = besides or Besides(), _claimed_once(pairs)
+    """``pairs`` is used up: beside the actions, those of a first run take twice the memory."""
+    known = besides or Besides()
+    _claimed_once(pairs)
     renaming = {pair.linked.id: pair for pair in pairs if pair.linked is not None and wants_rename(pair, rules)}
     names = resolve({account: pair.holder.id if pair.holder else None for account, pair in renaming.items()})
     classifier = Classifier(mapping=mapping, rules=rules, names=names, left=known.left, gives_ids=known.gives_ids)
-    actions, findings, rows = list[Action](), list[Finding](), Counter[str]()
-    found = (classifier.classify(pair) for pair in pairs)
-    for case in chain(found, (classify_absent(account, proof) for account, proof in absences)):
+    holders = {pair.want.okta_id: pair.holder.id for pair in pairs if pair.holder is not None}
+    actions: list[Action] = []
+    findings: list[Finding] = []
+    rows: Counter[str] = Counter()
+    pairs.reverse()
+    people = (classifier.classify(pairs.pop()) for _ in range(len(pairs)))
+    for case in chain(people, (classify_absent(account, proof) for account, proof in absences)):
         actions += case.actions
         findings += case.findings
         rows[case.row.value] += 1
@@ -59,21 +65,19 @@ def outline(
     # Who loses access loses the role with it.
     actions += [action for action in known.roles if action.directory_id not in ends]
     actions += [_cycle(cycle, renaming, rules) for cycle in names.cycles]
-    holders = {pair.want.okta_id: pair.holder.id for pair in pairs if pair.holder is not None}
     return Outline(actions=ordered(_unambiguous(actions), names, holders), findings=tuple(findings), rows=dict(rows))
 
 
-def _claimed_once(pairs: Sequence[Pair]) -> Sequence[Pair]:
+def _claimed_once(pairs: list[Pair]) -> None:
     """Two app users that name the same account are twins as well."""
     claims = Counter(pair.linked.id for pair in pairs if pair.linked is not None and pair.want.names_somebody)
-    if not any(n > 1 for n in claims.values()):
-        return pairs
-    return [
-        replace(pair, twin=True)
-        if pair.linked is not None and pair.want.names_somebody and claims[pair.linked.id] > 1
-        else pair
-        for pair in pairs
-    ]
+    if any(n > 1 for n in claims.values()):
+        pairs[:] = [
+            replace(pair, twin=True)
+            if pair.linked is not None and pair.want.names_somebody and claims[pair.linked.id] > 1
+            else pair
+            for pair in pairs
+        ]
 
 
 def _cycle(cycle: tuple[str, ...], renaming: dict[str, Pair], rules: NameRules) -> Action:

@@ -61,7 +61,8 @@ _NOBODY_ASKED = Proof(answer=AbsenceAnswer.NOT_ASKED, detail="the account is pro
 class Comparison(Struct, frozen=True, kw_only=True):
     """What was read of both sides, side by side."""
 
-    pairs: Sequence[Pair]
+    #: Used up when a plan is made of it.
+    pairs: list[Pair]
     #: Accounts that Okta's app has nobody for, and what asking Okta about each proved.
     absences: Sequence[tuple[CurrentAccount, Proof]]
     findings: tuple[Finding, ...]
@@ -188,7 +189,9 @@ class Planner(Struct, frozen=True, kw_only=True):
         self, compared: Comparison, binding: Binding, grant: Grant, push_mark: int, scope: tuple[str, ...] = ()
     ) -> Proposal:
         """What would be done about every difference, if nobody held it."""
-        pairs = _as_decided(compared.pairs, grant)
+        pairs, owners = _as_decided(compared.pairs, grant), _owners(compared)
+        wants = {pair.want.okta_id: essence(pair.want) for pair in pairs}
+        asked = {pair.want.okta_id: pair.want.read_at for pair in pairs}
         outlined = outline(
             pairs,
             compared.absences,
@@ -204,7 +207,7 @@ class Planner(Struct, frozen=True, kw_only=True):
         with self.store.read() as conn:
             findings = worded(conn, (*compared.findings, *outlined.findings), compared.read)
             facts, population = facts_of(conn, now, sweep=sweep)
-        facts = replace(facts, owners=_owners(compared))
+        facts = replace(facts, owners=owners)
         if compared.roles is not None:
             facts = compared.roles.known_to(facts)
         counts = {"people": compared.people, **Counter(found.code.value for found in findings), **compared.counts}
@@ -212,8 +215,8 @@ class Planner(Struct, frozen=True, kw_only=True):
             facts = replace(facts, asked=proofs.asked, disproved=proofs.disproved)
             counts |= {"asked": proofs.asked, "disproved": proofs.disproved}
         concerned = {a.okta_id for a in outlined.actions if gives_access(a) or ends_access(a)}
-        wanted = [pair.want for pair in pairs if pair.want.okta_id in concerned]
-        asked = {want.okta_id: want.read_at for want in wanted}
+        for okta_id in wants.keys() - concerned:
+            del wants[okta_id], asked[okta_id]
         asked |= {proof.okta_id: proof.at for _, proof in compared.absences if proof.okta_id and proof.at}
         plan = Plan(
             actions=self._without_owners(outlined.actions),
@@ -228,7 +231,7 @@ class Planner(Struct, frozen=True, kw_only=True):
             grant=grant,
             plan=plan,
             facts=facts,
-            wants={want.okta_id: essence(want) for want in wanted},
+            wants=wants,
             asked=asked,
             push_mark=push_mark,
             read=compared.read,
@@ -310,6 +313,8 @@ class Planner(Struct, frozen=True, kw_only=True):
 
     def _ask_at_most(self, absent: int, people: int, grant: Grant) -> int | None:
         """None: everybody. Where all of it will be held anyway, a sample tells whether the listing is wrong."""
+        if not absent:
+            return None
         with self.store.read() as conn:
             facts, population = facts_of(conn, self.clock(), sweep=True)
         held, _ = source_hold(people, self.settings.guard, facts)
@@ -338,7 +343,7 @@ def essence(want: Want) -> int:
     return hash((want.wanted, want.user_name_key, want.email_key, want.mapped, want.unsaid))
 
 
-def _as_decided(pairs: Sequence[Pair], grant: Grant) -> Sequence[Pair]:
+def _as_decided(pairs: list[Pair], grant: Grant) -> list[Pair]:
     """Who is to get an account by a person's word doesn't wait for Okta's own push, which can't make it."""
     if not grant.new_accounts:
         return pairs

@@ -200,7 +200,8 @@ def approve_plan(
     ``count``: the number that was typed.
     """
     account.lock(conn)
-    keys = {key_of(action) for action in stored.plan.actions if action.n in numbers}
+    chosen = set(numbers)
+    keys = {key_of(action) for action in stored.plan.actions if action.n in chosen}
     mine = [h for h in holds.open_holds(conn, decision=Decision.WAITING) if (h.subject, h.kind) in keys]
     holds.decide(conn, [hold.id for hold in mine], Decision.APPROVED, by, until=until)
     what = _json({"actions": sorted(numbers), "count": count, "holds": [hold.id for hold in mine], "until": until})

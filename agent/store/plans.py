@@ -17,6 +17,7 @@ from agent.model.codes import ActionKind, ActionState, HeldCode, PlanStatus
 from agent.model.holds import ChangeKind, broad_kind
 from agent.model.plan import Action, Finding, Plan
 from agent.store import runs
+from agent.store.attention import batched
 from agent.store.connect import Fixed, as_struct, micros
 from agent.store.tables import actions, lease, plans
 
@@ -219,8 +220,8 @@ def decide(
     """Keep who decided what; ``approve`` names the actions (None: as the decision says, none marked)."""
     values = {"decided_at": now, "decided_by": actor, "decision": decision}
     conn.execute(update(plans).where(plans.c.id == plan_id).values(**values))
-    numbers = [] if approve is None else list(approve)
-    if numbers:
+    # A first run's are more than one statement takes.
+    for numbers in batched([] if approve is None else list(approve)):
         mine = (actions.c.plan_id == plan_id, actions.c.n.in_(numbers))
         conn.execute(update(actions).where(*mine).values(approved=True))
 

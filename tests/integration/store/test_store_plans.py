@@ -100,6 +100,16 @@ def test_decisions_are_kept(store: Store) -> None:
     assert (stored.decided_by, stored.decision, stored.decided_at, stored.approved) == ("ann", "approve", NOW, {2})
 
 
+def test_a_first_run_of_more_people_than_one_statement_takes_is_approved(store: Store) -> None:
+    plan_id = save(store, plan(action(1), action(2)))
+    store.write(
+        lambda conn: plans.decide(
+            conn, plan_id, actor="ann", decision="approve", now=NOW, approve=[*range(100_000, 400_000), 2]
+        )
+    )
+    assert get(store, plan_id).approved == {2}
+
+
 def test_held_plans_are_listed_oldest_first_and_all_newest_first(store: Store) -> None:
     one = save(store, plan(action(1)), status=PlanStatus.HELD)
     two = save(store, plan(action(1)))
