@@ -73,7 +73,7 @@ def add_page(listed: compare.Staging, wants: list[Want]) -> None:
         content = (one.okta_id, one.user_name_key, one.email_key, one.mapped)
         return one.wanted is Wanted.ACTIVE and listed.is_held(content, one.external_id)
 
-    listed.add_in_step([one.okta_id for one in wants if in_step(one)], wants[0].read_at)
+    listed.add_in_step([one.okta_id for one in wants if in_step(one)], NOW)
     listed.add_people([one for one in wants if not in_step(one)])
 
 
