@@ -436,16 +436,13 @@ def _seen_twin(row: Any) -> Pair:
 
 
 def _want(row: Any) -> Want:
-    # A first run keeps all of them: texts that are equal, as these mostly are, are kept once.
-    user_name, key, email, email_key = row[2:6]
-    key = user_name if key == user_name else key
     return Want(
         okta_id=row[0],
         external_id=row[1],
-        user_name=user_name,
-        user_name_key=key,
-        email=user_name if email == user_name else email,
-        email_key=key if email_key == key else email_key,
+        user_name=row[2],
+        user_name_key=row[3],
+        email=row[4],
+        email_key=row[5],
         wanted=_WANTED[row[6]],
         row=_ROW[row[7]],
         mapped=row[8],
