@@ -18,7 +18,7 @@ import click
 
 from agent.cli import render
 from agent.model.errors import UsageError
-from agent.runs.wording import FORMAT_VERSION
+from agent.runs.wording import FORMAT_VERSION, LARGEST_ID
 
 if TYPE_CHECKING:
     from agent.bootstrap import Agent
@@ -56,8 +56,8 @@ class SecondsType(click.FloatRange):
 
 SECONDS = SecondsType()
 
-#: A number that the database gave. Larger ones don't fit into any of its columns, so they are a typing error.
-ROW_ID = click.IntRange(1, 2**63 - 1)
+#: A number that the database gave. Larger ones don't fit into its columns, so they are a typing error.
+ROW_ID = click.IntRange(1, LARGEST_ID)
 ROW_ID.name = "number"
 
 

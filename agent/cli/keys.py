@@ -30,7 +30,7 @@ def create(invocation: Invocation, name: str, scope: str, expires: timedelta | N
     if not name.strip():
         raise UsageError("A key needs a name, such as okta")
     by = signature()
-    ends = by.at + expires if expires else None
+    ends = None if expires is None else by.at + expires
     kind = store_keys.KeyScope(scope)
     key, secret = invocation.write(lambda conn: store_keys.create(conn, by, name=name, scope=kind, expires=ends))
     _show_secret(invocation, key, secret)

@@ -151,7 +151,9 @@ class Housekeeping:
         # What comes and goes around the limit is one alarm, not one a minute.
         if free is None or free >= connect.LOW_ROOM + connect.LOW_ROOM // 4:
             alarms.clear(conn, "disk_low", host, now)
-        if free is None or free >= connect.LOW_ROOM:
+            return
+        told = any((alarm.code, alarm.subject) == ("disk_low", host) for alarm in alarms.open_alarms(conn))
+        if free >= connect.LOW_ROOM and not told:
             return
         detail = (
             f"{free / 1e6:,.0f} MB are free on the disk under {self._store.place}. Once it is full every push is refused (429) and no "

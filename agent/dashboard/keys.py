@@ -44,7 +44,7 @@ def create(site: Site, visit: Visit) -> Response:
     if not name:
         raise UsageError("A key needs a name, such as okta. Nothing was made.")
     lasts = visit.lasting("lasts")
-    by, expires = visit.by(), visit.now + lasts if lasts else None
+    by, expires = visit.by(), None if lasts is None else visit.now + lasts
     made = site.store.write(lambda conn: keys.create(conn, by, name=name, scope=kind, expires=expires))
     return _shown(site, visit, made)
 

@@ -151,7 +151,7 @@ def _is_block(hold: Hold) -> bool:
 
 def block(site: Site, visit: Visit) -> Response:
     lasts = visit.lasting("until")
-    until = visit.now + lasts if lasts else None
+    until = None if lasts is None else visit.now + lasts
     visit.why()
     return _act(site, visit, "block", lambda acts, user_id: acts.deactivate(user_id, until=until))
 

@@ -34,7 +34,7 @@ from agent.model import csv_text
 from agent.model.errors import AgentError, NotFound, StoreUnavailable, UsageError
 from agent.okta_org import RateBudget
 from agent.reconcile.reconciler import Reconciler
-from agent.runs.wording import FORMAT_VERSION
+from agent.runs.wording import FORMAT_VERSION, LARGEST_ID
 from agent.settings import Settings
 from agent.settings.values import parse_duration
 from agent.store import account, first_approvals, sessions
@@ -120,7 +120,7 @@ class Visit(Struct, frozen=True, kw_only=True):
     def number_asked(self, name: str) -> int | None:
         """From the query; None for what is no number of a row."""
         text = self.asked(name)
-        return int(text) if text.isdecimal() and len(text) < 19 else None
+        return int(text) if text.isdecimal() and len(text) < 11 and int(text) <= LARGEST_ID else None
 
     @property
     def page(self) -> int:
@@ -130,7 +130,7 @@ class Visit(Struct, frozen=True, kw_only=True):
     def number(self, name: str) -> int:
         """From the address's path. NotFound for one that fits into no column."""
         found = int(self.request.path_params[name])
-        if found >= 2**63:
+        if found > LARGEST_ID:
             raise NotFound(f"There is no number {found}.")
         return found
 
@@ -354,9 +354,9 @@ async def read_form(request: Request) -> Mapping[str, Sequence[str]] | None:
         body += chunk
         if len(body) > _MOST_FORM_BYTES:
             return None
-    text = body.replace(b"%00", b"").replace(b"\0", b"").decode(errors="replace")
     try:
-        return parse_qs(text, keep_blank_values=True, max_num_fields=_MOST_FIELDS)
+        fields = parse_qs(body.decode(errors="replace"), keep_blank_values=True, max_num_fields=_MOST_FIELDS)
+        return {name: [value.replace("\0", "") for value in values] for name, values in fields.items()}
     except ValueError:
         return None
 

@@ -97,14 +97,12 @@ class SqlBatches:
         for details, alike in groupby(actions, _details_only):
             some = list(alike)
             ahead = details and len(some) >= _MANY
-            if ahead:
-                rows.read_ahead(conn, [action.directory_id or "" for action in some])
-            for action in possible(some, ended):
-                ended.append(self._one(WriteScope(conn, row, context_of(action), now, self._policy), action, versions))
-                if not details:
-                    row = locked_account(conn, self._policy)
-            if ahead:
-                rows.written(conn)
+            with rows.ahead(conn, [action.directory_id or "" for action in some] if ahead else []):
+                for action in possible(some, ended):
+                    scope = WriteScope(conn, row, context_of(action), now, self._policy)
+                    ended.append(self._one(scope, action, versions))
+                    if not details:
+                        row = locked_account(conn, self._policy)
         crash_point("apply.written")
         store_ends(conn, plan_id, ended, now)
         return ended, versions

@@ -11,7 +11,7 @@ add            a name that is taken                           local, active; own
 set_values     a managed account                              its values
 rename         a managed account, a name that is taken        the userName, and the e-mail that was equal to it
 set_role       an inactive account as owner                   the role
-deactivate     an inactive local account                      inactive, member; a managed one blocked: it stays so
+deactivate     an inactive local account                      inactive, member; blocked: it stays so
 reactivate                                                    active, member; not blocked any more
 link           another account bound to that Okta id          bound to that Okta id, managed
 unlink         a local account                                local, not bound; linking it is blocked: it stays so

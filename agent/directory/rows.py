@@ -2,7 +2,8 @@
 part of. The statements of the hot path; no rules.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from itertools import zip_longest
 from typing import Any, NamedTuple
@@ -208,28 +209,31 @@ def one(cursor: Any) -> DirectoryUser | None:
 
 def current(conn: Connection, user_id: str) -> DirectoryUser | None:
     """The account as it is in this transaction, by its id; what was read ahead is taken once."""
-    ahead: dict[str, DirectoryUser] | None = remembered(conn).get(_AHEAD)
-    if ahead is not None and user_id in ahead:
-        return ahead.pop(user_id)
+    read: dict[str, DirectoryUser] | None = remembered(conn).get(_AHEAD)
+    if read is not None and user_id in read:
+        return read.pop(user_id)
     _write_waiting(conn)
     return one(by_id(conn, id=user_id))
 
 
-def read_ahead(conn: Connection, ids: Sequence[str]) -> None:
-    """Read these accounts in few statements for writes of them that follow; what these change of details waits for ``written``.
+@contextmanager
+def ahead(conn: Connection, ids: Sequence[str]) -> Iterator[None]:
+    """These accounts are read in few statements, and what is changed of their details is written at the end; none given: no help.
 
     Until then nobody but ``current`` reads an account's details in this transaction.
     """
-    ahead: dict[str, DirectoryUser] = {}
+    if not ids:
+        yield
+        return
+    found: dict[str, DirectoryUser] = {}
     for start in range(0, len(ids), len(_IDS)):
         named = dict(zip_longest(_IDS, ids[start : start + len(_IDS)]))
-        ahead |= {row[1]: decode(row) for row in _by_ids(conn, **named).fetchall()}
-    remembered(conn)[_AHEAD] = ahead
-
-
-def written(conn: Connection) -> None:
-    """Write what has waited since ``read_ahead``, which is over."""
-    remembered(conn).pop(_AHEAD, None)
+        found |= {row[1]: decode(row) for row in _by_ids(conn, **named).fetchall()}
+    remembered(conn)[_AHEAD] = found
+    try:
+        yield
+    finally:
+        remembered(conn).pop(_AHEAD, None)
     _write_waiting(conn)
 
 
@@ -275,7 +279,9 @@ def update_user(conn: Connection, before: DirectoryUser, user: DirectoryUser, ma
     """Write what may have changed since ``before``."""
     values = _state(user)
     renamed = before.user_name != user.user_name
-    identity = renamed or before.okta_id != user.okta_id or before.hidden is not user.hidden
+    # A change of case alone is none of the key, and a mirrored account may be without its name.
+    renamed_key = renamed and before.user_name_key != user.user_name_key
+    identity = renamed_key or before.okta_id != user.okta_id or before.hidden is not user.hidden
     profile = renamed or before.profile != user.profile
     if identity:
         values |= _identity(user)
@@ -285,7 +291,7 @@ def update_user(conn: Connection, before: DirectoryUser, user: DirectoryUser, ma
         _move(conn, key_id=before.id, id=user.id)
     values["key_id"] = user.id
     emails = before.profile.emails != user.profile.emails
-    if profile and not (identity or emails) and before.active is user.active and _AHEAD in remembered(conn):
+    if profile and not (identity or renamed or emails) and before.active is user.active and _AHEAD in remembered(conn):
         write_later(conn, _details.many, values)
         return
     _updates[identity, profile](conn, **values)

@@ -204,7 +204,11 @@ class Sweeper(Struct, frozen=True, kw_only=True):
             want, desired, finding = self.projector.listed(app_user, statuses, now)
             if not found.asked and self.asking is not self.projector and want.wanted is Wanted.ACTIVE:
                 more, _, _ = self.asking.listed(app_user, statuses, now)
-                found.asked = more.mapped != want.mapped
+                # Of somebody whose account shows it as Okta has it nothing is written, so nothing would be learnt.
+                held = staging.is_held(
+                    (want.okta_id, want.user_name_key, want.email_key, more.mapped), app_user.external_id or None
+                )
+                found.asked = more.mapped != want.mapped and not held
                 want = more
             rows.append(want)
             if finding is not None:

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 #: Of every JSON document; a minor step adds, a major one changes.
 FORMAT_VERSION = "1.0"
+#: Of a row that commands and pages ask for: PostgreSQL's INTEGER takes none above it, and refuses the whole statement.
+LARGEST_ID = 2**31 - 1
 
 #: How each kind is shown. Deactivations first: they are what an operator must not overlook.
 KINDS = {

@@ -95,7 +95,9 @@ def digest(secret: str) -> str:
 def create(
     conn: Connection, by: Signature, *, name: str, scope: KeyScope = KeyScope.SCIM, expires: datetime | None = None
 ) -> tuple[ApiKey, str]:
-    """A new key and its secret, which is not kept. UsageError where the name has a live key already."""
+    """A new key and its secret, which is not kept. UsageError where the name has a live key already, or this one would have none."""
+    if expires is not None and expires <= by.at:
+        raise UsageError("A key must live for some time, such as 365d. Nothing was made.")
     if _live(conn, name, by.at):
         raise UsageError(f"There is a live key {name!r} already. Roll it (keys roll {name}), or choose another name.")
     made = _make(conn, by, name=name, scope=scope, expires=expires)

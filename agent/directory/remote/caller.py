@@ -280,9 +280,9 @@ class RemoteCaller:
     def find_created(self, wanted: DirectoryUser, lost: AnswerLost | None = None) -> Resource | None:
         """The account that a create made or may have made: by externalId, then by userName; not somebody else's of that name."""
         try:
-            account = self._finder.by_okta_id(wanted.okta_id, patience=READ_BACK) if wanted.okta_id else None
+            account = self._finder.by_okta_id(wanted.okta_id, patience=READ_BACK, at_most=0) if wanted.okta_id else None
             if account is None:
-                account = self._finder.by_user_name(wanted.user_name, patience=READ_BACK)
+                account = self._finder.by_user_name(wanted.user_name, patience=READ_BACK, at_most=0)
             found = None if account is None else lookup.by_id(self._transport, account.id, patience=READ_BACK)
         except DirectoryUnavailable as exc:
             raise (lost or AnswerLost(f"Whether the account was made can't be read: {exc.detail}")) from exc
@@ -295,8 +295,8 @@ class RemoteCaller:
     def _check_taken(self, answer: RemoteAnswer, wanted: DirectoryUser, patience: float) -> None:
         """A 409 that is what it says: a search shows somebody who has the externalId or the userName by now."""
         try:
-            account = self._finder.by_okta_id(wanted.okta_id, patience=patience) if wanted.okta_id else None
-            account = account or self._finder.by_user_name(wanted.user_name, patience=patience)
+            account = self._finder.by_okta_id(wanted.okta_id, patience=patience, at_most=0) if wanted.okta_id else None
+            account = account or self._finder.by_user_name(wanted.user_name, patience=patience, at_most=0)
         except (DirectoryUnavailable, Unreadable):
             return
         if account is not None:

@@ -145,8 +145,9 @@ class Keeps:
         return [name for name in missing if name not in spelled and name not in lost]
 
     def _known_otherwise(self, name: str) -> bool:
-        """It came otherwise before."""
-        return name in self._doubted or any(_within(name, noted) for noted in self.notes)
+        """It came otherwise before; another spelling is no other value."""
+        noted = [one for one, note in self.notes.items() if note.how is not Loss.RESPELLS]
+        return name in self._doubted or any(_within(name, one) for one in noted)
 
     def blamed(self, refused: RemoteRefused, sent: Iterable[str]) -> list[str]:
         """Of the attributes that were sent, those that the remote says no to; none where it is a value that it refuses."""
@@ -175,7 +176,7 @@ class Keeps:
         self._store_notes(names, how, words)
 
     def _doubt(self, names: Collection[str]) -> None:
-        names = [name for name in names if not self._known_otherwise(name)]
+        names = [name for name in names if not (self._known_otherwise(name) or name in self.notes)]
         if names:
             log.info("remote OpsHelm: attributes came otherwise than written", attributes=sorted(names))
             self._store_notes(names, Loss.DOUBTED)

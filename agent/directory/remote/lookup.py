@@ -93,8 +93,13 @@ class Finder:
         self._finds_okta_ids: bool | None = None
         self._sampled = -math.inf
 
-    def by_user_name(self, user_name: str, *, patience: float = PATIENT) -> RemoteAccount | None:
-        """By key; a remote that minds case is asked for the text as given and for the key, and listed if both are missing."""
+    def by_user_name(
+        self, user_name: str, *, patience: float = PATIENT, at_most: float = FRESH
+    ) -> RemoteAccount | None:
+        """By key; a remote that minds case is asked for the text as given and for the key, and listed if both are missing.
+
+        ``at_most``: seconds, how old a listing may be that is looked into instead.
+        """
         key = identity_key(user_name)
 
         def fits(account: RemoteAccount) -> bool:
@@ -105,19 +110,21 @@ class Finder:
             if found is not None:
                 return found
         # A remote without filters was read whole just now.
-        if self._no_search("userName") or not self._exact(patience):
+        if self._no_search("userName") or not (self._exact(patience) or self._no_search("userName")):
             return None
-        return self._read(self._listed("userName", key, FRESH), fits, patience)
+        return self._read(self._listed("userName", key, at_most), fits, patience)
 
-    def by_okta_id(self, okta_id: str, *, patience: float = PATIENT) -> RemoteAccount | None:
+    def by_okta_id(self, okta_id: str, *, patience: float = PATIENT, at_most: float = FRESH) -> RemoteAccount | None:
         def fits(account: RemoteAccount) -> bool:
             return account.okta_id == okta_id
 
         found = self._one("externalId", okta_id, fits, patience)
+        if self._no_search("externalId"):
+            return found  # of a listing, which says nothing about searches
         if found is not None:
             self._finds_okta_ids = True
-        elif not self._no_search("externalId") and self._blind(patience):
-            return self._read(self._listed("externalId", okta_id, FRESH), fits, patience)
+        elif self._blind(patience) or self._no_search("externalId"):
+            return self._read(self._listed("externalId", okta_id, at_most), fits, patience)
         return found
 
     def _one(self, attribute: str, value: str, fits: Fits, patience: float) -> RemoteAccount | None:
@@ -174,7 +181,7 @@ class Finder:
             for sample in self._samples(patience):
                 other = sample.user_name.swapcase()
                 if other != sample.user_name and identity_key(other) == identity_key(sample.user_name):
-                    self._minds_case = not self._shows("userName", other, sample, patience)
+                    self._minds_case = self._said("userName", not self._shows("userName", other, sample, patience))
                     break
         return bool(self._minds_case)
 
@@ -184,8 +191,13 @@ class Finder:
             self._sampled = time.monotonic()
             sample = next((one for one in self._samples(patience) if one.okta_id), None)
             if sample is not None and sample.okta_id is not None:
-                self._finds_okta_ids = self._shows("externalId", sample.okta_id, sample, patience)
+                shown = self._shows("externalId", sample.okta_id, sample, patience)
+                self._finds_okta_ids = self._said("externalId", shown)
         return self._finds_okta_ids is False
+
+    def _said(self, attribute: str, what: bool) -> bool | None:
+        """What a search has shown; None where it failed and a listing was looked into instead."""
+        return None if self._no_search(attribute) else what
 
     def _shows(self, attribute: str, value: str, sample: RemoteAccount, patience: float) -> bool:
         return self._one(attribute, value, lambda account: account.id == sample.id, patience) is not None

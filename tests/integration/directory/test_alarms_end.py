@@ -10,7 +10,7 @@ import pytest
 from agent.daemon.housekeeping import Housekeeping
 from agent.model.users import Role
 from agent.settings import Settings
-from agent.store import alarms, keys
+from agent.store import alarms, connect, keys
 from agent.store.journal import Signature
 from support.place import Place
 
@@ -152,3 +152,16 @@ def test_what_a_machine_that_is_gone_has_raised_ends_after_an_hour(guarded_world
     world.later(minutes=2)
     keeper.tick()
     assert world.alarms().isdisjoint({"loop_overdue", "clock_step", "disk_low"})
+
+
+def test_a_disk_with_room_just_above_the_limit_keeps_its_alarm(
+    guarded_world: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = guarded_world
+    keeper = Housekeeping(world.store, Settings, lambda: world.now)
+    for free, told in ((300, False), (200, True), (300, True), (330, False)):
+        monkeypatch.setattr(connect, "room", lambda _, free=free: free * 1_000_000)
+        for _ in range(3):
+            keeper.tick()
+            world.later(minutes=50)
+        assert ("disk_low" in world.alarms()) is told, free

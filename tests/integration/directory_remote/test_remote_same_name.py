@@ -55,3 +55,16 @@ def test_the_one_that_is_linked_is_meant(sloppy_place: Place, sloppy: Sloppy, na
         assert found is not None
         assert found.id == mine.id
         sloppy_place.restart()
+
+
+def test_one_of_them_may_be_renamed_in_case_alone(sloppy_place: Place, sloppy: Sloppy) -> None:
+    """The row of the one that is not meant stays without its name."""
+    mine = sloppy_place.post("twin@example.com", okta=okta_id(1)).user
+    other = sloppy.add("Twin@example.com")
+    list(sloppy_place.directory.everyone())
+    for name in ("TWIN@example.com", "tWIN@example.com"):
+        sloppy.users[other]["userName"] = name
+        list(sloppy_place.directory.everyone())
+        found = sloppy_place.directory.find(user_name_key="twin@example.com")
+        assert found is not None
+        assert found.id == mine.id

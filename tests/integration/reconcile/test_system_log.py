@@ -230,8 +230,8 @@ def test_a_sweep_clears_what_was_named_before_it_and_keeps_what_came_meanwhile(w
     log.poll()
     pages = w.okta.app_user_pages
 
-    def meanwhile(limit: int = 500) -> Any:
-        yield from pages(limit)
+    def meanwhile(*args: Any) -> Any:
+        yield from pages(*args)
         now = w.now()
         w.store.write(lambda conn: attention.add_events(conn, [second["okta_id"]], now))
 

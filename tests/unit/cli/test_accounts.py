@@ -82,7 +82,7 @@ def test_handover_lets_the_last_owner_leave(command: Command, document: Document
         False,
         "member",
     )
-    assert [row["verb"] for row in rows(folder)[-2:]] == ["role", "deactivate"]
+    assert [row["verb"] for row in rows(folder)[-3:]] == ["role", "block", "deactivate"]
 
 
 @pytest.mark.parametrize(

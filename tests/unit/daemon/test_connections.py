@@ -41,13 +41,20 @@ class Transport(asyncio.Transport):
         self.writes += 1
 
     def close(self) -> None:
-        if not self.over.is_set() and self.protocol is not None:
-            asyncio.get_running_loop().call_soon(self.protocol.connection_lost, None)
+        """Over is over, but the connection is lost only when all is taken."""
+        if not self.over.is_set() and not self.unsent:
+            self._lose()
         self.over.set()
 
     def abort(self) -> None:
+        if not self.aborted and not (self.over.is_set() and not self.unsent):
+            self._lose()
         self.aborted = True
-        self.close()
+        self.over.set()
+
+    def _lose(self) -> None:
+        if self.protocol is not None:
+            asyncio.get_running_loop().call_soon(self.protocol.connection_lost, None)
 
     def is_closing(self) -> bool:
         return self.over.is_set()
@@ -237,6 +244,21 @@ async def test_who_does_not_take_their_answer_is_cut_off() -> None:
     assert not closed(one)
     served.after(ANSWER_SECONDS + 1)
     assert one.transport.aborted  # type: ignore[attr-defined]
+
+
+@loop
+async def test_who_leaves_a_little_of_their_answer_is_cut_off_too() -> None:
+    """Less than what makes the transport say so."""
+    for asked in (GET, GET[:-2] + b"Connection: close\r\n\r\n"):
+        served = Served()
+        one = served.connect()
+        one.data_received(asked)
+        one.transport.unsent = 1  # type: ignore[attr-defined]
+        await served.finish()
+        served.after(ANSWER_SECONDS - 1)
+        assert not one.transport.aborted  # type: ignore[attr-defined]
+        served.after(ANSWER_SECONDS + 1)
+        assert one.transport.aborted  # type: ignore[attr-defined]
 
 
 @loop
