@@ -85,6 +85,7 @@ class Service:
     async def _serve(self, *, clock: bool, signals: bool) -> None:
         self._loop = asyncio.get_running_loop()
         self._loop.set_exception_handler(LoopErrors())
+        _beat(self._loop)
         if signals:
             self._handle_signals()
         if clock:
@@ -122,6 +123,11 @@ class Service:
         _log.critical("the database failed; stopping", code=error.code, detail=error.detail)
         self.exit_code = 1
         self.stop()
+
+
+def _beat(loop: asyncio.AbstractEventLoop) -> None:
+    """A thread that has done its work wakes the loop by a byte in a pipe. Where that byte is lost, the loop looks a second later."""
+    loop.call_later(1.0, _beat, loop)
 
 
 def _end_anyway() -> None:
