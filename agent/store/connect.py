@@ -348,8 +348,8 @@ def _make_private(path: Path) -> None:
 
 
 def _set_pragmas(connection: Any, record: Any) -> None:  # noqa: ARG001 - SQLAlchemy's signature
-    # Each of the pool's connections keeps so many kB of pages: they fill as the database grows, and never shrink.
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "cache_size=-4000", "temp_store=MEMORY"):
+    # SQLite's own 2 MB of pages for each of the pool's connections are kept: they fill as the database grows, and never shrink.
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "temp_store=MEMORY"):
         connection.execute(f"PRAGMA {pragma}")
     # SQLite's own lower() knows ASCII alone; filters compare names in every alphabet.
     connection.create_function("lower", 1, _lower, deterministic=True)
