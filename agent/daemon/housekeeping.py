@@ -191,9 +191,14 @@ def _watch_windows(conn: Connection, settings: Settings, now: datetime) -> None:
 
 
 def _end_those_of_machines_that_are_gone(conn: Connection, now: datetime) -> None:
-    """A container that starts anew is another machine by its name, and never ends what the one before has raised."""
+    """A container that starts anew is another machine by its name, and never ends what the one before has raised.
+
+    What this machine has raised it ends itself; where its clock was set back just now, ``now`` may be of before.
+    """
+    host = socket.gethostname()
     for alarm in alarms.open_alarms(conn):
-        if alarm.code in _OF_MACHINES and now - alarm.last_seen > GONE:
+        mine = alarm.subject == host or alarm.subject.endswith(f" at {host}")
+        if alarm.code in _OF_MACHINES and not mine and now - alarm.last_seen > GONE:
             alarms.clear(conn, alarm.code, alarm.subject, now)
 
 
