@@ -160,7 +160,7 @@ def test_sigterm_ends_a_daemon_whose_webhook_answers_a_byte_now_and_then(tmp_pat
         threading.Thread(target=_drip, args=(listener,), daemon=True).start()
         address = f"http://127.0.0.1:{listener.getsockname()[1]}/hook"
         settings = {"OPSHELM_NOTIFY__WEBHOOK_URL": address, "OPSHELM_SCHEDULE__HEALTH_INTERVAL": "1s"}
-        database(tmp_path, settings)
+        database(tmp_path)
         with sqlite3.connect(tmp_path / "opshelm-agent.db") as conn:
             conn.execute("INSERT INTO alarms (code, subject, detail, raised, last_seen) VALUES ('held', 'x', '', 1, 1)")
         with Daemon(tmp_path, settings) as daemon:
