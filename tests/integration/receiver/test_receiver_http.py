@@ -157,11 +157,8 @@ def test_a_key_of_another_scope_or_past_its_time_is_none(sqlite_receiver: Served
             conn, Signature(actor="t", source="test", at=now), name="scrape", scope=keys.KeyScope.METRICS
         )
     )[1]
-    old = sqlite_receiver.store.write(
-        lambda conn: keys.create(
-            conn, Signature(actor="t", source="test", at=now), name="old", expires=now - keys.SLACK * 2
-        )
-    )[1]
+    then = Signature(actor="t", source="test", at=now - keys.SLACK * 3)
+    old = sqlite_receiver.store.write(lambda conn: keys.create(conn, then, name="old", expires=now - keys.SLACK * 2))[1]
     for secret in (scrape, old):
         assert sqlite_receiver.stranger.get("/Users", headers={"Authorization": f"Bearer {secret}"}).status_code == 401
 

@@ -225,3 +225,9 @@ def test_a_grace_beyond_all_calendars_is_a_usage_error(command: Command) -> None
     code, _, err = command("keys", "roll", "okta", "--grace", "99999999999999h")
     assert code == 2
     assert "100 years" in err
+
+
+def test_a_key_lives_for_some_time(command: Command) -> None:
+    """Without an end it would live for ever, which nobody asked for."""
+    code, _, err = command("keys", "create", "okta", "--expires", "0s")
+    assert (code, "must live for some time" in err) == (2, True)
