@@ -269,7 +269,7 @@ class CappedProtocol(HttpToolsProtocol):
         # As uvicorn does, but for its timer: who rests is the room's to see, once a second for all.
         self.server_state.total_requests += 1
         if self.transport.is_closing():
-            if self._answer_is_here:
+            if self._untaken:
                 self._settle()
             return
         self.flow.resume_reading()
@@ -300,16 +300,16 @@ class CappedProtocol(HttpToolsProtocol):
     @property
     def rests(self) -> bool:
         """Its answer is taken, and nothing of another request has come."""
-        return not (self._answer_is_here or self._begun or self.cycle is None) and self.cycle.response_complete
+        return not (self._untaken or self._begun or self.cycle is None) and self.cycle.response_complete
 
     @property
-    def _answer_is_here(self) -> bool:
-        """Not all of it is taken: the kernel has no more room for it, whether it is much or little."""
+    def _untaken(self) -> bool:
+        """Something of an answer waits here, much or little, since the other side doesn't read on."""
         return self._unread or self.transport.get_write_buffer_size() > 0
 
     def overdue(self, moment: float) -> bool:
         waited = moment - self._since
-        if self._answer_is_here:
+        if self._untaken:
             return waited > ANSWER_SECONDS
         if self.rests:
             return waited > REST_SECONDS
