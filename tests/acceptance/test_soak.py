@@ -16,6 +16,7 @@ SEEDS = {"sqlite": 11, "postgresql": 12}
 
 pytestmark = [
     pytest.mark.slow,
+    pytest.mark.timeout(2400),
     pytest.mark.skipif(os.geteuid() != 0, reason="a small disk is a file system of its own, which only root may mount"),
 ]
 

@@ -8,7 +8,7 @@ import pytest
 
 from agent.simulator import SimulatedOrg
 from support.processes import agent, database, document
-from support.terminal import CTRL_C, Terminal
+from support.terminal import Terminal
 
 TOKEN = "simulated-token-of-init"
 
@@ -72,8 +72,7 @@ def test_a_private_key_that_is_none_is_asked_for_again(org: SimulatedOrg, tmp_pa
         terminal.type("key.pem")
         assert "private_key" in terminal.expect("Once more:")
         terminal.expect("Client id")
-        terminal.type(CTRL_C, enter=False)
-        assert terminal.end() == 130
+        assert terminal.interrupt() == 130
     assert [one.name for one in tmp_path.iterdir()] == ["key.pem"]
 
 
@@ -92,8 +91,7 @@ def test_ctrl_c_at_a_question_leaves_nothing_behind(org: SimulatedOrg, tmp_path:
             terminal.expect(question)
             terminal.type(answer)
         terminal.expect(talk[answers][0])
-        terminal.type(CTRL_C, enter=False)
-        assert terminal.end() == 130
+        assert terminal.interrupt() == 130
         assert terminal.shown.rstrip().endswith("error: interrupted")
     assert list(tmp_path.iterdir()) == []
 
@@ -106,8 +104,7 @@ def test_status_watch_is_drawn_anew_until_ctrl_c(tmp_path: Path) -> None:
         assert paused.returncode == 0, paused.stderr
         terminal.expect("PAUSED     by operator")
         terminal.expect("opshelm-agent resume")
-        terminal.type(CTRL_C, enter=False)
-        assert terminal.end() == 130
+        assert terminal.interrupt() == 130
     assert "Traceback" not in terminal.shown
 
 

@@ -8,13 +8,15 @@ import signal
 import sys
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
 from support.processes import environment
 
 _SECONDS = 90.0
-CTRL_C = "\x03"
+#: How long somebody waits before they press it again.
+_AGAIN = 5.0
 _ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 
@@ -53,10 +55,28 @@ class Terminal:
 
     def end(self) -> int:
         """Its exit code, when it has ended."""
-        deadline = time.monotonic() + _SECONDS
+        return self._ended(_SECONDS)
+
+    def interrupt(self) -> int:
+        """Ctrl-C, and again while nothing happens, as a person does; the exit code.
+
+        Python 3.11 keeps one that comes between the writing of a prompt and the reading behind it until something is typed.
+        """
+        for seconds in (_AGAIN, _AGAIN, _SECONDS):
+            self.type("\x03", enter=False)
+            with suppress(TimeoutError):
+                return self._ended(seconds)
+        raise TimeoutError("Ctrl-C ends nothing")
+
+    def _ended(self, seconds: float) -> int:
+        deadline = time.monotonic() + seconds
         while self._more(deadline):
-            assert time.monotonic() < deadline, f"it goes on: {self.shown[-400:]!r}"
-        self._code = os.waitstatus_to_exitcode(os.waitpid(self._pid, 0)[1])
+            pass
+        while (ended := os.waitpid(self._pid, os.WNOHANG)) == (0, 0):
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"it goes on: {self.shown[-400:]!r}")
+            time.sleep(0.01)
+        self._code = os.waitstatus_to_exitcode(ended[1])
         return self._code
 
     def _more(self, deadline: float) -> bool:
