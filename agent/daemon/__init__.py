@@ -1,7 +1,6 @@
 """The daemon: web servers, clock, signals. Holds no rules: the clock drives the reconciler, the receiver is its own app."""
 
 import asyncio
-import gc
 import os
 import signal
 import socket
@@ -14,6 +13,7 @@ import structlog
 
 from agent import logs, traces
 from agent.bootstrap import Agent, open_agent
+from agent.daemon import memory
 from agent.daemon.clock import Clock
 from agent.daemon.reload import Reload
 from agent.daemon.web import LoopErrors, Web, WebServers, listen, passed_listener
@@ -23,10 +23,6 @@ from agent.settings import Loaded, Settings
 #: Seconds that one thread keeps the interpreter while others wait. A push gives it away several times; with Python's own five
 #: milliseconds each time, pushes beside a sweep waited for tens of them.
 _TURN = 0.0005
-
-#: As in agent.cli, for a process that stays: runs and connections leave cycles that outlive two looks, and at the pace of a
-#: command the third look came after hours, 0.7 MB a minute later.
-_COLLECT_AFTER = (10_000, 10, 5)
 
 #: Of the unit's TimeoutStopSec, 60 s: then the process ends whatever it still waits for, a database that hangs for one.
 _END_SECONDS = 45.0
@@ -48,10 +44,7 @@ def serve(loaded: Loaded, *, config: str | None = None, greet: Callable[["Servic
         agent = stack.enter_context(open_agent(settings, need_okta=False, make=True, secrets=reload.secrets))
         service = Service(agent, public, admin, reload)
         greet(service)
-        # What is loaded stays, and needs no more looks.
-        gc.collect()
-        gc.freeze()
-        gc.set_threshold(*_COLLECT_AFTER)
+        memory.keep_loaded()
         return service.run()
 
 

@@ -15,6 +15,7 @@ from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
 
 from agent.bootstrap import Agent
+from agent.daemon import memory
 from agent.daemon.housekeeping import Housekeeping
 from agent.daemon.loops import Loops
 from agent.daemon.monotonic import Every, MonotonicZone
@@ -81,6 +82,7 @@ class Clock:
     def start(self) -> None:
         schedule = self._agent.settings.schedule
         self._every("housekeeping", self._housekeeping.tick, schedule.health_interval, "default")
+        self._every("memory", memory.give_back, schedule.health_interval, "default")
         self._every("reload", self._look_for_changes, schedule.health_interval, "reconcile", at_once=_ASKED_FOR)
         self._every("notify", self._notifier.tick, _NOTIFY_EVERY, "notify")
         self._every("read back", self._read_back, schedule.health_interval, "remote", first=timedelta(0))
