@@ -372,33 +372,14 @@ def deactivation(account: CurrentAccount, okta_id: str | None, proof: str, *, su
         changes = {"active": Change(before=True, after=False)}
     else:
         changes = {"suspended": Change(before=True, after=False)}
-    return Action(
-        n=0,
-        kind=ActionKind.DEACTIVATE,
-        login=account.user_name,
-        directory_id=account.id,
-        okta_id=okta_id or account.okta_id,
-        changes=changes,
-        rule=CaseRow.DEACTIVATE.value,
-        version=account.version,
-        proof=proof,
-        suspended=suspended,
-    )
+    action = _of_account(ActionKind.DEACTIVATE, account, okta_id or account.okta_id, changes, CaseRow.DEACTIVATE)
+    return replace(action, proof=proof, suspended=suspended)
 
 
 def adoption(account: CurrentAccount, okta_id: str) -> Action:
     """The account's externalId turned out to be an Okta user id of this org."""
     changes = {"origin": Change(before=account.origin.value, after=Origin.LINKED.value)}
-    return Action(
-        n=0,
-        kind=ActionKind.LINK,
-        login=account.user_name,
-        directory_id=account.id,
-        okta_id=okta_id,
-        changes=changes,
-        rule=CaseRow.LINK_NAMED.value,
-        version=account.version,
-    )
+    return _of_account(ActionKind.LINK, account, okta_id, changes, CaseRow.LINK_NAMED)
 
 
 @lru_cache(maxsize=1024)
@@ -448,15 +429,23 @@ def _case(pair: Pair, row: CaseRow, *actions: Action) -> Case:
 def _action(
     kind: ActionKind, want: Want, account: CurrentAccount | None, changes: dict[str, Change], row: CaseRow
 ) -> Action:
+    if account is not None:
+        return _of_account(kind, account, want.okta_id, changes, row)
+    return Action(n=0, kind=kind, login=want.user_name, okta_id=want.okta_id, changes=changes, rule=row.value)
+
+
+def _of_account(
+    kind: ActionKind, account: CurrentAccount, okta_id: str | None, changes: dict[str, Change], row: CaseRow
+) -> Action:
     return Action(
         n=0,
         kind=kind,
-        login=account.user_name if account else want.user_name,
-        directory_id=account.id if account else None,
-        okta_id=want.okta_id,
+        login=account.user_name,
+        directory_id=account.id,
+        okta_id=okta_id,
         changes=changes,
         rule=row.value,
-        version=account.version if account else None,
+        version=account.version,
     )
 
 

@@ -352,14 +352,8 @@ def _classes(actions: list[Action], limits: GuardLimits, facts: Facts, plan: Pla
         actions = [_first_role(action, facts, grant) for action in actions]
     for concerns, rules in (
         (ends_access, _deactivation_rules(limits, facts, people)),
-        (
-            changes_identity,
-            [(HeldCode.IDENTITY_CHANGES, 0, _at_least(people, limits.identity_percent, limits.identity_floor))],
-        ),
-        (
-            gives_access,
-            [(HeldCode.CREATES_PER_RUN, 0, _at_least(people, limits.creates_percent, limits.creates_floor))],
-        ),
+        (changes_identity, [(HeldCode.IDENTITY_CHANGES, 0, identity_limit(people, limits))]),
+        (gives_access, [(HeldCode.CREATES_PER_RUN, 0, creates_limit(people, limits))]),
         (_promotes, [(HeldCode.PROMOTIONS_PER_RUN, facts.promoted, limits.promotions_cap)]),
         (_demotes, [(HeldCode.DEMOTIONS_PER_RUN, facts.demoted, limits.demotions_cap)]),
     ):
@@ -430,10 +424,6 @@ def _numbers(code: HeldCode, size: int, before: int, limit: int, people: int) ->
     already = f", {before} were before" if before else ""
     share = f" ({size / people:.1%})" if people else ""
     return f"{size} of {people} people{share} {what[0]}{already}; {what[1]} is {limit}. None of them was changed."
-
-
-def _at_least(people: int, percent: float, floor: int) -> int:
-    return max(floor, share(people, percent))
 
 
 def _needs(actions: Iterable[Action]) -> tuple[Action, ...]:
@@ -512,8 +502,12 @@ def rolling_hold(population: int, hour: int | None, day: int, limits: GuardLimit
 
 
 def identity_limit(population: int, limits: GuardLimits) -> int:
-    """Pushed changes of userName or e-mail in 24 hours; more are an alarm."""
+    """Changes of userName or e-mail in one run; more pushed ones in 24 hours are an alarm."""
     return max(limits.identity_floor, share(population, limits.identity_percent))
+
+
+def creates_limit(population: int, limits: GuardLimits) -> int:
+    return max(limits.creates_floor, share(population, limits.creates_percent))
 
 
 def _rolling(population: int, percent: float, floor: int, cap: int) -> int:

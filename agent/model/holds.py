@@ -160,29 +160,25 @@ def key_of(action: Action) -> tuple[str, "ChangeKind"]:
     return subject_of(action.directory_id, action.okta_id, action.login), kind_of(action)
 
 
+_BROAD = {
+    ActionKind.DEACTIVATE: ChangeKind.DEACTIVATE,
+    ActionKind.LINK: ChangeKind.LINK,
+    ActionKind.ROLE: ChangeKind.ROLE,
+    **dict.fromkeys((ActionKind.CREATE, ActionKind.REACTIVATE), ChangeKind.ACTIVATE),
+}
+
+
 def broad_kind(kind: ActionKind) -> ChangeKind:
     """What failures are counted by: a failed update says nothing of the same person's deactivation."""
-    if kind is ActionKind.DEACTIVATE:
-        return ChangeKind.DEACTIVATE
-    if kind is ActionKind.LINK:
-        return ChangeKind.LINK
-    if kind is ActionKind.ROLE:
-        return ChangeKind.ROLE
-    return ChangeKind.ACTIVATE if kind in (ActionKind.CREATE, ActionKind.REACTIVATE) else ChangeKind.UPDATE
+    return _BROAD.get(kind, ChangeKind.UPDATE)
 
 
 def kind_of(action: Action) -> ChangeKind:
-    if action.kind is ActionKind.DEACTIVATE:
-        return ChangeKind.DEACTIVATE
-    if action.kind is ActionKind.LINK or action.succeeds:
+    if action.succeeds:
         return ChangeKind.LINK  # of a leaver's account the question is whose it is
-    if action.kind in (ActionKind.CREATE, ActionKind.REACTIVATE):
-        return ChangeKind.ACTIVATE
-    if action.kind is ActionKind.ROLE:
-        return ChangeKind.ROLE
-    if action.kind is ActionKind.RENAME_CYCLE or "userName" in action.changes or EMAIL_PATH in action.changes:
-        return ChangeKind.IDENTITY
-    return ChangeKind.UPDATE
+    kind = broad_kind(action.kind)
+    names = action.kind is ActionKind.RENAME_CYCLE or "userName" in action.changes or EMAIL_PATH in action.changes
+    return ChangeKind.IDENTITY if kind is ChangeKind.UPDATE and names else kind
 
 
 def wish_of(action: Action) -> str:

@@ -34,8 +34,6 @@ class Outline(Struct, frozen=True, kw_only=True):
 
     actions: tuple[Action, ...]
     findings: tuple[Finding, ...]
-    #: Row of the case table → people.
-    rows: dict[str, int]
 
 
 def outline(
@@ -54,18 +52,16 @@ def outline(
     holders = {pair.want.okta_id: pair.holder.id for pair in pairs if pair.holder is not None}
     actions: list[Action] = []
     findings: list[Finding] = []
-    rows: Counter[str] = Counter()
     pairs.reverse()
     people = (classifier.classify(pairs.pop()) for _ in range(len(pairs)))
     for case in chain(people, (classify_absent(account, proof) for account, proof in absences)):
         actions += case.actions
         findings += case.findings
-        rows[case.row.value] += 1
     ends = {action.directory_id for action in actions if action.kind is ActionKind.DEACTIVATE}
     # Who loses access loses the role with it.
     actions += [action for action in known.roles if action.directory_id not in ends]
     actions += [_cycle(cycle, renaming, rules) for cycle in names.cycles]
-    return Outline(actions=ordered(_unambiguous(actions), names, holders), findings=tuple(findings), rows=dict(rows))
+    return Outline(actions=ordered(_unambiguous(actions), names, holders), findings=tuple(findings))
 
 
 def _claimed_once(pairs: list[Pair]) -> None:

@@ -59,6 +59,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Protocol
@@ -72,7 +73,6 @@ from agent.model.errors import (
     DirectoryUnavailable,
     Frozen,
     HeldBack,
-    LeaseHeld,
     NotFound,
     OktaError,
     OktaNotFound,
@@ -266,7 +266,8 @@ class Frame(Struct, frozen=True, kw_only=True):
             raise
         finally:
             if held is not None:
-                _let_go(held)
+                with suppress(StoreError):  # else it runs out by itself
+                    held.release()
         return self._finish(report)
 
     def _report(self, run: CurrentRun, work: Callable[[CurrentRun], RunReport]) -> RunReport:
@@ -328,10 +329,8 @@ class Frame(Struct, frozen=True, kw_only=True):
 
     def _finish_quietly(self, report: RunReport) -> None:
         """On the way out with an error of its own: the next run ends this one's row if it can't be done now."""
-        try:
+        with suppress(StoreError):
             self._finish(report)
-        except StoreError:
-            return
 
 
 def _ended(run: CurrentRun, outcome: Outcome, detail: str) -> RunReport:
@@ -350,13 +349,6 @@ def _end_dead(conn: Connection, now: datetime) -> None:
     for run in runs.unfinished(conn):
         if not run.dry or run.started < now - _LONGEST_DRY_RUN:
             runs.finish(conn, run.id, RunEnd(outcome=Outcome.ERROR.value, exit_code=1, detail=_DIED), now)
-
-
-def _let_go(held: Lease) -> None:
-    try:
-        held.release()
-    except (StoreError, LeaseHeld):
-        return  # it runs out by itself
 
 
 # May it change anything at all, and may it go on?

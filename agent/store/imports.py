@@ -13,7 +13,7 @@ from collections.abc import Collection
 from datetime import datetime
 
 from msgspec import Struct
-from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy import Connection, delete, func, insert, select, update
 
 from agent.model.matching import ImportState
 from agent.store.connect import as_struct
@@ -70,27 +70,12 @@ def intend(
 ) -> None:
     """Before the first call to Okta for this account. What an earlier try has found stays known."""
     known = get(conn, directory_id)
-    if known is None:
-        values = {"state": ImportState.INTENDED.value, "okta_id": okta_id, "plan_id": plan_id, "intended": now}
-        conn.execute(insert(table).values(directory_id=directory_id, login=login, **values))
-    elif known.state in (ImportState.INTENDED, ImportState.CREATED):
+    if known is not None and known.state in (ImportState.INTENDED, ImportState.CREATED):
         _set(conn, directory_id, login=login, plan_id=plan_id, okta_id=known.okta_id or okta_id, error="")
-    else:
-        _set(
-            conn,
-            directory_id,
-            login=login,
-            state=ImportState.INTENDED.value,
-            okta_id=okta_id,
-            made=False,
-            waits=False,
-            plan_id=plan_id,
-            intended=now,
-            linking_since=None,
-            asked=None,
-            ended=None,
-            error="",
-        )
+        return
+    conn.execute(delete(table).where(table.c.directory_id == directory_id))
+    values = {"state": ImportState.INTENDED.value, "okta_id": okta_id, "plan_id": plan_id, "intended": now}
+    conn.execute(insert(table).values(directory_id=directory_id, login=login, **values))
 
 
 def created(conn: Connection, directory_id: str, okta_id: str) -> None:

@@ -16,6 +16,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from agent.model.roles import RoleAccount
 from agent.model.users import Origin, Role, is_managed
 from agent.store import journal
+from agent.store.attention import batched
 from agent.store.compare import WANTED_ACTIVE, sweep_rows
 from agent.store.journal import Signature
 from agent.store.tables import role_grants as grants
@@ -24,8 +25,6 @@ from agent.store.tables import users
 
 #: What the caps count.
 WINDOW = timedelta(minutes=60)
-#: As many values as any database takes in one statement.
-_TOGETHER = 500
 
 
 class RoleGroup(Struct, frozen=True, kw_only=True):
@@ -70,11 +69,7 @@ def keep(conn: Connection, found: Iterable[RoleGroup], asked: Collection[str]) -
 def approve(conn: Connection, by: Signature, asked: Collection[str], manage: str) -> None:
     """A person has seen whom these groups make owner, and has let it go."""
     conn.execute(update(groups).where(groups.c.asked.in_(list(asked))).values(approved=manage))
-    reason = f"{by.reason}: {', '.join(sorted(asked))}"
-    entry = journal.Entry(
-        kind=journal.Kind.APPLIED, verb="roles approve", actor=by.actor, source=by.source, reason=reason
-    )
-    journal.append(conn, entry, by.at)
+    journal.note(conn, "roles approve", by, reason=f"{by.reason}: {', '.join(sorted(asked))}")
 
 
 # Grants
@@ -128,12 +123,6 @@ def lately(conn: Connection, now: datetime) -> tuple[int, int]:
     return given, taken
 
 
-def given_by(conn: Connection, directory_id: str) -> str | None:
-    """Id of the group that stands behind this owner."""
-    mine = (grants.c.directory_id == directory_id, grants.c.taken.is_(None))
-    return conn.execute(select(grants.c.group_id).where(*mine)).scalar_one_or_none()
-
-
 # Accounts, as far as their roles go
 
 _COLUMNS = (
@@ -160,8 +149,7 @@ def members(conn: Connection, okta_ids: Sequence[str]) -> list[RoleAccount]:
 
 
 def _bound(conn: Connection, okta_ids: Sequence[str], *, active: bool = False) -> Iterator[RoleAccount]:
-    for start in range(0, len(okta_ids), _TOGETHER):
-        some = list(okta_ids[start : start + _TOGETHER])
+    for some in batched(okta_ids):
         found = select(*_COLUMNS).select_from(_WITH_GRANT).where(users.c.okta_id.in_(some), users.c.hidden == false())
         if active:
             found = found.where(users.c.active == true())
@@ -186,8 +174,7 @@ def _account(row: Any) -> RoleAccount:
 def wanted_active(conn: Connection, okta_ids: Sequence[str]) -> frozenset[str]:
     """Those of them whom the sweep wants to have access. ``conn`` is that of ``Staging.snapshot``."""
     found: set[str] = set()
-    for start in range(0, len(okta_ids), _TOGETHER):
-        some = list(okta_ids[start : start + _TOGETHER])
+    for some in batched(okta_ids):
         mine = (sweep_rows.c.okta_id.in_(some), WANTED_ACTIVE)
         found.update(conn.execute(select(sweep_rows.c.okta_id).where(*mine)).scalars())
     return frozenset(found)

@@ -12,28 +12,7 @@ from agent.model.errors import SchemaTooNew
 from agent.store.connect import driver, no_database
 
 #: Oldest first. A test holds this together with the files in migrations/versions.
-REVISIONS = (
-    "0001",
-    "0002",
-    "0003",
-    "0004",
-    "0005",
-    "0006",
-    "0007",
-    "0008",
-    "0009",
-    "0010",
-    "0011",
-    "0012",
-    "0013",
-    "0014",
-    "0015",
-    "0016",
-    "0017",
-    "0018",
-    "0019",
-    "0020",
-)
+REVISIONS = (*(f"{n:04}" for n in range(1, 21)),)
 #: Any number, the same in all agents; PostgreSQL's advisory locks are numbers.
 MIGRATION_LOCK = 0x0A6E_4D16
 

@@ -28,6 +28,7 @@ from sqlalchemy import Connection, func, insert, select, update
 
 from agent.model import csv_text
 from agent.store import account, former_ids
+from agent.store.attention import batched
 from agent.store.connect import micros
 from agent.store.engine import Store
 from agent.store.journal import Entry, row_hash
@@ -85,8 +86,8 @@ def seal_in(conn: Connection, now: datetime, *, fence: int | None = None) -> Blo
         )
     )
     # Late ones with a low id may lie between the first and the last: the ids say which rows are meant.
-    for start in range(0, len(ids), 500):
-        conn.execute(update(journal).where(journal.c.id.in_(ids[start : start + 500])).values(block=n))
+    for some in batched(ids):
+        conn.execute(update(journal).where(journal.c.id.in_(some)).values(block=n))
     account.set_journal_head(conn, block=n, digest=digest)
     return Block(n=n, rows=ids, hash=digest)
 

@@ -10,6 +10,7 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    ColumnElement,
     ForeignKey,
     Index,
     Integer,
@@ -40,6 +41,11 @@ class UtcTime(TypeDecorator[datetime]):
 
     def process_result_value(self, value: int | None, dialect: Any) -> datetime | None:  # noqa: ARG002
         return None if value is None else moment(value)
+
+
+def _partial(name: str, where: ColumnElement[bool], *columns: Column[Any], unique: bool = False) -> None:
+    """An index of some rows alone."""
+    Index(name, *columns, unique=unique, sqlite_where=where, postgresql_where=where)
 
 
 #: One row (id 1): the lock for every guarded write, counters, pins, brakes.
@@ -107,7 +113,6 @@ users = Table(
     Column("deactivated", UtcTime),
     sqlite_autoincrement=True,
 )
-
 Index("ix_users_hidden", users.c.hidden, users.c.seq)
 
 user_emails = Table(
@@ -223,12 +228,7 @@ journal = Table(
     sqlite_autoincrement=True,
 )
 Index("ix_journal_directory_id", journal.c.directory_id)
-Index(
-    "ix_journal_unsealed",
-    journal.c.id,
-    sqlite_where=journal.c.block.is_(None),
-    postgresql_where=journal.c.block.is_(None),
-)
+_partial("ix_journal_unsealed", journal.c.block.is_(None), journal.c.id)
 
 journal_blocks = Table(
     "journal_blocks",
@@ -298,15 +298,7 @@ alarms = Table(
     Column("ack_reason", Text),
     sqlite_autoincrement=True,
 )
-
-Index(
-    "ix_alarms_open",
-    alarms.c.code,
-    alarms.c.subject,
-    unique=True,
-    sqlite_where=alarms.c.cleared.is_(None),
-    postgresql_where=alarms.c.cleared.is_(None),
-)
+_partial("ix_alarms_open", alarms.c.cleared.is_(None), alarms.c.code, alarms.c.subject, unique=True)
 
 #: What the guard's rolling windows count: one row a deactivation, written before or with the write.
 deactivations = Table(
@@ -367,14 +359,7 @@ holds = Table(
     Column("waits_for", Text, nullable=False, server_default=""),
     sqlite_autoincrement=True,
 )
-Index(
-    "ix_holds_open",
-    holds.c.subject,
-    holds.c.kind,
-    unique=True,
-    sqlite_where=holds.c.ended.is_(None),
-    postgresql_where=holds.c.ended.is_(None),
-)
+_partial("ix_holds_open", holds.c.ended.is_(None), holds.c.subject, holds.c.kind, unique=True)
 Index("ix_holds_ended_at", holds.c.ended_at)
 
 #: Okta's last push about an account, changed or not: a run's older view of that person is out of date. seq counts pushes.
@@ -444,7 +429,7 @@ mirror = Table(
     Column("written", UtcTime),
 )
 Index("ix_mirror_written", mirror.c.written)
-Index("ix_mirror_owners", mirror.c.user_seq, sqlite_where=mirror.c.shows_owner, postgresql_where=mirror.c.shows_owner)
+_partial("ix_mirror_owners", mirror.c.shows_owner, mirror.c.user_seq)
 
 #: What a remote turned out not to keep of an account, or to keep in another spelling.
 unkept = Table(

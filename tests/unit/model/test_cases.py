@@ -28,7 +28,7 @@ def test_row_1_nothing_in_the_directory_is_a_create_with_all_that_okta_maps() ->
 @pytest.mark.parametrize("name", [ANN, "ANN@Example.com", " ann@example.com"])
 def test_row_2_linked_active_equal_is_in_step_and_case_is_no_difference(name: str) -> None:
     outlined = plan([want(name)], [account(okta_id=OKTA_ID)])
-    assert (outlined.actions, outlined.rows) == ((), {"in_step": 1})
+    assert (outlined.actions, outlined.findings) == ((), ())
 
 
 def test_row_3_only_the_attributes_that_differ_are_updated() -> None:
@@ -207,7 +207,7 @@ def test_row_22_a_protected_local_account_is_not_linked() -> None:
 @pytest.mark.parametrize("accounts", [[], [account(okta_id=OKTA_ID)], [account(okta_id=OKTA_ID, active=False)]])
 def test_row_23_leave_alone_is_nothing(accounts) -> None:
     outlined = plan([want("new@example.com", Wanted.LEAVE, row=DesiredRow.UNKNOWN_USER)], accounts)
-    assert (outlined.actions, outlined.rows) == ((), {"leave_alone": 1})
+    assert (outlined.actions, outlined.findings) == ((), ())
 
 
 @pytest.mark.parametrize("active", [True, False])
