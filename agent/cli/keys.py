@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from agent.cli.command import ROW_ID, DurationType, Invocation, group, now, signature
-from agent.cli.render import fields, when
+from agent.cli.render import fields
 from agent.model.errors import UsageError
 
 if TYPE_CHECKING:
@@ -45,17 +45,7 @@ def list_keys(invocation: Invocation) -> None:
     with invocation.read() as conn:
         found = store_keys.list_all(conn)
     rows = [
-        [
-            k.id,
-            k.name,
-            k.shown,
-            k.scope.value,
-            k.state(at),
-            when(k.created),
-            k.created_by,
-            when(k.expires),
-            when(k.last_used),
-        ]
+        [k.id, k.name, k.shown, k.scope.value, k.state(at), k.created, k.created_by, k.expires, k.last_used]
         for k in found
     ]
     columns = ["id", "name", "key", "scope", "state", "created", "by", "expires", "last used"]

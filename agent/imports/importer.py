@@ -94,17 +94,10 @@ class Importer:
         now, stored = self._clock(), None
         plan = plan_of(choose(found.matches, choice), choice, self._settings, people=found.people, now=now)
         if plan.actions:
-            stored = self._store.write(lambda conn: stored_plans.keep_import(conn, run.id, plan, self._settings, now))
+            kept = (PlanKind.IMPORT, plan, self._settings, now)
+            stored = self._store.write(lambda conn: stored_plans.keep_beside(conn, run.id, *kept))
         crash_point("import.planned")
-        return RunReport(
-            run_id=run.id,
-            outcome=Outcome.PLANNED if stored else Outcome.NOTHING,
-            plan=stored,
-            counts=counts_of(plan.actions),
-            detail=plan.held_detail,
-            drift=bool(plan.actions),
-            held=plan.held is not None or any(action.held is not None for action in plan.actions),
-        )
+        return frame.planned(run, stored, plan, Outcome.PLANNED if stored else Outcome.NOTHING, plan.held_detail)
 
     # apply
 

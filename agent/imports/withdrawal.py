@@ -26,7 +26,7 @@ from msgspec.structs import replace
 
 from agent.directory.port import Directory, PlanStep, Undone
 from agent.imports.carrier import Recorder
-from agent.model.codes import ActionKind, ActionState, FindingCode, HeldCode, PlanStatus
+from agent.model.codes import ActionKind, ActionState, FindingCode, HeldCode
 from agent.model.errors import (
     CalledOff,
     NotFound,
@@ -46,10 +46,10 @@ from agent.model.undo import Past
 from agent.model.users import DirectoryUser, Origin, identity_key
 from agent.okta_org.org import OktaOrg
 from agent.runs import stored_plans
-from agent.runs.frame import Brake, CurrentRun, Outcome, RunReport, counts_of
+from agent.runs.frame import Brake, CurrentRun, Outcome, RunReport, counts_of, planned
 from agent.runs.stored_plans import PlanKind
 from agent.settings import Settings
-from agent.store import brakes, history, plans
+from agent.store import brakes, history
 from agent.store.engine import Store, crash_point
 from agent.store.history import RowSelection
 from agent.store.journal import Signature
@@ -107,23 +107,11 @@ class Withdrawal(Struct, frozen=True, kw_only=True):
             plan = replace(plan, held=HeldCode.COUNT_EXCEEDED, held_detail=detail)
         stored = None
         if actions:
-            expires = now + self.settings.guard.plan_expiry
-            status = PlanStatus.HELD if plan.held else PlanStatus.READY
-            kind = PlanKind.UNDO_IMPORT
-            stored = self.store.write(
-                lambda conn: plans.save(conn, run_id=run.id, kind=kind, plan=plan, expires=expires, status=status)
-            )
-        return RunReport(
-            run_id=run.id,
-            outcome=Outcome.HELD if plan.held else Outcome.PLANNED if actions else Outcome.NOTHING,
-            detail=plan.held_detail if actions else "No assignment of that import can be taken back.",
-            counts=counts_of(plan.actions),
-            plan=stored,
-            findings=plan.findings,
-            drift=bool(actions),
-            held=plan.held is not None,
-            dry=True,
-        )
+            kept = (PlanKind.UNDO_IMPORT, plan, self.settings, now)
+            stored = self.store.write(lambda conn: stored_plans.keep_beside(conn, run.id, *kept))
+        outcome = Outcome.HELD if plan.held else Outcome.PLANNED if actions else Outcome.NOTHING
+        detail = plan.held_detail if actions else "No assignment of that import can be taken back."
+        return planned(run, stored, plan, outcome, detail)
 
     def apply(
         self, run: CurrentRun, stored: StoredPlan, picked: Sequence[Action], by: Signature, count: int | None

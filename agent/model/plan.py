@@ -118,6 +118,11 @@ class Plan(Struct, frozen=True, kw_only=True):
     format: str = PLAN_FORMAT
 
     @property
+    def holds_back(self) -> bool:
+        """The guard held it, or something of it."""
+        return self.held is not None or any(action.held is not None for action in self.actions)
+
+    @property
     def checksum(self) -> str:
         """SHA-256 over what would be done, in order; states and findings don't count."""
         # One JSON document, action by action: whole it would be as large as the plan.

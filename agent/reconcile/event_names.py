@@ -26,6 +26,7 @@ from datetime import UTC, datetime
 from msgspec import Struct
 
 from agent.model.okta import LogEvent
+from agent.store.events import PushFailure
 
 #: Okta ids are letters and digits; anything else must not reach an address.
 _OKTA_ID = re.compile(r"[0-9A-Za-z]{1,64}")
@@ -56,15 +57,6 @@ HOOK_EVENTS = (
 HOOK_EVENTS_WITH_ROLES = (*HOOK_EVENTS, *(f"{MEMBERSHIP}{verb}" for verb in ("add", "remove")))
 
 
-class FailedPush(Struct, frozen=True, kw_only=True):
-    """A push of Okta's that failed, in its own words."""
-
-    okta_id: str
-    event_type: str
-    reason: str
-    at: datetime
-
-
 class Named(Struct, kw_only=True):
     """What some events name together."""
 
@@ -72,7 +64,7 @@ class Named(Struct, kw_only=True):
     #: Named too, if an account here is bound to them.
     if_bound: set[str] = set()
     everybody: bool = False
-    failures: list[FailedPush] = []
+    failures: list[PushFailure] = []
     #: Person → when Okta's last push of them came through.
     pushed: dict[str, datetime] = {}
 
@@ -130,6 +122,6 @@ def _push(event: LogEvent, people: set[str], found: Named) -> None:
     for okta_id in people:
         if event.outcome.result == "FAILURE":
             reason = event.outcome.reason or "Okta gives no reason"
-            found.failures.append(FailedPush(okta_id=okta_id, event_type=event.event_type, reason=reason, at=at))
+            found.failures.append(PushFailure(okta_id=okta_id, event_type=event.event_type, reason=reason, at=at))
         elif event.outcome.result == "SUCCESS" and event.event_type not in _NO_PUSH:
             found.pushed[okta_id] = max(at, found.pushed.get(okta_id, _NEVER))

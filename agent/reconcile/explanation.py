@@ -112,9 +112,7 @@ def _known(login: str, directory: Directory, store: Store, now: datetime) -> lis
 
 
 def _outcome(plan: Plan) -> Outcome:
-    if plan.held is not None or any(action.held is not None for action in plan.actions):
-        return Outcome.HELD
-    return Outcome.DRIFT if plan.actions else Outcome.IN_STEP
+    return Outcome.HELD if plan.holds_back else Outcome.DRIFT if plan.actions else Outcome.IN_STEP
 
 
 def _app(binding: Binding) -> ExplanationStep:

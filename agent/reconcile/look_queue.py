@@ -17,7 +17,7 @@ from agent.model.okta import LogEvent
 from agent.model.plan import Finding
 from agent.model.times import when
 from agent.reconcile.direct_read import Selection
-from agent.reconcile.event_names import MEMBERSHIP, FailedPush, named
+from agent.reconcile.event_names import MEMBERSHIP, named
 from agent.runs.frame import Outcome, RunReport
 from agent.store import account, alarms, attention, events, journal
 from agent.store.attention import Attention
@@ -294,13 +294,11 @@ def words(failure: PushFailure) -> str:
 
 
 def _keep_failures(
-    conn: Connection, failures: Sequence[FailedPush], pushed: dict[str, datetime], now: datetime
+    conn: Connection, failures: Sequence[PushFailure], pushed: dict[str, datetime], now: datetime
 ) -> None:
     open_before = {failure.okta_id for failure in events.open_failures(conn)} if pushed else set()
     if failures:
-        events.failed(
-            conn, [PushFailure(okta_id=f.okta_id, event_type=f.event_type, reason=f.reason, at=f.at) for f in failures]
-        )
+        events.failed(conn, failures)
     # A later push came through, so nothing is open; one that is met late says nothing of a newer failure.
     over = {okta_id: at for okta_id, at in pushed.items() if okta_id in open_before or failures}
     for okta_id, at in over.items():

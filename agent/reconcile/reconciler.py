@@ -77,7 +77,7 @@ class Judged(Struct, frozen=True, kw_only=True):
 
     @property
     def held(self) -> bool:
-        return self.plan.held is not None or self.passed_over or any(a.held is not None for a in self.plan.actions)
+        return self.plan.holds_back or self.passed_over
 
 
 class Reconciler:

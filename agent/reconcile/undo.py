@@ -26,7 +26,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from agent.directory.port import Directory, PlanStep, Undone
-from agent.model.codes import ActionKind, ActionState, FindingCode, HeldCode, PlanStatus, Source
+from agent.model.codes import ActionKind, ActionState, FindingCode, HeldCode, Source
 from agent.model.errors import (
     AgentError,
     CalledOff,
@@ -45,7 +45,7 @@ from agent.model.undo import Past
 from agent.model.users import Role, identity_key
 from agent.reconcile.planner import facts_of
 from agent.runs import stored_plans
-from agent.runs.frame import Brake, CurrentRun, Outcome, RunReport, counts_of
+from agent.runs.frame import Brake, CurrentRun, Outcome, RunReport, counts_of, planned
 from agent.runs.stored_plans import PlanKind
 from agent.settings import Settings
 from agent.store import brakes, history, plans
@@ -110,27 +110,12 @@ class Undo(Struct, frozen=True, kw_only=True):
         facts = replace(facts, pinned=True, last_good_people=None, managed_active=0, holds=open_holds, owners=owners)
         plan = Plan(actions=tuple(actions), population=population, source_size=0, created=now, findings=tuple(findings))
         plan = judge(plan, self.settings.guard, facts)
-        held = plan.held is not None or any(action.held is not None for action in plan.actions)
-        status = PlanStatus.HELD if held else PlanStatus.READY
         stored = None
         if actions:
-            expires = now + self.settings.guard.plan_expiry
-            stored = self.store.write(
-                lambda conn: plans.save(
-                    conn, run_id=run.id, kind=PlanKind.UNDO, plan=plan, expires=expires, status=status
-                )
-            )
-        return RunReport(
-            run_id=run.id,
-            outcome=Outcome.HELD if held else Outcome.PLANNED if actions else Outcome.NOTHING,
-            detail="" if actions else _nothing(findings),
-            counts=counts_of(plan.actions),
-            plan=stored,
-            findings=plan.findings,
-            drift=bool(actions),
-            held=held,
-            dry=True,
-        )
+            kept = (PlanKind.UNDO, plan, self.settings, now)
+            stored = self.store.write(lambda conn: stored_plans.keep_beside(conn, run.id, *kept))
+        outcome = Outcome.HELD if plan.holds_back else Outcome.PLANNED if actions else Outcome.NOTHING
+        return planned(run, stored, plan, outcome, "" if actions else _nothing(findings))
 
     def apply(
         self, run: CurrentRun, stored: StoredPlan, picked: Sequence[Action], by: Signature, count: int | None

@@ -80,7 +80,7 @@ from agent.model.errors import (
     UsageError,
 )
 from agent.model.okta import App
-from agent.model.plan import Action, Finding
+from agent.model.plan import Action, Finding, Plan
 from agent.model.times import when
 from agent.okta_org.org import OktaOrg
 from agent.store import account as account_row
@@ -227,6 +227,20 @@ class CurrentRun(Struct, frozen=True, kw_only=True):
     @property
     def dry(self) -> bool:
         return self.request.dry
+
+
+def planned(run: CurrentRun, stored: StoredPlan | None, plan: Plan, outcome: Outcome, detail: str) -> RunReport:
+    """Of a run that has only made a plan, for somebody to apply."""
+    return RunReport(
+        run_id=run.id,
+        outcome=outcome,
+        counts=counts_of(plan.actions),
+        detail=detail,
+        plan=stored,
+        findings=plan.findings,
+        drift=bool(plan.actions),
+        held=plan.holds_back,
+    )
 
 
 class Frame(Struct, frozen=True, kw_only=True):

@@ -96,11 +96,14 @@ def keep(
     return plans.save(conn, run_id=run_id, kind=PlanKind.RECONCILE, plan=plan, expires=expires, status=status), same
 
 
-def keep_import(conn: Connection, run_id: int, plan: Plan, settings: Settings, now: datetime) -> StoredPlan:
-    """Store an import's plan; older ones stay, since each may be about other accounts."""
+def keep_beside(
+    conn: Connection, run_id: int, kind: PlanKind, plan: Plan, settings: Settings, now: datetime
+) -> StoredPlan:
+    """Store a plan of another kind; older ones stay, since each may be about other accounts."""
     plans.expire(conn, now)
-    expires, status = now + settings.guard.plan_expiry, PlanStatus.HELD if plan.held else PlanStatus.READY
-    return plans.save(conn, run_id=run_id, kind=PlanKind.IMPORT, plan=plan, expires=expires, status=status)
+    held = plan.holds_back if kind is PlanKind.UNDO else plan.held is not None
+    expires, status = now + settings.guard.plan_expiry, PlanStatus.HELD if held else PlanStatus.READY
+    return plans.save(conn, run_id=run_id, kind=kind, plan=plan, expires=expires, status=status)
 
 
 def supersede(conn: Connection, plan: Plan, same: StoredPlan | None, now: datetime) -> StoredPlan | None:

@@ -41,7 +41,6 @@ class Alarm(Struct, frozen=True, kw_only=True):
     raised: datetime
     last_seen: datetime
     cleared: datetime | None
-    delivered: datetime | None
     #: An operator has silenced it; it ends with its cause all the same.
     acked_at: datetime | None = None
     acked_by: str | None = None

@@ -35,7 +35,8 @@ def backup(store: Store, target: Path, now: datetime | None = None) -> None:
     try:
         os.close(os.open(partial, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600))
         _copy(source, partial, _stamp(now))
-        _sync(partial)
+        sync(partial, os.O_RDWR)
+        sync(partial.parent)
         partial.replace(target)
     except (OSError, sqlite3.Error) as exc:
         partial.unlink(missing_ok=True)
@@ -61,10 +62,10 @@ def _copy(source: Path, target: Path, stamp: str) -> None:
         there.commit()
 
 
-def _sync(file: Path) -> None:
-    for path, flags in ((file, os.O_RDWR), (file.parent, os.O_RDONLY)):
-        handle = os.open(path, flags)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+def sync(path: Path, flags: int = os.O_RDONLY) -> None:
+    """What was written to the file, or which files the folder has, is on the disk."""
+    handle = os.open(path, flags)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from msgspec import Struct, convert, to_builtins
-from sqlalchemy import Connection, Engine, NullPool, create_engine, event
+from sqlalchemy import ColumnElement, Connection, Engine, NullPool, Table, create_engine, event
 from sqlalchemy.engine import URL, Dialect, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 from sqlalchemy.sql.expression import Executable
@@ -127,6 +127,11 @@ def as_struct(kind: type[T], row: Any, **other: Any) -> T:
     """
     # SQLAlchemy's names are a kind of str that msgspec doesn't take.
     return convert({**{str(name): value for name, value in row._asdict().items()}, **other}, kind)
+
+
+def equal(table: Table, **wanted: object) -> list[ColumnElement[bool]]:
+    """Conditions on columns for what is asked for; what is None is not."""
+    return [table.c[name] == value for name, value in wanted.items() if value is not None]
 
 
 def as_values(value: Struct) -> dict[str, Any]:

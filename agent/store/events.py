@@ -101,7 +101,7 @@ def failed(conn: Connection, failures: Iterable[PushFailure]) -> None:
     for one in failures:
         if one.okta_id not in newest or newest[one.okta_id].at <= one.at:
             newest[one.okta_id] = one
-    known = _of(conn, newest)
+    known = failures_of(conn, newest)
     for okta_id in sorted(newest):
         one, before = newest[okta_id], known.get(okta_id)
         values = {"event_type": one.event_type, "reason": one.reason, "at": one.at, "healed": None}
@@ -126,10 +126,6 @@ def open_failures(conn: Connection) -> list[PushFailure]:
 
 def failures_of(conn: Connection, okta_ids: Collection[str]) -> dict[str, PushFailure]:
     """The last failed push of each, healed or not."""
-    return _of(conn, okta_ids)
-
-
-def _of(conn: Connection, okta_ids: Collection[str]) -> dict[str, PushFailure]:
     found: dict[str, PushFailure] = {}
     for some in batched(sorted(okta_ids)):
         rows = conn.execute(select(*_columns).where(push_failures.c.okta_id.in_(some)))

@@ -29,7 +29,7 @@ from agent.model.errors import NotFound
 from agent.model.holds import ChangeKind, Decision, Hold, HoldEnd, subject_of, within
 from agent.model.users import DirectoryUser, identity_key
 from agent.store.attention import batched
-from agent.store.connect import Fixed, as_struct, as_values, moment, remembered, write_later, write_now
+from agent.store.connect import Fixed, as_struct, as_values, equal, moment, remembered, write_later, write_now
 from agent.store.journal import Signature
 from agent.store.tables import holds as table
 from agent.store.tables import push_marks, users
@@ -132,13 +132,7 @@ def count(conn: Connection, wanted: HoldFilter) -> int:
 
 
 def _rules(wanted: HoldFilter) -> list[ColumnElement[bool]]:
-    rules: list[ColumnElement[bool]] = [_open]
-    if wanted.code is not None:
-        rules.append(table.c.code == wanted.code.value)
-    if wanted.kind is not None:
-        rules.append(table.c.kind == wanted.kind.value)
-    if wanted.decision is not None:
-        rules.append(table.c.decision == wanted.decision.value)
+    rules = [_open, *equal(table, code=wanted.code, kind=wanted.kind, decision=wanted.decision)]
     if wanted.login:
         rules.append(func.lower(table.c.login).contains(wanted.login.lower(), autoescape=True))
     if wanted.older_than is not None:

@@ -63,8 +63,8 @@ class JournalPage(Struct, frozen=True, kw_only=True):
     older: int | None
 
 
-_names = [name for name in JournalRow.__struct_fields__ if name != "login"]
-_columns = [table.c[name] for name in _names]
+_columns = [table.c[name] for name in JournalRow.__struct_fields__ if name != "login"]
+_rows = select(*_columns, users.c.user_name).join_from(table, users, users.c.id == table.c.directory_id, isouter=True)
 #: Two looks at an index; min and max in one statement would count through the table.
 _ends = select(select(func.min(table.c.id)).scalar_subquery(), select(func.max(table.c.id)).scalar_subquery())
 
@@ -77,13 +77,7 @@ def search(conn: Connection, query: JournalQuery, *, before: int | None = None, 
     wanted = [table.c.id < end, table.c.id >= begin, *_fits(query)]
     if query.directory_id is not None:
         wanted.append(former_ids.mine(conn, query.directory_id))
-    rows = conn.execute(
-        select(*_columns, users.c.user_name)
-        .join_from(table, users, users.c.id == table.c.directory_id, isouter=True)
-        .where(*wanted)
-        .order_by(table.c.id.desc())
-        .limit(limit + 1)
-    ).all()
+    rows = conn.execute(_rows.where(*wanted).order_by(table.c.id.desc()).limit(limit + 1)).all()
     found = [_read(row) for row in rows[:limit]]
     if len(rows) > limit:
         return JournalPage(rows=found, older=found[-1].id)
@@ -111,13 +105,7 @@ def newer(conn: Connection, query: JournalQuery, after: int) -> tuple[list[Journ
     """What came after that row, oldest first, and the number to go on with."""
     last = newest(conn)
     wanted = [table.c.id > after, table.c.id <= last, *_fits(query)]
-    rows = conn.execute(
-        select(*_columns, users.c.user_name)
-        .join_from(table, users, users.c.id == table.c.directory_id, isouter=True)
-        .where(*wanted)
-        .order_by(table.c.id)
-    )
-    return [_read(row) for row in rows], max(after, last)
+    return [_read(row) for row in conn.execute(_rows.where(*wanted).order_by(table.c.id))], max(after, last)
 
 
 def _fits(query: JournalQuery) -> list[ColumnElement[bool]]:

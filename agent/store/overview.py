@@ -8,13 +8,14 @@ from sqlalchemy import ColumnElement, Connection, case, exists, func, or_, selec
 
 from agent.model.codes import ActionKind, ActionState, HeldCode, PlanStatus
 from agent.store import runs
-from agent.store.connect import as_struct
+from agent.store.connect import as_struct, equal
 from agent.store.tables import UtcTime, actions, lease, plans
 from agent.store.tables import runs as runs_table
 
 #: Outcomes of a sweep that has seen everybody and made a plan.
 _WHOLE = ("held", "partial", "applied", "drift", "in_step", "paused", "rejected", "stopped")
-_OPEN = (ActionState.PENDING, ActionState.HELD, ActionState.SENT, ActionState.FAILED)
+#: Of actions that are still to be done.
+OPEN = (ActionState.PENDING, ActionState.HELD, ActionState.SENT, ActionState.FAILED)
 
 
 class Header(Struct, frozen=True, kw_only=True):
@@ -41,7 +42,7 @@ class Header(Struct, frozen=True, kw_only=True):
 def held_plans(conn: Connection) -> list[Header]:
     """Plans that wait for a person, oldest first. One that has nothing left but what an operator blocks waits for nobody."""
     c = actions.c
-    waits = exists().where(c.plan_id == plans.c.id, c.state.in_([state.value for state in _OPEN]), _not_blocked())
+    waits = exists().where(c.plan_id == plans.c.id, c.state.in_([state.value for state in OPEN]), _not_blocked())
     mine = (plans.c.status == PlanStatus.HELD.value, or_(plans.c.held.is_not(None), waits))
     ids = conn.scalars(select(plans.c.id).where(*mine)).all()
     return list(reversed(headers(conn, ids=ids))) if ids else []
@@ -69,13 +70,11 @@ def headers(
     mine = actions.c.plan_id == plans.c.id
     count = select(func.count()).where(mine).scalar_subquery()
     leaves = select(func.count()).where(mine, actions.c.kind == ActionKind.DEACTIVATE.value).scalar_subquery()
-    wanted = [or_(plans.c.held.is_not(None), exists().where(mine))]
+    wanted = [or_(plans.c.held.is_not(None), exists().where(mine)), *equal(plans, run_id=run_id)]
     if statuses:
         wanted.append(plans.c.status.in_([status.value for status in statuses]))
     if ids:
         wanted.append(plans.c.id.in_(ids))
-    if run_id is not None:
-        wanted.append(plans.c.run_id == run_id)
     if before is not None:
         wanted.append(plans.c.id < before)
     columns = [plans.c[name] for name in (*_HEADER, *_DECIDED)]
@@ -114,7 +113,7 @@ def left_to_do(conn: Connection, run_id: int | None) -> dict[ActionKind, set[str
     rows = conn.execute(
         select(c.kind, c.okta_id, c.directory_id, c.login)
         .join_from(actions, plans, c.plan_id == plans.c.id)
-        .where(of_run_or_held(run_id), c.state.in_([state.value for state in _OPEN]), _not_blocked())
+        .where(of_run_or_held(run_id), c.state.in_([state.value for state in OPEN]), _not_blocked())
     )
     found: dict[ActionKind, set[str]] = {}
     for kind, okta_id, directory_id, login in rows:

@@ -13,7 +13,6 @@ from typing import Any
 from msgspec import Struct
 from sqlalchemy import ColumnElement, Connection, Select, and_, false, func, not_, or_, select, true
 
-from agent.model.codes import ActionState
 from agent.model.holds import Decision
 from agent.model.users import Origin, Role, account_state, identity_key, is_managed
 from agent.store import account, failed_people, overview
@@ -72,8 +71,6 @@ _COLUMNS = (
 _columns = [users.c[name] for name in _COLUMNS]
 #: The parts of a search, in their order: whose userName fits, whom only the name fits.
 _LOGINS, _NAMES = "login ", "name "
-#: Of an action that is still to be done.
-_OPEN = (ActionState.PENDING, ActionState.HELD, ActionState.SENT, ActionState.FAILED)
 
 
 def page(
@@ -178,7 +175,7 @@ def _drifted(conn: Connection) -> Select[Any]:
         .join_from(actions, plans, actions.c.plan_id == plans.c.id)
         .where(
             overview.of_run_or_held(swept.id if swept else None),
-            actions.c.state.in_([state.value for state in _OPEN]),
+            actions.c.state.in_([state.value for state in overview.OPEN]),
             actions.c.directory_id.is_not(None),
         )
     )

@@ -18,7 +18,7 @@ from agent.model.holds import ChangeKind, broad_kind
 from agent.model.plan import Action, Finding, Plan
 from agent.store import runs
 from agent.store.attention import batched
-from agent.store.connect import Fixed, as_struct, micros
+from agent.store.connect import Fixed, as_struct, equal, micros
 from agent.store.tables import actions, lease, plans
 
 _decode_action = msgspec.json.Decoder(Action).decode
@@ -106,7 +106,7 @@ def again(conn: Connection, known: StoredPlan) -> StoredPlan:
     mine = select(c.n, c.state, c.held, c.error, c.approved).where(c.plan_id == known.id)
     states = {action.n: action for action in conn.execute(mine)}
     plan = replace(known.plan, actions=tuple(_now(action, states[action.n]) for action in known.plan.actions))
-    return _stored(row, plan, frozenset(n for n, action in states.items() if action.approved))
+    return as_struct(StoredPlan, row, plan=plan, approved=[n for n, action in states.items() if action.approved])
 
 
 def intact(conn: Connection, stored: StoredPlan) -> bool:
@@ -117,9 +117,8 @@ def intact(conn: Connection, stored: StoredPlan) -> bool:
 
 def recent(conn: Connection, limit: int, *, kind: str | None = None) -> list[StoredPlan]:
     """Those that want something or wait for somebody, newest first: most runs find that there is nothing to do."""
-    wanted = [or_(plans.c.held.is_not(None), exists().where(actions.c.plan_id == plans.c.id))]
-    if kind is not None:
-        wanted.append(plans.c.kind == kind)
+    anything = or_(plans.c.held.is_not(None), exists().where(actions.c.plan_id == plans.c.id))
+    wanted = (anything, *equal(plans, kind=kind))
     rows = conn.execute(select(plans).where(*wanted).order_by(plans.c.id.desc()).limit(limit)).all()
     return [_read(conn, row) for row in rows]
 
@@ -340,11 +339,7 @@ def page_of(
     conn: Connection, plan_id: int, wanted: ActionFilter, *, offset: int, limit: int
 ) -> tuple[int, list[Action]]:
     """How many actions fit, and some of them as a person reviews them: deactivations first, then kind by kind."""
-    fits = [actions.c.plan_id == plan_id]
-    if wanted.kind is not None:
-        fits.append(actions.c.kind == wanted.kind.value)
-    if wanted.state is not None:
-        fits.append(actions.c.state == wanted.state.value)
+    fits = equal(actions, plan_id=plan_id, kind=wanted.kind, state=wanted.state)
     if wanted.login:
         fits.append(func.lower(actions.c.login).contains(wanted.login.lower(), autoescape=True))
     count = conn.execute(select(func.count()).where(*fits)).scalar_one()
@@ -407,31 +402,5 @@ def _whole(row: Any, mine: Iterable[Any], findings: tuple[Finding, ...]) -> Stor
         whole.append(_action(action))
         if action.approved:
             approved.add(action.n)
-    plan = Plan(
-        actions=tuple(whole),
-        population=row.population,
-        source_size=row.source_size,
-        created=row.created,
-        scope=tuple(msgspec.json.decode(row.scope, type=list[str])),
-        findings=findings,
-        held=None if row.held is None else HeldCode(row.held),
-        held_detail=row.held_detail,
-        format=row.format,
-    )
-    return _stored(row, plan, frozenset(approved))
-
-
-def _stored(row: Any, plan: Plan, approved: frozenset[int]) -> StoredPlan:
-    return StoredPlan(
-        id=row.id,
-        run_id=row.run_id,
-        kind=row.kind,
-        status=PlanStatus(row.status),
-        checksum=row.checksum,
-        expires=row.expires,
-        plan=plan,
-        approved=approved,
-        decided_at=row.decided_at,
-        decided_by=row.decided_by,
-        decision=row.decision,
-    )
+    plan = as_struct(Plan, row, actions=whole, findings=findings, scope=msgspec.json.decode(row.scope))
+    return as_struct(StoredPlan, row, plan=plan, approved=approved)

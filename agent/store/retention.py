@@ -13,6 +13,7 @@ from sqlalchemy import Connection, delete, select, update
 from agent.model.errors import StoreError
 from agent.settings import RetentionSettings
 from agent.store import alarms, judgements, plans, runs, seal
+from agent.store.backup import sync
 from agent.store.engine import Store
 from agent.store.tables import journal, journal_blocks
 
@@ -53,20 +54,12 @@ def _export(store: Store, folder: Path, number: int) -> Path:
             out.flush()
             os.fsync(out.fileno())
         partial.replace(file)
-        _sync(folder)
+        sync(folder)
     except OSError as exc:
         raise StoreError(
             f"Block {number} of the journal can't be exported to {folder}: {exc.strerror}. Nothing was deleted."
         ) from exc
     return file
-
-
-def _sync(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _drop(conn: Connection, number: int, file: str) -> None:

@@ -6,10 +6,10 @@ from typing import Any
 
 import msgspec
 from msgspec import Struct, to_builtins
-from sqlalchemy import ColumnElement, Connection, bindparam, delete, func, insert, select, update
+from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
 
 from agent.model.plan import Finding
-from agent.store.connect import as_struct
+from agent.store.connect import as_struct, equal
 from agent.store.tables import findings, plans
 from agent.store.tables import runs as table
 
@@ -112,15 +112,11 @@ class RunFilter(Struct, frozen=True, kw_only=True):
 def find(conn: Connection, wanted: RunFilter, limit: int) -> list[Run]:
     """Newest first."""
     c = table.c
-    rules: list[ColumnElement[bool]] = []
+    rules = equal(table, kind=wanted.kind, trigger=wanted.trigger)
     if wanted.outcomes is not None:
         rules.append(c.outcome.in_(wanted.outcomes))
     if wanted.running:
         rules.append(c.ended.is_(None))
-    if wanted.kind is not None:
-        rules.append(c.kind == wanted.kind)
-    if wanted.trigger is not None:
-        rules.append(c.trigger == wanted.trigger)
     if wanted.since is not None:
         rules.append(c.started >= wanted.since)
     if wanted.until is not None:
