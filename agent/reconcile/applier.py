@@ -17,7 +17,7 @@ has moved, or was held meanwhile is not among it. Nothing is approved here.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 
 from msgspec import Struct, field
@@ -89,32 +89,27 @@ class Apply(Struct, frozen=True, kw_only=True):
         )
 
 
-class BrokenOff(Struct, frozen=True, kw_only=True):
-    """Why the rest of an apply was left: paused, rejected, or told to stop."""
-
-    why: str
-    outcome: Outcome
-
-
 class Applier(Struct, frozen=True, kw_only=True):
     planner: Planner
     brake: Brake
 
-    def apply(self, apply: Apply) -> BrokenOff | None:
-        """None: all of it was tried, but for kinds that failed too often (``apply.failed``)."""
+    def apply(self, apply: Apply) -> tuple[Outcome, str] | None:
+        """Why the rest was left: paused, rejected, or told to stop. None: all of it was tried, but for kinds that failed too
+        often (``apply.failed``).
+        """
         batches, todo = self.planner.directory.batches(), apply.todo
-        for batch in _batches(todo, batches.size):
+        for start in range(0, len(todo), batches.size):
+            batch = todo[start : start + batches.size]
             pulled = self.brake.pulled(apply.plan_id)
             if pulled is not None:
-                return BrokenOff(outcome=pulled[0], why=pulled[1])
+                return pulled
             ready = self._ready(apply, batch)
             crash_point("apply.planned")
             if ready:
                 ended = batches.write(apply.plan_id, ready, apply.context, self.planner.clock())
                 apply.note(ready, {one.n: one.state for one in ended})
                 if len(ended) < len(ready):
-                    outcome, why = self.brake.called_off(apply.plan_id)
-                    return BrokenOff(outcome=outcome, why=why)
+                    return self.brake.called_off(apply.plan_id)
             crash_point("apply.done")
             apply.run.progress.step("applying", len(apply.ended), len(todo))
             self._note_failures(apply)
@@ -205,11 +200,6 @@ class Applier(Struct, frozen=True, kw_only=True):
         apply.note(actions, dict.fromkeys((action.n for action in actions), ActionState.HELD))
 
 
-def _batches(actions: Sequence[Action], size: int) -> Iterator[Sequence[Action]]:
-    for start in range(0, len(actions), size):
-        yield actions[start : start + size]
-
-
 # What an interrupted one has left
 
 #: How a stored plan says that a person let its marked actions go.
@@ -221,15 +211,11 @@ DIED = "the process died before it was done"
 def recover(store: Store, directory: Directory, now: datetime) -> int:
     """Settle what was left; answers how many actions that were."""
     with store.read() as conn:
-        left = [sent for sent in plans.sent_actions(conn) if _reconciles(sent.action)]
+        left = [sent for sent in plans.sent_actions(conn) if sent.action.kind not in IN_OKTA]
     if left:
         ended = [(sent, _happened(directory, sent.action)) for sent in left]
         store.write(lambda conn: _settle(conn, ended, now))
     return len(left)
-
-
-def _reconciles(action: Action) -> bool:
-    return action.kind not in IN_OKTA
 
 
 def _happened(directory: Directory, action: Action) -> bool:

@@ -26,7 +26,7 @@ from agent.reconcile.direct_read import PeopleRead, Selection
 from agent.reconcile.look_queue import words
 from agent.reconcile.planner import Comparison, Planner
 from agent.runs import frame
-from agent.runs.frame import Binding, Outcome
+from agent.runs.frame import Outcome
 from agent.runs.stored_plans import SHORT_CHECKSUM, PlanKind
 from agent.store import account, events, holds, plans
 from agent.store.engine import Connection, Store
@@ -82,7 +82,7 @@ def explain(login: str, okta: OktaOrg, planner: Planner, store: Store, now: date
         names = _names(login, found) | {a.directory_id for a in plan.actions if a.cycle and a.directory_id}
         stored = [*_holds(holds.open_holds(conn, people=names), now), *_stored_plan(conn, names, now)]
     steps = [
-        _app(binding),
+        ExplanationStep("app", StepStatus.SUCCESS, f"{binding.app.label} is ACTIVE in org {binding.org_id}"),
         *_okta(found),
         *_pushes(failed),
         *_sides(found),
@@ -92,9 +92,8 @@ def explain(login: str, okta: OktaOrg, planner: Planner, store: Store, now: date
         *stored,
         _result(plan),
     ]
-    return Explanation(
-        login=login, outcome=_outcome(plan), steps=tuple(steps), actions=plan.actions, findings=plan.findings
-    )
+    outcome = Outcome.HELD if plan.holds_back else Outcome.DRIFT if plan.actions else Outcome.IN_STEP
+    return Explanation(login=login, outcome=outcome, steps=tuple(steps), actions=plan.actions, findings=plan.findings)
 
 
 def _known(login: str, directory: Directory, store: Store, now: datetime) -> list[ExplanationStep]:
@@ -109,14 +108,6 @@ def _known(login: str, directory: Directory, store: Store, now: datetime) -> lis
     with store.read() as conn:
         waits = [*_holds(holds.open_holds(conn, people=sorted(names)), now), *_stored_plan(conn, names, now)]
     return [ExplanationStep("opshelm", StepStatus.SUCCESS if account else StepStatus.SKIPPED, said), *waits]
-
-
-def _outcome(plan: Plan) -> Outcome:
-    return Outcome.HELD if plan.holds_back else Outcome.DRIFT if plan.actions else Outcome.IN_STEP
-
-
-def _app(binding: Binding) -> ExplanationStep:
-    return ExplanationStep("app", StepStatus.SUCCESS, f"{binding.app.label} is ACTIVE in org {binding.org_id}")
 
 
 def _okta(found: PeopleRead) -> list[ExplanationStep]:

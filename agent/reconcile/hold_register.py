@@ -38,7 +38,7 @@ def note(conn: Connection, proposal: Proposal, plan: Plan, now: datetime, *, run
     """After the plan was judged. Nothing where nothing is pinned yet, or the listing was wrong."""
     if not proposal.facts.pinned or plan.held in (HeldCode.ABSENCE_DISPROVED, HeldCode.DISTRUST):
         return
-    pushed = holds.pushed_after(conn, proposal.push_mark)
+    compared, pushed = proposal.compared, holds.pushed_after(conn, proposal.push_mark)
     found(conn, plan, now, run_id=run_id, plan_id=plan_id, pushed=pushed)
     holds.lapse(conn, now)
     if plan.held in _OF_LEAVERS:
@@ -48,10 +48,10 @@ def note(conn: Connection, proposal: Proposal, plan: Plan, now: datetime, *, run
     wanted |= {(account, ChangeKind.IDENTITY) for action in plan.actions for account, _, _ in action.cycle}
     # A person without an account has one by now, or the other way round.
     wanted |= {(subject_of(None, a.okta_id, a.login), kind_of(a)) for a in plan.actions}
-    if proposal.roles is not None and not proposal.roles.whole:
+    if compared.roles is not None and not compared.roles.whole:
         # A group that could not be read ends nobody's no.
         wanted |= {key for key in proposal.facts.holds if key[1] is ChangeKind.ROLE}
-    people = None if proposal.swept_at is not None else proposal.read
+    people = None if compared.swept_at is not None else compared.read
     holds.unwanted(conn, wanted, people, now, unknown=_names(proposal.plan.findings) | pushed)
 
 

@@ -82,6 +82,7 @@ class Comparison(Struct, frozen=True, kw_only=True):
 class Proposal(Struct, frozen=True, kw_only=True):
     """A plan before the guard, with all that judging and applying need."""
 
+    compared: Comparison
     binding: Binding
     #: What a person has typed or approved.
     grant: Grant
@@ -93,18 +94,11 @@ class Proposal(Struct, frozen=True, kw_only=True):
     asked: dict[str, datetime]
     #: The newest push that Okta's answers can know of.
     push_mark: int
-    #: Okta user id → when to look again.
-    due: dict[str, datetime]
     counts: dict[str, int]
-    #: Ids of those who were read directly.
-    read: frozenset[str]
-    #: When the listing began; None for a single reconcile.
-    swept_at: datetime | None = None
-    roles: "RolesCompared | None" = None
 
     @property
     def source(self) -> Source:
-        return Source.SINGLE if self.swept_at is None else Source.SWEEP
+        return Source.SINGLE if self.compared.swept_at is None else Source.SWEEP
 
 
 class Planner(Struct, frozen=True, kw_only=True):
@@ -227,6 +221,7 @@ class Planner(Struct, frozen=True, kw_only=True):
             findings=findings,
         )
         return Proposal(
+            compared=compared,
             binding=binding,
             grant=grant,
             plan=plan,
@@ -234,11 +229,7 @@ class Planner(Struct, frozen=True, kw_only=True):
             wants=wants,
             asked=asked,
             push_mark=push_mark,
-            read=compared.read,
-            due=compared.due,
             counts=counts,
-            swept_at=compared.swept_at,
-            roles=compared.roles,
         )
 
     def require_gone(self, user: DirectoryUser) -> None:

@@ -25,17 +25,7 @@ from agent.model.plan import Action, Plan
 from agent.model.users import DirectoryUser
 from agent.okta_org.org import OktaOrg
 from agent.reconcile import explanation, hold_register, look_queue, undo
-from agent.reconcile.applier import (
-    APPROVE,
-    NOTHING_LEFT,
-    Applier,
-    Apply,
-    Approval,
-    BrokenOff,
-    approval_left,
-    hand_on,
-    recover,
-)
+from agent.reconcile.applier import APPROVE, NOTHING_LEFT, Applier, Apply, Approval, approval_left, hand_on, recover
 from agent.reconcile.direct_read import Selection
 from agent.reconcile.explanation import Explanation
 from agent.reconcile.look_queue import Coverage, DueLook
@@ -428,7 +418,7 @@ class Reconciler:
             crash_point("plan.decided")
         if judged.proposal.grant.lifted:
             self._note_good_sweep(judged.proposal, dry=False)
-        if judged.proposal.due:
+        if judged.proposal.compared.due:
             self.store.write(lambda conn: self._look_again(conn, judged.proposal))
         return None
 
@@ -450,7 +440,7 @@ class Reconciler:
         return replace(
             report,
             outcome=_outcome(apply, left, held=held),
-            detail=left.why if left else failed or _waiting(waits, report.waiting),
+            detail=left[1] if left else failed or _waiting(waits, report.waiting),
             counts=found | counts_of(mine),
             plan=stored,
             held=held,
@@ -490,7 +480,7 @@ class Reconciler:
         Answers what is pinned, or what the pins wait for.
         """
         proposal, stored = judged.proposal, judged.stored
-        if proposal.facts.pinned or proposal.swept_at is None:
+        if proposal.facts.pinned or proposal.compared.swept_at is None:
             return ""
         app, org_id, now = proposal.binding.app, proposal.binding.org_id, self.clock()
         if not proposal.plan.actions and not (proposal.plan.source_size and proposal.facts.managed_active):
@@ -521,7 +511,7 @@ class Reconciler:
 
     def _note_good_sweep(self, proposal: Proposal, *, dry: bool) -> None:
         """A dry run before the pins says nothing about the org that this account will belong to."""
-        swept, now = proposal.swept_at, self.clock()
+        swept, now = proposal.compared.swept_at, self.clock()
         if swept is None or (dry and not proposal.facts.pinned):
             return
 
@@ -532,21 +522,22 @@ class Reconciler:
                 # What nobody wants any more fails no more.
                 if alarm.code == TOO_MANY_FAILED and alarm.subject not in wanted:
                     alarms.clear(conn, TOO_MANY_FAILED, alarm.subject, now)
-                elif alarm.code == "role_group" and proposal.roles is None:
+                elif alarm.code == "role_group" and proposal.compared.roles is None:
                     alarms.clear(conn, alarm.code, alarm.subject, now)
 
         self.store.write(work)
 
     def _look_again(self, conn: Connection, proposal: Proposal) -> None:
-        for okta_id, due in proposal.due.items():
+        for okta_id, due in proposal.compared.due.items():
             attention.add(conn, reason=SETTLE, okta_id=okta_id, not_before=due, now=self.clock())
 
 
 def _note_roles(conn: Connection, proposal: Proposal, plan: Plan, now: datetime, *, dry: bool) -> None:
-    if proposal.roles is not None and proposal.facts.pinned:
+    compared = proposal.compared.roles
+    if compared is not None and proposal.facts.pinned:
         from agent.reconcile import roles
 
-        roles.note(conn, proposal.roles, plan, now, apply=not dry and plan.held is None)
+        roles.note(conn, compared, plan, now, apply=not dry and plan.held is None)
 
 
 def _request(who: Selection | None, by: Asker, *, apply: bool) -> RunRequest:
@@ -570,13 +561,13 @@ def _waiting(held: int, waiting: StoredPlan | None) -> str:
     return f"{held} {'action waits' if held == 1 else 'actions wait'} for a person{where}"
 
 
-def _closed(conn: Connection, apply: Apply, left: BrokenOff | None, now: datetime) -> StoredPlan:
+def _closed(conn: Connection, apply: Apply, left: tuple[Outcome, str] | None, now: datetime) -> StoredPlan:
     for kind, why in apply.failed.items():
         alarms.raise_alarm(conn, TOO_MANY_FAILED, kind.value, why, now)
     for kind, state in apply.by_kind:
         if state is ActionState.DONE and kind not in apply.failed:
             alarms.clear(conn, TOO_MANY_FAILED, kind.value, now)
-    goes_on = left is not None and left.outcome is not Outcome.REJECTED
+    goes_on = left is not None and left[0] is not Outcome.REJECTED
     stored = (plans.again if goes_on else stored_plans.close)(conn, apply.stored)
     if apply.proposal.facts.pinned and apply.counts[ActionState.HELD]:
         newly = tuple(a for a in stored.plan.actions if apply.ended.get(a.n) is ActionState.HELD)
@@ -586,9 +577,9 @@ def _closed(conn: Connection, apply: Apply, left: BrokenOff | None, now: datetim
     return stored
 
 
-def _outcome(apply: Apply, left: BrokenOff | None, *, held: bool) -> Outcome:
+def _outcome(apply: Apply, left: tuple[Outcome, str] | None, *, held: bool) -> Outcome:
     if left is not None:
-        return left.outcome
+        return left[0]
     if held:
         return Outcome.HELD
     if apply.counts[ActionState.FAILED]:

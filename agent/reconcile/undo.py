@@ -31,7 +31,6 @@ from agent.model.errors import (
     AgentError,
     CalledOff,
     DirectoryUnavailable,
-    FenceLost,
     NotFound,
     StoreError,
     UsageError,
@@ -182,7 +181,7 @@ class Undo(Struct, frozen=True, kw_only=True):
                 acts.restore(*wanted[0])
             else:
                 acts.restore_together(wanted)
-        except (StoreError, FenceLost, DirectoryUnavailable, CalledOff):
+        except (StoreError, DirectoryUnavailable, CalledOff):
             raise
         except (VersionConflict, NotFound) as moved:
             state, said = ActionState.STALE, moved.detail

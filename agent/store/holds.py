@@ -9,20 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from msgspec import Struct, convert
-from sqlalchemy import (
-    ColumnElement,
-    Connection,
-    and_,
-    bindparam,
-    delete,
-    func,
-    insert,
-    or_,
-    outerjoin,
-    select,
-    text,
-    update,
-)
+from sqlalchemy import ColumnElement, Connection, and_, bindparam, delete, func, insert, or_, select, text, update
 
 from agent.model.codes import HeldCode
 from agent.model.errors import NotFound
@@ -393,7 +380,7 @@ def pushed_after(conn: Connection, mark: int) -> set[str]:
     """Directory ids, Okta ids and logins of all whom Okta has said something about after the push with that mark."""
     if newest_push_mark(conn) <= mark:
         return set()
-    theirs = outerjoin(push_marks, users, users.c.id == push_marks.c.directory_id)
+    theirs = push_marks.outerjoin(users, users.c.id == push_marks.c.directory_id)
     names = select(push_marks.c.directory_id, users.c.okta_id, users.c.user_name).select_from(theirs)
     return {name for row in conn.execute(names.where(push_marks.c.seq > mark)) for name in row if name}
 

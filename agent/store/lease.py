@@ -22,6 +22,7 @@ from agent.store.tables import lease as table
 
 RECONCILE = "reconcile"
 SEAL = "seal"
+_LOST = "Another agent took over this run's lease while it stood still. It changed nothing more."
 #: Seconds between two tries of whoever waits.
 _PAUSE = 0.5
 
@@ -31,7 +32,7 @@ _holder = Fixed(select(table.c.holder).where(table.c.fence == bindparam("fence")
 
 
 class Lease:
-    """A lease that is held. Use it as a context manager, or release it."""
+    """A lease that is held, until it is released."""
 
     def __init__(self, store: Store, name: str, holder: str, fence: int, ttl: timedelta) -> None:
         self.name = name
@@ -61,12 +62,6 @@ class Lease:
         mine = (table.c.name == self.name, table.c.fence == self.fence)
         self._store.write(lambda conn: conn.execute(update(table).where(*mine).values(holder=None)).rowcount)
 
-    def __enter__(self) -> "Lease":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.release()
-
     def _beat(self) -> None:
         while not self._stop.wait(self._every):
             try:
@@ -80,17 +75,15 @@ class Lease:
 
 def check(conn: Connection, fence: int) -> None:
     """FenceLost unless the lease with this fencing number is still held. Fencing numbers are unique over all leases."""
-    for number, holder in _fence(conn).fetchall():
-        if number == fence and holder is not None:
-            return
-    raise FenceLost("Another agent took over this run's lease while it stood still. It changed nothing more.")
+    if not any(number == fence and holder is not None for number, holder in _fence(conn).fetchall()):
+        raise FenceLost(_LOST)
 
 
 def look(conn: Connection, fence: int) -> None:
     """``check`` without the lock, for a read: before a call to another system, which no transaction holds together."""
     row = _holder(conn, fence=fence).fetchone()
     if row is None or row[0] is None:
-        raise FenceLost("Another agent took over this run's lease while it stood still. It changed nothing more.")
+        raise FenceLost(_LOST)
 
 
 class Patience(NamedTuple):

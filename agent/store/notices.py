@@ -17,8 +17,6 @@ from sqlalchemy import (
     String,
     cast,
     delete,
-    exists,
-    false,
     func,
     insert,
     literal,
@@ -82,7 +80,7 @@ def _alarms(conn: Connection, wanted: Iterable[ColumnElement[bool]]) -> list[ala
 
 def _known(number: Column[int], noun: str, what: str, channel: str) -> ColumnElement[bool]:
     about = literal(f"{noun} ").concat(cast(number, String)).concat(f" {what}")
-    return exists().where(table.c.about == about, table.c.channel == channel)
+    return select(table.c.id).where(table.c.about == about, table.c.channel == channel).exists()
 
 
 def failed_runs(conn: Connection, now: datetime, channel: str) -> list[int]:
@@ -93,7 +91,7 @@ def failed_runs(conn: Connection, now: datetime, channel: str) -> list[int]:
         runs_table.c.ended > now - _BACK,
         runs_table.c.exit_code.in_((1, 5)),
         runs_table.c.outcome.not_in(_MEANT),
-        runs_table.c.dry == false(),
+        runs_table.c.dry.is_(False),
         ~_known(runs_table.c.id, "run", "failed", channel),
     )
     return list(conn.execute(select(runs_table.c.id).where(*wanted).order_by(runs_table.c.id)).scalars())

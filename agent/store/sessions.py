@@ -3,7 +3,6 @@
 A person whose account was deactivated, by whatever path, has no session from that moment: reading one asks for the account.
 """
 
-import hashlib
 import secrets
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -15,6 +14,7 @@ from sqlalchemy import Connection, delete, exists, insert, or_, select
 from agent.store import journal
 from agent.store.connect import as_struct, as_values
 from agent.store.journal import Signature
+from agent.store.keys import digest
 from agent.store.tables import sessions as table
 from agent.store.tables import sign_ins, users
 
@@ -65,10 +65,6 @@ class Session(Struct, frozen=True, kw_only=True):
     def identity(self) -> str:
         """Who it is, whatever name was given: whoever knows the password is one person."""
         return self.okta_id or (self.how.value if self.how is How.PASSWORD else f"{self.how.value} {self.name}")
-
-
-def digest(secret: str) -> str:
-    return hashlib.sha256(secret.encode()).hexdigest()
 
 
 def new_secret() -> str:

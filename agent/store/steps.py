@@ -17,29 +17,9 @@ from typing import NamedTuple
 from sqlalchemy import BigInteger, Column, ColumnElement, Connection, delete, insert, select, type_coerce, update
 
 from agent.model.codes import PlanStatus
-from agent.store import account
+from agent.store import account, tables
 from agent.store.connect import EPOCH, remembered
 from agent.store.engine import Store
-from agent.store.tables import account as account_table
-from agent.store.tables import (
-    alarms,
-    allowances,
-    attention,
-    clocks,
-    deactivations,
-    first_approvals,
-    holds,
-    identity_changes,
-    imports,
-    intents,
-    mirror,
-    notices,
-    plans,
-    role_grants,
-    sessions,
-    sign_ins,
-    unkept,
-)
 
 #: Less than this between two looks is a clock that is being put right, not one that was set.
 STEP = timedelta(seconds=5)
@@ -49,33 +29,33 @@ _BOOT_FILE = Path("/proc/sys/kernel/random/boot_id")
 #: Read once: no process outlives its machine's boot, and every push asks what time it is.
 _BOOT = _BOOT_FILE.read_text().strip() if _BOOT_FILE.exists() else ""
 
-_open_plans = plans.c.status.in_((PlanStatus.READY.value, PlanStatus.HELD.value))
+_open_plans = tables.plans.c.status.in_((PlanStatus.READY.value, PlanStatus.HELD.value))
 #: What moves, and of which rows.
 MOVES: tuple[tuple[Column[datetime], ColumnElement[bool] | None], ...] = (
-    (deactivations.c.at, None),
-    (identity_changes.c.at, None),
-    (allowances.c.expires, None),
-    (plans.c.expires, _open_plans),
-    (plans.c.decided_at, _open_plans),
-    (holds.c.since, holds.c.ended.is_(None)),
-    (holds.c.until, holds.c.ended.is_(None)),
-    (attention.c.not_before, None),
-    (attention.c.created, None),
-    (imports.c.linking_since, imports.c.ended.is_(None)),
-    (intents.c.at, intents.c.ended.is_(None)),
-    (intents.c.ended, None),
-    (notices.c.created, notices.c.sent.is_(None)),
-    (notices.c.due, notices.c.sent.is_(None)),
-    (notices.c.claimed, notices.c.sent.is_(None)),
-    (alarms.c.last_seen, alarms.c.cleared.is_(None)),
-    (mirror.c.written, mirror.c.written.is_not(None)),
-    (unkept.c.asked, None),
-    (role_grants.c.given, None),
-    (role_grants.c.taken, None),
-    (sessions.c.expires, None),
-    (sign_ins.c.expires, None),
-    (first_approvals.c.expires, None),
-    (account_table.c.last_good_sweep, None),
+    (tables.deactivations.c.at, None),
+    (tables.identity_changes.c.at, None),
+    (tables.allowances.c.expires, None),
+    (tables.plans.c.expires, _open_plans),
+    (tables.plans.c.decided_at, _open_plans),
+    (tables.holds.c.since, tables.holds.c.ended.is_(None)),
+    (tables.holds.c.until, tables.holds.c.ended.is_(None)),
+    (tables.attention.c.not_before, None),
+    (tables.attention.c.created, None),
+    (tables.imports.c.linking_since, tables.imports.c.ended.is_(None)),
+    (tables.intents.c.at, tables.intents.c.ended.is_(None)),
+    (tables.intents.c.ended, None),
+    (tables.notices.c.created, tables.notices.c.sent.is_(None)),
+    (tables.notices.c.due, tables.notices.c.sent.is_(None)),
+    (tables.notices.c.claimed, tables.notices.c.sent.is_(None)),
+    (tables.alarms.c.last_seen, tables.alarms.c.cleared.is_(None)),
+    (tables.mirror.c.written, tables.mirror.c.written.is_not(None)),
+    (tables.unkept.c.asked, None),
+    (tables.role_grants.c.given, None),
+    (tables.role_grants.c.taken, None),
+    (tables.sessions.c.expires, None),
+    (tables.sign_ins.c.expires, None),
+    (tables.first_approvals.c.expires, None),
+    (tables.account.c.last_good_sweep, None),
 )
 
 
@@ -150,14 +130,14 @@ def _settle(conn: Connection, machine: Machine, now: datetime) -> timedelta:
 
 
 def _known(conn: Connection, boot: str) -> timedelta | None:
-    found = conn.execute(select(clocks.c.ahead).where(clocks.c.boot == boot)).scalar()
+    found = conn.execute(select(tables.clocks.c.ahead).where(tables.clocks.c.boot == boot)).scalar()
     return None if found is None else timedelta(microseconds=found)
 
 
 def _keep(conn: Connection, machine: Machine, now: datetime, *, new: bool) -> None:
     values = {"ahead": machine.ahead // timedelta(microseconds=1), "seen": now}
     if new:
-        conn.execute(delete(clocks).where(clocks.c.seen < now - _KEPT))
-        conn.execute(insert(clocks).values(boot=machine.boot, **values))
+        conn.execute(delete(tables.clocks).where(tables.clocks.c.seen < now - _KEPT))
+        conn.execute(insert(tables.clocks).values(boot=machine.boot, **values))
     else:
-        conn.execute(update(clocks).where(clocks.c.boot == machine.boot).values(**values))
+        conn.execute(update(tables.clocks).where(tables.clocks.c.boot == machine.boot).values(**values))
