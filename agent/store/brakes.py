@@ -8,6 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 
 import msgspec
+from msgspec.structs import replace
 from sqlalchemy import Connection
 
 from agent.model.codes import ActionState, HeldCode, PlanStatus
@@ -123,16 +124,7 @@ def block(
     conn: Connection, by: Signature, person: DirectoryUser, kind: ChangeKind, *, until: datetime | None = None
 ) -> None:
     """No path makes this kind of change of the account, pushes included."""
-    reason = Reason(
-        directory_id=person.id,
-        okta_id=person.okta_id,
-        login=person.user_name,
-        kind=kind,
-        code=HeldCode.BLOCKED,
-        detail="an operator's word",
-        wish="",
-    )
-    holds.block(conn, reason, by, until=until)
+    holds.block(conn, Reason.of(person, kind, HeldCode.BLOCKED, "an operator's word"), by, until=until)
     what = _json({"kind": kind, "until": until})
     journal.note(conn, "block", by, directory_id=person.id, okta_id=person.okta_id, before=what)
 
@@ -154,17 +146,8 @@ def undo(
     if mine:
         lift_holds(conn, by, mine)
     for kind, wish in wishes.items():
-        reason = Reason(
-            directory_id=person.id,
-            okta_id=person.okta_id,
-            login=person.user_name,
-            kind=kind,
-            code=HeldCode.UNDONE,
-            detail=by.reason,
-            wish=wish,
-            plan_id=plan_id,
-        )
-        holds.block(conn, reason, by, decision=Decision.REJECTED)
+        reason = Reason.of(person, kind, HeldCode.UNDONE, by.reason, wish)
+        holds.block(conn, replace(reason, plan_id=plan_id), by, decision=Decision.REJECTED)
         what = _json({"kind": kind, "code": HeldCode.UNDONE})
         journal.note(
             conn, journal.UNDO, by, directory_id=person.id, okta_id=person.okta_id, plan_id=plan_id, before=what

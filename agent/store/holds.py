@@ -53,6 +53,11 @@ class Reason(Struct, frozen=True, kw_only=True):
     def subject(self) -> str:
         return subject_of(self.directory_id, self.okta_id, self.login)
 
+    @classmethod
+    def of(cls, person: DirectoryUser, kind: ChangeKind, code: HeldCode, detail: str, wish: str = "") -> "Reason":
+        own = (person.id, person.okta_id, person.user_name)
+        return cls(directory_id=own[0], okta_id=own[1], login=own[2], kind=kind, code=code, detail=detail, wish=wish)
+
 
 # Reading
 

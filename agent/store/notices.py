@@ -10,20 +10,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 
 from msgspec import Struct
-from sqlalchemy import (
-    Column,
-    ColumnElement,
-    Connection,
-    String,
-    cast,
-    delete,
-    func,
-    insert,
-    literal,
-    or_,
-    select,
-    update,
-)
+from sqlalchemy import Column, ColumnElement, Connection, String, cast, delete, func, insert, or_, select, update
 
 from agent.store import alarms
 from agent.store.connect import as_struct
@@ -79,7 +66,7 @@ def _alarms(conn: Connection, wanted: Iterable[ColumnElement[bool]]) -> list[ala
 
 
 def _known(number: Column[int], noun: str, what: str, channel: str) -> ColumnElement[bool]:
-    about = literal(f"{noun} ").concat(cast(number, String)).concat(f" {what}")
+    about = f"{noun} " + cast(number, String) + f" {what}"
     return select(table.c.id).where(table.c.about == about, table.c.channel == channel).exists()
 
 
