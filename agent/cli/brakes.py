@@ -31,10 +31,6 @@ def guard() -> None:
     """Limits on deactivations: look, announce more, refuse."""
 
 
-def _deactivations(count: int) -> str:
-    return "one deactivation" if count == 1 else f"{count:,} deactivations"
-
-
 @guard.command("show", examples=["", "--output json"])
 def show(invocation: Invocation) -> None:
     """Limits and how full they are, announcements, refused pushes, what is held."""
@@ -75,10 +71,11 @@ def allow(invocation: Invocation, count: int | None, user: str | None, lasts: ti
             lambda conn: brakes.allow(conn, by, count=count or 1, until=until, person=person)
         )
     whom = person.user_name if person else "anybody"
+    announced = "one deactivation" if count in (1, None) else f"{count:,} deactivations"
     invocation.answer(
         "allowance",
         {"allowance": {"id": number, "count": count or 1, "user": user, "until": until}},
-        f"Announced: {_deactivations(count or 1)} of {whom} until {when(until)}.",
+        f"Announced: {announced} of {whom} until {when(until)}.",
     )
 
 

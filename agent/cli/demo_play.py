@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from agent.cli import render
 from agent.cli.demo_stage import Narrator, Stage, expect, new_key
-from agent.directory.port import Acts, Draft, WriteContext
+from agent.directory.port import Draft, WriteContext
 from agent.model.codes import Source
 from agent.model.users import DirectoryUser, Role
 from agent.runs.frame import RunReport
@@ -40,7 +40,7 @@ def play(stage: Stage, say: Narrator) -> dict[str, Any]:
 def _pushes(stage: Stage, say: Narrator) -> int:
     say.title("1. Okta pushes its people to the receiver")
     say("Before anything, OpsHelm has two accounts of its own: an owner and a shared one for emergencies.")
-    acts = _acts(stage, "before Okta")
+    acts = stage.agent.directory.operator(actor="operator demo", reason="before Okta", now=datetime.now(UTC))
     acts.add("owner@example.org", owner=True)
     spare = acts.add("emergency@example.org")
     acts.protect(spare.id, protected=True)
@@ -162,10 +162,6 @@ def _look_again(stage: Stage, say: Narrator) -> None:
 
 def _run(stage: Stage, *, apply: bool) -> RunReport:
     return stage.reconciler.run(apply=apply, by=Asker(trigger="demo", actor="operator demo"), wait=10)
-
-
-def _acts(stage: Stage, reason: str) -> Acts:
-    return stage.agent.directory.operator(actor="operator demo", reason=reason, now=datetime.now(UTC))
 
 
 def _everyone(stage: Stage) -> list[DirectoryUser]:

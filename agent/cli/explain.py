@@ -14,7 +14,6 @@ from agent.model.users import DirectoryUser, identity_key
 
 if TYPE_CHECKING:
     from agent.reconcile.explanation import Explanation
-    from agent.store.engine import Store
 
 #: Newest journal rows that are shown.
 _ROWS = 10
@@ -31,11 +30,12 @@ def explain(invocation: Invocation, login: str) -> int:
     LOGIN is a userName in OpsHelm, else an Okta login. Changes nothing.
     """
     from agent.runs.frame import Outcome
+    from agent.store import seal
 
     with invocation.agent() as agent:
         found = agent.need_reconciler().explain(login)
         user = agent.directory.find(user_name_key=identity_key(login))
-        rows = _history(agent.store, user) if user else []
+        rows = list(seal.export(agent.store.read, directory_id=user.id))[-_ROWS:] if user else []
     body: dict[str, Any] = {
         "login": login,
         "outcome": str(found.outcome),
@@ -47,12 +47,6 @@ def explain(invocation: Invocation, login: str) -> int:
     }
     invocation.answer("explanation", body, lambda: _text(login, user, found, rows))
     return int(found.outcome in (Outcome.FROZEN, Outcome.INCOMPLETE))
-
-
-def _history(store: "Store", user: "DirectoryUser") -> list[dict[str, Any]]:
-    from agent.store import seal
-
-    return list(seal.export(store.read, directory_id=user.id))[-_ROWS:]
 
 
 def _text(login: str, user: "DirectoryUser | None", found: "Explanation", rows: list[dict[str, Any]]) -> str:
@@ -72,16 +66,15 @@ def _text(login: str, user: "DirectoryUser | None", found: "Explanation", rows: 
     if found.findings:
         parts.append("Noticed\n" + _indented(findings_text(found.findings)))
     if rows:
-        history = [f"{_at(row)}  {row['kind']:<8} {row['verb']:<12} by {clean(row['actor'])}" for row in rows]
+        history = [
+            f"{when(datetime.fromisoformat(row['at']))}  {row['kind']:<8} {row['verb']:<12} by {clean(row['actor'])}"
+            for row in rows
+        ]
         parts.append("Happened\n" + _indented("\n".join(history)))
     # What is held waits for what the steps say.
     drift = found.outcome == "drift"
     next_step = f"Do it: opshelm-agent reconcile --user {clean(login)} --apply" if drift else ""
     return "\n\n".join(part for part in (*parts, next_step) if part)
-
-
-def _at(row: dict[str, Any]) -> str:
-    return when(datetime.fromisoformat(row["at"]))
 
 
 def _indented(text: str) -> str:

@@ -101,7 +101,11 @@ def survey_text(document: dict[str, Any], *, width: int | None) -> str:
     parts.append(_section("apart – only with --user", {**_LOGIN, "apart": "apart", **_REASON}, apart, width=width))
     parts.append(_held(held))
     linking = [
-        {**row, "state": row["state"] + (" – LATE" if row["late"] else ""), "age": _age(row)}
+        {
+            **row,
+            "state": row["state"] + (" – LATE" if row["late"] else ""),
+            "age": lasts(timedelta(seconds=age)) if (age := row["age_seconds"]) is not None else "",
+        }
         for row in document["linking"]
     ]
     columns = {**_LOGIN, "state": "state", "age": "age", "okta_id": "okta id"}
@@ -128,10 +132,6 @@ def _held(accounts: Sequence[dict[str, Any]]) -> str:
         lines.append(f"! {render.clean(account['login'])}  ({account['class']}, {account['held']})")
         lines.append(f"    {render.clean(account['held_detail'])}")
     return "\n".join(lines)
-
-
-def _age(row: dict[str, Any]) -> str:
-    return "" if row["age_seconds"] is None else lasts(timedelta(seconds=row["age_seconds"]))
 
 
 def survey_csv(document: dict[str, Any]) -> str:

@@ -277,12 +277,8 @@ def _write(file: Path, answers: Answers) -> Path:
 
 def _write_private(file: Path, text: str | None) -> None:
     if text:
-        with open(file, "x", encoding="utf-8", opener=_private) as opened:
+        with open(file, "x", encoding="utf-8", opener=lambda path, flags: os.open(path, flags, 0o600)) as opened:
             opened.write(text)
-
-
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)
 
 
 def _make_key(invocation: Invocation, file: Path, secrets: Path) -> str:

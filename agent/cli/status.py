@@ -107,7 +107,8 @@ def _next(found: AgentStanding) -> Iterator[tuple[str, str]]:
         yield "nothing was applied yet", "reconcile"
     for plan in page.held_plans:
         yield f"plan {plan.id} is held, {plan.deactivations:,} deactivations in it", f"plans show {plan.id} --summary"
-    for code, count in _waiting(page).items():
+    waiting = Counter(hold.code.value for hold in page.holds if hold.decision is Decision.WAITING)
+    for code, count in waiting.items():
         yield f"{count:,} wait: {code}", f"holds list --code {code}"
     for alarm in page.alarms:
         if alarm.acked_at is None and alarm.code != "held":
@@ -121,10 +122,6 @@ def _next(found: AgentStanding) -> Iterator[tuple[str, str]]:
     left = sum((page.drift or {}).values())
     if page.fresh and left and not page.held_plans:
         yield f"{left:,} differ from Okta", "reconcile"
-
-
-def _waiting(page: "StatusPage") -> Counter[str]:
-    return Counter(hold.code.value for hold in page.holds if hold.decision is Decision.WAITING)
 
 
 def drift(page: "StatusPage") -> str:

@@ -14,7 +14,7 @@ from agent.imports import link_watch
 from agent.imports.carrier import Carrier, Failed, Recorder
 from agent.imports.planner import AccountActions, Choice, choose, decisions_of, groups, moved, plan_of, too_many
 from agent.imports.survey import Assigned, Survey, Surveyor
-from agent.imports.withdrawal import Withdrawal, WithdrawalRequest, begun
+from agent.imports.withdrawal import Withdrawal, WithdrawalRequest
 from agent.model.codes import ActionState, HeldCode
 from agent.model.errors import CalledOff, DirectoryUnavailable, HeldBack, OktaError, UsageError
 from agent.model.matching import Match
@@ -141,7 +141,9 @@ class Importer:
         def work(run: CurrentRun) -> RunReport:
             self._require_okta()
             stored = usable()
-            picked = sorted((*begun(stored), *stored_plans.picked(stored, decision)), key=lambda action: action.n)
+            # What an undo that didn't end had asked Okta for goes on with whatever is picked.
+            begun = (action for action in stored.plan.actions if action.state is ActionState.SENT)
+            picked = sorted((*begun, *stored_plans.picked(stored, decision)), key=lambda action: action.n)
             return self._withdrawal.apply(run, stored, picked, by, decision.count)
 
         stored = usable()
@@ -223,7 +225,8 @@ class Importer:
     def _without_match(self, group: AccountActions, seen: Assigned | None, recorder: Recorder) -> None:
         """Nothing is to be done any more: an apply that did not end has done it, or somebody else has."""
         okta_id = seen.app_user.id if seen else self._linked(group)
-        if okta_id is None or not _under_way(group):
+        begun = any(action.state in (ActionState.SENT, ActionState.DONE) for action in group.actions)
+        if okta_id is None or not begun:
             recorder.ended(group.open, ActionState.STALE, _why_not(group, seen, self._directory))
             return
         how = "found: done before the import was interrupted"
@@ -252,11 +255,6 @@ class Importer:
             row = account.get(conn)
         frame.may_write_okta(row)
         frame.bind(self._okta, row)
-
-
-def _under_way(group: AccountActions) -> bool:
-    """An apply that did not end had begun with it."""
-    return any(a.state in (ActionState.SENT, ActionState.DONE) for a in group.actions)
 
 
 def _only(decisions: Mapping[str, str], todo: Sequence[AccountActions]) -> dict[str, str]:

@@ -18,7 +18,7 @@ operator lifts it. Values that Okta has pushed meanwhile stay.
 Before the call the intent is stored, after it the outcome; whoever goes on after a kill looks first.
 """
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
 
 from msgspec import Struct
@@ -160,7 +160,8 @@ class Withdrawal(Struct, frozen=True, kw_only=True):
             return
         step = PlanStep(run_id=run.id, plan_id=plan_id, n=action.n, fence=run.fence)
         undone = Undone(wishes={ChangeKind.LINK: wish({"externalId": okta_id})})
-        past = Past(directory_id=directory_id, before=_local(account), after=account)
+        local = replace(account, okta_id=None, origin=Origin.LOCAL)
+        past = Past(directory_id=directory_id, before=local, after=account)
         acts = self.directory.operator(actor=by.actor, reason=action.rule, now=self.clock())
         try:
             acts.restore(past, step, undone)
@@ -228,10 +229,6 @@ def why_not(account: DirectoryUser | None, person: Person | Unaddressable, okta_
     return ""
 
 
-def _local(account: DirectoryUser) -> DirectoryUser:
-    return replace(account, okta_id=None, origin=Origin.LOCAL)
-
-
 def _action(n: int, account: DirectoryUser, okta_id: str, rule: str) -> Action:
     changes = {"assignment": Change(before="assigned", after=None)}
     if account.okta_id is not None:
@@ -256,8 +253,3 @@ def _stays(account: DirectoryUser | None, directory_id: str, okta_id: str) -> Fi
 def _finding(code: FindingCode, account: DirectoryUser | None, directory_id: str, okta_id: str, detail: str) -> Finding:
     login = account.user_name if account is not None else directory_id
     return Finding(code=code, login=login, detail=detail, directory_id=directory_id, okta_id=okta_id)
-
-
-def begun(stored: StoredPlan) -> Iterator[Action]:
-    """What an undo that didn't end had asked Okta for: it goes on with whatever is picked."""
-    return (action for action in stored.plan.actions if action.state is ActionState.SENT)

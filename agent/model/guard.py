@@ -281,7 +281,8 @@ def _singles(actions: list[Action], limits: GuardLimits, facts: Facts, plan: Pla
     for action in actions:
         hold = None if action.held else _single(action, facts, grant, full=full)
         free = hold is None and action.held is None
-        if free and action.promotes and (approved(action, grant, facts) or _more_roles(facts, limits, promoted)):
+        more_roles = facts.roles_seen and facts.promoted + promoted < limits.promotions_cap
+        if free and action.promotes and (more_roles or approved(action, grant, facts)):
             # It comes before whoever is owner no more; what the limits hold yet is no owner.
             promoted += 1
             owners_left += 1
@@ -292,10 +293,6 @@ def _singles(actions: list[Action], limits: GuardLimits, facts: Facts, plan: Pla
                 owners_left -= 1
         judged.append(replace(action, held=hold[0], held_detail=hold[1]) if hold else action)
     return judged
-
-
-def _more_roles(facts: Facts, limits: GuardLimits, promoted: int) -> bool:
-    return facts.roles_seen and facts.promoted + promoted < limits.promotions_cap
 
 
 def _last_owner(action: Action) -> str:

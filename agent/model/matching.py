@@ -185,7 +185,8 @@ def _find(account: DirectoryUser, people: People, known: Knowledge) -> Match:
             return _match(account, MatchClass.NONE, "a person decided: a new Okta user", (), decided=True)
     elif decision is not None:
         return _named(account, decision, people)
-    return _by_address(account, people) or _by_name(account, people) or _nobody(account)
+    nobody = _match(account, MatchClass.NONE, "no Okta user has this login, e-mail or name", ())
+    return _by_address(account, people) or _by_name(account, people) or nobody
 
 
 def _named(account: DirectoryUser, okta_id: str, people: People) -> Match:
@@ -224,10 +225,6 @@ def _by_name(account: DirectoryUser, people: People) -> Match | None:
     if not users:
         return None
     return _match(account, MatchClass.PARTIAL, f"the name agrees, the address doesn't: {_list(users)}", users)
-
-
-def _nobody(account: DirectoryUser) -> Match:
-    return _match(account, MatchClass.NONE, "no Okta user has this login, e-mail or name", ())
 
 
 def _match(
@@ -293,7 +290,7 @@ def _partial(match: Match, _people: People, _known: Knowledge) -> _Problem:
         return None
     login, user = match.account.user_name, match.candidates[0]
     return HeldCode.PARTIAL_MATCH, (
-        f"{_sentence(match.reason)}. The same person: opshelm-agent import plan --user {login} --okta-id {user.id}. "
+        f"{match.reason[:1].upper()}{match.reason[1:]}. The same person: opshelm-agent import plan --user {login} --okta-id {user.id}. "
         f"Somebody else: opshelm-agent import plan --user {login} --create"
     )
 
@@ -371,7 +368,3 @@ def _who(user: OktaUser) -> str:
 def _list(users: Sequence[OktaUser]) -> str:
     shown = ", ".join(_who(user) for user in users[:3])
     return f"{shown} and {len(users) - 3} more" if len(users) > 3 else shown
-
-
-def _sentence(text: str) -> str:
-    return text[:1].upper() + text[1:]

@@ -145,7 +145,7 @@ def _many(text: str, attribute: Attribute, of_type: str | None, sub: Attribute) 
         else:
             at = next(i for i, known in enumerate(values) if known is found)
             values[at] = structs.replace(found, **{single: value})
-            if not _content(values[at]):
+            if not set(msgspec.to_builtins(values[at])) - {"type", "primary", "display"}:
                 del values[at]
                 if wanted_type is None and pick(tuple(values)) is not None:
                     # What is left must not be taken for the primary one that was cleared.
@@ -154,7 +154,3 @@ def _many(text: str, attribute: Attribute, of_type: str | None, sub: Attribute) 
 
     which = "primary" if wanted_type is None else f"type {wanted_type}"
     return Path(text=text, within=(many,), leaf=single, get=get, set=put, which=which, pick=pick)
-
-
-def _content(value: Any) -> set[str]:
-    return set(msgspec.to_builtins(value)) - {"type", "primary", "display"}

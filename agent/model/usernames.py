@@ -48,31 +48,28 @@ def form_problem(user_name: str, rules: NameRules, *, active: bool) -> NameProbl
     """The rules that the name alone can break."""
     if not user_name.strip():
         return RefusalCode.BLANK, "userName is required and must not be blank."
+    wrong = _invalid(user_name, rules, active=active)
+    return (RefusalCode.INVALID_USER_NAME, f"userName {wrong}") if wrong else None
+
+
+def _invalid(user_name: str, rules: NameRules, *, active: bool) -> str:
     if len(user_name) > MAX_LENGTH:
-        return (RefusalCode.INVALID_USER_NAME, f"userName has {len(user_name)} characters; the limit is {MAX_LENGTH}.")
+        return f"has {len(user_name)} characters; the limit is {MAX_LENGTH}."
     if not _PLAIN.fullmatch(user_name):
         size = len(identity_key(user_name).encode(errors="replace"))
         if size > MAX_KEY:
-            return (
-                RefusalCode.INVALID_USER_NAME,
-                f"userName has {size} bytes, as it is compared; the limit is {MAX_KEY}.",
-            )
+            return f"has {size} bytes, as it is compared; the limit is {MAX_KEY}."
         hidden = next((c for c in user_name if unicodedata.category(c)[0] in _HIDDEN), None)
         if hidden is not None:
-            return (
-                RefusalCode.INVALID_USER_NAME,
-                f"userName holds the character U+{ord(hidden):04X}, which can't be seen.",
-            )
+            return f"holds the character U+{ord(hidden):04X}, which can't be seen."
         if active and rules.ascii_only:
-            return RefusalCode.INVALID_USER_NAME, (
-                "userName holds characters outside ASCII, which can look like others. "
+            return (
+                "holds characters outside ASCII, which can look like others. "
                 "OpsHelm takes them only with receiver.ascii_usernames = false."
             )
     if active and rules.is_email and not _EMAIL.fullmatch(user_name):
-        return RefusalCode.INVALID_USER_NAME, (
-            "userName is no e-mail address. OpsHelm needs the application username format Email."
-        )
-    return None
+        return "is no e-mail address. OpsHelm needs the application username format Email."
+    return ""
 
 
 def email_problem(user_name: str, primary_email: str | None, rules: NameRules, *, active: bool) -> NameProblem | None:

@@ -93,7 +93,7 @@ _TIMES = {
 def lines(okta: OktaOrg, store: Store, now: datetime, progress: Progress) -> Iterator[bytes]:
     """The whole file, line by line. Nothing is kept that leads from the file back to anybody."""
     export = _Export(okta, Pseudonyms(SystemRandom()), now)
-    yield from map(_line, export.everything(store, progress))
+    yield from (msgspec.json.encode(line) + b"\n" for line in export.everything(store, progress))
 
 
 class _Export:
@@ -243,7 +243,3 @@ def _loaded(table: str, row: Mapping[str, Any], now: datetime) -> dict[str, obje
     elif table == "account" and made["org_id"]:
         made |= {"pinned_by": "rehearsal"}
     return made
-
-
-def _line(value: dict[str, object]) -> bytes:
-    return msgspec.json.encode(value) + b"\n"

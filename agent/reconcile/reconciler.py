@@ -325,7 +325,8 @@ class Reconciler:
             # So that an approval knows what it lifts.
             kept = self.planner.judged(replace(proposal, grant=NO_GRANT))
         now = self.clock()
-        bare = replace(kept, findings=(), actions=tuple(_as_held(action) for action in kept.actions))
+        held = tuple(replace(a, state=ActionState.HELD) if a.held is not None else a for a in kept.actions)
+        bare = replace(kept, findings=(), actions=held)
 
         with self.store.read() as conn:
             same = stored_plans.waiting(conn, bare)
@@ -544,10 +545,6 @@ def _request(who: Selection | None, by: Asker, *, apply: bool) -> RunRequest:
     scope = () if who is None else (*who.logins, *who.scope, *who.okta_ids, *who.directory_ids)
     kind = "sweep" if who is None else "single"
     return RunRequest(kind=kind, trigger=by.trigger, actor=by.actor, dry=not apply, scope=scope)
-
-
-def _as_held(action: Action) -> Action:
-    return replace(action, state=ActionState.HELD) if action.held is not None else action
 
 
 def _held_detail(plan: Plan, waiting: StoredPlan | None) -> str:

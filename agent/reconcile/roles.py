@@ -28,7 +28,7 @@ from agent.model.desired import Wanted
 from agent.model.errors import AgentError, OktaError, UsageError
 from agent.model.guard import Facts, gives_access
 from agent.model.holds import Decision
-from agent.model.okta import OktaGroup, is_group_id
+from agent.model.okta import is_group_id
 from agent.model.plan import Action, Finding, Plan
 from agent.model.roles import RoleAccount, Standing, role_action, wanted
 from agent.model.users import Role
@@ -155,7 +155,8 @@ class RoleReader(Struct, frozen=True, kw_only=True):
             (group,) = several
         if group.type == _BUILT_IN:
             raise _NoGroup(f"{asked} is a group of everybody in Okta, and can't give a role")
-        return _group(asked, group, known)
+        name = group.profile.name.replace("\x00", "\N{REPLACEMENT CHARACTER}")
+        return RoleGroup(asked=asked, group_id=group.id, name=name, approved=known.approved if known else "")
 
     def _keep(self, found: Sequence[RoleGroup], before: Mapping[str, RoleGroup]) -> None:
         new = [
@@ -347,11 +348,6 @@ def note(conn: Connection, compared: RolesCompared, plan: Plan, now: datetime, *
             alarms.clear(conn, ALARM, alarm.subject, now)
     if apply and compared.whole:
         kept.adopt(conn, compared.behind, now)
-
-
-def _group(asked: str, group: OktaGroup, known: RoleGroup | None) -> RoleGroup:
-    name = group.profile.name.replace("\x00", "\N{REPLACEMENT CHARACTER}")
-    return RoleGroup(asked=asked, group_id=group.id, name=name, approved=known.approved if known else "")
 
 
 def _renamed(known: RoleGroup, group: RoleGroup) -> Finding:

@@ -173,7 +173,8 @@ class Undo(Struct, frozen=True, kw_only=True):
         self, run: CurrentRun, plan_id: int, ring: Sequence[Action], by: Signature
     ) -> list[tuple[int, ActionState, str]]:
         """What became of one action, or of several that are done at once or not at all."""
-        acts = self.directory.operator(actor=by.actor, reason=ring[0].rule, now=self.clock(), source=_source(by))
+        source = Source.DASHBOARD if by.source == Source.DASHBOARD else Source.CLI
+        acts = self.directory.operator(actor=by.actor, reason=ring[0].rule, now=self.clock(), source=source)
         wanted = [self._wanted(run, plan_id, action) for action in ring]
         state, said = ActionState.DONE, ""
         try:
@@ -255,7 +256,3 @@ def _nothing(findings: Sequence[Finding]) -> str:
 def _was_owner(action: Action) -> bool:
     change = action.changes.get("role")
     return action.kind is ActionKind.DEACTIVATE and change is not None and change.before == Role.OWNER
-
-
-def _source(by: Signature) -> Source:
-    return Source.DASHBOARD if by.source == Source.DASHBOARD else Source.CLI

@@ -87,7 +87,8 @@ def keep(
     Answers this run's plan, and the older one whose held set is the same (then the held actions are approved there).
     """
     same = supersede(conn, plan, same, now)
-    if same is not None and not _doable(plan):
+    doable = plan.held is None and any(action.held is None for action in plan.actions)
+    if same is not None and not doable:
         return same, same
     status = PlanStatus.HELD if held_any(plan) and same is None else PlanStatus.READY
     if plan.held is HeldCode.ABSENCE_DISPROVED:
@@ -128,10 +129,6 @@ def held_set(plan: Plan) -> HeldSet:
 def held_any(plan: Plan) -> bool:
     """Something waits for a person."""
     return any(a.state in UNDECIDED and (plan.held is not None or a.held is not None) for a in plan.actions)
-
-
-def _doable(plan: Plan) -> bool:
-    return plan.held is None and any(action.held is None for action in plan.actions)
 
 
 def close(conn: Connection, known: StoredPlan) -> StoredPlan:

@@ -118,11 +118,10 @@ class Filter:
 
 
 def _folded(value: Any, fold: bool) -> Any:
-    return value.casefold() if fold and isinstance(value, str) and not _is_time(value) else value
-
-
-def _is_time(value: str) -> bool:
-    return len(value) == 24 and value.endswith("Z") and value[10] == "T"
+    if not fold or not isinstance(value, str):
+        return value
+    is_time = len(value) == 24 and value.endswith("Z") and value[10] == "T"
+    return value if is_time else value.casefold()
 
 
 def _tokens(text: str) -> list[str]:

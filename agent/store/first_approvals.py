@@ -29,7 +29,7 @@ class FirstApproval(Struct, frozen=True, kw_only=True):
 
 def agree(conn: Connection, mine: FirstApproval) -> FirstApproval | None:
     """The other person's approval of the very same, which is used up with this; None: mine is the first, and is kept."""
-    key = _key(mine.subject, mine.numbers)
+    key = hashlib.sha256(f"{mine.subject} {_text(mine.numbers)}".encode()).hexdigest()
     row = conn.execute(select(table).where(table.c.sha256 == key, table.c.expires > mine.at)).first()
     conn.execute(delete(table).where(table.c.sha256 == key))
     if row is not None and row.identity != mine.identity:
@@ -53,10 +53,6 @@ def forget(conn: Connection, now: datetime) -> None:
 
 def _made(row: Any) -> FirstApproval:
     return as_struct(FirstApproval, row, numbers=msgspec.json.decode(row.numbers))
-
-
-def _key(subject: str, numbers: Collection[int]) -> str:
-    return hashlib.sha256(f"{subject} {_text(numbers)}".encode()).hexdigest()
 
 
 def _text(numbers: Collection[int]) -> str:

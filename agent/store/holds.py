@@ -185,7 +185,8 @@ def find(conn: Connection, reasons: Iterable[Reason], now: datetime, *, by: str,
         new: list[dict[str, Any]] = []
         for reason in some:
             old = known.get((reason.subject, reason.kind))
-            if old is not None and old.decision is not Decision.WAITING and not _covers(old, reason.wish):
+            decided = old is not None and old.decision is not Decision.WAITING
+            if old is not None and decided and old.wish and not within(reason.wish, old.wish):
                 _end(conn, [old.id], HoldEnd.MOOT, now)
                 old = None
             if old is None:
@@ -195,10 +196,6 @@ def find(conn: Connection, reasons: Iterable[Reason], now: datetime, *, by: str,
         if new:
             remembered(conn)[_ANY_OPEN] = True
             conn.execute(insert(table), new)
-
-
-def _covers(decided: Hold, wish: str) -> bool:
-    return not decided.wish or within(wish, decided.wish)
 
 
 def _known(conn: Connection, reasons: Collection[Reason]) -> dict[tuple[str, ChangeKind], Hold]:
