@@ -13,28 +13,16 @@ from sqlalchemy import ColumnElement, Connection, func, or_, select
 
 from agent.store import former_ids
 from agent.store.connect import as_struct
-from agent.store.journal import Kind
+from agent.store.journal import Entry, Kind
 from agent.store.tables import journal as table
 from agent.store.tables import users
 
 LOOKED_THROUGH = 20_000
 
 
-class JournalRow(Struct, frozen=True, kw_only=True):
+class JournalRow(Entry, frozen=True, kw_only=True):
     id: int
     at: datetime
-    kind: Kind
-    verb: str
-    actor: str
-    source: str
-    directory_id: str | None
-    okta_id: str | None
-    run_id: int | None
-    plan_id: int | None
-    reason: str
-    #: JSON as text.
-    before: str | None
-    after: str | None
     #: The userName that the account has now, or had then where it is gone.
     login: str
 

@@ -9,6 +9,7 @@ from sqlalchemy import ColumnElement, Connection, case, exists, func, or_, selec
 from agent.model.codes import ActionKind, ActionState, HeldCode, PlanStatus
 from agent.store import runs
 from agent.store.connect import as_struct, equal
+from agent.store.plans import PlanFate
 from agent.store.tables import UtcTime, actions, lease, plans
 from agent.store.tables import runs as runs_table
 
@@ -18,25 +19,16 @@ _WHOLE = ("held", "partial", "applied", "drift", "in_step", "paused", "rejected"
 OPEN = (ActionState.PENDING, ActionState.HELD, ActionState.SENT, ActionState.FAILED)
 
 
-class Header(Struct, frozen=True, kw_only=True):
+class Header(PlanFate, frozen=True, kw_only=True):
     """A plan without its actions."""
 
-    id: int
-    run_id: int
-    kind: str
-    status: PlanStatus
     held: HeldCode | None
     held_detail: str
-    checksum: str
     #: Whom the guard's percentages are of.
     population: int
     created: datetime
-    expires: datetime
     actions: int
     deactivations: int
-    decided_at: datetime | None = None
-    decided_by: str | None = None
-    decision: str | None = None
 
 
 def held_plans(conn: Connection) -> list[Header]:
@@ -53,8 +45,7 @@ def _not_blocked() -> ColumnElement[bool]:
     return or_(actions.c.held.is_(None), actions.c.held != HeldCode.BLOCKED.value)
 
 
-_HEADER = ("id", "run_id", "kind", "status", "held", "held_detail", "checksum", "population", "created", "expires")
-_DECIDED = ("decided_at", "decided_by", "decision")
+_columns = [plans.c[name] for name in Header.__struct_fields__ if name in plans.c]
 
 
 def headers(
@@ -77,9 +68,8 @@ def headers(
         wanted.append(plans.c.id.in_(ids))
     if before is not None:
         wanted.append(plans.c.id < before)
-    columns = [plans.c[name] for name in (*_HEADER, *_DECIDED)]
     rows = conn.execute(
-        select(*columns, count.label("actions"), leaves.label("deactivations"))
+        select(*_columns, count.label("actions"), leaves.label("deactivations"))
         .where(*wanted)
         .order_by(plans.c.id.desc())
         .limit(limit)

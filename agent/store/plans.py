@@ -37,8 +37,8 @@ _OPEN = (PlanStatus.READY.value, PlanStatus.HELD.value)
 _ENDED = (ActionState.DONE, ActionState.STALE, ActionState.FAILED, ActionState.REJECTED)
 
 
-class StoredPlan(Struct, frozen=True, kw_only=True):
-    """A plan with its id and fate. The plan's actions carry their present state and error."""
+class PlanFate(Struct, frozen=True, kw_only=True):
+    """What a plan became, without what is in it."""
 
     id: int
     run_id: int
@@ -48,13 +48,18 @@ class StoredPlan(Struct, frozen=True, kw_only=True):
     #: Over what was planned, as it was made; it never changes with the states.
     checksum: str
     expires: datetime
-    plan: Plan
-    #: Numbers of the actions that a person approved one by one.
-    approved: frozenset[int] = frozenset()
     decided_at: datetime | None = None
     decided_by: str | None = None
     #: What was decided: approve, reject and why.
     decision: str | None = None
+
+
+class StoredPlan(PlanFate, frozen=True, kw_only=True):
+    """A plan with its id and fate. The plan's actions carry their present state and error."""
+
+    plan: Plan
+    #: Numbers of the actions that a person approved one by one.
+    approved: frozenset[int] = frozenset()
 
 
 class SentAction(Struct, frozen=True, kw_only=True):
