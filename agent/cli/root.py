@@ -17,39 +17,22 @@ from agent.model.errors import AgentError
 from agent.runs.wording import FORMAT_VERSION
 
 #: In the order in which somebody meets them.
-COMMANDS = {
-    "demo": "demo:demo",
-    "init": "init:init",
-    "serve": "serve:serve",
-    "status": "status:status",
-    "check": "check:check",
-    "config": "config:config",
-    "keys": "keys:keys",
-    "dashboard": "dashboard:dashboard",
-    "reconcile": "reconcile:reconcile",
-    "plans": "plans:plans",
-    "runs": "plans:runs",
-    "findings": "plans:findings",
-    "holds": "holds:holds",
-    "failures": "failures:failures",
-    "alarms": "alarms:alarms",
-    "notify": "notify:notify",
-    "import": "imports:imports",
-    "explain": "explain:explain",
-    "users": "users:users",
-    "owner": "users:owner",
-    "guard": "brakes:guard",
-    "pause": "brakes:pause",
-    "resume": "brakes:resume",
-    "pins": "brakes:pins",
-    "journal": "journal:journal",
-    "events": "events:events",
-    "report": "report:report",
-    "db": "database:db",
-    "rehearse": "rehearse:rehearse",
-    "simulate": "simulate:simulate",
-    "completion": "completion:completion",
+COMMANDS = (
+    *("demo", "init", "serve", "status", "check", "config", "keys", "dashboard"),
+    *("reconcile", "plans", "runs", "findings", "holds", "failures", "alarms", "notify", "import"),
+    *("explain", "users", "owner", "guard", "pause", "resume", "pins", "journal", "events", "report"),
+    *("db", "rehearse", "simulate", "completion"),
+)
+#: Those that are in a module of another name; and the one whose own name Python keeps to itself.
+_MODULES = {
+    "runs": "plans",
+    "findings": "plans",
+    "import": "imports",
+    "owner": "users",
+    "db": "database",
+    **dict.fromkeys(("guard", "pause", "resume", "pins"), "brakes"),
 }
+_NAMES = {"import": "imports"}
 
 #: Of a disk that is full, broken or not ours to write on.
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS)
@@ -65,8 +48,8 @@ class LazyGroup(CommandGroup):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
         if cmd_name not in COMMANDS:
             return None
-        module, _, name = COMMANDS[cmd_name].partition(":")
-        found: click.Command = getattr(import_module(f"agent.cli.{module}"), name)
+        module = import_module(f"agent.cli.{_MODULES.get(cmd_name, cmd_name)}")
+        found: click.Command = getattr(module, _NAMES.get(cmd_name, cmd_name))
         return found
 
     def resolve_command(
