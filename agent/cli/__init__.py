@@ -12,7 +12,6 @@ _COLLECT_AFTER = (50_000, 20, 20)
 
 
 def main() -> None:
-    """Entry point of ``opshelm-agent``."""
     gc.set_threshold(*_COLLECT_AFTER)
     from agent.cli.root import run
 

@@ -132,7 +132,6 @@ class Invocation:
             yield conn
 
     def write(self, work: "Callable[[Connection], T]") -> T:
-        """One write transaction."""
         with self.store() as store:
             return store.write(work)
 
@@ -168,7 +167,6 @@ def encode(document: Any) -> str:
 
 
 def encode_line(document: Any) -> str:
-    """One line of a stream."""
     import msgspec
 
     return msgspec.json.encode(document).decode()

@@ -48,7 +48,6 @@ def as_json(asked: Asked, found: Replayed) -> dict[str, Any]:
 
 
 def _both(asked: Asked, found: Replayed) -> tuple[dict[str, Any], dict[str, Any]]:
-    """As it was, and judged again."""
     return (
         _sums(asked, [(one, one.then) for one in found.judgements], found.then),
         _sums(asked, [(one, one.now) for one in found.judgements], found.now),

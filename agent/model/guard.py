@@ -470,7 +470,6 @@ def share(population: int, percent: float) -> int:
 
 
 def run_limit(population: int, limits: GuardLimits) -> int:
-    """Deactivations in one run."""
     if population < _SMALL:
         return max(1, min(_SMALL_RUN, limits.deactivations_floor, population // 2))
     percent = share(population, limits.deactivations_percent)

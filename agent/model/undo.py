@@ -49,7 +49,6 @@ class Past(Struct, frozen=True, kw_only=True):
 
     @classmethod
     def of(cls, directory_id: str, before: str | None, after: str) -> "Past":
-        """From the journal's JSON."""
         return cls(
             directory_id=directory_id,
             before=None if before is None else _user(directory_id, before),
@@ -57,7 +56,6 @@ class Past(Struct, frozen=True, kw_only=True):
         )
 
     def left_in(self, now: DirectoryUser) -> bool:
-        """The account is still as it was left."""
         return _essence(now) == _essence(self.after)
 
     def restored(self, now: DirectoryUser, at: datetime) -> DirectoryUser:

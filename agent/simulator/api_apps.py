@@ -131,7 +131,6 @@ async def list_app_groups(request: Request) -> Response:
 
 
 async def app_group(request: Request) -> Response:
-    """GET, PUT and DELETE of one group's assignment."""
     org, group_id = require_app(request), request.path_params["group_id"]
     assignments = org.assignments
     if request.method == "PUT":

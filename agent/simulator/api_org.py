@@ -26,7 +26,6 @@ async def well_known(request: Request) -> Response:
 
 
 async def app_schema(request: Request) -> Response:
-    """GET /meta/schemas/apps/{id}/default."""
     org = require_app(request)
     href = f"{org.base}/api/v1/meta/schemas/apps/{org.settings.app_id}/default"
     properties = {
@@ -87,7 +86,6 @@ async def one_mapping(request: Request) -> Response:
 
 
 async def issue_token(request: Request) -> Response:
-    """POST /oauth2/v1/token."""
     form = dict(parse_qsl((await request.body()).decode("utf-8", "replace")))
     try:
         if form.get("grant_type") == "authorization_code":
@@ -99,7 +97,6 @@ async def issue_token(request: Request) -> Response:
 
 
 async def discovery(request: Request) -> Response:
-    """GET /.well-known/openid-configuration."""
     base = org_of(request).base
     return reply(
         {

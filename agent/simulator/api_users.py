@@ -69,7 +69,6 @@ async def delete_user(request: Request) -> Response:
 
 
 async def lifecycle(request: Request) -> Response:
-    """POST /users/{id}/lifecycle/{verb}."""
     org = org_of(request)
     user, verb = org.find(request.path_params["id"]), request.path_params["verb"]
     act = _VERBS.get(verb)

@@ -83,5 +83,4 @@ def require_known(body: Iterable[str], known: Collection[str], subject: str) -> 
 
 
 def invalid(subject: str, *causes: str) -> ApiError:
-    """E0000001 with its causes."""
     return ApiError("E0000001", subject, causes)

@@ -26,7 +26,6 @@ class Ids:
         self._count = seed % 1000
 
     def new(self, prefix: str) -> str:
-        """The next id with this three-character prefix."""
         self._count += 1
         return f"{prefix}{self._org}{base62(self._count * _STRIDE % _SPACE, 10)}"
 
@@ -37,7 +36,6 @@ def okta_time(moment: datetime) -> str:
 
 
 def now() -> str:
-    """The present, as Okta writes it."""
     return okta_time(datetime.now(UTC))
 
 

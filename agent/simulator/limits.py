@@ -45,7 +45,6 @@ class RateLimiter:
         self._ends = 0.0
 
     def count(self, path: str) -> LimitState:
-        """Count one call."""
         name, limit = next((name, limit) for pattern, name, limit in _BUCKETS if re.match(pattern, path))
         now = time.time()
         if name != "apps" or self.enforced is None:

@@ -46,7 +46,6 @@ def empty() -> Response:
 
 
 def page(request: Request, shown: list[Any], limit: int, following: int | None = None) -> Response:
-    """A list answer with its link headers."""
     url = f"{org_of(request).base}{request.url.path}"
     return reply(shown, 200, paging.links(url, request.query_params, limit, following))
 

@@ -14,7 +14,6 @@ _TYPES = {"emails": "emailType", "phoneNumbers": "primaryPhoneType", "addresses"
 
 
 def create(app_user: OrgAppUser, unsent: Collection[str] = ()) -> dict[str, Any]:
-    """The body of POST /Users."""
     body: dict[str, Any] = {
         "schemas": [schema.CORE],
         "userName": app_user.user_name,

@@ -77,7 +77,6 @@ class ScimClient:
         return next((one for one in resources if str(one.get("userName", "")).casefold() == wanted), None)
 
     async def page(self, start: int, count: int) -> dict[str, Any]:
-        """One page of an import."""
         _, body = await self._call("GET", f"/Users?startIndex={start}&count={count}", None, {"kind": "import"})
         if not isinstance(body, dict):
             raise PushFailed("The answer to the user list is no ListResponse")
@@ -103,7 +102,6 @@ class ScimClient:
         await self._call("PATCH", f"/Users/{quote(user_id, safe='')}", body, about, accept=(200, 204))
 
     def note(self, about: dict[str, Any], **seen: Any) -> None:
-        """Append to the list of pushes."""
         self.sent += 1
         self.pushes.append({"n": self.sent, "at": ids.now(), **about, **seen})
 

@@ -28,7 +28,6 @@ _OPEN = ("/.well-known/", "/oauth2/", "/simulator/")
 
 
 def build(org: Org, lifespan: Lifespan[Starlette]) -> ASGIApp:
-    """The whole server as one ASGI application."""
     parts = (api_users, api_apps, api_groups, api_logs, api_hooks, api_org, control)
     app = Starlette(
         lifespan=lifespan,

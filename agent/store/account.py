@@ -98,7 +98,6 @@ def _read(row: Any) -> Account:
 
 
 def visible(conn: Connection) -> int:
-    """How many accounts SCIM shows."""
     write_now(conn, _write_counts)
     return int(_visible(conn).fetchone()[0])
 

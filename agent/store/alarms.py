@@ -28,7 +28,6 @@ NEXT = {
 
 
 def next_command(code: str) -> str:
-    """What to go on with."""
     return f"opshelm-agent {NEXT.get(code, 'check')}"
 
 

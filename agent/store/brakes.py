@@ -236,7 +236,6 @@ def pin(conn: Connection, by: Signature, *, org_id: str, app_id: str, app_label:
 
 
 def ack_alarm(conn: Connection, by: Signature, alarm_id: int) -> None:
-    """Silence an open alarm."""
     found = alarms.ack(conn, alarm_id, by)
     journal.note(conn, "alarm ack", by, before=_json({"alarm": found.id, "code": found.code}))
 

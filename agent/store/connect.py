@@ -71,7 +71,6 @@ class Fixed:
         return driver(conn).execute(sql, arranged(params))
 
     def many(self, conn: Connection, rows: list[dict[str, Any]]) -> None:
-        """The statement once for each row."""
         sql, constants, arranged = self._compiled.get(conn.dialect.name) or self._compile(conn.dialect)
         whole = [{**constants, **row} for row in rows] if constants else rows
         driver(conn).cursor().executemany(sql, [arranged(row) for row in whole])

@@ -171,6 +171,5 @@ def people(conn: Connection, group: str | None = None, *, limit: int) -> list[Fa
 
 
 def _texts(conn: Connection, where: FailedAt, text: Any, wanted: Iterable[Any], group: str) -> list[str]:
-    """Those of this group."""
     rows = conn.execute(select(text).where(*wanted).distinct().limit(_TEXTS)).scalars()
     return [detail for detail in rows if group_id(where, cause_of(detail)) == group]

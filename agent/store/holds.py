@@ -264,7 +264,6 @@ def lapse(conn: Connection, now: datetime) -> None:
 
 
 def end(conn: Connection, ids: Collection[int], how: HoldEnd, now: datetime) -> None:
-    """These holds are over."""
     for some in batched(list(ids)):
         _end(conn, some, how, now)
 
@@ -404,7 +403,6 @@ def _read(conn: Connection, wanted: ColumnElement[bool]) -> list[Hold]:
 
 
 def _decoded(row: tuple[Any, ...]) -> Hold:
-    """From the driver's own row."""
     values = dict(zip(Hold.__struct_fields__, row, strict=True))
     return convert(values | {name: moment(values[name]) for name in _TIMES if values[name] is not None}, Hold)
 

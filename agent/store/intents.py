@@ -70,7 +70,6 @@ _open_ids = Fixed(
 
 
 def _read(row: Any) -> Intent:
-    """A row as the driver gave it."""
     return read(Intent, row, times=("at", "ended"), ends_owner=bool)
 
 
@@ -104,7 +103,6 @@ def end(
 
 
 def open_on(conn: Connection, directory_id: str) -> list[Intent]:
-    """Open intents on this account."""
     return [_read(row) for row in _open_for(conn, account=directory_id).fetchall()]
 
 
@@ -124,7 +122,6 @@ def open_creates(conn: Connection, *, okta_id: str | None, user_name_key: str) -
 
 
 def open_ids(conn: Connection) -> set[str]:
-    """Accounts on which a call is open."""
     return {row[0] for row in _open_ids(conn).fetchall()}
 
 
@@ -141,5 +138,4 @@ def demoted_ids(conn: Connection) -> list[str]:
 
 
 def forget(conn: Connection, now: datetime) -> None:
-    """Drop intents that ended over a day ago."""
     conn.execute(delete(table).where(table.c.state != OPEN, table.c.ended < now - _KEPT))

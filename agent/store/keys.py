@@ -62,7 +62,6 @@ class ApiKey(Struct, frozen=True, kw_only=True):
 
     @property
     def actor(self) -> str:
-        """How the journal names it."""
         return f"key:{self.id} {self.name}"
 
     @property

@@ -129,7 +129,6 @@ def recent(conn: Connection, limit: int, *, kind: str | None = None) -> list[Sto
 
 
 def of_run(conn: Connection, run_id: int) -> list[int]:
-    """Ids of the plans that it made."""
     return list(conn.execute(select(plans.c.id).where(plans.c.run_id == run_id).order_by(plans.c.id)).scalars())
 
 
@@ -145,7 +144,6 @@ def is_held(conn: Connection, plan_id: int) -> bool:
 
 
 def expire(conn: Connection, now: datetime) -> None:
-    """End the open plans whose time is over."""
     over = (plans.c.status.in_(_OPEN), plans.c.expires <= now)
     conn.execute(update(plans).where(*over).values(status=PlanStatus.EXPIRED.value))
 

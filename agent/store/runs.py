@@ -127,7 +127,6 @@ def find(conn: Connection, wanted: RunFilter, limit: int) -> list[Run]:
 
 
 def triggers(conn: Connection) -> list[str]:
-    """All that there were."""
     return list(conn.execute(select(table.c.trigger).distinct().order_by(table.c.trigger)).scalars())
 
 

@@ -186,7 +186,6 @@ def _allowance(conn: Connection, directory_id: str, now: datetime) -> int | None
 
 
 def allowed(conn: Connection, directory_id: str, now: datetime) -> bool:
-    """Whether an allowance is open for this person."""
     return _allowance(conn, directory_id, now) is not None
 
 
