@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from agent.imports.link_watch import ALARM
+from agent.imports import link_watch
 from agent.imports.planner import AccountActions
 from agent.imports.survey import find_by_login
 from agent.model.codes import ActionKind, ActionState, Source
@@ -32,7 +32,7 @@ from agent.model.users import identity_key
 from agent.okta_org.org import OktaOrg
 from agent.runs.frame import CurrentRun
 from agent.settings import ImportSettings
-from agent.store import account, alarms, imports, journal, lease, plans
+from agent.store import account, imports, journal, lease, plans
 from agent.store.engine import Connection, Store, crash_point
 
 T = TypeVar("T")
@@ -87,8 +87,7 @@ class Recorder:
         """Okta has taken the app away: the import is over, and nobody waits for its link."""
 
         def row(conn: Connection, now: datetime) -> None:
-            imports.ended(conn, action.directory_id or "", f"taken back by plan {self._plan_id}", now)
-            alarms.clear(conn, ALARM, f"account {action.directory_id}", now)
+            link_watch.ended(conn, action.directory_id or "", f"taken back by plan {self._plan_id}", now)
 
         self._done(action, action.okta_id, how or action.rule, row)
 

@@ -85,7 +85,7 @@ class Importer:
         return self._frame.run(request, lambda run: self._plan(run, choice), progress=progress)
 
     def _plan(self, run: CurrentRun, choice: Choice) -> RunReport:
-        self._require_binding()
+        self._require_okta()
         if choice.named:
             found = self._surveyor.chosen(choice.named, run.progress)
             _refuse_others(choice.named, found, self._directory)
@@ -118,7 +118,7 @@ class Importer:
         asked = RunRequest(kind=PlanKind.UNDO_IMPORT, trigger=by.source, actor=by.actor, dry=True, scope=scope)
 
         def work(run: CurrentRun) -> RunReport:
-            self._require_okta()
+            self._require_okta(importing=False)
             return self._withdrawal.plan(run, request)
 
         return self._frame.run(asked, work, progress=progress, wait=0)
@@ -139,7 +139,7 @@ class Importer:
             return stored_plans.usable(self._store, plan_id, (PlanKind.UNDO_IMPORT,), self._clock(), checksum)
 
         def work(run: CurrentRun) -> RunReport:
-            self._require_okta()
+            self._require_okta(importing=False)
             stored = usable()
             # What an undo that didn't end had asked Okta for goes on with whatever is picked.
             begun = (action for action in stored.plan.actions if action.state is ActionState.SENT)
@@ -179,7 +179,7 @@ class Importer:
 
     def _carry_out(self, run: CurrentRun, stored: StoredPlan) -> tuple[Outcome, str] | None:
         """Account by account; why it stopped before the end, or None."""
-        self._require_binding()
+        self._require_okta()
         todo = [group for group in groups(stored.plan) if group.pending]
         recorder = Recorder(self._store, run, plan_id=stored.id, clock=self._clock)
         carrier = Carrier(self._okta, recorder, self._settings.imports, pause=self.pause)
@@ -244,17 +244,12 @@ class Importer:
             row = imports.get(conn, group.directory_id)
         return (row.okta_id if row else None) or found.okta_id
 
-    def _require_binding(self) -> None:
-        with self._store.read() as conn:
-            row = account.get(conn)
-        frame.bind(self._okta, row, importing=True)
-
-    def _require_okta(self) -> None:
+    def _require_okta(self, *, importing: bool = True) -> None:
         """It is the pinned app, and may be written to; whether it still pushes is nothing to an undo."""
         with self._store.read() as conn:
             row = account.get(conn)
         frame.may_write_okta(row)
-        frame.bind(self._okta, row)
+        frame.bind(self._okta, row, importing=importing)
 
 
 def _only(decisions: Mapping[str, str], todo: Sequence[AccountActions]) -> dict[str, str]:

@@ -59,7 +59,7 @@ def watch(store: Store, directory: Directory, okta: OktaOrg, settings: ImportSet
     for row in late:
         if directory.get(row.directory_id) is None:
             why = "The account is gone from OpsHelm."
-            store.write(lambda conn, row=row, why=why: _ended(conn, row, why, now))  # type: ignore[misc]
+            store.write(lambda conn, row=row, why=why: ended(conn, row.directory_id, why, now))  # type: ignore[misc]
             continue
         person = okta.person(row.okta_id or "")
         store.write(lambda conn, row=row, person=person: _judge(conn, row, person, settings, now))  # type: ignore[misc]
@@ -75,7 +75,7 @@ def _managed(directory: Directory, row: Import) -> bool:
 def _judge(conn: Connection, row: Import, person: Person, settings: ImportSettings, now: datetime) -> None:
     app_user, status = person.app_user, user_status(person.okta_user)
     if app_user is None:
-        _ended(conn, row, f"The Okta user {row.okta_id} is not assigned to the app any more.", now)
+        ended(conn, row.directory_id, f"The Okta user {row.okta_id} is not assigned to the app any more.", now)
     elif app_user.external_id == row.directory_id:
         _linked(conn, [row.directory_id], now)
     elif app_user.external_id:
@@ -85,7 +85,7 @@ def _judge(conn: Connection, row: Import, person: Person, settings: ImportSettin
         )
         _alarm(conn, row, detail, since=None, now=now)
     elif status in ("STAGED", "SUSPENDED"):
-        alarms.clear(conn, ALARM, _subject(row), now)
+        alarms.clear(conn, ALARM, f"account {row.directory_id}", now)
         imports.asked(conn, row.directory_id, waits=True, since=None, now=now)
     else:
         _late(conn, row, person, settings, now)
@@ -108,7 +108,7 @@ def _late(conn: Connection, row: Import, person: Person, settings: ImportSetting
 
 
 def _alarm(conn: Connection, row: Import, detail: str, *, since: datetime | None, now: datetime) -> None:
-    alarms.raise_alarm(conn, ALARM, _subject(row), detail, now)
+    alarms.raise_alarm(conn, ALARM, f"account {row.directory_id}", detail, now)
     imports.asked(conn, row.directory_id, waits=False, since=since, now=now)
 
 
@@ -118,10 +118,7 @@ def _linked(conn: Connection, directory_ids: list[str], now: datetime) -> None:
         alarms.clear(conn, ALARM, f"account {directory_id}", now)
 
 
-def _ended(conn: Connection, row: Import, why: str, now: datetime) -> None:
-    imports.ended(conn, row.directory_id, why, now)
-    alarms.clear(conn, ALARM, _subject(row), now)
-
-
-def _subject(row: Import) -> str:
-    return f"account {row.directory_id}"
+def ended(conn: Connection, directory_id: str, why: str, now: datetime) -> None:
+    """Nobody waits for its link any more."""
+    imports.ended(conn, directory_id, why, now)
+    alarms.clear(conn, ALARM, f"account {directory_id}", now)

@@ -46,7 +46,7 @@ from agent.model.undo import Past
 from agent.model.users import DirectoryUser, Origin, identity_key
 from agent.okta_org.org import OktaOrg
 from agent.runs import stored_plans
-from agent.runs.frame import Brake, CurrentRun, Outcome, RunReport, counts_of, planned
+from agent.runs.frame import Brake, CurrentRun, Outcome, RunReport, planned
 from agent.runs.stored_plans import PlanKind
 from agent.settings import Settings
 from agent.store import brakes, history
@@ -134,18 +134,7 @@ class Withdrawal(Struct, frozen=True, kw_only=True):
                 left = (Outcome.INCOMPLETE, error.detail)
                 break
             run.progress.step("taken back", n, len(picked))
-        ended = self.store.write(lambda conn: stored_plans.close_undo(conn, stored.id))
-        mine = [action for action in ended.plan.actions if action.n in numbers]
-        failed = any(action.state is ActionState.FAILED for action in mine)
-        outcome = Outcome.PARTIAL if failed else Outcome.APPLIED
-        return RunReport(
-            run_id=run.id,
-            outcome=left[0] if left else outcome,
-            detail=left[1] if left else "",
-            counts=counts_of(mine),
-            plan=ended,
-            dry=False,
-        )
+        return stored_plans.end_undo(run, self.store, stored, numbers, left)
 
     def _one(self, run: CurrentRun, plan_id: int, action: Action, by: Signature, recorder: Recorder) -> None:
         okta_id, directory_id = action.okta_id or "", action.directory_id or ""

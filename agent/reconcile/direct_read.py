@@ -89,9 +89,7 @@ class DirectReader(Struct, frozen=True, kw_only=True):
             raise unread[0]
         found.pairs = _twins([pair for pair in people.values() if pair is not None])
         for user in without:
-            account = CurrentAccount.of(user, self.projector.mapping)
-            if concerns(account):
-                found.absences.append((account, answer(account, None, self.projector, self.clock())))
+            self._gone(user, None, found, self.clock())
         found.people = len(people)
         return found
 
@@ -181,8 +179,10 @@ class DirectReader(Struct, frozen=True, kw_only=True):
             login = str(person.okta_user.profile.get("login") or "")
             named = self.directory.find(user_name_key=identity_key(login)) if login else None
             user = named if named is not None and named.okta_id is None else None
-        if user is None:
-            return
+        if user is not None:
+            self._gone(user, person, found, now)
+
+    def _gone(self, user: DirectoryUser, person: Person | None, found: PeopleRead, now: datetime) -> None:
         account = CurrentAccount.of(user, self.projector.mapping)
         if concerns(account):
             found.absences.append((account, answer(account, person, self.projector, now)))

@@ -44,7 +44,7 @@ from agent.model.undo import Past
 from agent.model.users import Role, identity_key
 from agent.reconcile.planner import facts_of
 from agent.runs import stored_plans
-from agent.runs.frame import Brake, CurrentRun, Outcome, RunReport, counts_of, planned
+from agent.runs.frame import Brake, CurrentRun, Outcome, RunReport, planned
 from agent.runs.stored_plans import PlanKind
 from agent.settings import Settings
 from agent.store import brakes, history, plans
@@ -141,22 +141,7 @@ class Undo(Struct, frozen=True, kw_only=True):
             run.progress.step("taking back", start + len(some), len(rings))
             if left is not None:
                 break
-        ended = self.store.write(lambda conn: stored_plans.close_undo(conn, stored.id))
-        mine = {action.n for action in picked}
-        done = [action for action in ended.plan.actions if action.n in mine]
-        waits = any(action.state in (ActionState.PENDING, ActionState.HELD) for action in ended.plan.actions)
-        outcome = Outcome.APPLIED if not waits else Outcome.HELD
-        if any(action.state is ActionState.FAILED for action in done):
-            outcome = Outcome.PARTIAL
-        return RunReport(
-            run_id=run.id,
-            outcome=left[0] if left else outcome,
-            detail=left[1] if left else "",
-            counts=counts_of(done),
-            plan=ended,
-            held=waits,
-            dry=False,
-        )
+        return stored_plans.end_undo(run, self.store, stored, numbers, left)
 
     def _rings(self, picked: Sequence[Action]) -> list[tuple[Action, ...]]:
         """One by one, but for those who have each other's names."""

@@ -378,8 +378,6 @@ class Binding(Struct, frozen=True, kw_only=True):
 
 def bind(okta: OktaOrg, account: Account, *, importing: bool = False) -> Binding:
     """Frozen, with the reason and the next step, or what the run is bound to."""
-    if importing:
-        may_write_okta(account)
     org_id = okta.org_id()
     app = usable_app(okta)
     if account.pinned and (account.org_id, account.app_id) != (org_id, app.id):

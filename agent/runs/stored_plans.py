@@ -25,6 +25,7 @@ from agent.model.guard import APPROVABLE_RUNS, NEED_COUNT, Grant, typed
 from agent.model.holds import APPROVABLE, ONE_BY_ONE
 from agent.model.plan import PLAN_FORMAT, Action, Plan
 from agent.model.times import when
+from agent.runs.frame import CurrentRun, Outcome, RunReport, counts_of
 from agent.settings import Settings
 from agent.store import plans
 from agent.store.engine import Connection, Store
@@ -146,16 +147,30 @@ def close(conn: Connection, known: StoredPlan) -> StoredPlan:
     return replace(stored, status=status)
 
 
-def close_undo(conn: Connection, plan_id: int) -> StoredPlan:
-    """After an undo's apply: a plan of which something waits stays open, so that the same approval goes on."""
-    stored = existing(conn, plan_id)
-    states = {action.state for action in stored.plan.actions}
-    if stored.status is not PlanStatus.REJECTED and states.isdisjoint(
-        (ActionState.PENDING, ActionState.HELD, ActionState.SENT)
-    ):
-        done = PlanStatus.APPLIED if states - {ActionState.STALE} else PlanStatus.STALE
-        plans.set_status(conn, plan_id, done)
-    return existing(conn, plan_id)
+def end_undo(
+    run: CurrentRun, store: Store, stored: StoredPlan, numbers: Collection[int], left: tuple[Outcome, str] | None
+) -> RunReport:
+    """After an undo's apply: a plan of which something waits stays open, so that the same approval goes on.
+
+    ``numbers``: of the actions that were picked; ``left``: why the rest of them was left.
+    """
+
+    def close(conn: Connection) -> StoredPlan:
+        known = existing(conn, stored.id)
+        states = {action.state for action in known.plan.actions}
+        if known.status is not PlanStatus.REJECTED and states.isdisjoint((*UNDECIDED, ActionState.SENT)):
+            done = PlanStatus.APPLIED if states - {ActionState.STALE} else PlanStatus.STALE
+            plans.set_status(conn, stored.id, done)
+        return existing(conn, stored.id)
+
+    ended = store.write(close)
+    mine = [action for action in ended.plan.actions if action.n in numbers]
+    waits = stored.kind == PlanKind.UNDO and any(action.state in UNDECIDED for action in ended.plan.actions)
+    failed = any(action.state is ActionState.FAILED for action in mine)
+    outcome = Outcome.PARTIAL if failed else Outcome.HELD if waits else Outcome.APPLIED
+    outcome, detail = left or (outcome, "")
+    counts = counts_of(mine)
+    return RunReport(run_id=run.id, outcome=outcome, detail=detail, counts=counts, plan=ended, held=waits, dry=False)
 
 
 def existing(conn: Connection, plan_id: int) -> StoredPlan:
