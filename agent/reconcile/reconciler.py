@@ -257,15 +257,7 @@ class Reconciler:
         claims |= {user.id} if user is not None else set()
         return tuple(sorted(claims - {leaver.okta_id or ""}))
 
-    def new_account(
-        self,
-        leaver: DirectoryUser,
-        heirs: tuple[str, ...],
-        by: Signature,
-        *,
-        wait: float = 60,
-        progress: Progress | None = None,
-    ) -> RunReport:
+    def new_account(self, leaver: DirectoryUser, heirs: tuple[str, ...], by: Signature) -> RunReport:
         """A person's word that whoever has this leaver's userName is somebody else: they get an account of their own.
 
         It takes the leaver's id, to which Okta may push already.
@@ -279,9 +271,7 @@ class Reconciler:
             return self._act(run, self._judged(run, replace(proposal, grant=grant)))
 
         asker = Asker(trigger=APPROVE, actor=by.actor)
-        return self._frame.run(
-            _request(Selection(okta_ids=heirs), asker, apply=True), work, progress=progress, wait=wait
-        )
+        return self._frame.run(_request(Selection(okta_ids=heirs), asker, apply=True), work)
 
     def explain(self, login: str) -> Explanation:
         """One person step by step, from both sides to what would happen now. Stores and changes nothing."""

@@ -29,7 +29,7 @@ from sqlalchemy import Connection, func, insert, select, update
 from agent.model import csv_text
 from agent.store import account, former_ids
 from agent.store.attention import batched
-from agent.store.connect import micros
+from agent.store.connect import equal, micros
 from agent.store.engine import Store
 from agent.store.journal import Entry, row_hash
 from agent.store.tables import journal, journal_blocks
@@ -133,8 +133,7 @@ def _check_block(conn: Connection, block: Any) -> tuple[int, list[str]]:
     ids = msgspec.json.decode(block.rows, type=list[int])
     problems: list[str] = []
     hashes: list[tuple[int, str]] = []
-    for start in range(0, len(ids), 500):
-        some = ids[start : start + 500]
+    for some in batched(ids):
         found = {row.id: row for row in conn.execute(select(*_COLUMNS).where(journal.c.id.in_(some)))}
         for key in some:
             row = found.get(key)
@@ -197,7 +196,6 @@ def export(
     *,
     after: int = 0,
     directory_id: str | None = None,
-    okta_id: str | None = None,
     block: int | None = None,
     page_size: int = 1000,
 ) -> Iterator[dict[str, Any]]:
@@ -206,11 +204,7 @@ def export(
     Each page is a read of its own, so that whoever takes them may take their time: no snapshot is held open meanwhile, which
     PostgreSQL would end, and for which SQLite would keep its log.
     """
-    wanted = [
-        column == value
-        for column, value in ((journal.c.okta_id, okta_id), (journal.c.block, block))
-        if value is not None
-    ]
+    wanted = equal(journal, block=block)
     with read() as conn:
         newest = conn.execute(select(func.max(journal.c.id))).scalar() or 0
         if directory_id is not None:
