@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from agent.cli.command import ROW_ID, Invocation, group, required_reason, signature
-from agent.cli.render import clean, fields, when
+from agent.model.times import when
+from agent.runs.wording import clean, fields
 
 if TYPE_CHECKING:
     from agent.store.alarms import Alarm

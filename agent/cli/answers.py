@@ -8,6 +8,7 @@ from agent.cli.command import Invocation
 from agent.model.codes import UNDECIDED, ActionKind, PlanStatus
 from agent.model.guard import APPROVABLE_RUNS, NEED_COUNT, GuardLimits
 from agent.model.holds import APPROVABLE, ONE_BY_ONE
+from agent.runs import wording
 from agent.runs.frame import RunReport
 from agent.runs.stored_plans import SHORT_CHECKSUM, PlanKind
 from agent.store.plans import StoredPlan
@@ -25,8 +26,8 @@ def answer_run(invocation: Invocation, report: RunReport, *, dry: bool, detailed
     def body() -> dict[str, Any]:
         return {
             "run": run_json(report, code),
-            "plan": render.plan_json(report.plan) if report.plan else None,
-            "findings": [render.finding_json(finding) for finding in report.findings],
+            "plan": wording.plan_json(report.plan) if report.plan else None,
+            "findings": [wording.finding_json(finding) for finding in report.findings],
         }
 
     invocation.answer("run", body, lambda: _text(invocation, report, dry=dry))
@@ -45,23 +46,23 @@ def answer_rehearsal(
         "exit_code": code,
         "counts": report.counts,
         "detail": report.detail,
-        "actions": [render.action_json(action) for action in actions],
-        "findings": [render.finding_json(finding) for finding in report.findings],
+        "actions": [wording.action_json(action) for action in actions],
+        "findings": [wording.finding_json(finding) for finding in report.findings],
     }
     invocation.answer("rehearsal", body, lambda: _rehearsal_text(report, what_if, limits))
     return code
 
 
 def _rehearsal_text(report: RunReport, what_if: Sequence[str], limits: GuardLimits) -> str:
-    parts = [f"With {', '.join(map(render.clean, what_if))}:"]
+    parts = [f"With {', '.join(map(wording.clean, what_if))}:"]
     if report.plan is None or not report.plan.plan.actions:
-        parts.append(render.NO_CHANGES if report.plan else f"{report.outcome}: {render.clean(report.detail)}")
+        parts.append(render.NO_CHANGES if report.plan else f"{report.outcome}: {wording.clean(report.detail)}")
     else:
         plan = report.plan.plan
-        lines = [line for action in render.ordered(plan.actions)[:SHOWN] for line in render.action_lines(action)]
+        lines = [line for action in wording.ordered(plan.actions)[:SHOWN] for line in render.action_lines(action)]
         rest = len(plan.actions) - SHOWN
         more = [f"… and {rest:,} more: --output json has all."] if rest > 0 else []
-        parts += ["\n".join([*lines, *more]), render.summary(plan, limits)]
+        parts += ["\n".join([*lines, *more]), wording.summary(plan, limits)]
     if report.findings:
         parts.append("Findings:\n" + render.findings_text(report.findings, shown=20))
     parts.append("Only looked at: nothing was changed, and nothing of it can be approved.")
@@ -69,7 +70,7 @@ def _rehearsal_text(report: RunReport, what_if: Sequence[str], limits: GuardLimi
 
 
 def run_json(report: RunReport, code: int) -> dict[str, Any]:
-    told = render.fields(report, "counts", "detail")
+    told = wording.fields(report, "counts", "detail")
     return {"id": report.run_id, "outcome": report.outcome, "exit_code": code, **told}
 
 
@@ -102,7 +103,7 @@ def _text(invocation: Invocation, report: RunReport, *, dry: bool) -> str:
     parts.append(f"Run {report.run_id}: {ending(report)}")
     told = report.plan.plan.held_detail if report.plan else ""
     if report.detail and report.detail != told:
-        parts.append(render.clean(report.detail))
+        parts.append(wording.clean(report.detail))
     if report.plan is not None and report.plan.plan.actions and report.outcome != "disproved":
         parts.append(_braked(invocation) or _next_step(report.plan, report, dry=dry))
     return "\n\n".join(part for part in parts if part)
@@ -110,7 +111,7 @@ def _text(invocation: Invocation, report: RunReport, *, dry: bool) -> str:
 
 def ending(report: RunReport) -> str:
     """``applied (12 create, 12 done)``."""
-    counts = render.counted(report.counts)
+    counts = wording.counted(report.counts)
     return f"{report.outcome}{f' ({counts})' if counts else ''}"
 
 
@@ -135,7 +136,7 @@ def _next_step(stored: StoredPlan, report: RunReport, *, dry: bool) -> str:
     if held and stored.status is PlanStatus.HELD:
         return decisions(stored)
     if dry and any(action.held is None for action in actions):
-        users = "".join(f" --user {render.clean(login)}" for login in stored.plan.scope)
+        users = "".join(f" --user {wording.clean(login)}" for login in stored.plan.scope)
         return f"Nothing was changed. Carry it out: opshelm-agent reconcile{users} --apply"
     return decisions(stored) if report.held else ""
 
@@ -150,7 +151,7 @@ def decisions(stored: StoredPlan) -> str:
             "\nNot meant? Put it right in Okta, then: opshelm-agent reconcile. What is held is not done meanwhile."
         )
     if held:
-        count = f" --count {render.bounded(stored.plan)}" if held in NEED_COUNT else ""
+        count = f" --count {wording.bounded(stored.plan)}" if held in NEED_COUNT else ""
         return f"Approve: {approve}{count}{not_meant}" if held in APPROVABLE_RUNS else ""
     if any(action.held in APPROVABLE for action in actions):
         return f"Approve what is held: {approve}{not_meant}"

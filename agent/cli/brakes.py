@@ -21,9 +21,10 @@ from agent.cli.command import (
 from agent.cli.files import whole
 from agent.cli.people import find
 from agent.cli.reconcile import changed_settings
-from agent.cli.render import clean, fields, when
 from agent.model.errors import NotFound
 from agent.model.replay import replay
+from agent.model.times import when
+from agent.runs.wording import clean, fields
 
 
 @group("guard")

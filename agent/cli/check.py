@@ -8,7 +8,8 @@ import click
 
 from agent.checks.check import Check, failed
 from agent.cli.command import Invocation, command, signature
-from agent.cli.render import clean, csv_text, fields
+from agent.cli.render import csv_text
+from agent.runs.wording import clean, fields
 
 if TYPE_CHECKING:
     from agent.checks.everything import Everything

@@ -12,6 +12,7 @@ from agent.cli.demo_stage import Narrator, Stage, expect, new_key
 from agent.directory.port import Draft, WriteContext
 from agent.model.codes import Source
 from agent.model.users import DirectoryUser, Role
+from agent.runs import wording
 from agent.runs.frame import RunReport
 from agent.runs.stored_plans import SHORT_CHECKSUM, PlanDecision
 from agent.store.journal import Signature
@@ -137,12 +138,12 @@ def _repair(stage: Stage, say: Narrator) -> None:
     stored = report.plan
     expect(stored is not None and report.exit_code == 4, "the first run was not held")
     assert stored is not None
-    say(f"Run {report.run_id}: {report.outcome}. {render.clean(stored.plan.held_detail)}")
-    count = render.bounded(stored.plan)
+    say(f"Run {report.run_id}: {report.outcome}. {wording.clean(stored.plan.held_detail)}")
+    count = wording.bounded(stored.plan)
     say.command(f"plans approve {stored.id} --checksum {stored.checksum[:SHORT_CHECKSUM]} --count {count}")
     by = Signature(actor="operator demo", source="cli", at=datetime.now(UTC))
     done = stage.reconciler.apply_plan(stored.id, stored.checksum, PlanDecision(approve=True, count=count), by=by)
-    say(f"Run {done.run_id}: {done.outcome} ({render.counted(done.counts)})")
+    say(f"Run {done.run_id}: {done.outcome} ({wording.counted(done.counts)})")
     expect(done.exit_code == 0, f"the apply ended with {done.outcome}: {done.detail}")
 
 

@@ -6,7 +6,8 @@ import time
 import click
 
 from agent.cli.command import Invocation, encode_line, group
-from agent.cli.render import clean, when
+from agent.model.times import when
+from agent.runs.wording import clean
 
 #: Seconds between two looks.
 _EVERY = 0.5

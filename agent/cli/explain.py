@@ -7,10 +7,11 @@ import click
 
 from agent.cli.command import Invocation, command
 from agent.cli.completion import logins
-from agent.cli.render import PlanView, action_json, action_lines, clean, fields, finding_json, findings_text
+from agent.cli.render import PlanView, action_lines, findings_text
 from agent.cli.users import user_json, user_text
 from agent.model.times import when
 from agent.model.users import DirectoryUser, identity_key
+from agent.runs.wording import action_json, clean, fields, finding_json
 
 if TYPE_CHECKING:
     from agent.reconcile.explanation import Explanation

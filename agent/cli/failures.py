@@ -5,9 +5,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from agent.cli.command import Invocation, csv_option, group, reason_option, signature
-from agent.cli.render import csv_text, fields, when
+from agent.cli.render import csv_text
 from agent.model.errors import NotFound
+from agent.model.times import when
 from agent.model.users import identity_key
+from agent.runs.wording import fields
 
 if TYPE_CHECKING:
     from agent.store.engine import Connection

@@ -2,8 +2,9 @@
 
 from typing import Any
 
-from agent.cli.render import clean, fields, when
 from agent.dashboard.status import StatusPage
+from agent.model.times import when
+from agent.runs.wording import clean, fields
 
 
 def as_json(status: StatusPage) -> dict[str, Any]:

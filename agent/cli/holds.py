@@ -22,11 +22,13 @@ from agent.cli.command import (
     sure,
     yes_option,
 )
-from agent.cli.render import clean, csv_text, fields, when
+from agent.cli.render import csv_text
 from agent.model.codes import HeldCode
 from agent.model.errors import AgentError, NotFound
 from agent.model.holds import Decision, Hold, way_out, without_a_no
+from agent.model.times import when
 from agent.model.users import identity_key
+from agent.runs.wording import clean, fields
 
 if TYPE_CHECKING:
     from agent.store.engine import Store

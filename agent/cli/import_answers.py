@@ -10,8 +10,9 @@ from agent.cli.answers import ending
 from agent.model.codes import ActionKind
 from agent.model.matching import Match
 from agent.model.plan import Plan
-from agent.model.times import lasts
+from agent.model.times import lasts, when
 from agent.model.users import DirectoryUser
+from agent.runs import wording
 
 if TYPE_CHECKING:
     from agent.imports.survey import Assigned, Survey
@@ -129,8 +130,8 @@ def _held(accounts: Sequence[dict[str, Any]]) -> str:
         return ""
     lines = [f"held – a person decides: {len(accounts):,}"]
     for account in accounts:
-        lines.append(f"! {render.clean(account['login'])}  ({account['class']}, {account['held']})")
-        lines.append(f"    {render.clean(account['held_detail'])}")
+        lines.append(f"! {wording.clean(account['login'])}  ({account['class']}, {account['held']})")
+        lines.append(f"    {wording.clean(account['held_detail'])}")
     return "\n".join(lines)
 
 
@@ -146,22 +147,22 @@ def survey_csv(document: dict[str, Any]) -> str:
 def plan_json(stored: "StoredPlan | None") -> dict[str, Any] | None:
     if stored is None:
         return None
-    return {**render.plan_json(stored), **render.fields(stored, "kind", "expires")}
+    return {**wording.plan_json(stored), **wording.fields(stored, "kind", "expires")}
 
 
 def planned_text(report: "RunReport", *, shown: int) -> str:
     stored = report.plan
     if stored is None:
-        return render.clean(report.detail) or NOBODY
+        return wording.clean(report.detail) or NOBODY
     plan = stored.plan
     todo = sorted(plan.actions, key=lambda action: (action.held is not None, action.n))
     actions = render.actions_text(stored, todo, shown)
     lines = [f"Plan {stored.id} – {stored.status.value}", "", *actions, "", summary(plan)]
     if plan.held is not None:
-        lines.append(f"Held ({plan.held.value}): {render.clean(plan.held_detail)}")
+        lines.append(f"Held ({plan.held.value}): {wording.clean(plan.held_detail)}")
     elif any(action.held is None for action in plan.actions):
         lines.append(
-            f"Nothing was done. Carry it out, until {render.when(stored.expires)}: opshelm-agent import apply {stored.id}"
+            f"Nothing was done. Carry it out, until {when(stored.expires)}: opshelm-agent import apply {stored.id}"
         )
     return "\n".join(lines)
 
@@ -169,12 +170,12 @@ def planned_text(report: "RunReport", *, shown: int) -> str:
 def applied_text(report: "RunReport", *, shown: int) -> str:
     stored = report.plan
     if stored is None:
-        return f"Run {report.run_id}: {ending(report)}\n{render.clean(report.detail)}"
+        return f"Run {report.run_id}: {ending(report)}\n{wording.clean(report.detail)}"
     told = [a for a in stored.plan.actions if a.held or a.error]
     lines = list(render.actions_text(stored, told, shown))
     lines.append(f"Run {report.run_id}, plan {stored.id}: {ending(report)}")
     if report.detail:
-        lines.append(render.clean(report.detail))
+        lines.append(wording.clean(report.detail))
     if report.outcome in ("incomplete", "paused", "rejected", "stopped"):
         lines.append(f"Go on: opshelm-agent import apply {stored.id}")
     else:

@@ -17,8 +17,8 @@ import click
 from msgspec import Struct
 
 from agent.cli.command import Invocation, command, signature
-from agent.cli.render import clean
 from agent.model.errors import AgentError, ConfigError, UsageError
+from agent.runs.wording import clean
 
 if TYPE_CHECKING:
     from agent.okta_org.org import OktaOrg

@@ -9,7 +9,9 @@ import click
 
 from agent.cli.command import MOMENT, ROW_ID, Invocation, csv_option, encode_line, group
 from agent.cli.people import find
-from agent.cli.render import clean, csv_text, fields, when
+from agent.cli.render import csv_text
+from agent.model.times import when
+from agent.runs.wording import clean, fields
 
 if TYPE_CHECKING:
     from agent.store.engine import Store

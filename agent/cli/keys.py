@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from agent.cli.command import ROW_ID, DurationType, Invocation, group, now, signature
-from agent.cli.render import fields
 from agent.model.errors import UsageError
+from agent.runs.wording import fields
 
 if TYPE_CHECKING:
     from agent.store.keys import ApiKey

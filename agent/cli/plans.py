@@ -27,6 +27,8 @@ from agent.cli.command import (
 from agent.cli.completion import plan_ids, run_ids
 from agent.model.codes import ActionKind, PlanStatus
 from agent.model.errors import NotFound
+from agent.model.times import when
+from agent.runs import wording
 from agent.runs.wording import KINDS
 
 if TYPE_CHECKING:
@@ -67,11 +69,11 @@ def list_plans(invocation: Invocation, limit: int) -> None:
     empty = "No plan has anything to do. Make one: opshelm-agent reconcile"
     body = [
         {
-            **render.fields(stored, "id", "run_id", "kind", "status"),
+            **wording.fields(stored, "id", "run_id", "kind", "status"),
             "held": plan.held,
             "actions": len(plan.actions),
-            **render.fields(plan, "population", "created"),
-            **render.fields(stored, "expires", "checksum"),
+            **wording.fields(plan, "population", "created"),
+            **wording.fields(stored, "expires", "checksum"),
         }
         for stored, plan in found
     ]
@@ -99,8 +101,10 @@ def show_plan(
     view = render.PlanView(kinds=kinds, attribute=attribute, verbose=verbose, summary=summary)
 
     def body() -> dict[str, Any]:
-        document = render.plan_json(replace(stored, plan=replace(stored.plan, actions=())))
-        document["actions"] = [] if summary else [render.action_json(action) for action in view.of(stored.plan.actions)]
+        document = wording.plan_json(replace(stored, plan=replace(stored.plan, actions=())))
+        document["actions"] = (
+            [] if summary else [wording.action_json(action) for action in view.of(stored.plan.actions)]
+        )
         document["counts"] = Counter(action.kind.value for action in stored.plan.actions)
         return {"plan": document}
 
@@ -205,7 +209,7 @@ def list_runs(invocation: Invocation, limit: int) -> None:
     columns = ["run", "kind", "trigger", "started", "took", "outcome", "exit"]
     rows = [[r.id, _kind(r), r.trigger, r.started, _took(r), r.outcome or "running", r.exit_code] for r in found]
     invocation.answer_table(
-        "runs", {"runs": [render.fields(run, *_RUN) for run in found]}, columns, rows, "No runs yet."
+        "runs", {"runs": [wording.fields(run, *_RUN) for run in found]}, columns, rows, "No runs yet."
     )
 
 
@@ -223,22 +227,22 @@ def show_run(invocation: Invocation, run_id: int) -> None:
     if run is None:
         raise NotFound(f"There is no run {run_id}. See: opshelm-agent runs list")
     body = {
-        "run": render.fields(run, *_RUN),
-        "plans": [{**render.fields(one, "id", "status", "checksum"), "people": _people(one)} for one in made],
-        "findings": [render.finding_json(finding) for finding in noticed],
+        "run": wording.fields(run, *_RUN),
+        "plans": [{**wording.fields(one, "id", "status", "checksum"), "people": _people(one)} for one in made],
+        "findings": [wording.finding_json(finding) for finding in noticed],
     }
     invocation.answer("run", body, lambda: "\n".join(_run_lines(run, made, len(noticed))))
 
 
 def _run_lines(run: "Run", made: "list[StoredPlan]", noticed: int) -> "Iterator[str]":
     yield f"Run {run.id}: {_kind(run)}, {run.outcome or 'running'}"
-    yield f"by {render.clean(run.actor)} ({run.trigger}), {render.when(run.started)} – {render.when(run.ended) or 'now'}"
-    yield from (text for text in (render.counted(run.counts), render.clean(run.detail)) if text)
+    yield f"by {wording.clean(run.actor)} ({run.trigger}), {when(run.started)} – {when(run.ended) or 'now'}"
+    yield from (text for text in (wording.counted(run.counts), wording.clean(run.detail)) if text)
     for one in made:
         yield ""
         yield f"Plan {one.id} ({one.status.value}), {len(one.plan.actions):,} actions: opshelm-agent plans show {one.id}"
-        first = render.ordered(one.plan.actions)[:_SHOWN]
-        yield from (f"  {KINDS[a.kind][0]} {a.kind.value:<11} {render.clean(a.login)}  {a.state.value}" for a in first)
+        first = wording.ordered(one.plan.actions)[:_SHOWN]
+        yield from (f"  {KINDS[a.kind][0]} {a.kind.value:<11} {wording.clean(a.login)}  {a.state.value}" for a in first)
         if len(one.plan.actions) > _SHOWN:
             yield f"  … and {len(one.plan.actions) - _SHOWN:,} more"
     if noticed:
@@ -249,7 +253,7 @@ def _run_lines(run: "Run", made: "list[StoredPlan]", noticed: int) -> "Iterator[
 
 def _people(stored: "StoredPlan") -> list[dict[str, object]]:
     names = ("n", "kind", "state", "login", "directory_id", "okta_id")
-    return [render.fields(action, *names) for action in stored.plan.actions]
+    return [wording.fields(action, *names) for action in stored.plan.actions]
 
 
 def _kind(run: "Run") -> str:
@@ -332,9 +336,9 @@ def findings(invocation: Invocation, as_csv: bool) -> None:
         latest = store_runs.latest_findings(conn)
     found = latest.findings if latest else ()
     since = latest.first_seen if latest else ()
-    rows = [render.finding_json(one) | {"first_seen": at} for one, at in zip(found, since, strict=True)]
+    rows = [wording.finding_json(one) | {"first_seen": at} for one, at in zip(found, since, strict=True)]
     text = (
-        render.csv_text((*render.FINDING_FIELDS, "first_seen"), rows)
+        render.csv_text((*wording.FINDING_FIELDS, "first_seen"), rows)
         if as_csv
         else render.findings_text(found) or "No findings."
     )

@@ -13,20 +13,7 @@ from agent.model.csv_text import lines as csv_lines
 from agent.model.guard import GuardLimits
 from agent.model.plan import Action, Finding, Plan
 from agent.model.times import when
-from agent.runs.wording import (
-    FINDING_FIELDS,
-    KINDS,
-    action_json,
-    bounded,
-    clean,
-    counted,
-    fields,
-    finding_json,
-    ordered,
-    plan_json,
-    shown,
-    summary,
-)
+from agent.runs.wording import KINDS, clean, ordered, shown, summary
 
 if TYPE_CHECKING:
     from agent.store.plans import StoredPlan
@@ -37,21 +24,6 @@ _TRAIL = {
     ActionState.FAILED: "FAILED",
     ActionState.REJECTED: "rejected",
 }
-#: What the rest of the command line finds here too.
-__all__ = [
-    "FINDING_FIELDS",
-    "action_json",
-    "bounded",
-    "clean",
-    "counted",
-    "fields",
-    "finding_json",
-    "ordered",
-    "plan_json",
-    "shown",
-    "summary",
-    "when",
-]
 #: Kinds that make something: there is no before to show.
 _NEW = (ActionKind.CREATE, ActionKind.OKTA_CREATE, ActionKind.OKTA_ASSIGN)
 NO_CHANGES = "No changes. OpsHelm is as Okta wants it."

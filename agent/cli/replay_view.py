@@ -7,10 +7,11 @@ from html import escape
 from statistics import median
 from typing import Any, NamedTuple
 
-from agent.cli.render import fields, table, when
+from agent.cli.render import table
 from agent.model.codes import HeldCode
 from agent.model.replay import Held, Replayed, Wait
-from agent.model.times import lasts
+from agent.model.times import lasts, when
+from agent.runs.wording import fields
 
 _BAR = 24
 _RUNS_SHOWN = 30

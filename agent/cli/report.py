@@ -15,6 +15,7 @@ from agent.cli.command import MOMENT, Invocation, group, now
 from agent.cli.files import whole
 from agent.model.errors import ConfigError, NotFound, UsageError
 from agent.reports.document import Document, csv, html
+from agent.runs import wording
 from agent.runs.wording import FORMAT_VERSION
 
 if TYPE_CHECKING:
@@ -186,7 +187,7 @@ def _of_name(out: Path) -> str:
 def _text(_: Struct, document: Document) -> Iterator[bytes]:
     """Facts and all tables but the long one."""
     width = max(len(name) for name, _ in document.facts)
-    parts = ["\n".join(f"{name:<{width}}  {render.clean(value)}" for name, value in document.facts)]
+    parts = ["\n".join(f"{name:<{width}}  {wording.clean(value)}" for name, value in document.facts)]
     parts += [
         f"{table.title}\n{render.table(table.columns, table.rows, table.empty)}" for table in document.tables[:-1]
     ]

@@ -12,9 +12,8 @@ import click
 
 from agent import __version__
 from agent.cli.command import CommandGroup, encode, encode_line
-from agent.cli.render import clean
 from agent.model.errors import AgentError
-from agent.runs.wording import FORMAT_VERSION
+from agent.runs.wording import FORMAT_VERSION, clean
 
 #: In the order in which somebody meets them.
 COMMANDS = (

@@ -11,9 +11,9 @@ from msgspec import Struct
 
 from agent.checks.check import Check
 from agent.cli.command import Invocation, command, encode_line, now
-from agent.cli.render import clean, counted, fields, when
 from agent.model.holds import Decision
-from agent.runs.wording import FORMAT_VERSION
+from agent.model.times import when
+from agent.runs.wording import FORMAT_VERSION, clean, counted, fields
 
 if TYPE_CHECKING:
     from agent.dashboard.status import StatusPage

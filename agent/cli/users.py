@@ -21,12 +21,13 @@ from agent.cli.command import (
 )
 from agent.cli.completion import logins
 from agent.cli.people import by_id_option, find
-from agent.cli.render import clean, fields, shown, when
 from agent.model.codes import ActionState
 from agent.model.csv_text import lines as csv_lines
 from agent.model.paths import UnknownPath, parse
 from agent.model.plan import Action
+from agent.model.times import when
 from agent.model.users import DirectoryUser, Name, Role, public_view
+from agent.runs.wording import clean, fields, shown
 
 if TYPE_CHECKING:
     from agent.directory.port import Acts, Directory

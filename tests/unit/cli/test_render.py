@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from agent.cli import render
 from agent.model.codes import ActionKind, ActionState, FindingCode, HeldCode, PlanStatus
 from agent.model.plan import Action, Change, Finding, Plan
+from agent.runs import wording
 from agent.settings import GuardSettings
 from agent.store.plans import StoredPlan
 
@@ -50,7 +51,7 @@ def many(kind: ActionKind, count: int, start: int) -> list[Action]:
 def test_the_summary_has_the_denominator_and_the_limit() -> None:
     wanted = plan(*many(ActionKind.CREATE, 3, 1), *many(ActionKind.UPDATE, 12, 10), *many(ActionKind.DEACTIVATE, 4, 30))
     assert (
-        render.summary(wanted, GuardSettings())
+        wording.summary(wanted, GuardSettings())
         == "3 create, 12 update, 4 deactivate of 1,204 (0.3 %; limit 10 %) – passes"
     )
 
@@ -59,13 +60,13 @@ def test_the_summary_has_the_denominator_and_the_limit() -> None:
     ("population", "said"), [(12, "3 people"), (50, "10 %"), (5000, "200 people"), (0, "1 person")]
 )
 def test_where_floor_or_cap_decides_the_limit_is_told_in_people(population: int, said: str) -> None:
-    assert f"limit {said})" in render.summary(plan(population=population), GuardSettings())
+    assert f"limit {said})" in wording.summary(plan(population=population), GuardSettings())
 
 
 def test_deactivations_come_first_and_what_is_held_last() -> None:
     held = action(1, ActionKind.DEACTIVATE, "held@example.com", held=HeldCode.LAST_OWNER)
     wanted = plan(held, action(2, ActionKind.UPDATE), action(3, ActionKind.CREATE), action(4, ActionKind.DEACTIVATE))
-    kinds = [(a.kind.value, a.held) for a in render.ordered(wanted.actions)]
+    kinds = [(a.kind.value, a.held) for a in wording.ordered(wanted.actions)]
     assert kinds == [("deactivate", None), ("create", None), ("update", None), ("deactivate", HeldCode.LAST_OWNER)]
 
 
@@ -129,13 +130,13 @@ def test_colour_follows_the_symbol_and_nothing_else() -> None:
 def test_json_has_the_documented_fields() -> None:
     change = {"title": Change(before=None, after="Lead")}
     wanted = plan(action(1, ActionKind.UPDATE, "bob@example.com", directory_id="d1", okta_id="00u1", changes=change))
-    body = render.plan_json(stored(wanted))
+    body = wording.plan_json(stored(wanted))
     assert {"id", "status", "checksum", "population", "actions"} <= body.keys()
     (only,) = body["actions"]
     assert only["changes"] == {"title": {"before": None, "after": "Lead"}}
     assert {"n", "kind", "state", "held", "login", "directory_id", "okta_id", "changes"} <= only.keys()
     finding = Finding(code=FindingCode.PENDING, login="x@example.com", detail="waits")
-    assert {"code", "login", "detail"} <= render.finding_json(finding).keys()
+    assert {"code", "login", "detail"} <= wording.finding_json(finding).keys()
 
 
 def test_columns_are_aligned_and_an_empty_list_says_why() -> None:
@@ -159,6 +160,6 @@ def test_too_narrow_means_cards_and_what_can_be_copied_is_never_broken() -> None
 
 
 def test_a_long_value_is_cut_on_a_screen() -> None:
-    line = render.shown("x" * 300_000)
+    line = wording.shown("x" * 300_000)
     assert len(line) < 300
     assert "300,002 characters" in line
