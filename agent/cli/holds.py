@@ -99,7 +99,9 @@ def approve(invocation: Invocation, logins: tuple[str, ...], code: str | None, r
                     f"Rejected earlier, and left so: {len(found) - len(chosen):,}. See: opshelm-agent holds list"
                 )
         if len(chosen) > MANY:
-            sure(f"{len(chosen):,} holds are let go, {_kinds(chosen)}. Approve all of them?", yes=yes)
+            counts = Counter(hold.kind.value for hold in chosen).most_common()
+            kinds = ", ".join(f"{count:,} {kind}" for kind, count in counts)
+            sure(f"{len(chosen):,} holds are let go, {kinds}. Approve all of them?", yes=yes)
         reconciler = agent.need_reconciler()
         with invocation.progress() as progress, asked_to_stop(agent.ask_to_stop):
             report = reconciler.approve_holds(chosen, signature(reason), progress=progress)
@@ -135,11 +137,6 @@ def lift(invocation: Invocation, logins: tuple[str, ...], code: str | None, reas
         chosen = _fresh(invocation, store, logins, code)
         lifted = store.write(lambda conn: brakes.lift_holds(conn, by, chosen))
     _answer(invocation, lifted, "Lifted", len(chosen) - len(lifted))
-
-
-def _kinds(chosen: "Sequence[Hold]") -> str:
-    counts = Counter(hold.kind.value for hold in chosen)
-    return ", ".join(f"{count:,} {kind}" for kind, count in counts.most_common())
 
 
 def _answer(invocation: Invocation, chosen: "Sequence[Hold]", done: str, over: int) -> None:

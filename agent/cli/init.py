@@ -267,18 +267,15 @@ def _write(file: Path, answers: Answers) -> Path:
     secrets.mkdir(parents=True, mode=0o700, exist_ok=True)
     secrets.chmod(0o700)
     for name in _SECRETS:
-        _write_private(secrets / f"okta__{name}", getattr(answers, name))
+        if text := getattr(answers, name):
+            own = secrets / f"okta__{name}"
+            with open(own, "x", encoding="utf-8", opener=lambda path, flags: os.open(path, flags, 0o600)) as opened:
+                opened.write(text)
     rows = [("org_url", answers.org_url), ("app_id", answers.app_id), ("client_id", answers.client_id)]
     lines = ["[okta]", *(f"{name} = {json.dumps(value)}" for name, value in rows if value)]
     lines += ["", "[server]", f"public_url = {json.dumps(answers.public_url or '')}", ""]
     file.write_text("\n".join(lines), encoding="utf-8")
     return secrets
-
-
-def _write_private(file: Path, text: str | None) -> None:
-    if text:
-        with open(file, "x", encoding="utf-8", opener=lambda path, flags: os.open(path, flags, 0o600)) as opened:
-            opened.write(text)
 
 
 def _make_key(invocation: Invocation, file: Path, secrets: Path) -> str:

@@ -24,14 +24,12 @@ from agent.cli.people import by_id_option, find
 from agent.model.codes import ActionState
 from agent.model.csv_text import lines as csv_lines
 from agent.model.paths import UnknownPath, parse
-from agent.model.plan import Action
 from agent.model.times import when
 from agent.model.users import DirectoryUser, Name, Role, public_view
 from agent.runs.wording import clean, fields, shown
 
 if TYPE_CHECKING:
     from agent.directory.port import Acts, Directory
-    from agent.runs.frame import RunReport
 
 _LOGIN = click.argument("login", metavar="LOGIN", shell_complete=logins)
 #: What is no value of the profile, and the command for it.
@@ -308,7 +306,9 @@ def release_name(invocation: Invocation, login: str, by_id: bool, reason: str) -
         heirs = reconciler.heirs(leaver) if reconciler is not None else ()
         if reconciler is not None and heirs and directory.gives_ids:
             report = reconciler.new_account(leaver, heirs, signature(reason))
-            if report.exit_code == 1 or any(action.directory_id == leaver.id for action in _undone(report)):
+            actions = report.plan.plan.actions if report.plan is not None else ()
+            undone = {action.directory_id for action in actions if action.state is not ActionState.DONE}
+            if report.exit_code == 1 or leaver.id in undone:
                 return answer_run(invocation, report, dry=False, detailed=True)
         now_there = directory.get(leaver.id)
         if now_there is not None and now_there.okta_id == leaver.okta_id:
@@ -326,11 +326,6 @@ def release_name(invocation: Invocation, login: str, by_id: bool, reason: str) -
         said += f"\n{_KEEPS_IDS}"
     invocation.answer("user", {"user": user_json(old), "newAccount": new and user_json(new)}, said)
     return 0
-
-
-def _undone(report: "RunReport") -> "list[Action]":
-    actions = report.plan.plan.actions if report.plan is not None else ()
-    return [action for action in actions if action.state is not ActionState.DONE]
 
 
 @group("owner")

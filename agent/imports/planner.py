@@ -27,7 +27,7 @@ from agent.model.mapping import DEFAULT
 from agent.model.matching import NEW, Apart, Match, MatchClass
 from agent.model.paths import parse
 from agent.model.plan import Action, Change, Plan
-from agent.model.users import DirectoryUser, Profile
+from agent.model.users import DirectoryUser, Name
 from agent.settings import Settings
 
 #: Where a person said which Okta user it is (an applied plan asks again with the same answer).
@@ -205,7 +205,8 @@ def okta_profile(account: DirectoryUser, overrides: Mapping[str, str] | None = N
 
 def names(account: DirectoryUser) -> tuple[str, str]:
     """First and last name; Okta requires both. What is missing is made of the display name, else of the userName."""
-    given, family = _given(account.profile)
+    name = account.profile.name or Name()
+    given, family = (name.given_name or "").strip(), (name.family_name or "").strip()
     if given and family:
         return given, family
     words = (account.profile.display_name or "").split()
@@ -213,8 +214,3 @@ def names(account: DirectoryUser) -> tuple[str, str]:
         words = account.user_name.partition("@")[0].replace("_", ".").split(".")
     words = [word for word in words if word] or [account.user_name]
     return given or words[0], family or " ".join(words[1:]) or words[0]
-
-
-def _given(profile: Profile) -> tuple[str, str]:
-    name = profile.name
-    return ("", "") if name is None else ((name.given_name or "").strip(), (name.family_name or "").strip())

@@ -5,14 +5,14 @@ says nothing, and none says anything of somebody whom Okta has pushed since the 
 newer view.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 from datetime import datetime
 
 from agent.model.codes import FindingCode, HeldCode
 from agent.model.guard import ends_access
 from agent.model.holds import ChangeKind, Decision, key_of, kind_of, subject_of, wish_of
-from agent.model.plan import Action, Finding, Plan
+from agent.model.plan import Action, Plan
 from agent.reconcile.planner import Proposal
 from agent.store import holds
 from agent.store.engine import Connection
@@ -52,7 +52,9 @@ def note(conn: Connection, proposal: Proposal, plan: Plan, now: datetime, *, run
         # A group that could not be read ends nobody's no.
         wanted |= {key for key in proposal.facts.holds if key[1] is ChangeKind.ROLE}
     people = None if compared.swept_at is not None else compared.read
-    holds.unwanted(conn, wanted, people, now, unknown=_names(proposal.plan.findings) | pushed)
+    unknown = [found for found in proposal.plan.findings if found.code in _UNKNOWN]
+    names = {name for one in unknown for name in (one.directory_id, one.okta_id, one.login) if name}
+    holds.unwanted(conn, wanted, people, now, unknown=names | pushed)
 
 
 def _overtaken(proposal: Proposal, action: Action, now: datetime) -> bool:
@@ -101,8 +103,3 @@ def _waits_for(action: Action, held: Mapping[int, Action]) -> str:
         seen.add(before.n)
     same = (first.okta_id, first.directory_id) == (action.okta_id, action.directory_id)
     return "" if same or first.held is not action.held else first.login
-
-
-def _names(findings: Iterable[Finding]) -> set[str]:
-    unknown = [finding for finding in findings if finding.code in _UNKNOWN]
-    return {name for one in unknown for name in (one.directory_id, one.okta_id, one.login) if name}

@@ -356,11 +356,12 @@ class Reconciler:
     def _act(self, run: CurrentRun, judged: Judged) -> RunReport:
         """What the guard has let through is carried out; every other way to end is said here."""
         plan, proposal, stored, waiting = judged.plan, judged.proposal, judged.stored, judged.waiting
+        held = sum(action.held is not None for action in plan.actions)
         report = RunReport(
             run_id=run.id,
             dry=run.dry,
             outcome=Outcome.HELD if judged.held else Outcome.IN_STEP,
-            detail=_held_detail(plan, waiting),
+            detail=plan.held_detail if plan.held else _waiting(held, waiting),
             counts=proposal.counts | counts_of(plan.actions),
             plan=stored,
             waiting=waiting,
@@ -535,10 +536,6 @@ def _request(who: Selection | None, by: Asker, *, apply: bool) -> RunRequest:
     scope = () if who is None else (*who.logins, *who.scope, *who.okta_ids, *who.directory_ids)
     kind = "sweep" if who is None else "single"
     return RunRequest(kind=kind, trigger=by.trigger, actor=by.actor, dry=not apply, scope=scope)
-
-
-def _held_detail(plan: Plan, waiting: StoredPlan | None) -> str:
-    return plan.held_detail if plan.held else _waiting(sum(a.held is not None for a in plan.actions), waiting)
 
 
 def _waiting(held: int, waiting: StoredPlan | None) -> str:

@@ -56,7 +56,8 @@ def newer(conn: Connection, place: FollowedTo) -> tuple[list[Happening], Followe
     """What came since, in the order of its times, and where to go on."""
     rows, row = journal_rows.newer(conn, _EVERYTHING, place.row)
     found = [_of_row(one) for one in rows]
-    begun = [runs.get(conn, n) for n in _ids_after(conn, place.run)]
+    later = select(runs_table.c.id).where(runs_table.c.id > place.run).order_by(runs_table.c.id)
+    begun = [runs.get(conn, n) for n in conn.execute(later).scalars().all()]
     watched = {run.id: run for run in begun if run is not None}
     found += [_begun(run) for run in watched.values()]
     watched |= {n: run for n in place.runs if (run := runs.get(conn, n)) is not None}
@@ -85,12 +86,6 @@ def newer(conn: Connection, place: FollowedTo) -> tuple[list[Happening], Followe
         hold=newest_hold,
         runs=frozenset(run.id for run in watched.values() if run.ended is None),
         holds=frozenset(open_holds),
-    )
-
-
-def _ids_after(conn: Connection, run_id: int) -> list[int]:
-    return list(
-        conn.execute(select(runs_table.c.id).where(runs_table.c.id > run_id).order_by(runs_table.c.id)).scalars()
     )
 
 
