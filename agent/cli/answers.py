@@ -7,7 +7,7 @@ from agent.cli import render
 from agent.cli.command import Invocation
 from agent.model.codes import UNDECIDED, ActionKind, PlanStatus
 from agent.model.guard import APPROVABLE_RUNS, NEED_COUNT, GuardLimits
-from agent.model.holds import APPROVABLE, ONE_BY_ONE
+from agent.model.holds import APPROVABLE, ONE_BY_ONE, releasable
 from agent.runs import wording
 from agent.runs.frame import RunReport
 from agent.runs.stored_plans import SHORT_CHECKSUM, PlanKind
@@ -150,7 +150,8 @@ def decisions(stored: StoredPlan) -> str:
         not_meant = (
             "\nNot meant? Put it right in Okta, then: opshelm-agent reconcile. What is held is not done meanwhile."
         )
-    if held:
+    undecided = [action for action in stored.plan.actions if action.state in UNDECIDED]
+    if held and (not undecided or any(action.held is None or releasable(action.held) for action in undecided)):
         count = f" --count {wording.bounded(stored.plan)}" if held in NEED_COUNT else ""
         return f"Approve: {approve}{count}{not_meant}" if held in APPROVABLE_RUNS else ""
     if any(action.held in APPROVABLE for action in actions):
@@ -158,4 +159,8 @@ def decisions(stored: StoredPlan) -> str:
     one_by_one = [action.n for action in actions if action.held in ONE_BY_ONE]
     if one_by_one:
         return f"Approve what is held, one by one: {approve}{''.join(f' --action {n}' for n in one_by_one)}"
-    return "No approval lets that go. What does, for each of them: opshelm-agent holds show LOGIN" if actions else ""
+    return (
+        "No approval lets that go. What does, for each of them: opshelm-agent holds show LOGIN"
+        if actions or held
+        else ""
+    )

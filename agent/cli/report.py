@@ -79,7 +79,7 @@ def access(
         if not offline:
             with invocation.okta() as okta, okta.run():
                 app_id = invocation.settings.okta.app_id or ""
-                evidence = reports.ask_okta(okta, app_id, begin, at or moment, now=at is None)
+                evidence = reports.ask_okta(okta, app_id, begin, at, now=moment)
         found = reports.access(store, evidence, at=at, since=begin, now=now())
     _deliver(invocation, found, reports.document(found), kind, out)
 
@@ -111,7 +111,8 @@ def key(invocation: Invocation) -> None:
     file = _key_file(invocation)
     found = signature.load(file)
     if found is None:
-        found = signature.make(file)
+        with invocation.store():  # in the wrong folder there is none, and a key of it would be nobody's
+            found = signature.make(file)
         invocation.say(f"Made {file}. Keep a copy: reports are signed with it.")
     pem = signature.public_pem(found)
     invocation.answer("report_key", {"public_key": pem}, pem.rstrip())

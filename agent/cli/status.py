@@ -119,7 +119,8 @@ def _next(found: AgentStanding) -> Iterator[tuple[str, str]]:
         yield f"run {found.error.id} ended as {found.error.outcome}", f"runs show {found.error.id}"
     if account.pinned and not page.fresh:
         yield "no good sweep lately", "runs list"
-    left = sum((page.drift or {}).values())
+    rejected = sum(hold.decision is Decision.REJECTED for hold in page.holds)
+    left = max(0, sum((page.drift or {}).values()) - rejected)
     if page.fresh and left and not page.held_plans:
         yield f"{left:,} differ from Okta", "reconcile"
 

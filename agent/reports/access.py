@@ -99,6 +99,10 @@ class AccessReport(Struct, frozen=True, kw_only=True):
     people: list[AccessLine]
 
 
+#: How long Okta's System Log keeps what happened.
+LOG_KEPT = timedelta(days=90)
+
+
 class OktaEvidence(Struct, frozen=True, kw_only=True):
     """What Okta was asked. ``assigned`` None: it was not asked about assignments."""
 
@@ -110,15 +114,18 @@ class OktaEvidence(Struct, frozen=True, kw_only=True):
 NOT_ASKED = OktaEvidence(said="Okta was not asked.")
 
 
-def ask_okta(okta: OktaOrg, app_id: str, since: datetime, until: datetime, *, now: bool) -> OktaEvidence:
-    """Assignments (of now alone) and what Okta's System Log says of leavers; it keeps 90 days."""
+def ask_okta(okta: OktaOrg, app_id: str, since: datetime, at: datetime | None, *, now: datetime) -> OktaEvidence:
+    """Assignments (of now alone, ``at`` None) and what Okta's System Log says of leavers. It refuses to be asked of older times."""
     leaving: dict[str, list[datetime]] = defaultdict(list)
-    for okta_id, at in _leaving(okta, app_id, since - SKEW):
-        if at <= until + SKEW:
-            leaving[okta_id].append(at)
+    until, begin = (at or now) + SKEW, max(since - SKEW, now - LOG_KEPT)
+    if until < begin:
+        return OktaEvidence(said=f"Okta was not asked: its log keeps {LOG_KEPT.days} days.")
+    for okta_id, left in _leaving(okta, app_id, begin):
+        if left <= until:
+            leaving[okta_id].append(left)
     for moments in leaving.values():
         moments.sort()
-    if now:
+    if at is None:
         return OktaEvidence(said="Okta was asked.", assigned=_assigned(okta), leaving=leaving)
     return OktaEvidence(said="Okta's log was asked; assignments of the past are not known.", leaving=leaving)
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from msgspec import Struct
-from sqlalchemy import ColumnElement, Connection, case, exists, func, or_, select
+from sqlalchemy import ColumnElement, Connection, and_, case, exists, func, or_, select
 
 from agent.model.codes import ActionKind, ActionState, HeldCode, PlanStatus
 from agent.store import runs
@@ -15,6 +15,8 @@ from agent.store.tables import runs as runs_table
 
 #: Outcomes of a sweep that has seen everybody and made a plan.
 _WHOLE = ("held", "partial", "applied", "drift", "in_step", "paused", "rejected", "stopped")
+#: An operator has decided already.
+_SAID_NO = [HeldCode.BLOCKED.value, HeldCode.REJECTED.value, HeldCode.UNDONE.value]
 #: Of actions that are still to be done.
 OPEN = (ActionState.PENDING, ActionState.HELD, ActionState.SENT, ActionState.FAILED)
 
@@ -32,10 +34,11 @@ class Header(PlanFate, frozen=True, kw_only=True):
 
 
 def held_plans(conn: Connection) -> list[Header]:
-    """Plans that wait for a person, oldest first. One that has nothing left but what an operator blocks waits for nobody."""
+    """Plans that wait for a person, oldest first. One that has nothing left but what an operator has said no to waits for nobody."""
     c = actions.c
-    waits = exists().where(c.plan_id == plans.c.id, c.state.in_([state.value for state in OPEN]), _not_blocked())
-    mine = (plans.c.status == PlanStatus.HELD.value, or_(plans.c.held.is_not(None), waits))
+    left = exists().where(c.plan_id == plans.c.id, c.state.in_([state.value for state in OPEN]))
+    waits = left.where(or_(c.held.is_(None), c.held.not_in(_SAID_NO)))
+    mine = (plans.c.status == PlanStatus.HELD.value, or_(waits, and_(plans.c.held.is_not(None), ~left)))
     ids = conn.scalars(select(plans.c.id).where(*mine)).all()
     return list(reversed(headers(conn, ids=ids))) if ids else []
 

@@ -137,7 +137,7 @@ def report(w: World, *args: str) -> int:
 
 def of(w: World, **more: Any) -> reports.AccessReport:
     now = w.now()
-    evidence = reports.ask_okta(w.okta, w.org.app_id, now - timedelta(days=1), now, now=True)
+    evidence = reports.ask_okta(w.okta, w.org.app_id, now - timedelta(days=1), None, now=now)
     return reports.access(w.store, evidence, at=None, since=now - timedelta(days=1), now=now, **more)
 
 
@@ -209,6 +209,14 @@ def test_html_runs_nothing_and_needs_nothing(world: World, capfd: pytest.Capture
     assert "<script" not in page
     assert "http" not in page.replace("https://", "")
     assert "Okta was asked" in page
+
+
+def test_a_moment_from_before_what_okta_s_log_keeps_is_no_error(
+    world: World, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert report(world, "access", "--at", "2020-03-31T00:00Z") == 0
+    assert "Okta was not asked: its log keeps 90 days." in capfd.readouterr().out
+    assert report(world, "access", "--since", "700d") == 0
 
 
 def test_on_a_terminal_the_facts_are_enough(world: World, capfd: pytest.CaptureFixture[str]) -> None:

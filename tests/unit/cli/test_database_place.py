@@ -14,7 +14,7 @@ guard reject --user ann@example.com --reason r; guard show; holds approve ann@ex
 holds show ann@example.com; import list; import plan --all; import apply 1; journal export; journal list; journal verify;
 keys create okta; keys list; keys revoke okta; keys roll okta; owner handover --to ann@example.com --deactivate bob@example.com;
 pause --reason r; pins accept --reason r; pins show; plans apply 1 --checksum c; plans approve 1 --checksum c; plans list;
-plans reject 1 --reason r; plans show 1; reconcile; reconcile --apply; resume; report access; runs list; runs show 1; status; users add ann@example.com;
+plans reject 1 --reason r; plans show 1; reconcile; reconcile --apply; resume; report access; report changes --since 1d; report key; runs list; runs show 1; status; users add ann@example.com;
 users deactivate ann@example.com --reason r; users link ann@example.com --okta-id 00u1; users list; users protect ann@example.com;
 users reactivate ann@example.com --reason r; users rename ann@example.com bob@example.com --reason r; users set ann@example.com title=x;
 users release-name ann@example.com --reason r; users role ann@example.com owner; users show ann@example.com;
