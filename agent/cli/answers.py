@@ -144,14 +144,14 @@ def _next_step(stored: StoredPlan, report: RunReport, *, dry: bool) -> str:
 def decisions(stored: StoredPlan) -> str:
     """What a person may say to a plan that waits; what no approval lifts is never said to be approved."""
     approve = f"opshelm-agent plans approve {stored.id} --checksum {stored.checksum[:SHORT_CHECKSUM]}"
-    actions, held = [action for action in stored.plan.actions if action.held is not None], stored.plan.held
+    left, held = [action for action in stored.plan.actions if action.state in UNDECIDED], stored.plan.held
+    actions = [action for action in left if action.held is not None]
     not_meant = ""
-    if any(action.kind is ActionKind.DEACTIVATE for action in (stored.plan.actions if held else actions)):
+    if any(action.kind is ActionKind.DEACTIVATE for action in (left if held else actions)):
         not_meant = (
             "\nNot meant? Put it right in Okta, then: opshelm-agent reconcile. What is held is not done meanwhile."
         )
-    undecided = [action for action in stored.plan.actions if action.state in UNDECIDED]
-    if held and (not undecided or any(action.held is None or releasable(action.held) for action in undecided)):
+    if held and (not left or any(action.held is None or releasable(action.held) for action in left)):
         count = f" --count {wording.bounded(stored.plan)}" if held in NEED_COUNT else ""
         return f"Approve: {approve}{count}{not_meant}" if held in APPROVABLE_RUNS else ""
     if any(action.held in APPROVABLE for action in actions):
@@ -159,8 +159,4 @@ def decisions(stored: StoredPlan) -> str:
     one_by_one = [action.n for action in actions if action.held in ONE_BY_ONE]
     if one_by_one:
         return f"Approve what is held, one by one: {approve}{''.join(f' --action {n}' for n in one_by_one)}"
-    return (
-        "No approval lets that go. What does, for each of them: opshelm-agent holds show LOGIN"
-        if actions or held
-        else ""
-    )
+    return "No approval lets that go. What does, for each of them: opshelm-agent holds show LOGIN" if actions else ""

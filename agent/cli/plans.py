@@ -264,6 +264,10 @@ def _took(run: "Run") -> str:
     return "" if run.ended is None else f"{(run.ended - run.started).total_seconds():,.0f} s"
 
 
+#: What the journal calls the changes that runs and pushes make.
+_TAKEN_BACK = ["create", "update", "deactivate", "reactivate", "link", "role", "remove"]
+
+
 class _Rows(TypedDict):
     run_id: int | None
     since: datetime | None
@@ -282,7 +286,7 @@ class _Rows(TypedDict):
 @click.option("--since", metavar="TIME", type=MOMENT, help="Instead of RUN: what Okta's pushes did from then on.")
 @click.option("--until", metavar="TIME", type=MOMENT, help="With --since: up to then.")
 @click.option("--only", metavar="LOGIN", multiple=True, help="Only this person; may be repeated.")
-@click.option("--kind", "kinds", metavar="KIND", multiple=True, help="Only such changes: deactivate, update, create, …")
+@click.option("--kind", "kinds", type=click.Choice(_TAKEN_BACK), multiple=True, help="Only such changes; may be repeated.")
 @required_reason
 def undo_run(
     invocation: Invocation, *, only: tuple[str, ...], kinds: tuple[str, ...], reason: str, **rows: Unpack[_Rows]

@@ -48,6 +48,8 @@ class TerminalProgress:
         self._width = 0
         #: What was said last, and when.
         self._last, self._said = "", self._started
+        #: What is waited for, and until when: whatever was asked before still gets its answers meanwhile.
+        self._waits, self._until = "", self._started
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._go_on, name="progress", daemon=True)
 
@@ -63,8 +65,11 @@ class TerminalProgress:
     def still(self) -> None:
         """Nothing was said since the last time: say that it goes on, and for how long."""
         with self._lock:
-            seconds = time.monotonic() - self._said
-            if self._last and seconds >= _EVERY_SECONDS:
+            at = time.monotonic()
+            seconds, left = at - self._said, self._until - at
+            if left > 0 and seconds >= 1:
+                self._put(f"{self._waits}: {left:,.0f} s more")
+            elif self._last and seconds >= _EVERY_SECONDS:
                 self._put(f"{self._last} · for {seconds:,.0f} s")
 
     def _go_on(self) -> None:
@@ -80,6 +85,8 @@ class TerminalProgress:
 
     def wait(self, seconds: float, what: str) -> None:
         """Nothing moves for so long, and why."""
+        with self._lock:
+            self._waits, self._until = f"waiting for {what}", time.monotonic() + seconds
         self._show(f"waiting {seconds:,.0f} s for {what}")
 
     def _show(self, line: str) -> None:

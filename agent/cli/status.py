@@ -85,6 +85,8 @@ def _last_error(runs: "list[Run]") -> "Run | None":
     """``runs``: newest first."""
     well: set[str] = set()
     for run in runs:
+        if run.outcome == Outcome.LEASE_HELD:
+            continue  # another one was at work
         if run.ended is not None and run.exit_code in _WELL and not run.dry:
             well.add(run.kind)
         elif run.ended is not None and run.exit_code not in _WELL:
@@ -191,6 +193,7 @@ def _facts(found: AgentStanding) -> Iterator[tuple[str, str]]:
         f"{when(account.last_good_sweep)}, {account.last_good_people:,} people" if account.last_good_sweep else "never"
     )
     yield "last sweep", swept
+    yield "under way", _under_way(page)
     holds = {
         "wait": Decision.WAITING,
         "approved": Decision.APPROVED,
@@ -206,6 +209,19 @@ def _facts(found: AgentStanding) -> Iterator[tuple[str, str]]:
         )
     if account.distrust:
         yield "RESTORED", f"{account.distrust}"
+
+
+def _under_way(page: "StatusPage") -> str:
+    """A run that has not ended: what it does, and when it said so last, since its process may have died."""
+    run = next((run for run in page.runs if run.ended is None and not run.dry), None)
+    if run is None:
+        return ""
+    told, begun = run.progress, f"run {run.id} ({run.kind}, {run.trigger}) since {when(run.started)}"
+    if told is None:
+        return begun
+    done = f" {told.done:,}{f'/{told.total:,}' if told.total else ''}" if told.done or told.total else ""
+    waits = f", waiting {told.waits:,.0f} s for {clean(told.waits_for)}" if told.waits else ""
+    return f"{begun}: {clean(told.what)}{done}{waits} ({when(told.at)})"
 
 
 def _brief(text: str) -> str:

@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 
 from agent.cli import journal, users
-from agent.model.codes import ActionKind, HeldCode, PlanStatus
+from agent.model.codes import ActionKind, ActionState, HeldCode, PlanStatus
 from agent.model.plan import Action, Change, Plan
 from agent.settings import DatabaseSettings
 from agent.store import plans, runs
 from agent.store.engine import Store
+from agent.store.plans import StoredPlan
 from agent.store.runs import RunRequest
 
 Command = Callable[..., tuple[int, str, str]]
@@ -141,24 +142,39 @@ def test_a_long_plan_is_read_bit_by_bit(command: Command, document: Document, pl
     assert found["counts"] == {"create": 1, "update": 2, "deactivate": 1}
 
 
-def test_a_held_plan_ends_with_what_may_be_said_to_it(command: Command, store: Store) -> None:
-    actions = tuple(
-        Action(n=n, kind=ActionKind.DEACTIVATE, login=f"{n}@example.com", held=HeldCode.DEACTIVATIONS_PER_RUN)
-        for n in (1, 2)
-    )
-    made = Plan(actions=actions, population=4, source_size=2, created=datetime.now(UTC))
+def _held(store: Store, *actions: Action, held: HeldCode | None = None) -> StoredPlan:
+    made = Plan(actions=actions, population=4, source_size=2, created=datetime.now(UTC), held=held)
 
-    def work(conn: Any) -> int:
+    def work(conn: Any) -> StoredPlan:
         run = runs.start(conn, RunRequest(kind="sweep", trigger="cli", actor="test", dry=False), made.created)
         expires = made.created + timedelta(days=1)
-        return plans.save(conn, run_id=run, kind="reconcile", plan=made, expires=expires, status=PlanStatus.HELD).id
+        return plans.save(conn, run_id=run, kind="reconcile", plan=made, expires=expires, status=PlanStatus.HELD)
 
-    plan_id = store.write(work)
-    said = command("plans", "show", str(plan_id), "--summary")[1]
-    assert f"Approve what is held: opshelm-agent plans approve {plan_id} --checksum {made.checksum[:12]}" in said
+    return store.write(work)
+
+
+def _leaver(n: int, held: HeldCode, state: ActionState = ActionState.HELD) -> Action:
+    return Action(n=n, kind=ActionKind.DEACTIVATE, login=f"{n}@example.com", held=held, state=state)
+
+
+def test_a_held_plan_ends_with_what_may_be_said_to_it(command: Command, store: Store) -> None:
+    plan = _held(store, *(_leaver(n, HeldCode.DEACTIVATIONS_PER_RUN) for n in (1, 2)))
+    said = command("plans", "show", str(plan.id), "--summary")[1]
+    assert f"Approve what is held: opshelm-agent plans approve {plan.id} --checksum {plan.checksum[:12]}" in said
     assert "Not meant? Put it right in Okta" in said
     assert command("pause", "--reason", "look")[0] == 0
-    assert "plans approve" not in command("plans", "show", str(plan_id))[1]
+    assert "plans approve" not in command("plans", "show", str(plan.id))[1]
+
+
+@pytest.mark.parametrize("held", [None, HeldCode.SOURCE_DROP])
+def test_nobody_is_told_to_approve_where_only_a_no_is_left(
+    command: Command, store: Store, held: HeldCode | None
+) -> None:
+    done = _leaver(1, HeldCode.DEACTIVATIONS_PER_RUN, ActionState.DONE)
+    plan = _held(store, done, _leaver(2, HeldCode.REJECTED), _leaver(3, HeldCode.BLOCKED), held=held)
+    said = command("plans", "show", str(plan.id))[1]
+    assert "plans approve" not in said
+    assert "No approval lets that go" in said
 
 
 def test_the_first_12_characters_of_a_checksum_suffice(

@@ -65,6 +65,25 @@ def test_work_that_says_nothing_is_shown_as_going_on(monkeypatch: pytest.MonkeyP
     assert out.getvalue() == "comparing · for 25 s\n"
 
 
+def test_a_wait_is_told_until_it_is_over_whatever_is_answered_meanwhile(
+    monkeypatch: pytest.MonkeyPatch, clock: list[float]
+) -> None:
+    out = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", out)
+    with TerminalProgress() as shown:
+        shown.wait(58, "Okta's limit on app-user")
+        clock[0] += 1
+        shown.step("asking Okta about missing people", 39, 120)
+        for _ in range(3):
+            clock[0] += 25
+            shown.still()
+    assert out.getvalue().splitlines() == [
+        "waiting for Okta's limit on app-user: 32 s more",
+        "waiting for Okta's limit on app-user: 7 s more",
+        "asking Okta about missing people 39/120 · 39/s · for 75 s",
+    ]
+
+
 def test_json_lines_tell_each_new_thing_at_once_and_the_same_once_a_second(clock: list[float]) -> None:
     lines: list[dict[str, object]] = []
     with JsonProgress(lines.append) as shown:

@@ -15,7 +15,7 @@ from agent.settings import DatabaseSettings
 from agent.store import account, alarms, holds, runs
 from agent.store.engine import Store
 from agent.store.holds import Reason
-from agent.store.runs import RunEnd, RunRequest
+from agent.store.runs import RunEnd, RunProgress, RunRequest
 
 Command = Callable[..., tuple[int, str, str]]
 Document = Callable[..., Any]
@@ -119,3 +119,18 @@ def test_programs_get_the_same(document: Document) -> None:
     assert found["in_step"] is True
     assert found["daemon"] == {"state": "ok", "detail": "ready"}
     assert found["next"] == []
+
+
+@pytest.mark.usefixtures("fine")
+def test_a_run_under_way_is_told_and_whoever_waited_for_it_in_vain_is_no_error(
+    command: Command, store: Store
+) -> None:
+    request = RunRequest(kind="sweep", trigger="approve", actor="test", dry=False)
+    number = store.write(lambda conn: runs.start(conn, request, NOW))
+    told = RunProgress(at=NOW, what="asking Okta", done=39, total=120, waits=58, waits_for="Okta's limit on app-user")
+    store.write(lambda conn: runs.tell(conn, number, told))
+    run(store, 1, "lease_held", at=NOW)
+    code, out, _ = command("status")
+    assert f"under way  run {number} (sweep, approve) since" in out
+    assert "asking Okta 39/120, waiting 58 s for Okta's limit on app-user" in out
+    assert (code, "last error" in out) == (0, False)
