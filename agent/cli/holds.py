@@ -72,13 +72,15 @@ def list_holds(
 @click.argument("login", metavar="LOGIN", shell_complete=completion.logins)
 def show(invocation: Invocation, login: str) -> None:
     """One person's holds, open and ended, and the command that ends what is open."""
+    from agent.runs.frame import braked
+    from agent.store import account
     from agent.store import holds as register
 
     with invocation.read() as conn:
-        found = register.history(conn, [login])
+        found, brake = register.history(conn, [login]), braked(account.get(conn))
     if not found:
         raise NotFound(f"Nothing is or was held of {login}. See: opshelm-agent holds list")
-    invocation.answer("holds", {"holds": [as_json(h) for h in found]}, "\n\n".join(text(h) for h in found))
+    invocation.answer("holds", {"holds": [as_json(h) for h in found]}, "\n\n".join(text(h, brake) for h in found))
 
 
 @holds.command("approve", examples=["ann@example.com bob@example.com", "--code deactivations_per_run"])
@@ -198,7 +200,7 @@ def as_json(hold: "Hold") -> dict[str, Any]:
     return fields(hold, *_FIELDS)
 
 
-def text(hold: "Hold") -> str:
+def text(hold: "Hold", brake: str) -> str:
     """All of one hold for a person, with what ends it."""
     lines = [f"{clean(hold.login)}: {hold.kind.value}, {hold.code.value}", f"  {clean(hold.detail)}"]
     lines.append(f"  since {when(hold.since)} (by {clean(hold.opened_by)}), last found {when(hold.last_found)}")
@@ -207,7 +209,7 @@ def text(hold: "Hold") -> str:
         why = f": {clean(hold.reason)}" if hold.reason else ""
         lines.append(f"  {hold.decision.value} by {clean(hold.decided_by)} at {when(hold.decided_at)}{until}{why}")
     if hold.ended is None:
-        lines.append(f"  To end it: {way_out(hold)}")
+        lines.append(f"  To end it: {way_out(hold, brake)}")
     else:
         lines.append(f"  Ended {when(hold.ended_at)}: {hold.ended.value}")
     return "\n".join(lines)

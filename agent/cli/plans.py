@@ -286,7 +286,9 @@ class _Rows(TypedDict):
 @click.option("--since", metavar="TIME", type=MOMENT, help="Instead of RUN: what Okta's pushes did from then on.")
 @click.option("--until", metavar="TIME", type=MOMENT, help="With --since: up to then.")
 @click.option("--only", metavar="LOGIN", multiple=True, help="Only this person; may be repeated.")
-@click.option("--kind", "kinds", type=click.Choice(_TAKEN_BACK), multiple=True, help="Only such changes; may be repeated.")
+@click.option(
+    "--kind", "kinds", type=click.Choice(_TAKEN_BACK), multiple=True, help="Only such changes; may be repeated."
+)
 @required_reason
 def undo_run(
     invocation: Invocation, *, only: tuple[str, ...], kinds: tuple[str, ...], reason: str, **rows: Unpack[_Rows]

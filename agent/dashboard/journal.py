@@ -8,7 +8,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from agent.dashboard.site import Site, Visit, named
-from agent.model.errors import NotFound
+from agent.model.errors import NotFound, UsageError
 from agent.model.users import identity_key
 from agent.runs.wording import fields
 from agent.store import journal_rows
@@ -64,11 +64,14 @@ def _query(site: Site, visit: Visit) -> JournalQuery:
 
 
 def _moment(text: str) -> datetime | None:
-    """As a browser's field gives it; in UTC. What is none says nothing."""
-    try:
-        return datetime.fromisoformat(text).replace(tzinfo=UTC) if text else None
-    except ValueError:
+    """As a browser's field gives it, in UTC, or with an offset of its own."""
+    if not text:
         return None
+    try:
+        at = datetime.fromisoformat(text)
+        return (at if at.tzinfo else at.replace(tzinfo=UTC)).astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise UsageError(f"{text} is no time; write it as 2026-03-01T08:00.") from None
 
 
 def _all(site: Site, query: JournalQuery) -> Iterator[dict[str, Any]]:

@@ -103,6 +103,10 @@ class HeldCode(StrEnum):
     FAILING = "failing"
 
 
+#: Actions held by what an operator has decided: they wait for nobody.
+SAID_NO = (HeldCode.BLOCKED, HeldCode.REJECTED, HeldCode.UNDONE)
+
+
 class FindingCode(StrEnum):
     """What a run noticed and did not act on."""
 

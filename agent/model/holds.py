@@ -281,8 +281,11 @@ _ELSEWHERE = {
 }
 
 
-def way_out(hold: Hold) -> str:
-    """The one command that ends this hold, or what a person has to put right elsewhere; where it waits for another, theirs."""
+def way_out(hold: Hold, brake: str = "") -> str:
+    """The one command that ends this hold, or what a person has to put right elsewhere; where it waits for another, theirs.
+
+    ``brake``: why nothing can be approved now, and what ends that.
+    """
     if hold.decision is Decision.BLOCKED:
         command = "users link LOGIN --okta-id OKTA_ID" if hold.kind is ChangeKind.LINK else "users reactivate LOGIN"
         return _filled(f"{_AGENT} {command}", hold)
@@ -292,7 +295,9 @@ def way_out(hold: Hold) -> str:
         return f"{_AGENT} holds show {hold.waits_for}"
     if hold.code in _ELSEWHERE:
         return _filled(_ELSEWHERE[hold.code], hold)
-    return _filled(f"{_AGENT} {_WAYS.get(hold.code, 'holds approve LOGIN')}", hold)
+    if hold.code in _WAYS:
+        return _filled(f"{_AGENT} {_WAYS[hold.code]}", hold)
+    return f"{f'{brake}, then ' if brake else ''}{_filled(f'{_AGENT} holds approve LOGIN', hold)}"
 
 
 def _filled(text: str, hold: Hold) -> str:

@@ -12,7 +12,7 @@ from msgspec import Struct
 from agent.directory.port import Directory
 from agent.model.absence import Proof
 from agent.model.cases import CaseRow, CurrentAccount, Pair
-from agent.model.codes import ActionState, PlanStatus
+from agent.model.codes import SAID_NO, ActionState, PlanStatus
 from agent.model.desired import ASSIGNED, LIVE, user_status
 from agent.model.errors import Frozen, OktaError
 from agent.model.guard import APPROVABLE_RUNS, BOUNDED, NEED_COUNT, NO_GRANT
@@ -80,7 +80,7 @@ def explain(login: str, okta: OktaOrg, planner: Planner, store: Store, now: date
         failed = events.failures_of(conn, found.persons)
         # Names that go in a circle wait as one change: its hold is that of the person with whom it begins.
         names = _names(login, found) | {a.directory_id for a in plan.actions if a.cycle and a.directory_id}
-        stored = [*_holds(holds.open_holds(conn, people=names), now), *_stored_plan(conn, names, now)]
+        stored = _waits(conn, names, now)
     steps = [
         ExplanationStep("app", StepStatus.SUCCESS, f"{binding.app.label} is ACTIVE in org {binding.org_id}"),
         *_okta(found),
@@ -106,7 +106,7 @@ def _known(login: str, directory: Directory, store: Store, now: datetime) -> lis
         else f"{'active' if account.active else 'inactive'}, {account.id}"
     )
     with store.read() as conn:
-        waits = [*_holds(holds.open_holds(conn, people=sorted(names)), now), *_stored_plan(conn, names, now)]
+        waits = _waits(conn, names, now)
     return [ExplanationStep("opshelm", StepStatus.SUCCESS if account else StepStatus.SKIPPED, said), *waits]
 
 
@@ -233,7 +233,13 @@ def _names(login: str, found: PeopleRead) -> set[str]:
     return {login, *list(found.persons)[:1], *(account.id for account in accounts)}
 
 
-def _holds(found: Sequence[Hold], now: datetime) -> list[ExplanationStep]:
+def _waits(conn: Connection, people: Collection[str], now: datetime) -> list[ExplanationStep]:
+    found = holds.open_holds(conn, people=sorted(people))
+    said = _holds(found, now, frame.braked(account.get(conn)))
+    return [*said, *_stored_plan(conn, people, now, decided=bool(found))]
+
+
+def _holds(found: Sequence[Hold], now: datetime, brake: str) -> list[ExplanationStep]:
     """What the register has of this person: why, since when, who decided what, and the one thing that ends it."""
     steps = []
     for hold in found:
@@ -241,7 +247,7 @@ def _holds(found: Sequence[Hold], now: datetime) -> list[ExplanationStep]:
         said = f", {hold.decision.value} by {hold.decided_by}" if hold.decided_by else ""
         detail = (
             f"{hold.kind.value} {hold.code.value} since {when(hold.since)} ({hours:.0f} h){said}: {hold.detail.rstrip('.')}. "
-            f"To end it: {way_out(hold)}"
+            f"To end it: {way_out(hold, brake)}"
         )
         steps.append(ExplanationStep("hold", StepStatus.WARNING, detail))
     return steps
@@ -258,9 +264,12 @@ def _result(plan: Plan) -> ExplanationStep:
 # The stored plan that somebody waits in, or the one that held them at last
 
 
-def _stored_plan(conn: Connection, people: Collection[str], now: datetime) -> list[ExplanationStep]:
-    """The plan that is open comes before newer ones: a run that holds the same again leaves the old one to be approved."""
-    found = plans.about(conn, people, _NEWEST)
+def _stored_plan(conn: Connection, people: Collection[str], now: datetime, *, decided: bool) -> list[ExplanationStep]:
+    """The plan that is open comes before newer ones: a run that holds the same again leaves the old one to be approved.
+
+    ``decided``: there is an open hold of them. What a plan left out because of a decision that has ended since waits no more.
+    """
+    found = [one for one in plans.about(conn, people, _NEWEST) if decided or not _only_nos(one)]
     for stored in found:
         held = _held(stored, stored.plan.actions)
         if held and stored.status is PlanStatus.HELD and stored.expires > now:
@@ -272,6 +281,11 @@ def _stored_plan(conn: Connection, people: Collection[str], now: datetime) -> li
         if any(action.state is ActionState.DONE for action in stored.plan.actions):
             break
     return []
+
+
+def _only_nos(stored: StoredPlan) -> bool:
+    held = _held(stored, stored.plan.actions)
+    return bool(held) and all(action.held in SAID_NO for action in held)
 
 
 def _held(stored: StoredPlan, actions: Collection[Action]) -> list[Action]:

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from msgspec import Struct
 from sqlalchemy import ColumnElement, Connection, and_, case, exists, func, or_, select
 
-from agent.model.codes import ActionKind, ActionState, HeldCode, PlanStatus
+from agent.model.codes import SAID_NO, ActionKind, ActionState, HeldCode, PlanStatus
 from agent.store import runs
 from agent.store.connect import as_struct, equal
 from agent.store.plans import PlanFate
@@ -15,8 +15,6 @@ from agent.store.tables import runs as runs_table
 
 #: Outcomes of a sweep that has seen everybody and made a plan.
 _WHOLE = ("held", "partial", "applied", "drift", "in_step", "paused", "rejected", "stopped")
-#: An operator has decided already.
-_SAID_NO = [HeldCode.BLOCKED.value, HeldCode.REJECTED.value, HeldCode.UNDONE.value]
 #: Of actions that are still to be done.
 OPEN = (ActionState.PENDING, ActionState.HELD, ActionState.SENT, ActionState.FAILED)
 
@@ -37,7 +35,7 @@ def held_plans(conn: Connection) -> list[Header]:
     """Plans that wait for a person, oldest first. One that has nothing left but what an operator has said no to waits for nobody."""
     c = actions.c
     left = exists().where(c.plan_id == plans.c.id, c.state.in_([state.value for state in OPEN]))
-    waits = left.where(or_(c.held.is_(None), c.held.not_in(_SAID_NO)))
+    waits = left.where(or_(c.held.is_(None), c.held.not_in([code.value for code in SAID_NO])))
     mine = (plans.c.status == PlanStatus.HELD.value, or_(waits, and_(plans.c.held.is_not(None), ~left)))
     ids = conn.scalars(select(plans.c.id).where(*mine)).all()
     return list(reversed(headers(conn, ids=ids))) if ids else []

@@ -126,6 +126,7 @@ def test_the_journal_is_shown_by_person_actor_verb_kind_and_time(place: Place) -
     assert heads(pages.text("/journal?actor=operator")) == ["protect"]
     assert heads(pages.text("/journal?kind=refused")) == ["deactivate ⊘ refused"]
     assert heads(pages.text("/journal?since=2026-11-25T00:00&verb=create")) == []
+    assert pages.get("/journal.csv?since=yesterday").status_code == 409, "not all of it, as if nothing was asked"
     assert heads(pages.text("/journal?until=2026-11-25T00:00&verb=create")) == ["create"]
     assert pages.get("/journal?person=nobody").status_code == 404
     rows = pages.get("/journal.json?verb=protect").json()["journal"]

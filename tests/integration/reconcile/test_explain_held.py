@@ -130,3 +130,14 @@ def test_while_paused_nothing_is_said_to_be_approvable(w: World) -> None:
     _, detail = told(w, one) or ("", "")
     assert "plans approve" not in detail
     assert "opshelm-agent resume" in detail
+    hold_step = next(step.detail for step in w.reconciler.explain(one).steps if step.name == "hold")
+    assert hold_step.endswith(f"before: opshelm-agent resume, then opshelm-agent holds approve {one}")
+
+
+def test_a_block_that_has_ended_is_not_told_by_the_plan_that_met_it(w: World) -> None:
+    one = w.people()[0]["login"]
+    w.acts().deactivate(w.account(one).id)
+    assert w.reconcile().outcome == "held"
+    assert "blocked" in (told(w, one) or ("", ""))[1]
+    w.acts().reactivate(w.account(one).id)
+    assert told(w, one) is None

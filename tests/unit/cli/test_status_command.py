@@ -122,9 +122,7 @@ def test_programs_get_the_same(document: Document) -> None:
 
 
 @pytest.mark.usefixtures("fine")
-def test_a_run_under_way_is_told_and_whoever_waited_for_it_in_vain_is_no_error(
-    command: Command, store: Store
-) -> None:
+def test_a_run_under_way_is_told_and_whoever_waited_for_it_in_vain_is_no_error(command: Command, store: Store) -> None:
     request = RunRequest(kind="sweep", trigger="approve", actor="test", dry=False)
     number = store.write(lambda conn: runs.start(conn, request, NOW))
     told = RunProgress(at=NOW, what="asking Okta", done=39, total=120, waits=58, waits_for="Okta's limit on app-user")
