@@ -83,6 +83,8 @@ def _look(invocation: Invocation) -> AgentStanding:
 
 def _last_error(runs: "list[Run]") -> "Run | None":
     """``runs``: newest first."""
+    from agent.runs.frame import Outcome
+
     well: set[str] = set()
     for run in runs:
         if run.outcome == Outcome.LEASE_HELD:
