@@ -19,7 +19,8 @@ gives no answer to a create                 looked up by externalId, then by use
 """
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import structlog
@@ -29,9 +30,10 @@ from agent.directory.remote import change, lookup, wire
 from agent.directory.remote.keeps import Keeps
 from agent.directory.remote.ledger import Moved
 from agent.directory.remote.lookup import Finder, Resource
-from agent.directory.remote.patience import Lost, Pace
+from agent.directory.remote.patience import Lost
 from agent.directory.remote.provider import Provider
 from agent.directory.remote.transport import RemoteAnswer, Transport
+from agent.directory.remote.wire import RemoteAccount
 from agent.model.codes import RefusalCode
 from agent.model.errors import AnswerLost, DirectoryUnavailable, NotDone, NotFound, Refused, RemoteRefused, Unreadable
 from agent.model.users import DirectoryUser, identity_key
@@ -43,6 +45,16 @@ log = structlog.get_logger("agent.directory.remote")
 READ_BACK = 30.0
 
 
+class Aim(NamedTuple):
+    """From ``before`` to ``after``, as change.plain gives them, of an account; ``last_look`` may stop the call right before it."""
+
+    resource: Resource
+    before: Mapping[str, Any]
+    after: Mapping[str, Any]
+    patience: float
+    last_look: Callable[[], None]
+
+
 class Accepted(NamedTuple):
     """The remote said yes. ``shown``: the account as its answer shows it, if it does."""
 
@@ -52,6 +64,7 @@ class Accepted(NamedTuple):
 class RemoteCaller:
     def __init__(self, transport: Transport, finder: Finder, provider: Callable[[], Provider], keeps: Keeps) -> None:
         self._transport = transport
+        self.pace = transport.pace
         self.keeps = keeps
         self._finder = finder
         self._provider = provider
@@ -60,36 +73,24 @@ class RemoteCaller:
         #: Whether the remote has taken a PATCH.
         self.has_patched = False
 
-    @property
-    def pace(self) -> Pace:
-        return self._transport.pace
-
-    def send(
-        self,
-        resource: Resource,
-        before: Mapping[str, Any],
-        after: Mapping[str, Any],
-        *,
-        patience: float,
-        last_look: Callable[[], None],
-    ) -> Resource | Accepted:
-        """From ``before`` to ``after``, as change.plain gives them. The account, where a read had to show what became of it."""
-        user_id = resource.account.id
+    def send(self, aim: Aim) -> Resource | Accepted:
+        """The account, where a read had to show what became of it."""
         crash_point("call.intended")
 
         def send(rest: float) -> RemoteAnswer:
-            return self._send(resource, before, after, rest, last_look)
+            return self._send(aim._replace(patience=rest))
 
         def look(lost: AnswerLost) -> Resource | None:
-            nonlocal resource
-            resource = self._read_back(user_id, lost)
-            if self.is_done(before, after, resource):
-                return resource
+            nonlocal aim
+            with _reading_back(lost):
+                aim = aim._replace(resource=self._read(aim.resource.account.id))
+            if not change.missing(aim.before, aim.after, aim.resource.account):
+                return aim.resource
             # Some fail at each PATCH of a form that they don't know.
             self.no_patch = self.no_patch or (isinstance(lost, Lost) and lost.failed and not self.has_patched)
             return None
 
-        answer, _ = self._answered(send, look, patience, "A read shows that it did not")
+        answer, _ = self._answered(send, look, aim.patience, "A read shows that it did not")
         if isinstance(answer, Resource):
             return answer
         self._check(answer)
@@ -118,10 +119,6 @@ class RemoteCaller:
         self._check(answer)
         crash_point("call.answered")
         return self._made(wanted, answer)
-
-    def is_done(self, before: Mapping[str, Any], after: Mapping[str, Any], found: Resource) -> bool:
-        """Whether a call that got no answer was carried out: all of it, for nobody said that the remote kept less."""
-        return not self._open(before, after, found)
 
     # Sending
 
@@ -162,24 +159,19 @@ class RemoteCaller:
             if found is not None:
                 return found, sending.sent > 1
             if not sending.again(lost):
-                raise NotDone(f"{lost.detail} {shown}, {_times(sending.sent)}.") from lost
+                times = {1: "once", 2: "twice"}.get(sending.sent, f"{sending.sent} times")
+                raise NotDone(f"{lost.detail} {shown}, {times}.") from lost
 
-    def _send(
-        self,
-        resource: Resource,
-        before: Mapping[str, Any],
-        after: Mapping[str, Any],
-        patience: float,
-        last_look: Callable[[], None],
-    ) -> RemoteAnswer:
+    def _send(self, aim: Aim) -> RemoteAnswer:
+        resource = aim.resource
         path = lookup.path_of(resource.account.id)
-        wanted = change.overlay(resource.raw, before, after)
+        wanted = change.overlay(resource.raw, aim.before, aim.after)
         # What a web server puts on each answer by itself is no version of an account.
         version = resource.etag if self.has_versions or not resource.whole else resource.account.etag
-        more: dict[str, Any] = {"if_match": version, "patience": patience, "last_look": last_look}
+        more: dict[str, Any] = {"if_match": version, "patience": aim.patience, "last_look": aim.last_look}
         if self.patches:
             answer = self._transport.write("PATCH", path, change.patch(resource.raw, wanted), **more)
-            if not self._knows_no_patch(answer, resource.account.id, patience):
+            if not self._knows_no_patch(answer, resource.account.id, aim.patience):
                 self.has_patched = self.has_patched or answer.ok
                 return answer
             self.no_patch = True
@@ -195,23 +187,23 @@ class RemoteCaller:
 
     # Reading back
 
-    def confirm(
-        self, resource: Resource, before: Mapping[str, Any], after: Mapping[str, Any], *, essential: bool
-    ) -> Resource:
-        """After a yes to a change of ``resource``: the account as a read shows it changed, but for what the remote doesn't keep."""
-        user_id, missing = resource.account.id, list[str]()
-        for pause in self._transport.pace.lag:
-            if pause:
-                time.sleep(pause)
-            found = self._read(user_id)
-            missing = self._open(before, after, found)
-            if not missing:
-                break
-        now, came = change.plain_account(found.account), _written_since(resource, found)
-        missing = self.keeps.unmet(before, _kept(after), now, came=came, directory_id=user_id)
+    def confirm(self, aim: Aim, *, essential: bool) -> Resource:
+        """After a yes: the account as a read shows it changed, but for what the remote doesn't keep."""
+        user_id, before, after = aim.resource.account.id, aim.before, change.kept(aim.after)
+
+        def read() -> Resource:
+            with _reading_back("The change was sent, and reading it back failed"):
+                return self._read(user_id)
+
+        found = self._seen(read, before, after)
+        assert found is not None
+        now, came = change.plain_account(found.account), _written_since(aim.resource, found)
+        missing = self.keeps.unmet(before, after, now, came=came, directory_id=user_id)
         if not missing:
             return found
-        if essential and self._enough_came(before, after, found, missing):
+        nothing_came = missing == change.unfulfilled(before, after, before)
+        if essential and not nothing_came and not change.unfulfilled(before, after, now, essential=True):
+            # Of a pushed change it may drop parts, but neither name nor switch, nor all.
             log.warning(
                 "remote OpsHelm: part of a pushed change was not kept there", directory_id=user_id, attributes=missing
             )
@@ -221,85 +213,69 @@ class RemoteCaller:
             f"{', '.join(missing)}. The change counts as failed."
         )
 
-    def _enough_came(
-        self, before: Mapping[str, Any], after: Mapping[str, Any], found: Resource, missing: list[str]
-    ) -> bool:
-        """Of a pushed change that the remote said yes to, it may drop parts, but neither name nor switch, nor all."""
-        kept = _kept(after)
-        now = change.plain_account(found.account)
-        nothing_came = missing == change.unfulfilled(before, kept, before)
-        return not nothing_came and not change.unfulfilled(before, kept, now, essential=True)
-
     def _read(self, user_id: str) -> Resource:
-        try:
-            found = lookup.by_id(self._transport, user_id, patience=READ_BACK)
-        except DirectoryUnavailable as exc:
-            raise AnswerLost(f"The change was sent, and reading it back failed: {exc.detail}") from exc
+        found = lookup.by_id(self._transport, user_id, patience=READ_BACK)
         if found is None:
             raise NotFound("There is no such user.")
         return found
 
-    def _read_back(self, user_id: str, lost: AnswerLost) -> Resource:
-        try:
-            return self._read(user_id)
-        except DirectoryUnavailable as exc:
-            raise lost from exc
-
-    def _open(self, before: Mapping[str, Any] | None, after: Mapping[str, Any], found: Resource) -> list[str]:
-        return change.unfulfilled(before, _kept(after), change.plain_account(found.account))
+    def _seen(
+        self, look: Callable[[], Resource | None], before: Mapping[str, Any] | None, after: Mapping[str, Any]
+    ) -> Resource | None:
+        """What ``look`` finds, as soon as that shows the change, or once the remote had its time."""
+        found = None
+        for pause in self.pace.lag:
+            time.sleep(pause)
+            found = look() or found
+            if found is not None and not change.missing(before, after, found.account):
+                break
+        return found
 
     # Creating
 
     def _made(self, wanted: DirectoryUser, answer: RemoteAnswer) -> Resource:
-        try:
-            user_id = wire.decode(answer.content).id
-        except Unreadable:
-            user_id, *_ = wire.rough_identity(answer.content)
-        found, after = None, _kept(change.plain(wanted, external_id=False))
-        for pause in self._transport.pace.lag:
-            if pause:
-                time.sleep(pause)
-            found = (self._read_created(user_id) if user_id else self.find_created(wanted)) or found
-            if found is not None and not self._open(None, after, found):
-                break
-        if found is not None:
-            now = change.plain_account(found.account)
-            self.keeps.unmet(None, after, now, came=True, directory_id=found.account.id)
-            return found
-        raise NotDone(
-            f"The remote OpsHelm at {self._transport.host} said that it had made the account, but it can't be found there. "
-            "The change counts as failed."
-        )
+        user_id, *_ = wire.rough_identity(answer.content)
+        after = change.kept(change.plain(wanted, external_id=False))
 
-    def _read_created(self, user_id: str) -> Resource | None:
-        try:
-            return lookup.by_id(self._transport, user_id, patience=READ_BACK)
-        except DirectoryUnavailable as exc:
-            raise AnswerLost(f"The account was made, and reading it back failed: {exc.detail}") from exc
+        def look() -> Resource | None:
+            if not user_id:
+                return self.find_created(wanted)
+            with _reading_back("The account was made, and reading it back failed"):
+                return lookup.by_id(self._transport, user_id, patience=READ_BACK)
+
+        found = self._seen(look, None, after)
+        if found is None:
+            raise NotDone(
+                f"The remote OpsHelm at {self._transport.host} said that it had made the account, but it can't be found there. "
+                "The change counts as failed."
+            )
+        now = change.plain_account(found.account)
+        self.keeps.unmet(None, after, now, came=True, directory_id=found.account.id)
+        return found
 
     def find_created(self, wanted: DirectoryUser, lost: AnswerLost | None = None) -> Resource | None:
-        """The account that a create made or may have made: by externalId, then by userName; not somebody else's of that name."""
-        try:
-            account = self._finder.by_okta_id(wanted.okta_id, patience=READ_BACK, at_most=0) if wanted.okta_id else None
-            if account is None:
-                account = self._finder.by_user_name(wanted.user_name, patience=READ_BACK, at_most=0)
+        """The account that a create made or may have made; not somebody else's of that name."""
+        with _reading_back(lost or "Whether the account was made can't be read"):
+            account = self._holder(wanted, READ_BACK)
             found = None if account is None else lookup.by_id(self._transport, account.id, patience=READ_BACK)
-        except DirectoryUnavailable as exc:
-            raise (lost or AnswerLost(f"Whether the account was made can't be read: {exc.detail}")) from exc
         if found is None:
             return None
         same_name = identity_key(found.account.user_name) == wanted.user_name_key
         foreign = found.account.okta_id is not None and found.account.okta_id != wanted.okta_id
         return found if same_name and not foreign else None
 
+    def _holder(self, wanted: DirectoryUser, patience: float) -> RemoteAccount | None:
+        """By externalId, then by userName."""
+        account = self._finder.by_okta_id(wanted.okta_id, patience=patience, at_most=0) if wanted.okta_id else None
+        return account or self._finder.by_user_name(wanted.user_name, patience=patience, at_most=0)
+
     def _check_taken(self, answer: RemoteAnswer, wanted: DirectoryUser, patience: float) -> None:
         """A 409 that is what it says: a search shows somebody who has the externalId or the userName by now."""
         try:
-            account = self._finder.by_okta_id(wanted.okta_id, patience=patience, at_most=0) if wanted.okta_id else None
-            account = account or self._finder.by_user_name(wanted.user_name, patience=patience, at_most=0)
+            taken = self._holder(wanted, patience) is not None
         except (DirectoryUnavailable, Unreadable):
             return
-        if account is not None:
+        if taken:
             text = self._said(answer.words)
             raise Refused(RefusalCode.UNIQUENESS, text or guarded.name_taken(wanted.user_name).detail)
 
@@ -319,6 +295,15 @@ class RemoteCaller:
         return self._transport.masked(value) if isinstance(value, str) and value else None
 
 
+@contextmanager
+def _reading_back(otherwise: str | AnswerLost) -> Iterator[None]:
+    """What a write that was sent counts as where reading it back fails."""
+    try:
+        yield
+    except DirectoryUnavailable as exc:
+        raise (AnswerLost(f"{otherwise}: {exc.detail}") if isinstance(otherwise, str) else otherwise) from exc
+
+
 def _written_since(before: Resource, found: Resource) -> bool:
     """Whether a version or a time shows that somebody has."""
     moved = before.etag is not None and found.etag is not None and before.etag != found.etag
@@ -333,12 +318,3 @@ def _shown(answer: RemoteAnswer) -> Resource | None:
     said = answer.json()
     # Left out it would be taken for true.
     return Resource(account=account, raw=said, etag=answer.etag or account.etag) if "active" in said else None
-
-
-def _kept(after: Mapping[str, Any]) -> dict[str, Any]:
-    """Whether the remote keeps an externalId is its own affair; the link is in the store."""
-    return {key: value for key, value in after.items() if key != "externalId"}
-
-
-def _times(sent: int) -> str:
-    return {1: "once", 2: "twice"}.get(sent, f"{sent} times")

@@ -133,6 +133,16 @@ def unfulfilled(
     return missing
 
 
+def missing(before: Mapping[str, Any] | None, after: Mapping[str, Any], found: RemoteAccount) -> list[str]:
+    """All that ``found`` doesn't show of a change."""
+    return unfulfilled(before, kept(after), plain_account(found))
+
+
+def kept(after: Mapping[str, Any]) -> dict[str, Any]:
+    """Whether the remote keeps an externalId is its own affair; the link is in the store."""
+    return {key: value for key, value in after.items() if key != "externalId"}
+
+
 def _open_parts(old: Mapping[str, Any], new: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     subs = [sub for sub in dict.fromkeys((*old, *new)) if old.get(sub) != new.get(sub)]
     return [sub for sub in subs if not _same(sub, new.get(sub), now.get(sub))]

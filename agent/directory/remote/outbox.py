@@ -25,7 +25,7 @@ from agent.directory.port import Draft, WriteContext, Written
 from agent.directory.remote import change as bodies
 from agent.directory.remote import wire
 from agent.directory.remote.account_locks import AccountLocks
-from agent.directory.remote.caller import Accepted, RemoteCaller
+from agent.directory.remote.caller import Accepted, Aim, RemoteCaller
 from agent.directory.remote.keeps import without
 from agent.directory.remote.ledger import Intended, KnownBeside, Ledger, Moved
 from agent.directory.remote.lookup import Resource
@@ -288,15 +288,13 @@ class Outbox:
         if resource is None:
             return self.caller.create(wanted, patience=patience, last_look=last_look)
         old, new = intended._replace(body=replace(intended.body, after=wanted)).plain
-        said: Resource | Accepted = Accepted(None)
-        if old != new:
-            said = self.caller.send(resource, old, new, patience=patience, last_look=last_look)
-        if isinstance(said, Accepted):
-            if not resource.whole and _proves(said, resource, wanted):
-                assert said.shown is not None
-                return said.shown
-            return self.caller.confirm(resource, old, new, essential=context.source is Source.PUSH)
-        return said
+        aim = Aim(resource, old, new, patience, last_look)
+        said = Accepted(None) if old == new else self.caller.send(aim)
+        if isinstance(said, Resource):
+            return said
+        if said.shown is not None and not resource.whole and _proves(said.shown, resource, wanted):
+            return said.shown
+        return self.caller.confirm(aim, essential=context.source is Source.PUSH)
 
     def _less(self, intended: Intended, refused: RemoteRefused) -> tuple[DirectoryUser, list[str]]:
         """What is wanted without the attributes that the remote says no to, and these; none where it is something else."""
@@ -422,10 +420,9 @@ def mirrored(intended: Intended) -> Resource:
     return Resource(account=account, raw=dict(before), etag=intended.etag, whole=False)
 
 
-def _proves(said: Accepted, resource: Resource, wanted: DirectoryUser) -> bool:
+def _proves(shown: Resource, resource: Resource, wanted: DirectoryUser) -> bool:
     """The answer shows a new version of the account, and in it exactly what was wanted."""
-    shown = said.shown
-    if shown is None or shown.etag in (None, "", resource.etag) or shown.account.id != wanted.id:
+    if shown.etag in (None, "", resource.etag) or shown.account.id != wanted.id:
         return False
     marks = Marks.of(wanted, detached=False)
     owner = () if wanted.role is Role.MEMBER else (wanted.user_name_key,)

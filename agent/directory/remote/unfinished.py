@@ -18,6 +18,7 @@ from datetime import datetime, timedelta
 from msgspec.structs import replace
 
 from agent.directory.port import Draft
+from agent.directory.remote import change as bodies
 from agent.directory.remote.caller import READ_BACK, RemoteCaller
 from agent.directory.remote.ledger import Intended, Ledger, intended, under_way
 from agent.directory.remote.lookup import Resource
@@ -132,4 +133,5 @@ class Unfinished:
         if body.before is None or (body.ends and not found.account.active):
             return True
         old, new = call.plain
-        return self._caller.is_done(old, new, found)
+        # All of it, for nobody said that the remote kept less.
+        return not bodies.missing(old, new, found.account)
