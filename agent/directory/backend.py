@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from msgspec import Struct
@@ -11,9 +11,9 @@ from sqlalchemy import ColumnElement, Connection, false, func, select
 
 from agent.directory import rows, rules
 from agent.directory.port import CursorPage, Draft, Page, WriteContext, Written
-from agent.model.errors import UsageError
-from agent.model.users import DirectoryUser, Origin, ShownUser
-from agent.settings import Settings
+from agent.model.codes import Source
+from agent.model.errors import NotFound, UsageError, VersionConflict
+from agent.model.users import DirectoryUser, Origin
 from agent.store import account
 from agent.store.engine import Store
 from agent.store.tables import users
@@ -36,6 +36,18 @@ class AccountChange(Struct, frozen=True):
     #: A POST that found this inactive account.
     revives: bool = False
 
+    def of(self, user: DirectoryUser | None) -> DirectoryUser:
+        """``user`` as it is now; NotFound, or VersionConflict where that is another one than was meant."""
+        if user is None or (user.hidden and self.context.source is Source.PUSH and not self.revives):
+            raise NotFound("There is no such user.")
+        require_version(user, self.expected_version)
+        return user
+
+
+def require_version(user: DirectoryUser, expected: int | None) -> None:
+    if expected is not None and user.version != expected:
+        raise VersionConflict(f"The account has changed since version {expected}; it is at {user.version}.")
+
 
 class Backend(ABC):
     """The writes of agent.directory.port.Directory, on top of ``change``, and what it reads of many at once."""
@@ -44,9 +56,8 @@ class Backend(ABC):
     #: An operator may give and take the owner role.
     sets_roles: bool
     gives_ids = False
-
-    def _take_on_searches(self, settings: Settings) -> None:
-        self._search_time = settings.receiver.search_time
+    #: How long a search may take.
+    search_time: timedelta
 
     # Reads
 
@@ -58,23 +69,27 @@ class Backend(ABC):
     def search(self, where: Any | None, start_index: int, count: int, *, include_hidden: bool = False) -> Page:
         """``start_index`` counts from 1; what is below it, or a negative count, is taken as 1 and 0."""
         offset, limit = max(start_index, 1) - 1, max(count, 0)
-        with self.store.read(None if where is None else self._search_time) as conn:
+        with self.store.read(None if where is None else self.search_time) as conn:
             if where is None and not include_hidden:
                 found = rows.page(conn, offset, limit) if limit else []
                 return Page(total=account.visible(conn), users=found)
-            return _search(conn, self._conditions(where, include_hidden=include_hidden), offset, limit)
+            shown = self._conditions(where, include_hidden=include_hidden)
+            total = _number(conn, shown)
+            if not limit or offset >= total:
+                return Page(total=total, users=[])
+            statement = select(*rows.SHOWN).where(*shown).order_by(users.c.seq).limit(limit).offset(offset)
+            return Page(total=total, users=[rows.shown(row) for row in conn.execute(statement)])
 
     def search_after(self, where: Any | None, after: int, count: int) -> CursorPage:
         """The page behind ``after`` (0: the first) in the same order; however far in, it costs the same."""
         limit = max(count, 0)
         shown = self._conditions(where)
-        with self.store.read(None if where is None else self._search_time) as conn:
-            if where is None:
-                total = account.visible(conn)
-            else:
-                total = conn.execute(select(func.count()).select_from(users).where(*shown)).scalar_one()
-            found, following = _after(conn, shown, after, limit)
-        return CursorPage(total=total, users=found, next=following)
+        statement = select(users.c.seq, *rows.SHOWN).where(*shown, users.c.seq > after).order_by(users.c.seq)
+        with self.store.read(None if where is None else self.search_time) as conn:
+            total = account.visible(conn) if where is None else _number(conn, shown)
+            found = conn.execute(statement.limit(limit + 1)).fetchall()
+        following = found[limit - 1][0] if len(found) > limit > 0 else None
+        return CursorPage(total=total, users=[rows.shown(row[1:]) for row in found[:limit]], next=following)
 
     def _conditions(self, where: Any | None, *, include_hidden: bool = False) -> list[ColumnElement[bool]]:
         if where is None:
@@ -143,24 +158,8 @@ class Backend(ABC):
         return self.change(AccountChange(user_id, wanted, context, expected_version), now)
 
 
-def _after(
-    conn: Connection, conditions: list[ColumnElement[bool]], after: int, limit: int
-) -> tuple[list[ShownUser], int | None]:
-    """The accounts behind ``after``, and where the next page goes on; None at the end."""
-    statement = (
-        select(users.c.seq, *rows.SHOWN).where(*conditions, users.c.seq > after).order_by(users.c.seq).limit(limit + 1)
-    )
-    found = conn.execute(statement).fetchall()
-    more = len(found) > limit > 0
-    return [rows.shown(row[1:]) for row in found[:limit]], found[limit - 1][0] if more else None
-
-
-def _search(conn: Connection, conditions: list[ColumnElement[bool]], offset: int, limit: int) -> Page:
-    total = conn.execute(select(func.count()).select_from(users).where(*conditions)).scalar_one()
-    if not limit or offset >= total:
-        return Page(total=total, users=[])
-    statement = select(*rows.SHOWN).where(*conditions).order_by(users.c.seq).limit(limit).offset(offset)
-    return Page(total=total, users=[rows.shown(row) for row in conn.execute(statement)])
+def _number(conn: Connection, conditions: list[ColumnElement[bool]]) -> int:
+    return conn.execute(select(func.count()).select_from(users).where(*conditions)).scalar_one()
 
 
 def require_releasable(user: DirectoryUser) -> None:

@@ -98,40 +98,25 @@ class _Builder:
     def __init__(self, dialect: Dialect) -> None:
         self.sqlite = dialect == "sqlite"
 
-    def condition(self, term: Filter) -> Condition:
+    def condition(self, term: Filter, read: ReadColumn | None = None) -> Condition:
+        """``read``: the term is about one value of a list."""
         match term:
             case Not(term=inner):
-                return not_(self.condition(inner))
+                return not_(self.condition(inner, read))
             case Both(terms=terms):
-                return and_(*map(self.condition, terms))
+                return and_(*(self.condition(each, read) for each in terms))
             case Either(terms=terms):
-                return or_(*map(self.condition, terms))
+                return or_(*(self.condition(each, read) for each in terms))
             case Select(target=target, term=inner):
-                return self._any(target, inner, lambda read: self._inside(inner, read))
-            case Compare(target=target) if target.attribute.multi:
+                return self._any(target, inner, lambda value: self.condition(inner, value))
+            case Compare(target=target) if target.attribute.multi and read is None:
                 return self._compare_list(term)
-            case Present(target=target) if target.attribute.multi:
-                return self._any(target, term, lambda read: read(target).is_not(None) if target.sub else true())
-            case Compare():
-                return self._compare(term, self._column(term.target))
-            case Present(target=target):
-                return self._column(target).is_not(None)
-
-    def _inside(self, term: Filter, read: ReadColumn) -> Condition:
-        """A term about one value of a list."""
-        match term:
-            case Not(term=inner):
-                return not_(self._inside(inner, read))
-            case Both(terms=terms):
-                return and_(*(self._inside(each, read) for each in terms))
-            case Either(terms=terms):
-                return or_(*(self._inside(each, read) for each in terms))
+            case Present(target=target) if target.attribute.multi and read is None:
+                return self._any(target, term, lambda value: value(target).is_not(None) if target.sub else true())
             case Compare(target=target):
-                return self._compare(term, read(target))
+                return self._compare(term, (read or self._column)(target))
             case Present(target=target):
-                return read(target).is_not(None)
-            case Select():  # the grammar has no selection inside a selection
-                raise AssertionError("a selection inside a selection")
+                return (read or self._column)(target).is_not(None)
 
     def _compare_list(self, term: Compare) -> Condition:
         target = term.target

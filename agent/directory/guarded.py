@@ -29,39 +29,25 @@ from agent.store.journal import Entry, Kind
 _encode = msgspec.json.Encoder().encode
 
 
-class _Head(Struct, frozen=True, kw_only=True, rename="camel"):
-    user_name: str
-    external_id: str | None
-    active: bool
-    role: Role
-    origin: Origin
-    protected: bool
-    suspended: bool
-    hidden: bool
-    version: int
-
-
 def view(user: DirectoryUser, *, id_said: bool = False) -> str:
     """Everything that a person may need to undo a change, as JSON; put together as text, for it is on the hot path.
 
     ``id_said``: with the id too, which agent.store.former_ids follows.
     """
-    head = _Head(
-        user_name=user.user_name,
-        external_id=user.okta_id,
-        active=user.active,
-        role=user.role,
-        origin=user.origin,
-        protected=user.protected,
-        suspended=user.suspended,
-        hidden=user.hidden,
-        version=user.version,
-    )
-    profile = _encode(user.profile)
-    joined = _encode(head) if profile == b"{}" else _encode(head)[:-1] + b"," + profile[1:]
-    if id_said:
-        joined = b'{"id":' + _encode(user.id) + b"," + joined[1:]
-    return joined.decode()
+    head: dict[str, object] = {"id": user.id} if id_said else {}
+    head |= {
+        "userName": user.user_name,
+        "externalId": user.okta_id,
+        "active": user.active,
+        "role": user.role,
+        "origin": user.origin,
+        "protected": user.protected,
+        "suspended": user.suspended,
+        "hidden": user.hidden,
+        "version": user.version,
+    }
+    said, profile = _encode(head), _encode(user.profile)
+    return (said if profile == b"{}" else said[:-1] + b"," + profile[1:]).decode()
 
 
 def verb(before: DirectoryUser | None, after: DirectoryUser) -> str:
@@ -154,11 +140,6 @@ def write(
     return carry_out(scope, check(scope, before, after, revives=revives, holders=holders))
 
 
-def _require_no_call_off(scope: WriteScope, plan_id: int) -> None:
-    if scope.row.paused or plans.is_rejected(scope.conn, plan_id):
-        raise CalledOff
-
-
 def check(
     scope: WriteScope,
     before: DirectoryUser | None,
@@ -175,9 +156,10 @@ def check(
     context = scope.context
     if context.fence is not None:
         lease.check(scope.conn, context.fence)
-    if context.undone is not None and context.plan_id is not None:
-        # The account row is locked: neither a rejection nor a pause can pass this write.
-        _require_no_call_off(scope, context.plan_id)
+    undoes = context.plan_id if context.undone is not None else None
+    # The account row is locked: neither a rejection nor a pause can pass this write.
+    if undoes is not None and (scope.row.paused or plans.is_rejected(scope.conn, undoes)):
+        raise CalledOff
     details = rules.check(before, after, context, scope.policy, revives=revives)
     decided = decisions.check(scope, before, after)
     if not details:

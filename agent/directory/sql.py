@@ -50,7 +50,7 @@ class SqlDirectory(Backend):
     def _take_on(self, settings: Settings) -> Policy:
         self.policy = Policy.of(settings)
         self._batch = settings.reconcile.batch
-        self._take_on_searches(settings)
+        self.search_time = settings.receiver.search_time
         return self.policy
 
     def close(self) -> None:

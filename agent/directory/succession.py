@@ -17,7 +17,7 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from agent.directory import decisions, guarded, refusals, rules, writes
+from agent.directory import decisions, guarded, refusals, rows, rules
 from agent.directory.backend import AccountChange, require_releasable
 from agent.directory.port import Draft, Written
 from agent.directory.rows import WriteScope
@@ -46,7 +46,7 @@ _state = msgspec.json.Decoder(_State).decode
 
 def release(scope: WriteScope, change: AccountChange) -> DirectoryUser | Raised:
     """The account steps aside; its userName and its id are free."""
-    before = writes.found(scope, change)
+    before = change.of(rows.current(scope.conn, change.user_id))
     after = _aside(scope, before, None)
     try:
         return guarded.carry_out(scope, guarded.check(scope, before, after))
@@ -59,7 +59,7 @@ def succeed(scope: WriteScope, change: AccountChange, draft: Draft, assigned: da
 
     ``assigned``: since when Okta has the new person in the app.
     """
-    before = writes.found(scope, change)
+    before = change.of(rows.current(scope.conn, change.user_id))
     after = _aside(scope, before, assigned)
     new = rules.created(replace(draft, id=before.id), scope.context, scope.now)
     # Who lets a new account be made has said that this one's binding ends.

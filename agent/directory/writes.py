@@ -11,8 +11,7 @@ from agent.directory import decisions, guarded, refusals, rows, rules
 from agent.directory.backend import AccountChange
 from agent.directory.port import Draft, Written
 from agent.directory.rows import WriteScope
-from agent.model.codes import Source
-from agent.model.errors import NotFound, Refused, VersionConflict
+from agent.model.errors import Refused
 from agent.model.users import DirectoryUser, identity_key
 from agent.store.engine import Raised
 from agent.store.tables import users
@@ -48,7 +47,7 @@ def add(scope: WriteScope, user: DirectoryUser) -> DirectoryUser | Raised:
 
 
 def change(scope: WriteScope, change: AccountChange) -> Written | Raised:
-    before, after = found(scope, change), None
+    before, after = change.of(rows.current(scope.conn, change.user_id)), None
     try:
         after = change.wanted(before)
         user = guarded.write(scope, before, after)
@@ -59,7 +58,8 @@ def change(scope: WriteScope, change: AccountChange) -> Written | Raised:
 
 def change_together(scope: WriteScope, changes: Sequence[AccountChange]) -> list[Written] | Raised:
     """All of them or none. Renames may wait for each other: all are checked, the names are parked, all are written."""
-    pairs = [(before, change.wanted(before)) for change in changes for before in [found(scope, change)]]
+    found = [change.of(rows.current(scope.conn, change.user_id)) for change in changes]
+    pairs = [(before, change.wanted(before)) for change, before in zip(changes, found, strict=True)]
     ready: dict[str, guarded.Ready] = {}
     for before, after in pairs:
         try:
@@ -81,14 +81,3 @@ def change_together(scope: WriteScope, changes: Sequence[AccountChange]) -> list
             decisions.unchanged(mine, before)
             written.append(Written(user=before, changed=False))
     return written
-
-
-def found(scope: WriteScope, change: AccountChange) -> DirectoryUser:
-    """The account as it is now; NotFound, or VersionConflict where that is another one than was meant."""
-    before = rows.current(scope.conn, change.user_id)
-    if before is None or (before.hidden and scope.context.source is Source.PUSH):
-        raise NotFound("There is no such user.")
-    expected = change.expected_version
-    if expected is not None and before.version != expected:
-        raise VersionConflict(f"The account has changed since version {expected}; it is at {before.version}.")
-    return before

@@ -15,14 +15,14 @@ from functools import partial
 
 from agent.directory import actions as planned
 from agent.directory import rules
-from agent.directory.backend import AccountChange
+from agent.directory.backend import AccountChange, require_version
 from agent.directory.port import ContextOf, Ended, WriteContext, Written
 from agent.directory.remote.outbox import Outbox
 from agent.directory.remote.patience import ticking
 from agent.directory.remote.transport import HURRIED
 from agent.directory.remote.width import Width
 from agent.model.codes import ActionKind, ActionState
-from agent.model.errors import AgentError, FenceLost, NotFound, StoreError, VersionConflict
+from agent.model.errors import AgentError, FenceLost, NotFound, StoreError
 from agent.model.plan import Action
 from agent.model.users import identity_key
 from agent.store import account, plans
@@ -181,8 +181,7 @@ class RemoteBatches:
         user = self._outbox.reader.by_id(account, patience=HURRIED)
         if user is None:
             raise NotFound("There is no such user.")
-        if version is not None and user.version != version:
-            raise VersionConflict(f"The account has changed since version {version}; it is at {user.version}.")
+        require_version(user, version)
         return user.user_name
 
     def _rename(self, account: str, name: str, context: WriteContext, now: datetime) -> Written:

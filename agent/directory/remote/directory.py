@@ -54,10 +54,6 @@ def _policy(settings: Settings) -> Policy:
     return replace(Policy.of(settings), sets_roles=False)
 
 
-def _utc_now() -> datetime:
-    return datetime.now(UTC)
-
-
 class RemoteDirectory(Backend):
     """Fulfils agent.directory.port.Directory. ``clock`` is for what has no ``now`` of its own: listings."""
 
@@ -69,7 +65,7 @@ class RemoteDirectory(Backend):
         store: Store,
         settings: Settings,
         *,
-        clock: Callable[[], datetime] = _utc_now,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
         pace: Pace | None = None,
         stop: threading.Event | None = None,
     ) -> None:
@@ -100,7 +96,7 @@ class RemoteDirectory(Backend):
         caller = RemoteCaller(self.transport, self.reader.finder, self.reader.provider, self._keeps)
         self._unfinished = Unfinished(self.reader, caller, self._ledger)
         self._outbox = Outbox(self.reader, caller, self._ledger, self._unfinished, self._locks)
-        self._take_on_searches(settings)
+        self.search_time = settings.receiver.search_time
         # Last: what failed above is tried again.
         self._settings = settings.directory
 

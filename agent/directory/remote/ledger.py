@@ -31,16 +31,8 @@ from agent.directory.remote import mirror
 from agent.directory.remote.lookup import Resource
 from agent.directory.remote.mirror import Beside, Marks, Mirror, Mirrored
 from agent.directory.rows import WriteScope
-from agent.model.codes import RefusalCode, Source
-from agent.model.errors import (
-    DirectoryError,
-    DirectoryUnavailable,
-    FenceLost,
-    NotFound,
-    Refused,
-    UsageError,
-    VersionConflict,
-)
+from agent.model.codes import RefusalCode
+from agent.model.errors import DirectoryError, DirectoryUnavailable, FenceLost, Refused, UsageError
 from agent.model.holds import Hold
 from agent.model.users import DirectoryUser, Role
 from agent.store import account, attention, intents, journal, lease, windows
@@ -205,11 +197,7 @@ class Ledger:
             raise Moved("The account changed at the remote OpsHelm since it was read.")
         if row is None:
             return None
-        if row.user.hidden and change.context.source is Source.PUSH and not change.revives:
-            raise NotFound("There is no such user.")
-        expected = change.expected_version
-        if expected is not None and row.user.version != expected:
-            raise VersionConflict(f"The account has changed since version {expected}; it is at {row.user.version}.")
+        change.of(row.user)
         return row
 
     def _holders(self, conn: Connection, after: DirectoryUser, dead: str | None) -> list[DirectoryUser]:
