@@ -15,7 +15,7 @@ failed in any other way               failed
 A batch that raises has written nothing: the store is down, or the lease was lost.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from functools import partial
 from itertools import groupby
@@ -23,8 +23,8 @@ from itertools import groupby
 from msgspec.structs import replace
 
 from agent.directory import rows, rules, writes
-from agent.directory.backend import AccountChange
-from agent.directory.port import ContextOf, Draft, Ended, Written
+from agent.directory.backend import AccountChange, Becomes
+from agent.directory.port import ContextOf, Draft, Ended, WriteContext, Written
 from agent.directory.rows import Policy, WriteScope, locked_account
 from agent.model.codes import ActionKind, ActionState, HeldCode, RefusalCode
 from agent.model.errors import AgentError, FenceLost, NotFound, Refused, StoreError, VersionConflict
@@ -121,26 +121,27 @@ class SqlBatches:
         return Ended(n=action.n, state=ActionState.DONE)
 
     def _write(self, scope: WriteScope, action: Action, versions: dict[str, int]) -> Written | list[Written] | Raised:
-        if action.kind is ActionKind.CREATE and not action.succeeds:
-            return writes.create(scope, draft(action, None))
+        context, now = scope.context, scope.now
         is_email = self._policy.receiver.username_is_email
 
-        def change(account_id: str, seen: int | None, draft: Callable[[DirectoryUser], Draft]) -> AccountChange:
+        def change(account_id: str, seen: int | None, wanted: Becomes) -> AccountChange:
             version = versions.get(account_id, self._versions.get(account_id, seen))
-            return AccountChange(account_id, rules.wanted_by(draft, scope.context, scope.now), scope.context, version)
+            return AccountChange(account_id, wanted, context, version)
 
+        if action.kind is ActionKind.RENAME_CYCLE:
+            named = [
+                (one, seen, rules.wanted_by(partial(renamed, name, is_email), context, now))
+                for one, seen, name in action.cycle
+            ]
+            return writes.change_together(scope, [change(*one) for one in named])
+        if action.kind is ActionKind.CREATE and not action.succeeds:
+            return writes.create(scope, draft(action, None))
+        single = change(action.directory_id or "", action.version, becomes(action, context, now))
         if action.kind is ActionKind.CREATE:
             from agent.directory import succession
 
-            leaver = change(action.directory_id or "", action.version, partial(draft, action))
-            return succession.succeed(scope, leaver, draft(action, None), action.assigned)
-        if action.kind is ActionKind.ROLE:
-            version = versions.get(account := action.directory_id or "", self._versions.get(account, action.version))
-            return writes.change(scope, AccountChange(account, partial(with_role, action), scope.context, version))
-        if action.kind is ActionKind.RENAME_CYCLE:
-            renames = [change(one, seen, partial(renamed, name, is_email)) for one, seen, name in action.cycle]
-            return writes.change_together(scope, renames)
-        return writes.change(scope, change(action.directory_id or "", action.version, partial(draft, action)))
+            return succession.succeed(scope, single, draft(action, None), action.assigned)
+        return writes.change(scope, single)
 
 
 def _details_only(action: Action) -> bool:
@@ -189,7 +190,14 @@ def draft(action: Action, before: DirectoryUser | None) -> Draft:
     )
 
 
-def with_role(action: Action, before: DirectoryUser) -> DirectoryUser:
+def becomes(action: Action, context: WriteContext, now: datetime) -> Becomes:
+    """What one account that is there becomes by it."""
+    if action.kind is ActionKind.ROLE:
+        return partial(_with_role, action)
+    return rules.wanted_by(partial(draft, action), context, now)
+
+
+def _with_role(action: Action, before: DirectoryUser) -> DirectoryUser:
     """An account that is inactive by now doesn't become an owner's."""
     role = Role(action.changes["role"].after)
     if role is Role.OWNER and not before.active:

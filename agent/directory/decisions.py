@@ -137,7 +137,8 @@ def made(scope: WriteScope, before: DirectoryUser | None, after: DirectoryUser, 
         strangers = [hold for hold in mine if hold.directory_id is None]
         if strangers:
             holds.settled(scope.conn, strangers, after)
-    if scope.context.source is Source.CLI and after.okta_id is not None and _links(before, after):
+    links = after.okta_id is not None and (before is None or before.okta_id != after.okta_id)
+    if scope.context.source is Source.CLI and links:
         # What Okta wants of them is seen to at once.
         why, now = attention.LINKED, scope.now
         attention.add(scope.conn, reason=why, okta_id=after.okta_id, not_before=now, now=now)
@@ -147,10 +148,6 @@ def made(scope: WriteScope, before: DirectoryUser | None, after: DirectoryUser, 
             # Okta pushes about people whom it assigns; whatever of them it changed, their access isn't to end.
             _over(scope, mine, ChangeKind.DEACTIVATE)
     _rule(scope, before or after, after.user_name)
-
-
-def _links(before: DirectoryUser | None, after: DirectoryUser) -> bool:
-    return before is None or before.okta_id != after.okta_id
 
 
 def unchanged(scope: WriteScope, user: DirectoryUser) -> None:

@@ -159,12 +159,10 @@ class OperatorActs:
         if successor == leaver:
             raise UsageError("The successor and the leaver are the same account.")
 
-        wanted: tuple[tuple[str, Becomes], ...] = ((successor, partial(_with_role, Role.OWNER)), (leaver, self._ended))
         blocked = replace(self._context, ruling=Ruling(kind=ChangeKind.ACTIVATE, blocks=True))
-        contexts = (self._context, blocked)
         changes = [
-            AccountChange(user_id, becomes, context)
-            for (user_id, becomes), context in zip(wanted, contexts, strict=True)
+            AccountChange(successor, partial(_with_role, Role.OWNER), self._context),
+            AccountChange(leaver, self._ended, blocked),
         ]
         owner, gone = self._directory.change_together(changes, self._now)
         return owner.user, gone.user

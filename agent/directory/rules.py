@@ -154,7 +154,8 @@ def check(
             _owner_identity(before, after, context, policy)
     if not details:
         _role(before, after, context)
-        _names(before, after, policy)
+        if not _same_names(before, after):
+            user_name(after.user_name, policy, active=after.active)
     _bounds(before, after, policy)
     return details
 
@@ -185,16 +186,13 @@ def _ownership(before: DirectoryUser, after: DirectoryUser, context: WriteContex
         if before.origin is Origin.LOCAL:
             _push_on_local(before, after)
         return
-    if not before.managed and (not after.managed or _more_than_link(before, after)):
+    compared = [(user.user_name, user.profile, user.active) for user in (before, after)]
+    if not before.managed and (not after.managed or compared[0] != compared[1]):
         raise Refused(
             RefusalCode.LOCAL_ACCOUNT,
             f"{before.user_name} is a local OpsHelm account; the agent doesn't change it. "
             f"To link it to Okta: opshelm-agent users link {before.user_name} --okta-id ID",
         )
-
-
-def _more_than_link(before: DirectoryUser, after: DirectoryUser) -> bool:
-    return (before.user_name, before.profile, before.active) != (after.user_name, after.profile, after.active)
 
 
 def _push_on_local(before: DirectoryUser, after: DirectoryUser) -> None:
@@ -250,11 +248,6 @@ def _role(before: DirectoryUser | None, after: DirectoryUser, context: WriteCont
     gained = after.role is Role.OWNER and (before is None or before.role is not Role.OWNER)
     if gained and context.source in OKTA and context.by_group is None:
         raise Refused(RefusalCode.INVALID_VALUE, "Only an owner gives the owner role, in OpsHelm; Okta can't.")
-
-
-def _names(before: DirectoryUser | None, after: DirectoryUser, policy: Policy) -> None:
-    if not _same_names(before, after):
-        user_name(after.user_name, policy, active=after.active)
 
 
 def _bounds(before: DirectoryUser | None, after: DirectoryUser, policy: Policy) -> None:

@@ -1,12 +1,15 @@
 """Writes to one account, one after the other within this process. Says nothing of other processes (intents do)."""
 
-import math
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 
 from agent.directory.remote import deadline
 from agent.model.errors import DirectoryUnavailable
+
+
+def under_way() -> DirectoryUnavailable:
+    return DirectoryUnavailable("Another change of this account is under way. Nothing was changed; try again later.")
 
 
 class AccountLocks:
@@ -18,12 +21,9 @@ class AccountLocks:
 
     @contextmanager
     def of(self, key: str) -> Iterator[None]:
-        rest = deadline.left()
         with self._lock(key) as lock:
-            if not lock.acquire(timeout=-1 if rest == math.inf else max(0.0, rest)):
-                raise DirectoryUnavailable(
-                    "Another change of this account is under way. Nothing was changed; try again later."
-                )
+            if not deadline.acquired(lock):
+                raise under_way()
             try:
                 yield
             finally:

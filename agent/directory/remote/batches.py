@@ -18,8 +18,7 @@ from agent.directory import rules
 from agent.directory.backend import AccountChange, require_version
 from agent.directory.port import ContextOf, Ended, WriteContext, Written
 from agent.directory.remote.outbox import Outbox
-from agent.directory.remote.patience import ticking
-from agent.directory.remote.transport import HURRIED
+from agent.directory.remote.patience import HURRIED, ticking
 from agent.directory.remote.width import Width
 from agent.model.codes import ActionKind, ActionState
 from agent.model.errors import AgentError, FenceLost, NotFound, StoreError
@@ -147,13 +146,8 @@ class RemoteBatches:
 
     def _change(self, action: Action, context: WriteContext, now: datetime) -> AccountChange:
         account = action.directory_id or ""
-        wanted = rules.wanted_by(partial(planned.draft, action), context, now)
-        if action.kind is ActionKind.ROLE:
-            wanted = partial(planned.with_role, action)
-        return AccountChange(account, wanted, context, self._version(account, action.version))
-
-    def _version(self, account: str, planned: int | None) -> int | None:
-        return self._versions.get(account, planned)
+        version = self._versions.get(account, action.version)
+        return AccountChange(account, planned.becomes(action, context, now), context, version)
 
     def _store_ends(self, plan_id: int, ended: Sequence[Ended], now: datetime) -> None:
         if ended:
@@ -163,9 +157,7 @@ class RemoteBatches:
 
     def _ring(self, action: Action, context: WriteContext, now: datetime) -> Written:
         """In the order in which names get free, the first one by way of a temporary name."""
-        names = {
-            account: self._name_of(account, self._version(account, version)) for account, version, _ in action.cycle
-        }
+        names = {account: self._name_of(account, version) for account, version, _ in action.cycle}
         wanted = {identity_key(name): (account, name) for account, _, name in action.cycle}
         first = action.cycle[0][0]
         free = names[first]
@@ -181,7 +173,7 @@ class RemoteBatches:
         user = self._outbox.reader.by_id(account, patience=HURRIED)
         if user is None:
             raise NotFound("There is no such user.")
-        require_version(user, version)
+        require_version(user, self._versions.get(account, version))
         return user.user_name
 
     def _rename(self, account: str, name: str, context: WriteContext, now: datetime) -> Written:

@@ -21,6 +21,7 @@ gives no answer to a create                 looked up by externalId, then by use
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, NamedTuple
 
 import structlog
@@ -30,7 +31,7 @@ from agent.directory.remote import change, lookup, wire
 from agent.directory.remote.keeps import Keeps
 from agent.directory.remote.ledger import Moved
 from agent.directory.remote.lookup import Finder, Resource
-from agent.directory.remote.patience import Lost
+from agent.directory.remote.patience import Lost, Pace
 from agent.directory.remote.provider import Provider
 from agent.directory.remote.transport import RemoteAnswer, Transport
 from agent.directory.remote.wire import RemoteAccount
@@ -64,7 +65,6 @@ class Accepted(NamedTuple):
 class RemoteCaller:
     def __init__(self, transport: Transport, finder: Finder, provider: Callable[[], Provider], keeps: Keeps) -> None:
         self._transport = transport
-        self.pace = transport.pace
         self.keeps = keeps
         self._finder = finder
         self._provider = provider
@@ -73,6 +73,10 @@ class RemoteCaller:
         #: Whether the remote has taken a PATCH.
         self.has_patched = False
 
+    @property
+    def pace(self) -> Pace:
+        return self._transport.pace
+
     def send(self, aim: Aim) -> Resource | Accepted:
         """The account, where a read had to show what became of it."""
         crash_point("call.intended")
@@ -80,14 +84,14 @@ class RemoteCaller:
         def send(rest: float) -> RemoteAnswer:
             return self._send(aim._replace(patience=rest))
 
-        def look(lost: AnswerLost) -> Resource | None:
+        def look(lost: Lost) -> Resource | None:
             nonlocal aim
             with _reading_back(lost):
                 aim = aim._replace(resource=self._read(aim.resource.account.id))
             if not change.missing(aim.before, aim.after, aim.resource.account):
                 return aim.resource
             # Some fail at each PATCH of a form that they don't know.
-            self.no_patch = self.no_patch or (isinstance(lost, Lost) and lost.failed and not self.has_patched)
+            self.no_patch = self.no_patch or (lost.failed and not self.has_patched)
             return None
 
         answer, _ = self._answered(send, look, aim.patience, "A read shows that it did not")
@@ -104,9 +108,7 @@ class RemoteCaller:
         def send(rest: float) -> RemoteAnswer:
             return self._transport.write("POST", "/Users", body, patience=rest, last_look=last_look)
 
-        def look(lost: AnswerLost) -> Resource | None:
-            return self.find_created(wanted, lost)
-
+        look = partial(self.find_created, wanted)
         answer, again = self._answered(send, look, patience, "A search shows no such account")
         if isinstance(answer, Resource):
             return answer
@@ -135,7 +137,7 @@ class RemoteCaller:
     def _answered(
         self,
         send: Callable[[float], RemoteAnswer],
-        look: Callable[[AnswerLost], Resource | None],
+        look: Callable[[Lost], Resource | None],
         patience: float,
         shown: str,
     ) -> tuple[RemoteAnswer | Resource, bool]:
@@ -144,11 +146,11 @@ class RemoteCaller:
         ``send`` is given the patience that is left; ``shown`` says what ``look`` found when it isn't done.
         """
         sending = self._transport.resending(patience)
-        lost: AnswerLost | None = None
+        lost: Lost | None = None
         while True:
             try:
                 return send(sending.patience if lost else patience), lost is not None
-            except AnswerLost as again:
+            except Lost as again:
                 lost = again
             except DirectoryUnavailable:
                 if lost is not None:

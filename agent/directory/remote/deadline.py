@@ -6,6 +6,7 @@ for a piece of an answer, not all of them together, so the connections of a rout
 
 import math
 import ssl
+import threading
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -35,6 +36,12 @@ def within(seconds: float) -> Iterator[None]:
 def left() -> float:
     """Seconds; infinite where nothing presses."""
     return _until.get() - time.monotonic()
+
+
+def acquired(lock: "threading.Lock | threading.RLock") -> bool:
+    """Whether it could be had until then."""
+    rest = left()
+    return lock.acquire(timeout=-1 if rest == math.inf else max(0.0, rest))
 
 
 def bound(transport: httpx.HTTPTransport) -> None:

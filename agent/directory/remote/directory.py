@@ -31,9 +31,9 @@ from agent.directory.remote.ledger import Ledger
 from agent.directory.remote.lookup import FRESH
 from agent.directory.remote.mirror import Mirror
 from agent.directory.remote.outbox import Outbox
-from agent.directory.remote.patience import Pace
+from agent.directory.remote.patience import HURRIED, Pace
 from agent.directory.remote.reader import CERTIFICATE_NOTICE, Reader
-from agent.directory.remote.transport import HURRIED, Transport
+from agent.directory.remote.transport import Transport
 from agent.directory.remote.trial import Trial
 from agent.directory.remote.unfinished import Unfinished
 from agent.directory.rows import Policy

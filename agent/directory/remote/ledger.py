@@ -28,11 +28,12 @@ from agent.directory.backend import AccountChange
 from agent.directory.port import WriteContext, Written
 from agent.directory.remote import change as bodies
 from agent.directory.remote import mirror
+from agent.directory.remote.account_locks import under_way
 from agent.directory.remote.lookup import Resource
 from agent.directory.remote.mirror import Beside, Marks, Mirror, Mirrored
 from agent.directory.rows import WriteScope
 from agent.model.codes import RefusalCode
-from agent.model.errors import DirectoryError, DirectoryUnavailable, FenceLost, Refused, UsageError
+from agent.model.errors import DirectoryError, FenceLost, Refused, UsageError
 from agent.model.holds import Hold
 from agent.model.users import DirectoryUser, Role
 from agent.store import account, attention, intents, journal, lease, windows
@@ -172,15 +173,16 @@ class Ledger:
 
         return self.store.submit(work)
 
-    def begin_create(self, wish: DirectoryUser, context: WriteContext, known: KnownBeside, now: datetime) -> Intended:
+    def begin_create(self, wish: DirectoryUser, dead: str | None, context: WriteContext, now: datetime) -> Intended:
+        """``dead``: as in IntendedBody."""
+
         def work(conn: Connection) -> Intended | Raised:
-            scope = self._scope(conn, context, now, known)
+            scope = self._scope(conn, context, now, KnownBeside())
             try:
-                holders = self._holders(conn, wish, known.dead)
-                ready = guarded.check(scope, None, wish, holders=holders)
+                ready = guarded.check(scope, None, wish, holders=self._holders(conn, wish, dead))
             except Refused as refused:
                 return refusals.record(scope, refused, None, wish)
-            body = self._body(scope, ready, wish, dead=known.dead, external_id=wish.okta_id is not None)
+            body = self._body(scope, ready, wish, dead=dead, external_id=wish.okta_id is not None)
             return self._begin(scope, ready, body)
 
         return self.store.write(work)
@@ -276,7 +278,7 @@ class Ledger:
                     window_id = windows.newest_id(conn)
                 elif counted is not None and window_id is not None:
                     counted = replace(counted, active=False)
-            elif body.ends_owner and not body.ends and counted is not None and _is_open(intent):
+            elif body.ends_owner and not body.ends and counted is not None and intent and intent.state == intents.OPEN:
                 counted = replace(counted, role=Role.MEMBER)
             intents.end(conn, intent_id, intents.DONE, now, directory_id=user_id, window_id=window_id)
             self._drop(scope, body.dead, user)
@@ -357,13 +359,13 @@ class Ledger:
         conn, context = scope.conn, scope.context
         if dead is None or dead == heir.id:
             return
-        row, marks = mirror.get(conn, dead), mirror.kept(conn, dead)
-        okta_id = row.user.okta_id if row else marks.okta_id
+        row, marks = mirror.before(conn, dead)
+        okta_id = marks.okta_id
         if okta_id is None or okta_id != heir.okta_id:
             return
         if row is not None:
             mirror.drop(conn, row)
-        mirror.forget(conn, dead)
+        mirror.forget(conn, id=dead)
         why = "the account is gone at the remote OpsHelm"
         entry = guarded.entry(journal.Kind.APPLIED, "unlink", row and row.user, None, context, why)
         journal.append(conn, replace(entry, directory_id=dead, okta_id=okta_id), scope.now)
@@ -420,10 +422,6 @@ def _sure(row: Mirrored, after: DirectoryUser, *, calls: bool) -> bool:
     return not bodies.replaces_lists(bodies.plain(before, external_id=False), bodies.plain(after, external_id=False))
 
 
-def _is_open(intent: intents.Intent | None) -> bool:
-    return intent is not None and intent.state == intents.OPEN
-
-
 def _keeps_role(before: DirectoryUser, after: DirectoryUser, known: KnownBeside, *, by_group: bool) -> None:
     if by_group and before.role is Role.OWNER and not known.shows_roles:
         raise Refused(
@@ -451,7 +449,3 @@ def _entry(
     kind: journal.Kind, before: DirectoryUser | None, after: DirectoryUser, context: WriteContext, reason: str = ""
 ) -> journal.Entry:
     return guarded.entry(kind, guarded.verb(before, after), before, after, context, reason)
-
-
-def under_way() -> DirectoryUnavailable:
-    return DirectoryUnavailable("Another change of this account is under way. Nothing was changed; try again later.")

@@ -18,10 +18,9 @@ that ends. Cursor paging (RFC 9865) goes one page at a time.
 """
 
 import json
-import threading
 import zlib
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future
 from typing import Any
 
@@ -268,46 +267,32 @@ class Listing:
 
 
 class Unread:
-    """Whose account is at the remote but can't be read, as its last listing showed: nobody of these is made anew. Thread-safe.
+    """Whose account is at the remote but can't be read, as a whole listing showed: nobody of these is made anew.
 
     A person is known by whatever can still be told: the account's id, the Okta id that is linked to it, its externalId or its
     userName.
     """
 
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._by_id: dict[str, Problem] = {}
-        self._by_okta_id: dict[str, Problem] = {}
-        self._by_name: dict[str, Problem] = {}
-
-    def note(self, problems: Iterable[Problem], linked: Mapping[str, str]) -> None:
-        """After a whole listing. ``linked``: account → Okta id, as the store has them."""
-        unread = [problem for problem in problems if not problem.duplicate]
-        ids = {problem.id: problem for problem in unread if problem.id}
-        names = {identity_key(problem.login): problem for problem in unread if problem.login}
-        okta_ids = {}
-        for problem in unread:
-            # The link wins over what the remote keeps.
-            okta_id = linked.get(problem.id) or problem.okta_id
-            if okta_id:
-                okta_ids[okta_id] = problem
-        with self._lock:
-            self._by_id, self._by_okta_id, self._by_name = ids, okta_ids, names
+    def __init__(self, problems: Collection[Problem], linked: Mapping[str, str]) -> None:
+        """``linked``: account → Okta id, as the store has them; that wins over what the remote keeps."""
+        self._by_id = {problem.id: problem for problem in problems if problem.id}
+        self._by_name = {identity_key(problem.login): problem for problem in problems if problem.login}
+        self._by_okta_id = {
+            okta_id: problem for problem in problems if (okta_id := linked.get(problem.id) or problem.okta_id)
+        }
 
     def is_shared(self, user_name_key: str) -> bool:
         """Whether several accounts have this userName, and nobody can tell whose it is."""
-        with self._lock:
-            problem = self._by_name.get(user_name_key)
+        problem = self._by_name.get(user_name_key)
         return problem is not None and problem.shared
 
     def of(self, *, user_name: str, okta_id: str | None, directory_id: str | None = None) -> Problem | None:
         """The account that may be this person's. ``directory_id``: the one that Okta's app user names."""
-        with self._lock:
-            return (
-                self._by_okta_id.get(okta_id or "")
-                or self._by_name.get(identity_key(user_name))
-                or self._by_id.get(directory_id or "")
-            )
+        return (
+            self._by_okta_id.get(okta_id or "")
+            or self._by_name.get(identity_key(user_name))
+            or self._by_id.get(directory_id or "")
+        )
 
 
 def _digest(raw: msgspec.Raw) -> int:
@@ -345,14 +330,11 @@ def read_page(content: bytes) -> Chunk:
 def _apart(content: bytes) -> tuple[dict[str, msgspec.Raw], list[msgspec.Raw]]:
     """A page that the text of one account spoils, in parts, so that it is that account alone which can't be read."""
     value = wire.loosely(content)
-    if not isinstance(value, dict) or not isinstance(accounts := _resources(value) or [], list):
+    names = {key.lower(): item for key, item in value.items()} if isinstance(value, dict) else {}
+    accounts = names.get("resources") or []
+    if not names or not isinstance(accounts, list):
         raise msgspec.DecodeError("no SCIM list")
-    names = {key.lower(): _raw([] if key.lower() == "resources" else item) for key, item in value.items()}
-    return names, [_raw(one) for one in accounts]
-
-
-def _resources(page: dict[str, Any]) -> Any:
-    return next((item for key, item in page.items() if key.lower() == "resources"), None)
+    return {name: _raw(item) for name, item in (names | {"resources": []}).items()}, [_raw(one) for one in accounts]
 
 
 def _raw(value: Any) -> msgspec.Raw:

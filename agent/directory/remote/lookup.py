@@ -18,8 +18,8 @@ from msgspec import Struct
 
 from agent.directory.remote import wire
 from agent.directory.remote.listing import read_page
-from agent.directory.remote.patience import Unusable
-from agent.directory.remote.transport import PATIENT, RemoteAnswer, Transport
+from agent.directory.remote.patience import PATIENT, Unusable
+from agent.directory.remote.transport import RemoteAnswer, Transport
 from agent.directory.remote.wire import RemoteAccount
 from agent.model.errors import UNDECODABLE, DirectoryUnavailable, Unreadable
 from agent.model.users import identity_key

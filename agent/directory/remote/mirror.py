@@ -62,7 +62,7 @@ from agent.store.attention import batched
 from agent.store.connect import Fixed, driver, micros, moment
 from agent.store.engine import Store
 from agent.store.intents import Intent
-from agent.store.tables import departed, mirror, user_emails, users
+from agent.store.tables import departed, mirror, users
 
 #: How long the agent's own last write outweighs a list that shows something older.
 LAG = timedelta(minutes=10)
@@ -126,8 +126,8 @@ def join(account: RemoteAccount, marks: Marks, owner_keys: Collection[str], *, v
     owner = account.owner
     if owner is None:
         owner = bool(owner_keys) and identity_key(account.user_name) in owner_keys
-    okta_id = marks.okta_id if marks.detached or marks.origin is not Origin.LOCAL else account.okta_id
-    if okta_id is None and not marks.detached:
+    okta_id = marks.okta_id
+    if not marks.detached and (okta_id is None or marks.origin is Origin.LOCAL):
         okta_id = account.okta_id
     return DirectoryUser(
         id=account.id,
@@ -173,9 +173,7 @@ class Mirror:
 
     def known(self, user_id: str) -> Known:
         with self.store.read() as conn:
-            row = get(conn, user_id)
-            marks = Marks.of(row.user, detached=row.beside.detached) if row else kept(conn, user_id)
-            return Known(row, marks, self.owner_keys(conn), intents.open_on(conn, user_id))
+            return Known(*before(conn, user_id), self.owner_keys(conn), intents.open_on(conn, user_id))
 
     def owner_keys(self, conn: Connection) -> Collection[str]:
         """Who counts as an owner where an account shows no roles; nobody where the remote shows some, for then those count."""
@@ -232,8 +230,7 @@ class Mirror:
             locked_account(conn, self.policy)
             owner_keys, busy, seen = self.owner_keys(conn), intents.open_ids(conn), []
             for account in accounts:
-                row = get(conn, account.id)
-                marks = Marks.of(row.user, detached=row.beside.detached) if row else kept(conn, account.id)
+                row, marks = before(conn, account.id)
                 user = self._joined(account, row, marks, owner_keys)
                 if account.id in busy:
                     seen.append((row and row.user, user if row is None else row.user))
@@ -281,7 +278,7 @@ class Mirror:
             seq = rows.insert_user(conn, user, self.policy.mapping)
             _yield_name(conn, user, yields)
             _insert(conn, user_seq=seq, **_values(beside))
-            _forget(conn, id=user.id)
+            forget(conn, id=user.id)
             return user
         old, yields = row.user, list[tuple[str, str | None]]()
         if (old.user_name_key, old.okta_id, old.hidden) != (user.user_name_key, user.okta_id, user.hidden):
@@ -305,9 +302,14 @@ class Mirror:
         locked_account(conn, self.policy)
         busy = intents.open_ids(conn)
         for user_id in gone:
-            row = get(conn, user_id)
-            if row is not None and user_id not in busy:
-                depart(conn, row)
+            row, marks = before(conn, user_id)
+            if row is None or user_id in busy:
+                continue
+            forget(conn, id=user_id)
+            if marks._replace(okta_id=None) != Marks():
+                # It waits for the account's return.
+                conn.execute(insert(departed).values({**marks._asdict(), "directory_id": user_id}))
+            drop(conn, row)
 
     # A whole listing
 
@@ -336,13 +338,7 @@ class Mirror:
     def linked(self, user_ids: Sequence[str]) -> dict[str, str]:
         """Okta id by account, where there is a link."""
         with self.store.read() as conn:
-            found: dict[str, str] = {}
-            for user_id in user_ids:
-                row = get(conn, user_id)
-                okta_id = row.user.okta_id if row else kept(conn, user_id).okta_id
-                if okta_id:
-                    found[user_id] = okta_id
-            return found
+            return {user_id: okta_id for user_id in user_ids if (okta_id := before(conn, user_id)[1].okta_id)}
 
     def close(self, gone: Sequence[str]) -> list[Contested]:
         """After a whole listing; ``gone``: who is in it no more. Answers whose externalId or userName others have too."""
@@ -360,12 +356,9 @@ class Mirror:
     def _set_roles(self, conn: Connection) -> None:
         """As the setting or the roles of the whole listing say; an account alone can't tell which of them counts."""
         keys = self.owner_keys(conn)
-        beside = users.join(mirror, mirror.c.user_seq == users.c.seq)
-        shown = select(users.c.seq).select_from(beside).where(mirror.c.shows_owner)
-        owners = set(conn.execute(shown).scalars())
-        if keys:
-            named = users.c.user_name_key.in_(keys), mirror.c.shows_owner.is_(None)
-            owners |= set(conn.execute(select(users.c.seq).select_from(beside).where(*named)).scalars())
+        named = users.c.user_name_key.in_(keys) & mirror.c.shows_owner.is_(None)
+        wanted = select(users.c.seq).select_from(_both).where(named if keys else mirror.c.shows_owner)
+        owners = set(conn.execute(wanted).scalars())
         now = set(conn.execute(select(users.c.seq).where(users.c.role == Role.OWNER.value)).scalars())
         for seqs, role in ((owners - now, Role.OWNER), (now - owners, Role.MEMBER)):
             for seq in seqs:
@@ -393,7 +386,8 @@ _update = Fixed(
 )
 _update_created = Fixed(update(users).where(users.c.id == bindparam("id")).values(created=bindparam("created")))
 _marks = Fixed(select(*(departed.c[name] for name in Marks._fields)).where(departed.c.directory_id == bindparam("id")))
-_forget = Fixed(delete(departed).where(departed.c.directory_id == bindparam("id")))
+#: What was kept of an account that has no row.
+forget = Fixed(delete(departed).where(departed.c.directory_id == bindparam("id")))
 _nameless: ColumnElement[str] = literal_column(f"'{_NAMELESS}'") + users.c.id
 _give_up_name = Fixed(
     update(users)
@@ -423,13 +417,16 @@ def get(conn: Connection, user_id: str) -> Mirrored | None:
     return Mirrored(found[0], rows.decode(found), beside)
 
 
-def kept(conn: Connection, user_id: str) -> Marks:
-    """Of an account that has no row."""
+def before(conn: Connection, user_id: str) -> tuple[Mirrored | None, Marks]:
+    """The account's row, and what the agent alone keeps of it, where it has none too."""
+    row = get(conn, user_id)
+    if row is not None:
+        return row, Marks.of(row.user, detached=row.beside.detached)
     found = _marks(conn, id=user_id).fetchone()
     if found is None:
-        return Marks()
+        return None, Marks()
     okta_id, detached, origin, protected, suspended, hidden, deactivated = found
-    return Marks(
+    return None, Marks(
         okta_id,
         bool(detached),
         Origin(origin),
@@ -456,27 +453,10 @@ def linked_to(conn: Connection, okta_id: str) -> list[str]:
     return [*([] if row is None else [row.id]), *away]
 
 
-def depart(conn: Connection, row: Mirrored) -> None:
-    """It is there no more, or can't be read; what the agent keeps of it waits for its return."""
-    user = row.user
-    marks = Marks.of(user, detached=row.beside.detached)
-    _forget(conn, id=user.id)
-    if marks._replace(okta_id=None) != Marks():
-        values = {**marks._asdict(), "origin": user.origin.value, "directory_id": user.id}
-        conn.execute(insert(departed).values(values))
-    drop(conn, row)
-
-
 def drop(conn: Connection, row: Mirrored) -> None:
-    conn.execute(delete(mirror).where(mirror.c.user_seq == row.seq))
-    conn.execute(delete(user_emails).where(user_emails.c.user_seq == row.seq))
+    # What is beside it, and its e-mails, go with it.
     conn.execute(delete(users).where(users.c.seq == row.seq))
     _count(conn, [(row.user, None)])
-
-
-def forget(conn: Connection, user_id: str) -> None:
-    """What was kept of an account that has no row."""
-    _forget(conn, id=user_id)
 
 
 def _count(conn: Connection, changes: Sequence[tuple[DirectoryUser | None, DirectoryUser | None]]) -> None:

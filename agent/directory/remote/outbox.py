@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Protocol
 
 from msgspec import to_builtins
 from msgspec.structs import replace
@@ -30,9 +29,8 @@ from agent.directory.remote.keeps import without
 from agent.directory.remote.ledger import Intended, KnownBeside, Ledger, Moved
 from agent.directory.remote.lookup import Resource
 from agent.directory.remote.mirror import Marks, join, same
-from agent.directory.remote.patience import Lost, ticking
+from agent.directory.remote.patience import HURRIED, PATIENT, Lost, ticking
 from agent.directory.remote.reader import Read, Reader
-from agent.directory.remote.transport import HURRIED, PATIENT
 from agent.directory.remote.unfinished import Unfinished
 from agent.model.codes import Source
 from agent.model.errors import (
@@ -63,10 +61,9 @@ _QUICK = 0.5
 _MOST_AHEAD = 32
 
 
-class SideBySide(Protocol):
-    """Runs tasks at the same time, up to ``at_once``. They raise nothing."""
-
-    def __call__(self, tasks: Sequence[Callable[[], None]], at_once: int) -> None: ...
+Tasks = Sequence[Callable[[], None]]
+#: Runs tasks at the same time, up to so many. They raise nothing.
+SideBySide = Callable[[Tasks, int], None]
 
 
 class Outbox:
@@ -122,7 +119,10 @@ class Outbox:
             draft = replace(draft, profile=self.caller.keeps.fit(None, draft.profile))
             wish = rules.created(draft, context, now)
             try:
-                known = self._revivable(draft, patience)
+                okta_id = draft.okta_id
+                same_id = None if okta_id is None else self.reader.by_okta_id(okta_id, patience=patience)
+                same_name = self.reader.by_user_name(draft.user_name, patience=patience)
+                known = guarded.revivable(draft, same_id, same_name)
             except Refused as refused:
                 self.ledger.refused_before(refused, wish, context, now)
                 raise
@@ -134,8 +134,7 @@ class Outbox:
                 written = self.change(AccountChange(known.id, revived, context, revives=True), now)
                 return replace(written, changed=True, created=True)
             self._not_unread(draft, patience)
-            dead = self._dead(wish, None, patience)
-            intended = self.ledger.begin_create(wish, context, KnownBeside(dead=dead), clock())
+            intended = self.ledger.begin_create(wish, self._dead(wish, None, patience), context, clock())
             user = self._carry_out(intended, None, clock(), patience).user
             if user.active is not wish.active:
                 raise NotDone(f"The remote OpsHelm made the account, but active is {str(user.active).lower()} there.")
@@ -159,7 +158,7 @@ class Outbox:
                 since = time.monotonic()
                 begun = self._begun({n: changes[n] for n in some}, ends, clock)
                 first_call = min(first_call, since) if begun else first_call
-                lost |= self._called(begun, ends, clock, partial(side_by_side, at_once=at_once))
+                lost |= self._called(begun, ends, clock, lambda tasks: side_by_side(tasks, at_once))
                 size = 2 * size if time.monotonic() - since < _QUICK else at_once
                 self._ahead = min(size, _MOST_AHEAD)
         left = [n for n in range(len(changes)) if n not in ends]
@@ -192,7 +191,7 @@ class Outbox:
         begun: Mapping[int, Intended],
         ends: dict[int, Written | Exception],
         clock: Callable[[], datetime],
-        side_by_side: Callable[[Sequence[Callable[[], None]]], None],
+        side_by_side: Callable[[Tasks], None],
     ) -> dict[int, Intended]:
         """Answers those that met somebody else's change."""
         found: dict[int, Resource | DirectoryUser] = {}
@@ -368,11 +367,6 @@ class Outbox:
         return None
 
     # A POST
-
-    def _revivable(self, draft: Draft, patience: float) -> DirectoryUser | None:
-        same_id = None if draft.okta_id is None else self.reader.by_okta_id(draft.okta_id, patience=patience)
-        same_name = self.reader.by_user_name(draft.user_name, patience=patience)
-        return guarded.revivable(draft, same_id, same_name)
 
     def _not_unread(self, draft: Draft, patience: float) -> None:
         """Nobody gets a second account because the first one can't be read."""

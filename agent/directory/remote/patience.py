@@ -124,7 +124,7 @@ def patiently(
         say = log.warning if wait >= _NOTICED else log.debug
         say("remote OpsHelm: trying again", problem=exc.problem, attempt=attempt.num + 1, wait_s=round(wait, 1))
         # Waited here, for the library's own pause has no end: the next try comes at once.
-        return False if pause(stop, wait) else 0.0
+        return False if stop.wait(wait) else 0.0
 
     attempts = stamina.retry_context(
         on=again, attempts=_ATTEMPTS, timeout=None, wait_initial=first_wait, wait_max=_LONGEST_PAUSE
@@ -136,11 +136,6 @@ def patiently(
     except Again as last:
         raise last.error from last
     raise AssertionError("unreachable")
-
-
-def pause(stop: threading.Event, seconds: float) -> bool:
-    """Between two tries. True: the process is to end, and the pause with it."""
-    return stop.wait(seconds)
 
 
 class Lost(AnswerLost):
@@ -168,18 +163,17 @@ class Resending:
         """What is left of it for the next sending; it always gets a try."""
         return max(0.0, self._until - time.monotonic())
 
-    def again(self, lost: AnswerLost) -> bool:
+    def again(self, lost: Lost) -> bool:
         """Waits as long as it takes. False: it isn't sent again, also because the process is to end."""
-        busy = isinstance(lost, Lost) and lost.busy
-        wait = (lost.after if isinstance(lost, Lost) else None) or (self._wait if busy else 0.0)
-        self._others += not busy
+        wait = lost.after or (self._wait if lost.busy else 0.0)
+        self._others += not lost.busy
         if self._others > 1 or self.sent == _ATTEMPTS or (wait and time.monotonic() + wait >= self._until):
             return False
         say = log.warning if wait >= _NOTICED else log.debug
         self.sent += 1
         say("remote OpsHelm: sending a write again", problem=lost.detail, attempt=self.sent, wait_s=round(wait, 1))
         self._wait = min(_LONGEST_PAUSE, 2 * self._wait)
-        return not pause(self._stop, wait)
+        return not self._stop.wait(wait)
 
 
 def ticking(now: datetime) -> Callable[[], datetime]:

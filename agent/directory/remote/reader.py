@@ -1,6 +1,5 @@
 """Accounts of the remote as directory users: single ones, and everybody into the mirror. Writes nothing else."""
 
-import math
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -15,8 +14,9 @@ from agent.directory.remote import deadline, lookup, mirror
 from agent.directory.remote.listing import Listing, Problem, Unread
 from agent.directory.remote.lookup import Finder, Resource
 from agent.directory.remote.mirror import LAG, Contested, Mirror
+from agent.directory.remote.patience import HURRIED, PATIENT
 from agent.directory.remote.provider import Discovery
-from agent.directory.remote.transport import HURRIED, PATIENT, Transport
+from agent.directory.remote.transport import Transport
 from agent.directory.remote.wire import RemoteAccount
 from agent.model.codes import FindingCode
 from agent.model.errors import DirectoryUnavailable, Unreadable
@@ -63,7 +63,7 @@ class Reader:
         self._clock = clock
         self.provider = Discovery(transport)
         self.finder = Finder(transport, self._listed_as, self._linked_one)
-        self.unread = Unread()
+        self.unread = Unread((), {})
         #: What the last whole listing could not use.
         self.findings: tuple[Finding, ...] = ()
         self._listing = threading.Lock()
@@ -138,8 +138,7 @@ class Reader:
 
         ``at_most``: a whole listing that isn't older will do.
         """
-        rest = deadline.left()
-        if not self._listing.acquire(timeout=-1 if rest == math.inf else max(0.0, rest)):
+        if not deadline.acquired(self._listing):
             raise DirectoryUnavailable(
                 f"The remote OpsHelm at {self._transport.host} is being listed, which takes long. Try again later."
             )
@@ -164,7 +163,7 @@ class Reader:
             if step is not None:
                 step("reading OpsHelm", listing.received)
         contested = self._mirror.close(self._gone(listing))
-        self._note_unread(listing, contested)
+        self.unread = self._unread(listing, contested)
         self.findings = (*map(_finding, listing.problems), *map(_contested, contested))
         self._listed = began
         self._watch_certificate()
@@ -219,18 +218,17 @@ class Reader:
                 return [*there, *unseen[done:]]
         return there
 
-    def _note_unread(self, listing: Listing, contested: Sequence[Contested]) -> None:
+    def _unread(self, listing: Listing, contested: Sequence[Contested]) -> Unread:
         unread = [problem for problem in listing.problems if not problem.duplicate]
         linked = self._mirror.linked([problem.id for problem in unread if problem.id])
         # Whoever has one of these names has an account, and nobody can tell which one.
         names = [one.user_name for one in contested if not one.external_id]
         unsure = [
-            Problem(id="", login=name, detail=_several(name), shared=True) for name in names if self._nobodys(name)
+            Problem(id="", login=name, detail=_several(name), shared=True)
+            for name in names
+            if self._mirror.seen_as("userName", identity_key(name)) is None
         ]
-        self.unread.note([*unread, *unsure], linked)
-
-    def _nobodys(self, user_name: str) -> bool:
-        return self._mirror.seen_as("userName", identity_key(user_name)) is None
+        return Unread([*unread, *unsure], linked)
 
     def _linked_one(self, accounts: Sequence[RemoteAccount]) -> RemoteAccount:
         """Of several with one userName, the only one that is linked to somebody; nobody guesses."""

@@ -39,7 +39,6 @@ from msgspec import Struct
 
 from agent.directory.remote import deadline, trouble
 from agent.directory.remote.patience import (
-    HURRIED,
     PATIENT,
     STRANGER,
     Again,
@@ -53,8 +52,6 @@ from agent.directory.remote.patience import (
 from agent.directory.remote.route import CallBudget, route
 from agent.model.errors import UNDECODABLE, DirectoryUnavailable, KeyRefused
 from agent.settings import DirectorySettings
-
-__all__ = ["HURRIED", "MAX_ANSWER", "PATIENT", "SCIM_JSON", "RemoteAnswer", "Transport"]
 
 SCIM_JSON = "application/scim+json"
 #: A page of 1,000 accounts has about 2 MB.
@@ -339,7 +336,8 @@ class Transport:
         except trouble.NOT_SENT as exc:
             if isinstance(exc, httpx.TimeoutException) and seconds < min(_CONNECTING, self.seconds):
                 raise self._overdue() from exc
-            raise self._unreached(exc) from exc
+            found = trouble.unreached(exc)
+            raise (self._again if found.again else self._unavailable)(found.problem, found.fix) from exc
         except httpx.HTTPError as exc:
             problem = f"gave no whole answer ({type(exc).__name__})"
             raise (self._lost(problem) if writes else self._again(problem)) from exc
@@ -395,12 +393,6 @@ class Transport:
 
     def _overdue(self) -> DirectoryUnavailable:
         return self._unavailable("took too long in all; this call was not sent any more", _LATER)
-
-    def _unreached(self, exc: Exception) -> Exception:
-        found = trouble.unreached(exc)
-        if not found.again:
-            return self._unavailable(found.problem, found.fix)
-        return self._again(found.problem, found.fix)
 
     def _again(self, problem: str, fix: str = _LATER, *, after: float | None = None) -> Again:
         # Who says when to come again is there, and speaks our language.

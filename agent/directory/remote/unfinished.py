@@ -19,11 +19,12 @@ from msgspec.structs import replace
 
 from agent.directory.port import Draft
 from agent.directory.remote import change as bodies
+from agent.directory.remote.account_locks import under_way
 from agent.directory.remote.caller import READ_BACK, RemoteCaller
-from agent.directory.remote.ledger import Intended, Ledger, intended, under_way
+from agent.directory.remote.ledger import Intended, Ledger, intended
 from agent.directory.remote.lookup import Resource
+from agent.directory.remote.patience import PATIENT
 from agent.directory.remote.reader import Reader
-from agent.directory.remote.transport import PATIENT
 from agent.model.errors import DirectoryUnavailable, Unreadable
 from agent.model.users import DirectoryUser, identity_key
 from agent.store import intents
