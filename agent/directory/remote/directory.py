@@ -41,13 +41,15 @@ from agent.model.codes import FindingCode, Source
 from agent.model.mapping import Kept, Mapping
 from agent.model.plan import Finding
 from agent.model.users import DirectoryUser, ShownUser
-from agent.scim.terms import Compare, Filter
+from agent.scim.terms import Compare
 from agent.settings import Settings
 from agent.store.engine import Store
 from agent.store.journal import Signature
 
 #: The most that directory.concurrency can be.
 _MOST_HELPERS = 64
+#: Attributes that name one account.
+_IDENTITIES: dict[str, Identity] = {"id": "id", "userName": "user_name_key", "externalId": "okta_id"}
 
 
 def _policy(settings: Settings) -> Policy:
@@ -145,31 +147,33 @@ class RemoteDirectory(Backend):
         )
 
     def get(self, user_id: str) -> DirectoryUser | None:
-        with deadline.within(deadline.PUSH):
-            return self.reader.by_id(user_id, patience=HURRIED)
+        return self._one("id", user_id)
 
     def find(self, *, user_name_key: str | None = None, okta_id: str | None = None) -> DirectoryUser | None:
         """By one identity, never by a fallback of one for another; hidden accounts too."""
         if (user_name_key is None) == (okta_id is None):
             raise TypeError("find takes exactly one of user_name_key and okta_id")
+        return self._one("user_name_key", user_name_key) if okta_id is None else self._one("okta_id", okta_id)
+
+    def _one(self, by: Identity, value: str | None) -> DirectoryUser | None:
+        assert value is not None
+        find = {"id": self.reader.by_id, "user_name_key": self.reader.by_user_name, "okta_id": self.reader.by_okta_id}
         with deadline.within(deadline.PUSH):
-            if okta_id is not None:
-                return self.reader.by_okta_id(okta_id, patience=HURRIED)
-            assert user_name_key is not None
-            return self.reader.by_user_name(user_name_key, patience=HURRIED)
+            return find[by](value, patience=HURRIED)
 
     def show(self, by: Identity, value: str) -> ShownUser | None:
-        user = self.get(value) if by == "id" else self.find(**{by: value})
+        user = self._one(by, value)
         return None if user is None or user.hidden else ShownUser.of(user)
 
     def search(self, where: Any | None, start_index: int, count: int, *, include_hidden: bool = False) -> Page:
         """An identity decides something, so the remote is asked; anything else is answered from the mirror."""
+        if isinstance(where, Compare) and where.op == "eq" and isinstance(where.value, str):
+            by = _IDENTITIES.get(str(where.target))
+            if by is not None:
+                user = self._one(by, where.value)
+                found = [] if user is None or (user.hidden and not include_hidden) else [ShownUser.of(user)]
+                return Page(total=len(found), users=found[max(start_index, 1) - 1 :][: max(count, 0)])
         with deadline.within(deadline.PUSH):
-            if where is not None and (known := self._identity(where)) is not None:
-                found = [user for user in known if include_hidden or not user.hidden]
-                return Page(
-                    total=len(found), users=[*map(ShownUser.of, found[max(start_index, 1) - 1 :][: max(count, 0)])]
-                )
             self.reader.refresh(at_most=FRESH)
         return super().search(where, start_index, count, include_hidden=include_hidden)
 
@@ -177,21 +181,6 @@ class RemoteDirectory(Backend):
         with deadline.within(deadline.PUSH):
             self.reader.refresh(at_most=FRESH)
         return super().search_after(where, after, count)
-
-    def _identity(self, where: Filter) -> list[DirectoryUser] | None:
-        """None for any other search."""
-        if not isinstance(where, Compare) or where.op != "eq" or not isinstance(where.value, str):
-            return None
-        match str(where.target):
-            case "userName":
-                user = self.reader.by_user_name(where.value, patience=HURRIED)
-            case "externalId":
-                user = self.reader.by_okta_id(where.value, patience=HURRIED)
-            case "id":
-                user = self.reader.by_id(where.value, patience=HURRIED)
-            case _:
-                return None
-        return [] if user is None else [user]
 
     def everyone(self) -> Iterator[Sequence[DirectoryUser]]:
         """All accounts; an error unless the listing is whole. Then ``findings`` says what it left out."""

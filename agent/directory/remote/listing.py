@@ -22,6 +22,7 @@ import zlib
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -73,6 +74,22 @@ class Chunk(Struct, frozen=True, kw_only=True):
     raws: Sequence[msgspec.Raw]
     next_cursor: str | None = None
     nul: bool = False
+
+    @property
+    def ids(self) -> list[str]:
+        """As they came; "" of one that has none."""
+        return [wire.rough_identity(raw)[0] for raw in self.raws]
+
+    @property
+    def whole(self) -> bool:
+        """It holds everybody, as the remote counts."""
+        return self.total is not None and len(set(self.ids)) >= self.total
+
+    def accounts(self) -> Iterator[RemoteAccount]:
+        """Those that can be read."""
+        for raw in self.raws:
+            with suppress(Unreadable):
+                yield wire.decode(raw)
 
 
 #: An account, and the digest of what was shown of it.
@@ -158,7 +175,7 @@ class Listing:
         except UNDECODABLE:
             return None
         # One that ignores where to start answers with those that came already.
-        if all(wire.rough_identity(raw)[0] in self._seen for raw in chunk.raws):
+        if self._seen.issuperset(chunk.ids):
             return None
         if chunk.total is None or chunk.total <= self._total:
             raise self._unreliable(f"goes on behind the {self._total} accounts that it says there are")
@@ -342,8 +359,4 @@ def _raw(value: Any) -> msgspec.Raw:
 
 
 def _count(raw: Any) -> int | None:
-    value = None if raw is None else _any(raw)
-    if isinstance(value, str):
-        text = value.strip()
-        return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else None
-    return value if isinstance(value, int) and not isinstance(value, bool) else None
+    return None if raw is None else wire.number(_any(raw))

@@ -130,7 +130,12 @@ class Finder:
     def _one(self, attribute: str, value: str, fits: Fits, patience: float) -> RemoteAccount | None:
         if self._no_search(attribute):
             return self._scan(attribute, value, fits, patience)
-        answer = self._search(attribute, value, patience)
+        try:
+            answer = self._transport.read("/Users", by_identity(attribute, value), patience=patience)
+        except Unusable as exc:
+            if not exc.lasting:
+                raise
+            answer = None
         if answer is None or answer.status in NO_SEARCH:
             self._failed[attribute] = time.monotonic()
             return self._scan(attribute, value, fits, patience)
@@ -158,15 +163,6 @@ class Finder:
         """Asked again after a while: it may have been a bad moment of the remote's."""
         return time.monotonic() - self._failed.get(attribute, -math.inf) < FRESH
 
-    def _search(self, attribute: str, value: str, patience: float) -> RemoteAnswer | None:
-        """None: the remote fails at such a search each time."""
-        try:
-            return self._transport.read("/Users", by_identity(attribute, value), patience=patience)
-        except Unusable as exc:
-            if not exc.lasting:
-                raise
-            return None
-
     def _scan(self, attribute: str, value: str, fits: Fits, patience: float) -> RemoteAccount | None:
         key = identity_key(value) if attribute == "userName" else value
         return self._read(self._listed(attribute, key, 0.0), fits, patience)
@@ -181,7 +177,8 @@ class Finder:
             for sample in self._samples(patience):
                 other = sample.user_name.swapcase()
                 if other != sample.user_name and identity_key(other) == identity_key(sample.user_name):
-                    self._minds_case = self._said("userName", not self._shows("userName", other, sample, patience))
+                    shown = self._shows("userName", other, sample, patience)
+                    self._minds_case = None if shown is None else not shown
                     break
         return bool(self._minds_case)
 
@@ -191,26 +188,20 @@ class Finder:
             self._sampled = time.monotonic()
             sample = next((one for one in self._samples(patience) if one.okta_id), None)
             if sample is not None and sample.okta_id is not None:
-                shown = self._shows("externalId", sample.okta_id, sample, patience)
-                self._finds_okta_ids = self._said("externalId", shown)
+                self._finds_okta_ids = self._shows("externalId", sample.okta_id, sample, patience)
         return self._finds_okta_ids is False
 
-    def _said(self, attribute: str, what: bool) -> bool | None:
-        """What a search has shown; None where it failed and a listing was looked into instead."""
-        return None if self._no_search(attribute) else what
-
-    def _shows(self, attribute: str, value: str, sample: RemoteAccount, patience: float) -> bool:
-        return self._one(attribute, value, lambda account: account.id == sample.id, patience) is not None
+    def _shows(self, attribute: str, value: str, sample: RemoteAccount, patience: float) -> bool | None:
+        """Whether a search finds it; None where that failed and a listing was looked into instead."""
+        found = self._one(attribute, value, lambda account: account.id == sample.id, patience)
+        return None if self._no_search(attribute) else found is not None
 
     def _samples(self, patience: float) -> list[RemoteAccount]:
         """A few accounts that can be read; none where there is nobody yet to try something with."""
         answer = self._transport.read("/Users", {"startIndex": 1, "count": _SAMPLES}, patience=patience)
-        samples = list[RemoteAccount]()
         with suppress(*UNDECODABLE):
-            for raw in read_page(answer.content).raws:
-                with suppress(Unreadable):
-                    samples.append(wire.decode(raw))
-        return samples
+            return [*read_page(answer.content).accounts()]
+        return []
 
     def _decode(self, raw: msgspec.Raw, attribute: str) -> RemoteAccount:
         try:

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import structlog
 from msgspec import Struct
 
+from agent.directory.remote import wire
 from agent.directory.remote.patience import Unusable
 from agent.directory.remote.transport import RemoteAnswer, Transport
 from agent.model.attributes import Attribute
@@ -94,12 +95,9 @@ def no_roles(transport: Transport) -> str:
             value = transport.read(path, with_nonsense=transport.pace.nonsense).json()
             listed = _object(value).get("resources")
             found += [_object(one) for one in (listed if isinstance(listed, list) else [value])]
-    schema = next((one for one in found if str(one.get("id", "")).lower() == CORE_URN.lower()), None)
-    if schema is None:
+    if _schema(found, CORE_URN) is None:
         return "the remote OpsHelm doesn't say whether it takes roles: it has no /Schemas with the User in it"
-    attributes = schema.get("attributes")
-    named = map(_object, attributes if isinstance(attributes, list) else [])
-    roles = next((one for one in named if str(one.get("name")).lower() == "roles"), None)
+    roles = _attributes(found, CORE_URN).get("roles")
     if roles is None:
         return "the remote OpsHelm takes no roles over SCIM: its schema of the User has none"
     if str(roles.get("mutability", "readWrite")).lower() != "readwrite":
@@ -113,13 +111,13 @@ def read(answer: RemoteAnswer) -> Provider:
         return Provider()
     pagination = _object(value.get("pagination"))
     found = _object(value.get("filter"))
-    sizes = [n for n in (_number(pagination.get("maxpagesize")), _number(found.get("maxresults"))) if n]
+    sizes = [wire.number(most) for most in (pagination.get("maxpagesize"), found.get("maxresults"))]
     return Provider(
         announced=True,
         patch=_supported(value, "patch"),
         etag=_supported(value, "etag"),
         filter=_supported(value, "filter"),
-        max_results=min(sizes, default=None),
+        max_results=min((size for size in sizes if size and size > 0), default=None),
         cursor=_true(pagination.get("cursor")),
         index=_true(pagination.get("index", True)),
     )
@@ -158,8 +156,11 @@ def _parts(
 
 
 def _attributes(schemas: list[dict[str, Any]], urn: str) -> dict[str, dict[str, Any]]:
-    schema = next((one for one in schemas if str(one.get("id", "")).lower() == urn.lower()), {})
-    return _named(schema.get("attributes"))
+    return _named((_schema(schemas, urn) or {}).get("attributes"))
+
+
+def _schema(schemas: list[dict[str, Any]], urn: str) -> dict[str, Any] | None:
+    return next((one for one in schemas if str(one.get("id", "")).lower() == urn.lower()), None)
 
 
 def _named(attributes: Any) -> dict[str, dict[str, Any]]:
@@ -183,10 +184,3 @@ def _supported(value: dict[str, Any], name: str) -> bool:
 
 def _true(value: Any) -> bool:
     return value is True or (isinstance(value, str) and value.lower() == "true")
-
-
-def _number(value: Any) -> int | None:
-    """A positive count, also one that came as text."""
-    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 10:
-        value = int(value)
-    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else None

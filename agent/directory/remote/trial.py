@@ -16,17 +16,15 @@ has no answer to any of these (5xx)         fails
 from collections.abc import Iterator
 from uuid import UUID, uuid4
 
-from msgspec import Struct
-
 from agent.directory.port import Shortfall
-from agent.directory.remote import lookup, wire
+from agent.directory.remote import lookup
 from agent.directory.remote.listing import Chunk, read_page
 from agent.directory.remote.lookup import NO_SEARCH
 from agent.directory.remote.patience import Unusable
 from agent.directory.remote.provider import Provider
 from agent.directory.remote.transport import RemoteAnswer, Transport
 from agent.directory.remote.wire import RemoteAccount
-from agent.model.errors import UNDECODABLE, DirectoryUnavailable, Unreadable
+from agent.model.errors import UNDECODABLE, DirectoryUnavailable
 
 #: With fewer nothing shows whether a second page is one.
 _ENOUGH = 2
@@ -35,19 +33,6 @@ _PAGING = "ask whoever runs the remote for the paging of RFC 7644, section 3.4.2
 _FILTERS = "ask whoever runs the remote for the filters of RFC 7644, section 3.4.2.2"
 _LISTS_ALL = "to find one person the agent lists everybody, which is slow"
 _NOBODY = "nobody@check.invalid"
-
-
-class _Page(Struct, frozen=True, kw_only=True):
-    #: Ids as they came; "" of one that has none.
-    ids: list[str]
-    total: int | None
-    accounts: list[RemoteAccount]
-    next_cursor: str | None
-
-    @property
-    def whole(self) -> bool:
-        """It holds everybody, as the remote counts."""
-        return self.total is not None and len(set(self.ids)) >= self.total
 
 
 class Trial:
@@ -72,7 +57,7 @@ class Trial:
 
     # Pages
 
-    def _paging(self, first: _Page) -> Iterator[Shortfall]:
+    def _paging(self, first: Chunk) -> Iterator[Shortfall]:
         if len(first.ids) < _ENOUGH:
             told = self._few(first)
         else:
@@ -84,14 +69,14 @@ class Trial:
         if not self._by_cursor:
             yield from self._end(first)
 
-    def _few(self, first: _Page) -> Iterator[Shortfall]:
+    def _few(self, first: Chunk) -> Iterator[Shortfall]:
         if first.total and first.total > len(first.ids):
             yield _page(f"shows {len(first.ids)} of {first.total} accounts on its first page")
         else:
             who = "one account is there" if first.ids else "nobody is there yet"
             yield Shortfall(line="listing", detail=f"{who}: whether it pages can't be told yet", fix=_AGAIN)
 
-    def _places(self, first: _Page) -> Iterator[Shortfall]:
+    def _places(self, first: Chunk) -> Iterator[Shortfall]:
         second = self._page(2, 2)
         if second.ids[:1] != first.ids[1:2]:
             if not second.ids:
@@ -106,7 +91,7 @@ class Trial:
         if second.total != first.total:
             yield self._unless_whole(f"says that there are {first.total} accounts, and then {second.total}", first)
 
-    def _cursors(self, first: _Page) -> Iterator[Shortfall]:
+    def _cursors(self, first: Chunk) -> Iterator[Shortfall]:
         begin = self._page(1, 1)
         if begin.whole:
             yield Shortfall(line="listing", detail="ignores count; the agent goes on behind what came", fix=_COPES)
@@ -115,7 +100,7 @@ class Trial:
         elif not set(self._page(1, 1, begin.next_cursor).ids) - set(begin.ids):
             yield self._unless_whole("goes round in a circle: the second page is the first one", first)
 
-    def _end(self, first: _Page) -> Iterator[Shortfall]:
+    def _end(self, first: Chunk) -> Iterator[Shortfall]:
         """As a listing goes on: the next page, the last account, and a page behind it."""
         known, total = set(first.ids), first.total
         if not first.whole and (first.ids or total is None):
@@ -129,7 +114,7 @@ class Trial:
         if last.status == 200 and set(self._read(last).ids) - known:
             yield _page(f"goes on behind the {total} accounts that it says there are")
 
-    def _unless_whole(self, what: str, first: _Page) -> Shortfall:
+    def _unless_whole(self, what: str, first: Chunk) -> Shortfall:
         if not first.whole:
             return _page(f"{what}, and that shows {len(first.ids)} of {first.total or 'all'} accounts")
         return Shortfall(
@@ -140,8 +125,8 @@ class Trial:
 
     # Searches
 
-    def _searches(self, first: _Page) -> Iterator[Shortfall]:
-        sample = next(iter(first.accounts), None)
+    def _searches(self, first: Chunk) -> Iterator[Shortfall]:
+        sample = next(first.accounts(), None)
         if sample is None:
             return
         by_name = self._searched("userName", sample.user_name, sample.id)
@@ -152,13 +137,13 @@ class Trial:
         else:
             yield from self._other_searches(first, sample)
 
-    def _other_searches(self, first: _Page, sample: RemoteAccount) -> Iterator[Shortfall]:
+    def _other_searches(self, first: Chunk, sample: RemoteAccount) -> Iterator[Shortfall]:
         other = sample.user_name.swapcase()
         if other != sample.user_name and sample.id not in self._found("userName", other):
             yield _search(
                 "minds the case of userNames: where nobody is found everybody is listed, once in five minutes at most"
             )
-        linked = next((account for account in first.accounts if account.okta_id), None)
+        linked = next((account for account in first.accounts() if account.okta_id), None)
         if linked is not None:
             assert linked.okta_id is not None
             by_okta_id = self._searched("externalId", linked.okta_id, linked.id)
@@ -190,8 +175,8 @@ class Trial:
 
     # Reads
 
-    def _reads(self, first: _Page) -> Iterator[Shortfall]:
-        sample = next(iter(first.accounts), None)
+    def _reads(self, first: Chunk) -> Iterator[Shortfall]:
+        sample = next(first.accounts(), None)
         if sample is None:
             return
         if lookup.by_id(self._transport, sample.id) is None:
@@ -206,31 +191,25 @@ class Trial:
 
     # Calls
 
-    def _page(self, start: int, count: int, cursor: str | None = None) -> _Page:
+    def _page(self, start: int, count: int, cursor: str | None = None) -> Chunk:
         place: dict[str, str | int] = {"cursor": cursor or ""} if self._by_cursor else {"startIndex": start}
         return self._read(self._ask({**place, "count": count}))
 
     def _ask(self, params: dict[str, str | int]) -> RemoteAnswer:
         return self._transport.read("/Users", params)
 
-    def _read(self, answer: RemoteAnswer) -> _Page:
+    def _read(self, answer: RemoteAnswer) -> Chunk:
         host = self._transport.host
         if answer.status != 200:
             said = f"{answer.status}{self._transport.words(answer)}"
             raise DirectoryUnavailable(f"The remote OpsHelm at {host} answered a list with {said}. {_PAGING}")
         try:
-            chunk = read_page(answer.content)
+            return read_page(answer.content)
         except UNDECODABLE as exc:
             raise DirectoryUnavailable(
                 f"The remote OpsHelm at {host} answers, but not with a SCIM list of accounts. "
                 "Check directory.base_url: it is the SCIM base address, which often ends in /scim/v2."
             ) from exc
-        return _Page(
-            ids=[wire.rough_identity(raw)[0] for raw in chunk.raws],
-            total=chunk.total,
-            accounts=list(_accounts(chunk)),
-            next_cursor=chunk.next_cursor,
-        )
 
 
 _COPES = "nothing has to be done; the agent copes"
@@ -244,14 +223,6 @@ def _page(what: str) -> Shortfall:
 
 def _search(what: str, *, fails: bool = False) -> Shortfall:
     return Shortfall(line="search", detail=what, fix=_FILTERS, fails=fails)
-
-
-def _accounts(chunk: Chunk) -> Iterator[RemoteAccount]:
-    for raw in chunk.raws:
-        try:
-            yield wire.decode(raw)
-        except Unreadable:
-            continue
 
 
 def _nobody_like(user_id: str) -> str:

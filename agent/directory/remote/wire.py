@@ -52,12 +52,7 @@ class RemoteAccount(Profile, frozen=True, kw_only=True, rename="camel", gc=False
     @property
     def profile(self) -> Profile:
         """A value of its own, as a directory user has it."""
-        return Profile(**dict(zip(_PROFILE, self.contents, strict=True)))
-
-    @property
-    def contents(self) -> tuple[Any, ...]:
-        """The profile's attributes alone."""
-        return astuple(self)[: len(_PROFILE)]
+        return Profile(**dict(zip(_PROFILE, astuple(self), strict=False)))
 
     @property
     def created(self) -> datetime:
@@ -74,7 +69,7 @@ class RemoteAccount(Profile, frozen=True, kw_only=True, rename="camel", gc=False
     @property
     def owner(self) -> bool | None:
         """Whether a role is called owner; None where no roles are shown."""
-        return None if self.roles is None else _is_owner(self.roles)
+        return any(map(names_owner, self.roles)) if self.roles and isinstance(self.roles, list) else None
 
 
 _PROFILE = Profile.__struct_fields__
@@ -208,6 +203,14 @@ def _text(value: Any) -> str | None:
     return None if value is None or isinstance(value, dict | list | bool) else str(value)
 
 
+def number(value: Any) -> int | None:
+    """Also one that came as text."""
+    text = value.strip() if isinstance(value, str) else ""
+    if text.isascii() and text.isdigit() and len(text) < 10:
+        return int(text)
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
 def _moment(value: Any) -> datetime | None:
     try:
         return datetime.fromisoformat(value) if isinstance(value, str) else None
@@ -219,13 +222,6 @@ def _utc(found: datetime | None) -> datetime:
     if found is None:
         return EPOCH
     return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
-
-
-def _is_owner(roles: Any) -> bool | None:
-    """Whether a role is called owner; None where no roles are shown."""
-    if not isinstance(roles, list) or not roles:
-        return None
-    return any(map(names_owner, roles))
 
 
 def names_owner(role: Any) -> bool:
