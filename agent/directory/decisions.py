@@ -184,8 +184,6 @@ def _rule(scope: WriteScope, user: DirectoryUser, name: str) -> None:
 
 def refused(scope: WriteScope, user: DirectoryUser, why: Refused) -> None:
     """A refused push is newer than a run's view too; a burst's waits for a person."""
-    if scope.context.source is not Source.PUSH:
-        return
     holds.mark_push(scope.conn, user.id)
     code = _BURST.get(why.reason)
     if code is None:

@@ -167,6 +167,8 @@ def check(
         rules.primary_email(before, after, scope.policy)
         _last_owner(scope, before, after, beside)
     ends = before is not None and before.active and not after.active
+    # A POST with the account's own externalId is no question: Okta said who it means.
+    asked = context.source is Source.PUSH and not revives and before is not None and before.okta_id is not None
     return Ready(
         before=before,
         after=_next(before, after, scope.now),
@@ -174,7 +176,7 @@ def check(
         details=details,
         mine=decided.mine,
         verdict=burst.check(scope, before, approved=decided.approved) if ends and before is not None else None,
-        confirm=needs_confirmation(before, context, revives=revives),
+        confirm=asked and before is not None and (context.links or not before.active),
     )
 
 
@@ -253,12 +255,6 @@ def _next(before: DirectoryUser | None, after: DirectoryUser, now: datetime) -> 
         return after
     # Never older than before, whatever the clock did: clients compare lastModified.
     return replace(after, version=before.version + 1, updated=max(now, before.updated + timedelta(microseconds=1)))
-
-
-def needs_confirmation(before: DirectoryUser | None, context: WriteContext, *, revives: bool) -> bool:
-    # A POST with the account's own externalId is no question: Okta said who it means.
-    asked = context.source is Source.PUSH and not revives
-    return asked and before is not None and before.okta_id is not None and (context.links or not before.active)
 
 
 def _unique(

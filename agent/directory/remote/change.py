@@ -66,19 +66,10 @@ def creation(user: DirectoryUser) -> dict[str, Any]:
 
 def overlay(raw: Mapping[str, Any], before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]:
     """``raw`` with everything that differs between ``before`` and ``after`` (both as ``plain`` gives them)."""
-    result = dict(raw)
-    for name in dict.fromkeys((*before, *after)):
-        old, new = before.get(name), after.get(name)
-        if old == new:
-            continue
-        key = _key(result, name)
-        merged = _roles(result.get(key), new) if name == _ROLES else _merge(result.get(key), old, new)
-        if merged is None:
-            result.pop(key, None)
-        else:
-            result[key] = merged
-    if ENTERPRISE_URN in after and not _has_schema(result, ENTERPRISE_URN):
-        result["schemas"] = [*_schemas(result), ENTERPRISE_URN]
+    result = _laid_over(raw, before, after)
+    schemas = _schemas(result)
+    if ENTERPRISE_URN in after and ENTERPRISE_URN.lower() not in [str(urn).lower() for urn in schemas]:
+        result["schemas"] = [*schemas, ENTERPRISE_URN]
     return result
 
 
@@ -93,12 +84,13 @@ def replacement(wanted: Mapping[str, Any]) -> dict[str, Any]:
 def patch(raw: Mapping[str, Any], wanted: Mapping[str, Any]) -> dict[str, Any]:
     """The body of a PATCH from ``raw`` to ``wanted``."""
     operations: list[dict[str, Any]] = []
-    for key in dict.fromkeys((*raw, *wanted)):
-        if key.lower() in ("schemas", "id", *_READ_ONLY) or raw.get(key) == wanted.get(key):
-            continue
+    for key in _differing(raw, wanted):
         old, new = raw.get(key), wanted.get(key)
+        if key.lower() in ("schemas", "id", *_READ_ONLY):
+            continue
         if isinstance(new, dict) or (isinstance(old, dict) and new is None):
-            operations += _parts(key, old if isinstance(old, dict) else {}, new or {})
+            had, has = old if isinstance(old, dict) else {}, new or {}
+            operations += [_operation(_part(key, sub), had.get(sub), has.get(sub)) for sub in _differing(had, has)]
         else:
             operations.append(_operation(key, old, new))
     return {"schemas": [PATCH_URN], "Operations": operations}
@@ -106,29 +98,23 @@ def patch(raw: Mapping[str, Any], wanted: Mapping[str, Any]) -> dict[str, Any]:
 
 def replaces_lists(before: Mapping[str, Any], after: Mapping[str, Any]) -> bool:
     """Whether an e-mail, a phone, … changes: its whole list is written, so all of it has to be known."""
-    return any(
-        isinstance(before.get(name) or after.get(name), list) and before.get(name) != after.get(name)
-        for name in (*before, *after)
-    )
+    return any(isinstance(before.get(name) or after.get(name), list) for name in _differing(before, after))
 
 
 def unfulfilled(
     before: Mapping[str, Any] | None, after: Mapping[str, Any], found: Mapping[str, Any], *, essential: bool = False
 ) -> list[str]:
     """Names of what was to change and, as ``found`` shows, did not. ``essential``: userName and active alone."""
-    names = [
-        name
-        for name in dict.fromkeys((*(before or {}), *after))
-        if before is None or before.get(name) != after.get(name)
-    ]
-    if essential:
-        names = [name for name in names if name in _ESSENTIAL]
+    before = before or {}
     missing: list[str] = []
-    for name in names:
-        old, new, now = (before or {}).get(name), after.get(name), found.get(name)
-        if isinstance(new or old, dict) and isinstance(now or {}, dict):
-            missing += [f"{name}{_joint(name)}{sub}" for sub in _open_parts(old or {}, new or {}, now or {})]
-        elif not _same(name, new, now):
+    for name in _differing(before, after):
+        old, new, now = before.get(name), after.get(name), found.get(name) or {}
+        if essential and name not in _ESSENTIAL:
+            continue
+        if isinstance(new or old, dict) and isinstance(now, dict):
+            subs, has = _differing(old or {}, new or {}), new or {}
+            missing += [_part(name, sub) for sub in subs if not _same(sub, has.get(sub), now.get(sub))]
+        elif not _same(name, new, found.get(name)):
             missing.append(name)
     return missing
 
@@ -143,9 +129,13 @@ def kept(after: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in after.items() if key != "externalId"}
 
 
-def _open_parts(old: Mapping[str, Any], new: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    subs = [sub for sub in dict.fromkeys((*old, *new)) if old.get(sub) != new.get(sub)]
-    return [sub for sub in subs if not _same(sub, new.get(sub), now.get(sub))]
+def _differing(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
+    """Names of what one of them has otherwise than the other."""
+    return [name for name in dict.fromkeys((*before, *after)) if before.get(name) != after.get(name)]
+
+
+def _part(name: str, sub: str) -> str:
+    return f"{name}:{sub}" if name.lower().startswith("urn:") else f"{name}.{sub}"
 
 
 def _same(name: str, wanted: Any, found: Any) -> bool:
@@ -182,28 +172,28 @@ def _key(raw: Mapping[str, Any], name: str) -> str:
     return name if name in raw else next((key for key in raw if key.lower() == name.lower()), name)
 
 
-def _merge(base: Any, old: Any, new: Any) -> Any:
+def _laid_over(base: Mapping[str, Any], before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]:
+    result = dict(base)
+    for name in _differing(before, after):
+        key = _key(result, name)
+        merged = _merge(name, result.get(key), before.get(name), after.get(name))
+        if merged is None:
+            result.pop(key, None)
+        else:
+            result[key] = merged
+    return result
+
+
+def _merge(name: str, base: Any, old: Any, new: Any) -> Any:
+    if name == _ROLES:
+        # The account's other roles stay.
+        others = [role for role in base if not names_owner(role)] if isinstance(base, list) else []
+        return [*others, *(new or ())] or None
     if isinstance(new, list):
         return _merge_list(base if isinstance(base, list) else [], new)
     if isinstance(new, dict) or isinstance(old, dict):
-        value = dict(base) if isinstance(base, dict) else {}
-        for sub in dict.fromkeys((*(old or {}), *(new or {}))):
-            before, after = (old or {}).get(sub), (new or {}).get(sub)
-            if before == after:
-                continue
-            key = _key(value, sub)
-            if after is None:
-                value.pop(key, None)
-            else:
-                value[key] = _merge(value.get(key), before, after)
-        return value or None
+        return _laid_over(base if isinstance(base, dict) else {}, old or {}, new or {}) or None
     return new
-
-
-def _roles(base: Any, new: Any) -> list[Any] | None:
-    """The account's other roles stay."""
-    others = [role for role in base if not names_owner(role)] if isinstance(base, list) else []
-    return [*others, *(new or ())] or None
 
 
 def _merge_list(base: list[Any], new: list[Any]) -> list[Any] | None:
@@ -230,18 +220,6 @@ def _same_type(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
     return (old.get("type") or "") == (new.get("type") or "")
 
 
-def _parts(key: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> list[dict[str, Any]]:
-    return [
-        _operation(f"{key}{_joint(key)}{sub}", old.get(sub), new.get(sub))
-        for sub in dict.fromkeys((*old, *new))
-        if old.get(sub) != new.get(sub)
-    ]
-
-
-def _joint(key: str) -> str:
-    return ":" if key.lower().startswith("urn:") else "."
-
-
 def _operation(path: str, old: Any, new: Any) -> dict[str, Any]:
     if new is None:
         return {"op": "remove", "path": path}
@@ -251,7 +229,3 @@ def _operation(path: str, old: Any, new: Any) -> dict[str, Any]:
 def _schemas(value: Mapping[str, Any]) -> list[Any]:
     found = value.get(_key(value, "schemas"))
     return list(found) if isinstance(found, list) else []
-
-
-def _has_schema(value: Mapping[str, Any], urn: str) -> bool:
-    return any(isinstance(found, str) and found.lower() == urn.lower() for found in _schemas(value))

@@ -26,6 +26,7 @@ import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -216,7 +217,8 @@ class Keeps:
                 return alone
             case Loss.RESPELLS:
                 # Not all values have two spellings.
-                return self._due(note) and _at(after, name) != _spelled_low(_at(after, name))
+                value = _at(after, name)
+                return self._due(note) and isinstance(value, str) and value != identity_key(value)
             case _:
                 return self._due(note)
 
@@ -303,21 +305,19 @@ def _put(value: dict[str, Any], name: str, new: Any) -> None:
 
 def _respelled(name: str, after: Mapping[str, Any], found: Mapping[str, Any]) -> bool:
     wanted, shown = _at(after, name), _at(found, name)
-    if isinstance(wanted, str) and isinstance(shown, str):
-        return respelled(name, wanted, shown)
-    if not (isinstance(wanted, list) and isinstance(shown, list) and len(wanted) == len(shown)):
-        return False
-    pairs = [(_value(one), _value(other)) for one, other in zip(wanted, shown, strict=True)]
-    return all(respelled(name, one, other) for one, other in pairs)
+    texts, theirs = _texts(wanted), _texts(shown)
+    alike = type(wanted) is type(shown) and len(texts) == len(theirs)
+    return alike and all(map(partial(respelled, name), texts, theirs))
 
 
-def _spelled_low(value: Any) -> Any:
-    return identity_key(value) if isinstance(value, str) else value
-
-
-def _value(item: Any) -> str | None:
-    value = item.get("value") if isinstance(item, Mapping) else None
-    return value if isinstance(value, str) else None
+def _texts(value: Any) -> list[str | None]:
+    """A text, or those of several values."""
+    texts = (
+        [item.get("value") if isinstance(item, Mapping) else None for item in value]
+        if isinstance(value, list)
+        else [value]
+    )
+    return [text if isinstance(text, str) else None for text in texts]
 
 
 def _together(names: list[str], found: Mapping[str, Any]) -> list[str]:

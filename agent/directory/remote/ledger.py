@@ -36,7 +36,7 @@ from agent.model.codes import RefusalCode
 from agent.model.errors import DirectoryError, FenceLost, Refused, UsageError
 from agent.model.holds import Hold
 from agent.model.users import DirectoryUser, Role
-from agent.store import account, attention, intents, journal, lease, windows
+from agent.store import account, intents, journal, lease, windows
 from agent.store.engine import Raised
 
 
@@ -340,19 +340,6 @@ class Ledger:
             refusals.record(self._scope(conn, context, now), refused, None, wish)
 
         self.store.write(work)
-
-    def look_later(self, *, okta_id: str | None, directory_id: str | None, not_before: datetime, now: datetime) -> None:
-        """The remote is down: whoever's push failed is reconciled once it answers again."""
-        self.store.write(
-            lambda conn: attention.add(
-                conn,
-                reason=attention.REMOTE_DOWN,
-                okta_id=okta_id,
-                directory_id=directory_id,
-                not_before=not_before,
-                now=now,
-            )
-        )
 
     def _drop(self, scope: WriteScope, dead: str | None, heir: DirectoryUser) -> None:
         """What still holds the person's Okta id for an account that is there no more, so that it can be ``heir``'s."""

@@ -47,6 +47,7 @@ from agent.model.errors import (
     VersionConflict,
 )
 from agent.model.users import DirectoryUser, Profile, Role, identity_key
+from agent.store import attention
 from agent.store.engine import crash_point
 from agent.store.unkept import Loss
 
@@ -391,9 +392,8 @@ class Outbox:
             yield
         except DirectoryUnavailable:
             if context.source is Source.PUSH and (okta_id or directory_id):
-                self.ledger.look_later(
-                    okta_id=okta_id, directory_id=directory_id, not_before=now + _LOOK_LATER, now=now
-                )
+                add = partial(attention.add, reason=attention.REMOTE_DOWN, not_before=now + _LOOK_LATER, now=now)
+                self.ledger.store.write(partial(add, okta_id=okta_id, directory_id=directory_id))
             raise
 
 
