@@ -67,14 +67,13 @@ class SqlBatches:
 
         store.write(sent)
         crash_point("apply.sent")
-        if store.dialect == "sqlite":
-            # Nobody can take the lease while this transaction has the write lock: one look is as good as one for each.
-            unfenced = {action.n: replace(context_of(action), fence=None) for action in actions}
-            ended, versions = store.write(
-                lambda conn: self._all(conn, plan_id, actions, lambda a: unfenced[a.n], now, fence)
-            )
-        else:
-            ended, versions = store.write(lambda conn: self._all(conn, plan_id, actions, context_of, now, fence))
+
+        def unfenced(action: Action) -> WriteContext:
+            return replace(context_of(action), fence=None)
+
+        # On SQLite nobody can take the lease while this transaction has the write lock: one look is as good as one for each.
+        contexts = unfenced if store.dialect == "sqlite" else context_of
+        ended, versions = store.write(lambda conn: self._all(conn, plan_id, actions, contexts, now, fence))
         self._versions.update(versions)
         return ended
 

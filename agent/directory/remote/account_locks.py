@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from weakref import WeakValueDictionary
 
 from agent.directory.remote import deadline
 from agent.model.errors import DirectoryUnavailable
@@ -17,17 +18,17 @@ class AccountLocks:
 
     def __init__(self) -> None:
         self._guard = threading.Lock()
-        self._locks: dict[str, tuple[threading.RLock, int]] = {}
+        self._locks: WeakValueDictionary[str, threading.RLock] = WeakValueDictionary()
 
     @contextmanager
     def of(self, key: str) -> Iterator[None]:
-        with self._lock(key) as lock:
-            if not deadline.acquired(lock):
-                raise under_way()
-            try:
-                yield
-            finally:
-                lock.release()
+        lock = self._lock(key)
+        if not deadline.acquired(lock):
+            raise under_way()
+        try:
+            yield
+        finally:
+            lock.release()
 
     @contextmanager
     def of_idle(self, keys: Sequence[str]) -> Iterator[frozenset[str]]:
@@ -35,23 +36,12 @@ class AccountLocks:
         with ExitStack() as held:
             mine = set[str]()
             for key in keys:
-                lock = held.enter_context(self._lock(key))
+                lock = self._lock(key)
                 if lock.acquire(blocking=False):
                     held.callback(lock.release)
                     mine.add(key)
             yield frozenset(mine)
 
-    @contextmanager
-    def _lock(self, key: str) -> Iterator[threading.RLock]:
+    def _lock(self, key: str) -> threading.RLock:
         with self._guard:
-            lock, users = self._locks.get(key, (threading.RLock(), 0))
-            self._locks[key] = (lock, users + 1)
-        try:
-            yield lock
-        finally:
-            with self._guard:
-                lock, users = self._locks[key]
-                if users == 1:
-                    del self._locks[key]
-                else:
-                    self._locks[key] = (lock, users - 1)
+            return self._locks.setdefault(key, threading.RLock())

@@ -35,7 +35,7 @@ import structlog
 from agent.directory.remote import change
 from agent.model.codes import FindingCode
 from agent.model.errors import RemoteRefused
-from agent.model.mapping import EVERYTHING, Kept, respelled
+from agent.model.mapping import EVERYTHING, Kept, covers, respelled
 from agent.model.mapping import Mapping as AttributeMapping
 from agent.model.plan import Finding
 from agent.model.users import ENTERPRISE_URN, PROFILE, Profile, identity_key
@@ -129,11 +129,11 @@ class Keeps:
         changed = change.unfulfilled(before, after, before or {})
         self._kept_after_all([name for name in changed if name not in missing], after, alone=len(changed) == 1)
         beside = change.unfulfilled(found, before, found) if before is not None else []
-        self._doubt([name for name in beside if _head(name) not in _NEVER and name not in changed])
+        self._doubt([name for name in beside if not _is_vital(name) and name not in changed])
         if not missing:
             return []
         came = came or len(changed) > len(missing)
-        mine = [name for name in missing if _head(name) not in _NEVER]
+        mine = [name for name in missing if not _is_vital(name)]
         as_before = {name for name in mine if _at(before or {}, name) == _at(found, name)}
         spelled = [name for name in mine if _respelled(name, after, found) and (came or name not in as_before)]
         rest = [name for name in mine if name not in spelled]
@@ -148,14 +148,14 @@ class Keeps:
     def _known_otherwise(self, name: str) -> bool:
         """It came otherwise before; another spelling is no other value."""
         noted = [one for one, note in self.notes.items() if note.how is not Loss.RESPELLS]
-        return name in self._doubted or any(_within(name, one) for one in noted)
+        return name in self._doubted or any(covers(one, name) for one in noted)
 
     def blamed(self, refused: RemoteRefused, sent: Iterable[str]) -> list[str]:
         """Of the attributes that were sent, those that the remote says no to; none where it is a value that it refuses."""
         if refused.status not in (400, 422) or refused.scim_type in _OF_VALUES:
             return []
         words = refused.detail
-        candidates = [name for name in sent if _head(name) not in _NEVER and name not in self._listed]
+        candidates = [name for name in sent if not _is_vital(name) and name not in self._listed]
         named = [name for name in candidates if re.search(rf"\b{re.escape(_leaf(name))}\b", words, re.IGNORECASE)]
         extension = [name for name in candidates if name.startswith(ENTERPRISE_URN)]
         if named:
@@ -208,7 +208,7 @@ class Keeps:
 
     def _disproves(self, name: str, after: Mapping[str, Any], note: Unkept, alone: bool) -> bool:
         """``name`` is kept as it was written."""
-        if not _within(name, note.attribute):
+        if not covers(note.attribute, name):
             return False
         match note.how:
             case Loss.DROPS:
@@ -228,7 +228,7 @@ class Keeps:
         """As its Schemas and ResourceTypes say; both empty where it has none."""
         self._listed = listed
         known = {name for name, note in self.notes.items() if note.how is Loss.UNLISTED}
-        new = {name for name in unlisted if name not in self.notes and _head(name) not in _NEVER}
+        new = {name for name in unlisted if name not in self.notes and not _is_vital(name)}
         gone, now = known - unlisted, self._clock()
         if not (listed or unlisted) or not (new or known):
             return
@@ -265,17 +265,13 @@ def _steps(name: str) -> tuple[str, ...]:
     return tuple(name.split("."))
 
 
-def _head(name: str) -> str:
-    return _steps(name)[0]
+def _is_vital(name: str) -> bool:
+    return name.partition(".")[0] in _NEVER
 
 
 def _leaf(name: str) -> str:
     leaf = _steps(name)[-1]
     return "enterprise" if leaf == ENTERPRISE_URN else leaf
-
-
-def _within(name: str, outer: str) -> bool:
-    return _steps(name)[: len(_steps(outer))] == _steps(outer)
 
 
 #: Words of a refusal that are about something else than the extension.

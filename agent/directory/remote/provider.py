@@ -16,7 +16,6 @@ from msgspec import Struct
 from agent.directory.remote import wire
 from agent.directory.remote.patience import Unusable
 from agent.directory.remote.transport import RemoteAnswer, Transport
-from agent.model.attributes import Attribute
 from agent.model.users import ENTERPRISE_URN, PROFILE
 from agent.scim.schema import CORE_URN
 
@@ -124,35 +123,30 @@ def read(answer: RemoteAnswer) -> Provider:
 
 
 def shape(schemas: list[dict[str, Any]], types: list[dict[str, Any]]) -> Shape:
-    core = _attributes(schemas, CORE_URN)
+    core, enterprise = _attributes(schemas, CORE_URN), _attributes(schemas, ENTERPRISE_URN)
     if "username" not in core:
         core = {}
     mine = next((one for one in types if str(one.get("schema", "")).lower() == CORE_URN.lower()), None)
     listed, unlisted = set[str](), set[str]()
     for attribute in PROFILE:
-        if attribute.name == ENTERPRISE_URN:
-            given = _attributes(schemas, ENTERPRISE_URN)
-            has = _extends(mine) if mine is not None else bool(given) or not core
-            found, subs, joint = (listed if has else unlisted) if mine or core else set[str](), given, ":"
-        elif not core:
-            continue
-        else:
+        if attribute.name == ENTERPRISE_URN and (mine or core):
+            has = _extends(mine) if mine else bool(enterprise)
+            subs, joint = enterprise, ":"
+        elif attribute.name != ENTERPRISE_URN and core:
             spec = core.get(attribute.name.lower())
-            found = listed if spec is not None and spec.get("mutability") != "readOnly" else unlisted
+            has = _is_writable(spec)
             subs, joint = _named((spec or {}).get("subattributes")), "."
-        found.add(attribute.name)
-        if found is listed and subs and not attribute.multi:
-            _parts(attribute, joint, subs, listed, unlisted)
+        else:
+            continue
+        (listed if has else unlisted).add(attribute.name)
+        for sub in attribute.subs if has and subs and not attribute.multi else ():
+            kept = _is_writable(subs.get(sub.name.lower()))
+            (listed if kept else unlisted).add(f"{attribute.name}{joint}{sub.name}")
     return Shape(frozenset(listed), frozenset(unlisted))
 
 
-def _parts(
-    attribute: Attribute, joint: str, found: dict[str, dict[str, Any]], listed: set[str], unlisted: set[str]
-) -> None:
-    for sub in attribute.subs:
-        spec = found.get(sub.name.lower())
-        kept = spec is not None and spec.get("mutability") != "readOnly"
-        (listed if kept else unlisted).add(f"{attribute.name}{joint}{sub.name}")
+def _is_writable(spec: dict[str, Any] | None) -> bool:
+    return spec is not None and spec.get("mutability") != "readOnly"
 
 
 def _attributes(schemas: list[dict[str, Any]], urn: str) -> dict[str, dict[str, Any]]:
