@@ -266,9 +266,8 @@ class Directory(Protocol):
         """One page in the stable order. ``where`` is an agent.scim.filter expression or None for all."""
         ...
 
-    @property
-    def search_after(self) -> Callable[[Any | None, int, int], CursorPage] | None:
-        """Filter, place (0: the start) and count → the page behind it, however far in. None: by index alone."""
+    def search_after(self, where: Any | None, after: int, count: int) -> CursorPage:
+        """The page behind the place ``after`` (0: the start), however far in."""
         ...
 
     def everyone(self) -> Iterator[Sequence[DirectoryUser]]:

@@ -80,7 +80,7 @@ class Receiver:
         self._hooks = hooks
         self._users = Users(directory, base, max_waiting)
         self._openapi = openapi.document(base)
-        self._config = discovery.service_provider_config(base, cursors=self._users.cursors)
+        self._config = discovery.service_provider_config(base)
         self._listings = {"Schemas": discovery.schemas(base), "ResourceTypes": discovery.resource_types(base)}
         self._ids = itertools.count(1)
         self._prefix = secrets.token_hex(6)

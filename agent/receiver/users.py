@@ -84,22 +84,14 @@ class Users:
             shown=projection.read(wish.attributes, wish.excluded_attributes),
         )
 
-    @property
-    def cursors(self) -> bool:
-        """Whether the directory can page by cursor; a remote one is paged as the remote does it."""
-        return self._directory.search_after is not None
-
     async def _by_cursor(self, request: Request, cursor: str) -> Response:
         """RFC 9865. A cursor is the place of the last account that was shown; it never gets old."""
-        search_after = self._directory.search_after
-        if search_after is None:
-            raise ScimError(400, "Pages by cursor are not supported; use startIndex.", "invalidCursor")
         if cursor and not (cursor.isascii() and cursor.isdigit() and len(cursor) < _CURSOR_DIGITS):
             raise ScimError(400, "The cursor is not one that this server gave.", "invalidCursor")
         count = min(max(0, request.number("count", DEFAULT_COUNT)), MAX_RESULTS)
         shown = self._projection(request)
         text = request.parameters.get("filter")
-        found = await self._found(text, lambda where: search_after(where, int(cursor or 0), count))
+        found = await self._found(text, lambda where: self._directory.search_after(where, int(cursor or 0), count))
         resources = [render.user(user, self._base) for user in found.users]
         if shown is not None:
             resources = [shown.apply(resource) for resource in resources]

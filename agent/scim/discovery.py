@@ -18,17 +18,7 @@ _SCHEMA_URN = "urn:ietf:params:scim:schemas:core:2.0:Schema"
 _TYPE_URN = "urn:ietf:params:scim:schemas:core:2.0:ResourceType"
 
 
-_PAGINATION = {
-    "cursor": True,
-    "index": True,
-    "defaultPaginationMethod": "index",
-    "defaultPageSize": 100,
-    "maxPageSize": MAX_RESULTS,
-}
-
-
-def service_provider_config(base: str, *, cursors: bool = False) -> bytes:
-    """``cursors``: pages can be had by cursor (RFC 9865) too."""
+def service_provider_config(base: str) -> bytes:
     return msgspec.json.encode(
         {
             "schemas": [_CONFIG_URN],
@@ -38,7 +28,14 @@ def service_provider_config(base: str, *, cursors: bool = False) -> bytes:
             "changePassword": {"supported": False},
             "sort": {"supported": False},
             "etag": {"supported": True},
-            **({"pagination": _PAGINATION} if cursors else {}),
+            # RFC 9865.
+            "pagination": {
+                "cursor": True,
+                "index": True,
+                "defaultPaginationMethod": "index",
+                "defaultPageSize": 100,
+                "maxPageSize": MAX_RESULTS,
+            },
             "authenticationSchemes": [
                 {
                     "type": "oauthbearertoken",

@@ -166,15 +166,10 @@ class Keeps:
 
     def note(self, names: Collection[str], how: Loss, words: str = "", *, directory_id: str | None = None) -> None:
         """``names`` are not kept, as an answer has just shown."""
-        if not names:
-            return
-        log.warning(
-            "remote OpsHelm: attributes are not kept there",
-            attributes=sorted(names),
-            how=how.value,
-            directory_id=directory_id,
-        )
-        self._store_notes(names, how, words)
+        if names:
+            told = {"attributes": sorted(names), "how": how.value, "directory_id": directory_id}
+            log.warning("remote OpsHelm: attributes are not kept there", **told)
+            self._store_notes(names, how, words)
 
     def _doubt(self, names: Collection[str]) -> None:
         names = [name for name in names if not (self._known_otherwise(name) or name in self.notes)]
@@ -184,14 +179,13 @@ class Keeps:
 
     def _store_notes(self, names: Collection[str], how: Loss, words: str = "") -> None:
         now = self._clock()
-        found = [Unkept(attribute=name, how=how, words=words, since=now, asked=now) for name in names]
 
         def work(conn: Connection) -> None:
-            for one in found:
+            for name in names:
+                one = Unkept(attribute=name, how=how, words=words, since=now, asked=now)
                 unkept.note(conn, self._remote, one)
 
-        self._store.write(work)
-        self._changed()
+        self._write(work)
 
     def _kept_after_all(self, names: Collection[str], after: Mapping[str, Any], *, alone: bool) -> None:
         """``alone``: nothing else was written that the remote could make it out of."""
@@ -203,8 +197,7 @@ class Keeps:
         if alone:
             noted += self._doubted.intersection(names)
         if noted:
-            self._store.write(lambda conn: unkept.forget(conn, self._remote, noted))
-            self._changed()
+            self._write(lambda conn: unkept.forget(conn, self._remote, noted))
 
     def _disproves(self, name: str, after: Mapping[str, Any], note: Unkept, alone: bool) -> bool:
         """``name`` is kept as it was written."""
@@ -238,10 +231,10 @@ class Keeps:
             for name in new | (known & unlisted):
                 unkept.note(conn, self._remote, Unkept(attribute=name, how=Loss.UNLISTED, since=now, asked=now))
 
-        self._store.write(work)
-        self._changed()
+        self._write(work)
 
-    def _changed(self) -> None:
+    def _write(self, work: Callable[[Connection], None]) -> None:
+        self._store.write(work)
         with self._lock:
             self._read = float("-inf")
 

@@ -112,7 +112,7 @@ class Finder:
         # A remote without filters was read whole just now.
         if self._no_search("userName") or not (self._exact(patience) or self._no_search("userName")):
             return None
-        return self._read(self._listed("userName", key, at_most), fits, patience)
+        return self._scan("userName", user_name, fits, patience, at_most)
 
     def by_okta_id(self, okta_id: str, *, patience: float = PATIENT, at_most: float = FRESH) -> RemoteAccount | None:
         def fits(account: RemoteAccount) -> bool:
@@ -124,7 +124,7 @@ class Finder:
         if found is not None:
             self._finds_okta_ids = True
         elif self._blind(patience) or self._no_search("externalId"):
-            return self._read(self._listed("externalId", okta_id, at_most), fits, patience)
+            return self._scan("externalId", okta_id, fits, patience, at_most)
         return found
 
     def _one(self, attribute: str, value: str, fits: Fits, patience: float) -> RemoteAccount | None:
@@ -163,11 +163,10 @@ class Finder:
         """Asked again after a while: it may have been a bad moment of the remote's."""
         return time.monotonic() - self._failed.get(attribute, -math.inf) < FRESH
 
-    def _scan(self, attribute: str, value: str, fits: Fits, patience: float) -> RemoteAccount | None:
-        key = identity_key(value) if attribute == "userName" else value
-        return self._read(self._listed(attribute, key, 0.0), fits, patience)
-
-    def _read(self, user_id: str | None, fits: Fits, patience: float) -> RemoteAccount | None:
+    def _scan(
+        self, attribute: str, value: str, fits: Fits, patience: float, at_most: float = 0.0
+    ) -> RemoteAccount | None:
+        user_id = self._listed(attribute, identity_key(value) if attribute == "userName" else value, at_most)
         resource = None if user_id is None else by_id(self._transport, user_id, patience=patience)
         return resource.account if resource is not None and fits(resource.account) else None
 

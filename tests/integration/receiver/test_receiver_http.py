@@ -337,7 +337,6 @@ class Failing:
     """A directory that fails as it is told; one that never answers, when told nothing."""
 
     reads_block = False
-    search_after = None
 
     def __init__(self, error: Exception | None = None) -> None:
         self.error = error
