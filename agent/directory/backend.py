@@ -10,7 +10,7 @@ from msgspec import Struct
 from sqlalchemy import ColumnElement, Connection, false, func, select
 
 from agent.directory import rows, rules
-from agent.directory.port import CursorPage, Draft, Page, WriteContext, Written
+from agent.directory.port import CursorPage, Draft, Identity, Page, WriteContext, Written
 from agent.model.codes import Source
 from agent.model.errors import NotFound, UsageError, VersionConflict
 from agent.model.users import DirectoryUser, Origin
@@ -60,6 +60,18 @@ class Backend(ABC):
     search_time: timedelta
 
     # Reads
+
+    @abstractmethod
+    def one(self, by: Identity, value: str) -> DirectoryUser | None:
+        """By one identity, never by a fallback of one for another; hidden accounts too."""
+
+    def get(self, user_id: str) -> DirectoryUser | None:
+        return self.one("id", user_id)
+
+    def find(self, *, user_name_key: str | None = None, okta_id: str | None = None) -> DirectoryUser | None:
+        if (user_name_key is None) == (okta_id is None):
+            raise TypeError("find takes exactly one of user_name_key and okta_id")
+        return self.one("user_name_key", user_name_key or "") if okta_id is None else self.one("okta_id", okta_id)
 
     @property
     def no_roles(self) -> str:

@@ -327,7 +327,7 @@ def revivable(draft: Draft, same_id: DirectoryUser | None, same_name: DirectoryU
 
 
 def id_free(scope: WriteScope, draft: Draft) -> None:
-    if draft.id is not None and rows.one(rows.by_id(scope.conn, id=draft.id)) is not None:
+    if draft.id is not None and rows.find(scope.conn, "id", draft.id) is not None:
         raise Refused(RefusalCode.UNIQUENESS, "There is another account by now under the id that Okta pushes to.")
 
 

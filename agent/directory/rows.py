@@ -102,14 +102,13 @@ RAW = _raw(COLUMNS)
 #: What a ShownUser is read from.
 SHOWN = _raw(users.c[name] for name in ShownUser.__struct_fields__)
 
-by_id = Fixed(select(*COLUMNS).where(users.c.id == bindparam("id")))
 _IDS = tuple(f"id{n}" for n in range(32))
 _by_ids = Fixed(select(*COLUMNS).where(users.c.id.in_([bindparam(name) for name in _IDS])))
-by_key = Fixed(select(*COLUMNS).where(users.c.user_name_key == bindparam("key")))
-by_okta_id = Fixed(select(*COLUMNS).where(users.c.okta_id == bindparam("okta_id")))
+_IDENTITIES: tuple[Identity, ...] = ("id", "user_name_key", "okta_id")
+_by = {name: Fixed(select(*COLUMNS).where(users.c[name] == bindparam("value"))) for name in _IDENTITIES}
 _shown_by = {
     name: Fixed(select(*SHOWN).where(users.c[name] == bindparam("value"), users.c.hidden == false()))
-    for name in ("id", "user_name_key", "okta_id")
+    for name in _IDENTITIES
 }
 _after = Fixed(select(*COLUMNS).where(users.c.seq > bindparam("seq")).order_by(users.c.seq).limit(bindparam("count")))
 _shown = users.c.hidden == false()
@@ -202,8 +201,8 @@ def shown(row: Any) -> ShownUser:
     return ShownUser(user_id, user_name, profile.encode(), bool(active), made, changed, okta_id, version)
 
 
-def one(cursor: Any) -> DirectoryUser | None:
-    row = cursor.fetchone()
+def find(conn: Connection, by: Identity, value: str) -> DirectoryUser | None:
+    row = _by[by](conn, value=value).fetchone()
     return None if row is None else decode(row)
 
 
@@ -213,7 +212,7 @@ def current(conn: Connection, user_id: str) -> DirectoryUser | None:
     if read is not None and user_id in read:
         return read.pop(user_id)
     _write_waiting(conn)
-    return one(by_id(conn, id=user_id))
+    return find(conn, "id", user_id)
 
 
 @contextmanager

@@ -58,16 +58,8 @@ class SqlDirectory(Backend):
 
     # Reads
 
-    def get(self, user_id: str) -> DirectoryUser | None:
-        return self.store.ask(lambda conn: rows.one(rows.by_id(conn, id=user_id)))
-
-    def find(self, *, user_name_key: str | None = None, okta_id: str | None = None) -> DirectoryUser | None:
-        """By one identity, never by a fallback of one for another; hidden accounts too."""
-        if (user_name_key is None) == (okta_id is None):
-            raise TypeError("find takes exactly one of user_name_key and okta_id")
-        if okta_id is not None:
-            return self.store.ask(lambda conn: rows.one(rows.by_okta_id(conn, okta_id=okta_id)))
-        return self.store.ask(lambda conn: rows.one(rows.by_key(conn, key=user_name_key)))
+    def one(self, by: Identity, value: str) -> DirectoryUser | None:
+        return self.store.ask(lambda conn: rows.find(conn, by, value))
 
     def show(self, by: Identity, value: str) -> ShownUser | None:
         return self.store.ask(lambda conn: rows.show(conn, by, value))

@@ -146,23 +146,13 @@ class RemoteDirectory(Backend):
             directory_id=problem.id or None,
         )
 
-    def get(self, user_id: str) -> DirectoryUser | None:
-        return self._one("id", user_id)
-
-    def find(self, *, user_name_key: str | None = None, okta_id: str | None = None) -> DirectoryUser | None:
-        """By one identity, never by a fallback of one for another; hidden accounts too."""
-        if (user_name_key is None) == (okta_id is None):
-            raise TypeError("find takes exactly one of user_name_key and okta_id")
-        return self._one("user_name_key", user_name_key) if okta_id is None else self._one("okta_id", okta_id)
-
-    def _one(self, by: Identity, value: str | None) -> DirectoryUser | None:
-        assert value is not None
+    def one(self, by: Identity, value: str) -> DirectoryUser | None:
         find = {"id": self.reader.by_id, "user_name_key": self.reader.by_user_name, "okta_id": self.reader.by_okta_id}
         with deadline.within(deadline.PUSH):
             return find[by](value, patience=HURRIED)
 
     def show(self, by: Identity, value: str) -> ShownUser | None:
-        user = self._one(by, value)
+        user = self.one(by, value)
         return None if user is None or user.hidden else ShownUser.of(user)
 
     def search(self, where: Any | None, start_index: int, count: int, *, include_hidden: bool = False) -> Page:
@@ -170,7 +160,7 @@ class RemoteDirectory(Backend):
         if isinstance(where, Compare) and where.op == "eq" and isinstance(where.value, str):
             by = _IDENTITIES.get(str(where.target))
             if by is not None:
-                user = self._one(by, where.value)
+                user = self.one(by, where.value)
                 found = [] if user is None or (user.hidden and not include_hidden) else [ShownUser.of(user)]
                 return Page(total=len(found), users=found[max(start_index, 1) - 1 :][: max(count, 0)])
         with deadline.within(deadline.PUSH):

@@ -204,7 +204,7 @@ class Ledger:
 
     def _holders(self, conn: Connection, after: DirectoryUser, dead: str | None) -> list[DirectoryUser]:
         """Who has the externalId. The userName and e-mail of others are the remote's to defend: only it sees all of them at once."""
-        holder = None if after.okta_id is None else rows.one(rows.by_okta_id(conn, okta_id=after.okta_id))
+        holder = None if after.okta_id is None else rows.find(conn, "okta_id", after.okta_id)
         return [] if holder is None or holder.id == dead else [holder]
 
     def _body(

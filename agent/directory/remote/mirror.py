@@ -448,7 +448,7 @@ def owners(conn: Connection) -> Sequence[str]:
 
 def linked_to(conn: Connection, okta_id: str) -> list[str]:
     """The accounts that belong to this Okta user as far as is known: one that is there, and such as no listing shows."""
-    row = rows.one(rows.by_okta_id(conn, okta_id=okta_id))
+    row = rows.find(conn, "okta_id", okta_id)
     away = conn.execute(select(departed.c.directory_id).where(departed.c.okta_id == okta_id)).scalars()
     return [*([] if row is None else [row.id]), *away]
 
@@ -493,7 +493,7 @@ def _free(
     ``returns``: it had no row, and takes no link of somebody else's.
     """
     had_name = [(row[0], row[1]) for row in _give_up_name(conn, key=user.user_name_key, id=user.id).fetchall()]
-    other = None if user.okta_id is None else rows.one(rows.by_okta_id(conn, okta_id=user.okta_id))
+    other = None if user.okta_id is None else rows.find(conn, "okta_id", user.okta_id)
     if other is None or other.id == user.id:
         return user, had_name
     if user.origin is Origin.LOCAL or (returns and other.managed):
