@@ -23,9 +23,9 @@ from itertools import groupby
 from msgspec.structs import replace
 
 from agent.directory import rows, rules, writes
-from agent.directory.backend import AccountChange, Becomes
 from agent.directory.port import ContextOf, Draft, Ended, WriteContext, Written
 from agent.directory.rows import Policy, WriteScope, locked_account
+from agent.directory.rules import AccountChange, Becomes
 from agent.model.codes import ActionKind, ActionState, HeldCode, RefusalCode
 from agent.model.errors import AgentError, FenceLost, NotFound, Refused, StoreError, VersionConflict
 from agent.model.mapping import apply

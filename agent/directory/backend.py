@@ -6,13 +6,12 @@ from concurrent.futures import Future
 from datetime import datetime, timedelta
 from typing import Any
 
-from msgspec import Struct
 from sqlalchemy import ColumnElement, Connection, false, func, select
 
 from agent.directory import rows, rules
-from agent.directory.port import CursorPage, Draft, Identity, Page, WriteContext, Written
-from agent.model.codes import Source
-from agent.model.errors import NotFound, UsageError, VersionConflict
+from agent.directory.port import CursorPage, Draft, Page, WriteContext, Written
+from agent.directory.rules import AccountChange
+from agent.model.errors import UsageError
 from agent.model.users import DirectoryUser, Origin
 from agent.store import account
 from agent.store.engine import Store
@@ -20,33 +19,6 @@ from agent.store.tables import users
 
 #: Accounts per page of ``everyone``.
 _PAGE = 500
-
-#: From the account as it is to what it becomes. Pure; may raise Refused or UsageError, and may be asked again.
-Becomes = Callable[[DirectoryUser], DirectoryUser]
-
-
-class AccountChange(Struct, frozen=True):
-    """One change of one account that is there."""
-
-    user_id: str
-    wanted: Becomes
-    context: WriteContext
-    #: None: whatever version it has.
-    expected_version: int | None = None
-    #: A POST that found this inactive account.
-    revives: bool = False
-
-    def of(self, user: DirectoryUser | None) -> DirectoryUser:
-        """``user`` as it is now; NotFound, or VersionConflict where that is another one than was meant."""
-        if user is None or (user.hidden and self.context.source is Source.PUSH and not self.revives):
-            raise NotFound("There is no such user.")
-        require_version(user, self.expected_version)
-        return user
-
-
-def require_version(user: DirectoryUser, expected: int | None) -> None:
-    if expected is not None and user.version != expected:
-        raise VersionConflict(f"The account has changed since version {expected}; it is at {user.version}.")
 
 
 class Backend(ABC):
@@ -60,18 +32,6 @@ class Backend(ABC):
     search_time: timedelta
 
     # Reads
-
-    @abstractmethod
-    def one(self, by: Identity, value: str) -> DirectoryUser | None:
-        """By one identity, never by a fallback of one for another; hidden accounts too."""
-
-    def get(self, user_id: str) -> DirectoryUser | None:
-        return self.one("id", user_id)
-
-    def find(self, *, user_name_key: str | None = None, okta_id: str | None = None) -> DirectoryUser | None:
-        if (user_name_key is None) == (okta_id is None):
-            raise TypeError("find takes exactly one of user_name_key and okta_id")
-        return self.one("user_name_key", user_name_key or "") if okta_id is None else self.one("okta_id", okta_id)
 
     @property
     def no_roles(self) -> str:

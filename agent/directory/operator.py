@@ -32,8 +32,9 @@ from functools import partial
 from msgspec.structs import replace
 
 from agent.directory import rules
-from agent.directory.backend import AccountChange, Backend, Becomes
+from agent.directory.backend import Backend
 from agent.directory.port import PlanStep, Ruling, Undone, WriteContext
+from agent.directory.rules import AccountChange, Becomes
 from agent.model.codes import Source
 from agent.model.errors import UsageError, VersionConflict
 from agent.model.holds import ChangeKind

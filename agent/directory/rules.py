@@ -35,18 +35,47 @@ from collections.abc import Callable
 from datetime import datetime
 from uuid import uuid4
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from agent.directory.port import Draft, WriteContext
 from agent.directory.rows import Policy
 from agent.model import usernames, users
 from agent.model.codes import RefusalCode, Source
-from agent.model.errors import Refused
+from agent.model.errors import NotFound, Refused, VersionConflict
 from agent.model.usernames import MAX_LENGTH
 from agent.model.users import DirectoryUser, Origin, Role
 
 #: Sources that speak for Okta.
 OKTA = (Source.PUSH, Source.SWEEP, Source.SINGLE, Source.IMPORT)
+
+
+#: From the account as it is to what it becomes. Pure; may raise Refused or UsageError, and may be asked again.
+Becomes = Callable[[DirectoryUser], DirectoryUser]
+
+
+class AccountChange(Struct, frozen=True):
+    """One change of one account that is there."""
+
+    user_id: str
+    wanted: Becomes
+    context: WriteContext
+    #: None: whatever version it has.
+    expected_version: int | None = None
+    #: A POST that found this inactive account.
+    revives: bool = False
+
+    def of(self, user: DirectoryUser | None) -> DirectoryUser:
+        """``user`` as it is now; NotFound, or VersionConflict where that is another one than was meant."""
+        if user is None or (user.hidden and self.context.source is Source.PUSH and not self.revives):
+            raise NotFound("There is no such user.")
+        require_version(user, self.expected_version)
+        return user
+
+
+def require_version(user: DirectoryUser, expected: int | None) -> None:
+    if expected is not None and user.version != expected:
+        raise VersionConflict(f"The account has changed since version {expected}; it is at {user.version}.")
 
 
 def created(draft: Draft, context: WriteContext, now: datetime) -> DirectoryUser:
@@ -76,9 +105,7 @@ def modified(before: DirectoryUser, draft: Draft, context: WriteContext, now: da
     return switched(after, draft.active, context, now, said=draft.active_said)
 
 
-def wanted_by(
-    change: Callable[[DirectoryUser], Draft], context: WriteContext, now: datetime
-) -> Callable[[DirectoryUser], DirectoryUser]:
+def wanted_by(change: Callable[[DirectoryUser], Draft], context: WriteContext, now: datetime) -> Becomes:
     """What ``change`` asks for, as what the account becomes."""
     return lambda before: modified(before, change(before), context, now)
 

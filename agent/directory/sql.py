@@ -8,10 +8,11 @@ from sqlalchemy import Connection, select
 
 from agent.directory import rows, writes
 from agent.directory.actions import SqlBatches
-from agent.directory.backend import AccountChange, Backend
+from agent.directory.backend import Backend
 from agent.directory.operator import OperatorActs
 from agent.directory.port import Draft, Identity, Step, WriteContext, Written
 from agent.directory.rows import Policy, WriteScope
+from agent.directory.rules import AccountChange
 from agent.model.codes import Source
 from agent.model.errors import UsageError
 from agent.model.mapping import EVERYTHING, Mapping
@@ -58,7 +59,16 @@ class SqlDirectory(Backend):
 
     # Reads
 
-    def one(self, by: Identity, value: str) -> DirectoryUser | None:
+    def get(self, user_id: str) -> DirectoryUser | None:
+        return self._one("id", user_id)
+
+    def find(self, *, user_name_key: str | None = None, okta_id: str | None = None) -> DirectoryUser | None:
+        """By one identity, never by a fallback of one for another; hidden accounts too."""
+        if (user_name_key is None) == (okta_id is None):
+            raise TypeError("find takes exactly one of user_name_key and okta_id")
+        return self._one("user_name_key", user_name_key or "") if okta_id is None else self._one("okta_id", okta_id)
+
+    def _one(self, by: Identity, value: str) -> DirectoryUser | None:
         return self.store.ask(lambda conn: rows.find(conn, by, value))
 
     def show(self, by: Identity, value: str) -> ShownUser | None:

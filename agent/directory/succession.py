@@ -18,9 +18,10 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from agent.directory import decisions, guarded, refusals, rows, rules
-from agent.directory.backend import AccountChange, require_releasable
+from agent.directory.backend import require_releasable
 from agent.directory.port import Draft, Written
 from agent.directory.rows import WriteScope
+from agent.directory.rules import AccountChange
 from agent.model.codes import Source
 from agent.model.errors import Refused
 from agent.model.holds import ChangeKind, wish

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from sqlalchemy import update
 
 from agent.directory import decisions, guarded, refusals, rows, rules
-from agent.directory.backend import AccountChange
 from agent.directory.port import Draft, Written
 from agent.directory.rows import WriteScope
+from agent.directory.rules import AccountChange
 from agent.model.errors import Refused
 from agent.model.users import DirectoryUser, identity_key
 from agent.store.engine import Raised

@@ -13,10 +13,10 @@ from msgspec.structs import replace
 from sqlalchemy import Connection, func, select
 
 from agent.directory import rows
-from agent.directory.backend import AccountChange
 from agent.directory.port import Acts, Draft, WriteContext, Written
 from agent.directory.remote.directory import RemoteDirectory
 from agent.directory.remote.unfinished import OWN_GRACE
+from agent.directory.rules import AccountChange
 from agent.directory.sql import SqlDirectory
 from agent.model.codes import ActionKind, RefusalCode, Source
 from agent.model.errors import Refused

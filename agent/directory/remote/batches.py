@@ -15,11 +15,11 @@ from functools import partial
 
 from agent.directory import actions as planned
 from agent.directory import rules
-from agent.directory.backend import AccountChange, require_version
 from agent.directory.port import ContextOf, Ended, WriteContext, Written
 from agent.directory.remote.outbox import Outbox
 from agent.directory.remote.patience import HURRIED, ticking
 from agent.directory.remote.width import Width
+from agent.directory.rules import AccountChange, require_version
 from agent.model.codes import ActionKind, ActionState
 from agent.model.errors import AgentError, FenceLost, NotFound, StoreError
 from agent.model.plan import Action

@@ -19,7 +19,7 @@ from uuid import uuid4
 from msgspec.structs import replace
 
 from agent.directory import rows
-from agent.directory.backend import AccountChange, Backend
+from agent.directory.backend import Backend
 from agent.directory.operator import OperatorActs
 from agent.directory.port import CursorPage, Draft, Identity, Page, RemoteFacts, Step, WriteContext, Written
 from agent.directory.remote import deadline, provider
@@ -37,6 +37,7 @@ from agent.directory.remote.transport import Transport
 from agent.directory.remote.trial import Trial
 from agent.directory.remote.unfinished import Unfinished
 from agent.directory.rows import Policy
+from agent.directory.rules import AccountChange
 from agent.model.codes import FindingCode, Source
 from agent.model.mapping import Kept, Mapping
 from agent.model.plan import Finding
@@ -146,13 +147,22 @@ class RemoteDirectory(Backend):
             directory_id=problem.id or None,
         )
 
-    def one(self, by: Identity, value: str) -> DirectoryUser | None:
+    def get(self, user_id: str) -> DirectoryUser | None:
+        return self._one("id", user_id)
+
+    def find(self, *, user_name_key: str | None = None, okta_id: str | None = None) -> DirectoryUser | None:
+        """By one identity, never by a fallback of one for another; hidden accounts too."""
+        if (user_name_key is None) == (okta_id is None):
+            raise TypeError("find takes exactly one of user_name_key and okta_id")
+        return self._one("user_name_key", user_name_key or "") if okta_id is None else self._one("okta_id", okta_id)
+
+    def _one(self, by: Identity, value: str) -> DirectoryUser | None:
         find = {"id": self.reader.by_id, "user_name_key": self.reader.by_user_name, "okta_id": self.reader.by_okta_id}
         with deadline.within(deadline.PUSH):
             return find[by](value, patience=HURRIED)
 
     def show(self, by: Identity, value: str) -> ShownUser | None:
-        user = self.one(by, value)
+        user = self._one(by, value)
         return None if user is None or user.hidden else ShownUser.of(user)
 
     def search(self, where: Any | None, start_index: int, count: int, *, include_hidden: bool = False) -> Page:
@@ -160,7 +170,7 @@ class RemoteDirectory(Backend):
         if isinstance(where, Compare) and where.op == "eq" and isinstance(where.value, str):
             by = _IDENTITIES.get(str(where.target))
             if by is not None:
-                user = self.one(by, where.value)
+                user = self._one(by, where.value)
                 found = [] if user is None or (user.hidden and not include_hidden) else [ShownUser.of(user)]
                 return Page(total=len(found), users=found[max(start_index, 1) - 1 :][: max(count, 0)])
         with deadline.within(deadline.PUSH):

@@ -24,7 +24,6 @@ from msgspec.structs import replace
 from sqlalchemy import Connection
 
 from agent.directory import decisions, guarded, refusals, rows
-from agent.directory.backend import AccountChange
 from agent.directory.port import WriteContext, Written
 from agent.directory.remote import change as bodies
 from agent.directory.remote import mirror
@@ -32,6 +31,7 @@ from agent.directory.remote.account_locks import under_way
 from agent.directory.remote.lookup import Resource
 from agent.directory.remote.mirror import Beside, Marks, Mirror, Mirrored
 from agent.directory.rows import WriteScope
+from agent.directory.rules import AccountChange
 from agent.model.codes import RefusalCode
 from agent.model.errors import DirectoryError, FenceLost, Refused, UsageError
 from agent.model.holds import Hold

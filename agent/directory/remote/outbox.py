@@ -19,7 +19,6 @@ from msgspec import to_builtins
 from msgspec.structs import replace
 
 from agent.directory import guarded, rules
-from agent.directory.backend import AccountChange
 from agent.directory.port import Draft, WriteContext, Written
 from agent.directory.remote import change as bodies
 from agent.directory.remote import wire
@@ -32,6 +31,7 @@ from agent.directory.remote.mirror import Marks, join, same
 from agent.directory.remote.patience import HURRIED, PATIENT, Lost, ticking
 from agent.directory.remote.reader import Read, Reader
 from agent.directory.remote.unfinished import Unfinished
+from agent.directory.rules import AccountChange
 from agent.model.codes import Source
 from agent.model.errors import (
     AgentError,

@@ -124,7 +124,7 @@ def patiently(
         say = log.warning if wait >= _NOTICED else log.debug
         say("remote OpsHelm: trying again", problem=exc.problem, attempt=attempt.num + 1, wait_s=round(wait, 1))
         # Waited here, for the library's own pause has no end: the next try comes at once.
-        return False if stop.wait(wait) else 0.0
+        return False if pause(stop, wait) else 0.0
 
     attempts = stamina.retry_context(
         on=again, attempts=_ATTEMPTS, timeout=None, wait_initial=first_wait, wait_max=_LONGEST_PAUSE
@@ -136,6 +136,11 @@ def patiently(
     except Again as last:
         raise last.error from last
     raise AssertionError("unreachable")
+
+
+def pause(stop: threading.Event, seconds: float) -> bool:
+    """Between two tries. True: the process is to end, and the pause with it."""
+    return stop.wait(seconds)
 
 
 class Lost(AnswerLost):
@@ -173,7 +178,7 @@ class Resending:
         self.sent += 1
         say("remote OpsHelm: sending a write again", problem=lost.detail, attempt=self.sent, wait_s=round(wait, 1))
         self._wait = min(_LONGEST_PAUSE, 2 * self._wait)
-        return not self._stop.wait(wait)
+        return not pause(self._stop, wait)
 
 
 def ticking(now: datetime) -> Callable[[], datetime]:

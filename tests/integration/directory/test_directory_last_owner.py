@@ -7,7 +7,7 @@ import pytest
 from msgspec.structs import replace
 from sqlalchemy import Connection, delete
 
-from agent.directory.backend import AccountChange
+from agent.directory.rules import AccountChange
 from agent.model.codes import RefusalCode, Source
 from agent.model.errors import Refused
 from agent.model.users import DirectoryUser, Role

@@ -2,7 +2,7 @@
 
 import pytest
 
-from agent.directory.backend import AccountChange
+from agent.directory.rules import AccountChange
 from agent.model.codes import RefusalCode, Source
 from agent.model.errors import NotFound
 from agent.model.users import MultiValue, Origin, Role

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from agent.directory.backend import AccountChange
 from agent.directory.port import WriteContext
+from agent.directory.rules import AccountChange
 from agent.model.codes import Source
 from agent.model.users import Role
 from support.receiver import CORE, ENTERPRISE, ERROR, PATCH_OP, Served, deactivation, okta_user
