@@ -94,7 +94,6 @@ def _ask(known: dict[ChangeKind, Hold], wishes: dict[ChangeKind, str], after: Di
             raise Refused(*_no(hold, pushed=scope.context.source is Source.PUSH))
 
 
-_BURST = {RefusalCode.PUSH_BURST: HeldCode.PUSH_BURST, RefusalCode.DEACTIVATIONS_24H: HeldCode.DEACTIVATIONS_24H}
 _WHAT = {
     ChangeKind.DEACTIVATE: "the deactivation of",
     ChangeKind.ACTIVATE: "access for",
@@ -182,19 +181,15 @@ def _rule(scope: WriteScope, user: DirectoryUser, name: str) -> None:
         brakes.unblock(scope.conn, by, user, ruling.kind)
 
 
-def refused(scope: WriteScope, user: DirectoryUser, why: Refused) -> None:
-    """A refused push is newer than a run's view too; a burst's waits for a person."""
-    holds.mark_push(scope.conn, user.id)
-    code = _BURST.get(why.reason)
-    if code is None:
-        return
+def over_limit(scope: WriteScope, user: DirectoryUser, held: HeldCode, detail: str) -> None:
+    """A pushed deactivation that was one too many waits for a person."""
     reason = holds.Reason(
         directory_id=user.id,
         okta_id=user.okta_id,
         login=user.user_name,
         kind=ChangeKind.DEACTIVATE,
-        code=code,
-        detail=why.detail,
+        code=held,
+        detail=detail,
         wish=ENDS_ACCESS,
     )
     holds.find(scope.conn, [reason], scope.now, by="push", pushed=True)

@@ -7,7 +7,7 @@ from agent.model.codes import RefusalCode, Source
 from agent.model.errors import Refused
 from agent.model.okta import is_okta_id
 from agent.model.users import DirectoryUser
-from agent.store import alarms, attention, journal
+from agent.store import alarms, attention, holds, journal
 from agent.store.engine import Raised
 
 
@@ -30,10 +30,12 @@ def _follow_up(scope: WriteScope, refused: Refused, before: DirectoryUser, after
         alarms.raise_alarm(conn, "last_owner", before.id, refused.detail, now)
     if context.source is not Source.PUSH:
         return
-    decisions.refused(scope, before, refused)
+    # A refused push is newer than a run's view too.
+    holds.mark_push(conn, before.id)
     if refused.reason is RefusalCode.NAME_REUSE:
         _ask_whose_it_is(scope, after)
     elif isinstance(refused, OverLimit):
+        decisions.over_limit(scope, before, refused.held, refused.detail)
         guarded.judged_push(scope, before, refused.counts, refused.held)
         alarms.raise_alarm(conn, refused.reason.value, "guard", refused.detail, now)
     elif refused.reason is RefusalCode.LOCAL_ACCOUNT and after is not None and not (after.active or after.hidden):

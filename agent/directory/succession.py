@@ -14,7 +14,6 @@ from datetime import datetime, timedelta
 from uuid import uuid4
 
 import msgspec
-from msgspec import Struct
 from msgspec.structs import replace
 
 from agent.directory import decisions, guarded, refusals, rows, rules
@@ -36,13 +35,6 @@ _IN_DOUBT = timedelta(days=1)
 _SLACK = timedelta(minutes=1)
 _AGENT = (Source.SWEEP.value, Source.SINGLE.value)
 _profile = msgspec.json.Decoder(Profile).decode
-
-
-class _State(Struct, frozen=True):
-    active: bool
-
-
-_state = msgspec.json.Decoder(_State).decode
 
 
 def release(scope: WriteScope, change: AccountChange) -> DirectoryUser | Raised:
@@ -96,7 +88,7 @@ def as_left(steps: Iterable[AccountStep], assigned: datetime | None) -> str | No
     for step in steps:
         if step.before is None or (earliest is not None and step.at < earliest):
             break
-        was_active = _state(step.before).active
+        was_active = msgspec.json.decode(step.before)["active"]
         if step.source == Source.PUSH.value and (assigned is not None or not was_active):
             found = step.before
             earliest = None if assigned is None else earliest

@@ -34,7 +34,6 @@ from agent.directory.rows import WriteScope
 from agent.directory.rules import AccountChange
 from agent.model.codes import RefusalCode
 from agent.model.errors import DirectoryError, FenceLost, Refused, UsageError
-from agent.model.holds import Hold
 from agent.model.users import DirectoryUser, Role
 from agent.store import account, intents, journal, lease, windows
 from agent.store.engine import Raised
@@ -169,7 +168,12 @@ class Ledger:
             beside = replace(row.beside, detached=_detached(row, after))
             after = replace(after, version=before.version + 1)
             after = self.mirror.put(conn, row, after, beside)
-            return Written(user=_settle(scope, before, after, ready.mine, confirm=ready.confirm), changed=True)
+            guarded.count(scope, before, after, ended=False)
+            decisions.made(scope, before, after, ready.mine)
+            if ready.confirm:
+                guarded.ask_about_reuse(scope, after, before)
+            journal.append(conn, _entry(journal.Kind.APPLIED, before, after, scope.context), scope.now)
+            return Written(user=after, changed=True)
 
         return self.store.submit(work)
 
@@ -334,12 +338,8 @@ class Ledger:
         self.store.write(work)
 
     def refused_before(self, refused: Refused, wish: DirectoryUser, context: WriteContext, now: datetime) -> None:
-        """A create that a rule refused before anything was judged: journalled like the others."""
-
-        def work(conn: Connection) -> None:
-            refusals.record(self._scope(conn, context, now), refused, None, wish)
-
-        self.store.write(work)
+        """A create that a rule refused before anything was judged: journalled, and raised, like the others."""
+        self.store.write(lambda conn: refusals.record(self._scope(conn, context, now), refused, None, wish))
 
     def _drop(self, scope: WriteScope, dead: str | None, heir: DirectoryUser) -> None:
         """What still holds the person's Okta id for an account that is there no more, so that it can be ``heir``'s."""
@@ -379,17 +379,6 @@ def _owns(conn: Connection, user_id: str) -> bool:
         and guarded.active_owner(row.user)
         and not any(intent.ends_owner for intent in intents.open_on(conn, user_id))
     )
-
-
-def _settle(
-    scope: WriteScope, before: DirectoryUser, after: DirectoryUser, mine: list[Hold] | None, *, confirm: bool
-) -> DirectoryUser:
-    guarded.count(scope, before, after, ended=False)
-    decisions.made(scope, before, after, mine)
-    if confirm:
-        guarded.ask_about_reuse(scope, after, before)
-    journal.append(scope.conn, _entry(journal.Kind.APPLIED, before, after, scope.context), scope.now)
-    return after
 
 
 def _sure(row: Mirrored, after: DirectoryUser, *, calls: bool) -> bool:

@@ -351,7 +351,8 @@ def _apart(content: bytes) -> tuple[dict[str, msgspec.Raw], list[msgspec.Raw]]:
     accounts = names.get("resources") or []
     if not names or not isinstance(accounts, list):
         raise msgspec.DecodeError("no SCIM list")
-    return {name: _raw(item) for name, item in (names | {"resources": []}).items()}, [_raw(one) for one in accounts]
+    parts = {name: _raw([] if name == "resources" else item) for name, item in names.items()}
+    return parts, [_raw(one) for one in accounts]
 
 
 def _raw(value: Any) -> msgspec.Raw:
