@@ -63,10 +63,9 @@ def test_sigterm_ends_a_daemon_that_waits_for_okta_s_limit(tmp_path: Path) -> No
         assert daemon.wait_for("run ended")["outcome"] == "stopped"
 
 
-@pytest.mark.parametrize("seconds", [10, pytest.param(300, marks=pytest.mark.slow)])
-def test_a_reload_every_second_stops_nothing_and_leaves_nothing_behind(
-    org: SimulatedOrg, tmp_path: Path, seconds: int
-) -> None:
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+def test_a_reload_every_second_stops_nothing_and_leaves_nothing_behind(org: SimulatedOrg, tmp_path: Path) -> None:
     """While people are pushed, events are read and sweeps run."""
     file = tmp_path / "agent.toml"
     settings = {"OPSHELM_SCHEDULE__RECONCILE": "3s", "OPSHELM_SCHEDULE__EVENTS": "2s"}
@@ -80,7 +79,7 @@ def test_a_reload_every_second_stops_nothing_and_leaves_nothing_behind(
         org.wait_idle()
         held = files(daemon)
         next_second = time.monotonic()
-        for n in range(seconds):
+        for n in range(300):
             file.write_text(f"{okta}{n % 2 + 2}\n")
             daemon.process.send_signal(signal.SIGHUP)
             daemon.wait_for("settings were read again", n + 1)
@@ -96,7 +95,7 @@ def test_a_reload_every_second_stops_nothing_and_leaves_nothing_behind(
         org.api("POST", f"/users/{people[0]['okta_id']}", {"profile": {"title": "Captain"}})
         daemon.wait_for_outcome("applied")
         ended = [line for line in daemon.events if line["event"] == "run ended"]
-        assert len(ended) >= seconds // 10
+        assert len(ended) >= 30
         assert {line["outcome"] for line in ended} <= {"applied", "in_step"}
         assert files(daemon) < held + 20
         began = time.monotonic()

@@ -361,6 +361,7 @@ def test_what_pushes_of_a_period_did_is_taken_back(world: World) -> None:
     assert essence(world) == before
 
 
+@pytest.mark.slow
 def test_an_undo_that_is_killed_twice_under_pushes_goes_on(world: World, tmp_path: Path) -> None:
     people = [world.take() for _ in range(6)]
     before = essence(world)

@@ -91,6 +91,7 @@ def test_in_session_mode_a_sweep_and_its_repairs_are_as_without(pooled: Pooled, 
     assert shown == ["10s", "UTC"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["transaction", "statement"])
 def test_in_another_mode_nothing_starts_and_one_sentence_says_why(pooled: Pooled, mode: str, tmp_path: Path) -> None:
     url = pooled(mode)
@@ -103,6 +104,7 @@ def test_in_another_mode_nothing_starts_and_one_sentence_says_why(pooled: Pooled
         assert "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 def test_a_busy_pooler_is_seen_through_as_well(pooled: Pooled, postgres_url: str) -> None:
     """Somebody else takes the server that rests, so that the second connection gets another one."""
     url = pooled("transaction")

@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 
+import pytest
 from sqlalchemy import Connection, select
 
 from agent.model.codes import ActionKind, ActionState, FindingCode, HeldCode, PlanStatus
@@ -100,6 +101,7 @@ def test_decisions_are_kept(store: Store) -> None:
     assert (stored.decided_by, stored.decision, stored.decided_at, stored.approved) == ("ann", "approve", NOW, {2})
 
 
+@pytest.mark.slow
 def test_a_first_run_of_more_people_than_one_statement_takes_is_approved(store: Store) -> None:
     plan_id = save(store, plan(action(1), action(2)))
     store.write(
@@ -150,6 +152,7 @@ def test_the_latest_findings_are_those_of_the_last_sweep_that_ended(store: Store
     assert [f.login for f in latest.findings] == ["1@example.com"]
 
 
+@pytest.mark.slow
 def test_two_thousand_sweeps_keep_each_finding_once_with_its_first_and_last_run(sqlite_store: Store) -> None:
     store = sqlite_store
     found = [
