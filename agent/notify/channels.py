@@ -40,6 +40,7 @@ class Calls:
 
     def __init__(self, stopping: Callable[[], bool] = lambda: False, whole: float = _WHOLE) -> None:
         self._stopping, self._whole = stopping, whole
+        #: Of calls that were left to themselves, or are under way.
         self._threads: dict[str, threading.Thread] = {}
 
     def run(self, name: str, work: Callable[[], None]) -> None:
@@ -60,6 +61,7 @@ class Calls:
                 error = ended.get(timeout=min(left, _LOOK))
             except queue.Empty:
                 continue
+            del self._threads[name]
             if error is not None:
                 raise error
             return
