@@ -126,7 +126,7 @@ def test_a_hook_needs_its_secret_and_the_public_address(org: SimulatedOrg, tmp_p
     assert org.api("GET", "/eventHooks") == []
 
 
-@pytest.mark.slow
+@pytest.mark.alone
 def test_a_storm_at_the_hook_is_all_answered_in_time_and_costs_few_runs(org: SimulatedOrg, tmp_path: Path) -> None:
     settings = env(org)
     first_run(tmp_path, settings)
