@@ -63,7 +63,6 @@ def ask_again(invocation: Invocation, attribute: tuple[str, ...]) -> None:
     """Try once more what a remote OpsHelm didn't keep of an account: the next write that has it says what holds now."""
     from agent.store import unkept
 
-    with invocation.store() as store:
-        asked = store.write(lambda conn: unkept.ask_again(conn, attribute))
+    asked = invocation.write(lambda conn: unkept.ask_again(conn, attribute))
     text = f"Tried again with the next write: {', '.join(asked)}" if asked else "There is nothing to be tried again."
     invocation.answer("ask_again", {"attributes": asked}, text)

@@ -178,8 +178,7 @@ def reject_plan(invocation: Invocation, plan_id: int, reason: str) -> None:
     from agent.store import brakes
 
     by = signature(reason)
-    with invocation.store() as store:
-        states = store.write(lambda conn: brakes.reject_plan(conn, by, plan_id))
+    states = invocation.write(lambda conn: brakes.reject_plan(conn, by, plan_id))
     counts = {state.value: count for state, count in states.items()}
     body = {"plan": {"id": plan_id, "status": "rejected", "counts": counts}}
     invocation.answer("plan", body, lambda: _rejected(plan_id, counts))

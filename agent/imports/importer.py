@@ -246,8 +246,7 @@ class Importer:
 
     def _require_okta(self, *, importing: bool = True) -> None:
         """It is the pinned app, and may be written to; whether it still pushes is nothing to an undo."""
-        with self._store.read() as conn:
-            row = account.get(conn)
+        row = self._store.ask(account.get)
         frame.may_write_okta(row)
         frame.bind(self._okta, row, importing=importing)
 

@@ -39,8 +39,7 @@ def confirm(
 
     ``at_most``: only so many, others at another minute.
     """
-    with store.read() as conn:
-        waiting = imports.open_rows(conn)
+    waiting = store.ask(imports.open_rows)
     if at_most is not None and len(waiting) > at_most:
         start = int(now.timestamp() // 60) * at_most % len(waiting)
         waiting = (waiting[start:] + waiting[:start])[:at_most]
@@ -63,8 +62,7 @@ def watch(store: Store, directory: Directory, okta: OktaOrg, settings: ImportSet
             continue
         person = okta.person(row.okta_id or "")
         store.write(lambda conn, row=row, person=person: _judge(conn, row, person, settings, now))  # type: ignore[misc]
-    with store.read() as conn:
-        return sum(alarm.code == ALARM for alarm in alarms.open_alarms(conn))
+    return sum(alarm.code == ALARM for alarm in store.ask(alarms.open_alarms))
 
 
 def _managed(directory: Directory, row: Import) -> bool:

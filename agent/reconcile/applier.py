@@ -153,8 +153,7 @@ class Applier(Struct, frozen=True, kw_only=True):
         again = [a for a in concerned if (at := asked[a.n]) is not None and not old <= at <= now]
         if not again:
             return {}
-        with self.planner.store.read() as conn:
-            mark = holds.newest_push_mark(conn)
+        mark = self.planner.store.ask(holds.newest_push_mark)
         moved: dict[str, str] = {}
         for action, person in zip(again, self.planner.okta.people([a.okta_id or "" for a in again]), strict=True):
             okta_id = action.okta_id or ""
@@ -210,8 +209,7 @@ DIED = "the process died before it was done"
 
 def recover(store: Store, directory: Directory, now: datetime) -> int:
     """Settle what was left; answers how many actions that were."""
-    with store.read() as conn:
-        left = [sent for sent in plans.sent_actions(conn) if sent.action.kind not in IN_OKTA]
+    left = [sent for sent in store.ask(plans.sent_actions) if sent.action.kind not in IN_OKTA]
     if left:
         ended = [(sent, _happened(directory, sent.action)) for sent in left]
         store.write(lambda conn: _settle(conn, ended, now))

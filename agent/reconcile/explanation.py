@@ -62,8 +62,7 @@ class Explanation(Struct, frozen=True, kw_only=True):
 
 
 def explain(login: str, okta: OktaOrg, planner: Planner, store: Store, now: datetime) -> Explanation:
-    with store.read() as conn:
-        row = account.get(conn)
+    row = store.ask(account.get)
     try:
         binding = frame.bind(okta, row)
         found = planner.reader().read(Selection(logins=(login,)))

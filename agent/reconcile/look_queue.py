@@ -197,8 +197,7 @@ def after(store: Store, covers: Coverage, report: RunReport, now: datetime) -> N
     """What the run has seen to: looks that a complete sweep covers, and failed pushes of those who are right now."""
     if report.outcome in UNANSWERED or report.outcome is Outcome.DISPROVED:
         return
-    with store.read() as conn:
-        failing = {failure.okta_id for failure in events.open_failures(conn)}
+    failing = {failure.okta_id for failure in store.ask(events.open_failures)}
     healed = _right(covers, report, failing)
     covered = () if report.dry or _held_whole(report) else covers.covered
 

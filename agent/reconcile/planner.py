@@ -111,8 +111,7 @@ class Planner(Struct, frozen=True, kw_only=True):
 
     def sweep(self, binding: Binding, grant: Grant, progress: Progress) -> Comparison:
         """Everybody; whoever the listing left out is asked about one by one."""
-        with self.store.read() as conn:
-            row = account_row.get(conn)
+        row = self.store.ask(account_row.get)
         page_size = self.settings.reconcile.page_size
         kept = self.directory.kept
         projector = self.projector.within(kept)

@@ -105,8 +105,7 @@ class RoleReader(Struct, frozen=True, kw_only=True):
 
     def groups(self, *, listed: bool, keep: bool = True, progress: Progress | None = None) -> GroupsRead:
         """What the entries mean, and whom they have. ``listed`` False: without their members. ``keep``: what names mean."""
-        with self.store.read() as conn:
-            before = kept.known(conn)
+        before = self.store.ask(kept.known)
         found: list[RoleGroup] = []
         problems: dict[str, Finding] = {}
         members: dict[str, tuple[str, str]] = {}
@@ -266,8 +265,7 @@ class RoleReader(Struct, frozen=True, kw_only=True):
     # Both
 
     def _known(self) -> tuple[RoleGroup, ...]:
-        with self.store.read() as conn:
-            known = kept.known(conn)
+        known = self.store.ask(kept.known)
         return tuple(known[asked] for asked in dict.fromkeys(self.settings.owner) if asked in known)
 
     def _compared(

@@ -7,6 +7,7 @@ from enum import StrEnum
 from msgspec import Struct
 from sqlalchemy import Connection, delete, insert, select, update
 
+from agent.store.connect import as_struct
 from agent.store.tables import unkept as table
 
 
@@ -40,10 +41,7 @@ class Unkept(Struct, frozen=True, kw_only=True):
 def of(conn: Connection, remote: str) -> list[Unkept]:
     columns = (table.c[name] for name in Unkept.__struct_fields__)
     rows = conn.execute(select(*columns).where(table.c.remote == remote).order_by(table.c.attribute))
-    return [
-        Unkept(attribute=name, how=Loss(how), words=words, since=since, asked=asked)
-        for name, how, words, since, asked in rows
-    ]
+    return [as_struct(Unkept, row) for row in rows]
 
 
 def note(conn: Connection, remote: str, found: Unkept) -> None:
