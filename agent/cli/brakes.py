@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 from agent.cli.command import (
+    FILE,
     DurationType,
     Invocation,
     command,
@@ -110,12 +111,7 @@ def reject(invocation: Invocation, user: str, reason: str) -> None:
 @click.option(
     "--set", "changed", metavar="NAME=VALUE", multiple=True, help="Another limit, of [guard]. May be repeated."
 )
-@click.option(
-    "--svg",
-    metavar="FILE",
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="The days as a picture, in this file.",
-)
+@click.option("--svg", metavar="FILE", type=FILE, help="The days as a picture, in this file.")
 def replay_history(invocation: Invocation, since: timedelta, changed: tuple[str, ...], svg: Path | None) -> None:
     """What the runs and pushes of the past would have met under other limits. Changes nothing, and asks nobody.
 

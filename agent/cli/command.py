@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -59,6 +60,9 @@ SECONDS = SecondsType()
 #: A number that the database gave. Larger ones don't fit into its columns, so they are a typing error.
 ROW_ID = click.IntRange(1, LARGEST_ID)
 ROW_ID.name = "number"
+
+FILE = click.Path(dir_okay=False, path_type=Path)
+EXISTING_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
 class Invocation:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from agent.cli.command import Invocation, group, reason_option, signature
+from agent.cli.command import FILE, Invocation, group, reason_option, signature
 
 
 @group("db")
@@ -27,7 +27,7 @@ def init(invocation: Invocation) -> None:
         '(pg_dump --clean --if-exists "$URL" && opshelm-agent db backup --stamp-sql) > agent-monday.sql   # PostgreSQL',
     ],
 )
-@click.argument("target", metavar="[FILE]", required=False, type=click.Path(dir_okay=False, path_type=Path))
+@click.argument("target", metavar="[FILE]", required=False, type=FILE)
 @click.option("--stamp-sql", is_flag=True, help="Only print what stamps a PostgreSQL dump, to put at its end.")
 def backup(invocation: Invocation, target: Path | None, *, stamp_sql: bool) -> None:
     """A consistent copy while the agent runs (SQLite). The copy is stamped: an agent started on it distrusts itself."""

@@ -11,7 +11,7 @@ import msgspec
 from msgspec import Struct
 
 from agent.cli import render
-from agent.cli.command import MOMENT, Invocation, group, now
+from agent.cli.command import EXISTING_FILE, FILE, MOMENT, Invocation, group, now
 from agent.cli.files import whole
 from agent.model.errors import ConfigError, NotFound, UsageError
 from agent.reports.document import Document, csv, html
@@ -32,7 +32,7 @@ _FORMAT = click.option(
 _OUT = click.option(
     "--out",
     metavar="FILE",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=FILE,
     help="Write FILE, and its signature beside it as FILE.sig; else to standard output, unsigned.",
 )
 
@@ -119,8 +119,8 @@ def key(invocation: Invocation) -> None:
 
 
 @report.command("verify", examples=["access.html", "access.csv --key public.pem"])
-@click.argument("file", metavar="FILE", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option("--key", "public", metavar="FILE", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("file", metavar="FILE", type=EXISTING_FILE)
+@click.option("--key", "public", metavar="FILE", type=EXISTING_FILE)
 def verify(invocation: Invocation, file: Path, public: Path | None) -> int:
     """Is FILE what this installation signed? Takes FILE.sig; --key is somebody else's public key."""
     from agent.reports import signature

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from agent.cli.command import Invocation, command, now
+from agent.cli.command import EXISTING_FILE, FILE, Invocation, command, now
 
 
 @command(
@@ -23,13 +23,13 @@ from agent.cli.command import Invocation, command, now
 @click.option(
     "--from-export",
     metavar="FILE",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    type=EXISTING_FILE,
     help="An anonymised export instead of --users, --seed and --app-id; also fills --database.",
 )
 @click.option(
     "--database",
     metavar="FILE",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=FILE,
     help="With --from-export: where the agent's side goes, a new SQLite file; default: FILE.db beside the export.",
 )
 @click.option("--port", default=8768, show_default=True, type=click.IntRange(0, 65535), help="Port on loopback.")
