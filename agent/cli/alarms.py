@@ -24,8 +24,7 @@ def list_alarms(invocation: Invocation) -> None:
     """Open alarms, oldest first, silenced ones too."""
     from agent.store import alarms as store_alarms
 
-    with invocation.read() as conn:
-        found = store_alarms.open_alarms(conn)
+    found = invocation.read(store_alarms.open_alarms)
     columns = ["alarm", "code", "about", "since", "last seen", "silenced"]
     rows = [[a.id, a.code, a.subject, when(a.raised), when(a.last_seen), a.acked_by or ""] for a in found]
     invocation.answer_table("alarms", {"alarms": [_json(a) for a in found]}, columns, rows, "No alarm is open.")
@@ -37,8 +36,7 @@ def show(invocation: Invocation, alarm_id: int) -> None:
     """All of one alarm, and the command to go on with."""
     from agent.store import alarms as store_alarms
 
-    with invocation.read() as conn:
-        found = store_alarms.get(conn, alarm_id)
+    found = invocation.read(lambda conn: store_alarms.get(conn, alarm_id))
     invocation.answer("alarm", {"alarm": _json(found)}, lambda: _text(found))
 
 

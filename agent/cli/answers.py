@@ -124,8 +124,7 @@ def _braked(invocation: Invocation) -> str:
     from agent.runs.frame import braked
     from agent.store import account
 
-    with invocation.read() as conn:
-        return braked(account.get(conn))
+    return braked(invocation.read(account.get))
 
 
 def _next_step(stored: StoredPlan, report: RunReport, *, dry: bool) -> str:

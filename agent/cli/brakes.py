@@ -40,8 +40,7 @@ def show(invocation: Invocation) -> None:
     from agent.dashboard import status
 
     at = now()
-    with invocation.read() as conn:
-        found = status.read(conn, invocation.settings, at)
+    found = invocation.read(lambda conn: status.read(conn, invocation.settings, at))
     invocation.answer("guard", {"guard": guard_view.as_json(found)}, lambda: guard_view.as_text(found))
 
 
@@ -123,7 +122,7 @@ def replay_history(invocation: Invocation, since: timedelta, changed: tuple[str,
 
     settings = changed_settings(invocation, "--set", changed, ["guard"])
     until = now()
-    with invocation.read() as conn:
+    with invocation.store() as store, store.read() as conn:
         oldest = judgements.oldest(conn)
         if oldest is None:
             raise NotFound(
@@ -176,8 +175,7 @@ def show_pins(invocation: Invocation) -> None:
     """What is pinned. The first apply pins; a run against anything else changes nothing."""
     from agent.store import account
 
-    with invocation.read() as conn:
-        row = account.get(conn)
+    row = invocation.read(account.get)
     body = fields(row, "org_id", "app_id", "app_label", "pinned_at", "pinned_by")
     text = (
         f"org {row.org_id}\napp {row.app_id} {clean(row.app_label or '')}\npinned {when(row.pinned_at)} by {row.pinned_by}"

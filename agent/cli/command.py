@@ -130,10 +130,9 @@ class Invocation:
 
         return open_agent(self.settings, need_okta=need_okta)
 
-    @contextmanager
-    def read(self) -> "Iterator[Connection]":
+    def read(self, question: "Callable[[Connection], T]") -> T:
         with self.store() as store, store.read() as conn:
-            yield conn
+            return question(conn)
 
     def write(self, work: "Callable[[Connection], T]") -> T:
         with self.store() as store:

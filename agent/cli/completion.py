@@ -38,8 +38,8 @@ def _from_database(read: "Callable[[Connection, str], list[str]]") -> _Complete:
     def complete(ctx: click.Context, _param: click.Parameter, begun: str) -> list[str]:
         """Quiet whatever happens: the shell is in the middle of a line."""
         try:
-            with ctx.ensure_object(Invocation).read() as conn:
-                return [one for one in read(conn, begun) if one.startswith(begun)][:_MOST]
+            found = ctx.ensure_object(Invocation).read(lambda conn: read(conn, begun))
+            return [one for one in found if one.startswith(begun)][:_MOST]
         except Exception:  # noqa: BLE001 - no settings, no database, no such table
             return []
 

@@ -47,8 +47,7 @@ def apply(invocation: Invocation, reason: str) -> None:
 
     with invocation.store() as store:
         version, rebuilt = apply_mapping(invocation.settings, store, signature(reason))
-        with store.read() as conn:
-            now = account.get(conn).mapping_version
+        now = store.ask(account.get).mapping_version
     body = {"version": now, "changed": version is not None, "accounts": rebuilt}
     done = (
         f"The database has the mapping of these settings now (version {now}); {rebuilt:,} accounts were looked at. An agent "

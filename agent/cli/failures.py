@@ -35,12 +35,11 @@ def list_failures(invocation: Invocation, as_csv: bool) -> None:
     """The groups, the largest first; with --csv everybody."""
     from agent.store import failed_people
 
-    with invocation.read() as conn:
-        if as_csv:
-            everybody = failed_people.people(conn, limit=_MOST)
-            click.echo(csv_text(_PERSON, [fields(one, *_PERSON) for one in everybody]))
-            return
-        found = failed_people.groups(conn)
+    if as_csv:
+        everybody = invocation.read(lambda conn: failed_people.people(conn, limit=_MOST))
+        click.echo(csv_text(_PERSON, [fields(one, *_PERSON) for one in everybody]))
+        return
+    found = invocation.read(failed_people.groups)
     columns = ["group", "where", "people", "last", "cause"]
     cells = [[one.id, one.where.value, one.people, when(one.last), one.cause] for one in found]
     body = {"groups": [fields(one, *_GROUP) for one in found]}
@@ -51,8 +50,7 @@ def list_failures(invocation: Invocation, as_csv: bool) -> None:
 @click.argument("group_id", metavar="GROUP")
 def show(invocation: Invocation, group_id: str) -> None:
     """Whom one group is about, in the words of whoever refused."""
-    with invocation.read() as conn:
-        found = _chosen(conn, (), group_id, everybody=False)
+    found = invocation.read(lambda conn: _chosen(conn, (), group_id, everybody=False))
     columns = ["login", "where", "at", "what"]
     cells = [[one.login, one.where.value, when(one.at), one.detail] for one in found]
     invocation.answer_table("failures", {"people": [fields(one, *_PERSON) for one in found]}, columns, cells, "")

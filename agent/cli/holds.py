@@ -57,8 +57,8 @@ def list_holds(
     from agent.store import holds as register
 
     at = now()
-    with invocation.read() as conn:
-        found = register.open_holds(conn, code=_code(code), people=[user] if user else None)
+    people = [user] if user else None
+    found = invocation.read(lambda conn: register.open_holds(conn, code=_code(code), people=people))
     found = [hold for hold in found if older is None or at - hold.since > older]
     if as_csv:
         click.echo(csv_text(_FIELDS, [as_json(hold) for hold in found]))
@@ -76,7 +76,7 @@ def show(invocation: Invocation, login: str) -> None:
     from agent.store import account
     from agent.store import holds as register
 
-    with invocation.read() as conn:
+    with invocation.store() as store, store.read() as conn:
         found, brake = register.history(conn, [login]), braked(account.get(conn))
     if not found:
         raise NotFound(f"Nothing is or was held of {login}. See: opshelm-agent holds list")

@@ -123,8 +123,7 @@ def verify(invocation: Invocation, head: str | None) -> int:
     """Find changed, missing, swapped or cut-off rows. Exit code 1 if there are any. Says how many are not sealed yet."""
     from agent.store import seal
 
-    with invocation.read() as conn:
-        report = seal.verify(conn, head=head)
+    report = invocation.read(lambda conn: seal.verify(conn, head=head))
     lines = [f"wrong: {problem}" for problem in report.problems]
     counted = (
         f"{report.rows:,} rows in {report.blocks:,} blocks, {report.unsealed:,} not sealed yet. Head: {report.head}"

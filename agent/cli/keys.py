@@ -42,8 +42,7 @@ def list_keys(invocation: Invocation) -> None:
     from agent.store import keys as store_keys
 
     at = now()
-    with invocation.read() as conn:
-        found = store_keys.list_all(conn)
+    found = invocation.read(store_keys.list_all)
     rows = [
         [k.id, k.name, k.shown, k.scope.value, k.state(at), k.created, k.created_by, k.expires, k.last_used]
         for k in found

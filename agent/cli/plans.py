@@ -60,8 +60,7 @@ def list_plans(invocation: Invocation, limit: int) -> None:
     from agent.runs.stored_plans import SHORT_CHECKSUM
     from agent.store import plans as store_plans
 
-    with invocation.read() as conn:
-        found = [(stored, stored.plan) for stored in store_plans.recent(conn, limit)]
+    found = [(stored, stored.plan) for stored in invocation.read(lambda conn: store_plans.recent(conn, limit))]
     rows = [
         [s.id, s.status.value, p.held or "", len(p.actions), p.created, s.checksum[:SHORT_CHECKSUM]] for s, p in found
     ]
@@ -95,8 +94,7 @@ def show_plan(
     from agent.cli.answers import waiting
     from agent.runs.stored_plans import OPSHELM_S, existing
 
-    with invocation.read() as conn:
-        stored = existing(conn, plan_id)
+    stored = invocation.read(lambda conn: existing(conn, plan_id))
     guard, kinds = invocation.settings.guard, tuple(map(ActionKind, only))
     view = render.PlanView(kinds=kinds, attribute=attribute, verbose=verbose, summary=summary)
 
@@ -149,8 +147,7 @@ def approve_plan(
 def _ask(invocation: Invocation, plan_id: int, *, yes: bool) -> None:
     from agent.runs.stored_plans import existing
 
-    with invocation.read() as conn:
-        waiting = existing(conn, plan_id).plan.actions
+    waiting = invocation.read(lambda conn: existing(conn, plan_id)).plan.actions
     if len(waiting) > MANY:
         counts = Counter(action.kind for action in waiting)
         said = ", ".join(f"{counts[kind]:,} {KINDS[kind][1]}" for kind in KINDS if counts[kind])
@@ -203,8 +200,7 @@ def list_runs(invocation: Invocation, limit: int) -> None:
     """The newest runs first."""
     from agent.store import runs as store_runs
 
-    with invocation.read() as conn:
-        found = store_runs.recent(conn, limit)
+    found = invocation.read(lambda conn: store_runs.recent(conn, limit))
     columns = ["run", "kind", "trigger", "started", "took", "outcome", "exit"]
     rows = [[r.id, _kind(r), r.trigger, r.started, _took(r), r.outcome or "running", r.exit_code] for r in found]
     invocation.answer_table(
@@ -219,7 +215,7 @@ def show_run(invocation: Invocation, run_id: int) -> None:
     from agent.store import plans as store_plans
     from agent.store import runs as store_runs
 
-    with invocation.read() as conn:
+    with invocation.store() as store, store.read() as conn:
         run = store_runs.get(conn, run_id)
         made = [one for one in (store_plans.get(conn, n) for n in store_plans.of_run(conn, run_id)) if one]
         noticed = store_runs.findings_of(conn, run_id)
@@ -337,8 +333,7 @@ def findings(invocation: Invocation, as_csv: bool) -> None:
     """
     from agent.store import runs as store_runs
 
-    with invocation.read() as conn:
-        latest = store_runs.latest_findings(conn)
+    latest = invocation.read(store_runs.latest_findings)
     found = latest.findings if latest else ()
     since = latest.first_seen if latest else ()
     rows = [wording.finding_json(one) | {"first_seen": at} for one, at in zip(found, since, strict=True)]

@@ -38,8 +38,7 @@ def _greet(service: "Service") -> None:
     from agent.store import account
 
     agent = service.agent
-    with agent.store.read() as conn:
-        new = not account.get(conn).pinned
+    new = not agent.store.ask(account.get).pinned
     if new and sys.stderr.isatty() and agent.settings.dashboard.enabled:
         address = new_link(agent.store, agent.settings, signature(), service.admin_address)
         click.echo(f"Dashboard, once within 10 minutes: {address}", err=True)
