@@ -27,11 +27,9 @@ class Provider(Struct, frozen=True, kw_only=True):
     announced: bool = False
     patch: bool = True
     etag: bool = False
-    filter: bool = True
     #: The most that a page may hold; None: not said.
     max_results: int | None = None
     cursor: bool = False
-    index: bool = True
     #: Why nothing is announced, where it isn't just missing.
     problem: str = ""
 
@@ -115,10 +113,8 @@ def read(answer: RemoteAnswer) -> Provider:
         announced=True,
         patch=_supported(value, "patch"),
         etag=_supported(value, "etag"),
-        filter=_supported(value, "filter"),
         max_results=min((size for size in sizes if size and size > 0), default=None),
         cursor=_true(pagination.get("cursor")),
-        index=_true(pagination.get("index", True)),
     )
 
 
