@@ -35,17 +35,8 @@ DECIDED = "decided"
 
 #: Attributes that the app profile and the Okta user call the same.
 _SAME = (
-    *(
-        "middleName",
-        "honorificPrefix",
-        "honorificSuffix",
-        "displayName",
-        "nickName",
-        "title",
-        "userType",
-        "primaryPhone",
-    ),
-    *("employeeNumber", "costCenter", "organization", "division", "department", "streetAddress"),
+    *("middleName", "honorificPrefix", "honorificSuffix", "displayName", "nickName", "title", "userType"),
+    *("primaryPhone", "employeeNumber", "costCenter", "organization", "division", "department", "streetAddress"),
 )
 #: App profile attribute → attribute of the Okta user, as Okta's own mapping has it.
 OKTA_NAMES = {**dict(zip(_SAME, _SAME, strict=True)), "locality": "city", "region": "state", "postalCode": "zipCode"}

@@ -18,7 +18,7 @@ from agent.model.plan import Finding
 from agent.model.times import when
 from agent.reconcile.direct_read import Selection
 from agent.reconcile.event_names import MEMBERSHIP, named
-from agent.runs.frame import Outcome, RunReport
+from agent.runs.frame import EXIT_CODES, Outcome, RunReport
 from agent.store import account, alarms, attention, events, journal
 from agent.store.attention import Attention
 from agent.store.engine import Connection, Store
@@ -34,18 +34,8 @@ _SUBJECT = "okta"
 TOGETHER = 50
 FIRST_WAIT = timedelta(seconds=30)
 LONGEST_WAIT = timedelta(minutes=15)
-#: Nothing was learnt about the people: they stay due.
-UNANSWERED = frozenset(
-    {
-        Outcome.ERROR,
-        Outcome.LEASE_HELD,
-        Outcome.FROZEN,
-        Outcome.INCOMPLETE,
-        Outcome.PAUSED,
-        Outcome.REJECTED,
-        Outcome.STOPPED,
-    }
-)
+#: Nothing was learnt about the people, so that they stay due: what fails a run, but for a listing that was wrong.
+UNANSWERED = frozenset(Outcome) - {*EXIT_CODES, Outcome.DISPROVED}
 #: Who is looked at again, or is left alone: nothing is healed yet.
 _NOT_YET = frozenset({FindingCode.PENDING, FindingCode.SYNCING, FindingCode.LEFT_ALONE, FindingCode.UNREADABLE})
 
@@ -195,7 +185,7 @@ class Coverage(Struct, frozen=True, kw_only=True):
 
 def after(store: Store, covers: Coverage, report: RunReport, now: datetime) -> None:
     """What the run has seen to: looks that a complete sweep covers, and failed pushes of those who are right now."""
-    if report.outcome in UNANSWERED or report.outcome is Outcome.DISPROVED:
+    if report.outcome not in EXIT_CODES:
         return
     failing = {failure.okta_id for failure in store.ask(events.open_failures)}
     healed = _right(covers, report, failing)

@@ -361,10 +361,4 @@ def _problem(asked: str, detail: str, okta_id: str | None = None) -> Finding:
 
 
 def _of(action: Action, detail: str) -> Finding:
-    return Finding(
-        code=FindingCode.ROLE_GROUP,
-        login=action.login,
-        detail=detail,
-        directory_id=action.directory_id,
-        okta_id=action.okta_id,
-    )
+    return replace(_problem(action.login, detail, action.okta_id), directory_id=action.directory_id)
