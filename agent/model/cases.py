@@ -372,14 +372,14 @@ def deactivation(account: CurrentAccount, okta_id: str | None, proof: str, *, su
         changes = {"active": Change(before=True, after=False)}
     else:
         changes = {"suspended": Change(before=True, after=False)}
-    action = _of_account(ActionKind.DEACTIVATE, account, okta_id or account.okta_id, changes, CaseRow.DEACTIVATE)
+    action = of_account(ActionKind.DEACTIVATE, account, okta_id or account.okta_id, changes, CaseRow.DEACTIVATE)
     return replace(action, proof=proof, suspended=suspended)
 
 
 def adoption(account: CurrentAccount, okta_id: str) -> Action:
     """The account's externalId turned out to be an Okta user id of this org."""
     changes = {"origin": Change(before=account.origin.value, after=Origin.LINKED.value)}
-    return _of_account(ActionKind.LINK, account, okta_id, changes, CaseRow.LINK_NAMED)
+    return of_account(ActionKind.LINK, account, okta_id, changes, CaseRow.LINK_NAMED)
 
 
 @lru_cache(maxsize=1024)
@@ -430,13 +430,14 @@ def _action(
     kind: ActionKind, want: Want, account: CurrentAccount | None, changes: dict[str, Change], row: CaseRow
 ) -> Action:
     if account is not None:
-        return _of_account(kind, account, want.okta_id, changes, row)
+        return of_account(kind, account, want.okta_id, changes, row)
     return Action(n=0, kind=kind, login=want.user_name, okta_id=want.okta_id, changes=changes, rule=row.value)
 
 
-def _of_account(
+def of_account(
     kind: ActionKind, account: CurrentAccount, okta_id: str | None, changes: dict[str, Change], row: CaseRow
 ) -> Action:
+    """One step for an account that is there."""
     return Action(
         n=0,
         kind=kind,

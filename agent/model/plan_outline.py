@@ -12,7 +12,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from agent.model.absence import Proof, classify_absent
-from agent.model.cases import CaseRow, Classifier, CurrentAccount, Left, Pair, wants_rename
+from agent.model.cases import CaseRow, Classifier, CurrentAccount, Left, Pair, of_account, wants_rename
 from agent.model.codes import ActionKind, HeldCode
 from agent.model.mapping import Mapping
 from agent.model.paths import EMAIL_PATH
@@ -88,17 +88,9 @@ def _cycle(cycle: tuple[str, ...], renaming: dict[str, Pair], rules: NameRules) 
         changes[at] = Change(before=account.user_name, after=want.user_name)
     if rules.is_email:
         changes[EMAIL_PATH] = Change(before=first.email_key or None, after=first_want.email)
-    return Action(
-        n=0,
-        kind=ActionKind.RENAME_CYCLE,
-        login=first.user_name,
-        directory_id=first.id,
-        okta_id=first_want.okta_id,
-        changes=changes,
-        rule=CaseRow.CYCLE.value,
-        version=first.version,
-        cycle=tuple((account.id, account.version, want.user_name) for account, want in members if account is not None),
-    )
+    action = of_account(ActionKind.RENAME_CYCLE, first, first_want.okta_id, changes, CaseRow.CYCLE)
+    inside = ((account.id, account.version, want.user_name) for account, want in members if account is not None)
+    return replace(action, cycle=tuple(inside))
 
 
 def _unambiguous(actions: list[Action]) -> list[Action]:
