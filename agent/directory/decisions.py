@@ -143,8 +143,7 @@ def made(scope: WriteScope, before: DirectoryUser | None, after: DirectoryUser, 
         attention.add(scope.conn, reason=why, okta_id=after.okta_id, not_before=now, now=now)
     if scope.context.source is Source.PUSH:
         holds.mark_push(scope.conn, after.id)
-        if mine and after.active:
-            # Okta pushes about people whom it assigns; whatever of them it changed, their access isn't to end.
+        if mine and after.active and scope.context.says_active:
             _over(scope, mine, ChangeKind.DEACTIVATE)
     _rule(scope, before or after, after.user_name)
 
@@ -155,6 +154,8 @@ def unchanged(scope: WriteScope, user: DirectoryUser) -> None:
     if scope.context.source is not Source.PUSH:
         return
     holds.mark_push(scope.conn, user.id)
+    if not scope.context.says_active:
+        return
     mine = holds.of_user(scope.conn, user)
     _over(scope, mine, ChangeKind.DEACTIVATE if user.active else ChangeKind.ACTIVATE)
 

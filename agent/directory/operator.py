@@ -43,7 +43,7 @@ from agent.model.paths import EMAIL_PATH
 from agent.model.undo import Past
 from agent.model.users import DirectoryUser, MultiValue, Name, Origin, Profile, Role
 
-_OKTA_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_OKTA_ID = re.compile(r"00u[A-Za-z0-9_-]{1,61}")
 
 _NO_ROLES = "This OpsHelm is reached over SCIM, which can't change roles. An owner does it in OpsHelm's dashboard. Nothing was changed."
 

@@ -86,6 +86,8 @@ class WriteContext(Struct, frozen=True, kw_only=True):
     undone: Undone | None = None
     #: A push to an account whose userName Okta has just looked for, as it does before it links somebody to it.
     links: bool = False
+    #: False: a push that leaves ``active`` out, which may come late: it is no word about whose access is to end.
+    says_active: bool = True
 
 
 class Written(Struct, frozen=True, kw_only=True):

@@ -128,6 +128,7 @@ class Users:
         shown = self._projection(request)
         said = await self._decode(await read_body(request, receive), _body)
         _tell(request, [".".join(place) for place in said.no_text])
+        context = replace(context, says_active=said.active is not None)
 
         def change(user: DirectoryUser) -> Draft:
             return Draft(
@@ -148,6 +149,7 @@ class Users:
             return self._one(200, await self._modify(request, user_id, _drafting(apply), context), shown)
         apply = await self._patches.run(lambda: patch.read(said))
         _tell(request, apply.no_text)
+        context = replace(context, says_active=apply.says_active)
         for _ in range(_RACES):
             try:
                 user = await self._modify(request, user_id, await self._worked_out(user_id, apply), context)

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from agent.model.codes import ActionState, FindingCode
 from agent.model.errors import UsageError
-from agent.model.okta import LogEvent
+from agent.model.okta import LogEvent, is_okta_id
 from agent.model.plan import Finding
 from agent.model.times import when
 from agent.reconcile.direct_read import Selection
@@ -221,7 +221,8 @@ def looked(conn: Connection, rows: Sequence[Attention], report: RunReport, now: 
         return
     unread = [finding for finding in report.findings if finding.code is FindingCode.UNREADABLE]
     names = {name for found in unread for name in (found.okta_id, found.directory_id, found.login) if name}
-    left = [row for row in rows if (row.okta_id or row.directory_id) in names]
+    readable = [row for row in rows if row.okta_id is None or is_okta_id(row.okta_id)]
+    left = [row for row in readable if (row.okta_id or row.directory_id) in names]
     attention.done(conn, [row for row in rows if row not in left])
     postpone(conn, left, now)
 

@@ -18,7 +18,7 @@ from msgspec.structs import replace
 
 from agent.directory.port import Directory
 from agent.model.codes import ActionState, HeldCode
-from agent.model.errors import Unreadable, UsageError
+from agent.model.errors import Unaddressable, Unreadable, UsageError
 from agent.model.guard import NO_GRANT, Grant, ends_access, is_of_limits
 from agent.model.holds import ChangeKind, Decision, Hold, broad_kind, key_of, releasable, way_out
 from agent.model.plan import Action, Plan
@@ -143,6 +143,10 @@ class Reconciler:
         except Unreadable:
             self.store.write(lambda conn: look_queue.postpone(conn, due.rows, self.clock()))
             raise
+        except Unaddressable:
+            # No id of Okta's: there is nobody to be read, now or later. A sweep reports the account.
+            self.store.write(lambda conn: attention.done(conn, due.rows))
+            return None
         self.store.write(lambda conn: look_queue.looked(conn, due.rows, report, self.clock()))
         return report
 

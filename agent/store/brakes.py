@@ -269,6 +269,10 @@ def _json(value: object) -> str:
 
 
 def allowance_end(now: datetime, lasts: timedelta) -> datetime:
+    if lasts <= timedelta(0):
+        raise UsageError(
+            "The announcement would end before it begins: say how long it lasts, such as 2h. Nothing was changed."
+        )
     if lasts > timedelta(days=7):
         raise UsageError("--for must not be more than 7d: an announcement that nobody remembers is no brake")
     return now + lasts

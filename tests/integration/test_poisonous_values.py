@@ -9,6 +9,7 @@ import pytest
 
 from agent.model.codes import FindingCode, HeldCode
 from agent.settings import Settings
+from agent.store import attention
 from agent.store.journal import Signature
 from support.receiver import PATCH_OP, Served, okta_user, served
 from support.world import World, open_world
@@ -98,6 +99,20 @@ def test_an_id_that_okta_never_gave_is_never_asked_about(w: World, odd: str) -> 
     assert w.account(person["login"]).profile.title == "Captain"
     [action] = [action for action in report.plan.plan.actions if action.login == "odd@example.com"]
     assert (action.held, w.account("odd@example.com").active) == (HeldCode.ABSENCE_NOT_PROVABLE, True)
+
+
+@pytest.mark.parametrize("others", [0, 1])
+def test_a_look_at_an_id_that_okta_never_gave_is_over_at_once(w: World, others: int) -> None:
+    """It was made anew every two seconds, and the daemon said that it isn't ready."""
+    account, now = w.local("odd@example.com"), w.now()
+    w.sql("UPDATE users SET origin = 'linked', okta_id = 'HR 4711' WHERE id = :id", id=account.id)
+    named = {"okta_id": "HR 4711", "directory_id": account.id, "not_before": now, "now": now}
+    w.store.write(lambda conn: attention.add(conn, reason=attention.CONFIRM_REUSE, **named))
+    people = [w.take()["okta_id"] for _ in range(others)]
+    w.store.write(lambda conn: attention.add_events(conn, people, now))
+    w.reconciler.look(apply=True)
+    with w.store.read() as conn:
+        assert attention.waiting(conn) == 0
 
 
 @pytest.mark.parametrize(

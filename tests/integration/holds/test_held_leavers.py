@@ -125,6 +125,19 @@ def test_a_rejection_ends_with_a_push_that_changes_a_title_too(make: Make) -> No
     assert w.active(people[0]) == [False], "Okta wanted something else in between: the no is over"
 
 
+@pytest.mark.parametrize("title", ["Captain", "as it is"])
+def test_a_late_push_of_a_title_alone_ends_no_decision(make: Make, title: str) -> None:
+    w = make()
+    people = held(w, 8)
+    w.reject(people[0])
+    for person in people[:2]:
+        title = w.account(person["login"]).profile.title or "" if title == "as it is" else title
+        assert w.push(person, title=title).status_code == 200
+        w.event(person)
+    assert w.active(*people[:2]) == [True, True]
+    assert [hold.decision for hold in w.open_holds(*people[:2])] == [Decision.REJECTED, Decision.WAITING]
+
+
 def test_a_sweep_of_a_listing_that_nobody_trusts_ends_no_decision(make_sqlite: Make) -> None:
     w = make_sqlite(guard={"creates_floor": 0, "creates_percent": 0})
     w.lost()

@@ -128,6 +128,7 @@ def test_an_announcement_for_one_person_doesn_t_free_another(document: Document,
         ["--count", "1", "--user", "ann@example.com"],
         ["--count", "0"],
         ["--count", "1", "--for", "8d"],
+        ["--count", "1", "--for", "0s"],
         ["--count", "1", "--for", "x"],
     ],
 )
