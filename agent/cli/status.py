@@ -145,7 +145,7 @@ def drift(page: "StatusPage") -> str:
 
 
 def as_json(found: AgentStanding) -> dict[str, Any]:
-    page, error = found.page, found.error
+    page, error, run = found.page, found.error, _running(found.page)
     return {
         "database": found.database,
         "daemon": fields(found.daemon, "state", "detail"),
@@ -158,6 +158,7 @@ def as_json(found: AgentStanding) -> dict[str, Any]:
         "held_plans": [plan.id for plan in page.held_plans],
         "alarms": [fields(alarm, "id", "code", "subject", "detail", "raised", "acked_at") for alarm in page.alarms],
         "failed": sum(group.people for group in found.failed),
+        "under_way": fields(run, "id", "kind", "trigger", "started", "progress") if run else None,
         "last_error": fields(error, "id", "kind", "started", "outcome", "detail") if error else None,
         "next": [{"why": why, "command": f"opshelm-agent {what}"} for why, what in found.next],
     }
@@ -213,9 +214,13 @@ def _facts(found: AgentStanding) -> Iterator[tuple[str, str]]:
         yield "RESTORED", f"{account.distrust}"
 
 
+def _running(page: "StatusPage") -> "Run | None":
+    return next((run for run in page.runs if run.ended is None and not run.dry), None)
+
+
 def _under_way(page: "StatusPage") -> str:
     """A run that has not ended: what it does, and when it said so last, since its process may have died."""
-    run = next((run for run in page.runs if run.ended is None and not run.dry), None)
+    run = _running(page)
     if run is None:
         return ""
     told, begun = run.progress, f"run {run.id} ({run.kind}, {run.trigger}) since {when(run.started)}"

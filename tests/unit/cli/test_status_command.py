@@ -122,7 +122,9 @@ def test_programs_get_the_same(document: Document) -> None:
 
 
 @pytest.mark.usefixtures("fine")
-def test_a_run_under_way_is_told_and_whoever_waited_for_it_in_vain_is_no_error(command: Command, store: Store) -> None:
+def test_a_run_under_way_is_told_and_whoever_waited_for_it_in_vain_is_no_error(
+    command: Command, document: Document, store: Store
+) -> None:
     request = RunRequest(kind="sweep", trigger="approve", actor="test", dry=False)
     number = store.write(lambda conn: runs.start(conn, request, NOW))
     told = RunProgress(at=NOW, what="asking Okta", done=39, total=120, waits=58, waits_for="Okta's limit on app-user")
@@ -132,3 +134,5 @@ def test_a_run_under_way_is_told_and_whoever_waited_for_it_in_vain_is_no_error(c
     assert f"under way  run {number} (sweep, approve) since" in out
     assert "asking Okta 39/120, waiting 58 s for Okta's limit on app-user" in out
     assert (code, "last error" in out) == (0, False)
+    shown = document("status")["under_way"]
+    assert (shown["id"], shown["progress"]["done"]) == (number, 39)
