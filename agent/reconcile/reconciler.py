@@ -225,8 +225,11 @@ class Reconciler:
         def work(run: CurrentRun) -> RunReport:
             proposal = self._propose(run, who, NO_GRANT)
             wanted = {a.identity: keys[key_of(a)] for a in proposal.plan.actions if key_of(a) in keys}
-            until = self.clock() + self.settings.guard.plan_expiry
-            approved = self.store.write(lambda conn: self._approve_holds(conn, by, list(wanted.values()), until))
+            until, chosen = self.clock() + self.settings.guard.plan_expiry, list(wanted.values())
+            # While nothing may be applied nothing is approved either: the run says so, and a later one must not do it unasked.
+            approved = (
+                [] if self._brake.pulled() else self.store.write(lambda c: self._approve_holds(c, by, chosen, until))
+            )
             ids = {hold.id for hold in approved}
             let_go = frozenset(identity for identity, hold in wanted.items() if hold.id in ids)
             return self._act(run, self._judged(run, replace(proposal, grant=Grant(approved=let_go, named=let_go))))

@@ -125,6 +125,19 @@ def test_a_rejection_ends_with_a_push_that_changes_a_title_too(make: Make) -> No
     assert w.active(people[0]) == [False], "Okta wanted something else in between: the no is over"
 
 
+def test_while_paused_nothing_is_approved_and_nothing_is_done_unasked_later(make_sqlite: Make) -> None:
+    w = make_sqlite()
+    people = held(w, 8)
+    w.store.write(lambda conn: brakes.pause(conn, w.by("look")))
+    report = w.reconciler.approve_holds(w.open_holds(people[0]), w.by("they left"))
+    assert (report.outcome, report.exit_code) == ("paused", 1)
+    assert [hold.decision for hold in w.open_holds(people[0])] == [Decision.WAITING]
+    w.store.write(lambda conn: brakes.resume(conn, w.by()))
+    w.reconcile()
+    assert w.active(*people) == [True] * 8
+    assert w.reconciler.approve_holds(w.open_holds(people[0]), w.by("they left")).outcome == "applied"
+
+
 @pytest.mark.parametrize("title", ["Captain", "as it is"])
 def test_a_late_push_of_a_title_alone_ends_no_decision(make: Make, title: str) -> None:
     w = make()
