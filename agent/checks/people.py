@@ -3,12 +3,12 @@
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-import msgspec
 from msgspec import UNSET, Struct
 
 from agent.checks.check import Check, ok, warn
 from agent.model.errors import UNDECODABLE
 from agent.model.okta import AppUser
+from agent.model.structs import decoder
 from agent.model.users import identity_key
 from agent.okta_org.org import OktaOrg
 
@@ -22,7 +22,7 @@ class _Profile(Struct):
     email: Any = UNSET
 
 
-_profile = msgspec.json.Decoder(_Profile | None).decode
+_profile = decoder(_Profile | None)
 
 
 class Exceptional(Struct, frozen=True, kw_only=True):

@@ -29,6 +29,7 @@ from sqlalchemy import (
 
 from agent.directory.port import Identity, WriteContext
 from agent.model.mapping import Mapping
+from agent.model.structs import decoder
 from agent.model.users import DirectoryUser, Origin, Profile, Role, ShownUser, identity_key
 from agent.settings import GuardSettings, PolicySettings, ReceiverSettings, Settings
 from agent.store import account, journal
@@ -81,7 +82,7 @@ def locked_account(conn: Connection, policy: Policy) -> Account:
 
 
 _encode = msgspec.json.Encoder().encode
-_decode = msgspec.json.Decoder(Profile).decode
+_decode = decoder(Profile)
 _ROLES = {role.value: role for role in Role}
 _ORIGINS = {origin.value: origin for origin in Origin}
 

@@ -24,6 +24,7 @@ from agent.directory.rules import AccountChange
 from agent.model.codes import Source
 from agent.model.errors import Refused
 from agent.model.holds import ChangeKind, wish
+from agent.model.structs import decoder
 from agent.model.users import DirectoryUser, Profile
 from agent.store import former_ids, holds
 from agent.store.engine import Raised
@@ -34,7 +35,7 @@ _IN_DOUBT = timedelta(days=1)
 #: So far Okta's clock and ours may differ.
 _SLACK = timedelta(minutes=1)
 _AGENT = (Source.SWEEP.value, Source.SINGLE.value)
-_profile = msgspec.json.Decoder(Profile).decode
+_profile = decoder(Profile)
 
 
 def release(scope: WriteScope, change: AccountChange) -> DirectoryUser | Raised:

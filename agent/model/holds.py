@@ -24,6 +24,7 @@ from msgspec import Struct
 from agent.model.codes import ActionKind, HeldCode
 from agent.model.paths import EMAIL_PATH, parse
 from agent.model.plan import Action
+from agent.model.structs import decoder
 from agent.model.users import DirectoryUser, identity_key
 
 
@@ -211,7 +212,7 @@ def within(part: str, whole: str) -> bool:
     return part == whole or bool(part and whole and _decode(part).items() <= _decode(whole).items())
 
 
-_decode = msgspec.json.Decoder(dict[str, str | bool | None]).decode
+_decode = decoder(dict[str, str | bool | None])
 
 
 def wish(values: dict[str, object]) -> str:

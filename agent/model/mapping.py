@@ -19,6 +19,7 @@ from msgspec.structs import astuple
 from agent.model.attributes import Attribute
 from agent.model.okta import AppUser
 from agent.model.paths import EMAIL_PATH, Path, UnknownPath, parse
+from agent.model.structs import decoder
 from agent.model.users import ENTERPRISE_URN, PROFILE, Profile, identity_key
 
 
@@ -44,8 +45,9 @@ _EMAIL = "email"
 _FORM = 3
 
 _encode = msgspec.json.Encoder().encode
-_decode = msgspec.json.Decoder(list[str | None]).decode
-_loosely = msgspec.json.Decoder(dict[str, Any] | None).decode
+_decode = decoder(list[str | None])
+_texts = decoder(dict[str, str])
+_loosely = decoder(dict[str, Any] | None)
 
 Values = tuple[str | None, ...]
 
@@ -118,6 +120,7 @@ class Mapping:
             frozen=True,
             gc=False,
         )
+        # Of a kind that no other thread knows yet, made of text alone.
         self._strictly = msgspec.json.Decoder(self.profile | None).decode
         self._names = names
         self._nothing = (UNSET,) * len(names)
@@ -197,7 +200,7 @@ class Mapping:
 
 def deviations(ours: str, theirs: str) -> list[str]:
     """How the first of two ``Mapping.text`` differs from the second, in words."""
-    here, there = (msgspec.json.decode(text, type=dict[str, str]) for text in (ours, theirs))
+    here, there = _texts(ours), _texts(theirs)
     return [
         f"{path} is compared with {there.get(path, 'nothing')} there, with {here.get(path, 'nothing')} here"
         for path in sorted(here.keys() | there.keys())

@@ -11,6 +11,7 @@ from agent.model.codes import ActionKind
 from agent.model.holds import ChangeKind, wish, wishes_between
 from agent.model.mapping import Mapping
 from agent.model.plan import Action, Change
+from agent.model.structs import decoder
 from agent.model.users import DirectoryUser, Origin, Profile, Role
 
 _NEVER = datetime(1970, 1, 1, tzinfo=UTC)
@@ -33,9 +34,9 @@ class _View(Struct, frozen=True, kw_only=True, rename="camel"):
     hidden: bool
 
 
-_view = msgspec.json.Decoder(_View).decode
-_profile = msgspec.json.Decoder(Profile).decode
-_plain = msgspec.json.Decoder(dict[str, object]).decode
+_view = decoder(_View)
+_profile = decoder(Profile)
+_plain = decoder(dict[str, object])
 _encode = msgspec.json.Encoder().encode
 
 

@@ -8,6 +8,7 @@ import msgspec
 from msgspec import Struct
 
 from agent.model.errors import DiskFull
+from agent.model.structs import decoder
 from agent.store.alarms import Alarm, next_command
 from agent.store.runs import Run
 
@@ -42,8 +43,7 @@ def encode(message: Message) -> str:
     return msgspec.json.encode(message).decode()
 
 
-def decode(text: str) -> Message:
-    return msgspec.json.decode(text, type=Message)
+decode = decoder(Message)
 
 
 def alarm_opened(alarm: Alarm) -> Message:

@@ -22,6 +22,7 @@ from msgspec import Struct
 
 from agent.model.errors import UNDECODABLE, OktaRejected, Unaddressable, UsageError
 from agent.model.okta import UNREADABLE, App, AppGroup, AppUser, Credentials, EventHook, LogEvent, OktaGroup, OktaUser
+from agent.model.structs import decoder
 
 T = TypeVar("T")
 Decode = Callable[[bytes], T]
@@ -29,7 +30,8 @@ Decode = Callable[[bytes], T]
 #: An escape that may stand for what is no text; half of a whole pair too, so that it only says where to look closer.
 _ESCAPED = re.compile(rb"\\u(?:0000|[dD][89a-fA-F])")
 _NO_TEXT = re.compile("[\x00\ud800-\udfff]")
-_raws = msgspec.json.Decoder(list[msgspec.Raw])
+_object = decoder(dict[str, Any])
+_raws = decoder(list[msgspec.Raw])
 
 #: Okta's largest page of users when a filter or a search is given.
 USERS_PER_PAGE = 200
@@ -95,22 +97,22 @@ def nothing(_body: bytes) -> None:
 
 
 def anything(body: bytes) -> dict[str, Any]:
-    return msgspec.json.decode(body, type=dict[str, Any])
+    return _object(body)
 
 
 def one(kind: type[T]) -> Decode[T]:
-    return msgspec.json.Decoder(kind).decode
+    return decoder(kind)
 
 
 def person(kind: type[T], salvage: Callable[[dict[str, Any]], T]) -> Decode[T]:
     """Decode one object; what breaks the model's types, or is no text, comes back salvaged."""
-    strict = msgspec.json.Decoder(kind)
+    strict = decoder(kind)
 
     def decode(body: bytes) -> T:
         if _holds_no_text(body):
             return _loose(strict, salvage, _parsed(body))
         try:
-            return strict.decode(body)
+            return strict(body)
         except msgspec.ValidationError:
             return salvage(anything(body))
 
@@ -119,8 +121,8 @@ def person(kind: type[T], salvage: Callable[[dict[str, Any]], T]) -> Decode[T]:
 
 def page(kind: type[T], salvage: Callable[[dict[str, Any]], T]) -> Decode[list[T]]:
     """Decode a page whole; only if that fails, element by element."""
-    whole = msgspec.json.Decoder(list[kind])  # type: ignore[valid-type]
-    strict = msgspec.json.Decoder(kind)
+    whole = decoder(list[kind])  # type: ignore[valid-type]
+    strict = decoder(kind)
     single = person(kind, salvage)
 
     def decode(body: bytes) -> list[T]:
@@ -130,9 +132,9 @@ def page(kind: type[T], salvage: Callable[[dict[str, Any]], T]) -> Decode[list[T
                 raise msgspec.ValidationError("the page is no list")
             return [_loose(strict, salvage, element) for element in found]
         try:
-            return whole.decode(body)
+            return whole(body)
         except msgspec.ValidationError:
-            return [single(bytes(raw)) for raw in _raws.decode(body)]
+            return [single(bytes(raw)) for raw in _raws(body)]
 
     return decode
 
@@ -150,13 +152,13 @@ def _parsed(body: bytes) -> Any:
         raise msgspec.DecodeError("no JSON") from exc
 
 
-def _loose(strict: msgspec.json.Decoder[T], salvage: Callable[[dict[str, Any]], T], value: Any) -> T:
+def _loose(strict: Callable[[bytes], T], salvage: Callable[[dict[str, Any]], T], value: Any) -> T:
     if not isinstance(value, dict):
         raise msgspec.ValidationError("an element of the page is no object")
     text = _readable(value)
     if text == value:
         try:
-            return strict.decode(json.dumps(value).encode())
+            return strict(json.dumps(value).encode())
         except msgspec.ValidationError:
             pass
     return salvage(text)
@@ -211,6 +213,7 @@ def _app_users_with(profile: type[Struct]) -> Decode[list[AppUser]]:
     kind = msgspec.defstruct(
         "ListedAppUser", [("profile", profile | None, None)], bases=(AppUser,), frozen=True, kw_only=True, gc=False
     )
+    # No other thread knows this kind yet, and what it is made of is ready.
     whole = msgspec.json.Decoder(list[kind]).decode  # type: ignore[valid-type]
 
     def decode(body: bytes) -> list[AppUser]:
@@ -230,6 +233,9 @@ _events = page(LogEvent, _salvaged_event)
 _app_groups = one(list[AppGroup])
 _group = one(OktaGroup)
 _groups = one(list[OktaGroup])
+_app = one(App)
+_event_hook = one(EventHook)
+_event_hooks = one(list[EventHook])
 
 
 # The calls
@@ -252,7 +258,7 @@ def app(app_id: str) -> Call[App]:
         path=f"/api/v1/apps/{segment(app_id)}",
         bucket="apps/{id}",
         scope="okta.apps.read",
-        decode=one(App),
+        decode=_app,
     )
 
 
@@ -466,7 +472,7 @@ def event_hooks() -> Call[list[EventHook]]:
         path="/api/v1/eventHooks",
         bucket="other",
         scope="okta.eventHooks.read",
-        decode=one(list[EventHook]),
+        decode=_event_hooks,
     )
 
 
@@ -483,7 +489,7 @@ def create_event_hook(url: str, secret: str, events: tuple[str, ...], name: str)
         },
         bucket="other",
         scope="okta.eventHooks.manage",
-        decode=one(EventHook),
+        decode=_event_hook,
     )
 
 
@@ -494,7 +500,7 @@ def verify_event_hook(hook_id: str) -> Call[EventHook]:
         path=f"/api/v1/eventHooks/{segment(hook_id)}/lifecycle/verify",
         bucket="other",
         scope="okta.eventHooks.manage",
-        decode=one(EventHook),
+        decode=_event_hook,
     )
 
 

@@ -15,7 +15,6 @@
 from typing import Any
 from urllib.parse import urlsplit
 
-import msgspec
 from msgspec import Struct
 
 from agent.model.errors import (
@@ -27,6 +26,7 @@ from agent.model.errors import (
     OktaThrottled,
     OktaUnreachable,
 )
+from agent.model.structs import decoder
 from agent.okta_org.calls import Call, OktaAnswer
 
 #: What Okta's codes mean for whoever must act; Okta's own words stand beside it.
@@ -65,7 +65,7 @@ class _Body(Struct, frozen=True, rename="camel"):
     error_causes: list[_Cause] | None = None
 
 
-_body = msgspec.json.Decoder(_Body)
+_body = decoder(_Body)
 
 
 def failure(call: Call[Any], answer: OktaAnswer) -> OktaError:
@@ -112,7 +112,7 @@ def _unusable(call: Call[Any], said: str) -> str:
 
 def _read(body: bytes) -> _Body | None:
     try:
-        return _body.decode(body)
+        return _body(body)
     except UNDECODABLE:
         return None
 

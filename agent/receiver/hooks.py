@@ -32,6 +32,7 @@ import structlog
 
 from agent.model.errors import StoreError
 from agent.model.okta import LogEvent
+from agent.model.structs import ready
 from agent.receiver.messages import CLOSE, MAX_BODY, NO_STORE, Receive, Scope, Send
 from agent.receiver.metrics import HOOK_EVENTS, HOOKS
 from agent.reconcile.look_queue import Queued, queue
@@ -192,7 +193,7 @@ def _origin(url: str) -> tuple[str, str | None, int | None]:
 
 def _event(value: Any) -> LogEvent | None:
     try:
-        return msgspec.convert(value, LogEvent)
+        return msgspec.convert(value, ready[LogEvent])
     except msgspec.ValidationError:
         return None
 

@@ -24,6 +24,7 @@ from msgspec.structs import replace
 
 from agent.model.errors import OktaDenied, OktaNotFound, OktaRejected, UsageError
 from agent.model.okta import LogEvent
+from agent.model.structs import decoder
 from agent.okta_org.org import OktaOrg
 from agent.reconcile.event_names import log_filter
 from agent.reconcile.look_queue import Queued, ask_for_sweep, queue
@@ -57,6 +58,9 @@ class Position(Struct, frozen=True, kw_only=True, omit_defaults=True):
     since: datetime | None = None
     #: Ids of the groups that give roles: whose members it tells of.
     groups: tuple[str, ...] = ()
+
+
+_position = decoder(Position)
 
 
 class SystemLogReader:
@@ -219,6 +223,6 @@ def _encode(position: Position) -> str:
 
 def _decode(value: str | None) -> Position | None:
     try:
-        return None if value is None else msgspec.json.decode(value, type=Position)
+        return None if value is None else _position(value)
     except msgspec.DecodeError:
         return None

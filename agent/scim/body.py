@@ -13,6 +13,7 @@ from msgspec import UNSET, Struct
 
 from agent.model.attributes import Attribute
 from agent.model.mapping import as_text
+from agent.model.structs import ready
 from agent.model.users import MAX_VALUES, Profile, external_id_problem
 from agent.scim.errors import invalid_value
 from agent.scim.schema import CORE_URN, SUBS, WRITABLE
@@ -42,7 +43,7 @@ class Body(Struct, frozen=True, kw_only=True):
         after, was = msgspec.to_builtins(self.profile), msgspec.to_builtins(before)
         for place in self.no_text:
             _leave(after, was, place)
-        return msgspec.convert(after, Profile)
+        return msgspec.convert(after, ready[Profile])
 
 
 def _leave(after: dict[str, Any], was: Mapping[str, Any], place: Place) -> None:
@@ -72,7 +73,7 @@ def read(value: Mapping[str, Any]) -> Body:
     if wrong is not None:
         raise invalid_value(wrong)
     active = clean.pop("active", None)
-    profile = msgspec.convert(clean, Profile)
+    profile = msgspec.convert(clean, ready[Profile])
     return Body(user_name=user_name, okta_id=okta_id, active=active, profile=profile, no_text=tuple(no_text))
 
 

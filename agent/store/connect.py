@@ -24,6 +24,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 from sqlalchemy.sql.expression import Executable
 
 from agent.model.errors import ConfigError, NoDatabase, NoSessions, StoreUnavailable
+from agent.model.structs import ready
 from agent.settings import DatabaseSettings
 
 T = TypeVar("T", bound=Struct)
@@ -125,7 +126,7 @@ def as_struct(kind: type[T], row: Any, **other: Any) -> T:
     ``other``: what stands in the place of a column's own value.
     """
     # SQLAlchemy's names are a kind of str that msgspec doesn't take.
-    return convert({**{str(name): value for name, value in row._asdict().items()}, **other}, kind)
+    return convert({**{str(name): value for name, value in row._asdict().items()}, **other}, ready[kind])
 
 
 def equal(table: Table, **wanted: object) -> list[ColumnElement[bool]]:

@@ -8,11 +8,11 @@ got the id begin with its ``create``. What can be changed goes along with the ac
 from collections.abc import Iterator
 from datetime import datetime
 
-import msgspec
 from msgspec import Struct
 from sqlalchemy import ColumnElement, Connection, and_, func, or_, select, update
 
 from agent.model.holds import ChangeKind
+from agent.model.structs import decoder
 from agent.model.users import DirectoryUser
 from agent.store.connect import remembered
 from agent.store.journal import RELEASE, Kind, written
@@ -31,7 +31,7 @@ class _Former(Struct, frozen=True):
     id: str = ""
 
 
-_former = msgspec.json.Decoder(_Former)
+_former = decoder(_Former)
 
 
 def newest(conn: Connection, directory_id: str) -> Iterator[AccountStep]:
@@ -56,7 +56,7 @@ def mine(conn: Connection, directory_id: str) -> ColumnElement[bool]:
         spans.append(and_(*upto, c.id >= (made or 0)))
         released = select(c.id, c.before).where(*upto, c.kind == Kind.APPLIED.value, c.verb == RELEASE)
         row = conn.execute(released.order_by(c.id.desc()).limit(1)).first()
-        account = None if row is None else _former.decode(row.before).id or None
+        account = None if row is None else _former(row.before).id or None
         before = None if row is None else row.id
     return or_(*spans)
 
@@ -78,7 +78,7 @@ def released(conn: Connection, at: datetime) -> dict[str, int]:
     """Id that an account gave up until then → the journal's row of that; the newest where several did."""
     c = journal.c
     rows = select(c.id, c.before).where(c.kind == Kind.APPLIED.value, c.verb == RELEASE, c.at <= at).order_by(c.id)
-    return {_former.decode(row.before).id: row.id for row in conn.execute(rows)}
+    return {_former(row.before).id: row.id for row in conn.execute(rows)}
 
 
 def stepped_aside(conn: Connection, directory_id: str) -> str | None:
@@ -86,6 +86,6 @@ def stepped_aside(conn: Connection, directory_id: str) -> str | None:
     c = journal.c
     released = select(c.directory_id, c.before).where(c.kind == Kind.APPLIED.value, c.verb == RELEASE)
     for row in conn.execute(released.order_by(c.id.desc())):
-        if _former.decode(row.before).id == directory_id:
+        if _former(row.before).id == directory_id:
             return str(row.directory_id)
     return None

@@ -13,13 +13,13 @@ from datetime import datetime
 from sys import intern
 from typing import Any
 
-import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 from sqlalchemy import ColumnElement, Connection, and_, func, not_, or_, select
 
 from agent.model.codes import IN_OKTA, Source
 from agent.model.holds import Decision
+from agent.model.structs import decoder
 from agent.store import former_ids
 from agent.store.journal import RELEASE, UNDO
 from agent.store.tables import holds, journal, journal_blocks, users
@@ -118,7 +118,7 @@ class EndedAccess(Struct, frozen=True, kw_only=True, gc=False):
     cause: Cause
 
 
-_head = msgspec.json.Decoder(Head)
+_head = decoder(Head)
 _OF_CHANGE = ("kind", "verb", "directory_id", "okta_id", "before", "after")
 _CAUSE = (journal.c.id, journal.c.at, journal.c.actor, journal.c.source, journal.c.reason, journal.c.run_id)
 
@@ -158,7 +158,7 @@ def ended(conn: Connection, since: datetime, until: datetime) -> Iterator[EndedA
         journal.c.kind == "applied", journal.c.verb.in_(_ENDS), journal.c.at >= since, journal.c.at <= until
     )
     for row in conn.execute(wanted.where(journal.c.before.is_not(None)).order_by(journal.c.id)):
-        head = _head.decode(row.before)
+        head = _head(row.before)
         if not head.active:
             continue
         yield EndedAccess(
@@ -223,7 +223,7 @@ def touched(conn: Connection, selection: RowSelection) -> list[Touched]:
     found: dict[str, Touched] = {}
     for row in rows:
         known = found.get(row.directory_id)
-        login = _head.decode(row.after).user_name
+        login = _head(row.after).user_name
         if known is None:
             found[row.directory_id] = Touched(
                 directory_id=row.directory_id, login=login, verbs=(row.verb,), first=row.id, last=row.id
@@ -299,7 +299,7 @@ def _past(conn: Connection, at: datetime) -> Iterator[tuple[str, Head]]:
             rows = rows.where(journal.c.verb != RELEASE)  # until then it was the account of another id
         for row in conn.execute(rows.execution_options(yield_per=_PAGE)):
             if row.id > released.get(row.directory_id, 0):
-                yield row.directory_id, _head.decode(row[1])
+                yield row.directory_id, _head(row[1])
     yield from _current(conn, users.c.created <= at, users.c.id.not_in(select(journal.c.directory_id).where(about)))
 
 

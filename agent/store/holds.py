@@ -14,6 +14,7 @@ from sqlalchemy import ColumnElement, Connection, and_, bindparam, delete, func,
 from agent.model.codes import HeldCode
 from agent.model.errors import NotFound
 from agent.model.holds import ChangeKind, Decision, Hold, HoldEnd, subject_of, within
+from agent.model.structs import ready
 from agent.model.users import DirectoryUser, identity_key
 from agent.store.attention import batched
 from agent.store.connect import Fixed, as_struct, as_values, equal, moment, remembered, write_later, write_now
@@ -404,7 +405,7 @@ def _read(conn: Connection, wanted: ColumnElement[bool]) -> list[Hold]:
 
 def _decoded(row: tuple[Any, ...]) -> Hold:
     values = dict(zip(Hold.__struct_fields__, row, strict=True))
-    return convert(values | {name: moment(values[name]) for name in _TIMES if values[name] is not None}, Hold)
+    return convert(values | {name: moment(values[name]) for name in _TIMES if values[name] is not None}, ready[Hold])
 
 
 def one(conn: Connection, hold_id: int) -> Hold:

@@ -16,14 +16,15 @@ from sqlalchemy import Connection, bindparam, delete, func, insert, select
 from agent.model.codes import Source
 from agent.model.holds import ChangeKind, HoldEnd
 from agent.model.replay import ChangeEnded, JudgedAction, JudgedPush, JudgedRun, Judgement
+from agent.model.structs import decoder
 from agent.store.connect import Fixed, micros, write_later
 from agent.store.journal import Kind
 from agent.store.tables import holds, journal, judgements, runs
 
 _encode = msgspec.json.Encoder().encode
-_run = msgspec.json.Decoder(JudgedRun).decode
-_push = msgspec.json.Decoder(JudgedPush).decode
-_actions = msgspec.json.Decoder(tuple[JudgedAction, ...]).decode
+_run = decoder(JudgedRun)
+_push = decoder(JudgedPush)
+_actions = decoder(tuple[JudgedAction, ...])
 #: Rows that are read at a time.
 _PAGE = 500
 #: Characters of actions.

@@ -16,12 +16,13 @@ from sqlalchemy import Connection, bindparam, case, delete, exists, func, insert
 from agent.model.codes import ActionKind, ActionState, HeldCode, PlanStatus
 from agent.model.holds import ChangeKind, broad_kind
 from agent.model.plan import Action, Finding, Plan
+from agent.model.structs import decoder
 from agent.store import runs
 from agent.store.attention import batched
 from agent.store.connect import Fixed, as_struct, equal, micros
 from agent.store.tables import actions, lease, plans
 
-_decode_action = msgspec.json.Decoder(Action).decode
+_decode_action = decoder(Action)
 _encode = msgspec.json.Encoder().encode
 _mark = Fixed(
     update(actions)

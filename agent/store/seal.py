@@ -27,6 +27,7 @@ from msgspec import Struct
 from sqlalchemy import Connection, func, insert, select, update
 
 from agent.model import csv_text
+from agent.model.structs import decoder
 from agent.store import account, former_ids
 from agent.store.attention import batched
 from agent.store.connect import equal, micros
@@ -36,6 +37,7 @@ from agent.store.tables import journal, journal_blocks
 
 #: Rows in one block: as many as one transaction should touch.
 ROWS = 5000
+_ids = decoder(list[int])
 _FIELDS = Entry.__struct_fields__
 _COLUMNS = [journal.c.id, journal.c.at, *(journal.c[name] for name in _FIELDS), journal.c.hash, journal.c.block]
 
@@ -130,7 +132,7 @@ def unsealed(conn: Connection) -> int:
 
 
 def _check_block(conn: Connection, block: Any) -> tuple[int, list[str]]:
-    ids = msgspec.json.decode(block.rows, type=list[int])
+    ids = _ids(block.rows)
     problems: list[str] = []
     hashes: list[tuple[int, str]] = []
     for some in batched(ids):
@@ -156,7 +158,7 @@ def _strays(conn: Connection, known: dict[int, str]) -> list[str]:
     counts = select(journal.c.block, func.count()).where(journal.c.block.is_not(None)).group_by(journal.c.block)
     for number, count in conn.execute(counts):
         named = conn.execute(select(journal_blocks.c.rows).where(journal_blocks.c.n == number)).scalar()
-        size = 0 if named is None else len(msgspec.json.decode(named, type=list[int]))
+        size = 0 if named is None else len(_ids(named))
         if number not in known or count > size:
             problems.append(f"block {number} has {count} rows, but it was sealed with {size}")
     return problems

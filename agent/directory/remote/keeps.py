@@ -38,6 +38,7 @@ from agent.model.errors import RemoteRefused
 from agent.model.mapping import EVERYTHING, Kept, covers, respelled
 from agent.model.mapping import Mapping as AttributeMapping
 from agent.model.plan import Finding
+from agent.model.structs import ready
 from agent.model.users import ENTERPRISE_URN, PROFILE, Profile, identity_key
 from agent.store import unkept
 from agent.store.engine import Connection, Store
@@ -248,7 +249,7 @@ def without(before: Profile, after: Profile, names: Iterable[str]) -> Profile:
     was = msgspec.json.encode(new)
     for name in names:
         _put(new, name, _at(old, name))
-    return after if msgspec.json.encode(new) == was else msgspec.convert(new, Profile)
+    return after if msgspec.json.encode(new) == was else msgspec.convert(new, ready[Profile])
 
 
 def _steps(name: str) -> tuple[str, ...]:

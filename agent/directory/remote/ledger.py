@@ -34,6 +34,7 @@ from agent.directory.rows import WriteScope
 from agent.directory.rules import AccountChange
 from agent.model.codes import RefusalCode
 from agent.model.errors import DirectoryError, FenceLost, Refused, UsageError
+from agent.model.structs import decoder
 from agent.model.users import DirectoryUser, Role
 from agent.store import account, intents, journal, lease, windows
 from agent.store.engine import Raised
@@ -103,7 +104,7 @@ class KnownBeside(Struct, frozen=True, kw_only=True):
 
 
 _encode = msgspec.json.Encoder().encode
-_decode = msgspec.json.Decoder(IntendedBody).decode
+_decode = decoder(IntendedBody)
 
 
 def intended(intent: intents.Intent) -> Intended:

@@ -33,6 +33,7 @@ from agent.directory.remote.provider import Provider
 from agent.directory.remote.transport import Transport
 from agent.directory.remote.wire import RemoteAccount
 from agent.model.errors import UNDECODABLE, DirectoryUnavailable, ListingUnreliable, Unreadable
+from agent.model.structs import decoder
 from agent.model.users import identity_key
 
 #: More accounts than any OpsHelm has; a server that never ends ends here.
@@ -42,8 +43,8 @@ _AT_ONCE = 100
 #: What is asked for once more where a larger page is refused.
 _MODEST = 100
 
-_top = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
-_list = msgspec.json.Decoder(list[msgspec.Raw] | None).decode
+_top = decoder(dict[str, msgspec.Raw])
+_list = decoder(list[msgspec.Raw] | None)
 _any = msgspec.json.Decoder().decode
 
 
@@ -51,7 +52,7 @@ class _Id(Struct):
     id: str
 
 
-_id = msgspec.json.Decoder(_Id).decode
+_id = decoder(_Id)
 
 
 class Problem(Struct, frozen=True, kw_only=True):

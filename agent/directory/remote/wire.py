@@ -14,6 +14,7 @@ from msgspec import Struct
 from msgspec.structs import astuple, replace
 
 from agent.model.errors import UNDECODABLE, Unreadable
+from agent.model.structs import decoder
 from agent.model.users import DirectoryUser, Enterprise, Name, Profile
 from agent.scim import body
 from agent.scim.errors import ScimRefused
@@ -73,7 +74,7 @@ class RemoteAccount(Profile, frozen=True, kw_only=True, rename="camel", gc=False
 
 
 _PROFILE = Profile.__struct_fields__
-_account = msgspec.json.Decoder(RemoteAccount).decode
+_account = decoder(RemoteAccount)
 _strict = msgspec.json.Decoder().decode
 
 
