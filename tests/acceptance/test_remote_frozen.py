@@ -26,9 +26,10 @@ from agent.model.errors import FenceLost
 from agent.model.users import DirectoryUser
 from agent.store import intents, lease
 from support.forks import Warm
-from support.remote_company import LEAVER, RemoteCompany, remote_company, until_stopped
+from support.remote_company import LEAVER, RemoteCompany, remote_company
 from support.remotes import Remote
 from support.sloppy import KEY, Call, Reply, Sloppy, sloppy_server
+from support.standstill import stopped_between_transactions
 from support.world import World, open_world
 
 
@@ -49,8 +50,7 @@ def test_f14_an_agent_that_was_frozen_in_a_call_sends_nothing_once_another_has_t
     def freeze(_: Sloppy, call: Call) -> Reply | None:
         if not call.writes or frozen:
             return None
-        os.kill(pid, signal.SIGSTOP)
-        until_stopped(pid)
+        stopped_between_transactions(pid, case.url)
         frozen.append(pid)
         return Reply(429, **{"Retry-After": "0"})
 

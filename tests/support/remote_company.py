@@ -5,7 +5,6 @@ The remote lives in the test's own process, so that it knows every call it got, 
 
 import copy
 import shutil
-import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -84,15 +83,19 @@ class RemoteCase:
     def background(self) -> str:
         return (self.folder / "background" / "stdout.txt").read_text()
 
+    @property
+    def url(self) -> str:
+        return f"sqlite:///{self.folder}/opshelm-agent.db"
+
     def env(self, **more: str) -> dict[str, str]:
-        return self.company.env() | {"OPSHELM_DATABASE__URL": f"sqlite:///{self.folder}/opshelm-agent.db", **more}
+        return self.company.env() | {"OPSHELM_DATABASE__URL": self.url, **more}
 
     def apply(self) -> Done:
         return self.run("reconcile", "--apply", "--output", "json")
 
     @contextmanager
     def store(self) -> Iterator[Store]:
-        opened = Store.open(DatabaseSettings(url=f"sqlite:///{self.folder}/opshelm-agent.db"))
+        opened = Store.open(DatabaseSettings(url=self.url))
         try:
             yield opened
         finally:
@@ -192,11 +195,3 @@ def remote_company(folder: Path, warm: Warm) -> Iterator[RemoteCompany]:
 
 def _execute(statement: Any, conn: Connection) -> None:
     conn.execute(statement)
-
-
-def until_stopped(pid: int) -> None:
-    """Until the process stands still."""
-    deadline = time.monotonic() + 120
-    while Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "T":
-        assert time.monotonic() < deadline
-        time.sleep(0.01)

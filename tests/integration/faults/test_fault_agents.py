@@ -31,6 +31,7 @@ from support.forks import Warm
 from support.invariants import check, no_op, settled
 from support.pusher import ROOMY, Pusher, new_key
 from support.receiver import deactivation, okta_user
+from support.standstill import stopped_between_transactions
 from support.world import World, open_world
 
 #: Pushes for each person; with the two daemons' people a thousand in all.
@@ -135,7 +136,7 @@ def frozen_in_an_apply(case: Case) -> None:
         pid = case.start("reconcile", "--apply", **env)
         while done(store) == before:
             time.sleep(0.002)
-        stopped_between_transactions(pid, case)
+        stopped_between_transactions(pid, case.url)
         try:
             successor = taken_over(case, env)
             assert successor.code == 0, successor.out + successor.err
@@ -148,47 +149,6 @@ def frozen_in_an_apply(case: Case) -> None:
         check(store)
         settled(store)
         no_op(store, lambda: case.run("reconcile", "--apply", **env))
-
-
-def stopped_between_transactions(pid: int, case: Case) -> None:
-    """Frozen, and not while it holds the lock of an SQLite file, which nobody could break, or a transaction of PostgreSQL."""
-    impatient = Store.open(DatabaseSettings(url=case.url, busy_timeout=0.05))
-    try:
-        while True:
-            os.kill(pid, signal.SIGSTOP)
-            while not at_rest(pid):
-                time.sleep(0.001)
-            try:
-                impatient.write(lambda conn: None)
-                if not amid_a_transaction(impatient):
-                    return
-            except StoreUnavailable:
-                pass
-            os.kill(pid, signal.SIGCONT)
-    finally:
-        impatient.close()
-
-
-def at_rest(pid: int) -> bool:
-    """Whether each thread of a process has stopped: the signal reaches one that runs later than `kill` returns.
-
-    A thread that ends just now is gone between two looks, or a zombie for a moment; only the process itself stays one.
-    """
-    states = {}
-    for task in Path(f"/proc/{pid}/task").iterdir():
-        with suppress(FileNotFoundError, ProcessLookupError):
-            states[task.name] = task.joinpath("stat").read_text().rpartition(")")[2].split()[0]
-    assert states.get(str(pid)) != "Z", "it ended before it could be frozen"
-    return set(states.values()) <= {"T", "t"}
-
-
-def amid_a_transaction(store: Store) -> bool:
-    """Whether any other session on the PostgreSQL database is at anything."""
-    if store.dialect == "sqlite":
-        return False
-    busy = "datname = current_database() AND pid <> pg_backend_pid() AND state <> 'idle'"
-    with store.read() as conn:
-        return bool(conn.exec_driver_sql(f"SELECT count(*) FROM pg_stat_activity WHERE {busy}").scalar_one())
 
 
 def taken_over(case: Case, env: dict[str, str]) -> Any:
