@@ -58,7 +58,10 @@ def document(base: str) -> bytes:
 def _paths() -> dict[str, Any]:
     shown = [_query(name, {"type": "string"}) for name in _SHOWN]
     listing = [_query("filter", _FILTER), *(_query(name, schema) for name, schema in _COUNTS.items()), *shown]
-    user, many = _response("The user.", "User"), _response("A page of users.", "ListResponse")
+    user, many = (
+        _response("The user, or what of it is asked for.", "AnsweredUser"),
+        _response("A page of users.", "ListResponse"),
+    )
     match = {"name": "If-Match", "in": "header", "schema": {"type": "string"}}
     seen = {"name": "If-None-Match", "in": "header", "schema": {"type": "string"}}
     search = _operation("Search with a body.", "200", many, _BODY, body="SearchRequest")
@@ -125,7 +128,7 @@ def _in_path(name: str) -> dict[str, Any]:
 
 def _schemas() -> dict[str, Any]:
     strings = {"type": "array", "items": {"type": "string"}}
-    user = _object(CORE) | {"required": ["userName"]}
+    user = _object(CORE)
     user["properties"] |= {"schemas": strings, ENTERPRISE_URN: _object(ENTERPRISE.subs)}
     operation = {
         "type": "object",
@@ -140,7 +143,8 @@ def _schemas() -> dict[str, Any]:
         "scimType": {"type": "string"},
     }
     return {
-        "User": user,
+        "User": user | {"required": ["userName"]},
+        "AnsweredUser": user | {"required": ["schemas", "id"]},
         "PatchOp": {
             "type": "object",
             "required": ["schemas", "Operations"],
