@@ -85,7 +85,7 @@ def exported() -> set[str]:
         counts={},
         detail="",
     )
-    alarm = Alarm(id=1, code="held", subject="s", detail="", raised=NOW, last_seen=NOW, cleared=None, delivered=None)
+    alarm = Alarm(id=1, code="held", subject="s", detail="", raised=NOW, last_seen=NOW, cleared=None)
     status = StatusPage(
         at=NOW,
         account=account,
