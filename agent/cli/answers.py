@@ -5,9 +5,9 @@ from typing import Any
 
 from agent.cli import render
 from agent.cli.command import Invocation
-from agent.model.codes import UNDECIDED, ActionKind, PlanStatus
+from agent.model.codes import SAID_NO, UNDECIDED, ActionKind, PlanStatus
 from agent.model.guard import APPROVABLE_RUNS, NEED_COUNT, GuardLimits
-from agent.model.holds import APPROVABLE, ONE_BY_ONE, releasable
+from agent.model.holds import APPROVABLE, ONE_BY_ONE
 from agent.runs import wording
 from agent.runs.frame import RunReport
 from agent.runs.stored_plans import SHORT_CHECKSUM, PlanKind
@@ -150,8 +150,10 @@ def decisions(stored: StoredPlan) -> str:
         not_meant = (
             "\nNot meant? Put it right in Okta, then: opshelm-agent reconcile. What is held is not done meanwhile."
         )
-    if held and (not left or any(action.held is None or releasable(action.held) for action in left)):
+    if held:
         count = f" --count {wording.bounded(stored.plan)}" if held in NEED_COUNT else ""
+        if left and all(action.held in SAID_NO for action in left):
+            not_meant = "\nWhoever an operator has said no about stays as they are; the approval is of the listing."
         return f"Approve: {approve}{count}{not_meant}" if held in APPROVABLE_RUNS else ""
     if any(action.held in APPROVABLE for action in actions):
         return f"Approve what is held: {approve}{not_meant}"

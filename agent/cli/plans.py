@@ -260,7 +260,7 @@ def _took(run: "Run") -> str:
 
 
 #: What the journal calls the changes that runs and pushes make.
-_TAKEN_BACK = ["create", "update", "deactivate", "reactivate", "link", "role", "remove"]
+_TAKEN_BACK = ["create", "update", "deactivate", "reactivate", "link", "unlink", "role", "remove"]
 
 
 class _Rows(TypedDict):

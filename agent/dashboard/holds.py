@@ -12,10 +12,10 @@ from agent.dashboard.site import CHUNK, Site, Visit, named
 from agent.model.codes import HeldCode
 from agent.model.errors import AgentError, NotFound, UsageError
 from agent.model.holds import ChangeKind, Decision, Hold, releasable, way_out, without_a_no
-from agent.runs.frame import Progress
+from agent.runs.frame import Progress, braked
 from agent.runs.wording import fields
 from agent.settings.values import parse_duration
-from agent.store import brakes, first_approvals
+from agent.store import account, brakes, first_approvals
 from agent.store import holds as register
 from agent.store.holds import HoldFilter
 from agent.store.journal import Signature
@@ -45,12 +45,13 @@ def list_holds(site: Site, visit: Visit) -> Response:
         return site.listing(visit, "holds", _FIELDS, (fields(hold, *_FIELDS) for hold in found))
     with site.store.read() as conn:
         count, groups = register.count(conn, wanted), register.groups(conn)
+        brake = braked(account.get(conn))
         firsts = first_approvals.waiting(conn, _SUBJECT, visit.now)
         shown = register.matching(conn, wanted, _PAGE, offset=_PAGE * (visit.page - 1))
     return site.render(
         visit,
         "holds.html",
-        holds=[(hold, way_out(hold), releasable(hold.code)) for hold in shown],
+        holds=[(hold, way_out(hold, brake), releasable(hold.code)) for hold in shown],
         count=count,
         firsts=firsts,
         second=site.settings.dashboard.second_person,
@@ -82,9 +83,10 @@ def _filter(visit: Visit, asked: Mapping[str, str]) -> HoldFilter:
 def show_hold(site: Site, visit: Visit) -> Response:
     with site.store.read() as conn:
         hold = register.one(conn, visit.number("hold_id"))
+        brake = braked(account.get(conn))
         others = [one for one in register.history(conn, [hold.person]) if one.id != hold.id]
     return site.render(
-        visit, "hold.html", hold=hold, others=others, way=way_out(hold), releasable=releasable(hold.code)
+        visit, "hold.html", hold=hold, others=others, way=way_out(hold, brake), releasable=releasable(hold.code)
     )
 
 

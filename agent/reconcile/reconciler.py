@@ -21,6 +21,7 @@ from agent.model.codes import ActionState, HeldCode
 from agent.model.errors import Unaddressable, Unreadable, UsageError
 from agent.model.guard import NO_GRANT, Grant, ends_access, is_of_limits
 from agent.model.holds import ChangeKind, Decision, Hold, broad_kind, key_of, releasable, way_out
+from agent.model.okta import is_okta_id
 from agent.model.plan import Action, Plan
 from agent.model.users import DirectoryUser
 from agent.okta_org.org import OktaOrg
@@ -144,8 +145,11 @@ class Reconciler:
             self.store.write(lambda conn: look_queue.postpone(conn, due.rows, self.clock()))
             raise
         except Unaddressable:
-            # No id of Okta's: there is nobody to be read, now or later. A sweep reports the account.
-            self.store.write(lambda conn: attention.done(conn, due.rows))
+            # No ids of Okta's: there is nobody to be read, now or later. A sweep reports the accounts.
+            odd = [row for row in due.rows if not is_okta_id(row.okta_id)]
+            if not odd:
+                raise
+            self.store.write(lambda conn: attention.done(conn, odd))
             return None
         self.store.write(lambda conn: look_queue.looked(conn, due.rows, report, self.clock()))
         return report
@@ -225,11 +229,8 @@ class Reconciler:
         def work(run: CurrentRun) -> RunReport:
             proposal = self._propose(run, who, NO_GRANT)
             wanted = {a.identity: keys[key_of(a)] for a in proposal.plan.actions if key_of(a) in keys}
-            until, chosen = self.clock() + self.settings.guard.plan_expiry, list(wanted.values())
-            # While nothing may be applied nothing is approved either: the run says so, and a later one must not do it unasked.
-            approved = (
-                [] if self._brake.pulled() else self.store.write(lambda c: self._approve_holds(c, by, chosen, until))
-            )
+            until = self.clock() + self.settings.guard.plan_expiry
+            approved = self.store.write(lambda conn: self._approve_holds(conn, by, list(wanted.values()), until))
             ids = {hold.id for hold in approved}
             let_go = frozenset(identity for identity, hold in wanted.items() if hold.id in ids)
             return self._act(run, self._judged(run, replace(proposal, grant=Grant(approved=let_go, named=let_go))))
@@ -238,6 +239,9 @@ class Reconciler:
         return self._frame.run(_request(who, asker, apply=True), work, progress=progress, wait=wait)
 
     def _approve_holds(self, conn: Connection, by: Signature, chosen: list[Hold], until: datetime) -> list[Hold]:
+        if account.lock(conn).paused:
+            # While nothing may be applied nothing is approved either: the run says so, and a later one must not do it unasked.
+            return []
         approved = brakes.approve_holds(conn, by, chosen, until)
         if any(hold.code is HeldCode.FIRST_ROLES for hold in approved):
             from agent.reconcile import roles

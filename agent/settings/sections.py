@@ -154,7 +154,7 @@ class ScheduleSettings(Section):
     apply: bool = True
     """Whether the daemon applies what passes the guard; false: it only stores plans."""
     health_interval: Period = timedelta(seconds=60)
-    """How often the daemon seals the journal and looks for overdue alarms."""
+    """How often the daemon seals the journal, looks for overdue alarms and gives memory back."""
 
 
 class ReconcileSettings(Section):

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from msgspec import Struct
-from sqlalchemy import ColumnElement, Connection, and_, case, exists, func, or_, select
+from sqlalchemy import ColumnElement, Connection, case, exists, func, or_, select
 
 from agent.model.codes import SAID_NO, ActionKind, ActionState, HeldCode, PlanStatus
 from agent.store import runs
@@ -32,11 +32,13 @@ class Header(PlanFate, frozen=True, kw_only=True):
 
 
 def held_plans(conn: Connection) -> list[Header]:
-    """Plans that wait for a person, oldest first. One that has nothing left but what an operator has said no to waits for nobody."""
+    """Plans that wait for a person, oldest first. One that has nothing left but what an operator has said no to waits for nobody;
+    a listing that is held as a whole does, whoever is in it: until somebody approves it each sweep is held.
+    """
     c = actions.c
-    left = exists().where(c.plan_id == plans.c.id, c.state.in_([state.value for state in OPEN]))
-    waits = left.where(or_(c.held.is_(None), c.held.not_in([code.value for code in SAID_NO])))
-    mine = (plans.c.status == PlanStatus.HELD.value, or_(waits, and_(plans.c.held.is_not(None), ~left)))
+    undecided = or_(c.held.is_(None), c.held.not_in([code.value for code in SAID_NO]))
+    waits = exists().where(c.plan_id == plans.c.id, c.state.in_([state.value for state in OPEN]), undecided)
+    mine = (plans.c.status == PlanStatus.HELD.value, or_(plans.c.held.is_not(None), waits))
     ids = conn.scalars(select(plans.c.id).where(*mine)).all()
     return list(reversed(headers(conn, ids=ids))) if ids else []
 

@@ -176,15 +176,17 @@ def test_what_an_operator_blocks_is_neither_drift_nor_a_plan_that_waits(store: S
 
 
 @pytest.mark.parametrize("no", [HeldCode.REJECTED, HeldCode.UNDONE, HeldCode.BLOCKED])
-def test_a_held_listing_waits_for_nobody_once_all_in_its_plan_have_got_a_no(store: Store, no: HeldCode) -> None:
+def test_a_plan_waits_for_nobody_once_all_in_it_have_got_a_no_but_a_held_listing_does(
+    store: Store, no: HeldCode
+) -> None:
     ended = Action(n=1, kind=ActionKind.DEACTIVATE, login="ann", held=no, state=ActionState.HELD)
     made = Plan(actions=(ended,), population=9, source_size=9, created=NOW - timedelta(days=1))
-    sweep(store, "held", replace(made, held=HeldCode.SOURCE_DROP), PlanStatus.HELD)
+    sweep(store, "held", made, PlanStatus.HELD)
     assert read(store).held_plans == []
     Housekeeping(store, Settings, lambda: NOW).tick()
     assert open_alarms(store) == []
-    sweep(store, "held", replace(made, held=HeldCode.EMPTY_SOURCE, actions=()), PlanStatus.HELD)
-    assert len(read(store).held_plans) == 1, "nobody has decided about that"
+    sweep(store, "held", replace(made, held=HeldCode.SOURCE_DROP), PlanStatus.HELD)
+    assert len(read(store).held_plans) == 1, "each sweep is held until somebody approves the listing"
 
 
 def test_nobody_is_named_in_the_metrics(store: Store) -> None:

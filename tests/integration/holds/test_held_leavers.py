@@ -144,8 +144,8 @@ def test_a_late_push_of_a_title_alone_ends_no_decision(make: Make, title: str) -
     people = held(w, 8)
     w.reject(people[0])
     for person in people[:2]:
-        title = w.account(person["login"]).profile.title or "" if title == "as it is" else title
-        assert w.push(person, title=title).status_code == 200
+        said = w.account(person["login"]).profile.title or "" if title == "as it is" else title
+        assert w.push(person, title=said).status_code == 200
         w.event(person)
     assert w.active(*people[:2]) == [True, True]
     assert [hold.decision for hold in w.open_holds(*people[:2])] == [Decision.REJECTED, Decision.WAITING]

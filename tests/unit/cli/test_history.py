@@ -166,15 +166,17 @@ def test_a_held_plan_ends_with_what_may_be_said_to_it(command: Command, store: S
     assert "plans approve" not in command("plans", "show", str(plan.id))[1]
 
 
-@pytest.mark.parametrize("held", [None, HeldCode.SOURCE_DROP])
-def test_nobody_is_told_to_approve_where_only_a_no_is_left(
-    command: Command, store: Store, held: HeldCode | None
+def test_nobody_is_told_to_approve_where_only_a_no_is_left_but_of_a_held_listing(
+    command: Command, store: Store
 ) -> None:
     done = _leaver(1, HeldCode.DEACTIVATIONS_PER_RUN, ActionState.DONE)
-    plan = _held(store, done, _leaver(2, HeldCode.REJECTED), _leaver(3, HeldCode.BLOCKED), held=held)
-    said = command("plans", "show", str(plan.id))[1]
+    said_no = (_leaver(2, HeldCode.REJECTED), _leaver(3, HeldCode.BLOCKED))
+    said = command("plans", "show", str(_held(store, done, *said_no).id))[1]
     assert "plans approve" not in said
     assert "No approval lets that go" in said
+    said = command("plans", "show", str(_held(store, *said_no, held=HeldCode.SOURCE_DROP).id))[1]
+    assert "Approve: opshelm-agent plans approve" in said
+    assert "Whoever an operator has said no about stays as they are" in said
 
 
 def test_the_first_12_characters_of_a_checksum_suffice(
