@@ -262,15 +262,24 @@ class Frame(Struct, frozen=True, kw_only=True):
         """``wait``: seconds for another agent's run."""
         say = progress or Silent()
         held = None if request.dry else self._lease(wait, say)
-        run = self._start(request, held, say)
-        if held is None and not request.dry:
-            who = lease.current_holder(self.store, lease.RECONCILE) or "another agent"
-            detail = (
-                f"{who} is at work and holds the lease. Nothing was changed; try again later, or with a longer --wait."
-            )
-            return self._finish(_ended(run, Outcome.LEASE_HELD, detail))
+        # From here on it beats by itself: whatever fails lets it go, or nobody would ever get it again.
         try:
-            report = self._report(run, work)
+            run = self._start(request, held, say)
+            report = self._lease_held(run) if held is None and not request.dry else self._carried_out(run, work)
+        finally:
+            if held is not None:
+                with suppress(StoreError):  # else it runs out by itself
+                    held.release()
+        return self._finish(report)
+
+    def _lease_held(self, run: CurrentRun) -> RunReport:
+        who = lease.current_holder(self.store, lease.RECONCILE) or "another agent"
+        detail = f"{who} is at work and holds the lease. Nothing was changed; try again later, or with a longer --wait."
+        return _ended(run, Outcome.LEASE_HELD, detail)
+
+    def _carried_out(self, run: CurrentRun, work: Callable[[CurrentRun], RunReport]) -> RunReport:
+        try:
+            return self._report(run, work)
         except (UsageError, NotFound) as error:
             # A mistake of whoever asked is no run that failed.
             self._forget_quietly(run, error)
@@ -278,11 +287,6 @@ class Frame(Struct, frozen=True, kw_only=True):
         except BaseException as error:
             self._finish_quietly(_broken_off(run, error))
             raise
-        finally:
-            if held is not None:
-                with suppress(StoreError):  # else it runs out by itself
-                    held.release()
-        return self._finish(report)
 
     def _report(self, run: CurrentRun, work: Callable[[CurrentRun], RunReport]) -> RunReport:
         try:

@@ -1,5 +1,6 @@
 """How runs end: frozen, incomplete, paused, stopped, lease held, partly failed; what a dead process left; who is due."""
 
+import threading
 from collections.abc import Callable
 from datetime import timedelta
 
@@ -7,6 +8,7 @@ import pytest
 
 from agent.directory.actions import SqlBatches
 from agent.model.codes import ActionState
+from agent.model.errors import StoreUnavailable
 from agent.model.users import Role
 from agent.store import account, alarms, attention, lease, plans, runs
 from agent.store.engine import Store
@@ -354,3 +356,17 @@ def test_explain_tells_what_each_step_found_and_changes_nothing(w: World) -> Non
     w.org.set_app(status="INACTIVE")
     assert w.reconciler.explain(one["login"]).steps[0].status.value == "failure"
     assert w.journal_rows() == rows
+
+
+def test_a_run_whose_row_cannot_be_written_lets_the_lease_go(w: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else its lease beats on, and nobody ever sweeps again."""
+
+    def busy(*_: object) -> int:
+        raise StoreUnavailable("the database is locked")
+
+    with monkeypatch.context() as locked:
+        locked.setattr(runs, "start", busy)
+        with pytest.raises(StoreUnavailable):
+            w.reconcile()
+    assert [thread.name for thread in threading.enumerate() if thread.name == "lease-reconcile"] == []
+    assert w.reconcile().outcome == "in_step"
