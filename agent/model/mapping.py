@@ -45,6 +45,7 @@ _EMAIL = "email"
 _FORM = 3
 
 _encode = msgspec.json.Encoder().encode
+_encode_lines = msgspec.json.Encoder().encode_lines
 _decode = decoder(list[str | None])
 _texts = decoder(dict[str, str])
 _loosely = decoder(dict[str, Any] | None)
@@ -171,6 +172,23 @@ class Mapping:
             unsaid = sum(1 << bit for bit, value in enumerate(values) if value is UNSET)
             mapped = _text(tuple(None if value is UNSET else value for value in values))
             return Projected(mapped, unsaid, email, no_text)
+
+    def project_page(self, app_users: Sequence[AppUser]) -> list[tuple[str, str | None]] | None:
+        """``mapped`` and ``email`` of each at once, in a third of the time; None where somebody's profile isn't like nearly all:
+        read as ``profile``, with all that is mapped said, and nothing of it empty.
+        """
+        profiles: list[Any] = [app_user.profile for app_user in app_users]
+        if self._left_out or any(type(profile) is not self.profile for profile in profiles):
+            return None
+        values = [astuple(profile) for profile in profiles]
+        try:
+            lines = _encode_lines([one[: len(self.paths)] for one in values]).decode()
+        except TypeError:
+            return None
+        if '""' in lines:
+            return None
+        emails = [None if (email := one[self._email]) is UNSET else email for one in values]
+        return list(zip(lines.split("\n"), emails, strict=False))  # behind the last line there is an empty one
 
     def differences(self, current: str, wanted: str, unsaid: int) -> dict[str, tuple[str | None, str | None]]:
         """Path → (before, after), of two projections."""

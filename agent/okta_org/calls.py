@@ -141,7 +141,8 @@ def page(kind: type[T], salvage: Callable[[dict[str, Any]], T]) -> Decode[list[T
 
 def _holds_no_text(body: bytes) -> bool:
     """It may: then it is looked at closer. Most pages have no escape at all, and finding that out is quicker."""
-    return b"\\u" in body and _ESCAPED.search(body) is not None
+    # One sign is found ten times as fast as two.
+    return b"\\" in body and b"\\u" in body and _ESCAPED.search(body) is not None
 
 
 def _parsed(body: bytes) -> Any:
@@ -209,9 +210,20 @@ _app_user = person(AppUser, _salvaged_app_user)
 _app_users = page(AppUser, _salvaged_app_user)
 
 
+#: Of an app user, what no sweep looks at. A third of the time that a page takes is in these.
+_UNREAD = ("scope", "created", "status_changed", "last_sync", "embedded")
+
+
 def _app_users_with(profile: type[Struct]) -> Decode[list[AppUser]]:
+    # Under a name that Okta has nothing for.
+    unread = [(name, None, msgspec.field(default=None, name=f"-{name}")) for name in _UNREAD]
     kind = msgspec.defstruct(
-        "ListedAppUser", [("profile", profile | None, None)], bases=(AppUser,), frozen=True, kw_only=True, gc=False
+        "ListedAppUser",
+        [("profile", profile | None, None), *unread],
+        bases=(AppUser,),
+        frozen=True,
+        kw_only=True,
+        gc=False,
     )
     # No other thread knows this kind yet, and what it is made of is ready.
     whole = msgspec.json.Decoder(list[kind]).decode  # type: ignore[valid-type]

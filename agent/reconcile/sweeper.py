@@ -72,25 +72,35 @@ class Projector(Struct, frozen=True, kw_only=True):
         """A row of a sweep. Who is on none of the status lists is live."""
         return self._project(app_user, statuses.get(app_user.id, "ACTIVE"), now)
 
-    def usual(self, app_user: AppUser, statuses: MappingOf[str, str]) -> Content | None:
-        """What the account of somebody like nearly all holds, and ``listed`` would say no more; None: it may."""
-        user_name = app_user.user_name
-        if (
-            app_user.id in statuses
-            or app_user.status not in ASSIGNED
-            or app_user.sync_state == "SYNCING"
-            or len(user_name) > MAX_LENGTH
-            or not self.names.is_email
-        ):
-            return None
+    def usual(self, page: Sequence[AppUser], statuses: MappingOf[str, str]) -> list[Content | None]:
+        """What the accounts of those hold who are like nearly all, and of whom ``listed`` would say no more; None: it may."""
+        if not self.names.is_email:
+            return [None] * len(page)
+        projected = self.mapping.project_page(page) or map(self._simple, page)
+        return [
+            None if one is None or app_user.id in statuses else self._content(app_user, *one)
+            for app_user, one in zip(page, projected, strict=True)
+        ]
+
+    def _simple(self, app_user: AppUser) -> tuple[str, str | None] | None:
         try:
             projected = self.mapping.project_wanted(app_user)
         except UNDECODABLE:
             return None
-        if projected.no_text or projected.email not in (user_name, None):
+        return None if projected.no_text else (projected.mapped, projected.email)
+
+    @staticmethod
+    def _content(app_user: AppUser, mapped: str, email: str | None) -> Content | None:
+        user_name = app_user.user_name
+        if (
+            app_user.status not in ASSIGNED
+            or app_user.sync_state == "SYNCING"
+            or len(user_name) > MAX_LENGTH
+            or email not in (user_name, None)
+        ):
             return None
         key = identity_key(user_name)
-        return app_user.id, key, key, projected.mapped
+        return app_user.id, key, key, mapped
 
     def read(self, person: Person, now: datetime) -> tuple[Want, Desired, Finding | None] | None:
         """A direct read; None where the person has no app user."""
@@ -195,12 +205,12 @@ class Sweeper(Struct, frozen=True, kw_only=True):
         now = self.clock()
         seen: list[str] = []
         rows: list[Want] = []
-        for app_user in page:
-            if found.asked or self.asking is self.projector:
-                content = self.projector.usual(app_user, statuses)
-                if content is not None and staging.is_held(content, app_user.external_id or None):
-                    seen.append(app_user.id)
-                    continue
+        told = found.asked or self.asking is self.projector
+        usual = self.projector.usual(page, statuses) if told else [None] * len(page)
+        for app_user, content in zip(page, usual, strict=True):
+            if content is not None and staging.is_held(content, app_user.external_id or None):
+                seen.append(app_user.id)
+                continue
             want, desired, finding = self.projector.listed(app_user, statuses, now)
             if not found.asked and self.asking is not self.projector and want.wanted is Wanted.ACTIVE:
                 more, _, _ = self.asking.listed(app_user, statuses, now)

@@ -111,20 +111,20 @@ class _Contents:
     """
 
     def __init__(self) -> None:
-        self._runs: list[array[int]] = []
-        self._open = array("q")
+        self._runs = [array("q")]
+        self._sorted = False
 
     def add(self, contents: Iterable[tuple[str, ...]]) -> None:
-        self._open.extend(map(hash, contents))
-        if len(self._open) >= _RUN:
-            self.close()
-
-    def close(self) -> None:
-        """What has come can be looked for."""
-        self._runs.append(array("q", sorted(self._open)))
-        self._open = array("q")
+        if len(self._runs[-1]) >= _RUN:
+            self._runs.append(array("q"))
+        self._runs[-1].extend(map(hash, contents))
 
     def __contains__(self, content: tuple[str, ...]) -> bool:
+        """All have come."""
+        if not self._sorted:
+            # Not before: most orgs name all accounts by their ids or none, and ask for one kind of content alone.
+            self._runs = [array("q", sorted(run)) for run in self._runs]
+            self._sorted = True
         sought = hash(content)
         for run in self._runs:
             at = bisect_left(run, sought)
@@ -163,8 +163,6 @@ class Staging:
             while rows := cursor.fetchmany(_ROWS):
                 self._named.add(rows)
                 self._contents.add(map(_without_id, rows))
-        self._named.close()
-        self._contents.close()
 
     def is_held(self, content: Content, external_id: str | None) -> bool:
         """Whether somebody whom Okta wants active, and whose account it names so or not at all, is in step."""
