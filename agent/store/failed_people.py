@@ -17,7 +17,7 @@ from sqlalchemy import ColumnElement, Connection, Select, func, null, select
 from agent.model.codes import ActionState
 from agent.store import overview
 from agent.store.imports import OPEN
-from agent.store.tables import UtcTime, actions, imports, plans, push_failures, users
+from agent.store.tables import FAILED, UtcTime, actions, imports, plans, push_failures, users
 
 
 class FailedAt(StrEnum):
@@ -101,7 +101,7 @@ def _failed_actions(conn: Connection) -> list[ColumnElement[bool]]:
     )
     repaired = select(done.c.person).where(done.c.person == person, done.c.plan_id > actions.c.plan_id).exists()
     recent = select(plans.c.id).where(plans.c.run_id >= since)
-    return [actions.c.plan_id.in_(recent), actions.c.state == ActionState.FAILED.value, ~repaired]
+    return [actions.c.plan_id.in_(recent), FAILED, ~repaired]
 
 
 def _sources(conn: Connection) -> list[tuple[FailedAt, Any, Any, list[ColumnElement[bool]]]]:

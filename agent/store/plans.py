@@ -20,7 +20,7 @@ from agent.model.structs import decoder
 from agent.store import runs
 from agent.store.attention import batched
 from agent.store.connect import Fixed, as_struct, equal, micros
-from agent.store.tables import actions, lease, plans
+from agent.store.tables import FAILED, SENT, actions, lease, plans
 
 _decode_action = decoder(Action)
 _encode = msgspec.json.Encoder().encode
@@ -274,9 +274,7 @@ def reject_held(conn: Connection, plan_id: int) -> None:
 
 def sent_actions(conn: Connection) -> list[SentAction]:
     """What a process that died has left: read it back before anything else is done."""
-    rows = conn.execute(
-        select(actions).where(actions.c.state == ActionState.SENT.value).order_by(actions.c.plan_id, actions.c.n)
-    )
+    rows = conn.execute(select(actions).where(SENT).order_by(actions.c.plan_id, actions.c.n))
     return [SentAction(plan_id=row.plan_id, action=_action(row), sent_at=row.sent_at) for row in rows]
 
 
@@ -294,10 +292,8 @@ class Failing(Struct, frozen=True, kw_only=True):
 def failed_people(conn: Connection, start: datetime) -> list[Failing]:
     """Of those that were tried since ``start``: people whose last action of a kind failed."""
     c = actions.c
-    tried = select(c.okta_id, c.directory_id, c.login, c.kind, c.state, c.done_at, c.error).where(
-        c.state.in_((ActionState.FAILED.value, ActionState.DONE.value)), c.done_at >= start
-    )
-    failed = tried.where(c.state == ActionState.FAILED.value).order_by(c.done_at)
+    tried = select(c.okta_id, c.directory_id, c.login, c.kind, c.done_at, c.error).where(c.done_at >= start)
+    failed = tried.where(FAILED).order_by(c.done_at)
     found: dict[tuple[str, ChangeKind], Failing] = {}
     for row in conn.execute(failed):
         key = person, kind = row.okta_id or row.directory_id or row.login, broad_kind(ActionKind(row.kind))

@@ -20,6 +20,8 @@ from sqlalchemy import (
     Text,
     TypeDecorator,
     UniqueConstraint,
+    literal_column,
+    or_,
     text,
 )
 
@@ -148,6 +150,8 @@ runs = Table(
     sqlite_autoincrement=True,
 )
 
+_partial("ix_runs_open", runs.c.ended.is_(None), runs.c.id)
+
 plans = Table(
     "plans",
     metadata,
@@ -188,6 +192,9 @@ actions = Table(
     Column("sent_at", UtcTime),
     Column("done_at", UtcTime),
 )
+#: For statements that are to find these few by their index: SQLite takes it where the word is written out.
+SENT, FAILED = (actions.c.state == literal_column(f"'{state}'") for state in ("sent", "failed"))
+_partial("ix_actions_unsettled", or_(SENT, FAILED), actions.c.state, actions.c.done_at)
 
 #: Each once, with the newest run of its kind that met it.
 findings = Table(
