@@ -179,6 +179,8 @@ class AccountCommand(Struct, frozen=True, kw_only=True):
     done: str | Callable[..., str]
     options: Sequence[Callable[..., Any]] = ()
     reason: Callable[..., Any] = reason_option
+    #: Asked before it is done, where Okta is set up: what to say besides. Takes the reconciler and the values of ``options``.
+    asks_okta: "Callable[..., str] | None" = None
 
 
 def _after(_ctx: click.Context, _param: click.Parameter, age: timedelta | None) -> datetime | None:
@@ -192,9 +194,13 @@ def _ended(until: datetime | None) -> str:
 
 def _add_command(row: AccountCommand) -> None:
     def run(invocation: Invocation, /, login: str, by_id: bool, reason: str, **given: Any) -> None:
+        said = ""
+        if row.asks_okta is not None:
+            with invocation.agent(need_okta=False) as agent:
+                said = row.asks_okta(agent.reconciler, **given) if agent.reconciler is not None else ""
         with invocation.directory() as directory:
             user = row.act(_acts(directory, reason), find(directory, login, by_id=by_id).id, **given)
-        _answer(invocation, row.done if isinstance(row.done, str) else row.done(**given), user)
+        _answer(invocation, row.done if isinstance(row.done, str) else row.done(**given), user, said)
 
     body: Callable[..., None] = run
     for option in (row.reason, by_id_option, *reversed(row.options), _LOGIN):
@@ -256,11 +262,13 @@ for _row in (
     ),
     AccountCommand(
         name="link",
-        help="Say that this account is that Okta user: Okta manages it from now on. Changes nothing else of it.",
+        help="Say that this account is that Okta user, whom Okta is asked for: Okta manages it from now on. Changes nothing else "
+        "of it; what Okta wants of it the next run sees.",
         example="ann@example.com --okta-id 00u1abcd2EFGH3ijk4x7",
         options=[click.option("--okta-id", required=True, help="The Okta user's id (00u…).")],
         act=lambda acts, user_id, okta_id: acts.link(user_id, okta_id),
         done="Linked",
+        asks_okta=lambda reconciler, okta_id: reconciler.named(okta_id),
     ),
     AccountCommand(
         name="unlink",
@@ -350,8 +358,8 @@ def _acts(directory: "Directory", reason: str) -> "Acts":
     return directory.operator(actor=operator(), reason=reason.strip(), now=now())
 
 
-def _answer(invocation: Invocation, done: str, user: DirectoryUser) -> None:
-    invocation.answer("user", {"user": user_json(user)}, f"{done}: {_line(user)}")
+def _answer(invocation: Invocation, done: str, user: DirectoryUser, said: str = "") -> None:
+    invocation.answer("user", {"user": user_json(user)}, f"{done}: {_line(user)}" + (f"\n{said}" if said else ""))
 
 
 def _line(user: DirectoryUser) -> str:

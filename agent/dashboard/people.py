@@ -161,7 +161,10 @@ def unblock(site: Site, visit: Visit) -> Response:
 
 
 def link(site: Site, visit: Visit) -> Response:
-    return _act(site, visit, "link", lambda acts, user_id: acts.link(user_id, visit.said("okta_id")))
+    okta_id, reconciler = visit.said("okta_id"), site.parts.reconciler
+    if reconciler is not None:
+        reconciler.named(okta_id)
+    return _act(site, visit, "link", lambda acts, user_id: acts.link(user_id, okta_id))
 
 
 def unlink(site: Site, visit: Visit) -> Response:

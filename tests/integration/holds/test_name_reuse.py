@@ -183,8 +183,15 @@ def test_who_came_back_keeps_the_account(w: HoldWorld, commands_of: CommandsOf, 
     assert code == 0
     words = out.partition("To end it: ")[2]
     assert f"users release-name {back['login']}" in words
+    nobody = back["okta_id"][:-3] + "xyz"
+    code, out, err = run("users", "link", back["login"], "--okta-id", nobody, "--reason", "back again")
+    assert (code, f"Okta has no user {nobody}" in err) == (2, True), (
+        "linked to it, the next run would take a leaver for one"
+    )
+    assert w.account(back["login"]).okta_id == account.okta_id
     code, out, err = run("users", "link", back["login"], "--okta-id", back["okta_id"], "--reason", "back again")
     assert code == 0, (out, err)
+    assert f"In Okta that is {back['login']} (ACTIVE)." in out
     assert w.reconciler.look(apply=True) is not None, "Okta wants them in: nobody waits for a sweep"
     mine = w.account(back["login"])
     assert (mine.id, mine.okta_id, mine.active) == (account.id, back["okta_id"], True)
@@ -194,6 +201,15 @@ def test_who_came_back_keeps_the_account(w: HoldWorld, commands_of: CommandsOf, 
     w.retitle(back, "Back")
     assert w.account(back["login"]).profile.title == "Back"
     assert w.reconcile().outcome == "in_step"
+
+
+def test_linking_to_somebody_whom_okta_gives_no_access_says_what_follows(w: HoldWorld, commands_of: CommandsOf) -> None:
+    leaver, account = leaves(w)
+    run = commands_of(w)
+    assert run("users", "unlink", account.user_name, "--reason", "a test")[0] == 0
+    code, out, err = run("users", "link", account.user_name, "--okta-id", leaver["okta_id"])
+    assert code == 0, (out, err)
+    assert "Okta gives them no access: the next run ends this account's." in out
 
 
 def test_a_name_whose_person_is_still_there_is_not_let_go(w: HoldWorld, commands_of: CommandsOf) -> None:
