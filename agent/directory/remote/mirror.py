@@ -29,6 +29,7 @@ id alone until a listing shows that it is free again.
 """
 
 import time
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
@@ -228,8 +229,13 @@ class Mirror:
 
         def work(conn: Connection) -> list[DirectoryUser]:
             locked_account(conn, self.policy)
-            owner_keys, busy, seen = self.owner_keys(conn), intents.open_ids(conn), []
+            owner_keys, busy = self.owner_keys(conn), intents.open_ids(conn)
+            seen: list[tuple[DirectoryUser | None, DirectoryUser]] = []
+            new = {} if digests is None else self._added(conn, accounts, owner_keys, digests, busy)
             for account in accounts:
+                if account.id in new:
+                    seen.append((None, new[account.id]))
+                    continue
                 row, marks = before(conn, account.id)
                 user = self._joined(account, row, marks, owner_keys)
                 if account.id in busy:
@@ -248,6 +254,38 @@ class Mirror:
             return [user for _, user in seen]
 
         return self.store.write(work) if accounts else []
+
+    def _added(
+        self,
+        conn: Connection,
+        accounts: Sequence[RemoteAccount],
+        owner_keys: Collection[str],
+        digests: Mapping[str, int],
+        busy: Collection[str],
+    ) -> dict[str, DirectoryUser]:
+        """Those that nobody knows yet and whose names nobody has, written together: a first listing has few others."""
+        by_id = {account.id: account for account in accounts if account.id not in busy}
+        for column in (users.c.id, departed.c.directory_id):
+            for user_id in _held(conn, column, by_id):
+                del by_id[user_id]
+        version = _first_version()
+        new = {user_id: join(account, Marks(), owner_keys, version=version) for user_id, account in by_id.items()}
+        for column in (users.c.user_name_key, users.c.okta_id):
+            names = {user_id: name for user_id, user in new.items() if (name := getattr(user, column.name)) is not None}
+            times = Counter([*names.values(), *_held(conn, column, names.values())])
+            new = {user_id: user for user_id, user in new.items() if times[names.get(user_id)] <= 1}
+        if not new:
+            return {}
+        seqs = rows.insert_users(conn, [*new.values()], self.policy.mapping)
+        beside = []
+        for user_id in new:
+            account = by_id[user_id]
+            shown = Beside(
+                digest=digests[user_id], etag=account.etag, external_id=account.okta_id, shows_owner=account.owner
+            )
+            beside.append({"user_seq": seqs[user_id], **_values(shown)})
+        _insert.together(conn, beside)
+        return new
 
     def _joined(
         self, account: RemoteAccount, row: Mirrored | None, marks: Marks, owner_keys: Collection[str]
@@ -415,6 +453,11 @@ def get(conn: Connection, user_id: str) -> Mirrored | None:
         written=None if written is None else moment(written),
     )
     return Mirrored(found[0], rows.decode(found), beside)
+
+
+def _held(conn: Connection, column: ColumnElement[Any], values: Collection[str]) -> set[str]:
+    """Of these, whatever some row has there."""
+    return set(conn.execute(select(column).where(column.in_(values))).scalars()) if values else set()
 
 
 def before(conn: Connection, user_id: str) -> tuple[Mirrored | None, Marks]:
