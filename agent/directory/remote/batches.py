@@ -103,7 +103,9 @@ class RemoteBatches:
         for action in actions:
             end = ends[action.n]
             if isinstance(end, Written):
-                self._versions[end.user.id] = end.user.version
+                if action.directory_id is not None:
+                    # Nothing follows a create in the same plan.
+                    self._versions[action.directory_id] = end.user.version
                 ended.append(Ended(n=action.n, state=ActionState.DONE))
             elif isinstance(end, AgentError) and not isinstance(end, StoreError | FenceLost):
                 ended.append(planned.outcome(action, end))

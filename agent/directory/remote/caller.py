@@ -18,6 +18,7 @@ gives no answer to a create                 looked up by externalId, then by use
 ==========================================  ==========================================================================
 """
 
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -145,11 +146,12 @@ class RemoteCaller:
 
         ``send`` is given the patience that is left; ``shown`` says what ``look`` found when it isn't done.
         """
-        sending = self._transport.resending(patience)
+        tries, limit = self._transport.tries(), min(patience, self._transport.most_patience)
         lost: Lost | None = None
+        idle = 0
         while True:
             try:
-                return send(sending.patience if lost else patience), lost is not None
+                return send(max(0.0, limit - tries.seconds) if lost else patience), lost is not None
             except Lost as again:
                 lost = again
             except DirectoryUnavailable:
@@ -159,9 +161,12 @@ class RemoteCaller:
                 raise
             found = look(lost)
             if found is not None:
-                return found, sending.sent > 1
-            if not sending.again(lost):
-                times = {1: "once", 2: "twice"}.get(sending.sent, f"{sending.sent} times")
+                return found, tries.made > 1
+            # One that is busy asks for time; any other gets it once more, whatever patience is left.
+            idle += not lost.busy
+            wait = lost.after or (None if lost.busy else 0.0)
+            if idle > 1 or not tries.again(lost.detail, wait, math.inf if wait == 0 else limit):
+                times = {1: "once", 2: "twice"}.get(tries.made, f"{tries.made} times")
                 raise NotDone(f"{lost.detail} {shown}, {times}.") from lost
 
     def _send(self, aim: Aim) -> RemoteAnswer:

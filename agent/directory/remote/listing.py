@@ -116,7 +116,8 @@ class Listing:
         self._executor = executor
         self._size = provider.page_size(page_size)
         self._ahead = ahead
-        self._seen: set[str] = set()
+        #: Ids that were listed.
+        self.seen = set[str]()
         self._total = 0
         self.received = 0
         self._unchanged = unchanged
@@ -127,12 +128,9 @@ class Listing:
         chunks = self._by_cursor() if self._provider.cursor else self._by_index()
         for chunk in chunks:
             yield from self._accept(chunk)
-        have = len(self._seen) + self._unreadable
+        have = len(self.seen) + self._unreadable
         if have < self._total:
             raise self._unreliable(f"ended after {have} of {self._total} accounts")
-
-    def saw(self, user_id: str) -> bool:
-        return user_id in self._seen
 
     # Pages
 
@@ -176,7 +174,7 @@ class Listing:
         except UNDECODABLE:
             return None
         # One that ignores where to start answers with those that came already.
-        if self._seen.issuperset(chunk.ids):
+        if self.seen.issuperset(chunk.ids):
             return None
         if chunk.total is None or chunk.total <= self._total:
             raise self._unreliable(f"goes on behind the {self._total} accounts that it says there are")
@@ -231,23 +229,23 @@ class Listing:
         self.received += len(chunk.raws)
         if self.received > MAX_ACCOUNTS:
             raise self._unreliable(f"has more than {MAX_ACCOUNTS} accounts, or no end")
-        before = len(self._seen) + self._unreadable
+        before = len(self.seen) + self._unreadable
         new = self._new(chunk.raws)
         for start in range(0, len(new), _AT_ONCE):
             some = new[start : start + _AT_ONCE]
             yield [(account, digest) for raw, digest in some if (account := self._decode(raw, chunk)) is not None]
-        if chunk.raws and len(self._seen) + self._unreadable == before:
+        if chunk.raws and len(self.seen) + self._unreadable == before:
             raise self._unreliable("repeats a page: the remote does not page as SCIM says")
-        have = len(self._seen) + self._unreadable
+        have = len(self.seen) + self._unreadable
         if chunk.total is not None and have > chunk.total:
             raise self._unreliable(f"says that there are {chunk.total} accounts, and shows {have}")
 
     def _new(self, raws: Sequence[msgspec.Raw]) -> list[tuple[msgspec.Raw, int]]:
         """Of a page, whoever has to be looked at."""
         shown = [(raw, _digest(raw), _rough_id(raw)) for raw in raws]
-        first = {user_id: digest for _, digest, user_id in reversed(shown) if user_id and user_id not in self._seen}
+        first = {user_id: digest for _, digest, user_id in reversed(shown) if user_id and user_id not in self.seen}
         known = self._unchanged(first)
-        self._seen |= known
+        self.seen |= known
         new = []
         for raw, digest, user_id in shown:
             if user_id in known:
@@ -262,20 +260,20 @@ class Listing:
             account = wire.decode(raw, nul=chunk.nul)
         except Unreadable as exc:
             user_id, login, okta_id = wire.rough_identity(raw)
-            if user_id and user_id in self._seen:
+            if user_id and user_id in self.seen:
                 return None
             if user_id:
-                self._seen.add(user_id)
+                self.seen.add(user_id)
             else:
                 self._unreadable += 1
             masked = self._transport.masked
             self.problems.append(Problem(id=user_id, login=masked(login), detail=masked(exc.detail), okta_id=okta_id))
             return None
-        if account.id in self._seen:
+        if account.id in self.seen:
             detail = "the remote listed this account twice"
             self.problems.append(Problem(id=account.id, login=account.user_name, detail=detail, duplicate=True))
             return None
-        self._seen.add(account.id)
+        self.seen.add(account.id)
         return account
 
     def _unreliable(self, problem: str) -> ListingUnreliable:

@@ -30,7 +30,7 @@ id alone until a listing shows that it is free again.
 
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
@@ -187,18 +187,8 @@ class Mirror:
     def unchanged(self, digests: Mapping[str, int]) -> set[str]:
         """Of accounts as a listing shows them: whose row says just that."""
         with self.store.read() as conn:
-            if conn.dialect.name == "sqlite":
-                # A join, since IN would sort them first, which takes as long again.
-                among, given = (
-                    "json_each(?) CROSS JOIN users u ON u.id = value",
-                    msgspec.json.encode([*digests]).decode(),
-                )
-                found = driver(conn).execute(f"SELECT u.id, m.digest FROM {among} {_BESIDE}", [given])
-            else:
-                found = driver(conn).execute(
-                    f"SELECT u.id, m.digest FROM users u {_BESIDE} WHERE u.id = ANY(%s)", [[*digests]]
-                )
-            return {user_id for user_id, digest in found.fetchall() if digest == digests[user_id]}
+            found = _among(conn, f"users {_BESIDE}", "users.id", digests, "users.id, digest")
+            return {user_id for user_id, digest in found if digest == digests[user_id]}
 
     # What was seen
 
@@ -265,14 +255,14 @@ class Mirror:
     ) -> dict[str, DirectoryUser]:
         """Those that nobody knows yet and whose names nobody has, written together: a first listing has few others."""
         by_id = {account.id: account for account in accounts if account.id not in busy}
-        for column in (users.c.id, departed.c.directory_id):
-            for user_id in _held(conn, column, by_id):
-                del by_id[user_id]
+        for table, column in (("users", "id"), ("departed", "directory_id")):
+            for user_id in _held(conn, table, column, by_id):
+                by_id.pop(user_id, None)
         version = _first_version()
         new = {user_id: join(account, Marks(), owner_keys, version=version) for user_id, account in by_id.items()}
-        for column in (users.c.user_name_key, users.c.okta_id):
-            names = {user_id: name for user_id, user in new.items() if (name := getattr(user, column.name)) is not None}
-            times = Counter([*names.values(), *_held(conn, column, names.values())])
+        for column in ("user_name_key", "okta_id"):
+            names = {user_id: name for user_id, user in new.items() if (name := getattr(user, column)) is not None}
+            times = Counter([*names.values(), *_held(conn, "users", column, names.values())])
             new = {user_id: user for user_id, user in new.items() if times[names.get(user_id)] <= 1}
         if not new:
             return {}
@@ -351,9 +341,9 @@ class Mirror:
 
     # A whole listing
 
-    def unseen(self, saw: Callable[[str], bool]) -> list[str]:
+    def unseen(self, seen: Collection[str]) -> set[str]:
         with self.store.read() as conn:
-            return [row[0] for row in _ids(conn).fetchall() if not saw(row[0])]
+            return {row[0] for row in _ids(conn) if row[0] not in seen}
 
     def written_since(self, since: datetime, among: Collection[str]) -> list[DirectoryUser]:
         with self.store.read() as conn:
@@ -409,7 +399,7 @@ class Mirror:
 _MORE = Beside.__struct_fields__
 _columns = [*rows.COLUMNS, *(mirror.c[name] for name in _MORE)]
 _both = users.join(mirror, mirror.c.user_seq == users.c.seq)
-_BESIDE = "JOIN mirror m ON m.user_seq = u.seq"
+_BESIDE = "JOIN mirror ON mirror.user_seq = users.seq"
 _get = Fixed(select(*_columns).select_from(_both).where(users.c.id == bindparam("id")))
 _ids = Fixed(select(users.c.id))
 _written = Fixed(select(users.c.id).select_from(_both).where(mirror.c.written >= bindparam("since")))
@@ -455,9 +445,20 @@ def get(conn: Connection, user_id: str) -> Mirrored | None:
     return Mirrored(found[0], rows.decode(found), beside)
 
 
-def _held(conn: Connection, column: ColumnElement[Any], values: Collection[str]) -> set[str]:
+def _among(conn: Connection, tables: str, column: str, values: Collection[str], wanted: str) -> list[tuple[Any, ...]]:
+    """What is ``wanted`` of the rows that have one of these in ``column``."""
+    if conn.dialect.name == "sqlite":
+        # A join, since IN would sort them first, which takes as long again.
+        sql, given = f"json_each(?) CROSS JOIN {tables} WHERE {column} = value", msgspec.json.encode([*values]).decode()
+        return list(driver(conn).execute(f"SELECT {wanted} FROM {sql}", [given]).fetchall())
+    return list(driver(conn).execute(f"SELECT {wanted} FROM {tables} WHERE {column} = ANY(%s)", [[*values]]).fetchall())
+
+
+def _held(conn: Connection, table: str, column: str, values: Collection[str]) -> set[str]:
     """Of these, whatever some row has there."""
-    return set(conn.execute(select(column).where(column.in_(values))).scalars()) if values else set()
+    # json_each has columns of its own, an id among them.
+    name = f"{table}.{column}"
+    return {row[0] for row in _among(conn, table, name, values, name)}
 
 
 def before(conn: Connection, user_id: str) -> tuple[Mirrored | None, Marks]:

@@ -4,19 +4,15 @@ A pause that would outlast the caller's patience is not begun, and none outlasts
 notice is one line in the log.
 """
 
-import math
 import random
 import threading
 import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
-from typing import TypeVar
 
-import stamina
 import structlog
 from msgspec import Struct
-from stamina.instrumentation import set_on_retry_hooks
 
 from agent.directory.remote.deadline import left
 from agent.model.errors import AnswerLost, DirectoryUnavailable
@@ -30,8 +26,6 @@ _ATTEMPTS = 12
 _LONGEST_PAUSE = 20.0
 #: A pause that somebody who looks on would wonder about.
 _NOTICED = 1.0
-
-_T = TypeVar("_T")
 
 log = structlog.get_logger("agent.directory.remote")
 
@@ -86,56 +80,35 @@ class Again(Exception):
         self.most = most
 
 
-def patiently(
-    once: Callable[[], _T],
-    patience: float,
-    *,
-    first_wait: float,
-    is_known: Callable[[], bool],
-    with_nonsense: float = PATIENT,
-    stop: threading.Event,
-) -> _T:
-    """``is_known``: whether the remote has answered as a SCIM service yet. ``with_nonsense``: the patience with Unusable."""
-    began = time.monotonic()
-    try:
-        return once()
-    except Again as exc:
-        first: Again | None = exc
+class Tries:
+    """Those of one call so far, and the pauses between them: longer each time, or as long as the remote asks for."""
 
-    def tried() -> _T:
-        # Most calls need no second try, and are spared what counts them.
-        nonlocal first
-        if first is not None:
-            failed, first = first, None
-            raise failed
-        return once()
+    def __init__(self, first_wait: float, stop: threading.Event) -> None:
+        self._first_wait = self._wait = first_wait
+        self._stop = stop
+        self._began = time.monotonic()
+        self.made = 1
 
-    def again(exc: Exception) -> bool | float:
-        if not isinstance(exc, Again) or attempt.num == _ATTEMPTS:
+    @property
+    def seconds(self) -> float:
+        """Since the first one."""
+        return time.monotonic() - self._began
+
+    def again(self, problem: str, wait: float | None, limit: float) -> bool:
+        """Waits until the next one. False: the pause would outlast ``limit`` seconds of all tries, there were enough, or the
+        process is to end. ``wait``: the pause that is asked for.
+        """
+        grows = wait is None
+        wait = self._wait if wait is None else wait
+        if self.made == _ATTEMPTS or self.seconds + wait >= limit or (wait and wait >= left()):
             return False
-        limit = min(patience, exc.most, STRANGER if exc.strange and not is_known() else math.inf)
-        if isinstance(exc.error, Unusable):
-            limit = min(limit, with_nonsense)
-        wait = attempt.next_wait if exc.after is None else exc.after
-        if time.monotonic() - began + wait >= limit or wait >= left():
-            return False
-        if exc.after is None:
-            wait += random.uniform(0.0, first_wait)  # noqa: S311 - so that not all come again at once
+        if grows:
+            self._wait = min(_LONGEST_PAUSE, 2 * self._wait)
+            wait += random.uniform(0.0, self._first_wait)  # noqa: S311 - so that not all come again at once
+        self.made += 1
         say = log.warning if wait >= _NOTICED else log.debug
-        say("remote OpsHelm: trying again", problem=exc.problem, attempt=attempt.num + 1, wait_s=round(wait, 1))
-        # Waited here, for the library's own pause has no end: the next try comes at once.
-        return False if pause(stop, wait) else 0.0
-
-    attempts = stamina.retry_context(
-        on=again, attempts=_ATTEMPTS, timeout=None, wait_initial=first_wait, wait_max=_LONGEST_PAUSE
-    )
-    try:
-        for attempt in attempts:
-            with attempt:
-                return tried()
-    except Again as last:
-        raise last.error from last
-    raise AssertionError("unreachable")
+        say("remote OpsHelm: trying again", problem=problem, attempt=self.made, wait_s=round(wait, 1))
+        return not pause(self._stop, wait)
 
 
 def pause(stop: threading.Event, seconds: float) -> bool:
@@ -151,34 +124,6 @@ class Lost(AnswerLost):
         self.failed = failed
         self.busy = busy
         self.after = after
-
-
-class Resending:
-    """When a write that a read has shown not to be done is sent again: once more; to one that is busy, while patience lasts."""
-
-    def __init__(self, patience: float, *, first_wait: float, stop: threading.Event) -> None:
-        self._stop = stop
-        self._until = time.monotonic() + min(patience, left())
-        self._wait = first_wait
-        self._others = 0
-        self.sent = 1
-
-    @property
-    def patience(self) -> float:
-        """What is left of it for the next sending; it always gets a try."""
-        return max(0.0, self._until - time.monotonic())
-
-    def again(self, lost: Lost) -> bool:
-        """Waits as long as it takes. False: it isn't sent again, also because the process is to end."""
-        wait = lost.after or (self._wait if lost.busy else 0.0)
-        self._others += not lost.busy
-        if self._others > 1 or self.sent == _ATTEMPTS or (wait and time.monotonic() + wait >= self._until):
-            return False
-        say = log.warning if wait >= _NOTICED else log.debug
-        self.sent += 1
-        say("remote OpsHelm: sending a write again", problem=lost.detail, attempt=self.sent, wait_s=round(wait, 1))
-        self._wait = min(_LONGEST_PAUSE, 2 * self._wait)
-        return not pause(self._stop, wait)
 
 
 def ticking(now: datetime) -> Callable[[], datetime]:
@@ -203,7 +148,3 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
         return max(0.0, (until - now).total_seconds())
     except (ValueError, TypeError):
         return None
-
-
-# The library's own would log the whole exception at each try.
-set_on_retry_hooks([])

@@ -198,11 +198,11 @@ class Reader:
     def _gone(self, listing: Listing) -> list[str]:
         """Whom a whole listing doesn't show, or shows unreadable. What the agent wrote just now may only be late."""
         unread = {problem.id for problem in listing.problems if problem.id and not problem.duplicate}
-        unseen = set(self._mirror.unseen(lambda user_id: listing.saw(user_id) and user_id not in unread))
-        late = self._mirror.written_since(self._clock() - LAG, unseen - unread)
+        unseen = self._mirror.unseen(listing.seen)
+        late = self._mirror.written_since(self._clock() - LAG, unseen)
         if len(late) <= self._transport.pace.one_by_one:
             late = self._still_there(late)
-        return list(unseen - {user.id for user in late})
+        return [*(unseen - {user.id for user in late}), *unread]
 
     def _still_there(self, unseen: list[DirectoryUser]) -> list[DirectoryUser]:
         """Without those that a read says are gone. Who can't be read may well be there."""

@@ -38,17 +38,7 @@ import msgspec
 from msgspec import Struct
 
 from agent.directory.remote import deadline, trouble
-from agent.directory.remote.patience import (
-    PATIENT,
-    STRANGER,
-    Again,
-    Lost,
-    Pace,
-    Resending,
-    Unusable,
-    patiently,
-    retry_after,
-)
+from agent.directory.remote.patience import PATIENT, STRANGER, Again, Lost, Pace, Tries, Unusable, retry_after
 from agent.directory.remote.route import CallBudget, route
 from agent.model.errors import UNDECODABLE, DirectoryUnavailable, KeyRefused
 from agent.settings import DirectorySettings
@@ -224,20 +214,25 @@ class Transport:
 
         return self._patiently(once, patience)
 
-    def resending(self, patience: float) -> Resending:
-        return Resending(min(patience, self.most_patience), first_wait=self.pace.first_wait, stop=self._stop)
+    def tries(self) -> Tries:
+        """Of a call whose caller judges whether it is sent again."""
+        return Tries(self.pace.first_wait, self._stop)
 
     def _patiently(
         self, once: Callable[[], RemoteAnswer], patience: float, with_nonsense: float = PATIENT
     ) -> RemoteAnswer:
-        return patiently(
-            once,
-            min(patience, self.most_patience),
-            first_wait=self.pace.first_wait,
-            is_known=lambda: bool(self._answered),
-            with_nonsense=with_nonsense,
-            stop=self._stop,
-        )
+        tries = self.tries()
+        while True:
+            try:
+                return once()
+            except Again as failed:
+                limit = min(patience, self.most_patience, failed.most)
+                if failed.strange and not self._answered:
+                    limit = min(limit, STRANGER)
+                if isinstance(failed.error, Unusable):
+                    limit = min(limit, with_nonsense)
+                if not tries.again(failed.problem, failed.after, limit):
+                    raise failed.error from failed
 
     # The end of the process
 
