@@ -54,21 +54,20 @@ def verb(before: DirectoryUser | None, after: DirectoryUser) -> str:
     """The one word for a change; of several things that changed, the one that matters most."""
     if before is None:
         return "create"
-    changes = (
-        (journal.RELEASE, after.id != before.id),
-        ("remove", after.hidden and not before.hidden),
-        ("deactivate", before.active and not after.active),
-        ("reactivate", after.active and not before.active),
-        ("role", before.role is not after.role),
-        (
-            "link",
-            (after.managed and not before.managed) or (before.origin is Origin.LOCAL) > (after.origin is Origin.LOCAL),
-        ),
-        ("unlink", before.managed and not after.managed),
-        ("protect", after.protected and not before.protected),
-        ("unprotect", before.protected and not after.protected),
-    )
-    return next((word for word, happened in changes if happened), "update")
+    if after.id != before.id:
+        return journal.RELEASE
+    if after.hidden and not before.hidden:
+        return "remove"
+    if before.active is not after.active:
+        return "reactivate" if after.active else "deactivate"
+    if before.role is not after.role:
+        return "role"
+    was, managed = before.managed, after.managed
+    if was is not managed or (before.origin is Origin.LOCAL) > (after.origin is Origin.LOCAL):
+        return "unlink" if was and not managed else "link"
+    if before.protected is not after.protected:
+        return "protect" if after.protected else "unprotect"
+    return "update"
 
 
 def entry(
@@ -265,16 +264,16 @@ def _unique(
     holders: Collection[DirectoryUser] | None,
 ) -> None:
     """Nobody else has the userName, the externalId or, if active, the primary e-mail. One look for all that changed."""
-    key = after.user_name_key if before is None or before.user_name_key != after.user_name_key else None
+    key = after.user_name_key if before is None or not before.same_name(after) else None
     okta_id = after.okta_id if before is None or before.okta_id != after.okta_id else None
-    appears = after.active and (before is None or not before.active or before.email_key != after.email_key)
+    appears = after.active and (before is None or not before.active or not before.same_email(after))
     email_key = (after.email_key or None) if appears else None
     if key is None and okta_id is None and email_key is None:
         return
     if holders is None:
         holders = rows.holders(scope.conn, key, okta_id, email_key)
     # Who gives the name up in the same transaction doesn't hold it any more.
-    moving = {old.id for old, new in beside if old.user_name_key != new.user_name_key}
+    moving = {old.id for old, new in beside if not old.same_name(new)}
     others = [user for user in holders if user.id != after.id and user.id not in moving]
     if not others:
         return
@@ -389,9 +388,10 @@ def judged_push(
     from agent.model.replay import JudgedPush
     from agent.store import judgements
 
-    judged = JudgedPush(directory_id=user.id, login=user.user_name, exempt=counts is None, held=held)
-    if counts is not None:
-        judged = replace(judged, population=counts.population, hour=counts.last_hour, day=counts.last_day)
+    known = (
+        {} if counts is None else {"population": counts.population, "hour": counts.last_hour, "day": counts.last_day}
+    )
+    judged = JudgedPush(directory_id=user.id, login=user.user_name, exempt=counts is None, held=held, **known)
     judgements.note_push(scope.conn, judged, scope.now)
 
 
@@ -409,7 +409,7 @@ def _count_identity_change(scope: WriteScope, user: DirectoryUser) -> None:
 
 
 def managed_active(user: DirectoryUser | None) -> bool:
-    return user is not None and user.managed and user.active
+    return user is not None and user.active and user.managed
 
 
 def active_owner(user: DirectoryUser | None) -> bool:

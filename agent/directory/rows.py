@@ -289,8 +289,7 @@ def update_user(conn: Connection, before: DirectoryUser, user: DirectoryUser, ma
     values = _state(user)
     renamed = before.user_name != user.user_name
     # A change of case alone is none of the key, and a mirrored account may be without its name.
-    renamed_key = renamed and before.user_name_key != user.user_name_key
-    identity = renamed_key or before.okta_id != user.okta_id or before.hidden is not user.hidden
+    identity = not before.same_name(user) or before.okta_id != user.okta_id or before.hidden is not user.hidden
     profile = renamed or before.profile != user.profile
     if identity:
         values |= _identity(user)

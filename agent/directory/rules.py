@@ -189,7 +189,7 @@ def check(
 
 def identity_changes(before: DirectoryUser, after: DirectoryUser) -> bool:
     """UserName or primary e-mail differs by more than case."""
-    return before.user_name_key != after.user_name_key or before.email_key != after.email_key
+    return not (before.same_name(after) and before.same_email(after))
 
 
 def details_only(before: DirectoryUser | None, after: DirectoryUser) -> bool:
@@ -308,6 +308,6 @@ def _same_names(before: DirectoryUser | None, after: DirectoryUser) -> bool:
     return (
         before is not None
         and before.user_name == after.user_name
-        and before.email_key == after.email_key
         and (before.active or not after.active)
+        and before.same_email(after)
     )

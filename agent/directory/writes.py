@@ -68,7 +68,7 @@ def change_together(scope: WriteScope, changes: Sequence[AccountChange]) -> list
         except Refused as refused:
             return refusals.record(scope, refused, before, after)
     for before, after in pairs:
-        if before.user_name_key != after.user_name_key:
+        if not before.same_name(after):
             # Names are unique row by row; nobody else sees the parked ones.
             parked = update(users).where(users.c.id == before.id).values(user_name_key=f"#moving {before.id}")
             scope.conn.execute(parked)

@@ -35,6 +35,7 @@ with the fault. The numbers are settings; the defaults come from what directory 
 
 from collections.abc import Callable, Iterable
 from datetime import datetime
+from functools import lru_cache
 from math import ceil
 from operator import attrgetter
 from typing import Literal, Protocol
@@ -506,6 +507,7 @@ def creates_limit(population: int, limits: GuardLimits) -> int:
     return max(limits.creates_floor, share(population, limits.creates_percent))
 
 
+@lru_cache(16)
 def _rolling(population: int, percent: float, floor: int, cap: int) -> int:
     low = max(1, min(floor, population // 2))
     return min(cap, max(low, share(population, percent)))

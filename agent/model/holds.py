@@ -234,7 +234,7 @@ def wishes_between(before: DirectoryUser | None, after: DirectoryUser) -> dict[C
         found[ChangeKind.ACTIVATE] = GIVES_ACCESS
     if before.managed != after.managed or before.okta_id != after.okta_id:
         found[ChangeKind.LINK] = wish({"externalId": after.okta_id})
-    renamed, readdressed = before.user_name_key != after.user_name_key, before.email_key != after.email_key
+    renamed, readdressed = not before.same_name(after), not before.same_email(after)
     if renamed or readdressed:
         email = (after.profile.primary_email or "") if readdressed else None
         found[ChangeKind.IDENTITY] = identity_wish(after.user_name if renamed else None, email)

@@ -181,6 +181,14 @@ class DirectoryUser(Struct, frozen=True, kw_only=True, gc=False):
     def email_key(self) -> str:
         return identity_key(self.profile.primary_email or "")
 
+    def same_name(self, other: "DirectoryUser") -> bool:
+        """Whether their userNames are one as they are compared. Nearly always they are one as they are written."""
+        return self.user_name == other.user_name or self.user_name_key == other.user_name_key
+
+    def same_email(self, other: "DirectoryUser") -> bool:
+        """The same of their primary e-mails."""
+        return self.profile.emails == other.profile.emails or self.email_key == other.email_key
+
     @property
     def managed(self) -> bool:
         """Created by or linked to Okta: the reconciler may change it."""

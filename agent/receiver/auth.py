@@ -54,7 +54,7 @@ class Authenticator:
 
     async def identify(self, request: Request) -> ApiKey:
         """The key of the request, or a 401 (429 for a key that isn't looked for in a flood)."""
-        match = _KEY.fullmatch(request.headers.get(b"authorization", b"")) if request.authorizations == 1 else None
+        match = _KEY.fullmatch(request.authorization)
         if match is None:
             raise self._refused(request.peer)
         digest = hashlib.sha256(match[1]).digest()

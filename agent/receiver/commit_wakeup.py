@@ -38,8 +38,7 @@ class CommitWakeups:
             waiter, done = self._done.popleft()
             if waiter.cancelled():
                 continue
-            error = done.exception()
-            if error is not None:
-                waiter.set_exception(error)
-            else:
+            try:
                 waiter.set_result(done.result())
+            except Exception as error:  # noqa: BLE001 - whatever it was, it is the waiter's
+                waiter.set_exception(error)

@@ -34,7 +34,7 @@ CLOSE = (b"connection", b"close")
 class Request:
     """Made for every request, so it does no more than it must: the query is parsed when somebody asks."""
 
-    __slots__ = ("_parameters", "authorizations", "headers", "id", "method", "parts", "peer", "scope")
+    __slots__ = ("_parameters", "authorization", "headers", "id", "method", "parts", "peer", "scope")
 
     def __init__(self, scope: Scope, parts: list[str], request_id: str) -> None:
         self.scope = scope
@@ -45,8 +45,10 @@ class Request:
         self.peer: str = client[0] if client else ""
         headers: Headers = scope["headers"]
         self.headers = dict(headers)
-        #: More than one is an attack on whatever stands before us; two parsers could choose differently.
-        self.authorizations = sum(name == b"authorization" for name, _ in headers)
+        self.authorization = self.headers.get(b"authorization", b"")
+        if len(self.headers) < len(headers) and [name for name, _ in headers].count(b"authorization") > 1:
+            # That is an attack on whatever stands before us: two parsers could choose differently. None counts.
+            self.authorization = b""
         if sum(map(len, chain.from_iterable(headers))) > MAX_HEADERS:
             raise ScimError(431, f"The request's headers are longer than {MAX_HEADERS} bytes.")
         self._parameters: dict[str, str] | None = None

@@ -49,6 +49,7 @@ class Users:
         self._base = base
         self._max_waiting = max_waiting
         self._waiting = 0
+        WAITING.set_function(lambda: self._waiting)
         self._wakeups: CommitWakeups | None = None
         self._searches, self._patches = BoundedPool("searches"), BoundedPool("patches")
         self._bodies = BoundedPool("large bodies")
@@ -247,7 +248,6 @@ class Users:
             busy.journalled = True  # a row for each would add to the very load that it tells of
             raise busy
         self._waiting += 1
-        WAITING.set(self._waiting)
         try:
             written = await self._waiter().wait(submit(CLOCK.now()))
         except Exception as exc:
@@ -262,7 +262,6 @@ class Users:
             return written
         finally:
             self._waiting -= 1
-            WAITING.set(self._waiting)
 
     def _waiter(self) -> CommitWakeups:
         if self._wakeups is None:

@@ -16,7 +16,7 @@ from agent.model.mapping import as_text
 from agent.model.structs import ready
 from agent.model.users import MAX_VALUES, Profile, external_id_problem
 from agent.scim.errors import invalid_value
-from agent.scim.schema import CORE_URN, SUBS, WRITABLE
+from agent.scim.schema import CORE_URN, SUBS, WRITABLE, Names
 
 #: Who is meant is never guessed from what is no text.
 _NAMES = (("userName",), ("externalId",))
@@ -77,17 +77,16 @@ def read(value: Mapping[str, Any]) -> Body:
     return Body(user_name=user_name, okta_id=okta_id, active=active, profile=profile, no_text=tuple(no_text))
 
 
-def _object(
-    value: Mapping[str, Any], names: Mapping[str, Attribute], place: Place, no_text: list[Place]
-) -> dict[str, Any]:
+def _object(value: Mapping[str, Any], names: Names, place: Place, no_text: list[Place]) -> dict[str, Any]:
     clean: dict[str, Any] = {}
+    texts = names.texts
     for key, item in value.items():
+        if key in texts and item.__class__ is str and item:
+            # Nearly all there is; the same as below, without the way there.
+            clean[key] = item
+            continue
         attribute = names.get(key) or names.get(key.lower())
         if attribute is None:
-            continue
-        if attribute.kind == "string" and item.__class__ is str and item and not attribute.multi:
-            # Nearly all there is; the same as below, without the way there.
-            clean[attribute.name] = item
             continue
         kept = _value(item, attribute, (*place, attribute.name), no_text)
         if kept is not None:
@@ -166,6 +165,6 @@ def _values(items: Any, attribute: Attribute, place: Place, no_text: list[Place]
     return values or None
 
 
-def _says_something(value: Mapping[str, Any], names: Mapping[str, Attribute]) -> bool:
+def _says_something(value: Mapping[str, Any], names: Names) -> bool:
     """An e-mail without an address is no e-mail; an address needs any part beside its type."""
     return "value" in value if "value" in names else bool(value.keys() - {"type", "primary"})

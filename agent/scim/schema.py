@@ -5,7 +5,6 @@ What is not here does not exist for SCIM: no password, role, entitlement, group 
 """
 
 from collections.abc import Iterable
-from types import MappingProxyType
 
 from msgspec import Struct
 
@@ -56,20 +55,19 @@ META = Attribute(
 )
 
 
-def _index(attributes: Iterable[Attribute]) -> MappingProxyType[str, Attribute]:
+class Names(dict[str, Attribute]):
     """By exact name, for speed, and by lower-case name, since SCIM's names have no case."""
-    index: dict[str, Attribute] = {}
-    for attribute in attributes:
-        index[attribute.name] = index[attribute.name.lower()] = attribute
-    return MappingProxyType(index)
+
+    def __init__(self, attributes: Iterable[Attribute]) -> None:
+        super().__init__((name, each) for each in attributes for name in (each.name, each.name.lower()))
+        #: Exact names of those that have one text.
+        self.texts = frozenset(each.name for each in self.values() if each.kind == "string" and not each.multi)
 
 
-WRITABLE = _index((*CORE, ENTERPRISE))
-READABLE = _index((*CORE, ENTERPRISE, ID, META))
+WRITABLE = Names((*CORE, ENTERPRISE))
+READABLE = Names((*CORE, ENTERPRISE, ID, META))
 SUBS = {
-    attribute.name: _index(attribute.subs)
-    for attribute in (*CORE, ENTERPRISE, META, *ENTERPRISE.subs)
-    if attribute.subs
+    attribute.name: Names(attribute.subs) for attribute in (*CORE, ENTERPRISE, META, *ENTERPRISE.subs) if attribute.subs
 }
 
 

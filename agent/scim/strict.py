@@ -35,8 +35,8 @@ def _exactly_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return dict(pairs)
 
 
-_SPACED = re.compile(rb'"[ \t\r\n]+:').search
 _quick = msgspec.json.Decoder().decode
+_encode = msgspec.json.Encoder().encode
 _decoder = json.JSONDecoder(object_pairs_hook=_once, parse_constant=_no_constant)
 _cased_decoder = json.JSONDecoder(object_pairs_hook=_exactly_once, parse_constant=_no_constant)
 
@@ -63,30 +63,18 @@ def decode(body: bytes, *, cased: bool = False) -> dict[str, Any]:
 
 
 def _plain(body: bytes) -> dict[str, Any] | None:
-    """The same by a parser that is ten times as fast but keeps the last of two equal keys, where keys can be counted.
+    """The same by a parser that is ten times as fast but keeps the last of two equal keys, where that shows.
 
-    Without escapes every quote begins or ends a text, so a quote and a colon end a key. All that Okta sends is so plain;
-    None: ask the other parser, which also says what is wrong.
+    Without escapes every quote begins or ends a text, so whoever loses a key, in whatever case, has fewer of them. All that Okta
+    sends is so plain; None: ask the other parser, which also says what is wrong.
     """
-    if b"\\" in body or _SPACED(body):
+    if b"\\" in body:
         return None
     try:
-        value = _quick(body)
-    except ValueError:
+        value, caseless = _quick(body), _encode(_quick(body.decode().lower()))
+    except (ValueError, OverflowError):
         return None
-    return value if isinstance(value, dict) and _keys(value) == body.count(b'":') else None
-
-
-def _keys(value: dict[str, Any] | list[Any]) -> int:
-    """How many keys it has in all; of those that differ in case alone, one."""
-    if isinstance(value, dict):
-        count, items = len(set(map(str.lower, value))), [*value.values()]
-    else:
-        count, items = 0, value
-    for item in items:
-        if item.__class__ is dict or item.__class__ is list:
-            count += _keys(item)
-    return count
+    return value if isinstance(value, dict) and caseless.count(b'"') == body.count(b'"') else None
 
 
 def _require_shallow(body: bytes) -> None:

@@ -59,6 +59,10 @@ MOVES: tuple[tuple[Column[datetime], ColumnElement[bool] | None], ...] = (
 )
 
 
+#: macOS has no boot time's clock, and its monotonic one does the same.
+_STEADY: int = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+
+
 class Machine(NamedTuple):
     """``ahead`` is the machine's clock less the one that nobody sets; it changes only by a step."""
 
@@ -73,7 +77,7 @@ class Machine(NamedTuple):
 
 def steady() -> float:
     """Seconds by the clock that nobody sets, the same in all processes of a machine; a suspended machine's goes on."""
-    return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()
+    return time.clock_gettime(_STEADY)
 
 
 class StoredClock:

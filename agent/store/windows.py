@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from msgspec import Struct
-from sqlalchemy import Column, Connection, ScalarSelect, bindparam, delete, func, insert, select, update
+from sqlalchemy import Column, ColumnElement, Connection, bindparam, delete, func, insert, select, update
 
 from agent.store import account
 from agent.store.connect import Fixed, micros, remembered
@@ -19,21 +19,23 @@ from agent.store.tables import allowances, deactivations, identity_changes
 #: The window that the population and the daily limit look back.
 DAY = timedelta(hours=24)
 #: The window of pushed bursts.
-HOUR = timedelta(minutes=60)
+_HOUR = timedelta(minutes=60) // timedelta(microseconds=1)
+_DAY = DAY // timedelta(microseconds=1)
 
 _totals = (deactivations.c.counted, deactivations.c.managed)
 _newest = Fixed(select(deactivations.c.at, *_totals).order_by(deactivations.c.id.desc()).limit(1))
 
 
-def _until(column: Column[Any], moment: str) -> ScalarSelect[Any]:
-    """The running total of the last row up to then; NULL where there was none yet."""
-    return (
+def _until(column: Column[Any], moment: str) -> ColumnElement[int]:
+    """The running total of the last row up to then; 0 where there was none yet."""
+    last = (
         select(column)
         .where(deactivations.c.at <= bindparam(moment))
         .order_by(deactivations.c.at.desc(), deactivations.c.id.desc())
         .limit(1)
         .scalar_subquery()
     )
+    return func.coalesce(last, 0)
 
 
 _windows = Fixed(
@@ -71,8 +73,9 @@ def counts(conn: Connection, now: datetime, *, managed_active: int | None = None
     """All that the limits are computed from. Rows from the future count as happening now."""
     if managed_active is None:
         managed_active = account.get(conn).managed_active
-    found = _windows(conn, hour=micros(now - HOUR), day=micros(now - DAY)).fetchone()
-    at, counted, managed, hour_ago, day_ago, managed_day_ago = (value or 0 for value in found or (0,) * 6)
+    moment = micros(now)
+    found = _windows(conn, hour=moment - _HOUR, day=moment - _DAY).fetchone()
+    at, counted, managed, hour_ago, day_ago, managed_day_ago = found or (0,) * 6
     remembered(conn)[_NEWEST] = at, counted, managed
     return Counts(
         population=managed_active + managed - managed_day_ago, last_hour=counted - hour_ago, last_day=counted - day_ago
@@ -83,7 +86,7 @@ def record(conn: Connection, *, directory_id: str, source: str, exempt: bool, ma
     """One deactivation. Call it in the transaction of the write; exempt ones don't fill the windows."""
     at, here = micros(now), remembered(conn)
     newest = here.get(_NEWEST) or _newest(conn).fetchone() or (0, 0, 0)
-    if newest[0] >= micros(now + DAY):
+    if newest[0] >= at + _DAY:
         _pull_back(conn, now=at, to=at)
     else:
         at = max(at, newest[0])
