@@ -13,6 +13,7 @@ import unicodedata
 from collections.abc import Iterator
 from datetime import datetime
 from enum import StrEnum
+from operator import attrgetter
 from typing import Annotated, Any
 
 import msgspec
@@ -272,6 +273,7 @@ _NO_IDS = frozenset({"", ".", "..", "me"})
 MAX_KEY = 1024
 #: The attributes of a profile that hold several values.
 LISTS = ("emails", "phone_numbers", "ims", "photos", "addresses")
+_lists = attrgetter(*LISTS)
 _encode = msgspec.json.Encoder().encode
 
 
@@ -290,11 +292,11 @@ def external_id_problem(okta_id: str) -> str | None:
 
 def profile_problem(profile: Profile, bounds: Bounds) -> str | None:
     """The first attribute that is too large, and by how much; None where all of them fit."""
-    for name in LISTS:
-        count = len(getattr(profile, name))
-        if count > bounds.values:
-            words = msgspec.structs.fields(Profile)[Profile.__struct_fields__.index(name)].encode_name
-            return f"{words} has {count} values; the limit is {bounds.values} (receiver.max_values)."
+    counts = [*map(len, _lists(profile))]
+    if max(counts) > bounds.values:
+        name, count = next(found for found in zip(LISTS, counts, strict=True) if found[1] > bounds.values)
+        words = msgspec.structs.fields(Profile)[Profile.__struct_fields__.index(name)].encode_name
+        return f"{words} has {count} values; the limit is {bounds.values} (receiver.max_values)."
     size = len(_encode(profile))
     # Nothing in it can be longer than all of it.
     if size > bounds.text:

@@ -10,7 +10,7 @@ import asyncio
 import hashlib
 import re
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any, Protocol
 
 import structlog
@@ -87,7 +87,7 @@ class Authenticator:
 
     def _touch(self, key: ApiKey, now: datetime) -> None:
         last = self._touched.get(key.id, key.last_used)
-        if last is None or not timedelta() <= now - last < TOUCH_EVERY:
+        if last is None or not last <= now < last + TOUCH_EVERY:
             self._touched[key.id] = now
             self._keys.touch(key, now)
 

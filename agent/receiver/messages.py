@@ -4,7 +4,7 @@ import re
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from itertools import chain
 from typing import Any
-from urllib.parse import unquote, unquote_plus
+from urllib.parse import unquote_to_bytes
 
 from agent.receiver.refusals import ScimError
 from agent.scim.errors import invalid_syntax, invalid_value
@@ -83,12 +83,12 @@ def _parameters(query: bytes) -> dict[str, str]:
     for pair in pairs:
         name, _, value = pair.partition(b"=")
         try:
-            key, text = name.decode(), value.decode()
-            # Who writes a blank as a blank means a plus by a plus: userName%20eq%20"a+b@example.com", as people type it.
-            plain = _BLANK.search(value) is not None
-            text = unquote(text, errors="strict") if plain else unquote_plus(text, errors="strict")
+            key = name.decode()
             if "%" in key:
-                key = unquote_plus(key, errors="strict")
+                key = unquote_to_bytes(name.replace(b"+", b" ")).decode()
+            # Who writes a blank as a blank means a plus by a plus: userName%20eq%20"a+b@example.com", as people type it.
+            plus_is_plus = _BLANK.search(value) is not None
+            text = unquote_to_bytes(value if plus_is_plus else value.replace(b"+", b" ")).decode()
         except UnicodeDecodeError as exc:
             raise invalid_syntax("The query is not UTF-8.") from exc
         key = key.lower()

@@ -13,6 +13,7 @@ import sys
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import cache
+from itertools import chain
 from operator import itemgetter
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -82,13 +83,11 @@ class Fixed:
         if conn.dialect.name != "sqlite":
             self.many(conn, rows)
             return
-        place = _values(sql)
-        one, begin = sql[place], 0
+        begin, raw = 0, driver(conn)
         for size in _SIZES:
-            whole = sql[: place.stop] + f", {one}" * (size - 1) + sql[place.stop :]
             while len(rows) - begin >= size:
-                values = [value for row in rows[begin : begin + size] for value in arranged(row)]
-                driver(conn).execute(whole, values)
+                values = [*chain.from_iterable(map(arranged, rows[begin : begin + size]))]
+                raw.execute(_of_rows(sql, size), values)
                 begin += size
 
     def _compile(self, dialect: Dialect) -> _Compiled:
@@ -100,14 +99,14 @@ class Fixed:
 
 
 @cache
-def _values(sql: str) -> slice:
-    """Where an INSERT has the values of its row, with what is around them."""
+def _of_rows(sql: str, size: int) -> str:
+    """An INSERT of one row as one of so many."""
     begin = sql.index("VALUES (") + len("VALUES ")
     depth = 0
     for end, sign in enumerate(sql[begin:], begin + 1):
         depth += (sign == "(") - (sign == ")")
         if not depth:
-            return slice(begin, end)
+            return sql[:end] + f", {sql[begin:end]}" * (size - 1) + sql[end:]
     raise ValueError(f"no INSERT of values: {sql}")
 
 
