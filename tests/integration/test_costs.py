@@ -25,7 +25,10 @@ from agent.store.engine import Connection, Store
 from agent.store.journal import Signature
 from agent.store.tables import metadata
 from support.databases import sqlite_in
+from support.place import remote_place
 from support.receiver import SCIM_JSON, deactivation, okta_user, running
+from support.remotes import Remote
+from support.sloppy import KEY, sloppy_server
 from support.statements import Statements
 from support.world import World, open_world
 
@@ -154,6 +157,31 @@ def _sweep(folder: Path, people: int, changed: int) -> int:
 def test_a_sweep_costs_no_statement_for_who_is_in_step(tmp_path: Path) -> None:
     few, many = _sweep(tmp_path / "few", 50, 0), _sweep(tmp_path / "many", 250, 0)
     assert many <= few <= 60
+
+
+def _listed(folder: Path, people: int) -> tuple[int, int]:
+    """Statements of the first listing of a remote OpsHelm, and of one that shows the same."""
+    folder.mkdir()
+    store = Store.open(DatabaseSettings(url=sqlite_in(folder)))
+    statements = Statements(store)
+    with sloppy_server() as server, remote_place(store, Remote(server.url, KEY), page_size=200) as place:
+        for n in range(people):
+            server.add(f"person{n}@example.com", externalId=f"00u{n}")
+        with statements.within() as first:
+            place.directory.refresh(lambda *_: None)
+        with statements.within() as again:
+            place.directory.refresh(lambda *_: None)
+        with store.read() as conn:
+            assert account.get(conn).visible == people
+        place.remote.client.close()
+    store.close()
+    return len(first), len(again)
+
+
+def test_a_remote_s_listing_costs_few_statements_for_the_new_and_none_for_who_is_as_before(tmp_path: Path) -> None:
+    (few, few_again), (many, many_again) = _listed(tmp_path / "few", 100), _listed(tmp_path / "many", 200)
+    assert many_again <= few_again <= 20
+    assert many - few <= 32
 
 
 def test_a_fix_costs_so_many_statements(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from agent.directory import rows
 from agent.directory.backend import Backend
 from agent.directory.operator import OperatorActs
 from agent.directory.port import CursorPage, Draft, Identity, Page, RemoteFacts, Step, WriteContext, Written
-from agent.directory.remote import deadline, provider
+from agent.directory.remote import deadline
 from agent.directory.remote.account_locks import AccountLocks
 from agent.directory.remote.batches import Helpers, RemoteBatches
 from agent.directory.remote.caller import RemoteCaller
@@ -126,7 +126,7 @@ class RemoteDirectory(Backend):
     def no_roles(self) -> str:
         """Asked of the remote's schema; a yes holds as long as these settings do."""
         if self._no_roles:
-            self._no_roles = provider.no_roles(self.transport)
+            self._no_roles = self.reader.provider.no_roles()
         return self._no_roles
 
     @property

@@ -155,7 +155,7 @@ class Ledger:
                 role = before.role is not after.role and change.context.by_group is not None
                 old, new = bodies.plain(before, external_id=False), bodies.plain(after, external_id=external_id)
                 calls = role or old != new
-                if known.seen is None and not (_sure(row, after, calls=calls) and (known.versions or not calls)):
+                if known.seen is None and not (_sure(row, after, old, new) and (known.versions or not calls)):
                     return None
                 _keeps_role(before, after, known, by_group=role)
                 holders = self._holders(conn, after, known.dead)
@@ -382,8 +382,8 @@ def _owns(conn: Connection, user_id: str) -> bool:
     )
 
 
-def _sure(row: Mirrored, after: DirectoryUser, *, calls: bool) -> bool:
-    """Whether the mirror alone is enough to carry this out.
+def _sure(row: Mirrored, after: DirectoryUser, old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
+    """Whether the mirror alone is enough to carry this out, from ``old`` to ``new`` at the remote.
 
     A link is, where the remote itself shows whose account it is; so is an ordinary update of an account with a version: no list is
     replaced and no externalId written, and nobody's name, access or role follows.
@@ -392,11 +392,11 @@ def _sure(row: Mirrored, after: DirectoryUser, *, calls: bool) -> bool:
     names = ("user_name_key", "active", "protected", "suspended", "hidden", "role")
     if any(getattr(before, name) != getattr(after, name) for name in names):
         return False
-    if not calls:
+    if old == new:
         return after.okta_id is not None and row.beside.external_id == after.okta_id
     if row.beside.etag is None or before.okta_id != after.okta_id:
         return False
-    return not bodies.replaces_lists(bodies.plain(before, external_id=False), bodies.plain(after, external_id=False))
+    return not bodies.replaces_lists(old, new)
 
 
 def _keeps_role(before: DirectoryUser, after: DirectoryUser, known: KnownBeside, *, by_group: bool) -> None:

@@ -32,7 +32,7 @@ from agent.directory.remote import wire
 from agent.directory.remote.provider import Provider
 from agent.directory.remote.transport import Transport
 from agent.directory.remote.wire import RemoteAccount
-from agent.model.errors import UNDECODABLE, DirectoryUnavailable, ListingUnreliable, Unreadable
+from agent.model.errors import UNDECODABLE, ListingUnreliable, Unreadable
 from agent.model.structs import decoder
 from agent.model.users import identity_key
 
@@ -210,10 +210,7 @@ class Listing:
         if answer.status == 400 and "cursor" in params:
             raise self._unreliable("lost its place: the remote no longer takes its own cursor")
         if answer.status != 200:
-            raise DirectoryUnavailable(
-                f"The remote OpsHelm at {self._transport.host} answered a listing with {answer.status}"
-                f"{self._transport.words(answer)}."
-            )
+            raise self._transport.refused("a listing", answer)
         try:
             return read_page(answer.content)
         except UNDECODABLE as exc:

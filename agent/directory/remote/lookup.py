@@ -19,9 +19,9 @@ from msgspec import Struct
 from agent.directory.remote import wire
 from agent.directory.remote.listing import read_page
 from agent.directory.remote.patience import PATIENT, Unusable
-from agent.directory.remote.transport import RemoteAnswer, Transport
+from agent.directory.remote.transport import Transport
 from agent.directory.remote.wire import RemoteAccount
-from agent.model.errors import UNDECODABLE, DirectoryUnavailable, Unreadable
+from agent.model.errors import UNDECODABLE, Unreadable
 from agent.model.users import identity_key
 
 #: Seconds for which a whole listing answers lists and searches, and finds whom the remote can't search for.
@@ -53,7 +53,7 @@ def by_id(transport: Transport, user_id: str, *, patience: float = PATIENT) -> R
     if answer.status in (404, 410):
         return None
     if answer.status != 200:
-        raise _refused(transport, "a read", answer)
+        raise transport.refused("a read", answer)
     try:
         account = wire.decode(answer.content)
     except Unreadable as exc:
@@ -61,9 +61,7 @@ def by_id(transport: Transport, user_id: str, *, patience: float = PATIENT) -> R
             f"The account {user_id} of the remote OpsHelm can't be read: {exc.detail.rstrip('.')}. It is left as it is."
         ) from exc
     if account.id != user_id:
-        raise DirectoryUnavailable(
-            f"The remote OpsHelm at {transport.host} was asked for one account and answered with another. Nothing was changed."
-        )
+        raise transport.unavailable("was asked for one account and answered with another", "Nothing was changed.")
     return Resource(account=account, raw=answer.json(), etag=answer.etag or account.etag)
 
 
@@ -140,13 +138,11 @@ class Finder:
             self._failed[attribute] = time.monotonic()
             return self._scan(attribute, value, fits, patience)
         if answer.status != 200:
-            raise _refused(self._transport, "a search", answer)
+            raise self._transport.refused("a search", answer)
         try:
             chunk = read_page(answer.content)
         except UNDECODABLE as exc:
-            raise DirectoryUnavailable(
-                f"The remote OpsHelm at {self._transport.host} answered a search with something that is no SCIM list."
-            ) from exc
+            raise self._transport.unavailable("answered a search with something that is no SCIM list") from exc
         accounts = [self._decode(raw, attribute) for raw in chunk.raws]
         fitting = [account for account in accounts if fits(account)]
         if fitting:
@@ -211,9 +207,3 @@ class Finder:
                 f"The account {self._transport.masked(login or user_id or '?')} of the remote OpsHelm, found by {attribute}, can't be read: {exc.detail.rstrip('.')}. "
                 "It is left as it is."
             ) from exc
-
-
-def _refused(transport: Transport, what: str, answer: RemoteAnswer) -> DirectoryUnavailable:
-    hint = " The key may lack rights there." if answer.status == 403 else ""
-    said = f"{answer.status}{transport.words(answer)}"
-    return DirectoryUnavailable(f"The remote OpsHelm at {transport.host} answered {what} with {said}.{hint}")

@@ -7,7 +7,6 @@ out not to work.
 
 import threading
 import time
-from contextlib import suppress
 from typing import Any, NamedTuple
 
 import structlog
@@ -64,16 +63,30 @@ class Discovery:
 
     def shape(self) -> Shape:
         """Asked for each time."""
-        return shape(self._resources("/Schemas"), self._resources("/ResourceTypes"))
+        return shape(self._resources("/Schemas", 0.0), self._resources("/ResourceTypes", 0.0))
 
-    def _resources(self, path: str) -> list[dict[str, Any]]:
-        """None where they can't be had, or are nothing of the kind."""
+    def no_roles(self) -> str:
+        """Why a role can't be given there; "" where the User's schema has roles that are not read-only. Asked for each time."""
+        pause = self._transport.pace.nonsense
+        found = [one for path in (f"/Schemas/{CORE_URN}", "/Schemas") for one in self._resources(path, pause)]
+        if _schema(found, CORE_URN) is None:
+            return "the remote OpsHelm doesn't say whether it takes roles: it has no /Schemas with the User in it"
+        roles = _attributes(found, CORE_URN).get("roles")
+        if roles is None:
+            return "the remote OpsHelm takes no roles over SCIM: its schema of the User has none"
+        if str(roles.get("mutability", "readWrite")).lower() != "readwrite":
+            return "the remote OpsHelm shows roles over SCIM, but takes none: they are read-only in its schema"
+        return ""
+
+    def _resources(self, path: str, with_nonsense: float) -> list[dict[str, Any]]:
+        """Those of a list, or one alone; none where they can't be had."""
         try:
-            answer = self._transport.read(path, with_nonsense=0.0)
+            answer = self._transport.read(path, with_nonsense=with_nonsense)
         except Unusable:
             return []
-        found = _object(answer.json()).get("resources") if answer.ok else None
-        return [_object(one) for one in found if isinstance(one, dict)] if isinstance(found, list) else []
+        value = _object(answer.json()) if answer.ok else {}
+        found = value.get("resources", [value])
+        return [_object(one) for one in found] if isinstance(found, list) else []
 
     def _ask(self) -> Provider:
         try:
@@ -82,24 +95,6 @@ class Discovery:
             # Whether the remote is down shows in what is asked for next.
             log.warning("remote OpsHelm: its ServiceProviderConfig can't be used", problem=exc.problem)
             return Provider(problem=exc.problem)
-
-
-def no_roles(transport: Transport) -> str:
-    """Why a role can't be given there; "" where the User's schema has roles that are not read-only."""
-    found: list[dict[str, Any]] = []
-    for path in (f"/Schemas/{CORE_URN}", "/Schemas"):
-        with suppress(Unusable):
-            value = transport.read(path, with_nonsense=transport.pace.nonsense).json()
-            listed = _object(value).get("resources")
-            found += [_object(one) for one in (listed if isinstance(listed, list) else [value])]
-    if _schema(found, CORE_URN) is None:
-        return "the remote OpsHelm doesn't say whether it takes roles: it has no /Schemas with the User in it"
-    roles = _attributes(found, CORE_URN).get("roles")
-    if roles is None:
-        return "the remote OpsHelm takes no roles over SCIM: its schema of the User has none"
-    if str(roles.get("mutability", "readWrite")).lower() != "readwrite":
-        return "the remote OpsHelm shows roles over SCIM, but takes none: they are read-only in its schema"
-    return ""
 
 
 def read(answer: RemoteAnswer) -> Provider:

@@ -16,7 +16,7 @@ from agent.directory.remote.lookup import Finder, Resource
 from agent.directory.remote.mirror import LAG, Contested, Mirror
 from agent.directory.remote.patience import HURRIED, PATIENT
 from agent.directory.remote.provider import Discovery
-from agent.directory.remote.transport import Transport
+from agent.directory.remote.transport import LATER, Transport
 from agent.directory.remote.wire import RemoteAccount
 from agent.model.codes import FindingCode
 from agent.model.errors import DirectoryUnavailable, Unreadable
@@ -139,9 +139,7 @@ class Reader:
         ``at_most``: a whole listing that isn't older will do.
         """
         if not deadline.acquired(self._listing):
-            raise DirectoryUnavailable(
-                f"The remote OpsHelm at {self._transport.host} is being listed, which takes long. Try again later."
-            )
+            raise self._transport.unavailable("is being listed, which takes long", LATER)
         try:
             if self._listed is None or time.monotonic() - self._listed >= at_most:
                 self._refresh(step)

@@ -61,8 +61,8 @@ _LONGEST_WORDS = 1000
 _MOST_WORDS = 200
 _ACCOUNTS = "/Users"
 _SET_KEY = "Set OPSHELM_DIRECTORY__API_KEY (directory.api_key) to"
-_SET_ADDRESS = "Check directory.base_url: it is the SCIM base address, which often ends in /scim/v2."
-_LATER = "Try again later."
+SET_ADDRESS = "Check directory.base_url: it is the SCIM base address, which often ends in /scim/v2."
+LATER = "Try again later."
 _NO_WAITING = "It was asked several times; no waiting mends that. Ask whoever runs it, and check directory.base_url."
 
 # Both would log addresses, and one of them every header of an answer.
@@ -168,6 +168,14 @@ class Transport:
             return f": {self.masked(said[:_MOST_WORDS]).rstrip('.')}"
         return ", with a web page" if answer.content.lstrip()[:1] == b"<" else ""
 
+    def unavailable(self, problem: str, fix: str = "") -> DirectoryUnavailable:
+        return DirectoryUnavailable(f"The remote OpsHelm at {self.host} {problem}. {fix}".rstrip())
+
+    def refused(self, what: str, answer: RemoteAnswer, fix: str = "") -> DirectoryUnavailable:
+        """It doesn't do ``what`` at all."""
+        hint = "The key may lack rights there." if answer.status == 403 else fix
+        return self.unavailable(f"answered {what} with {answer.status}{self.words(answer)}", hint)
+
     def read(
         self,
         path: str,
@@ -209,7 +217,7 @@ class Transport:
                 said = f"answered {answer.status}{self.words(answer)}"
                 raise self._lost(said, status=answer.status, after=after)
             if 300 <= answer.status < 400:
-                raise self._unavailable(f"answered a write with a redirect ({answer.status})", _SET_ADDRESS)
+                raise self.unavailable(f"answered a write with a redirect ({answer.status})", SET_ADDRESS)
             return answer
 
         return self._patiently(once, patience)
@@ -254,7 +262,7 @@ class Transport:
 
     def _stopped(self) -> DirectoryUnavailable:
         return DirectoryUnavailable(
-            f"The agent was asked to stop; this call to the remote OpsHelm at {self.host} was not sent any more. {_LATER}"
+            f"The agent was asked to stop; this call to the remote OpsHelm at {self.host} was not sent any more. {LATER}"
         )
 
     # One try
@@ -268,7 +276,7 @@ class Transport:
                 break
             path, params = self._same_host(path, answer.content.decode()), None
         else:
-            raise self._unavailable("redirects in a circle", _SET_ADDRESS)
+            raise self.unavailable("redirects in a circle", SET_ADDRESS)
         if answer.status in _RETRIED:
             if answer.status == 429:
                 raise self._again("asks to wait (429)", after=after)
@@ -284,9 +292,9 @@ class Transport:
         """A search that is refused is its caller's to judge: everybody can be listed instead."""
         if answer.status == 403 and path.startswith(_ACCOUNTS) and not searches:
             problem = f"says that the agent's key may not read there (403{self.words(answer)})"
-            raise self._unavailable(problem, f"{_SET_KEY} one that may read and write users.")
+            raise self.unavailable(problem, f"{_SET_KEY} one that may read and write users.")
         if answer.status == 404 and path == _ACCOUNTS and not searches:
-            raise self._unavailable("has no list of accounts there (404)", _SET_ADDRESS)
+            raise self.unavailable("has no list of accounts there (404)", SET_ADDRESS)
 
     def _exchange(
         self,
@@ -318,7 +326,7 @@ class Transport:
                 extensions={"timeout": pauses},
             )
         except (httpx.InvalidURL, ValueError) as exc:
-            raise self._unavailable("has an address that can't be asked for", "Nothing was sent.") from exc
+            raise self.unavailable("has an address that can't be asked for", "Nothing was sent.") from exc
         try:
             with deadline.within(seconds):
                 response = self.route.handle_request(request)
@@ -332,14 +340,14 @@ class Transport:
             if isinstance(exc, httpx.TimeoutException) and seconds < min(_CONNECTING, self.seconds):
                 raise self._overdue() from exc
             found = trouble.unreached(exc)
-            raise (self._again if found.again else self._unavailable)(found.problem, found.fix) from exc
+            raise (self._again if found.again else self.unavailable)(found.problem, found.fix) from exc
         except httpx.HTTPError as exc:
             problem = f"gave no whole answer ({type(exc).__name__})"
             raise (self._lost(problem) if writes else self._again(problem)) from exc
         if response.status_code == 401:
             words = self.words(RemoteAnswer(status=401, content=body))
             refused = f"refuses the agent's key (401{words})"
-            raise KeyRefused(self._unavailable(refused, f"{_SET_KEY} a key that is valid there.").detail)
+            raise KeyRefused(self.unavailable(refused, f"{_SET_KEY} a key that is valid there.").detail)
         if response.status_code in _REDIRECTS:
             body = said.get("location", "").encode()
         return RemoteAnswer(status=response.status_code, content=body, etag=said.get("etag")), retry_after(said)
@@ -366,10 +374,10 @@ class Transport:
             target = urljoin(self._url(path), location)
             here, there = urlsplit(self.base_url), urlsplit(target)
         except ValueError as exc:
-            raise self._unavailable("redirects to what is no address", _SET_ADDRESS) from exc
+            raise self.unavailable("redirects to what is no address", SET_ADDRESS) from exc
         if (here.scheme, here.netloc) != (there.scheme, there.netloc):
             where = f"{there.scheme}://{there.netloc.rpartition('@')[2]}"
-            raise self._unavailable(
+            raise self.unavailable(
                 f"redirects to another host ({self.masked(where)})",
                 "The key is not sent there; set directory.base_url to the final address.",
             )
@@ -387,24 +395,21 @@ class Transport:
     # What went wrong
 
     def _overdue(self) -> DirectoryUnavailable:
-        return self._unavailable("took too long in all; this call was not sent any more", _LATER)
+        return self.unavailable("took too long in all; this call was not sent any more", LATER)
 
-    def _again(self, problem: str, fix: str = _LATER, *, after: float | None = None) -> Again:
+    def _again(self, problem: str, fix: str = LATER, *, after: float | None = None) -> Again:
         # Who says when to come again is there, and speaks our language.
-        return Again(self._unavailable(problem, fix), problem, after=after, strange=after is None)
+        return Again(self.unavailable(problem, fix), problem, after=after, strange=after is None)
 
     def _nonsense(self, said: str, question: str, passing: bool = False, after: float | None = None) -> Again:
         passing = passing or after is not None
         lasting = not passing and question not in self._answered
-        fix = _LATER if passing else _SET_ADDRESS if said.startswith("200") else _NO_WAITING
-        detail = self._unavailable(f"answered {question} with {said}", fix).detail
+        fix = LATER if passing else SET_ADDRESS if said.startswith("200") else _NO_WAITING
+        detail = self.unavailable(f"answered {question} with {said}", fix).detail
         problem = f"answered {said}"
         most = self.pace.nonsense if lasting else PATIENT if passing else STRANGER
         error = Unusable(detail, problem, lasting=lasting)
         return Again(error, problem, after=after, strange=after is None, most=most)
-
-    def _unavailable(self, problem: str, fix: str) -> DirectoryUnavailable:
-        return DirectoryUnavailable(f"The remote OpsHelm at {self.host} {problem}. {fix}")
 
     def _lost(self, problem: str, *, status: int = 0, after: float | None = None) -> Lost:
         asked = f" and asks to wait {after:.0f} s" if after else ""

@@ -22,7 +22,7 @@ from agent.directory.remote.listing import Chunk, read_page
 from agent.directory.remote.lookup import NO_SEARCH
 from agent.directory.remote.patience import Unusable
 from agent.directory.remote.provider import Provider
-from agent.directory.remote.transport import RemoteAnswer, Transport
+from agent.directory.remote.transport import SET_ADDRESS, RemoteAnswer, Transport
 from agent.directory.remote.wire import RemoteAccount
 from agent.model.errors import UNDECODABLE, DirectoryUnavailable
 
@@ -199,17 +199,12 @@ class Trial:
         return self._transport.read("/Users", params)
 
     def _read(self, answer: RemoteAnswer) -> Chunk:
-        host = self._transport.host
         if answer.status != 200:
-            said = f"{answer.status}{self._transport.words(answer)}"
-            raise DirectoryUnavailable(f"The remote OpsHelm at {host} answered a list with {said}. {_PAGING}")
+            raise self._transport.refused("a list", answer, _PAGING)
         try:
             return read_page(answer.content)
         except UNDECODABLE as exc:
-            raise DirectoryUnavailable(
-                f"The remote OpsHelm at {host} answers, but not with a SCIM list of accounts. "
-                "Check directory.base_url: it is the SCIM base address, which often ends in /scim/v2."
-            ) from exc
+            raise self._transport.unavailable("answers, but not with a SCIM list of accounts", SET_ADDRESS) from exc
 
 
 _COPES = "nothing has to be done; the agent copes"
