@@ -196,7 +196,7 @@ class Reader:
     def _gone(self, listing: Listing) -> list[str]:
         """Whom a whole listing doesn't show, or shows unreadable. What the agent wrote just now may only be late."""
         unread = {problem.id for problem in listing.problems if problem.id and not problem.duplicate}
-        unseen = self._mirror.unseen(listing.seen)
+        unseen = self._mirror.unseen(listing.seen - unread) - unread
         late = self._mirror.written_since(self._clock() - LAG, unseen)
         if len(late) <= self._transport.pace.one_by_one:
             late = self._still_there(late)
