@@ -49,8 +49,8 @@ class PatchOperation(Protocol):
 def switch(value: Mapping[str, Any]) -> PatchOperation | None:
     """Okta's own form, a replace of ``active``; None for any other, which takes a while to be read and to be worked out."""
     match value:
-        case {"Operations": [{"op": "replace", "value": {"active": bool(wanted), **other}, **more}]} if not (
-            other or more
+        case {"Operations": [{"op": "replace", "value": {"active": bool(wanted), **other}, **more}]} if (
+            not other | more
         ):
             # As Okta spells it; any other spelling comes to the same below.
             return _Switch(wanted, ())

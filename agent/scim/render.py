@@ -16,7 +16,8 @@ from agent.scim.schema import CORE_URN
 LIST_URN = "urn:ietf:params:scim:api:messages:2.0:ListResponse"
 _CORE_ONLY = (CORE_URN,)
 _WITH_ENTERPRISE = (CORE_URN, ENTERPRISE_URN)
-#: How the extension's key ends, and no other one. In a text the quote would be escaped.
+#: How the extension's key ends, and no other one. In a text the quote would be escaped. It is the last one of a profile, and
+#: Python's ``in`` would try it as a number first.
 _ENTERPRISE_KEY = b':User":'
 _encode = msgspec.json.Encoder().encode
 #: An id that is its own escape, as all are that the agent makes.
@@ -51,7 +52,7 @@ def location(user: ShownUser, base: str) -> str:
 
 def user(user: ShownUser, base: str) -> bytes:
     """The user's JSON. ``base`` is the public address of the SCIM root."""
-    schemas = _WITH_ENTERPRISE if _ENTERPRISE_KEY in user.profile else _CORE_ONLY
+    schemas = _WITH_ENTERPRISE if user.profile.rfind(_ENTERPRISE_KEY) > 0 else _CORE_ONLY
     meta = _Meta(user.created, user.updated, location(user, base), etag(user))
     head = _encode(_Head(schemas, user.id, user.user_name, user.active, meta, user.okta_id))
     return head[:-1] + b"," + user.profile[1:] if len(user.profile) > 2 else head

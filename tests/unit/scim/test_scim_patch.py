@@ -303,3 +303,37 @@ def test_the_fast_path_does_what_scim2_models_does(op: str, path: str | None, va
     user = msgspec.structs.replace(USER, active=active)
     # Said twice it says the same, and goes to scim2-models.
     assert patch.read({"Operations": [sent]})(user) == patch.read({"Operations": [sent, sent]})(user)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        operation("replace", None, {"active": False}),
+        operation("Replace", None, {"Active": "False"}),
+        operation("add", "active", False),
+        operation("replace", "ACTIVE", "false"),
+        operation("replace", None, {"active": False}) | {"note": "x"},
+    ],
+)
+def test_a_switch_is_a_switch_however_it_is_spelled(said: dict[str, Any]) -> None:
+    switch = patch.switch({"schemas": [], "Operations": [said]})
+    assert switch is not None
+    assert switch.says_active
+    assert (
+        switch(USER)
+        == outcome(said)
+        == patch.PatchResult(user_name=USER.user_name, profile=USER.profile, active=False, okta_id="00u1")
+    )
+
+
+@pytest.mark.parametrize(
+    "operations",
+    [
+        [operation("replace", None, {"active": False, "title": "Chief"})],
+        [operation("replace", "title", {"active": False})],
+        [operation("replace", None, {"active": False}), operation("replace", "title", "Chief")],
+        [operation("remove", None, {"active": False}) | {"path": "title"}],
+    ],
+)
+def test_what_says_more_than_a_switch_is_none(operations: list[dict[str, Any]]) -> None:
+    assert patch.switch({"Operations": operations}) is None
