@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 import httpx
 import msgspec
 import pytest
+from prometheus_client import REGISTRY
 
 from agent.bootstrap import open_agent
 from agent.model.codes import RefusalCode
@@ -398,12 +399,15 @@ def test_more_waiting_writes_than_allowed_are_429(sqlite_url: str) -> None:
     ):
         first = pool.submit(receiver.send, "POST", "/Users", okta_user("a@example.com"))
         assert directory.asked.wait(60)
+        waiting = [REGISTRY.get_sample_value("opshelm_agent_receiver_writes_waiting")]
         second = receiver.send("POST", "/Users", okta_user("b@example.com"))
         assert_error(second, 429)
         assert int(second.headers["retry-after"]) > 0
         directory.answer.set_exception(Refused(RefusalCode.PUSH_BURST, "too many", retry_after=300))
         assert_error(first.result(60), 429)
         assert first.result().headers["retry-after"] == "300"
+        waiting.append(REGISTRY.get_sample_value("opshelm_agent_receiver_writes_waiting"))
+        assert waiting == [1, 0]
 
 
 def test_how_many_may_wait_is_taken_on_by_a_reload(tmp_path: Path) -> None:
