@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 import structlog
+from msgspec.structs import replace
 
 from agent.checks import remote as checks
 from agent.checks.check import CheckState
@@ -88,7 +89,7 @@ BAD = [
 @pytest.mark.parametrize("bad", BAD, ids=lambda r: f"{r.status} {r.content[:6].decode()} {r.cut}")
 def test_a_read_is_tried_again(sloppy: Sloppy, bad: Reply) -> None:
     sloppy.scripted = times(2, bad)
-    with transport(sloppy.url) as calls:
+    with transport(sloppy.url, replace(QUICK, nonsense=60.0)) as calls:
         assert calls.read("/ServiceProviderConfig").json()["patch"] == {"supported": True}
     assert len(sloppy.calls) == 3
 
