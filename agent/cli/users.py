@@ -179,7 +179,8 @@ class AccountCommand(Struct, frozen=True, kw_only=True):
     done: str | Callable[..., str]
     options: Sequence[Callable[..., Any]] = ()
     reason: Callable[..., Any] = reason_option
-    #: Asked before it is done, where Okta is set up: what to say besides. Takes the reconciler and the values of ``options``.
+    #: Asked before it is done, where Okta is set up: what to say besides. Takes the reconciler, the account and the values of
+    #: ``options``.
     asks_okta: "Callable[..., str] | None" = None
 
 
@@ -197,7 +198,8 @@ def _add_command(row: AccountCommand) -> None:
         said = ""
         if row.asks_okta is not None:
             with invocation.agent(need_okta=False) as agent:
-                said = row.asks_okta(agent.reconciler, **given) if agent.reconciler is not None else ""
+                if agent.reconciler is not None:
+                    said = row.asks_okta(agent.reconciler, find(agent.directory, login, by_id=by_id), **given)
         with invocation.directory() as directory:
             user = row.act(_acts(directory, reason), find(directory, login, by_id=by_id).id, **given)
         _answer(invocation, row.done if isinstance(row.done, str) else row.done(**given), user, said)
@@ -268,7 +270,7 @@ for _row in (
         options=[click.option("--okta-id", required=True, help="The Okta user's id (00u…).")],
         act=lambda acts, user_id, okta_id: acts.link(user_id, okta_id),
         done="Linked",
-        asks_okta=lambda reconciler, okta_id: reconciler.named(okta_id),
+        asks_okta=lambda reconciler, user, okta_id: reconciler.named(okta_id, user),
     ),
     AccountCommand(
         name="unlink",
@@ -359,7 +361,8 @@ def _acts(directory: "Directory", reason: str) -> "Acts":
 
 
 def _answer(invocation: Invocation, done: str, user: DirectoryUser, said: str = "") -> None:
-    invocation.answer("user", {"user": user_json(user)}, f"{done}: {_line(user)}" + (f"\n{said}" if said else ""))
+    body = {"user": user_json(user), **({"note": said} if said else {})}
+    invocation.answer("user", body, f"{done}: {_line(user)}" + (f"\n{said}" if said else ""))
 
 
 def _line(user: DirectoryUser) -> str:

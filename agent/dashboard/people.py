@@ -163,7 +163,7 @@ def unblock(site: Site, visit: Visit) -> Response:
 def link(site: Site, visit: Visit) -> Response:
     okta_id, reconciler = visit.said("okta_id"), site.parts.reconciler
     if reconciler is not None:
-        reconciler.named(okta_id)
+        reconciler.named(okta_id, _user(site, visit.said("id")))
     return _act(site, visit, "link", lambda acts, user_id: acts.link(user_id, okta_id))
 
 

@@ -39,6 +39,7 @@ from agent.model.codes import Source
 from agent.model.errors import UsageError, VersionConflict
 from agent.model.holds import ChangeKind
 from agent.model.mapping import apply
+from agent.model.okta import NO_OKTA_ID
 from agent.model.paths import EMAIL_PATH
 from agent.model.undo import Past
 from agent.model.users import DirectoryUser, MultiValue, Name, Origin, Profile, Role
@@ -111,7 +112,7 @@ class OperatorActs:
 
     def link(self, user_id: str, okta_id: str) -> DirectoryUser:
         if not _OKTA_ID.fullmatch(okta_id):
-            raise UsageError("--okta-id must be an Okta user's id such as 00u1abcd2EFGH3ijk4x7")
+            raise UsageError(NO_OKTA_ID)
 
         def wanted(before: DirectoryUser) -> DirectoryUser:
             return replace(before, okta_id=okta_id, origin=Origin.LINKED)

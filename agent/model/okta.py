@@ -28,6 +28,10 @@ NO_PROFILE = Raw(b"null")
 UNREADABLE = "UNREADABLE"
 
 
+#: To who gives anything else to be linked to.
+NO_OKTA_ID = "--okta-id must be an Okta user's id such as 00u1abcd2EFGH3ijk4x7"
+
+
 def is_okta_id(text: str | None) -> bool:
     """Has the shape of an Okta user id. Anything else in its place may be read as a login, and be somebody else's."""
     return bool(text and _USER_ID.fullmatch(text))

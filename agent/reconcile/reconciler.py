@@ -22,7 +22,7 @@ from agent.model.desired import Wanted, user_status
 from agent.model.errors import Unaddressable, Unreadable, UsageError
 from agent.model.guard import NO_GRANT, Grant, ends_access, is_of_limits
 from agent.model.holds import ChangeKind, Decision, Hold, broad_kind, key_of, releasable, way_out
-from agent.model.okta import is_okta_id
+from agent.model.okta import NO_OKTA_ID, is_okta_id
 from agent.model.plan import Action, Plan
 from agent.model.users import DirectoryUser
 from agent.okta_org.org import OktaOrg
@@ -258,19 +258,23 @@ class Reconciler:
         report = self.run(apply=False, users=[hold.okta_id or hold.login for hold in chosen], wait=0)
         return "" if report.plan is not None or report.exit_code == 0 else report.detail
 
-    def named(self, okta_id: str) -> str:
-        """Who that is in Okta, in a sentence, and whether an account of theirs would lose its access.
+    def named(self, okta_id: str, account: DirectoryUser) -> str:
+        """Who that is in Okta, in a sentence, and whether the account would lose its access as theirs.
 
         UsageError where Okta knows nobody by that id: whoever was linked to it would be a leaver in the next run.
         """
         with self._okta.run():
             (found,) = self._okta.people([okta_id])
-        user = None if isinstance(found, Unaddressable) else found.okta_user
-        if isinstance(found, Unaddressable) or user is None:
+        if isinstance(found, Unaddressable):
+            raise UsageError(NO_OKTA_ID)
+        user = found.okta_user
+        if user is None:
             raise UsageError(f"Okta has no user {okta_id}. Nothing was changed: is the id right?")
-        said = f"In Okta that is {user.profile.get('login', okta_id)} ({user_status(user)})"
-        ends = self.planner.projector.absent(found, self.clock()).wanted in (Wanted.INACTIVE, Wanted.ABSENT)
-        return f"{said}. Okta gives them no access: the next run ends this account's." if ends else f"{said}."
+        said = f"In Okta that is {user.profile.get('login', okta_id)} ({user_status(user)})."
+        wanted = self.planner.projector.absent(found, self.clock()).wanted
+        if wanted in (Wanted.INACTIVE, Wanted.ABSENT) and account.active and not account.protected:
+            said += " Okta gives them no access: the next run ends this account's, unless something holds it."
+        return said
 
     def heirs(self, leaver: DirectoryUser) -> tuple[str, ...]:
         """Okta user ids of those who have this leaver's userName now. UsageError where Okta still has the leaver."""

@@ -188,7 +188,7 @@ class Mirror:
         """Of accounts as a listing shows them: whose row says just that."""
         with self.store.read() as conn:
             found = _among(conn, f"users {_BESIDE}", "users.id", digests, "users.id, digest")
-            return {user_id for user_id, digest in found if digest == digests[user_id]}
+            return {user_id for user_id, digest in found if digest == digests.get(user_id)}
 
     # What was seen
 

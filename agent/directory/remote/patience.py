@@ -98,12 +98,12 @@ class Tries:
         """Waits until the next one. False: the pause would outlast ``limit`` seconds of all tries, there were enough, or the
         process is to end. ``wait``: the pause that is asked for.
         """
+        own, self._wait = self._wait, min(_LONGEST_PAUSE, 2 * self._wait)
         grows = wait is None
-        wait = self._wait if wait is None else wait
-        if self.made == _ATTEMPTS or self.seconds + wait >= limit or (wait and wait >= left()):
+        wait = own if wait is None else wait
+        if self.made == _ATTEMPTS or self.seconds + wait >= limit or wait >= left():
             return False
         if grows:
-            self._wait = min(_LONGEST_PAUSE, 2 * self._wait)
             wait += random.uniform(0.0, self._first_wait)  # noqa: S311 - so that not all come again at once
         self.made += 1
         say = log.warning if wait >= _NOTICED else log.debug

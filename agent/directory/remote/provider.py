@@ -68,7 +68,10 @@ class Discovery:
     def no_roles(self) -> str:
         """Why a role can't be given there; "" where the User's schema has roles that are not read-only. Asked for each time."""
         pause = self._transport.pace.nonsense
-        found = [one for path in (f"/Schemas/{CORE_URN}", "/Schemas") for one in self._resources(path, pause)]
+        found = [
+            *self._resources(f"/Schemas/{CORE_URN}", pause, alone=True),
+            *self._resources("/Schemas", pause, alone=True),
+        ]
         if _schema(found, CORE_URN) is None:
             return "the remote OpsHelm doesn't say whether it takes roles: it has no /Schemas with the User in it"
         roles = _attributes(found, CORE_URN).get("roles")
@@ -78,14 +81,14 @@ class Discovery:
             return "the remote OpsHelm shows roles over SCIM, but takes none: they are read-only in its schema"
         return ""
 
-    def _resources(self, path: str, with_nonsense: float) -> list[dict[str, Any]]:
-        """Those of a list, or one alone; none where they can't be had."""
+    def _resources(self, path: str, with_nonsense: float, *, alone: bool = False) -> list[dict[str, Any]]:
+        """Those of a list; ``alone``: or one that stands there without. None where they can't be had."""
         try:
             answer = self._transport.read(path, with_nonsense=with_nonsense)
         except Unusable:
             return []
         value = _object(answer.json()) if answer.ok else {}
-        found = value.get("resources", [value])
+        found = value.get("resources", [value] if alone else None)
         return [_object(one) for one in found] if isinstance(found, list) else []
 
     def _ask(self) -> Provider:

@@ -247,3 +247,16 @@ def test_whoever_knows_the_password_is_one_person_by_whatever_name(make: Make) -
     ann = Browser(pages, w.store).sign_in(DashboardRole.OPERATOR, "ann@example.com")
     ended(ann, ann.send("/holds/decide", "/holds", **form))
     assert active(w, leavers).count(False) == 8
+
+
+def test_an_account_is_linked_only_to_somebody_whom_okta_knows(make: Make) -> None:
+    w = make(users=3)
+    w.first_run()
+    person, browser = w.people()[0], signed_in(w, DashboardRole.ADMIN)
+    account = w.account(person["login"])
+    here, nobody = f"/person?id={account.id}", person["okta_id"][:-3] + "xyz"
+    refused = browser.send("/person/link", here, id=account.id, okta_id=nobody)
+    assert (refused.status_code, f"Okta has no user {nobody}" in refused.text) == (409, True)
+    assert browser.send("/person/unlink", here, id=account.id, reason="a test").status_code == 303
+    assert browser.send("/person/link", here, id=account.id, okta_id=person["okta_id"]).status_code == 303
+    assert w.account(person["login"]).okta_id == person["okta_id"]

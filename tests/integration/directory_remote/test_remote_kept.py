@@ -250,7 +250,12 @@ def test_what_schemas_and_resource_types_leave_out_is_not_tried(sloppy_place: Pl
     assert body.keys() == {"schemas", "userName", "active", "externalId", "name", "emails", "nickName"}
 
 
-@pytest.mark.parametrize("answer", [Reply(500), Reply(200, raw=b"[]"), Reply(200, {"Resources": [{"id": CORE}]})])
+ALONE = {"id": CORE, "attributes": [{"name": "userName"}, {"name": "title"}]}
+
+
+@pytest.mark.parametrize(
+    "answer", [Reply(500), Reply(200, raw=b"[]"), Reply(200, {"Resources": [{"id": CORE}]}), Reply(200, ALONE)]
+)
 def test_schemas_that_say_nothing_leave_nothing_out(sloppy_place: Place, sloppy: Sloppy, answer: Reply) -> None:
     sloppy.scripted = lambda _, call: answer if call.path in ("/Schemas", "/ResourceTypes") else None
     assert sloppy_place.directory.kept == Kept()

@@ -333,3 +333,13 @@ def test_a_total_that_is_no_number_is_none(sloppy_place: Place, sloppy: Sloppy, 
     sloppy.page_cap = 4
     sloppy.shape_list = lambda body: body | {"totalResults": total}
     assert names(sloppy_place) == expected
+
+
+def test_an_id_with_a_nul_harms_nobody_but_its_own_account(sloppy_place: Place, sloppy: Sloppy) -> None:
+    ids = iter(["a", "a\0b"])
+    sloppy.id_of = lambda _: next(ids)
+    sloppy.page_cap = 1
+    for name in ("ann", "bob"):
+        sloppy.add(f"{name}@example.com")
+        # The second time the one is known, and SQLite's JSON reads the other's id, on a page of its own, as the same.
+        assert names(sloppy_place) == ["ann@example.com"]

@@ -204,12 +204,16 @@ def test_who_came_back_keeps_the_account(w: HoldWorld, commands_of: CommandsOf, 
 
 
 def test_linking_to_somebody_whom_okta_gives_no_access_says_what_follows(w: HoldWorld, commands_of: CommandsOf) -> None:
-    leaver, account = leaves(w)
-    run = commands_of(w)
-    assert run("users", "unlink", account.user_name, "--reason", "a test")[0] == 0
+    person, leaver = w.take(), w.take()
+    w.unassign(leaver)
+    account, run = w.account(person["login"]), commands_of(w)
+    for one in (person, leaver):
+        assert run("users", "unlink", one["login"], "--reason", "a test")[0] == 0
+    code, _, err = run("users", "link", account.user_name, "--okta-id", leaver["login"])
+    assert (code, "--okta-id must be an Okta user's id" in err) == (2, True)
     code, out, err = run("users", "link", account.user_name, "--okta-id", leaver["okta_id"])
     assert code == 0, (out, err)
-    assert "Okta gives them no access: the next run ends this account's." in out
+    assert "Okta gives them no access: the next run ends this account's, unless something holds it." in out
 
 
 def test_a_name_whose_person_is_still_there_is_not_let_go(w: HoldWorld, commands_of: CommandsOf) -> None:
