@@ -14,6 +14,7 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
+from msgspec.structs import replace
 
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).parents[1]))
@@ -21,13 +22,14 @@ if __name__ == "__main__":
 from agent.checks import remote as remote_checks
 from agent.checks.check import CheckState
 from agent.directory.remote.mirror import LAG
+from agent.directory.remote.patience import Pace
 from agent.receiver.app import build
 from agent.reconcile import RunReport
 from agent.store import keys
 from agent.store.journal import Signature
 from support.real_servers import SERVERS, RealServer
 from support.receiver import running
-from support.remotes import CORE, Remote
+from support.remotes import CORE, QUICK, Remote
 from support.world import OWNER, World, open_world
 
 pytestmark = pytest.mark.slow
@@ -162,6 +164,8 @@ def play(server: RealServer, folder: Path, way: str) -> Iterator[Play]:
         server.start(installed) as remote,
         open_world(place, users=PEOPLE, seed=7, remote=remote, style=style) as world,
     ):
+        # Pauses as they are for users: some of these servers take one call at a time, and refuse what comes meanwhile.
+        world.restart(replace(QUICK, first_wait=Pace().first_wait))
         remote.client.post("/Users", json={"schemas": [CORE], "userName": OWNER, "active": True}, headers=SCIM)
         if way == "reconcile":
             yield Play(world, remote, pushes=False)

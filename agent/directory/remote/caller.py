@@ -18,7 +18,6 @@ gives no answer to a create                 looked up by externalId, then by use
 ==========================================  ==========================================================================
 """
 
-import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -162,10 +161,10 @@ class RemoteCaller:
             found = look(lost)
             if found is not None:
                 return found, tries.made > 1
-            # One that is busy asks for time; any other gets it once more, whatever patience is left.
+            # One that is busy gets it as long as patience lasts, any other once more; with a pause, since what several calls at
+            # once brought about they would bring about again.
             idle += not lost.busy
-            wait = lost.after or (None if lost.busy else 0.0)
-            if idle > 1 or not tries.again(lost.detail, wait, math.inf if wait == 0 else limit):
+            if idle > 1 or not tries.again(lost.detail, lost.after, limit):
                 times = {1: "once", 2: "twice"}.get(tries.made, f"{tries.made} times")
                 raise NotDone(f"{lost.detail} {shown}, {times}.") from lost
 
