@@ -95,7 +95,9 @@ def tables(told: dict[str, Any]) -> str:
         for figure, own in who.get("here", {}).items():
             old = who.get(base, {}).get(figure)
             others = ", ".join(
-                f"{name} {found[figure]:,.4g}" for name, found in who.items() if name not in ("here", base)
+                f"{name} {found[figure]:,.4g}"
+                for name, found in who.items()
+                if name not in ("here", base) and figure in found
             )
             times = f"{own / old:.2f}" if old else "–"
             before = f"{old:,.4g}" if old is not None else "–"

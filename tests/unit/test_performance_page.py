@@ -27,6 +27,13 @@ def test_an_aim_is_judged_by_the_base_by_a_peer_or_by_itself() -> None:
     assert told == {("/s", "409b0a8"): True, ("p99 ms", ""): False, ("/s", "SCIMMY"): False}
 
 
+def test_a_server_that_has_no_such_figure_is_left_out_of_the_row() -> None:
+    rows = {"POST": {"here": {"/s": 300.0, "cpu ms": 0.3}, "bytes alone": {"/s": 900.0}}}
+    found = aims.tables({"base": "", "rows": rows, "aims": []})
+    assert "| POST | /s | 300 | – | – | bytes alone 900 |" in found
+    assert "| POST | cpu ms | 0.3 | – | – |  |" in found
+
+
 def test_a_growth_is_drawn_with_every_figure() -> None:
     growth = {str(n): {"here": {"cpu": n / 1e4, "megabytes": 100.0 + n / 1e4}} for n in (1_000, 10_000, 100_000)}
     picture = drawn(growth)
