@@ -38,7 +38,7 @@ from agent.model.errors import AgentError, DiskFull, StoreError, StoreUnavailabl
 from agent.settings import DatabaseSettings
 from agent.store import connect, schema
 from agent.store.connect import Transaction, database_errors, driver
-from agent.store.failures import Failure, classify, connection_lost, interrupted, translate, unopened
+from agent.store.failures import Failure, classify, connection_lost, interrupted, locked, translate, unopened
 
 VARIABLE = "OPSHELM_CRASH_AT"
 
@@ -98,6 +98,8 @@ T = TypeVar("T")
 MAX_BATCH = 256
 #: So soon after a transaction of several the next one waits a moment for more of them than came first.
 _SOON, _MOMENT = 0.02, 0.002
+#: Seconds between two looks at a lock that another process has.
+_LOOK_AGAIN = 0.0005
 #: Of SQLite's machine, between two looks at the clock: some milliseconds.
 _STEPS_BETWEEN_LOOKS = 100_000
 #: How long PostgreSQL may take to say what became of a transaction whose COMMIT was not answered.
@@ -362,7 +364,7 @@ class Store:
         before = raw.total_changes if self.dialect == "sqlite" else 0
         try:
             if self.dialect == "sqlite":
-                raw.execute("BEGIN IMMEDIATE")
+                self._begin(raw)
             shared = Transaction(conn)
             outcomes = [self._member(conn, raw, job, shared) for job in jobs]
             shared.end()
@@ -382,6 +384,22 @@ class Store:
         crash_point("store.committed")
         return outcomes
 
+    def _begin(self, raw: Any) -> None:
+        """Take SQLite's one lock for writing, which another process may have.
+
+        SQLite's own wait looks for it after ever longer pauses, up to 100 ms, so that whoever writes without a pause keeps it.
+        """
+        end = time.monotonic() + self.settings.busy_timeout.total_seconds()
+        while True:
+            try:
+                raw.execute("BEGIN IMMEDIATE")
+            except database_errors() as exc:
+                if not locked(exc) or time.monotonic() >= end:
+                    raise
+                self._never.wait(_LOOK_AGAIN)
+            else:
+                return
+
     def _look_for_room(self) -> None:
         """Something was written, which on SQLite may only have fitted into what its log has had before."""
         free = connect.room(self.settings)
@@ -394,6 +412,8 @@ class Store:
                 self._writer = self.engine.connect()
             except database_errors() as exc:
                 raise translate(exc, self.place) from exc
+            if self.dialect == "sqlite":
+                driver(self._writer).execute("PRAGMA busy_timeout = 0")  # _begin waits itself
         return self._writer
 
     def _member(self, conn: Connection, raw: Any, job: _Job, shared: Transaction) -> _Outcome:

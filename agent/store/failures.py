@@ -133,6 +133,11 @@ def translate(error: BaseException, place: str = "") -> StoreError:
     return StoreUnavailable(f"The database can't be used just now: {words}. Nothing was changed; try again later.")
 
 
+def locked(error: BaseException) -> bool:
+    """Another process writes to SQLite's file just now."""
+    return (getattr(original(error), "sqlite_errorname", "") or "").startswith("SQLITE_BUSY")
+
+
 def interrupted(error: BaseException) -> bool:
     """A statement was ended because its time was over."""
     cause = original(error)

@@ -278,6 +278,43 @@ def test_a_lock_held_elsewhere_is_said_and_passes(sqlite_url: str) -> None:
     store.close()
 
 
+#: Transactions of 10 ms with 2 ms between them. Says the number of each when it has begun; the file's ``user_version`` counts them.
+BUSY = """
+import itertools, sqlite3, sys, time
+conn = sqlite3.connect(sys.argv[1], isolation_level=None, timeout=60)
+for n in itertools.count(1):
+    conn.execute("BEGIN IMMEDIATE")
+    print(n, flush=True)
+    conn.execute(f"PRAGMA user_version = {n}")
+    time.sleep(0.01)
+    conn.execute("COMMIT")
+    time.sleep(0.002)
+"""
+
+
+def test_a_process_that_writes_all_the_time_does_not_keep_the_lock(sqlite_store: Store) -> None:
+    import subprocess
+    import sys
+
+    def done() -> int:
+        with sqlite_store.read() as conn:
+            return int(conn.execute(text("PRAGMA user_version")).scalar_one())
+
+    passed = 0
+    path = str(sqlite_store.engine.url.database)
+    with subprocess.Popen([sys.executable, "-c", BUSY, path], stdout=subprocess.PIPE) as other:
+        assert other.stdout is not None
+        for n in range(30):
+            before = done()
+            while int(other.stdout.readline()) <= before:
+                pass
+            sqlite_store.write(add(f"name{n}"))
+            passed += done() - before
+        other.kill()
+    # One or two of its transactions for each of ours; with SQLite's own pauses there are five to ten.
+    assert passed <= 100
+
+
 def test_a_full_disk_is_said_and_passes(sqlite_store: Store) -> None:
     big = "x" * 100_000
 
