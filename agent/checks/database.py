@@ -18,7 +18,7 @@ def checks(store: Store, settings: Settings, now: datetime) -> Iterator[Check]:
     yield from _disk(store)
     with store.read() as conn:
         row = account.get(conn)
-        found = keys.list_all(conn)
+        found, holder = keys.list_all(conn), lease.current_holder(conn, lease.RECONCILE)
     yield from _brakes(row)
     if settings.okta.configured:
         yield _sweep(row, settings, now)
@@ -26,7 +26,6 @@ def checks(store: Store, settings: Settings, now: datetime) -> Iterator[Check]:
     yield _keys(scim, now)
     if settings.directory.backend == "sql":
         yield _owners(row)
-    holder = lease.current_holder(store, lease.RECONCILE)
     yield ok("lease", f"held by {holder}" if holder else "free")
 
 

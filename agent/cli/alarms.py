@@ -11,7 +11,19 @@ from agent.runs.wording import clean, fields
 if TYPE_CHECKING:
     from agent.store.alarms import Alarm
 
-_FIELDS = ("id", "code", "subject", "detail", "raised", "last_seen", "cleared", "acked_at", "acked_by", "ack_reason")
+_FIELDS = (
+    "id",
+    "code",
+    "subject",
+    "detail",
+    "raised",
+    "last_seen",
+    "cleared",
+    "acked_at",
+    "acked_by",
+    "ack_reason",
+    "next",
+)
 
 
 @group("alarms")
@@ -57,21 +69,13 @@ def ack(invocation: Invocation, alarm_id: int, reason: str) -> None:
 
 
 def _json(alarm: "Alarm") -> dict[str, Any]:
-
-    return {**fields(alarm, *_FIELDS), "next": _next(alarm)}
-
-
-def _next(alarm: "Alarm") -> str:
-    from agent.store.alarms import next_command
-
-    return next_command(alarm.code)
+    return fields(alarm, *_FIELDS)
 
 
 def _text(alarm: "Alarm") -> str:
-
     lines = [f"Alarm {alarm.id}: {alarm.code}, about {clean(alarm.subject)}", clean(alarm.detail)]
     lines.append(f"since {when(alarm.raised)}, last seen {when(alarm.last_seen)}")
     if alarm.acked_by:
         lines.append(f"silenced by {clean(alarm.acked_by)} at {when(alarm.acked_at)}: {clean(alarm.ack_reason or '')}")
-    lines.append(f"ended {when(alarm.cleared)}" if alarm.cleared else f"Next: {_next(alarm)}")
+    lines.append(f"ended {when(alarm.cleared)}" if alarm.cleared else f"Next: {alarm.next}")
     return "\n".join(lines)

@@ -149,7 +149,6 @@ def _answer(invocation: Invocation, chosen: "Sequence[Hold]", done: str, over: i
 
 
 def _code(code: str | None) -> "HeldCode | None":
-
     if code is None:
         return None
     try:
@@ -196,7 +195,6 @@ _FIELDS = (
 
 
 def as_json(hold: "Hold") -> dict[str, Any]:
-
     return fields(hold, *_FIELDS)
 
 

@@ -65,7 +65,7 @@ def list_rows(
         click.echo(csv_text(_ROW, documents))
         return
     columns = ["at", "what", "login", "by", "why"]
-    cells = [[one.at, _what(one), one.login, one.actor, one.reason] for one in found]
+    cells = [[one.at, one.done, one.login, one.actor, one.reason] for one in found]
     invocation.answer_table("journal", {"rows": documents}, columns, cells, "No such row.")
 
 
@@ -87,12 +87,8 @@ def _as_json(row: "JournalRow") -> dict[str, Any]:
     return {**fields(row, *_ROW), "changes": changes}
 
 
-def _what(row: "JournalRow") -> str:
-    return row.verb if row.kind == "applied" else f"{row.verb} ({row.kind.value})"
-
-
 def _line(row: "JournalRow") -> str:
-    parts = (when(row.at), _what(row), row.login, f"by {row.actor}", row.reason)
+    parts = (when(row.at), row.done, row.login, f"by {row.actor}", row.reason)
     return "  ".join(clean(part) for part in parts if part)
 
 

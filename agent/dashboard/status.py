@@ -101,7 +101,7 @@ def read(conn: Connection, settings: Settings, now: datetime) -> StatusPage:
         waiting_people=attention.waiting(conn),
         scim_keys=sum(key.scope is keys.KeyScope.SCIM and key.valid(now) for key in all_keys),
         last_key_ends=keys.last_end(all_keys),
-        lease_holder=overview.lease_holder(conn, lease.RECONCILE),
+        lease_holder=lease.current_holder(conn, lease.RECONCILE),
         slowest_action=overview.slowest_action(conn, applied.id) if applied else None,
         every=settings.schedule.reconcile if settings.okta.configured else None,
     )

@@ -420,5 +420,5 @@ def _rebuild_page(conn: Connection, mapping: Mapping) -> int:
     projected = [{"key": user.id, "mapped": mapping.project(user.profile)} for user in found]
     if projected:
         _project.many(conn, projected)
-    account.set_mapping_seq(conn, seq if found else None)
+    account.change(conn, mapping_seq=seq if found else None)
     return len(found)

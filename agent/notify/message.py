@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from agent.model.errors import DiskFull
 from agent.model.structs import decoder
-from agent.store.alarms import Alarm, next_command
+from agent.store.alarms import Alarm
 from agent.store.runs import Run
 
 _HEADLINE = "OpsHelm Okta agent: alarm {code}, about {subject}"
@@ -47,7 +47,7 @@ decode = decoder(Message)
 
 
 def alarm_opened(alarm: Alarm) -> Message:
-    command = f"opshelm-agent alarms show {alarm.id}, then {next_command(alarm.code)}"
+    command = f"opshelm-agent alarms show {alarm.id}, then {alarm.next}"
     return _opened(_fields(alarm), alarm.detail, command, alarm.raised)
 
 

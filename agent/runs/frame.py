@@ -273,7 +273,7 @@ class Frame(Struct, frozen=True, kw_only=True):
         return self._finish(report)
 
     def _lease_held(self, run: CurrentRun) -> RunReport:
-        who = lease.current_holder(self.store, lease.RECONCILE) or "another agent"
+        who = self.store.ask(lambda conn: lease.current_holder(conn, lease.RECONCILE)) or "another agent"
         detail = f"{who} is at work and holds the lease. Nothing was changed; try again later, or with a longer --wait."
         return _ended(run, Outcome.LEASE_HELD, detail)
 

@@ -127,38 +127,31 @@ def recount(conn: Connection, *, managed_active: int, active_owners: int, visibl
     """What was counted anew; writes go on from there."""
     now = get(conn)
     if (now.managed_active, now.active_owners, now.visible) != (managed_active, active_owners, visible):
-        _set(conn, managed_active=managed_active, active_owners=active_owners, visible=visible)
+        change(conn, managed_active=managed_active, active_owners=active_owners, visible=visible)
 
 
-def _set(conn: Connection, **values: Any) -> None:
+def change(conn: Connection, **values: Any) -> None:
+    """These columns; what they mean is the caller's."""
     changed(conn)
     conn.execute(update(table).values(**values))
 
 
 def pin(conn: Connection, *, org_id: str, app_id: str, app_label: str, actor: str, now: datetime) -> None:
     """From now on this account belongs to that org and app."""
-    _set(conn, org_id=org_id, app_id=app_id, app_label=app_label, pinned_at=now, pinned_by=actor)
+    change(conn, org_id=org_id, app_id=app_id, app_label=app_label, pinned_at=now, pinned_by=actor)
 
 
 def pause(conn: Connection, *, actor: str, reason: str, now: datetime) -> None:
-    _set(conn, paused_at=now, paused_by=actor, paused_reason=reason)
+    change(conn, paused_at=now, paused_by=actor, paused_reason=reason)
 
 
 def resume(conn: Connection) -> None:
-    _set(conn, paused_at=None, paused_by=None, paused_reason=None)
-
-
-def set_distrust(conn: Connection, why: str | None) -> None:
-    _set(conn, distrust=why)
+    change(conn, paused_at=None, paused_by=None, paused_reason=None)
 
 
 def set_mapping(conn: Connection, mapping: Mapping, version: int) -> None:
     """What users.mapped holds is of another one from now on, until it was rebuilt."""
-    _set(conn, mapping_hash=mapping.hash, mapping=mapping.text, mapping_version=version, mapping_seq=0)
-
-
-def set_mapping_seq(conn: Connection, seq: int | None) -> None:
-    _set(conn, mapping_seq=seq)
+    change(conn, mapping_hash=mapping.hash, mapping=mapping.text, mapping_version=version, mapping_seq=0)
 
 
 def require_mapping(row: Account, mapping: Mapping) -> None:
@@ -176,8 +169,4 @@ def require_mapping(row: Account, mapping: Mapping) -> None:
 
 def good_sweep(conn: Connection, *, at: datetime, people: int) -> None:
     """A complete sweep that may be compared with; ``people`` is how many it saw."""
-    _set(conn, last_good_sweep=at, last_good_people=people)
-
-
-def set_journal_head(conn: Connection, *, block: int, digest: str) -> None:
-    _set(conn, journal_block=block, journal_hash=digest)
+    change(conn, last_good_sweep=at, last_good_people=people)

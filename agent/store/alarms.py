@@ -6,7 +6,7 @@ from msgspec import Struct
 from sqlalchemy import Connection, delete, insert, select, update
 
 from agent.model.errors import NotFound, UsageError
-from agent.store.connect import as_struct
+from agent.store.connect import as_struct, as_structs
 from agent.store.journal import Signature
 from agent.store.tables import alarms as table
 
@@ -44,6 +44,11 @@ class Alarm(Struct, frozen=True, kw_only=True):
     acked_at: datetime | None = None
     acked_by: str | None = None
     ack_reason: str | None = None
+
+    @property
+    def next(self) -> str:
+        """The command to go on with."""
+        return next_command(self.code)
 
 
 def raise_alarm(conn: Connection, code: str, subject: str, detail: str, now: datetime) -> bool:
@@ -84,5 +89,4 @@ def forget(conn: Connection, before: datetime) -> None:
 
 
 def open_alarms(conn: Connection) -> list[Alarm]:
-    rows = conn.execute(select(table).where(table.c.cleared.is_(None)).order_by(table.c.raised, table.c.id))
-    return [as_struct(Alarm, row) for row in rows]
+    return as_structs(conn, Alarm, select(table).where(table.c.cleared.is_(None)).order_by(table.c.raised, table.c.id))

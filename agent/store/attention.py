@@ -8,7 +8,7 @@ from typing import TypeVar
 from msgspec import Struct
 from sqlalchemy import ColumnElement, Connection, and_, delete, func, insert, or_, select, text, update
 
-from agent.store.connect import Fixed, micros
+from agent.store.connect import Fixed, as_structs, micros
 from agent.store.tables import attention as table
 
 #: A local account was pushed inactive; nothing was changed.
@@ -49,9 +49,6 @@ _TOGETHER = 200
 
 #: Who could not be looked at isn't put off for longer.
 MOST = timedelta(hours=1)
-
-_columns = [table.c[name] for name in Attention.__struct_fields__]
-
 
 _add = Fixed(
     text(
@@ -106,15 +103,13 @@ def add_events(conn: Connection, okta_ids: Collection[str], now: datetime) -> No
 
 
 def due(conn: Connection, now: datetime, limit: int) -> list[Attention]:
-    rows = conn.execute(select(*_columns).where(_is_due(now)).order_by(table.c.not_before).limit(limit))
-    return [Attention(**row._asdict()) for row in rows]
+    return as_structs(conn, Attention, select(table).where(_is_due(now)).order_by(table.c.not_before).limit(limit))
 
 
 def asked(conn: Connection, reason: str, now: datetime) -> Attention | None:
     """The oldest one that is due for this reason."""
-    mine = select(*_columns).where(table.c.reason == reason, _is_due(now)).order_by(table.c.id).limit(1)
-    row = conn.execute(mine).first()
-    return None if row is None else Attention(**row._asdict())
+    mine = select(table).where(table.c.reason == reason, _is_due(now)).order_by(table.c.id).limit(1)
+    return next(iter(as_structs(conn, Attention, mine)), None)
 
 
 def _is_due(now: datetime) -> ColumnElement[bool]:
@@ -125,7 +120,7 @@ def _is_due(now: datetime) -> ColumnElement[bool]:
 
 def of(conn: Connection, reasons: Collection[str]) -> list[Attention]:
     """All that wait for these reasons, due or not."""
-    return [Attention(**row._asdict()) for row in conn.execute(select(*_columns).where(table.c.reason.in_(reasons)))]
+    return as_structs(conn, Attention, select(table).where(table.c.reason.in_(reasons)))
 
 
 def waiting(conn: Connection, reason: str | None = None) -> int:

@@ -7,7 +7,6 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 
-import msgspec
 from msgspec.structs import replace
 from sqlalchemy import Connection
 
@@ -57,8 +56,8 @@ def allow(conn: Connection, by: Signature, *, count: int, until: datetime, perso
     for hold in chosen:
         whom = {"okta_id": hold.okta_id, "directory_id": hold.directory_id}
         attention.add(conn, reason=attention.ALLOWED, not_before=by.at, now=by.at, **whom)
-    before = _json({"holds": [hold.id for hold in chosen]})
-    after = _json({"allowance": number, "count": count, "until": until})
+    before = {"holds": [hold.id for hold in chosen]}
+    after = {"allowance": number, "count": count, "until": until}
     journal.note(conn, "guard allow", by, directory_id=directory_id, okta_id=okta_id, before=before, after=after)
     return number
 
@@ -116,7 +115,7 @@ def _still_open(conn: Connection, chosen: Sequence[Hold]) -> list[Hold]:
 
 def let_name_go(conn: Connection, by: Signature, leaver: DirectoryUser, okta_ids: Sequence[str]) -> None:
     """Who has a leaver's userName in Okta is somebody else, and gets an account of their own."""
-    what = _json({"userName": leaver.user_name, "for": okta_ids})
+    what = {"userName": leaver.user_name, "for": okta_ids}
     journal.note(conn, "name release", by, directory_id=leaver.id, okta_id=leaver.okta_id, before=what)
 
 
@@ -125,7 +124,7 @@ def block(
 ) -> None:
     """No path makes this kind of change of the account, pushes included."""
     holds.block(conn, Reason.of(person, kind, HeldCode.BLOCKED, "an operator's word"), by, until=until)
-    what = _json({"kind": kind, "until": until})
+    what = {"kind": kind, "until": until}
     journal.note(conn, "block", by, directory_id=person.id, okta_id=person.okta_id, before=what)
 
 
@@ -148,7 +147,7 @@ def undo(
     for kind, wish in wishes.items():
         reason = Reason.of(person, kind, HeldCode.UNDONE, by.reason, wish)
         holds.block(conn, replace(reason, plan_id=plan_id), by, decision=Decision.REJECTED)
-        what = _json({"kind": kind, "code": HeldCode.UNDONE})
+        what = {"kind": kind, "code": HeldCode.UNDONE}
         journal.note(
             conn, journal.UNDO, by, directory_id=person.id, okta_id=person.okta_id, plan_id=plan_id, before=what
         )
@@ -169,7 +168,7 @@ def _decide(
 
 
 def _note_hold(conn: Connection, verb: str, hold: Hold, by: Signature) -> None:
-    what = _json({"hold": hold.id, "kind": hold.kind, "code": hold.code, "decision": hold.decision})
+    what = {"hold": hold.id, "kind": hold.kind, "code": hold.code, "decision": hold.decision}
     journal.note(
         conn, verb, by, directory_id=hold.directory_id, okta_id=hold.okta_id, plan_id=hold.plan_id, before=what
     )
@@ -187,7 +186,7 @@ def approve_plan(
     keys = {key_of(action) for action in stored.plan.actions if action.n in chosen}
     mine = [h for h in holds.open_holds(conn, decision=Decision.WAITING) if (h.subject, h.kind) in keys]
     holds.decide(conn, [hold.id for hold in mine], Decision.APPROVED, by, until=until)
-    what = _json({"actions": sorted(numbers), "count": count, "holds": [hold.id for hold in mine], "until": until})
+    what = {"actions": sorted(numbers), "count": count, "holds": [hold.id for hold in mine], "until": until}
     journal.note(conn, "plan approve", by, plan_id=stored.id, run_id=stored.run_id, before=what)
 
 
@@ -196,7 +195,7 @@ def approve_undo(
 ) -> None:
     """A person lets these actions of an undo go. It says nothing of what runs hold of the same people."""
     plans.decide(conn, stored.id, actor=by.actor, decision="approve", now=by.at, approve=numbers)
-    what = _json({"actions": sorted(numbers), "count": count})
+    what = {"actions": sorted(numbers), "count": count}
     journal.note(conn, "plan approve", by, plan_id=stored.id, run_id=stored.run_id, before=what)
 
 
@@ -222,9 +221,7 @@ def reject_plan(conn: Connection, by: Signature, plan_id: int) -> Counter[Action
     undecided = (Decision.WAITING, Decision.APPROVED)
     held = [h for h in holds.open_holds(conn) if h.decision in undecided and (h.subject, h.kind) in keys]
     holds.decide(conn, [hold.id for hold in held], Decision.REJECTED, by)
-    journal.note(
-        conn, "plan reject", by, plan_id=plan_id, run_id=stored.run_id, before=_json({"holds": [h.id for h in held]})
-    )
+    journal.note(conn, "plan reject", by, plan_id=plan_id, run_id=stored.run_id, before={"holds": [h.id for h in held]})
     states[ActionState.REJECTED] += states.pop(ActionState.PENDING, 0) + states.pop(ActionState.HELD, 0)
     return states
 
@@ -232,17 +229,17 @@ def reject_plan(conn: Connection, by: Signature, plan_id: int) -> Counter[Action
 def pin(conn: Connection, by: Signature, *, org_id: str, app_id: str, app_label: str) -> None:
     """The first apply binds the account to this org and app."""
     account.pin(conn, org_id=org_id, app_id=app_id, app_label=app_label, actor=by.actor, now=by.at)
-    journal.note(conn, "pin", by, before=_json({"org_id": org_id, "app_id": app_id}))
+    journal.note(conn, "pin", by, before={"org_id": org_id, "app_id": app_id})
 
 
 def ack_alarm(conn: Connection, by: Signature, alarm_id: int) -> None:
     found = alarms.ack(conn, alarm_id, by)
-    journal.note(conn, "alarm ack", by, before=_json({"alarm": found.id, "code": found.code}))
+    journal.note(conn, "alarm ack", by, before={"alarm": found.id, "code": found.code})
 
 
 def note_settings(conn: Connection, by: Signature, names: Sequence[str]) -> None:
     """Settings changed while the agent runs; their values are nobody's but the file's."""
-    journal.note(conn, "settings", by, before=_json({"changed": names}))
+    journal.note(conn, "settings", by, before={"changed": names})
 
 
 def accept_pins(conn: Connection, by: Signature, *, org_id: str, app_id: str, app_label: str) -> account.Account:
@@ -250,7 +247,7 @@ def accept_pins(conn: Connection, by: Signature, *, org_id: str, app_id: str, ap
     before = account.lock(conn)
     account.pin(conn, org_id=org_id, app_id=app_id, app_label=app_label, actor=by.actor, now=by.at)
     old, new = {"org_id": before.org_id, "app_id": before.app_id}, {"org_id": org_id, "app_id": app_id}
-    journal.note(conn, "pins accept", by, before=_json(old), after=_json(new))
+    journal.note(conn, "pins accept", by, before=old, after=new)
     return before
 
 
@@ -259,13 +256,9 @@ def accept_restore(conn: Connection, by: Signature) -> str:
     why = account.lock(conn).distrust
     if not why:
         raise UsageError("This database is no restored copy; there is nothing to accept.")
-    account.set_distrust(conn, None)
+    account.change(conn, distrust=None)
     journal.note(conn, "db accept-restore", by)
     return why
-
-
-def _json(value: object) -> str:
-    return msgspec.json.encode(value).decode()
 
 
 def allowance_end(now: datetime, lasts: timedelta) -> datetime:

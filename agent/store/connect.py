@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from msgspec import Struct, convert, to_builtins
-from sqlalchemy import ColumnElement, Connection, Engine, NullPool, Table, create_engine, event
+from sqlalchemy import ColumnElement, Connection, Engine, NullPool, Select, Table, create_engine, event
 from sqlalchemy.engine import URL, Dialect, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 from sqlalchemy.sql.expression import Executable
@@ -126,6 +126,11 @@ def as_struct(kind: type[T], row: Any, **other: Any) -> T:
     """
     # SQLAlchemy's names are a kind of str that msgspec doesn't take.
     return convert({**{str(name): value for name, value in row._asdict().items()}, **other}, ready[kind])
+
+
+def as_structs(conn: Connection, kind: type[T], statement: Select[Any]) -> list[T]:
+    """Every row of the answer as this struct."""
+    return [as_struct(kind, row) for row in conn.execute(statement)]
 
 
 def equal(table: Table, **wanted: object) -> list[ColumnElement[bool]]:

@@ -8,7 +8,7 @@ from msgspec import Struct
 from sqlalchemy import Connection, delete, insert, select, union_all, update
 
 from agent.store.attention import batched
-from agent.store.connect import as_struct
+from agent.store.connect import as_structs
 from agent.store.tables import cursors, departed, events_seen, push_failures, users
 
 _LONGEST = 64
@@ -21,9 +21,6 @@ class PushFailure(Struct, frozen=True, kw_only=True):
     reason: str
     at: datetime
     healed: datetime | None = None
-
-
-_columns = [push_failures.c[name] for name in PushFailure.__struct_fields__]
 
 
 # The System Log's cursor: only text here
@@ -120,14 +117,14 @@ def heal(conn: Connection, okta_ids: Collection[str], before: datetime, now: dat
 
 def open_failures(conn: Connection) -> list[PushFailure]:
     """Newest first."""
-    mine = select(*_columns).where(push_failures.c.healed.is_(None)).order_by(push_failures.c.at.desc())
-    return [as_struct(PushFailure, row) for row in conn.execute(mine)]
+    mine = select(push_failures).where(push_failures.c.healed.is_(None))
+    return as_structs(conn, PushFailure, mine.order_by(push_failures.c.at.desc()))
 
 
 def failures_of(conn: Connection, okta_ids: Collection[str]) -> dict[str, PushFailure]:
     """The last failed push of each, healed or not."""
     found: dict[str, PushFailure] = {}
     for some in batched(sorted(okta_ids)):
-        rows = conn.execute(select(*_columns).where(push_failures.c.okta_id.in_(some)))
-        found |= {row.okta_id: as_struct(PushFailure, row) for row in rows}
+        last = as_structs(conn, PushFailure, select(push_failures).where(push_failures.c.okta_id.in_(some)))
+        found |= {one.okta_id: one for one in last}
     return found

@@ -36,8 +36,7 @@ def agree(conn: Connection, mine: FirstApproval) -> FirstApproval | None:
         return _made(row)
     conn.execute(insert(table).values(**{**as_values(mine), "numbers": _text(mine.numbers)}, sha256=key))
     by = Signature(actor=mine.name, source="dashboard", at=mine.at, reason="somebody else has to approve it too")
-    what = msgspec.json.encode({"subject": mine.subject, "numbers": mine.numbers}).decode()
-    journal.note(conn, "first approval", by, before=what)
+    journal.note(conn, "first approval", by, before={"subject": mine.subject, "numbers": mine.numbers})
     return None
 
 

@@ -91,8 +91,7 @@ def newer(conn: Connection, place: FollowedTo) -> tuple[list[Happening], Followe
 
 def _of_row(row: JournalRow) -> Happening:
     what = _SAID.get(row.source, "import" if row.source == Source.IMPORT else "decision")
-    verb = row.verb if row.kind == "applied" else f"{row.verb} ({row.kind.value})"
-    return Happening(at=row.at, what=what, verb=verb, login=row.login, by=row.actor, detail=row.reason)
+    return Happening(at=row.at, what=what, verb=row.done, login=row.login, by=row.actor, detail=row.reason)
 
 
 def _what(run: Run) -> str:

@@ -126,8 +126,7 @@ _CAUSE = (journal.c.id, journal.c.at, journal.c.actor, journal.c.source, journal
 def known_since(conn: Connection) -> datetime | None:
     """Before it rows were let go, so that nobody can say how it was; None where the journal has all."""
     gone = select(func.max(journal_blocks.c.sealed_at)).where(journal_blocks.c.exported_to.is_not(None))
-    found: datetime | None = conn.execute(gone).scalar()
-    return found
+    return conn.execute(gone).scalar()
 
 
 def accounts_at(conn: Connection, at: datetime) -> Iterator[AccountThen]:
@@ -252,14 +251,8 @@ def done_in_okta(conn: Connection, selection: RowSelection) -> list[tuple[str, s
 
 def before_and_after(conn: Connection, first: int, last: int) -> tuple[str | None, str, int | None]:
     """How the account was before the first of these rows and after the last, and the plan of the first."""
-    rows = {
-        row.id: row
-        for row in conn.execute(
-            select(journal.c.id, journal.c.before, journal.c.after, journal.c.plan_id).where(
-                journal.c.id.in_((first, last))
-            )
-        )
-    }
+    both = select(journal.c.id, journal.c.before, journal.c.after, journal.c.plan_id)
+    rows = {row.id: row for row in conn.execute(both.where(journal.c.id.in_((first, last))))}
     return rows[first].before, rows[last].after, rows[first].plan_id
 
 

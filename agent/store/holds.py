@@ -17,7 +17,17 @@ from agent.model.holds import ChangeKind, Decision, Hold, HoldEnd, subject_of, w
 from agent.model.structs import ready
 from agent.model.users import DirectoryUser, identity_key
 from agent.store.attention import batched
-from agent.store.connect import Fixed, as_struct, as_values, equal, moment, remembered, write_later, write_now
+from agent.store.connect import (
+    Fixed,
+    as_struct,
+    as_structs,
+    as_values,
+    equal,
+    moment,
+    remembered,
+    write_later,
+    write_now,
+)
 from agent.store.journal import Signature
 from agent.store.tables import holds as table
 from agent.store.tables import push_marks, users
@@ -116,8 +126,8 @@ class HoldFilter(Struct, frozen=True, kw_only=True):
 
 def matching(conn: Connection, wanted: HoldFilter, limit: int, *, offset: int = 0) -> list[Hold]:
     """Open ones, oldest first."""
-    found = select(*_columns).where(*_rules(wanted)).order_by(table.c.since, table.c.id)
-    return [as_struct(Hold, row) for row in conn.execute(found.offset(offset).limit(limit))]
+    found = select(table).where(*_rules(wanted)).order_by(table.c.since, table.c.id)
+    return as_structs(conn, Hold, found.offset(offset).limit(limit))
 
 
 def count(conn: Connection, wanted: HoldFilter) -> int:
@@ -150,8 +160,7 @@ def groups(conn: Connection) -> list[HoldGroup]:
     c = table.c
     since = func.min(c.since, type_=c.since.type).label("since")
     found = select(c.code, c.decision, func.count().label("number"), since).where(_open)
-    rows = conn.execute(found.group_by(c.code, c.decision).order_by(since))
-    return [as_struct(HoldGroup, row) for row in rows]
+    return as_structs(conn, HoldGroup, found.group_by(c.code, c.decision).order_by(since))
 
 
 def _named(people: Collection[str]) -> ColumnElement[bool]:
@@ -162,8 +171,7 @@ def _named(people: Collection[str]) -> ColumnElement[bool]:
 
 def history(conn: Connection, people: Collection[str], limit: int = 50) -> list[Hold]:
     """Open and ended ones of these people, newest first."""
-    rows = conn.execute(select(*_columns).where(_named(people)).order_by(table.c.id.desc()).limit(limit))
-    return [as_struct(Hold, row) for row in rows]
+    return as_structs(conn, Hold, select(table).where(_named(people)).order_by(table.c.id.desc()).limit(limit))
 
 
 def oldest_waiting(conn: Connection) -> dict[HeldCode, datetime]:
@@ -188,7 +196,7 @@ def find(conn: Connection, reasons: Iterable[Reason], now: datetime, *, by: str,
             old = known.get((reason.subject, reason.kind))
             decided = old is not None and old.decision is not Decision.WAITING
             if old is not None and decided and old.wish and not within(reason.wish, old.wish):
-                _end(conn, [old.id], HoldEnd.MOOT, now)
+                end(conn, [old.id], HoldEnd.MOOT, now)
                 old = None
             if old is None:
                 new.append(_row(reason, now, by=by, tries=int(pushed)))
@@ -201,7 +209,7 @@ def find(conn: Connection, reasons: Iterable[Reason], now: datetime, *, by: str,
 
 def _known(conn: Connection, reasons: Collection[Reason]) -> dict[tuple[str, ChangeKind], Hold]:
     subjects = {reason.subject for reason in reasons}
-    rows = conn.execute(select(table.c.subject, *_columns).where(_open, table.c.subject.in_(subjects)))
+    rows = conn.execute(select(table).where(_open, table.c.subject.in_(subjects)))
     return {(row.subject, ChangeKind(row.kind)): as_struct(Hold, row) for row in rows}
 
 
@@ -245,7 +253,7 @@ def block(
     """An operator's word for this kind of change, whether somebody wants it or not; takes an open hold's place."""
     known = _known(conn, [reason]).get((reason.subject, reason.kind))
     if known is not None:
-        _end(conn, [known.id], HoldEnd.LIFTED, by.at)
+        end(conn, [known.id], HoldEnd.LIFTED, by.at)
     remembered(conn)[_ANY_OPEN] = True
     row = _row(reason, by.at, by=by.actor, tries=0)
     decided = {"decision": decision.value, "decided_at": by.at, "decided_by": by.actor, "reason": by.reason}
@@ -265,8 +273,8 @@ def lapse(conn: Connection, now: datetime) -> None:
 
 
 def end(conn: Connection, ids: Collection[int], how: HoldEnd, now: datetime) -> None:
-    for some in batched(list(ids)):
-        _end(conn, some, how, now)
+    for some in batched(ids):
+        conn.execute(update(table).where(table.c.id.in_(some), _open).values(ended=how.value, ended_at=now))
 
 
 def done(conn: Connection, mine: Iterable[Hold], wishes: Mapping[ChangeKind, str], now: datetime) -> None:
@@ -280,9 +288,9 @@ def done(conn: Connection, mine: Iterable[Hold], wishes: Mapping[ChangeKind, str
         if hold.decision is Decision.BLOCKED:
             continue
         if hold.kind in wishes and (not wishes[hold.kind] or within(hold.wish, wishes[hold.kind])):
-            _end(conn, [hold.id], HoldEnd.DONE, now)
+            end(conn, [hold.id], HoldEnd.DONE, now)
         elif hold.kind in moot:
-            _end(conn, [hold.id], HoldEnd.MOOT, now)
+            end(conn, [hold.id], HoldEnd.MOOT, now)
 
 
 def renamed(conn: Connection, mine: Iterable[Hold], login: str) -> None:
@@ -301,7 +309,7 @@ def settled(conn: Connection, strangers: Collection[Hold], user: DirectoryUser) 
         other = own.get(hold.kind)
         if other is not None:
             over = hold if hold.decision is Decision.WAITING else other
-            _end(conn, [over.id], HoldEnd.MOOT, user.updated)
+            end(conn, [over.id], HoldEnd.MOOT, user.updated)
     conn.execute(update(table).where(before).values(subject=user.id, directory_id=user.id, login=user.user_name))
 
 
@@ -333,10 +341,6 @@ def unwanted(
     ]
     end(conn, gone, HoldEnd.MOOT, now)
     return len(gone)
-
-
-def _end(conn: Connection, ids: Collection[int], how: HoldEnd, now: datetime) -> None:
-    conn.execute(update(table).where(table.c.id.in_(ids), _open).values(ended=how.value, ended_at=now))
 
 
 def forget(conn: Connection, before: datetime) -> None:
@@ -399,8 +403,7 @@ _TIMES = ("since", "last_found", "decided_at", "until", "ended_at")
 
 
 def _read(conn: Connection, wanted: ColumnElement[bool]) -> list[Hold]:
-    rows = conn.execute(select(*_columns).where(wanted).order_by(table.c.since, table.c.id))
-    return [as_struct(Hold, row) for row in rows]
+    return as_structs(conn, Hold, select(table).where(wanted).order_by(table.c.since, table.c.id))
 
 
 def _decoded(row: tuple[Any, ...]) -> Hold:

@@ -16,7 +16,7 @@ from msgspec import Struct
 from sqlalchemy import Connection, delete, func, insert, select, update
 
 from agent.model.matching import ImportState
-from agent.store.connect import as_struct
+from agent.store.connect import as_structs
 from agent.store.tables import imports as table
 
 OPEN = (ImportState.INTENDED, ImportState.CREATED, ImportState.LINKING)
@@ -39,12 +39,9 @@ class Import(Struct, frozen=True, kw_only=True):
     error: str
 
 
-_columns = [table.c[name] for name in Import.__struct_fields__]
-
-
 def get(conn: Connection, directory_id: str) -> Import | None:
-    row = conn.execute(select(*_columns).where(table.c.directory_id == directory_id)).first()
-    return None if row is None else as_struct(Import, row)
+    found = as_structs(conn, Import, select(table).where(table.c.directory_id == directory_id))
+    return found[0] if found else None
 
 
 def open_rows(conn: Connection) -> list[Import]:
@@ -54,15 +51,14 @@ def open_rows(conn: Connection) -> list[Import]:
 
 def in_state(conn: Connection, *states: ImportState) -> list[Import]:
     wanted = table.c.state.in_([state.value for state in states])
-    return [as_struct(Import, row) for row in conn.execute(select(*_columns).where(wanted).order_by(table.c.intended))]
+    return as_structs(conn, Import, select(table).where(wanted).order_by(table.c.intended))
 
 
 def overdue(conn: Connection, before: datetime, limit: int) -> list[Import]:
     """Linking since before that, and not asked about since; the longest unasked first."""
     last = func.coalesce(table.c.asked, table.c.linking_since)
     wanted = (table.c.state == ImportState.LINKING.value, last <= before)
-    rows = conn.execute(select(*_columns).where(*wanted).order_by(last).limit(limit))
-    return [as_struct(Import, row) for row in rows]
+    return as_structs(conn, Import, select(table).where(*wanted).order_by(last).limit(limit))
 
 
 def intend(

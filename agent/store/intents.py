@@ -11,7 +11,7 @@ import msgspec
 from msgspec import Struct
 from sqlalchemy import Connection, bindparam, delete, func, insert, literal_column, or_, select, true, update
 
-from agent.store.connect import Fixed, as_struct, micros, read
+from agent.store.connect import Fixed, as_structs, micros, read
 from agent.store.tables import intents as table
 
 OPEN, DONE, UNDONE = "open", "done", "undone"
@@ -107,8 +107,7 @@ def open_on(conn: Connection, directory_id: str) -> list[Intent]:
 
 
 def open_intents(conn: Connection) -> list[Intent]:
-    rows = conn.execute(select(*_columns).where(table.c.state == OPEN).order_by(table.c.id))
-    return [as_struct(Intent, row) for row in rows]
+    return as_structs(conn, Intent, select(table).where(table.c.state == OPEN).order_by(table.c.id))
 
 
 def open_creates(conn: Connection, *, okta_id: str | None, user_name_key: str) -> list[Intent]:
@@ -117,8 +116,7 @@ def open_creates(conn: Connection, *, okta_id: str | None, user_name_key: str) -
     if okta_id is not None:
         mine.append(table.c.okta_id == okta_id)
     unmade = (table.c.state == OPEN, table.c.directory_id.is_(None), or_(*mine))
-    rows = conn.execute(select(*_columns).where(*unmade).order_by(table.c.id))
-    return [as_struct(Intent, row) for row in rows]
+    return as_structs(conn, Intent, select(table).where(*unmade).order_by(table.c.id))
 
 
 def open_ids(conn: Connection) -> set[str]:

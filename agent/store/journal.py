@@ -86,6 +86,11 @@ def written(conn: Connection) -> None:
 
 
 def note(conn: Connection, verb: str, by: Signature, **more: Any) -> None:
-    """Write a person's decision. ``before``: what it is about; ``after`` is left to changes of accounts, and to what is announced."""
+    """Write a person's decision. ``before``: what it is about; ``after`` is left to changes of accounts, and to what is announced.
+    Both as JSON text, or as what becomes that.
+    """
     said = {"actor": by.actor, "source": by.source, "reason": by.reason, **more}
+    for name in ("before", "after"):
+        if name in said and not isinstance(said[name], str | None):
+            said[name] = _encode(said[name]).decode()
     append(conn, Entry(kind=Kind.APPLIED, verb=verb, **said), by.at)

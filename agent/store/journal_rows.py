@@ -27,6 +27,11 @@ class JournalRow(Entry, frozen=True, kw_only=True):
     login: str
 
     @property
+    def done(self) -> str:
+        """``deactivate``, or ``deactivate (refused)`` and the like where it wasn't done."""
+        return self.verb if self.kind is Kind.APPLIED else f"{self.verb} ({self.kind.value})"
+
+    @property
     def changes(self) -> dict[str, tuple[Any, Any]]:
         """What differs between before and after: path → both values."""
         return changes_between(decoded(self.before), decoded(self.after))

@@ -14,7 +14,7 @@ from sqlalchemy import Connection, bindparam, delete, insert, select, update
 from agent.model.errors import UsageError
 from agent.model.times import when
 from agent.store import alarms, journal
-from agent.store.connect import Fixed, as_struct, read
+from agent.store.connect import Fixed, as_structs, read
 from agent.store.journal import Signature
 from agent.store.tables import api_keys as table
 
@@ -83,8 +83,9 @@ class ApiKey(Struct, frozen=True, kw_only=True):
         return now > self.expires - (self.expires - self.grace_from) / 4
 
 
-_columns = [table.c[name] for name in ApiKey.__struct_fields__]
-_find = Fixed(select(*_columns).where(table.c.sha256 == bindparam("sha256")))
+_find = Fixed(
+    select(*(table.c[name] for name in ApiKey.__struct_fields__)).where(table.c.sha256 == bindparam("sha256"))
+)
 
 
 def digest(secret: str) -> str:
@@ -115,8 +116,7 @@ def find(conn: Connection, sha256: str) -> ApiKey | None:
 
 
 def list_all(conn: Connection) -> list[ApiKey]:
-    rows = conn.execute(select(*_columns).order_by(table.c.id))
-    return [as_struct(ApiKey, row) for row in rows]
+    return as_structs(conn, ApiKey, select(table).order_by(table.c.id))
 
 
 def last_end(found: Iterable[ApiKey]) -> datetime | None:

@@ -153,9 +153,8 @@ def held(store: Store, name: str, holder: str, ttl: timedelta) -> Iterator[Lease
     """``acquire`` for a ``with`` statement; LeaseHeld where it is held elsewhere."""
     lease = acquire(store, name, holder, ttl)
     if lease is None:
-        raise LeaseHeld(
-            f"Another agent is at work ({current_holder(store, name) or 'just done'}). Nothing was changed; try again later."
-        )
+        who = store.ask(lambda conn: current_holder(conn, name)) or "just done"
+        raise LeaseHeld(f"Another agent is at work ({who}). Nothing was changed; try again later.")
     try:
         yield lease
     finally:
@@ -164,9 +163,8 @@ def held(store: Store, name: str, holder: str, ttl: timedelta) -> Iterator[Lease
             lease.release()
 
 
-def current_holder(store: Store, name: str) -> str | None:
-    with store.read() as conn:
-        return conn.execute(select(table.c.holder).where(table.c.name == name)).scalar()
+def current_holder(conn: Connection, name: str) -> str | None:
+    return conn.execute(select(table.c.holder).where(table.c.name == name)).scalar()
 
 
 def busy(store: Store, name: str, ttl: timedelta) -> str | None:

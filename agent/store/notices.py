@@ -13,7 +13,7 @@ from msgspec import Struct
 from sqlalchemy import Column, ColumnElement, Connection, String, cast, delete, func, insert, or_, select, update
 
 from agent.store import alarms
-from agent.store.connect import as_struct
+from agent.store.connect import as_structs
 from agent.store.tables import alarms as alarms_table
 from agent.store.tables import notices as table
 from agent.store.tables import runs as runs_table
@@ -61,8 +61,7 @@ def closed(conn: Connection, channel: str) -> list[alarms.Alarm]:
 
 
 def _alarms(conn: Connection, wanted: Iterable[ColumnElement[bool]]) -> list[alarms.Alarm]:
-    rows = conn.execute(select(alarms_table).where(*wanted).order_by(alarms_table.c.id))
-    return [as_struct(alarms.Alarm, row) for row in rows]
+    return as_structs(conn, alarms.Alarm, select(alarms_table).where(*wanted).order_by(alarms_table.c.id))
 
 
 def _known(number: Column[int], noun: str, what: str, channel: str) -> ColumnElement[bool]:
@@ -95,11 +94,8 @@ def add(conn: Connection, about: str, channel: str, body: str, now: datetime) ->
 
 def due(conn: Connection, channels: Sequence[str], now: datetime, limit: int = 20) -> list[Notice]:
     """What may be sent now, oldest first."""
-    columns = [table.c[name] for name in Notice.__struct_fields__]
-    rows = conn.execute(
-        select(*columns).where(*_open(now), table.c.channel.in_(channels)).order_by(table.c.id).limit(limit)
-    )
-    return [as_struct(Notice, row) for row in rows]
+    wanted = select(table).where(*_open(now), table.c.channel.in_(channels))
+    return as_structs(conn, Notice, wanted.order_by(table.c.id).limit(limit))
 
 
 def claim(conn: Connection, notice_id: int, now: datetime) -> bool:

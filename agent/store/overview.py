@@ -8,9 +8,9 @@ from sqlalchemy import ColumnElement, Connection, case, exists, func, or_, selec
 
 from agent.model.codes import SAID_NO, ActionKind, ActionState, HeldCode, PlanStatus
 from agent.store import runs
-from agent.store.connect import as_struct, equal
+from agent.store.connect import as_structs, equal
 from agent.store.plans import PlanFate
-from agent.store.tables import UtcTime, actions, lease, plans
+from agent.store.tables import UtcTime, actions, plans
 from agent.store.tables import runs as runs_table
 
 #: Outcomes of a sweep that has seen everybody and made a plan.
@@ -48,9 +48,6 @@ def _not_blocked() -> ColumnElement[bool]:
     return or_(actions.c.held.is_(None), actions.c.held != HeldCode.BLOCKED.value)
 
 
-_columns = [plans.c[name] for name in Header.__struct_fields__ if name in plans.c]
-
-
 def headers(
     conn: Connection,
     *,
@@ -71,13 +68,8 @@ def headers(
         wanted.append(plans.c.id.in_(ids))
     if before is not None:
         wanted.append(plans.c.id < before)
-    rows = conn.execute(
-        select(*_columns, count.label("actions"), leaves.label("deactivations"))
-        .where(*wanted)
-        .order_by(plans.c.id.desc())
-        .limit(limit)
-    )
-    return [as_struct(Header, row) for row in rows]
+    found = select(plans, count.label("actions"), leaves.label("deactivations")).where(*wanted)
+    return as_structs(conn, Header, found.order_by(plans.c.id.desc()).limit(limit))
 
 
 def last_run(conn: Connection, kind: str, outcomes: Sequence[str]) -> runs.Run | None:
@@ -149,7 +141,3 @@ def slowest_action(conn: Connection, run_id: int) -> timedelta | None:
         .group_by(plans.c.created)
     ).first()
     return None if row is None or row[1] is None else row[1] - row[0]
-
-
-def lease_holder(conn: Connection, name: str) -> str | None:
-    return conn.execute(select(lease.c.holder).where(lease.c.name == name)).scalar()

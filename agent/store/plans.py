@@ -19,7 +19,7 @@ from agent.model.plan import Action, Finding, Plan
 from agent.model.structs import decoder
 from agent.store import runs
 from agent.store.attention import batched
-from agent.store.connect import Fixed, as_struct, equal, micros
+from agent.store.connect import Fixed, as_struct, as_structs, equal, micros
 from agent.store.tables import FAILED, SENT, actions, lease, plans
 
 _decode_action = decoder(Action)
@@ -359,8 +359,8 @@ class Tally(Struct, frozen=True, kw_only=True):
 def tally(conn: Connection, plan_id: int) -> list[Tally]:
     c = actions.c
     same = (c.kind, c.state, c.held)
-    rows = conn.execute(select(*same, func.count().label("count")).where(c.plan_id == plan_id).group_by(*same))
-    return [as_struct(Tally, row) for row in rows]
+    found = select(*same, func.count().label("count")).where(c.plan_id == plan_id).group_by(*same)
+    return as_structs(conn, Tally, found)
 
 
 def _scope(scope: Sequence[str]) -> str:

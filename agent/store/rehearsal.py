@@ -16,34 +16,13 @@ from agent.settings import DatabaseSettings
 from agent.store import tables
 from agent.store.engine import Store
 
-_LEFT_OUT = frozenset(
-    {
-        tables.journal,
-        tables.journal_blocks,
-        tables.runs,
-        tables.plans,
-        tables.actions,
-        tables.findings,
-        tables.lease,
-        tables.api_keys,
-        tables.alarms,
-        tables.attention,
-        tables.cursors,
-        tables.events_seen,
-        tables.push_failures,
-        tables.sign_ins,
-        tables.sessions,
-    }
+_LEFT_OUT = (
+    *("journal", "journal_blocks", "runs", "plans", "actions", "findings", "lease", "api_keys", "alarms", "attention"),
+    *("cursors", "events_seen", "push_failures", "sign_ins", "sessions"),
 )
+_NAMES = ("account", "users", "user_emails", "holds", "deactivations", "allowances")
 #: What ``rows`` gives, in the order in which ``fill`` can take it.
-_CARRIED = {
-    "account": tables.account,
-    "users": tables.users,
-    "user_emails": tables.user_emails,
-    "holds": tables.holds,
-    "deactivations": tables.deactivations,
-    "allowances": tables.allowances,
-}
+_CARRIED = {name: tables.metadata.tables[name] for name in _NAMES}
 #: Rows that are held in memory at a time.
 _PAGE = 2_000
 
@@ -58,7 +37,7 @@ def copied(store: Store) -> Iterator[Store]:
         try:
             with store.read() as conn:
                 for table in tables.metadata.sorted_tables:
-                    if table not in _LEFT_OUT:
+                    if table.name not in _LEFT_OUT:
                         _copy(conn, table, copy)
             yield copy
         finally:

@@ -9,7 +9,7 @@ from msgspec import Struct, to_builtins
 from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
 
 from agent.model.plan import Finding
-from agent.store.connect import as_struct, equal
+from agent.store.connect import as_struct, as_structs, equal
 from agent.store.tables import findings, plans
 from agent.store.tables import runs as table
 
@@ -213,8 +213,7 @@ def _known(conn: Connection, run_id: int, kind: str, found: Sequence[Finding]) -
 
 
 def findings_of(conn: Connection, run_id: int) -> tuple[Finding, ...]:
-    rows = conn.execute(select(findings).where(findings.c.run_id == run_id).order_by(findings.c.n))
-    return tuple(as_struct(Finding, row) for row in rows)
+    return tuple(as_structs(conn, Finding, select(findings).where(findings.c.run_id == run_id).order_by(findings.c.n)))
 
 
 def latest_findings(conn: Connection) -> RunFindings | None:

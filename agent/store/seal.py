@@ -90,7 +90,7 @@ def seal_in(conn: Connection, now: datetime, *, fence: int | None = None) -> Blo
     # Late ones with a low id may lie between the first and the last: the ids say which rows are meant.
     for some in batched(ids):
         conn.execute(update(journal).where(journal.c.id.in_(some)).values(block=n))
-    account.set_journal_head(conn, block=n, digest=digest)
+    account.change(conn, journal_block=n, journal_hash=digest)
     return Block(n=n, rows=ids, hash=digest)
 
 

@@ -24,6 +24,7 @@ from sqlalchemy import (
     or_,
     text,
 )
+from sqlalchemy.schema import SchemaItem
 
 from agent.store.connect import micros, moment
 
@@ -45,15 +46,20 @@ class UtcTime(TypeDecorator[datetime]):
         return None if value is None else moment(value)
 
 
+def _table(name: str, *parts: SchemaItem, **more: Any) -> Table:
+    """Of a number that says ``autoincrement`` SQLite never gives one twice, though its row is gone."""
+    numbered = any(isinstance(part, Column) and part.autoincrement is True for part in parts)
+    return Table(name, metadata, *parts, sqlite_autoincrement=numbered, **more)
+
+
 def _partial(name: str, where: ColumnElement[bool], *columns: Column[Any], unique: bool = False) -> None:
     """An index of some rows alone."""
     Index(name, *columns, unique=unique, sqlite_where=where, postgresql_where=where)
 
 
 #: One row (id 1): the lock for every guarded write, counters, pins, brakes.
-account = Table(
+account = _table(
     "account",
-    metadata,
     Column("id", Integer, primary_key=True),
     Column("instance", String(36), nullable=False),
     # Kept by the guarded write: accounts that are managed and active; active owners.
@@ -85,9 +91,8 @@ account = Table(
 )
 
 #: The directory: the embedded one, or what was seen of a remote. seq orders every listing, so that an insert never shifts a page.
-users = Table(
+users = _table(
     "users",
-    metadata,
     Column("seq", _Serial, primary_key=True, autoincrement=True),
     # SQLite holds nobody to a length, and would copy the table for another one.
     Column("id", String(255).with_variant(String(36), "sqlite"), nullable=False, unique=True),
@@ -113,13 +118,11 @@ users = Table(
     Column("created", UtcTime, nullable=False),
     Column("updated", UtcTime, nullable=False),
     Column("deactivated", UtcTime),
-    sqlite_autoincrement=True,
 )
 Index("ix_users_hidden", users.c.hidden, users.c.seq)
 
-user_emails = Table(
+user_emails = _table(
     "user_emails",
-    metadata,
     Column("user_seq", _Serial, ForeignKey("users.seq", ondelete="CASCADE"), primary_key=True),
     Column("position", Integer, primary_key=True),
     Column("value", Text),
@@ -130,9 +133,8 @@ user_emails = Table(
 )
 Index("ix_user_emails_value_key", user_emails.c.value_key)
 
-runs = Table(
+runs = _table(
     "runs",
-    metadata,
     Column("id", Integer, primary_key=True, autoincrement=True),
     Column("kind", String(16), nullable=False),  # sweep, single, import
     Column("trigger", String(32), nullable=False),  # cli, schedule, event, push, …
@@ -147,14 +149,12 @@ runs = Table(
     Column("detail", Text),
     # While it goes on: how far it is, as JSON (agent.store.runs.RunProgress).
     Column("progress", Text),
-    sqlite_autoincrement=True,
 )
 
 _partial("ix_runs_open", runs.c.ended.is_(None), runs.c.id)
 
-plans = Table(
+plans = _table(
     "plans",
-    metadata,
     Column("id", Integer, primary_key=True, autoincrement=True),
     Column("run_id", Integer, ForeignKey("runs.id"), nullable=False),
     Column("kind", String(16), nullable=False),  # reconcile, import
@@ -171,12 +171,10 @@ plans = Table(
     Column("decided_at", UtcTime),
     Column("decided_by", Text),
     Column("decision", Text),
-    sqlite_autoincrement=True,
 )
 
-actions = Table(
+actions = _table(
     "actions",
-    metadata,
     Column("plan_id", Integer, ForeignKey("plans.id", ondelete="CASCADE"), primary_key=True),
     Column("n", Integer, primary_key=True),
     Column("kind", String(16), nullable=False),
@@ -197,9 +195,8 @@ SENT, FAILED = (actions.c.state == literal_column(f"'{state}'") for state in ("s
 _partial("ix_actions_unsettled", or_(SENT, FAILED), actions.c.state, actions.c.done_at)
 
 #: Each once, with the newest run of its kind that met it.
-findings = Table(
+findings = _table(
     "findings",
-    metadata,
     Column("run_id", Integer, ForeignKey("runs.id", ondelete="CASCADE"), primary_key=True),
     Column("n", Integer, primary_key=True),
     Column("code", String(32), nullable=False),
@@ -212,9 +209,8 @@ findings = Table(
 )
 
 #: Append only. hash is over the row's own contents; blocks chain them.
-journal = Table(
+journal = _table(
     "journal",
-    metadata,
     Column("id", _Serial, primary_key=True, autoincrement=True),
     Column("at", UtcTime, nullable=False),
     Column("kind", String(8), nullable=False),  # applied, refused, intent
@@ -232,14 +228,12 @@ journal = Table(
     Column("after", Text),
     Column("hash", String(64), nullable=False),
     Column("block", Integer),
-    sqlite_autoincrement=True,
 )
 Index("ix_journal_directory_id", journal.c.directory_id)
 _partial("ix_journal_unsealed", journal.c.block.is_(None), journal.c.id)
 
-journal_blocks = Table(
+journal_blocks = _table(
     "journal_blocks",
-    metadata,
     Column("n", Integer, primary_key=True, autoincrement=False),
     Column("sealed_at", UtcTime, nullable=False),
     # JSON list of the row ids that the block holds.
@@ -250,9 +244,8 @@ journal_blocks = Table(
     Column("exported_to", Text),
 )
 
-lease = Table(
+lease = _table(
     "lease",
-    metadata,
     Column("name", String(32), primary_key=True),
     Column("holder", Text),
     Column("heartbeat", Integer, nullable=False, server_default="0"),
@@ -260,17 +253,15 @@ lease = Table(
 )
 
 #: How far the clock of a machine is ahead of the one that nobody sets, for each boot: microseconds (agent.store.steps).
-clocks = Table(
+clocks = _table(
     "clocks",
-    metadata,
     Column("boot", String(36), primary_key=True),
     Column("ahead", BigInteger, nullable=False),
     Column("seen", UtcTime, nullable=False),
 )
 
-api_keys = Table(
+api_keys = _table(
     "api_keys",
-    metadata,
     Column("id", Integer, primary_key=True, autoincrement=True),
     Column("name", Text, nullable=False),
     Column("prefix", String(16), nullable=False),
@@ -284,12 +275,10 @@ api_keys = Table(
     Column("grace_from", UtcTime),
     Column("last_used", UtcTime),
     Column("last_four", String(4)),
-    sqlite_autoincrement=True,
 )
 
-alarms = Table(
+alarms = _table(
     "alarms",
-    metadata,
     Column("id", Integer, primary_key=True, autoincrement=True),
     Column("code", String(32), nullable=False),
     # What it is about (plan 81, account id, key 3): one open alarm for each code and subject.
@@ -303,14 +292,12 @@ alarms = Table(
     Column("acked_at", UtcTime),
     Column("acked_by", Text),
     Column("ack_reason", Text),
-    sqlite_autoincrement=True,
 )
 _partial("ix_alarms_open", alarms.c.cleared.is_(None), alarms.c.code, alarms.c.subject, unique=True)
 
 #: What the guard's rolling windows count: one row a deactivation, written before or with the write.
-deactivations = Table(
+deactivations = _table(
     "deactivations",
-    metadata,
     Column("id", _Serial, primary_key=True, autoincrement=True),
     Column("at", UtcTime, nullable=False),
     Column("source", String(16), nullable=False),
@@ -320,25 +307,21 @@ deactivations = Table(
     # Running totals, this row included: a window's count is one difference, however many rows it holds.
     Column("counted", BigInteger, nullable=False),
     Column("managed", BigInteger, nullable=False),
-    sqlite_autoincrement=True,
 )
 Index("ix_deactivations_at", deactivations.c.at)
 
 #: Pushed changes of userName or primary e-mail: too many of them are an alarm.
-identity_changes = Table(
+identity_changes = _table(
     "identity_changes",
-    metadata,
     Column("id", _Serial, primary_key=True, autoincrement=True),
     Column("at", UtcTime, nullable=False),
     Column("directory_id", Text, nullable=False),
-    sqlite_autoincrement=True,
 )
 Index("ix_identity_changes_at", identity_changes.c.at)
 
 #: What waits for a person's decision: one open row for each person and kind of change (agent.model.holds).
-holds = Table(
+holds = _table(
     "holds",
-    metadata,
     Column("id", _Serial, primary_key=True, autoincrement=True),
     # The account; for somebody who has none yet: "okta ID", or "login NAME". One open row for each subject and kind.
     Column("subject", Text, nullable=False),
@@ -364,23 +347,20 @@ holds = Table(
     Column("ended", String(8)),
     # The login of somebody whose own hold is to be decided first.
     Column("waits_for", Text, nullable=False, server_default=""),
-    sqlite_autoincrement=True,
 )
 _partial("ix_holds_open", holds.c.ended.is_(None), holds.c.subject, holds.c.kind, unique=True)
 Index("ix_holds_ended_at", holds.c.ended_at)
 
 #: Okta's last push about an account, changed or not: a run's older view of that person is out of date. seq counts pushes.
-push_marks = Table(
+push_marks = _table(
     "push_marks",
-    metadata,
     Column("directory_id", String(255), primary_key=True),
     Column("seq", BigInteger, nullable=False, index=True),
 )
 
 #: Announced deactivations (guard allow).
-allowances = Table(
+allowances = _table(
     "allowances",
-    metadata,
     Column("id", Integer, primary_key=True, autoincrement=True),
     Column("directory_id", Text),  # for one person, else for anybody
     Column("count", Integer, nullable=False),
@@ -389,13 +369,11 @@ allowances = Table(
     Column("expires", UtcTime, nullable=False),
     Column("actor", Text, nullable=False),
     Column("reason", Text, nullable=False),
-    sqlite_autoincrement=True,
 )
 
 #: People that the reconciler should look at alone and soon: after a refused push, an event, a hook.
-attention = Table(
+attention = _table(
     "attention",
-    metadata,
     Column("id", _Serial, primary_key=True, autoincrement=True),
     Column("okta_id", String(255)),
     Column("directory_id", String(255)),
@@ -405,23 +383,20 @@ attention = Table(
     Column("not_before", UtcTime, nullable=False),
     Column("attempts", Integer, nullable=False, server_default="0"),
     Column("created", UtcTime, nullable=False),
-    sqlite_autoincrement=True,
 )
 Index("ix_attention_due", attention.c.not_before)
 
 #: Where listings of changes go on: the System Log's next link.
-cursors = Table(
+cursors = _table(
     "cursors",
-    metadata,
     Column("name", String(32), primary_key=True),
     Column("value", Text, nullable=False),
     Column("updated", UtcTime, nullable=False),
 )
 
 #: Of each row of users that mirrors an account of a remote: what was seen there, and what the row itself has no place for.
-mirror = Table(
+mirror = _table(
     "mirror",
-    metadata,
     Column("user_seq", _Serial, ForeignKey("users.seq", ondelete="CASCADE"), primary_key=True, autoincrement=False),
     # Of the account as a listing showed it last, while the row says just that.
     Column("digest", BigInteger),
@@ -439,9 +414,8 @@ Index("ix_mirror_written", mirror.c.written)
 _partial("ix_mirror_owners", mirror.c.shows_owner, mirror.c.user_seq)
 
 #: What a remote turned out not to keep of an account, or to keep in another spelling.
-unkept = Table(
+unkept = _table(
     "unkept",
-    metadata,
     # Its base address.
     Column("remote", String(255), primary_key=True),
     Column("attribute", String(255), primary_key=True),
@@ -454,9 +428,8 @@ unkept = Table(
 )
 
 #: What the agent keeps of accounts of a remote that no listing shows: were they to come back, it is theirs again.
-departed = Table(
+departed = _table(
     "departed",
-    metadata,
     Column("directory_id", String(255), primary_key=True),
     Column("okta_id", String(255)),
     Column("detached", Boolean, nullable=False, server_default=text("false")),
@@ -469,9 +442,8 @@ departed = Table(
 Index("ix_departed_okta_id", departed.c.okta_id)
 
 #: One row for each call that changes the remote, written before it; counts as done until its outcome is known.
-intents = Table(
+intents = _table(
     "intents",
-    metadata,
     Column("id", _Serial, primary_key=True, autoincrement=True),
     Column("at", UtcTime, nullable=False),
     Column("holder", String(36), nullable=False),  # the process that made the call
@@ -486,15 +458,13 @@ intents = Table(
     Column("ends_owner", Boolean, nullable=False, server_default=text("false")),
     # Before, after, how it was judged and who asked, JSON.
     Column("body", Text, nullable=False),
-    sqlite_autoincrement=True,
 )
 Index("ix_intents_state", intents.c.state, intents.c.id)
 Index("ix_intents_directory_id", intents.c.directory_id)
 
 #: Accounts on their way into Okta, one row each: written before the first call to Okta, kept when it is linked.
-imports = Table(
+imports = _table(
     "imports",
-    metadata,
     Column("directory_id", String(255), primary_key=True),
     Column("login", Text, nullable=False),
     # model.matching.ImportState: intended, created, linking, linked, ended.
@@ -518,15 +488,12 @@ imports = Table(
 Index("ix_imports_state", imports.c.state)
 
 #: Event uuids (and deliveries) that were met already: Okta delivers more than once, and a hook and the log tell the same.
-events_seen = Table(
-    "events_seen", metadata, Column("uuid", String(64), primary_key=True), Column("at", UtcTime, nullable=False)
-)
+events_seen = _table("events_seen", Column("uuid", String(64), primary_key=True), Column("at", UtcTime, nullable=False))
 Index("ix_events_seen_at", events_seen.c.at)
 
 #: The newest push of Okta's that failed, one row a person, in Okta's words.
-push_failures = Table(
+push_failures = _table(
     "push_failures",
-    metadata,
     Column("okta_id", String(64), primary_key=True),
     Column("event_type", Text, nullable=False),
     Column("reason", Text, nullable=False),
@@ -536,9 +503,8 @@ push_failures = Table(
 )
 
 #: What people outside are told, for each channel once (store/notices.py).
-notices = Table(
+notices = _table(
     "notices",
-    metadata,
     Column("id", Integer, primary_key=True, autoincrement=True),
     Column("about", String(64), nullable=False),
     Column("channel", String(16), nullable=False),
@@ -552,14 +518,12 @@ notices = Table(
     Column("gave_up", UtcTime),
     Column("error", Text, nullable=False, server_default=""),
     UniqueConstraint("about", "channel"),
-    sqlite_autoincrement=True,
 )
 Index("ix_notices_due", notices.c.sent, notices.c.gave_up, notices.c.due)
 
 #: Sign-ins of the dashboard that have begun: a one-time link, or the way to Okta and back. Each is taken once.
-sign_ins = Table(
+sign_ins = _table(
     "sign_ins",
-    metadata,
     # Of the link's secret, or of the state that Okta gives back.
     Column("sha256", String(64), primary_key=True),
     Column("how", String(8), nullable=False),  # link, okta
@@ -573,9 +537,8 @@ sign_ins = Table(
 )
 
 #: Who is signed in to the dashboard. A session that has ended is gone.
-sessions = Table(
+sessions = _table(
     "sessions",
-    metadata,
     Column("sha256", String(64), primary_key=True),
     Column("how", String(8), nullable=False),  # link, okta, password
     Column("name", Text, nullable=False),
@@ -588,9 +551,8 @@ sessions = Table(
 )
 
 #: What one person has approved on a page, where a second one has to.
-first_approvals = Table(
+first_approvals = _table(
     "first_approvals",
-    metadata,
     # Of what was approved: subject and numbers.
     Column("sha256", String(64), primary_key=True),
     Column("subject", Text, nullable=False),
@@ -602,9 +564,8 @@ first_approvals = Table(
 )
 
 #: What each entry of roles.owner means: a name is looked up once, and then it is the group that counts, whatever its name.
-role_groups = Table(
+role_groups = _table(
     "role_groups",
-    metadata,
     # As the setting has it.
     Column("asked", Text, primary_key=True),
     Column("group_id", String(64), nullable=False),
@@ -615,9 +576,8 @@ role_groups = Table(
 )
 
 #: Whom a group made owner, one row an account.
-role_grants = Table(
+role_grants = _table(
     "role_grants",
-    metadata,
     Column("directory_id", String(255), primary_key=True),
     Column("group_id", String(64), nullable=False),
     # For the cap: null where a person let it pass, or the account was an owner before.
@@ -627,10 +587,9 @@ role_grants = Table(
 )
 
 #: What the guard judged, for ``guard replay`` (agent.store.judgements).
-judgements = Table(
+judgements = _table(
     "judgements",
-    metadata,
-    Column("id", _Serial, primary_key=True, autoincrement=True),
+    Column("id", _Serial, primary_key=True),
     Column("at", UtcTime, nullable=False),
     # Null: a pushed deactivation.
     Column("run_id", Integer),

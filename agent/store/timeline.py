@@ -55,15 +55,8 @@ def of(conn: Connection, user: DirectoryUser, older: Older | None = None, limit:
 
 
 def _journalled(row: JournalRow) -> Happened:
-    refused = "" if row.kind == "applied" else f" ({row.kind.value})"
     return Happened(
-        at=row.at,
-        what=f"{row.verb}{refused}",
-        by=row.actor,
-        detail=row.reason,
-        row=row,
-        run_id=row.run_id,
-        plan_id=row.plan_id,
+        at=row.at, what=row.done, by=row.actor, detail=row.reason, row=row, run_id=row.run_id, plan_id=row.plan_id
     )
 
 

@@ -7,7 +7,7 @@ from enum import StrEnum
 from msgspec import Struct
 from sqlalchemy import Connection, delete, insert, select, update
 
-from agent.store.connect import as_struct
+from agent.store.connect import as_structs
 from agent.store.tables import unkept as table
 
 
@@ -39,9 +39,7 @@ class Unkept(Struct, frozen=True, kw_only=True):
 
 
 def of(conn: Connection, remote: str) -> list[Unkept]:
-    columns = (table.c[name] for name in Unkept.__struct_fields__)
-    rows = conn.execute(select(*columns).where(table.c.remote == remote).order_by(table.c.attribute))
-    return [as_struct(Unkept, row) for row in rows]
+    return as_structs(conn, Unkept, select(table).where(table.c.remote == remote).order_by(table.c.attribute))
 
 
 def note(conn: Connection, remote: str, found: Unkept) -> None:

@@ -12,7 +12,7 @@ from msgspec import Struct
 from sqlalchemy import Column, ColumnElement, Connection, bindparam, delete, func, insert, select, update
 
 from agent.store import account
-from agent.store.connect import Fixed, micros, remembered
+from agent.store.connect import Fixed, as_structs, micros, remembered
 from agent.store.journal import Signature
 from agent.store.tables import allowances, deactivations, identity_changes
 
@@ -204,7 +204,5 @@ def use_allowance(conn: Connection, directory_id: str, now: datetime) -> bool:
 
 def open_allowances(conn: Connection, now: datetime) -> list[Allowance]:
     live = allowances.c.expires > now
-    rows = conn.execute(
-        select(allowances).where(live, allowances.c.used < allowances.c.count).order_by(allowances.c.id)
-    )
-    return [Allowance(**row._asdict()) for row in rows]
+    found = select(allowances).where(live, allowances.c.used < allowances.c.count)
+    return as_structs(conn, Allowance, found.order_by(allowances.c.id))

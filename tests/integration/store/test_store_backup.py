@@ -103,7 +103,7 @@ def test_the_stamp_at_the_end_of_a_postgresql_dump_works(postgres_url: str) -> N
 
 
 def test_distrust_is_lifted_by_hand(sqlite_store: Store) -> None:
-    sqlite_store.write(lambda conn: account.set_distrust(conn, "a copy"))
-    sqlite_store.write(lambda conn: account.set_distrust(conn, None))
+    sqlite_store.write(lambda conn: account.change(conn, distrust="a copy"))
+    sqlite_store.write(lambda conn: account.change(conn, distrust=None))
     with sqlite_store.read() as conn:
         assert account.get(conn).distrust is None

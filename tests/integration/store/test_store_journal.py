@@ -134,7 +134,7 @@ def test_an_end_cut_off_with_its_trace_differs_from_the_log(sealed: Store) -> No
         conn.execute(delete(table).where(table.c.block == 3))
         conn.execute(delete(journal_blocks).where(journal_blocks.c.n == 3))
         last = conn.execute(select(journal_blocks.c.hash).where(journal_blocks.c.n == 2)).scalar_one()
-        account.set_journal_head(conn, block=2, digest=last)
+        account.change(conn, journal_block=2, journal_hash=last)
 
     sealed.write(cut)
     assert verify(sealed).problems == []

@@ -47,7 +47,7 @@ def test_one_holder_at_a_time(store: Store) -> None:
     first = acquire(store, "a")
     assert first is not None
     assert acquire(store, "b") is None
-    assert lease.current_holder(store, "reconcile") == "a"
+    assert store.ask(lambda conn: lease.current_holder(conn, "reconcile")) == "a"
     first.release()
     second = acquire(store, "b")
     assert second is not None
@@ -80,7 +80,7 @@ def test_a_heartbeat_that_stands_still_is_taken_over(store: Store, clock: Clock)
         store.write(lambda conn: lease.check(conn, frozen.fence))
     store.write(lambda conn: lease.check(conn, taken.fence))
     frozen.release()
-    assert lease.current_holder(store, "reconcile") == "b", "who lost it releases nothing"
+    assert store.ask(lambda conn: lease.current_holder(conn, "reconcile")) == "b", "who lost it releases nothing"
     taken.release()
 
 
