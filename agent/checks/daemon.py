@@ -64,8 +64,9 @@ def health(server: ServerSettings) -> Check:
         return fail("health", "the admin port does not answer", "opshelm-agent serve, and look at its log")
     if said.get("status") == DiskFull.code:
         return fail("health", str(said.get("why")), "df -h; make room, it goes on by itself")
-    still = _words(said.get("loops"))
-    if still:
+    loops = said.get("loops")
+    if isinstance(loops, list) and loops:
+        still = ", ".join(map(str, loops))
         return fail("health", f"these loops stand still: {still}", "look at the log; restarting the agent does no harm")
     return fail("health", f"not ready (HTTP {status})", "look at the log: the database can't be read")
 
@@ -73,7 +74,8 @@ def health(server: ServerSettings) -> Check:
 def in_force(settings: Settings) -> Iterator[Check]:
     """Whether the daemon works with the settings that this command has read; nothing where no daemon answers."""
     _, said = _asked(settings.server.admin_host, settings.server.admin_port, "/readyz")
-    theirs, mine, since = said.get("settings"), digest(settings), _time(said.get("since"))
+    theirs, mine, begun = said.get("settings"), digest(settings), said.get("since")
+    since = when(datetime.fromisoformat(str(begun))) if begun else ""
     if theirs == mine:
         yield ok("settings in force", f"the daemon works with these ({mine}) since {since}")
     elif theirs is not None:
@@ -94,15 +96,6 @@ def checks(server: ServerSettings) -> Iterator[Check]:
         yield fail(
             "receiver", f"answered HTTP {status} to a request without a key", "does another program use server.port?"
         )
-
-
-def _time(value: object) -> str:
-    """From what the daemon says to machines."""
-    return when(datetime.fromisoformat(str(value))) if value else ""
-
-
-def _words(value: object) -> str:
-    return ", ".join(map(str, value)) if isinstance(value, list) else ""
 
 
 def _asked(host: str, port: int, path: str) -> tuple[int | None, dict[str, object]]:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+import msgspec
 
 from agent.cli import render
 from agent.model.errors import UsageError
@@ -164,14 +165,10 @@ class Invocation:
 
 
 def encode(document: Any) -> str:
-    import msgspec
-
     return msgspec.json.format(msgspec.json.encode(document), indent=2).decode()
 
 
 def encode_line(document: Any) -> str:
-    import msgspec
-
     return msgspec.json.encode(document).decode()
 
 

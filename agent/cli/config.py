@@ -21,10 +21,7 @@ def show(invocation: Invocation, origin: bool) -> None:
     cells = [[row.name, text(row.value), *([row.origin.kind, row.origin.place] if origin else [])] for row in rows]
     body = {
         "file": str(invocation.loaded.file) if invocation.loaded.file else None,
-        "settings": [
-            {"name": row.name, "value": row.value, "origin": row.origin.kind, "place": row.origin.place, "env": row.env}
-            for row in rows
-        ],
+        "settings": [line.row for line in rows],
     }
     invocation.answer_table("config", body, columns, cells, "")
 

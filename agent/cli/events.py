@@ -4,6 +4,7 @@ import sys
 import time
 
 import click
+import msgspec
 
 from agent.cli.command import Invocation, encode_line, group
 from agent.model.times import when
@@ -24,8 +25,6 @@ def events() -> None:
 )
 def follow(invocation: Invocation, what: tuple[str, ...]) -> None:
     """Pushes, looks, runs, repairs, holds and decisions of all agents on the database, one line each, until Ctrl-C."""
-    import msgspec
-
     from agent.store import happenings
 
     with invocation.store() as store:

@@ -98,8 +98,6 @@ def _line(row: "JournalRow") -> str:
 @csv_option
 def export(invocation: Invocation, *, user: str | None, after: int | None, as_csv: bool) -> None:
     """All rows as JSON lines, oldest first; with --output json as one document."""
-    import msgspec
-
     from agent.store import seal
 
     with invocation.directory() as directory:
@@ -110,7 +108,7 @@ def export(invocation: Invocation, *, user: str | None, after: int | None, as_cs
         elif as_csv:
             sys.stdout.writelines(seal.csv_lines(rows))
         else:
-            sys.stdout.writelines(msgspec.json.encode(row).decode() + "\n" for row in rows)
+            sys.stdout.writelines(f"{encode_line(row)}\n" for row in rows)
 
 
 @journal.command("verify", examples=["", '--head "12 9f3c…"   # as the log told it'])

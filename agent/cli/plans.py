@@ -41,11 +41,6 @@ _CHECKSUM = click.option(
 )
 #: People of a run that are named; the plan names all.
 _SHOWN = 20
-#: What is told of a run.
-_RUN = (
-    *("id", "kind", "trigger", "actor", "dry", "scope", "started", "ended"),
-    *("outcome", "exit_code", "counts", "detail"),
-)
 
 
 @group("plans")
@@ -204,7 +199,7 @@ def list_runs(invocation: Invocation, limit: int) -> None:
     columns = ["run", "kind", "trigger", "started", "took", "outcome", "exit"]
     rows = [[r.id, _kind(r), r.trigger, r.started, _took(r), r.outcome or "running", r.exit_code] for r in found]
     invocation.answer_table(
-        "runs", {"runs": [wording.fields(run, *_RUN) for run in found]}, columns, rows, "No runs yet."
+        "runs", {"runs": [wording.fields(run, *wording.RUN_FIELDS) for run in found]}, columns, rows, "No runs yet."
     )
 
 
@@ -217,12 +212,12 @@ def show_run(invocation: Invocation, run_id: int) -> None:
 
     with invocation.store() as store, store.read() as conn:
         run = store_runs.get(conn, run_id)
-        made = [one for one in (store_plans.get(conn, n) for n in store_plans.of_run(conn, run_id)) if one]
+        made = store_plans.of_run(conn, run_id)
         noticed = store_runs.findings_of(conn, run_id)
     if run is None:
         raise NotFound(f"There is no run {run_id}. See: opshelm-agent runs list")
     body = {
-        "run": wording.fields(run, *_RUN),
+        "run": wording.fields(run, *wording.RUN_FIELDS),
         "plans": [{**wording.fields(one, "id", "status", "checksum"), "people": _people(one)} for one in made],
         "findings": [wording.finding_json(finding) for finding in noticed],
     }

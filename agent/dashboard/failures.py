@@ -1,7 +1,5 @@
 """The page of what failed and isn't repaired: groups by cause, the people of one, and having them tried again."""
 
-from collections.abc import Sequence
-
 from starlette.responses import Response
 from starlette.routing import Route
 
@@ -10,7 +8,7 @@ from agent.model.errors import NotFound, UsageError
 from agent.reconcile import look_queue
 from agent.runs.wording import fields
 from agent.store import failed_people
-from agent.store.failed_people import FailedAt, FailedPerson
+from agent.store.failed_people import FailedAt
 
 _COLUMNS = ("at", "login", "where", "detail", "okta_id", "directory_id", "plan_id")
 _SHOWN = 100
@@ -50,15 +48,12 @@ def retry(site: Site, visit: Visit) -> Response:
     picked = set(visit.form.get("person", ()))
     with site.store.read() as conn:
         found = failed_people.people(conn, group, limit=_MOST)
-    chosen = _picked(found, picked) if visit.said("who") == "chosen" else found
-    if not chosen:
+    if visit.said("who") == "chosen":
+        if not picked:
+            raise UsageError("Nobody was chosen. Nothing was asked for.")
+        found = [one for one in found if (one.okta_id or one.directory_id or one.login) in picked]
+    if not found:
         raise NotFound("Nothing of that waits any more: it is repaired, or somebody else has asked.")
     by, size = visit.by(visit.said("reason")), site.settings.reconcile.page_size
-    queued = site.store.write(lambda conn: look_queue.retry(conn, chosen, by, page_size=size))
+    queued = site.store.write(lambda conn: look_queue.retry(conn, found, by, page_size=size))
     return site.go("/failures", asked=str(queued.people), **({"group": group} if group else {}))
-
-
-def _picked(found: Sequence[FailedPerson], picked: set[str]) -> list[FailedPerson]:
-    if not picked:
-        raise UsageError("Nobody was chosen. Nothing was asked for.")
-    return [one for one in found if (one.okta_id or one.directory_id or one.login) in picked]

@@ -26,6 +26,8 @@ _MOST = 5000
 _ASKED = ("code", "kind", "decision", "login", "older")
 #: Of first approvals.
 _SUBJECT = "holds"
+#: What is done to holds but for an approval: how the page says it, and what does it.
+_ENDS = {"reject": ("rejected", brakes.reject_holds), "lift": ("lifted", brakes.lift_holds)}
 _FIELDS = tuple(name for name in Hold.__struct_fields__ if name != "wish")
 
 
@@ -93,8 +95,7 @@ def show_hold(site: Site, visit: Visit) -> Response:
 def decide(site: Site, visit: Visit) -> Response:
     """The same as ``holds approve``, ``reject`` and ``lift``: both sides of these people are read again first."""
     what = visit.said("what")
-    deeds = {"approve": _approve, "reject": _reject, "lift": _lift}
-    if what not in deeds:
+    if what != "approve" and what not in _ENDS:
         raise UsageError("Approve, reject or lift. Nothing was changed.")
     reason = visit.why() if what == "reject" else visit.said("reason")
     wanted = _wanted(visit)
@@ -110,7 +111,13 @@ def decide(site: Site, visit: Visit) -> Response:
     signed = replace(by, reason=reason)
 
     def job(progress: Progress) -> EndedWork:
-        return deeds[what](site, signed, chosen, progress)
+        if what == "approve":
+            return EndedWork(report=need_reconciler(site).approve_holds(chosen, signed, progress=progress))
+        note, fresh = _looked_again(site, chosen, progress)
+        word, end = _ENDS[what]
+        ended = len(site.store.write(lambda conn: end(conn, signed, fresh)))
+        over = f"; {len(chosen) - ended:,} were over before" if ended < len(chosen) else ""
+        return EndedWork(said=f"{ended:,} {word}{over}.{f' Okta was not asked again: {note}' if note else ''}")
 
     people = f"{len(chosen):,} {'hold' if len(chosen) == 1 else 'holds'}"
     work = site.desk.begin(f"{what.capitalize()} {people}", "/holds", job)
@@ -143,27 +150,6 @@ def need_typed(visit: Visit, chosen: Sequence[Hold], what: str) -> None:
     if what == "approve" and leavers and typed != str(leavers):
         said = f"you typed {typed}" if typed else "you typed no number"
         raise UsageError(f"What you approve makes {leavers:,} deactivations, and {said}. Nothing was changed.")
-
-
-def _approve(site: Site, by: Signature, chosen: Sequence[Hold], progress: Progress) -> EndedWork:
-    return EndedWork(report=need_reconciler(site).approve_holds(chosen, by, progress=progress))
-
-
-def _reject(site: Site, by: Signature, chosen: Sequence[Hold], progress: Progress) -> EndedWork:
-    note, fresh = _looked_again(site, chosen, progress)
-    rejected = site.store.write(lambda conn: brakes.reject_holds(conn, by, fresh))
-    return EndedWork(said=_done("rejected", len(rejected), len(chosen), note))
-
-
-def _lift(site: Site, by: Signature, chosen: Sequence[Hold], progress: Progress) -> EndedWork:
-    note, fresh = _looked_again(site, chosen, progress)
-    lifted = site.store.write(lambda conn: brakes.lift_holds(conn, by, fresh))
-    return EndedWork(said=_done("lifted", len(lifted), len(chosen), note))
-
-
-def _done(word: str, number: int, of: int, note: str) -> str:
-    over = f"; {of - number:,} were over before" if number < of else ""
-    return f"{number:,} {word}{over}.{f' Okta was not asked again: {note}' if note else ''}"
 
 
 def _looked_again(site: Site, chosen: Sequence[Hold], progress: Progress) -> tuple[str, list[Hold]]:

@@ -18,7 +18,7 @@ from agent.imports.survey import Survey
 from agent.model.errors import UsageError
 from agent.model.matching import Match, MatchClass
 from agent.model.okta import OktaUser
-from agent.runs.frame import Progress
+from agent.runs.frame import Progress, RunReport
 from agent.store.journal import Signature
 
 
@@ -93,37 +93,31 @@ class ImportDesk:
     def look(self) -> None:
         """Sort every account anew."""
 
-        def work(importer: Importer, progress: Progress) -> EndedWork:
+        def work(importer: Importer, progress: Progress) -> None:
             self.review = _reviewed(importer.survey(progress), self._clock())
-            return EndedWork()
 
         self._begin("Looking at both sides", work)
 
     def plan(self, choice: Choice, by: Signature) -> None:
         """Make and store a plan; nothing is written to Okta."""
-
-        def work(importer: Importer, progress: Progress) -> EndedWork:
-            return EndedWork(report=importer.plan(choice, actor=by.actor, trigger=by.source, progress=progress))
-
-        self._begin("Making the plan", work)
+        who = {"actor": by.actor, "trigger": by.source}
+        self._begin("Making the plan", lambda importer, say: importer.plan(choice, **who, progress=say))
 
     def apply(self, plan_id: int, by: Signature) -> None:
         """Carry a stored plan out."""
+        who = {"actor": by.actor, "trigger": by.source}
+        self._begin(
+            f"Carrying out plan {plan_id}", lambda importer, say: importer.apply(plan_id, **who, wait=0, progress=say)
+        )
 
-        def work(importer: Importer, progress: Progress) -> EndedWork:
-            report = importer.apply(plan_id, actor=by.actor, trigger=by.source, wait=0, progress=progress)
-            return EndedWork(report=report)
-
-        self._begin(f"Carrying out plan {plan_id}", work)
-
-    def _begin(self, what: str, work: Callable[[Importer, Progress], EndedWork]) -> None:
+    def _begin(self, what: str, work: Callable[[Importer, Progress], RunReport | None]) -> None:
         importer = self._importer()
         if importer is None:
             raise UsageError("There is no Okta to import into: set okta.org_url, okta.app_id and the credentials.")
         with self._lock:
             if self.work is not None and self.busy:
                 raise UsageError(f"{self.work.what} is under way; wait for its end. Nothing was begun.")
-            self.work = self._desk.begin(what, "/imports", lambda progress: work(importer, progress))
+            self.work = self._desk.begin(what, "/imports", lambda say: EndedWork(report=work(importer, say)))
 
 
 def choice_of(kind: MatchClass | None, chosen: Iterable[tuple[str, str]]) -> Choice:

@@ -125,26 +125,16 @@ def waiting(found: StatusPage) -> list[Waiting]:
 
 
 def first_steps(site: Site, found: StatusPage) -> list[SetupStep]:
-    settings, pushed = site.settings, found.account.visible > 0
-    return [
-        SetupStep(done=True, what="The database is there", how=site.store.place),
-        SetupStep(
-            done=settings.okta.configured,
-            what="The agent knows Okta",
-            how="[okta] in agent.toml, then opshelm-agent check",
-        ),
-        SetupStep(done=found.scim_keys > 0, what="Okta has a key to push with", how="opshelm-agent keys create okta"),
-        SetupStep(
-            done=pushed,
-            what="The first push has arrived",
-            how=f"in Okta: base URL {site.receiver}/scim/v2, the key, then assign somebody",
-        ),
-        SetupStep(
-            done=found.account.pinned,
-            what="The first plan is approved, which pins org and app",
-            how="Plans, on this site",
-        ),
-    ]
+    settings = site.settings
+    to_push = f"in Okta: base URL {site.receiver}/scim/v2, the key, then assign somebody"
+    steps = (
+        (True, "The database is there", site.store.place),
+        (settings.okta.configured, "The agent knows Okta", "[okta] in agent.toml, then opshelm-agent check"),
+        (found.scim_keys > 0, "Okta has a key to push with", "opshelm-agent keys create okta"),
+        (found.account.visible > 0, "The first push has arrived", to_push),
+        (found.account.pinned, "The first plan is approved, which pins org and app", "Plans, on this site"),
+    )
+    return [SetupStep(done=done, what=what, how=how) for done, what, how in steps]
 
 
 def pause(site: Site, visit: Visit) -> Response:

@@ -10,7 +10,7 @@ from starlette.routing import Route
 from agent.dashboard.site import CHUNK, OVER, Site, Visit
 from agent.model.errors import NotFound, UsageError
 from agent.runs.frame import Outcome
-from agent.runs.wording import fields
+from agent.runs.wording import RUN_FIELDS, fields
 from agent.store import overview, plans
 from agent.store import runs as store_runs
 from agent.store.runs import Run, RunFilter
@@ -23,10 +23,6 @@ GROUPS: dict[str, tuple[Outcome, ...]] = {
     "missed": (Outcome.LEASE_HELD, Outcome.STOPPED),
 }
 RUNNING = "running"
-_FIELDS = (
-    *("id", "kind", "trigger", "actor", "dry", "scope", "started", "ended"),
-    *("outcome", "exit_code", "counts", "detail"),
-)
 _PAGE = 50
 #: People that a run's page shows; its CSV has all.
 _PEOPLE = 100
@@ -41,7 +37,7 @@ def list_runs(site: Site, visit: Visit) -> Response:
     wanted = _filter(visit)
     if visit.format != "html":
         every = site.whole(lambda conn, _, last: store_runs.find(conn, _after(wanted, last), CHUNK))
-        return site.listing(visit, "runs", _FIELDS, (fields(run, *_FIELDS) for run in every))
+        return site.listing(visit, "runs", RUN_FIELDS, (fields(run, *RUN_FIELDS) for run in every))
     with site.store.read() as conn:
         found, triggers = store_runs.find(conn, wanted, _PAGE + 1), store_runs.triggers(conn)
     older = found[_PAGE - 1].id if len(found) > _PAGE else None
@@ -100,7 +96,7 @@ def show_run(site: Site, visit: Visit) -> Response:
     if visit.format == "csv":
         return site.listing(visit, f"run-{run_id}", _PERSON, (fields(action, *_PERSON) for action in people))
     if visit.format == "json":
-        return site.json("run", {"run": {**fields(run, *_FIELDS), "plan_id": plan.id if plan else None}})
+        return site.json("run", {"run": {**fields(run, *RUN_FIELDS), "plan_id": plan.id if plan else None}})
     return site.render(
         visit,
         "run_now.html" if visit.partial else "run.html",

@@ -17,7 +17,7 @@ def routes(site: Site, daemon: Daemon) -> list[Route]:
         loaded = daemon.loaded()
         lines = describe(loaded)
         if visit.format != "html":
-            return site.listing(visit, "settings", _COLUMNS, map(_row, lines))
+            return site.listing(visit, "settings", _COLUMNS, (line.row for line in lines))
         search, origin = visit.asked("search"), visit.asked("origin")
         shown = [line for line in lines if _fits(line, search, origin)]
         return site.render(
@@ -36,8 +36,3 @@ def routes(site: Site, daemon: Daemon) -> list[Route]:
 
 def _fits(line: SettingLine, search: str, origin: str) -> bool:
     return search.lower() in line.name.lower() and (origin != "set" or line.origin.kind != "default")
-
-
-def _row(line: SettingLine) -> dict[str, object]:
-    said = {"origin": line.origin.kind, "place": line.origin.place}
-    return {name: said[name] if name in said else getattr(line, name) for name in _COLUMNS}

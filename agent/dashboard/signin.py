@@ -228,17 +228,16 @@ class SignIns:
         """What is answered before anything is looked at: it came as it must not (``why``), or too often."""
         if why is not None:
             return self._refused(request, how, why)
-        return None if self._tries.left(self._address(request)) else self._too_many(request)
+        if self._tries.left(self._address(request)):
+            return None
+        answer = self._shown(request, "Too many sign-ins failed from your address. Wait ten minutes.", 429)
+        answer.headers["retry-after"] = str(int(_WINDOW))
+        return answer
 
     def _refused(self, request: Request, how: How, why: str) -> Response:
         self._tries.failed(self._address(request))
         _log.warning("a sign-in was refused", how=how.value, reason=why, address=self._address(request))
         return self._shown(request, "That did not sign you in. The agent's log says why.", 403)
-
-    def _too_many(self, request: Request) -> Response:
-        answer = self._shown(request, "Too many sign-ins failed from your address. Wait ten minutes.", 429)
-        answer.headers["retry-after"] = str(int(_WINDOW))
-        return answer
 
     def _address(self, request: Request) -> str:
         return request.client.host if request.client else ""

@@ -68,7 +68,9 @@ class Notifier:
         if settings != self._calls_for:
             self._calls, self._calls_for = Calls(self._stopping), settings
         while not self._beats.empty():
-            self._send_beat(settings, self._beats.get())
+            signal = self._beats.get()
+            if why := _tried(self._calls, "heartbeat", partial(beat, settings, signal)):
+                _log.warning("heartbeat not delivered", why=why)
         if not channels or self._tell_of_disk(channels):
             return
         self._gather(list(channels))
@@ -122,10 +124,6 @@ class Notifier:
         self._store.write(lambda conn: notices.sent(conn, notice.id, self._clock()))
         _log.info("delivered", channel=notice.channel, about=notice.about)
         return True
-
-    def _send_beat(self, settings: NotifySettings, signal: str) -> None:
-        if why := _tried(self._calls, "heartbeat", lambda: beat(settings, signal)):
-            _log.warning("heartbeat not delivered", why=why)
 
     def _told(self, channels: dict[str, Channel], what: message.Message) -> set[str]:
         """Who has taken it."""

@@ -103,6 +103,11 @@ def action_json(action: Action) -> dict[str, Any]:
     }
 
 
+#: What is told of a run.
+RUN_FIELDS = (
+    *("id", "kind", "trigger", "actor", "dry", "scope", "started", "ended"),
+    *("outcome", "exit_code", "counts", "detail"),
+)
 FINDING_FIELDS = ("code", "login", "detail", "directory_id", "okta_id")
 
 

@@ -47,6 +47,12 @@ class SettingLine(Struct, frozen=True, kw_only=True):
         return f"{self.section}.{self.key}" if self.key else self.section
 
     @property
+    def row(self) -> dict[str, Any]:
+        """As lists of settings have it."""
+        origin = {"origin": self.origin.kind, "place": self.origin.place}
+        return {"name": self.name, "value": self.value, **origin, "env": self.env}
+
+    @property
     def toml(self) -> str:
         """The default as the file has it."""
         default = self.default

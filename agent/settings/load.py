@@ -73,7 +73,7 @@ def load(config: str | os.PathLike[str] | None = None, what_if: Nested | None = 
     lines: dict[Key, int] = {}
     sources: list[tuple[str, Nested]] = [
         ("what if", what_if or {}),
-        ("environment", _environment()),
+        ("environment", dict(EnvSettingsSource(Settings)())),
         ("secret", _secrets()),
     ]
     if file:
@@ -96,10 +96,6 @@ def _anchored(settings: Settings, file: Path | None) -> Settings:
     folder = file.parent.absolute() if file else Path.cwd()
     database = settings.database.model_copy(update={"url": f"{found[1]}{folder / found[2]}"})
     return settings.model_copy(update={"database": database})
-
-
-def _environment() -> Nested:
-    return dict(EnvSettingsSource(Settings)())
 
 
 def _secrets() -> Nested:

@@ -43,11 +43,6 @@ def held_plans(conn: Connection) -> list[Header]:
     return list(reversed(headers(conn, ids=ids))) if ids else []
 
 
-def _not_blocked() -> ColumnElement[bool]:
-    """What an operator has blocked is as it should be."""
-    return or_(actions.c.held.is_(None), actions.c.held != HeldCode.BLOCKED.value)
-
-
 def headers(
     conn: Connection,
     *,
@@ -95,10 +90,11 @@ def left_to_do(conn: Connection, run_id: int | None) -> dict[ActionKind, set[str
     nobody for what an operator blocks.
     """
     c = actions.c
+    not_blocked = or_(c.held.is_(None), c.held != HeldCode.BLOCKED.value)
     rows = conn.execute(
         select(c.kind, c.okta_id, c.directory_id, c.login)
         .join_from(actions, plans, c.plan_id == plans.c.id)
-        .where(of_run_or_held(run_id), c.state.in_([state.value for state in OPEN]), _not_blocked())
+        .where(of_run_or_held(run_id), c.state.in_([state.value for state in OPEN]), not_blocked)
     )
     found: dict[ActionKind, set[str]] = {}
     for kind, okta_id, directory_id, login in rows:

@@ -129,8 +129,9 @@ def recent(conn: Connection, limit: int, *, kind: str | None = None) -> list[Sto
     return [_read(conn, row) for row in rows]
 
 
-def of_run(conn: Connection, run_id: int) -> list[int]:
-    return list(conn.execute(select(plans.c.id).where(plans.c.run_id == run_id).order_by(plans.c.id)).scalars())
+def of_run(conn: Connection, run_id: int) -> list[StoredPlan]:
+    rows = conn.execute(select(plans).where(plans.c.run_id == run_id).order_by(plans.c.id)).all()
+    return [_read(conn, row) for row in rows]
 
 
 def open_held(conn: Connection, kind: str, scope: Sequence[str]) -> list[int]:

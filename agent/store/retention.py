@@ -30,16 +30,13 @@ def keep_within(store: Store, settings: RetentionSettings, now: datetime) -> int
         return 0
     folder = Path(settings.export_dir)
     with store.read() as conn:
-        blocks = _old_blocks(conn, now - settings.journal)
+        c = journal_blocks.c
+        old = select(c.n).where(c.sealed_at < now - settings.journal, c.exported_to.is_(None)).order_by(c.n)
+        blocks = conn.execute(old).scalars().all()
     for number in blocks:
         file = _export(store, folder, number)
         store.write(lambda conn, number=number, file=file: _drop(conn, number, str(file)))  # type: ignore[misc]
     return len(blocks)
-
-
-def _old_blocks(conn: Connection, before: datetime) -> list[int]:
-    old = select(journal_blocks.c.n).where(journal_blocks.c.sealed_at < before, journal_blocks.c.exported_to.is_(None))
-    return list(conn.execute(old.order_by(journal_blocks.c.n)).scalars())
 
 
 def _export(store: Store, folder: Path, number: int) -> Path:
