@@ -5,7 +5,6 @@ The key is made, used and ended here, and the journal says so: the hashes of the
 
 from collections.abc import Iterator
 from datetime import timedelta
-from typing import Any
 
 from agent.checks.check import Check, fail, ok, warn
 from agent.checks.daemon import WebAnswer, get
@@ -73,7 +72,8 @@ def _with_key(store: Store, base: str, by: Signature) -> Check:
             f"{base} refuses a good key",
             "the proxy must pass Authorization on, and lead to an agent with this database",
         )
-    if answer.status != 200 or not _is_empty_list(answer.object):
+    said = answer.object
+    if answer.status != 200 or _LIST not in (said.get("schemas") or ()) or said.get("totalResults") != 0:
         return fail(
             "round trip", f"{base} answers {answer.status} and no SCIM list", "look at the proxy and the daemon's log"
         )
@@ -85,7 +85,3 @@ def _with_key(store: Store, base: str, by: Signature) -> Check:
 def _get(base: str, key: str) -> WebAnswer | str:
     headers = {"Accept": "application/scim+json", **({"Authorization": f"Bearer {key}"} if key else {})}
     return get(base + _PATH, headers, _TIMEOUT)
-
-
-def _is_empty_list(answer: dict[str, Any]) -> bool:
-    return _LIST in (answer.get("schemas") or ()) and answer.get("totalResults") == 0

@@ -58,11 +58,10 @@ def show(invocation: Invocation, alarm_id: int) -> None:
 def ack(invocation: Invocation, alarm_id: int, reason: str) -> None:
     """Silence an open alarm. It stays open until its cause ends; raised anew after that it is loud again."""
     from agent.store import alarms as store_alarms
-    from agent.store import brakes
 
     by = signature(reason)
     with invocation.store() as store:
-        store.write(lambda conn: brakes.ack_alarm(conn, by, alarm_id))
+        store.write(lambda conn: store_alarms.ack(conn, alarm_id, by))
         with store.read() as conn:
             found = store_alarms.get(conn, alarm_id)
     invocation.answer("alarm", {"alarm": _json(found)}, f"Alarm {alarm_id} ({found.code}) is silenced until it ends.")

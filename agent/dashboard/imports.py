@@ -12,7 +12,7 @@ from agent.model.codes import OPEN_PLANS
 from agent.model.errors import UsageError
 from agent.model.matching import MatchClass
 from agent.runs.stored_plans import PlanKind
-from agent.runs.wording import counted
+from agent.runs.wording import counted, fields
 from agent.store import first_approvals, plans
 from agent.store.plans import StoredPlan
 
@@ -124,12 +124,7 @@ def _row(account: AccountToImport) -> dict[str, Any]:
     return {
         "login": account.login,
         "class": account.kind.value,
-        "apart": account.apart,
-        "held": account.held,
-        "reason": account.reason,
-        "held_detail": account.held_detail,
-        "okta_id": okta.id if okta else "",
-        "okta_login": okta.login if okta else "",
-        "okta_status": okta.status if okta else "",
+        **fields(account, "apart", "held", "reason", "held_detail"),
+        **{f"okta_{name}": getattr(okta, name, "") for name in ("id", "login", "status")},
         "directory_id": account.directory_id,
     }

@@ -11,8 +11,9 @@ from agent.dashboard.site import Site, Visit, named
 from agent.directory.port import Acts
 from agent.model.codes import Source
 from agent.model.errors import AgentError, NotFound
-from agent.model.holds import Hold, way_out
+from agent.model.holds import way_out
 from agent.model.users import DirectoryUser, Role, public_view
+from agent.runs.wording import fields
 from agent.store import account, holds, people, timeline
 from agent.store.people import ListedPerson, Which
 from agent.store.sessions import DashboardRole
@@ -81,14 +82,10 @@ def _rows(site: Site, which: Which, search: str) -> Iterator[dict[str, Any]]:
 def _row(one: ListedPerson) -> dict[str, Any]:
     return {
         "login": one.user_name,
-        "name": one.name,
-        "state": one.state,
-        "role": one.role.value,
+        **fields(one, "name", "state", "role"),
         "managed": "managed" if one.managed else "local",
         "protected": "protected" if one.protected else "",
-        "okta_id": one.okta_id,
-        "id": one.id,
-        "updated": one.updated,
+        **fields(one, "okta_id", "id", "updated"),
     }
 
 
@@ -106,7 +103,7 @@ def person(site: Site, visit: Visit) -> Response:
         user=user,
         told=told,
         holds=[(hold, way_out(hold)) for hold in waiting],
-        blocked=any(_is_block(hold) for hold in waiting),
+        blocked=any(hold.decision == "blocked" and hold.kind == "activate" for hold in waiting),
         values=public_view(user),
         owner=user.role is Role.OWNER,
         done=_DONE.get(visit.asked("done"), ""),
@@ -140,10 +137,6 @@ def _older(visit: Visit) -> Older | None:
         return None if before is None else Older(before, datetime.fromisoformat(visit.asked("at")))
     except ValueError:
         return None
-
-
-def _is_block(hold: Hold) -> bool:
-    return hold.decision == "blocked" and hold.kind == "activate"
 
 
 # What an operator does

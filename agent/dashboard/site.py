@@ -264,7 +264,8 @@ class Site:
             session = sessions.find(conn, secret, now)
         if session is None or role_of(session, self.settings) is not session.role:
             return None
-        return Visit(request=request, session=session, token=token_of(secret), now=now, form=form or {})
+        token = hmac.new(secret.encode(), b"form", sha256).hexdigest()
+        return Visit(request=request, session=session, token=token, now=now, form=form or {})
 
     def _foreign(self, visit: Visit) -> str:
         """Why a form is none of ours; "" where it is."""
@@ -368,10 +369,6 @@ def same_origin(request: Request, settings: Settings) -> bool:
         parts = urlsplit(settings.dashboard.public_url)
         origins.add(f"{parts.scheme}://{parts.netloc}")
     return request.headers.get("origin") in origins
-
-
-def token_of(secret: str) -> str:
-    return hmac.new(secret.encode(), b"form", sha256).hexdigest()
 
 
 def _query(filters: Mapping[str, str], **more: object) -> str:

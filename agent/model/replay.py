@@ -332,7 +332,9 @@ class _Replay:
         if not run.sweep:
             return {}
         left = sorted(self.behind.difference(known.values()))
-        return {key: _anew(self.now.actions[key], n) for n, key in enumerate(left, max(known, default=0) + 1)}
+        anew = {"needs": (), "fixed": None, "approved": False, "held": None}
+        begin = max(known, default=0) + 1
+        return {key: replace(self.now.actions[key], n=n, **anew) for n, key in enumerate(left, begin)}
 
     def _as_judged(self, at: datetime, run: JudgedRun, asked: list[JudgedAction]) -> tuple[Plan, Facts, Grant]:
         day, hour, people = self._shifted(at, run.day, run.hour, run.population)
@@ -423,10 +425,6 @@ def _action(one: JudgedAction) -> Action:
 
 def _values(one: Facts | JudgedRun | Action | JudgedAction, names: Iterable[str]) -> dict[str, Any]:
     return {name: getattr(one, name) for name in names}
-
-
-def _anew(one: JudgedAction, n: int) -> JudgedAction:
-    return replace(one, n=n, needs=(), fixed=None, approved=False, held=None)
 
 
 def _hold(action: Action, code: HeldCode, since: datetime) -> Hold:

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable
 from email.message import EmailMessage
 from email.utils import formatdate
-from typing import Protocol
+from functools import partial
 
 import httpx
 import msgspec
@@ -77,30 +77,23 @@ def _ending(work: Callable[[], None], ended: "queue.SimpleQueue[Exception | None
         ended.put(None)
 
 
-class Channel(Protocol):
-    def send(self, message: Message, delivery: str) -> None:
-        """``delivery`` is the same at each try, so that a receiver can tell a second one."""
+#: Sends a message. The delivery is the same at each try, so that a receiver can tell a second one.
+Channel = Callable[[Message, str], None]
 
 
-class Webhook:
+def _webhook(settings: NotifySettings, message: Message, delivery: str) -> None:
     """A POST of JSON, signed like Slack signs its own: HMAC-SHA256 over ``timestamp.body``."""
-
-    def __init__(self, settings: NotifySettings) -> None:
-        self._settings = settings
-
-    def send(self, message: Message, delivery: str) -> None:
-        settings = self._settings
-        assert settings.webhook_url is not None
-        body, at = msgspec.json.encode(message.slack()), str(int(time.time()))
-        headers = {
-            "Content-Type": "application/json",
-            "User-Agent": "opshelm-okta-agent",
-            "X-OpsHelm-Delivery": delivery,
-            "X-OpsHelm-Timestamp": at,
-        }
-        if settings.webhook_secret is not None:
-            headers["X-OpsHelm-Signature"] = sign(settings.webhook_secret.get_secret_value(), at, body)
-        _ask(settings, settings.webhook_url.get_secret_value(), content=body, headers=headers)
+    assert settings.webhook_url is not None
+    body, at = msgspec.json.encode(message.slack()), str(int(time.time()))
+    headers = {
+        "Content-Type": "application/json",
+        "User-Agent": "opshelm-okta-agent",
+        "X-OpsHelm-Delivery": delivery,
+        "X-OpsHelm-Timestamp": at,
+    }
+    if settings.webhook_secret is not None:
+        headers["X-OpsHelm-Signature"] = sign(settings.webhook_secret.get_secret_value(), at, body)
+    _ask(settings, settings.webhook_url.get_secret_value(), content=body, headers=headers)
 
 
 def sign(secret: str, at: str, body: bytes) -> str:
@@ -108,72 +101,62 @@ def sign(secret: str, at: str, body: bytes) -> str:
     return f"v1={digest.hexdigest()}"
 
 
-class Mail:
-    def __init__(self, settings: NotifySettings) -> None:
-        self._settings = settings
+def _mail(settings: NotifySettings, message: Message, delivery: str) -> None:
+    mail = EmailMessage()
+    mail["Subject"] = " ".join(message.headline.split())
+    mail["From"], mail["To"] = settings.mail_from, ", ".join(settings.mail_to)
+    mail["Date"] = formatdate(message.at.timestamp())
+    mail["Message-ID"] = f"<{delivery}@opshelm-okta-agent.invalid>"
+    mail.set_content(f"{message.text}\n")
+    try:
+        with _mail_server(settings) as server:
+            if settings.smtp_user and settings.smtp_password:
+                server.login(settings.smtp_user, settings.smtp_password.get_secret_value())
+            server.send_message(mail)
+    except smtplib.SMTPResponseException as exc:
+        raise Undelivered(f"the mail server answered {exc.smtp_code}") from exc
+    except ssl.SSLCertVerificationError as exc:
+        raise Undelivered(f"the mail server's certificate isn't trusted ({exc.verify_message}); {_TRUST}") from exc
+    except (OSError, smtplib.SMTPException, ValueError) as exc:
+        raise Undelivered(f"no mail: {type(exc).__name__}") from exc
 
-    def send(self, message: Message, delivery: str) -> None:
-        settings = self._settings
-        mail = EmailMessage()
-        mail["Subject"] = " ".join(message.headline.split())
-        mail["From"], mail["To"] = settings.mail_from, ", ".join(settings.mail_to)
-        mail["Date"] = formatdate(message.at.timestamp())
-        mail["Message-ID"] = f"<{delivery}@opshelm-okta-agent.invalid>"
-        mail.set_content(f"{message.text}\n")
+
+def _mail_server(settings: NotifySettings) -> smtplib.SMTP:
+    host, port = settings.smtp_host or "", settings.smtp_port
+    if settings.smtp_tls == "tls":
+        return smtplib.SMTP_SSL(host, port, timeout=_TIMEOUT, context=_trusted(settings))
+    server = smtplib.SMTP(host, port, timeout=_TIMEOUT)
+    if settings.smtp_tls == "starttls":
         try:
-            with self._connect() as server:
-                if settings.smtp_user and settings.smtp_password:
-                    server.login(settings.smtp_user, settings.smtp_password.get_secret_value())
-                server.send_message(mail)
-        except smtplib.SMTPResponseException as exc:
-            raise Undelivered(f"the mail server answered {exc.smtp_code}") from exc
-        except ssl.SSLCertVerificationError as exc:
-            raise Undelivered(f"the mail server's certificate isn't trusted ({exc.verify_message}); {_TRUST}") from exc
-        except (OSError, smtplib.SMTPException, ValueError) as exc:
-            raise Undelivered(f"no mail: {type(exc).__name__}") from exc
-
-    def _connect(self) -> smtplib.SMTP:
-        settings = self._settings
-        host, port = settings.smtp_host or "", settings.smtp_port
-        if settings.smtp_tls == "tls":
-            return smtplib.SMTP_SSL(host, port, timeout=_TIMEOUT, context=_trusted(settings))
-        server = smtplib.SMTP(host, port, timeout=_TIMEOUT)
-        if settings.smtp_tls == "starttls":
-            try:
-                server.starttls(context=_trusted(settings))
-            except BaseException:
-                server.close()
-                raise
-        return server
+            server.starttls(context=_trusted(settings))
+        except BaseException:
+            server.close()
+            raise
+    return server
 
 
-class Apprise:
-    def __init__(self, settings: NotifySettings) -> None:
-        self._settings = settings
-
-    def send(self, message: Message, delivery: str) -> None:  # noqa: ARG002 - Apprise has no place for it
-        try:
-            import apprise
-        except ImportError as exc:
-            raise Undelivered("Apprise is not installed: pip install 'opshelm-okta-agent[apprise]'") from exc
-        assert self._settings.apprise_urls is not None
-        out = apprise.Apprise()
-        if not out.add(self._settings.apprise_urls.get_secret_value().split()):
-            raise Undelivered("Apprise doesn't know one of the addresses")
-        if not out.notify(title=message.headline, body=message.text):
-            raise Undelivered("Apprise could not deliver it")
+def _apprise(settings: NotifySettings, message: Message, _delivery: str) -> None:
+    """It has no place for the delivery."""
+    try:
+        import apprise
+    except ImportError as exc:
+        raise Undelivered("Apprise is not installed: pip install 'opshelm-okta-agent[apprise]'") from exc
+    assert settings.apprise_urls is not None
+    out = apprise.Apprise()
+    if not out.add(settings.apprise_urls.get_secret_value().split()):
+        raise Undelivered("Apprise doesn't know one of the addresses")
+    if not out.notify(title=message.headline, body=message.text):
+        raise Undelivered("Apprise could not deliver it")
 
 
 def open_channels(settings: NotifySettings) -> dict[str, Channel]:
     """Those that are set, by name."""
-    found: dict[str, Channel] = {}
-    if settings.webhook_url:
-        found["webhook"] = Webhook(settings)
-    if settings.smtp_host:
-        found["mail"] = Mail(settings)
-    if settings.apprise_urls:
-        found["apprise"] = Apprise(settings)
-    return found
+    ways = (
+        ("webhook", settings.webhook_url, _webhook),
+        ("mail", settings.smtp_host, _mail),
+        ("apprise", settings.apprise_urls, _apprise),
+    )
+    return {name: partial(send, settings) for name, is_set, send in ways if is_set}
 
 
 def beat(settings: NotifySettings, signal: str) -> None:

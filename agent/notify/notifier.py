@@ -114,7 +114,7 @@ class Notifier:
             return True  # another agent's
         try:
             what, delivery = message.decode(notice.body), f"{notice.id}-{int(notice.created.timestamp())}"
-            self._calls.run(notice.channel, lambda: channel.send(what, delivery))
+            self._calls.run(notice.channel, lambda: channel(what, delivery))
         except Undelivered as exc:
             why, now = str(exc), self._clock()
             again = _again(notice, now)
@@ -137,7 +137,7 @@ class Notifier:
 def _sent(calls: Calls, channels: dict[str, Channel], what: message.Message, kind: str) -> dict[str, str]:
     """To each at once; why it was not delivered, "" where it was."""
     delivery = f"{kind}-{int(what.at.timestamp())}"
-    return {name: _tried(calls, name, partial(channel.send, what, delivery)) for name, channel in channels.items()}
+    return {name: _tried(calls, name, partial(channel, what, delivery)) for name, channel in channels.items()}
 
 
 def _tried(calls: Calls, name: str, send: Callable[[], None]) -> str:

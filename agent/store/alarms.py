@@ -6,6 +6,7 @@ from msgspec import Struct
 from sqlalchemy import Connection, delete, insert, select, update
 
 from agent.model.errors import NotFound, UsageError
+from agent.store import journal
 from agent.store.connect import as_struct, as_structs
 from agent.store.journal import Signature
 from agent.store.tables import alarms as table
@@ -66,14 +67,14 @@ def clear(conn: Connection, code: str, subject: str, now: datetime) -> bool:
     return bool(conn.execute(update(table).where(*mine).values(cleared=now)).rowcount)
 
 
-def ack(conn: Connection, alarm_id: int, by: Signature) -> Alarm:
+def ack(conn: Connection, alarm_id: int, by: Signature) -> None:
     """Silence it while it is open: raised anew after its end it is another one."""
     found = get(conn, alarm_id)
     if found.cleared is not None:
         raise UsageError(f"Alarm {alarm_id} has ended. See: opshelm-agent alarms list")
     values = {"acked_at": by.at, "acked_by": by.actor, "ack_reason": by.reason}
     conn.execute(update(table).where(table.c.id == alarm_id).values(**values))
-    return found
+    journal.note(conn, "alarm ack", by, before={"alarm": alarm_id, "code": found.code})
 
 
 def get(conn: Connection, alarm_id: int) -> Alarm:

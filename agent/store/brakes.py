@@ -14,7 +14,7 @@ from agent.model.codes import ActionState, HeldCode, PlanStatus
 from agent.model.errors import NotFound, UsageError
 from agent.model.holds import ChangeKind, Decision, Hold, HoldEnd, key_of
 from agent.model.users import DirectoryUser
-from agent.store import account, alarms, attention, holds, journal, overview, plans, windows
+from agent.store import account, attention, holds, journal, overview, plans, windows
 from agent.store.holds import Reason
 from agent.store.journal import Signature
 from agent.store.plans import StoredPlan
@@ -230,11 +230,6 @@ def pin(conn: Connection, by: Signature, *, org_id: str, app_id: str, app_label:
     """The first apply binds the account to this org and app."""
     account.pin(conn, org_id=org_id, app_id=app_id, app_label=app_label, actor=by.actor, now=by.at)
     journal.note(conn, "pin", by, before={"org_id": org_id, "app_id": app_id})
-
-
-def ack_alarm(conn: Connection, by: Signature, alarm_id: int) -> None:
-    found = alarms.ack(conn, alarm_id, by)
-    journal.note(conn, "alarm ack", by, before={"alarm": found.id, "code": found.code})
 
 
 def note_settings(conn: Connection, by: Signature, names: Sequence[str]) -> None:
