@@ -178,7 +178,7 @@ class Mapping:
         read as ``profile``, with all that is mapped said, and nothing of it empty.
         """
         profiles: list[Any] = [app_user.profile for app_user in app_users]
-        if self._left_out or any(type(profile) is not self.profile for profile in profiles):
+        if self._left_out or {*map(type, profiles)} != {self.profile}:
             return None
         values = [astuple(profile) for profile in profiles]
         try:

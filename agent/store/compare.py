@@ -3,7 +3,7 @@ Judging is model.cases'.
 
 What Okta showed is a temporary table on a connection of its own: nobody else sees it, it waits for no other writer and makes
 none wait, and it ends with the sweep, however it ends. Somebody who is listed twice (the list moved while it was paged) counts
-once, as seen last. Of those who are in step with the accounts as they were at its begin only that is kept; the others are
+once, as seen last. Of those who are in step with the accounts as they are meanwhile only that is kept; the others are
 compared within ``Staging.snapshot``.
 
 Pairs are joined by the link first (``bound``: the account holds the Okta user id; ``named``: the app user's externalId is
@@ -21,13 +21,10 @@ pending, leave       always
 App users that share a userName key with another that is wanted are answered in any case (``twin``).
 """
 
-from array import array
-from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from datetime import datetime
-from functools import lru_cache
-from operator import itemgetter
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -105,39 +102,6 @@ _OKTA_ID = Index("ix_sweep_rows_okta_id", sweep_rows.c.okta_id)
 Content = tuple[str, str, str, str]
 
 
-class _Contents:
-    """What accounts hold of what is compared, as numbers that mean something in this process alone: eight bytes each, so that
-    with and without their ids a million accounts take sixteen megabytes.
-    """
-
-    def __init__(self) -> None:
-        self._runs = [array("q")]
-        self._sorted = False
-
-    def add(self, contents: Iterable[tuple[str, ...]]) -> None:
-        if len(self._runs[-1]) >= _RUN:
-            self._runs.append(array("q"))
-        self._runs[-1].extend(map(hash, contents))
-
-    def __contains__(self, content: tuple[str, ...]) -> bool:
-        """All have come."""
-        if not self._sorted:
-            # Not before: most orgs name all accounts by their ids or none, and ask for one kind of content alone.
-            self._runs = [array("q", sorted(run)) for run in self._runs]
-            self._sorted = True
-        sought = hash(content)
-        for run in self._runs:
-            at = bisect_left(run, sought)
-            if at < len(run) and run[at] == sought:
-                return True
-        return False
-
-
-#: Contents that are sorted at once: fewer are more runs to look through, more take more memory meanwhile.
-_RUN = 200_000
-_without_id = itemgetter(0, 1, 2, 3)
-
-
 class Staging:
     """Used by one thread. Open it with ``staging``; what it raises are StoreErrors."""
 
@@ -147,28 +111,35 @@ class Staging:
         self._session: int | None = None
         if not _is_sqlite(conn):
             self._session = driver(conn).execute("SELECT pg_backend_pid()").fetchone()[0]
-        #: Of the accounts with whom somebody can be in step; and the same with the account's id behind it.
-        self._contents, self._named = _Contents(), _Contents()
-        self._read_contents()
 
-    def _read_contents(self) -> None:
-        asked = (
-            "SELECT okta_id, user_name_key, email_key, mapped, id FROM users "
-            "WHERE okta_id IS NOT NULL AND active AND origin <> 'local'"
-        )
+    @cached_property
+    def _contents(self) -> set[int]:
+        """Of the accounts with whom somebody can be in step, what is compared, as numbers that mean something in this process
+        alone: some seventy bytes each.
+        """
+        return self._numbers("okta_id, user_name_key, email_key, mapped")
+
+    @cached_property
+    def _named(self) -> set[int]:
+        """The same with the account's id behind it. Most orgs name all accounts by their ids or none, and ask for one of the two."""
+        return self._numbers("okta_id, user_name_key, email_key, mapped, id")
+
+    def _numbers(self, columns: str) -> set[int]:
+        asked = f"SELECT {columns} FROM users WHERE okta_id IS NOT NULL AND active AND origin <> 'local'"
+        found: set[int] = set()
         # With a name, PostgreSQL's answer stays in the server.
         name = () if self._session is None else ("accounts",)
         with self._transaction() as raw, closing(raw.cursor(*name)) as cursor:
             cursor.execute(asked)
             while rows := cursor.fetchmany(_ROWS):
-                self._named.add(rows)
-                self._contents.add(map(_without_id, rows))
+                found.update(map(hash, rows))
+        return found
 
     def is_held(self, content: Content, external_id: str | None) -> bool:
         """Whether somebody whom Okta wants active, and whose account it names so or not at all, is in step."""
         if external_id is None:
-            return content in self._contents
-        return (*content, external_id) in self._named
+            return hash(content) in self._contents
+        return hash((*content, external_id)) in self._named
 
     def add_in_step(self, okta_ids: list[str], read_at: datetime) -> None:
         """People of one page of whom ``is_held`` says yes."""
