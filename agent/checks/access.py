@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from datetime import datetime
 
-from agent.checks.check import Check, fail, ok, warn
+from agent.model.check import Check, fail, ok, warn
 from agent.model.errors import OktaDenied, OktaError
 from agent.okta_org.limits import RateBudget
 from agent.okta_org.org import OktaOrg

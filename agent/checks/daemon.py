@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from msgspec import Struct
 
-from agent.checks.check import Check, fail, ok, warn
+from agent.model.check import Check, fail, ok, warn
 from agent.model.errors import DiskFull
 from agent.model.times import when
 from agent.settings import ServerSettings, Settings

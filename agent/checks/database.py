@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from datetime import datetime
 
-from agent.checks.check import Check, fail, ok, warn
+from agent.model.check import Check, fail, ok, warn
 from agent.model.times import when
 from agent.settings import Settings
 from agent.store import account, connect, keys, lease

@@ -8,10 +8,10 @@ from contextlib import AbstractContextManager, closing
 from typing import Protocol
 
 from agent.checks import access, daemon, database, remote, roles, round_trip
-from agent.checks.check import Check, CheckState, fail, ok, warn
 from agent.checks.okta import OktaChecks
 from agent.checks.people import Exceptional
 from agent.directory.port import Directory
+from agent.model.check import Check, CheckState, fail, ok, warn
 from agent.model.errors import AgentError, DiskFull, NoDatabase, NoSessions, OktaError
 from agent.okta_org.org import OktaOrg
 from agent.reconcile.roles import RoleReader

@@ -1,6 +1,6 @@
 """Does Okta's event hook lead here? Looks; ``create`` makes and verifies it, the one thing here that changes Okta."""
 
-from agent.checks.check import Check, fail, ok, warn
+from agent.model.check import Check, fail, ok, warn
 from agent.model.errors import OktaDenied, OktaError, UsageError
 from agent.model.okta import EventHook
 from agent.okta_org.org import OktaOrg

@@ -10,7 +10,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from agent.checks.check import Check, ok, warn
+from agent.model.check import Check, ok, warn
 from agent.model.mapping import DEFAULT
 from agent.model.users import ENTERPRISE_URN
 

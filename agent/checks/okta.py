@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 from datetime import datetime
 
 from agent.checks import access, hook, mapping, people, requirements
-from agent.checks.check import Check, fail, ok, warn
 from agent.checks.people import Exceptional
+from agent.model.check import Check, fail, ok, warn
 from agent.model.errors import AgentError, OktaDenied, OktaError, OktaNotFound
 from agent.model.okta import App
 from agent.okta_org.org import OktaOrg

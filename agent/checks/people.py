@@ -5,7 +5,7 @@ from typing import Any
 
 from msgspec import UNSET, Struct
 
-from agent.checks.check import Check, ok, warn
+from agent.model.check import Check, ok, warn
 from agent.model.errors import UNDECODABLE
 from agent.model.okta import AppUser
 from agent.model.structs import decoder

@@ -5,8 +5,8 @@ do and what does the agent do instead. Reads only.
 from collections.abc import Iterator
 from datetime import datetime
 
-from agent.checks.check import Check, fail, ok, warn
 from agent.directory.port import Directory, RemoteFacts
+from agent.model.check import Check, fail, ok, warn
 from agent.model.errors import AgentError
 
 #: Who runs ``check`` waits for it; whether a remote comes back in a minute is not the question.

@@ -17,7 +17,7 @@ profile source     no PROFILE_MASTERING                                Provision
 
 from collections.abc import Iterator
 
-from agent.checks.check import Check, fail, ok, warn
+from agent.model.check import Check, fail, ok, warn
 from agent.model.okta import App
 
 _PUSHES = (

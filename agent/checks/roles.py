@@ -14,7 +14,7 @@ over half of all people with access would be owner     warn
 
 from collections.abc import Iterator
 
-from agent.checks.check import Check, fail, ok, warn
+from agent.model.check import Check, fail, ok, warn
 from agent.model.codes import FindingCode
 from agent.okta_org.org import OktaOrg
 from agent.reconcile.roles import GroupsRead, RoleReader

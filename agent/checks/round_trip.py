@@ -6,8 +6,8 @@ The key is made, used and ended here, and the journal says so: the hashes of the
 from collections.abc import Iterator
 from datetime import timedelta
 
-from agent.checks.check import Check, fail, ok, warn
 from agent.checks.daemon import WebAnswer, get
+from agent.model.check import Check, fail, ok, warn
 from agent.model.errors import UsageError
 from agent.settings import ServerSettings
 from agent.store import keys

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from agent.checks.check import Check, failed
 from agent.cli.command import Invocation, command, signature
 from agent.cli.render import csv_text
+from agent.model.check import Check, failed
 from agent.runs.wording import clean, fields
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import click
 from msgspec import Struct
 
-from agent.checks.check import Check
 from agent.cli.command import Invocation, command, encode_line, now
+from agent.model.check import Check
 from agent.model.holds import Decision
 from agent.model.times import when
 from agent.runs.wording import FORMAT_VERSION, clean, counted, fields

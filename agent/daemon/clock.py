@@ -29,7 +29,7 @@ from agent.store.runs import Asker
 from agent.store.steps import CLOCK
 
 if TYPE_CHECKING:
-    from agent.checks.check import Check
+    from agent.model.check import Check
     from agent.reconcile.system_log import SystemLogReader
 
 _log = structlog.get_logger("agent.daemon")

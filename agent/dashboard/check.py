@@ -3,24 +3,15 @@
 from collections.abc import Iterator
 
 import structlog
-from msgspec import Struct
 from starlette.responses import Response
 from starlette.routing import Route
 
-from agent.dashboard.metrics import CheckLine, Daemon
+from agent.dashboard.metrics import Daemon
 from agent.dashboard.site import Site, Visit
+from agent.model.check import Check, fail
 from agent.model.errors import AgentError
 
 _log = structlog.get_logger("agent.dashboard")
-
-
-class _Broken(Struct, frozen=True):
-    """A line in place of those that didn't come."""
-
-    detail: str
-    name: str = "check"
-    state: str = "fail"
-    fix: str = ""
 
 
 def routes(site: Site, daemon: Daemon) -> list[Route]:
@@ -33,12 +24,12 @@ def routes(site: Site, daemon: Daemon) -> list[Route]:
     return [*site.page("/check", ask), *site.act("/check", run)]
 
 
-def _whole(lines: Iterator[CheckLine]) -> Iterator[CheckLine]:
+def _whole(lines: Iterator[Check]) -> Iterator[Check]:
     """The page has begun by then: whatever happens is said in it."""
     try:
         yield from lines
     except AgentError as error:
-        yield _Broken(error.detail)
+        yield fail("check", error.detail, "")
     except Exception:  # noqa: BLE001 - nobody else would say it: the answer is under way
         _log.exception("a check ended with a bug")
-        yield _Broken("It ended with an error that is a bug; the log has it.")
+        yield fail("check", "It ended with an error that is a bug; the log has it.", "")

@@ -28,7 +28,21 @@ _ASKED = ("code", "kind", "decision", "login", "older")
 _SUBJECT = "holds"
 #: What is done to holds but for an approval: how the page says it, and what does it.
 _ENDS = {"reject": ("rejected", brakes.reject_holds), "lift": ("lifted", brakes.lift_holds)}
-_FIELDS = tuple(name for name in Hold.__struct_fields__ if name != "wish")
+_FIELDS = (
+    *("id", "directory_id", "okta_id", "login", "kind", "code", "detail", "since", "opened_by", "last_found", "tries"),
+    *(
+        "plan_id",
+        "action_n",
+        "decision",
+        "decided_at",
+        "decided_by",
+        "reason",
+        "until",
+        "ended_at",
+        "ended",
+        "waits_for",
+    ),
+)
 
 
 def routes(site: Site) -> list[Route]:

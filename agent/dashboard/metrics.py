@@ -9,6 +9,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from agent.dashboard.status import StatusPage
+from agent.model.check import Check
 from agent.model.codes import ActionKind
 from agent.model.holds import Decision
 from agent.okta_org import RateBudget
@@ -16,19 +17,6 @@ from agent.settings import Loaded
 from agent.store.journal import Signature
 
 _PREFIX = "opshelm_agent_"
-
-
-class CheckLine(Protocol):
-    """One line of ``check`` (agent.checks.check.Check fulfils it)."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def state(self) -> str: ...
-    @property
-    def detail(self) -> str: ...
-    @property
-    def fix(self) -> str: ...
 
 
 class Daemon(Protocol):
@@ -49,7 +37,7 @@ class Daemon(Protocol):
     def loaded(self) -> Loaded:
         """These settings, and where each of them came from."""
 
-    def check(self, by: Signature) -> Iterator[CheckLine]:
+    def check(self, by: Signature) -> Iterator[Check]:
         """Whether everything is set up; reads Okta and the receiver from outside while it is asked."""
 
 

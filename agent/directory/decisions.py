@@ -30,6 +30,7 @@ from agent.model.holds import (
     Decision,
     Hold,
     HoldEnd,
+    Reason,
     asked_again,
     way_out,
     wish,
@@ -184,13 +185,5 @@ def _rule(scope: WriteScope, user: DirectoryUser, name: str) -> None:
 
 def over_limit(scope: WriteScope, user: DirectoryUser, held: HeldCode, detail: str) -> None:
     """A pushed deactivation that was one too many waits for a person."""
-    reason = holds.Reason(
-        directory_id=user.id,
-        okta_id=user.okta_id,
-        login=user.user_name,
-        kind=ChangeKind.DEACTIVATE,
-        code=held,
-        detail=detail,
-        wish=ENDS_ACCESS,
-    )
+    reason = Reason.of(user, ChangeKind.DEACTIVATE, held, detail, ENDS_ACCESS)
     holds.find(scope.conn, [reason], scope.now, by="push", pushed=True)

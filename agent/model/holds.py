@@ -84,10 +84,9 @@ APPROVABLE = _OF_A_CLASS | {HeldCode.COUNT_EXCEEDED, HeldCode.FAILING, HeldCode.
 ONE_BY_ONE = frozenset({HeldCode.OWNER_IDENTITY})
 
 
-class Hold(Struct, frozen=True, kw_only=True):
-    """One row of the register."""
+class Reason(Struct, frozen=True, kw_only=True):
+    """A change that may not be made now, as a run, a push or an operator found it."""
 
-    id: int
     #: None: there is no account yet.
     directory_id: str | None
     okta_id: str | None
@@ -98,15 +97,32 @@ class Hold(Struct, frozen=True, kw_only=True):
     detail: str
     #: What Okta wants, canonical JSON of path → value; "" for a block.
     wish: str
+    #: The plan that held it last.
+    plan_id: int | None = None
+    action_n: int | None = None
+    #: Somebody else's login: their change is held, and this one needs it first.
+    waits_for: str = ""
+
+    @property
+    def subject(self) -> str:
+        return subject_of(self.directory_id, self.okta_id, self.login)
+
+    @classmethod
+    def of(cls, person: DirectoryUser, kind: ChangeKind, code: HeldCode, detail: str, wish: str = "") -> "Reason":
+        own = (person.id, person.okta_id, person.user_name)
+        return Reason(directory_id=own[0], okta_id=own[1], login=own[2], kind=kind, code=code, detail=detail, wish=wish)
+
+
+class Hold(Reason, frozen=True, kw_only=True):
+    """One row of the register."""
+
+    id: int
     since: datetime
     #: "run 81", "push", "import 12", "operator root".
     opened_by: str
     last_found: datetime
     #: How often a push has asked for it.
     tries: int = 0
-    #: The plan that held it last.
-    plan_id: int | None = None
-    action_n: int | None = None
     decision: Decision = Decision.WAITING
     decided_at: datetime | None = None
     decided_by: str | None = None
@@ -115,16 +131,10 @@ class Hold(Struct, frozen=True, kw_only=True):
     until: datetime | None = None
     ended_at: datetime | None = None
     ended: HoldEnd | None = None
-    #: Somebody else's login: their change is held, and this one needs it first.
-    waits_for: str = ""
 
     @property
     def person(self) -> str:
         return self.directory_id or self.okta_id or self.login
-
-    @property
-    def subject(self) -> str:
-        return subject_of(self.directory_id, self.okta_id, self.login)
 
     def stops(self, wish: str, now: datetime) -> bool:
         """Whether a person has said no to this: a rejection of this very wish ("": of any), or a block that lasts."""

@@ -11,12 +11,11 @@ from datetime import datetime
 
 from agent.model.codes import FindingCode, HeldCode
 from agent.model.guard import ends_access
-from agent.model.holds import ChangeKind, Decision, key_of, kind_of, subject_of, wish_of
+from agent.model.holds import ChangeKind, Decision, Reason, key_of, kind_of, subject_of, wish_of
 from agent.model.plan import Action, Plan
 from agent.reconcile.planner import Proposal
 from agent.store import holds
 from agent.store.engine import Connection
-from agent.store.holds import Reason
 
 #: Holds of a whole run that are about people who would lose their access.
 _OF_LEAVERS = frozenset({HeldCode.EMPTY_SOURCE, HeldCode.SOURCE_DROP})

@@ -12,10 +12,9 @@ from sqlalchemy import Connection
 
 from agent.model.codes import ActionState, HeldCode, PlanStatus
 from agent.model.errors import NotFound, UsageError
-from agent.model.holds import ChangeKind, Decision, Hold, HoldEnd, key_of
+from agent.model.holds import ChangeKind, Decision, Hold, HoldEnd, Reason, key_of
 from agent.model.users import DirectoryUser
 from agent.store import account, attention, holds, journal, overview, plans, windows
-from agent.store.holds import Reason
 from agent.store.journal import Signature
 from agent.store.plans import StoredPlan
 

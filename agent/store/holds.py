@@ -13,7 +13,7 @@ from sqlalchemy import ColumnElement, Connection, and_, bindparam, delete, func,
 
 from agent.model.codes import HeldCode
 from agent.model.errors import NotFound
-from agent.model.holds import ChangeKind, Decision, Hold, HoldEnd, subject_of, within
+from agent.model.holds import ChangeKind, Decision, Hold, HoldEnd, Reason, subject_of, within
 from agent.model.structs import ready
 from agent.model.users import DirectoryUser, identity_key
 from agent.store.attention import batched
@@ -44,30 +44,6 @@ _of_subjects = Fixed(
 _one_open = Fixed(select(table.c.id).where(_open).limit(1))
 _ANY_OPEN = "holds"
 _NEWEST = "newest push mark"
-
-
-class Reason(Struct, frozen=True, kw_only=True):
-    """A change that may not be made now, as a run, a push or an operator found it."""
-
-    directory_id: str | None
-    okta_id: str | None
-    login: str
-    kind: ChangeKind
-    code: HeldCode
-    detail: str
-    wish: str
-    plan_id: int | None = None
-    action_n: int | None = None
-    waits_for: str = ""
-
-    @property
-    def subject(self) -> str:
-        return subject_of(self.directory_id, self.okta_id, self.login)
-
-    @classmethod
-    def of(cls, person: DirectoryUser, kind: ChangeKind, code: HeldCode, detail: str, wish: str = "") -> "Reason":
-        own = (person.id, person.okta_id, person.user_name)
-        return cls(directory_id=own[0], okta_id=own[1], login=own[2], kind=kind, code=code, detail=detail, wish=wish)
 
 
 # Reading

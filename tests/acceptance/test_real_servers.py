@@ -20,9 +20,9 @@ if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from agent.checks import remote as remote_checks
-from agent.checks.check import CheckState
 from agent.directory.remote.mirror import LAG
 from agent.directory.remote.patience import Pace
+from agent.model.check import CheckState
 from agent.receiver.app import build
 from agent.reconcile import RunReport
 from agent.store import keys

@@ -8,8 +8,8 @@ from typing import Any
 
 from starlette.testclient import TestClient
 
-from agent.checks.check import Check, ok
 from agent.dashboard.app import build
+from agent.model.check import Check, ok
 from agent.settings import Loaded, Settings, load
 from agent.store import sessions
 from agent.store.engine import Store

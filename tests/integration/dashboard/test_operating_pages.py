@@ -11,7 +11,7 @@ import httpx
 import pytest
 from sqlalchemy import select
 
-from agent.checks.check import Check, ok
+from agent.model.check import Check, ok
 from agent.model.errors import NoDatabase
 from agent.settings import Settings
 from agent.store import attention, events, keys, sessions

@@ -14,13 +14,12 @@ from agent.dashboard.activity import Activity
 from agent.dashboard.app import build
 from agent.dashboard.metrics import OktaCollector, StatusCollector
 from agent.model.codes import ActionKind, ActionState, HeldCode, PlanStatus
-from agent.model.holds import ChangeKind
+from agent.model.holds import ChangeKind, Reason
 from agent.model.plan import Action, Plan
 from agent.okta_org.limits import RateBudget
 from agent.settings import OktaSettings, Settings
 from agent.store import account, alarms, holds, journal, plans, runs, windows
 from agent.store.engine import Store
-from agent.store.holds import Reason
 from agent.store.journal import Signature
 from agent.store.runs import RunEnd, RunRequest
 from support.dashboard import Browser, Ticking, app, parts, plain

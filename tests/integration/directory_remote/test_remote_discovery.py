@@ -4,7 +4,7 @@ import pytest
 from msgspec.structs import replace
 
 from agent.checks import remote as checks
-from agent.checks.check import CheckState
+from agent.model.check import CheckState
 from agent.model.errors import DirectoryUnavailable
 from support.place import Place, okta_id
 from support.remotes import QUICK

@@ -16,9 +16,9 @@ import structlog
 from msgspec.structs import replace
 
 from agent.checks import remote as checks
-from agent.checks.check import CheckState
 from agent.directory.remote.patience import STRANGER, Pace
 from agent.directory.remote.transport import Transport
+from agent.model.check import CheckState
 from agent.model.errors import AnswerLost, ConfigError, DirectoryUnavailable
 from agent.settings import DirectorySettings
 from agent.store import alarms

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from agent.checks import remote as checks
-from agent.checks.check import Check
+from agent.model.check import Check
 from agent.model.errors import AgentError
 from support.place import Place
 from support.sloppy import Call, Reply, Sloppy, error

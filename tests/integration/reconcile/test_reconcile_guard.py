@@ -7,11 +7,10 @@ import pytest
 
 from agent.model.codes import HeldCode, PlanStatus
 from agent.model.errors import HeldBack, UsageError
-from agent.model.holds import ENDS_ACCESS, ChangeKind
+from agent.model.holds import ENDS_ACCESS, ChangeKind, Reason
 from agent.runs.stored_plans import PlanDecision
 from agent.store import account, holds, plans, seal, windows
 from agent.store.engine import Store
-from agent.store.holds import Reason
 from agent.store.journal import Signature
 from support.world import World
 

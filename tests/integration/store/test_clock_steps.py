@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import insert
 
 from agent.model.codes import HeldCode
-from agent.model.holds import ChangeKind, Decision
+from agent.model.holds import ChangeKind, Decision, Reason
 from agent.model.plan import Plan
 from agent.store import (
     account,
@@ -83,7 +83,7 @@ def test_an_announcement_ends_when_it_would_have(store: Store, step: timedelta) 
 
 
 def test_an_approval_and_its_hold_last_as_long(store: Store, step: timedelta) -> None:
-    reason = holds.Reason(
+    reason = Reason(
         directory_id="a",
         okta_id=None,
         login="a@example.com",

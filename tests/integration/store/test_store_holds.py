@@ -11,12 +11,11 @@ from msgspec.structs import replace
 from sqlalchemy import select
 
 from agent.model.codes import HeldCode
-from agent.model.holds import ENDS_ACCESS, GIVES_ACCESS, ChangeKind, Decision, Hold, HoldEnd, wish
+from agent.model.holds import ENDS_ACCESS, GIVES_ACCESS, ChangeKind, Decision, Hold, HoldEnd, Reason, wish
 from agent.model.users import DirectoryUser, Profile
 from agent.settings import DatabaseSettings
 from agent.store import account, brakes, holds
 from agent.store.engine import Connection, Store
-from agent.store.holds import Reason
 from agent.store.journal import Signature
 from agent.store.tables import journal
 

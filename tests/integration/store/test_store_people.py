@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from agent.model.codes import ActionKind, ActionState, HeldCode
-from agent.model.holds import ChangeKind
+from agent.model.holds import ChangeKind, Reason
 from agent.model.plan import Action, Plan
 from agent.model.users import Name, Origin, Role
 from agent.settings import Settings
@@ -14,7 +14,6 @@ from agent.store import account, events, failed_people, holds, journal_rows, peo
 from agent.store.engine import Store
 from agent.store.events import PushFailure
 from agent.store.failed_people import FailedAt
-from agent.store.holds import Reason
 from agent.store.journal import Kind
 from agent.store.journal_rows import JournalQuery
 from agent.store.people import Which

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from agent.checks.check import CheckState
 from agent.checks.mapping import check, scim_path
+from agent.model.check import CheckState
 from agent.model.mapping import DEFAULT
 from agent.model.users import ENTERPRISE_URN
 from agent.simulator.schema import ATTRIBUTES, CORE, ENTERPRISE

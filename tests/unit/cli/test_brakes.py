@@ -11,12 +11,11 @@ from typing import Any
 import pytest
 
 from agent.model.codes import ActionKind, HeldCode, PlanStatus
-from agent.model.holds import ENDS_ACCESS, ChangeKind, Decision
+from agent.model.holds import ENDS_ACCESS, ChangeKind, Decision, Reason
 from agent.model.plan import Action, Plan
 from agent.settings import DatabaseSettings
 from agent.store import account, attention, holds, plans, runs, seal, windows
 from agent.store.engine import Store
-from agent.store.holds import Reason
 from agent.store.runs import RunRequest
 
 Command = Callable[..., tuple[int, str, str]]

@@ -8,13 +8,12 @@ from typing import Any
 import pytest
 
 from agent.checks import daemon
-from agent.checks.check import ok
+from agent.model.check import ok
 from agent.model.codes import HeldCode
-from agent.model.holds import ENDS_ACCESS, ChangeKind
+from agent.model.holds import ENDS_ACCESS, ChangeKind, Reason
 from agent.settings import DatabaseSettings
 from agent.store import account, alarms, holds, runs
 from agent.store.engine import Store
-from agent.store.holds import Reason
 from agent.store.runs import RunEnd, RunProgress, RunRequest
 
 Command = Callable[..., tuple[int, str, str]]
