@@ -9,8 +9,9 @@ from agent.model.codes import SAID_NO, UNDECIDED, ActionKind, PlanStatus
 from agent.model.guard import APPROVABLE_RUNS, NEED_COUNT, GuardLimits
 from agent.model.holds import APPROVABLE, ONE_BY_ONE
 from agent.runs import wording
-from agent.runs.frame import RunReport
+from agent.runs.frame import RunReport, braked
 from agent.runs.stored_plans import SHORT_CHECKSUM, PlanKind
+from agent.store import account
 from agent.store.plans import StoredPlan
 
 #: A longer plan is cut on a terminal; plans show has all of it.
@@ -121,9 +122,6 @@ def waiting(invocation: Invocation, stored: StoredPlan) -> str:
 
 
 def _braked(invocation: Invocation) -> str:
-    from agent.runs.frame import braked
-    from agent.store import account
-
     return braked(invocation.read(account.get))
 
 

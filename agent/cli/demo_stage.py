@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
@@ -19,13 +18,11 @@ from agent.daemon import Service, address
 from agent.daemon.reload import Reload
 from agent.daemon.web import listen
 from agent.model.errors import AgentError
+from agent.reconcile.reconciler import Reconciler
 from agent.settings import load
 from agent.simulator import SimulatedOrg
 from agent.store import keys
 from agent.store.journal import Signature
-
-if TYPE_CHECKING:
-    from agent.reconcile.reconciler import Reconciler
 
 #: After the story the clock runs, so that a visitor's own changes are repaired while they watch.
 _SWEEP_EVERY = "20s"
@@ -62,7 +59,7 @@ class Stage:
         self.scim = f"{service.address}/scim/v2"
 
     @property
-    def reconciler(self) -> "Reconciler":
+    def reconciler(self) -> Reconciler:
         return self.agent.need_reconciler()
 
     def stay(self, say: Narrator) -> None:

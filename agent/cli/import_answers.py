@@ -3,27 +3,21 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from agent.cli import render
 from agent.cli.answers import ending
+from agent.imports.survey import COLUMNS, Assigned, Survey
 from agent.model.codes import ActionKind
 from agent.model.matching import Match
 from agent.model.plan import Plan
 from agent.model.times import lasts, when
 from agent.model.users import DirectoryUser
 from agent.runs import wording
+from agent.runs.frame import RunReport
+from agent.settings import ImportSettings
+from agent.store.plans import StoredPlan
 
-if TYPE_CHECKING:
-    from agent.imports.survey import Assigned, Survey
-    from agent.runs.frame import RunReport
-    from agent.settings import ImportSettings
-    from agent.store.plans import StoredPlan
-
-_COLUMNS = (
-    *("login", "class", "apart", "held", "reason", "held_detail", "okta_id", "okta_login", "okta_status"),
-    "directory_id",
-)
 _LOGIN = {"login": "login"}
 _REASON = {**_LOGIN, "reason": "reason"}
 _UNASSIGNED = "managed, but not assigned in Okta (reconcile deactivates them; assign them in Okta to keep them)"
@@ -33,7 +27,7 @@ NOBODY = "Nobody to import: Okta's app knows every active OpsHelm account."
 # list
 
 
-def survey_json(survey: "Survey", kind: str | None, now: datetime, settings: "ImportSettings") -> dict[str, Any]:
+def survey_json(survey: Survey, kind: str | None, now: datetime, settings: ImportSettings) -> dict[str, Any]:
     accounts = [_match(match) for match in survey.matches if kind in (None, match.kind.value)]
     linking = [_assigned(one, now, settings) for one in survey.assigned]
     unassigned = [
@@ -55,11 +49,11 @@ def survey_json(survey: "Survey", kind: str | None, now: datetime, settings: "Im
     }
 
 
-def _account(account: "DirectoryUser") -> dict[str, Any]:
+def _account(account: DirectoryUser) -> dict[str, Any]:
     return {"login": account.user_name, "directory_id": account.id}
 
 
-def _match(match: "Match") -> dict[str, Any]:
+def _match(match: Match) -> dict[str, Any]:
     okta = match.okta
     return {
         **_account(match.account),
@@ -75,7 +69,7 @@ def _match(match: "Match") -> dict[str, Any]:
     }
 
 
-def _assigned(one: "Assigned", now: datetime, settings: "ImportSettings") -> dict[str, Any]:
+def _assigned(one: Assigned, now: datetime, settings: ImportSettings) -> dict[str, Any]:
     age = (now - one.since).total_seconds() if one.since else None
     state = "linked" if one.confirmed else "linking, awaits activation" if one.waits else "linking"
     late = state == "linking" and age is not None and age > settings.confirm_within.total_seconds()
@@ -138,19 +132,19 @@ def _held(accounts: Sequence[dict[str, Any]]) -> str:
 def survey_csv(document: dict[str, Any]) -> str:
     """With an empty column ``decide``: an Okta user's id, or "new", for import plan --csv."""
     rows = [{**account, "decide": ""} for account in document["accounts"]]
-    return render.csv_text([*_COLUMNS, "decide"], rows)
+    return render.csv_text([*COLUMNS, "decide"], rows)
 
 
 # plan and apply
 
 
-def plan_json(stored: "StoredPlan | None") -> dict[str, Any] | None:
+def plan_json(stored: StoredPlan | None) -> dict[str, Any] | None:
     if stored is None:
         return None
     return {**wording.plan_json(stored), **wording.fields(stored, "kind", "expires")}
 
 
-def planned_text(report: "RunReport", *, shown: int) -> str:
+def planned_text(report: RunReport, *, shown: int) -> str:
     stored = report.plan
     if stored is None:
         return wording.clean(report.detail) or NOBODY
@@ -167,7 +161,7 @@ def planned_text(report: "RunReport", *, shown: int) -> str:
     return "\n".join(lines)
 
 
-def applied_text(report: "RunReport", *, shown: int) -> str:
+def applied_text(report: RunReport, *, shown: int) -> str:
     stored = report.plan
     if stored is None:
         return f"Run {report.run_id}: {ending(report)}\n{wording.clean(report.detail)}"

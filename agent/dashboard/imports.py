@@ -8,6 +8,7 @@ from starlette.routing import Route
 
 from agent.dashboard.import_desk import AccountToImport, ImportDesk, Review, choice_of
 from agent.dashboard.site import Site, Visit, named
+from agent.imports.survey import COLUMNS
 from agent.model.codes import OPEN_PLANS
 from agent.model.errors import UsageError
 from agent.model.matching import MatchClass
@@ -17,11 +18,6 @@ from agent.store import first_approvals, plans
 from agent.store.plans import StoredPlan
 
 _PAGE = 50
-#: As import list --csv has them; import plan --csv takes them.
-_COLUMNS = (
-    *("login", "class", "apart", "held", "reason", "held_detail", "okta_id", "okta_login", "okta_status"),
-    "directory_id",
-)
 
 
 def routes(site: Site, desk: ImportDesk) -> list[Route]:
@@ -42,7 +38,7 @@ class _Import:
         review, kind = self._desk.review, named(MatchClass, visit.asked("class")) or MatchClass.EXACT
         if visit.format != "html":
             rows = map(_row, review.accounts if review else ())
-            return site.listing(visit, "imports", _COLUMNS, rows)
+            return site.listing(visit, "imports", COLUMNS, rows)
         after = visit.asked("after")
         accounts, following = _page(review, kind, after)
         plan = _open_plan(site, visit)

@@ -15,7 +15,7 @@ from agent.reconcile.reconciler import Reconciler
 from agent.runs import stored_plans
 from agent.runs.frame import Progress
 from agent.runs.stored_plans import OPSHELM_S, PlanDecision
-from agent.runs.wording import action_json, fields, is_bounded, plan_json, sentence
+from agent.runs.wording import ACTION_FIELDS, action_json, fields, is_bounded, plan_json, sentence
 from agent.store import brakes, first_approvals, overview, plans
 from agent.store.engine import Connection
 from agent.store.overview import Header
@@ -25,10 +25,6 @@ _PAGE = 50
 #: Actions on one page of a plan.
 _ACTIONS = 200
 _FIELDS = ("id", "run_id", "kind", "status", "held", "actions", "deactivations", "population", "created", "expires")
-_ACTION = (
-    *("n", "kind", "state", "held", "held_detail", "login", "directory_id", "okta_id", "rule", "proof", "error"),
-    "changes",
-)
 _SHOWS = {"waits": OPEN_PLANS, "all": ()}
 
 
@@ -72,7 +68,7 @@ def show_plan(site: Site, visit: Visit) -> Response:
     plan, tallies = _header(site, plan_id)
     if visit.format == "csv":
         every = site.whole(lambda conn, n, _: plans.page_of(conn, plan_id, ActionFilter(), offset=n, limit=CHUNK)[1])
-        return site.listing(visit, f"plan-{plan_id}", _ACTION, map(action_json, every))
+        return site.listing(visit, f"plan-{plan_id}", (*ACTION_FIELDS, "changes"), map(action_json, every))
     asked = visit.filters("kind", "state", "login", "page")
     wanted = ActionFilter(
         kind=named(ActionKind, asked["kind"]), state=named(ActionState, asked["state"]), login=asked["login"]

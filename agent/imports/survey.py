@@ -29,6 +29,11 @@ STATUSES = (
     *("ACTIVE", "PROVISIONED", "PASSWORD_EXPIRED", "RECOVERY", "LOCKED_OUT"),
     *("STAGED", "SUSPENDED", "DEPROVISIONED"),
 )
+#: Of a list of accounts as CSV: import list has them, import plan takes them.
+COLUMNS = (
+    *("login", "class", "apart", "held", "reason", "held_detail", "okta_id", "okta_login", "okta_status"),
+    "directory_id",
+)
 _FEW = 25
 #: So many managed accounts without the app are asked about; reconcile deals with all of them.
 _ASKED = 100

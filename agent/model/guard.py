@@ -97,8 +97,8 @@ class GuardLimits(Protocol):
     push_cap: int
 
 
-class Facts(Struct, frozen=True, kw_only=True):
-    """What the store knows when the plan is judged."""
+class Counted(Struct, frozen=True, kw_only=True):
+    """Facts that are kept with a judgement as they are."""
 
     #: False: a single reconcile.
     sweep: bool
@@ -109,22 +109,28 @@ class Facts(Struct, frozen=True, kw_only=True):
     day: int = 0
     hour: int = 0
     last_good_people: int | None = None
+    asked: int = 0
+    disproved: int = 0
+    #: What guard allow announced for anybody.
+    announced: int = 0
+    #: A person has let these groups give roles; and how many became owners and members by groups within 60 min.
+    roles_seen: bool = True
+    promoted: int = 0
+    demoted: int = 0
+
+
+class Facts(Counted, frozen=True, kw_only=True):
+    """What the store knows when the plan is judged."""
+
     distrust: str = ""
     #: Kinds (agent.model.holds.broad_kind) of which too many failed, and why, while their hour lasts.
     quarantine: dict[ChangeKind, str] = {}
-    asked: int = 0
-    disproved: int = 0
     #: The register's open holds, as agent.model.holds.key_of names them, and when they were read.
     holds: dict[tuple[str, ChangeKind], Hold] = {}
     now: datetime
     #: Active owners among the plan's accounts.
     owners: frozenset[str] = frozenset()
-    #: A person has let these groups give roles; and how many became owners and members by groups within 60 min.
-    roles_seen: bool = True
-    promoted: int = 0
-    demoted: int = 0
-    #: What guard allow announced: for anybody, and for single accounts.
-    announced: int = 0
+    #: What guard allow announced for single accounts.
     announced_for: frozenset[str] = frozenset()
     #: Whose last change of such a kind failed: agent.model.plan.Action.person and kind → until when and why it waits.
     failing: dict[tuple[str, ChangeKind], str] = {}

@@ -18,7 +18,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from agent.model.codes import ActionKind, HeldCode
-from agent.model.guard import Facts, Grant, GuardLimits, approved, exempt, is_of_limits, judge, rolling_hold
+from agent.model.guard import Counted, Facts, Grant, GuardLimits, approved, exempt, is_of_limits, judge, rolling_hold
 from agent.model.holds import WAITS_FOR_A_PERSON, ChangeKind, Hold, key_of, wish_of
 from agent.model.paths import EMAIL_PATH
 from agent.model.plan import Action, Change, Plan
@@ -27,11 +27,7 @@ _DAY, _HOUR = timedelta(hours=24), timedelta(minutes=60)
 _LOOKED_AT = ("active", "userName", EMAIL_PATH, "role")
 #: Said by people, or by what failed; no limit changes them.
 _FIXED = frozenset({HeldCode.REJECTED, HeldCode.BLOCKED, HeldCode.UNDONE, HeldCode.FAILING, HeldCode.FAILED_ACTIONS})
-#: What is kept of the facts, and of an action, under its own name.
-_FACTS = (
-    *("sweep", "pinned", "managed_active", "active_owners", "day", "hour", "last_good_people", "asked", "disproved"),
-    *("announced", "roles_seen", "promoted", "demoted"),
-)
+#: What is kept of an action under its own name.
 _OF_ACTION = ("n", "kind", "login", "directory_id", "okta_id", "cycle", "group", "needs")
 Key = tuple[str, ChangeKind]
 
@@ -60,26 +56,13 @@ class JudgedAction(Struct, frozen=True, kw_only=True, omit_defaults=True):
     held: HeldCode | None = None
 
 
-class JudgedRun(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class JudgedRun(Counted, frozen=True, kw_only=True, omit_defaults=True):
     """The facts of one judgement, and what was held of the whole. ``actions`` None: too many to keep, of a first run."""
 
-    sweep: bool
-    pinned: bool
     population: int
     source_size: int
-    managed_active: int
-    active_owners: int
-    day: int
-    hour: int
-    last_good_people: int | None = None
     distrust: bool = False
-    asked: int = 0
-    disproved: int = 0
-    announced: int = 0
     announced_for: tuple[str, ...] = ()
-    roles_seen: bool = True
-    promoted: int = 0
-    demoted: int = 0
     lifted: tuple[HeldCode, ...] = ()
     count: int | None = None
     held: HeldCode | None = None
@@ -122,7 +105,7 @@ def judged_run(before: Plan, after: Plan, facts: Facts, grant: Grant) -> JudgedR
     kept = _of_limits(before.actions)
     said = {action.n: action.held for action in after.actions}
     return JudgedRun(
-        **_values(facts, _FACTS),
+        **_values(facts, Counted.__struct_fields__),
         population=before.population,
         source_size=before.source_size,
         distrust=bool(facts.distrust),
@@ -353,7 +336,7 @@ class _Replay:
             if code in WAITS_FOR_A_PERSON and code is not None and not one.approved:
                 holds[key] = _hold(action, code, waits.since if waits else at)
         facts = Facts(
-            **_values(run, _FACTS) | {"day": day, "hour": hour},
+            **_values(run, Counted.__struct_fields__) | {"day": day, "hour": hour},
             distrust="distrust" if run.distrust else "",
             holds=holds,
             now=at,

@@ -96,9 +96,8 @@ def plan_json(stored: "StoredPlan") -> dict[str, Any]:
 
 
 def action_json(action: Action) -> dict[str, Any]:
-    names = ("n", "kind", "state", "held", "held_detail", "login", "directory_id", "okta_id", "rule", "proof", "error")
     return {
-        **fields(action, *names),
+        **fields(action, *ACTION_FIELDS),
         "changes": {path: fields(change, "before", "after") for path, change in action.changes.items()},
     }
 
@@ -108,6 +107,8 @@ RUN_FIELDS = (
     *("id", "kind", "trigger", "actor", "dry", "scope", "started", "ended"),
     *("outcome", "exit_code", "counts", "detail"),
 )
+_OF_ACTION = "n kind state held held_detail login directory_id okta_id rule proof error"
+ACTION_FIELDS = tuple(_OF_ACTION.split())
 FINDING_FIELDS = ("code", "login", "detail", "directory_id", "okta_id")
 
 
