@@ -10,7 +10,7 @@ from agent.simulator import ids, paging, render
 from agent.simulator.entities import OrgAppUser
 from agent.simulator.errors import ApiError, invalid, not_found
 from agent.simulator.org import Org
-from agent.simulator.replies import empty, json_body, org_of, page, paged, reply, routes
+from agent.simulator.replies import Endpoint, empty, json_body, page, paged, reply, routes
 
 _READ_ONLY = {"id", "created", "lastUpdated", "status", "features", "_links", "_embedded", "orn"}
 
@@ -29,27 +29,32 @@ def app_json(org: Org) -> dict[str, Any]:
     return {**org.app, "_links": links}
 
 
-def require_app(request: Request) -> Org:
-    """The org, if the path names its app."""
-    org, app_id = org_of(request), request.path_params["app_id"]
-    if app_id != org.settings.app_id or org.app_deleted:
-        raise not_found(app_id, "AppInstance")
-    return org
+def of_app(**methods: Endpoint) -> dict[str, Endpoint]:
+    """For paths that name the app: a call about any other is refused."""
+
+    def required(endpoint: Endpoint) -> Endpoint:
+        async def answer(org: Org, request: Request) -> Response:
+            app_id = request.path_params["app_id"]
+            if app_id != org.settings.app_id or org.app_deleted:
+                raise not_found(app_id, "AppInstance")
+            return await endpoint(org, request)
+
+        return answer
+
+    return {method: required(endpoint) for method, endpoint in methods.items()}
 
 
-async def list_apps(request: Request) -> Response:
-    org = org_of(request)
+async def list_apps(org: Org, request: Request) -> Response:
     begins = str(org.app["label"]).lower().startswith(request.query_params.get("q", "").lower())
     return paged(request, [org] if begins and not org.app_deleted else [], app_json, (20, 200))
 
 
-async def get_app(request: Request) -> Response:
-    return reply(app_json(require_app(request)))
+async def get_app(org: Org, _request: Request) -> Response:
+    return reply(app_json(org))
 
 
-async def replace_app(request: Request) -> Response:
+async def replace_app(org: Org, request: Request) -> Response:
     """PUT. ``features`` and the other read-only fields are ignored, as Okta ignores them."""
-    org = require_app(request)
     body = await json_body(request)
     if not body.get("label"):
         raise invalid("label", "label: The field cannot be left blank")
@@ -59,8 +64,7 @@ async def replace_app(request: Request) -> Response:
     return reply(app_json(org))
 
 
-async def delete_app(request: Request) -> Response:
-    org = require_app(request)
+async def delete_app(org: Org, _request: Request) -> Response:
     if org.app.get("status") == "ACTIVE":
         raise ApiError("E0000056", causes=["The application must be deactivated before deletion."])
     org.app_deleted = True
@@ -68,8 +72,8 @@ async def delete_app(request: Request) -> Response:
     return empty()
 
 
-async def app_lifecycle(request: Request) -> Response:
-    org, verb = require_app(request), request.path_params["verb"]
+async def app_lifecycle(org: Org, request: Request) -> Response:
+    verb = request.path_params["verb"]
     if verb not in ("activate", "deactivate"):
         raise ApiError("E0000008")
     org.app["status"] = "ACTIVE" if verb == "activate" else "INACTIVE"
@@ -78,9 +82,9 @@ async def app_lifecycle(request: Request) -> Response:
     return reply({})
 
 
-async def list_app_users(request: Request) -> Response:
+async def list_app_users(org: Org, request: Request) -> Response:
     """The listing that a sweep reads; what is wrong with it, the control API says."""
-    org, query = require_app(request), request.query_params
+    query = request.query_params
     limit, after = paging.window_of(query, 50, 500)
     start = query.get("q", "").casefold()
     shows = org.listing.shows
@@ -93,8 +97,7 @@ async def list_app_users(request: Request) -> Response:
     return page(request, [_shown(org, one, expand=expand) for one in found], limit, following)
 
 
-async def assign_user(request: Request) -> Response:
-    org = require_app(request)
+async def assign_user(org: Org, request: Request) -> Response:
     body = await json_body(request)
     if not body.get("id"):
         raise invalid("id", "id: The field cannot be left blank")
@@ -104,34 +107,30 @@ async def assign_user(request: Request) -> Response:
     return reply(_shown(org, app_user))
 
 
-async def get_app_user(request: Request) -> Response:
-    org = require_app(request)
+async def get_app_user(org: Org, request: Request) -> Response:
     app_user = org.assignments.find(request.path_params["id"])
     return reply(_shown(org, app_user, expand=request.query_params.get("expand") == "user"))
 
 
-async def update_app_user(request: Request) -> Response:
-    org = require_app(request)
+async def update_app_user(org: Org, request: Request) -> Response:
     app_user = org.assignments.find(request.path_params["id"])
     org.assignments.update(app_user, await json_body(request))
     return reply(_shown(org, app_user))
 
 
-async def unassign_user(request: Request) -> Response:
-    org = require_app(request)
+async def unassign_user(org: Org, request: Request) -> Response:
     org.assignments.unassign(org.assignments.find(request.path_params["id"]))
     return empty()
 
 
-async def list_app_groups(request: Request) -> Response:
-    org = require_app(request)
+async def list_app_groups(org: Org, request: Request) -> Response:
     expand = request.query_params.get("expand") == "group"
     groups = list(org.assignments.app_groups)
     return paged(request, groups, lambda group_id: _assignment(org, group_id, expand=expand), (20, 200))
 
 
-async def app_group(request: Request) -> Response:
-    org, group_id = require_app(request), request.path_params["group_id"]
+async def app_group(org: Org, request: Request) -> Response:
+    group_id = request.path_params["group_id"]
     assignments = org.assignments
     if request.method == "PUT":
         assignments.assign_group(assignments.group(group_id), await json_body(request, required=False))
@@ -143,17 +142,15 @@ async def app_group(request: Request) -> Response:
     return reply(_assignment(org, group_id, expand=request.query_params.get("expand") == "group"))
 
 
-async def feature(request: Request) -> Response:
+async def feature(_org: Org, request: Request) -> Response:
     """The features call serves a handful of Okta's own integrations; for any other app it answers this."""
-    require_app(request)
     if request.path_params.get("name", "USER_PROVISIONING") not in ("USER_PROVISIONING", "INBOUND_PROVISIONING"):
         raise not_found(request.path_params["name"], "PublicAppFeatureSetName")
     raise invalid("feature", "Provisioning is not supported.")
 
 
-async def connection(request: Request) -> Response:
+async def connection(_org: Org, request: Request) -> Response:
     """The provisioning connection, like the features, isn't served for a custom SCIM app."""
-    require_app(request)
     if request.method == "POST":
         await json_body(request)
     raise invalid("connection", "Provisioning is not supported.")
@@ -180,14 +177,14 @@ def _begins(app_user: OrgAppUser, start: str) -> bool:
 _APP = "/api/v1/apps/{app_id}"
 ROUTES = [
     *routes("/api/v1/apps", GET=list_apps),
-    *routes(_APP, GET=get_app, PUT=replace_app, DELETE=delete_app),
-    *routes(f"{_APP}/lifecycle/{{verb}}", POST=app_lifecycle),
-    *routes(f"{_APP}/users", GET=list_app_users, POST=assign_user),
-    *routes(f"{_APP}/users/{{id}}", GET=get_app_user, POST=update_app_user, DELETE=unassign_user),
-    *routes(f"{_APP}/groups", GET=list_app_groups),
-    *routes(f"{_APP}/groups/{{group_id}}", GET=app_group, PUT=app_group, DELETE=app_group),
-    *routes(f"{_APP}/features", GET=feature),
-    *routes(f"{_APP}/features/{{name}}", GET=feature, PUT=feature),
-    *routes(f"{_APP}/connections/default", GET=connection, POST=connection),
-    *routes(f"{_APP}/connections/default/lifecycle/{{verb}}", POST=connection),
+    *routes(_APP, **of_app(GET=get_app, PUT=replace_app, DELETE=delete_app)),
+    *routes(f"{_APP}/lifecycle/{{verb}}", **of_app(POST=app_lifecycle)),
+    *routes(f"{_APP}/users", **of_app(GET=list_app_users, POST=assign_user)),
+    *routes(f"{_APP}/users/{{id}}", **of_app(GET=get_app_user, POST=update_app_user, DELETE=unassign_user)),
+    *routes(f"{_APP}/groups", **of_app(GET=list_app_groups)),
+    *routes(f"{_APP}/groups/{{group_id}}", **of_app(GET=app_group, PUT=app_group, DELETE=app_group)),
+    *routes(f"{_APP}/features", **of_app(GET=feature)),
+    *routes(f"{_APP}/features/{{name}}", **of_app(GET=feature, PUT=feature)),
+    *routes(f"{_APP}/connections/default", **of_app(GET=connection, POST=connection)),
+    *routes(f"{_APP}/connections/default/lifecycle/{{verb}}", **of_app(POST=connection)),
 ]

@@ -9,7 +9,8 @@ from agent.simulator import api_apps, ids, render
 from agent.simulator.entities import OrgGroup
 from agent.simulator.errors import ApiError, invalid
 from agent.simulator.filters import Filter
-from agent.simulator.replies import empty, json_body, org_of, page, paged, reply, routes
+from agent.simulator.org import Org
+from agent.simulator.replies import empty, json_body, page, paged, reply, routes
 
 _FIELDS = {
     "id": attrgetter("id"),
@@ -19,9 +20,9 @@ _FIELDS = {
 }
 
 
-async def list_groups(request: Request) -> Response:
+async def list_groups(org: Org, request: Request) -> Response:
     """``q`` is the beginning of a name; ``search`` and ``filter`` know id, type and profile.name."""
-    org, query = org_of(request), request.query_params
+    query = request.query_params
     start = query.get("q", "").casefold()
     text = query.get("search") or query.get("filter")
     matches = Filter(text, _FIELDS.get, fold="search" in query).compile() if text else None
@@ -33,16 +34,14 @@ async def list_groups(request: Request) -> Response:
     return paged(request, groups, lambda group: render.group(group, org.base), (10_000, 10_000), wanted)
 
 
-async def create_group(request: Request) -> Response:
-    org = org_of(request)
+async def create_group(org: Org, request: Request) -> Response:
     profile = (await json_body(request)).get("profile") or {}
     group = org.assignments.create_group(str(profile.get("name") or ""), profile.get("description"))
     return reply(render.group(group, org.base))
 
 
-async def one_group(request: Request) -> Response:
+async def one_group(org: Org, request: Request) -> Response:
     """GET, PUT (name and description) and DELETE."""
-    org = org_of(request)
     group = org.assignments.group(request.path_params["id"])
     if request.method == "DELETE":
         org.assignments.delete_group(group)
@@ -56,43 +55,40 @@ async def one_group(request: Request) -> Response:
     return reply(render.group(group, org.base))
 
 
-async def group_users(request: Request) -> Response:
-    org = org_of(request)
+async def group_users(org: Org, request: Request) -> Response:
     members = org.assignments.members(org.assignments.group(request.path_params["id"]))
     return paged(request, members, lambda one: render.user(one, org.base, single=False), (1000, 1000))
 
 
-async def group_apps(request: Request) -> Response:
-    org = org_of(request)
+async def group_apps(org: Org, request: Request) -> Response:
     group = org.assignments.group(request.path_params["id"])
     assigned = group.id in org.assignments.app_groups and not org.app_deleted
     return page(request, [api_apps.app_json(org)] if assigned else [], 20)
 
 
-async def membership(request: Request) -> Response:
+async def membership(org: Org, request: Request) -> Response:
     """PUT adds, DELETE removes; both change who has the app if the group grants it."""
-    org = org_of(request)
     group = org.assignments.group(request.path_params["id"])
     user = org.find(request.path_params["user_id"])
     org.assignments.set_member(group, user, member=request.method == "PUT")
     return empty()
 
 
-async def list_rules(request: Request) -> Response:
-    return page(request, [render.group_rule(rule) for rule in org_of(request).group_rules.rules.values()], 50)
+async def list_rules(org: Org, request: Request) -> Response:
+    return page(request, [render.group_rule(rule) for rule in org.group_rules.rules.values()], 50)
 
 
-async def create_rule(request: Request) -> Response:
+async def create_rule(org: Org, request: Request) -> Response:
     body = await json_body(request)
     expression = ((body.get("conditions") or {}).get("expression") or {}).get("value")
     groups = ((body.get("actions") or {}).get("assignUserToGroups") or {}).get("groupIds")
-    rule = org_of(request).group_rules.make(str(body.get("name") or ""), str(expression or ""), list(groups or ()))
+    rule = org.group_rules.make(str(body.get("name") or ""), str(expression or ""), list(groups or ()))
     return reply(render.group_rule(rule))
 
 
-async def one_rule(request: Request) -> Response:
+async def one_rule(org: Org, request: Request) -> Response:
     """GET, and DELETE of one that is not active."""
-    rules = org_of(request).group_rules
+    rules = org.group_rules
     rule = rules.find(request.path_params["id"])
     if request.method == "GET":
         return reply(render.group_rule(rule))
@@ -102,8 +98,8 @@ async def one_rule(request: Request) -> Response:
     return empty()
 
 
-async def rule_lifecycle(request: Request) -> Response:
-    rules, verb = org_of(request).group_rules, request.path_params["verb"]
+async def rule_lifecycle(org: Org, request: Request) -> Response:
+    rules, verb = org.group_rules, request.path_params["verb"]
     if verb not in ("activate", "deactivate"):
         raise ApiError("E0000008")
     rules.set_active(rules.find(request.path_params["id"]), active=verb == "activate")

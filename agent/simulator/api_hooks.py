@@ -9,25 +9,23 @@ from agent.simulator import ids, render
 from agent.simulator.entities import Hook
 from agent.simulator.errors import ApiError, found, invalid
 from agent.simulator.org import Org
-from agent.simulator.replies import empty, json_body, org_of, page, reply, routes
+from agent.simulator.replies import empty, json_body, page, reply, routes
 from agent.simulator.syslog import NOT_FOR_HOOKS
 
 
-async def list_hooks(request: Request) -> Response:
-    org = org_of(request)
+async def list_hooks(org: Org, request: Request) -> Response:
     return page(request, [_body(org, hook) for hook in org.hooks.values()], 200)
 
 
-async def create_hook(request: Request) -> Response:
-    org = org_of(request)
+async def create_hook(org: Org, request: Request) -> Response:
     hook = Hook(id=org.ids.new("who"), **_fields(await json_body(request)))
     org.hooks[hook.id] = hook
     return reply(_body(org, hook))
 
 
-async def one_hook(request: Request) -> Response:
+async def one_hook(org: Org, request: Request) -> Response:
     """GET, PUT (a new address must be verified anew) and DELETE (only when INACTIVE)."""
-    org, hook = _find(request)
+    hook = _find(org, request)
     if request.method == "DELETE":
         if hook.status == "ACTIVE":
             raise invalid("eventHook", "The event hook must be deactivated before deletion.")
@@ -43,8 +41,8 @@ async def one_hook(request: Request) -> Response:
     return reply(_body(org, hook))
 
 
-async def lifecycle(request: Request) -> Response:
-    org, hook = _find(request)
+async def lifecycle(org: Org, request: Request) -> Response:
+    hook = _find(org, request)
     verb = request.path_params["verb"]
     if verb == "verify":
         await org.hook_delivery.verify(hook)
@@ -55,9 +53,8 @@ async def lifecycle(request: Request) -> Response:
     return reply(_body(org, hook))
 
 
-def _find(request: Request) -> tuple[Org, Hook]:
-    org = org_of(request)
-    return org, found(org.hooks, request.path_params["id"], "EventHook")
+def _find(org: Org, request: Request) -> Hook:
+    return found(org.hooks, request.path_params["id"], "EventHook")
 
 
 def _fields(body: dict[str, Any]) -> dict[str, Any]:

@@ -17,7 +17,8 @@ from starlette.responses import Response
 from agent.simulator import ids, paging
 from agent.simulator.errors import invalid
 from agent.simulator.filters import Filter, Predicate
-from agent.simulator.replies import org_of, page, routes
+from agent.simulator.org import Org
+from agent.simulator.replies import page, routes
 from agent.simulator.syslog import Event
 
 _KEPT = timedelta(days=180)
@@ -29,8 +30,8 @@ _ROOT_NAMES = (
 _ROOTS = frozenset(_ROOT_NAMES.split())
 
 
-async def list_events(request: Request) -> Response:
-    org, query = org_of(request), request.query_params
+async def list_events(org: Org, request: Request) -> Response:
+    query = request.query_params
     limit, after = paging.window_of(query, 100, 1000)
     order = query.get("sortOrder", "ASCENDING")
     if order not in ("ASCENDING", "DESCENDING"):

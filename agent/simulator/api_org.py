@@ -9,24 +9,22 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from agent.simulator import render, schema
-from agent.simulator.api_apps import require_app
+from agent.simulator.api_apps import of_app
 from agent.simulator.errors import not_found
 from agent.simulator.oauth import TOKEN_PATH, TokenRefused
 from agent.simulator.oidc import AUTHORIZE_PATH, KEYS_PATH
 from agent.simulator.org import Org
-from agent.simulator.replies import json_body, org_of, page, reply, routes
+from agent.simulator.replies import json_body, page, reply, routes
 
 _TO_APP, _TO_USER = "prm0simulated0toapp0", "prm0simulated0touser"
 
 
-async def well_known(request: Request) -> Response:
+async def well_known(org: Org, _request: Request) -> Response:
     """GET /.well-known/okta-organization, without a token."""
-    org = org_of(request)
     return reply({"id": org.id, "pipeline": "idx", "_links": {"organization": {"href": org.base}}})
 
 
-async def app_schema(request: Request) -> Response:
-    org = require_app(request)
+async def app_schema(org: Org, _request: Request) -> Response:
     href = f"{org.base}/api/v1/meta/schemas/apps/{org.settings.app_id}/default"
     properties = {
         attribute.name: _property(attribute) | org.schema_changes.get(attribute.name, {})
@@ -64,9 +62,9 @@ async def app_schema(request: Request) -> Response:
     )
 
 
-async def list_mappings(request: Request) -> Response:
+async def list_mappings(org: Org, request: Request) -> Response:
     """GET /mappings?sourceId=&targetId=: the two between the org's users and the app."""
-    org, query = org_of(request), request.query_params
+    query = request.query_params
     found = [
         {name: value for name, value in one.items() if name != "properties"}
         for one in (_mapping(org, _TO_APP), _mapping(org, _TO_USER))
@@ -75,9 +73,9 @@ async def list_mappings(request: Request) -> Response:
     return page(request, found, 20)
 
 
-async def one_mapping(request: Request) -> Response:
+async def one_mapping(org: Org, request: Request) -> Response:
     """GET; POST would change an expression, which this org's mapping doesn't have: it answers what is there."""
-    org, mapping_id = org_of(request), request.path_params["id"]
+    mapping_id = request.path_params["id"]
     if mapping_id not in (_TO_APP, _TO_USER):
         raise not_found(mapping_id, "ProfileMapping")
     if request.method == "POST":
@@ -85,19 +83,19 @@ async def one_mapping(request: Request) -> Response:
     return reply(_mapping(org, mapping_id))
 
 
-async def issue_token(request: Request) -> Response:
+async def issue_token(org: Org, request: Request) -> Response:
     form = dict(parse_qsl((await request.body()).decode("utf-8", "replace")))
     try:
         if form.get("grant_type") == "authorization_code":
-            return reply(org_of(request).oidc.token(form, request.headers.get("authorization", "")))
-        return reply(org_of(request).oauth.token(form, request.headers.get("dpop")))
+            return reply(org.oidc.token(form, request.headers.get("authorization", "")))
+        return reply(org.oauth.token(form, request.headers.get("dpop")))
     except TokenRefused as exc:
         nonce = [] if exc.nonce is None else [(b"dpop-nonce", exc.nonce.encode())]
         return reply({"error": exc.error, "error_description": exc.description}, exc.status, nonce)
 
 
-async def discovery(request: Request) -> Response:
-    base = org_of(request).base
+async def discovery(org: Org, _request: Request) -> Response:
+    base = org.base
     return reply(
         {
             "issuer": base,
@@ -112,12 +110,12 @@ async def discovery(request: Request) -> Response:
     )
 
 
-async def authorize(request: Request) -> Response:
-    return RedirectResponse(org_of(request).oidc.authorize(dict(request.query_params)), 302)
+async def authorize(org: Org, request: Request) -> Response:
+    return RedirectResponse(org.oidc.authorize(dict(request.query_params)), 302)
 
 
-async def keys(request: Request) -> Response:
-    return reply(org_of(request).oidc.keys())
+async def keys(org: Org, _request: Request) -> Response:
+    return reply(org.oidc.keys())
 
 
 def _property(attribute: schema.AppSchemaAttribute) -> dict[str, Any]:
@@ -168,7 +166,7 @@ def _mapping(org: Org, mapping_id: str) -> dict[str, Any]:
 
 ROUTES = [
     *routes("/.well-known/okta-organization", GET=well_known),
-    *routes("/api/v1/meta/schemas/apps/{app_id}/default", GET=app_schema),
+    *routes("/api/v1/meta/schemas/apps/{app_id}/default", **of_app(GET=app_schema)),
     *routes("/api/v1/mappings", GET=list_mappings),
     *routes("/api/v1/mappings/{id}", GET=one_mapping, POST=one_mapping),
     *routes(TOKEN_PATH, POST=issue_token),

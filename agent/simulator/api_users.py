@@ -11,7 +11,7 @@ from agent.simulator.entities import User
 from agent.simulator.errors import ApiError
 from agent.simulator.filters import Filter, Predicate
 from agent.simulator.org import Org
-from agent.simulator.replies import empty, flag, json_body, org_of, page, paged, reply, routes
+from agent.simulator.replies import empty, flag, json_body, page, paged, reply, routes
 
 _FIELDS: dict[str, Callable[[User], Any]] = {
     "id": lambda user: user.id,
@@ -27,22 +27,21 @@ _FILTER_OPERATORS = frozenset({"eq", "gt", "ge", "lt", "le"})
 _SEARCH_OPERATORS = frozenset({"eq", "sw", "co", "gt", "ge", "lt", "le", "pr"})
 
 
-async def list_users(request: Request) -> Response:
+async def list_users(org: Org, request: Request) -> Response:
     """``search`` sees DEPROVISIONED people and lags; the plain list and ``q`` leave them out."""
-    org, query = org_of(request), request.query_params
+    query = request.query_params
     wanted = _wanted(query)
     rows = _indexed(org) if "search" in query else org.rows
     return paged(request, rows, lambda one: render.user(one, org.base, single=False), (200, 200), wanted)
 
 
-async def create_user(request: Request) -> Response:
-    org = org_of(request)
+async def create_user(org: Org, request: Request) -> Response:
     body = await json_body(request)
     return _single(org, org.create(body, activate=flag(request, "activate", default=True)))
 
 
-async def get_user(request: Request) -> Response:
-    org, wanted = org_of(request), request.path_params["id"]
+async def get_user(org: Org, request: Request) -> Response:
+    wanted = request.path_params["id"]
     if wanted == "me":
         if request.scope.get("okta_client") is not None:
             raise ApiError("E0000006")  # A service app's token belongs to no user.
@@ -50,9 +49,8 @@ async def get_user(request: Request) -> Response:
     return _single(org, org.find(wanted))
 
 
-async def update_user(request: Request) -> Response:
+async def update_user(org: Org, request: Request) -> Response:
     """POST changes what it names; PUT replaces the profile."""
-    org = org_of(request)
     user = org.find(request.path_params["id"])
     body = await json_body(request)
     if "profile" in body:
@@ -62,14 +60,12 @@ async def update_user(request: Request) -> Response:
     return _single(org, user)
 
 
-async def delete_user(request: Request) -> Response:
-    org = org_of(request)
+async def delete_user(org: Org, request: Request) -> Response:
     org.delete(org.find(request.path_params["id"]))
     return empty()
 
 
-async def lifecycle(request: Request) -> Response:
-    org = org_of(request)
+async def lifecycle(org: Org, request: Request) -> Response:
     user, verb = org.find(request.path_params["id"]), request.path_params["verb"]
     act = _VERBS.get(verb)
     if act is None:
@@ -77,8 +73,7 @@ async def lifecycle(request: Request) -> Response:
     return reply(act(org, user, request) or {})
 
 
-async def user_groups(request: Request) -> Response:
-    org = org_of(request)
+async def user_groups(org: Org, request: Request) -> Response:
     user = org.find(request.path_params["id"])
     return page(request, [render.group(group, org.base) for group in org.assignments.groups_of(user)], 200)
 

@@ -15,19 +15,19 @@ from agent.simulator.entities import OrgAppUser, User
 from agent.simulator.errors import ApiError, invalid, require_known
 from agent.simulator.org import Org
 from agent.simulator.provisioning import MODES
-from agent.simulator.replies import Endpoint, empty, json_body, org_of, reply, routes
+from agent.simulator.replies import Endpoint, empty, json_body, reply, routes
 
 _USER_FIELDS = ["status", "created", "activated", "statusChanged", "lastUpdated", "passwordChanged"]
 _APP_USER_FIELDS = ["status", "syncState", "externalId", "scope", "created", "lastUpdated", "statusChanged", "lastSync"]
 _PROVISIONING = {"mode", "loss", "scim_url", "scim_key", "time_scale", "external_id", "push_waiting"}
 
 
-async def set_provisioning(request: Request) -> Response:
+async def set_provisioning(org: Org, request: Request) -> Response:
     """``mode``, ``loss``; also where pushes go, how fast they are retried, and what a PUT's externalId is.
 
     ``push_waiting`` true then sends whoever has no account yet, as an administrator's forced sync does.
     """
-    org, body = org_of(request), await json_body(request)
+    body = await json_body(request)
     engine = org.provisioning
     require_known(body, _PROVISIONING, "provisioning")
     if body.get("mode", engine.mode) not in MODES or body.get("external_id", "echo") not in ("echo", "own"):
@@ -42,26 +42,25 @@ async def set_provisioning(request: Request) -> Response:
     return reply({"mode": engine.mode, "loss": engine.loss, "scim_url": engine.client.url, "queued": pushed})
 
 
-async def pushes(request: Request) -> Response:
+async def pushes(org: Org, request: Request) -> Response:
     """What was sent and answered, oldest first; ``since`` leaves out what had a lower or the same number."""
-    client = org_of(request).provisioning.client
+    client = org.provisioning.client
     since = int(request.query_params.get("since", "0"))
     return reply({"sent": client.sent, "pushes": [one for one in client.pushes if one["n"] > since]})
 
 
-async def tasks(request: Request) -> Response:
-    return reply({"tasks": list(org_of(request).provisioning.tasks.values())})
+async def tasks(org: Org, _request: Request) -> Response:
+    return reply({"tasks": list(org.provisioning.tasks.values())})
 
 
-async def retry_tasks(request: Request) -> Response:
+async def retry_tasks(org: Org, request: Request) -> Response:
     """All of them, or those in ``ids``."""
     body = await json_body(request, required=False)
-    return reply({"retried": org_of(request).provisioning.retry(body.get("ids"))})
+    return reply({"retried": org.provisioning.retry(body.get("ids"))})
 
 
-async def wait_idle(request: Request) -> Response:
+async def wait_idle(org: Org, request: Request) -> Response:
     """Answers when no push and no hook delivery is under way; 504 after ``timeout`` seconds."""
-    org = org_of(request)
     timeout = float(request.query_params.get("timeout", "30"))
     try:
         async with asyncio.timeout(timeout):
@@ -72,25 +71,25 @@ async def wait_idle(request: Request) -> Response:
     return reply({"idle": True})
 
 
-async def set_faults(request: Request) -> Response:
+async def set_faults(org: Org, request: Request) -> Response:
     try:
         body = msgspec.json.decode(await request.body())
     except msgspec.DecodeError:
         raise ApiError("E0000003") from None
-    org_of(request).faults.configure(body)
+    org.faults.configure(body)
     return empty()
 
 
-async def get_faults(request: Request) -> Response:
+async def get_faults(org: Org, _request: Request) -> Response:
     """The list as it stands, with what is left of each ``times``."""
-    return reply(org_of(request).faults.listed)
+    return reply(org.faults.listed)
 
 
 def setter(change: Callable[[Org, dict[str, Any]], None]) -> Endpoint:
     """A PUT that changes something of the org, and answers nothing."""
 
-    async def answer(request: Request) -> Response:
-        change(org_of(request), await json_body(request))
+    async def answer(org: Org, request: Request) -> Response:
+        change(org, await json_body(request))
         return empty()
 
     return answer
@@ -120,9 +119,8 @@ def set_org(org: Org, body: dict[str, Any]) -> None:
     org.id = str(body["id"])
 
 
-async def set_app(request: Request) -> Response:
+async def set_app(org: Org, request: Request) -> Response:
     """Any raw field of the app, as it is."""
-    org = org_of(request)
     org.app.update(await json_body(request))
     for app_user in org.assignments.app_users.values():
         app_user.rendered = None
@@ -135,9 +133,8 @@ def set_schema(org: Org, body: dict[str, Any]) -> None:
         org.schema_changes.setdefault(name, {}).update(fields)
 
 
-async def set_app_user(request: Request) -> Response:
+async def set_app_user(org: Org, request: Request) -> Response:
     """Any raw field. ``profile`` is merged, ``without`` lists profile keys to leave out. Nothing is pushed."""
-    org = org_of(request)
     app_user = org.assignments.find(request.path_params["id"])
     body = await json_body(request)
     if "profile" in body:
@@ -152,9 +149,8 @@ async def set_app_user(request: Request) -> Response:
     return reply(msgspec.Raw(render.app_user(app_user, org.base, org.settings.app_id)))
 
 
-async def set_user(request: Request) -> Response:
+async def set_user(org: Org, request: Request) -> Response:
     """Any raw field; ``profile`` is merged, null takes a value away. Nothing is pushed, no lifecycle rule is asked."""
-    org = org_of(request)
     user = org.find(request.path_params["id"])
     body = await json_body(request)
     org.touch(user)
@@ -165,12 +161,12 @@ async def set_user(request: Request) -> Response:
     return reply(render.user(user, org.base, single=True))
 
 
-async def set_group(request: Request) -> Response:
+async def set_group(org: Org, request: Request) -> Response:
     """Made where there is none of this name. ``members`` (ids or logins) are all of them; ``assigned``: to the app.
 
     ``rule``: an expression that from now on puts in whom it fits.
     """
-    org, body = org_of(request), await json_body(request)
+    body = await json_body(request)
     require_known(body, {"name", "members", "assigned", "rule"}, "group")
     given = org.assignments
     name = str(body.get("name") or "")
@@ -189,17 +185,17 @@ async def set_group(request: Request) -> Response:
     return reply(render.group(group, org.base))
 
 
-async def make_events(request: Request) -> Response:
-    return reply(storm.make(org_of(request), await json_body(request)))
+async def make_events(org: Org, request: Request) -> Response:
+    return reply(storm.make(org, await json_body(request)))
 
 
-async def run_import(request: Request) -> Response:
-    return reply(await imports.run(org_of(request), await json_body(request, required=False)))
+async def run_import(org: Org, request: Request) -> Response:
+    return reply(await imports.run(org, await json_body(request, required=False)))
 
 
-async def state(request: Request) -> Response:
+async def state(org: Org, request: Request) -> Response:
     """Every person with what the app should hold. ``settle`` (seconds), ``suspended=deactivate``, ``expected=false``."""
-    org, query = org_of(request), request.query_params
+    query = request.query_params
     now = datetime.now(UTC)
     settle = timedelta(seconds=float(query.get("settle", "300")))
     off = query.get("suspended") == "deactivate"

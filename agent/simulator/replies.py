@@ -13,7 +13,7 @@ from agent.simulator.errors import ApiError
 from agent.simulator.org import Org
 
 T = TypeVar("T")
-Endpoint = Callable[[Request], Awaitable[Response]]
+Endpoint = Callable[[Org, Request], Awaitable[Response]]
 
 
 _object = msgspec.json.Decoder(dict[str, Any]).decode
@@ -26,7 +26,14 @@ def org_of(request: Request) -> Org:
 
 def routes(path: str, **methods: Endpoint) -> list[Route]:
     """``routes("/x", GET=show, DELETE=remove)``."""
-    return [Route(path, endpoint, methods=[method]) for method, endpoint in methods.items()]
+    return [Route(path, _answering(endpoint), methods=[method]) for method, endpoint in methods.items()]
+
+
+def _answering(endpoint: Endpoint) -> Callable[[Request], Awaitable[Response]]:
+    async def answer(request: Request) -> Response:
+        return await endpoint(org_of(request), request)
+
+    return answer
 
 
 def reply(body: Any, status: int = 200, extra: paging.Links | None = None) -> Response:
