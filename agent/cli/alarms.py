@@ -4,7 +4,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from agent.cli.command import ROW_ID, Invocation, group, required_reason, signature
+from agent.cli import options
+from agent.cli.command import Invocation, group, signature
 from agent.model.times import when
 from agent.runs.wording import clean, fields
 
@@ -43,7 +44,7 @@ def list_alarms(invocation: Invocation) -> None:
 
 
 @alarms.command("show", examples=["7"])
-@click.argument("alarm_id", metavar="ID", type=ROW_ID)
+@click.argument("alarm_id", metavar="ID", type=options.ROW_ID)
 def show(invocation: Invocation, alarm_id: int) -> None:
     """All of one alarm, and the command to go on with."""
     from agent.store import alarms as store_alarms
@@ -53,8 +54,8 @@ def show(invocation: Invocation, alarm_id: int) -> None:
 
 
 @alarms.command("ack", examples=['7 --reason "known, ticket 4711"'])
-@click.argument("alarm_id", metavar="ID", type=ROW_ID)
-@required_reason
+@click.argument("alarm_id", metavar="ID", type=options.ROW_ID)
+@options.required_reason
 def ack(invocation: Invocation, alarm_id: int, reason: str) -> None:
     """Silence an open alarm. It stays open until its cause ends; raised anew after that it is loud again."""
     from agent.store import alarms as store_alarms

@@ -5,20 +5,8 @@ from pathlib import Path
 
 import click
 
-from agent.cli.command import (
-    FILE,
-    DurationType,
-    Invocation,
-    command,
-    group,
-    now,
-    reason_option,
-    required_reason,
-    signature,
-    sure,
-    width,
-    yes_option,
-)
+from agent.cli import options
+from agent.cli.command import Invocation, command, group, now, signature, sure, width
 from agent.cli.files import whole
 from agent.cli.people import find
 from agent.cli.reconcile import changed_settings
@@ -54,9 +42,9 @@ def show(invocation: Invocation) -> None:
 @click.option("--count", type=click.IntRange(1, 100_000), help="How many deactivations, of anybody.")
 @click.option("--user", metavar="LOGIN", help="Of this person alone.")
 @click.option(
-    "--for", "lasts", type=DurationType(), default="2h", show_default=True, help="Until it lapses; at most 7d."
+    "--for", "lasts", type=options.DURATION, default="2h", show_default=True, help="Until it lapses; at most 7d."
 )
-@required_reason
+@options.required_reason
 def allow(invocation: Invocation, count: int | None, user: str | None, lasts: timedelta, reason: str) -> None:
     """Announce deactivations: they pass the limits and don't fill them. Refused pushes are looked at again at once."""
     from agent.store import brakes
@@ -82,7 +70,7 @@ def allow(invocation: Invocation, count: int | None, user: str | None, lasts: ti
 
 @guard.command("reject", examples=['--user ann@example.com --reason "group removed by mistake"'])
 @click.option("--user", metavar="LOGIN", required=True)
-@reason_option
+@options.reason
 def reject(invocation: Invocation, user: str, reason: str) -> None:
     """Refuse a waiting pushed deactivation for good: Okta's retry gets 409. Then correct the person in Okta."""
     from agent.store import brakes
@@ -106,11 +94,11 @@ def reject(invocation: Invocation, user: str, reason: str) -> None:
         "--since 90d --svg replay.svg",
     ],
 )
-@click.option("--since", type=DurationType(), default="30d", show_default=True, help="How far back.")
+@click.option("--since", type=options.DURATION, default="30d", show_default=True, help="How far back.")
 @click.option(
     "--set", "changed", metavar="NAME=VALUE", multiple=True, help="Another limit, of [guard]. May be repeated."
 )
-@click.option("--svg", metavar="FILE", type=FILE, help="The days as a picture, in this file.")
+@click.option("--svg", metavar="FILE", type=options.FILE, help="The days as a picture, in this file.")
 def replay_history(invocation: Invocation, since: timedelta, changed: tuple[str, ...], svg: Path | None) -> None:
     """What the runs and pushes of the past would have met under other limits. Changes nothing, and asks nobody.
 
@@ -141,7 +129,7 @@ def replay_history(invocation: Invocation, since: timedelta, changed: tuple[str,
 
 
 @command("pause", examples=['--reason "Okta migration tonight"'])
-@reason_option
+@options.reason
 def pause(invocation: Invocation, reason: str) -> None:
     """Stop the agent's own applies. The receiver goes on: what Okta pushes is done."""
     from agent.store import brakes
@@ -186,8 +174,8 @@ def show_pins(invocation: Invocation) -> None:
 
 
 @pins.command("accept", examples=['--reason "moved to the new org, change 4711"'])
-@reason_option
-@yes_option
+@options.reason
+@options.yes
 def accept_pins(invocation: Invocation, reason: str, *, yes: bool) -> None:
     """After a planned move: pin the org and app that the settings name, as Okta shows them now."""
     from agent.store import brakes

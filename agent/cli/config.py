@@ -2,7 +2,8 @@
 
 import click
 
-from agent.cli.command import Invocation, group, reason_option, signature
+from agent.cli import options
+from agent.cli.command import Invocation, group, signature
 
 
 @group("config")
@@ -36,7 +37,7 @@ def example(invocation: Invocation) -> None:
 
 
 @config.command("apply", examples=['--reason "jobTitle instead of title, ticket 4711"'])
-@reason_option
+@options.reason
 def apply(invocation: Invocation, reason: str) -> None:
     """Make the mapping in these settings that of the database, for every agent on it. What else is set needs no such step."""
     from agent.bootstrap import apply_mapping

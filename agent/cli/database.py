@@ -4,7 +4,8 @@ from pathlib import Path
 
 import click
 
-from agent.cli.command import FILE, Invocation, group, reason_option, signature
+from agent.cli import options
+from agent.cli.command import Invocation, group, signature
 
 
 @group("db")
@@ -27,7 +28,7 @@ def init(invocation: Invocation) -> None:
         '(pg_dump --clean --if-exists "$URL" && opshelm-agent db backup --stamp-sql) > agent-monday.sql   # PostgreSQL',
     ],
 )
-@click.argument("target", metavar="[FILE]", required=False, type=FILE)
+@click.argument("target", metavar="[FILE]", required=False, type=options.FILE)
 @click.option("--stamp-sql", is_flag=True, help="Only print what stamps a PostgreSQL dump, to put at its end.")
 def backup(invocation: Invocation, target: Path | None, *, stamp_sql: bool) -> None:
     """A consistent copy while the agent runs (SQLite). The copy is stamped: an agent started on it distrusts itself."""
@@ -46,7 +47,7 @@ def backup(invocation: Invocation, target: Path | None, *, stamp_sql: bool) -> N
 
 
 @db.command("accept-restore", examples=['--reason "disk lost, restored Monday\'s copy"'])
-@reason_option
+@options.reason
 def accept_restore(invocation: Invocation, reason: str) -> None:
     """Trust a restored copy again, after a dry run showed what it would do."""
     from agent.store import brakes

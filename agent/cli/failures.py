@@ -4,7 +4,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from agent.cli.command import Invocation, csv_option, group, reason_option, signature
+from agent.cli import options
+from agent.cli.command import Invocation, group, signature
 from agent.cli.render import csv_text
 from agent.model.errors import NotFound
 from agent.model.times import when
@@ -30,7 +31,7 @@ def failures() -> None:
 
 
 @failures.command("list", examples=["", "--csv"])
-@csv_option
+@options.as_csv
 def list_failures(invocation: Invocation, as_csv: bool) -> None:
     """The groups, the largest first; with --csv everybody."""
     from agent.store import failed_people
@@ -60,7 +61,7 @@ def show(invocation: Invocation, group_id: str) -> None:
 @click.argument("logins", metavar="[LOGIN…]", nargs=-1)
 @click.option("--group", "group_id", metavar="GROUP", help="All of this group.")
 @click.option("--all", "everybody", is_flag=True, help="All of all groups.")
-@reason_option
+@options.reason
 def retry(invocation: Invocation, logins: tuple[str, ...], group_id: str | None, everybody: bool, reason: str) -> None:
     """Have them looked at again; the daemon does it within seconds. Imports are tried again by import apply."""
     from agent.reconcile import look_queue

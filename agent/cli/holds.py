@@ -7,21 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from agent.cli import completion
-from agent.cli.command import (
-    MANY,
-    DurationType,
-    Invocation,
-    asked_to_stop,
-    csv_option,
-    group,
-    now,
-    reason_option,
-    required_reason,
-    signature,
-    sure,
-    yes_option,
-)
+from agent.cli import completion, options
+from agent.cli.command import MANY, Invocation, asked_to_stop, group, now, signature, sure
 from agent.cli.render import csv_text
 from agent.model.codes import HeldCode
 from agent.model.errors import AgentError, NotFound
@@ -47,9 +34,9 @@ def holds() -> None:
 
 @holds.command("list", examples=["", "--code name_reuse", "--csv"])
 @_CODE
-@click.option("--older", metavar="AGE", type=DurationType(), help="Only those that wait longer, such as 4h.")
+@click.option("--older", metavar="AGE", type=options.DURATION, help="Only those that wait longer, such as 4h.")
 @click.option("--user", metavar="LOGIN", help="Only this person's.")
-@csv_option
+@options.as_csv
 def list_holds(
     invocation: Invocation, code: str | None, older: timedelta | None, user: str | None, as_csv: bool
 ) -> None:
@@ -86,8 +73,8 @@ def show(invocation: Invocation, login: str) -> None:
 @holds.command("approve", examples=["ann@example.com bob@example.com", "--code deactivations_per_run"])
 @_LOGINS
 @_CODE
-@reason_option
-@yes_option
+@options.reason
+@options.yes
 def approve(invocation: Invocation, logins: tuple[str, ...], code: str | None, reason: str, *, yes: bool) -> int:
     """Read both sides again, and make the changes that are still wanted; what isn't wanted any more is closed."""
     from agent.cli.answers import answer_run
@@ -113,7 +100,7 @@ def approve(invocation: Invocation, logins: tuple[str, ...], code: str | None, r
 @holds.command("reject", examples=['ann@example.com --reason "group removed by mistake, being corrected"'])
 @_LOGINS
 @_CODE
-@required_reason
+@options.required_reason
 def reject(invocation: Invocation, logins: tuple[str, ...], code: str | None, reason: str) -> None:
     """The change is not made, by no path, until Okta wants something else for that person or you lift it."""
     from agent.store import brakes
@@ -129,7 +116,7 @@ def reject(invocation: Invocation, logins: tuple[str, ...], code: str | None, re
 @holds.command("lift", examples=["ann@example.com"])
 @_LOGINS
 @_CODE
-@reason_option
+@options.reason
 def lift(invocation: Invocation, logins: tuple[str, ...], code: str | None, reason: str) -> None:
     """Forget what was decided. What is still wanted is looked at anew: it is done, or held again if it is still too much."""
     from agent.store import brakes

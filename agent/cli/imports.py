@@ -4,7 +4,8 @@ from typing import Unpack
 
 import click
 
-from agent.cli.command import ROW_ID, SECONDS, Invocation, asked_to_stop, csv_option, group, now, operator, width
+from agent.cli import options
+from agent.cli.command import Invocation, asked_to_stop, group, now, operator, width
 from agent.cli.completion import plan_ids
 from agent.cli.import_choice import Whom, choice_of, refuse_contradictions
 
@@ -26,7 +27,7 @@ def imports() -> None:
     ],
 )
 @click.option("--class", "kind", type=click.Choice(["exact", "partial", "none"]), help="Only this class.")
-@csv_option
+@options.as_csv
 def list_imports(invocation: Invocation, kind: str | None, as_csv: bool) -> None:
     """Sort every OpsHelm account that Okta's app doesn't know, with the reason; changes nothing."""
     from agent.cli import import_answers
@@ -83,8 +84,8 @@ def plan_import(invocation: Invocation, *, limit: int | None, detailed_exitcode:
 
 
 @imports.command("apply", examples=["81"])
-@click.argument("plan_id", metavar="PLAN", type=ROW_ID, shell_complete=plan_ids)
-@click.option("--wait", metavar="S", type=SECONDS, default=60.0, show_default=True, help="For another agent's run.")
+@click.argument("plan_id", metavar="PLAN", type=options.ROW_ID, shell_complete=plan_ids)
+@options.wait
 def apply_import(invocation: Invocation, plan_id: int, wait: float) -> int:
     """Carry out a stored plan: read again, plan again, create and assign what both want; the rest is stale.
 

@@ -16,7 +16,8 @@ from urllib.parse import urlsplit
 import click
 from msgspec import Struct
 
-from agent.cli.command import EXISTING_FILE, Invocation, command, signature
+from agent.cli import options
+from agent.cli.command import Invocation, command, signature
 from agent.model.errors import AgentError, ConfigError, UsageError
 from agent.runs.wording import clean
 
@@ -74,8 +75,8 @@ class Answers(Struct, kw_only=True):
 @click.option("--org-url", help="The Okta org, such as https://example.okta.com.")
 @click.option("--app-id", help="Id of the OpsHelm app in Okta (0oa…).")
 @click.option("--client-id", help="Of an OAuth service app; with --private-key-file.")
-@click.option("--private-key-file", type=EXISTING_FILE, help="Its private key, PEM or JWK.")
-@click.option("--api-token-file", type=EXISTING_FILE, help="An API token instead.")
+@click.option("--private-key-file", type=options.EXISTING_FILE, help="Its private key, PEM or JWK.")
+@click.option("--api-token-file", type=options.EXISTING_FILE, help="An API token instead.")
 @click.option("--public-url", help="The address that Okta reaches the receiver by, such as https://scim.example.com.")
 @click.option("--offline", is_flag=True, help="Don't ask Okta whether it is right.")
 @click.option("--force", is_flag=True, help="Write over an agent.toml that is there.")
@@ -178,7 +179,7 @@ def _ask_credentials(answers: Answers) -> None:
         "Client id of the OAuth service app (empty: an API token)", default="", show_default=False, err=True
     )
     if answers.client_id:
-        path = click.prompt("File with its private key", type=EXISTING_FILE, err=True)
+        path = click.prompt("File with its private key", type=options.EXISTING_FILE, err=True)
         answers.private_key = _read(Path(path))
     else:
         answers.api_token = click.prompt("API token (not shown)", hide_input=True, err=True).strip()

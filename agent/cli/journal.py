@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from agent.cli.command import MOMENT, ROW_ID, Invocation, csv_option, encode_line, group
+from agent.cli import options
+from agent.cli.command import Invocation, encode_line, group
 from agent.cli.people import find
 from agent.cli.render import csv_text
 from agent.model.times import when
@@ -33,14 +34,14 @@ def journal() -> None:
 @journal.command(
     "list", examples=["", "--since 2h --verb deactivate", "--user ann@example.com", "--actor root --follow"]
 )
-@click.option("--since", type=MOMENT, help="Not older: 2h, 7d, or 2026-03-01T08:00.")
+@click.option("--since", type=options.MOMENT, help="Not older: 2h, 7d, or 2026-03-01T08:00.")
 @click.option("--user", metavar="LOGIN", help="Only rows about this account.")
 @click.option("--actor", metavar="TEXT", default="", help="A part of who did it, such as root, key:3 or run 81.")
 @click.option("--verb", metavar="VERB", default="", help="Such as deactivate, or keys for all about keys.")
 @click.option("--kind", type=click.Choice(["applied", "refused", "intent", "failed"]), help="Only these.")
 @click.option("--limit", type=click.IntRange(1, 10_000), default=50, show_default=True)
 @click.option("--follow", is_flag=True, help="Go on with what comes, until Ctrl-C.")
-@csv_option
+@options.as_csv
 def list_rows(
     invocation: Invocation, *, user: str | None, kind: str | None, limit: int, follow: bool, as_csv: bool, **said: Any
 ) -> None:
@@ -94,8 +95,8 @@ def _line(row: "JournalRow") -> str:
 
 @journal.command("export", examples=["> journal.jsonl", "--csv > journal.csv", "--user ann@example.com"])
 @click.option("--user", metavar="LOGIN", help="Only rows about this account.")
-@click.option("--after", metavar="ID", type=ROW_ID, help="Only rows after this one.")
-@csv_option
+@click.option("--after", metavar="ID", type=options.ROW_ID, help="Only rows after this one.")
+@options.as_csv
 def export(invocation: Invocation, *, user: str | None, after: int | None, as_csv: bool) -> None:
     """All rows as JSON lines, oldest first; with --output json as one document."""
     from agent.store import seal

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from agent.cli.command import ROW_ID, DurationType, Invocation, group, now, signature
+from agent.cli import options
+from agent.cli.command import Invocation, group, now, signature
 from agent.model.errors import UsageError
 from agent.runs.wording import fields
 
@@ -22,7 +23,7 @@ def keys() -> None:
 @keys.command("create", examples=["okta", "prometheus --scope metrics", "okta --expires 365d --output json"])
 @click.argument("name")
 @click.option("--scope", type=click.Choice(["scim", "metrics"]), default="scim", show_default=True)
-@click.option("--expires", type=DurationType(), help="How long it lives, such as 365d; for ever if not given.")
+@click.option("--expires", type=options.DURATION, help="How long it lives, such as 365d; for ever if not given.")
 def create(invocation: Invocation, name: str, scope: str, expires: timedelta | None) -> None:
     """Make a key and show it, once. On stdout stands the key and nothing else."""
     from agent.store import keys as store_keys
@@ -55,7 +56,7 @@ def list_keys(invocation: Invocation) -> None:
 @keys.command("roll", examples=["okta", "okta --grace 7d"])
 @click.argument("name")
 @click.option(
-    "--grace", type=DurationType(), default="24h", show_default=True, help="How long the old key still works."
+    "--grace", type=options.DURATION, default="24h", show_default=True, help="How long the old key still works."
 )
 def roll(invocation: Invocation, name: str, grace: timedelta) -> None:
     """Make a new key of that name; the old one goes on for the grace time, and its use near the end is an alarm."""
@@ -68,7 +69,7 @@ def roll(invocation: Invocation, name: str, grace: timedelta) -> None:
 
 @keys.command("revoke", examples=["okta", "okta --id 3", "okta --yes"])
 @click.argument("name")
-@click.option("--id", "key_id", metavar="N", type=ROW_ID, help="Only this one of the keys with that name.")
+@click.option("--id", "key_id", metavar="N", type=options.ROW_ID, help="Only this one of the keys with that name.")
 @click.option("--yes", is_flag=True, help="Also the last one that Okta can push with. On a terminal you are asked.")
 def revoke(invocation: Invocation, name: str, key_id: int | None, *, yes: bool) -> None:
     """End a key at once; every process refuses it within 5 s."""

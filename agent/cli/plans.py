@@ -8,22 +8,8 @@ from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 import click
 from msgspec.structs import replace
 
-from agent.cli import render
-from agent.cli.command import (
-    MANY,
-    MOMENT,
-    ROW_ID,
-    Invocation,
-    asked_to_stop,
-    command,
-    csv_option,
-    group,
-    limit_option,
-    required_reason,
-    signature,
-    sure,
-    yes_option,
-)
+from agent.cli import options, render
+from agent.cli.command import MANY, Invocation, asked_to_stop, command, group, signature, sure
 from agent.cli.completion import plan_ids, run_ids
 from agent.model.codes import ActionKind, PlanStatus
 from agent.model.errors import NotFound
@@ -49,7 +35,7 @@ def plans() -> None:
 
 
 @plans.command("list", examples=["", "--limit 100 --output json"])
-@limit_option
+@options.limit
 def list_plans(invocation: Invocation, limit: int) -> None:
     """The newest plans first. Plans without anything to do are left out."""
     from agent.runs.stored_plans import SHORT_CHECKSUM
@@ -75,7 +61,7 @@ def list_plans(invocation: Invocation, limit: int) -> None:
 
 
 @plans.command("show", examples=["81", "81 --summary", "81 --only deactivate", "81 --attribute title"])
-@click.argument("plan_id", metavar="ID", type=ROW_ID, shell_complete=plan_ids)
+@click.argument("plan_id", metavar="ID", type=options.ROW_ID, shell_complete=plan_ids)
 @click.option("--summary", is_flag=True, help="Only how many of what.")
 @click.option(
     "--only", type=click.Choice([kind.value for kind in ActionKind]), multiple=True, help="This kind; may be repeated."
@@ -110,7 +96,7 @@ def show_plan(
 
 
 @plans.command("apply", examples=["81 --checksum 5f3a…"])
-@click.argument("plan_id", metavar="ID", type=ROW_ID, shell_complete=plan_ids)
+@click.argument("plan_id", metavar="ID", type=options.ROW_ID, shell_complete=plan_ids)
 @_CHECKSUM
 def apply_plan(invocation: Invocation, plan_id: int, checksum: str) -> int:
     """Carry out a stored plan: read again, plan again, do what both want; what has moved is stale and skipped."""
@@ -120,13 +106,15 @@ def apply_plan(invocation: Invocation, plan_id: int, checksum: str) -> int:
 
 
 @plans.command("approve", examples=["81 --checksum 5f3a… --count 204", "81 --checksum 5f3a… --action 3 --action 7"])
-@click.argument("plan_id", metavar="ID", type=ROW_ID, shell_complete=plan_ids)
+@click.argument("plan_id", metavar="ID", type=options.ROW_ID, shell_complete=plan_ids)
 @_CHECKSUM
-@click.option("--action", "actions", metavar="N", type=ROW_ID, multiple=True, help="Only this action; may be repeated.")
+@click.option(
+    "--action", "actions", metavar="N", type=options.ROW_ID, multiple=True, help="Only this action; may be repeated."
+)
 @click.option(
     "--count", type=click.IntRange(0), help="At most this many links, creates, reactivations and deactivations."
 )
-@yes_option
+@options.yes
 def approve_plan(
     invocation: Invocation, plan_id: int, checksum: str, actions: tuple[int, ...], count: int | None, *, yes: bool
 ) -> int:
@@ -163,8 +151,8 @@ def _carry_out(invocation: Invocation, plan_id: int, checksum: str, decision: "P
 
 
 @plans.command("reject", examples=['81 --reason "wrong group in Okta, being corrected"'])
-@click.argument("plan_id", metavar="ID", type=ROW_ID, shell_complete=plan_ids)
-@required_reason
+@click.argument("plan_id", metavar="ID", type=options.ROW_ID, shell_complete=plan_ids)
+@options.required_reason
 def reject_plan(invocation: Invocation, plan_id: int, reason: str) -> None:
     """Say no to a plan. It can't be applied any more, and what is being applied of it ends; what it held is not done."""
     from agent.store import brakes
@@ -190,7 +178,7 @@ def runs() -> None:
 
 
 @runs.command("list")
-@limit_option
+@options.limit
 def list_runs(invocation: Invocation, limit: int) -> None:
     """The newest runs first."""
     from agent.store import runs as store_runs
@@ -204,7 +192,7 @@ def list_runs(invocation: Invocation, limit: int) -> None:
 
 
 @runs.command("show", examples=["12"])
-@click.argument("run_id", metavar="ID", type=ROW_ID, shell_complete=run_ids)
+@click.argument("run_id", metavar="ID", type=options.ROW_ID, shell_complete=run_ids)
 def show_run(invocation: Invocation, run_id: int) -> None:
     """One run: how it ended and why, its counts, its plan and the people in it."""
     from agent.store import plans as store_plans
@@ -272,14 +260,16 @@ class _Rows(TypedDict):
         '--since 2026-03-01T12:00Z --until 2026-03-01T13:00Z --reason "a wrong push group"',
     ],
 )
-@click.argument("run_id", metavar="[RUN]", type=ROW_ID, required=False, shell_complete=run_ids)
-@click.option("--since", metavar="TIME", type=MOMENT, help="Instead of RUN: what Okta's pushes did from then on.")
-@click.option("--until", metavar="TIME", type=MOMENT, help="With --since: up to then.")
+@click.argument("run_id", metavar="[RUN]", type=options.ROW_ID, required=False, shell_complete=run_ids)
+@click.option(
+    "--since", metavar="TIME", type=options.MOMENT, help="Instead of RUN: what Okta's pushes did from then on."
+)
+@click.option("--until", metavar="TIME", type=options.MOMENT, help="With --since: up to then.")
 @click.option("--only", metavar="LOGIN", multiple=True, help="Only this person; may be repeated.")
 @click.option(
     "--kind", "kinds", type=click.Choice(_TAKEN_BACK), multiple=True, help="Only such changes; may be repeated."
 )
-@required_reason
+@options.required_reason
 def undo_run(
     invocation: Invocation, *, only: tuple[str, ...], kinds: tuple[str, ...], reason: str, **rows: Unpack[_Rows]
 ) -> int:
@@ -320,7 +310,7 @@ def undo_run(
 
 
 @command("findings", examples=["", "--csv > findings.csv"])
-@csv_option
+@options.as_csv
 def findings(invocation: Invocation, as_csv: bool) -> None:
     """What the last sweep noticed and did not act on.
 

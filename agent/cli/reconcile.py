@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, TypedDict, Unpack
 
 import click
 
-from agent.cli.command import SECONDS, Invocation, asked_to_stop, command, operator
+from agent.cli import options
+from agent.cli.command import Invocation, asked_to_stop, command, operator
 from agent.model.guard import typed
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ _RULES = ("policy", "roles", "guard", "mapping", "reconcile", "receiver")
 @click.option(
     "--allow-empty", metavar="N", type=click.IntRange(0), help="Okta lists (nearly) nobody: up to N deactivations."
 )
-@click.option("--wait", metavar="S", type=SECONDS, default=60.0, show_default=True, help="For another agent's run.")
+@options.wait
 @click.option(
     "--what-if",
     metavar="NAME=VALUE",

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import click
 
-from agent.cli.command import FILE, Invocation, group, now
+from agent.cli import options
+from agent.cli.command import Invocation, group, now
 from agent.cli.files import whole
 
 
@@ -21,7 +22,7 @@ def rehearse() -> None:
         "opshelm-agent simulate --from-export shape.jsonl.gz   # then, anywhere: the same people in a simulated org",
     ],
 )
-@click.argument("file", metavar="FILE", type=FILE)
+@click.argument("file", metavar="FILE", type=options.FILE)
 def export(invocation: Invocation, file: Path) -> None:
     """Write the org and the directory to FILE without anybody in it: every name, address and id replaced.
 

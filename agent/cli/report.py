@@ -10,8 +10,8 @@ import click
 import msgspec
 from msgspec import Struct
 
-from agent.cli import render
-from agent.cli.command import EXISTING_FILE, FILE, MOMENT, Invocation, group, now
+from agent.cli import options, render
+from agent.cli.command import Invocation, group, now
 from agent.cli.files import whole
 from agent.model.errors import ConfigError, NotFound, UsageError
 from agent.reports.document import Document, csv, html
@@ -32,7 +32,7 @@ _FORMAT = click.option(
 _OUT = click.option(
     "--out",
     metavar="FILE",
-    type=FILE,
+    type=options.FILE,
     help="Write FILE, and its signature beside it as FILE.sig; else to standard output, unsigned.",
 )
 
@@ -51,9 +51,9 @@ def report() -> None:
     ],
 )
 @click.option(
-    "--at", "at", metavar="TIME", type=MOMENT, help="A moment of the past, rebuilt from the journal; else now."
+    "--at", "at", metavar="TIME", type=options.MOMENT, help="A moment of the past, rebuilt from the journal; else now."
 )
-@click.option("--since", metavar="TIME", type=MOMENT, help="Who lost access since then; else 30 days before.")
+@click.option("--since", metavar="TIME", type=options.MOMENT, help="Who lost access since then; else 30 days before.")
 @click.option("--offline", is_flag=True, help="Don't ask Okta: no assignments, and no word of when somebody was to go.")
 @_FORMAT
 @_OUT
@@ -87,8 +87,8 @@ def access(
 @report.command(
     "changes", examples=["--since 2026-01-01 --until 2026-03-31 --format csv --out changes-q1.csv", "--since 7d"]
 )
-@click.option("--since", metavar="TIME", type=MOMENT, required=True, help="The period's first moment.")
-@click.option("--until", metavar="TIME", type=MOMENT, help="Its last one; else now.")
+@click.option("--since", metavar="TIME", type=options.MOMENT, required=True, help="The period's first moment.")
+@click.option("--until", metavar="TIME", type=options.MOMENT, help="Its last one; else now.")
 @_FORMAT
 @_OUT
 def changes(
@@ -119,8 +119,8 @@ def key(invocation: Invocation) -> None:
 
 
 @report.command("verify", examples=["access.html", "access.csv --key public.pem"])
-@click.argument("file", metavar="FILE", type=EXISTING_FILE)
-@click.option("--key", "public", metavar="FILE", type=EXISTING_FILE)
+@click.argument("file", metavar="FILE", type=options.EXISTING_FILE)
+@click.option("--key", "public", metavar="FILE", type=options.EXISTING_FILE)
 def verify(invocation: Invocation, file: Path, public: Path | None) -> int:
     """Is FILE what this installation signed? Takes FILE.sig; --key is somebody else's public key."""
     from agent.reports import signature

@@ -8,7 +8,8 @@ from typing import Any
 
 import click
 
-from agent.cli.command import EXISTING_FILE, FILE, Invocation, command, now
+from agent.cli import options
+from agent.cli.command import Invocation, command, now
 
 
 @command(
@@ -23,13 +24,13 @@ from agent.cli.command import EXISTING_FILE, FILE, Invocation, command, now
 @click.option(
     "--from-export",
     metavar="FILE",
-    type=EXISTING_FILE,
+    type=options.EXISTING_FILE,
     help="An anonymised export instead of --users, --seed and --app-id; also fills --database.",
 )
 @click.option(
     "--database",
     metavar="FILE",
-    type=FILE,
+    type=options.FILE,
     help="With --from-export: where the agent's side goes, a new SQLite file; default: FILE.db beside the export.",
 )
 @click.option("--port", default=8768, show_default=True, type=click.IntRange(0, 65535), help="Port on loopback.")

@@ -8,17 +8,8 @@ from typing import TYPE_CHECKING, Any
 import click
 from msgspec import Struct
 
-from agent.cli.command import (
-    DurationType,
-    Invocation,
-    csv_option,
-    group,
-    now,
-    operator,
-    reason_option,
-    required_reason,
-    signature,
-)
+from agent.cli import options
+from agent.cli.command import Invocation, group, now, operator, signature
 from agent.cli.completion import logins
 from agent.cli.people import by_id_option, find
 from agent.model.codes import ActionState
@@ -71,7 +62,7 @@ def users() -> None:
 @click.option("--blocked", "which", flag_value="blocked", multiple=True, help="Only those whom an operator blocks.")
 @click.option("--drifted", "which", flag_value="drifted", multiple=True, help="Only those who differ from Okta.")
 @click.option("--failed", "which", flag_value="failed", multiple=True, help="Only those of whom something failed.")
-@csv_option
+@options.as_csv
 def list_users(invocation: Invocation, search: str, which: tuple[str, ...], as_csv: bool) -> None:
     """All accounts, or those that all of the options fit, by userName; with --search, whose userName fits first."""
     with invocation.directory() as directory:
@@ -125,7 +116,7 @@ def show(invocation: Invocation, login: str, by_id: bool) -> None:
 @click.option("--owner", is_flag=True, help="With the owner role.")
 @click.option("--given-name", metavar="NAME", help="Else taken from LOGIN. Okta's import wants both names.")
 @click.option("--family-name", metavar="NAME", help="Else taken from LOGIN.")
-@reason_option
+@options.reason
 def add(
     invocation: Invocation, login: str, owner: bool, given_name: str | None, family_name: str | None, reason: str
 ) -> None:
@@ -173,14 +164,14 @@ class AccountCommand(Struct, frozen=True, kw_only=True):
     help: str
     #: What follows ``opshelm-agent users NAME``.
     example: str
-    #: Takes the acts, the account's id and the values of ``options``.
+    #: Takes the acts, the account's id and the values of ``params``.
     act: "Callable[..., DirectoryUser]"
-    #: What the answer begins with; or what makes it from the values of ``options``.
+    #: What the answer begins with; or what makes it from the values of ``params``.
     done: str | Callable[..., str]
-    options: Sequence[Callable[..., Any]] = ()
-    reason: Callable[..., Any] = reason_option
+    params: Sequence[Callable[..., Any]] = ()
+    reason: Callable[..., Any] = options.reason
     #: Asked before it is done, where Okta is set up: what to say besides. Takes the reconciler, the account and the values of
-    #: ``options``.
+    #: ``params``.
     asks_okta: "Callable[..., str] | None" = None
 
 
@@ -205,7 +196,7 @@ def _add_command(row: AccountCommand) -> None:
         _answer(invocation, row.done if isinstance(row.done, str) else row.done(**given), user, said)
 
     body: Callable[..., None] = run
-    for option in (row.reason, by_id_option, *reversed(row.options), _LOGIN):
+    for option in (row.reason, by_id_option, *reversed(row.params), _LOGIN):
         body = option(body)
     users.command(row.name, help=row.help, examples=[row.example])(body)
 
@@ -216,7 +207,7 @@ for _row in (
         help="Change values of a local account: path=value, with nothing behind the sign to clear one. Paths are SCIM's, as "
         "users show prints them. What Okta manages is changed in Okta.",
         example="ann@example.com name.familyName=Lee title='Site lead'",
-        options=[click.argument("values", metavar="PATH=VALUE…", nargs=-1, required=True)],
+        params=[click.argument("values", metavar="PATH=VALUE…", nargs=-1, required=True)],
         act=lambda acts, user_id, values: acts.set_values(user_id, _values(values)),
         done="Changed",
     ),
@@ -224,7 +215,7 @@ for _row in (
         name="rename",
         help="Give a local account another userName; its e-mail goes along where it was the same.",
         example="ann@example.com ann.lee@example.com",
-        options=[click.argument("new", metavar="NEW")],
+        params=[click.argument("new", metavar="NEW")],
         act=lambda acts, user_id, new: acts.rename(user_id, new),
         done="Renamed",
     ),
@@ -232,7 +223,7 @@ for _row in (
         name="role",
         help="Give or take the owner role. Pushes never do; a group of roles.owner takes its people back. The last active owner keeps it.",
         example="ann@example.com owner --reason 'new lead'",
-        options=[click.argument("role", type=click.Choice(["owner", "member"]))],
+        params=[click.argument("role", type=click.Choice(["owner", "member"]))],
         act=lambda acts, user_id, role: acts.set_role(user_id, Role(role)),
         done="Changed",
     ),
@@ -241,16 +232,16 @@ for _row in (
         help="End the access of one account at once, and keep it ended: neither Okta's pushes nor a run give it back before "
         "--until, or users reactivate. It becomes a member. The last active owner stays.",
         example="ann@example.com --reason 'laptop stolen'",
-        options=[
+        params=[
             click.option(
                 "--until",
                 metavar="AGE",
-                type=DurationType(),
+                type=options.DURATION,
                 callback=_after,
                 help="The block ends after that, as 8h, 7d.",
             )
         ],
-        reason=required_reason,
+        reason=options.required_reason,
         act=lambda acts, user_id, until: acts.deactivate(user_id, until=until),
         done=_ended,
     ),
@@ -267,7 +258,7 @@ for _row in (
         help="Say that this account is that Okta user, whom Okta is asked for: Okta manages it from now on. Changes nothing else "
         "of it; what Okta wants of it the next run sees.",
         example="ann@example.com --okta-id 00u1abcd2EFGH3ijk4x7",
-        options=[click.option("--okta-id", required=True, help="The Okta user's id (00u…).")],
+        params=[click.option("--okta-id", required=True, help="The Okta user's id (00u…).")],
         act=lambda acts, user_id, okta_id: acts.link(user_id, okta_id),
         done="Linked",
         asks_okta=lambda reconciler, user, okta_id: reconciler.named(okta_id, user),
@@ -300,7 +291,7 @@ for _row in (
 @users.command("release-name", examples=["ann@example.com --reason 'a new Ann'"])
 @_LOGIN
 @by_id_option
-@reason_option
+@options.reason
 def release_name(invocation: Invocation, login: str, by_id: bool, reason: str) -> int:
     """Say that somebody else has the userName of this leaver's account now. They get an account of their own.
 
@@ -346,7 +337,7 @@ def owner() -> None:
 @owner.command("handover", examples=["--to zoe@example.com --deactivate ann@example.com --reason 'Ann left'"])
 @click.option("--to", "successor", metavar="LOGIN", required=True, help="Becomes owner.")
 @click.option("--deactivate", "leaver", metavar="LOGIN", required=True, help="Is deactivated.")
-@reason_option
+@options.reason
 def handover(invocation: Invocation, successor: str, leaver: str, reason: str) -> None:
     """Promote one person and deactivate another in one transaction: how the last owner leaves."""
     with invocation.directory() as directory:

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
 import agent
-from agent.cli.command import MOMENT
+from agent.cli.options import MOMENT
 from agent.model.times import when
 
 NOON = datetime(2026, 3, 1, 12, 3, 11, 400, tzinfo=UTC)
