@@ -56,6 +56,7 @@ AIMS = (
         for peer in ("scim2-server", "SCIMMY", "django-scim2")
     ),
     Aim("pushes beside a sweep", "times", most=2),
+    Aim("pushes beside its own sweep", "times", most=2),
     Aim("hook storm", "refused", most=0),
     Aim("hook storm", "empty, seconds", most=10),
     Aim("idle daemon", "megabytes", most=110),

@@ -6,7 +6,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -79,10 +79,10 @@ class Answering:
         self.name, self.url, self.key, self.durable, self.offers = name, url.rstrip("/"), key, durable, offers
         self._process = process
         self._runs = 0
-        self._people = [("1", "person0@example.com")]
+        self.people = [("1", "person0@example.com")]
 
     def fill(self, people: int) -> None:
-        self._people.clear()
+        self.people.clear()
         headers = {"Authorization": f"Bearer {self.key}", "Content-Type": "application/scim+json"}
         with httpx.Client(headers=headers, timeout=HANGS) as client:
             for n in range(people):
@@ -98,9 +98,9 @@ class Answering:
                 answer = client.post(f"{self.url}/Users", json=body)
                 if answer.status_code != 201:
                     raise RuntimeError(f"{self.name} answers a create with {answer.status_code}: {answer.text[:300]}")
-                self._people.append((str(answer.json()["id"]), login))
+                self.people.append((str(answer.json()["id"]), login))
 
-    def load(self, name: str, seconds: int) -> dict[str, float]:
+    def load(self, name: str, seconds: int, connections: int = CONNECTIONS) -> dict[str, float]:
         """Requests a second, percentiles in ms, and the server's CPU ms a request, which hold on a busy machine too.
 
         An unexpected answer, or none for HANGS, is an error.
@@ -109,11 +109,11 @@ class Answering:
         self._runs += 1
         base = httpx.URL(self.url)
         script = _LUA.format(
-            ids="{" + ",".join(json.dumps(one) for one, _ in self._people) + "}",
-            names="{" + ",".join(json.dumps(login) for _, login in self._people) + "}",
+            ids="{" + ",".join(json.dumps(one) for one, _ in self.people) + "}",
+            names="{" + ",".join(json.dumps(login) for _, login in self.people) + "}",
             key=json.dumps(self.key),
             prefix=json.dumps(base.path),
-            run=json.dumps(f"{name.replace(' ', '')}{self._runs}"),
+            run=json.dumps(f"{name.replace(' ', '')}{self.name}{self._runs}"),
             prepare="n = count" if name == "PATCH" else "",
             method=method,
             path=path,
@@ -124,7 +124,7 @@ class Answering:
             file.write(script)
             file.flush()
             before = self._cpu()
-            command = ["wrk", "-t2", f"-c{CONNECTIONS}", f"-d{seconds}s", f"--timeout={HANGS}s", "-s", file.name]
+            command = ["wrk", "-t2", f"-c{connections}", f"-d{seconds}s", f"--timeout={HANGS}s", "-s", file.name]
             done = subprocess.run(
                 [*command, f"{base.scheme}://{base.host}:{base.port}"],
                 capture_output=True,
@@ -150,7 +150,7 @@ class Answering:
 @contextmanager
 def serving(builds: list[Build], accounts: int, folder: Path, *, peers: bool) -> Iterator[list[Answering]]:
     with ExitStack() as stack:
-        found = [stack.enter_context(_daemon(build, folder)) for build in builds]
+        found = [stack.enter_context(daemon(build, folder, name=build.name)) for build in builds]
         found += [stack.enter_context(_bytes(folder))]
         if peers:
             found += [Answering("scim2-server", stack.enter_context(scim2_server()).url, KEY, durable=False)]
@@ -166,20 +166,21 @@ def serving(builds: list[Build], accounts: int, folder: Path, *, peers: bool) ->
 
 
 @contextmanager
-def _daemon(build: Build, folder: Path) -> Iterator[Answering]:
-    place = folder / f"{build.name}-daemon"
+def daemon(build: Build, folder: Path, *, name: str, env: Mapping[str, str] | None = None) -> Iterator[Answering]:
+    """``name``: its own among those in the folder, and its key's. ``env``: settings besides its ports."""
+    place = folder / f"{name}-daemon"
     place.mkdir()
     ports = {"OPSHELM_SERVER__PORT": str(free_port()), "OPSHELM_SERVER__ADMIN_PORT": str(free_port())}
-    env = {**ROOMY, **ports, "OPSHELM_SERVER__HOST": "127.0.0.1"}
+    env = {**ROOMY, **ports, "OPSHELM_SERVER__HOST": "127.0.0.1", **(env or {})}
     build.run("db", "init", folder=place, env=env, codes=(0, 2))
-    build.run("keys", "create", "bench", "--output", "json", folder=place, env=env)
+    build.run("keys", "create", name, "--output", "json", folder=place, env=env)
     key = json.loads((place / "out").read_text())["key"]
     with (place / "log").open("w") as log:
         process = build.start("serve", folder=place, env=env, out=log, err=log)
         try:
             url = f"http://127.0.0.1:{ports['OPSHELM_SERVER__PORT']}/scim/v2"
             awaited(url, process, place / "log")
-            yield Answering(build.name, url, key, durable=True, process=process.pid)
+            yield Answering(name, url, key, durable=True, process=process.pid)
         finally:
             process.terminate()
             process.wait(60)
