@@ -117,11 +117,11 @@ def _deliver(address: str, org_url: str, turns: list[list[str]], refused: list[i
 
 
 def _beside(build: Build, sizes: Sizes, folder: Path) -> Row:
-    """POSTs at 32 connections, alone and while commands sweep everybody one after the other."""
+    """PUTs at 32 connections, alone and while commands sweep everybody one after the other."""
     with _serving(build, sizes, folder, OPSHELM_SCHEDULE__RECONCILE="off") as (place, url, env, _):
         target = _pushed(build, place, url, env)
         seconds = max(sizes.seconds, 2)
-        alone = target.load("POST", seconds)
+        alone = target.load("PUT", seconds)
         over = Event()
         sweeps: list[subprocess.Popen[bytes]] = []
 
@@ -134,10 +134,9 @@ def _beside(build: Build, sizes: Sizes, folder: Path) -> Row:
         sweeping = Thread(target=sweep)
         sweeping.start()
         try:
-            busy = target.load("POST", 3 * seconds)
+            busy = target.load("PUT", 3 * seconds)
         finally:
             over.set()
-            # The last one ends with the load: a build that asks Okta about each account that the load has made takes an hour.
             sweeps[-1].terminate()
             sweeping.join(HANGS)
     return _both(alone, busy)
@@ -147,15 +146,18 @@ def _beside_own(build: Build, sizes: Sizes, folder: Path) -> Row:
     """The same with the daemon's own sweeps, each a second after the one before."""
     seconds = max(sizes.seconds, 2)
     with _serving(build, sizes, folder, OPSHELM_SCHEDULE__RECONCILE="off") as (place, url, env, _):
-        alone = _pushed(build, place, url, env).load("POST", seconds)
+        alone = _pushed(build, place, url, env).load("PUT", seconds)
     with _serving(build, sizes, folder, OPSHELM_SCHEDULE__RECONCILE="1s") as (place, url, env, _):
-        busy = _pushed(build, place, url, env).load("POST", 3 * seconds)
+        busy = _pushed(build, place, url, env).load("PUT", 3 * seconds)
     return _both(alone, busy)
 
 
 def _pushed(build: Build, place: Path, url: str, env: dict[str, str]) -> Answering:
     build.run("keys", "create", "bench", "--output", "json", folder=place, env=env)
-    return Answering(build.name, f"{url}/scim/v2", json.loads((place / "out").read_text())["key"], durable=True)
+    target = Answering(build.name, f"{url}/scim/v2", json.loads((place / "out").read_text())["key"], durable=True)
+    with closing(sqlite3.connect(place / "opshelm-agent.db")) as conn:
+        target.people = conn.execute("select id, user_name, okta_id from users order by seq limit 2000").fetchall()
+    return target
 
 
 def _both(alone: Row, busy: Row) -> Row:

@@ -21,23 +21,24 @@ CONNECTIONS = 32
 HANGS = 30
 #: Answers the same bytes to whatever comes, and so shows what the load itself can do.
 BYTES = "bytes alone"
-#: method, path and body of each kind of request, in Lua: ``id``, ``name`` and ``n`` (never the same twice) are there.
+#: method, path and body of each kind of request, in Lua: somebody's ``id``, ``name`` and ``other`` (the externalId) are there, and
+#: ``n``, never the same twice.
 REQUESTS = {
     "GET one": ("GET", '"/Users/" .. id', "nil", 200),
     "filter userName": ("GET", '"/Users?filter=userName%20eq%20%22" .. name .. "%22"', "nil", 200),
     "page of 100": ("GET", '"/Users?startIndex=" .. math.floor(#ids / 2 + 1) .. "&count=100"', "nil", 200),
     "POST": ("POST", '"/Users"', 'person("n" .. n .. "@example.com", "T", "00u" .. n)', 201),
-    "PUT": ("PUT", '"/Users/" .. id', 'person(name, "T" .. n, "00u" .. name)', 200),
+    "PUT": ("PUT", '"/Users/" .. id', 'person(name, "T" .. n, other)', 200),
     "PATCH": ("PATCH", '"/Users/" .. id', "patch(n % 2 == 0)", 200),
 }
 _LUA = """
-local ids, names, threads = {ids}, {names}, 0
+local ids, names, others, threads = {ids}, {names}, {others}, 0
 local key, prefix, run = {key}, {prefix}, {run}
 function setup(thread) thread:set("number", threads); threads = threads + 1 end
 local count = 0
 -- Of PATCH: off and on in turn.
-function person(name, title, other)
-  return '{{"schemas":["urn:ietf:params:scim:schemas:core:2.0:User"],"userName":"' .. name .. '","externalId":"' .. other ..
+function person(name, title, external)
+  return '{{"schemas":["urn:ietf:params:scim:schemas:core:2.0:User"],"userName":"' .. name .. '","externalId":"' .. external ..
     '","name":{{"givenName":"Pat","familyName":"Lee"}},"emails":[{{"primary":true,"type":"work","value":"' .. name ..
     '"}}],"displayName":"Pat Lee","title":"' .. title .. '","locale":"en-US","active":true}}'
 end
@@ -49,7 +50,7 @@ local headers = {{["Authorization"] = "Bearer " .. key, ["Content-Type"] = "appl
 function request()
   count = count + 1
   local at = (count * 2 + number) % #ids + 1
-  local id, name, n = ids[at], names[at], run .. "x" .. number .. "x" .. count
+  local id, name, other, n = ids[at], names[at], others[at], run .. "x" .. number .. "x" .. count
   {prepare}
   return wrk.format("{method}", prefix .. {path}, headers, {body})
 end
@@ -79,7 +80,8 @@ class Answering:
         self.name, self.url, self.key, self.durable, self.offers = name, url.rstrip("/"), key, durable, offers
         self._process = process
         self._runs = 0
-        self.people = [("1", "person0@example.com")]
+        #: id, userName and externalId of those who are asked for.
+        self.people = [("1", "person0@example.com", "00u1")]
 
     def fill(self, people: int) -> None:
         self.people.clear()
@@ -98,7 +100,7 @@ class Answering:
                 answer = client.post(f"{self.url}/Users", json=body)
                 if answer.status_code != 201:
                     raise RuntimeError(f"{self.name} answers a create with {answer.status_code}: {answer.text[:300]}")
-                self.people.append((str(answer.json()["id"]), login))
+                self.people.append((str(answer.json()["id"]), login, f"00u{login}"))
 
     def load(self, name: str, seconds: int, connections: int = CONNECTIONS) -> dict[str, float]:
         """Requests a second, percentiles in ms, and the server's CPU ms a request, which hold on a busy machine too.
@@ -109,8 +111,10 @@ class Answering:
         self._runs += 1
         base = httpx.URL(self.url)
         script = _LUA.format(
-            ids="{" + ",".join(json.dumps(one) for one, _ in self.people) + "}",
-            names="{" + ",".join(json.dumps(login) for _, login in self.people) + "}",
+            **{
+                name: "{" + ",".join(map(json.dumps, column)) + "}"
+                for name, column in zip(("ids", "names", "others"), zip(*self.people, strict=True), strict=True)
+            },
             key=json.dumps(self.key),
             prefix=json.dumps(base.path),
             run=json.dumps(f"{name.replace(' ', '')}{self.name}{self._runs}"),
