@@ -279,20 +279,11 @@ class Frame(Struct, frozen=True, kw_only=True):
 
     def _carried_out(self, run: CurrentRun, work: Callable[[CurrentRun], RunReport]) -> RunReport:
         try:
-            return self._report(run, work)
+            with self.okta.run(run.progress.wait):
+                return work(run)
         except (UsageError, NotFound) as error:
             # A mistake of whoever asked is no run that failed.
             self._forget_quietly(run, error)
-            raise
-        except BaseException as error:
-            self._finish_quietly(_broken_off(run, error))
-            raise
-
-    def _report(self, run: CurrentRun, work: Callable[[CurrentRun], RunReport]) -> RunReport:
-        try:
-            with self.okta.run(run.progress.wait):
-                return work(run)
-        except (UsageError, NotFound):
             raise
         except Frozen as error:
             return _ended(run, Outcome.FROZEN, error.detail)
@@ -301,10 +292,11 @@ class Frame(Struct, frozen=True, kw_only=True):
         except (OktaError, DirectoryUnavailable) as error:
             outcome = Outcome.STOPPED if self.stop.is_set() else Outcome.INCOMPLETE
             return _ended(run, outcome, f"{error.detail} Nothing was changed after that.")
-        except StoreError as error:
-            if error.soft:
-                raise
-            return _ended(run, Outcome.ERROR, error.detail)
+        except BaseException as error:
+            if isinstance(error, StoreError) and not error.soft:
+                return _ended(run, Outcome.ERROR, error.detail)
+            self._finish_quietly(_broken_off(run, error))
+            raise
 
     def _lease(self, wait: float, progress: Progress) -> Lease | None:
         def waiting(who: str) -> None:
