@@ -36,7 +36,6 @@ local ids, names, others, threads = {ids}, {names}, {others}, 0
 local key, prefix, run = {key}, {prefix}, {run}
 function setup(thread) thread:set("number", threads); threads = threads + 1 end
 local count = 0
--- Of PATCH: off and on in turn.
 function person(name, title, external)
   return '{{"schemas":["urn:ietf:params:scim:schemas:core:2.0:User"],"userName":"' .. name .. '","externalId":"' .. external ..
     '","name":{{"givenName":"Pat","familyName":"Lee"}},"emails":[{{"primary":true,"type":"work","value":"' .. name ..
@@ -118,7 +117,8 @@ class Answering:
             key=json.dumps(self.key),
             prefix=json.dumps(base.path),
             run=json.dumps(f"{name.replace(' ', '')}{self.name}{self._runs}"),
-            prepare="n = count" if name == "PATCH" else "",
+            # Whoever is off goes on at the next round through everybody, and the other way round: each PATCH changes something.
+            prepare=f"n = {self._runs} + math.floor(count * 2 / #ids)" if name == "PATCH" else "",
             method=method,
             path=path,
             body=body,

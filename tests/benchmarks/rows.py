@@ -27,6 +27,7 @@ ROOMY = {
         "WINDOW_FLOOR": "1000000",
         "WINDOW_CAP": "1000000",
         "WINDOW_PERCENT": "100",
+        "PUSH_FLOOR": "1000000",
         "PUSH_PERCENT": "100",
         "PUSH_CAP": "1000000",
     }.items()
