@@ -133,9 +133,9 @@ def _kind(key: str | dict[str, str]) -> tuple[str, bool]:
     return str(made["kty"]), bool(made.has_private)
 
 
-def trust(settings: OktaSettings, url: str) -> ssl.SSLContext | bool:
-    if not settings.ca_file and url.startswith("http://"):
-        return True  # loopback; the system's authorities would be loaded for nothing
+def trust(settings: OktaSettings) -> ssl.SSLContext | bool:
+    if not settings.ca_file:
+        return True  # aiohttp has loaded the system's authorities already
     try:
         return ssl.create_default_context(cafile=settings.ca_file)
     except OSError as error:

@@ -43,7 +43,7 @@ class Sdk:
     async def open(cls, settings: OktaSettings) -> "Sdk":
         silence()
         session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(ssl=trust(settings, org_url(settings)), limit=CONCURRENT),
+            connector=aiohttp.TCPConnector(ssl=trust(settings), limit=CONCURRENT),
             cookie_jar=aiohttp.DummyCookieJar(),
             timeout=timeout(settings),
         )

@@ -33,6 +33,8 @@ def _stand_in_place() -> None:
     package.oauth = oauth
     # The executor imports the class by name, and makes one where it signs with a key.
     oauth.OAuth = lambda *args: _opened(oauth).OAuth(*args)
+    if "yaml" not in sys.modules:
+        _stand_in("yaml")  # of the SDK's own settings files, which are never read
 
 
 def _stand_in(name: str) -> Any:

@@ -177,11 +177,14 @@ class Staging:
             if self._session is not None:
                 # Nothing else gathers statistics of a temporary table.
                 raw.execute(f"ANALYZE {table.name}")
-            twice = select(key).group_by(key).having(func.count() > 1).limit(1)
-            if self._conn.execute(twice).first() is not None:
+            people, rows = (
+                self._conn.execute(select(func.count()).select_from(of)).scalar_one()
+                for of in (select(key).distinct().subquery(), table)
+            )
+            if people != rows:
                 last = select(func.max(table.c.n)).group_by(key)
                 self._conn.execute(table.delete().where(table.c.n.not_in(last)))
-            return self._conn.execute(select(func.count()).select_from(table)).scalar_one()
+            return people
 
     @contextmanager
     def snapshot(self) -> Iterator[Connection]:

@@ -53,8 +53,8 @@ def _table(name: str, *parts: SchemaItem, **more: Any) -> Table:
 
 
 def _partial(name: str, where: ColumnElement[bool], *columns: Column[Any], unique: bool = False) -> None:
-    """An index of some rows alone."""
-    Index(name, *columns, unique=unique, sqlite_where=where, postgresql_where=where)
+    """An index of some rows alone. The migrations say which for both databases; said here, it would load PostgreSQL's dialect."""
+    Index(name, *columns, unique=unique, sqlite_where=where)
 
 
 #: One row (id 1): the lock for every guarded write, counters, pins, brakes.

@@ -20,7 +20,8 @@ def test_importing_the_package_loads_neither_the_sdk_nor_what_it_brings():
 def test_connecting_loads_no_model_of_the_sdk_and_no_cryptography_that_it_does_not_use():
     probe = (
         "import sys, agent.okta_org.sdk\n"
-        "heavy = {'okta.models', 'okta.api_client', 'okta.dpop', 'okta.jwt', 'jwcrypto', 'Cryptodome', 'pydash'}\n"
+        "heavy = {'okta.models', 'okta.api_client', 'okta.dpop', 'okta.jwt', 'jwcrypto', 'Cryptodome', 'pydash',\n"
+        "         'yaml.loader'}\n"
         "print(sorted(heavy & {*sys.modules}))"
     )
     assert _printed(probe) == "[]"
@@ -34,6 +35,7 @@ def test_connecting_loads_no_model_of_the_sdk_and_no_cryptography_that_it_does_n
         ("from okta.api.user_api import UserApi as it", "okta.api.user_api"),
         ("from okta.models import AppUser as it", "okta.models.app_user"),
         ("from okta.oauth import JWT as it", "okta.jwt"),
+        ("from yaml import safe_load as it", "yaml"),
     ],
 )
 def test_the_sdk_is_whole_for_whoever_asks_for_more(asked, found):
@@ -44,7 +46,7 @@ def test_a_sweep_of_an_embedded_directory_loads_no_driver_server_or_page():
     probe = (
         "import sys, agent.cli.reconcile, agent.cli.answers, agent.reconcile.reconciler, agent.directory.sql, agent.okta_org.sdk\n"
         "heavy = {'psycopg', 'alembic', 'starlette', 'uvicorn', 'jinja2', 'apscheduler', 'prometheus_client', 'httpx',\n"
-        "         'scim2_models', 'joserfc', 'authlib', 'cryptography', 'argon2'}\n"
+        "         'scim2_models', 'joserfc', 'authlib', 'cryptography', 'argon2', 'sqlalchemy.dialects.postgresql'}\n"
         "print(sorted(heavy & {*sys.modules}))"
     )
     assert _printed(probe) == "[]"
