@@ -9,7 +9,7 @@ import hashlib
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from collections.abc import Mapping as MappingOf
-from operator import attrgetter
+from operator import attrgetter, itemgetter
 from typing import Any, NamedTuple
 
 import msgspec
@@ -173,8 +173,8 @@ class Mapping:
             mapped = _text(tuple(None if value is UNSET else value for value in values))
             return Projected(mapped, unsaid, email, no_text)
 
-    def project_page(self, app_users: Sequence[AppUser]) -> list[tuple[str, str | None]] | None:
-        """``mapped`` and ``email`` of each at once, in a third of the time; None where somebody's profile isn't like nearly all:
+    def project_page(self, app_users: Sequence[AppUser]) -> list[tuple[str, str | UnsetType | None]] | None:
+        """``mapped`` and Okta's e-mail of each at once, in a third of the time; None where somebody's profile isn't like nearly all:
         read as ``profile``, with all that is mapped said, and nothing of it empty.
         """
         profiles: list[Any] = [app_user.profile for app_user in app_users]
@@ -187,8 +187,8 @@ class Mapping:
             return None
         if '""' in lines:
             return None
-        emails = [None if (email := one[self._email]) is UNSET else email for one in values]
-        return list(zip(lines.split("\n"), emails, strict=False))  # behind the last line there is an empty one
+        # Behind the last line there is an empty one.
+        return list(zip(lines.split("\n"), map(itemgetter(self._email), values), strict=False))
 
     def differences(self, current: str, wanted: str, unsaid: int) -> dict[str, tuple[str | None, str | None]]:
         """Path → (before, after), of two projections."""

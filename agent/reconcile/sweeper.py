@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from collections.abc import Mapping as MappingOf
 from datetime import datetime, timedelta
 
-from msgspec import Struct, field
+from msgspec import UNSET, Struct, UnsetType, field
 from msgspec.structs import replace
 
 from agent.model.absence import AbsenceAnswer, Proof
@@ -76,31 +76,30 @@ class Projector(Struct, frozen=True, kw_only=True):
         """What the accounts of those hold who are like nearly all, and of whom ``listed`` would say no more; None: it may."""
         if not self.names.is_email:
             return [None] * len(page)
-        projected = self.mapping.project_page(page) or map(self._simple, page)
-        return [
-            None if one is None or app_user.id in statuses else self._content(app_user, *one)
-            for app_user, one in zip(page, projected, strict=True)
-        ]
+        found: list[Content | None] = []
+        # One loop without a call of our own for each: these are nearly all of an org.
+        for app_user, one in zip(page, self.mapping.project_page(page) or map(self._simple, page), strict=True):
+            user_name = app_user.user_name
+            if (
+                one is None
+                or app_user.id in statuses
+                or app_user.status not in ASSIGNED
+                or app_user.sync_state == "SYNCING"
+                or len(user_name) > MAX_LENGTH
+                or one[1] not in (user_name, None, UNSET)
+            ):
+                found.append(None)
+            else:
+                key = identity_key(user_name)
+                found.append((app_user.id, key, key, one[0]))
+        return found
 
-    def _simple(self, app_user: AppUser) -> tuple[str, str | None] | None:
+    def _simple(self, app_user: AppUser) -> tuple[str, str | UnsetType | None] | None:
         try:
             projected = self.mapping.project_wanted(app_user)
         except UNDECODABLE:
             return None
         return None if projected.no_text else (projected.mapped, projected.email)
-
-    @staticmethod
-    def _content(app_user: AppUser, mapped: str, email: str | None) -> Content | None:
-        user_name = app_user.user_name
-        if (
-            app_user.status not in ASSIGNED
-            or app_user.sync_state == "SYNCING"
-            or len(user_name) > MAX_LENGTH
-            or email not in (user_name, None)
-        ):
-            return None
-        key = identity_key(user_name)
-        return app_user.id, key, key, mapped
 
     def read(self, person: Person, now: datetime) -> tuple[Want, Desired, Finding | None] | None:
         """A direct read; None where the person has no app user."""
