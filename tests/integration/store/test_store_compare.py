@@ -136,6 +136,7 @@ def test_the_candidates_come_with_all_that_is_known(store: Store) -> None:
         (want(1), person(1, okta_id=None)),
         (want(1), person(1, okta_id=okta_id(9))),
         (want(1, external_id="user-1"), person(1, "other@example.com", okta_id=None)),
+        (want(1, external_id="user-2"), person(1)),
         (want(1, wanted=Wanted.KEEP, mapped=TITLE_B), person(1)),
         (want(1, wanted=Wanted.INACTIVE), person(1)),
         (want(1, wanted=Wanted.INACTIVE), person(1, okta_id=None)),

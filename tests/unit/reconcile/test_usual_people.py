@@ -44,7 +44,10 @@ whole_user = st.fixed_dictionaries(
         "credentials": st.just({"userName": "ann@example.com"}),
         "profile": st.fixed_dictionaries(
             dict.fromkeys([*DEFAULT, "shoeSize"], text)
-            | {"title": st.sampled_from(["Lead", None, None, ""]), "email": st.just("ann@example.com")}
+            | {
+                "title": st.sampled_from(["Lead", None, None, ""]),
+                "email": st.sampled_from(["ann@example.com", "Ann@example.com", "lee@example.com", None]),
+            }
         ),
     }
 )
