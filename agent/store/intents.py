@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 from msgspec import Struct
-from sqlalchemy import Connection, bindparam, delete, func, insert, literal_column, or_, select, true, update
+from sqlalchemy import Connection, bindparam, delete, func, insert, literal_column, or_, select, update
 
 from agent.store.connect import Fixed, as_structs, micros, read
 from agent.store.tables import intents as table
@@ -121,18 +121,6 @@ def open_creates(conn: Connection, *, okta_id: str | None, user_name_key: str) -
 
 def open_ids(conn: Connection) -> set[str]:
     return {row[0] for row in _open_ids(conn).fetchall()}
-
-
-def ending_ids(conn: Connection) -> list[str]:
-    """Accounts that a call which is open deactivates."""
-    ending = (table.c.state == OPEN, table.c.window_id.is_not(None), table.c.directory_id.is_not(None))
-    return list(conn.execute(select(table.c.directory_id).where(*ending)).scalars())
-
-
-def demoted_ids(conn: Connection) -> list[str]:
-    """Accounts of owners that a call which is open makes members'."""
-    demotes = (table.c.state == OPEN, table.c.ends_owner == true(), table.c.window_id.is_(None))
-    return list(conn.execute(select(table.c.directory_id).where(*demotes)).scalars())
 
 
 def forget(conn: Connection, now: datetime) -> None:

@@ -29,7 +29,7 @@ from agent.directory.remote import change as bodies
 from agent.directory.remote import mirror
 from agent.directory.remote.account_locks import under_way
 from agent.directory.remote.lookup import Resource
-from agent.directory.remote.mirror import Beside, Marks, Mirror, Mirrored
+from agent.directory.remote.mirror import Beside, Marks, Mirror, Mirrored, Taken
 from agent.directory.rows import WriteScope
 from agent.directory.rules import AccountChange
 from agent.model.codes import RefusalCode
@@ -61,14 +61,12 @@ class IntendedBody(Struct, frozen=True, kw_only=True):
     role: bool = False
     #: An account that is there no more and still holds this person's Okta id; the outcome drops it.
     dead: str | None = None
+    #: What it counts as having taken away, as long as it is open.
+    taken: Taken = Taken()
 
     @property
     def ends(self) -> bool:
         return self.before is not None and self.before.active and not self.after.active
-
-    @property
-    def ends_owner(self) -> bool:
-        return guarded.active_owner(self.before) and not guarded.active_owner(self.after)
 
 
 class Intended(NamedTuple):
@@ -163,8 +161,15 @@ class Ledger:
             except Refused as refused:
                 return refusals.record(scope, refused, before, after)
             if calls:
-                body = self._body(scope, ready, after, dead=known.dead, external_id=external_id)
-                return self._begin(scope, ready, replace(body, role=role), row.beside.etag)
+                body = IntendedBody(
+                    before=before,
+                    after=after,
+                    context=scope.context,
+                    external_id=external_id,
+                    role=role,
+                    dead=known.dead,
+                )
+                return self._begin(scope, ready, body, row.beside.etag)
             self._drop(scope, known.dead, after)
             beside = replace(row.beside, detached=_detached(row, after))
             after = replace(after, version=before.version + 1)
@@ -187,7 +192,8 @@ class Ledger:
                 ready = guarded.check(scope, None, wish, holders=self._holders(conn, wish, dead))
             except Refused as refused:
                 return refusals.record(scope, refused, None, wish)
-            body = self._body(scope, ready, wish, dead=dead, external_id=wish.okta_id is not None)
+            said = wish.okta_id is not None
+            body = IntendedBody(before=None, after=wish, context=context, external_id=said, dead=dead)
             return self._begin(scope, ready, body)
 
         return self.store.write(work)
@@ -212,28 +218,17 @@ class Ledger:
         holder = None if after.okta_id is None else rows.find(conn, "okta_id", after.okta_id)
         return [] if holder is None or holder.id == dead else [holder]
 
-    def _body(
-        self, scope: WriteScope, ready: guarded.Ready, after: DirectoryUser, *, dead: str | None, external_id: bool
-    ) -> IntendedBody:
-        return IntendedBody(
-            before=ready.before,
-            after=after,
-            context=scope.context,
-            exempt=ready.verdict is None or ready.verdict.exempt,
-            confirm=ready.confirm,
-            external_id=external_id,
-            dead=dead,
-        )
-
     def _begin(self, scope: WriteScope, ready: guarded.Ready, body: IntendedBody, etag: str | None = None) -> Intended:
-        conn, before, after = scope.conn, body.before, body.after
-        window_id = None
-        if ready.verdict is not None and before is not None:
-            guarded.count_deactivation(scope, before, ready.verdict)
+        conn, before, after, verdict = scope.conn, body.before, body.after, ready.verdict
+        window_id, ends = None, body.ends
+        if verdict is not None and before is not None:
+            guarded.count_deactivation(scope, before, verdict)
             window_id = windows.newest_id(conn)
-            _count_end(conn, before, -1)
-        elif body.ends_owner:
-            account.count(conn, active_owners=-1)
+        ends_owner = guarded.active_owner(before) and not guarded.active_owner(after)
+        taken = Taken(managed_active=ends and guarded.managed_active(before), active_owners=ends_owner)
+        account.count(conn, managed_active=-taken.managed_active, active_owners=-taken.active_owners)
+        exempt = verdict is None or verdict.exempt
+        body = replace(body, exempt=exempt, confirm=ready.confirm, taken=taken)
         journal.append(conn, _entry(journal.Kind.INTENT, before, after, scope.context), scope.now)
         intent = intents.NewIntent(
             at=scope.now,
@@ -242,7 +237,7 @@ class Ledger:
             okta_id=after.okta_id,
             user_name_key=after.user_name_key,
             window_id=window_id,
-            ends_owner=body.ends_owner,
+            ends_owner=ends_owner,
             body=_encode(body).decode(),
         )
         return Intended(intents.begin(conn, intent), body, etag)
@@ -272,23 +267,17 @@ class Ledger:
             user, beside = self._outcome(conn, body, row, found)
             ended = body.before is not None and body.before.active and not user.active
             window_id = None if intent is None else intent.window_id
-            counted = row and row.user
-            if ended and body.before is not None:
-                if intent is not None and intent.state == intents.UNDONE:
-                    # Somebody gave it back too early: it counts after all.
-                    source, managed = body.context.source.value, body.before.managed
-                    windows.record(
-                        conn, directory_id=user_id, source=source, exempt=body.exempt, managed=managed, now=now
-                    )
-                    window_id = windows.newest_id(conn)
-                elif counted is not None and window_id is not None:
-                    counted = replace(counted, active=False)
-            elif body.ends_owner and not body.ends and counted is not None and intent and intent.state == intents.OPEN:
-                counted = replace(counted, role=Role.MEMBER)
+            if intent is not None and intent.state == intents.OPEN:
+                body.taken.give_back(conn)
+            elif ended and intent is not None and intent.state == intents.UNDONE and body.before is not None:
+                # Somebody gave it back too early: it counts after all.
+                source, managed = body.context.source.value, body.before.managed
+                windows.record(conn, directory_id=user_id, source=source, exempt=body.exempt, managed=managed, now=now)
+                window_id = windows.newest_id(conn)
             intents.end(conn, intent_id, intents.DONE, now, directory_id=user_id, window_id=window_id)
             self._drop(scope, body.dead, user)
             user = self.mirror.put(conn, row, user, replace(beside, written=now))
-            guarded.count(scope, counted, user, ended=ended)
+            guarded.count(scope, row and row.user, user, ended=ended)
             guarded.role_changed(scope, body.before, user)
             decisions.made(scope, body.before, user)
             if body.confirm:
@@ -327,11 +316,9 @@ class Ledger:
             intent = intents.get(conn, intent_id)
             if intent is None or intent.state != intents.OPEN:
                 return
-            if intent.window_id is not None and body.before is not None:
+            if intent.window_id is not None:
                 windows.give_back(conn, intent.window_id)
-                _count_end(conn, body.before, 1)
-            elif body.ends_owner and not body.ends:
-                account.count(conn, active_owners=1)
+            body.taken.give_back(conn)
             intents.end(conn, intent_id, intents.UNDONE, now)
             kind = journal.Kind.REFUSED if refused else journal.Kind.FAILED
             journal.append(conn, _entry(kind, body.before, body.after, body.context, reason), now)
@@ -414,12 +401,6 @@ def _keeps_role(before: DirectoryUser, after: DirectoryUser, known: KnownBeside,
 def _detached(row: Mirrored | None, after: DirectoryUser) -> bool:
     """An operator has unlinked it, now or before."""
     return after.okta_id is None and row is not None and (row.beside.detached or row.user.okta_id is not None)
-
-
-def _count_end(conn: Connection, user: DirectoryUser, sign: int) -> None:
-    account.count(
-        conn, managed_active=sign * guarded.managed_active(user), active_owners=sign * guarded.active_owner(user)
-    )
 
 
 def _entry(

@@ -56,6 +56,7 @@ from agent.directory import guarded, rows
 from agent.directory.remote.wire import EPOCH, RemoteAccount
 from agent.directory.rows import Policy, locked_account
 from agent.model.errors import UsageError
+from agent.model.structs import decoder
 from agent.model.users import DirectoryUser, Origin, Role, identity_key
 from agent.store import account as account_row
 from agent.store import intents
@@ -112,6 +113,25 @@ class Known(NamedTuple):
     owner_keys: Collection[str]
     #: Calls on it whose outcome isn't known.
     waiting: list[Intent]
+
+
+class Taken(Struct, frozen=True, kw_only=True):
+    """What a call that is open counts as having taken away: of managed active accounts, of active owners."""
+
+    managed_active: bool = False
+    active_owners: bool = False
+
+    def give_back(self, conn: Connection) -> None:
+        account_row.count(conn, managed_active=self.managed_active, active_owners=self.active_owners)
+
+
+class _Open(Struct):
+    """Of an intent's body."""
+
+    taken: Taken = Taken()
+
+
+_open = decoder(_Open)
 
 
 class Contested(NamedTuple):
@@ -618,11 +638,10 @@ def _recount(conn: Connection) -> None:
     active = users.c.active == true()
     counted = select(number(managed, active), number(owns, active), number(users.c.hidden == false()))
     managed_active, active_owners, visible = conn.execute(counted.select_from(users)).one()
-    ending = [row.user for user_id in intents.ending_ids(conn) if (row := get(conn, user_id)) is not None]
-    demoted = [row.user for user_id in intents.demoted_ids(conn) if (row := get(conn, user_id)) is not None]
+    taken = [_open(intent.body).taken for intent in intents.open_intents(conn)]
     account_row.recount(
         conn,
-        managed_active=managed_active - sum(map(guarded.managed_active, ending)),
-        active_owners=active_owners - sum(map(guarded.active_owner, (*ending, *demoted))),
+        managed_active=managed_active - sum(one.managed_active for one in taken),
+        active_owners=active_owners - sum(one.active_owners for one in taken),
         visible=visible,
     )
