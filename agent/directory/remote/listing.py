@@ -31,7 +31,7 @@ from msgspec import Struct
 from agent.directory.remote import wire
 from agent.directory.remote.provider import Provider
 from agent.directory.remote.transport import Transport
-from agent.directory.remote.wire import RemoteAccount
+from agent.directory.remote.wire import Problem, RemoteAccount
 from agent.model.errors import UNDECODABLE, ListingUnreliable, Unreadable
 from agent.model.structs import decoder
 from agent.model.users import identity_key
@@ -55,26 +55,12 @@ class _Id(Struct):
 _id = decoder(_Id)
 
 
-class Problem(Struct, frozen=True, kw_only=True):
-    """One account that the listing could not use."""
-
-    id: str
-    login: str
-    detail: str
-    duplicate: bool = False
-    #: It is no account of its own: several have this userName.
-    shared: bool = False
-    #: The externalId of one that can't be read, where there is one.
-    okta_id: str = ""
-
-
 class Chunk(Struct, frozen=True, kw_only=True):
     """One page as it came. ``total`` None: not said (cursor paging may leave it out)."""
 
     total: int | None
     raws: Sequence[msgspec.Raw]
     next_cursor: str | None = None
-    nul: bool = False
 
     @property
     def ids(self) -> list[str]:
@@ -230,7 +216,7 @@ class Listing:
         new = self._new(chunk.raws)
         for start in range(0, len(new), _AT_ONCE):
             some = new[start : start + _AT_ONCE]
-            yield [(account, digest) for raw, digest in some if (account := self._decode(raw, chunk)) is not None]
+            yield [(account, digest) for raw, digest in some if (account := self._decode(raw)) is not None]
         if chunk.raws and len(self.seen) + self._unreadable == before:
             raise self._unreliable("repeats a page: the remote does not page as SCIM says")
         have = len(self.seen) + self._unreadable
@@ -252,9 +238,9 @@ class Listing:
                 new.append((raw, digest))
         return new
 
-    def _decode(self, raw: msgspec.Raw, chunk: Chunk) -> RemoteAccount | None:
+    def _decode(self, raw: msgspec.Raw) -> RemoteAccount | None:
         try:
-            account = wire.decode(raw, nul=chunk.nul)
+            account = wire.decode(raw)
         except Unreadable as exc:
             user_id, login, okta_id = wire.rough_identity(raw)
             if user_id and user_id in self.seen:
@@ -288,7 +274,7 @@ class Unread:
 
     def __init__(self, problems: Collection[Problem], linked: Mapping[str, str]) -> None:
         """``linked``: account → Okta id, as the store has them; that wins over what the remote keeps."""
-        self._by_id = {problem.id: problem for problem in problems if problem.id}
+        self._by_id = {problem.id: problem for problem in problems if problem.id and not problem.shared}
         self._by_name = {identity_key(problem.login): problem for problem in problems if problem.login}
         self._by_okta_id = {
             okta_id: problem for problem in problems if (okta_id := linked.get(problem.id) or problem.okta_id)
@@ -332,12 +318,7 @@ def read_page(content: bytes) -> Chunk:
     cursor = _any(names["nextcursor"]) if "nextcursor" in names else None
     if isinstance(cursor, int) and not isinstance(cursor, bool):
         cursor = str(cursor)
-    return Chunk(
-        total=total,
-        raws=raws,
-        next_cursor=cursor if isinstance(cursor, str) and cursor else None,
-        nul=wire.holds_nul(content),
-    )
+    return Chunk(total=total, raws=raws, next_cursor=cursor if isinstance(cursor, str) and cursor else None)
 
 
 def _apart(content: bytes) -> tuple[dict[str, msgspec.Raw], list[msgspec.Raw]]:

@@ -53,7 +53,7 @@ from sqlalchemy import (
 )
 
 from agent.directory import guarded, rows
-from agent.directory.remote.wire import EPOCH, RemoteAccount
+from agent.directory.remote.wire import EPOCH, Problem, RemoteAccount
 from agent.directory.rows import Policy, locked_account
 from agent.model.errors import UsageError
 from agent.model.structs import decoder
@@ -132,14 +132,6 @@ class _Open(Struct):
 
 
 _open = decoder(_Open)
-
-
-class Contested(NamedTuple):
-    """An account whose externalId another one has too, or whose userName."""
-
-    id: str
-    user_name: str
-    external_id: str
 
 
 def join(account: RemoteAccount, marks: Marks, owner_keys: Collection[str], *, version: int = 1) -> DirectoryUser:
@@ -392,13 +384,12 @@ class Mirror:
         with self.store.read() as conn:
             return {user_id: okta_id for user_id in user_ids if (okta_id := before(conn, user_id)[1].okta_id)}
 
-    def close(self, gone: Sequence[str]) -> list[Contested]:
+    def close(self, gone: Sequence[str]) -> list[Problem]:
         """After a whole listing; ``gone``: who is in it no more. Answers whose externalId or userName others have too."""
 
-        def work(conn: Connection) -> list[Contested]:
+        def work(conn: Connection) -> list[Problem]:
             self._depart(conn, gone)
-            nameless = _named_again(conn)
-            contested = _contested(conn)
+            nameless, contested = _named_again(conn), _contested(conn)
             self._set_roles(conn)
             _recount(conn)
             return [*contested, *nameless]
@@ -580,13 +571,13 @@ def _yield_name(conn: Connection, user: DirectoryUser, had_name: Sequence[tuple[
                 _take_name(conn, key=user.user_name_key, id=user_id)
 
 
-def _named_again(conn: Connection) -> list[Contested]:
+def _named_again(conn: Connection) -> list[Problem]:
     """Names that are free, or of one linked account, go to that; answers who has none."""
     mine = select(users.c.id, users.c.user_name, users.c.okta_id)
     groups: dict[str, list[Any]] = {}
     for row in conn.execute(mine.where(users.c.user_name_key.startswith(_NAMELESS)).order_by(users.c.seq)).all():
         groups.setdefault(identity_key(row.user_name), []).append(row)
-    without: list[Contested] = []
+    without: list[Problem] = []
     for key, parked in groups.items():
         holders = list(conn.execute(mine.where(users.c.user_name_key == key)).all())
         linked = [one for one in (*holders, *parked) if one.okta_id is not None]
@@ -595,11 +586,13 @@ def _named_again(conn: Connection) -> list[Contested]:
         _give_up_name(conn, key=key, id="" if heir is None else heir.id)
         if heir is not None:
             _take_name(conn, key=key, id=heir.id)
-        without += [Contested(one.id, one.user_name, "") for one in (*holders, *parked) if one is not heir]
+        detail = "another account of OpsHelm has this userName too, but for its case; rename one of them there"
+        shared = [one for one in (*holders, *parked) if one is not heir]
+        without += [Problem(id=o.id, login=o.user_name, detail=detail, duplicate=True, shared=True) for o in shared]
     return without
 
 
-def _contested(conn: Connection) -> list[Contested]:
+def _contested(conn: Connection) -> list[Problem]:
     """An externalId that several accounts have binds only the one that a link confirms."""
     unlinked = (users.c.origin == Origin.LOCAL.value, mirror.c.detached == false(), mirror.c.external_id.is_not(None))
     several = (select(mirror.c.external_id).select_from(_both).where(*unlinked).group_by(mirror.c.external_id)).having(
@@ -614,7 +607,11 @@ def _contested(conn: Connection) -> list[Contested]:
         .where(*unlinked, shared)
         .order_by(users.c.seq)
     )
-    found = [Contested(*row) for row in conn.execute(wanted)]
+    has = "another account of OpsHelm has the externalId {} too, so it says nothing; correct it there"
+    found = [
+        Problem(id=user_id, login=name, okta_id=okta_id, detail=has.format(okta_id), duplicate=True)
+        for user_id, name, okta_id in conn.execute(wanted)
+    ]
     for some in batched([one.id for one in found]):
         conn.execute(update(users).where(users.c.id.in_(some), users.c.okta_id.is_not(None)).values(okta_id=None))
     alone = select(users.c.id, mirror.c.external_id).select_from(_both).where(*unlinked, users.c.okta_id.is_(None))

@@ -8,16 +8,17 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 
 import structlog
+from msgspec import structs
 
 from agent.directory.port import Step
 from agent.directory.remote import deadline, lookup, mirror
-from agent.directory.remote.listing import Listing, Problem, Unread
+from agent.directory.remote.listing import Listing, Unread
 from agent.directory.remote.lookup import Finder, Resource
-from agent.directory.remote.mirror import LAG, Contested, Mirror
+from agent.directory.remote.mirror import LAG, Mirror
 from agent.directory.remote.patience import HURRIED, PATIENT
 from agent.directory.remote.provider import Discovery
 from agent.directory.remote.transport import LATER, Transport
-from agent.directory.remote.wire import RemoteAccount
+from agent.directory.remote.wire import Problem, RemoteAccount
 from agent.model.codes import FindingCode
 from agent.model.errors import DirectoryUnavailable, Unreadable
 from agent.model.plan import Finding
@@ -162,7 +163,7 @@ class Reader:
                 step("reading OpsHelm", listing.received)
         contested = self._mirror.close(self._gone(listing))
         self.unread = self._unread(listing, contested)
-        self.findings = (*map(_finding, listing.problems), *map(_contested, contested))
+        self.findings = tuple(map(_finding, (*listing.problems, *contested)))
         self._listed = began
         self._watch_certificate()
         with self._store.read() as conn:
@@ -216,15 +217,14 @@ class Reader:
                 return [*there, *unseen[done:]]
         return there
 
-    def _unread(self, listing: Listing, contested: Sequence[Contested]) -> Unread:
+    def _unread(self, listing: Listing, contested: Sequence[Problem]) -> Unread:
         unread = [problem for problem in listing.problems if not problem.duplicate]
         linked = self._mirror.linked([problem.id for problem in unread if problem.id])
         # Whoever has one of these names has an account, and nobody can tell which one.
-        names = [one.user_name for one in contested if not one.external_id]
         unsure = [
-            Problem(id="", login=name, detail=_several(name), shared=True)
-            for name in names
-            if self._mirror.seen_as("userName", identity_key(name)) is None
+            structs.replace(one, detail=_several(one.login))
+            for one in contested
+            if one.shared and self._mirror.seen_as("userName", identity_key(one.login)) is None
         ]
         return Unread([*unread, *unsure], linked)
 
@@ -255,24 +255,9 @@ def _finding(problem: Problem) -> Finding:
         login=problem.login or "?",
         detail=problem.detail,
         directory_id=problem.id or None,
+        okta_id=(problem.duplicate and problem.okta_id) or None,
     )
 
 
 def _several(user_name: str) -> str:
     return f"Several accounts of OpsHelm have the userName {user_name}, but for its case, so nobody can tell which one is meant."
-
-
-def _contested(one: Contested) -> Finding:
-    if one.external_id:
-        detail = (
-            f"another account of OpsHelm has the externalId {one.external_id} too, so it says nothing; correct it there"
-        )
-    else:
-        detail = "another account of OpsHelm has this userName too, but for its case; rename one of them there"
-    return Finding(
-        code=FindingCode.DUPLICATE_LISTED,
-        login=one.user_name,
-        directory_id=one.id,
-        okta_id=one.external_id or None,
-        detail=detail,
-    )

@@ -73,6 +73,20 @@ class RemoteAccount(Profile, frozen=True, kw_only=True, rename="camel", gc=False
         return any(map(names_owner, self.roles)) if self.roles and isinstance(self.roles, list) else None
 
 
+class Problem(Struct, frozen=True, kw_only=True):
+    """An account of a whole listing that can't be used, or not whole."""
+
+    id: str
+    login: str
+    detail: str
+    #: Another one is the same, or has the same externalId or userName.
+    duplicate: bool = False
+    #: The userName is what it shares.
+    shared: bool = False
+    #: Its externalId, as far as it can be told.
+    okta_id: str = ""
+
+
 _PROFILE = Profile.__struct_fields__
 _account = decoder(RemoteAccount)
 _strict = msgspec.json.Decoder().decode
@@ -93,14 +107,10 @@ def _any(raw: bytes | msgspec.Raw) -> Any:
         return loosely(bytes(raw))
 
 
-def holds_nul(text: bytes) -> bool:
-    """Whether any account in this JSON may hold a NUL, which no database keeps."""
-    return b"\\u0000" in text
-
-
-def decode(raw: bytes | msgspec.Raw, *, nul: bool | None = None) -> RemoteAccount:
-    """Unreadable where it is no account that the agent could work with. ``nul``: ``holds_nul``, if it is known."""
-    if not (holds_nul(bytes(raw)) if nul is None else nul):
+def decode(raw: bytes | msgspec.Raw) -> RemoteAccount:
+    """Unreadable where it is no account that the agent could work with."""
+    # A NUL is what no database keeps.
+    if b"\\u0000" not in bytes(raw):
         try:
             return _checked(_account(raw))
         except UNDECODABLE:
