@@ -49,35 +49,20 @@ class Pace(Struct, frozen=True, kw_only=True):
     one_by_one: int = 200
 
 
-class Unusable(DirectoryUnavailable):
-    """It answers, and with nothing that can be used: 5xx, or no JSON object. ``problem``: in a few words; ``lasting``: it has never
-    answered such a question otherwise.
-    """
+class NoAnswer(DirectoryUnavailable):
+    """Worth another try, for ``most`` seconds; its caller's in the end. ``problem``: in a few words; ``after``: its Retry-After."""
 
-    def __init__(self, detail: str, problem: str, *, lasting: bool) -> None:
+    def __init__(self, detail: str, problem: str, *, after: float | None = None, most: float = PATIENT) -> None:
         super().__init__(detail)
         self.problem = problem
-        self.lasting = lasting
-
-
-class Again(Exception):
-    """Worth another try, for ``most`` seconds. ``error`` is what the caller gets in the end; ``strange``: perhaps nobody is there."""
-
-    def __init__(
-        self,
-        error: DirectoryUnavailable,
-        problem: str,
-        *,
-        after: float | None = None,
-        strange: bool = False,
-        most: float = PATIENT,
-    ) -> None:
-        super().__init__(error.detail)
-        self.error = error
-        self.problem = problem
         self.after = after
-        self.strange = strange
         self.most = most
+
+
+class Unusable(NoAnswer):
+    """It answers, and with nothing that can be used: 5xx, or no JSON object. ``lasting``: it never answered such a question otherwise."""
+
+    lasting = False
 
 
 class Tries:

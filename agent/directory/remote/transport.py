@@ -38,7 +38,7 @@ import msgspec
 from msgspec import Struct
 
 from agent.directory.remote import deadline, trouble
-from agent.directory.remote.patience import PATIENT, STRANGER, Again, Lost, Pace, Tries, Unusable, retry_after
+from agent.directory.remote.patience import PATIENT, STRANGER, Lost, NoAnswer, Pace, Tries, Unusable, retry_after
 from agent.directory.remote.route import CallBudget, route
 from agent.model.errors import UNDECODABLE, DirectoryUnavailable, KeyRefused
 from agent.settings import DirectorySettings
@@ -233,14 +233,15 @@ class Transport:
         while True:
             try:
                 return once()
-            except Again as failed:
+            except NoAnswer as failed:
                 limit = min(patience, self.most_patience, failed.most)
-                if failed.strange and not self._answered:
+                # Who says when to come again is there, and speaks our language.
+                if failed.after is None and not self._answered:
                     limit = min(limit, STRANGER)
-                if isinstance(failed.error, Unusable):
+                if isinstance(failed, Unusable):
                     limit = min(limit, with_nonsense)
                 if not tries.again(failed.problem, failed.after, limit):
-                    raise failed.error from failed
+                    raise
 
     # The end of the process
 
@@ -397,19 +398,18 @@ class Transport:
     def _overdue(self) -> DirectoryUnavailable:
         return self.unavailable("took too long in all; this call was not sent any more", LATER)
 
-    def _again(self, problem: str, fix: str = LATER, *, after: float | None = None) -> Again:
-        # Who says when to come again is there, and speaks our language.
-        return Again(self.unavailable(problem, fix), problem, after=after, strange=after is None)
+    def _again(self, problem: str, fix: str = LATER, *, after: float | None = None) -> NoAnswer:
+        return NoAnswer(self.unavailable(problem, fix).detail, problem, after=after)
 
-    def _nonsense(self, said: str, question: str, passing: bool = False, after: float | None = None) -> Again:
+    def _nonsense(self, said: str, question: str, passing: bool = False, after: float | None = None) -> Unusable:
         passing = passing or after is not None
         lasting = not passing and question not in self._answered
         fix = LATER if passing else SET_ADDRESS if said.startswith("200") else _NO_WAITING
         detail = self.unavailable(f"answered {question} with {said}", fix).detail
-        problem = f"answered {said}"
         most = self.pace.nonsense if lasting else PATIENT if passing else STRANGER
-        error = Unusable(detail, problem, lasting=lasting)
-        return Again(error, problem, after=after, strange=after is None, most=most)
+        error = Unusable(detail, f"answered {said}", after=after, most=most)
+        error.lasting = lasting
+        return error
 
     def _lost(self, problem: str, *, status: int = 0, after: float | None = None) -> Lost:
         asked = f" and asks to wait {after:.0f} s" if after else ""
