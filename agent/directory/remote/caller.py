@@ -21,7 +21,6 @@ gives no answer to a create                 looked up by externalId, then by use
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from functools import partial
 from typing import Any, NamedTuple
 
 import structlog
@@ -31,13 +30,14 @@ from agent.directory.remote import change, lookup, wire
 from agent.directory.remote.keeps import Keeps
 from agent.directory.remote.ledger import Moved
 from agent.directory.remote.lookup import Finder, Resource
+from agent.directory.remote.mirror import Marks, join, same
 from agent.directory.remote.patience import Lost, Pace
 from agent.directory.remote.provider import Provider
 from agent.directory.remote.transport import RemoteAnswer, Transport
 from agent.directory.remote.wire import RemoteAccount
 from agent.model.codes import RefusalCode
 from agent.model.errors import AnswerLost, DirectoryUnavailable, NotDone, NotFound, Refused, RemoteRefused, Unreadable
-from agent.model.users import DirectoryUser, identity_key
+from agent.model.users import DirectoryUser, Role, identity_key
 from agent.store.engine import crash_point
 
 log = structlog.get_logger("agent.directory.remote")
@@ -47,19 +47,21 @@ READ_BACK = 30.0
 
 
 class Aim(NamedTuple):
-    """From ``before`` to ``after``, as change.plain gives them, of an account; ``last_look`` may stop the call right before it."""
+    """One call: what an account is to become, as it is and as ``change.plain`` gives it. ``last_look`` may stop it right before it."""
 
-    resource: Resource
-    before: Mapping[str, Any]
+    wanted: DirectoryUser
+    #: None: it is to be made.
+    resource: Resource | None
+    before: Mapping[str, Any] | None
     after: Mapping[str, Any]
     patience: float
     last_look: Callable[[], None]
+    #: Somebody waits for an answer: name and switch decide.
+    pushed: bool
 
-
-class Accepted(NamedTuple):
-    """The remote said yes. ``shown``: the account as its answer shows it, if it does."""
-
-    shown: Resource | None
+    @property
+    def account_id(self) -> str:
+        return self.wanted.id if self.resource is None else self.resource.account.id
 
 
 class RemoteCaller:
@@ -77,50 +79,21 @@ class RemoteCaller:
     def pace(self) -> Pace:
         return self._transport.pace
 
-    def send(self, aim: Aim) -> Resource | Accepted:
-        """The account, where a read had to show what became of it."""
-        crash_point("call.intended")
-
-        def send(rest: float) -> RemoteAnswer:
-            return self._send(aim._replace(patience=rest))
-
-        def look(lost: Lost) -> Resource | None:
-            nonlocal aim
-            with _reading_back(lost):
-                aim = aim._replace(resource=self._read(aim.resource.account.id))
-            if not change.missing(aim.before, aim.after, aim.resource.account):
-                return aim.resource
-            # Some fail at each PATCH of a form that they don't know.
-            self.no_patch = self.no_patch or (lost.failed and not self.has_patched)
-            return None
-
-        answer, _ = self._answered(send, look, aim.patience, "A read shows that it did not")
-        if isinstance(answer, Resource):
-            return answer
-        self._check(answer)
-        crash_point("call.answered")
-        return Accepted(_shown(answer))
-
-    def create(self, wanted: DirectoryUser, *, patience: float, last_look: Callable[[], None]) -> Resource:
-        body = change.creation(wanted)
-        crash_point("call.intended")
-
-        def send(rest: float) -> RemoteAnswer:
-            return self._transport.write("POST", "/Users", body, patience=rest, last_look=last_look)
-
-        look = partial(self.find_created, wanted)
-        answer, again = self._answered(send, look, patience, "A search shows no such account")
-        if isinstance(answer, Resource):
-            return answer
-        # The first sending may have arrived after all, behind our look.
-        found = self.find_created(wanted) if again and answer.status == 409 else None
-        if found is not None:
-            return found
-        if answer.status == 409:
-            self._check_taken(answer, wanted, patience)
-        self._check(answer)
-        crash_point("call.answered")
-        return self._made(wanted, answer)
+    def carry_out(self, aim: Aim) -> Resource:
+        """The account as it is afterwards; where it raises AnswerLost nobody knows."""
+        user_id = aim.account_id
+        if aim.before != aim.after:
+            crash_point("call.intended")
+            answer = self._answered(aim)
+            if isinstance(answer, Resource):
+                return answer
+            self._check(answer)
+            crash_point("call.answered")
+            if aim.resource is None:
+                user_id, *_ = wire.rough_identity(answer.content)
+            elif not aim.resource.whole and (shown := _shown(answer)) and _proves(shown, aim.resource, aim.wanted):
+                return shown
+        return self._confirmed(aim, user_id)
 
     # Sending
 
@@ -134,23 +107,14 @@ class RemoteCaller:
         """As far as is known."""
         return not self.no_patch and self._provider().patch
 
-    def _answered(
-        self,
-        send: Callable[[float], RemoteAnswer],
-        look: Callable[[Lost], Resource | None],
-        patience: float,
-        shown: str,
-    ) -> tuple[RemoteAnswer | Resource, bool]:
-        """The remote's answer, or the account where ``look`` shows it done without one; and whether it was sent again.
-
-        ``send`` is given the patience that is left; ``shown`` says what ``look`` found when it isn't done.
-        """
-        tries, limit = self._transport.tries(), min(patience, self._transport.most_patience)
+    def _answered(self, aim: Aim) -> RemoteAnswer | Resource:
+        """The remote's answer, or the account where a look shows it done without one."""
+        tries, limit = self._transport.tries(), min(aim.patience, self._transport.most_patience)
         lost: Lost | None = None
         idle = 0
         while True:
             try:
-                return send(max(0.0, limit - tries.seconds) if lost else patience), lost is not None
+                answer = self._send(aim._replace(patience=max(0.0, limit - tries.seconds)) if lost else aim)
             except Lost as again:
                 lost = again
             except DirectoryUnavailable:
@@ -158,20 +122,37 @@ class RemoteCaller:
                     # This one was not sent, but the one before may still arrive.
                     raise lost from None
                 raise
-            found = look(lost)
+            else:
+                return self._taken(aim, answer, again=lost is not None) if answer.status == 409 else answer
+            found = self._look(aim, lost)
             if found is not None:
-                return found, tries.made > 1
+                if aim.resource is None or not change.missing(aim.before, aim.after, found.account):
+                    return found
+                aim = aim._replace(resource=found)
+                # Some fail at each PATCH of a form that they don't know.
+                self.no_patch = self.no_patch or (lost.failed and not self.has_patched)
             # One that is busy gets it as long as patience lasts, any other once more; with a pause, since what several calls at
             # once brought about they would bring about again.
             idle += not lost.busy
             if idle > 1 or not tries.again(lost.detail, lost.after, limit):
                 times = {1: "once", 2: "twice"}.get(tries.made, f"{tries.made} times")
+                shown = "A search shows no such account" if found is None else "A read shows that it did not"
                 raise NotDone(f"{lost.detail} {shown}, {times}.") from lost
+
+    def _look(self, aim: Aim, lost: Lost) -> Resource | None:
+        """After no answer; None: it is still to be made."""
+        if aim.resource is None:
+            return self.find_created(aim.wanted, lost)
+        with _reading_back(lost):
+            return self._read(aim.account_id)
 
     def _send(self, aim: Aim) -> RemoteAnswer:
         resource = aim.resource
+        if resource is None:
+            body = change.creation(aim.wanted)
+            return self._transport.write("POST", "/Users", body, patience=aim.patience, last_look=aim.last_look)
         path = lookup.path_of(resource.account.id)
-        wanted = change.overlay(resource.raw, aim.before, aim.after)
+        wanted = change.overlay(resource.raw, aim.before or {}, aim.after)
         # What a web server puts on each answer by itself is no version of an account.
         version = resource.etag if self.has_versions or not resource.whole else resource.account.etag
         more: dict[str, Any] = {"if_match": version, "patience": aim.patience, "last_look": aim.last_look}
@@ -193,31 +174,36 @@ class RemoteCaller:
 
     # Reading back
 
-    def confirm(self, aim: Aim, *, essential: bool) -> Resource:
-        """After a yes: the account as a read shows it changed, but for what the remote doesn't keep."""
-        user_id, before, after = aim.resource.account.id, aim.before, change.kept(aim.after)
-
-        def read() -> Resource:
-            with _reading_back("The change was sent, and reading it back failed"):
-                return self._read(user_id)
-
-        found = self._seen(read, before, after)
-        assert found is not None
-        now, came = change.plain_account(found.account), _written_since(aim.resource, found)
-        missing = self.keeps.unmet(before, after, now, came=came, directory_id=user_id)
-        if not missing:
+    def _confirmed(self, aim: Aim, user_id: str) -> Resource:
+        """After a yes: the account as a read shows it, changed but for what the remote doesn't keep. ``user_id`` "": not said."""
+        before, after, what = aim.before, change.kept(aim.after), "change" if aim.resource else "account"
+        found = None
+        # As soon as a read shows the change, or once the remote had its time.
+        for pause in self.pace.lag:
+            time.sleep(pause)
+            with _reading_back(f"The {what} was {'sent' if aim.resource else 'made'}, and reading it back failed"):
+                seen = self._read(user_id) if aim.resource else self._made(aim.wanted, user_id)
+            found = seen or found
+            if found is not None and not change.missing(before, after, found.account):
+                break
+        if found is None:
+            raise self._not_done("account, but it can't be found there")
+        now, came = change.plain_account(found.account), aim.resource is None or _written_since(aim.resource, found)
+        missing = self.keeps.unmet(before, after, now, came=came, directory_id=found.account.id)
+        if not missing or aim.resource is None or before is None:
             return found
         nothing_came = missing == change.unfulfilled(before, after, before)
-        if essential and not nothing_came and not change.unfulfilled(before, after, now, essential=True):
+        if aim.pushed and not nothing_came and not change.unfulfilled(before, after, now, essential=True):
             # Of a pushed change it may drop parts, but neither name nor switch, nor all.
             log.warning(
                 "remote OpsHelm: part of a pushed change was not kept there", directory_id=user_id, attributes=missing
             )
             return found
-        raise NotDone(
-            f"The remote OpsHelm at {self._transport.host} said that it had made the change, but a read shows the old "
-            f"{', '.join(missing)}. The change counts as failed."
-        )
+        raise self._not_done(f"change, but a read shows the old {', '.join(missing)}")
+
+    def _not_done(self, what: str) -> NotDone:
+        host = self._transport.host
+        return NotDone(f"The remote OpsHelm at {host} said that it had made the {what}. The change counts as failed.")
 
     def _read(self, user_id: str) -> Resource:
         found = lookup.by_id(self._transport, user_id, patience=READ_BACK)
@@ -225,39 +211,8 @@ class RemoteCaller:
             raise NotFound("There is no such user.")
         return found
 
-    def _seen(
-        self, look: Callable[[], Resource | None], before: Mapping[str, Any] | None, after: Mapping[str, Any]
-    ) -> Resource | None:
-        """What ``look`` finds, as soon as that shows the change, or once the remote had its time."""
-        found = None
-        for pause in self.pace.lag:
-            time.sleep(pause)
-            found = look() or found
-            if found is not None and not change.missing(before, after, found.account):
-                break
-        return found
-
-    # Creating
-
-    def _made(self, wanted: DirectoryUser, answer: RemoteAnswer) -> Resource:
-        user_id, *_ = wire.rough_identity(answer.content)
-        after = change.kept(change.plain(wanted, external_id=False))
-
-        def look() -> Resource | None:
-            if not user_id:
-                return self.find_created(wanted)
-            with _reading_back("The account was made, and reading it back failed"):
-                return lookup.by_id(self._transport, user_id, patience=READ_BACK)
-
-        found = self._seen(look, None, after)
-        if found is None:
-            raise NotDone(
-                f"The remote OpsHelm at {self._transport.host} said that it had made the account, but it can't be found there. "
-                "The change counts as failed."
-            )
-        now = change.plain_account(found.account)
-        self.keeps.unmet(None, after, now, came=True, directory_id=found.account.id)
-        return found
+    def _made(self, wanted: DirectoryUser, user_id: str) -> Resource | None:
+        return lookup.by_id(self._transport, user_id, patience=READ_BACK) if user_id else self.find_created(wanted)
 
     def find_created(self, wanted: DirectoryUser, lost: AnswerLost | None = None) -> Resource | None:
         """The account that a create made or may have made; not somebody else's of that name."""
@@ -275,15 +230,22 @@ class RemoteCaller:
         account = self._finder.by_okta_id(wanted.okta_id, patience=patience, at_most=0) if wanted.okta_id else None
         return account or self._finder.by_user_name(wanted.user_name, patience=patience, at_most=0)
 
-    def _check_taken(self, answer: RemoteAnswer, wanted: DirectoryUser, patience: float) -> None:
-        """A 409 that is what it says: a search shows somebody who has the externalId or the userName by now."""
+    def _taken(self, aim: Aim, answer: RemoteAnswer, *, again: bool) -> RemoteAnswer | Resource:
+        """A 409; Refused, where it is what it says of a create: somebody has the externalId or the userName by now."""
+        if aim.resource is not None:
+            return answer
+        # The first sending may have arrived after all, behind our look.
+        found = self.find_created(aim.wanted) if again else None
+        if found is not None:
+            return found
         try:
-            taken = self._holder(wanted, patience) is not None
+            taken = self._holder(aim.wanted, aim.patience) is not None
         except (DirectoryUnavailable, Unreadable):
-            return
+            return answer
         if taken:
             text = self._said(answer.words)
-            raise Refused(RefusalCode.UNIQUENESS, text or guarded.name_taken(wanted.user_name).detail)
+            raise Refused(RefusalCode.UNIQUENESS, text or guarded.name_taken(aim.wanted.user_name).detail)
+        return answer
 
     def _check(self, answer: RemoteAnswer) -> None:
         if answer.ok:
@@ -314,6 +276,15 @@ def _written_since(before: Resource, found: Resource) -> bool:
     """Whether a version or a time shows that somebody has."""
     moved = before.etag is not None and found.etag is not None and before.etag != found.etag
     return moved or found.account.updated > max(before.account.updated, wire.EPOCH)
+
+
+def _proves(shown: Resource, resource: Resource, wanted: DirectoryUser) -> bool:
+    """The answer shows a new version of the account, and in it exactly what was wanted."""
+    if shown.etag in (None, "", resource.etag) or shown.account.id != wanted.id:
+        return False
+    marks = Marks.of(wanted, detached=False)
+    owner = () if wanted.role is Role.MEMBER else (wanted.user_name_key,)
+    return same(join(shown.account, marks, owner), wanted)
 
 
 def _shown(answer: RemoteAnswer) -> Resource | None:

@@ -132,7 +132,8 @@ class RemoteDirectory(Backend):
     @property
     def owners_known(self) -> bool:
         """False: deactivations are held, for nobody can tell who the last owner is. Known at the earliest after a listing."""
-        return self.reader.owners_known
+        with self.store.read() as conn:
+            return self.mirror.owners_known(conn)
 
     def unreadable(self, user_name: str, okta_id: str, directory_id: str | None) -> Finding | None:
         """The account of this person, where the last whole listing showed one that can't be read."""

@@ -186,7 +186,8 @@ class Keeps:
                 one = Unkept(attribute=name, how=how, words=words, since=now, asked=now)
                 unkept.note(conn, self._remote, one)
 
-        self._write(work)
+        if names:
+            self._write(work)
 
     def _kept_after_all(self, names: Collection[str], after: Mapping[str, Any], *, alone: bool) -> None:
         """``alone``: nothing else was written that the remote could make it out of."""
@@ -223,16 +224,11 @@ class Keeps:
         self._listed = listed
         known = {name for name, note in self.notes.items() if note.how is Loss.UNLISTED}
         new = {name for name in unlisted if name not in self.notes and not _is_vital(name)}
-        gone, now = known - unlisted, self._clock()
-        if not (listed or unlisted) or not (new or known):
+        if not (listed or unlisted):
             return
-
-        def work(conn: Connection) -> None:
-            unkept.forget(conn, self._remote, gone)
-            for name in new | (known & unlisted):
-                unkept.note(conn, self._remote, Unkept(attribute=name, how=Loss.UNLISTED, since=now, asked=now))
-
-        self._write(work)
+        if known - unlisted:
+            self._write(lambda conn: unkept.forget(conn, self._remote, known - unlisted))
+        self._store_notes(new | (known & unlisted), Loss.UNLISTED)
 
     def _write(self, work: Callable[[Connection], None]) -> None:
         self._store.write(work)

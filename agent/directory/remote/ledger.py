@@ -78,11 +78,10 @@ class Intended(NamedTuple):
     etag: str | None = None
 
     @property
-    def plain(self) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
-        """What the remote has, and what it is to have."""
-        assert self.body.before is not None
+    def plain(self) -> tuple[Mapping[str, Any] | None, Mapping[str, Any]]:
+        """What the remote has, None of an account to be made, and what it is to have."""
         body = self.body
-        before = bodies.plain(self.body.before, external_id=False, role=body.role)
+        before = None if body.before is None else bodies.plain(body.before, external_id=False, role=body.role)
         return before, bodies.plain(body.after, external_id=body.external_id, role=body.role)
 
 
@@ -276,7 +275,7 @@ class Ledger:
                 window_id = windows.newest_id(conn)
             intents.end(conn, intent_id, intents.DONE, now, directory_id=user_id, window_id=window_id)
             self._drop(scope, body.dead, user)
-            user = self.mirror.put(conn, row, user, replace(beside, written=now))
+            user = self.mirror.put(conn, row, user, replace(beside, digest=None, written=now))
             guarded.count(scope, row and row.user, user, ended=ended)
             guarded.role_changed(scope, body.before, user)
             decisions.made(scope, body.before, user)
@@ -291,8 +290,7 @@ class Ledger:
         self, conn: Connection, body: IntendedBody, row: Mirrored | None, found: Resource | DirectoryUser
     ) -> tuple[DirectoryUser, Beside]:
         if not isinstance(found, Resource):
-            beside = Beside() if row is None else replace(row.beside, digest=None)
-            return (found if row is None else replace(found, version=row.user.version + 1)), beside
+            return (found, Beside()) if row is None else (replace(found, version=row.user.version + 1), row.beside)
         shown = found.account
         detached = _detached(row, body.after) or (
             body.after.okta_id is None and body.before is not None and body.before.okta_id is not None
@@ -300,13 +298,7 @@ class Ledger:
         marks = Marks.of(body.after, detached=detached)
         version = 1 if row is None else row.user.version + 1
         user = mirror.join(shown, marks, self.mirror.owner_keys(conn), version=version)
-        beside = Beside(
-            etag=found.etag,
-            external_id=shown.okta_id,
-            detached=detached and user.okta_id is None,
-            shows_owner=shown.owner,
-        )
-        return user, beside
+        return user, Beside.of(shown, etag=found.etag, detached=detached and user.okta_id is None)
 
     def undone(self, intended: Intended, reason: str, now: datetime, *, refused: bool) -> None:
         intent_id, body = intended.id, intended.body

@@ -17,7 +17,7 @@ import msgspec
 from msgspec import Struct
 
 from agent.directory.remote import wire
-from agent.directory.remote.listing import read_page
+from agent.directory.remote.listing import Chunk, read_page
 from agent.directory.remote.patience import PATIENT, Unusable
 from agent.directory.remote.transport import Transport
 from agent.directory.remote.wire import RemoteAccount
@@ -28,7 +28,7 @@ from agent.model.users import identity_key
 FRESH = 300.0
 _SAMPLES = 20
 #: RFC 7644 §3.4.2: too many results, this filter can't be, or no filtering at all.
-NO_SEARCH = (400, 403, 404, 501)
+_NO_SEARCH = (400, 403, 404, 501)
 
 
 class Resource(Struct, frozen=True, kw_only=True):
@@ -65,10 +65,24 @@ def by_id(transport: Transport, user_id: str, *, patience: float = PATIENT) -> R
     return Resource(account=account, raw=answer.json(), etag=answer.etag or account.etag)
 
 
-def by_identity(attribute: str, value: str) -> dict[str, str | int]:
-    """The parameters of a search."""
+def search(transport: Transport, attribute: str, value: str, *, patience: float = PATIENT) -> Chunk | str:
+    """Whoever is answered with, or why it can't be searched by that."""
     # json.dumps quotes as RFC 7644 wants it.
-    return {"filter": f"{attribute} eq {json.dumps(value, ensure_ascii=False)}", "startIndex": 1, "count": 10}
+    wanted = f"{attribute} eq {json.dumps(value, ensure_ascii=False)}"
+    try:
+        answer = transport.read("/Users", {"filter": wanted, "startIndex": 1, "count": 10}, patience=patience)
+    except Unusable as exc:
+        if not exc.lasting:
+            raise
+        return exc.problem.removeprefix("answered ")
+    if answer.status in _NO_SEARCH:
+        return f"{answer.status}{transport.words(answer)}"
+    if answer.status != 200:
+        raise transport.refused("a search", answer)
+    try:
+        return read_page(answer.content)
+    except UNDECODABLE as exc:
+        raise transport.unavailable("answered a search with something that is no SCIM list") from exc
 
 
 #: Of several accounts with one userName, the one that is meant; Unreadable where nobody can tell.
@@ -128,21 +142,10 @@ class Finder:
     def _one(self, attribute: str, value: str, fits: Fits, patience: float) -> RemoteAccount | None:
         if self._no_search(attribute):
             return self._scan(attribute, value, fits, patience)
-        try:
-            answer = self._transport.read("/Users", by_identity(attribute, value), patience=patience)
-        except Unusable as exc:
-            if not exc.lasting:
-                raise
-            answer = None
-        if answer is None or answer.status in NO_SEARCH:
+        chunk = search(self._transport, attribute, value, patience=patience)
+        if isinstance(chunk, str):
             self._failed[attribute] = time.monotonic()
             return self._scan(attribute, value, fits, patience)
-        if answer.status != 200:
-            raise self._transport.refused("a search", answer)
-        try:
-            chunk = read_page(answer.content)
-        except UNDECODABLE as exc:
-            raise self._transport.unavailable("answered a search with something that is no SCIM list") from exc
         accounts = [self._decode(raw, attribute) for raw in chunk.raws]
         fitting = [account for account in accounts if fits(account)]
         if fitting:

@@ -82,6 +82,26 @@ class Beside(Struct, frozen=True, kw_only=True):
     shows_owner: bool | None = None
     written: datetime | None = None
 
+    @classmethod
+    def of(
+        cls,
+        account: RemoteAccount,
+        row: "Mirrored | None" = None,
+        *,
+        etag: str | None = None,
+        detached: bool = False,
+        digest: int | None = None,
+    ) -> "Beside":
+        """As an answer has shown it."""
+        return cls(
+            digest=digest,
+            etag=etag or account.etag,
+            external_id=account.okta_id,
+            detached=detached,
+            shows_owner=account.owner,
+            written=None if row is None else row.beside.written,
+        )
+
 
 class Mirrored(NamedTuple):
     seq: int
@@ -217,8 +237,8 @@ class Mirror:
             if (now and now.user) != (row and row.user) or intents.open_on(conn, account.id):
                 return None
             digest = row.beside.digest if row is not None and same(user, row.user) else None
-            beside = Beside(etag=etag, detached=known.marks.detached, digest=digest)
-            seen = self._seen(conn, now, user, account, beside)
+            beside = Beside.of(account, now, etag=etag, detached=known.marks.detached, digest=digest)
+            seen = self.put(conn, now, user, beside)
             _count(conn, [(row and row.user, seen)])
             return seen
 
@@ -250,8 +270,8 @@ class Mirror:
                     seen.append((row.user, user))
                 else:
                     digest = None if digests is None else digests[account.id]
-                    beside = Beside(etag=account.etag, detached=marks.detached, digest=digest)
-                    seen.append((row and row.user, self._seen(conn, row, user, account, beside)))
+                    beside = Beside.of(account, row, detached=marks.detached, digest=digest)
+                    seen.append((row and row.user, self.put(conn, row, user, beside)))
             _count(conn, [(old, new) for old, new in seen if new.id not in busy])
             return [user for _, user in seen]
 
@@ -279,14 +299,8 @@ class Mirror:
         if not new:
             return {}
         seqs = rows.insert_users(conn, [*new.values()], self.policy.mapping)
-        beside = []
-        for user_id in new:
-            account = by_id[user_id]
-            shown = Beside(
-                digest=digests[user_id], etag=account.etag, external_id=account.okta_id, shows_owner=account.owner
-            )
-            beside.append({"user_seq": seqs[user_id], **_values(shown)})
-        _insert.together(conn, beside)
+        shown = {user_id: Beside.of(by_id[user_id], digest=digests[user_id]) for user_id in new}
+        _insert.together(conn, [{"user_seq": seqs[user_id], **_values(one)} for user_id, one in shown.items()])
         return new
 
     def _joined(
@@ -303,13 +317,6 @@ class Mirror:
         updated = row.user.updated if user.updated == EPOCH else user.updated
         version = row.user.version + (not same(user, row.user))
         return replace(user, created=created, updated=updated, version=version)
-
-    def _seen(
-        self, conn: Connection, row: Mirrored | None, user: DirectoryUser, account: RemoteAccount, beside: Beside
-    ) -> DirectoryUser:
-        written = row.beside.written if row else None
-        shown = replace(beside, external_id=account.okta_id, shows_owner=account.owner, written=written)
-        return self.put(conn, row, user, shown)
 
     def put(self, conn: Connection, row: Mirrored | None, user: DirectoryUser, beside: Beside) -> DirectoryUser:
         """The row as it is from now on; counts nothing."""

@@ -23,11 +23,10 @@ from agent.directory.port import Draft, WriteContext, Written
 from agent.directory.remote import change as bodies
 from agent.directory.remote import wire
 from agent.directory.remote.account_locks import AccountLocks
-from agent.directory.remote.caller import Accepted, Aim, RemoteCaller
+from agent.directory.remote.caller import Aim, RemoteCaller
 from agent.directory.remote.keeps import without
 from agent.directory.remote.ledger import Intended, KnownBeside, Ledger, Moved
 from agent.directory.remote.lookup import Resource
-from agent.directory.remote.mirror import Marks, join, same
 from agent.directory.remote.patience import HURRIED, PATIENT, Lost, ticking
 from agent.directory.remote.reader import Read, Reader
 from agent.directory.remote.unfinished import Unfinished
@@ -46,7 +45,7 @@ from agent.model.errors import (
     UsageError,
     VersionConflict,
 )
-from agent.model.users import DirectoryUser, Profile, Role, identity_key
+from agent.model.users import DirectoryUser, Profile, identity_key
 from agent.store import attention
 from agent.store.engine import crash_point
 from agent.store.unkept import Loss
@@ -56,11 +55,6 @@ _HURRIED = (Source.PUSH, Source.CLI, Source.DASHBOARD)
 _RACES = 3
 #: When a person whose push met a remote that was down is looked at.
 _LOOK_LATER = timedelta(seconds=60)
-
-#: More intents are stored at once where calls take less time: each is to be as old as its call, or nearly.
-_QUICK = 0.5
-_MOST_AHEAD = 32
-
 
 Tasks = Sequence[Callable[[], None]]
 #: Runs tasks at the same time, up to so many. They raise nothing.
@@ -78,8 +72,6 @@ class Outbox:
         self.ledger = ledger
         self._unfinished = unfinished
         self._locks = locks
-        #: So many intents are stored at once.
-        self._ahead = 0
         #: Until then no version that a list showed is taken for what it says.
         self._versions_rest = 0.0
 
@@ -149,19 +141,17 @@ class Outbox:
         ends: dict[int, Written | Exception] = {}
         lost: dict[int, Intended] = {}
         clock, first_call = ticking(now), math.inf
-        # Whether the remote knows PATCH is tried with one.
-        size = max(at_once, self._ahead) if self.caller.has_patched else 1
         with self._locks.of_idle([one.user_id for one in changes]) as idle:
             mine = [n for n, one in enumerate(changes) if one.user_id in idle]
             # Who pushes one of these accounts waits; whoever is left goes on alone.
-            while mine and time.monotonic() - first_call < self.caller.pace.late:
-                some, mine = mine[:size], mine[size:]
-                since = time.monotonic()
-                begun = self._begun({n: changes[n] for n in some}, ends, clock)
-                first_call = min(first_call, since) if begun else first_call
-                lost |= self._called(begun, ends, clock, lambda tasks: side_by_side(tasks, at_once))
-                size = 2 * size if time.monotonic() - since < _QUICK else at_once
-                self._ahead = min(size, _MOST_AHEAD)
+            # Whether the remote knows PATCH is tried with one.
+            first = len(mine) if self.caller.has_patched else 1
+            for some in (mine[:first], mine[first:]):
+                if time.monotonic() - first_call < self.caller.pace.late:
+                    since = time.monotonic()
+                    begun = self._begun({n: changes[n] for n in some}, ends, clock)
+                    first_call = min(first_call, since) if begun else first_call
+                    lost |= self._called(begun, ends, clock, lambda tasks: side_by_side(tasks, at_once))
         left = [n for n in range(len(changes)) if n not in ends]
 
         def alone(n: int) -> None:
@@ -281,20 +271,17 @@ class Outbox:
 
     def _tried(self, intended: Intended, wanted: DirectoryUser, resource: Resource | None, patience: float) -> Resource:
         context = intended.body.context
-
-        def last_look() -> None:
-            self.ledger.last_look(intended.id, context.fence)
-
-        if resource is None:
-            return self.caller.create(wanted, patience=patience, last_look=last_look)
-        old, new = intended._replace(body=replace(intended.body, after=wanted)).plain
-        aim = Aim(resource, old, new, patience, last_look)
-        said = Accepted(None) if old == new else self.caller.send(aim)
-        if isinstance(said, Resource):
-            return said
-        if said.shown is not None and not resource.whole and _proves(said.shown, resource, wanted):
-            return said.shown
-        return self.caller.confirm(aim, essential=context.source is Source.PUSH)
+        before, after = intended._replace(body=replace(intended.body, after=wanted)).plain
+        aim = Aim(
+            wanted=wanted,
+            resource=resource,
+            before=before,
+            after=after,
+            patience=patience,
+            last_look=partial(self.ledger.last_look, intended.id, context.fence),
+            pushed=context.source is Source.PUSH,
+        )
+        return self.caller.carry_out(aim)
 
     def _less(self, intended: Intended, refused: RemoteRefused) -> tuple[DirectoryUser, list[str]]:
         """What is wanted without the attributes that the remote says no to, and these; none where it is something else."""
@@ -346,13 +333,8 @@ class Outbox:
             # Said again, and journalled, where it is judged.
             return KnownBeside(seen=before, shows_roles=shows_roles)
         dead = self._dead(after, before, patience_of(change.context))
-        owners = None
-        if (
-            guarded.active_owner(before)
-            and not guarded.active_owner(after)
-            and (shows_roles or self.reader.owners_known)
-        ):
-            owners = self.reader.other_owners(before)
+        ends_owner = guarded.active_owner(before) and not guarded.active_owner(after)
+        owners = self.reader.other_owners(before) if ends_owner else None
         return KnownBeside(seen=before, owners=owners, dead=dead, shows_roles=shows_roles)
 
     def _dead(self, after: DirectoryUser, before: DirectoryUser | None, patience: float) -> str | None:
@@ -411,16 +393,7 @@ def mirrored(intended: Intended) -> Resource:
     before, _ = intended.plain
     assert intended.body.before is not None
     account = wire.mirrored(intended.body.before)
-    return Resource(account=account, raw=dict(before), etag=intended.etag, whole=False)
-
-
-def _proves(shown: Resource, resource: Resource, wanted: DirectoryUser) -> bool:
-    """The answer shows a new version of the account, and in it exactly what was wanted."""
-    if shown.etag in (None, "", resource.etag) or shown.account.id != wanted.id:
-        return False
-    marks = Marks.of(wanted, detached=False)
-    owner = () if wanted.role is Role.MEMBER else (wanted.user_name_key,)
-    return same(join(shown.account, marks, owner), wanted)
+    return Resource(account=account, raw=dict(before or {}), etag=intended.etag, whole=False)
 
 
 def _busy(error: NotDone) -> bool:

@@ -170,11 +170,6 @@ class Reader:
             row, roles = account_row.get(conn), mirror.shows_owners(conn)
         log.info("remote listed", accounts=row.visible, managed=row.managed_active, roles=roles)
 
-    @property
-    def owners_known(self) -> bool:
-        with self._store.read() as conn:
-            return self._mirror.owners_known(conn)
-
     def other_owners(self, user: DirectoryUser) -> frozenset[str]:
         """Who else is an active owner. Each is read now: a role or a switch may have changed since the listing."""
         if self._listed is None:

@@ -19,8 +19,6 @@ from uuid import UUID, uuid4
 from agent.directory.port import Shortfall
 from agent.directory.remote import lookup
 from agent.directory.remote.listing import Chunk, read_page
-from agent.directory.remote.lookup import NO_SEARCH
-from agent.directory.remote.patience import Unusable
 from agent.directory.remote.provider import Provider
 from agent.directory.remote.transport import SET_ADDRESS, RemoteAnswer, Transport
 from agent.directory.remote.wire import RemoteAccount
@@ -143,27 +141,20 @@ class Trial:
             yield _search(
                 "minds the case of userNames: where nobody is found everybody is listed, once in five minutes at most"
             )
-        linked = next((account for account in first.accounts() if account.okta_id), None)
-        if linked is not None:
-            assert linked.okta_id is not None
-            by_okta_id = self._searched("externalId", linked.okta_id, linked.id)
-            if by_okta_id is not None:
-                yield by_okta_id
+        for linked in first.accounts():
+            if linked.okta_id is not None:
+                by_okta_id = self._searched("externalId", linked.okta_id, linked.id)
+                if by_okta_id is not None:
+                    yield by_okta_id
+                return
 
     def _searched(self, attribute: str, value: str, user_id: str) -> Shortfall | None:
-        try:
-            answer = self._ask(lookup.by_identity(attribute, value))
-        except Unusable as exc:
-            if not exc.lasting:
-                raise
-            return _search(f"{exc.problem} to a search by {attribute}: {_LISTS_ALL}")
-        if answer.status in NO_SEARCH:
-            said = f"{answer.status}{self._transport.words(answer)}"
-            return _search(f"refuses to search by {attribute} ({said}): {_LISTS_ALL}")
-        found = self._read(answer).ids
-        if found == [user_id]:
+        found = lookup.search(self._transport, attribute, value)
+        if isinstance(found, str):
+            return _search(f"refuses to search by {attribute} ({found}): {_LISTS_ALL}")
+        if found.ids == [user_id]:
             return None
-        if found:
+        if found.ids:
             return _search(f"ignores a search by {attribute}: {_LISTS_ALL}")
         what = f"finds nobody by the {attribute} of an account that it lists"
         if attribute == "userName":
@@ -171,7 +162,8 @@ class Trial:
         return _search(f"{what}: whose link the agent's database has lost is found by userName alone")
 
     def _found(self, attribute: str, value: str) -> list[str]:
-        return self._read(self._ask(lookup.by_identity(attribute, value))).ids
+        found = lookup.search(self._transport, attribute, value)
+        return [] if isinstance(found, str) else found.ids
 
     # Reads
 

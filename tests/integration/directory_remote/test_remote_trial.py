@@ -142,7 +142,7 @@ SEARCHES = {
         "warn",
         "where nobody has the userName",
     ),
-    "fails": (searching(lambda *_: error(500, "beyond me")), "warn", "500: beyond me to a search by userName"),
+    "fails": (searching(lambda *_: error(500, "beyond me")), "warn", "(500: beyond me): to find one person"),
     "by case": (
         lambda _, call: Reply(200, page([], 0)) if "PERSON" in call.query.get("filter", "") else None,
         "warn",

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.directory.remote.width import Width
+from agent.directory.remote.batches import Width
 
 #: Seconds, and seconds of CPU in them.
 NOTES = st.lists(st.tuples(st.floats(0, 100), st.floats(0, 200)), max_size=50)
