@@ -83,16 +83,11 @@ def replacement(wanted: Mapping[str, Any]) -> dict[str, Any]:
 
 def patch(raw: Mapping[str, Any], wanted: Mapping[str, Any]) -> dict[str, Any]:
     """The body of a PATCH from ``raw`` to ``wanted``."""
-    operations: list[dict[str, Any]] = []
-    for key in _differing(raw, wanted):
-        old, new = raw.get(key), wanted.get(key)
-        if key.lower() in ("schemas", "id", *_READ_ONLY):
-            continue
-        if isinstance(new, dict) or (isinstance(old, dict) and new is None):
-            had, has = old if isinstance(old, dict) else {}, new or {}
-            operations += [_operation(_part(key, sub), had.get(sub), has.get(sub)) for sub in _differing(had, has)]
-        else:
-            operations.append(_operation(key, old, new))
+    kept = [
+        {k: v for k, v in value.items() if k.lower() not in ("schemas", "id", *_READ_ONLY)} for value in (raw, wanted)
+    ]
+    old, new = map(flat, kept)
+    operations = [_operation(name, old.get(name), new.get(name)) for name in _differing(old, new)]
     return {"schemas": [PATCH_URN], "Operations": operations}
 
 
@@ -105,18 +100,9 @@ def unfulfilled(
     before: Mapping[str, Any] | None, after: Mapping[str, Any], found: Mapping[str, Any], *, essential: bool = False
 ) -> list[str]:
     """Names of what was to change and, as ``found`` shows, did not. ``essential``: userName and active alone."""
-    before = before or {}
-    missing: list[str] = []
-    for name in _differing(before, after):
-        old, new, now = before.get(name), after.get(name), found.get(name) or {}
-        if essential and name not in _ESSENTIAL:
-            continue
-        if isinstance(new or old, dict) and isinstance(now, dict):
-            subs, has = _differing(old or {}, new or {}), new or {}
-            missing += [_part(name, sub) for sub in subs if not _same(sub, has.get(sub), now.get(sub))]
-        elif not _same(name, new, found.get(name)):
-            missing.append(name)
-    return missing
+    old, new, now = flat(before or {}), flat(after), flat(found)
+    names = [name for name in _differing(old, new) if name in _ESSENTIAL or not essential]
+    return [name for name in names if not _same(name, new.get(name), now.get(name))]
 
 
 def missing(before: Mapping[str, Any] | None, after: Mapping[str, Any], found: RemoteAccount) -> list[str]:
@@ -134,8 +120,28 @@ def _differing(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]
     return [name for name in dict.fromkeys((*before, *after)) if before.get(name) != after.get(name)]
 
 
-def _part(name: str, sub: str) -> str:
-    return f"{name}:{sub}" if name.lower().startswith("urn:") else f"{name}.{sub}"
+def flat(value: Mapping[str, Any]) -> dict[str, Any]:
+    """By name: an attribute, or a part of one that has parts, as name.givenName or, of the extension, after a colon."""
+    found: dict[str, Any] = {}
+    for name, item in value.items():
+        if isinstance(item, Mapping):
+            joint = ":" if name.lower().startswith("urn:") else "."
+            found |= {f"{name}{joint}{sub}": part for sub, part in item.items()}
+        else:
+            found[name] = item
+    return found
+
+
+def nested(named: Mapping[str, Any]) -> dict[str, Any]:
+    """What ``flat`` took apart; None: not there."""
+    value: dict[str, Any] = {}
+    for name, item in named.items():
+        outer, _, sub = name.rpartition(":") if name.startswith("urn:") else name.partition(".")
+        if item is not None and sub:
+            value.setdefault(outer, {})[sub] = item
+        elif item is not None:
+            value[name] = item
+    return value
 
 
 def _same(name: str, wanted: Any, found: Any) -> bool:

@@ -135,15 +135,20 @@ class Keeps:
             return []
         came = came or len(changed) > len(missing)
         mine = [name for name in missing if not _is_vital(name)]
-        as_before = {name for name in mine if _at(before or {}, name) == _at(found, name)}
-        spelled = [name for name in mine if _respelled(name, after, found) and (came or name not in as_before)]
+        was, wanted, shown = (change.flat(value) for value in (before or {}, after, found))
+        as_before = {name for name in mine if (was.get(name) or None) == (shown.get(name) or None)}
+        spelled = [
+            name
+            for name in mine
+            if _respelled(name, wanted.get(name), shown.get(name)) and (came or name not in as_before)
+        ]
         rest = [name for name in mine if name not in spelled]
         lost = [n for n in rest if (n in as_before and (came or bool(spelled))) or self._known_otherwise(n)]
         self._doubt([name for name in rest if name not in lost])
-        own = [name for name in lost if _at(found, name) is not None]
+        own = [name for name in lost if shown.get(name)]
         self.note(spelled, Loss.RESPELLS, directory_id=directory_id)
         self.note(own, Loss.OWN, directory_id=directory_id)
-        self.note(_together([n for n in lost if n not in own], found), Loss.DROPS, directory_id=directory_id)
+        self.note(_together([n for n in lost if n not in own], shown), Loss.DROPS, directory_id=directory_id)
         return [name for name in missing if name not in spelled and name not in lost]
 
     def _known_otherwise(self, name: str) -> bool:
@@ -212,7 +217,7 @@ class Keeps:
                 return alone
             case Loss.RESPELLS:
                 # Not all values have two spellings.
-                value = _at(after, name)
+                value = change.flat(after).get(name)
                 return self._due(note) and isinstance(value, str) and value != identity_key(value)
             case _:
                 return self._due(note)
@@ -241,18 +246,11 @@ class Keeps:
 
 def without(before: Profile, after: Profile, names: Iterable[str]) -> Profile:
     """``after`` with these as they are in ``before``."""
-    old, new = msgspec.to_builtins(before), msgspec.to_builtins(after)
-    was = msgspec.json.encode(new)
-    for name in names:
-        _put(new, name, _at(old, name))
-    return after if msgspec.json.encode(new) == was else msgspec.convert(new, ready[Profile])
-
-
-def _steps(name: str) -> tuple[str, ...]:
-    if name.startswith(ENTERPRISE_URN):
-        rest = name[len(ENTERPRISE_URN) + 1 :]
-        return (ENTERPRISE_URN, *rest.split(".")) if rest else (ENTERPRISE_URN,)
-    return tuple(name.split("."))
+    old, new = (change.flat(msgspec.to_builtins(profile)) for profile in (before, after))
+    left = {part: old.get(part) for part in {*old, *new} if any(covers(name, part) for name in names)}
+    if all(new.get(part) == value for part, value in left.items()):
+        return after
+    return msgspec.convert(change.nested({**new, **left}), ready[Profile])
 
 
 def _is_vital(name: str) -> bool:
@@ -260,39 +258,16 @@ def _is_vital(name: str) -> bool:
 
 
 def _leaf(name: str) -> str:
-    leaf = _steps(name)[-1]
-    return "enterprise" if leaf == ENTERPRISE_URN else leaf
+    return "enterprise" if name == ENTERPRISE_URN else name.removeprefix(f"{ENTERPRISE_URN}:").rpartition(".")[2]
 
 
 #: Words of a refusal that are about something else than the extension.
 _OTHERS = ("userName", "active", *(attribute.name for attribute in PROFILE if attribute.name != ENTERPRISE_URN))
 
 
-def _at(value: Mapping[str, Any], name: str) -> Any:
-    found: Any = value
-    for step in _steps(name):
-        found = found.get(step) if isinstance(found, Mapping) else None
-    return found or None
-
-
-def _put(value: dict[str, Any], name: str, new: Any) -> None:
-    *outer, leaf = _steps(name)
-    for step in outer:
-        if not isinstance(value.get(step), dict):
-            if new is None:
-                return
-            value[step] = {}
-        value = value[step]
-    if new is None:
-        value.pop(leaf, None)
-    else:
-        value[leaf] = new
-
-
-def _respelled(name: str, after: Mapping[str, Any], found: Mapping[str, Any]) -> bool:
-    wanted, shown = _at(after, name), _at(found, name)
+def _respelled(name: str, wanted: Any, shown: Any) -> bool:
     texts, theirs = _texts(wanted), _texts(shown)
-    alike = type(wanted) is type(shown) and len(texts) == len(theirs)
+    alike = bool(wanted) and type(wanted) is type(shown) and len(texts) == len(theirs)
     return alike and all(map(partial(respelled, name), texts, theirs))
 
 
@@ -308,9 +283,9 @@ def _texts(value: Any) -> list[str | None]:
 
 def _together(names: list[str], found: Mapping[str, Any]) -> list[str]:
     """The whole extension, where nothing of it is there."""
-    if _at(found, ENTERPRISE_URN) is None and any(name.startswith(ENTERPRISE_URN) for name in names):
-        return [*(name for name in names if not name.startswith(ENTERPRISE_URN)), ENTERPRISE_URN]
-    return names
+    rest = [name for name in names if not name.startswith(ENTERPRISE_URN)]
+    none = len(rest) < len(names) and not any(name.startswith(ENTERPRISE_URN) for name in found)
+    return [*rest, ENTERPRISE_URN] if none else names
 
 
 def _told(note: Unkept, sources: list[str]) -> str:
