@@ -34,6 +34,7 @@ from agent.directory.rows import WriteScope
 from agent.directory.rules import AccountChange
 from agent.model.codes import RefusalCode
 from agent.model.errors import DirectoryError, FenceLost, Refused, UsageError
+from agent.model.holds import Hold
 from agent.model.structs import decoder
 from agent.model.users import DirectoryUser, Role
 from agent.store import account, intents, journal, lease, windows
@@ -66,7 +67,7 @@ class IntendedBody(Struct, frozen=True, kw_only=True):
 
     @property
     def ends(self) -> bool:
-        return self.before is not None and self.before.active and not self.after.active
+        return _ended(self.before, self.after)
 
 
 class Intended(NamedTuple):
@@ -159,26 +160,20 @@ class Ledger:
                 ready = guarded.check(scope, before, after, revives=change.revives, holders=holders)
             except Refused as refused:
                 return refusals.record(scope, refused, before, after)
+            body = IntendedBody(
+                before=before,
+                after=after,
+                context=scope.context,
+                confirm=ready.confirm,
+                external_id=external_id,
+                role=role,
+                dead=known.dead,
+            )
             if calls:
-                body = IntendedBody(
-                    before=before,
-                    after=after,
-                    context=scope.context,
-                    external_id=external_id,
-                    role=role,
-                    dead=known.dead,
-                )
                 return self._begin(scope, ready, body, row.beside.etag)
-            self._drop(scope, known.dead, after)
-            beside = replace(row.beside, detached=_detached(row, after))
             after = replace(after, version=before.version + 1)
-            after = self.mirror.put(conn, row, after, beside)
-            guarded.count(scope, before, after, ended=False)
-            decisions.made(scope, before, after, ready.mine)
-            if ready.confirm:
-                guarded.ask_about_reuse(scope, after, before)
-            journal.append(conn, _entry(journal.Kind.APPLIED, before, after, scope.context), scope.now)
-            return Written(user=after, changed=True)
+            beside = replace(row.beside, detached=_detached(row, after))
+            return Written(user=self._settle(scope, body, row, after, beside, ready.mine), changed=True)
 
         return self.store.submit(work)
 
@@ -227,7 +222,7 @@ class Ledger:
         taken = Taken(managed_active=ends and guarded.managed_active(before), active_owners=ends_owner)
         account.count(conn, managed_active=-taken.managed_active, active_owners=-taken.active_owners)
         exempt = verdict is None or verdict.exempt
-        body = replace(body, exempt=exempt, confirm=ready.confirm, taken=taken)
+        body = replace(body, exempt=exempt, taken=taken)
         journal.append(conn, _entry(journal.Kind.INTENT, before, after, scope.context), scope.now)
         intent = intents.NewIntent(
             at=scope.now,
@@ -264,27 +259,39 @@ class Ledger:
             if intent is not None and intent.state == intents.DONE and row is not None:
                 return row.user
             user, beside = self._outcome(conn, body, row, found)
-            ended = body.before is not None and body.before.active and not user.active
             window_id = None if intent is None else intent.window_id
             if intent is not None and intent.state == intents.OPEN:
                 body.taken.give_back(conn)
-            elif ended and intent is not None and intent.state == intents.UNDONE and body.before is not None:
+            elif intent is not None and intent.state == intents.UNDONE and body.before and _ended(body.before, user):
                 # Somebody gave it back too early: it counts after all.
                 source, managed = body.context.source.value, body.before.managed
                 windows.record(conn, directory_id=user_id, source=source, exempt=body.exempt, managed=managed, now=now)
                 window_id = windows.newest_id(conn)
             intents.end(conn, intent_id, intents.DONE, now, directory_id=user_id, window_id=window_id)
-            self._drop(scope, body.dead, user)
-            user = self.mirror.put(conn, row, user, replace(beside, digest=None, written=now))
-            guarded.count(scope, row and row.user, user, ended=ended)
-            guarded.role_changed(scope, body.before, user)
-            decisions.made(scope, body.before, user)
-            if body.confirm:
-                guarded.ask_about_reuse(scope, user)
-            journal.append(conn, _entry(journal.Kind.APPLIED, body.before, user, scope.context), now)
-            return user
+            return self._settle(scope, body, row, user, replace(beside, digest=None, written=now))
 
         return self.store.submit(work)
+
+    def _settle(
+        self,
+        scope: WriteScope,
+        body: IntendedBody,
+        row: Mirrored | None,
+        user: DirectoryUser,
+        beside: Beside,
+        mine: list[Hold] | None = None,
+    ) -> DirectoryUser:
+        """The change is made: what the store keeps of it. ``mine``: as for decisions.made."""
+        before = body.before
+        self._drop(scope, body.dead, user)
+        user = self.mirror.put(scope.conn, row, user, beside)
+        guarded.count(scope, row and row.user, user, ended=_ended(before, user))
+        guarded.role_changed(scope, before, user)
+        decisions.made(scope, before, user, mine)
+        if body.confirm:
+            guarded.ask_about_reuse(scope, user, before)
+        journal.append(scope.conn, _entry(journal.Kind.APPLIED, before, user, scope.context), scope.now)
+        return user
 
     def _outcome(
         self, conn: Connection, body: IntendedBody, row: Mirrored | None, found: Resource | DirectoryUser
@@ -350,6 +357,10 @@ class Ledger:
             left = [one for one in known.owners if _owns(conn, one)]
             scope = scope._replace(row=replace(scope.row, active_owners=1 + len(left)))
         return scope
+
+
+def _ended(before: DirectoryUser | None, after: DirectoryUser) -> bool:
+    return before is not None and before.active and not after.active
 
 
 def _owns(conn: Connection, user_id: str) -> bool:

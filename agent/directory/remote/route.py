@@ -64,8 +64,6 @@ class CallBudget:
         self._sleep = sleep
         self._lock = threading.Lock()
         self._next = 0.0
-        #: Seconds that calls have waited here in all.
-        self.waited = 0.0
 
     def wait(self) -> bool:
         """Return when the caller may send one call; False: the wait was cut short, and nothing is to be sent."""
@@ -73,5 +71,4 @@ class CallBudget:
             now = self._clock()
             turn = max(now, self._next)
             self._next = turn + self._gap
-            self.waited += turn - now
         return turn <= now or not self._sleep(turn - now)
