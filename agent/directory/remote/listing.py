@@ -225,10 +225,12 @@ class Listing:
 
     def _new(self, raws: Sequence[msgspec.Raw]) -> list[tuple[msgspec.Raw, int]]:
         """Of a page, whoever has to be looked at."""
-        shown = [(raw, _digest(raw), _rough_id(raw)) for raw in raws]
+        shown = list(zip(raws, map(_digest, raws), _rough_ids(raws), strict=True))
         first = {user_id: digest for _, digest, user_id in reversed(shown) if user_id and user_id not in self.seen}
         known = self._unchanged(first)
         self.seen |= known
+        if len(known) == len(raws):
+            return []
         new = []
         for raw, digest, user_id in shown:
             if user_id in known:
@@ -298,11 +300,12 @@ def _digest(raw: msgspec.Raw) -> int:
     return zlib.crc32(raw) ^ zlib.adler32(raw) << 31
 
 
-def _rough_id(raw: msgspec.Raw) -> str:
+def _rough_ids(raws: Sequence[msgspec.Raw]) -> list[str]:
+    """ "" of those without one that is a text."""
     try:
-        return _id(raw).id
+        return [_id(raw).id for raw in raws]
     except UNDECODABLE:
-        return ""
+        return [""] if len(raws) == 1 else [user_id for raw in raws for user_id in _rough_ids([raw])]
 
 
 def read_page(content: bytes) -> Chunk:

@@ -24,8 +24,8 @@ a whole list that leaves it out         the row goes; what the agent keeps of it
 ======================================  ===========================================================================
 
 UserNames and externalIds are unique in ``users``, and a remote's need not be. Of several accounts whose userNames differ in case
-alone, the one that is linked has the name; where none is, nobody has it, and nobody guesses. Who has no name there is known by
-id alone until a listing shows that it is free again.
+alone, the one that was seen last has the name until the end of a listing decides: then the one that is linked has it; where none
+is, nobody has it, and nobody guesses. Who has no name there is known by id alone until a listing shows that it is free again.
 """
 
 import time
@@ -321,19 +321,17 @@ class Mirror:
     def put(self, conn: Connection, row: Mirrored | None, user: DirectoryUser, beside: Beside) -> DirectoryUser:
         """The row as it is from now on; counts nothing."""
         if row is None:
-            user, yields = _free(conn, replace(user, version=_first_version()), returns=True)
+            user = _free(conn, replace(user, version=_first_version()), returns=True)
             seq = rows.insert_user(conn, user, self.policy.mapping)
-            _yield_name(conn, user, yields)
             _insert(conn, user_seq=seq, **_values(beside))
             forget(conn, id=user.id)
             return user
-        old, yields = row.user, list[tuple[str, str | None]]()
+        old = row.user
         if (old.user_name_key, old.okta_id, old.hidden) != (user.user_name_key, user.okta_id, user.hidden):
             # These are written together, and a row may be without its name.
-            user, yields = _free(conn, user)
+            user = _free(conn, user)
         if user != old:
             rows.update_user(conn, old, user, self.policy.mapping)
-        _yield_name(conn, user, yields)
         if user.created != old.created:
             _update_created(conn, id=user.id, created=micros(user.created))
         if beside != row.beside:
@@ -396,24 +394,27 @@ class Mirror:
 
         def work(conn: Connection) -> list[Problem]:
             self._depart(conn, gone)
-            nameless, contested = _named_again(conn), _contested(conn)
-            self._set_roles(conn)
-            _recount(conn)
-            return [*contested, *nameless]
+            nameless, unlinked, owners = _recount(conn)
+            shared = _named_again(conn) if nameless else []
+            contested = _contested(conn) if unlinked else []
+            if self._set_roles(conn, any_now=owners > 0):
+                _recount(conn)
+            return [*contested, *shared]
 
         return self.store.write(work)
 
-    def _set_roles(self, conn: Connection) -> None:
-        """As the setting or the roles of the whole listing say; an account alone can't tell which of them counts."""
+    def _set_roles(self, conn: Connection, *, any_now: bool) -> bool:
+        """As the setting or the roles of the whole listing say; an account alone can't tell which of them counts. Whether any changed."""
         keys = self.owner_keys(conn)
         named = users.c.user_name_key.in_(keys) & mirror.c.shows_owner.is_(None)
         wanted = select(users.c.seq).select_from(_both).where(named if keys else mirror.c.shows_owner)
         owners = set(conn.execute(wanted).scalars())
-        now = set(conn.execute(select(users.c.seq).where(users.c.role == Role.OWNER.value)).scalars())
+        now = set(conn.execute(select(users.c.seq).where(_owns)).scalars()) if any_now else set()
         for seqs, role in ((owners - now, Role.OWNER), (now - owners, Role.MEMBER)):
             for seq in seqs:
                 changed = {"role": role.value, "version": users.c.version + 1}
                 conn.execute(update(users).where(users.c.seq == seq).values(changed))
+        return owners != now
 
 
 # Statements
@@ -444,11 +445,12 @@ _give_up_name = Fixed(
     update(users)
     .where(users.c.user_name_key == bindparam("key"), users.c.id != bindparam("id"))
     .values(user_name_key=_nameless)
-    .returning(users.c.id, users.c.okta_id)
 )
 _take_name = Fixed(update(users).where(users.c.id == bindparam("id")).values(user_name_key=bindparam("key")))
 _give_up_okta_id = Fixed(update(users).where(users.c.id == bindparam("id")).values(okta_id=None))
 _shown_owner = Fixed(select(mirror.c.user_seq).where(mirror.c.shows_owner).limit(1))
+_owns = users.c.role == Role.OWNER.value
+_unlinked = users.c.origin == Origin.LOCAL.value
 _foreign = select(users.c.seq).where(users.c.seq.not_in(select(mirror.c.user_seq))).limit(1)
 
 
@@ -510,7 +512,7 @@ def shows_owners(conn: Connection) -> bool:
 
 
 def owners(conn: Connection) -> Sequence[str]:
-    return conn.execute(select(users.c.id).where(users.c.role == Role.OWNER.value)).scalars().all()
+    return conn.execute(select(users.c.id).where(_owns)).scalars().all()
 
 
 def linked_to(conn: Connection, okta_id: str) -> list[str]:
@@ -551,31 +553,19 @@ def _lags(row: Mirrored, shown: DirectoryUser, since: datetime) -> bool:
     return written is not None and written >= since and shown.updated <= row.user.updated
 
 
-def _free(
-    conn: Connection, user: DirectoryUser, *, returns: bool = False
-) -> tuple[DirectoryUser, list[tuple[str, str | None]]]:
-    """``user`` with names that no other row has, who was linked has the externalId; and who had the userName until now: its id
-    and Okta id.
+def _free(conn: Connection, user: DirectoryUser, *, returns: bool = False) -> DirectoryUser:
+    """``user`` with names that no other row has by then: it has the userName, and who was linked the externalId.
 
     ``returns``: it had no row, and takes no link of somebody else's.
     """
-    had_name = [(row[0], row[1]) for row in _give_up_name(conn, key=user.user_name_key, id=user.id).fetchall()]
+    _give_up_name(conn, key=user.user_name_key, id=user.id)
     other = None if user.okta_id is None else rows.find(conn, "okta_id", user.okta_id)
     if other is None or other.id == user.id:
-        return user, had_name
+        return user
     if user.origin is Origin.LOCAL or (returns and other.managed):
-        return replace(user, okta_id=None), had_name
+        return replace(user, okta_id=None)
     _give_up_okta_id(conn, id=other.id)
-    return user, had_name
-
-
-def _yield_name(conn: Connection, user: DirectoryUser, had_name: Sequence[tuple[str, str | None]]) -> None:
-    """Nobody but who is linked has a name that was somebody else's."""
-    if had_name and user.okta_id is None:
-        _give_up_name(conn, key=user.user_name_key, id="")
-        for user_id, okta_id in had_name:
-            if okta_id is not None:
-                _take_name(conn, key=user.user_name_key, id=user_id)
+    return user
 
 
 def _named_again(conn: Connection) -> list[Problem]:
@@ -601,7 +591,7 @@ def _named_again(conn: Connection) -> list[Problem]:
 
 def _contested(conn: Connection) -> list[Problem]:
     """An externalId that several accounts have binds only the one that a link confirms."""
-    unlinked = (users.c.origin == Origin.LOCAL.value, mirror.c.detached == false(), mirror.c.external_id.is_not(None))
+    unlinked = (_unlinked, mirror.c.detached == false(), mirror.c.external_id.is_not(None))
     several = (select(mirror.c.external_id).select_from(_both).where(*unlinked).group_by(mirror.c.external_id)).having(
         func.count() > 1
     )
@@ -629,19 +619,17 @@ def _contested(conn: Connection) -> list[Problem]:
     return found
 
 
-def _recount(conn: Connection) -> None:
-    """A call that is under way counts as made, whatever the list shows."""
+def _recount(conn: Connection) -> tuple[int, int, int]:
+    """A call that is under way counts as made, whatever the list shows. Answers what is rare, in the same look: how many have no
+    name, are linked to nobody, own OpsHelm.
+    """
     managed = or_(
         users.c.origin == Origin.LINKED.value, (users.c.origin == Origin.OKTA.value) & users.c.okta_id.is_not(None)
     )
-    owns = users.c.role == Role.OWNER.value
-
-    def number(*conditions: Any) -> Any:
-        return func.count().filter(*conditions)
-
-    active = users.c.active == true()
-    counted = select(number(managed, active), number(owns, active), number(users.c.hidden == false()))
-    managed_active, active_owners, visible = conn.execute(counted.select_from(users)).one()
+    active, nameless = users.c.active == true(), users.c.user_name_key.startswith(_NAMELESS)
+    counted = (managed & active, _owns & active, users.c.hidden == false(), nameless, _unlinked, _owns)
+    numbers = select(*(func.count().filter(one) for one in counted)).select_from(users)
+    managed_active, active_owners, visible, *rare = conn.execute(numbers).one()
     taken = [_open(intent.body).taken for intent in intents.open_intents(conn)]
     account_row.recount(
         conn,
@@ -649,3 +637,4 @@ def _recount(conn: Connection) -> None:
         active_owners=active_owners - sum(one.active_owners for one in taken),
         visible=visible,
     )
+    return rare[0], rare[1], rare[2]
