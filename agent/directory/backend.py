@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, false, func, select
 
 from agent.directory import rows, rules
-from agent.directory.port import CursorPage, Draft, Identity, Page, WriteContext, Written
+from agent.directory.port import Draft, Identity, Page, WriteContext, Written
 from agent.directory.rules import AccountChange
 from agent.model.errors import UsageError
 from agent.model.users import DirectoryUser, Origin
@@ -51,21 +51,21 @@ class Backend(ABC):
     def _one(self, by: Identity, value: str) -> DirectoryUser | None:
         """The account with this identity, hidden or not."""
 
-    def search(self, where: Any | None, start_index: int, count: int, *, include_hidden: bool = False) -> Page:
+    def search(self, where: Any | None, start_index: int, count: int) -> Page:
         """``start_index`` counts from 1; what is below it, or a negative count, is taken as 1 and 0."""
         offset, limit = max(start_index, 1) - 1, max(count, 0)
         with self.store.read(None if where is None else self.search_time) as conn:
-            if where is None and not include_hidden:
+            if where is None:
                 found = rows.page(conn, offset, limit) if limit else []
                 return Page(total=account.visible(conn), users=found)
-            shown = self._conditions(where, include_hidden=include_hidden)
+            shown = self._conditions(where)
             total = _number(conn, shown)
             if not limit or offset >= total:
                 return Page(total=total, users=[])
             statement = select(*rows.SHOWN).where(*shown).order_by(users.c.seq).limit(limit).offset(offset)
             return Page(total=total, users=[rows.shown(row) for row in conn.execute(statement)])
 
-    def search_after(self, where: Any | None, after: int, count: int) -> CursorPage:
+    def search_after(self, where: Any | None, after: int, count: int) -> Page:
         """The page behind ``after`` (0: the first) in the same order; however far in, it costs the same."""
         limit = max(count, 0)
         shown = self._conditions(where)
@@ -74,15 +74,14 @@ class Backend(ABC):
             total = account.visible(conn) if where is None else _number(conn, shown)
             found = conn.execute(statement.limit(limit + 1)).fetchall()
         following = found[limit - 1][0] if len(found) > limit > 0 else None
-        return CursorPage(total=total, users=[rows.shown(row[1:]) for row in found[:limit]], next=following)
+        return Page(total=total, users=[rows.shown(row[1:]) for row in found[:limit]], next=following)
 
-    def _conditions(self, where: Any | None, *, include_hidden: bool = False) -> list[ColumnElement[bool]]:
+    def _conditions(self, where: Any | None) -> list[ColumnElement[bool]]:
         if where is None:
-            return [] if include_hidden else [users.c.hidden == false()]
+            return [users.c.hidden == false()]
         from agent.directory import filter_sql
 
-        named = filter_sql.where(where, self.store.dialect)
-        return [named] if include_hidden else [filter_sql.visible(where, self.store.dialect), named]
+        return [filter_sql.visible(where, self.store.dialect), filter_sql.where(where, self.store.dialect)]
 
     def everyone(self) -> Iterator[Sequence[DirectoryUser]]:
         seq = 0

@@ -99,16 +99,11 @@ class Written(Struct, frozen=True, kw_only=True):
 
 
 class Page(Struct, frozen=True, kw_only=True):
-    total: int
-    users: Sequence[ShownUser]
-
-
-class CursorPage(Struct, frozen=True, kw_only=True):
-    """``next``: where the next page begins; None: this is the last one."""
+    """``next``: where the page behind it begins, if it was read by place; None: there is none."""
 
     total: int
     users: Sequence[ShownUser]
-    next: int | None
+    next: int | None = None
 
 
 class Ended(Struct, frozen=True, kw_only=True):
@@ -264,11 +259,11 @@ class Directory(Protocol):
         """As SCIM shows it, for whoever changes nothing; None for a hidden account too. The profile is not decoded."""
         ...
 
-    def search(self, where: Any | None, start_index: int, count: int, *, include_hidden: bool = False) -> Page:
+    def search(self, where: Any | None, start_index: int, count: int) -> Page:
         """One page in the stable order. ``where`` is an agent.scim.filter expression or None for all."""
         ...
 
-    def search_after(self, where: Any | None, after: int, count: int) -> CursorPage:
+    def search_after(self, where: Any | None, after: int, count: int) -> Page:
         """The page behind the place ``after`` (0: the start), however far in."""
         ...
 

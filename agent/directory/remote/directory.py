@@ -21,7 +21,7 @@ from msgspec.structs import replace
 from agent.directory import rows
 from agent.directory.backend import Backend
 from agent.directory.operator import OperatorActs
-from agent.directory.port import CursorPage, Draft, Identity, Page, RemoteFacts, Step, WriteContext, Written
+from agent.directory.port import Draft, Identity, Page, RemoteFacts, Step, WriteContext, Written
 from agent.directory.remote import deadline
 from agent.directory.remote.account_locks import AccountLocks
 from agent.directory.remote.batches import Helpers, RemoteBatches
@@ -157,19 +157,19 @@ class RemoteDirectory(Backend):
         user = self._one(by, value)
         return None if user is None or user.hidden else ShownUser.of(user)
 
-    def search(self, where: Any | None, start_index: int, count: int, *, include_hidden: bool = False) -> Page:
+    def search(self, where: Any | None, start_index: int, count: int) -> Page:
         """An identity decides something, so the remote is asked; anything else is answered from the mirror."""
         if isinstance(where, Compare) and where.op == "eq" and isinstance(where.value, str):
             by = _IDENTITIES.get(str(where.target))
             if by is not None:
                 user = self._one(by, where.value)
-                found = [] if user is None or (user.hidden and not include_hidden) else [ShownUser.of(user)]
+                found = [] if user is None or user.hidden else [ShownUser.of(user)]
                 return Page(total=len(found), users=found[max(start_index, 1) - 1 :][: max(count, 0)])
         with deadline.within(deadline.PUSH):
             self.reader.refresh(at_most=FRESH)
-        return super().search(where, start_index, count, include_hidden=include_hidden)
+        return super().search(where, start_index, count)
 
-    def search_after(self, where: Any | None, after: int, count: int) -> CursorPage:
+    def search_after(self, where: Any | None, after: int, count: int) -> Page:
         with deadline.within(deadline.PUSH):
             self.reader.refresh(at_most=FRESH)
         return super().search_after(where, after, count)

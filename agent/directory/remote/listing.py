@@ -301,7 +301,7 @@ def _digest(raw: msgspec.Raw) -> int:
 
 
 def _rough_ids(raws: Sequence[msgspec.Raw]) -> list[str]:
-    """ "" of those without one that is a text."""
+    """Empty where there is none that is a text."""
     try:
         return [_id(raw).id for raw in raws]
     except UNDECODABLE:
