@@ -9,7 +9,7 @@ ordinary rename for the next sweep.
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor
 from datetime import datetime
 from functools import partial
 
@@ -36,31 +36,22 @@ _QUICK, _LONG = 1.5, 4.0
 _TOGETHER = (ActionKind.UPDATE, ActionKind.LINK)
 
 
-class Helpers:
-    """Tasks at the same time, in threads of their own: a push may wait for an account that a run is at. Close it."""
+def side_by_side(helpers: Executor, at_once: int, tasks: Sequence[Callable[[], None]]) -> None:
+    """Up to ``at_once`` at a time, one of them in the caller's own thread. They raise nothing."""
+    left = deque(tasks)
 
-    def __init__(self, most: int) -> None:
-        self._helpers = ThreadPoolExecutor(most, thread_name_prefix="remote-waves")
+    def take() -> None:
+        while True:
+            try:
+                task = left.popleft()
+            except IndexError:
+                return
+            task()
 
-    def __call__(self, tasks: Sequence[Callable[[], None]], at_once: int) -> None:
-        """Up to ``at_once`` at a time, one of them in the caller's own thread. They raise nothing."""
-        left = deque(tasks)
-
-        def take() -> None:
-            while True:
-                try:
-                    task = left.popleft()
-                except IndexError:
-                    return
-                task()
-
-        helpers = [self._helpers.submit(take) for _ in range(min(at_once, len(tasks)) - 1)]
-        take()
-        for helper in helpers:
-            helper.result()
-
-    def close(self) -> None:
-        self._helpers.shutdown(wait=True)
+    others = [helpers.submit(take) for _ in range(min(at_once, len(tasks)) - 1)]
+    take()
+    for other in others:
+        other.result()
 
 
 class Width:
@@ -96,11 +87,14 @@ class Width:
 
 
 class RemoteBatches:
-    """Keeps which versions its own writes made, so that a second action of a person fits."""
+    """Keeps which versions its own writes made, so that a second action of a person fits.
 
-    def __init__(self, outbox: Outbox, side_by_side: Helpers, concurrency: int, *, username_is_email: bool) -> None:
+    ``helpers``: threads of its own, since a push may wait for an account that a run is at.
+    """
+
+    def __init__(self, outbox: Outbox, helpers: Executor, concurrency: int, *, username_is_email: bool) -> None:
         self._outbox = outbox
-        self._side_by_side = side_by_side
+        self._helpers = helpers
         self._store = outbox.ledger.store
         self._username_is_email = username_is_email
         self._versions: dict[str, int] = {}
@@ -168,9 +162,10 @@ class RemoteBatches:
 
         together = [action for action in actions if action.kind in _TOGETHER]
         others = [partial(call, action) for action in actions if action.kind not in _TOGETHER]
-        self._side_by_side(others, self._width.calls)
+        run = partial(side_by_side, self._helpers, self._width.calls)
+        run(others)
         changes = [self._change(action, context_of(action), clock()) for action in together]
-        written = self._outbox.together(changes, clock(), self._side_by_side, self._width.calls)
+        written = self._outbox.together(changes, clock(), run)
         ends.update(zip((action.n for action in together), written, strict=True))
         self._width.note(time.monotonic() - began, time.process_time() - cpu, len(actions))
         return ends

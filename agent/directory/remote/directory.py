@@ -24,7 +24,7 @@ from agent.directory.operator import OperatorActs
 from agent.directory.port import Draft, Identity, Page, RemoteFacts, Step, WriteContext, Written
 from agent.directory.remote import deadline
 from agent.directory.remote.account_locks import AccountLocks
-from agent.directory.remote.batches import Helpers, RemoteBatches
+from agent.directory.remote.batches import RemoteBatches
 from agent.directory.remote.caller import RemoteCaller
 from agent.directory.remote.keeps import DAY, Keeps
 from agent.directory.remote.ledger import Ledger
@@ -82,7 +82,7 @@ class RemoteDirectory(Backend):
         self.mirror = Mirror(store, _policy(settings), settings.directory.owners)
         self._ledger = Ledger(self.mirror, holder=str(uuid4()))
         self._locks = AccountLocks()
-        self._side_by_side = Helpers(_MOST_HELPERS)
+        self._helpers = ThreadPoolExecutor(_MOST_HELPERS, thread_name_prefix="remote-waves")
         self._open(settings)
 
     def _open(self, settings: Settings) -> None:
@@ -116,7 +116,7 @@ class RemoteDirectory(Backend):
 
     def close(self) -> None:
         self._writes.shutdown(wait=True)
-        self._side_by_side.close()
+        self._helpers.shutdown(wait=True)
         self._pages.shutdown(wait=True, cancel_futures=True)
         self.transport.close()
 
@@ -213,7 +213,7 @@ class RemoteDirectory(Backend):
 
     def batches(self) -> RemoteBatches:
         is_email = self.mirror.policy.receiver.username_is_email
-        return RemoteBatches(self._outbox, self._side_by_side, self.concurrency, username_is_email=is_email)
+        return RemoteBatches(self._outbox, self._helpers, self.concurrency, username_is_email=is_email)
 
     def operator(self, *, actor: str, reason: str, now: datetime, source: Source = Source.CLI) -> OperatorActs:
         return OperatorActs(self, actor=actor, reason=reason, now=now, source=source)

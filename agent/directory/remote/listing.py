@@ -20,7 +20,7 @@ that ends. Cursor paging (RFC 9865) goes one page at a time.
 import json
 import zlib
 from collections import deque
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future
 from contextlib import suppress
 from typing import Any
@@ -94,9 +94,9 @@ class Listing:
         *,
         page_size: int,
         ahead: int,
-        unchanged: Callable[[dict[str, int]], set[str]],
+        before: Mapping[str, int],
     ) -> None:
-        """``unchanged``: of accounts and the digests of what is shown of them, those that need no look."""
+        """``before``: by account, the digest of what was shown of it; who is shown so again needs no look."""
         self._transport = transport
         self._provider = provider
         self._executor = executor
@@ -106,7 +106,7 @@ class Listing:
         self.seen = set[str]()
         self._total = 0
         self.received = 0
-        self._unchanged = unchanged
+        self._before = before
         self.problems: list[Problem] = []
         self._unreadable = 0
 
@@ -227,7 +227,7 @@ class Listing:
         """Of a page, whoever has to be looked at."""
         shown = list(zip(raws, map(_digest, raws), _rough_ids(raws), strict=True))
         first = {user_id: digest for _, digest, user_id in reversed(shown) if user_id and user_id not in self.seen}
-        known = self._unchanged(first)
+        known = {user_id for user_id, digest in first.items() if self._before.get(user_id) == digest}
         self.seen |= known
         if len(known) == len(raws):
             return []

@@ -216,11 +216,10 @@ class Mirror:
         """By the remote's own roles, else by the setting: where neither is there, any deactivation may take the last one away."""
         return bool(self._owner_keys) or shows_owners(conn)
 
-    def unchanged(self, digests: Mapping[str, int]) -> set[str]:
-        """Of accounts as a listing shows them: whose row says just that."""
+    def digests(self) -> dict[str, int]:
+        """By account, of what a listing last showed of it, where its row says just that."""
         with self.store.read() as conn:
-            found = _among(conn, f"users {_BESIDE}", "users.id", digests, "users.id, digest")
-            return {user_id for user_id, digest in found if digest == digests.get(user_id)}
+            return dict(_digests(conn).fetchall())
 
     # What was seen
 
@@ -422,9 +421,9 @@ class Mirror:
 _MORE = Beside.__struct_fields__
 _columns = [*rows.COLUMNS, *(mirror.c[name] for name in _MORE)]
 _both = users.join(mirror, mirror.c.user_seq == users.c.seq)
-_BESIDE = "JOIN mirror ON mirror.user_seq = users.seq"
 _get = Fixed(select(*_columns).select_from(_both).where(users.c.id == bindparam("id")))
 _ids = Fixed(select(users.c.id))
+_digests = Fixed(select(users.c.id, mirror.c.digest).select_from(_both).where(mirror.c.digest.is_not(None)))
 _number = Fixed(select(func.count()).select_from(users))
 _written = Fixed(select(users.c.id).select_from(_both).where(mirror.c.written >= bindparam("since")))
 _written_as = Fixed(
@@ -470,20 +469,15 @@ def get(conn: Connection, user_id: str) -> Mirrored | None:
     return Mirrored(found[0], rows.decode(found), beside)
 
 
-def _among(conn: Connection, tables: str, column: str, values: Collection[str], wanted: str) -> list[tuple[Any, ...]]:
-    """What is ``wanted`` of the rows that have one of these in ``column``."""
-    if conn.dialect.name == "sqlite":
-        # A join, since IN would sort them first, which takes as long again.
-        sql, given = f"json_each(?) CROSS JOIN {tables} WHERE {column} = value", msgspec.json.encode([*values]).decode()
-        return list(driver(conn).execute(f"SELECT {wanted} FROM {sql}", [given]).fetchall())
-    return list(driver(conn).execute(f"SELECT {wanted} FROM {tables} WHERE {column} = ANY(%s)", [[*values]]).fetchall())
-
-
 def _held(conn: Connection, table: str, column: str, values: Collection[str]) -> set[str]:
     """Of these, whatever some row has there."""
     # json_each has columns of its own, an id among them.
-    name = f"{table}.{column}"
-    return {row[0] for row in _among(conn, table, name, values, name)}
+    wanted, given = f"{table}.{column}", [*values]
+    if conn.dialect.name == "sqlite":
+        # A join, since IN would sort them first, which takes as long again.
+        sql = f"SELECT {wanted} FROM json_each(?) CROSS JOIN {table} WHERE {wanted} = value"
+        return {row[0] for row in driver(conn).execute(sql, [msgspec.json.encode(given).decode()])}
+    return {row[0] for row in driver(conn).execute(f"SELECT {wanted} FROM {table} WHERE {wanted} = ANY(%s)", [given])}
 
 
 def before(conn: Connection, user_id: str) -> tuple[Mirrored | None, Marks]:

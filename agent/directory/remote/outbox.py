@@ -56,9 +56,8 @@ _RACES = 3
 #: When a person whose push met a remote that was down is looked at.
 _LOOK_LATER = timedelta(seconds=60)
 
-Tasks = Sequence[Callable[[], None]]
-#: Runs tasks at the same time, up to so many. They raise nothing.
-SideBySide = Callable[[Tasks, int], None]
+#: Runs tasks at the same time. They raise nothing.
+SideBySide = Callable[[Sequence[Callable[[], None]]], None]
 
 
 class Outbox:
@@ -134,9 +133,9 @@ class Outbox:
             return Written(user=user, changed=True, created=True)
 
     def together(
-        self, changes: Sequence[AccountChange], now: datetime, side_by_side: SideBySide, at_once: int
+        self, changes: Sequence[AccountChange], now: datetime, side_by_side: SideBySide
     ) -> list[Written | Exception]:
-        """Of different accounts; in their order, what was written or why not. ``at_once``: calls at a time."""
+        """Of different accounts; in their order, what was written or why not."""
         changes = [self._fitting(change) for change in changes]
         ends: dict[int, Written | Exception] = {}
         lost: dict[int, Intended] = {}
@@ -151,14 +150,14 @@ class Outbox:
                     since = time.monotonic()
                     begun = self._begun({n: changes[n] for n in some}, ends, clock)
                     first_call = min(first_call, since) if begun else first_call
-                    lost |= self._called(begun, ends, clock, lambda tasks: side_by_side(tasks, at_once))
+                    lost |= self._called(begun, ends, clock, side_by_side)
         left = [n for n in range(len(changes)) if n not in ends]
 
         def alone(n: int) -> None:
             with _noting(ends, n):
                 ends[n] = self.change(changes[n], clock(), lost_race=lost.get(n))
 
-        side_by_side([partial(alone, n) for n in left], at_once)
+        side_by_side([partial(alone, n) for n in left])
         return [ends[n] for n in range(len(changes))]
 
     def _begun(
@@ -182,7 +181,7 @@ class Outbox:
         begun: Mapping[int, Intended],
         ends: dict[int, Written | Exception],
         clock: Callable[[], datetime],
-        side_by_side: Callable[[Tasks], None],
+        side_by_side: SideBySide,
     ) -> dict[int, Intended]:
         """Answers those that met somebody else's change."""
         found: dict[int, Resource | DirectoryUser] = {}

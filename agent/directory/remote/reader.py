@@ -155,7 +155,7 @@ class Reader:
             self._pages,
             page_size=settings.page_size,
             ahead=settings.concurrency,
-            unchanged=self._mirror.unchanged,
+            before=self._mirror.digests(),
         )
         for page in listing:
             self._mirror.listed([account for account, _ in page], since, {a.id: digest for a, digest in page})
