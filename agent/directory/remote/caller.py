@@ -59,10 +59,6 @@ class Aim(NamedTuple):
     #: Somebody waits for an answer: name and switch decide.
     pushed: bool
 
-    @property
-    def account_id(self) -> str:
-        return self.wanted.id if self.resource is None else self.resource.account.id
-
 
 class RemoteCaller:
     def __init__(self, transport: Transport, finder: Finder, provider: Callable[[], Provider], keeps: Keeps) -> None:
@@ -81,7 +77,7 @@ class RemoteCaller:
 
     def carry_out(self, aim: Aim) -> Resource:
         """The account as it is afterwards; where it raises AnswerLost nobody knows."""
-        user_id = aim.account_id
+        user_id = aim.wanted.id
         if aim.before != aim.after:
             crash_point("call.intended")
             answer = self._answered(aim)
@@ -144,7 +140,7 @@ class RemoteCaller:
         if aim.resource is None:
             return self.find_created(aim.wanted, lost)
         with _reading_back(lost):
-            return self._read(aim.account_id)
+            return self._read(aim.wanted.id)
 
     def _send(self, aim: Aim) -> RemoteAnswer:
         resource = aim.resource

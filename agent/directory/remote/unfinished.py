@@ -53,16 +53,15 @@ class Unfinished:
         for intent in waiting:
             if self._ledger.is_running(intent.id):
                 continue
-            if silent == _SILENT:
-                left += 1
-                continue
-            try:
-                left += not self._judge(intent, self._find(intent), now)
-                silent = 0
-            except DirectoryUnavailable:
-                left, silent = left + 1, silent + 1
-            except Unreadable:
-                left += 1
+            known = False
+            if silent < _SILENT:
+                try:
+                    known, silent = self._judge(intent, self._find(intent), now), 0
+                except DirectoryUnavailable:
+                    silent += 1
+                except Unreadable:
+                    pass
+            left += not known
         self._ledger.store.write(lambda conn: intents.forget(conn, now))
         return left
 
