@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, false, func, select
 
 from agent.directory import rows, rules
-from agent.directory.port import Draft, Identity, Page, WriteContext, Written
+from agent.directory.port import Draft, Page, WriteContext, Written
 from agent.directory.rules import AccountChange
 from agent.model.errors import UsageError
 from agent.model.users import DirectoryUser, Origin
@@ -37,19 +37,6 @@ class Backend(ABC):
     def no_roles(self) -> str:
         """Why no role can be given or taken; "": it can be."""
         return ""
-
-    def get(self, user_id: str) -> DirectoryUser | None:
-        return self._one("id", user_id)
-
-    def find(self, *, user_name_key: str | None = None, okta_id: str | None = None) -> DirectoryUser | None:
-        """By one identity, never by a fallback of one for another; hidden accounts too."""
-        if (user_name_key is None) == (okta_id is None):
-            raise TypeError("find takes exactly one of user_name_key and okta_id")
-        return self._one("user_name_key", user_name_key or "") if okta_id is None else self._one("okta_id", okta_id)
-
-    @abstractmethod
-    def _one(self, by: Identity, value: str) -> DirectoryUser | None:
-        """The account with this identity, hidden or not."""
 
     def search(self, where: Any | None, start_index: int, count: int) -> Page:
         """``start_index`` counts from 1; what is below it, or a negative count, is taken as 1 and 0."""

@@ -59,6 +59,15 @@ class SqlDirectory(Backend):
 
     # Reads
 
+    def get(self, user_id: str) -> DirectoryUser | None:
+        return self._one("id", user_id)
+
+    def find(self, *, user_name_key: str | None = None, okta_id: str | None = None) -> DirectoryUser | None:
+        """By one identity, never by a fallback of one for another; hidden accounts too."""
+        if (user_name_key is None) == (okta_id is None):
+            raise TypeError("find takes exactly one of user_name_key and okta_id")
+        return self._one("user_name_key", user_name_key or "") if okta_id is None else self._one("okta_id", okta_id)
+
     def _one(self, by: Identity, value: str) -> DirectoryUser | None:
         return self.store.ask(lambda conn: rows.find(conn, by, value))
 
