@@ -49,7 +49,7 @@ _any = msgspec.json.Decoder().decode
 
 
 class _Id(Struct):
-    id: str
+    id: str | int
 
 
 _id = decoder(_Id)
@@ -65,7 +65,10 @@ class Chunk(Struct, frozen=True, kw_only=True):
     @property
     def ids(self) -> list[str]:
         """As they came; "" of one that has none."""
-        return [wire.rough_identity(raw)[0] for raw in self.raws]
+        try:
+            return [str(_id(raw).id) for raw in self.raws]
+        except UNDECODABLE:
+            return [wire.rough_identity(raw)[0] for raw in self.raws]
 
     @property
     def whole(self) -> bool:
@@ -213,7 +216,7 @@ class Listing:
         if self.received > MAX_ACCOUNTS:
             raise self._unreliable(f"has more than {MAX_ACCOUNTS} accounts, or no end")
         before = len(self.seen) + self._unreadable
-        new = self._new(chunk.raws)
+        new = self._new(chunk)
         for start in range(0, len(new), _AT_ONCE):
             some = new[start : start + _AT_ONCE]
             yield [(account, digest) for raw, digest in some if (account := self._decode(raw)) is not None]
@@ -223,13 +226,13 @@ class Listing:
         if chunk.total is not None and have > chunk.total:
             raise self._unreliable(f"says that there are {chunk.total} accounts, and shows {have}")
 
-    def _new(self, raws: Sequence[msgspec.Raw]) -> list[tuple[msgspec.Raw, int]]:
+    def _new(self, chunk: Chunk) -> list[tuple[msgspec.Raw, int]]:
         """Of a page, whoever has to be looked at."""
-        shown = list(zip(raws, map(_digest, raws), _rough_ids(raws), strict=True))
+        shown = list(zip(chunk.raws, map(_digest, chunk.raws), chunk.ids, strict=True))
         first = {user_id: digest for _, digest, user_id in reversed(shown) if user_id and user_id not in self.seen}
         known = {user_id for user_id, digest in first.items() if self._before.get(user_id) == digest}
         self.seen |= known
-        if len(known) == len(raws):
+        if len(known) == len(chunk.raws):
             return []
         new = []
         for raw, digest, user_id in shown:
@@ -298,14 +301,6 @@ class Unread:
 
 def _digest(raw: msgspec.Raw) -> int:
     return zlib.crc32(raw) ^ zlib.adler32(raw) << 31
-
-
-def _rough_ids(raws: Sequence[msgspec.Raw]) -> list[str]:
-    """Empty where there is none that is a text."""
-    try:
-        return [_id(raw).id for raw in raws]
-    except UNDECODABLE:
-        return [""] if len(raws) == 1 else [user_id for raw in raws for user_id in _rough_ids([raw])]
 
 
 def read_page(content: bytes) -> Chunk:

@@ -9,7 +9,7 @@ alone are one; a remote that compares exactly would take a second account of suc
 import json
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from urllib.parse import quote
 
@@ -100,10 +100,9 @@ class Finder:
         self._listed = listed
         #: When the remote has shown that it can't search by an attribute.
         self._failed: dict[str, float] = {}
-        self._minds_case: bool | None = None
-        #: Whether it finds an account by its externalId. None: not known yet.
-        self._finds_okta_ids: bool | None = None
-        self._sampled = -math.inf
+        #: Whether it finds whom it has by an attribute, by a userName in another case; and when that was tried.
+        self._finds: dict[str, bool] = {}
+        self._tried: dict[str, float] = {}
 
     def by_user_name(
         self, user_name: str, *, patience: float = PATIENT, at_most: float = FRESH
@@ -117,27 +116,28 @@ class Finder:
         def fits(account: RemoteAccount) -> bool:
             return identity_key(account.user_name) == key
 
-        for text in dict.fromkeys((user_name, key)):
-            found = self._one("userName", text, fits, patience)
-            if found is not None:
-                return found
-        # A remote without filters was read whole just now.
-        if self._no_search("userName") or not (self._exact(patience) or self._no_search("userName")):
-            return None
-        return self._scan("userName", user_name, fits, patience, at_most)
+        return self._find("userName", [*dict.fromkeys((user_name, key))], fits, patience, at_most)
 
     def by_okta_id(self, okta_id: str, *, patience: float = PATIENT, at_most: float = FRESH) -> RemoteAccount | None:
         def fits(account: RemoteAccount) -> bool:
             return account.okta_id == okta_id
 
-        found = self._one("externalId", okta_id, fits, patience)
-        if self._no_search("externalId"):
-            return found  # of a listing, which says nothing about searches
-        if found is not None:
-            self._finds_okta_ids = True
-        elif self._blind(patience) or self._no_search("externalId"):
-            return self._scan("externalId", okta_id, fits, patience, at_most)
+        found = self._find("externalId", [okta_id], fits, patience, at_most)
+        if found is not None and not self._no_search("externalId"):
+            self._finds.setdefault("externalId", True)
         return found
+
+    def _find(
+        self, attribute: str, texts: Sequence[str], fits: Fits, patience: float, at_most: float
+    ) -> RemoteAccount | None:
+        for text in texts:
+            found = self._one(attribute, text, fits, patience)
+            # A remote without filters was read whole just now.
+            if found is not None or self._no_search(attribute):
+                return found
+        if self._misses(attribute, patience) or self._no_search(attribute):
+            return self._scan(attribute, texts[0], fits, patience, at_most)
+        return None
 
     def _one(self, attribute: str, value: str, fits: Fits, patience: float) -> RemoteAccount | None:
         if self._no_search(attribute):
@@ -169,30 +169,16 @@ class Finder:
         resource = None if user_id is None else by_id(self._transport, user_id, patience=patience)
         return resource.account if resource is not None and fits(resource.account) else None
 
-    def _exact(self, patience: float) -> bool:
-        """Whether it takes two userNames that differ in case alone for two: tried once, with an account that it has."""
-        if self._minds_case is None:
-            for sample in self._samples(patience):
-                other = sample.user_name.swapcase()
-                if other != sample.user_name and identity_key(other) == identity_key(sample.user_name):
-                    shown = self._shows("userName", other, sample, patience)
-                    self._minds_case = None if shown is None else not shown
-                    break
-        return bool(self._minds_case)
-
-    def _blind(self, patience: float) -> bool:
-        """Whether it finds nobody by an externalId that it shows: tried once, or at times as long as it shows none."""
-        if self._finds_okta_ids is None and time.monotonic() - self._sampled >= FRESH:
-            self._sampled = time.monotonic()
-            sample = next((one for one in self._samples(patience) if one.okta_id), None)
-            if sample is not None and sample.okta_id is not None:
-                self._finds_okta_ids = self._shows("externalId", sample.okta_id, sample, patience)
-        return self._finds_okta_ids is False
-
-    def _shows(self, attribute: str, value: str, sample: RemoteAccount, patience: float) -> bool | None:
-        """Whether a search finds it; None where that failed and a listing was looked into instead."""
-        found = self._one(attribute, value, lambda account: account.id == sample.id, patience)
-        return None if self._no_search(attribute) else found is not None
+    def _misses(self, attribute: str, patience: float) -> bool:
+        """Whether it doesn't find whom it has: tried once, or at times as long as it shows nobody to try it with."""
+        if attribute not in self._finds and time.monotonic() - self._tried.get(attribute, -math.inf) >= FRESH:
+            self._tried[attribute] = time.monotonic()
+            values = ((_known_by(attribute, one), one.id) for one in self._samples(patience))
+            value, user_id = next(((value, user_id) for value, user_id in values if value), ("", ""))
+            found = self._one(attribute, value, lambda account: account.id == user_id, patience) if value else None
+            if value and not self._no_search(attribute):
+                self._finds[attribute] = found is not None
+        return self._finds.get(attribute) is False
 
     def _samples(self, patience: float) -> list[RemoteAccount]:
         """A few accounts that can be read; none where there is nobody yet to try something with."""
@@ -210,3 +196,11 @@ class Finder:
                 f"The account {self._transport.masked(login or user_id or '?')} of the remote OpsHelm, found by {attribute}, can't be read: {exc.detail.rstrip('.')}. "
                 "It is left as it is."
             ) from exc
+
+
+def _known_by(attribute: str, account: RemoteAccount) -> str | None:
+    """What it should be found by: its externalId, or its userName in another case."""
+    if attribute == "externalId":
+        return account.okta_id
+    name, other = account.user_name, account.user_name.swapcase()
+    return other if other != name and identity_key(other) == identity_key(name) else None
