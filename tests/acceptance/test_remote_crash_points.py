@@ -49,19 +49,18 @@ def test_f04_a_run_that_is_killed_around_a_call_is_put_right_by_the_next_one(
 @pytest.mark.parametrize(
     ("point", "nth", "sent", "in_doubt"),
     [
-        ("call.intended", 3, 2, 1),
-        ("call.answered", 3, 3, 1),
-        ("call.intended", 4, 3, 1),
-        ("call.answered", 4, 4, 1),
-        ("call.read", 3, 3, 1),
-        ("wave.called", 1, 3, 1),
-        ("wave.called", 2, 4, 1),
+        ("call.intended", 3, 2, 2),
+        ("call.answered", 3, 3, 2),
+        ("call.intended", 4, 3, 2),
+        ("call.answered", 4, 4, 2),
+        ("call.read", 3, 3, 2),
+        ("wave.called", 1, 4, 2),
     ],
 )
 def test_f04_a_run_that_is_killed_amid_a_wave_is_put_right_by_the_next_one(
     case: RemoteCase, point: str, nth: int, sent: int, in_doubt: int
 ) -> None:
-    """A create and a deactivation by themselves, then two updates, the first of which tries PATCH alone."""
+    """A create and a deactivation by themselves, then two updates together."""
     other = case.drift_another()
     done = case.run("reconcile", "--apply", **{VARIABLE: f"{point}:{nth}"})
     assert done.code == KILLED, f"{point}:{nth} was not hit: {done.out}{done.err}"
