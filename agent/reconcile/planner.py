@@ -207,9 +207,14 @@ class Planner(Struct, frozen=True, kw_only=True):
         if proofs is not None:
             facts = replace(facts, asked=proofs.asked, disproved=proofs.disproved)
             counts |= {"asked": proofs.asked, "disproved": proofs.disproved}
-        concerned = {a.okta_id for a in outlined.actions if gives_access(a) or ends_access(a)}
-        for okta_id in wants.keys() - concerned:
-            del wants[okta_id], asked[okta_id]
+        # One after the other: in a first run each has everybody.
+        concerned = [
+            a.okta_id
+            for a in outlined.actions
+            if a.okta_id and a.okta_id in wants and (gives_access(a) or ends_access(a))
+        ]
+        wants = {okta_id: wants[okta_id] for okta_id in concerned}
+        asked = {okta_id: asked[okta_id] for okta_id in concerned}
         asked |= {proof.okta_id: proof.at for _, proof in compared.absences if proof.okta_id and proof.at}
         plan = Plan(
             actions=self._without_owners(outlined.actions),
