@@ -24,8 +24,8 @@ a whole list that leaves it out         the row goes; what the agent keeps of it
 ======================================  ===========================================================================
 
 UserNames and externalIds are unique in ``users``, and a remote's need not be. Of several accounts whose userNames differ in case
-alone, the one that was seen last has the name until the end of a listing decides: then the one that is linked has it; where none
-is, nobody has it, and nobody guesses. Who has no name there is known by id alone until a listing shows that it is free again.
+alone, the one that is linked has the name; where none is, nobody has it, and nobody guesses. Who has no name there is known by
+id alone until a listing shows that it is free again.
 """
 
 import time
@@ -320,17 +320,19 @@ class Mirror:
     def put(self, conn: Connection, row: Mirrored | None, user: DirectoryUser, beside: Beside) -> DirectoryUser:
         """The row as it is from now on; counts nothing."""
         if row is None:
-            user = _free(conn, replace(user, version=_first_version()), returns=True)
+            user, had_name = _free(conn, replace(user, version=_first_version()), returns=True)
             seq = rows.insert_user(conn, user, self.policy.mapping)
+            _yield_name(conn, user, had_name)
             _insert(conn, user_seq=seq, **_values(beside))
             forget(conn, id=user.id)
             return user
-        old = row.user
+        old, had_name = row.user, None
         if (old.user_name_key, old.okta_id, old.hidden) != (user.user_name_key, user.okta_id, user.hidden):
             # These are written together, and a row may be without its name.
-            user = _free(conn, user)
+            user, had_name = _free(conn, user)
         if user != old:
             rows.update_user(conn, old, user, self.policy.mapping)
+        _yield_name(conn, user, had_name)
         if user.created != old.created:
             _update_created(conn, id=user.id, created=micros(user.created))
         if beside != row.beside:
@@ -444,6 +446,7 @@ _give_up_name = Fixed(
     update(users)
     .where(users.c.user_name_key == bindparam("key"), users.c.id != bindparam("id"))
     .values(user_name_key=_nameless)
+    .returning(users.c.id, users.c.okta_id)
 )
 _take_name = Fixed(update(users).where(users.c.id == bindparam("id")).values(user_name_key=bindparam("key")))
 _give_up_okta_id = Fixed(update(users).where(users.c.id == bindparam("id")).values(okta_id=None))
@@ -547,19 +550,30 @@ def _lags(row: Mirrored, shown: DirectoryUser, since: datetime) -> bool:
     return written is not None and written >= since and shown.updated <= row.user.updated
 
 
-def _free(conn: Connection, user: DirectoryUser, *, returns: bool = False) -> DirectoryUser:
-    """``user`` with names that no other row has by then: it has the userName, and who was linked the externalId.
+def _free(
+    conn: Connection, user: DirectoryUser, *, returns: bool = False
+) -> tuple[DirectoryUser, tuple[str, str | None] | None]:
+    """``user`` with names that no other row has by then, who was linked has the externalId; and who had the userName until now: its
+    id and Okta id.
 
     ``returns``: it had no row, and takes no link of somebody else's.
     """
-    _give_up_name(conn, key=user.user_name_key, id=user.id)
+    had_name = next(iter(_give_up_name(conn, key=user.user_name_key, id=user.id).fetchall()), None)
     other = None if user.okta_id is None else rows.find(conn, "okta_id", user.okta_id)
     if other is None or other.id == user.id:
-        return user
+        return user, had_name
     if user.origin is Origin.LOCAL or (returns and other.managed):
-        return replace(user, okta_id=None)
+        return replace(user, okta_id=None), had_name
     _give_up_okta_id(conn, id=other.id)
-    return user
+    return user, had_name
+
+
+def _yield_name(conn: Connection, user: DirectoryUser, had_name: tuple[str, str | None] | None) -> None:
+    """Nobody but who is linked has a name that was somebody else's."""
+    if had_name is not None and user.okta_id is None:
+        _give_up_name(conn, key=user.user_name_key, id="")
+        if had_name[1] is not None:
+            _take_name(conn, key=user.user_name_key, id=had_name[0])
 
 
 def _named_again(conn: Connection) -> list[Problem]:
