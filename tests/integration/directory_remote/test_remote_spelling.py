@@ -85,3 +85,29 @@ def test_while_nobody_can_be_told_apart_nothing_is_made(sloppy_place: Place, exa
     with pytest.raises(DirectoryUnavailable):
         sloppy_place.post(ASKED, okta=okta_id(1))
     assert exact_remote.count("POST") == 0
+
+
+def test_a_trial_that_failed_is_made_again(sloppy_place: Place, exact_remote: Sloppy) -> None:
+    def no_lists(server: Sloppy, call: Call) -> Reply | None:
+        return (
+            Reply(403)
+            if call.path == "/Users" and not call.writes and "filter" not in call.query
+            else exact(server, call)
+        )
+
+    exact_remote.scripted = no_lists
+    with pytest.raises(DirectoryUnavailable):
+        sloppy_place.directory.find(user_name_key=ASKED)
+    exact_remote.scripted = exact
+    with pytest.raises(Refused):
+        sloppy_place.post(ASKED, okta=okta_id(1))
+    assert exact_remote.count("POST") == 0
+
+
+def test_whoever_was_the_first_one_there_is_tried_with(sloppy_place: Place, sloppy: Sloppy) -> None:
+    sloppy.scripted = exact
+    assert sloppy_place.directory.find(user_name_key=ASKED) is None
+    sloppy.add(THERE)
+    with pytest.raises(Refused):
+        sloppy_place.post(ASKED, okta=okta_id(1))
+    assert sloppy.count("POST") == 0
