@@ -219,7 +219,7 @@ class Mirror:
     def digests(self) -> dict[str, int]:
         """By account, of what a listing last showed of it, where its row says just that."""
         with self.store.read() as conn:
-            return dict(_digests(conn).fetchall())
+            return dict(_digests(conn))
 
     # What was seen
 
