@@ -279,7 +279,7 @@ class Unread:
 
     def __init__(self, problems: Collection[Problem], linked: Mapping[str, str]) -> None:
         """``linked``: account → Okta id, as the store has them; that wins over what the remote keeps."""
-        self._by_id = {problem.id: problem for problem in problems if problem.id and not problem.shared}
+        self._by_id = {problem.id: problem for problem in problems if problem.id}
         self._by_name = {identity_key(problem.login): problem for problem in problems if problem.login}
         self._by_okta_id = {
             okta_id: problem for problem in problems if (okta_id := linked.get(problem.id) or problem.okta_id)

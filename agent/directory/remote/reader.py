@@ -215,9 +215,9 @@ class Reader:
     def _unread(self, listing: Listing, contested: Sequence[Problem]) -> Unread:
         unread = [problem for problem in listing.problems if not problem.duplicate]
         linked = self._mirror.linked([problem.id for problem in unread if problem.id])
-        # Whoever has one of these names has an account, and nobody can tell which one.
+        # Whoever has one of these names has an account, and nobody can tell which one: a read of one by its id settles nothing.
         unsure = [
-            structs.replace(one, detail=_several(one.login))
+            structs.replace(one, id="", detail=_several(one.login))
             for one in contested
             if one.shared and self._mirror.seen_as("userName", identity_key(one.login)) is None
         ]

@@ -3,7 +3,7 @@
 import pytest
 
 from agent.model.codes import RefusalCode, Source
-from agent.model.errors import DirectoryUnavailable, Refused
+from agent.model.errors import DirectoryUnavailable, Refused, Unreadable
 from support.place import Place, okta_id
 from support.sloppy import Call, Reply, Sloppy
 
@@ -111,3 +111,11 @@ def test_whoever_was_the_first_one_there_is_tried_with(sloppy_place: Place, slop
     with pytest.raises(Refused):
         sloppy_place.post(ASKED, okta=okta_id(1))
     assert sloppy.count("POST") == 0
+
+
+def test_who_shares_a_name_with_two_others_gets_no_third_account(sloppy_place: Place, exact_remote: Sloppy) -> None:
+    exact_remote.add(THERE.upper())
+    sloppy_place.directory.refresh(lambda *_: None)
+    with pytest.raises(Unreadable):
+        sloppy_place.post(ASKED, okta=okta_id(1))
+    assert exact_remote.count("POST") == 0
