@@ -1,6 +1,6 @@
 """Every figure of docs/performance.md in one program: this tree beside another revision of it, and beside other SCIM servers.
 
-    python -m tests.benchmarks [--base REV] [--only ROW] [--quick] [--peers] [--json FILE]
+    python -m tests.benchmarks [--base REV] [--only ROW …] [--quick] [--rounds N] [--peers] [--json FILE]
 
 All that is measured runs as processes, by their commands and ports alone, so that any revision can be the base: it gets a
 worktree and a virtual environment of its own in a temporary folder. Who is measured takes turns in each round; a row shows
@@ -41,6 +41,7 @@ def main() -> None:
     parser.add_argument("--only", metavar="ROW", choices=[*WORKS, *REQUESTS], nargs="+", help="these rows alone")
     parser.add_argument("--quick", action="store_true", help="few people, one round: three minutes")
     parser.add_argument("--peers", action="store_true", help="beside scim2-server, SCIMMY and django-scim2 too")
+    parser.add_argument("--rounds", type=int, help="instead of 5 (1 with --quick)")
     parser.add_argument("--people", type=int, help="instead of 100,000 (2,000 with --quick)")
     parser.add_argument(
         "--growth", metavar="N", type=int, nargs="+", help="instead of all rows: a sweep of so many people each"
@@ -50,6 +51,8 @@ def main() -> None:
     sizes = Sizes.quick() if asked.quick else Sizes.full()
     if asked.people:
         sizes = sizes._replace(people=asked.people)
+    if asked.rounds:
+        sizes = sizes._replace(rounds=asked.rounds)
     only = asked.only or ([] if asked.growth else [*WORKS, *REQUESTS])
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))

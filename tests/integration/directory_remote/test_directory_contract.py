@@ -174,6 +174,14 @@ def test_a_bound_account_keeps_its_okta_id(place: Place) -> None:
     assert place.get(user).okta_id == okta_id(1)
 
 
+def test_whether_an_inactive_account_is_still_its_persons_is_asked_of_okta_when_it_is_pushed_to(place: Place) -> None:
+    active, inactive = place.managed(2)
+    inactive = place.act(inactive, active=False)
+    place.change(active, title="Lead")
+    place.change(inactive, title="Lead")
+    assert place.attention() == [("confirm_reuse", inactive.id)]
+
+
 def test_an_operator_links_unlinks_and_protects(place: Place) -> None:
     user = place.local("loc@example.com")
     acts = place.acts()
