@@ -130,14 +130,16 @@ class Trial:
         by_name = self._searched("userName", sample.user_name, sample.id)
         if by_name is not None:
             yield by_name
-        elif self._found("userName", _NOBODY):
+        elif isinstance(nobody := lookup.search(self._transport, "userName", _NOBODY), str):
+            yield _search(f"refuses a search that finds nobody ({nobody}): {_LISTS_ALL}")
+        elif nobody.ids:
             yield _search(f"answers with somebody where nobody has the userName: {_LISTS_ALL}")
         else:
             yield from self._other_searches(first, sample)
 
     def _other_searches(self, first: Chunk, sample: RemoteAccount) -> Iterator[Shortfall]:
         other = sample.user_name.swapcase()
-        if other != sample.user_name and sample.id not in self._found("userName", other):
+        if other != sample.user_name and not self._found(other, sample.id):
             yield _search(
                 "minds the case of userNames: where nobody is found everybody is listed, once in five minutes at most"
             )
@@ -161,9 +163,9 @@ class Trial:
             return _search(f"{what}: Okta's pushes make second accounts, or are refused", fails=True)
         return _search(f"{what}: whose link the agent's database has lost is found by userName alone")
 
-    def _found(self, attribute: str, value: str) -> list[str]:
-        found = lookup.search(self._transport, attribute, value)
-        return [] if isinstance(found, str) else found.ids
+    def _found(self, user_name: str, user_id: str) -> bool:
+        found = lookup.search(self._transport, "userName", user_name)
+        return not isinstance(found, str) and user_id in found.ids
 
     # Reads
 

@@ -142,6 +142,11 @@ SEARCHES = {
         "warn",
         "where nobody has the userName",
     ),
+    "404 for nobody": (
+        lambda _, call: error(404, "nobody") if "nobody@" in call.query.get("filter", "") else None,
+        "warn",
+        "a search that finds nobody (404: nobody): to find one person",
+    ),
     "fails": (searching(lambda *_: error(500, "beyond me")), "warn", "(500: beyond me): to find one person"),
     "by case": (
         lambda _, call: Reply(200, page([], 0)) if "PERSON" in call.query.get("filter", "") else None,
