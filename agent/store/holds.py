@@ -23,6 +23,7 @@ from agent.store.connect import (
     as_structs,
     as_values,
     equal,
+    micros,
     moment,
     remembered,
     write_later,
@@ -39,8 +40,8 @@ _of_subjects = Fixed(
         _open, table.c.subject.in_([bindparam("account"), bindparam("okta_user"), bindparam("login")])
     )
 )
-
-
+_FOUND = ("last_found", "tries", "waits_for", "code", "detail", "wish", "login", "plan_id", "action_n")
+_refresh = Fixed(update(table).where(table.c.id == bindparam("hold")).values({n: bindparam(n) for n in _FOUND}))
 _one_open = Fixed(select(table.c.id).where(_open).limit(1))
 _ANY_OPEN = "holds"
 _NEWEST = "newest push mark"
@@ -168,6 +169,7 @@ def find(conn: Connection, reasons: Iterable[Reason], now: datetime, *, by: str,
     for some in batched(list({(r.subject, r.kind): r for r in reasons}.values())):
         known = _known(conn, some)
         new: list[dict[str, Any]] = []
+        again: list[dict[str, Any]] = []
         for reason in some:
             old = known.get((reason.subject, reason.kind))
             decided = old is not None and old.decision is not Decision.WAITING
@@ -177,10 +179,11 @@ def find(conn: Connection, reasons: Iterable[Reason], now: datetime, *, by: str,
             if old is None:
                 new.append(_row(reason, now, by=by, tries=int(pushed)))
             else:
-                _refresh(conn, old, reason, now, pushed=pushed)
+                again.append(_found_again(old, reason, now, pushed=pushed))
         if new:
             remembered(conn)[_ANY_OPEN] = True
             conn.execute(insert(table), new)
+        _refresh.many(conn, again)
 
 
 def _known(conn: Connection, reasons: Collection[Reason]) -> dict[tuple[str, ChangeKind], Hold]:
@@ -194,16 +197,27 @@ def _row(reason: Reason, now: datetime, *, by: str, tries: int) -> dict[str, Any
     return {**as_values(reason), "subject": reason.subject, **opened}
 
 
-def _refresh(conn: Connection, old: Hold, reason: Reason, now: datetime, *, pushed: bool) -> None:
+def _found_again(old: Hold, reason: Reason, now: datetime, *, pushed: bool) -> dict[str, Any]:
     """Its age stays. What a person decided keeps the words that it was decided with."""
-    values: dict[str, Any] = {"last_found": now, "tries": old.tries + int(pushed), "waits_for": reason.waits_for}
+    words: Reason = old
+    place = old if reason.plan_id is None else reason
+    detail = old.detail
     if old.decision is Decision.WAITING:
+        words = reason
         # Who was only seen to wait is told so in the words of this hold, which stay the first ones.
         detail = old.detail if old.detail and old.detail in reason.detail else reason.detail
-        values |= {"code": reason.code.value, "detail": detail, "wish": reason.wish, "login": reason.login}
-    if reason.plan_id is not None:
-        values |= {"plan_id": reason.plan_id, "action_n": reason.action_n}
-    conn.execute(update(table).where(table.c.id == old.id).values(**values))
+    return {
+        "hold": old.id,
+        "last_found": micros(now),
+        "tries": old.tries + int(pushed),
+        "waits_for": reason.waits_for,
+        "code": words.code.value,
+        "detail": detail,
+        "wish": words.wish,
+        "login": words.login,
+        "plan_id": place.plan_id,
+        "action_n": place.action_n,
+    }
 
 
 # Deciding
