@@ -170,18 +170,19 @@ class Finder:
         return resource.account if resource is not None and fits(resource.account) else None
 
     def _misses(self, attribute: str, patience: float) -> bool:
-        """Whether it doesn't find whom it has: tried once; at times as long as nobody there is one to try it with, and each time as
-        long as nobody is there at all.
+        """Whether it doesn't find whom it has: tried until that is known; at times, where of those who are shown nobody is one to try
+        it with.
         """
         if attribute not in self._finds and time.monotonic() - self._tried.get(attribute, -math.inf) >= FRESH:
             samples = self._samples(patience)
-            if samples:
-                self._tried[attribute] = time.monotonic()
             values = ((_known_by(attribute, one), one.id) for one in samples)
             value, user_id = next(((value, user_id) for value, user_id in values if value), ("", ""))
-            found = self._one(attribute, value, lambda account: account.id == user_id, patience) if value else None
-            if value and not self._no_search(attribute):
-                self._finds[attribute] = found is not None
+            if value:
+                found = self._one(attribute, value, lambda account: account.id == user_id, patience)
+                if not self._no_search(attribute):
+                    self._finds[attribute] = found is not None
+            elif samples:
+                self._tried[attribute] = time.monotonic()
         return self._finds.get(attribute) is False
 
     def _samples(self, patience: float) -> list[RemoteAccount]:

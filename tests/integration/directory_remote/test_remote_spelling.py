@@ -104,6 +104,19 @@ def test_a_trial_that_failed_is_made_again(sloppy_place: Place, exact_remote: Sl
     assert exact_remote.count("POST") == 0
 
 
+def test_a_trial_whose_search_got_no_answer_is_made_again(sloppy_place: Place, exact_remote: Sloppy) -> None:
+    def no_trial(server: Sloppy, call: Call) -> Reply | None:
+        return Reply(418) if "P0@EXAMPLE.COM" in call.query.get("filter", "") else exact(server, call)
+
+    exact_remote.scripted = no_trial
+    with pytest.raises(DirectoryUnavailable):
+        sloppy_place.directory.find(user_name_key=ASKED)
+    exact_remote.scripted = exact
+    with pytest.raises(Refused):
+        sloppy_place.post(ASKED, okta=okta_id(1))
+    assert exact_remote.count("POST") == 0
+
+
 def test_whoever_was_the_first_one_there_is_tried_with(sloppy_place: Place, sloppy: Sloppy) -> None:
     sloppy.scripted = exact
     assert sloppy_place.directory.find(user_name_key=ASKED) is None
