@@ -184,6 +184,25 @@ def test_a_remote_s_listing_costs_few_statements_for_the_new_and_none_for_who_is
     assert many - few <= 32
 
 
+def test_the_few_who_changed_on_each_page_of_a_remote_s_listing_are_written_together(tmp_path: Path) -> None:
+    store = Store.open(DatabaseSettings(url=sqlite_in(tmp_path)))
+    statements = Statements(store)
+    with sloppy_server() as server, remote_place(store, Remote(server.url, KEY), page_size=10) as place:
+        for n in range(200):
+            server.add(f"person{n}@example.com", externalId=f"00u{n}")
+        place.directory.refresh(lambda *_: None)
+        for user in list(server.users.values())[::10]:
+            user["title"] = "changed"
+        with statements.within() as ran:
+            place.directory.refresh(lambda *_: None)
+        changed = sum(user.profile.title == "changed" for page in place.directory.everyone() for user in page)
+        place.remote.client.close()
+    store.close()
+    assert changed == 20
+    # One for each of twenty pages, were they written page by page.
+    assert sum("FROM account" in one for one in ran) < 10
+
+
 def test_a_fix_costs_so_many_statements(tmp_path: Path) -> None:
     few, many = _sweep(tmp_path / "few", 60, 10), _sweep(tmp_path / "many", 60, 50)
     assert (many - few) / 40 <= 3.1

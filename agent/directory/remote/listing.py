@@ -39,7 +39,7 @@ from agent.model.users import identity_key
 #: More accounts than any OpsHelm has; a server that never ends ends here.
 MAX_ACCOUNTS = 5_000_000
 #: Accounts that are decoded before they are worked on: as many as the processor's own cache holds.
-_AT_ONCE = 100
+AT_ONCE = 100
 #: What is asked for once more where a larger page is refused.
 _MODEST = 100
 
@@ -52,7 +52,7 @@ class _Id(Struct):
     id: str | int
 
 
-_id = decoder(_Id)
+_ids = decoder(list[_Id])
 
 
 class Chunk(Struct, frozen=True, kw_only=True):
@@ -66,7 +66,7 @@ class Chunk(Struct, frozen=True, kw_only=True):
     def ids(self) -> list[str]:
         """As they came; "" of one that has none."""
         try:
-            return [str(_id(raw).id) for raw in self.raws]
+            return [str(one.id) for one in _ids(b"[%b]" % b",".join(self.raws))]
         except UNDECODABLE:
             return [wire.rough_identity(raw)[0] for raw in self.raws]
 
@@ -114,6 +114,7 @@ class Listing:
         self._unreadable = 0
 
     def __iter__(self) -> Iterator[list[Listed]]:
+        """Whoever has to be looked at: ``AT_ONCE`` at most, and nobody where a page shows all as before."""
         chunks = self._by_cursor() if self._provider.cursor else self._by_index()
         for chunk in chunks:
             yield from self._accept(chunk)
@@ -217,8 +218,8 @@ class Listing:
             raise self._unreliable(f"has more than {MAX_ACCOUNTS} accounts, or no end")
         before = len(self.seen) + self._unreadable
         new = self._new(chunk)
-        for start in range(0, len(new), _AT_ONCE):
-            some = new[start : start + _AT_ONCE]
+        for start in range(0, len(new) or 1, AT_ONCE):
+            some = new[start : start + AT_ONCE]
             yield [(account, digest) for raw, digest in some if (account := self._decode(raw)) is not None]
         if chunk.raws and len(self.seen) + self._unreadable == before:
             raise self._unreliable("repeats a page: the remote does not page as SCIM says")

@@ -12,7 +12,7 @@ from msgspec import structs
 
 from agent.directory.port import Step
 from agent.directory.remote import deadline, lookup, mirror
-from agent.directory.remote.listing import Listing, Unread
+from agent.directory.remote.listing import AT_ONCE, Listed, Listing, Unread
 from agent.directory.remote.lookup import Finder, Resource
 from agent.directory.remote.mirror import LAG, Mirror
 from agent.directory.remote.patience import HURRIED, PATIENT
@@ -31,6 +31,8 @@ from agent.store.intents import Intent
 #: Time to renew a certificate without haste.
 CERTIFICATE_NOTICE = timedelta(days=14)
 _RACES = 3
+#: Seconds that a page with few changes waits for the next ones, to be written together.
+_SOON = 1.0
 
 log = structlog.get_logger("agent.directory.remote")
 
@@ -157,10 +159,15 @@ class Reader:
             ahead=settings.concurrency,
             before=self._mirror.digests(),
         )
-        for page in listing:
-            self._mirror.listed([account for account, _ in page], since, {a.id: digest for a, digest in page})
+        waiting, taken = list[Listed](), began
+        for some in listing:
+            waiting += some
+            if len(waiting) >= AT_ONCE or time.monotonic() - taken > _SOON:
+                self._take(waiting, since)
+                waiting, taken = [], time.monotonic()
             if step is not None:
                 step("reading OpsHelm", listing.received)
+        self._take(waiting, since)
         contested = self._mirror.close(self._gone(listing))
         self.unread = self._unread(listing, contested)
         self.findings = tuple(map(_finding, (*listing.problems, *contested)))
@@ -169,6 +176,11 @@ class Reader:
         with self._store.read() as conn:
             row, roles = account_row.get(conn), mirror.shows_owners(conn)
         log.info("remote listed", accounts=row.visible, managed=row.managed_active, roles=roles)
+
+    def _take(self, listed: Sequence[Listed], since: datetime) -> None:
+        self._mirror.listed(
+            [account for account, _ in listed], since, {account.id: digest for account, digest in listed}
+        )
 
     def other_owners(self, user: DirectoryUser) -> frozenset[str]:
         """Who else is an active owner. Each is read now: a role or a switch may have changed since the listing."""

@@ -53,6 +53,18 @@ def test_a_list_that_is_refused_at_any_page_size_is_told(sloppy_place: Place, sl
         names(sloppy_place)
 
 
+def test_each_page_shows_how_far_a_listing_is_though_nobody_on_it_has_changed(
+    sloppy_place: Place, sloppy: Sloppy
+) -> None:
+    people(sloppy, 9)
+    sloppy.page_cap = 3
+    told: list[int] = []
+    sloppy_place.directory.refresh(lambda _, done, *__: told.append(done))
+    assert told == [3, 6, 9]
+    sloppy_place.directory.refresh(lambda _, done, *__: told.append(done))
+    assert told[3:] == [3, 6, 9]
+
+
 def test_pages_of_changing_length_skip_nobody(sloppy_place: Place, sloppy: Sloppy) -> None:
     expected = people(sloppy, 30)
 
