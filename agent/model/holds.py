@@ -299,8 +299,9 @@ def way_out(hold: Hold, brake: str = "") -> str:
     """
     if hold.decision is Decision.BLOCKED:
         command = "users link LOGIN --okta-id OKTA_ID" if hold.kind is ChangeKind.LINK else "users reactivate LOGIN"
-        return _filled(f"{_AGENT} {command}", hold)
-    if hold.decision is Decision.REJECTED:
+        if hold.directory_id is not None:
+            return _filled(f"{_AGENT} {command}", hold)
+    if hold.decision in (Decision.REJECTED, Decision.BLOCKED):
         return _filled(f"{_AGENT} holds lift LOGIN", hold)
     if hold.waits_for:
         return f"{_AGENT} holds show {hold.waits_for}"

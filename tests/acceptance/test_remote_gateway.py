@@ -13,7 +13,7 @@ import pytest
 from agent.receiver.app import build
 from agent.settings import GuardSettings
 from agent.simulator import SimulatedOrg
-from agent.store import attention, keys
+from agent.store import attention, intents, keys
 from agent.store.journal import Signature
 from support.processes import Daemon, agent, database
 from support.receiver import deactivation, okta_user, running
@@ -144,6 +144,23 @@ def test_a_lost_answer_is_read_back_and_what_is_true_is_answered(gate: Gateway, 
     made = gate.send("POST", "/Users", okta_user("bob@example.com", externalId="00u2"))
     assert made.status_code == 201
     assert [user["userName"] for user in gate.server.users.values()] == ["ann@example.com", "bob@example.com"]
+
+
+def test_a_push_whose_call_another_process_has_ended_meanwhile_is_tried_again_by_okta(gate: Gateway) -> None:
+    user_id = gate.create("ann@example.com", externalId="00u1")
+
+    def ended_elsewhere(_: Sloppy, call: Call) -> Reply | None:
+        if not call.writes:
+            return None
+        with gate.world.store.read() as conn:
+            (intent,) = intents.open_intents(conn)
+        gate.world.store.write(lambda conn: intents.end(conn, intent.id, intents.UNDONE, gate.world.now()))
+        return error(503)
+
+    gate.server.scripted = ended_elsewhere
+    answer = gate.send("PATCH", f"/Users/{user_id}", deactivation())
+    assert (answer.status_code, answer.headers["Retry-After"]) == (429, "60")
+    assert gate.server.count("PATCH") == 1
 
 
 def test_a_yes_that_did_nothing_is_no_success_for_okta(gate: Gateway) -> None:

@@ -33,7 +33,7 @@ from agent.directory.remote.mirror import Beside, Marks, Mirror, Mirrored, Taken
 from agent.directory.rows import WriteScope
 from agent.directory.rules import AccountChange
 from agent.model.codes import RefusalCode
-from agent.model.errors import DirectoryError, FenceLost, Refused, UsageError
+from agent.model.errors import DirectoryError, DirectoryUnavailable, Refused, UsageError
 from agent.model.holds import Hold
 from agent.model.structs import decoder
 from agent.model.users import DirectoryUser, Role
@@ -237,11 +237,12 @@ class Ledger:
         return Intended(intents.begin(conn, intent), body, etag)
 
     def last_look(self, intent_id: int, fence: int | None) -> None:
-        """Right before sending: a process that stood still must not carry out what was given up meanwhile."""
+        """Right before each sending: what another process has ended meanwhile, done or given up, isn't carried out any more."""
         with self.store.read() as conn:
             if not intents.is_open(conn, intent_id):
-                raise FenceLost(
-                    "This change was read back and given up while the agent stood still. Nothing more was sent."
+                # Its lease may be held all the same; a push has none.
+                raise DirectoryUnavailable(
+                    "Another process has read this change back and ended it meanwhile. Nothing more was sent; try again later."
                 )
             if fence is not None:
                 lease.look(conn, fence)

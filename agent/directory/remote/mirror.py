@@ -59,7 +59,7 @@ from agent.model.errors import UsageError
 from agent.model.structs import decoder
 from agent.model.users import DirectoryUser, Origin, Role, identity_key
 from agent.store import account as account_row
-from agent.store import intents
+from agent.store import holds, intents
 from agent.store.attention import batched
 from agent.store.connect import Fixed, driver, micros, moment
 from agent.store.engine import Store
@@ -520,6 +520,7 @@ def linked_to(conn: Connection, okta_id: str) -> list[str]:
 
 
 def drop(conn: Connection, row: Mirrored) -> None:
+    holds.left(conn, row.user)
     # What is beside it, and its e-mails, go with it.
     conn.execute(delete(users).where(users.c.seq == row.seq))
     _count(conn, [(row.user, None)])

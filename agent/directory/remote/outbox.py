@@ -345,6 +345,8 @@ class Outbox:
             return None
         for user_id in self.reader.linked_to(after.okta_id):
             if user_id != after.id and self.reader.resource(user_id, patience=patience) is None:
+                # What was decided about it is its person's from now on.
+                self.ledger.mirror.depart([user_id])
                 return user_id
         return None
 

@@ -1,12 +1,18 @@
 """Accounts that somebody deleted at the remote: the link that the store still has to them is in nobody's way."""
 
+from datetime import timedelta
+
 import pytest
 from sqlalchemy import text
 
 from agent.directory.remote import mirror
+from agent.directory.remote.mirror import LAG
 from agent.model.codes import RefusalCode, Source
 from agent.model.errors import AnswerLost, DirectoryUnavailable, Refused
+from agent.model.holds import way_out
 from agent.model.users import DirectoryUser
+from agent.store import brakes, holds
+from agent.store.journal import Signature
 from support.place import Place, okta_id
 from support.sloppy import Call, Reply, Sloppy, error
 
@@ -44,6 +50,41 @@ def test_an_account_deleted_at_the_remote_is_made_again(
     assert linked_id(sloppy_place) == made.user.id
     assert unlinked(sloppy_place) == [(old.id, okta_id(1))]
     assert sloppy_place.change(made.user, title="Clerk").user.okta_id == okta_id(1)
+
+
+@pytest.mark.parametrize("listed", [True, False], ids=["a listing missed it", "nobody has looked"])
+@pytest.mark.parametrize("source", [Source.PUSH, Source.SWEEP])
+def test_whom_an_operator_blocked_gets_no_new_account(
+    sloppy_place: Place, sloppy: Sloppy, source: Source, listed: bool
+) -> None:
+    user = sloppy_place.post(NAME, okta=okta_id(1)).user
+    sloppy_place.acts().deactivate(user.id)
+    del sloppy.users[user.id]
+    if listed:
+        sloppy_place.now += LAG + timedelta(minutes=1)
+        list(sloppy_place.directory.everyone())
+    refused = sloppy_place.refused(lambda: sloppy_place.post(NAME, okta=okta_id(1), source=source))
+    assert (refused, sloppy.users) == (RefusalCode.BLOCKED, {})
+    with sloppy_place.store.read() as conn:
+        (block,) = holds.open_holds(conn)
+    assert way_out(block) == f"opshelm-agent holds lift {NAME}"
+    by = Signature(actor="operator", source="cli", at=sloppy_place.now)
+    sloppy_place.store.write(lambda conn: brakes.lift_holds(conn, by, [block]))
+    assert sloppy_place.post(NAME, okta=okta_id(1), source=source).created
+
+
+def test_who_was_blocked_and_comes_back_stays_blocked(sloppy_place: Place, sloppy: Sloppy) -> None:
+    user = sloppy_place.post(NAME, okta=okta_id(1)).user
+    sloppy_place.acts().deactivate(user.id)
+    there = sloppy.users.pop(user.id)
+    sloppy_place.now += LAG + timedelta(minutes=1)
+    list(sloppy_place.directory.everyone())
+    sloppy.users[user.id] = there
+    list(sloppy_place.directory.everyone())
+    assert sloppy_place.refused(lambda: sloppy_place.change(user, active=True)) is RefusalCode.BLOCKED
+    assert sloppy_place.acts().reactivate(user.id).active
+    sloppy_place.change(user, active=False)
+    assert sloppy_place.change(user, active=True).user.active
 
 
 def test_the_new_account_of_that_name_takes_the_link_over(sloppy_place: Place, sloppy: Sloppy) -> None:
