@@ -95,17 +95,18 @@ class Place:
     def __init__(self, store: Store, settings: Settings, remote: Remote | None = None) -> None:
         self.store, self.settings, self.remote = store, settings, remote
         self.now = START if remote is None else datetime.now(UTC)
-        self.directory = SqlDirectory(store, settings) if remote is None else self._remote_directory()
+        self.directory = SqlDirectory(store, settings) if remote is None else self.beside()
         self._numbers = count(1)
 
-    def _remote_directory(self) -> RemoteDirectory:
+    def beside(self) -> RemoteDirectory:
+        """The remote as another process sees it. Close it."""
         return RemoteDirectory(self.store, self.settings, clock=lambda: self.now, pace=QUICK)
 
     def restart(self) -> None:
         """The agent as a new process, with a remote."""
         assert isinstance(self.directory, RemoteDirectory)
         self.directory.close()
-        self.directory = self._remote_directory()
+        self.directory = self.beside()
 
     def with_settings(self, **sections: Any) -> "Place":
         """The same database under other settings."""

@@ -37,7 +37,7 @@ from agent.model.errors import DirectoryError, DirectoryUnavailable, Refused, Us
 from agent.model.holds import Hold
 from agent.model.structs import decoder
 from agent.model.users import DirectoryUser, Role
-from agent.store import account, intents, journal, lease, windows
+from agent.store import account, holds, intents, journal, lease, windows
 from agent.store.engine import Raised
 
 
@@ -208,7 +208,12 @@ class Ledger:
         return row
 
     def _holders(self, conn: Connection, after: DirectoryUser, dead: str | None) -> list[DirectoryUser]:
-        """Who has the externalId. The userName and e-mail of others are the remote's to defend: only it sees all of them at once."""
+        """Who has the externalId. The userName and e-mail of others are the remote's to defend: only it sees all of them at once.
+
+        ``dead`` has it no more, and what was decided about it is its person's from now on.
+        """
+        if dead is not None and (row := mirror.get(conn, dead)) is not None:
+            holds.left(conn, row.user)
         holder = None if after.okta_id is None else rows.find(conn, "okta_id", after.okta_id)
         return [] if holder is None or holder.id == dead else [holder]
 

@@ -121,6 +121,8 @@ class Outbox:
             if known is not None:
 
                 def revived(before: DirectoryUser) -> DirectoryUser:
+                    # As it is read now: somebody may have been quicker.
+                    guarded.revivable(draft, same_id and before, before)
                     return rules.revived(before, draft, context, now)
 
                 written = self.change(AccountChange(known.id, revived, context, revives=True), now)
@@ -345,8 +347,6 @@ class Outbox:
             return None
         for user_id in self.reader.linked_to(after.okta_id):
             if user_id != after.id and self.reader.resource(user_id, patience=patience) is None:
-                # What was decided about it is its person's from now on.
-                self.ledger.mirror.depart([user_id])
                 return user_id
         return None
 

@@ -12,7 +12,7 @@ from agent.model.users import DirectoryUser
 from agent.settings import GuardSettings
 from agent.store import intents, windows
 from agent.store.engine import Store
-from support.place import OVER, Place, okta_id, remote_place
+from support.place import OVER, OWNERS, Place, okta_id, remote_place
 from support.remotes import Remote
 from support.sloppy import KEY, Call, Reply, Sloppy, error
 
@@ -205,3 +205,22 @@ def test_a_lost_deactivation_of_an_account_that_is_gone_is_done(
     with sloppy_place.store.read() as conn:
         row = conn.execute(text("select verb, kind from journal order by id desc limit 1")).one()
     assert tuple(row) == ("deactivate", "applied")
+
+
+@pytest.mark.parametrize("name", ["ann@example.com", OWNERS[0]])
+def test_a_post_for_somebody_who_was_given_access_meanwhile_is_refused_like_any_other(
+    sloppy_place: Place, sloppy: Sloppy, name: str
+) -> None:
+    sloppy_place.owner(OWNERS[1])
+    user = sloppy_place.post(name, okta=okta_id(1), title="Clerk").user
+    sloppy_place.change(user, active=False)
+    reads: list[Call] = []
+
+    def active_at_the_second_look(server: Sloppy, call: Call) -> None:
+        reads.extend([call] if call.path == f"/Users/{user.id}" else [])
+        if len(reads) == 2:
+            server.users[user.id] |= {"active": True, "meta": {"version": 'W/"9"'}}
+
+    sloppy.scripted = active_at_the_second_look
+    refused = sloppy_place.refused(lambda: sloppy_place.post(name, okta=okta_id(1), title="Chief"))
+    assert (refused, sloppy.users[user.id]["title"]) == (RefusalCode.UNIQUENESS, "Clerk")

@@ -73,6 +73,27 @@ def test_whom_an_operator_blocked_gets_no_new_account(
     assert sloppy_place.post(NAME, okta=okta_id(1), source=source).created
 
 
+def test_whom_an_operator_blocked_gets_no_new_account_while_a_call_on_theirs_is_in_doubt(
+    sloppy_place: Place, sloppy: Sloppy
+) -> None:
+    user = sloppy_place.post(NAME, okta=okta_id(1)).user
+    sloppy_place.acts().deactivate(user.id)
+    sloppy_place.directory.transport.most_patience = 0.0
+    down: list[Call] = []
+
+    def lost(_: Sloppy, call: Call) -> Reply | None:
+        down.extend([call] if call.writes else [])
+        return Reply(cut=0) if down else None
+
+    sloppy.scripted = lost
+    with pytest.raises(AnswerLost):
+        sloppy_place.change(user, title="Clerk")
+    sloppy.scripted = None
+    del sloppy.users[user.id]
+    refused = sloppy_place.refused(lambda: sloppy_place.post(NAME, okta=okta_id(1)))
+    assert (refused, sloppy.users) == (RefusalCode.BLOCKED, {})
+
+
 def test_who_was_blocked_and_comes_back_stays_blocked(sloppy_place: Place, sloppy: Sloppy) -> None:
     user = sloppy_place.post(NAME, okta=okta_id(1)).user
     sloppy_place.acts().deactivate(user.id)
