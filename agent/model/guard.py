@@ -60,7 +60,7 @@ from agent.model.paths import EMAIL_PATH
 from agent.model.plan import Action, Plan
 from agent.model.times import when
 
-ActionIdentity = tuple[str, str, str]
+ActionIdentity = bytes
 
 #: Runs that an approval lifts; the first two need the typed count.
 APPROVABLE_RUNS = frozenset({HeldCode.FIRST_RUN, HeldCode.EMPTY_SOURCE, HeldCode.SOURCE_DROP, HeldCode.COUNT_EXCEEDED})

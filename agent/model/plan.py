@@ -5,7 +5,7 @@ free end. A cycle (A↔B) can't start anywhere: it becomes one action through te
 """
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -86,9 +86,9 @@ class Action(Struct, frozen=True, kw_only=True, gc=False):
         return self.okta_id or self.directory_id or self.login
 
     @property
-    def identity(self) -> tuple[str, str, str]:
-        """What makes two actions of two plans the same: kind, person, before → after."""
-        return (self.kind.value, self.person, _ordered(self.changes).decode())
+    def identity(self) -> bytes:
+        """What makes two actions of two plans the same: kind, person, before → after; as 16 bytes, for a plan may name everybody."""
+        return hashlib.blake2b(_ordered([self.kind, self.person, self.changes]), digest_size=16).digest()
 
 
 class Finding(Struct, frozen=True, kw_only=True):
@@ -125,10 +125,15 @@ class Plan(Struct, frozen=True, kw_only=True):
     @property
     def checksum(self) -> str:
         """SHA-256 over what would be done, in order; states and findings don't count."""
+        return self.checksum_of(self.actions)
+
+    def checksum_of(self, actions: Iterable[Action]) -> str:
+        """The same, were these its actions."""
         # One JSON document, action by action: whole it would be as large as the plan.
         found = hashlib.sha256(_ordered([self.format, list(self.scope), self.held])[:-1] + b",[")
-        for at, a in enumerate(self.actions):
-            part = _ordered([a.n, *a.identity, a.directory_id, a.version, a.held])
+        for at, a in enumerate(actions):
+            said = _ordered(a.changes).decode()
+            part = _ordered([a.n, a.kind, a.person, said, a.directory_id, a.version, a.held])
             found.update(b"," + part if at else part)
         found.update(b"]]")
         return found.hexdigest()

@@ -12,6 +12,7 @@ rows. Reading and planning is planner.py's, judging agent.model.guard's, writing
 import threading
 from collections.abc import Callable, Sequence
 from datetime import datetime
+from functools import partial
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -185,22 +186,24 @@ class Reconciler:
         stored = usable()
         picked = stored_plans.picked(stored, decision)
         if stored.kind == PlanKind.UNDO:
-            by = by or Signature(actor="agent", source="cli", at=self.clock())
             undo.check_count(picked, decision.count)
-
-            def take_back(run: CurrentRun) -> RunReport:
-                return self._undo.apply(run, usable(), picked, by, decision.count)
-
+            by = by or Signature(actor="agent", source="cli", at=self.clock())
             asked = RunRequest(kind=undo.KIND, trigger=APPROVE, actor=by.actor, dry=False, scope=())
-            return self._frame.run(asked, take_back, progress=progress, wait=wait)
+            take_back = partial(self._undo.apply, picked=picked, by=by, count=decision.count)
+            return self._frame.run(asked, lambda run: take_back(run, usable()), progress=progress, wait=wait)
         grant = stored_plans.grant_for(stored, picked, decision)
         who = Selection(scope=stored.plan.scope) if stored.plan.scope else None
+        let_go = tuple(action.n for action in picked)
 
         def work(run: CurrentRun) -> RunReport:
             usable()  # it may have been applied while this one waited for the lease
-            judged = self._rejudged(self._propose(run, who, grant), stored, picked)
-            return self._act(run, replace(judged, by=by))
+            proposal = self._propose(run, who, grant)
+            with self.store.read() as conn:
+                known = stored_plans.existing(conn, plan_id, beside=proposal.plan)
+            return self._act(run, replace(self._rejudged(proposal, known, let_go), by=by))
 
+        # It may name everybody, and is read again beside the new plan.
+        del stored, picked
         asker = Asker(trigger=APPROVE if decision.approve else "plan", actor=by.actor if by else "agent")
         return self._frame.run(_request(who, asker, apply=True), work, progress=progress, wait=wait)
 
@@ -368,10 +371,11 @@ class Reconciler:
         crash_point("plan.stored")
         return Judged(proposal=proposal, plan=plan, stored=stored, waiting=waiting)
 
-    def _rejudged(self, proposal: Proposal, stored: StoredPlan, picked: Sequence[Action]) -> Judged:
+    def _rejudged(self, proposal: Proposal, stored: StoredPlan, let_go: tuple[int, ...]) -> Judged:
         """What is left of a stored plan: its actions that the new plan wants too, by kind, person, before and after."""
+        numbers = frozenset(let_go)
+        picked = [action for action in stored.plan.actions if action.n in numbers]
         common, moved = _intersection(picked, proposal.plan.actions)
-        let_go = tuple(action.n for action in picked)
         proposal = replace(proposal, plan=replace(proposal.plan, actions=common))
         return Judged(
             proposal=proposal,
@@ -380,7 +384,7 @@ class Reconciler:
             let_go=let_go,
             moved=tuple(moved),
             # Applying a plan leaves what is held in it, and approving a part leaves the rest.
-            passed_over=any(a.state is ActionState.HELD and a.n not in let_go for a in stored.plan.actions),
+            passed_over=any(a.state is ActionState.HELD and a.n not in numbers for a in stored.plan.actions),
         )
 
     def _act(self, run: CurrentRun, judged: Judged) -> RunReport:
@@ -604,10 +608,10 @@ def _outcome(apply: Apply, left: tuple[Outcome, str] | None, *, held: bool) -> O
 def _intersection(picked: Sequence[Action], fresh: Sequence[Action]) -> tuple[tuple[Action, ...], list[int]]:
     """The fresh actions that were picked, under their old numbers; and the old numbers of what has moved."""
     new = {action.identity: action for action in fresh}
+    pairs = [(mine, action.n) for action in picked if (mine := new.get(action.identity)) is not None]
     common: dict[int, Action] = {}
-    for action in sorted((a for a in picked if a.identity in new), key=lambda a: new[a.identity].n):
-        mine = new[action.identity]
-        if all(n in common for n in mine.needs):
-            common[mine.n] = replace(mine, n=action.n, needs=tuple(common[n].n for n in mine.needs))
+    for mine, n in sorted(pairs, key=lambda pair: pair[0].n):
+        if all(needed in common for needed in mine.needs):
+            common[mine.n] = replace(mine, n=n, needs=tuple(common[needed].n for needed in mine.needs))
     done = {action.n for action in common.values()}
     return tuple(common.values()), [action.n for action in picked if action.n not in done]

@@ -76,7 +76,7 @@ def waiting(conn: Connection, plan: Plan) -> StoredPlan | None:
     mine = held_set(plan) if waits else None
     if not mine:
         return None
-    stored = (plans.get(conn, plan_id) for plan_id in waits)
+    stored = (plans.get(conn, plan_id, beside=plan) for plan_id in waits)
     return next((one for one in stored if one is not None and held_set(one.plan) == mine), None)
 
 
@@ -173,8 +173,8 @@ def end_undo(
     return RunReport(run_id=run.id, outcome=outcome, detail=detail, counts=counts, plan=ended, held=waits, dry=False)
 
 
-def existing(conn: Connection, plan_id: int) -> StoredPlan:
-    stored = plans.get(conn, plan_id)
+def existing(conn: Connection, plan_id: int, beside: Plan | None = None) -> StoredPlan:
+    stored = plans.get(conn, plan_id, beside)
     if stored is None:
         raise NotFound(f"There is no plan {plan_id}. See: opshelm-agent plans list")
     return stored

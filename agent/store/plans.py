@@ -100,9 +100,10 @@ def save(
     )
 
 
-def get(conn: Connection, plan_id: int) -> StoredPlan | None:
+def get(conn: Connection, plan_id: int, beside: Plan | None = None) -> StoredPlan | None:
+    """``beside``: one that is held too; what both want of somebody is there but once."""
     row = conn.execute(select(plans).where(plans.c.id == plan_id)).first()
-    return None if row is None else _read(conn, row)
+    return None if row is None else _read(conn, row, beside)
 
 
 def again(conn: Connection, known: StoredPlan) -> StoredPlan:
@@ -118,7 +119,7 @@ def again(conn: Connection, known: StoredPlan) -> StoredPlan:
 def intact(conn: Connection, stored: StoredPlan) -> bool:
     """What was planned is what the checksum was made of: nobody has changed a row since."""
     bodies = conn.execute(select(actions.c.body).where(actions.c.plan_id == stored.id).order_by(actions.c.n)).scalars()
-    return replace(stored.plan, actions=tuple(map(_decode_action, bodies))).checksum == stored.checksum
+    return stored.plan.checksum_of(map(_decode_action, bodies)) == stored.checksum
 
 
 def recent(conn: Connection, limit: int, *, kind: str | None = None) -> list[StoredPlan]:
@@ -392,15 +393,18 @@ def _now(action: Action, row: Any) -> Action:
     return replace(action, state=ActionState(row.state), error=row.error, held=held)
 
 
-def _read(conn: Connection, row: Any) -> StoredPlan:
+def _read(conn: Connection, row: Any, beside: Plan | None = None) -> StoredPlan:
     mine = conn.execute(select(actions).where(actions.c.plan_id == row.id).order_by(actions.c.n))
-    return _whole(row, mine, runs.findings_of(conn, row.run_id))
+    return _whole(row, mine, runs.findings_of(conn, row.run_id), beside)
 
 
-def _whole(row: Any, mine: Iterable[Any], findings: tuple[Finding, ...]) -> StoredPlan:
+def _whole(row: Any, mine: Iterable[Any], findings: tuple[Finding, ...], beside: Plan | None = None) -> StoredPlan:
+    same = {} if beside is None else {(one.kind, one.person): one.changes for one in beside.actions}
     whole, approved = [], set()
     for action in mine:
-        whole.append(_action(action))
+        one = _action(action)
+        changes = same.get((one.kind, one.person))
+        whole.append(replace(one, changes=changes) if changes == one.changes else one)
         if action.approved:
             approved.add(action.n)
     plan = as_struct(Plan, row, actions=whole, findings=findings, scope=msgspec.json.decode(row.scope))

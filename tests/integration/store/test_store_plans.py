@@ -75,6 +75,40 @@ def test_states_do_not_change_the_checksum(store: Store) -> None:
     assert stored.plan.checksum == stored.checksum
 
 
+def test_the_checksum_of_a_plan_is_what_earlier_builds_made_of_it() -> None:
+    """Else none that waits at an upgrade could be approved any more."""
+    made = {"userName": Change(before=None, after="p2@example.com"), "active": Change(before=None, after=True)}
+    create = action(2, kind=ActionKind.CREATE, directory_id=None, version=None, changes=made, held=HeldCode.NAME_TAKEN)
+    planned = plan(action(1), create, scope=("x@example.com",), held=HeldCode.FIRST_RUN)
+    assert planned.checksum == "bbe3a774824a1988b89ec7fc28fbc9ddbcb6b7e091ea41cca4dc2fc06ce90f46"
+
+
+def test_a_plan_that_is_read_beside_another_keeps_what_both_want_of_somebody_once(store: Store) -> None:
+    other = {"title": Change(before="a", after="b")}
+    stored = save(store, plan(action(1), action(2), action(3)))
+    mine = plan(action(11, okta_id="00u1"), action(12, okta_id="00u2", changes=other))
+    with store.read() as conn:
+        beside = plans.get(conn, stored, beside=mine)
+    assert beside == get(store, stored)
+    assert beside is not None
+    assert beside.plan.actions[0].changes is mine.actions[0].changes
+    assert beside.plan.actions[1].changes is not other
+
+
+def test_what_tells_an_action_from_others_is_short_and_says_kind_person_and_change() -> None:
+    one = action(1)
+    assert one.identity == action(2, okta_id="00u1", state=ActionState.DONE, version=7).identity
+    others = [
+        action(1, kind=ActionKind.REACTIVATE),
+        action(1, okta_id="00u2"),
+        action(1, changes={"title": Change(before="a", after="")}),
+        action(1, changes={"title": Change(before=None, after="a")}),
+    ]
+    assert len({one.identity, *(other.identity for other in others)}) == 5
+    everything = {f"path{n}": Change(before=None, after="x" * 100) for n in range(20)}
+    assert len(action(1, changes=everything).identity) == 16
+
+
 def test_what_is_sent_and_not_ended_is_read_back(store: Store) -> None:
     plan_id = save(store, plan(action(1), action(2), action(3)))
     store.write(lambda conn: plans.mark(conn, plan_id, [1, 2, 3], ActionState.SENT, NOW))
