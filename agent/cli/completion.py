@@ -47,9 +47,9 @@ def _from_database(read: "Callable[[Connection, str], list[str]]") -> _Complete:
 
 
 def _plans(conn: "Connection", _begun: str) -> list[str]:
-    from agent.store import plans
+    from agent.store import overview
 
-    return [str(stored.id) for stored in plans.recent(conn, _MOST)]
+    return [str(plan.id) for plan in overview.headers(conn, limit=_MOST)]
 
 
 def _runs(conn: "Connection", _begun: str) -> list[str]:

@@ -39,24 +39,14 @@ def plans() -> None:
 def list_plans(invocation: Invocation, limit: int) -> None:
     """The newest plans first. Plans without anything to do are left out."""
     from agent.runs.stored_plans import SHORT_CHECKSUM
-    from agent.store import plans as store_plans
+    from agent.store import overview
 
-    found = [(stored, stored.plan) for stored in invocation.read(lambda conn: store_plans.recent(conn, limit))]
-    rows = [
-        [s.id, s.status.value, p.held or "", len(p.actions), p.created, s.checksum[:SHORT_CHECKSUM]] for s, p in found
-    ]
+    found = invocation.read(lambda conn: overview.headers(conn, limit=limit))
+    rows = [[p.id, p.status.value, p.held or "", p.actions, p.created, p.checksum[:SHORT_CHECKSUM]] for p in found]
     columns = ["plan", "status", "held", "actions", "created", "checksum"]
     empty = "No plan has anything to do. Make one: opshelm-agent reconcile"
-    body = [
-        {
-            **wording.fields(stored, "id", "run_id", "kind", "status"),
-            "held": plan.held,
-            "actions": len(plan.actions),
-            **wording.fields(plan, "population", "created"),
-            **wording.fields(stored, "expires", "checksum"),
-        }
-        for stored, plan in found
-    ]
+    names = ("id", "run_id", "kind", "status", "held", "actions", "population", "created", "expires", "checksum")
+    body = [wording.fields(plan, *names) for plan in found]
     invocation.answer_table("plans", {"plans": body}, columns, rows, empty)
 
 
