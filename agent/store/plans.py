@@ -31,7 +31,7 @@ _mark = Fixed(
 )
 _INSERTED = ("plan_id", "n", "kind", "state", "held", "login", "directory_id", "okta_id", "body", "error")
 _insert = Fixed(insert(actions).inline().values({name: bindparam(name) for name in _INSERTED}))
-#: Rows made at once, so that a long plan takes no more memory than it has.
+#: Rows made or read at once, so that a long plan takes no more memory than it has.
 _ROWS = 1000
 _status = Fixed(select(plans.c.status).where(plans.c.id == bindparam("plan")))
 _OPEN = (PlanStatus.READY.value, PlanStatus.HELD.value)
@@ -118,7 +118,8 @@ def again(conn: Connection, known: StoredPlan) -> StoredPlan:
 
 def intact(conn: Connection, stored: StoredPlan) -> bool:
     """What was planned is what the checksum was made of: nobody has changed a row since."""
-    bodies = conn.execute(select(actions.c.body).where(actions.c.plan_id == stored.id).order_by(actions.c.n)).scalars()
+    mine = select(actions.c.body).where(actions.c.plan_id == stored.id).order_by(actions.c.n)
+    bodies = conn.scalars(mine.execution_options(yield_per=_ROWS))
     return stored.plan.checksum_of(map(_decode_action, bodies)) == stored.checksum
 
 
@@ -394,8 +395,8 @@ def _now(action: Action, row: Any) -> Action:
 
 
 def _read(conn: Connection, row: Any, beside: Plan | None = None) -> StoredPlan:
-    mine = conn.execute(select(actions).where(actions.c.plan_id == row.id).order_by(actions.c.n))
-    return _whole(row, mine, runs.findings_of(conn, row.run_id), beside)
+    mine = select(actions).where(actions.c.plan_id == row.id).order_by(actions.c.n).execution_options(yield_per=_ROWS)
+    return _whole(row, conn.execute(mine), runs.findings_of(conn, row.run_id), beside)
 
 
 def _whole(row: Any, mine: Iterable[Any], findings: tuple[Finding, ...], beside: Plan | None = None) -> StoredPlan:
