@@ -92,7 +92,8 @@ class Fixed:
 
     def _compile(self, dialect: Dialect) -> _Compiled:
         compiled = self._statement.compile(dialect=dialect)  # type: ignore[attr-defined]
-        constants = {name: value for name, value in compiled.params.items() if value is not None}
+        # A NULL that the statement itself sets is one too.
+        constants = {name: value for name, value in compiled.params.items() if not compiled.binds[name].required}
         found = _Compiled(str(compiled), constants, _arranging(compiled.positiontup))
         self._compiled[dialect.name] = found
         return found

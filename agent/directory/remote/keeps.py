@@ -12,6 +12,8 @@ was                                                write, a new version or a new
                                                    from the second time on
 says yes, and a read shows any other value, or     the same, from the second time on: once it may have been somebody else
 one that was not written has changed with it
+says yes, and a read shows nothing of a write      nothing is learned
+that had a userName, an e-mail or the switch too
 says yes, and a read shows the value in another    compared without regard to case and blanks (``respells``)
 spelling
 =================================================  =========================================================================
@@ -128,6 +130,9 @@ class Keeps:
         """
         missing = change.unfulfilled(before, after, found)
         changed = change.unfulfilled(before, after, before or {})
+        if len(missing) == len(changed) and any(map(_is_vital, missing)):
+            # Not even a name, an e-mail or the switch came: it did nothing, which tells nothing of the others.
+            return missing
         self._kept_after_all([name for name in changed if name not in missing], after, alone=len(changed) == 1)
         beside = change.unfulfilled(found, before, found) if before is not None else []
         self._doubt([name for name in beside if not _is_vital(name) and name not in changed])

@@ -81,6 +81,20 @@ def test_a_yes_that_brings_nothing_says_something_the_second_time(sloppy_place: 
 
 
 @pytest.mark.parametrize("change", [{"user_name": "new@example.com"}, {"active": False}], ids=["name", "switch"])
+def test_a_yes_that_brings_not_even_name_or_switch_says_nothing_of_the_rest(
+    sloppy_place: Place, sloppy: Sloppy, change: dict[str, Any]
+) -> None:
+    user = linked(sloppy_place, nick_name="Annie")
+    sloppy.scripted = lambda server, call: Reply(200, server.users[user.id]) if call.method == "PATCH" else None
+    for _ in range(2):
+        with pytest.raises(NotDone):
+            sloppy_place.change(user, title="Clerk", nick_name="Ann", **change)
+        sloppy_place.later(minutes=1)
+        sloppy_place.directory.read_back(sloppy_place.now)
+    assert notes(sloppy_place, sloppy) == {}
+
+
+@pytest.mark.parametrize("change", [{"user_name": "new@example.com"}, {"active": False}], ids=["name", "switch"])
 def test_what_access_hangs_on_is_never_left_out(sloppy_place: Place, sloppy: Sloppy, change: dict[str, Any]) -> None:
     users = [linked(sloppy_place, f"p{n}@example.com", n) for n in (1, 2, 3)]
     sloppy.scripted = lambda server, call: Reply(200, server.users[call.path[7:]]) if call.method == "PATCH" else None

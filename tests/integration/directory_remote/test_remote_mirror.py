@@ -118,6 +118,22 @@ def test_what_the_agent_keeps_of_an_account_waits_for_its_return(sloppy_place: P
     assert counters(sloppy_place) == (1, 2)
 
 
+def test_who_was_linked_and_comes_back_has_the_external_id_that_another_account_took_meanwhile(
+    sloppy_place: Place, sloppy: Sloppy
+) -> None:
+    user = sloppy_place.post("ann@example.com", okta=okta_id(1)).user
+    there = sloppy.users.pop(user.id)
+    sloppy_place.now += LONG
+    claims = sloppy.add("ann2@example.com", externalId=okta_id(1))
+    assert listed(sloppy_place)[claims].okta_id == okta_id(1)
+    sloppy.users[user.id] = there
+    assert {user_id: one.okta_id for user_id, one in listed(sloppy_place).items()} == {
+        user.id: okta_id(1),
+        claims: None,
+    }
+    assert [one.directory_id for one in sloppy_place.directory.findings] == [claims]
+
+
 def test_an_account_that_cannot_be_read_any_more_is_no_row_until_it_can(sloppy_place: Place, sloppy: Sloppy) -> None:
     user = sloppy_place.post("ann@example.com", okta=okta_id(1)).user
     emails = sloppy.users[user.id]["emails"]
