@@ -194,7 +194,7 @@ class Acts(Protocol):
 class Shortfall(Struct, frozen=True, kw_only=True):
     """What a remote OpsHelm was tried with and does otherwise than SCIM says. ``detail``: that, and what follows from it."""
 
-    #: "listing" or "search".
+    #: "listing", "search" or "schemas".
     line: str
     detail: str
     fix: str

@@ -51,6 +51,8 @@ class Policy(Struct, frozen=True, kw_only=True):
     sets_roles: bool = True
     #: False: nobody can tell who the last owner is.
     owners_known: bool = True
+    #: False: accounts have no e-mails there, so that none has to equal the userName.
+    has_emails: bool = True
 
     @classmethod
     def of(cls, settings: Settings) -> "Policy":

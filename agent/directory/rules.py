@@ -296,7 +296,7 @@ def user_name(name: str, policy: Policy, *, active: bool) -> None:
 
 def primary_email(before: DirectoryUser | None, after: DirectoryUser, policy: Policy) -> None:
     """The primary e-mail equals the userName; asked last, for a name that is somebody else's is the better answer."""
-    if _same_names(before, after):
+    if not policy.has_emails or _same_names(before, after):
         return
     email = after.profile.primary_email
     found = usernames.email_problem(after.user_name, email, policy.receiver.names, active=after.active)

@@ -48,7 +48,7 @@ from agent.model.mapping import Mapping
 from agent.model.paths import EMAIL_PATH
 from agent.model.plan import Action, Change, Finding, Names
 from agent.model.usernames import NameRules
-from agent.model.users import DirectoryUser, Origin, Role, is_managed
+from agent.model.users import DirectoryUser, Origin, Role, identity_key, is_managed
 
 #: An id that this agent can have given.
 _ID = re.compile(r"[A-Za-z0-9._-]{1,36}")
@@ -222,7 +222,7 @@ class Classifier(Struct, frozen=True, kw_only=True):
             return self._other_okta_id(pair, holder)
         if holder.protected:
             return _protected(pair, holder)
-        if holder.role is not Role.OWNER and holder.email_key == want.email_key:
+        if holder.role is not Role.OWNER and holder.email_key == identity_key(want.email):
             return self._link(pair, holder, CaseRow.LINK_SAME)
         why = (
             "it is an owner's" if holder.role is Role.OWNER else f"its primary e-mail is {holder.email_key or 'empty'}"
@@ -245,7 +245,7 @@ class Classifier(Struct, frozen=True, kw_only=True):
         values: dict[str, str | bool] = {"userName": want.user_name, "active": True, "externalId": want.okta_id}
         if account_id is not None and self.gives_ids and _ID.fullmatch(account_id):
             values["id"] = account_id
-        if want.email:
+        if want.email_key:
             values[EMAIL_PATH] = want.email
         values.update(self.mapping.values(want.mapped))
         changes = {path: _new(value) for path, value in values.items()}

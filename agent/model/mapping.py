@@ -130,8 +130,14 @@ class Mapping:
         #: Another one is another mapping, for which users.mapped must be rebuilt.
         self.hash = hashlib.sha256(_encode([_FORM, self.text])).hexdigest()
         self._overrides = overrides
+        self._kept = kept
         self._left_out = self._bits(kept.not_these)
         self._respelled = frozenset(self._bits(kept.respelled))
+
+    @property
+    def has_email(self) -> bool:
+        """Whether the directory keeps the primary e-mail."""
+        return not any(covers(name, EMAIL_PATH) for name in self._kept.not_these)
 
     def within(self, kept: Kept) -> "Mapping":
         """The same one, which wants no more than a directory keeps."""

@@ -128,7 +128,7 @@ def translate(exc: Exception, method: str) -> ScimError | None:
                 "(OPSHELM_DIRECTORY__API_KEY); the key in Okta is not the cause."
             )
         case DirectoryUnavailable():
-            return unavailable("OpsHelm can't be reached just now.")
+            return unavailable("OpsHelm can't be reached just now, or fails at what its agent asks.")
         case MemoryError():
             # It may have been the answer that no longer fitted: this says nothing of what was changed.
             return ScimError(429, NO_MEMORY, retry_after=RETRY_AFTER)

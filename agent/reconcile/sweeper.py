@@ -77,6 +77,7 @@ class Projector(Struct, frozen=True, kw_only=True):
         if not self.names.is_email:
             return [None] * len(page)
         found: list[Content | None] = []
+        has_email = self.mapping.has_email
         # One loop without a call of our own for each: these are nearly all of an org.
         for app_user, one in zip(page, self.mapping.project_page(page) or map(self._simple, page), strict=True):
             user_name = app_user.user_name
@@ -91,7 +92,7 @@ class Projector(Struct, frozen=True, kw_only=True):
                 found.append(None)
             else:
                 key = identity_key(user_name)
-                found.append((app_user.id, key, key, one[0]))
+                found.append((app_user.id, key, key if has_email else "", one[0]))
         return found
 
     def _simple(self, app_user: AppUser) -> tuple[str, str | UnsetType | None] | None:
@@ -134,6 +135,8 @@ class Projector(Struct, frozen=True, kw_only=True):
                 finding = _finding(FindingCode.EMAIL_DIFFERS, app_user, detail)
         elif not self.names.is_email and given is None:
             email, email_key = "", ""
+        if not self.mapping.has_email:
+            email_key = ""
         want = Want(
             okta_id=app_user.id,
             external_id=app_user.external_id or None,
@@ -217,7 +220,7 @@ class Sweeper(Struct, frozen=True, kw_only=True):
                 held = staging.is_held(
                     (want.okta_id, want.user_name_key, want.email_key, more.mapped), app_user.external_id or None
                 )
-                found.asked = more.mapped != want.mapped and not held
+                found.asked = (more.mapped, more.email_key) != (want.mapped, want.email_key) and not held
                 want = more
             rows.append(want)
             if finding is not None:

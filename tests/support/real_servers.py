@@ -175,6 +175,28 @@ def knows():
 app.run("127.0.0.1", port, threaded=True)
 """
 
+_SCIM2_SERVER_BEFORE = """
+import sys
+
+from scim2_models import ScimProvider
+from scim2_server.backend import InMemoryBackend
+from scim2_server.provider import SCIMApplication
+from scim2_server.utils import (
+    load_default_resource_types,
+    load_default_schemas,
+    load_default_service_provider_config,
+)
+from werkzeug.middleware.dispatcher import DispatcherMiddleware
+from werkzeug.serving import run_simple
+
+port, key = int(sys.argv[1]), sys.argv[2]
+schemas, types = load_default_schemas().values(), load_default_resource_types().values()
+provider = ScimProvider.from_discovery(schemas, types, config=load_default_service_provider_config())
+app = SCIMApplication(InMemoryBackend(), provider)
+app.register_bearer_token(key)
+run_simple("127.0.0.1", port, DispatcherMiddleware(app, {"/scim": app}), threaded=True)
+"""
+
 _BETTER_AUTH = """
 import { createServer } from "node:http";
 import { betterAuth } from "better-auth";
@@ -195,6 +217,35 @@ const auth = betterAuth({
   plugins,
 });
 createServer(toNodeHandler(auth)).listen(Number(port), "127.0.0.1");
+"""
+
+_BETTER_AUTH_BEFORE = """
+import { createServer } from "node:http";
+import { betterAuth } from "better-auth";
+import { memoryAdapter } from "better-auth/adapters/memory";
+import { getAuthTables } from "better-auth/db";
+import { toNodeHandler } from "better-auth/node";
+import { admin } from "better-auth/plugins";
+import { scim } from "@better-auth/scim";
+
+const [port, key] = process.argv.slice(2);
+const plugins = [admin(), scim({ defaultSCIM: [{ providerId: "agent", scimToken: key }] })];
+const tables = Object.values(getAuthTables({ plugins })).map((table) => [table.modelName, []]);
+const auth = betterAuth({
+  baseURL: `http://127.0.0.1:${port}`,
+  secret: "not secret, not secret, not secret",
+  database: memoryAdapter(Object.fromEntries(tables)),
+  rateLimit: { enabled: false },
+  telemetry: { enabled: false },
+  plugins,
+});
+const handle = toNodeHandler(auth);
+// Its tokens name their provider.
+const token = Buffer.from(`${key}:agent`).toString("base64url");
+createServer((request, response) => {
+  if (request.headers.authorization === `Bearer ${key}`) request.headers.authorization = `Bearer ${token}`;
+  handle(request, response);
+}).listen(Number(port), "127.0.0.1");
 """
 
 _JACKSON = """
@@ -312,6 +363,9 @@ SERVERS = (
     RealServer("a second agent", "this one", _second_agent),
     RealServer("scim2-server", version("scim2-server"), _scim2_server),
     RealServer(
+        "scim2-server, before", "0.3.3", _python(_SCIM2_SERVER_BEFORE, "scim2-server==0.3.3", "scim2-models==0.12.3")
+    ),
+    RealServer(
         "scim2-flask",
         "0.1.1",
         _python(_SCIM2_FLASK, "scim2-flask==0.1.1", "scim2-server==0.8.3", "scim2-models==0.12.3"),
@@ -339,6 +393,18 @@ SERVERS = (
         "@better-auth/scim",
         "1.7.5",
         _npm(_BETTER_AUTH, "/api/auth/scim/v2", "better-auth@1.7.5", "@better-auth/scim@1.7.5"),
+        node=True,
+    ),
+    RealServer(
+        "@better-auth/scim with admin",
+        "1.6.27",
+        _npm(_BETTER_AUTH_BEFORE, "/api/auth/scim/v2", "better-auth@1.6.34", "@better-auth/scim@1.6.27"),
+        node=True,
+    ),
+    RealServer(
+        "@better-auth/scim, the first",
+        "1.4.19",
+        _npm(_BETTER_AUTH_BEFORE, "/api/auth/scim/v2", "better-auth@1.4.19", "@better-auth/scim@1.4.19"),
         node=True,
     ),
     RealServer("@boxyhq/saml-jackson", "26.2.0", _npm(_JACKSON, "/scim/v2", "@boxyhq/saml-jackson@26.2.0"), node=True),

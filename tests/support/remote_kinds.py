@@ -83,6 +83,26 @@ def says_what_it_keeps(server: Sloppy) -> None:
     server.scripted = answer
 
 
+def has_no_emails(server: Sloppy) -> None:
+    """Like mlflow-oidc-auth, but for names: Schemas say what it keeps, e-mails aren't of it; a PATCH of anything else is refused."""
+    server.config["etag"] = {"supported": False}
+    kept = ("schemas", "id", "meta", "userName", "externalId", "active", "displayName", "name")
+
+    def answer(_: Sloppy, call: Call) -> Reply | None:
+        if call.path == "/Schemas":
+            names = _attributes("userName", "active", "displayName", "name", "externalId", subs=_NAMES)
+            return _listed({"id": CORE, "name": "User", "attributes": names})
+        for operation in call.body["Operations"] if call.method == "PATCH" else ():
+            if operation["path"].partition(".")[0] not in kept:
+                return error(400, f"Unsupported attribute path '{operation['path']}'", "invalidPath")
+        for name in [name for name in call.body if name not in kept] if call.method in ("POST", "PUT") else ():
+            del call.body[name]
+        return None
+
+    server.scripted = answer
+    server.shape_user = lambda user: {key: value for key, value in _without_versions(user).items() if key in kept}
+
+
 def lists_everybody(server: Sloppy) -> None:
     """Like SCIMMY under Express 5 as far as paging goes: startIndex and count say nothing to it."""
 
@@ -124,4 +144,5 @@ KINDS: dict[str, tuple[Kind, bool]] = {
     "SCIMMY on Express 5": (lists_everybody, True),
     "scimgateway loki": (named_by_login, True),
     "respelling": (respells, False),
+    "mlflow-oidc-auth": (has_no_emails, False),
 }

@@ -184,8 +184,8 @@ def _error(status: int, detail: str, scim_type: str | None = None) -> Reply:
     return Reply(status, body | ({"scimType": scim_type} if scim_type else {}))
 
 
-def error(status: int, detail: str = "as told") -> Reply:
-    return _error(status, detail)
+def error(status: int, detail: str = "as told", scim_type: str | None = None) -> Reply:
+    return _error(status, detail, scim_type)
 
 
 class _Handler(BaseHTTPRequestHandler):

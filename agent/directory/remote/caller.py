@@ -33,7 +33,7 @@ from agent.directory.remote.lookup import Finder, Resource
 from agent.directory.remote.mirror import Marks, join, same
 from agent.directory.remote.patience import Lost, Pace
 from agent.directory.remote.provider import Provider
-from agent.directory.remote.transport import RemoteAnswer, Transport
+from agent.directory.remote.transport import LONGEST_WORDS, RemoteAnswer, Transport
 from agent.directory.remote.wire import RemoteAccount
 from agent.model.codes import RefusalCode
 from agent.model.errors import AnswerLost, DirectoryUnavailable, NotDone, NotFound, Refused, RemoteRefused, Unreadable
@@ -256,7 +256,8 @@ class RemoteCaller:
         raise RemoteRefused(answer.status if 400 <= answer.status < 500 else 409, text, scim_type)
 
     def _said(self, value: Any) -> str | None:
-        return self._transport.masked(value) if isinstance(value, str) and value else None
+        # Masked first: half a key would not be found any more.
+        return self._transport.masked(value)[:LONGEST_WORDS] if isinstance(value, str) and value else None
 
 
 @contextmanager

@@ -8,7 +8,7 @@ of a whole listing that is minutes old at most. Writes run in a few threads of t
 import math
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import copy_context
 from datetime import UTC, datetime
@@ -34,7 +34,7 @@ from agent.directory.remote.outbox import Outbox
 from agent.directory.remote.patience import HURRIED, Pace
 from agent.directory.remote.reader import CERTIFICATE_NOTICE, Reader
 from agent.directory.remote.transport import Transport
-from agent.directory.remote.trial import Trial
+from agent.directory.remote.trial import Trial, unchangeable
 from agent.directory.remote.unfinished import Unfinished
 from agent.directory.rows import Policy
 from agent.directory.rules import AccountChange
@@ -191,7 +191,7 @@ class RemoteDirectory(Backend):
     @property
     def kept(self) -> Kept:
         if time.monotonic() - self._shaped > DAY.total_seconds():
-            self._keeps.shaped(*self.reader.provider.shape())
+            self._keeps.shaped(self.reader.provider.shape())
             self._shaped = time.monotonic()
         return self._keeps.kept
 
@@ -234,8 +234,9 @@ class RemoteDirectory(Backend):
     def facts(self, patience: float) -> RemoteFacts:
         self.transport.most_patience = patience
         provider = self.reader.provider()
-        trial = Trial(self.transport, provider, self._settings.page_size)
-        shortfalls, ends = tuple(trial.shortfalls()), self.transport.certificate_ends
+        trial = Trial(self.transport, provider, self._settings.page_size, self._in_use)
+        shortfalls = (*trial.shortfalls(), *unchangeable(self.reader.provider.shape()))
+        ends = self.transport.certificate_ends
         names = self._settings.owners
         return RemoteFacts(
             host=self.transport.host,
@@ -257,6 +258,9 @@ class RemoteDirectory(Backend):
         )
 
     # Inside
+
+    def _in_use(self, seen: Collection[str]) -> list[str]:
+        return [user.id for user in self.mirror.in_use(self.mirror.unseen(seen))]
 
     def _submit(self, context: WriteContext, write: Callable[[], Written]) -> "Future[Written]":
         """What a push waits for, its turn included, ends before Okta gives it up."""

@@ -35,6 +35,7 @@ import msgspec
 import structlog
 
 from agent.directory.remote import change
+from agent.directory.remote.provider import Shape
 from agent.model.codes import FindingCode
 from agent.model.errors import RemoteRefused
 from agent.model.mapping import EVERYTHING, Kept, covers, respelled
@@ -52,14 +53,17 @@ log = structlog.get_logger("agent.directory.remote")
 DAY = timedelta(days=1)
 #: Other processes note things too.
 _REREAD = 30.0
-#: Without these nobody can sign in, be found or be ended.
-_NEVER = frozenset({"userName", "active", "emails", "externalId", "roles", "id", "schemas"})
+_EMAILS = "emails"
+#: Without these nobody can sign in, be found or be ended. E-mails are left out only where the account shows none at all.
+_NEVER = frozenset({"userName", "active", _EMAILS, "externalId", "roles", "id", "schemas"})
 #: Of a refusal: it is the attribute that is refused, not this person's value.
 _UNKNOWN = re.compile(
     r"unknown|unsupported|unexpected|unrecogni[sz]ed|undefined|no such|additional propert|extra (input|field)|read.?only|immutable"
-    r"|not (be )?(supported|permitted|allowed|defined|recogni[sz]ed|known|valid attribute|part of)|does ?n.t exist|schema",
+    r"|not (be )?(supported|permitted|allowed|define|declare|recogni[sz]ed|known|valid attribute|part of)|does ?n.t exist|schema",
     re.IGNORECASE,
 )
+#: Of a refusal: what is unknown is part of an attribute, which itself may well be listed.
+_PART = re.compile(r"sub-?attribute", re.IGNORECASE)
 _OF_VALUES = frozenset({"invalidValue", "uniqueness", "tooMany", "sensitive"})
 
 
@@ -99,9 +103,14 @@ class Keeps:
     def findings(self, mapping: AttributeMapping) -> list[Finding]:
         return [Finding(code=FindingCode.NOT_KEPT, login="", detail=text) for text in self.told(mapping)]
 
+    @property
+    def has_emails(self) -> bool:
+        return _EMAILS not in self.kept.not_these
+
     def told(self, mapping: AttributeMapping) -> list[str]:
         """Each once, of what Okta's app profile would bring, with how to say the same by hand."""
-        return [_told(note, sources) for note in self.notes.values() if (sources := mapping.sources(note.attribute))]
+        notes = [(note, mapping.sources(note.attribute)) for note in self.notes.values()]
+        return [_told(note, sources) for note, sources in notes if sources or note.attribute == _EMAILS]
 
     # Before a write
 
@@ -139,7 +148,7 @@ class Keeps:
         if not missing:
             return []
         came = came or len(changed) > len(missing)
-        mine = [name for name in missing if not _is_vital(name)]
+        mine = [name for name in missing if not _is_vital(name) or (name == _EMAILS and not found.get(name))]
         was, wanted, shown = (change.flat(value) for value in (before or {}, after, found))
         as_before = {name for name in mine if (was.get(name) or None) == (shown.get(name) or None)}
         spelled = [
@@ -148,7 +157,9 @@ class Keeps:
             if _respelled(name, wanted.get(name), shown.get(name)) and (came or name not in as_before)
         ]
         rest = [name for name in mine if name not in spelled]
-        lost = [n for n in rest if (n in as_before and (came or bool(spelled))) or self._known_otherwise(n)]
+        # An e-mail may show once somebody has confirmed it.
+        sure = [n for n in rest if n in as_before and (came or bool(spelled)) and n != _EMAILS]
+        lost = [n for n in rest if n in sure or self._known_otherwise(n)]
         self._doubt([name for name in rest if name not in lost])
         own = [name for name in lost if shown.get(name)]
         self.note(spelled, Loss.RESPELLS, directory_id=directory_id)
@@ -161,12 +172,20 @@ class Keeps:
         noted = [one for one, note in self.notes.items() if note.how is not Loss.RESPELLS]
         return name in self._doubted or any(covers(one, name) for one in noted)
 
-    def blamed(self, refused: RemoteRefused, sent: Iterable[str]) -> list[str]:
-        """Of the attributes that were sent, those that the remote says no to; none where it is a value that it refuses."""
-        if refused.status not in (400, 422) or refused.scim_type in _OF_VALUES:
-            return []
+    def blamed(self, refused: RemoteRefused, sent: Iterable[str], *, without_emails: bool = False) -> list[str]:
+        """Of the attributes that were sent, those that the remote says no to; none where it is a value that it refuses.
+
+        ``without_emails``: the account is there, and shows none.
+        """
         words = refused.detail
-        candidates = [name for name in sent if not _is_vital(name) and name not in self._listed]
+        part = _PART.search(words) is not None
+        if refused.status not in (400, 422) or (refused.scim_type in _OF_VALUES and not part):
+            return []
+        candidates = [
+            name
+            for name in sent
+            if (name not in self._listed or part) and (not _is_vital(name) or (name == _EMAILS and without_emails))
+        ]
         named = [name for name in candidates if re.search(rf"\b{re.escape(_leaf(name))}\b", words, re.IGNORECASE)]
         extension = [name for name in candidates if name.startswith(ENTERPRISE_URN)]
         if named:
@@ -229,12 +248,12 @@ class Keeps:
 
     # Schemas
 
-    def shaped(self, listed: frozenset[str], unlisted: frozenset[str]) -> None:
-        """As its Schemas and ResourceTypes say; both empty where it has none."""
-        self._listed = listed
+    def shaped(self, shape: Shape) -> None:
+        """As its Schemas and ResourceTypes say."""
+        self._listed, unlisted = shape.listed, shape.unlisted
         known = {name for name, note in self.notes.items() if note.how is Loss.UNLISTED}
         new = {name for name in unlisted if name not in self.notes and not _is_vital(name)}
-        if not (listed or unlisted):
+        if not (self._listed or unlisted):
             return
         if known - unlisted:
             self._write(lambda conn: unkept.forget(conn, self._remote, known - unlisted))
@@ -308,4 +327,5 @@ def _told(note: Unkept, sources: list[str]) -> str:
         Loss.UNLISTED: "doesn't list it in its Schemas",
     }[note.how]
     lines = ", ".join(f'{source} = ""' for source in sources)
-    return f"{name} is neither sent nor compared, since OpsHelm {why}. By hand, in [mapping]: {lines}"
+    by_hand = f". By hand, in [mapping]: {lines}" if lines else ""
+    return f"{name} is neither sent nor compared, since OpsHelm {why}{by_hand}"

@@ -99,6 +99,8 @@ class KnownBeside(Struct, frozen=True, kw_only=True):
     shows_roles: bool = False
     #: A call by the mirror's version alone is refused where somebody wrote since.
     versions: bool = False
+    #: The remote keeps e-mails.
+    emails: bool = True
 
 
 _encode = msgspec.json.Encoder().encode
@@ -177,17 +179,17 @@ class Ledger:
 
         return self.store.submit(work)
 
-    def begin_create(self, wish: DirectoryUser, dead: str | None, context: WriteContext, now: datetime) -> Intended:
-        """``dead``: as in IntendedBody."""
+    def begin_create(self, wish: DirectoryUser, known: KnownBeside, context: WriteContext, now: datetime) -> Intended:
+        """Of ``known``, what an account that isn't there yet can have."""
 
         def work(conn: Connection) -> Intended | Raised:
-            scope = self._scope(conn, context, now, KnownBeside())
+            scope = self._scope(conn, context, now, known)
             try:
-                ready = guarded.check(scope, None, wish, holders=self._holders(conn, wish, dead))
+                ready = guarded.check(scope, None, wish, holders=self._holders(conn, wish, known.dead))
             except Refused as refused:
                 return refusals.record(scope, refused, None, wish)
             said = wish.okta_id is not None
-            body = IntendedBody(before=None, after=wish, context=context, external_id=said, dead=dead)
+            body = IntendedBody(before=None, after=wish, context=context, external_id=said, dead=known.dead)
             return self._begin(scope, ready, body)
 
         return self.store.write(work)
@@ -356,6 +358,8 @@ class Ledger:
         scope = WriteScope.locked(conn, context, now, self.mirror.policy)
         if known is None:
             return scope
+        if not known.emails:
+            scope = scope._replace(policy=replace(scope.policy, has_emails=False))
         if not (known.shows_roles or self.mirror.owners_known(conn)):
             scope = scope._replace(policy=replace(scope.policy, owners_known=False))
         if known.owners is not None:

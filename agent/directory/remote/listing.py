@@ -120,7 +120,7 @@ class Listing:
             yield from self._accept(chunk)
         have = len(self.seen) + self._unreadable
         if have < self._total:
-            raise self._unreliable(f"ended after {have} of {self._total} accounts")
+            raise self.unreliable(f"ended after {have} of {self._total} accounts")
 
     # Pages
 
@@ -132,7 +132,7 @@ class Listing:
             if chunk.next_cursor is None:
                 return
             if chunk.next_cursor in used or not chunk.raws:
-                raise self._unreliable("goes round in a circle: a cursor came twice, or with an empty page")
+                raise self.unreliable("goes round in a circle: a cursor came twice, or with an empty page")
             used.add(chunk.next_cursor)
             cursor = chunk.next_cursor
 
@@ -167,7 +167,7 @@ class Listing:
         if self.seen.issuperset(chunk.ids):
             return None
         if chunk.total is None or chunk.total <= self._total:
-            raise self._unreliable(f"goes on behind the {self._total} accounts that it says there are")
+            raise self.unreliable(f"goes on behind the {self._total} accounts that it says there are")
         return chunk
 
     def _read_ahead(self, length: int) -> Iterator[Chunk]:
@@ -198,34 +198,34 @@ class Listing:
             self._size = _MODEST
             return self._page({**params, "count": _MODEST})
         if answer.status == 400 and "cursor" in params:
-            raise self._unreliable("lost its place: the remote no longer takes its own cursor")
+            raise self.unreliable("lost its place: the remote no longer takes its own cursor")
         if answer.status != 200:
             raise self._transport.refused("a listing", answer)
         try:
             return read_page(answer.content)
         except UNDECODABLE as exc:
-            raise self._unreliable("holds a page that is no SCIM list") from exc
+            raise self.unreliable("holds a page that is no SCIM list") from exc
 
     # Accounts
 
     def _accept(self, chunk: Chunk) -> Iterator[list[Listed]]:
         if chunk.total is not None:
             if chunk.total < self._total:
-                raise self._unreliable(f"shrank from {self._total} to {chunk.total} accounts while it was read")
+                raise self.unreliable(f"shrank from {self._total} to {chunk.total} accounts while it was read")
             self._total = chunk.total
         self.received += len(chunk.raws)
         if self.received > MAX_ACCOUNTS:
-            raise self._unreliable(f"has more than {MAX_ACCOUNTS} accounts, or no end")
+            raise self.unreliable(f"has more than {MAX_ACCOUNTS} accounts, or no end")
         before = len(self.seen) + self._unreadable
         new = self._new(chunk)
         for start in range(0, len(new) or 1, AT_ONCE):
             some = new[start : start + AT_ONCE]
             yield [(account, digest) for raw, digest in some if (account := self._decode(raw)) is not None]
         if chunk.raws and len(self.seen) + self._unreadable == before:
-            raise self._unreliable("repeats a page: the remote does not page as SCIM says")
+            raise self.unreliable("repeats a page: the remote does not page as SCIM says")
         have = len(self.seen) + self._unreadable
         if chunk.total is not None and have > chunk.total:
-            raise self._unreliable(f"says that there are {chunk.total} accounts, and shows {have}")
+            raise self.unreliable(f"says that there are {chunk.total} accounts, and shows {have}")
 
     def _new(self, chunk: Chunk) -> list[tuple[msgspec.Raw, int]]:
         """Of a page, whoever has to be looked at."""
@@ -265,7 +265,7 @@ class Listing:
         self.seen.add(account.id)
         return account
 
-    def _unreliable(self, problem: str) -> ListingUnreliable:
+    def unreliable(self, problem: str) -> ListingUnreliable:
         return ListingUnreliable(
             f"The listing of the remote OpsHelm at {self._transport.host} {problem}. Nothing was changed by it."
         )

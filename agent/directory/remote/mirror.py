@@ -372,6 +372,12 @@ class Mirror:
             ids = [row[0] for row in _written(conn, since=micros(since)).fetchall() if row[0] in among]
             return [row.user for user_id in ids if (row := get(conn, user_id)) is not None]
 
+    def in_use(self, among: Collection[str]) -> list[DirectoryUser]:
+        """Of these, the active accounts of Okta's people."""
+        with self.store.read() as conn:
+            rows_of = (get(conn, user_id) for user_id in sorted(among))
+            return [row.user for row in rows_of if row is not None and guarded.managed_active(row.user)]
+
     def written_as(self, user_name_key: str, since: datetime) -> str | None:
         """The account that the agent has given this userName since then."""
         with self.store.read() as conn:

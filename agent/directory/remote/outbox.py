@@ -128,7 +128,8 @@ class Outbox:
                 written = self.change(AccountChange(known.id, revived, context, revives=True), now)
                 return replace(written, changed=True, created=True)
             self._not_unread(draft, patience)
-            intended = self.ledger.begin_create(wish, self._dead(wish, None, patience), context, clock())
+            beside = KnownBeside(dead=self._dead(wish, None, patience), emails=self.caller.keeps.has_emails)
+            intended = self.ledger.begin_create(wish, beside, context, clock())
             user = self._carry_out(intended, None, clock(), patience).user
             if user.active is not wish.active:
                 raise NotDone(f"The remote OpsHelm made the account, but active is {str(user.active).lower()} there.")
@@ -166,7 +167,8 @@ class Outbox:
         self, changes: Mapping[int, AccountChange], ends: dict[int, Written | Exception], clock: Callable[[], datetime]
     ) -> dict[int, Intended]:
         """Those that are to be called; others have their end by it, or have to be read first."""
-        known, at = KnownBeside(versions=self._trusts_versions), clock()
+        known = KnownBeside(versions=self._trusts_versions, emails=self.caller.keeps.has_emails)
+        at = clock()
         waiting = {n: self.ledger.begin(one, known, at) for n, one in changes.items()}
         begun: dict[int, Intended] = {}
         for n, future in waiting.items():
@@ -260,15 +262,14 @@ class Outbox:
         try:
             return self._tried(intended, intended.body.after, resource, patience)
         except RemoteRefused as refused:
-            less, names = self._less(intended, refused)
-            if not names:
-                raise
-            try:
-                found = self._tried(intended, less, resource, patience)
-            except RemoteRefused:
-                raise refused from None
-            self.caller.keeps.note(names, Loss.REFUSES, refused.detail, directory_id=found.account.id)
-            return found
+            for less, names in self._less(intended, refused):
+                try:
+                    found = self._tried(intended, less, resource, patience)
+                except RemoteRefused:
+                    continue
+                self.caller.keeps.note(names, Loss.REFUSES, refused.detail, directory_id=found.account.id)
+                return found
+            raise
 
     def _tried(self, intended: Intended, wanted: DirectoryUser, resource: Resource | None, patience: float) -> Resource:
         context = intended.body.context
@@ -284,13 +285,21 @@ class Outbox:
         )
         return self.caller.carry_out(aim)
 
-    def _less(self, intended: Intended, refused: RemoteRefused) -> tuple[DirectoryUser, list[str]]:
-        """What is wanted without the attributes that the remote says no to, and these; none where it is something else."""
+    def _less(self, intended: Intended, refused: RemoteRefused) -> Iterator[tuple[DirectoryUser, list[str]]]:
+        """What is wanted without the attributes that the remote says no to, and these. Of a leaver, at last their end alone: what else
+        came with it, say another userName, keeps nobody's access.
+        """
         before, after = intended.body.before, intended.body.after
         old = Profile() if before is None else before.profile
         said = bodies.unfulfilled(to_builtins(old), to_builtins(after.profile), to_builtins(old))
-        names = self.caller.keeps.blamed(refused, said)
-        return replace(after, profile=without(old, after.profile, names)), names
+        # An account that is there and shows no e-mail tells as much as the refusal: there is no place for one.
+        without_emails = before is not None and not before.profile.emails
+        names = self.caller.keeps.blamed(refused, said, without_emails=without_emails)
+        if names:
+            yield replace(after, profile=without(old, after.profile, names)), names
+        sent, wanted = intended.plain
+        if before is not None and intended.body.ends and bodies.unfulfilled(sent, wanted, sent or {}) != ["active"]:
+            yield replace(before, active=False), []
 
     def _ended(self, intended: Intended, said: AgentError) -> Resource | DirectoryUser | None:
         """A deactivation that went wrong as far as the remote says: the account, where it is inactive all the same.
@@ -327,16 +336,19 @@ class Outbox:
 
     def _known(self, change: AccountChange, read: Read) -> KnownBeside:
         """What the remote has to be asked about besides the account, before the change is judged."""
-        before, shows_roles = read.user, read.resource.account.owner is not None
+        before = read.user
+        known = KnownBeside(
+            seen=before, shows_roles=read.resource.account.owner is not None, emails=self.caller.keeps.has_emails
+        )
         try:
             after = change.wanted(before)
         except (Refused, UsageError):
             # Said again, and journalled, where it is judged.
-            return KnownBeside(seen=before, shows_roles=shows_roles)
+            return known
         dead = self._dead(after, before, patience_of(change.context))
         ends_owner = guarded.active_owner(before) and not guarded.active_owner(after)
         owners = self.reader.other_owners(before) if ends_owner else None
-        return KnownBeside(seen=before, owners=owners, dead=dead, shows_roles=shows_roles)
+        return replace(known, owners=owners, dead=dead)
 
     def _dead(self, after: DirectoryUser, before: DirectoryUser | None, patience: float) -> str | None:
         """Another account that is still linked to this person, if the remote has it no more.

@@ -96,6 +96,30 @@ class Tries:
         return not pause(self._stop, wait)
 
 
+class Silence:
+    """How long nothing has been heard of the remote, whoever called it. Thread-safe: each step is one assignment."""
+
+    def __init__(self, timeout: float) -> None:
+        #: After so long without a call nobody knows.
+        self._most = timeout + 2 * _LONGEST_PAUSE
+        self._began: float | None = None
+        self._last = 0.0
+
+    @property
+    def seconds(self) -> float:
+        began = self._began
+        return 0.0 if began is None else self._last - began
+
+    def goes_on(self) -> None:
+        now = time.monotonic()
+        if self._began is None or now - self._last > self._most:
+            self._began = now
+        self._last = now
+
+    def end(self) -> None:
+        self._began = None
+
+
 def pause(stop: threading.Event, seconds: float) -> bool:
     """Between two tries. True: the process is to end, and the pause with it."""
     return stop.wait(seconds)

@@ -20,6 +20,9 @@ from agent.scim.schema import CORE_URN
 
 log = structlog.get_logger("agent.directory.remote")
 
+#: What a person's access hangs on.
+_ACCESS = ("userName", "active")
+
 
 class Provider(Struct, frozen=True, kw_only=True):
     #: False: the remote has no ServiceProviderConfig, or none that can be read.
@@ -41,6 +44,8 @@ class Shape(NamedTuple):
 
     listed: frozenset[str] = frozenset()
     unlisted: frozenset[str] = frozenset()
+    #: Of userName and active, what the remote lists as not to be changed.
+    fixed: frozenset[str] = frozenset()
 
 
 class Discovery:
@@ -77,7 +82,7 @@ class Discovery:
         roles = _attributes(found, CORE_URN).get("roles")
         if roles is None:
             return "the remote OpsHelm takes no roles over SCIM: its schema of the User has none"
-        if str(roles.get("mutability", "readWrite")).lower() != "readwrite":
+        if _mutability(roles) != "readwrite":
             return "the remote OpsHelm shows roles over SCIM, but takes none: they are read-only in its schema"
         return ""
 
@@ -136,11 +141,16 @@ def shape(schemas: list[dict[str, Any]], types: list[dict[str, Any]]) -> Shape:
         for sub in attribute.subs if has and subs and not attribute.multi else ():
             kept = _is_writable(subs.get(sub.name.lower()))
             (listed if kept else unlisted).add(f"{attribute.name}{joint}{sub.name}")
-    return Shape(frozenset(listed), frozenset(unlisted))
+    fixed = {name for name in _ACCESS if _mutability(core.get(name.lower())) in ("readonly", "immutable")}
+    return Shape(frozenset(listed), frozenset(unlisted), frozenset(fixed))
 
 
 def _is_writable(spec: dict[str, Any] | None) -> bool:
-    return spec is not None and spec.get("mutability") != "readOnly"
+    return spec is not None and _mutability(spec) != "readonly"
+
+
+def _mutability(spec: dict[str, Any] | None) -> str:
+    return str((spec or {}).get("mutability", "readWrite")).lower()
 
 
 def _attributes(schemas: list[dict[str, Any]], urn: str) -> dict[str, dict[str, Any]]:

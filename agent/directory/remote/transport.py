@@ -15,7 +15,8 @@ a certificate that isn't trusted, no TLS        DirectoryUnavailable    Director
 any other answer                                the answer              the answer
 ==============================================  ======================  =================================================
 
-Retry-After is kept, as seconds or as a date, as long as the caller's patience lasts. A remote that has never given a SCIM
+Retry-After is kept, as seconds or as a date, as long as the caller's patience lasts. What others have waited already, while nothing
+was heard of the remote, is taken off it: of many calls that meet one that is down, not each waits as long. A remote that has never given a SCIM
 answer in this process may just be the wrong address: it gets ``STRANGER`` seconds at most. So does a 500, and only
 ``Pace.nonsense`` where the remote has never answered such a question: then it is the question that it fails at. The key is sent in a header alone
 and is in no error and no log line; addresses are not logged either, for a filter holds a userName.
@@ -23,6 +24,7 @@ and is in no error and no log line; addresses are not logged either, for a filte
 
 import logging
 import math
+import re
 import ssl
 import threading
 import time
@@ -38,7 +40,17 @@ import msgspec
 from msgspec import Struct
 
 from agent.directory.remote import deadline, trouble
-from agent.directory.remote.patience import PATIENT, STRANGER, Lost, NoAnswer, Pace, Tries, Unusable, retry_after
+from agent.directory.remote.patience import (
+    PATIENT,
+    STRANGER,
+    Lost,
+    NoAnswer,
+    Pace,
+    Silence,
+    Tries,
+    Unusable,
+    retry_after,
+)
 from agent.directory.remote.route import CallBudget, route
 from agent.model.errors import UNDECODABLE, DirectoryUnavailable, KeyRefused
 from agent.settings import DirectorySettings
@@ -57,8 +69,10 @@ _RETRIED = frozenset({429, 500, 502, 503, 504})
 #: Said by who is in front of the remote, or by one that is overloaded: it passes.
 _PASSING = frozenset({502, 503, 504})
 #: Of what the remote says why, and of it in an error about itself.
-_LONGEST_WORDS = 1000
+LONGEST_WORDS = 1000
 _MOST_WORDS = 200
+#: Where a program's stack begins, in what some say of an error.
+_STACK = re.compile(r"Traceback \(most recent call last\):?|\n\s+at (?=\S)")
 _ACCOUNTS = "/Users"
 _SET_KEY = "Set OPSHELM_DIRECTORY__API_KEY (directory.api_key) to"
 SET_ADDRESS = "Check directory.base_url: it is the SCIM base address, which often ends in /scim/v2."
@@ -101,7 +115,9 @@ class RemoteAnswer(Struct, frozen=True, kw_only=True):
         found = next((names[name] for name in ("detail", "errors", "message", "error") if names.get(name)), None)
         if found is None:
             found = {name: value for name, value in names.items() if isinstance(value, list) and name != "schemas"}
-        return "; ".join(_flat(found))[:_LONGEST_WORDS].strip() or None
+        said = _STACK.split("; ".join(_flat(found)), maxsplit=1)
+        # One line, whatever it was there; of an error with its stack, the error.
+        return " ".join((said[0].strip() or said[-1]).split()) or None
 
 
 def _flat(said: Any) -> list[str]:
@@ -132,6 +148,7 @@ class Transport:
         self.seconds = settings.timeout.total_seconds()
         self._stop = stop or threading.Event()
         self._last = math.inf
+        self._silence = Silence(self.seconds)
         self.budget = CallBudget(settings.max_per_second, sleep=self._turn)
         self.pace = pace
         #: When the remote's certificate ends; None without TLS or before the first call.
@@ -165,7 +182,7 @@ class Transport:
         """The remote's own, of an error: to be put behind its status."""
         said = answer.words
         if said is not None:
-            return f": {self.masked(said[:_MOST_WORDS]).rstrip('.')}"
+            return f": {self.masked(said)[:_MOST_WORDS].rstrip('.')}"
         return ", with a web page" if answer.content.lstrip()[:1] == b"<" else ""
 
     def unavailable(self, problem: str, fix: str = "") -> DirectoryUnavailable:
@@ -240,6 +257,7 @@ class Transport:
                     limit = min(limit, STRANGER)
                 if isinstance(failed, Unusable):
                     limit = min(limit, with_nonsense)
+                limit -= max(0.0, self._silence.seconds - tries.seconds)
                 if not tries.again(failed.problem, failed.after, limit):
                     raise
 
@@ -331,6 +349,7 @@ class Transport:
         try:
             with deadline.within(seconds):
                 response = self.route.handle_request(request)
+                self._silence.end()
                 try:
                     self._note_certificate(response)
                     said = _said(response)
@@ -340,9 +359,11 @@ class Transport:
         except trouble.NOT_SENT as exc:
             if isinstance(exc, httpx.TimeoutException) and seconds < min(_CONNECTING, self.seconds):
                 raise self._overdue() from exc
+            self._silence.goes_on()
             found = trouble.unreached(exc)
             raise (self._again if found.again else self.unavailable)(found.problem, found.fix) from exc
         except httpx.HTTPError as exc:
+            self._silence.goes_on()
             problem = f"gave no whole answer ({type(exc).__name__})"
             raise (self._lost(problem) if writes else self._again(problem)) from exc
         if response.status_code == 401:

@@ -5,6 +5,8 @@ the remote                                  all in one answer    more accounts t
 ==========================================  ===================  =====================================================
 ignores startIndex, or has no order         told                 fails: no listing can be whole
 ends early, goes on behind its own total    fails                fails
+leaves out who is there, as a read shows    told; with many      told by runs
+                                            fails
 ignores count                               told                 told: the listing goes on behind what came
 searches: ignores, refuses or fails at them told: everybody is listed to find one
 finds nobody by a userName that it has      fails: a push takes the person for a new one
@@ -13,13 +15,13 @@ has no answer to any of these (5xx)         fails
 ==========================================  ===================  =====================================================
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from uuid import UUID, uuid4
 
 from agent.directory.port import Shortfall
 from agent.directory.remote import lookup
 from agent.directory.remote.listing import Chunk, read_page
-from agent.directory.remote.provider import Provider
+from agent.directory.remote.provider import Provider, Shape
 from agent.directory.remote.transport import SET_ADDRESS, RemoteAnswer, Transport
 from agent.directory.remote.wire import RemoteAccount
 from agent.model.errors import UNDECODABLE, DirectoryUnavailable
@@ -36,8 +38,15 @@ _NOBODY = "nobody@check.invalid"
 class Trial:
     """``shortfalls`` raises DirectoryUnavailable where not even one page comes; ``accounts`` is known afterwards."""
 
-    def __init__(self, transport: Transport, provider: Provider, page_size: int) -> None:
-        self._transport, self._by_cursor = transport, provider.cursor
+    def __init__(
+        self,
+        transport: Transport,
+        provider: Provider,
+        page_size: int,
+        in_use: Callable[[Collection[str]], Sequence[str]],
+    ) -> None:
+        """``in_use``: active accounts of Okta's people but for these."""
+        self._transport, self._by_cursor, self._in_use = transport, provider.cursor, in_use
         self._size = provider.page_size(page_size)
         self.accounts = 0
 
@@ -66,6 +75,18 @@ class Trial:
                 return
         if not self._by_cursor:
             yield from self._end(first)
+        if first.whole:
+            yield from self._left_out(self._in_use(first.ids))
+
+    def _left_out(self, unseen: Sequence[str]) -> Iterator[Shortfall]:
+        if not unseen or self._transport.read(lookup.path_of(unseen[0])).status != 200:
+            return
+        many = len(unseen) > self._transport.pace.one_by_one
+        what = f"leaves out {len(unseen)} active accounts of Okta's people, and a read by id finds one of them"
+        if many:
+            yield _page(what)
+        else:
+            yield Shortfall(line="listing", detail=f"{what}: each run reads these one by one", fix=_PAGING)
 
     def _few(self, first: Chunk) -> Iterator[Shortfall]:
         if first.total and first.total > len(first.ids):
@@ -212,6 +233,17 @@ def _page(what: str) -> Shortfall:
 
 def _search(what: str, *, fails: bool = False) -> Shortfall:
     return Shortfall(line="search", detail=what, fix=_FILTERS, fails=fails)
+
+
+def unchangeable(shape: Shape) -> Iterator[Shortfall]:
+    """What its Schemas say that nobody can change over SCIM, and a leaver's or a renamed person's account needs."""
+    ask = "ask whoever runs the remote, or look whether it has a setting for that"
+    if "active" in shape.fixed:
+        detail = "its Schemas say that active can't be changed: nobody is deactivated, and leavers keep their access"
+        yield Shortfall(line="schemas", detail=detail, fix=ask, fails=True)
+    if "userName" in shape.fixed:
+        detail = "its Schemas say that userName can't be changed: whoever is renamed in Okta keeps the old one there"
+        yield Shortfall(line="schemas", detail=f"{detail}, and the change fails each time", fix=ask)
 
 
 def _nobody_like(user_id: str) -> str:

@@ -111,3 +111,29 @@ def test_of_many_whom_a_lagging_list_leaves_out_nobody_is_read_one_by_one(
         assert read == (set(late) if most == 2 else set())
         assert sloppy.count("POST") == 0
         world.remote.client.close()
+
+
+@pytest.mark.parametrize("most", [1, 200])
+def test_whom_a_list_leaves_out_and_a_read_finds_is_not_made_again(tmp_path: Path, sloppy: Sloppy, most: int) -> None:
+    """It ends at some number, and calls that all. Too many to read: the listing isn't whole, and the run says so."""
+    with open_world(tmp_path, remote=Remote(sloppy.url, KEY)) as world:
+        world.restart(replace(QUICK, one_by_one=most))
+        started(world, sloppy)
+        left = [world.account(person["login"]).id for person in world.people()[:3]]
+        sloppy.stale = {user_id: one for user_id, one in sloppy.users.items() if user_id not in left}
+        made = sloppy.count("POST")
+        for _ in range(2):
+            report = world.reconcile()
+            if most > 1:
+                assert report.outcome.value == "in_step"
+            else:
+                assert report.outcome.value == "incomplete"
+                assert "leaves out 3 active accounts of Okta's people" in report.detail
+        assert sloppy.count("POST") == made
+        sloppy.users[left[0]]["active"] = False
+        del sloppy.users[left[1]]
+        if most > 1:
+            report = world.reconcile()
+            assert report.plan is not None
+            assert {action.kind.value for action in report.plan.plan.actions} == {"create", "reactivate"}
+        world.remote.client.close()

@@ -10,7 +10,7 @@ from agent.directory.remote.keeps import DAY
 from agent.model.codes import Source
 from agent.model.errors import NotDone, RemoteRefused
 from agent.model.mapping import Kept
-from agent.model.users import ENTERPRISE_URN, DirectoryUser, Enterprise, MultiValue, Name
+from agent.model.users import ENTERPRISE_URN, Address, DirectoryUser, Enterprise, MultiValue, Name
 from agent.store import unkept
 from agent.store.unkept import Loss
 from support.place import Place, okta_id
@@ -321,3 +321,75 @@ def test_a_web_servers_own_etag_is_no_version(sloppy_place: Place, sloppy: Slopp
     sloppy.scripted = tagged
     user = linked(sloppy_place)
     assert sloppy_place.change(user, title="Clerk").user.profile.title == "Clerk"
+
+
+EMAIL = (MultiValue(value="other@example.com", type="work", primary=True),)
+
+
+def test_a_remote_without_emails_is_asked_for_none(sloppy_place: Place, sloppy: Sloppy) -> None:
+    """The second time: an e-mail may show once somebody has confirmed it. Names and the switch go on without."""
+    sloppy.scripted = drops("emails")
+    user = linked(sloppy_place)
+    assert sloppy_place.directory.kept == Kept()
+    for number, name in ((2, "bob@example.com"), (3, "eve@example.com")):
+        linked(sloppy_place, name, number)
+        assert sloppy_place.directory.kept == Kept(frozenset({"emails"}))
+    user = sloppy_place.change(user, user_name="new@example.com").user
+    assert not sloppy_place.change(user, emails=EMAIL).changed
+    user = sloppy_place.change(user, active=False).user
+    user = sloppy_place.change(user, active=True).user
+    assert (user.user_name, user.active, user.profile.emails) == ("new@example.com", True, ())
+    assert [("emails" in body, "emails" in str(body)) for body in sent(sloppy)] == [(True, True)] * 2 + [
+        (False, False)
+    ] * 4
+    assert [finding.detail for finding in sloppy_place.directory.findings] == [
+        "emails is neither sent nor compared, since OpsHelm takes it and doesn't keep it"
+    ]
+
+
+def test_an_email_that_stays_what_it_was_is_never_left_out(sloppy_place: Place, sloppy: Sloppy) -> None:
+    """The old address would go on getting what is meant for the person."""
+    users = [linked(sloppy_place, f"p{n}@example.com", n) for n in (1, 2, 3)]
+
+    def answer(server: Sloppy, call: Call) -> None:
+        if call.method == "PATCH":
+            call.body["Operations"] = [one for one in call.body["Operations"] if one["path"] != "emails"]
+
+    sloppy.scripted = answer
+    for number, user in enumerate(users):
+        with pytest.raises(NotDone, match="emails"):
+            sloppy_place.change(user, source=Source.SWEEP, user_name=f"new{number}@example.com")
+    assert sloppy_place.directory.kept == Kept()
+
+
+def test_emails_that_are_refused_by_name_are_left_out_of_whom_the_remote_shows_none(
+    sloppy_place: Place, sloppy: Sloppy
+) -> None:
+    ann, bob = linked(sloppy_place), linked(sloppy_place, "bob@example.com", 2)
+    sloppy.scripted = lambda _, call: (
+        error(400, "Unsupported attribute path 'emails'") if "'path': 'emails'" in str(call.body) else None
+    )
+    with pytest.raises(RemoteRefused, match="Unsupported"):
+        sloppy_place.change(bob, user_name="new@example.com")
+    assert sloppy_place.directory.kept == Kept()
+    del sloppy.users[ann.id]["emails"]
+    assert sloppy_place.change(ann, user_name="ann2@example.com").user.user_name == "ann2@example.com"
+    assert sloppy_place.directory.kept == Kept(frozenset({"emails"}))
+
+
+def test_an_attribute_with_a_part_that_the_remote_refuses_is_left_out_though_it_is_listed(
+    sloppy_place: Place, sloppy: Sloppy
+) -> None:
+    schema = {"id": CORE, "attributes": [{"name": "userName"}, {"name": "emails"}, {"name": "addresses"}]}
+    said = error(400, "Complex attribute 'addresses' does not declare subAttribute 'primary'", "invalidValue")
+
+    def answer(_: Sloppy, call: Call) -> Reply | None:
+        if call.path == "/Schemas":
+            return Reply(200, {"Resources": [schema]})
+        return said if "addresses" in call.body else None
+
+    sloppy.scripted = answer
+    assert "addresses" not in sloppy_place.directory.kept.not_these
+    user = linked(sloppy_place, addresses=(Address(locality="Bern", primary=True),))
+    assert (user.active, user.profile.addresses) == (True, ())
+    assert notes(sloppy_place, sloppy)["addresses"] is Loss.REFUSES

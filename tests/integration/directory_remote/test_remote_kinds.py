@@ -43,10 +43,11 @@ class Played:
         else:
             self.run("applied", "in_step")
         self.run("in_step")
+        self.run("in_step", users=(self.person["okta_id"],))
 
-    def run(self, *outcomes: str) -> None:
+    def run(self, *outcomes: str, users: tuple[str, ...] = ()) -> None:
         self.world.ahead += LAG + timedelta(minutes=1)
-        report = self.world.reconcile()
+        report = self.world.reconcile(*users)
         said = [(a.kind.value, a.changes) for a in report.plan.plan.actions] if report.plan else []
         assert report.outcome.value in outcomes, (report, said)
         with self.world.store.read() as conn:

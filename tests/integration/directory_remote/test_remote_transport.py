@@ -16,7 +16,7 @@ import structlog
 from msgspec.structs import replace
 
 from agent.checks import remote as checks
-from agent.directory.remote.patience import STRANGER, Pace
+from agent.directory.remote.patience import PATIENT, STRANGER, Pace
 from agent.directory.remote.transport import Transport
 from agent.model.check import CheckState
 from agent.model.errors import AnswerLost, ConfigError, DirectoryUnavailable
@@ -192,6 +192,33 @@ def test_what_has_never_answered_is_given_up_sooner_than_what_has(
         assert STRANGER < sum(slept.pauses) < 100
 
 
+def test_of_many_calls_that_meet_a_remote_that_is_down_not_each_waits_as_long(
+    sloppy: Sloppy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Until it answers again, or nobody has called it for a while."""
+    slept = Slept(monkeypatch)
+
+    def waited(calls: Transport) -> float:
+        slept.pauses.clear()
+        with pytest.raises(DirectoryUnavailable):
+            calls.read("/Users/u1")
+        return sum(slept.pauses)
+
+    with transport(sloppy.url, Pace()) as calls:
+        assert calls.read("/ServiceProviderConfig").ok
+        sloppy.scripted = lambda *_: Reply(cut=0)
+        first = waited(calls)
+        assert first > STRANGER
+        assert first + sum(waited(calls) for _ in range(5)) < PATIENT + 1
+        assert waited(calls) < 1
+        sloppy.scripted = None
+        assert calls.read("/ServiceProviderConfig").ok
+        sloppy.scripted = lambda *_: Reply(cut=0)
+        assert waited(calls) > 0.9 * first
+        slept.now += 3600
+        assert waited(calls) > 0.9 * first
+
+
 @pytest.mark.parametrize("bad", [error(500, "count is broken"), Reply(200, raw=b"<html>")], ids=["500", "a web page"])
 def test_a_question_that_the_remote_fails_at_is_not_asked_for_long(
     sloppy: Sloppy, bad: Reply, monkeypatch: pytest.MonkeyPatch
@@ -225,6 +252,30 @@ def test_a_listing_that_is_refused_ends_at_once_with_the_remotes_own_words(
     with pytest.raises(DirectoryUnavailable, match=rf"{status}: \*\*\* may not list\."):
         list(sloppy_place.directory.everyone())
     assert sloppy.count("GET", "/Users") == 1
+
+
+STACK = 'Traceback (most recent call last):\n  File "app.py", line 529, in w'
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        (f"no argument 'x'\n{STACK}", "no argument 'x'"),
+        (f"{STACK}\nKeyError: 'x'", "File \"app.py\", line 529, in w KeyError: 'x'"),
+        ("boom\n    at list (/srv/app.js:3:7)\n    at serve (/srv/app.js:9:1)", "boom"),
+        ("2 errors:\n  title: too long\n  locale: unknown", "2 errors: title: too long locale: unknown"),
+        (f"{'x' * 193} {KEY} goes on", f"{'x' * 193} ***"),
+    ],
+    ids=["stack", "stack alone", "stack of node", "lines", "key across the end"],
+)
+def test_the_remotes_own_words_are_one_line_without_the_programs_stack_and_without_a_part_of_the_key(
+    sloppy_place: Place, sloppy: Sloppy, said: str, told: str
+) -> None:
+    sloppy.scripted = lambda _, call: error(400, said) if call.path == "/Users" else None
+    with pytest.raises(DirectoryUnavailable) as caught:
+        list(sloppy_place.directory.everyone())
+    assert f"with 400: {told}" in caught.value.detail
+    assert KEY[:5] not in caught.value.detail
 
 
 @pytest.mark.parametrize("write", [False, True], ids=["a read", "a write"])

@@ -4,12 +4,13 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from agent.checks import remote as checks
 from agent.model.check import Check
 from agent.model.errors import AgentError
-from support.place import Place
-from support.sloppy import Call, Reply, Sloppy, error
+from support.place import Place, okta_id
+from support.sloppy import CORE, Call, Reply, Sloppy, error
 
 Body = dict[str, Any]
 
@@ -181,3 +182,33 @@ def test_a_remote_that_fails_at_count_is_told_in_its_own_words(sloppy_place: Pla
     told = lines(sloppy_place)["remote"]
     assert (told.state, "a list (startIndex, count) with 500: count and int" in told.detail) == ("fail", True)
     assert told.fix.startswith("It was asked several times; no waiting mends that.")
+
+
+def test_a_list_that_ends_at_some_number_whatever_it_says_is_told(sloppy_place: Place, sloppy: Sloppy) -> None:
+    """Its total is that number, and startIndex says nothing to it: only the accounts that are known show it."""
+    for number in range(6):
+        sloppy_place.post(f"p{number}@example.com", okta=okta_id(number))
+    assert lines(sloppy_place)["remote listing"].state == "ok"
+    sloppy.scripted = listing(lambda users, call: page(users[:4], 4))
+    told = lines(sloppy_place)["remote listing"]
+    assert (told.state, "leaves out 2 active accounts of Okta's people" in told.detail) == ("warn", True)
+    sloppy_place.directory.transport.pace = replace(sloppy_place.directory.transport.pace, one_by_one=1)
+    told = lines(sloppy_place)["remote listing"]
+    assert (told.state, "no sweep can be whole" in told.detail) == ("fail", True)
+    for user_id in list(sloppy.users)[4:]:
+        del sloppy.users[user_id]
+    assert "leaves out" not in lines(sloppy_place)["remote listing"].detail
+
+
+@pytest.mark.parametrize(("fixed", "state"), [("active", "fail"), ("userName", "warn"), ("title", None)])
+@pytest.mark.parametrize("how", ["readOnly", "immutable"])
+def test_schemas_in_which_nobody_can_be_deactivated_or_renamed_are_told(
+    sloppy_place: Place, sloppy: Sloppy, fixed: str, state: str | None, how: str
+) -> None:
+    names = ("userName", "active", "title", "emails")
+    attributes = [{"name": name, "mutability": how if name == fixed else "readWrite"} for name in names]
+    schemas = Reply(200, {"Resources": [{"id": CORE, "attributes": attributes}]})
+    sloppy.scripted = lambda _, call: schemas if call.path == "/Schemas" else None
+    told = lines(sloppy_place).get("remote schemas")
+    assert (told and told.state) == state
+    assert told is None or f"{fixed} can't be changed" in told.detail

@@ -149,6 +149,34 @@ def test_the_remotes_own_words_come_back(sloppy_place: Place, sloppy: Sloppy) ->
     assert open_intents(sloppy_place) == 0
 
 
+@pytest.mark.parametrize("source", [Source.PUSH, Source.SWEEP])
+def test_a_leaver_is_deactivated_where_the_remote_refuses_what_came_with_it(
+    sloppy_place: Place, sloppy: Sloppy, source: Source
+) -> None:
+    user = linked(sloppy_place)
+    immutable = error(400, "userName is immutable", "mutability")
+    sloppy.scripted = lambda _, call: immutable if call.writes and "userName" in str(call.body) else None
+    with pytest.raises(RemoteRefused, match="immutable"):
+        sloppy_place.change(user, source=source, user_name="new@example.com")
+    after = sloppy_place.change(user, source=source, active=False, user_name="new@example.com", title="Gone").user
+    assert (after.active, after.user_name, sloppy.users[user.id]["active"]) == (False, user.user_name, False)
+    assert deactivations(sloppy_place) == 1
+    assert open_intents(sloppy_place) == 0
+
+
+def test_a_leaver_whom_the_remote_refuses_to_deactivate_stays_with_its_first_words(
+    sloppy_place: Place, sloppy: Sloppy
+) -> None:
+    user = linked(sloppy_place)
+    sloppy.scripted = lambda _, call: (
+        error(400, f"no {len(call.body['Operations'])} changes") if call.method == "PATCH" else None
+    )
+    with pytest.raises(RemoteRefused, match="no 2 changes"):
+        sloppy_place.change(user, active=False, title="Gone")
+    assert [len(body["Operations"]) for body in bodies(sloppy, "PATCH")] == [2, 1]
+    assert deactivations(sloppy_place) == 0
+
+
 def test_a_refused_deactivation_gives_its_count_back(sloppy_place: Place, sloppy: Sloppy) -> None:
     user = linked(sloppy_place)
     sloppy.scripted = lambda _, call: error(409, "not now") if call.writes else None

@@ -18,6 +18,7 @@ MAPPINGS = [
     Mapping({"shoeSize": "title"}),
     Mapping({"email": 'emails[type eq "home"].value', "title": ""}),
     Mapping().within(Kept(frozenset({"title", "name"}))),
+    Mapping().within(Kept(frozenset({"emails"}))),
 ]
 
 value = st.sampled_from(
@@ -70,6 +71,7 @@ def test_who_is_usual_is_wanted_active_as_they_are_and_worth_no_report(page, sta
     for one, same, content in zip(read, whole, projector.usual(read, statuses), strict=True):
         want, desired, finding = projector.listed(same, statuses, NOW)
         assert projector.listed(one, statuses, NOW) == (want, desired, finding)
+        assert mapping.has_email or want.email_key == ""
         if content is not None:
             assert (want.wanted, want.row, finding, desired.due) == (Wanted.ACTIVE, DesiredRow.LIVE, None, None)
             assert content == (want.okta_id, want.user_name_key, want.email_key, want.mapped)
