@@ -18,9 +18,9 @@ says yes, and a read shows the value in another    compared without regard to ca
 spelling
 =================================================  =========================================================================
 
-UserName, active and roles are never left out, e-mails only where the account shows none at all. What is noted is tried again after a day: the next write that has the
-attribute says what holds now. What the remote has a value of its own for, it may make out of others, and now and then that is
-what was written: only a write of nothing else shows that it is kept.
+UserName, active and roles are never left out, e-mails only where the account shows none at all. What is noted is tried again
+after a day: the next write that has the attribute says what holds now. What the remote has a value of its own for, it may make
+out of others, and now and then that is what was written: only a write of nothing else shows that it is kept.
 """
 
 import re
