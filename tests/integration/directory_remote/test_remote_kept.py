@@ -8,10 +8,10 @@ import pytest
 
 from agent.directory.remote.keeps import DAY
 from agent.model.codes import Source
-from agent.model.errors import NotDone, RemoteRefused
+from agent.model.errors import DirectoryUnavailable, NotDone, RemoteRefused
 from agent.model.mapping import Kept
 from agent.model.users import ENTERPRISE_URN, Address, DirectoryUser, Enterprise, MultiValue, Name
-from agent.store import unkept
+from agent.store import intents, unkept
 from agent.store.unkept import Loss
 from support.place import Place, okta_id
 from support.sloppy import CORE, Call, Reply, Sloppy, error
@@ -125,6 +125,25 @@ def test_another_value_than_before_and_than_wanted_says_something_the_second_tim
     sloppy_place.restart()
     assert sloppy_place.change(bob, source=Source.SWEEP, title="Clerk").user.profile.title == "Somebody's"
     assert sloppy_place.directory.kept == TITLE
+
+
+def test_what_another_process_of_the_agent_has_written_since_says_nothing(sloppy_place: Place, sloppy: Sloppy) -> None:
+    user = linked(sloppy_place, title="Clerk")
+
+    def ended_and_written_elsewhere(server: Sloppy, call: Call) -> Reply | None:
+        if call.method != "PATCH":
+            return None
+        server.apply(call)
+        with sloppy_place.store.read() as conn:
+            (intent,) = intents.open_intents(conn)
+        sloppy_place.store.write(lambda conn: intents.end(conn, intent.id, intents.DONE, sloppy_place.now))
+        server.users[user.id] |= {"title": "Clerk", "meta": {"version": 'W/"99"'}}
+        return Reply(204)
+
+    sloppy.scripted = ended_and_written_elsewhere
+    with pytest.raises(DirectoryUnavailable, match="ended it meanwhile"):
+        sloppy_place.change(user, title="Chief")
+    assert notes(sloppy_place, sloppy) == {}
 
 
 def test_one_that_is_written_alone_and_kept_is_not_doubted_any_more(sloppy_place: Place, sloppy: Sloppy) -> None:
