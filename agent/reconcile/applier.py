@@ -160,24 +160,25 @@ class Applier(Struct, frozen=True, kw_only=True):
             if isinstance(person, Unaddressable):
                 moved[okta_id] = person.detail
                 continue
-            why = self._change(action, person, proposal.wants.get(okta_id))
+            why = self._change(action, person, proposal)
             if why:
                 moved[okta_id] = why
             else:
                 apply.marks[okta_id] = mark
         return moved
 
-    def _change(self, action: Action, person: Person, want: int | None) -> str:
+    def _change(self, action: Action, person: Person, proposal: Proposal) -> str:
         """Why this person is no longer as the plan saw them; "" where they are."""
-        now = self.planner.clock()
-        projected = self.planner.projector.read(person, now)
+        now, want = self.planner.clock(), proposal.wants.get(action.okta_id or "")
+        projectors = proposal.compared.projectors
+        found = [projected[0] for projector in projectors if (projected := projector.read(person, now)) is not None]
         if ends_access(action):
-            wanted = projected[0].wanted if projected else self.planner.projector.absent(person, now).wanted
-            gone = wanted is Wanted.INACTIVE or (projected is None and wanted is not Wanted.LEAVE)
+            wanted = found[0].wanted if found else projectors[0].absent(person, now).wanted
+            gone = wanted is Wanted.INACTIVE or (not found and wanted is not Wanted.LEAVE)
             return "" if gone else "assigned in Okta by now"
-        if projected is None:
+        if not found:
             return "no longer assigned in Okta"
-        return "" if want is None or essence(projected[0]) == want else "changed in Okta since it was read"
+        return "" if want is None or want in map(essence, found) else "changed in Okta since it was read"
 
     def _note_failures(self, apply: Apply) -> None:
         """Which kinds of change are not tried any more in this run."""

@@ -69,6 +69,8 @@ class Comparison(Struct, frozen=True, kw_only=True):
     #: Okta user id → when to look again.
     due: dict[str, datetime]
     people: int
+    #: What Okta's side was read by; of a sweep, also what was asked for once more.
+    projectors: tuple[Projector, ...]
     counts: dict[str, int] = {}
     #: Okta user ids of those who were read directly.
     read: frozenset[str] = frozenset()
@@ -153,6 +155,7 @@ class Planner(Struct, frozen=True, kw_only=True):
             ),
             due=swept.due,
             people=swept.people,
+            projectors=(projector, asking),
             counts=swept.counts,
             swept_at=swept.started,
             proofs=proofs,
@@ -170,6 +173,7 @@ class Planner(Struct, frozen=True, kw_only=True):
             findings=(*binding.findings, *found.findings, *unread, *(roles.findings if roles is not None else ())),
             due=found.due,
             people=found.people,
+            projectors=(self.projector.within(self.directory.kept),),
             read=frozenset((*found.persons, *(account.id for account, _ in found.absences))),
             roles=roles,
         )

@@ -218,7 +218,7 @@ class Sweeper(Struct, frozen=True, kw_only=True):
                 more, _, _ = self.asking.listed(app_user, statuses, now)
                 # Of somebody whose account shows it as Okta has it nothing is written, so nothing would be learnt.
                 held = staging.is_held(
-                    (want.okta_id, want.user_name_key, want.email_key, more.mapped), app_user.external_id or None
+                    (want.okta_id, want.user_name_key, more.email_key, more.mapped), app_user.external_id or None
                 )
                 found.asked = (more.mapped, more.email_key) != (want.mapped, want.email_key) and not held
                 want = more

@@ -147,7 +147,7 @@ def _with_causes(conn: Connection, at: datetime, heads: Iterable[tuple[str, Head
             head=head,
             access=access.get(directory_id),
             role=_later(role.get(directory_id), access.get(directory_id)) if head.role == "owner" else None,
-            blocked=blocked.get(directory_id, ""),
+            blocked=blocked.get(directory_id) or blocked.get(head.external_id or "", ""),
         )
 
 
@@ -316,10 +316,10 @@ def _causes(conn: Connection, at: datetime, verbs: Sequence[str]) -> dict[str, C
 
 
 def _blocked(conn: Connection, at: datetime) -> dict[str, str]:
-    """Account → why and by whom it was blocked then."""
-    rows = select(holds.c.directory_id, holds.c.decided_by, holds.c.reason).where(
+    """Account, or Okta id of a person whose account was lost → why and by whom it was blocked then."""
+    rows = select(holds.c.directory_id, holds.c.okta_id, holds.c.decided_by, holds.c.reason).where(
         holds.c.decision == Decision.BLOCKED.value,
         holds.c.decided_at <= at,
         or_(holds.c.ended_at.is_(None), holds.c.ended_at > at),
     )
-    return {row.directory_id: f"{row.reason} ({row.decided_by})" for row in conn.execute(rows)}
+    return {row.directory_id or row.okta_id: f"{row.reason} ({row.decided_by})" for row in conn.execute(rows)}

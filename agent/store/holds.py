@@ -303,7 +303,7 @@ def settled(conn: Connection, strangers: Collection[Hold], user: DirectoryUser) 
     conn.execute(update(table).where(before).values(subject=user.id, directory_id=user.id, login=user.user_name))
 
 
-def left(conn: Connection, user: DirectoryUser) -> None:
+def pass_on(conn: Connection, user: DirectoryUser) -> None:
     """The account is there no more; whoever said no to access for it said so of its person, who may be given another one."""
     subject = subject_of(None, user.okta_id, user.user_name)
     mine = [hold for hold in of_user(conn, user) if hold.kind is ChangeKind.ACTIVATE]

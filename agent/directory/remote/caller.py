@@ -186,7 +186,8 @@ class RemoteCaller:
             raise self._not_done("account, but it can't be found there")
         if change.missing(before, after, found.account):
             # Another process that has ended this call may have written since, which tells nothing of what the remote keeps.
-            aim.last_look()
+            with _reading_back(f"The {what} was {'sent' if aim.resource else 'made'}"):
+                aim.last_look()
         now, came = change.plain_account(found.account), aim.resource is None or _written_since(aim.resource, found)
         missing = self.keeps.unmet(before, after, now, came=came, directory_id=found.account.id)
         if not missing or aim.resource is None or before is None:

@@ -29,7 +29,7 @@ from agent.directory.remote.caller import RemoteCaller
 from agent.directory.remote.keeps import DAY, Keeps
 from agent.directory.remote.ledger import Ledger
 from agent.directory.remote.lookup import FRESH
-from agent.directory.remote.mirror import Mirror
+from agent.directory.remote.mirror import LAG, Mirror
 from agent.directory.remote.outbox import Outbox
 from agent.directory.remote.patience import HURRIED, Pace
 from agent.directory.remote.reader import CERTIFICATE_NOTICE, Reader
@@ -260,7 +260,10 @@ class RemoteDirectory(Backend):
     # Inside
 
     def _in_use(self, seen: Collection[str]) -> list[str]:
-        return [user.id for user in self.mirror.in_use(self.mirror.unseen(seen))]
+        unseen = self.mirror.unseen(seen)
+        # A list may lag behind these.
+        late = {user.id for user in self.mirror.written_since(self._clock() - LAG, unseen)}
+        return self.mirror.in_use(unseen - late)
 
     def _submit(self, context: WriteContext, write: Callable[[], Written]) -> "Future[Written]":
         """What a push waits for, its turn included, ends before Okta gives it up."""

@@ -33,6 +33,7 @@ from typing import Any
 
 import msgspec
 import structlog
+from sqlalchemy import select
 
 from agent.directory.remote import change
 from agent.directory.remote.provider import Shape
@@ -45,6 +46,7 @@ from agent.model.structs import ready
 from agent.model.users import ENTERPRISE_URN, PROFILE, Profile, identity_key
 from agent.store import unkept
 from agent.store.engine import Connection, Store
+from agent.store.tables import users
 from agent.store.unkept import Loss, Unkept
 
 log = structlog.get_logger("agent.directory.remote")
@@ -54,7 +56,7 @@ DAY = timedelta(days=1)
 #: Other processes note things too.
 _REREAD = 30.0
 _EMAILS = "emails"
-#: Without these nobody can sign in, be found or be ended. E-mails are left out only where the account shows none at all.
+#: Without these nobody can sign in, be found or be ended. E-mails are left out only where no account shows one.
 _NEVER = frozenset({"userName", "active", _EMAILS, "externalId", "roles", "id", "schemas"})
 #: Of a refusal: it is the attribute that is refused, not this person's value.
 _UNKNOWN = re.compile(
@@ -85,11 +87,18 @@ class Keeps:
         with self._lock:
             if time.monotonic() - self._read > _REREAD:
                 with self._store.read() as conn:
-                    found = unkept.of(conn, self._remote)
+                    found = [
+                        one for one in unkept.of(conn, self._remote) if one.attribute != _EMAILS or not _any_email(conn)
+                    ]
                 self._notes = {note.attribute: note for note in found if note.how is not Loss.DOUBTED}
                 self._doubted = frozenset(note.attribute for note in found if note.how is Loss.DOUBTED)
                 self._read = time.monotonic()
             return self._notes
+
+    def _shows_emails(self) -> bool:
+        """Some account shows one: there is a place for them."""
+        with self._store.read() as conn:
+            return _any_email(conn)
 
     @property
     def kept(self) -> Kept:
@@ -139,7 +148,11 @@ class Keeps:
         """
         missing = change.unfulfilled(before, after, found)
         changed = change.unfulfilled(before, after, before or {})
-        if len(missing) == len(changed) and any(map(_is_vital, missing)):
+        placeless = _EMAILS in missing and not found.get(_EMAILS) and not self._shows_emails()
+        known = placeless and self._known_otherwise(_EMAILS)
+        if len(missing) == len(changed) and any(
+            _is_vital(name) and not (known and name == _EMAILS) for name in missing
+        ):
             # Not even a name, an e-mail or the switch came: it did nothing, which tells nothing of the others.
             return missing
         self._kept_after_all([name for name in changed if name not in missing], after, alone=len(changed) == 1)
@@ -148,7 +161,7 @@ class Keeps:
         if not missing:
             return []
         came = came or len(changed) > len(missing)
-        mine = [name for name in missing if not _is_vital(name) or (name == _EMAILS and not found.get(name))]
+        mine = [name for name in missing if not _is_vital(name) or (name == _EMAILS and placeless)]
         was, wanted, shown = (change.flat(value) for value in (before or {}, after, found))
         as_before = {name for name in mine if (was.get(name) or None) == (shown.get(name) or None)}
         spelled = [
@@ -181,10 +194,11 @@ class Keeps:
         part = _PART.search(words) is not None
         if refused.status not in (400, 422) or (refused.scim_type in _OF_VALUES and not part):
             return []
+        placeless = without_emails and not self._shows_emails()
         candidates = [
             name
             for name in sent
-            if (name not in self._listed or part) and (not _is_vital(name) or (name == _EMAILS and without_emails))
+            if (name not in self._listed or part) and (not _is_vital(name) or (name == _EMAILS and placeless))
         ]
         named = [name for name in candidates if re.search(rf"\b{re.escape(_leaf(name))}\b", words, re.IGNORECASE)]
         extension = [name for name in candidates if name.startswith(ENTERPRISE_URN)]
@@ -275,6 +289,10 @@ def without(before: Profile, after: Profile, names: Iterable[str]) -> Profile:
     if all(new.get(part) == value for part, value in left.items()):
         return after
     return msgspec.convert(change.nested({**new, **left}), ready[Profile])
+
+
+def _any_email(conn: Connection) -> bool:
+    return conn.execute(select(users.c.id).where(users.c.email_key != "").limit(1)).first() is not None
 
 
 def _is_vital(name: str) -> bool:

@@ -158,6 +158,7 @@ class Ledger:
                 if known.seen is None and not (_sure(row, after, old, new) and (known.versions or not calls)):
                     return None
                 _keeps_role(before, after, known, by_group=role)
+                _pass_on(conn, known.dead, change.context)
                 holders = self._holders(conn, after, known.dead)
                 ready = guarded.check(scope, before, after, revives=change.revives, holders=holders)
             except Refused as refused:
@@ -185,6 +186,7 @@ class Ledger:
         def work(conn: Connection) -> Intended | Raised:
             scope = self._scope(conn, context, now, known)
             try:
+                _pass_on(conn, known.dead, context)
                 ready = guarded.check(scope, None, wish, holders=self._holders(conn, wish, known.dead))
             except Refused as refused:
                 return refusals.record(scope, refused, None, wish)
@@ -210,12 +212,7 @@ class Ledger:
         return row
 
     def _holders(self, conn: Connection, after: DirectoryUser, dead: str | None) -> list[DirectoryUser]:
-        """Who has the externalId. The userName and e-mail of others are the remote's to defend: only it sees all of them at once.
-
-        ``dead`` has it no more, and what was decided about it is its person's from now on.
-        """
-        if dead is not None and (row := mirror.get(conn, dead)) is not None:
-            holds.left(conn, row.user)
+        """Who has the externalId. The userName and e-mail of others are the remote's to defend: only it sees all of them at once."""
         holder = None if after.okta_id is None else rows.find(conn, "okta_id", after.okta_id)
         return [] if holder is None or holder.id == dead else [holder]
 
@@ -397,6 +394,15 @@ def _sure(row: Mirrored, after: DirectoryUser, old: Mapping[str, Any], new: Mapp
     if row.beside.etag is None or before.okta_id != after.okta_id:
         return False
     return not bodies.replaces_lists(old, new)
+
+
+def _pass_on(conn: Connection, dead: str | None, context: WriteContext) -> None:
+    """What was decided about an account that is there no more is its person's from now on."""
+    row = None if dead is None else mirror.get(conn, dead)
+    if row is not None:
+        if context.fence is not None:
+            lease.check(conn, context.fence)  # behind a write nothing may be raised but Refused
+        holds.pass_on(conn, row.user)
 
 
 def _keeps_role(before: DirectoryUser, after: DirectoryUser, known: KnownBeside, *, by_group: bool) -> None:

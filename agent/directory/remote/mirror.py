@@ -372,11 +372,10 @@ class Mirror:
             ids = [row[0] for row in _written(conn, since=micros(since)).fetchall() if row[0] in among]
             return [row.user for user_id in ids if (row := get(conn, user_id)) is not None]
 
-    def in_use(self, among: Collection[str]) -> list[DirectoryUser]:
+    def in_use(self, among: Collection[str]) -> list[str]:
         """Of these, the active accounts of Okta's people."""
         with self.store.read() as conn:
-            rows_of = (get(conn, user_id) for user_id in sorted(among))
-            return [row.user for row in rows_of if row is not None and guarded.managed_active(row.user)]
+            return [user_id for (user_id,) in _in_use(conn) if user_id in among] if among else []
 
     def written_as(self, user_name_key: str, since: datetime) -> str | None:
         """The account that the agent has given this userName since then."""
@@ -432,6 +431,9 @@ _both = users.join(mirror, mirror.c.user_seq == users.c.seq)
 _get = Fixed(select(*_columns).select_from(_both).where(users.c.id == bindparam("id")))
 _ids = Fixed(select(users.c.id))
 _digests = Fixed(select(users.c.id, mirror.c.digest).select_from(_both).where(mirror.c.digest.is_not(None)))
+_in_use = Fixed(
+    select(users.c.id).where(users.c.active, users.c.okta_id.is_not(None), users.c.origin != Origin.LOCAL.value)
+)
 _number = Fixed(select(func.count()).select_from(users))
 _written = Fixed(select(users.c.id).select_from(_both).where(mirror.c.written >= bindparam("since")))
 _written_as = Fixed(
@@ -526,7 +528,7 @@ def linked_to(conn: Connection, okta_id: str) -> list[str]:
 
 
 def drop(conn: Connection, row: Mirrored) -> None:
-    holds.left(conn, row.user)
+    holds.pass_on(conn, row.user)
     # What is beside it, and its e-mails, go with it.
     conn.execute(delete(users).where(users.c.seq == row.seq))
     _count(conn, [(row.user, None)])

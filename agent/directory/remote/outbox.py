@@ -298,7 +298,7 @@ class Outbox:
         if names:
             yield replace(after, profile=without(old, after.profile, names)), names
         sent, wanted = intended.plain
-        if before is not None and intended.body.ends and bodies.unfulfilled(sent, wanted, sent or {}) != ["active"]:
+        if before is not None and intended.body.ends and wanted != {**(sent or {}), "active": False}:
             yield replace(before, active=False), []
 
     def _ended(self, intended: Intended, said: AgentError) -> Resource | DirectoryUser | None:

@@ -40,7 +40,7 @@ class Provider(Struct, frozen=True, kw_only=True):
 
 
 class Shape(NamedTuple):
-    """Attributes of a profile that the remote lists as its clients' to write, and those that it doesn't. Both empty: not said."""
+    """Attributes of a profile that the remote lists as its clients' to write, and those that it doesn't. All empty: not said."""
 
     listed: frozenset[str] = frozenset()
     unlisted: frozenset[str] = frozenset()

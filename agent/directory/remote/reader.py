@@ -33,7 +33,7 @@ CERTIFICATE_NOTICE = timedelta(days=14)
 _RACES = 3
 #: Seconds that a page with few changes waits for the next ones, to be written together.
 _SOON = 1.0
-#: Of more accounts than are read one by one: so many tell whether a list leaves out who is there.
+#: Of more accounts than are read one by one.
 _SAMPLE = 3
 
 log = structlog.get_logger("agent.directory.remote")
@@ -210,34 +210,35 @@ class Reader:
         unread = {problem.id for problem in listing.problems if problem.id and not problem.duplicate}
         unseen = self._mirror.unseen(listing.seen - unread) - unread
         late = self._mirror.written_since(self._clock() - LAG, unseen)
-        unsure = unseen - {user.id for user in late}
+        unsure, there = unseen - {user.id for user in late}, {user.id for user in late}
         if len(late) <= self._transport.pace.one_by_one:
-            late = self._still_there(late)
-        there = [*late, *self._left_out(self._mirror.in_use(unsure), listing)]
-        return [*(unseen - {user.id for user in there}), *unread]
+            # A remote may hide whoever is inactive; that no read finds them says nothing.
+            there -= {user.id for user in late if user.active}
+            there.update(self._still_there([user.id for user in late if user.active]))
+        there.update(self._left_out(self._mirror.in_use(unsure), listing))
+        return [*(unseen - there), *unread]
 
-    def _left_out(self, unseen: list[DirectoryUser], listing: Listing) -> list[DirectoryUser]:
+    def _left_out(self, unseen: list[str], listing: Listing) -> list[str]:
         """Whom the list doesn't show, and a read does: it ends at some number, whatever it says, or hides them."""
         few = len(unseen) <= self._transport.pace.one_by_one
-        there = self._still_there(unseen if few else unseen[:_SAMPLE])
+        there = self._still_there(unseen if few else sample(unseen))
         if there and not few:
             raise listing.unreliable(
-                f"leaves out {len(unseen)} active accounts of Okta's people, and a read by id finds some of them"
+                f"leaves out active accounts of Okta's people ({len(unseen)}), and reads by id don't say that they are gone"
             )
         if there:
             log.warning("remote OpsHelm: its list leaves out accounts that a read by id finds", accounts=len(there))
         return there
 
-    def _still_there(self, unseen: list[DirectoryUser]) -> list[DirectoryUser]:
+    def _still_there(self, unseen: Sequence[str]) -> list[str]:
         """Without those that a read says are gone. Who can't be read may well be there."""
-        there: list[DirectoryUser] = []
-        for done, user in enumerate(unseen):
+        there: list[str] = []
+        for done, user_id in enumerate(unseen):
             try:
-                # A remote may hide whoever is inactive; that no read finds them says nothing.
-                if not user.active or self.by_id(user.id, patience=HURRIED) is not None:
-                    there.append(user)
+                if self.by_id(user_id, patience=HURRIED) is not None:
+                    there.append(user_id)
             except Unreadable:
-                there.append(user)
+                there.append(user_id)
             except DirectoryUnavailable:
                 return [*there, *unseen[done:]]
         return there
@@ -282,6 +283,11 @@ def _finding(problem: Problem) -> Finding:
         directory_id=problem.id or None,
         okta_id=(problem.duplicate and problem.okta_id) or None,
     )
+
+
+def sample(unseen: Sequence[str]) -> Sequence[str]:
+    """A few from all over, which tell whether a list leaves out who is there."""
+    return unseen[:: len(unseen) // _SAMPLE + 1]
 
 
 def _several(user_name: str) -> str:

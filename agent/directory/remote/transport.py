@@ -16,7 +16,7 @@ any other answer                                the answer              the answ
 ==============================================  ======================  =================================================
 
 Retry-After is kept, as seconds or as a date, as long as the caller's patience lasts. What others have waited already, while nothing
-was heard of the remote, is taken off it: of many calls that meet one that is down, not each waits as long. A remote that has never given a SCIM
+was heard of the remote, is taken off it: calls that meet one that is down share one wait. A remote that has never given a SCIM
 answer in this process may just be the wrong address: it gets ``STRANGER`` seconds at most. So does a 500, and only
 ``Pace.nonsense`` where the remote has never answered such a question: then it is the question that it fails at. The key is sent in a header alone
 and is in no error and no log line; addresses are not logged either, for a filter holds a userName.
@@ -72,7 +72,7 @@ _PASSING = frozenset({502, 503, 504})
 LONGEST_WORDS = 1000
 _MOST_WORDS = 200
 #: Where a program's stack begins, in what some say of an error.
-_STACK = re.compile(r"Traceback \(most recent call last\):?|\n\s+at (?=\S)")
+_STACK = re.compile(r"Traceback \(most recent call last\):?|\n[ \t]+at (?=\S+ ?\(|\S+:\d)")
 _ACCOUNTS = "/Users"
 _SET_KEY = "Set OPSHELM_DIRECTORY__API_KEY (directory.api_key) to"
 SET_ADDRESS = "Check directory.base_url: it is the SCIM base address, which often ends in /scim/v2."
@@ -117,7 +117,7 @@ class RemoteAnswer(Struct, frozen=True, kw_only=True):
             found = {name: value for name, value in names.items() if isinstance(value, list) and name != "schemas"}
         said = _STACK.split("; ".join(_flat(found)), maxsplit=1)
         # One line, whatever it was there; of an error with its stack, the error.
-        return " ".join((said[0].strip() or said[-1]).split()) or None
+        return " ".join((said[0].strip() or said[-1].strip().rpartition("\n")[2]).split()) or None
 
 
 def _flat(said: Any) -> list[str]:

@@ -11,7 +11,7 @@ from agent.model.codes import RefusalCode, Source
 from agent.model.errors import AnswerLost, DirectoryUnavailable, Refused
 from agent.model.holds import way_out
 from agent.model.users import DirectoryUser
-from agent.store import brakes, holds
+from agent.store import brakes, history, holds
 from agent.store.journal import Signature
 from support.place import Place, okta_id
 from support.sloppy import Call, Reply, Sloppy, error
@@ -102,6 +102,9 @@ def test_who_was_blocked_and_comes_back_stays_blocked(sloppy_place: Place, slopp
     list(sloppy_place.directory.everyone())
     sloppy.users[user.id] = there
     list(sloppy_place.directory.everyone())
+    with sloppy_place.store.read() as conn:
+        (found,) = [one for one in history.accounts_now(conn, sloppy_place.now) if one.directory_id == user.id]
+    assert found.blocked, "the report of who has access says so"
     assert sloppy_place.refused(lambda: sloppy_place.change(user, active=True)) is RefusalCode.BLOCKED
     assert sloppy_place.acts().reactivate(user.id).active
     sloppy_place.change(user, active=False)

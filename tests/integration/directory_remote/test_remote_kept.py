@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,11 +11,15 @@ from agent.directory.remote.keeps import DAY
 from agent.model.codes import Source
 from agent.model.errors import DirectoryUnavailable, NotDone, RemoteRefused
 from agent.model.mapping import Kept
+from agent.model.paths import EMAIL_PATH
 from agent.model.users import ENTERPRISE_URN, Address, DirectoryUser, Enterprise, MultiValue, Name
+from agent.runs.frame import Silent
 from agent.store import intents, unkept
 from agent.store.unkept import Loss
 from support.place import Place, okta_id
-from support.sloppy import CORE, Call, Reply, Sloppy, error
+from support.remotes import Remote
+from support.sloppy import CORE, KEY, Call, Reply, Sloppy, error
+from support.world import RAISED, World, open_world
 
 TITLE = Kept(frozenset({"title"}))
 
@@ -312,6 +317,17 @@ def test_it_is_asked_again(sloppy_place: Place, sloppy: Sloppy, told: bool, keep
     assert sloppy_place.directory.kept == (Kept() if keeps else TITLE)
 
 
+class Late(Silent):
+    """Comparing takes a minute."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    def step(self, what: str, done: int = 0, total: int | None = None) -> None:
+        if what == "comparing":
+            self._world.ahead += timedelta(minutes=1)
+
+
 # What else servers do
 
 
@@ -392,8 +408,51 @@ def test_emails_that_are_refused_by_name_are_left_out_of_whom_the_remote_shows_n
         sloppy_place.change(bob, user_name="new@example.com")
     assert sloppy_place.directory.kept == Kept()
     del sloppy.users[ann.id]["emails"]
+    with pytest.raises(RemoteRefused, match="Unsupported"):
+        sloppy_place.change(ann, user_name="ann2@example.com")
+    assert sloppy_place.directory.kept == Kept(), "the other account shows one"
+    del sloppy.users[bob.id]["emails"]
+    sloppy_place.now += timedelta(hours=1)
+    sloppy_place.directory.refresh(lambda *_: None)
     assert sloppy_place.change(ann, user_name="ann2@example.com").user.user_name == "ann2@example.com"
     assert sloppy_place.directory.kept == Kept(frozenset({"emails"}))
+    sloppy.users[bob.id]["emails"] = [{"value": "bob@example.com", "primary": True}]
+    sloppy_place.directory.refresh(lambda *_: None)
+    sloppy_place.restart()
+    assert sloppy_place.directory.kept == Kept(), "there is a place for them after all"
+
+
+def test_emails_are_tried_again_with_one_person_of_a_run(tmp_path: Path, sloppy: Sloppy) -> None:
+    with open_world(tmp_path, 12, remote=Remote(sloppy.url, KEY), guard=RAISED) as world:
+        sloppy.add("owner@example.com")
+        sloppy.scripted = drops("emails")
+        world.reconcile(first_run=1_000_000)
+        world.ahead += timedelta(hours=1)
+        world.reconcile()
+        assert world.reconcile().outcome == "in_step"
+        world.ahead += DAY
+        world.restart()
+        for _ in range(2):
+            sloppy.calls.clear()
+            report = world.reconcile()
+            assert report.plan is not None
+            assert [set(action.changes) for action in report.plan.plan.actions] in ([{EMAIL_PATH}], [])
+            assert sum("emails" in str(body) for body in sent(sloppy)) <= 1
+        assert report.outcome == "in_step", "it is told for another day"
+        world.remote.client.close()
+
+
+def test_a_late_create_is_made_though_okta_says_more_than_the_remote_keeps(tmp_path: Path, sloppy: Sloppy) -> None:
+    with open_world(tmp_path, 6, remote=Remote(sloppy.url, KEY), guard=RAISED, reconcile={"fresh": "1s"}) as world:
+        sloppy.add("owner@example.com")
+        sloppy.scripted = drops("title")
+        world.first_run()
+        assert world.directory.kept == TITLE
+        world.ahead += timedelta(hours=1)
+        del sloppy.users[world.account(world.people()[2]["login"]).id]
+        report = world.reconcile(progress=Late(world))
+        assert (report.outcome, report.counts["create"], report.counts["done"]) == ("applied", 1, 1)
+        world.remote.client.close()
 
 
 def test_an_attribute_with_a_part_that_the_remote_refuses_is_left_out_though_it_is_listed(
