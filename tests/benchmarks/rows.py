@@ -1,6 +1,6 @@
 """The rows that need no port: sweeps, their repairs and first runs, each a command beside a simulated org."""
 
-import json
+import re
 import shutil
 import socket
 import sqlite3
@@ -161,8 +161,10 @@ def _fixes(build: Build, sizes: Sizes, folder: Path) -> Row:
     with copied(build, sizes.people, folder) as (place, env):
         without = build.run("reconcile", "--apply", folder=place, env=env)
     with copied(build, sizes.people, folder, one_in=5) as (place, env):
-        took = build.run("reconcile", "--apply", "--output", "json", folder=place, env=env)
-        done = json.loads((place / "out").read_text())["run"]["counts"]["done"]
+        took = build.run("reconcile", "--apply", folder=place, env=env)
+        # The plan's JSON would be in this process's memory, which is the least that any command after it is measured to take.
+        said = re.search(r"([\d,]+) done", (place / "out").read_text())
+    done = int(said[1].replace(",", "")) if said else 0
     more = took.seconds - without.seconds
     if more < 0.2:
         raise RuntimeError(f"{build.name}: {done} fixes in {more:.2f} s are too few to tell how many a second")

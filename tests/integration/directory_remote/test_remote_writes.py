@@ -164,6 +164,16 @@ def test_a_leaver_is_deactivated_where_the_remote_refuses_what_came_with_it(
     assert open_intents(sloppy_place) == 0
 
 
+def test_a_leavers_name_that_differs_in_case_alone_does_not_keep_the_access(
+    sloppy_place: Place, sloppy: Sloppy
+) -> None:
+    user = linked(sloppy_place)
+    immutable = error(400, "userName is immutable", "mutability")
+    sloppy.scripted = lambda _, call: immutable if call.writes and "userName" in str(call.body) else None
+    after = sloppy_place.change(user, active=False, user_name=user.user_name.upper()).user
+    assert (after.active, sloppy.users[user.id]["active"]) == (False, False)
+
+
 def test_a_leaver_whom_the_remote_refuses_to_deactivate_stays_with_its_first_words(
     sloppy_place: Place, sloppy: Sloppy
 ) -> None:
