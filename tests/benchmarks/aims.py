@@ -96,13 +96,13 @@ def tables(told: dict[str, Any]) -> str:
         for figure, own in who.get("here", {}).items():
             old = who.get(base, {}).get(figure)
             others = ", ".join(
-                f"{name} {found[figure]:,.4g}"
+                f"{name} {_figure(found[figure])}"
                 for name, found in who.items()
                 if name not in ("here", base) and figure in found
             )
             times = f"{own / old:.2f}" if old else "–"
-            before = f"{old:,.4g}" if old is not None else "–"
-            lines.append(f"| {row} | {figure} | {own:,.4g} | {before} | {times} | {others} |")
+            before = _figure(old) if old is not None else "–"
+            lines.append(f"| {row} | {figure} | {_figure(own)} | {before} | {times} | {others} |")
     lines += ["", "| aim | of | asked | reached | |", "|---|---|---|---|---|"]
     for aim in told["aims"]:
         of = f"{aim['figure']}, times {aim['by']}" if aim["by"] else aim["figure"]
@@ -118,3 +118,8 @@ if __name__ == "__main__":
         one = json.loads(Path(name).read_text())
         found = {**found, **one, "rows": {**found.get("rows", {}), **one["rows"]}}
     print(tables({**found, "aims": judged(found["rows"], "here", found["base"])}))
+
+
+def _figure(value: float) -> str:
+    """Four digits; of larger ones all."""
+    return f"{value:,.0f}" if value >= 1000 else f"{value:.4g}"
