@@ -21,7 +21,7 @@ from support.sloppy import KEY, Body, Call, Reply, Sloppy, error
 
 PEOPLE, STEPS = 5, 25
 #: A hundred sequences on the two databases; every run of the tests has these.
-SHORT, SEEDS = 8, 50
+SHORT, SEEDS = 5, 50
 #: Around each call, where the agent is killed, or where somebody else comes in between.
 POINTS = ("call.intended", "call.answered", "call.read", "wave.called")
 
