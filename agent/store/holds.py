@@ -303,11 +303,11 @@ def settled(conn: Connection, strangers: Collection[Hold], user: DirectoryUser) 
     conn.execute(update(table).where(before).values(subject=user.id, directory_id=user.id, login=user.user_name))
 
 
-def pass_on(conn: Connection, user: DirectoryUser) -> None:
+def pass_on(conn: Connection, account_id: str, okta_id: str | None, login: str) -> None:
     """The account is there no more; whoever said no to access for it said so of its person, who may be given another one."""
-    subject = subject_of(None, user.okta_id, user.user_name)
-    mine = [hold for hold in of_user(conn, user) if hold.kind is ChangeKind.ACTIVATE]
-    said = [h for h in mine if h.subject == user.id and h.decision in (Decision.BLOCKED, Decision.REJECTED)]
+    subject = subject_of(None, okta_id, login)
+    mine = [hold for hold in of_person(conn, account_id, okta_id, login) if hold.kind is ChangeKind.ACTIVATE]
+    said = [h for h in mine if h.subject == account_id and h.decision in (Decision.BLOCKED, Decision.REJECTED)]
     for hold in said:
         end(conn, [other.id for other in mine if other.subject == subject], HoldEnd.MOOT, hold.last_found)
         conn.execute(update(table).where(table.c.id == hold.id).values(subject=subject, directory_id=None))

@@ -158,7 +158,7 @@ class Ledger:
                 if known.seen is None and not (_sure(row, after, old, new) and (known.versions or not calls)):
                     return None
                 _keeps_role(before, after, known, by_group=role)
-                _pass_on(conn, known.dead, change.context)
+                _pass_on(conn, known.dead, after, change.context)
                 holders = self._holders(conn, after, known.dead)
                 ready = guarded.check(scope, before, after, revives=change.revives, holders=holders)
             except Refused as refused:
@@ -186,7 +186,7 @@ class Ledger:
         def work(conn: Connection) -> Intended | Raised:
             scope = self._scope(conn, context, now, known)
             try:
-                _pass_on(conn, known.dead, context)
+                _pass_on(conn, known.dead, wish, context)
                 ready = guarded.check(scope, None, wish, holders=self._holders(conn, wish, known.dead))
             except Refused as refused:
                 return refusals.record(scope, refused, None, wish)
@@ -396,13 +396,12 @@ def _sure(row: Mirrored, after: DirectoryUser, old: Mapping[str, Any], new: Mapp
     return not bodies.replaces_lists(old, new)
 
 
-def _pass_on(conn: Connection, dead: str | None, context: WriteContext) -> None:
-    """What was decided about an account that is there no more is its person's from now on."""
-    row = None if dead is None else mirror.get(conn, dead)
-    if row is not None:
+def _pass_on(conn: Connection, dead: str | None, after: DirectoryUser, context: WriteContext) -> None:
+    """What was decided about an account of theirs that is there no more is the person's from now on."""
+    if dead is not None:
         if context.fence is not None:
             lease.check(conn, context.fence)  # behind a write nothing may be raised but Refused
-        holds.pass_on(conn, row.user)
+        holds.pass_on(conn, dead, after.okta_id, after.user_name)
 
 
 def _keeps_role(before: DirectoryUser, after: DirectoryUser, known: KnownBeside, *, by_group: bool) -> None:

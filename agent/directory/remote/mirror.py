@@ -528,7 +528,7 @@ def linked_to(conn: Connection, okta_id: str) -> list[str]:
 
 
 def drop(conn: Connection, row: Mirrored) -> None:
-    holds.pass_on(conn, row.user)
+    holds.pass_on(conn, row.user.id, row.user.okta_id, row.user.user_name)
     # What is beside it, and its e-mails, go with it.
     conn.execute(delete(users).where(users.c.seq == row.seq))
     _count(conn, [(row.user, None)])

@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import text, update
 
 from agent.directory.remote import mirror
 from agent.directory.remote.mirror import LAG
@@ -11,7 +11,7 @@ from agent.model.codes import RefusalCode, Source
 from agent.model.errors import AnswerLost, DirectoryUnavailable, Refused
 from agent.model.holds import way_out
 from agent.model.users import DirectoryUser
-from agent.store import brakes, history, holds
+from agent.store import brakes, history, holds, tables
 from agent.store.journal import Signature
 from support.place import Place, okta_id
 from support.sloppy import Call, Reply, Sloppy, error
@@ -71,6 +71,21 @@ def test_whom_an_operator_blocked_gets_no_new_account(
     by = Signature(actor="operator", source="cli", at=sloppy_place.now)
     sloppy_place.store.write(lambda conn: brakes.lift_holds(conn, by, [block]))
     assert sloppy_place.post(NAME, okta=okta_id(1), source=source).created
+
+
+def test_a_block_of_an_account_that_was_lost_before_blocks_were_passed_on_holds_too(
+    sloppy_place: Place, sloppy: Sloppy
+) -> None:
+    user = sloppy_place.post(NAME, okta=okta_id(1)).user
+    sloppy_place.acts().deactivate(user.id)
+    del sloppy.users[user.id]
+    sloppy_place.now += LAG + timedelta(minutes=1)
+    list(sloppy_place.directory.everyone())
+    # As earlier builds left it.
+    as_before = update(tables.holds).values(subject=user.id, directory_id=user.id)
+    sloppy_place.store.write(lambda conn: conn.execute(as_before))
+    refused = sloppy_place.refused(lambda: sloppy_place.post(NAME, okta=okta_id(1)))
+    assert (refused, sloppy.users) == (RefusalCode.BLOCKED, {})
 
 
 def test_whom_an_operator_blocked_gets_no_new_account_while_a_call_on_theirs_is_in_doubt(
