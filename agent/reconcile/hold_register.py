@@ -1,8 +1,8 @@
 """What a run says to the register of holds: what it found held, and what nobody wants any more. Decides nothing.
 
 A dry run says so too: it has read both sides. A run that may not conclude anything (nothing is pinned, the listing was wrong)
-says nothing, and none says anything of somebody whom Okta has pushed since the run began to read: the push was answered by a
-newer view.
+says nothing, and none says anything of somebody whom Okta has pushed since the run began to read, or whose account somebody
+else has changed meanwhile: that was decided by a newer view.
 """
 
 from collections.abc import Mapping
@@ -38,6 +38,8 @@ def note(conn: Connection, proposal: Proposal, plan: Plan, now: datetime, *, run
     if not proposal.facts.pinned or plan.held in (HeldCode.ABSENCE_DISPROVED, HeldCode.DISTRUST):
         return
     compared, pushed = proposal.compared, holds.pushed_after(conn, proposal.push_mark)
+    held = [action for action in plan.actions if action.held is not None or plan.held in _OF_LEAVERS]
+    pushed |= holds.changed_since(conn, {a.directory_id: a.version for a in held if a.directory_id and a.version})
     found(conn, plan, now, run_id=run_id, plan_id=plan_id, pushed=pushed)
     holds.lapse(conn, now)
     if plan.held in _OF_LEAVERS:

@@ -391,6 +391,16 @@ def pushed_after(conn: Connection, mark: int) -> set[str]:
     return {name for row in conn.execute(names.where(push_marks.c.seq > mark)) for name in row if name}
 
 
+def changed_since(conn: Connection, versions: Mapping[str, int]) -> set[str]:
+    """Of accounts, as they were when they had this version, those that are otherwise by now."""
+    found: set[str] = set()
+    for some in batched(versions):
+        rows = conn.execute(select(users.c.id, users.c.version).where(users.c.id.in_(some)))
+        now = {row.id: row.version for row in rows}
+        found.update(account for account in some if now.get(account) != versions[account])
+    return found
+
+
 def newest_push_mark(conn: Connection) -> int:
     """Whoever asks Okta from now on knows of every push up to this one."""
     write_now(conn, _write_marks)

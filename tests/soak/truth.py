@@ -139,7 +139,7 @@ def against_decisions(conn: Connection) -> None:
         if (hold.kind is ChangeKind.DEACTIVATE and active.get(hold.directory_id or "") is False)
         or (hold.kind is ChangeKind.ACTIVATE and active.get(hold.directory_id or "") is True)
     ]
-    assert wrong == [], "against an open decision"
+    assert wrong == [], f"against open decisions: {wrong}"
 
 
 def _ticking(stage: Stage) -> Callable[[], bool]:

@@ -1,12 +1,15 @@
 """Between reading Okta and writing, Okta pushes: what an older view wants is stale, in both directions."""
 
+from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
 
 from agent.model.codes import ActionState
+from agent.model.holds import ChangeKind
 from agent.model.plan import Plan
 from agent.reconcile.planner import Planner, Proposal
+from agent.runs.frame import Silent
 from support.holding import HoldWorld, Make
 
 
@@ -21,6 +24,36 @@ class Between:
         if name == "apply.planned" and self.act is not None:
             act, self.act = self.act, None
             act()
+
+
+class Asking(Silent):
+    """Does something when a run has compared both sides and asks about who is missing, once."""
+
+    def __init__(self, act: Callable[[], object]) -> None:
+        self._acts = [act]
+
+    def step(self, what: str, done: int = 0, total: int | None = None) -> None:
+        if what.startswith("asking Okta about missing") and self._acts:
+            self._acts.pop()()
+
+
+def test_what_an_operator_does_while_a_run_asks_is_not_held_by_its_older_view(make: Make) -> None:
+    """The listing is held as a whole: what it has held no later one takes back, until somebody decides about it."""
+    w = make(20)
+    ann, bob, *others = w.people()
+    w.acts().deactivate(w.account(ann["login"]).id)
+    w.lost()
+    w.unassign(bob, *others[:9])
+
+    def decided() -> None:
+        w.acts().reactivate(w.account(ann["login"]).id)
+        w.acts().deactivate(w.account(bob["login"]).id)
+
+    assert w.reconcile(apply=False, progress=Asking(decided)).held
+    assert w.active(ann, bob) == [True, False]
+    assert w.open_holds(ann, kind=ChangeKind.ACTIVATE) == []
+    assert w.open_holds(bob) == []
+    assert len(w.open_holds()) == 9
 
 
 @pytest.mark.parametrize("how", ["PATCH", "PUT"])
