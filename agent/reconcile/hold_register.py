@@ -37,10 +37,10 @@ def note(conn: Connection, proposal: Proposal, plan: Plan, now: datetime, *, run
     """After the plan was judged. Nothing where nothing is pinned yet, or the listing was wrong."""
     if not proposal.facts.pinned or plan.held in (HeldCode.ABSENCE_DISPROVED, HeldCode.DISTRUST):
         return
-    compared, pushed = proposal.compared, holds.pushed_after(conn, proposal.push_mark)
-    held = [action for action in plan.actions if action.held is not None or plan.held in _OF_LEAVERS]
-    pushed |= holds.changed_since(conn, {a.directory_id: a.version for a in held if a.directory_id and a.version})
-    found(conn, plan, now, run_id=run_id, plan_id=plan_id, pushed=pushed)
+    compared, newer = proposal.compared, holds.pushed_after(conn, proposal.push_mark)
+    held = [a for a in plan.actions if a.held is not None or (plan.held in _OF_LEAVERS and ends_access(a))]
+    newer |= holds.changed_since(conn, {a.directory_id: a.version for a in held if a.directory_id and a.version})
+    found(conn, plan, now, run_id=run_id, plan_id=plan_id, pushed=newer)
     holds.lapse(conn, now)
     if plan.held in _OF_LEAVERS:
         return  # who isn't in this listing may be wanted all the same
@@ -55,7 +55,7 @@ def note(conn: Connection, proposal: Proposal, plan: Plan, now: datetime, *, run
     people = None if compared.swept_at is not None else compared.read
     unknown = [found for found in proposal.plan.findings if found.code in _UNKNOWN]
     names = {name for one in unknown for name in (one.directory_id, one.okta_id, one.login) if name}
-    holds.unwanted(conn, wanted, people, now, unknown=names | pushed)
+    holds.unwanted(conn, wanted, people, now, unknown=names | newer)
 
 
 def _overtaken(proposal: Proposal, action: Action, now: datetime) -> bool:
@@ -66,7 +66,7 @@ def _overtaken(proposal: Proposal, action: Action, now: datetime) -> bool:
 def found(
     conn: Connection, plan: Plan, now: datetime, *, run_id: int, plan_id: int | None, pushed: AbstractSet[str]
 ) -> None:
-    """What is held of a plan, each action as the hold of one person. ``pushed``: names of those whom Okta pushed meanwhile."""
+    """What is held of a plan, each action as the hold of one person. ``pushed``: names of those of whom there is a newer view."""
     code = plan.held if plan.held in _OF_LEAVERS else None
     reasons = []
     held = {action.n: action for action in plan.actions if action.held is not None}

@@ -11,13 +11,13 @@ from enum import StrEnum
 from typing import Any
 
 from msgspec import Struct
-from sqlalchemy import ColumnElement, Connection, Select, and_, false, func, not_, or_, select, true
+from sqlalchemy import ColumnElement, Connection, Select, false, func, not_, or_, select, true
 
 from agent.model.holds import Decision
 from agent.model.users import Origin, Role, account_state, identity_key, is_managed
 from agent.store import account, failed_people, overview
 from agent.store.connect import as_struct
-from agent.store.tables import actions, holds, plans, users
+from agent.store.tables import MANAGED, actions, holds, plans, users
 
 
 class Which(StrEnum):
@@ -144,10 +144,9 @@ def _is_most(conn: Connection, which: Which) -> bool:
 
 def _which(conn: Connection, which: Which) -> ColumnElement[bool] | None:
     c = users.c
-    managed = or_(c.origin == Origin.LINKED.value, and_(c.origin == Origin.OKTA.value, c.okta_id.is_not(None)))
     simple: dict[Which, ColumnElement[bool]] = {
-        Which.MANAGED: managed,
-        Which.LOCAL: not_(managed),
+        Which.MANAGED: MANAGED,
+        Which.LOCAL: not_(MANAGED),
         Which.INACTIVE: c.active == false(),
         Which.OWNERS: c.role == Role.OWNER.value,
         Which.HELD: _held(Decision.WAITING, Decision.APPROVED),

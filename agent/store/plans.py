@@ -101,7 +101,7 @@ def save(
 
 
 def get(conn: Connection, plan_id: int, beside: Plan | None = None) -> StoredPlan | None:
-    """``beside``: one that is held too; what both want of somebody is there but once."""
+    """``beside``: another plan that is there meanwhile; what both want of somebody is kept but once."""
     row = conn.execute(select(plans).where(plans.c.id == plan_id)).first()
     return None if row is None else _read(conn, row, beside)
 

@@ -20,6 +20,7 @@ from sqlalchemy import (
     Text,
     TypeDecorator,
     UniqueConstraint,
+    and_,
     literal_column,
     or_,
     text,
@@ -120,6 +121,8 @@ users = _table(
     Column("deactivated", UtcTime),
 )
 Index("ix_users_hidden", users.c.hidden, users.c.seq)
+#: As agent.model.users.is_managed says of one.
+MANAGED = or_(users.c.origin == "linked", and_(users.c.origin == "okta", users.c.okta_id.is_not(None)))
 
 user_emails = _table(
     "user_emails",

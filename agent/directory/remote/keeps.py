@@ -18,8 +18,8 @@ says yes, and a read shows the value in another    compared without regard to ca
 spelling
 =================================================  =========================================================================
 
-UserName, active and roles are never left out, e-mails only where the account shows none at all. What is noted is tried again
-after a day: the next write that has the attribute says what holds now. What the remote has a value of its own for, it may make
+UserName, active and roles are never left out, e-mails only where no account shows one. What is noted is tried again after a
+day: the next write that has the attribute says what holds now. What the remote has a value of its own for, it may make
 out of others, and now and then that is what was written: only a write of nothing else shows that it is kept.
 """
 
@@ -150,9 +150,7 @@ class Keeps:
         changed = change.unfulfilled(before, after, before or {})
         placeless = _EMAILS in missing and not found.get(_EMAILS) and not self._shows_emails()
         known = placeless and self._known_otherwise(_EMAILS)
-        if len(missing) == len(changed) and any(
-            _is_vital(name) and not (known and name == _EMAILS) for name in missing
-        ):
+        if len(missing) == len(changed) and any(_is_vital(name, but_emails=known) for name in missing):
             # Not even a name, an e-mail or the switch came: it did nothing, which tells nothing of the others.
             return missing
         self._kept_after_all([name for name in changed if name not in missing], after, alone=len(changed) == 1)
@@ -161,7 +159,7 @@ class Keeps:
         if not missing:
             return []
         came = came or len(changed) > len(missing)
-        mine = [name for name in missing if not _is_vital(name) or (name == _EMAILS and placeless)]
+        mine = [name for name in missing if not _is_vital(name, but_emails=placeless)]
         was, wanted, shown = (change.flat(value) for value in (before or {}, after, found))
         as_before = {name for name in mine if (was.get(name) or None) == (shown.get(name) or None)}
         spelled = [
@@ -196,9 +194,7 @@ class Keeps:
             return []
         placeless = without_emails and not self._shows_emails()
         candidates = [
-            name
-            for name in sent
-            if (name not in self._listed or part) and (not _is_vital(name) or (name == _EMAILS and placeless))
+            name for name in sent if (name not in self._listed or part) and not _is_vital(name, but_emails=placeless)
         ]
         named = [name for name in candidates if re.search(rf"\b{re.escape(_leaf(name))}\b", words, re.IGNORECASE)]
         extension = [name for name in candidates if name.startswith(ENTERPRISE_URN)]
@@ -295,8 +291,8 @@ def _any_email(conn: Connection) -> bool:
     return conn.execute(select(users.c.id).where(users.c.email_key != "").limit(1)).first() is not None
 
 
-def _is_vital(name: str) -> bool:
-    return name.partition(".")[0] in _NEVER
+def _is_vital(name: str, *, but_emails: bool = False) -> bool:
+    return name.partition(".")[0] in _NEVER and not (but_emails and name == _EMAILS)
 
 
 def _leaf(name: str) -> str:

@@ -64,7 +64,7 @@ from agent.store.attention import batched
 from agent.store.connect import Fixed, driver, micros, moment
 from agent.store.engine import Store
 from agent.store.intents import Intent
-from agent.store.tables import departed, mirror, users
+from agent.store.tables import MANAGED, departed, mirror, users
 
 #: How long the agent's own last write outweighs a list that shows something older.
 LAG = timedelta(minutes=10)
@@ -431,9 +431,7 @@ _both = users.join(mirror, mirror.c.user_seq == users.c.seq)
 _get = Fixed(select(*_columns).select_from(_both).where(users.c.id == bindparam("id")))
 _ids = Fixed(select(users.c.id))
 _digests = Fixed(select(users.c.id, mirror.c.digest).select_from(_both).where(mirror.c.digest.is_not(None)))
-_in_use = Fixed(
-    select(users.c.id).where(users.c.active, users.c.okta_id.is_not(None), users.c.origin != Origin.LOCAL.value)
-)
+_in_use = Fixed(select(users.c.id).where(users.c.active, MANAGED))
 _number = Fixed(select(func.count()).select_from(users))
 _written = Fixed(select(users.c.id).select_from(_both).where(mirror.c.written >= bindparam("since")))
 _written_as = Fixed(

@@ -97,7 +97,7 @@ class Tries:
 
 
 class Silence:
-    """How long nothing has been heard of the remote, whoever called it. Thread-safe: each step is one assignment."""
+    """How long nothing has been heard of the remote, whoever called it. Thread-safe: amid another's step it is shorter, never longer."""
 
     def __init__(self, timeout: float) -> None:
         #: After so long without a call nobody knows.
