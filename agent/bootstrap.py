@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from agent.imports import Importer
     from agent.okta_org.limits import RateBudget
     from agent.okta_org.org import OktaOrg
+    from agent.receiver.lookups import Lookups
     from agent.reconcile.reconciler import Reconciler
     from agent.reconcile.system_log import SystemLogReader
     from agent.store.engine import Store
@@ -115,7 +116,7 @@ class Agent:
         assert self.okta is not None  # open_agent has insisted on Okta
         return Importer(self.store, self.directory, self.okta, self.settings, clock, self._stop)
 
-    def receiver(self, queued: Callable[[], None] = lambda: None) -> Any:
+    def receiver(self, queued: Callable[[], None] = lambda: None, looked_for: "Lookups | None" = None) -> Any:
         """The ASGI app that Okta pushes to. ``queued`` is called when an event hook has named somebody."""
         from agent.receiver.app import build
         from agent.receiver.hooks import Hooks
@@ -127,6 +128,7 @@ class Agent:
             self.settings,
             hooks=hooks,
             max_waiting=lambda: self.settings.receiver.max_waiting,
+            looked_for=looked_for,
         )
 
     def system_log(self, on_wait: Callable[[float, str], None]) -> "SystemLogReader | None":
@@ -162,6 +164,13 @@ class Agent:
             old.close()
         if self.stopping:
             self.ask_to_stop()  # whoever asked meanwhile has told the old connection
+
+    def follow(self, settings: Settings) -> None:
+        """Take on what another process of this daemon has taken on; without Okta."""
+        from agent.store.journal import Signature
+
+        self.directory.renew(settings, Signature(actor="daemon", source="reload", at=clock()))
+        self.settings = settings
 
     def close(self) -> None:
         self.ask_to_stop()  # on the way out with an error, Ctrl-C too, nobody waits for what waits

@@ -17,6 +17,7 @@ from agent.cli.render import painted
 from agent.daemon import Service, address
 from agent.daemon.reload import Reload
 from agent.daemon.web import listen
+from agent.daemon.workers import Workers
 from agent.model.errors import AgentError
 from agent.reconcile.reconciler import Reconciler
 from agent.settings import load
@@ -85,7 +86,9 @@ def open_stage(*, people: int, seed: int, port: int, admin_port: int, say: Narra
             loaded = load(config)
             with (
                 open_agent(loaded.settings, make=True) as agent,
-                _running(Service(agent, public, admin, Reload(loaded, str(config)))) as service,
+                _running(
+                    Service(agent, public, admin, Reload(loaded, str(config)), Workers(loaded.settings, public, admin))
+                ) as service,
             ):
                 say(f"The agent's SCIM receiver: {service.address}/scim/v2")
                 yield Stage(org, agent, service, config)

@@ -16,7 +16,8 @@ from agent.bootstrap import Agent, open_agent
 from agent.daemon import memory
 from agent.daemon.clock import Clock
 from agent.daemon.reload import Reload
-from agent.daemon.web import LoopErrors, Web, WebServers, listen, passed_listener
+from agent.daemon.web import ADMIN_PLACES, LoopErrors, Web, WebServers, listen, passed_listener
+from agent.daemon.workers import BEAT, Workers, receiving
 from agent.model.errors import StoreError
 from agent.settings import Loaded, Settings
 
@@ -34,15 +35,16 @@ def serve(loaded: Loaded, *, config: str | None = None, greet: Callable[["Servic
     """Serve until SIGTERM or SIGINT; the exit code. ``config`` is where settings are read again from. ``greet`` comes before."""
     logs.configure(loaded.settings.log)
     sys.setswitchinterval(_TURN)
-    traces.start()
     with ExitStack() as stack:
         server = loaded.settings.server
         public = stack.enter_context(closing(passed_listener() or listen(server.host, server.port, "server.port")))
         admin = stack.enter_context(closing(listen(server.admin_host, server.admin_port, "server.admin_port")))
         settings = with_ports(loaded.settings, public, admin)
+        workers = stack.enter_context(closing(Workers(settings, public, admin)))
+        traces.start()
         reload = Reload(loaded, config)
         agent = stack.enter_context(open_agent(settings, need_okta=False, make=True, secrets=reload.secrets))
-        service = Service(agent, public, admin, reload)
+        service = Service(agent, public, admin, reload, workers)
         greet(service)
         memory.keep_loaded()
         return service.run()
@@ -57,19 +59,24 @@ def with_ports(settings: Settings, public: socket.socket, admin: socket.socket) 
 class Service:
     """One running daemon. ``run`` blocks; ``stop`` may be called from any thread."""
 
-    def __init__(self, agent: Agent, public: socket.socket, admin: socket.socket, reload: Reload) -> None:
+    def __init__(
+        self, agent: Agent, public: socket.socket, admin: socket.socket, reload: Reload, workers: Workers
+    ) -> None:
         from agent.dashboard.app import build as build_admin
         from agent.dashboard.metrics import OktaCollector
+        from agent.receiver.metrics import Received
 
         self.agent = agent
         self.address = address(public)
         self.admin_address = address(admin)
         self.exit_code = 0
         self.started = threading.Event()
-        self.clock = Clock(agent, reload)
-        proxies = agent.settings.server.trusted_proxies
-        pages = build_admin(agent, self.address, self.clock, (OktaCollector(agent.budget),))
-        self._web = WebServers(Web(agent.receiver(self.clock.wake), public, proxies), Web(pages, admin))
+        self._workers = workers
+        self.clock = Clock(agent, reload, workers.renew)
+        collectors = (OktaCollector(agent.budget), Received(workers.counts))
+        pages = build_admin(agent, self.address, self.clock, collectors)
+        app = agent.receiver(self.clock.wake, workers.looked_for)
+        self._web = WebServers(receiving(agent.settings, app, public), Web(pages, admin, places=ADMIN_PLACES))
         self._loop: asyncio.AbstractEventLoop | None = None
         agent.store.on_fatal = self._fatal
 
@@ -83,6 +90,7 @@ class Service:
         loop = self._loop
         if loop is not None and not loop.is_closed():
             loop.call_soon_threadsafe(self._web.stop)
+            loop.call_soon_threadsafe(self._workers.stop)
 
     async def _serve(self, *, clock: bool, signals: bool) -> None:
         self._loop = asyncio.get_running_loop()
@@ -90,6 +98,9 @@ class Service:
         _beat(self._loop)
         if signals:
             self._handle_signals()
+        for name in self._workers.names:
+            self.clock.loops.watch(name, name, BEAT)
+        self._workers.start(self.clock.loops.alive, self.clock.wake, self._ended)
         if clock:
             self.clock.start()
         _log.info(
@@ -102,6 +113,7 @@ class Service:
             await self._web.serve()
         finally:
             await asyncio.to_thread(self.clock.stop)
+            await asyncio.to_thread(self._workers.close)
             _log.info("stopped", exit_code=self.exit_code)
 
     def _handle_signals(self) -> None:
@@ -118,6 +130,12 @@ class Service:
         last = threading.Timer(_END_SECONDS, _end_anyway)
         last.daemon = True
         last.start()
+        self.stop()
+
+    def _ended(self, worker: str, code: int | None) -> None:
+        """What it has answered is in the database; who has started the daemon starts all of it anew."""
+        _log.critical("a worker ended; stopping", worker=worker, exit_code=code)
+        self.exit_code = 1
         self.stop()
 
     def _fatal(self, error: StoreError) -> None:

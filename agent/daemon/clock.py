@@ -52,9 +52,11 @@ _JOB: dict[str, Any] = {"coalesce": True, "max_instances": 1, "misfire_grace_tim
 class Clock:
     """``start``, then ``ask_to_stop`` (does not wait) and ``stop`` (waits for what is under way)."""
 
-    def __init__(self, agent: Agent, reload: Reload) -> None:
+    def __init__(self, agent: Agent, reload: Reload, renewed: Callable[[Settings], None] = lambda _: None) -> None:
+        """``renewed`` is told of settings that were taken on."""
         self._agent = agent
         self._reload = reload
+        self._renewed = renewed
         self._housekeeping = Housekeeping(agent.store, lambda: agent.settings)
         self._notifier = Notifier(agent.store, lambda: agent.settings.notify, stopping=lambda: agent.stopping)
         self.loops = Loops()
@@ -240,6 +242,7 @@ class Clock:
         settings = self._reload.changed()
         if settings is not None:
             self._agent.renew(settings)
+            self._renewed(settings)
             self._schedule(settings)
             self._reload.took(settings)
 

@@ -22,7 +22,7 @@ _BACKLOG = 2048
 #: asyncio takes as many at once before it looks at anything else; with them all it would run out of files first.
 _AT_ONCE = 128
 #: Operators and Prometheus.
-_ADMIN_PLACES = 100
+ADMIN_PLACES = 100
 #: What accept() says when the process or the system has no room for another connection.
 _NO_ROOM = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 _SAY_EVERY = 60.0
@@ -99,15 +99,21 @@ class LoopErrors:
 
 
 class Web(NamedTuple):
-    """One app on its listener. ``proxies`` are those whose X-Forwarded-For is believed."""
+    """One app on its listener. ``proxies`` are those whose X-Forwarded-For is believed.
+
+    ``at_once``: how many connections it takes before it looks at anything else; ``places``: how many in all, 0 for as many as may be.
+    """
 
     app: Any
     listener: socket.socket
     proxies: Sequence[str] = ()
+    at_once: int = _AT_ONCE
+    places: int = 0
 
 
 class _Server(uvicorn.Server):
-    def __init__(self, web: Web, room: Room) -> None:
+    def __init__(self, web: Web) -> None:
+        room = Room(web.places or places())
         config = PlacesConfig(
             web.app,
             room,
@@ -119,7 +125,7 @@ class _Server(uvicorn.Server):
             proxy_headers=bool(web.proxies),
             forwarded_allow_ips=list(web.proxies),
             server_header=False,
-            backlog=_AT_ONCE,
+            backlog=web.at_once,
             timeout_graceful_shutdown=_GRACE_SECONDS,
         )
         super().__init__(config)
@@ -142,13 +148,10 @@ class _Server(uvicorn.Server):
 
 
 class WebServers:
-    """Serves both until ``stop``. Who is local to ``admin`` is decided by the connection: no header is believed there."""
+    """Serves all of them until ``stop``. Who is local to the admin port is decided by the connection: no header is believed there."""
 
-    def __init__(self, receiver: Web, admin: Web) -> None:
-        self._servers = [
-            (_Server(receiver, Room(places())), receiver.listener),
-            (_Server(admin, Room(_ADMIN_PLACES)), admin.listener),
-        ]
+    def __init__(self, *webs: Web) -> None:
+        self._servers = [(_Server(web), web.listener) for web in webs]
 
     async def serve(self) -> None:
         await asyncio.gather(*(server.serve(sockets=[listener]) for server, listener in self._servers))

@@ -22,6 +22,7 @@ from agent.model.codes import Source
 from agent.model.errors import AgentError
 from agent.receiver import openapi
 from agent.receiver.auth import Authenticator
+from agent.receiver.lookups import Lookups
 from agent.receiver.messages import CLOSE, Receive, Request, Response, Scope, Send
 from agent.receiver.metrics import ANSWERS
 from agent.receiver.refusals import NO_SUCH_USER, RETRY_AFTER, ScimError, translate
@@ -61,24 +62,32 @@ def build(
     *,
     hooks: ASGI | None = None,
     max_waiting: Callable[[], int] | None = None,
+    looked_for: Lookups | None = None,
 ) -> ASGI:
     """The app for ``server.port``. ``hooks`` answers /hooks/okta, which has a secret of its own; ``max_waiting`` is the setting
-    where that may change.
+    where that may change; ``looked_for`` is what other processes of the daemon share.
     """
     # The filter grammar takes most of a second to load: now, not when the first client needs it.
     threading.Thread(target=_warm_up, name="scim-grammar", daemon=True).start()
-    return Receiver(directory, store, settings, hooks, max_waiting or (lambda: settings.receiver.max_waiting))
+    waiting = max_waiting or (lambda: settings.receiver.max_waiting)
+    return Receiver(directory, store, settings, hooks, waiting, looked_for or Lookups())
 
 
 class Receiver:
     def __init__(
-        self, directory: Directory, store: Store, settings: Settings, hooks: ASGI | None, max_waiting: Callable[[], int]
+        self,
+        directory: Directory,
+        store: Store,
+        settings: Settings,
+        hooks: ASGI | None,
+        max_waiting: Callable[[], int],
+        looked_for: Lookups,
     ) -> None:
         base = base_url(settings)
         self._auth = Authenticator(StoredKeys(store), blocking=directory.reads_block, monotonic=time.monotonic)
         self._refusals = StoredRefusals(store)
         self._hooks = hooks
-        self._users = Users(directory, base, max_waiting)
+        self._users = Users(directory, base, max_waiting, looked_for)
         self._openapi = openapi.document(base)
         self._config = discovery.service_provider_config(base)
         self._listings = {"Schemas": discovery.schemas(base), "ResourceTypes": discovery.resource_types(base)}

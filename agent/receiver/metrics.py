@@ -2,24 +2,30 @@
 
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Iterator
-from itertools import accumulate
+from collections.abc import Callable, Iterable, Iterator
+from itertools import accumulate, chain
 
-from prometheus_client import REGISTRY, Counter, Gauge
+from prometheus_client import CollectorRegistry, Counter, Gauge
 from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 
-UNAUTHORIZED = Counter("opshelm_agent_receiver_unauthorized", "Requests without a valid key.")
+#: What this process has counted; ``Received`` shows it.
+_HERE = CollectorRegistry()
+
+UNAUTHORIZED = Counter("opshelm_agent_receiver_unauthorized", "Requests without a valid key.", registry=_HERE)
 DROPPED = Counter(
     "opshelm_agent_connections_dropped",
     "Connections closed because they were too slow, or for want of a place.",
     ["reason"],
+    registry=_HERE,
 )
-WAITING = Gauge("opshelm_agent_receiver_writes_waiting", "Writes that wait for their commit.")
+WAITING = Gauge("opshelm_agent_receiver_writes_waiting", "Writes that wait for their commit.", registry=_HERE)
 
-HOOKS = Counter("opshelm_agent_hooks", "Requests at /hooks/okta by what became of them.", ["result"])
-HOOK_EVENTS = Counter("opshelm_agent_hook_events", "Events that Okta's event hook delivered.", ["result"])
+HOOKS = Counter("opshelm_agent_hooks", "Requests at /hooks/okta by what became of them.", ["result"], registry=_HERE)
+HOOK_EVENTS = Counter(
+    "opshelm_agent_hook_events", "Events that Okta's event hook delivered.", ["result"], registry=_HERE
+)
 
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 _SECONDS = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 60, float("inf"))
@@ -58,4 +64,34 @@ class Answers(Collector):
 
 
 ANSWERS = Answers()
-REGISTRY.register(ANSWERS)
+_HERE.register(ANSWERS)
+
+#: A sample's name, labels and value, by the name of what it is of.
+Counts = dict[str, list[tuple[str, dict[str, str], float]]]
+
+
+def counts() -> Counts:
+    """What this process has counted so far, for another one to add."""
+    return {
+        family.name: [(one.name, one.labels, one.value) for one in family.samples if not one.name.endswith("_created")]
+        for family in _HERE.collect()
+    }
+
+
+class Received(Collector):
+    """What this process has counted, and what others of the same daemon have told of theirs, added up."""
+
+    def __init__(self, others: Callable[[], Iterable[Counts]] = tuple) -> None:
+        self._others = others
+
+    def collect(self) -> Iterator[Metric]:
+        others = [*self._others()]
+        for family in _HERE.collect():
+            sums: defaultdict[tuple[str, tuple[tuple[str, str], ...]], float] = defaultdict(float)
+            mine = ((one.name, one.labels, one.value) for one in family.samples)
+            for name, labels, value in chain(mine, *(theirs.get(family.name, ()) for theirs in others)):
+                sums[name, (*labels.items(),)] += value
+            added = Metric(family.name, family.documentation, family.type)
+            for (name, labels_of), value in sums.items():
+                added.add_sample(name, dict(labels_of), value)
+            yield added

@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from datetime import datetime
-from time import monotonic
 from typing import TypeVar
 
 import structlog
@@ -15,6 +14,7 @@ from agent.model.errors import AgentError, Refused
 from agent.model.users import DirectoryUser, ShownUser, identity_key
 from agent.receiver.bounded_pool import BoundedPool
 from agent.receiver.commit_wakeup import CommitWakeups
+from agent.receiver.lookups import Lookups
 from agent.receiver.messages import Receive, Request, Response, read_body
 from agent.receiver.metrics import WAITING
 from agent.receiver.refusals import NO_SUCH_USER, ScimError, translate
@@ -32,8 +32,6 @@ log = structlog.get_logger("agent.receiver")
 DEFAULT_COUNT = 100
 _CURSOR_DIGITS = 19
 _BUSY_SECONDS = 30
-#: So soon after looking for a userName Okta pushes to the account that it has found, and of so many it is remembered.
-_LINKS_WITHIN, _REMEMBERED = 600.0, 1000
 #: A body of so many bytes takes long enough to be read elsewhere; Okta's have a few thousand.
 _LARGE = 50_000
 #: How often a PATCH is worked out anew because the account changed meanwhile.
@@ -42,9 +40,12 @@ _UNIQUE: dict[str, Identity] = {"userName": "user_name_key", "externalId": "okta
 
 
 class Users:
-    """``base`` is the public address of the SCIM root; ``max_waiting`` bounds the writes that wait for their commit, as it is now."""
+    """``base`` is the public address of the SCIM root; ``max_waiting`` bounds the writes that wait for their commit, as it is now.
 
-    def __init__(self, directory: Directory, base: str, max_waiting: Callable[[], int]) -> None:
+    ``looked_for``: bound accounts whose userName was looked for.
+    """
+
+    def __init__(self, directory: Directory, base: str, max_waiting: Callable[[], int], looked_for: Lookups) -> None:
         self._directory = directory
         self._base = base
         self._max_waiting = max_waiting
@@ -53,8 +54,7 @@ class Users:
         self._wakeups: CommitWakeups | None = None
         self._searches, self._patches = BoundedPool("searches"), BoundedPool("patches")
         self._bodies = BoundedPool("large bodies")
-        #: Bound accounts whose userName was looked for, and when.
-        self._looked_for: dict[str, float] = {}
+        self._looked_for = looked_for
 
     async def get(self, request: Request, user_id: str) -> Response:
         shown = self._projection(request)
@@ -185,7 +185,7 @@ class Users:
         self, request: Request, user_id: str, change: Callable[[DirectoryUser], Draft], context: WriteContext
     ) -> ShownUser:
         version = await self._expected(request, user_id)
-        if monotonic() - self._looked_for.get(user_id, -_LINKS_WITHIN) < _LINKS_WITHIN:
+        if self._looked_for.lately(user_id):
             context = replace(context, links=True)
         written = await self._write(
             lambda now: self._directory.modify(user_id, change, context, now, expected_version=version), request.method
@@ -226,16 +226,11 @@ class Users:
                 found = self._directory.show(by, identity_key(where.value) if named else where.value)
                 users = [] if found is None else [found]
                 if named and users and users[0].okta_id is not None:
-                    self._note(users[0].id)
+                    # Okta looks for a userName before it assigns somebody, and links them to the account that it finds.
+                    self._looked_for.note(users[0].id)
                 return len(users), users[start - 1 :][:count]
         page = self._directory.search(where, start, count)
         return page.total, list(page.users)
-
-    def _note(self, user_id: str) -> None:
-        """Okta looks for a userName before it assigns somebody, and links them to the account that it finds."""
-        if len(self._looked_for) >= _REMEMBERED:
-            del self._looked_for[next(iter(self._looked_for))]
-        self._looked_for[user_id] = monotonic()
 
     async def _read(self, read: Callable[[], T]) -> T:
         return await asyncio.to_thread(read) if self._directory.reads_block else read()

@@ -52,7 +52,7 @@ def inconsistencies(sections: dict[str, Any], wrong: Mapping[str, frozenset[str]
         for rule in rules
         for key, message in _run(rule, sections[name], wrong.get(name, frozenset()))
     ]
-    return found + _name_reuse(sections)
+    return found + _name_reuse(sections) + _workers(sections)
 
 
 def _run(rule: Rule, section: Any, wrong: frozenset[str]) -> list[tuple[str, str]]:
@@ -68,6 +68,14 @@ def _name_reuse(sections: dict[str, Any]) -> list[Inconsistency]:
         return []
     message = 'new_account needs directory.backend = "sql": a remote OpsHelm can\'t give an account another id'
     return [(("policy", "name_reuse"), message)]
+
+
+def _workers(sections: dict[str, Any]) -> list[Inconsistency]:
+    directory, server = sections.get("directory"), sections.get("server")
+    if directory is None or server is None or directory.backend != "scim" or server.workers == 1:
+        return []
+    message = 'must be 1 with directory.backend = "scim": a remote OpsHelm is called by one process, at its pace'
+    return [(("server", "workers"), message)]
 
 
 def _okta_without_org(okta: OktaSettings) -> Iterator[tuple[str, str]]:

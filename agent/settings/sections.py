@@ -117,6 +117,8 @@ class ServerSettings(Section):
     """The receiver's address as Okta sees it, such as https://scim.example.com; never taken from the Host header."""
     trusted_proxies: TextList = ()
     """Addresses of the proxies whose X-Forwarded-For is believed, for the log."""
+    workers: Annotated[int, Field(ge=1, le=16)] = 1
+    """Processes that receive, the daemon among them; for reads where one core isn't enough (docs/performance.md)."""
 
 
 class ReceiverSettings(Section):

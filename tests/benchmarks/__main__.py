@@ -85,11 +85,11 @@ def main() -> None:
         durable: dict[str, bool] = {}
         if wanted := [name for name in REQUESTS if name in only]:
             found |= _requests(builds, sizes, wanted, folder, durable, peers=asked.peers)
-        aims = judged(found, "here", asked.base)
+        aims = judged(found, asked.base)
         for aim in aims:
             by = f" by {aim['by']}" if aim["by"] else ""
             print(
-                f"{'met ' if aim['met'] else 'MISS'} {aim['row']}, {aim['figure']}{by}: {aim['reached']:,.2f} (aim {aim['aim']})"
+                f"{'met ' if aim['met'] else 'MISS'} {aim['of']}, {aim['row']}, {aim['figure']}{by}: {aim['reached']:,.2f} (aim {aim['aim']})"
             )
         if asked.json:
             facts = {
@@ -114,7 +114,7 @@ def _requests(
 ) -> dict[str, dict[str, Row]]:
     found = {}
     with ExitStack() as stack:
-        targets: list[Answering] = stack.enter_context(serving(builds, sizes.accounts, folder, peers=peers))
+        targets: list[Answering] = stack.enter_context(serving(builds, sizes, folder, peers=peers))
         durable |= {target.name: target.durable for target in targets}
         print("durable: " + ", ".join(f"{name} {'yes' if kept else 'no'}" for name, kept in durable.items()))
         for name in names:

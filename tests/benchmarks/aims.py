@@ -7,6 +7,7 @@ prints what ``python -m tests.benchmarks --json FILE.json`` found as the tables 
 
 import json
 import sys
+from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -64,10 +65,13 @@ AIMS = (
 )
 
 
-def judged(found: dict[str, dict[str, Row]], mine: str, base: str | None) -> list[dict[str, str | float | bool]]:
-    """A line for each aim whose row was measured."""
+def judged(found: dict[str, dict[str, Row]], base: str | None) -> list[dict[str, str | float | bool]]:
+    """A line for each aim whose row was measured, of this tree's daemons of several processes too."""
     lines: list[dict[str, str | float | bool]] = []
-    for aim in AIMS:
+    ours = [
+        who for who in {who: 1 for row in found.values() for who in row} if who == "here" or who.endswith(" workers")
+    ]
+    for mine, aim in product(ours, AIMS):
         other = base if aim.to == BASE else aim.to
         own = found.get(aim.row, {}).get(mine, {}).get(aim.figure)
         theirs = found.get(aim.row, {}).get(other or "", {}).get(aim.figure) if aim.to else 1.0
@@ -77,6 +81,7 @@ def judged(found: dict[str, dict[str, Row]], mine: str, base: str | None) -> lis
         assert limit is not None
         lines.append(
             {
+                "of": mine,
                 "row": aim.row,
                 "figure": aim.figure,
                 "by": (other or "") if aim.to else "",
@@ -107,7 +112,7 @@ def tables(told: dict[str, Any]) -> str:
     for aim in told["aims"]:
         of = f"{aim['figure']}, times {aim['by']}" if aim["by"] else aim["figure"]
         lines.append(
-            f"| {aim['row']} | {of} | {aim['aim']} | {aim['reached']:,.2f} | {'met' if aim['met'] else 'missed'} |"
+            f"| {aim['row']} | {aim['of']}: {of} | {aim['aim']} | {aim['reached']:,.2f} | {'met' if aim['met'] else 'missed'} |"
         )
     return "\n".join(lines)
 
@@ -117,7 +122,7 @@ if __name__ == "__main__":
     for name in sys.argv[1:]:
         one = json.loads(Path(name).read_text())
         found = {**found, **one, "rows": {**found.get("rows", {}), **one["rows"]}}
-    print(tables({**found, "aims": judged(found["rows"], "here", found["base"])}))
+    print(tables({**found, "aims": judged(found["rows"], found["base"])}))
 
 
 def _figure(value: float) -> str:

@@ -23,9 +23,11 @@ class Used(NamedTuple):
 
 
 def cpu_seconds(process: int) -> float:
-    """What a running process has taken so far, of all its threads."""
-    fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    """What a running process has taken so far, of all its threads, and with it the processes that it has started."""
+    place = Path(f"/proc/{process}")
+    fields = (place / "stat").read_text().rpartition(")")[2].split()
+    started = (place / "task" / str(process) / "children").read_text().split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK") + sum(map(cpu_seconds, map(int, started)))
 
 
 class Build(NamedTuple):

@@ -13,7 +13,7 @@ from pathlib import Path
 import httpx
 
 from benchmarks.builds import Build, cpu_seconds
-from benchmarks.rows import ROOMY, free_port
+from benchmarks.rows import ROOMY, Sizes, free_port
 from support.remotes import KEY, node_missing, scim2_server, scimmy
 
 CONNECTIONS = 32
@@ -116,7 +116,7 @@ class Answering:
             },
             key=json.dumps(self.key),
             prefix=json.dumps(base.path),
-            run=json.dumps(f"{name.replace(' ', '')}{self.name}{self._runs}"),
+            run=json.dumps(f"{name}{self.name}{self._runs}".replace(" ", "")),
             # Whoever is off goes on at the next round through everybody, and the other way round: each PATCH changes something.
             prepare=f"n = {self._runs} + math.floor(count * 2 / #ids)" if name == "PATCH" else "",
             method=method,
@@ -152,9 +152,12 @@ class Answering:
 
 
 @contextmanager
-def serving(builds: list[Build], accounts: int, folder: Path, *, peers: bool) -> Iterator[list[Answering]]:
+def serving(builds: list[Build], sizes: Sizes, folder: Path, *, peers: bool) -> Iterator[list[Answering]]:
     with ExitStack() as stack:
         found = [stack.enter_context(daemon(build, folder, name=build.name)) for build in builds]
+        for number in sizes.workers:
+            env = {"OPSHELM_SERVER__WORKERS": str(number)}
+            found += [stack.enter_context(daemon(builds[0], folder, name=f"{number} workers", env=env))]
         found += [stack.enter_context(_bytes(folder))]
         if peers:
             found += [Answering("scim2-server", stack.enter_context(scim2_server()).url, KEY, durable=False)]
@@ -165,7 +168,7 @@ def serving(builds: list[Build], accounts: int, folder: Path, *, peers: bool) ->
             found += [stack.enter_context(_django(folder))]
         for target in found:
             if target.name != BYTES:
-                target.fill(accounts)
+                target.fill(sizes.accounts)
         yield found
 
 

@@ -48,10 +48,12 @@ class Sizes(NamedTuple):
     events: int = 10_000
     #: Of watching a daemon that has nothing to do.
     idle: int = 60
+    #: This tree's daemons besides the one that is a single process: their ``server.workers``.
+    workers: tuple[int, ...] = (2, 4)
 
     @classmethod
     def quick(cls) -> "Sizes":
-        return cls(people=2_000, accounts=500, rounds=1, seconds=2, events=500, idle=5)
+        return cls(people=2_000, accounts=500, rounds=1, seconds=2, events=500, idle=5, workers=(2,))
 
     @classmethod
     def full(cls) -> "Sizes":

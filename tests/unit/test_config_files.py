@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 import pytest
-from prometheus_client import REGISTRY, CollectorRegistry, generate_latest
+from prometheus_client import CollectorRegistry, generate_latest
 
 from agent.cli.root import cli
 from agent.dashboard.metrics import DaemonCollector, OktaCollector, StatusCollector
@@ -113,8 +113,9 @@ def exported() -> set[str]:
     registry.register(DaemonCollector(StandsStill()))
     registry.register(OktaCollector(lambda: {"apps": RateBudget(limit=1, remaining=1)}))
     registry.register(DaemonCollector(Ticking(events=1.0)))
+    registry.register(receiver_metrics.Received())
     receiver_metrics.ANSWERS.count("GET", 200, 0.002)
-    text = (generate_latest(registry) + generate_latest(REGISTRY)).decode()
+    text = generate_latest(registry).decode()
     return set(re.findall(r"^(opshelm_agent_\w+)", text, flags=re.MULTILINE))
 
 

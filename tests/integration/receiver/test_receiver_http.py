@@ -15,13 +15,13 @@ from urllib.parse import urlsplit
 import httpx
 import msgspec
 import pytest
-from prometheus_client import REGISTRY
 
 from agent.bootstrap import open_agent
 from agent.model.codes import RefusalCode
 from agent.model.errors import DirectoryUnavailable, Refused, StoreUnavailable
 from agent.receiver import auth
 from agent.receiver.app import build
+from agent.receiver.metrics import counts
 from agent.settings import Settings
 from agent.store import keys
 from agent.store.journal import Signature
@@ -399,14 +399,14 @@ def test_more_waiting_writes_than_allowed_are_429(sqlite_url: str) -> None:
     ):
         first = pool.submit(receiver.send, "POST", "/Users", okta_user("a@example.com"))
         assert directory.asked.wait(60)
-        waiting = [REGISTRY.get_sample_value("opshelm_agent_receiver_writes_waiting")]
+        waiting = [counts()["opshelm_agent_receiver_writes_waiting"][0][2]]
         second = receiver.send("POST", "/Users", okta_user("b@example.com"))
         assert_error(second, 429)
         assert int(second.headers["retry-after"]) > 0
         directory.answer.set_exception(Refused(RefusalCode.PUSH_BURST, "too many", retry_after=300))
         assert_error(first.result(60), 429)
         assert first.result().headers["retry-after"] == "300"
-        waiting.append(REGISTRY.get_sample_value("opshelm_agent_receiver_writes_waiting"))
+        waiting.append(counts()["opshelm_agent_receiver_writes_waiting"][0][2])
         assert waiting == [1, 0]
 
 

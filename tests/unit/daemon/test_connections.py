@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from prometheus_client import REGISTRY
 from uvicorn.server import ServerState
 
 from agent.daemon.connections import (
@@ -19,6 +18,7 @@ from agent.daemon.connections import (
     PlacesConfig,
     Room,
 )
+from agent.receiver.metrics import counts
 
 GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
 POST = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n"
@@ -127,7 +127,8 @@ def closed(connection: CappedProtocol) -> bool:
 
 
 def dropped() -> float:
-    return REGISTRY.get_sample_value("opshelm_agent_connections_dropped_total", {"reason": "slow"}) or 0
+    dropped = counts()["opshelm_agent_connections_dropped"]
+    return sum(value for _, labels, value in dropped if labels == {"reason": "slow"})
 
 
 def loop(test: Callable[[], Any]) -> Callable[[], None]:
