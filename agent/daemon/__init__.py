@@ -112,6 +112,7 @@ class Service:
         try:
             await self._web.serve()
         finally:
+            self._workers.stop()
             await asyncio.to_thread(self.clock.stop)
             await asyncio.to_thread(self._workers.close)
             _log.info("stopped", exit_code=self.exit_code)

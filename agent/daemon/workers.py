@@ -77,6 +77,7 @@ class Workers:
         self._workers: list[_Worker] = []
         self._counts: dict[str, Counts] = {}
         self._sending = threading.Lock()
+        self._loop: asyncio.AbstractEventLoop | None = None
         #: When they were to stop, by the monotonic clock.
         self._stopped: float | None = None
         for number in range(1, settings.server.workers):
@@ -114,7 +115,7 @@ class Workers:
         self, alive: Callable[[str], None], queued: Callable[[], None], ended: Callable[[str, int | None], None]
     ) -> None:
         """They receive from now on. ``ended``: one has ended unasked, with this code (negative: by this signal)."""
-        loop = asyncio.get_running_loop()
+        self._loop = loop = asyncio.get_running_loop()
 
         def hear(worker: _Worker) -> None:
             try:
@@ -131,8 +132,7 @@ class Workers:
         def gone(worker: _Worker) -> None:
             loop.remove_reader(worker.process.sentinel)
             worker.process.join()
-            if self._stopped is None:
-                ended(worker.name, worker.process.exitcode)
+            ended(worker.name, worker.process.exitcode)
 
         for worker in self._workers:
             loop.add_reader(worker.channel, hear, worker)
@@ -149,15 +149,16 @@ class Workers:
             worker.channel.send(what)
 
     def stop(self) -> None:
-        """Have them finish what was begun. On the loop, while there is one."""
-        if self._stopped is None:
-            self._stopped = time.monotonic()
+        """Have them finish what was begun. On the loop, if they have been started."""
+        if self._stopped is not None:
+            return
+        self._stopped = time.monotonic()
         with self._sending:
             for worker in self._workers:
-                if not worker.channel.closed:
-                    with suppress(RuntimeError):  # no loop runs
-                        asyncio.get_running_loop().remove_reader(worker.channel)
-                    worker.channel.close()
+                if self._loop is not None:
+                    self._loop.remove_reader(worker.channel)
+                    self._loop.remove_reader(worker.process.sentinel)  # from here on ``close`` alone asks for its code
+                worker.channel.close()
 
     def close(self) -> None:
         """Until they have ended."""
