@@ -30,7 +30,7 @@ from contextlib import closing, suppress
 from datetime import timedelta
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import structlog
 
@@ -146,7 +146,11 @@ class Workers:
 
     def _send(self, worker: _Worker, what: Settings | None) -> None:
         with self._sending, suppress(OSError):  # of one that is gone ``ended`` tells
-            worker.channel.send(what)
+            if _writable(worker.channel):
+                worker.channel.send(what)
+            else:
+                # It has read nothing of much that was sent, and must not go on by settings of long ago.
+                worker.process.kill()
 
     def stop(self) -> None:
         """Have them finish what was begun. On the loop, if they have been started."""
@@ -169,6 +173,11 @@ class Workers:
                 _log.critical("a worker doesn't end; it is ended", worker=worker.name)
                 worker.process.kill()
                 worker.process.join()
+
+
+def _writable(channel: "Connection[Any, Any]") -> bool:
+    """There is room for what is sent here, so that nobody waits for the other side."""
+    return bool(select.select([], [channel], [], 0)[1])
 
 
 def _work(
@@ -231,7 +240,7 @@ class _Receiver:
     def _say(self, what: Counts | None) -> None:
         """Not where the daemon doesn't listen just now: pushes don't wait for that."""
         with suppress(OSError):
-            if select.select([], [self._channel], [], 0)[1]:
+            if _writable(self._channel):
                 self._channel.send(what)
 
     def _hear(self) -> None:
