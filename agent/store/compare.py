@@ -34,6 +34,7 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    ColumnElement,
     CompoundSelect,
     Connection,
     FromClause,
@@ -367,25 +368,28 @@ def _stream(cursor: Any) -> Iterator[Any]:
 
 
 def _candidate(row: Any, twins: set[str]) -> Pair:
-    once = dict[str, str]().setdefault
-    # Whoever is linked for the first time is here three times over, and a first run has everybody in memory.
-    row = [once(value, value) if type(value) is str else value for value in row]
     start, width = len(_WANT), len(_ACCOUNT)
-    want, bound = _want(row), _side(row, start)
-    named = _side(row, start + width, bound)
+    if row[start] is None:
+        # Whoever is linked for the first time is here three times over, and a first run has everybody in memory.
+        once = dict[str, str]().setdefault
+        row = [once(value, value) if type(value) is str else value for value in row]
+    want = _want(row)
+    bound = _side(row, start)
+    named = bound if bound is not None and bound.id == want.external_id else _side(row, start + width)
+    holder = next(
+        (one for one in (bound, named) if one is not None and one.user_name_key == want.user_name_key), None
+    ) or _side(row, start + 2 * width)
     return Pair(
         want=want,
         bound=bound,
         named=named,
-        holder=_side(row, start + 2 * width, bound, named),
+        holder=holder,
         twin=want.user_name_key in twins and want.wanted.value in _SOMEBODY,
     )
 
 
-def _side(row: Any, start: int, *others: CurrentAccount | None) -> CurrentAccount | None:
-    if row[start] is None:
-        return None
-    return next((one for one in others if one is not None and one.id == row[start]), None) or _account(row, start)
+def _side(row: Any, start: int) -> CurrentAccount | None:
+    return None if row[start] is None else _account(row, start)
 
 
 def _seen_twin(row: Any) -> Pair:
@@ -456,10 +460,15 @@ def _pairs() -> tuple[Select[Any], FromClause, FromClause, FromClause]:
     bound, named, holder = users.alias("b"), users.alias("n"), users.alias("h")
     joined = (
         _s.outerjoin(bound, bound.c.okta_id == _s.c.okta_id)
-        .outerjoin(named, named.c.id == _s.c.external_id)
-        .outerjoin(holder, holder.c.user_name_key == _s.c.user_name_key)
+        .outerjoin(named, named.c.id == _other_than(bound.c.id, _s.c.external_id))
+        .outerjoin(holder, holder.c.user_name_key == _other_than(bound.c.user_name_key, _s.c.user_name_key))
     )
     return select(*_wants(), *_accounts(bound, named, holder)).select_from(joined), bound, named, holder
+
+
+def _other_than(own: ColumnElement[Any], key: ColumnElement[Any]) -> ColumnElement[Any]:
+    """The key to look an account up by, nothing where it is the bound one's: that account is there already."""
+    return case((own.is_distinct_from(key), key))
 
 
 def _equal(bound: FromClause) -> Any:
