@@ -67,13 +67,7 @@ class SqlBatches:
 
         store.write(sent)
         crash_point("apply.sent")
-
-        def unfenced(action: Action) -> WriteContext:
-            return replace(context_of(action), fence=None)
-
-        # On SQLite nobody can take the lease while this transaction has the write lock: one look is as good as one for each.
-        contexts = unfenced if store.dialect == "sqlite" else context_of
-        ended, versions = store.write(lambda conn: self._all(conn, plan_id, actions, contexts, now, fence))
+        ended, versions = store.write(lambda conn: self._all(conn, plan_id, actions, context_of, now, fence))
         self._versions.update(versions)
         return ended
 

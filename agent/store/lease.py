@@ -16,7 +16,7 @@ from weakref import WeakKeyDictionary
 from sqlalchemy import Connection, bindparam, insert, select, update
 
 from agent.model.errors import AgentError, FenceLost, LeaseHeld, StoreError
-from agent.store.connect import Fixed
+from agent.store.connect import Fixed, remembered
 from agent.store.engine import Store
 from agent.store.tables import lease as table
 
@@ -28,6 +28,7 @@ _PAUSE = 0.5
 
 # Shared lock: nobody takes over between this check and the commit that relies on it.
 _fence = Fixed(select(table.c.fence, table.c.holder).with_for_update(read=True))
+_HELD = "fence of the lease"
 _holder = Fixed(select(table.c.holder).where(table.c.fence == bindparam("fence")))
 
 
@@ -60,7 +61,12 @@ class Lease:
         if self._thread is not threading.current_thread():
             self._thread.join()
         mine = (table.c.name == self.name, table.c.fence == self.fence)
-        self._store.write(lambda conn: conn.execute(update(table).where(*mine).values(holder=None)).rowcount)
+
+        def work(conn: Connection) -> None:
+            remembered(conn).pop(_HELD, None)
+            conn.execute(update(table).where(*mine).values(holder=None))
+
+        self._store.write(work)
 
     def _beat(self) -> None:
         while not self._stop.wait(self._every):
@@ -74,9 +80,16 @@ class Lease:
 
 
 def check(conn: Connection, fence: int) -> None:
-    """FenceLost unless the lease with this fencing number is still held. Fencing numbers are unique over all leases."""
+    """FenceLost unless the lease with this fencing number is still held. Fencing numbers are unique over all leases.
+
+    Asked once in a transaction: until it ends nobody outside of it can take the lease.
+    """
+    here = remembered(conn)
+    if here.get(_HELD) == fence:
+        return
     if not any(number == fence and holder is not None for number, holder in _fence(conn).fetchall()):
         raise FenceLost(_LOST)
+    here[_HELD] = fence
 
 
 def look(conn: Connection, fence: int) -> None:
@@ -178,6 +191,7 @@ def busy(store: Store, name: str, ttl: timedelta) -> str | None:
 
 
 def _take(conn: Connection, name: str, holder: str, seen: _Seen, ttl: float) -> _Taken:
+    remembered(conn).pop(_HELD, None)
     rows = {row.name: row for row in conn.execute(select(table).with_for_update())}
     mine = rows.get(name)
     if mine is not None and mine.holder is not None and seen.fresh((mine.fence, mine.heartbeat), ttl):

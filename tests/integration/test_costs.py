@@ -205,7 +205,7 @@ def test_the_few_who_changed_on_each_page_of_a_remote_s_listing_are_written_toge
 
 def test_a_fix_costs_so_many_statements(tmp_path: Path) -> None:
     few, many = _sweep(tmp_path / "few", 60, 10), _sweep(tmp_path / "many", 60, 50)
-    assert (many - few) / 40 <= 3.1
+    assert (many - few) / 40 <= 2.2
 
 
 #: Tables that stay small, an index of a few rows of a large one, and what is no table.

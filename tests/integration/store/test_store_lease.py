@@ -4,7 +4,7 @@ import threading
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import Connection, update
 
 from agent.model.errors import FenceLost, LeaseHeld
 from agent.settings import DatabaseSettings
@@ -82,6 +82,34 @@ def test_a_heartbeat_that_stands_still_is_taken_over(store: Store, clock: Clock)
     frozen.release()
     assert store.ask(lambda conn: lease.current_holder(conn, "reconcile")) == "b", "who lost it releases nothing"
     taken.release()
+
+
+def test_who_lets_go_of_it_has_lost_it_for_what_comes_later_in_the_same_transaction(store: Store) -> None:
+    held = acquire(store, "a")
+    assert held is not None
+    begun, go_on = threading.Event(), threading.Event()
+
+    def hold_up(_: Connection) -> None:
+        begun.set()
+        go_on.wait(30)
+
+    def look(conn: Connection) -> None:
+        lease.check(conn, held.fence)
+
+    busy = store.submit(hold_up)
+    begun.wait(30)
+    before = store.submit(look)
+    letting_go = threading.Thread(target=held.release)
+    letting_go.start()
+    while store._queue.qsize() < 2:  # noqa: SLF001 - nothing else tells what waits
+        letting_go.join(0.01)
+    after = store.submit(look)
+    go_on.set()
+    letting_go.join(30)
+    busy.result(30)
+    before.result(30)
+    with pytest.raises(FenceLost):
+        after.result(30)
 
 
 def test_a_heartbeat_that_moves_keeps_it(store: Store, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
