@@ -193,6 +193,8 @@ def carry_out(scope: WriteScope, ready: Ready) -> DirectoryUser:
     before, after = ready.before, ready.after
     if before is None:
         rows.insert_user(conn, after, policy.mapping)
+    elif ready.details:
+        rows.update_details(conn, after, policy.mapping)
     else:
         rows.update_user(conn, before, after, policy.mapping)
     if ready.verdict is not None and before is not None:
@@ -207,7 +209,7 @@ def carry_out(scope: WriteScope, ready: Ready) -> DirectoryUser:
         former_ids.moved(conn, before, after)
     if ready.confirm:
         ask_about_reuse(scope, after, ready.before)
-    journal.append(conn, entry(journal.Kind.APPLIED, ready.verb, before, after, context), now)
+    journal.append(conn, entry(Kind.APPLIED, ready.verb, before, after, context), now)
     return after
 
 

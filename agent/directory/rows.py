@@ -146,7 +146,8 @@ _holders = Fixed(
 
 #: Each of these is in an index; writing one that has not changed would write its index again.
 _IDENTITY = ("user_name_key", "okta_id", "hidden")
-_PROFILE = ("user_name", "email_key", "given_name", "family_name", "display_name", "profile", "mapped")
+_DETAILS = ("given_name", "family_name", "display_name", "profile", "mapped")
+_PROFILE = ("user_name", "email_key", *_DETAILS)
 _STATE = ("origin", "protected", "active", "suspended", "role", "version", "updated", "deactivated")
 _VALUES = (*_IDENTITY, *_PROFILE, *_STATE)
 _new: dict[str, Any] = {name: bindparam(name) for name in ("id", "created", *_VALUES)}
@@ -166,7 +167,7 @@ _updates = {
     (True, False): _updating(*_STATE, *_IDENTITY),
     (True, True): _updating(*_VALUES),
 }
-_details = _updates[False, True]
+_update_details = _updating("version", "updated", *_DETAILS)
 #: Accounts that were read for what is written next, by id.
 _AHEAD = "accounts ahead"
 _move = _updating("id")
@@ -240,7 +241,7 @@ def ahead(conn: Connection, ids: Sequence[str]) -> Iterator[None]:
 
 
 def _write_waiting(conn: Connection) -> None:
-    write_now(conn, _details.many)
+    write_now(conn, _update_details.many)
 
 
 def show(conn: Connection, by: Identity, value: str) -> ShownUser | None:
@@ -286,6 +287,20 @@ def insert_users(conn: Connection, several: Sequence[DirectoryUser], mapping: Ma
     return seqs
 
 
+def update_details(conn: Connection, user: DirectoryUser, mapping: Mapping) -> None:
+    """``update_user`` where nothing but the profile has changed, and no e-mail; among many that were read ahead written at their end."""
+    values = {
+        "key_id": user.id,
+        "version": user.version,
+        "updated": micros(user.updated),
+        **_details(user.profile, mapping),
+    }
+    if _AHEAD in remembered(conn):
+        write_later(conn, _update_details.many, values)
+    else:
+        _update_details(conn, **values)
+
+
 def update_user(conn: Connection, before: DirectoryUser, user: DirectoryUser, mapping: Mapping) -> None:
     """Write what may have changed since ``before``."""
     values = _state(user)
@@ -301,9 +316,6 @@ def update_user(conn: Connection, before: DirectoryUser, user: DirectoryUser, ma
         _move(conn, key_id=before.id, id=user.id)
     values["key_id"] = user.id
     emails = before.profile.emails != user.profile.emails
-    if profile and not (identity or renamed or emails) and before.active is user.active and _AHEAD in remembered(conn):
-        write_later(conn, _details.many, values)
-        return
     _updates[identity, profile](conn, **values)
     if emails:
         seq = _seq(conn, id=user.id).fetchone()[0]
@@ -322,11 +334,12 @@ def _identity(user: DirectoryUser) -> dict[str, Any]:
 
 
 def _profile(user: DirectoryUser, mapping: Mapping) -> dict[str, Any]:
-    profile = user.profile
+    return {"user_name": user.user_name, "email_key": user.email_key, **_details(user.profile, mapping)}
+
+
+def _details(profile: Profile, mapping: Mapping) -> dict[str, Any]:
     name = profile.name
     return {
-        "user_name": user.user_name,
-        "email_key": user.email_key,
         "given_name": name.given_name if name else None,
         "family_name": name.family_name if name else None,
         "display_name": profile.display_name,

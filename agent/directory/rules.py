@@ -213,8 +213,10 @@ def _ownership(before: DirectoryUser, after: DirectoryUser, context: WriteContex
         if before.origin is Origin.LOCAL:
             _push_on_local(before, after)
         return
+    if before.managed:
+        return
     compared = [(user.user_name, user.profile, user.active) for user in (before, after)]
-    if not before.managed and (not after.managed or compared[0] != compared[1]):
+    if not after.managed or compared[0] != compared[1]:
         raise Refused(
             RefusalCode.LOCAL_ACCOUNT,
             f"{before.user_name} is a local OpsHelm account; the agent doesn't change it. "
