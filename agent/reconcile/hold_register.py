@@ -42,7 +42,7 @@ def note(conn: Connection, proposal: Proposal, plan: Plan, now: datetime, *, run
     newer |= holds.changed_since(conn, {a.directory_id: a.version for a in held if a.directory_id and a.version})
     found(conn, plan, now, run_id=run_id, plan_id=plan_id, pushed=newer)
     holds.lapse(conn, now)
-    if plan.held in _OF_LEAVERS:
+    if plan.held in _OF_LEAVERS or not holds.any_open(conn):
         return  # who isn't in this listing may be wanted all the same
     # What a person rejected is over where Okta wants something else by now.
     wanted = {key_of(action) for action in plan.actions if not _overtaken(proposal, action, now)}

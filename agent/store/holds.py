@@ -56,10 +56,7 @@ def of_user(conn: Connection, user: DirectoryUser) -> list[Hold]:
 
 
 def of_person(conn: Connection, directory_id: str | None, okta_id: str | None, login: str) -> list[Hold]:
-    here = remembered(conn)
-    if _ANY_OPEN not in here:
-        here[_ANY_OPEN] = _one_open(conn).fetchone() is not None
-    if not here[_ANY_OPEN]:
+    if not any_open(conn):
         return []
     rows = _of_subjects(
         conn,
@@ -68,6 +65,14 @@ def of_person(conn: Connection, directory_id: str | None, okta_id: str | None, l
         login=subject_of(None, None, login),
     )
     return [_decoded(row) for row in rows.fetchall()]
+
+
+def any_open(conn: Connection) -> bool:
+    """Whether the register has any; asked once in a write transaction."""
+    here = remembered(conn)
+    if _ANY_OPEN not in here:
+        here[_ANY_OPEN] = _one_open(conn).fetchone() is not None
+    return bool(here[_ANY_OPEN])
 
 
 def of_name(conn: Connection, login: str) -> list[Hold]:

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
-from sqlalchemy import Connection, bindparam, case, delete, exists, func, insert, or_, select, update
+from sqlalchemy import Connection, and_, bindparam, case, delete, exists, false, func, insert, or_, select, update
 
 from agent.model.codes import ActionKind, ActionState, HeldCode, PlanStatus
 from agent.model.holds import ChangeKind, broad_kind
@@ -110,9 +110,17 @@ def again(conn: Connection, known: StoredPlan) -> StoredPlan:
     """The same plan, and what has become of it since. What was planned never changes, and is not read again."""
     c = actions.c
     row = conn.execute(select(plans).where(plans.c.id == known.id)).one()
-    mine = select(c.n, c.state, c.held, c.error, c.approved).where(c.plan_id == known.id)
-    states = {action.n: action for action in conn.execute(mine)}
-    plan = replace(known.plan, actions=tuple(_now(action, states[action.n]) for action in known.plan.actions))
+    done = and_(c.state == ActionState.DONE.value, c.held.is_(None), c.error == "", c.approved == false())
+    # Nearly all of a plan that was applied are simply done.
+    rest = select(c.n, c.state, c.held, c.error, c.approved).where(c.plan_id == known.id, ~done)
+    states = {action.n: action for action in conn.execute(rest)}
+    actions_now = (
+        _now(action, states[action.n])
+        if action.n in states
+        else replace(action, state=ActionState.DONE, error="", held=None)
+        for action in known.plan.actions
+    )
+    plan = replace(known.plan, actions=tuple(actions_now))
     return as_struct(StoredPlan, row, plan=plan, approved=[n for n, action in states.items() if action.approved])
 
 

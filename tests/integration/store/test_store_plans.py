@@ -121,6 +121,22 @@ def test_what_is_sent_and_not_ended_is_read_back(store: Store) -> None:
     assert states == [(ActionState.DONE, ""), (ActionState.SENT, ""), (ActionState.FAILED, "no")]
 
 
+def test_a_plan_that_is_known_is_told_what_became_of_it_as_if_it_were_read_anew(store: Store) -> None:
+    plan_id = save(store, plan(*(action(n) for n in range(1, 8)), action(8, held=HeldCode.LAST_OWNER)))
+    known = get(store, plan_id)
+
+    def ends(conn: Connection) -> None:
+        plans.decide(conn, plan_id, actor="ann", decision="approve", now=NOW, approve=[2, 3])
+        plans.mark(conn, plan_id, [1, 2, 3, 5, 8], ActionState.DONE, NOW)
+        plans.mark(conn, plan_id, [4], ActionState.STALE, NOW, error="moved")
+        plans.mark(conn, plan_id, [5], ActionState.DONE, NOW, error="twice")
+        plans.hold(conn, plan_id, 6, HeldCode.NAME_REUSE, "another person's")
+
+    store.write(ends)
+    with store.read() as conn:
+        assert plans.again(conn, known) == get(store, plan_id)
+
+
 def test_an_action_refused_while_applying_waits_for_a_person(store: Store) -> None:
     plan_id = save(store, plan(action(1)))
     store.write(lambda conn: plans.hold(conn, plan_id, 1, HeldCode.LAST_OWNER, "the last owner"))
