@@ -361,6 +361,18 @@ async def test_who_rests_after_an_answer_is_let_go_without_being_counted() -> No
 
 
 @loop
+async def test_answers_that_are_ready_together_leave_together() -> None:
+    """Each that left alone would wake who waits for it, while the next one is worked out."""
+    served, answered = Served(), list[int]()
+    several = [served.connect(f"192.0.2.{n}") for n in range(5)]
+    for one in several:
+        one.transport.write = lambda _: answered.append(len(served.bodies))  # type: ignore[method-assign]
+        one.data_received(GET)
+    await served.finish()
+    assert answered == [5] * 5
+
+
+@loop
 async def test_who_asks_before_sending_a_body_is_told_to_go_on() -> None:
     served = Served()
     one = served.connect()
