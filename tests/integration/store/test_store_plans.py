@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 
+import msgspec
 import pytest
 from sqlalchemy import Connection, select
 
@@ -10,7 +11,7 @@ from agent.model.plan import Action, Change, Finding, Plan
 from agent.store import plans, runs
 from agent.store.engine import Store
 from agent.store.runs import RunEnd, RunRequest
-from agent.store.tables import findings
+from agent.store.tables import actions, findings
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 LATER = NOW + timedelta(minutes=1)
@@ -66,6 +67,14 @@ def test_a_plan_comes_back_as_it_went_in(store: Store) -> None:
     stored = get(store, save(store, planned, status=PlanStatus.HELD))
     assert stored.plan == planned
     assert (stored.checksum, stored.status) == (planned.checksum, PlanStatus.HELD)
+
+
+def test_an_action_s_row_has_what_is_said_of_it_and_no_defaults(store: Store) -> None:
+    plan_id = save(store, plan(action(1, kind=ActionKind.DEACTIVATE, proof="gone")))
+    with store.read() as conn:
+        body = conn.execute(select(actions.c.body).where(actions.c.plan_id == plan_id)).scalar_one()
+    said = {"n", "kind", "login", "directory_id", "okta_id", "changes", "version", "proof"}
+    assert set(msgspec.json.decode(body)) == said
 
 
 def test_states_do_not_change_the_checksum(store: Store) -> None:
