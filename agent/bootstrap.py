@@ -30,6 +30,15 @@ def clock() -> datetime:
     return CLOCK.now()
 
 
+def load_receiver() -> None:
+    """Whatever a process loads that receives with the embedded directory. Opens nothing."""
+    from agent.directory import sql  # noqa: F401
+    from agent.receiver import app  # noqa: F401
+    from agent.scim import library
+
+    library.warm_up()
+
+
 def open_store(settings: Settings, *, make: bool = False) -> "Store":
     """Connect and migrate. A new database only with ``make``: in the wrong folder nobody is to be told that all is done."""
     from agent.store.engine import Store
@@ -139,9 +148,10 @@ class Agent:
 
         return SystemLogReader(self.store, self.okta, self.settings, clock, self._stop.is_set, on_wait)
 
-    def renew(self, settings: Settings) -> None:
+    def renew(self, settings: Settings, taken: Callable[[], None] = lambda: None) -> None:
         """Take changed settings on, all of them or none: what may fail comes first. Requests under way keep the old ones.
 
+        ``taken`` is called when writes go by them, which other processes of the daemon then must do too.
         Call it while no run is under way. Who still reads Okta by the old connection gets an error at once.
         """
         from agent.store import brakes
@@ -152,7 +162,7 @@ class Agent:
         if settings.okta != self.settings.okta:
             new = open_okta(settings, secrets=self._secrets) if settings.okta.configured else None
         try:
-            self.directory.renew(settings, by)
+            self.directory.renew(settings, by, taken)
             self.store.write(lambda conn: brakes.note_settings(conn, by, changed))
         except BaseException:
             if new is not None and new is not old:
@@ -166,10 +176,11 @@ class Agent:
             self.ask_to_stop()  # whoever asked meanwhile has told the old connection
 
     def follow(self, settings: Settings) -> None:
-        """Take on what another process of this daemon has taken on; without Okta."""
-        from agent.store.journal import Signature
+        """Go by what the daemon's own process has taken on. Writes nothing; not for a remote OpsHelm."""
+        from agent.directory.sql import SqlDirectory
 
-        self.directory.renew(settings, Signature(actor="daemon", source="reload", at=clock()))
+        assert isinstance(self.directory, SqlDirectory)  # server.workers is 1 elsewhere
+        self.directory.take_on(settings)
         self.settings = settings
 
     def close(self) -> None:

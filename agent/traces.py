@@ -19,7 +19,7 @@ _log = structlog.get_logger("agent.traces")
 
 
 def start(provider: Any = None) -> Callable[[], None]:
-    """Trace from now on, to ``provider``, else to where the environment says. Answers what ends it."""
+    """Trace from now on, to ``provider``, else to where the environment says. Answers what ends it and sends the rest."""
     provider = provider or _from_environment()
     if provider is None:
         return lambda: None
@@ -40,6 +40,7 @@ def start(provider: Any = None) -> Callable[[], None]:
     def stop() -> None:
         for owner, name, function in before:
             setattr(owner, name, function)
+        provider.shutdown()
 
     return stop
 

@@ -20,6 +20,7 @@ from agent.daemon.web import ADMIN_PLACES, LoopErrors, Web, WebServers, listen, 
 from agent.daemon.workers import BEAT, Workers, receiving
 from agent.model.errors import StoreError
 from agent.settings import Loaded, Settings
+from agent.store import account
 
 #: Seconds that one thread keeps the interpreter while others wait. A push gives it away several times; with Python's own five
 #: milliseconds each time, pushes beside a sweep waited for tens of them.
@@ -100,7 +101,7 @@ class Service:
             self._handle_signals()
         for name in self._workers.names:
             self.clock.loops.watch(name, name, BEAT)
-        self._workers.start(self.clock.loops.alive, self.clock.wake, self._ended)
+        self._workers.start(self.clock.loops.alive, self.clock.wake, self._look_at_disk, self._ended)
         if clock:
             self.clock.start()
         _log.info(
@@ -133,17 +134,21 @@ class Service:
         last.start()
         self.stop()
 
+    def _look_at_disk(self) -> None:
+        """A worker found it full: by a write of its own this process knows that too, and says so."""
+        self.agent.store.submit(account.touch)
+
     def _ended(self, worker: str, code: int | None) -> None:
         """What it has answered is in the database; who has started the daemon starts all of it anew."""
         _log.critical("a worker ended; stopping", worker=worker, exit_code=code)
         self.exit_code = 1
-        self.stop()
+        self._end()
 
     def _fatal(self, error: StoreError) -> None:
         """The database can't be trusted any more (a failed fsync): better to stop than to acknowledge what isn't kept."""
         _log.critical("the database failed; stopping", code=error.code, detail=error.detail)
         self.exit_code = 1
-        self.stop()
+        self._end()
 
 
 def _beat(loop: asyncio.AbstractEventLoop) -> None:

@@ -53,7 +53,7 @@ class Clock:
     """``start``, then ``ask_to_stop`` (does not wait) and ``stop`` (waits for what is under way)."""
 
     def __init__(self, agent: Agent, reload: Reload, renewed: Callable[[Settings], None] = lambda _: None) -> None:
-        """``renewed`` is told of settings that were taken on."""
+        """``renewed`` is told of settings by which this process writes from now on."""
         self._agent = agent
         self._reload = reload
         self._renewed = renewed
@@ -241,8 +241,7 @@ class Clock:
         """What could not be taken on is tried again at the next tick: only then it counts as read."""
         settings = self._reload.changed()
         if settings is not None:
-            self._agent.renew(settings)
-            self._renewed(settings)
+            self._agent.renew(settings, lambda: self._renewed(settings))
             self._schedule(settings)
             self._reload.took(settings)
 

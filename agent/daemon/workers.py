@@ -1,20 +1,20 @@
 """The daemon's further processes (``server.workers``): each receives at the same socket, with a store of its own.
 
 They are forked before the daemon has a thread or a connection to its database, so that what is loaded is in memory once, and
-belong to it: signals, clock, dashboard and metrics are the daemon's own. All end together: where one ends unasked the daemon
-stops, with exit code 1, and whatever started it starts all of them anew; where the daemon is gone they stop.
+belong to it: signals, clock, dashboard and metrics are the daemon's own. All end together: where one ends unasked, or stands
+still for STILL, the daemon stops with exit code 1, and whatever started it starts all of them anew; where the daemon is gone they
+stop.
 
 ========================  ====================================================================================
 the daemon sends          then a worker
 ========================  ====================================================================================
 that it serves            opens the database, which has its schema by now, and receives
-changed settings          takes them on; until then it works by those from before, or is refused where the
-                          database has another mapping by now
+changed settings          goes by them; until then its writes are refused where the database has another mapping
 nothing more              finishes what was begun, and ends
 ========================  ====================================================================================
 
-Each second a worker sends what it has counted, by which the daemon knows that its loop goes on, and at once that an event
-hook has named somebody.
+Each second a worker tells what it has counted and whether it found the disk full, by which the daemon knows that its loop goes
+on, and at once that an event hook has named somebody.
 """
 
 import asyncio
@@ -26,7 +26,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterable
-from contextlib import closing, suppress
+from contextlib import ExitStack, closing, suppress
 from datetime import timedelta
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
@@ -35,21 +35,23 @@ from typing import Any, NamedTuple
 import structlog
 
 from agent import traces
-from agent.bootstrap import Agent, open_store
+from agent.bootstrap import Agent, load_receiver, open_store
 from agent.daemon import memory
 from agent.daemon.web import LoopErrors, Web, WebServers
-from agent.model.errors import AgentError, StoreError
+from agent.model.errors import AgentError, OtherMapping, StoreError
 from agent.receiver.lookups import Lookups
 from agent.receiver.metrics import Counts, counts
 from agent.settings import Settings
 from agent.store.steps import CLOCK
 
 BEAT = timedelta(seconds=1)
+#: One that says nothing for so long has connections, and may have the database's lock, that nobody else gets.
+STILL = timedelta(minutes=1)
 #: For those that finish what was begun; then they are ended.
 _END_SECONDS = 30.0
 _GIVE_BACK_SECONDS = 60.0
-#: So long one may wait for the database beside its loop before it counts as standing still.
-_PATIENCE_SECONDS = 30.0
+#: So long after the database has a new mapping the daemon has told of it.
+_NEWER_SECONDS = 10.0
 #: Connections that one of several takes at once: the others are to get some.
 _AT_ONCE = 1
 
@@ -62,10 +64,16 @@ def receiving(settings: Settings, app: object, public: socket.socket) -> Web:
     return Web(app, public, proxies, at_once=_AT_ONCE) if settings.server.workers > 1 else Web(app, public, proxies)
 
 
+class Said(NamedTuple):
+    counts: Counts
+    #: It has found the disk under the database full, and not yet otherwise.
+    full: bool
+
+
 class _Worker(NamedTuple):
     name: str
     process: BaseProcess
-    channel: "Connection[Settings | None, Counts | None]"
+    channel: "Connection[Settings | None, Said | None]"
 
 
 class Workers:
@@ -80,6 +88,12 @@ class Workers:
         self._loop: asyncio.AbstractEventLoop | None = None
         #: When they were to stop, by the monotonic clock.
         self._stopped: float | None = None
+        #: When each was last heard of, and when that was last looked at.
+        self._heard: dict[str, float] = {}
+        self._looked = 0.0
+        if settings.server.workers > 1:
+            load_receiver()
+            memory.keep_loaded()  # a look for garbage in it would make it each one's own
         for number in range(1, settings.server.workers):
             self._fork(number, settings, public, admin)
 
@@ -95,7 +109,7 @@ class Workers:
             for other in not_mine:
                 other.close()
             self.looked_for.writer = number
-            raise SystemExit(_work(settings, public, theirs, self.looked_for))
+            raise SystemExit(_work(name, settings, public, theirs, self.looked_for))
 
         name = f"worker {number + 1}"
         process = system.Process(target=work, name=name)
@@ -112,7 +126,11 @@ class Workers:
         return [*self._counts.values()]
 
     def start(
-        self, alive: Callable[[str], None], queued: Callable[[], None], ended: Callable[[str, int | None], None]
+        self,
+        alive: Callable[[str], None],
+        queued: Callable[[], None],
+        full: Callable[[], None],
+        ended: Callable[[str, int | None], None],
     ) -> None:
         """They receive from now on. ``ended``: one has ended unasked, with this code (negative: by this signal)."""
         self._loop = loop = asyncio.get_running_loop()
@@ -124,10 +142,13 @@ class Workers:
                 loop.remove_reader(worker.channel)
                 return
             alive(worker.name)
+            self._heard[worker.name] = time.monotonic()
             if said is None:
                 queued()
-            else:
-                self._counts[worker.name] = said
+                return
+            self._counts[worker.name] = said.counts
+            if said.full:
+                full()
 
         def gone(worker: _Worker) -> None:
             loop.remove_reader(worker.process.sentinel)
@@ -138,6 +159,20 @@ class Workers:
             loop.add_reader(worker.channel, hear, worker)
             loop.add_reader(worker.process.sentinel, gone, worker)
             self._send(worker, None)
+        self._look()
+
+    def _look(self) -> None:
+        """End who stands still. Where this process stood still itself, all begin anew."""
+        now = time.monotonic()
+        if now - self._looked > STILL.total_seconds() / 2:
+            self._heard = dict.fromkeys(self.names, now)
+        self._looked = now
+        for worker in self._workers:
+            if now - self._heard[worker.name] > STILL.total_seconds():
+                _log.critical("a worker stands still; it is ended", worker=worker.name)
+                worker.process.kill()
+        if self._stopped is None and self._loop is not None:
+            self._loop.call_later(BEAT.total_seconds(), self._look)
 
     def renew(self, settings: Settings) -> None:
         """Have them take these on."""
@@ -181,26 +216,49 @@ def _writable(channel: "Connection[Any, Any]") -> bool:
 
 
 def _work(
+    name: str,
     settings: Settings,
     public: socket.socket,
-    channel: "Connection[Counts | None, Settings | None]",
+    channel: "Connection[Said | None, Settings | None]",
     looked_for: Lookups,
 ) -> int:
     """A worker's life; its exit code."""
+    log = _log.bind(worker=name)
     try:
         channel.recv()
     except EOFError:
         return 0  # the daemon could not start
-    traces.start()
+    end_traces = traces.start()
     try:
-        with closing(open_store(settings)) as store, closing(Agent(settings, store, None)) as agent:
-            receiver = _Receiver(agent, public, channel, looked_for)
+        with ExitStack() as stack:
+            agent = _opened(settings, channel, stack)
+            receiver = _Receiver(agent, public, channel, looked_for, log)
             memory.keep_loaded()
             asyncio.run(receiver.serve())
             return receiver.exit_code
+    except EOFError:
+        return 0  # the daemon stops already
     except AgentError as exc:
-        _log.critical("a worker can't receive", code=exc.code, detail=exc.detail)
-        return 1
+        log.critical("a worker can't receive", code=exc.code, detail=exc.detail)
+    except Exception:
+        log.exception("a worker failed unexpectedly")
+    finally:
+        end_traces()
+    return 1
+
+
+def _opened(settings: Settings, channel: "Connection[Said | None, Settings | None]", stack: ExitStack) -> Agent:
+    """With the newest settings: the daemon may have taken others on since this process was forked."""
+    while True:
+        while channel.poll():
+            newest = channel.recv() or settings
+            settings = newest.model_copy(update={"server": settings.server})  # which port it is was known at the fork
+        store = stack.enter_context(closing(open_store(settings)))
+        try:
+            return stack.enter_context(closing(Agent(settings, store, None)))
+        except OtherMapping:
+            if not channel.poll(_NEWER_SECONDS):
+                raise
 
 
 class _Receiver:
@@ -208,16 +266,16 @@ class _Receiver:
         self,
         agent: Agent,
         public: socket.socket,
-        channel: "Connection[Counts | None, Settings | None]",
+        channel: "Connection[Said | None, Settings | None]",
         looked_for: Lookups,
+        log: Any,
     ) -> None:
         self.exit_code = 0
-        self._agent, self._channel = agent, channel
+        self._agent, self._channel, self._log = agent, channel, log
         app = agent.receiver(lambda: self._say(None), looked_for)
         self._web = WebServers(receiving(agent.settings, app, public))
         self._changed: queue.SimpleQueue[Settings] = queue.SimpleQueue()
         self._over = threading.Event()
-        self._looked_after_at = time.monotonic()
         agent.store.on_fatal = self._fatal
 
     async def serve(self) -> None:
@@ -234,10 +292,9 @@ class _Receiver:
 
     def _beat(self) -> None:
         self._loop.call_later(BEAT.total_seconds(), self._beat)
-        if time.monotonic() - self._looked_after_at < _PATIENCE_SECONDS:
-            self._say(counts())
+        self._say(Said(counts(), full=self._agent.store.full is not None))
 
-    def _say(self, what: Counts | None) -> None:
+    def _say(self, what: Said | None) -> None:
         """Not where the daemon doesn't listen just now: pushes don't wait for that."""
         with suppress(OSError):
             if _writable(self._channel):
@@ -255,27 +312,22 @@ class _Receiver:
 
     def _look_after(self) -> None:
         """What the clock does in the daemon: settings, steps of the machine's clock, memory."""
-        wanted: Settings | None = None
         give_back_at = time.monotonic() + _GIVE_BACK_SECONDS
         while not self._over.is_set():
-            with suppress(queue.Empty):
-                wanted = self._changed.get(timeout=BEAT.total_seconds())
             try:
-                if wanted is not None:
-                    self._agent.follow(wanted)
-                    wanted = None
+                with suppress(queue.Empty):
+                    self._agent.follow(self._changed.get(timeout=BEAT.total_seconds()))
                 CLOCK.settle(self._agent.store)
                 if time.monotonic() >= give_back_at:
                     memory.give_back()
                     give_back_at = time.monotonic() + _GIVE_BACK_SECONDS
             except AgentError as exc:
-                _log.warning("tried again in a second", code=exc.code, detail=exc.detail)
+                self._log.warning("tried again in a second", code=exc.code, detail=exc.detail)
             except Exception:  # noqa: BLE001 - the next look must come
-                _log.exception("a worker failed unexpectedly")
-            self._looked_after_at = time.monotonic()
+                self._log.exception("a worker failed unexpectedly")
 
     def _fatal(self, error: StoreError) -> None:
         """The daemon stops too, by the exit code."""
-        _log.critical("the database failed; stopping", code=error.code, detail=error.detail)
+        self._log.critical("the database failed; stopping", code=error.code, detail=error.detail)
         self.exit_code = 1
         self._loop.call_soon_threadsafe(self._web.stop)

@@ -322,8 +322,11 @@ class Directory(Protocol):
         """For ``check``, on a directory of its own: it makes this one impatient (seconds). None: there is no remote."""
         ...
 
-    def renew(self, settings: "Settings", by: "Signature") -> None:
-        """Take changed settings on; what is under way ends with the old ones. Their mapping becomes the database's."""
+    def renew(self, settings: "Settings", by: "Signature", taken: Callable[[], None] = lambda: None) -> None:
+        """Take changed settings on; what is under way ends with the old ones. Their mapping becomes the database's.
+
+        ``taken`` is called when they hold, before what may take minutes: the accounts' rows by the new mapping.
+        """
         ...
 
     def close(self) -> None: ...

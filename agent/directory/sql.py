@@ -1,6 +1,6 @@
 """The embedded directory: OpsHelm's user table in the agent's own database. Rules are in guarded.py; filters in filter_sql.py."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from datetime import datetime
 
@@ -41,14 +41,17 @@ class SqlDirectory(Backend):
                     "This database holds what was seen of a remote OpsHelm (directory.backend = scim), which is no directory of its "
                     "own. Set database.url to another one. Nothing was changed."
                 )
-        rows.require_mapping(store, self._take_on(settings).mapping)
+        rows.require_mapping(store, self.take_on(settings).mapping)
 
-    def renew(self, settings: Settings, by: Signature) -> None:
+    def renew(self, settings: Settings, by: Signature, taken: Callable[[], None] = lambda: None) -> None:
         """Take changed settings on; they hold from the next write on. Their mapping becomes the database's."""
         rows.change_mapping(self.store, Mapping(settings.mapping), by)
-        rows.rebuild(self.store, self._take_on(settings).mapping)
+        policy = self.take_on(settings)
+        taken()
+        rows.rebuild(self.store, policy.mapping)
 
-    def _take_on(self, settings: Settings) -> Policy:
+    def take_on(self, settings: Settings) -> Policy:
+        """What holds from the next write on; nothing is written. Where the database has another mapping, writes are refused."""
         self.policy = Policy.of(settings)
         self._batch = settings.reconcile.batch
         self.search_time = settings.receiver.search_time

@@ -97,7 +97,7 @@ class DatabaseSettings(Section):
     url: str = "sqlite:///opshelm-agent.db"
     """sqlite:///PATH, relative to the settings file's folder, or postgresql://…; several agents need PostgreSQL."""
     pool_size: Annotated[int, Field(ge=1, le=100)] = 10
-    """Connections to PostgreSQL, at most."""
+    """Connections to PostgreSQL that each process keeps; for a moment it may have two more."""
     busy_timeout: Duration = timedelta(seconds=10)
     """How long a write waits for a lock before it answers 429."""
 

@@ -103,7 +103,7 @@ class RemoteDirectory(Backend):
         # Last: what failed above is tried again.
         self._settings = settings.directory
 
-    def renew(self, settings: Settings, by: Signature) -> None:
+    def renew(self, settings: Settings, by: Signature, taken: Callable[[], None] = lambda: None) -> None:
         """Take changed settings on, such as a new key; what is under way ends with the old ones."""
         if settings.directory != self._settings and settings.directory.backend == "scim":
             pools = self._writes, self._pages
@@ -112,6 +112,7 @@ class RemoteDirectory(Backend):
                 pool.shutdown(wait=True)
         rows.change_mapping(self.store, Mapping(settings.mapping), by)
         self.mirror.renew(_policy(settings), settings.directory.owners)
+        taken()
         rows.rebuild(self.store, self.mirror.policy.mapping)
 
     def close(self) -> None:

@@ -67,6 +67,19 @@ def test_an_agent_that_still_has_the_former_one_writes_nothing_until_it_was_rene
     assert somebody.account().mapping_version == 2
 
 
+def test_others_are_told_of_a_change_before_the_rows_are_built_anew(somebody: Place) -> None:
+    """So that a daemon's further processes refuse nobody for as long as that takes."""
+    told: list[tuple[int, bool]] = []
+
+    def tell() -> None:
+        row = somebody.account()
+        told.append((row.mapping_version, row.mapping_seq is not None))
+
+    somebody.directory.renew(OTHER, by(somebody), tell)
+    assert told == [(2, True)]
+    assert somebody.account().mapping_seq is None
+
+
 def test_what_a_kill_left_of_a_change_is_done_by_the_next_sweep(somebody: Place) -> None:
     rows.change_mapping(somebody.store, Mapping(OTHER.mapping), by(somebody))
     again = SqlDirectory(somebody.store, OTHER)

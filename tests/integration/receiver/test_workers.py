@@ -153,6 +153,42 @@ def test_settings_that_are_read_again_hold_in_all_of_them_a_mapping_too(tmp_path
             assert [answer.status_code for answer in changed] == [200, 200, 200]
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("receives", [True, False])
+def test_one_that_was_behind_brings_no_former_mapping_back(tmp_path: Path, sqlite_url: str, receives: bool) -> None:
+    file = tmp_path / "agent.toml"
+    file.write_text("")
+    with serving(tmp_path, sqlite_url) as daemon:
+        behind, _ = workers(daemon)
+        if receives:
+            with clients(daemon, tmp_path, sqlite_url):
+                pass
+        os.kill(behind, signal.SIGSTOP)
+        try:
+            for count, source in enumerate(("department", "jobTitle"), 1):
+                file.write_text(f'[mapping]\n{source} = "title"\n')
+                daemon.process.send_signal(signal.SIGHUP)
+                daemon.wait_for("settings were read again", count)
+        finally:
+            os.kill(behind, signal.SIGCONT)
+        with clients(daemon, tmp_path, sqlite_url) as three:
+            for number, one in enumerate(three):
+                until(lambda one=one, number=number: one.post("Users", json=person(f"p{number}")).status_code == 201)
+    with closing(sqlite3.connect(tmp_path / "agent.db")) as conn:
+        assert conn.execute("select count(*) from journal where verb = 'mapping'").fetchone() == (2,)
+
+
+@pytest.mark.slow
+def test_one_that_stands_still_for_a_minute_is_ended_and_with_it_the_daemon(tmp_path: Path, sqlite_url: str) -> None:
+    """It may have the database's lock, which then nobody else gets."""
+    with serving(tmp_path, sqlite_url) as daemon:
+        pids = workers(daemon)
+        os.kill(pids[1], signal.SIGSTOP)
+        assert daemon.wait_for("a worker stands still; it is ended")["worker"] == "worker 3"
+        assert daemon.process.wait(60) == 1
+        assert all(map(gone, pids))
+
+
 def test_only_the_daemon_heeds_signals_and_all_end_with_it(tmp_path: Path, sqlite_url: str) -> None:
     with serving(tmp_path, sqlite_url) as daemon, clients(daemon, tmp_path, sqlite_url) as three:
         pids = workers(daemon)
