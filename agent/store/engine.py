@@ -96,9 +96,9 @@ T = TypeVar("T")
 
 #: Works in one transaction: enough to share an fsync widely, few enough that the first one doesn't wait long.
 MAX_BATCH = 256
-#: So soon after a transaction of several the next one waits a moment for more of them than came first.
-_SOON, _MOMENT = 0.02, 0.002
-#: Seconds between two looks at a lock that another process has.
+#: So soon after a transaction of several the next one waits at most a moment for as many.
+_SOON, _MOMENT = 0.02, 0.004
+#: Seconds between two looks at a lock that another process has, and at how many have come.
 _LOOK_AGAIN = 0.0005
 #: Of SQLite's machine, between two looks at the clock: some milliseconds.
 _STEPS_BETWEEN_LOOKS = 100_000
@@ -281,9 +281,10 @@ class Store:
             batch = [first]
             try:
                 # Who was answered together comes back together: one commit for all of them, and not the first of them alone.
-                if self._queue.qsize() + 1 < last and time.monotonic() - ended < _SOON:
+                until = min(ended + _SOON, time.monotonic() + _MOMENT)
+                while self._queue.qsize() + 1 < last and time.monotonic() < until:
                     # time.sleep fails where something between us and the kernel sets clocks.
-                    self._never.wait(_MOMENT)
+                    self._never.wait(_LOOK_AGAIN)
                 self._fill(batch)
                 self._run(batch)
             except BaseException as exc:  # noqa: BLE001 - a thread has nobody to raise it to
