@@ -38,10 +38,11 @@ from agent import traces
 from agent.bootstrap import Agent, load_receiver, open_store
 from agent.daemon import memory
 from agent.daemon.web import LoopErrors, Web, WebServers
-from agent.model.errors import AgentError, OtherMapping, StoreError
+from agent.model.errors import AgentError, DiskFull, OtherMapping, StoreError
 from agent.receiver.lookups import Lookups
 from agent.receiver.metrics import Counts, counts
 from agent.settings import Settings
+from agent.store import account
 from agent.store.steps import CLOCK
 
 BEAT = timedelta(seconds=1)
@@ -311,13 +312,17 @@ class _Receiver:
             self._changed.put(settings)
 
     def _look_after(self) -> None:
-        """What the clock does in the daemon: settings, steps of the machine's clock, memory."""
+        """What clock and watchdog do in the daemon: settings, steps of the machine's clock, a full disk, memory."""
         give_back_at = time.monotonic() + _GIVE_BACK_SECONDS
         while not self._over.is_set():
             try:
                 with suppress(queue.Empty):
                     self._agent.follow(self._changed.get(timeout=BEAT.total_seconds()))
                 CLOCK.settle(self._agent.store)
+                if self._agent.store.full is not None:
+                    # Nobody may have anything more to write here, and it would stay full for ever.
+                    with suppress(DiskFull):
+                        self._agent.store.write(account.touch)
                 if time.monotonic() >= give_back_at:
                     memory.give_back()
                     give_back_at = time.monotonic() + _GIVE_BACK_SECONDS
