@@ -19,7 +19,6 @@ import asyncio
 import re
 import resource
 import sys
-from collections.abc import Callable
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
@@ -45,7 +44,7 @@ _LAST_CALL_SECONDS = 0.5
 #: More places help nobody: each is a descriptor and some memory, and Okta uses a few dozen.
 _MOST_PLACES = 4096
 _MOST_FILES = 16_384
-#: Of a larger answer to be woken is the least.
+#: What a larger answer costs isn't the waking.
 _SMALL = 16_384
 #: In a header of an answer; uvicorn refuses it.
 _UNFIT = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]").search
@@ -176,23 +175,24 @@ class _Cycle(RequestResponseCycle):
     async def _write(self, answer: bytes) -> None:
         if self.flow.write_paused and not self.disconnected:
             await self.flow.drain()
+        try:
+            if len(answer) <= _SMALL:
+                # Behind all that is ready now, so that answers leave together: each one alone would wake whoever waits for it, a
+                # proxy on this machine say, which costs half as much as the rest of a read.
+                await asyncio.sleep(0)
+        finally:
+            self._send_off(answer)
+
+    def _send_off(self, answer: bytes) -> None:
         if self.disconnected:
             return
         self.response_started = self.response_complete = True
         self.waiting_for_100_continue = False
-        if len(answer) > _SMALL:
-            self._send_off(answer, self.on_response)
-            return
-        # Behind all that is ready now, so that answers leave together: each one alone would wake whoever waits for it, a proxy
-        # on this machine say, which costs half as much as the rest of a read. uvicorn forgets ``on_response`` until then.
-        asyncio.get_running_loop().call_soon(self._send_off, answer, self.on_response)
-
-    def _send_off(self, answer: bytes, sent: Callable[[], None]) -> None:
         self.transport.write(answer)
         self.message_event.set()
         if not self.keep_alive:
             self.transport.close()
-        sent()
+        self.on_response()
 
 
 class CappedProtocol(HttpToolsProtocol):

@@ -37,8 +37,10 @@ class Transport(asyncio.Transport):
         return (self.host, 1) if name == "peername" else default
 
     def write(self, data: Any) -> None:
-        self.written += data
-        self.writes += 1
+        """What comes after the end is dropped, as asyncio's own does."""
+        if not self.over.is_set():
+            self.written += data
+            self.writes += 1
 
     def close(self) -> None:
         """Over is over, but the connection is lost only when all is taken."""
@@ -370,6 +372,55 @@ async def test_answers_that_are_ready_together_leave_together() -> None:
         one.data_received(GET)
     await served.finish()
     assert answered == [5] * 5
+
+
+@loop
+async def test_requests_that_come_while_an_answer_leaves_have_their_turn_one_after_the_other() -> None:
+    served, gate, names = Served(), asyncio.Event(), list[str]()
+    one = served.connect()
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        names.append(scope["path"])
+        if scope["path"] == "/slow":
+            await gate.wait()
+            names.append("/slow's end")
+        name = scope["path"].encode()
+        if scope["path"] == "/first":
+            asyncio.get_running_loop().call_soon(
+                one.data_received, GET.replace(b"/", b"/slow", 1) + GET.replace(b"/", b"/quick", 1)
+            )
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % len(name))]})
+        await send({"type": "http.response.body", "body": name})
+
+    one.app = app  # type: ignore[assignment]
+    one.data_received(GET.replace(b"/", b"/first", 1))
+    await served.finish()
+    gate.set()
+    await served.finish()
+    written: bytes = one.transport.written  # type: ignore[attr-defined]
+    assert [part.rpartition(b"\r\n\r\n")[2] for part in written.split(b"HTTP/1.1 ")[1:]] == [
+        b"/first",
+        b"/slow",
+        b"/quick",
+    ]
+    assert names == ["/first", "/slow", "/slow's end", "/quick"]
+
+
+@loop
+async def test_an_answer_is_sent_though_the_application_fails_right_after_it() -> None:
+    served = Served()
+    one = served.connect()
+
+    async def app(_scope: Any, _receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 500, "headers": [(b"content-length", b"0")]})
+        await send({"type": "http.response.body", "body": b""})
+        raise RuntimeError
+
+    one.app = app  # type: ignore[assignment]
+    one.data_received(GET)
+    await served.finish()
+    assert status(one) == 500
 
 
 @loop
