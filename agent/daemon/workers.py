@@ -18,7 +18,9 @@ on, and at once that an event hook has named somebody.
 """
 
 import asyncio
+import math
 import multiprocessing
+import os
 import queue
 import select
 import signal
@@ -91,7 +93,7 @@ class Workers:
         self._stopped: float | None = None
         #: When each was last heard of, and when that was last looked at.
         self._heard: dict[str, float] = {}
-        self._looked = 0.0
+        self._looked = -math.inf
         if settings.server.workers > 1:
             load_receiver()
             memory.keep_loaded()  # a look for garbage in it would make it each one's own
@@ -258,6 +260,7 @@ def _opened(settings: Settings, channel: "Connection[Said | None, Settings | Non
         try:
             return stack.enter_context(closing(Agent(settings, store, None)))
         except OtherMapping:
+            store.close()
             if not channel.poll(_NEWER_SECONDS):
                 raise
 
@@ -307,6 +310,10 @@ class _Receiver:
         except (EOFError, OSError):
             self._loop.remove_reader(self._channel)
             self._web.stop()
+            # Whatever it still waits for, a database that hangs for one, and where nobody is left to end it.
+            last = threading.Timer(_END_SECONDS, os._exit, [1])
+            last.daemon = True
+            last.start()
             return
         if settings is not None:
             self._changed.put(settings)
@@ -327,7 +334,9 @@ class _Receiver:
                     memory.give_back()
                     give_back_at = time.monotonic() + _GIVE_BACK_SECONDS
             except AgentError as exc:
-                self._log.warning("tried again in a second", code=exc.code, detail=exc.detail)
+                self._log.warning(
+                    "a worker could not look after itself; it tries again in a second", code=exc.code, detail=exc.detail
+                )
             except Exception:  # noqa: BLE001 - the next look must come
                 self._log.exception("a worker failed unexpectedly")
 

@@ -1,5 +1,6 @@
 """Whose userName was looked for a while ago, in memory that all processes of one daemon share."""
 
+import itertools
 import mmap
 import struct
 import time
@@ -20,14 +21,13 @@ class Lookups:
     def __init__(self, writers: int = 1) -> None:
         self._memory = mmap.mmap(-1, writers * _REMEMBERED * _ENTRY.size)
         self.writer = 0
-        self._next = 0
+        self._places = itertools.count()  # of threads each gets its own
 
     def note(self, account_id: str) -> None:
         if self.lately(account_id, _ANEW):
             return
-        at = (self.writer * _REMEMBERED + self._next) * _ENTRY.size
-        _ENTRY.pack_into(self._memory, at, _key(account_id), time.monotonic())
-        self._next = (self._next + 1) % _REMEMBERED
+        place = self.writer * _REMEMBERED + next(self._places) % _REMEMBERED
+        _ENTRY.pack_into(self._memory, place * _ENTRY.size, _key(account_id), time.monotonic())
 
     def lately(self, account_id: str, within: float = _WITHIN) -> bool:
         key, since = _key(account_id), time.monotonic() - within

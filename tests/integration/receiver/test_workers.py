@@ -154,6 +154,17 @@ def test_settings_that_are_read_again_hold_in_all_of_them_a_mapping_too(tmp_path
 
 
 @pytest.mark.slow
+def test_they_serve_right_after_the_machine_came_up(tmp_path: Path, sqlite_url: str) -> None:
+    """Where the monotonic clock shows seconds."""
+    patch = "import time\nreal, began = time.monotonic, time.monotonic()\ntime.monotonic = lambda: real() - began\n"
+    (tmp_path / "sitecustomize.py").write_text(patch)
+    path = f"{tmp_path}:{Path(__file__).parents[3]}"
+    with serving(tmp_path, sqlite_url, PYTHONPATH=path) as daemon, clients(daemon, tmp_path, sqlite_url) as three:
+        assert [one.get("Users").status_code for one in three] == [200, 200, 200]
+        assert daemon.stop() == 0
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("receives", [True, False])
 def test_one_that_was_behind_brings_no_former_mapping_back(tmp_path: Path, sqlite_url: str, receives: bool) -> None:
     file = tmp_path / "agent.toml"
