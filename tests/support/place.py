@@ -26,7 +26,7 @@ from agent.model.users import DirectoryUser, MultiValue, Name, Origin, Profile, 
 from agent.settings import DirectorySettings, GuardSettings, Settings
 from agent.store import account, alarms, attention, brakes, plans, runs, seal, windows
 from agent.store.engine import Store
-from agent.store.tables import journal
+from agent.store.tables import journal, users
 from support.remotes import QUICK, Remote
 
 #: directory.owners of every remote place; nobody has these names until a test makes them.
@@ -270,8 +270,10 @@ def after_of(row: Any) -> dict[str, Any]:
 
 def assert_whole(store: Store) -> None:
     """What must hold at any moment: counters tell the truth, identities are unique, the journal has every write."""
+    told = select(users.c.id, users.c.given_name, users.c.family_name, users.c.display_name, users.c.email_key)
     with store.read() as conn:
         found = [user for _, page in _pages(conn) for user in page]
+        beside = {row.id: tuple(row[1:]) for row in conn.execute(told)}
         row = account.get(conn)
         applied = conn.execute(select(func.count()).where(*CHANGES)).scalar_one()
         problems = seal.verify(conn).problems
@@ -283,6 +285,10 @@ def assert_whole(store: Store) -> None:
     assert len(set(bound)) == len(bound)
     assert applied == sum(user.version for user in found)
     assert problems == []
+    for user in found:
+        # What is searched and shown without the profile is what the profile says.
+        name = user.profile.name or Name()
+        assert beside[user.id] == (name.given_name, name.family_name, user.profile.display_name, user.email_key)
 
 
 def _pages(conn: Connection) -> Iterator[tuple[int, list[DirectoryUser]]]:

@@ -1,6 +1,7 @@
 """Every write: names are unique, versions are checked, the journal has it, and what is compared follows the mapping."""
 
 from concurrent.futures import Future
+from typing import Any
 
 import msgspec
 import pytest
@@ -8,7 +9,7 @@ from sqlalchemy import select, text
 
 from agent.model.codes import ActionKind, RefusalCode, Source
 from agent.model.errors import NotFound, Refused, StoreError, VersionConflict
-from agent.model.users import MultiValue
+from agent.model.users import MultiValue, Name
 from agent.settings import ReceiverSettings
 from agent.store.tables import user_emails
 from support.place import Place, action, after_of, assert_whole, draft, okta_id
@@ -83,6 +84,22 @@ class TestNames:
     def test_an_inactive_account_may_carry_any_name(self, world: Place) -> None:
         (user,) = world.managed()
         assert world.change(user, user_name="gone-17", active=False).user.user_name == "gone-17"
+
+    @pytest.mark.parametrize(
+        "changes",
+        [
+            {"name": Name(given_name="Ada", family_name="Byron")},
+            {"name": None},
+            {"display_name": "Ada B."},
+            {"title": "Lead"},
+        ],
+    )
+    def test_a_change_of_details_is_in_all_that_is_searched_and_shown(
+        self, world: Place, changes: dict[str, Any]
+    ) -> None:
+        user = world.post("a@example.com", name=Name(given_name="Pat", family_name="Lee"), display_name="Pat Lee").user
+        assert world.change(user, **changes).changed
+        assert_whole(world.store)
 
     def test_what_was_wrong_before_does_not_stop_other_changes(self, world: Place) -> None:
         loose = world.with_settings(receiver=ReceiverSettings(username_is_email=False))
