@@ -14,6 +14,7 @@ from msgspec.structs import replace
 from sqlalchemy import Connection, and_, bindparam, case, delete, exists, false, func, insert, or_, select, update
 
 from agent.model.codes import ActionKind, ActionState, HeldCode, PlanStatus
+from agent.model.errors import StoreError
 from agent.model.holds import ChangeKind, broad_kind
 from agent.model.plan import Action, Finding, Plan
 from agent.model.structs import decoder
@@ -107,9 +108,14 @@ def get(conn: Connection, plan_id: int, beside: Plan | None = None) -> StoredPla
 
 
 def again(conn: Connection, known: StoredPlan) -> StoredPlan:
-    """The same plan, and what has become of it since. What was planned never changes, and is not read again."""
+    """The same plan, and what has become of it since. What was planned never changes, and is not read again.
+
+    StoreError where rows of it are gone: of such an action nobody may say that it was done.
+    """
     c = actions.c
     row = conn.execute(select(plans).where(plans.c.id == known.id)).one()
+    if conn.scalar(select(func.count()).where(c.plan_id == known.id)) != len(known.plan.actions):
+        raise StoreError(f"Actions of plan {known.id} are gone from the database; what became of them is not known.")
     done = and_(c.state == ActionState.DONE.value, c.held.is_(None), c.error == "", c.approved == false())
     # Nearly all of a plan that was applied are simply done.
     rest = select(c.n, c.state, c.held, c.error, c.approved).where(c.plan_id == known.id, ~done)

@@ -4,9 +4,10 @@ from datetime import UTC, datetime, timedelta
 
 import msgspec
 import pytest
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, delete, select
 
 from agent.model.codes import ActionKind, ActionState, FindingCode, HeldCode, PlanStatus
+from agent.model.errors import StoreError
 from agent.model.plan import Action, Change, Finding, Plan
 from agent.store import plans, runs
 from agent.store.engine import Store
@@ -144,6 +145,14 @@ def test_a_plan_that_is_known_is_told_what_became_of_it_as_if_it_were_read_anew(
     store.write(ends)
     with store.read() as conn:
         assert plans.again(conn, known) == get(store, plan_id)
+
+
+def test_an_action_whose_row_is_gone_is_not_taken_for_done(store: Store) -> None:
+    plan_id = save(store, plan(action(1), action(2)))
+    known = get(store, plan_id)
+    store.write(lambda conn: conn.execute(delete(actions).where(actions.c.plan_id == plan_id, actions.c.n == 2)))
+    with store.read() as conn, pytest.raises(StoreError, match=f"plan {plan_id} are gone"):
+        plans.again(conn, known)
 
 
 def test_an_action_refused_while_applying_waits_for_a_person(store: Store) -> None:
